@@ -1,0 +1,55 @@
+# The two commands that matter: `make demo` and `make test`. See README.md.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# One folder for every build of this user: RocksDB is compiled once for the
+# demo, the tests and CI. The environment may name another one.
+CACHE_HOME := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)
+export CARGO_TARGET_DIR ?= $(CACHE_HOME)/consilium-target
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+BIN := $(CARGO_TARGET_DIR)/release
+
+.PHONY: help
+help: ## Shows this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build ## Four hospitals on this machine, from ceremony to audit (KEEP=1 leaves them running)
+	@CONSILIUM_BIN="$(BIN)" deploy/demo/run.sh
+
+.PHONY: test
+test: setup-test build ## Every test
+	cargo test --release --workspace --locked --doc --quiet
+	CONSILIUM_NODE_BIN="$(BIN)/consilium-node" CONSILIUM_BIN="$(BIN)/consilium" \
+		cargo nextest run --release --workspace --locked --no-fail-fast
+
+.PHONY: build
+build: setup-build ## The programs consilium-node and consilium
+	@if [[ ! -d "$(BIN)/build" ]]; then \
+		echo "First build on this machine: it compiles RocksDB and takes 15 to 25 minutes on two cores."; \
+		echo "Later builds take seconds. Build folder: $(CARGO_TARGET_DIR)"; \
+	fi
+	cargo build --release --workspace --locked --bins
+
+.PHONY: lint
+lint: setup-test ## Format, clippy, licences, protobuf, scripts
+	.ci/lint
+
+.PHONY: bench-net
+bench-net: build ## Load on a network of three nodes (BENCH_ARGS="--sweep 1,16,64,256")
+	@CONSILIUM_BIN="$(BIN)" deploy/demo/bench.sh $(BENCH_ARGS)
+
+.PHONY: clean-demo
+clean-demo: ## Stops and removes a demo that KEEP=1 left running
+	@deploy/demo/clean.sh
+
+.PHONY: setup-build
+setup-build:
+	@deploy/setup.sh build
+
+.PHONY: setup-test
+setup-test:
+	@deploy/setup.sh test

@@ -1,0 +1,129 @@
+//! Who may have signed: the keys that the ledger enrolled so far, and their
+//! signatures, verified in batches on all cores.
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+
+use bytes::Bytes;
+use consilium_certs::{CaBundle, IdentityCertificate, KeyType, Purpose, RevocationPolicy, verify_chain};
+use consilium_proto::genesis::Genesis;
+use consilium_proto::ids::{Fingerprint, Height, TimeMs, TransactionId};
+use consilium_proto::pb;
+use consilium_proto::signing::{SignatureAlgorithm, VerifyingKey, verify_batch};
+use consilium_proto::transaction::{enrollment_proof_input, signing_key_fingerprint};
+use rustls_pki_types::CertificateDer;
+
+use super::failure::VerifyFailure;
+
+/// Signatures that wait to be verified together: enough to keep all cores
+/// busy, few enough to name a failure soon.
+const PENDING_MAX: usize = 4096;
+
+/// A signature to verify.
+#[derive(Debug)]
+pub(super) struct Signed {
+    pub(super) height: Height,
+    pub(super) transaction: TransactionId,
+    pub(super) key: VerifyingKey,
+    pub(super) message: Vec<u8>,
+    pub(super) signature: [u8; 64],
+}
+
+/// Enrolled keys and pending signatures.
+#[derive(Debug)]
+pub(super) struct Authors {
+    bundles: BTreeMap<String, CaBundle>,
+    keys: BTreeMap<Fingerprint, VerifyingKey>,
+    pending: Vec<Signed>,
+}
+
+impl Authors {
+    /// Nobody is enrolled yet. A bundle outside the profile enrols nobody.
+    pub(super) fn new(genesis: &Genesis) -> Self {
+        let bundle = |m: &consilium_proto::genesis::Member| {
+            Some((m.id.as_str().to_owned(), CaBundle::from_ders(&m.ca_bundle).ok()?))
+        };
+        let bundles = genesis.members.iter().filter_map(bundle).collect();
+        Self { bundles, keys: BTreeMap::new(), pending: Vec::new() }
+    }
+
+    /// The key of an author, if enrolled.
+    pub(super) fn key(&self, author: &Fingerprint) -> Option<&VerifyingKey> {
+        self.keys.get(author)
+    }
+
+    /// Takes an applied enrolment: its certificate verified under its member's
+    /// genesis bundle at the block's time, its proofs checked. Returns the
+    /// certificate's key, which signed the transaction.
+    pub(super) fn enroll(
+        &mut self,
+        enroll: &pb::EnrollIdentity,
+        author: &Fingerprint,
+        time: TimeMs,
+    ) -> Result<VerifyingKey, String> {
+        let identity = self.verified(&enroll.certificate_chain, time)?;
+        let fingerprint = Fingerprint::from_bytes(identity.fingerprint());
+        if fingerprint != *author {
+            return Err("it is not the author's certificate".into());
+        }
+        let key = certificate_key(&identity).ok_or("its key is not P-256")?;
+        if !enroll.signing_key.is_empty() {
+            let signing_key = VerifyingKey::from_bytes(&enroll.signing_key).map_err(|e| e.to_string())?;
+            let proof = enroll.signing_key_proof[..].try_into().map_err(|_| "the proof of the signing key is malformed")?;
+            signing_key
+                .verify(&enrollment_proof_input(&fingerprint), &proof)
+                .map_err(|_| "the proof of the signing key is wrong")?;
+            self.keys.insert(signing_key_fingerprint(&signing_key), signing_key);
+        }
+        self.keys.insert(fingerprint, key.clone());
+        Ok(key)
+    }
+
+    fn verified(&self, chain: &[Bytes], time: TimeMs) -> Result<IdentityCertificate, String> {
+        let leaf = chain.first().ok_or("there is none")?;
+        let claimed = IdentityCertificate::parse(leaf).map_err(|e| e.to_string())?;
+        let member = claimed.spiffe_id().trust_domain().as_str();
+        let bundle = self.bundles.get(member).ok_or("its member is not in the genesis")?;
+        let chain: Vec<CertificateDer<'_>> = chain.iter().map(|der| CertificateDer::from(der.as_ref())).collect();
+        let at_s = i64::try_from(time.0 / 1_000).map_err(|_| "the block's time is out of range")?;
+        // Revocation is part of the outcome, which the validators signed.
+        verify_chain(&chain, bundle, &[], RevocationPolicy::default(), at_s, Purpose::Client).map_err(|e| e.to_string())
+    }
+
+    /// Queues a signature; verifies when enough have gathered. Returns how
+    /// many were verified.
+    pub(super) fn push(&mut self, signed: Signed) -> Result<u64, VerifyFailure> {
+        self.pending.push(signed);
+        if self.pending.len() < PENDING_MAX { Ok(0) } else { self.flush() }
+    }
+
+    /// Verifies everything that waits.
+    pub(super) fn flush(&mut self) -> Result<u64, VerifyFailure> {
+        let pending = std::mem::take(&mut self.pending);
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let part = pending.len().div_ceil(cores).max(1);
+        let first_bad = std::thread::scope(|scope| {
+            let parts: Vec<_> = pending.chunks(part).map(|items| scope.spawn(|| first_bad(items))).collect();
+            // A thread that panicked verified nothing: its first item counts as bad.
+            let found = parts.into_iter().enumerate().map(|(i, t)| t.join().unwrap_or(Some(0)).map(|bad| i * part + bad));
+            found.flatten().min()
+        });
+        match first_bad.and_then(|i| pending.get(i)) {
+            None => Ok(pending.len() as u64),
+            Some(bad) => Err(VerifyFailure::Signature { height: bad.height, transaction: bad.transaction }),
+        }
+    }
+}
+
+fn first_bad(items: &[Signed]) -> Option<usize> {
+    let batch: Vec<_> = items.iter().map(|s| (s.key.clone(), s.message.as_slice(), s.signature)).collect();
+    verify_batch(&batch).iter().position(|good| !good)
+}
+
+/// The key in a certificate, if transactions can be signed with it.
+pub(super) fn certificate_key(identity: &IdentityCertificate) -> Option<VerifyingKey> {
+    match identity.key_type() {
+        KeyType::EcP256 => VerifyingKey::from_raw(SignatureAlgorithm::Es256, identity.public_key().point()).ok(),
+        KeyType::EcP384 => None,
+    }
+}

@@ -1,0 +1,377 @@
+//! The chain: headers, the ledger's tree, transactions, certificates.
+
+use std::collections::{BTreeMap, HashSet};
+
+use bytes::Bytes;
+use consilium_certs::IdentityCertificate;
+use consilium_proto::error::{FieldError, fixed, length_in};
+use consilium_proto::genesis::Genesis;
+use consilium_proto::hash::sha256;
+use consilium_proto::header::{Header, Leaf};
+use consilium_proto::ids::{Epoch, Fingerprint, HeaderHash, Height, NodeId, TransactionId};
+use consilium_proto::limits::{ACTIONS_MAX, VALIDITY_AHEAD_MAX_MS};
+use consilium_proto::merkle::Frontier;
+use consilium_proto::pb::{self, Outcome};
+use consilium_proto::transaction::{signing_bytes, transaction_id};
+use consilium_proto::validators::ValidatorSet;
+use consilium_proto::vote::BlockCertificate;
+use prost::Message;
+
+use super::authors::{Authors, Signed, certificate_key};
+use super::failure::VerifyFailure;
+use super::report::Counts;
+
+/// Headers kept to check the certificates that later blocks carry.
+const HEADERS_KEPT: u64 = 16_384;
+
+/// The chain as far as it was verified.
+#[derive(Debug)]
+pub(super) struct Chain {
+    genesis: Genesis,
+    validators: ValidatorSet,
+    authors: Authors,
+    frontier: Frontier,
+    headers: BTreeMap<Height, Header>,
+    tip: Option<(Header, HeaderHash)>,
+    // Only asked whether it holds an id, never iterated.
+    seen: HashSet<TransactionId>,
+    pub(super) certified: Option<Height>,
+    pub(super) counts: Counts,
+}
+
+/// A transaction of a block, parsed as far as verification needs.
+struct Executed {
+    id: TransactionId,
+    author: Fingerprint,
+    signature: [u8; 64],
+    signed: Vec<u8>,
+    body: pb::TransactionBody,
+    outcome: Outcome,
+}
+
+impl Chain {
+    pub(super) fn new(genesis: Genesis, validators: ValidatorSet) -> Self {
+        Self {
+            authors: Authors::new(&genesis),
+            genesis,
+            validators,
+            frontier: Frontier::new(),
+            headers: BTreeMap::new(),
+            tip: None,
+            seen: HashSet::new(),
+            certified: None,
+            counts: Counts::default(),
+        }
+    }
+
+    /// The newest verified header and its hash.
+    pub(super) fn tip(&self) -> Option<&(Header, HeaderHash)> {
+        self.tip.as_ref()
+    }
+
+    /// Verifies all signatures that still wait.
+    pub(super) fn flush(&mut self) -> Result<(), VerifyFailure> {
+        self.counts.signatures += self.authors.flush()?;
+        Ok(())
+    }
+
+    /// Verifies the next block.
+    pub(super) fn block(&mut self, entry: &pb::ArchiveBlock) -> Result<(), VerifyFailure> {
+        let expected = self.tip.as_ref().map_or(Height::GENESIS, |(header, _)| header.height.next());
+        let malformed = |error| VerifyFailure::Malformed { height: expected, error };
+        let block = entry.block.as_ref().ok_or_else(|| malformed(FieldError::missing("block")))?;
+        let header = block.header.as_ref().ok_or_else(|| malformed(FieldError::missing("block.header")))?;
+        let header = Header::try_from(header).map_err(|e| malformed(e.within("block.header")))?;
+        if header.ledger_id != self.genesis.ledger_id {
+            return Err(VerifyFailure::OtherLedger { expected: self.genesis.ledger_id, found: header.ledger_id });
+        }
+        if header.height != expected {
+            return Err(VerifyFailure::Height { expected, found: header.height });
+        }
+        match &self.tip {
+            None => self.check_genesis(&header, block)?,
+            Some((parent, hash)) => check_link(&header, parent, *hash)?,
+        }
+        self.check_first_leaf(&header, block)?;
+        let transactions = self.transactions(&header, block)?;
+        self.check_tree(&header)?;
+        for transaction in &transactions {
+            self.check_author(&header, transaction)?;
+        }
+        self.check_attachments(&header, &transactions, &entry.attachments)?;
+        self.remember(header);
+        let observed = block.observed_certificate.as_ref();
+        for certificate in observed.into_iter().chain(&entry.certificate) {
+            self.check_certificate(expected, certificate)?;
+        }
+        self.check_own_certificate(expected, entry)?;
+        self.counts.blocks += 1;
+        Ok(())
+    }
+
+    fn check_genesis(&self, header: &Header, block: &pb::Block) -> Result<(), VerifyFailure> {
+        let differs = |what| Err(VerifyFailure::GenesisHeader { what });
+        let set = self.validators.hash();
+        // Its state root is what later certificates, over headers that follow
+        // from this one, vouch for.
+        if header.previous_hash != HeaderHash::from_bytes([0; 32]) {
+            return differs("previous_hash");
+        }
+        if (header.time, header.epoch, header.proposer) != (self.genesis.time, Epoch(0), NodeId(0)) {
+            return differs("time, epoch or proposer");
+        }
+        if header.validators_hash != set || header.next_validators_hash != set {
+            return differs("validators");
+        }
+        if !block.transactions.is_empty() || block.observed_certificate.is_some() {
+            return differs("transactions");
+        }
+        Ok(())
+    }
+
+    fn check_first_leaf(&mut self, header: &Header, block: &pb::Block) -> Result<(), VerifyFailure> {
+        let (height, expected, found) = (header.height, self.frontier.size(), block.first_leaf);
+        if found != expected {
+            return Err(VerifyFailure::Count { height, what: "first_leaf", expected, found });
+        }
+        if height == Height::GENESIS {
+            for leaf in Leaf::genesis(self.genesis.ledger_id) {
+                self.append(&leaf)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, leaf: &Leaf) -> Result<(), VerifyFailure> {
+        // 2^63 leaves cannot be in a file.
+        self.frontier.append(leaf.hash()).map(drop).map_err(|_| VerifyFailure::Structure("has too many leaves"))
+    }
+
+    fn transactions(&mut self, header: &Header, block: &pb::Block) -> Result<Vec<Executed>, VerifyFailure> {
+        let height = header.height;
+        let mut out = Vec::with_capacity(block.transactions.len());
+        for (i, executed) in block.transactions.iter().enumerate() {
+            let place = format!("block.transactions[{i}]");
+            let transaction = parse(executed, &self.genesis)
+                .map_err(|e| VerifyFailure::Malformed { height, error: e.within(&place) })?;
+            if !self.seen.insert(transaction.id) {
+                return Err(VerifyFailure::Twice { height, transaction: transaction.id });
+            }
+            self.append(&Leaf { transaction_id: transaction.id, height, outcome: transaction.outcome })?;
+            self.counts.transactions += 1;
+            self.counts.applied += u64::from(transaction.outcome == Outcome::Applied);
+            out.push(transaction);
+        }
+        Ok(out)
+    }
+
+    fn check_tree(&self, header: &Header) -> Result<(), VerifyFailure> {
+        let height = header.height;
+        let (expected, found) = (self.frontier.size(), header.tree_size);
+        if found != expected {
+            return Err(VerifyFailure::Count { height, what: "tree_size", expected, found });
+        }
+        let computed = self.frontier.root();
+        if header.tree_root != computed {
+            return Err(VerifyFailure::TreeRoot { height, computed, found: header.tree_root });
+        }
+        Ok(())
+    }
+
+    fn check_author(&mut self, header: &Header, t: &Executed) -> Result<(), VerifyFailure> {
+        let height = header.height;
+        if !check_validity(header, t)? {
+            self.counts.signatures_immaterial += 1;
+            return Ok(());
+        }
+        if let Some(enroll) = enrollment(&t.body) {
+            return self.check_enrollment(header, t, enroll);
+        }
+        let key = self.authors.key(&t.author).cloned();
+        match (t.outcome, key) {
+            (Outcome::UnknownAuthor, None) => self.counts.signatures_immaterial += 1,
+            (Outcome::BadSignature, Some(key)) if key.verify(&t.signed, &t.signature).is_err() => {
+                self.counts.signatures_immaterial += 1;
+            }
+            (Outcome::UnknownAuthor | Outcome::BadSignature, Some(_)) => return Err(false_refusal(height, t)),
+            (_, None) => return Err(VerifyFailure::UnknownAuthor { height, transaction: t.id }),
+            (_, Some(key)) => self.queue(height, t, key)?,
+        }
+        Ok(())
+    }
+
+    fn check_enrollment(&mut self, header: &Header, t: &Executed, enroll: &pb::EnrollIdentity) -> Result<(), VerifyFailure> {
+        let height = header.height;
+        match t.outcome {
+            Outcome::Applied => {
+                let refused = |cause| VerifyFailure::Enrolment { height, transaction: t.id, cause };
+                let key = self.authors.enroll(enroll, &t.author, header.time).map_err(refused)?;
+                self.counts.enrolments += 1;
+                self.queue(height, t, key)
+            }
+            Outcome::BadSignature => {
+                let leaf = enroll.certificate_chain.first();
+                let key = leaf.and_then(|der| certificate_key(&IdentityCertificate::parse(der).ok()?));
+                self.counts.signatures_immaterial += 1;
+                match key.is_some_and(|k| k.verify(&t.signed, &t.signature).is_ok()) {
+                    true => Err(false_refusal(height, t)),
+                    false => Ok(()),
+                }
+            }
+            // Refused for its certificate or its member, before its signature.
+            _ => {
+                self.counts.signatures_immaterial += 1;
+                Ok(())
+            }
+        }
+    }
+
+    fn queue(&mut self, height: Height, t: &Executed, key: consilium_proto::signing::VerifyingKey) -> Result<(), VerifyFailure> {
+        let (message, signature) = (t.signed.clone(), t.signature);
+        self.counts.signatures += self.authors.push(Signed { height, transaction: t.id, key, message, signature })?;
+        Ok(())
+    }
+
+    fn check_attachments(
+        &mut self,
+        header: &Header,
+        transactions: &[Executed],
+        found: &[Bytes],
+    ) -> Result<(), VerifyFailure> {
+        let height = header.height;
+        let applied = transactions.iter().filter(|t| t.outcome == Outcome::Applied);
+        let commitments: Vec<_> = applied.flat_map(|t| commitments(&t.body).map(|c| (t.id, c))).collect();
+        if found.is_empty() {
+            self.counts.blocks_without_attachments += u64::from(!commitments.is_empty());
+            return Ok(());
+        }
+        if found.len() != commitments.len() {
+            return Err(VerifyFailure::AttachmentCount { height, expected: commitments.len(), found: found.len() });
+        }
+        for (index, (bytes, (transaction, (hash, size)))) in found.iter().zip(commitments).enumerate() {
+            if bytes.is_empty() {
+                self.counts.attachments_erased += 1;
+                continue;
+            }
+            let sized = size.is_none_or(|size| bytes.len() == size as usize);
+            if !sized || sha256(&[bytes])[..] != hash[..] {
+                return Err(VerifyFailure::Attachment { height, transaction, index });
+            }
+            self.counts.attachments += 1;
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, header: Header) {
+        let oldest_kept = header.height.0.saturating_sub(HEADERS_KEPT);
+        while self.headers.first_key_value().is_some_and(|(height, _)| height.0 < oldest_kept) {
+            self.headers.pop_first();
+        }
+        let hash = header.hash();
+        self.headers.insert(header.height, header.clone());
+        self.tip = Some((header, hash));
+    }
+
+    /// Verifies a certificate found at `height` over any kept header up to it.
+    fn check_certificate(&mut self, height: Height, m: &pb::BlockCertificate) -> Result<(), VerifyFailure> {
+        let certificate = BlockCertificate::try_from(m)
+            .map_err(|e| VerifyFailure::Malformed { height, error: e.within("certificate") })?;
+        if certificate.height > height {
+            let error = consilium_proto::vote::CertificateError::OtherHeader { height: certificate.height };
+            return Err(VerifyFailure::Certificate { height, error });
+        }
+        let Some(header) = self.headers.get(&certificate.height) else { return Ok(()) };
+        certificate.verify(header, &self.validators).map_err(|error| VerifyFailure::Certificate { height, error })?;
+        self.counts.certificates += 1;
+        self.certified = self.certified.max(Some(certificate.height));
+        Ok(())
+    }
+
+    /// The certificate beside a block must be over exactly this block.
+    fn check_own_certificate(&self, height: Height, entry: &pb::ArchiveBlock) -> Result<(), VerifyFailure> {
+        match &entry.certificate {
+            Some(certificate) if certificate.height != height.0 => {
+                let error = consilium_proto::vote::CertificateError::OtherHeader { height };
+                Err(VerifyFailure::Certificate { height, error })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+fn check_link(header: &Header, parent: &Header, parent_hash: HeaderHash) -> Result<(), VerifyFailure> {
+    let height = header.height;
+    if header.previous_hash != parent_hash {
+        return Err(VerifyFailure::PreviousHash { height, expected: parent_hash, found: header.previous_hash });
+    }
+    if header.time < parent.time {
+        return Err(VerifyFailure::Time { height, parent: parent.time.0, found: header.time.0 });
+    }
+    if header.validators_hash != parent.next_validators_hash {
+        return Err(VerifyFailure::Validators { height });
+    }
+    Ok(())
+}
+
+/// Whether the transaction's validity let it get as far as its signature; the
+/// recorded outcome must say the same.
+fn check_validity(header: &Header, t: &Executed) -> Result<bool, VerifyFailure> {
+    let (height, time) = (header.height, header.time.0);
+    let expected = if t.body.valid_until_ms < time {
+        Some(Outcome::Expired)
+    } else if t.body.valid_until_ms > time.saturating_add(VALIDITY_AHEAD_MAX_MS) {
+        Some(Outcome::ValidityTooLong)
+    } else {
+        None
+    };
+    match (expected, t.outcome) {
+        (Some(expected), outcome) if expected == outcome => Ok(false),
+        (Some(_), _) => Err(VerifyFailure::Validity { height, transaction: t.id }),
+        (None, Outcome::Expired | Outcome::ValidityTooLong) => Err(false_refusal(height, t)),
+        (None, _) => Ok(true),
+    }
+}
+
+fn false_refusal(height: Height, t: &Executed) -> VerifyFailure {
+    VerifyFailure::FalseRefusal { height, transaction: t.id, outcome: t.outcome.as_str_name() }
+}
+
+fn parse(m: &pb::ExecutedTransaction, genesis: &Genesis) -> Result<Executed, FieldError> {
+    let transaction = m.transaction.as_ref().ok_or_else(|| FieldError::missing("transaction"))?;
+    length_in("transaction.attachments", transaction.attachments.len(), 0, 0)?;
+    let body = pb::TransactionBody::decode(transaction.body.clone())
+        .map_err(|_| FieldError::malformed("transaction.body", "is not a TransactionBody"))?;
+    if fixed::<32>("transaction.body.ledger_id", &body.ledger_id)? != *genesis.ledger_id.as_bytes() {
+        return Err(FieldError::malformed("transaction.body.ledger_id", "names another ledger"));
+    }
+    fixed::<16>("transaction.body.nonce", &body.nonce)?;
+    length_in("transaction.body.actions", body.actions.len(), 1, ACTIONS_MAX)?;
+    let outcome = Outcome::try_from(m.outcome).ok().filter(|o| *o != Outcome::Unspecified);
+    Ok(Executed {
+        id: transaction_id(&transaction.body),
+        author: Fingerprint::from_bytes(fixed("transaction.author", &transaction.author)?),
+        signature: fixed("transaction.signature", &transaction.signature)?,
+        signed: signing_bytes(&transaction.body),
+        body,
+        outcome: outcome.ok_or_else(|| FieldError::malformed("outcome", "is not a known outcome"))?,
+    })
+}
+
+fn enrollment(body: &pb::TransactionBody) -> Option<&pb::EnrollIdentity> {
+    body.actions.iter().find_map(|a| match &a.action {
+        Some(pb::action::Action::EnrollIdentity(enroll)) => Some(enroll),
+        _ => None,
+    })
+}
+
+/// Hash and, for payloads, size of each attachment, in order.
+fn commitments(body: &pb::TransactionBody) -> impl Iterator<Item = (Bytes, Option<u32>)> + '_ {
+    let writes = body.actions.iter().filter_map(|a| match &a.action {
+        Some(pb::action::Action::WriteRecord(write)) => Some(write),
+        _ => None,
+    });
+    writes.flat_map(|write| {
+        let payload = (write.payload_sha256.clone(), Some(write.payload_size));
+        std::iter::once(payload).chain(write.wraps.iter().map(|w| (w.wrap_sha256.clone(), None)))
+    })
+}

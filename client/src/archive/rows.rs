@@ -1,0 +1,153 @@
+//! The state at the archive's last block: its root, and the histories that
+//! its records commit to.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use consilium_proto::hash::{Hash, sha256};
+use consilium_proto::header::Header;
+use consilium_proto::pb;
+use consilium_proto::state_tree::{KeyHash, ValueHash, root_of_sorted};
+use prost::Message;
+
+use super::failure::VerifyFailure;
+
+/// State key of a record: this byte, then its id (state.proto).
+const RECORD: u8 = 0x06;
+const RECORD_ID_BYTES: usize = 16;
+
+/// A record as the state names it.
+#[derive(Debug, Clone, Copy)]
+struct Committed {
+    version: u32,
+    version_sha256: [u8; 32],
+}
+
+/// A history that is being read.
+#[derive(Debug)]
+struct History {
+    record: [u8; RECORD_ID_BYTES],
+    version: u32,
+    sha256: [u8; 32],
+}
+
+/// Rows as far as they were read.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    state: Vec<(KeyHash, ValueHash)>,
+    last_state_key: Option<Bytes>,
+    records: BTreeMap<[u8; RECORD_ID_BYTES], Committed>,
+    history: Option<History>,
+    in_versions: bool,
+    pub(super) versions: u64,
+    pub(super) count: u64,
+}
+
+impl Rows {
+    /// Rows of the state.
+    pub(super) fn state_rows(&self) -> u64 {
+        self.state.len() as u64
+    }
+
+    /// Takes the next row.
+    pub(super) fn push(&mut self, row: &pb::ArchiveRow) -> Result<(), VerifyFailure> {
+        self.count += 1;
+        match row.table.as_str() {
+            "state" if !self.in_versions => self.state_row(row),
+            "versions" => {
+                self.in_versions = true;
+                self.version_row(row)
+            }
+            "state" => Err(VerifyFailure::Structure("has rows of the state after record versions")),
+            _ => Err(VerifyFailure::Structure("has a row of an unknown table")),
+        }
+    }
+
+    fn state_row(&mut self, row: &pb::ArchiveRow) -> Result<(), VerifyFailure> {
+        if self.last_state_key.as_ref().is_some_and(|last| *last >= row.key) {
+            return Err(VerifyFailure::Structure("has rows of the state out of order"));
+        }
+        self.last_state_key = Some(row.key.clone());
+        self.state.push((KeyHash::of(&row.key), ValueHash::of(&row.value)));
+        if let Some((&RECORD, id)) = row.key.split_first() {
+            let malformed = VerifyFailure::Structure("has a malformed record in the state");
+            let id = id.try_into().map_err(|_| malformed.clone())?;
+            let state = pb::RecordState::decode(row.value.clone()).map_err(|_| malformed.clone())?;
+            let version_sha256 = state.version_sha256[..].try_into().map_err(|_| malformed)?;
+            self.records.insert(id, Committed { version: state.version, version_sha256 });
+        }
+        Ok(())
+    }
+
+    fn version_row(&mut self, row: &pb::ArchiveRow) -> Result<(), VerifyFailure> {
+        let malformed = || VerifyFailure::Structure("has a malformed record version");
+        let (id, number) = row.key.split_at_checked(RECORD_ID_BYTES).ok_or_else(malformed)?;
+        let record: [u8; RECORD_ID_BYTES] = id.try_into().map_err(|_| malformed())?;
+        let number = u32::from_be_bytes(number.try_into().map_err(|_| malformed())?);
+        let value = pb::RecordVersion::decode(row.value.clone()).map_err(|_| malformed())?;
+        let differs = |what| VerifyFailure::Version { record: hex::encode(record), version: number, what };
+        if value.record_id != record[..] || value.version != number {
+            return Err(differs("is stored under another record or number"));
+        }
+        let before = match self.history.take() {
+            Some(history) if history.record == record => Some(history),
+            Some(finished) => {
+                if finished.record > record {
+                    return Err(VerifyFailure::Structure("has record versions out of order"));
+                }
+                self.finish_history(&finished)?;
+                None
+            }
+            None => None,
+        };
+        let (expected, previous) = before.as_ref().map_or((1, &[][..]), |h| (h.version.saturating_add(1), &h.sha256[..]));
+        if number != expected {
+            return Err(differs("does not follow the version before it"));
+        }
+        if value.previous_sha256 != previous {
+            return Err(differs("names another hash for the version before it"));
+        }
+        self.versions += 1;
+        self.history = Some(History { record, version: number, sha256: sha256(&[&row.value]) });
+        Ok(())
+    }
+
+    /// The newest version must be the one that the state commits to. Removes
+    /// the record, so that one without a history is found at the end.
+    fn finish_history(&mut self, history: &History) -> Result<(), VerifyFailure> {
+        let differs = |what| VerifyFailure::Version { record: hex::encode(history.record), version: history.version, what };
+        let committed = self.records.remove(&history.record).ok_or_else(|| differs("is of a record that is not in the state"))?;
+        if committed.version != history.version {
+            return Err(differs("is not the newest one that the state names"));
+        }
+        if committed.version_sha256 != history.sha256 {
+            return Err(differs("does not have the hash that the state names"));
+        }
+        Ok(())
+    }
+
+    /// Compares with the last header once all rows are there.
+    pub(super) fn finish(&mut self, header: &Header) -> Result<(), VerifyFailure> {
+        let computed = self.root();
+        if computed != header.state_root {
+            return Err(VerifyFailure::StateRoot { height: header.height, expected: header.state_root, computed });
+        }
+        if let Some(last) = self.history.take() {
+            self.finish_history(&last)?;
+        }
+        match self.records.first_key_value() {
+            Some((id, committed)) => Err(VerifyFailure::Version {
+                record: hex::encode(id),
+                version: committed.version,
+                what: "is missing, though the state names it",
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn root(&mut self) -> Hash {
+        self.state.sort_unstable();
+        // Distinct keys have distinct hashes, so the order is strict.
+        root_of_sorted(self.state.iter().copied()).unwrap_or(Hash::from_bytes([0xff; 32]))
+    }
+}

@@ -1,0 +1,167 @@
+//! The command line `consilium`: arguments, output, exit codes.
+//!
+//! Machine output goes to stdout; errors, hints and progress to stderr. Exit
+//! codes: 0 done, 1 failed or verification failed, 2 wrong usage. No command
+//! takes a secret as an argument, or prints one.
+
+pub mod bench;
+pub mod certs;
+pub mod context;
+pub mod identity;
+pub mod import;
+pub mod keys;
+pub mod ledger;
+pub mod network;
+pub mod operate;
+pub mod receipt;
+pub mod record;
+pub mod text;
+pub mod watch;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use serde::Serialize;
+
+pub use context::{CliError, ConnectionArgs, Context, Output};
+
+use crate::client::Submitted;
+
+/// Records, identities and operation of a Consilium network.
+#[derive(Debug, Parser)]
+#[command(name = "consilium", version, max_term_width = 100, propagate_version = true)]
+pub struct Cli {
+    /// How results are printed.
+    #[arg(long, value_enum, default_value_t = Output::Text, global = true)]
+    pub output: Output,
+    /// Which ledger, nodes and identity.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Submit, amend, retract, get and find records
+    Record(record::RecordArgs),
+    /// Import FHIR files and folders
+    Import(import::ImportArgs),
+    /// Export and verify the whole ledger
+    Ledger(ledger::LedgerArgs),
+    /// Enrol, show and revoke identities
+    Identity(identity::IdentityArgs),
+    /// Fetch and verify receipts
+    Receipt(receipt::ReceiptArgs),
+    /// Ask what became of a transaction
+    Tx(receipt::TxArgs),
+    /// Follow certified blocks until interrupted
+    Watch(watch::WatchArgs),
+    /// Show the nodes as they see themselves, and their alarms
+    Status(operate::StatusArgs),
+    /// Planned operations on nodes
+    Operator(operate::OperatorArgs),
+    /// Run a member's certificate authority
+    Certs(certs::CertsArgs),
+    /// Make keys
+    Keys(keys::KeysArgs),
+    /// A member's own steps in founding a network
+    Member(network::MemberArgs),
+    /// The members' common steps in founding a network
+    Network(network::NetworkArgs),
+    /// Measure throughput and latency of record submission
+    Bench(bench::BenchArgs),
+    /// Print a completion script for a shell
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// A submitted transaction, as every command shows it.
+#[derive(Debug, Serialize)]
+pub struct SubmittedView {
+    /// Hexadecimal.
+    pub transaction_id: String,
+    /// Its block.
+    pub height: u64,
+    /// What the rules said.
+    pub outcome: &'static str,
+    /// Whether a verified receipt came with it.
+    pub receipt_verified: bool,
+}
+
+impl SubmittedView {
+    /// From an SDK answer.
+    #[must_use]
+    pub fn new(done: &Submitted) -> Self {
+        Self {
+            transaction_id: done.transaction_id.to_string(),
+            height: done.height.0,
+            outcome: done.outcome.as_str_name(),
+            receipt_verified: done.receipt.is_some(),
+        }
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let proof = if self.receipt_verified { ", receipt verified" } else { "" };
+        format!("transaction {} at height {}{proof}", self.transaction_id, self.height)
+    }
+}
+
+/// Runs the program with the process's arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return CliError::failed(format!("cannot start: {e}")).report(),
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => e.report(),
+    }
+}
+
+/// Runs a parsed command line.
+///
+/// # Errors
+/// What to print and with which exit code to end.
+pub async fn run(cli: Cli) -> Result<(), CliError> {
+    let ctx = Context::new(cli.output, cli.connection);
+    match cli.command {
+        Command::Record(args) => record::run(args, &ctx).await,
+        Command::Import(args) => import::run(args, &ctx).await,
+        Command::Ledger(args) => ledger::run(args, &ctx).await,
+        Command::Identity(args) => identity::run(args, &ctx).await,
+        Command::Receipt(args) => receipt::run(args, &ctx).await,
+        Command::Tx(args) => receipt::run_tx(args, &ctx).await,
+        Command::Watch(args) => watch::run(args, &ctx).await,
+        Command::Status(args) => operate::run_status(args, &ctx).await,
+        Command::Operator(args) => operate::run_operator(args, &ctx).await,
+        Command::Certs(args) => certs::run(args, &ctx),
+        Command::Keys(args) => keys::run(&args, &ctx),
+        Command::Member(args) => network::run_member(args, &ctx),
+        Command::Network(args) => network::run_network(args, &ctx),
+        Command::Bench(args) => bench::run(args, &ctx).await,
+        Command::Completion { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "consilium", &mut script);
+            context::write_stdout(&script)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_argument_tree_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,79 @@
+//! Enrolment: binds this identity's keys to its certificate on the ledger.
+
+use consilium_proto::ids::Height;
+use consilium_proto::{pb, transaction};
+use bytes::Bytes;
+use pb::identity_service_client::IdentityServiceClient;
+use tonic::Request;
+
+use crate::client::{Client, Submitted, outcome_from};
+use crate::error::ClientError;
+
+impl Client {
+    /// The enrolment of this identity: its certificate, signing key (with
+    /// proof of possession) and encryption key, signed by the certificate's key.
+    ///
+    /// # Errors
+    /// If the certificate's key cannot sign, or nodes would refuse a field.
+    pub fn enrollment(&self) -> Result<pb::SignedTransaction, ClientError> {
+        let identity = self.identity();
+        let fingerprint = identity.certificate_fingerprint();
+        let (signing_key, proof) = match identity.own_signing_key() {
+            None => (Bytes::new(), Bytes::new()),
+            Some(key) => {
+                let proof = key.sign(&transaction::enrollment_proof_input(&fingerprint))?;
+                (key.verifying_key().to_bytes().into(), Bytes::copy_from_slice(&proof))
+            }
+        };
+        let enroll = pb::EnrollIdentity {
+            certificate_chain: self.chain_below_ca(),
+            signing_key,
+            encryption_key: identity.encryption_key().map(|k| k.public_key().encode().into()).unwrap_or_default(),
+            signing_key_proof: proof,
+        };
+        let action = pb::Action { action: Some(pb::action::Action::EnrollIdentity(enroll)) };
+        let body = self.body(vec![action]);
+        let signed = transaction::sign(&body, fingerprint, identity.certificate_key()?, Vec::new())?;
+        transaction::Transaction::parse(&signed, self.genesis().ledger_id)?;
+        Ok(signed)
+    }
+
+    /// Enrols this identity and waits until that is certified. Safe to repeat:
+    /// a second enrolment of the same keys changes nothing.
+    ///
+    /// # Errors
+    /// As [`Client::submit`]. The receipt is absent if the node did not have
+    /// it at once.
+    pub async fn enroll(&self) -> Result<Submitted, ClientError> {
+        let tx = self.enrollment()?;
+        let id = transaction::transaction_id(&tx.body);
+        let request = pb::EnrollRequest { transaction: Some(tx) };
+        let answer = self
+            .call(|channel, left| {
+                let mut request = Request::new(request.clone());
+                request.set_timeout(left);
+                async move { IdentityServiceClient::new(channel).enroll(request).await }
+            })
+            .await?;
+        if answer.transaction_id != id.to_bytes() {
+            return Err(ClientError::contradiction("the answer is about another transaction"));
+        }
+        let receipt = match self.receipt(id).await {
+            Ok(receipt) => Some(receipt),
+            Err(ClientError::Status { .. } | ClientError::GaveUp { .. } | ClientError::Transport { .. }) => None,
+            Err(e) => return Err(e),
+        };
+        let (height, outcome) = (Height(answer.height), outcome_from(answer.outcome)?);
+        if receipt.as_ref().is_some_and(|r| (r.leaf.height, r.leaf.outcome) != (height, outcome)) {
+            return Err(ClientError::contradiction("the answer differs from its receipt"));
+        }
+        Ok(Submitted { transaction_id: id, height, outcome, receipt })
+    }
+
+    /// The own chain without the member's CA, which is on the ledger.
+    fn chain_below_ca(&self) -> Vec<Bytes> {
+        let own = self.genesis().member(self.identity().spiffe_id().trust_domain().as_str());
+        let bundle = own.map(|member| member.ca_bundle.as_slice()).unwrap_or_default();
+        self.identity().chain().into_iter().filter(|der| !bundle.contains(der)).collect()
+    }
+}

@@ -1,0 +1,193 @@
+//! Reads from a resource what the ledger needs: who it is about, how
+//! confidential it is, and what it can be found by. Fails closed: an unknown
+//! confidentiality code is an error, a sensitivity label alone raises it.
+
+use bytes::Bytes;
+use consilium_proto::hash::sha256;
+use consilium_proto::limits::TAGS_MAX;
+use consilium_proto::pb::Confidentiality;
+use serde_json::Value;
+
+use super::reference::{Scope, identifier_token, identifiers};
+use super::{FhirProblem, Reference, Subject, Tag, needs_patient};
+
+/// A problem and the element, relative to the resource, that has it.
+pub(super) type Found = (&'static str, FhirProblem);
+
+const CONFIDENTIALITY_SYSTEMS: [&str; 2] =
+    ["http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "http://hl7.org/fhir/v3/Confidentiality"];
+const ACT_CODE_SYSTEMS: [&str; 2] =
+    ["http://terminology.hl7.org/CodeSystem/v3-ActCode", "http://hl7.org/fhir/v3/ActCode"];
+/// Sensitivity labels of v3-ActCode that restrict a record by themselves.
+const SENSITIVITIES: [&str; 10] =
+    ["ETH", "ETHUD", "OPIOIDUD", "PSY", "PSYTHPN", "SDV", "HIV", "STD", "SEX", "SICKLE"];
+/// Elements by which R4 types name their patient; no type has two of them.
+const PATIENT_ELEMENTS: [&str; 5] = ["patient", "subject", "beneficiary", "individual", "for"];
+
+/// The strictest label of `meta.security` (high-water mark).
+pub(super) fn confidentiality(resource: &Value) -> Result<Confidentiality, Found> {
+    let mut highest = None;
+    for label in list(resource.get("meta").and_then(|m| m.get("security"))) {
+        let text = |key| label.get(key).and_then(Value::as_str).unwrap_or("");
+        let (system, code) = (text("system"), text("code"));
+        let level = if CONFIDENTIALITY_SYSTEMS.contains(&system) {
+            Some(parse_code(code).ok_or(("meta.security", FhirProblem::Confidentiality))?)
+        } else if ACT_CODE_SYSTEMS.contains(&system) && SENSITIVITIES.contains(&code) {
+            Some(Confidentiality::Restricted)
+        } else {
+            None
+        };
+        highest = highest.max(level);
+    }
+    Ok(highest.unwrap_or(Confidentiality::Normal))
+}
+
+/// An HL7 v3 Confidentiality code.
+pub(crate) fn parse_code(code: &str) -> Option<Confidentiality> {
+    Some(match code {
+        "U" => Confidentiality::Unrestricted,
+        "L" => Confidentiality::Low,
+        "M" => Confidentiality::Moderate,
+        "N" => Confidentiality::Normal,
+        "R" => Confidentiality::Restricted,
+        "V" => Confidentiality::VeryRestricted,
+        _ => return None,
+    })
+}
+
+/// Who the resource is about.
+pub(super) fn subject(
+    resource: &Value,
+    kind: &str,
+    raw: &Bytes,
+    scope: &Scope,
+    member: &str,
+) -> Result<Subject, Found> {
+    if kind == "Patient" {
+        return Ok(Subject::Patient(itself(resource, kind, raw, member)));
+    }
+    let reader = ReferenceReader { resource, scope, member };
+    let mut patients = match kind {
+        "AuditEvent" => reader.all(list(resource.get("entity")).iter().filter_map(|e| e.get("what"))),
+        "Provenance" => reader.all(list(resource.get("target")).iter()),
+        _ => {
+            let named = PATIENT_ELEMENTS.iter().flat_map(|element| list(resource.get(*element)));
+            reader.all(named)
+        }
+    };
+    patients.sort();
+    patients.dedup();
+    match patients.as_slice() {
+        [one] => Ok(Subject::Patient(one.clone())),
+        [] if needs_patient(kind) => Err(("", FhirProblem::NoPatient)),
+        // An audit event or a provenance may well span patients; it is then
+        // a record of its own, that only its recipients can relate.
+        [_, _, ..] if !matches!(kind, "AuditEvent" | "Provenance") => Err(("", FhirProblem::SeveralPatients)),
+        _ => Ok(Subject::Itself(itself(resource, kind, raw, member))),
+    }
+}
+
+fn itself(resource: &Value, kind: &str, raw: &Bytes, member: &str) -> String {
+    match resource.get("id").and_then(Value::as_str) {
+        Some(id) => Reference::new(&format!("{kind}/{id}")).canonical(member),
+        None => format!("urn:sha256:{}", hex::encode(sha256(&[raw]))),
+    }
+}
+
+struct ReferenceReader<'a> {
+    resource: &'a Value,
+    scope: &'a Scope,
+    member: &'a str,
+}
+
+impl<'a> ReferenceReader<'a> {
+    /// Canonical forms of those references that mean a patient.
+    fn all(&self, references: impl Iterator<Item = &'a Value>) -> Vec<String> {
+        references.filter_map(|r| self.patient(r)).collect()
+    }
+
+    fn patient(&self, reference: &Value) -> Option<String> {
+        let typed = reference.get("type").and_then(Value::as_str);
+        let Some(text) = reference.get("reference").and_then(Value::as_str) else {
+            let token = identifier_token(reference.get("identifier")?)?;
+            return typed.is_none_or(|t| t == "Patient").then_some(token);
+        };
+        if let Some(local) = text.strip_prefix('#') {
+            return self.contained(local);
+        }
+        let resolved = Reference::new(self.scope.resolve(text));
+        // A `urn:uuid:` that leads nowhere says nothing of its type, except by
+        // where it stands: in an element for patients.
+        let is_patient = resolved.kind().or(typed).is_none_or(|kind| kind == "Patient");
+        is_patient.then(|| resolved.canonical(self.member))
+    }
+
+    fn contained(&self, id: &str) -> Option<String> {
+        let contained = list(self.resource.get("contained"));
+        let found = contained.iter().find(|c| c.get("id").and_then(Value::as_str) == Some(id))?;
+        let is_patient = found.get("resourceType").and_then(Value::as_str) == Some("Patient");
+        is_patient.then(|| identifiers(found).into_iter().next()).flatten()
+    }
+}
+
+/// What the resource can be found by, in order of preference, each once.
+pub(super) fn tags(resource: &Value, kind: &str, scope: &Scope, member: &str) -> Vec<Tag> {
+    let mut out: Vec<Tag> = Vec::new();
+    let mut add = |name: &'static str, value: String| {
+        let tag = Tag { name, value };
+        if out.len() < TAGS_MAX && !out.contains(&tag) {
+            out.push(tag);
+        }
+    };
+    if let Some(id) = resource.get("id").and_then(Value::as_str) {
+        add("id", format!("{kind}/{id}"));
+    }
+    for reference in encounters(resource) {
+        let resolved = Reference::new(scope.resolve(reference));
+        if resolved.kind().is_none_or(|k| k == "Encounter") {
+            add("encounter", resolved.canonical(member));
+        }
+    }
+    list(resource.get("category")).iter().flat_map(codings).for_each(|value| add("category", value));
+    for element in code_elements(kind) {
+        list(resource.get(*element)).iter().flat_map(codings).for_each(|value| add("code", value));
+    }
+    identifiers(resource).into_iter().for_each(|value| add("identifier", value));
+    out
+}
+
+fn code_elements(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "Encounter" | "DocumentReference" => &["code", "type"],
+        _ => &["code", "vaccineCode", "medicationCodeableConcept"],
+    }
+}
+
+fn encounters(resource: &Value) -> impl Iterator<Item = &str> {
+    let context = resource.get("context");
+    let nested = context.and_then(|c| c.get("encounter"));
+    [resource.get("encounter"), nested, context]
+        .into_iter()
+        .flat_map(list)
+        .filter_map(|r| r.get("reference").and_then(Value::as_str))
+        .filter(|r| !r.starts_with('#'))
+}
+
+/// `system|code` of a CodeableConcept's codings; the system may be absent.
+fn codings(concept: &Value) -> Vec<String> {
+    let token = |coding: &Value| {
+        let code = coding.get("code")?.as_str()?;
+        let system = coding.get("system").and_then(Value::as_str).unwrap_or("");
+        Some(format!("{system}|{code}"))
+    };
+    list(concept.get("coding")).iter().filter_map(token).collect()
+}
+
+/// An array's items, or one thing as a list of itself, or nothing.
+pub(super) fn list(value: Option<&Value>) -> &[Value] {
+    match value {
+        Some(Value::Array(items)) => items,
+        Some(one) => std::slice::from_ref(one),
+        None => &[],
+    }
+}

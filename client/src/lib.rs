@@ -1,0 +1,54 @@
+//! The Consilium SDK and what the command line `consilium` is made of.
+//!
+//! [`Client`] holds an identity, the genesis of one ledger and connections to
+//! its nodes. It signs transactions, submits them until their fate is known,
+//! and believes no node: receipts, heads, recipients' keys and followed blocks
+//! are verified against the genesis document. On top of it stand [`records`]
+//! (encryption and key wraps), [`fhir`] (import) and [`archive`] (a ledger as
+//! a file, verified offline).
+//!
+//! Plaintext and private keys stay in this process: nothing here may send
+//! them, log them, or put them into an error.
+//!
+//! ```no_run
+//! use consilium_client::{Client, Profile, pb};
+//!
+//! # async fn example(actions: Vec<pb::Action>) -> Result<(), consilium_client::ClientError> {
+//! let profile = Profile::load("config.toml".as_ref(), None)?;
+//! let client = Client::connect(profile).await?;
+//! let transaction = client.sign(actions, Vec::new())?;
+//! let done = client.submit(transaction, pb::WaitFor::Certified).await?.into_applied()?;
+//! println!("certified at height {}", done.height);
+//! # Ok(())
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub mod archive;
+pub mod bench;
+pub mod bulk;
+pub mod ceremony;
+pub mod cli;
+pub mod client;
+mod enroll;
+pub mod error;
+pub mod fhir;
+pub mod files;
+#[cfg(test)]
+mod fixture;
+pub mod genesis_check;
+pub mod identity;
+pub mod profile;
+mod proven;
+pub mod receipts;
+pub mod records;
+pub mod retry;
+pub mod transport;
+pub mod watch;
+
+pub use client::{Client, Submitted};
+pub use consilium_proto::pb;
+pub use error::{ClientError, Unverified};
+pub use identity::Identity;
+pub use profile::{Profile, ProfileOverrides};

@@ -1,0 +1,161 @@
+//! Receipts: fetched, verified, and put into words. Verification needs nothing
+//! but the genesis document, so a receipt can be checked years later, offline.
+
+use bytes::Bytes;
+use consilium_proto::genesis::Genesis;
+use consilium_proto::ids::TransactionId;
+use consilium_proto::pb;
+use consilium_proto::receipt::Receipt;
+use serde::Serialize;
+
+use crate::client::{Client, outcome_from};
+use crate::error::ClientError;
+use crate::transport::ledger_service;
+
+/// What a verified receipt says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReceiptReport {
+    /// Hexadecimal.
+    pub ledger_id: String,
+    /// Hexadecimal.
+    pub transaction_id: String,
+    /// The transaction's block.
+    pub height: u64,
+    /// What the rules said.
+    pub outcome: &'static str,
+    /// Time of the certified head, milliseconds since 1970: the transaction
+    /// was on the ledger by then.
+    pub by_time_ms: u64,
+    /// Height of the certified head.
+    pub certified_height: u64,
+    /// Who signed that head.
+    pub signers: Vec<Signer>,
+    /// Power that signed.
+    pub signed_power: u64,
+    /// Power of all validators.
+    pub total_power: u64,
+}
+
+/// A validator that signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Signer {
+    /// Raft id.
+    pub raft_id: u64,
+    /// SPIFFE id of the node.
+    pub spiffe_id: String,
+    /// Its voting power.
+    pub power: u64,
+}
+
+/// What became of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TransactionFate {
+    /// In a certified block, for ever; the receipt proves it.
+    Certified(Box<Receipt>),
+    /// May still execute.
+    Pending,
+    /// Not on the ledger, and can never be. The node's word: ask another
+    /// node, too, where much depends on it.
+    Expired,
+}
+
+impl Client {
+    /// The receipt of a certified transaction, verified.
+    ///
+    /// # Errors
+    /// As [`Client::read`]; NOT_FOUND if it is not certified; a receipt that
+    /// proves nothing.
+    pub async fn receipt(&self, id: TransactionId) -> Result<Receipt, ClientError> {
+        let request = pb::GetReceiptRequest { transaction_id: id.to_bytes(), cose: false };
+        let answer = self
+            .read(|channel| {
+                let request = request.clone();
+                async move { ledger_service(channel).get_receipt(request).await }
+            })
+            .await?;
+        let receipt =
+            answer.receipt.ok_or_else(|| ClientError::contradiction("the answer holds no receipt"))?;
+        self.verified_receipt(&receipt, id)
+    }
+
+    /// What became of a transaction. Without `valid_until_ms` (that of its
+    /// body, milliseconds since 1970) an unknown one counts as pending.
+    ///
+    /// # Errors
+    /// As [`Client::receipt`].
+    pub async fn transaction_fate(
+        &self,
+        id: TransactionId,
+        valid_until_ms: Option<u64>,
+    ) -> Result<TransactionFate, ClientError> {
+        let request = pb::GetTransactionRequest {
+            transaction_id: id.to_bytes(),
+            valid_until_ms: valid_until_ms.unwrap_or(0),
+            read: None,
+        };
+        let answer = self
+            .read(|channel| {
+                let request = request.clone();
+                async move { ledger_service(channel).get_transaction(request).await }
+            })
+            .await?;
+        match answer.status() {
+            pb::TransactionStatus::Pending => Ok(TransactionFate::Pending),
+            pb::TransactionStatus::Expired => Ok(TransactionFate::Expired),
+            pb::TransactionStatus::Certified => {
+                let receipt = self.receipt(id).await?;
+                let claimed = (answer.height, outcome_from(answer.outcome)?);
+                if claimed != (receipt.leaf.height.0, receipt.leaf.outcome) {
+                    return Err(ClientError::contradiction("the status differs from the receipt"));
+                }
+                Ok(TransactionFate::Certified(Box::new(receipt)))
+            }
+            pb::TransactionStatus::Unspecified => {
+                Err(ClientError::contradiction("the answer has no known status"))
+            }
+        }
+    }
+}
+
+/// Parses an encoded [`pb::Receipt`] and verifies it against a genesis.
+///
+/// # Errors
+/// The first field that is wrong, or why the receipt proves nothing.
+pub fn verify_receipt(encoded: &[u8], genesis: &Genesis) -> Result<(Receipt, ReceiptReport), ClientError> {
+    use prost::Message;
+    let message = pb::Receipt::decode(Bytes::copy_from_slice(encoded))
+        .map_err(|_| consilium_proto::error::FieldError::malformed("receipt", "is not a Receipt"))?;
+    let receipt = Receipt::try_from(&message)?;
+    receipt.verify(genesis.ledger_id, &genesis.validators()?)?;
+    let report = report(&receipt, genesis)?;
+    Ok((receipt, report))
+}
+
+/// Puts a verified receipt into words.
+///
+/// # Errors
+/// If the genesis has no valid validator set.
+pub fn report(receipt: &Receipt, genesis: &Genesis) -> Result<ReceiptReport, ClientError> {
+    let set = genesis.validators()?;
+    let header = &receipt.head.header;
+    let mut signers = Vec::new();
+    for (member, node) in genesis.nodes() {
+        let signed = receipt.head.certificate.signatures().any(|(id, _)| id == node.raft_id);
+        if let (true, Some(seat)) = (signed, set.seat(node.raft_id)) {
+            let spiffe_id = format!("spiffe://{}/node/{}", member.id, node.name);
+            signers.push(Signer { raft_id: node.raft_id.0, spiffe_id, power: seat.power.0 });
+        }
+    }
+    Ok(ReceiptReport {
+        ledger_id: receipt.ledger_id.to_string(),
+        transaction_id: receipt.leaf.transaction_id.to_string(),
+        height: receipt.leaf.height.0,
+        outcome: receipt.leaf.outcome.as_str_name(),
+        by_time_ms: header.time.0,
+        certified_height: header.height.0,
+        signed_power: signers.iter().map(|s| s.power).sum(),
+        signers,
+        // At most VALIDATORS_MAX * VOTING_POWER_MAX = 2^55.
+        total_power: u64::try_from(set.total_power()).unwrap_or(u64::MAX),
+    })
+}

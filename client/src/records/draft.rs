@@ -1,0 +1,82 @@
+//! What an author wants to store, already blinded: the pseudonym instead of
+//! the patient, tags instead of values. The plaintext is still in clear.
+
+use bytes::Bytes;
+use consilium_proto::envelope::{SearchKey, blind_tag, pseudonym};
+use consilium_proto::ids::{PatientPseudonym, SearchTag};
+use consilium_proto::limits::TAGS_MAX;
+use consilium_proto::pb;
+
+use crate::fhir::{Reference, Resource};
+
+/// One version of a record before encryption.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RecordDraft {
+    /// Resource type or another document kind.
+    pub kind: String,
+    /// Who it is about.
+    pub patient: PatientPseudonym,
+    /// HL7 v3 Confidentiality.
+    pub confidentiality: pb::Confidentiality,
+    /// Strictly ascending, at most [`TAGS_MAX`].
+    pub tags: Vec<SearchTag>,
+    /// The document, byte for byte.
+    pub plaintext: Bytes,
+}
+
+impl RecordDraft {
+    /// Blinds a FHIR resource.
+    #[must_use]
+    pub fn from_resource(resource: &Resource, key: &SearchKey) -> Self {
+        let blinded = resource.tags.iter().map(|tag| tag_of(key, tag.name, &tag.value));
+        Self {
+            kind: resource.kind.to_owned(),
+            patient: PatientPseudonym(pseudonym(key, resource.subject.canonical().as_bytes())),
+            confidentiality: resource.confidentiality,
+            tags: ascending(blinded),
+            plaintext: resource.raw.clone(),
+        }
+    }
+
+    /// A document that is not FHIR, about the patient that `reference` means.
+    #[must_use]
+    pub fn document(kind: &str, reference: &str, member: &str, plaintext: Bytes, key: &SearchKey) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            patient: pseudonym_of(key, reference, member),
+            confidentiality: pb::Confidentiality::Normal,
+            tags: Vec::new(),
+            plaintext,
+        }
+    }
+}
+
+impl std::fmt::Debug for RecordDraft {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RecordDraft")
+            .field("kind", &self.kind)
+            .field("patient", &self.patient)
+            .field("bytes", &self.plaintext.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The pseudonym of the patient that a reference or `system|value` means, as
+/// read by `member`; see [`crate::fhir`] for the spellings.
+#[must_use]
+pub fn pseudonym_of(key: &SearchKey, reference: &str, member: &str) -> PatientPseudonym {
+    PatientPseudonym(pseudonym(key, Reference::new(reference).canonical(member).as_bytes()))
+}
+
+/// The blinded form of a tag; names and values are listed in [`crate::fhir`].
+#[must_use]
+pub fn tag_of(key: &SearchKey, name: &str, value: &str) -> SearchTag {
+    SearchTag(blind_tag(key, name, value.as_bytes()))
+}
+
+fn ascending(tags: impl Iterator<Item = SearchTag>) -> Vec<SearchTag> {
+    let mut tags: Vec<_> = tags.take(TAGS_MAX).collect();
+    tags.sort_unstable();
+    tags.dedup();
+    tags
+}

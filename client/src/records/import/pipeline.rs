@@ -1,0 +1,431 @@
+//! From documents to certified transactions: one thread reads, blinds and
+//! packs; all cores seal; several transactions are on their way at once. Every
+//! queue is bounded, so memory does not grow with the import.
+//!
+//! The first transaction that fails or is refused stops the import: the cause
+//! (no role, not enrolled, no quorum) would be the same for all others.
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use consilium_proto::envelope::SearchKey;
+use consilium_proto::ids::{Height, TransactionId};
+use consilium_proto::pb;
+use futures::StreamExt;
+use prost::Message;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::journal::{Journal, JournalError, PendingEntry, item};
+use super::source::{Document, SourceFile, read_documents};
+use super::Event;
+use crate::client::Client;
+use crate::error::ClientError;
+use crate::receipts::TransactionFate;
+use crate::records::{Draft, Prepared, RecordDraft, RecordWriter, Sealer, Size, pack};
+
+/// Pause between two looks at a transaction whose fate is open.
+const FATE_PAUSE: Duration = Duration::from_secs(1);
+/// How long such a fate may stay open: longer than any validity of ours.
+const FATE_WAIT_MAX: Duration = Duration::from_secs(20 * 60);
+
+/// What to import, and how.
+pub struct ImportOptions {
+    /// See [`super::find`].
+    pub files: Vec<SourceFile>,
+    /// An open journal and its path, to continue after an interruption.
+    pub journal: Option<(PathBuf, Journal)>,
+    /// Transactions on their way at once.
+    pub in_flight: NonZero<usize>,
+    /// Told what happens, from several threads.
+    pub notify: Box<dyn Fn(Event) + Send + Sync>,
+}
+
+impl std::fmt::Debug for ImportOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ImportOptions({} files, {} in flight)", self.files.len(), self.in_flight)
+    }
+}
+
+/// Records of one kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct KindSummary {
+    /// Records.
+    pub records: u64,
+    /// Bytes of their documents.
+    pub bytes: u64,
+}
+
+/// What an import did.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ImportSummary {
+    /// Certified in this run, by kind.
+    pub kinds: BTreeMap<String, KindSummary>,
+    /// Transactions certified in this run.
+    pub transactions: u64,
+    /// Of them, sent by an earlier run that did not learn their fate.
+    pub transactions_recovered: u64,
+    /// Bundles read.
+    pub bundles: u64,
+    /// Bundles that needed more than one transaction.
+    pub bundles_divided: u64,
+    /// Resources that an earlier run had certified.
+    pub records_known: u64,
+    /// Files passed over, as they hold no FHIR resources.
+    pub files_skipped: u64,
+    /// Documents refused, and files that could not be read.
+    pub refused: u64,
+    /// From the first byte read to the last certificate.
+    pub elapsed: Duration,
+    /// What stopped the import, if it did not come to its end.
+    pub stopped_by: Option<ClientError>,
+}
+
+impl ImportSummary {
+    /// Records certified in this run.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.kinds.values().map(|k| k.records).sum()
+    }
+
+    /// Bytes of documents certified in this run.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.kinds.values().map(|k| k.bytes).sum()
+    }
+
+    fn add(&mut self, done: Done) {
+        self.transactions += 1;
+        for (kind, bytes) in done.records {
+            let entry = self.kinds.entry(kind).or_default();
+            entry.records += 1;
+            entry.bytes += bytes;
+        }
+    }
+}
+
+/// A draft on its way.
+struct Item {
+    draft: Draft,
+    size: Size,
+    /// See [`item`].
+    name: String,
+}
+
+/// What becomes one transaction.
+type Batch = Vec<Item>;
+
+/// A transaction ready to be sent.
+struct Ready {
+    prepared: Prepared,
+    records: Vec<(String, u64)>,
+}
+
+/// A certified transaction: kind and bytes of each record.
+struct Done {
+    records: Vec<(String, u64)>,
+}
+
+struct Shared {
+    client: Client,
+    sealer: Sealer,
+    search_key: SearchKey,
+    journal: Mutex<Option<Journal>>,
+    journal_path: PathBuf,
+    notify: Box<dyn Fn(Event) + Send + Sync>,
+    stop: AtomicBool,
+}
+
+/// Imports files.
+///
+/// # Errors
+/// Only what keeps it from starting; see [`ImportSummary::stopped_by`].
+pub async fn import(
+    client: Client,
+    writer: &RecordWriter,
+    options: ImportOptions,
+) -> Result<ImportSummary, ClientError> {
+    let search_key = client.identity().search_key().cloned().ok_or(ClientError::Setting { setting: "search_key" })?;
+    let (journal_path, journal) = options.journal.map_or((PathBuf::new(), None), |(path, journal)| (path, Some(journal)));
+    let shared = Arc::new(Shared {
+        client,
+        sealer: writer.sealer().clone(),
+        search_key,
+        journal: Mutex::new(journal),
+        journal_path,
+        notify: options.notify,
+        stop: AtomicBool::new(false),
+    });
+    let started = Instant::now();
+    let mut summary = ImportSummary::default();
+    settle_open(&shared, &mut summary).await?;
+    run(&shared, options.files, options.in_flight, &mut summary).await;
+    summary.elapsed = started.elapsed();
+    Ok(summary)
+}
+
+async fn run(shared: &Arc<Shared>, files: Vec<SourceFile>, in_flight: NonZero<usize>, summary: &mut ImportSummary) {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let (sender, receiver) = mpsc::channel::<Batch>(cores);
+    let producer = tokio::task::spawn_blocking({
+        let shared = Arc::clone(shared);
+        move || produce(&shared, &files, &sender)
+    });
+    let mut done = ReceiverStream::new(receiver)
+        .map(|batch| seal(Arc::clone(shared), batch))
+        .buffer_unordered(cores)
+        .map(|ready| submit(Arc::clone(shared), ready))
+        .buffer_unordered(in_flight.get());
+    while let Some(result) = done.next().await {
+        match result {
+            Ok(Some(done)) => summary.add(done),
+            Ok(None) => {}
+            Err(error) => {
+                shared.stop.store(true, Ordering::Relaxed);
+                summary.stopped_by.get_or_insert(error);
+            }
+        }
+    }
+    match producer.await {
+        Ok(read) => {
+            summary.bundles = read.bundles;
+            summary.bundles_divided = read.bundles_divided;
+            summary.records_known = read.records_known;
+            summary.files_skipped = read.files_skipped;
+            summary.refused = read.refused;
+        }
+        Err(_) => {
+            summary.stopped_by.get_or_insert(ClientError::Usage("reading the files was interrupted".into()));
+        }
+    }
+}
+
+/// What the reading thread saw.
+#[derive(Default)]
+struct ReadCounts {
+    bundles: u64,
+    bundles_divided: u64,
+    records_known: u64,
+    files_skipped: u64,
+    refused: u64,
+}
+
+fn produce(shared: &Shared, files: &[SourceFile], sender: &mpsc::Sender<Batch>) -> ReadCounts {
+    let total = files.iter().map(|f| f.bytes).sum();
+    (shared.notify)(Event::Found { files: files.len(), bytes: total });
+    let member = shared.client.identity().spiffe_id().trust_domain().as_str().to_owned();
+    let known = lock(&shared.journal).as_ref().map(|j| j.certified().clone()).unwrap_or_default();
+    let mut packer = Packer { shared, sender, known, open: Vec::new(), counts: ReadCounts::default() };
+    let (mut skipped, mut refused) = (0, 0);
+    for file in files {
+        let mut notify = |event: Event| {
+            match &event {
+                Event::Skipped { .. } => skipped += 1,
+                Event::Refused { .. } | Event::Unreadable { .. } => refused += 1,
+                Event::Found { .. } | Event::BundleDivided { .. } | Event::Read { .. } | Event::Certified { .. } => {}
+            }
+            (shared.notify)(event);
+        };
+        read_documents(file, &member, &mut notify, &mut |document| packer.take(&file.path, document));
+        if shared.stop.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    packer.flush();
+    ReadCounts { files_skipped: skipped, refused, ..packer.counts }
+}
+
+/// Collects loose resources into full transactions; keeps Bundles together.
+struct Packer<'a> {
+    shared: &'a Shared,
+    sender: &'a mpsc::Sender<Batch>,
+    /// Certified by earlier runs and not met yet in this one.
+    known: BTreeMap<String, u64>,
+    open: Batch,
+    counts: ReadCounts,
+}
+
+impl Packer<'_> {
+    /// Returns whether more is wanted.
+    fn take(&mut self, path: &Path, document: Document) -> bool {
+        let items: Vec<Item> = document.resources.iter().filter_map(|r| self.item(r)).collect();
+        let sizes: Vec<Size> = items.iter().map(|i| i.size).collect();
+        let limits = *self.shared.sealer.limits();
+        if document.is_bundle {
+            self.counts.bundles += 1;
+            let ranges = pack(&sizes, &limits);
+            if ranges.len() > 1 {
+                self.counts.bundles_divided += 1;
+                let event = Event::BundleDivided { path: path.to_owned(), transactions: ranges.len() };
+                (self.shared.notify)(event);
+            }
+            let mut items = items.into_iter();
+            ranges.into_iter().all(|range| self.send(items.by_ref().take(range.len()).collect()))
+        } else {
+            items.into_iter().all(|item| {
+                let with = self.open.iter().fold(item.size, |sum, i| Size {
+                    body: sum.body + i.size.body,
+                    total: sum.total + i.size.total,
+                });
+                let wanted = limits.fits(self.open.len() + 1, with) || self.flush();
+                self.open.push(item);
+                wanted
+            })
+        }
+    }
+
+    fn item(&mut self, resource: &crate::fhir::Resource) -> Option<Item> {
+        let name = item(&self.shared.search_key, &resource.raw);
+        if let Some(left) = self.known.get_mut(&name).filter(|left| **left > 0) {
+            *left -= 1;
+            self.counts.records_known += 1;
+            return None;
+        }
+        let draft = RecordDraft::from_resource(resource, &self.shared.search_key);
+        let size = self.shared.sealer.size_of(&draft);
+        Some(Item { draft: Draft::new(draft), size, name })
+    }
+
+    fn flush(&mut self) -> bool {
+        let batch = std::mem::take(&mut self.open);
+        self.send(batch)
+    }
+
+    fn send(&mut self, batch: Batch) -> bool {
+        if self.shared.stop.load(Ordering::Relaxed) {
+            return false;
+        }
+        batch.is_empty() || self.sender.blocking_send(batch).is_ok()
+    }
+}
+
+async fn seal(shared: Arc<Shared>, batch: Batch) -> Result<Option<Ready>, ClientError> {
+    if shared.stop.load(Ordering::Relaxed) {
+        return Ok(None);
+    }
+    let sealed = tokio::task::spawn_blocking(move || seal_now(&shared, batch)).await;
+    sealed.map_err(|_| ClientError::Usage("sealing was interrupted".into()))?.map(Some)
+}
+
+fn seal_now(shared: &Shared, batch: Batch) -> Result<Ready, ClientError> {
+    let records = batch.iter().map(|i| (i.draft.draft.kind.clone(), i.draft.draft.plaintext.len() as u64)).collect();
+    let (drafts, items): (Vec<Draft>, Vec<String>) = batch.into_iter().map(|i| (i.draft, i.name)).unzip();
+    let prepared = shared.sealer.prepare(&drafts)?;
+    let entry = PendingEntry {
+        transaction: prepared.transaction_id,
+        valid_until_ms: valid_until(&prepared.transaction),
+        items,
+    };
+    shared.note(|journal| journal.note_pending(entry, &prepared.records, &prepared.transaction))?;
+    Ok(Ready { prepared, records })
+}
+
+fn valid_until(signed: &pb::SignedTransaction) -> u64 {
+    pb::TransactionBody::decode(signed.body.clone()).map_or(0, |body| body.valid_until_ms)
+}
+
+async fn submit(shared: Arc<Shared>, ready: Result<Option<Ready>, ClientError>) -> Result<Option<Done>, ClientError> {
+    let Some(Ready { prepared, records }) = ready? else { return Ok(None) };
+    // What is noted as pending but not sent is sent by the next run.
+    if shared.stop.load(Ordering::Relaxed) {
+        return Ok(None);
+    }
+    let submitted = shared.client.submit(prepared.transaction, pb::WaitFor::Certified).await?;
+    let id = submitted.transaction_id;
+    if submitted.outcome != pb::Outcome::Applied {
+        shared.note(|journal| journal.note_refused(&id, submitted.outcome))?;
+    }
+    let height = submitted.into_applied()?.height;
+    shared.note(|journal| journal.note_certified(&id, height))?;
+    (shared.notify)(Event::Certified { records: records.len() });
+    Ok(Some(Done { records }))
+}
+
+/// Finds out what became of the transactions of an earlier run, sending them
+/// again, with the same bytes, where that is open.
+async fn settle_open(shared: &Shared, summary: &mut ImportSummary) -> Result<(), ClientError> {
+    let open = {
+        let journal = lock(&shared.journal);
+        journal.as_ref().map(Journal::open_transactions).transpose()
+    };
+    let open = open.map_err(|e| shared.journal_error(e))?.unwrap_or_default();
+    for (entry, signed) in open {
+        match settle(shared, &entry, signed).await? {
+            Fate::Applied(height) => {
+                summary.transactions += 1;
+                summary.transactions_recovered += 1;
+                shared.note(|journal| journal.note_certified(&entry.transaction, height))?;
+            }
+            Fate::Refused(outcome) => shared.note(|journal| journal.note_refused(&entry.transaction, outcome))?,
+            Fate::Never => shared.note(|journal| journal.note_never(&entry.transaction))?,
+        }
+    }
+    Ok(())
+}
+
+enum Fate {
+    Applied(Height),
+    Refused(pb::Outcome),
+    Never,
+}
+
+impl Fate {
+    fn of(height: Height, outcome: pb::Outcome) -> Self {
+        if outcome == pb::Outcome::Applied { Self::Applied(height) } else { Self::Refused(outcome) }
+    }
+}
+
+async fn settle(
+    shared: &Shared,
+    entry: &PendingEntry,
+    mut signed: Option<pb::SignedTransaction>,
+) -> Result<Fate, ClientError> {
+    let deadline = Instant::now() + FATE_WAIT_MAX;
+    while Instant::now() < deadline {
+        match shared.client.transaction_fate(entry.transaction, Some(entry.valid_until_ms)).await? {
+            TransactionFate::Certified(receipt) => return Ok(Fate::of(receipt.leaf.height, receipt.leaf.outcome)),
+            TransactionFate::Expired => return Ok(Fate::Never),
+            TransactionFate::Pending => {}
+        }
+        match signed.take() {
+            Some(signed) => match shared.client.submit(signed, pb::WaitFor::Certified).await {
+                Ok(submitted) => return Ok(Fate::of(submitted.height, submitted.outcome)),
+                Err(e) if e.is_retryable() => return Err(e),
+                // Refused before it was ordered, as its validity is over:
+                // then the ledger's time will say so, too.
+                Err(_) => {}
+            },
+            None => tokio::time::sleep(FATE_PAUSE).await,
+        }
+    }
+    Err(undecided(entry.transaction))
+}
+
+fn undecided(id: TransactionId) -> ClientError {
+    ClientError::Status {
+        code: tonic::Code::Unavailable,
+        reason: String::new(),
+        message: format!("the fate of transaction {id} of an earlier run is still open; try again later"),
+    }
+}
+
+impl Shared {
+    fn note(&self, f: impl FnOnce(&mut Journal) -> Result<(), JournalError>) -> Result<(), ClientError> {
+        match lock(&self.journal).as_mut() {
+            Some(journal) => f(journal).map_err(|e| self.journal_error(e)),
+            None => Ok(()),
+        }
+    }
+
+    fn journal_error(&self, error: JournalError) -> ClientError {
+        ClientError::file(&self.journal_path, error)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

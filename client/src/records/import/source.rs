@@ -1,0 +1,199 @@
+//! Files of an import: found in folders, read document by document. Symbolic
+//! links and hidden files inside folders are passed over, so that an import
+//! never leaves the folder it was given.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::Event;
+use crate::fhir::{Content, FILE_BYTES_MAX, FhirError, FhirProblem, Resource, Split, split, split_line};
+
+/// Why a file with other JSON is passed over.
+pub const NOT_FHIR: &str = "not a FHIR resource";
+const TOO_LARGE: &str = "larger than a document may be";
+/// Bytes of a line of NDJSON; it may be a Bundle.
+const LINE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// How a file holds documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// One document (`.json`).
+    Json,
+    /// One document a line (`.ndjson`).
+    Ndjson,
+}
+
+/// A file to import.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// By its extension.
+    pub format: Format,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// A document and the file it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Its resources belong together: they come from one Bundle.
+    pub is_bundle: bool,
+    /// With their exact bytes.
+    pub resources: Vec<Resource>,
+}
+
+/// Finds all files, in order of their names, so that two runs see them alike.
+/// Paths named by the caller are followed if they are links.
+///
+/// # Errors
+/// A path that cannot be read, with what the system said.
+pub fn find(paths: &[PathBuf]) -> Result<Vec<SourceFile>, (PathBuf, String)> {
+    let mut out = Vec::new();
+    for path in paths {
+        let metadata = std::fs::metadata(path).map_err(|e| (path.clone(), e.to_string()))?;
+        if metadata.is_dir() {
+            walk(path, &mut out)?;
+        } else {
+            let format = format_of(path)
+                .ok_or_else(|| (path.clone(), "is neither .json nor .ndjson".to_owned()))?;
+            out.push(SourceFile { path: path.clone(), format, bytes: metadata.len() });
+        }
+    }
+    Ok(out)
+}
+
+fn walk(folder: &Path, out: &mut Vec<SourceFile>) -> Result<(), (PathBuf, String)> {
+    let failed = |e: std::io::Error| (folder.to_owned(), e.to_string());
+    let mut entries = std::fs::read_dir(folder).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        // The entry's own type: links are not followed.
+        let file_type = entry.file_type().map_err(failed)?;
+        let path = entry.path();
+        if hidden || file_type.is_symlink() {
+            continue;
+        }
+        if file_type.is_dir() {
+            walk(&path, out)?;
+        } else if let (true, Some(format)) = (file_type.is_file(), format_of(&path)) {
+            let bytes = entry.metadata().map_err(failed)?.len();
+            out.push(SourceFile { path, format, bytes });
+        }
+    }
+    Ok(())
+}
+
+fn format_of(path: &Path) -> Option<Format> {
+    match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        "json" => Some(Format::Json),
+        "ndjson" => Some(Format::Ndjson),
+        _ => None,
+    }
+}
+
+/// Reads a file and hands out its documents; what is wrong with it goes to
+/// `notify`. Returns early when `take` wants no more.
+pub fn read_documents(
+    file: &SourceFile,
+    member: &str,
+    notify: &mut dyn FnMut(Event),
+    take: &mut dyn FnMut(Document) -> bool,
+) {
+    let reader = Reader { file, member, notify };
+    let result = match file.format {
+        Format::Json => reader.json(take),
+        Format::Ndjson => reader.ndjson(take),
+    };
+    if let Err(e) = result {
+        notify(Event::Unreadable { path: file.path.clone(), cause: e.to_string() });
+    }
+    notify(Event::Read { bytes: file.bytes });
+}
+
+struct Reader<'a, 'n> {
+    file: &'a SourceFile,
+    member: &'a str,
+    notify: &'n mut dyn FnMut(Event),
+}
+
+impl Reader<'_, '_> {
+    fn json(self, take: &mut dyn FnMut(Document) -> bool) -> std::io::Result<()> {
+        if self.file.bytes > FILE_BYTES_MAX {
+            return Err(std::io::Error::other(TOO_LARGE));
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(self.file.bytes).unwrap_or(0));
+        File::open(&self.file.path)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+        match split(&Bytes::from(bytes), self.member) {
+            Ok(Split { content: Content::NotFhir, .. }) => self.skipped(),
+            Ok(found) => {
+                take(document(found));
+            }
+            Err(error) => self.refused(error),
+        }
+        Ok(())
+    }
+
+    fn ndjson(mut self, take: &mut dyn FnMut(Document) -> bool) -> std::io::Result<()> {
+        let mut input = BufReader::with_capacity(BUFFER_BYTES, File::open(&self.file.path)?);
+        let mut any_resource = false;
+        let mut strangers = Vec::new();
+        for number in 1.. {
+            let mut line = Vec::new();
+            if (&mut input).take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? == 0 {
+                break;
+            }
+            if line.len() as u64 == LINE_BYTES_MAX {
+                return Err(std::io::Error::other(TOO_LARGE));
+            }
+            let text = Bytes::from(line);
+            if text.trim_ascii().is_empty() {
+                continue;
+            }
+            match split_line(&text, self.member, number) {
+                Ok(Split { content: Content::NotFhir, .. }) => strangers.push(number),
+                Ok(found) => {
+                    any_resource = true;
+                    if !take(document(found)) {
+                        return Ok(());
+                    }
+                }
+                Err(error) => {
+                    any_resource = true;
+                    (self.notify)(Event::Refused { path: self.file.path.clone(), error });
+                }
+            }
+        }
+        if !any_resource {
+            self.skipped();
+            return Ok(());
+        }
+        // Among resources, a line that is none is a damaged line.
+        for line in strangers {
+            let problem = FhirProblem::Type { expected: "a FHIR resource" };
+            self.notify_refused(FhirError { line, path: String::new(), problem });
+        }
+        Ok(())
+    }
+
+    fn skipped(self) {
+        (self.notify)(Event::Skipped { path: self.file.path.clone(), reason: NOT_FHIR });
+    }
+
+    fn refused(mut self, error: FhirError) {
+        self.notify_refused(error);
+    }
+
+    fn notify_refused(&mut self, error: FhirError) {
+        (self.notify)(Event::Refused { path: self.file.path.clone(), error });
+    }
+}
+
+fn document(found: Split) -> Document {
+    Document { is_bundle: found.content == Content::Bundle, resources: found.resources }
+}

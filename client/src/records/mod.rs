@@ -1,0 +1,37 @@
+//! Records: encrypted here, wrapped for their recipients, written as few
+//! transactions, and read back.
+//!
+//! Steps of a write: [`RecordDraft`] (what to store, blinded) → [`seal`]
+//! (encrypt and wrap; pure, for blocking threads) → [`pack`] (which records
+//! share a transaction) → [`RecordWriter`] (sign and submit). Steps of a read:
+//! [`RecordReader`] fetches, checks every commitment, unwraps and decrypts.
+//!
+//! Plaintext and content keys never leave this process. A content key encrypts
+//! one version of one record only. Recipients' keys are believed only with a
+//! proof against a certified header: a node that could name the recipient's
+//! key could read every new record.
+
+mod draft;
+pub mod import;
+mod pack;
+mod reader;
+mod recipient;
+mod seal;
+mod writer;
+
+pub use consilium_proto::limits::TAGS_MAX;
+pub use draft::{RecordDraft, pseudonym_of, tag_of};
+pub use pack::{PackLimits, Size, pack};
+pub use reader::{Opened, QueryFilter, RecordReader, check_history};
+pub use recipient::{Recipient, recipient};
+pub use seal::{SealedRecord, seal, size_of};
+pub(crate) use writer::retract;
+pub use writer::{Draft, Prepared, RecordWriter, Sealer, Target};
+
+use consilium_proto::ids::RecordId;
+
+/// A fresh random record id.
+#[must_use]
+pub fn new_record_id() -> RecordId {
+    RecordId(rand::random())
+}

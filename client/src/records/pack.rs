@@ -1,0 +1,124 @@
+//! Which records share a transaction. Pure arithmetic over sizes.
+
+use std::ops::Range;
+
+use consilium_proto::genesis::Parameters;
+use consilium_proto::limits::{ACTIONS_MAX, BODY_BYTES_MAX, TRANSACTION_BYTES_MAX};
+
+/// Bytes kept free in a transaction for its frame: ids, signature, lengths.
+const FRAME_BYTES: usize = 4 * 1024;
+
+/// Bytes that something adds to a transaction.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Size {
+    /// To its signed body.
+    pub body: usize,
+    /// To body and attachments together.
+    pub total: usize,
+}
+
+/// What fits into one transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PackLimits {
+    /// Actions.
+    pub actions_max: usize,
+    /// Bytes of the body.
+    pub body_bytes_max: usize,
+    /// Bytes of body and attachments.
+    pub bytes_max: usize,
+}
+
+impl PackLimits {
+    /// The limits of every ledger, lowered to what one block of this one takes.
+    #[must_use]
+    pub fn of(parameters: &Parameters) -> Self {
+        let block = parameters.block_bytes_max as usize;
+        Self {
+            actions_max: ACTIONS_MAX,
+            body_bytes_max: BODY_BYTES_MAX - FRAME_BYTES,
+            bytes_max: TRANSACTION_BYTES_MAX.min(block) - FRAME_BYTES,
+        }
+    }
+
+    /// Whether `count` records of this size together fit.
+    #[must_use]
+    pub fn fits(&self, count: usize, size: Size) -> bool {
+        count <= self.actions_max && size.body <= self.body_bytes_max && size.total <= self.bytes_max
+    }
+}
+
+/// Cuts a sequence into consecutive ranges that fit, each as long as it can
+/// be. A single item that fits nowhere gets a range of its own; nodes will
+/// say precisely why they refuse it.
+#[must_use]
+pub fn pack(sizes: &[Size], limits: &PackLimits) -> Vec<Range<usize>> {
+    let mut ranges = Vec::new();
+    let (mut start, mut sum) = (0, Size::default());
+    for (i, size) in sizes.iter().enumerate() {
+        let with = Size { body: sum.body + size.body, total: sum.total + size.total };
+        if i > start && !limits.fits(i - start + 1, with) {
+            ranges.push(start..i);
+            (start, sum) = (i, *size);
+        } else {
+            sum = with;
+        }
+    }
+    if start < sizes.len() {
+        ranges.push(start..sizes.len());
+    }
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMITS: PackLimits = PackLimits { actions_max: 3, body_bytes_max: 100, bytes_max: 1_000 };
+
+    fn size(body: usize, total: usize) -> Size {
+        Size { body, total }
+    }
+
+    #[test]
+    fn each_limit_cuts_exactly() {
+        assert_eq!(pack(&[], &LIMITS), []);
+        assert_eq!(pack(&[size(1, 1); 7], &LIMITS), [0..3, 3..6, 6..7]);
+        assert_eq!(pack(&[size(50, 50), size(50, 50), size(1, 1)], &LIMITS), [0..2, 2..3]);
+        assert_eq!(pack(&[size(50, 50), size(51, 51)], &LIMITS), [0..1, 1..2]);
+        assert_eq!(pack(&[size(1, 500), size(1, 500)], &LIMITS), [0..2]);
+        assert_eq!(pack(&[size(1, 500), size(1, 501)], &LIMITS), [0..1, 1..2]);
+        assert_eq!(pack(&[size(1, 1), size(1, 5_000), size(1, 1)], &LIMITS), [0..1, 1..2, 2..3]);
+    }
+
+    #[test]
+    fn a_small_block_lowers_the_limit() {
+        let quorum = consilium_proto::validators::Quorum::new(2, 3).expect("two thirds is a quorum");
+        let parameters = |block_bytes_max| Parameters {
+            block_transactions_max: 1,
+            block_bytes_max,
+            clock_skew_max_ms: 1_000,
+            quorum,
+        };
+        assert_eq!(PackLimits::of(&parameters(64 * 1024)).bytes_max, 60 * 1024);
+        assert_eq!(PackLimits::of(&parameters(16 * 1024 * 1024)).bytes_max, 1020 * 1024);
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_cover_in_order_fit_and_are_maximal(items in prop::collection::vec((0usize..60, 0usize..600), 0..40)) {
+            let sizes: Vec<Size> = items.iter().map(|(b, t)| size(*b, *t)).collect();
+            let ranges = pack(&sizes, &LIMITS);
+            let sum = |r: &Range<usize>| sizes[r.clone()].iter().fold(Size::default(), |a, s| size(a.body + s.body, a.total + s.total));
+            let covered: Vec<usize> = ranges.iter().cloned().flatten().collect();
+            prop_assert_eq!(covered, (0..sizes.len()).collect::<Vec<_>>());
+            for range in &ranges {
+                prop_assert!(LIMITS.fits(range.len(), sum(range)));
+                if range.end < sizes.len() {
+                    let longer = range.start..range.end + 1;
+                    prop_assert!(!LIMITS.fits(longer.len(), sum(&longer)));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Connections to nodes: HTTP/2 over mutual TLS 1.3.
+//!
+//! The server must prove to be a node of a member of the genesis document; its
+//! address plays no part. Connections are made when first needed and made
+//! again when they break.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use consilium_certs::tls::{
+    ConsiliumServerVerifier, ExpectedServer, MemberTrust, RefusalHook, StaticTrust, TrustSource, client_config,
+};
+use consilium_certs::{CaBundle, ReloadingResolver};
+use consilium_proto::genesis::Genesis;
+use consilium_proto::pb;
+use hyper_util::rt::TokioIo;
+use pb::ledger_service_client::LedgerServiceClient;
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tonic::transport::{Channel, Endpoint, Uri};
+
+use crate::error::ClientError;
+use crate::identity::Identity;
+
+/// Largest answer that is taken, bytes: a block at the ledger's hard limit.
+pub const ANSWER_BYTES_MAX: usize = 20 * 1024 * 1024;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+
+/// Makes channels to the nodes of one ledger under one identity.
+#[derive(Debug, Clone)]
+pub struct Dialer {
+    trust: Arc<dyn TrustSource>,
+    resolver: Arc<ReloadingResolver>,
+}
+
+impl Dialer {
+    /// A dialer that trusts the CA bundles of the genesis document.
+    ///
+    /// # Errors
+    /// If a bundle is outside the certificate profile.
+    pub fn new(genesis: &Genesis, identity: &Identity) -> Result<Self, ClientError> {
+        let mut members = Vec::with_capacity(genesis.members.len());
+        for member in &genesis.members {
+            let bundle = CaBundle::from_ders(&member.ca_bundle)
+                .map_err(|e| ClientError::contradiction(format!("CA bundle of {}: {e}", member.id)))?;
+            members.push(MemberTrust { bundle, crls: Vec::new(), suspended: false });
+        }
+        Ok(Self { trust: Arc::new(StaticTrust::new(members)), resolver: identity.resolver() })
+    }
+
+    /// A channel to `host:port`; connects when first used. Must be called
+    /// inside a tokio runtime.
+    ///
+    /// # Errors
+    /// If the address is malformed or TLS cannot be set up.
+    pub fn channel(&self, address: &str) -> Result<Channel, ClientError> {
+        let refusal = Arc::new(Mutex::new(None::<String>));
+        let noted = Arc::clone(&refusal);
+        let hook: RefusalHook = Arc::new(move |reason| {
+            *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_string());
+        });
+        let verifier = ConsiliumServerVerifier::new(Arc::clone(&self.trust), ExpectedServer::AnyNode).on_refusal(hook);
+        let resolver: Arc<ReloadingResolver> = Arc::clone(&self.resolver);
+        let config = client_config(Arc::new(verifier), resolver).map_err(|e| ClientError::Tls(e.to_string()))?;
+        let connector = TlsConnector::from(Arc::new(config));
+        let connect = tower::service_fn(move |uri: Uri| {
+            let (connector, refusal) = (connector.clone(), Arc::clone(&refusal));
+            async move { connect_tls(&connector, &uri, &refusal).await.map(TokioIo::new) }
+        });
+        Ok(endpoint(address)?.connect_with_connector_lazy(connect))
+    }
+}
+
+/// A ledger client with this SDK's limits.
+#[must_use]
+pub fn ledger_service(channel: Channel) -> LedgerServiceClient<Channel> {
+    LedgerServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
+}
+
+fn endpoint(address: &str) -> Result<Endpoint, ClientError> {
+    let malformed = || ClientError::Usage(format!("endpoint {address:?} is not host:port"));
+    let with_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    if !with_port {
+        return Err(malformed());
+    }
+    // The scheme says nothing here: the connector always speaks TLS.
+    Ok(Endpoint::from_shared(format!("http://{address}"))
+        .map_err(|_| malformed())?
+        .origin(format!("https://{address}").parse().map_err(|_| malformed())?)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES))
+}
+
+async fn connect_tls(
+    connector: &TlsConnector,
+    uri: &Uri,
+    refusal: &Mutex<Option<String>>,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let port = uri.port_u16().unwrap_or_default();
+    let tcp = TcpStream::connect((host, port)).await?;
+    tcp.set_nodelay(true)?;
+    let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
+    connector.connect(name, tcp).await.map_err(|error| {
+        match refusal.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(reason) => std::io::Error::other(format!("the server's certificate is refused: {reason}")),
+            None => error,
+        }
+    })
+}

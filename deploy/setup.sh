@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Installs what a build needs and this machine lacks: Debian packages, and
+# cargo-nextest for the tests. Asks nothing, does nothing when nothing is
+# missing, and says what it does.
+#
+# usage: deploy/setup.sh [build|test]
+set -euo pipefail
+
+purpose=${1:-build}
+case $purpose in
+    build | test) ;;
+    *) echo "usage: deploy/setup.sh [build|test]" >&2; exit 2 ;;
+esac
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+fail() { printf 'setup: error: %s\n' "$1" >&2; shift; printf 'setup: %s\n' "$@" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# bindgen loads libclang.so while RocksDB's bindings are made.
+have_libclang() {
+    [[ -n ${LIBCLANG_PATH:-} ]] && return 0
+    local file
+    for file in /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* /usr/lib64/libclang*.so* \
+        /usr/lib/libclang*.so* /usr/local/lib/libclang*.so*; do
+        [[ -e $file ]] && return 0
+    done
+    return 1
+}
+
+missing_packages() {
+    have protoc || echo protobuf-compiler
+    have clang || echo clang
+    have_libclang || echo libclang-dev
+    have ld.lld || echo lld
+    have c++ || echo g++
+    have make || echo make
+    have pkg-config || echo pkg-config
+    if [[ $purpose == test ]]; then
+        have python3 || echo python3
+    fi
+}
+
+install_packages() {
+    local -a packages=("$@") root=()
+    have apt-get || fail "these Debian packages (or their like on this system) are missing: ${packages[*]}" \
+        "This system has no apt-get: install them with its own package manager, then run the command again."
+    if [[ $(id -u) -ne 0 ]]; then
+        have sudo || fail "these Debian packages are missing: ${packages[*]}" \
+            "Run as root: apt-get install -y --no-install-recommends ${packages[*]}"
+        root=(sudo)
+    fi
+    say "installing ${packages[*]} (about a minute)"
+    "${root[@]}" apt-get update -qq
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+}
+
+PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
+have cargo || fail "cargo is not on the PATH." \
+    "Install Rust from https://rustup.rs (the file rust-toolchain.toml names the version), then run the command again."
+
+mapfile -t packages < <(missing_packages)
+if ((${#packages[@]} > 0)); then
+    install_packages "${packages[@]}"
+    mapfile -t packages < <(missing_packages)
+    ((${#packages[@]} == 0)) || fail "still missing after the installation: ${packages[*]}"
+fi
+
+if [[ $purpose == test ]] && ! have cargo-nextest; then
+    say "installing cargo-nextest, the test runner (about 5 minutes, once)"
+    cargo install cargo-nextest --locked --quiet
+fi

@@ -1,0 +1,90 @@
+//! Between our types and the library's. Nothing here decides anything.
+
+use bytes::Bytes;
+use raft::eraftpb;
+
+use crate::entry::{EntryKind, LogEntry};
+use crate::hard_state::HardState;
+use crate::ids::{LogIndex, RaftId, Term};
+use crate::membership::Membership;
+use crate::snapshot::SnapshotMeta;
+
+/// From an entry of the library; takes the data without a copy.
+pub(crate) fn entry_from_raft(entry: eraftpb::Entry) -> LogEntry {
+    let data = Bytes::from(entry.data);
+    let kind = match eraftpb::EntryType::from_i32(entry.entry_type) {
+        Some(eraftpb::EntryType::EntryConfChange | eraftpb::EntryType::EntryConfChangeV2) => {
+            EntryKind::ConfChange(data)
+        }
+        Some(eraftpb::EntryType::EntryNormal) | None if data.is_empty() => EntryKind::Empty,
+        Some(eraftpb::EntryType::EntryNormal) | None => EntryKind::Normal(data),
+    };
+    LogEntry { term: Term(entry.term), index: LogIndex(entry.index), kind }
+}
+
+/// To an entry of the library, which owns its bytes: one copy.
+pub(crate) fn entry_to_raft(entry: &LogEntry) -> eraftpb::Entry {
+    let (entry_type, data) = match &entry.kind {
+        EntryKind::Normal(data) => (eraftpb::EntryType::EntryNormal, data.to_vec()),
+        EntryKind::ConfChange(data) => (eraftpb::EntryType::EntryConfChangeV2, data.to_vec()),
+        EntryKind::Empty => (eraftpb::EntryType::EntryNormal, Vec::new()),
+    };
+    eraftpb::Entry {
+        entry_type: entry_type as i32,
+        term: entry.term.0,
+        index: entry.index.0,
+        data,
+        ..eraftpb::Entry::default()
+    }
+}
+
+pub(crate) fn hard_state_from_raft(state: &eraftpb::HardState) -> HardState {
+    HardState { term: Term(state.term), vote: RaftId::new(state.vote), commit: LogIndex(state.commit) }
+}
+
+pub(crate) fn hard_state_to_raft(state: &HardState) -> eraftpb::HardState {
+    eraftpb::HardState { term: state.term.0, vote: state.vote.map_or(0, RaftId::get), commit: state.commit.0 }
+}
+
+/// Zero ids are dropped and duplicates merged; callers that care compare counts.
+pub(crate) fn membership_from_raft(state: &eraftpb::ConfState) -> Membership {
+    let set = |ids: &[u64]| ids.iter().copied().filter_map(RaftId::new).collect();
+    Membership {
+        voters: set(&state.voters),
+        learners: set(&state.learners),
+        voters_outgoing: set(&state.voters_outgoing),
+        learners_next: set(&state.learners_next),
+        auto_leave: state.auto_leave,
+    }
+}
+
+pub(crate) fn membership_to_raft(membership: &Membership) -> eraftpb::ConfState {
+    let list = |ids: &std::collections::BTreeSet<RaftId>| ids.iter().map(|id| id.get()).collect();
+    eraftpb::ConfState {
+        voters: list(&membership.voters),
+        learners: list(&membership.learners),
+        voters_outgoing: list(&membership.voters_outgoing),
+        learners_next: list(&membership.learners_next),
+        auto_leave: membership.auto_leave,
+    }
+}
+
+pub(crate) fn snapshot_to_raft(meta: &SnapshotMeta) -> eraftpb::Snapshot {
+    eraftpb::Snapshot {
+        data: Vec::new(),
+        metadata: Some(eraftpb::SnapshotMetadata {
+            conf_state: Some(membership_to_raft(&meta.membership)),
+            index: meta.index.0,
+            term: meta.term.0,
+        }),
+    }
+}
+
+pub(crate) fn snapshot_from_raft(snapshot: &eraftpb::Snapshot) -> SnapshotMeta {
+    let metadata = snapshot.metadata.clone().unwrap_or_default();
+    SnapshotMeta {
+        index: LogIndex(metadata.index),
+        term: Term(metadata.term),
+        membership: membership_from_raft(&metadata.conf_state.unwrap_or_default()),
+    }
+}

@@ -1,0 +1,202 @@
+//! Changing who takes part.
+//!
+//! Changes are proposed by the leader, one at a time, and take effect where they are applied.
+//! More than one step at once goes through a joint configuration, which the leader leaves by
+//! itself with an *empty* membership entry.
+
+use std::collections::BTreeSet;
+
+use raft::Changer;
+use raft::eraftpb::{ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, EntryType};
+use raft_prost::Message as _;
+
+use super::{ApplyError, Core, ProposeError, Proposed};
+use crate::convert::membership_from_raft;
+use crate::entry::{EntryKind, LogEntry};
+use crate::ids::LogIndex;
+use crate::log::LogReader;
+use crate::membership::{MEMBERS_MAX, Membership, MembershipChange};
+
+/// Steps in one change. More is no legitimate wish, and memory.
+const CHANGES_MAX: usize = 64;
+
+/// Why a membership change was not proposed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MembershipError {
+    /// As for any proposal.
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
+    /// Another change is not applied yet, or the configuration is joint. Raft would answer "ok"
+    /// and append an empty entry instead.
+    #[error("another membership change is under way")]
+    ChangePending,
+    /// The change does not fit the present configuration.
+    #[error("membership change does not fit: {0}")]
+    Invalid(String),
+    /// The leader would lose its vote: hand over leadership first.
+    #[error("the change takes the leader's own vote")]
+    RemovesLeader,
+}
+
+/// What became of a membership entry. The same on every node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MembershipOutcome {
+    /// It is in force; store the membership in the same batch as the applied index.
+    Applied(Membership),
+    /// It does not fit (a faulty leader proposed it) and has no effect.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl<R: LogReader> Core<R> {
+    /// Proposes to change the configuration.
+    ///
+    /// # Errors
+    /// [`MembershipError`]; nothing was proposed.
+    pub fn propose_membership(&mut self, changes: &[MembershipChange]) -> Result<Proposed, MembershipError> {
+        self.check_proposer()?;
+        if self.raw.raft.has_pending_conf() || self.membership.is_joint() {
+            return Err(MembershipError::ChangePending);
+        }
+        let change = conf_change(changes);
+        let next = preview(self.raw.raft.prs(), &change).map_err(MembershipError::Invalid)?;
+        if !next.voters.contains(&self.config.id) {
+            return Err(MembershipError::RemovesLeader);
+        }
+        let before = self.raw.raft.raft_log.last_index();
+        if self.raw.propose_conf_change(Vec::new(), change).is_err() {
+            let uncommitted_bytes = self.raw.raft.uncommitted_size();
+            return Err(ProposeError::Overloaded { uncommitted_bytes }.into());
+        }
+        let position = self.appended_after(before).ok_or(ProposeError::NotAppended)?;
+        let last = self.raw.raft.raft_log.unstable_entries().last();
+        if last.map(|entry| entry.get_entry_type()) != Some(EntryType::EntryConfChangeV2) {
+            return Err(MembershipError::ChangePending);
+        }
+        Ok(Proposed { term: position.term, index: position.index })
+    }
+
+    /// Puts a committed membership entry into force. To be called in log order, before
+    /// [`Core::applied`] for its index.
+    ///
+    /// # Errors
+    /// [`ApplyError`] when `entry` is not the next membership entry given out: a mistake of the
+    /// driver, or an entry that a snapshot has overtaken.
+    pub fn apply_membership(&mut self, entry: &LogEntry) -> Result<MembershipOutcome, ApplyError> {
+        let expected = self.unapplied_changes.front().copied();
+        let EntryKind::ConfChange(data) = &entry.kind else {
+            return Err(ApplyError::NotNextMembership { index: entry.index, expected });
+        };
+        if expected != Some(entry.index) {
+            return Err(ApplyError::NotNextMembership { index: entry.index, expected });
+        }
+        self.unapplied_changes.pop_front();
+        Ok(match self.change_membership(data) {
+            Ok(()) => MembershipOutcome::Applied(self.membership.clone()),
+            Err(reason) => MembershipOutcome::Refused { reason },
+        })
+    }
+
+    fn change_membership(&mut self, data: &[u8]) -> Result<(), String> {
+        let change = decode_change(data)?;
+        preview(self.raw.raft.prs(), &change)?;
+        let state = self.raw.apply_conf_change(&change).map_err(|error| error.to_string())?;
+        self.membership = membership_from_raft(&state);
+        // A leader without a vote stays leader in the library and panics on its next write.
+        if self.is_leader() && !self.membership.is_voter(self.config.id) {
+            let term = self.raw.raft.term;
+            self.raw.raft.become_follower(term, raft::INVALID_ID);
+        }
+        Ok(())
+    }
+
+    pub(super) fn note_membership_entries(&mut self, committed: &[LogEntry]) {
+        let changes = committed.iter().filter(|e| matches!(e.kind, EntryKind::ConfChange(_)));
+        self.unapplied_changes.extend(changes.map(|entry| entry.index));
+    }
+
+    pub(super) fn first_unapplied_change(&self) -> Option<LogIndex> {
+        self.unapplied_changes.front().copied()
+    }
+}
+
+fn conf_change(changes: &[MembershipChange]) -> ConfChangeV2 {
+    let single = |change: &MembershipChange| {
+        let (change_type, node) = match *change {
+            MembershipChange::AddVoter(id) => (ConfChangeType::AddNode, id),
+            MembershipChange::AddLearner(id) => (ConfChangeType::AddLearnerNode, id),
+            MembershipChange::Remove(id) => (ConfChangeType::RemoveNode, id),
+        };
+        ConfChangeSingle { change_type: change_type as i32, node_id: node.get() }
+    };
+    // The transition stays "auto": one step is simple, more become joint with auto-leave.
+    ConfChangeV2 { changes: changes.iter().map(single).collect(), ..ConfChangeV2::default() }
+}
+
+/// Reads a membership entry. The library's own accessors panic on enum values that they do not
+/// know, so those are refused here.
+fn decode_change(data: &[u8]) -> Result<ConfChangeV2, String> {
+    let change = ConfChangeV2::decode(data).map_err(|error| error.to_string())?;
+    match ConfChangeTransition::from_i32(change.transition) {
+        Some(ConfChangeTransition::Auto | ConfChangeTransition::Implicit) => {}
+        // Nobody would leave an explicit joint configuration.
+        Some(ConfChangeTransition::Explicit) | None => {
+            return Err(format!("transition {} is not used", change.transition));
+        }
+    }
+    let unknown = |single: &&ConfChangeSingle| ConfChangeType::from_i32(single.change_type).is_none();
+    match change.changes.iter().find(unknown) {
+        Some(single) => Err(format!("change type {} is not known", single.change_type)),
+        None => Ok(change),
+    }
+}
+
+/// The configuration that `change` leads to, or why it does not fit. Depends only on replicated
+/// state, so all nodes agree.
+fn preview(tracker: &raft::ProgressTracker, change: &ConfChangeV2) -> Result<Membership, String> {
+    if change.changes.len() > CHANGES_MAX {
+        return Err(format!("{} steps exceed {CHANGES_MAX}", change.changes.len()));
+    }
+    let ids: BTreeSet<u64> = change.changes.iter().map(|single| single.node_id).collect();
+    if ids.len() != change.changes.len() || ids.contains(&0) {
+        return Err("a node is named twice, or none".to_owned());
+    }
+    let mut changer = Changer::new(tracker);
+    let result = if change.leave_joint() {
+        changer.leave_joint()
+    } else if let Some(auto_leave) = change.enter_joint() {
+        changer.enter_joint(auto_leave, &change.changes)
+    } else {
+        changer.simple(&change.changes)
+    };
+    let (configuration, _) = result.map_err(|error| error.to_string())?;
+    let next = membership_from_raft(&configuration.to_conf_state());
+    let members = next.voters.len() + next.learners.len() + next.voters_outgoing.len();
+    if members > MEMBERS_MAX {
+        return Err(format!("{members} members exceed {MEMBERS_MAX}"));
+    }
+    next.validate().map_err(|error| error.to_string())?;
+    Ok(next)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn entries_of_a_faulty_leader_are_refused() {
+        let encode = |transition, change_type| {
+            let changes = vec![ConfChangeSingle { change_type, node_id: 1 }];
+            ConfChangeV2 { transition, changes, context: Vec::new() }.encode_to_vec()
+        };
+        assert!(decode_change(&encode(0, 2)).is_ok());
+        assert!(decode_change(&[]).is_ok(), "leaves a joint configuration");
+        assert_eq!(decode_change(&encode(2, 0)), Err("transition 2 is not used".to_owned()));
+        assert_eq!(decode_change(&encode(3, 0)), Err("transition 3 is not used".to_owned()));
+        assert_eq!(decode_change(&encode(0, 3)), Err("change type 3 is not known".to_owned()));
+        assert!(decode_change(&[0xff]).is_err());
+    }
+}

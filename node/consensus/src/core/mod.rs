@@ -1,0 +1,231 @@
+//! The Raft core: one node's part in ordering commands, driven from outside.
+//!
+//! [`Core`] owns the library's state and the little around it that makes it safe to use:
+//! checked start, screened input, honest answers to proposals and reads, durability before
+//! promises. It is a value without threads or locks; whoever owns it calls one method at a
+//! time and then [`Core::take_output`] until that returns `None`.
+//!
+//! The steps of a driver's turn: inputs; `take_output`; send `messages`; hand `persist` to the
+//! writer, `committed` to the applier; on their reports call `persisted` (then send
+//! `messages_after`) and `applied`. Several writes may be under way at once.
+
+mod drain;
+#[cfg(test)]
+mod durability_tests;
+mod members;
+mod progress;
+mod propose;
+mod reads;
+mod snapshots;
+mod start;
+mod step;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use raft::{RawNode, StateRole};
+
+use crate::config::Config;
+use crate::ids::{LogIndex, LogPosition, RaftId, Term};
+use crate::log::{LogError, LogReader};
+use crate::log_view::LogView;
+use crate::membership::Membership;
+use crate::output::{IncomingSnapshot, LeaderChange, PersistSeq, ReadContext, ReadOutcome};
+use crate::snapshot::SnapshotMeta;
+use crate::status::{PeerProgress, PeerState, Role, Status};
+
+pub use self::members::{MembershipError, MembershipOutcome};
+pub use self::progress::{ApplyError, CompactError, PersistError};
+pub use self::propose::{ProposeError, Proposed, TransferError};
+pub use self::reads::ReadError;
+pub use self::snapshots::{InstallError, Installed, OfferError};
+pub use self::start::{Initial, StartError};
+pub use self::step::StepError;
+
+/// A write that was asked for and is not known to be durable.
+struct PendingPersist {
+    seq: PersistSeq,
+    /// Replaces entries that an earlier write may still be putting down.
+    overwrites: bool,
+    /// Term and vote as of this write.
+    vote: Vote,
+    snapshot: Option<LogIndex>,
+}
+
+/// Term and vote: what a restart must not forget.
+type Vote = (Term, Option<RaftId>);
+
+/// The Raft core of one node.
+pub struct Core<R: LogReader> {
+    config: Config,
+    raw: RawNode<LogView<R>>,
+    membership: Membership,
+    /// Peers that may speak although they are not in the configuration (yet).
+    known: BTreeSet<RaftId>,
+    pending: VecDeque<PendingPersist>,
+    issued: PersistSeq,
+    /// The library's number of the last round, with or without a write.
+    ready_number: u64,
+    acknowledged: PersistSeq,
+    durable_vote: Vote,
+    /// The last index given out for applying.
+    handed_out: LogIndex,
+    /// Membership entries given out and not applied yet.
+    unapplied_changes: VecDeque<LogIndex>,
+    /// Ticks left for each read.
+    reads: BTreeMap<ReadContext, u32>,
+    read_outcomes: Vec<ReadOutcome>,
+    leadership: LeaderChange,
+    held: Option<IncomingSnapshot>,
+    held_is_new: bool,
+    /// The term of the message that brought it.
+    held_term: Term,
+    /// The leader whose messages are ignored in this term.
+    distrusted: Option<(RaftId, Term)>,
+    /// Ticks since a follower's snapshot transfer began.
+    snapshot_ages: BTreeMap<RaftId, u32>,
+    forced_votes: BTreeMap<RaftId, step::ForcedVote>,
+    ticks: u64,
+}
+
+impl<R: LogReader> Core<R> {
+    /// One tick of the driver's clock. After a stall call it once or twice, not once for every
+    /// tick missed, or a slow node starts elections for having been slow.
+    pub fn tick(&mut self) {
+        self.ticks += 1;
+        if !self.election_must_wait() {
+            self.raw.tick();
+        }
+        self.age_reads();
+        self.age_snapshots();
+    }
+
+    /// Whether standing for election now would break an assumption of the library: that the
+    /// log of a new leader is durable, and that a snapshot counts as applied.
+    fn election_must_wait(&self) -> bool {
+        let sole_voter = self.membership.is_voter(self.config.id)
+            && self.membership.voters.len() == 1
+            && self.membership.voters_outgoing.len() <= 1;
+        self.role() != Role::Leader && (self.installing_snapshot() || (sole_voter && !self.log_durable()))
+    }
+
+    fn installing_snapshot(&self) -> bool {
+        self.pending.iter().any(|persist| persist.snapshot.is_some())
+    }
+
+    fn log_durable(&self) -> bool {
+        let log = &self.raw.raft.raft_log;
+        !self.installing_snapshot() && log.last_index() == log.persisted
+    }
+
+    /// The role of this node in the current term.
+    pub fn role(&self) -> Role {
+        Role::from_raft(self.raw.raft.state)
+    }
+
+    fn term(&self) -> Term {
+        Term(self.raw.raft.term)
+    }
+
+    fn leader(&self) -> Option<RaftId> {
+        RaftId::new(self.raw.raft.leader_id)
+    }
+
+    fn is_leader(&self) -> bool {
+        self.raw.raft.state == StateRole::Leader
+    }
+
+    fn current_leadership(&self) -> LeaderChange {
+        LeaderChange { leader: self.leader(), term: self.term(), role: self.role() }
+    }
+
+    fn commit(&self) -> LogPosition {
+        let log = &self.raw.raft.raft_log;
+        // The library keeps the term of every index from the truncated one to the last, and
+        // the commit lies between; an error here would be its own fatal case.
+        let term = log.term(log.committed).unwrap_or_default();
+        LogPosition { index: LogIndex(log.committed), term: Term(term) }
+    }
+
+    fn view(&self) -> &LogView<R> {
+        self.raw.store()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn log_view_for_tests(&self) -> &LogView<R> {
+        self.view()
+    }
+
+    /// The peers that may speak besides the members of the configuration: nodes known to the
+    /// ledger that are about to join. Replaces the former set.
+    pub fn set_known_peers(&mut self, peers: impl IntoIterator<Item = RaftId>) {
+        self.known = peers.into_iter().collect();
+    }
+
+    /// Ignores the present leader for the rest of this term, so that an election follows: for a
+    /// follower that sees no certificates, or bad blocks. Once a quorum does so the leader is
+    /// replaced. Returns the leader, or `None` if there is none or it is this node (which
+    /// should transfer leadership instead).
+    pub fn distrust_leader(&mut self) -> Option<RaftId> {
+        let leader = self.leader().filter(|leader| *leader != self.config.id)?;
+        self.distrusted = Some((leader, self.term()));
+        Some(leader)
+    }
+
+    /// Tells Raft that messages to `peer` are not arriving, so that a leader probes again.
+    pub fn report_unreachable(&mut self, peer: RaftId) {
+        self.raw.report_unreachable(peer.get());
+    }
+
+    /// The first failure to read the log, after which this instance must be dropped.
+    pub fn fault(&self) -> Option<LogError> {
+        self.view().fault()
+    }
+
+    /// The driver's log reader.
+    pub fn log_reader(&self) -> &R {
+        self.view().reader()
+    }
+
+    /// A picture of the present state.
+    pub fn status(&self) -> Status {
+        let raft = &self.raw.raft;
+        let mut peers = BTreeMap::new();
+        if self.is_leader() {
+            for (id, progress) in raft.prs().iter() {
+                let peer = RaftId::new(*id).filter(|id| *id != self.config.id);
+                peers.extend(peer.map(|id| (id, peer_progress(progress))));
+            }
+        }
+        Status {
+            id: self.config.id,
+            role: self.role(),
+            term: self.term(),
+            leader: self.leader(),
+            commit: LogIndex(raft.raft_log.committed),
+            applied: LogIndex(raft.raft_log.applied),
+            persisted: LogIndex(raft.raft_log.persisted),
+            truncated: self.view().truncated().index,
+            last_index: LogIndex(raft.raft_log.last_index()),
+            membership: self.membership.clone(),
+            peers,
+            transferring_to: raft.lead_transferee.and_then(RaftId::new),
+        }
+    }
+
+    /// The state on offer to followers, if any.
+    pub fn offered_snapshot(&self) -> Option<&SnapshotMeta> {
+        self.view().offered()
+    }
+}
+
+fn peer_progress(progress: &raft::Progress) -> PeerProgress {
+    PeerProgress {
+        matched: LogIndex(progress.matched),
+        state: match progress.state {
+            raft::ProgressState::Probe => PeerState::Probe,
+            raft::ProgressState::Replicate => PeerState::Replicate,
+            raft::ProgressState::Snapshot => PeerState::Snapshot,
+        },
+        recently_active: progress.recent_active,
+    }
+}

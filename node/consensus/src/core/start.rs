@@ -1,0 +1,88 @@
+//! Starting a core from what is on disk.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use raft::{RaftState, RawNode};
+use slog::{Discard, Logger, o};
+
+use super::Core;
+use crate::config::{Config, ConfigError};
+use crate::convert::{hard_state_to_raft, membership_to_raft};
+use crate::hard_state::HardState;
+use crate::ids::{LogIndex, Term};
+use crate::log::LogReader;
+use crate::log_view::LogView;
+use crate::membership::Membership;
+use crate::output::{LeaderChange, PersistSeq};
+use crate::preflight::{PreflightError, preflight};
+use crate::status::Role;
+
+/// What a node has stored besides its log. For a node that starts for the first time: a default
+/// hard state, index 0, and the founding membership.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Initial {
+    /// Term, vote, commit.
+    pub hard_state: HardState,
+    /// The configuration as of `applied`. It need not contain this node (yet).
+    pub membership: Membership,
+    /// The last index contained in the state machine.
+    pub applied: LogIndex,
+}
+
+/// Why a core does not start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// The settings do not fit together.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// What is on disk must not be used; see [`PreflightError::repair`].
+    #[error(transparent)]
+    Preflight(#[from] PreflightError),
+    /// The library refused for a reason that the checks do not know.
+    #[error("raft refused to start: {0}")]
+    Raft(String),
+}
+
+impl<R: LogReader> Core<R> {
+    /// Checks settings and stored state, and starts as a follower.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing was changed on disk.
+    pub fn new(config: Config, initial: Initial, reader: R) -> Result<Self, StartError> {
+        config.validate()?;
+        let bounds = reader.bounds().map_err(PreflightError::Log)?;
+        let runs = preflight(&initial, &bounds, &reader)?;
+        let Initial { hard_state, membership, applied } = initial;
+        let raft_state =
+            RaftState { hard_state: hard_state_to_raft(&hard_state), conf_state: membership_to_raft(&membership) };
+        let (truncated, last) = (bounds.truncated, bounds.last);
+        let cache = config.cache_bytes_max;
+        let view = LogView::new(reader, raft_state, runs, truncated, last, cache);
+        let logger = Logger::root(Discard, o!());
+        let raw = RawNode::new(&config.to_raft(applied.0), view, &logger)
+            .map_err(|error| StartError::Raft(error.to_string()))?;
+        Ok(Self {
+            config,
+            raw,
+            membership,
+            known: BTreeSet::new(),
+            pending: VecDeque::new(),
+            issued: PersistSeq(0),
+            ready_number: 0,
+            acknowledged: PersistSeq(0),
+            durable_vote: (hard_state.term, hard_state.vote),
+            handed_out: applied,
+            unapplied_changes: VecDeque::new(),
+            reads: BTreeMap::new(),
+            read_outcomes: Vec::new(),
+            leadership: LeaderChange { leader: None, term: Term(0), role: Role::Follower },
+            held: None,
+            held_is_new: false,
+            held_term: Term(0),
+            distrusted: None,
+            snapshot_ages: BTreeMap::new(),
+            forced_votes: BTreeMap::new(),
+            ticks: 0,
+        })
+    }
+}

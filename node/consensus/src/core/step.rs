@@ -1,0 +1,162 @@
+//! Messages from peers: decode, screen, then Raft.
+
+use bytes::Bytes;
+use raft::eraftpb::{Message, MessageType};
+
+use super::Core;
+use crate::convert::snapshot_from_raft;
+use crate::ids::{RaftId, Term};
+use crate::log::LogReader;
+use crate::output::IncomingSnapshot;
+use crate::reject::Reject;
+use crate::screen::{View, screen};
+use crate::status::Role;
+use crate::wire::{self, WireError};
+
+/// Why a message had no effect. None of these is a fault of this node, except where
+/// [`Reject::CommitBeyondLog`] comes from an honest leader.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StepError {
+    /// The bytes are not a message.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// The message is not acceptable. Count these by peer.
+    #[error("message from {peer} rejected: {reject}")]
+    Rejected {
+        /// The sender.
+        peer: RaftId,
+        /// The reason.
+        reject: Reject,
+    },
+    /// It comes from the leader that this node distrusts in this term.
+    #[error("leader {leader} is distrusted in term {term}")]
+    Distrusted {
+        /// The leader.
+        leader: RaftId,
+        /// The term.
+        term: Term,
+    },
+    /// A snapshot is being fetched or installed already.
+    #[error("another snapshot is being handled")]
+    SnapshotBusy,
+    /// An answer from a node that is not in the configuration.
+    #[error("{peer} is not in the configuration")]
+    NotAMember {
+        /// The sender.
+        peer: RaftId,
+    },
+    /// The library refused it.
+    #[error("raft refused the message: {0}")]
+    Raft(String),
+}
+
+/// When a peer last forced an election on us.
+pub(super) struct ForcedVote {
+    term: Term,
+    tick: u64,
+}
+
+impl<R: LogReader> Core<R> {
+    /// Takes a message that arrived over the authenticated connection of `from`.
+    ///
+    /// # Errors
+    /// [`StepError`], all harmless; the message had no effect.
+    pub fn step(&mut self, from: RaftId, bytes: Bytes) -> Result<(), StepError> {
+        let (bytes_max, entries_max) = (self.config.message_bytes_max, self.config.entries_max());
+        let message = wire::decode(&bytes, bytes_max, entries_max)?;
+        let mut message =
+            screen(from, message, &self.screen_view()).map_err(|reject| StepError::Rejected { peer: from, reject })?;
+        self.refuse_distrusted(from, &message)?;
+        if message.get_msg_type() == MessageType::MsgSnapshot && self.needs_state(&message) {
+            return self.hold_snapshot(from, &message);
+        }
+        if !message.context.is_empty() && message.get_msg_type() == MessageType::MsgRequestVote {
+            self.limit_forced_vote(from, &mut message);
+        }
+        self.raw.step(message).map_err(|error| match error {
+            raft::Error::StepPeerNotFound => StepError::NotAMember { peer: from },
+            other => StepError::Raft(other.to_string()),
+        })
+    }
+
+    fn screen_view(&self) -> View<'_> {
+        View {
+            me: self.config.id,
+            role: self.role(),
+            term: self.term(),
+            leader: self.leader(),
+            last: crate::ids::LogIndex(self.raw.raft.raft_log.last_index()),
+            commit: self.commit(),
+            log_durable: self.log_durable(),
+            vote_durable: self.vote_durable(),
+            membership: &self.membership,
+            known: &self.known,
+            reads: &self.reads,
+            reads_pending: self.raw.raft.pending_read_count(),
+            reads_max: self.config.reads_max,
+            entry_bytes_max: self.config.entry_bytes_max,
+        }
+    }
+
+    /// Whether a restart would remember this node's own vote in this term.
+    pub(super) fn vote_durable(&self) -> bool {
+        self.durable_vote == (self.term(), Some(self.config.id))
+    }
+
+    fn refuse_distrusted(&mut self, from: RaftId, message: &Message) -> Result<(), StepError> {
+        let Some((leader, term)) = self.distrusted else { return Ok(()) };
+        if term != self.term() {
+            self.distrusted = None;
+            return Ok(());
+        }
+        let leads = matches!(
+            message.get_msg_type(),
+            MessageType::MsgAppend
+                | MessageType::MsgHeartbeat
+                | MessageType::MsgSnapshot
+                | MessageType::MsgTimeoutNow
+                | MessageType::MsgReadIndexResp
+        );
+        if leads && from == leader && message.term == term.0 {
+            return Err(StepError::Distrusted { leader, term });
+        }
+        Ok(())
+    }
+
+    /// Whether the snapshot goes beyond what this log holds; otherwise Raft only moves the
+    /// commit, or answers where it is.
+    fn needs_state(&self, message: &Message) -> bool {
+        let meta = snapshot_from_raft(message.get_snapshot());
+        let log = &self.raw.raft.raft_log;
+        meta.index.0 > log.committed && !log.match_term(meta.index.0, meta.term.0)
+    }
+
+    fn hold_snapshot(&mut self, from: RaftId, message: &Message) -> Result<(), StepError> {
+        if self.held.is_some() || self.installing_snapshot() {
+            return Err(StepError::SnapshotBusy);
+        }
+        let meta = snapshot_from_raft(message.get_snapshot());
+        self.held = Some(IncomingSnapshot { from, meta });
+        self.held_is_new = true;
+        self.held_term = Term(message.term);
+        Ok(())
+    }
+
+    /// A planned hand-over may interrupt a healthy leader, so the request for it is a way to
+    /// disturb the group. One per peer and election timeout has that power; others are treated
+    /// as ordinary candidacies.
+    fn limit_forced_vote(&mut self, from: RaftId, message: &mut Message) {
+        if self.role() == Role::Leader && self.raw.raft.lead_transferee == Some(from.get()) {
+            return;
+        }
+        let pause = u64::from(self.config.election_ticks.max);
+        let (term, tick) = (Term(message.term), self.ticks);
+        match self.forced_votes.get(&from) {
+            Some(last) if last.term == term => {}
+            Some(last) if tick.saturating_sub(last.tick) < pause => message.context.clear(),
+            Some(_) | None => {
+                self.forced_votes.insert(from, ForcedVote { term, tick });
+            }
+        }
+    }
+}

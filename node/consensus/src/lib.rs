@@ -1,0 +1,60 @@
+//! Sans-IO consensus: the Raft core, the screen that stands before it, and its plain types.
+//!
+//! This crate owns the order of commands and nothing else. Commands are opaque bytes; the
+//! driver owns disk, network, clock and state machine, and talks to [`Core`] through inputs
+//! (`tick`, `step`, `propose`, `persisted`, `applied`, ...) and one output ([`Output`]).
+//!
+//! It is the only crate that sees the `raft` library and what comes with it; none of its
+//! types may appear in a public signature. It must never read a clock, open a file or a
+//! socket, start a thread, or hash into an order. The one random value, Raft's election
+//! timeout, is closed by an [`ElectionTicks`] range of one value.
+//!
+//! **Panics.** The library below panics when its own invariants are broken (a disk that lost
+//! acknowledged writes, a failing log read). Nothing here catches that: the driver supervises,
+//! drops the instance, and reopens from disk after a back-off. What a peer sends cannot cause
+//! it; that is what [`Reject`] is for.
+#![forbid(unsafe_code)]
+
+pub mod certificates;
+mod codec;
+mod config;
+mod convert;
+mod core;
+mod entry;
+mod hard_state;
+#[cfg(test)]
+mod hostile;
+mod ids;
+mod log;
+mod log_view;
+mod membership;
+mod output;
+mod preflight;
+mod reject;
+mod screen;
+#[cfg(test)]
+mod screen_tests;
+mod snapshot;
+mod status;
+mod term_runs;
+mod wire;
+
+pub use crate::codec::DecodeError;
+pub use crate::config::{Config, ConfigError, ElectionTicks};
+pub use crate::core::{
+    ApplyError, CompactError, Core, Initial, InstallError, Installed, MembershipError, MembershipOutcome, OfferError,
+    PersistError, ProposeError, Proposed, ReadError, StartError, StepError, TransferError,
+};
+pub use crate::entry::{EntryKind, LogEntry};
+pub use crate::hard_state::HardState;
+pub use crate::ids::{LogIndex, LogPosition, RaftId, Term};
+pub use crate::log::{LogBounds, LogError, LogReader};
+pub use crate::membership::{Membership, MembershipChange, MembershipInvalid};
+pub use crate::output::{
+    IncomingSnapshot, LeaderChange, Outbound, Output, Persist, PersistSeq, ReadContext, ReadOutcome,
+};
+pub use crate::preflight::PreflightError;
+pub use crate::reject::Reject;
+pub use crate::snapshot::SnapshotMeta;
+pub use crate::status::{PeerProgress, PeerState, Role, Status};
+pub use crate::wire::WireError;

@@ -1,0 +1,238 @@
+//! Who takes part: the Raft configuration as plain, sorted sets.
+//!
+//! A `Membership` that passes [`Membership::validate`] can be restored by the library without
+//! a panic; that is why every membership from disk or network goes through it.
+
+use std::collections::BTreeSet;
+
+use crate::codec::{DecodeError, Decoder};
+use crate::ids::RaftId;
+
+const VERSION: u8 = 1;
+/// Nodes in one configuration, all roles together.
+pub(crate) const MEMBERS_MAX: usize = 1024;
+
+/// A Raft configuration. Joint while `voters_outgoing` is not empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Membership {
+    /// Voters (of the incoming configuration while joint).
+    pub voters: BTreeSet<RaftId>,
+    /// Nodes that replicate and do not vote.
+    pub learners: BTreeSet<RaftId>,
+    /// Voters of the configuration that is being left. Both majorities are needed meanwhile.
+    pub voters_outgoing: BTreeSet<RaftId>,
+    /// Outgoing voters that become learners when the joint configuration is left.
+    pub learners_next: BTreeSet<RaftId>,
+    /// The leader leaves the joint configuration by itself.
+    pub auto_leave: bool,
+}
+
+/// One step of a membership proposal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MembershipChange {
+    /// Makes a node a voter, whether new or a learner so far.
+    AddVoter(RaftId),
+    /// Makes a node a learner; demotes a voter.
+    AddLearner(RaftId),
+    /// Removes a node in whatever role. Its id must never come back.
+    Remove(RaftId),
+}
+
+/// Which rule a membership breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MembershipInvalid {
+    /// Nobody could ever commit anything.
+    #[error("no voters")]
+    NoVoters,
+    /// A learner that also votes.
+    #[error("node {id} is learner and voter")]
+    LearnerVotes {
+        /// The node.
+        id: RaftId,
+    },
+    /// A future learner that is not an outgoing voter, or stays a voter.
+    #[error("node {id} cannot become a learner")]
+    LearnerNext {
+        /// The node.
+        id: RaftId,
+    },
+    /// Joint attributes on a configuration that is not joint.
+    #[error("auto-leave outside of a joint configuration")]
+    NotJoint,
+    /// More nodes than [`Membership`] may hold.
+    #[error("{count} nodes exceed the limit of {MEMBERS_MAX}")]
+    TooMany {
+        /// Nodes counted.
+        count: usize,
+    },
+}
+
+impl Membership {
+    /// A plain configuration of voters and learners.
+    pub fn new(voters: impl IntoIterator<Item = RaftId>, learners: impl IntoIterator<Item = RaftId>) -> Self {
+        Self { voters: voters.into_iter().collect(), learners: learners.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Whether two majorities are needed.
+    pub fn is_joint(&self) -> bool {
+        !self.voters_outgoing.is_empty()
+    }
+
+    /// Whether `id` has a vote, in either half of a joint configuration.
+    pub fn is_voter(&self, id: RaftId) -> bool {
+        self.voters.contains(&id) || self.voters_outgoing.contains(&id)
+    }
+
+    /// Whether `id` has any role.
+    pub fn contains(&self, id: RaftId) -> bool {
+        self.is_voter(id) || self.learners.contains(&id)
+    }
+
+    /// Checks the rules under which the Raft library accepts a configuration.
+    ///
+    /// # Errors
+    /// The first broken rule.
+    pub fn validate(&self) -> Result<(), MembershipInvalid> {
+        let count = self.voters.len() + self.learners.len() + self.voters_outgoing.len() + self.learners_next.len();
+        if count > MEMBERS_MAX {
+            return Err(MembershipInvalid::TooMany { count });
+        }
+        if self.voters.is_empty() {
+            return Err(MembershipInvalid::NoVoters);
+        }
+        if let Some(&id) = self.learners.iter().find(|id| self.is_voter(**id)) {
+            return Err(MembershipInvalid::LearnerVotes { id });
+        }
+        let misplaced = |id: &&RaftId| !self.voters_outgoing.contains(*id) || self.voters.contains(*id);
+        if let Some(&id) = self.learners_next.iter().find(misplaced) {
+            return Err(MembershipInvalid::LearnerNext { id });
+        }
+        if self.auto_leave && !self.is_joint() {
+            return Err(MembershipInvalid::NotJoint);
+        }
+        Ok(())
+    }
+
+    /// The store encoding: version, auto-leave (0 or 1), then voters, learners, outgoing
+    /// voters, next learners, each as u32 count and ascending u64 ids, big-endian.
+    pub fn encode(&self) -> Vec<u8> {
+        let Self { voters, learners, voters_outgoing, learners_next, auto_leave } = self;
+        let mut out = vec![VERSION, u8::from(*auto_leave)];
+        for set in [voters, learners, voters_outgoing, learners_next] {
+            let count = u32::try_from(set.len()).unwrap_or(u32::MAX);
+            out.extend(count.to_be_bytes());
+            for id in set {
+                out.extend(id.get().to_be_bytes());
+            }
+        }
+        out
+    }
+
+    /// Reads the store encoding and validates it.
+    ///
+    /// # Errors
+    /// Wrong version or length, ids out of order, or a configuration that breaks the rules.
+    pub fn decode(input: &[u8]) -> Result<Self, DecodeError> {
+        let mut decoder = Decoder::new(input);
+        decoder.version(VERSION)?;
+        let auto_leave = match decoder.u8()? {
+            0 => false,
+            1 => true,
+            found => return Err(DecodeError::Tag { found }),
+        };
+        let membership = Self {
+            voters: decode_ids(&mut decoder)?,
+            learners: decode_ids(&mut decoder)?,
+            voters_outgoing: decode_ids(&mut decoder)?,
+            learners_next: decode_ids(&mut decoder)?,
+            auto_leave,
+        };
+        decoder.finish()?;
+        membership.validate().map_err(DecodeError::Membership)?;
+        Ok(membership)
+    }
+}
+
+fn decode_ids(decoder: &mut Decoder<'_>) -> Result<BTreeSet<RaftId>, DecodeError> {
+    let count = decoder.u32()?;
+    if count as usize > MEMBERS_MAX {
+        return Err(DecodeError::TooMany { count });
+    }
+    let mut ids = BTreeSet::new();
+    for _ in 0..count {
+        let id = RaftId::new(decoder.u64()?).ok_or(DecodeError::ZeroId)?;
+        if ids.last().is_some_and(|last| *last >= id) {
+            return Err(DecodeError::Order);
+        }
+        ids.insert(id);
+    }
+    Ok(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id(value: u64) -> RaftId {
+        RaftId::new(value).unwrap()
+    }
+
+    #[test]
+    fn golden_bytes() {
+        let membership = Membership {
+            voters: [id(1), id(2)].into(),
+            learners: [id(9)].into(),
+            voters_outgoing: [id(3)].into(),
+            learners_next: [id(3)].into(),
+            auto_leave: true,
+        };
+        let mut expected = vec![1, 1];
+        for ids in [&[1u64, 2][..], &[9], &[3], &[3]] {
+            expected.extend((ids.len() as u32).to_be_bytes());
+            ids.iter().for_each(|id| expected.extend(id.to_be_bytes()));
+        }
+        assert_eq!(membership.encode(), expected);
+        assert_eq!(Membership::decode(&expected), Ok(membership));
+    }
+
+    #[test]
+    fn rules() {
+        let ok = Membership::new([id(1)], [id(2)]);
+        assert_eq!(ok.validate(), Ok(()));
+        let none = Membership::new([], [id(2)]);
+        assert_eq!(none.validate(), Err(MembershipInvalid::NoVoters));
+        let both = Membership::new([id(1)], [id(1)]);
+        assert_eq!(both.validate(), Err(MembershipInvalid::LearnerVotes { id: id(1) }));
+        let mut next = ok.clone();
+        next.learners_next.insert(id(3));
+        assert_eq!(next.validate(), Err(MembershipInvalid::LearnerNext { id: id(3) }));
+        let mut leave = ok;
+        leave.auto_leave = true;
+        assert_eq!(leave.validate(), Err(MembershipInvalid::NotJoint));
+        let crowd = Membership::new((1..=1025).map(id), []);
+        assert_eq!(crowd.validate(), Err(MembershipInvalid::TooMany { count: 1025 }));
+    }
+
+    #[test]
+    fn decode_refuses_disorder() {
+        let mut bytes = Membership::new([id(1), id(2)], []).encode();
+        bytes.swap(13, 21);
+        assert_eq!(Membership::decode(&bytes), Err(DecodeError::Order));
+    }
+
+    proptest! {
+        #[test]
+        fn decode_is_total_and_canonical(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let mut bytes = bytes;
+            if let Some(first) = bytes.first_mut() {
+                *first = 1;
+            }
+            if let Ok(membership) = Membership::decode(&bytes) {
+                prop_assert_eq!(membership.encode(), bytes);
+            }
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Checks of what is on disk before the Raft library sees it.
+//!
+//! The library panics on most of these. A panic tells an operator nothing; each variant here
+//! says what is wrong and [`PreflightError::repair`] what to do. Nothing is ever repaired
+//! silently: a node that lost acknowledged writes must not vote.
+
+use crate::core::Initial;
+use crate::ids::{LogIndex, LogPosition, Term};
+use crate::log::{LogBounds, LogError, LogReader};
+use crate::membership::MembershipInvalid;
+use crate::term_runs::TermRuns;
+
+/// Bytes of entries read at a time while checking the tail.
+const CHUNK_BYTES: usize = 4 << 20;
+
+/// What is wrong with the stored state.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PreflightError {
+    /// The log could not be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The log ends before it begins.
+    #[error("log ends at {last}, before its start after {truncated}")]
+    Bounds {
+        /// Index before the first entry.
+        truncated: LogIndex,
+        /// Last index.
+        last: LogIndex,
+    },
+    /// The commit index points outside of the log.
+    #[error("commit {commit} is outside of the log ({truncated}..={last})")]
+    CommitOutside {
+        /// Stored commit index.
+        commit: LogIndex,
+        /// Index before the first entry.
+        truncated: LogIndex,
+        /// Last index.
+        last: LogIndex,
+    },
+    /// The state machine is ahead of what is known to be committed.
+    #[error("applied {applied} is beyond commit {commit}")]
+    AppliedBeyondCommit {
+        /// Applied index of the state.
+        applied: LogIndex,
+        /// Stored commit index.
+        commit: LogIndex,
+    },
+    /// Entries that the state machine still needs are gone.
+    #[error("the log starts after {truncated}, but only {applied} is applied")]
+    AppliedBehindLog {
+        /// Applied index of the state.
+        applied: LogIndex,
+        /// Index before the first entry.
+        truncated: LogIndex,
+    },
+    /// An entry is not where it should be, or terms fall.
+    #[error("log breaks at index {at}: found index {found}, term {term}")]
+    NotContiguous {
+        /// Where an entry was expected.
+        at: LogIndex,
+        /// The index found.
+        found: LogIndex,
+        /// The term found.
+        term: Term,
+    },
+    /// The current term is older than the log.
+    #[error("hard state has term {term}, the log has an entry of term {log_term}")]
+    TermBehindLog {
+        /// Stored term.
+        term: Term,
+        /// Term of the last entry.
+        log_term: Term,
+    },
+    /// A vote in term zero, where no one can stand.
+    #[error("a vote is stored without a term")]
+    VoteWithoutTerm,
+    /// No usable configuration.
+    #[error("stored membership is unusable: {0}")]
+    Membership(MembershipInvalid),
+}
+
+impl PreflightError {
+    /// What an operator can do about it.
+    pub fn repair(&self) -> &'static str {
+        match self {
+            Self::Log(LogError::Io { .. }) => {
+                "check the disk and its mount; nothing was changed, start again when it reads"
+            }
+            Self::Log(LogError::Missing { .. } | LogError::Corrupt { .. })
+            | Self::Bounds { .. }
+            | Self::NotContiguous { .. }
+            | Self::CommitOutside { .. }
+            | Self::TermBehindLog { .. }
+            | Self::VoteWithoutTerm => {
+                "acknowledged log writes were lost or damaged: do not edit the log; remove this \
+                 node from the network and let it rejoin with an empty disk under a new raft id"
+            }
+            Self::AppliedBeyondCommit { .. } => {
+                "state and log come from different moments: restore both from one backup, or \
+                 rejoin with an empty disk under a new raft id"
+            }
+            Self::AppliedBehindLog { .. } => {
+                "the state is older than the log: take the state from a peer by block sync, or \
+                 rejoin with an empty disk under a new raft id"
+            }
+            Self::Membership(_) => {
+                "the membership was not stored with the applied index: restore from one backup, \
+                 or rejoin with an empty disk under a new raft id"
+            }
+        }
+    }
+}
+
+/// Checks everything and returns the term of every stored index.
+pub(crate) fn preflight(
+    initial: &Initial,
+    bounds: &LogBounds,
+    reader: &impl LogReader,
+) -> Result<TermRuns, PreflightError> {
+    check_indices(initial, bounds)?;
+    initial.membership.validate().map_err(PreflightError::Membership)?;
+    if initial.hard_state.vote.is_some() && initial.hard_state.term == Term(0) {
+        return Err(PreflightError::VoteWithoutTerm);
+    }
+    let runs = TermRuns::load(reader, bounds)?;
+    let log_term = runs.term(bounds.last);
+    if log_term > initial.hard_state.term {
+        return Err(PreflightError::TermBehindLog { term: initial.hard_state.term, log_term });
+    }
+    check_tail(initial.applied.max(bounds.truncated.index), bounds, &runs, reader)?;
+    Ok(runs)
+}
+
+fn check_indices(initial: &Initial, bounds: &LogBounds) -> Result<(), PreflightError> {
+    let (truncated, last) = (bounds.truncated.index, bounds.last);
+    let (commit, applied) = (initial.hard_state.commit, initial.applied);
+    if last < truncated {
+        return Err(PreflightError::Bounds { truncated, last });
+    }
+    let LogPosition { index, term } = bounds.truncated;
+    if (index == LogIndex(0)) != (term == Term(0)) {
+        return Err(PreflightError::NotContiguous { at: index, found: index, term });
+    }
+    if commit < truncated || commit > last {
+        return Err(PreflightError::CommitOutside { commit, truncated, last });
+    }
+    if applied > commit {
+        return Err(PreflightError::AppliedBeyondCommit { applied, commit });
+    }
+    if applied < truncated {
+        return Err(PreflightError::AppliedBehindLog { applied, truncated });
+    }
+    Ok(())
+}
+
+/// Reads all entries that are not applied yet: they are about to be used.
+fn check_tail(
+    after: LogIndex,
+    bounds: &LogBounds,
+    runs: &TermRuns,
+    reader: &impl LogReader,
+) -> Result<(), PreflightError> {
+    let end = LogIndex(bounds.last.0 + 1);
+    let mut at = LogIndex(after.0 + 1);
+    while at < end {
+        let entries = reader.entries(at, end, CHUNK_BYTES)?;
+        if entries.is_empty() {
+            return Err(LogError::Missing { index: at }.into());
+        }
+        for entry in entries {
+            let LogPosition { index: found, term } = entry.position();
+            if found != at || at >= end || term != runs.term(at) {
+                return Err(PreflightError::NotContiguous { at, found, term });
+            }
+            at = LogIndex(at.0 + 1);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::entry::{EntryKind, LogEntry};
+    use crate::hard_state::HardState;
+    use crate::ids::RaftId;
+    use crate::membership::Membership;
+
+    /// Entries after index 10, with the given (index, term).
+    struct Stored(Vec<(u64, u64)>);
+
+    impl LogReader for Stored {
+        fn bounds(&self) -> Result<LogBounds, LogError> {
+            Ok(bounds(10 + self.0.len() as u64))
+        }
+        fn entries(&self, low: LogIndex, high: LogIndex, _: usize) -> Result<Vec<LogEntry>, LogError> {
+            let (low, high) = ((low.0 - 11) as usize, (high.0 - 11) as usize);
+            Ok(self.0[low..high]
+                .iter()
+                .map(|(index, term)| LogEntry { term: Term(*term), index: LogIndex(*index), kind: EntryKind::Empty })
+                .collect())
+        }
+        fn term(&self, index: LogIndex) -> Result<Term, LogError> {
+            Ok(Term(self.0[(index.0 - 11) as usize].1))
+        }
+    }
+
+    fn bounds(last: u64) -> LogBounds {
+        let truncated = LogPosition { index: LogIndex(10), term: Term(2) };
+        LogBounds { truncated, last: LogIndex(last) }
+    }
+
+    fn initial(term: u64, commit: u64, applied: u64) -> Initial {
+        Initial {
+            hard_state: HardState { term: Term(term), vote: None, commit: LogIndex(commit) },
+            membership: Membership::new(RaftId::new(1), []),
+            applied: LogIndex(applied),
+        }
+    }
+
+    fn check(initial: &Initial, entries: &[(u64, u64)]) -> Result<(), PreflightError> {
+        let reader = Stored(entries.to_vec());
+        preflight(initial, &reader.bounds().unwrap(), &reader).map(drop)
+    }
+
+    const GOOD: [(u64, u64); 3] = [(11, 2), (12, 3), (13, 3)];
+
+    #[test]
+    fn boundaries_are_accepted() {
+        for (commit, applied) in [(10, 10), (13, 10), (13, 13), (12, 11)] {
+            assert_eq!(check(&initial(3, commit, applied), &GOOD), Ok(()));
+        }
+        assert_eq!(check(&initial(3, 10, 10), &[]), Ok(()));
+    }
+
+    #[test]
+    fn every_violation_has_its_name() {
+        let (truncated, last) = (LogIndex(10), LogIndex(13));
+        let outside = |commit| PreflightError::CommitOutside { commit: LogIndex(commit), truncated, last };
+        assert_eq!(check(&initial(3, 14, 10), &GOOD), Err(outside(14)));
+        assert_eq!(check(&initial(3, 9, 9), &GOOD), Err(outside(9)));
+        assert_eq!(
+            check(&initial(3, 11, 12), &GOOD),
+            Err(PreflightError::AppliedBeyondCommit { applied: LogIndex(12), commit: LogIndex(11) })
+        );
+        assert_eq!(
+            check(&initial(3, 11, 9), &GOOD),
+            Err(PreflightError::AppliedBehindLog { applied: LogIndex(9), truncated })
+        );
+        assert_eq!(
+            check(&initial(2, 11, 10), &GOOD),
+            Err(PreflightError::TermBehindLog { term: Term(2), log_term: Term(3) })
+        );
+        assert_eq!(
+            check(&initial(3, 11, 10), &[(11, 2), (13, 3), (13, 3)]),
+            Err(PreflightError::NotContiguous { at: LogIndex(12), found: LogIndex(13), term: Term(3) })
+        );
+        let mut voted = initial(0, 10, 10);
+        voted.hard_state.vote = RaftId::new(1);
+        assert_eq!(check(&voted, &[]), Err(PreflightError::VoteWithoutTerm));
+        let mut nobody = initial(3, 10, 10);
+        nobody.membership = Membership::default();
+        assert_eq!(check(&nobody, &GOOD), Err(PreflightError::Membership(MembershipInvalid::NoVoters)));
+        let reader = Stored(Vec::new());
+        assert_eq!(
+            preflight(&initial(3, 10, 10), &bounds(9), &reader),
+            Err(PreflightError::Bounds { truncated, last: LogIndex(9) })
+        );
+    }
+}

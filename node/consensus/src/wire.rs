@@ -1,0 +1,127 @@
+//! Messages between nodes as bytes: protobuf, as the Raft library defines it.
+//!
+//! Decoding is bounded before it starts: an entry takes two bytes on the wire and a hundred in
+//! memory, so entries are counted first. What a decoded message *says* is the screen's matter.
+
+use bytes::Bytes;
+use raft::eraftpb::Message;
+use raft_prost::Message as _;
+
+/// Field number of `Message.entries`.
+const FIELD_ENTRIES: u64 = 7;
+/// Field number of `Message.snapshot`, which carries a membership and no state here.
+const FIELD_SNAPSHOT: u64 = 9;
+/// Bytes of a membership with its position.
+const SNAPSHOT_BYTES_MAX: u64 = 64 << 10;
+
+/// Why bytes are not a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// Longer than a message may be.
+    #[error("message of {len} bytes exceeds {max}")]
+    TooLarge {
+        /// Its length in bytes.
+        len: usize,
+        /// The limit in bytes.
+        max: usize,
+    },
+    /// More entries than a message of legal size can need.
+    #[error("message has more than {max} entries")]
+    TooManyEntries {
+        /// The limit.
+        max: usize,
+    },
+    /// A membership larger than any.
+    #[error("snapshot part of {len} bytes exceeds {SNAPSHOT_BYTES_MAX}")]
+    SnapshotTooLarge {
+        /// Its length in bytes.
+        len: u64,
+    },
+    /// Not the protobuf message expected.
+    #[error("message does not decode")]
+    Malformed,
+}
+
+pub(crate) fn encode(message: &Message) -> Bytes {
+    message.encode_to_vec().into()
+}
+
+pub(crate) fn decode(bytes: &Bytes, bytes_max: usize, entries_max: usize) -> Result<Message, WireError> {
+    if bytes.len() > bytes_max {
+        return Err(WireError::TooLarge { len: bytes.len(), max: bytes_max });
+    }
+    scan(bytes, entries_max)?;
+    Message::decode(bytes.as_ref()).map_err(|_| WireError::Malformed)
+}
+
+/// Walks the top-level fields without building anything.
+fn scan(mut rest: &[u8], entries_max: usize) -> Result<(), WireError> {
+    let mut entries = 0;
+    while !rest.is_empty() {
+        let key = varint(&mut rest)?;
+        let len = match key & 7 {
+            0 => {
+                varint(&mut rest)?;
+                0
+            }
+            1 => 8,
+            2 => varint(&mut rest)?,
+            5 => 4,
+            _ => return Err(WireError::Malformed),
+        };
+        match key >> 3 {
+            FIELD_ENTRIES => entries += 1,
+            FIELD_SNAPSHOT if len > SNAPSHOT_BYTES_MAX => {
+                return Err(WireError::SnapshotTooLarge { len });
+            }
+            _ => {}
+        }
+        if entries > entries_max {
+            return Err(WireError::TooManyEntries { max: entries_max });
+        }
+        let len = usize::try_from(len).map_err(|_| WireError::Malformed)?;
+        rest = rest.get(len..).ok_or(WireError::Malformed)?;
+    }
+    Ok(())
+}
+
+fn varint(rest: &mut &[u8]) -> Result<u64, WireError> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let (&byte, tail) = rest.split_first().ok_or(WireError::Malformed)?;
+        *rest = tail;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Ok(value);
+        }
+    }
+    Err(WireError::Malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+    use raft::eraftpb::Entry;
+
+    use super::*;
+
+    #[test]
+    fn limits_hold_before_decoding() {
+        let message = Message { entries: vec![Entry::default(); 5], ..Message::default() };
+        let bytes = encode(&message);
+        assert_eq!(decode(&bytes, 1000, 5), Ok(message));
+        assert_eq!(decode(&bytes, 1000, 4), Err(WireError::TooManyEntries { max: 4 }));
+        assert_eq!(decode(&bytes, 9, 5), Err(WireError::TooLarge { len: 10, max: 9 }));
+        let snapshot = raft::eraftpb::Snapshot { data: vec![0; 70_000], metadata: None };
+        let bytes = encode(&Message { snapshot: Some(snapshot), ..Message::default() });
+        assert_eq!(decode(&bytes, 100_000, 5), Err(WireError::SnapshotTooLarge { len: 70_004 }));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(&bytes.into(), 1000, 10);
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! A deterministic cluster: cores, virtual network, virtual disks, one seed.
+//!
+//! Everything random comes from the seed, and every node has a one-value election timeout, so
+//! equal seeds give equal traces. Time is counted in steps; a tick is ten steps. The oracle
+//! watches every applied entry and every election of every node.
+
+pub(crate) mod disk;
+pub(crate) mod net;
+pub(crate) mod oracle;
+pub(crate) mod rng;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use bytes::Bytes;
+use consilium_consensus::{
+    Config, Core, ElectionTicks, EntryKind, IncomingSnapshot, Installed, LogEntry, LogIndex, Membership,
+    MembershipOutcome, Output, Persist, Proposed, RaftId, ReadOutcome, Role, SnapshotMeta,
+};
+
+use self::disk::{Disk, Store};
+use self::net::Network;
+use self::oracle::Oracle;
+use self::rng::Rng;
+
+pub(crate) const STEPS_PER_TICK: u64 = 10;
+
+pub(crate) fn id(value: u64) -> RaftId {
+    RaftId::new(value).unwrap()
+}
+
+/// A node: what survives a crash (`store`) and what does not.
+pub(crate) struct Node {
+    pub(crate) store: Rc<RefCell<Store>>,
+    pub(crate) core: Option<Core<Disk>>,
+    /// Writes under way, with the step at which they are durable.
+    writes: VecDeque<(u64, Persist)>,
+    /// A fetched state waiting for its write.
+    staged: Option<Store>,
+    pub(crate) reads: Vec<ReadOutcome>,
+    pub(crate) snapshots_installed: u32,
+}
+
+pub(crate) struct Cluster {
+    pub(crate) nodes: BTreeMap<RaftId, Node>,
+    pub(crate) net: Network,
+    pub(crate) oracle: Oracle,
+    pub(crate) rng: Rng,
+    pub(crate) now: u64,
+    /// Steps that a write takes, `1..=write_steps_max`.
+    pub(crate) write_steps_max: u64,
+    /// Whether nodes fetch a state that is offered to them.
+    pub(crate) install_snapshots: bool,
+    pub(crate) adjust: fn(&mut Config),
+    pub(crate) trace: Vec<String>,
+}
+
+impl Cluster {
+    /// A group of `voters` nodes, ids from 1, nothing stored yet.
+    pub(crate) fn new(voters: u64, seed: u64) -> Self {
+        Self::with_config(voters, seed, |_| {})
+    }
+
+    pub(crate) fn with_config(voters: u64, seed: u64, adjust: fn(&mut Config)) -> Self {
+        let mut cluster = Self {
+            nodes: BTreeMap::new(),
+            net: Network::default(),
+            oracle: Oracle::default(),
+            rng: Rng::new(seed),
+            now: 0,
+            write_steps_max: 4,
+            install_snapshots: true,
+            adjust,
+            trace: Vec::new(),
+        };
+        let membership = Membership::new((1..=voters).map(id), []);
+        for node in 1..=voters {
+            cluster.add_node(id(node), membership.clone());
+        }
+        cluster
+    }
+
+    /// Adds a node with an empty disk that believes in `membership`.
+    pub(crate) fn add_node(&mut self, node: RaftId, membership: Membership) {
+        let store = Rc::new(RefCell::new(Store::new(membership)));
+        self.nodes.insert(
+            node,
+            Node {
+                store,
+                core: None,
+                writes: VecDeque::new(),
+                staged: None,
+                reads: Vec::new(),
+                snapshots_installed: 0,
+            },
+        );
+        self.start(node);
+    }
+
+    pub(crate) fn config(&self, node: RaftId) -> Config {
+        let mut config = Config::new(node);
+        // Distinct one-value timeouts: no randomness, no split votes.
+        let min = 20 + 7 * node.get() as u32;
+        config.election_ticks = ElectionTicks { min, max: min + 1 };
+        (self.adjust)(&mut config);
+        config
+    }
+
+    /// Starts a node from its disk.
+    pub(crate) fn start(&mut self, node: RaftId) {
+        let config = self.config(node);
+        let everyone: Vec<RaftId> = self.nodes.keys().copied().collect();
+        let entry = self.nodes.get_mut(&node).unwrap();
+        let initial = entry.store.borrow().initial();
+        let mut core = Core::new(config, initial, Disk(Rc::clone(&entry.store))).unwrap();
+        core.set_known_peers(everyone.iter().copied());
+        entry.core = Some(core);
+        // The others learn of it, as from the ledger.
+        for other in self.nodes.values_mut().filter_map(|node| node.core.as_mut()) {
+            other.set_known_peers(everyone.iter().copied());
+        }
+    }
+
+    /// Loses everything that was not durable. Some writes may have reached the disk without
+    /// anyone having been told.
+    pub(crate) fn crash(&mut self, node: RaftId) {
+        let landed = self.rng.below(3);
+        let entry = self.nodes.get_mut(&node).unwrap();
+        entry.core = None;
+        for _ in 0..landed {
+            let Some((_, persist)) = entry.writes.pop_front() else { break };
+            entry.store.borrow_mut().write(&persist, entry.staged.take());
+        }
+        entry.writes.clear();
+        entry.staged = None;
+    }
+
+    pub(crate) fn core(&mut self, node: RaftId) -> &mut Core<Disk> {
+        self.nodes.get_mut(&node).unwrap().core.as_mut().unwrap()
+    }
+
+    pub(crate) fn is_up(&self, node: RaftId) -> bool {
+        self.nodes[&node].core.is_some()
+    }
+
+    /// One step: what is due arrives, writes complete, and every tenth step is a tick.
+    pub(crate) fn step(&mut self) {
+        self.now += 1;
+        for message in self.net.due(self.now) {
+            let (from, to) = (message.from, message.to);
+            if let Some(core) = self.nodes.get_mut(&to).and_then(|node| node.core.as_mut()) {
+                let result = core.step(from, message.bytes);
+                self.trace.push(format!("{} {from}>{to} {result:?}", self.now));
+                self.oracle.stepped(from, to, &result);
+                self.pump(to);
+            }
+        }
+        let everyone: Vec<RaftId> = self.nodes.keys().copied().collect();
+        for node in everyone {
+            self.complete_writes(node);
+            if self.now.is_multiple_of(STEPS_PER_TICK) && self.is_up(node) {
+                self.core(node).tick();
+                self.pump(node);
+            }
+        }
+    }
+
+    pub(crate) fn ticks(&mut self, ticks: u64) {
+        for _ in 0..ticks * STEPS_PER_TICK {
+            self.step();
+        }
+    }
+
+    /// Runs until `done`, at most `ticks` ticks; panics with `what` otherwise.
+    pub(crate) fn until(&mut self, ticks: u64, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
+        for _ in 0..ticks * STEPS_PER_TICK {
+            if done(self) {
+                return;
+            }
+            self.step();
+        }
+        panic!("not within {ticks} ticks: {what}");
+    }
+
+    /// Does what the core of `node` asks for, until it asks for nothing.
+    pub(crate) fn pump(&mut self, node: RaftId) {
+        while self.is_up(node) {
+            let Some(output) = self.core(node).take_output().unwrap() else { break };
+            self.trace.push(format!("{} {node} {}", self.now, digest(&output)));
+            self.handle(node, output);
+        }
+    }
+
+    fn handle(&mut self, node: RaftId, output: Output) {
+        let Output { messages, persist, committed, reads, leadership, snapshot_wanted, snapshot_offered } = output;
+        for message in messages {
+            self.net.send(self.now, &mut self.rng, node, message);
+        }
+        if let Some(persist) = persist {
+            let steps = 1 + self.rng.below(self.write_steps_max);
+            let entry = self.nodes.get_mut(&node).unwrap();
+            let after = entry.writes.back().map_or(0, |(at, _)| *at);
+            entry.writes.push_back(((self.now + steps).max(after), persist));
+        }
+        self.apply(node, &committed);
+        self.nodes.get_mut(&node).unwrap().reads.extend(reads);
+        if let Some(change) = leadership.filter(|change| change.role == Role::Leader) {
+            self.oracle.elected(change.term, node);
+        }
+        if !snapshot_wanted.is_empty() {
+            self.offer_snapshot(node);
+        }
+        if let Some(offer) = snapshot_offered.filter(|_| self.install_snapshots) {
+            self.fetch_and_install(node, &offer);
+        }
+    }
+
+    fn apply(&mut self, node: RaftId, committed: &[LogEntry]) {
+        let Some(last) = committed.last() else { return };
+        let entry = self.nodes.get_mut(&node).unwrap();
+        let core = entry.core.as_mut().unwrap();
+        let mut store = entry.store.borrow_mut();
+        for entry in committed {
+            self.oracle.applied(node, entry, store.applied);
+            // By kind first: the entry that leaves a joint configuration is empty.
+            match &entry.kind {
+                EntryKind::Normal(data) => store.machine.push((entry.index, data.clone())),
+                EntryKind::ConfChange(_) => match core.apply_membership(entry).unwrap() {
+                    MembershipOutcome::Applied(membership) => store.membership = membership,
+                    MembershipOutcome::Refused { .. } => {}
+                },
+                EntryKind::Empty => {}
+            }
+            store.applied = entry.index;
+        }
+        // One batch: state, applied index, membership, and a commit that is not below.
+        store.hard_state.commit = store.hard_state.commit.max(last.index);
+        drop(store);
+        core.applied(last.index).unwrap();
+    }
+
+    fn complete_writes(&mut self, node: RaftId) {
+        loop {
+            let entry = self.nodes.get_mut(&node).unwrap();
+            if entry.writes.front().is_none_or(|(at, _)| *at > self.now) {
+                return;
+            }
+            let (_, persist) = entry.writes.pop_front().unwrap();
+            let staged = persist.snapshot.as_ref().and_then(|_| entry.staged.take());
+            entry.snapshots_installed += u32::from(persist.snapshot.is_some());
+            entry.store.borrow_mut().write(&persist, staged);
+            entry.core.as_mut().unwrap().persisted(persist.seq).unwrap();
+            for message in persist.messages_after {
+                self.net.send(self.now, &mut self.rng, node, message);
+            }
+            self.pump(node);
+        }
+    }
+
+    /// Offers the present state of `node` to whoever lacks entries.
+    pub(crate) fn offer_snapshot(&mut self, node: RaftId) {
+        let entry = self.nodes.get_mut(&node).unwrap();
+        let meta = entry.store.borrow_mut().archive_now();
+        if let Some(meta) = meta {
+            entry.core.as_mut().unwrap().offer_snapshot(meta).unwrap();
+        }
+    }
+
+    /// What a node does with an offer: fetch from the sender, compare, install.
+    fn fetch_and_install(&mut self, node: RaftId, offer: &IncomingSnapshot) {
+        let archive = self.nodes[&offer.from].store.borrow().archive(&offer.meta);
+        let entry = self.nodes.get_mut(&node).unwrap();
+        let core = entry.core.as_mut().unwrap();
+        match archive {
+            None => core.refuse_snapshot(),
+            Some(state) => {
+                let result = core.install_snapshot(&offer.meta);
+                if result == Ok(Installed::Persisting) {
+                    entry.staged = Some(state);
+                }
+            }
+        }
+    }
+
+    /// Compacts the log of `node` up to what it has applied.
+    pub(crate) fn compact(&mut self, node: RaftId) {
+        let index = self.core(node).status().applied;
+        if let Ok(position) = self.core(node).compact_to(index) {
+            self.nodes[&node].store.borrow_mut().compact(position);
+        }
+    }
+
+    /// The leader of the highest term among the nodes that are up.
+    pub(crate) fn leader(&self) -> Option<RaftId> {
+        let statuses = self.nodes.values().filter_map(|node| node.core.as_ref()).map(Core::status);
+        let leaders = statuses.filter(|status| status.role == Role::Leader);
+        leaders.max_by_key(|status| status.term).map(|status| status.id)
+    }
+
+    /// Runs until someone leads and has committed in its term.
+    pub(crate) fn elect(&mut self) -> RaftId {
+        self.until(400, "no leader", |cluster| {
+            let Some(leader) = cluster.leader() else { return false };
+            let status = cluster.core(leader).status();
+            status.applied == status.last_index
+        });
+        self.leader().unwrap()
+    }
+
+    pub(crate) fn propose(&mut self, node: RaftId, data: &str) -> Proposed {
+        let proposed = self.core(node).propose(Bytes::copy_from_slice(data.as_bytes())).unwrap();
+        self.pump(node);
+        proposed
+    }
+
+    /// Proposes at the leader and waits until `nodes` have applied it.
+    pub(crate) fn commit(&mut self, data: &str, nodes: &[RaftId]) -> Proposed {
+        let leader = self.elect();
+        let proposed = self.propose(leader, data);
+        self.until(200, "not applied everywhere", |cluster| {
+            nodes.iter().all(|node| cluster.nodes[node].store.borrow().applied >= proposed.index)
+        });
+        proposed
+    }
+
+    /// The commands that `node` has applied.
+    pub(crate) fn machine(&self, node: RaftId) -> Vec<String> {
+        let store = self.nodes[&node].store.borrow();
+        store.machine.iter().map(|(_, data)| String::from_utf8_lossy(data).into_owned()).collect()
+    }
+
+    pub(crate) fn everyone(&self) -> Vec<RaftId> {
+        self.nodes.keys().copied().collect()
+    }
+
+    pub(crate) fn applied(&self, node: RaftId) -> LogIndex {
+        self.nodes[&node].store.borrow().applied
+    }
+
+    /// The meta of the state that `node` could offer now.
+    pub(crate) fn meta(&self, node: RaftId) -> SnapshotMeta {
+        self.nodes[&node].store.borrow_mut().archive_now().unwrap()
+    }
+}
+
+/// What of an output goes into the trace.
+fn digest(output: &Output) -> String {
+    let persist = output
+        .persist
+        .as_ref()
+        .map(|persist| (persist.seq, persist.entries.len(), persist.hard_state, persist.messages_after.len()));
+    format!(
+        "m{} p{persist:?} c{:?} {:?} {:?}",
+        output.messages.len(),
+        output.committed.iter().map(|entry| entry.index.0).collect::<Vec<_>>(),
+        output.leadership,
+        output.reads,
+    )
+}

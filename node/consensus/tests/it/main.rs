@@ -1,0 +1,14 @@
+//! The core under a simulated network, disk and clock.
+//!
+//! One crate, so that the harness in `cluster` is built once. Each file beside it covers one
+//! concern; each test names the trap or promise that it is there for.
+#![allow(clippy::unwrap_used)]
+
+mod cluster;
+mod elections;
+mod faults;
+mod membership;
+mod reads;
+mod replication;
+mod single_core;
+mod snapshots;

@@ -1,0 +1,175 @@
+//! Membership changes: joint, auto-leave, one at a time, leaders that lose their vote.
+
+use consilium_consensus::{
+    ApplyError, EntryKind, LogIndex, Membership, MembershipChange as Change, MembershipError, ProposeError, RaftId,
+    Role,
+};
+
+use crate::cluster::{Cluster, id};
+
+fn voters(ids: &[u64]) -> Membership {
+    Membership::new(ids.iter().copied().map(id), [])
+}
+
+/// Waits until all of `nodes` have applied `expected`.
+fn settle(cluster: &mut Cluster, nodes: &[RaftId], expected: &Membership) {
+    cluster.until(300, "membership does not settle", |cluster| {
+        nodes.iter().all(|node| cluster.nodes[node].store.borrow().membership == *expected)
+    });
+}
+
+fn change(cluster: &mut Cluster, changes: &[Change]) -> LogIndex {
+    let leader = cluster.elect();
+    let proposed = cluster.core(leader).propose_membership(changes).unwrap();
+    cluster.pump(leader);
+    proposed.index
+}
+
+/// Traps 3 and 5: the joint configuration is left by an empty membership entry.
+#[test]
+fn a_joint_change_leaves_by_itself_with_an_empty_entry() {
+    let mut cluster = Cluster::new(3, 1);
+    let everyone = cluster.everyone();
+    cluster.commit("a", &everyone);
+    cluster.add_node(id(4), voters(&[1, 2, 3]));
+    let index = change(&mut cluster, &[Change::AddVoter(id(4)), Change::Remove(id(3))]);
+    settle(&mut cluster, &[id(1), id(2), id(4)], &voters(&[1, 2, 4]));
+    let store = cluster.nodes[&id(1)].store.borrow();
+    let leave = store.entry(LogIndex(index.0 + 1)).unwrap();
+    assert_eq!(leave.kind, EntryKind::ConfChange(Default::default()));
+    drop(store);
+    cluster.commit("b", &[id(1), id(2), id(4)]);
+    assert_eq!(cluster.machine(id(4)), ["a", "b"]);
+}
+
+#[test]
+fn learner_promotion_and_demotion() {
+    let mut cluster = Cluster::new(3, 2);
+    cluster.add_node(id(4), voters(&[1, 2, 3]));
+    change(&mut cluster, &[Change::AddLearner(id(4))]);
+    let with_learner = Membership::new([1, 2, 3].map(id), [id(4)]);
+    let everyone = cluster.everyone();
+    settle(&mut cluster, &everyone, &with_learner);
+    // Swap a voter and a learner: the demoted one stays outgoing until the end.
+    change(&mut cluster, &[Change::AddVoter(id(4)), Change::AddLearner(id(3))]);
+    settle(&mut cluster, &everyone, &Membership::new([1, 2, 4].map(id), [id(3)]));
+}
+
+/// Trap 4: the second change is refused instead of silently becoming an empty entry.
+#[test]
+fn a_second_change_is_refused_while_one_is_pending() {
+    let mut cluster = Cluster::new(3, 3);
+    let leader = cluster.elect();
+    let core = cluster.core(leader);
+    let first = core.propose_membership(&[Change::AddLearner(id(4))]).unwrap();
+    let second = core.propose_membership(&[Change::AddLearner(id(5))]);
+    assert_eq!(second, Err(MembershipError::ChangePending));
+    assert_eq!(core.status().last_index, first.index, "nothing was appended");
+    cluster.pump(leader);
+    cluster.ticks(10);
+    let core = cluster.core(leader);
+    assert!(core.propose_membership(&[Change::AddLearner(id(5))]).is_ok());
+}
+
+#[test]
+fn changes_that_do_not_fit_are_refused() {
+    let mut cluster = Cluster::new(3, 4);
+    let leader = cluster.elect();
+    let follower = cluster.core(id(2)).propose_membership(&[Change::Remove(id(3))]);
+    assert_eq!(follower, Err(MembershipError::Propose(ProposeError::NotLeader { leader: Some(leader) })));
+    let core = cluster.core(leader);
+    assert_eq!(core.propose_membership(&[Change::Remove(leader)]), Err(MembershipError::RemovesLeader));
+    assert_eq!(core.propose_membership(&[Change::AddLearner(leader)]), Err(MembershipError::RemovesLeader));
+    for bad in [
+        &[][..],
+        &[Change::Remove(id(1)), Change::Remove(id(2)), Change::Remove(id(3))],
+        &[Change::AddVoter(id(4)), Change::Remove(id(4))],
+    ] {
+        let refused = core.propose_membership(bad);
+        assert!(matches!(refused, Err(MembershipError::Invalid(_))), "{bad:?}: {refused:?}");
+    }
+}
+
+/// A leader can come to apply its own removal, proposed by the leader before it. The library
+/// would panic on its next write; it has to step down instead.
+#[test]
+fn a_leader_that_loses_its_vote_steps_down() {
+    let mut cluster = Cluster::new(3, 5);
+    let first = cluster.elect();
+    assert_eq!(first, id(1));
+    let everyone = cluster.everyone();
+    cluster.commit("a", &everyone);
+    // The change reaches the others, but node 1 never hears that it did.
+    cluster.net.cut(id(2), id(1));
+    cluster.net.cut(id(3), id(1));
+    cluster.core(first).propose_membership(&[Change::Remove(id(3))]).unwrap();
+    cluster.pump(first);
+    cluster.ticks(2);
+    cluster.crash(first);
+    cluster.net.heal();
+    // Node 3 asks first after the lease of node 1 is over: it leads, commits the change, and
+    // is out.
+    cluster.until(200, "node 3 never leads", |cluster| cluster.core(id(3)).status().role == Role::Leader);
+    cluster.until(6, "node 3 stays leader", |cluster| cluster.core(id(3)).status().role == Role::Follower);
+    assert_eq!(cluster.core(id(3)).status().membership, voters(&[1, 2]));
+    cluster.start(first);
+    cluster.commit("b", &[id(1), id(2)]);
+    assert_eq!(cluster.machine(id(2)), ["a", "b"]);
+}
+
+/// The leader that entered the joint configuration crashes; the next one leaves it.
+#[test]
+fn a_new_leader_leaves_the_joint_configuration() {
+    for crash_after_steps in (0..60).step_by(3) {
+        let mut cluster = Cluster::new(3, crash_after_steps);
+        cluster.elect();
+        cluster.add_node(id(4), voters(&[1, 2, 3]));
+        change(&mut cluster, &[Change::AddVoter(id(4)), Change::Remove(id(3))]);
+        (0..crash_after_steps).for_each(|_| cluster.step());
+        cluster.crash(id(1));
+        cluster.ticks(150);
+        cluster.start(id(1));
+        let leader = cluster.elect();
+        let joint = cluster.core(leader).status().membership.is_joint();
+        assert!(!joint, "joint for ever after {crash_after_steps} steps");
+        cluster.commit("x", &[id(1), id(2)]);
+    }
+}
+
+/// Trap 5: the order is enforced, not only documented.
+#[test]
+fn applied_may_not_pass_a_membership_entry() {
+    let mut cluster = Cluster::new(1, 6);
+    let leader = cluster.elect();
+    let core = cluster.core(leader);
+    let index = core.propose_membership(&[Change::AddLearner(id(2))]).unwrap().index;
+    let persist = core.take_output().unwrap().unwrap().persist.unwrap();
+    // Straight to the core: this disk needs no entries for what follows.
+    core.persisted(persist.seq).unwrap();
+    let output = core.take_output().unwrap().unwrap();
+    let entry = output.committed.last().unwrap();
+    assert_eq!(entry.index, index);
+    assert_eq!(core.applied(index), Err(ApplyError::MembershipPending { index, change: index }));
+    core.apply_membership(entry).unwrap();
+    assert_eq!(core.apply_membership(entry), Err(ApplyError::NotNextMembership { index, expected: None }));
+    assert_eq!(core.applied(index), Ok(()));
+    let beyond = LogIndex(index.0 + 1);
+    assert_eq!(core.applied(beyond), Err(ApplyError::NotHandedOut { index: beyond, handed_out: index }));
+}
+
+/// Trap 1, I15: a removed node cannot disturb the rest.
+#[test]
+fn a_removed_node_cannot_raise_the_term() {
+    let mut cluster = Cluster::new(4, 7);
+    let everyone = cluster.everyone();
+    cluster.commit("a", &everyone);
+    // It never learns of its removal.
+    cluster.net.isolate(id(4), &everyone);
+    change(&mut cluster, &[Change::Remove(id(4))]);
+    settle(&mut cluster, &[id(1), id(2), id(3)], &voters(&[1, 2, 3]));
+    let term = cluster.core(id(1)).status().term;
+    cluster.net.heal();
+    cluster.ticks(300);
+    assert_eq!(cluster.core(id(1)).status().term, term);
+    assert_eq!(cluster.leader(), Some(id(1)));
+}

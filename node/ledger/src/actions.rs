@@ -1,0 +1,81 @@
+//! One file per action. Each is a function of the view and the transaction's
+//! context that either changes the view or refuses; a refusal of one action
+//! undoes the whole transaction.
+
+mod enroll;
+mod publish_revocations;
+mod retract_record;
+mod write_record;
+
+use consilium_proto::ids::{Height, TimeMs};
+use consilium_proto::pb::{MemberState, MemberStatus, Outcome, SignerState};
+use consilium_proto::transaction::{Action, Transaction};
+
+use crate::keys;
+use crate::rules::{IdentityRules, Refusal, ensure};
+use crate::view::{StateReader, Table, View};
+
+/// What an action may know beside the state.
+pub(crate) struct Context<'a> {
+    pub(crate) transaction: &'a Transaction,
+    pub(crate) leaf_index: u64,
+    pub(crate) height: Height,
+    pub(crate) time: TimeMs,
+    pub(crate) identities: &'a dyn IdentityRules,
+}
+
+/// Who acts.
+pub(crate) struct Author {
+    pub(crate) spiffe_id: String,
+    pub(crate) member: String,
+    pub(crate) role: String,
+}
+
+impl Author {
+    /// Splits a SPIFFE id that was verified at enrolment.
+    fn of(signer: &SignerState) -> Option<Self> {
+        let mut parts = signer.spiffe_id.strip_prefix("spiffe://")?.split('/');
+        let (member, role) = (parts.next()?.to_owned(), parts.next()?.to_owned());
+        Some(Self { spiffe_id: signer.spiffe_id.clone(), member, role })
+    }
+}
+
+/// Executes all actions of a transaction whose signature was checked.
+pub(crate) fn run<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>, signer: Option<&SignerState>) -> Result<(), Refusal> {
+    if let Some(enrollment) = cx.transaction.enrollment() {
+        return enroll::run(view, cx, enrollment);
+    }
+    let author = admit(view, cx, signer)?;
+    for (index, action) in cx.transaction.actions.iter().enumerate() {
+        match action {
+            Action::Enroll(_) => return Err(Refusal::Rejected(Outcome::RoleNotAllowed)),
+            Action::PublishRevocations(crl) => publish_revocations::run(view, cx, &author, crl)?,
+            Action::WriteRecord(write) => {
+                // Fewer than 1,024 actions: see limits::ACTIONS_MAX.
+                let sequence = cx.leaf_index * 1_024 + index as u64;
+                write_record::run(view, cx, &author, write, sequence)?;
+            }
+            Action::RetractRecord(retract) => retract_record::run(view, cx, &author, *retract)?,
+        }
+    }
+    Ok(())
+}
+
+/// Whether the author may act at all, at the block's time.
+fn admit<R: StateReader>(view: &View<'_, R>, cx: &Context<'_>, signer: Option<&SignerState>) -> Result<Author, Refusal> {
+    let signer = signer.ok_or(Refusal::Rejected(Outcome::UnknownAuthor))?;
+    let author = Author::of(signer).ok_or(Refusal::Rejected(Outcome::UnknownAuthor))?;
+    let now_s = cx.time.0 / 1_000;
+    ensure((signer.not_before_s..=signer.not_after_s).contains(&now_s), Outcome::AuthorExpired)?;
+    ensure(signer.revoked_ms == 0, Outcome::AuthorRevoked)?;
+    active_member(view, &author.member)?;
+    Ok(author)
+}
+
+/// The member's state, if it is active.
+pub(crate) fn active_member<R: StateReader>(view: &View<'_, R>, id: &str) -> Result<MemberState, Refusal> {
+    let member: MemberState =
+        view.message(Table::State, &keys::member(id))?.ok_or(Refusal::Rejected(Outcome::MemberNotActive))?;
+    ensure(member.status == MemberStatus::Active as i32, Outcome::MemberNotActive)?;
+    Ok(member)
+}

@@ -1,0 +1,54 @@
+//! Retraction: marks a record as entered in error, as a version of its own, so
+//! that the history shows who did it and when.
+
+use bytes::Bytes;
+use consilium_proto::hash::sha256;
+use consilium_proto::pb::{Outcome, RecordState, RecordVersion};
+use consilium_proto::transaction::RetractRecord;
+use prost::Message;
+
+use super::write_record::WRITER_ROLES;
+use super::{Author, Context};
+use crate::keys;
+use crate::rules::{Refusal, ensure};
+use crate::view::{StateReader, StoreFault, Table, View};
+
+pub(super) fn run<R: StateReader>(
+    view: &mut View<'_, R>,
+    cx: &Context<'_>,
+    author: &Author,
+    retract: RetractRecord,
+) -> Result<(), Refusal> {
+    ensure(WRITER_ROLES.contains(&author.role.as_str()), Outcome::RoleNotAllowed)?;
+    let place = keys::record(&retract.record_id);
+    let mut record: RecordState =
+        view.message(Table::State, &place)?.ok_or(Refusal::Rejected(Outcome::RecordNotFound))?;
+    ensure(record.member == author.member, Outcome::RecordMismatch)?;
+    ensure(!record.retracted, Outcome::RecordRetracted)?;
+    ensure(record.version == retract.version, Outcome::VersionConflict)?;
+    let number = record.version.checked_add(1).ok_or(Refusal::Rejected(Outcome::VersionConflict))?;
+
+    let current = keys::version(&retract.record_id, record.version);
+    let missing = StoreFault::Corrupt { table: Table::Versions.name(), cause: "current version is absent".into() };
+    let before: RecordVersion = view.message(Table::Versions, &current)?.ok_or(missing)?;
+    let version = RecordVersion {
+        version: number,
+        author: author.spiffe_id.clone(),
+        payload_sha256: Bytes::new(),
+        payload_size: 0,
+        wraps: Vec::new(),
+        transaction_id: cx.transaction.id.to_bytes(),
+        height: cx.height.0,
+        time_ms: cx.time.0,
+        retraction: true,
+        previous_sha256: record.version_sha256.clone(),
+        ..before
+    }
+    .encode_to_vec();
+    record.version = number;
+    record.retracted = true;
+    record.version_sha256 = Bytes::copy_from_slice(&sha256(&[&version]));
+    view.put_message(Table::State, place, &record);
+    view.put(Table::Versions, keys::version(&retract.record_id, number), version);
+    Ok(())
+}

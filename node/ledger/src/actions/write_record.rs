@@ -1,0 +1,137 @@
+//! Writing a record version. The ledger keeps who, when, which kind, sizes and
+//! commitments; the payload and the wraps go to erasable tables.
+
+use bytes::Bytes;
+use consilium_proto::hash::sha256;
+use consilium_proto::pb::{EncryptionKeyState, KeyWrapRef, Outcome, RecordState, RecordVersion};
+use consilium_proto::transaction::{Action, WriteRecord};
+use prost::Message;
+
+use super::{Author, Context};
+use crate::keys;
+use crate::rules::{Refusal, ensure};
+use crate::view::{StateReader, Table, View};
+
+/// Roles that may write records.
+pub(super) const WRITER_ROLES: [&str; 3] = ["service", "clinician", "device"];
+
+pub(super) fn run<R: StateReader>(
+    view: &mut View<'_, R>,
+    cx: &Context<'_>,
+    author: &Author,
+    write: &WriteRecord,
+    sequence: u64,
+) -> Result<(), Refusal> {
+    ensure(WRITER_ROLES.contains(&author.role.as_str()), Outcome::RoleNotAllowed)?;
+    for wrap in &write.wraps {
+        let recipient = view.message::<EncryptionKeyState>(Table::State, &keys::encryption_key(&wrap.recipient))?;
+        ensure(recipient.is_some(), Outcome::UnknownRecipient)?;
+    }
+    let before: Option<RecordState> = view.message(Table::State, &keys::record(&write.record_id))?;
+    let before = check_succession(before, author, write)?;
+    let version = describe(cx, author, write, before.as_ref()).encode_to_vec();
+    let sequence = before.map_or(sequence, |b| b.sequence);
+    let record = RecordState {
+        member: author.member.clone(),
+        patient: Bytes::copy_from_slice(&write.patient.0),
+        kind: write.kind.clone(),
+        version: write.version,
+        retracted: false,
+        version_sha256: Bytes::copy_from_slice(&sha256(&[&version])),
+        sequence,
+    };
+    view.put_message(Table::State, keys::record(&write.record_id), &record);
+    view.put(Table::Versions, keys::version(&write.record_id, write.version), version);
+    put_index(view, author, write, sequence);
+    put_attachments(view, cx, write);
+    Ok(())
+}
+
+/// Version 1 needs a free id; version n + 1 needs version n of the same
+/// member, patient and kind, not retracted.
+fn check_succession(
+    before: Option<RecordState>,
+    author: &Author,
+    write: &WriteRecord,
+) -> Result<Option<RecordState>, Refusal> {
+    match before {
+        None => {
+            ensure(write.version == 1, Outcome::RecordNotFound)?;
+            Ok(None)
+        }
+        Some(record) => {
+            ensure(write.version != 1, Outcome::RecordExists)?;
+            let same = record.member == author.member && record.patient == write.patient.0[..] && record.kind == write.kind;
+            ensure(same, Outcome::RecordMismatch)?;
+            ensure(!record.retracted, Outcome::RecordRetracted)?;
+            ensure(record.version.checked_add(1) == Some(write.version), Outcome::VersionConflict)?;
+            Ok(Some(record))
+        }
+    }
+}
+
+fn describe(cx: &Context<'_>, author: &Author, write: &WriteRecord, before: Option<&RecordState>) -> RecordVersion {
+    let wrap = |w: &consilium_proto::transaction::WrapRef| KeyWrapRef {
+        recipient_key_id: w.recipient.to_bytes(),
+        wrap_sha256: w.wrap_hash.to_bytes(),
+    };
+    RecordVersion {
+        record_id: Bytes::copy_from_slice(&write.record_id.0),
+        version: write.version,
+        patient: Bytes::copy_from_slice(&write.patient.0),
+        kind: write.kind.clone(),
+        author: author.spiffe_id.clone(),
+        confidentiality: write.confidentiality as i32,
+        payload_sha256: write.payload_hash.to_bytes(),
+        payload_size: write.payload_size,
+        tags: write.tags.iter().map(|t| Bytes::copy_from_slice(&t.0)).collect(),
+        wraps: write.wraps.iter().map(wrap).collect(),
+        transaction_id: cx.transaction.id.to_bytes(),
+        height: cx.height.0,
+        time_ms: cx.time.0,
+        retraction: false,
+        previous_sha256: before.map(|b| b.version_sha256.clone()).unwrap_or_default(),
+    }
+}
+
+/// A patient's and a member's entry is written once; tags may be added by
+/// later versions, and a reader filters by the newest version.
+fn put_index<R: StateReader>(view: &mut View<'_, R>, author: &Author, write: &WriteRecord, sequence: u64) {
+    let id = Bytes::copy_from_slice(&write.record_id.0);
+    let mut prefixes: Vec<_> = write.tags.iter().map(keys::index_tag).collect();
+    if write.version == 1 {
+        prefixes.push(keys::index_patient(&write.patient));
+        prefixes.push(keys::index_member(&author.member));
+    }
+    for prefix in prefixes {
+        view.put(Table::Index, keys::index_entry(prefix, sequence), id.clone());
+    }
+}
+
+/// Attachments stand in the order of the actions; when a block is replayed
+/// after an erasure some are absent, and nothing is stored for them.
+fn put_attachments<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>, write: &WriteRecord) {
+    let Some(first) = attachment_offset(cx, write) else { return };
+    let attachment = |i: usize| cx.transaction.attachments.get(first + i).filter(|a| !a.is_empty()).cloned();
+    if let Some(payload) = attachment(0) {
+        view.put(Table::Payloads, keys::payload(&write.record_id, write.version), payload);
+    }
+    for (i, wrap) in write.wraps.iter().enumerate() {
+        if let Some(bytes) = attachment(1 + i) {
+            view.put(Table::Wraps, keys::wrap(&write.record_id, write.version, &wrap.recipient), bytes);
+        }
+    }
+}
+
+fn attachment_offset(cx: &Context<'_>, write: &WriteRecord) -> Option<usize> {
+    let mut offset = 0;
+    for action in &cx.transaction.actions {
+        if let Action::WriteRecord(other) = action {
+            if std::ptr::eq(other, write) {
+                return Some(offset);
+            }
+            offset += 1 + other.wraps.len();
+        }
+    }
+    None
+}

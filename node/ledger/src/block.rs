@@ -1,0 +1,279 @@
+//! Executes one block: each transaction in order, then the ledger's tree, the
+//! authenticated state's tree, and the header.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use consilium_proto::header::{Header, Leaf};
+use consilium_proto::ids::{Fingerprint, NodeId, TimeMs};
+use consilium_proto::limits::VALIDITY_AHEAD_MAX_MS;
+use consilium_proto::merkle::Frontier;
+use consilium_proto::pb::{self, Outcome, SignerState};
+use consilium_proto::signing::VerifyingKey;
+use consilium_proto::state_tree::{KeyHash, ValueHash};
+use consilium_proto::transaction::Transaction;
+use prost::Message;
+
+use crate::actions::{self, Context};
+use crate::keys;
+use crate::rules::{IdentityRules, Refusal, ensure};
+use crate::state_map;
+use crate::view::{Location, Row, StateReader, StoreFault, Table, View};
+
+/// Where the ledger stands: the newest header and the tree's right edge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tip {
+    /// The newest header.
+    pub header: Header,
+    /// The ledger's tree.
+    pub frontier: Frontier,
+}
+
+/// A transaction, and the key under which its signature was found good, if
+/// someone has looked already. The rules compare that key with the author's,
+/// and verify themselves where it is absent or another.
+#[derive(Debug, Clone)]
+pub struct CheckedTransaction {
+    /// The transaction.
+    pub transaction: Transaction,
+    /// Verified under this key.
+    pub verified_under: Option<VerifyingKey>,
+}
+
+/// A block to execute.
+#[derive(Debug)]
+pub struct BlockInput<'a> {
+    /// As proposed; the parent's time is used if it is later.
+    pub time: TimeMs,
+    /// The leader that proposed it.
+    pub proposer: NodeId,
+    /// In ledger order. Those already on the ledger are passed over.
+    pub transactions: &'a [CheckedTransaction],
+    /// The newest certificate that the leader had seen.
+    pub observed_certificate: Option<pb::BlockCertificate>,
+}
+
+/// What a block comes to.
+#[derive(Debug)]
+pub struct Executed {
+    /// The new tip.
+    pub tip: Tip,
+    /// All changes, to be written in one batch.
+    pub rows: Vec<Row>,
+    /// Leaves with their indexes, in ledger order.
+    pub leaves: Vec<(u64, Leaf)>,
+    /// Members whose standing, bundle or lists this block changed.
+    pub changed_members: Vec<String>,
+}
+
+/// Why a block could not be executed. Not an outcome: the node stops.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExecutionError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+    /// The state's tree failed.
+    #[error("state tree: {0}")]
+    StateTree(String),
+    /// The ledger's tree is full.
+    #[error("the ledger's tree is full")]
+    TreeFull,
+}
+
+/// Executes a block on top of `tip`.
+///
+/// # Errors
+/// Only faults of the store; a transaction that the rules refuse is an outcome.
+pub fn execute<R: StateReader>(
+    reader: &R,
+    identities: &dyn IdentityRules,
+    tip: &Tip,
+    block: &BlockInput<'_>,
+) -> Result<Executed, ExecutionError> {
+    let mut run = Run::new(reader, identities, tip, block);
+    for checked in block.transactions {
+        run.transaction(checked)?;
+    }
+    run.finish(block)
+}
+
+struct Run<'a, R> {
+    reader: &'a R,
+    identities: &'a dyn IdentityRules,
+    parent: &'a Header,
+    time: TimeMs,
+    view: View<'a, R>,
+    frontier: Frontier,
+    first_leaf: u64,
+    leaves: Vec<(u64, Leaf)>,
+    transactions: Vec<pb::ExecutedTransaction>,
+    tree_rows: Vec<Row>,
+}
+
+impl<'a, R: StateReader> Run<'a, R> {
+    fn new(reader: &'a R, identities: &'a dyn IdentityRules, tip: &'a Tip, block: &BlockInput<'_>) -> Self {
+        Self {
+            reader,
+            identities,
+            parent: &tip.header,
+            // Invariant I19: never before the parent's time.
+            time: block.time.max(tip.header.time),
+            view: View::new(reader),
+            frontier: tip.frontier.clone(),
+            first_leaf: tip.frontier.size(),
+            leaves: Vec::with_capacity(block.transactions.len()),
+            transactions: Vec::with_capacity(block.transactions.len()),
+            tree_rows: Vec::with_capacity(2 * block.transactions.len()),
+        }
+    }
+
+    fn transaction(&mut self, checked: &CheckedTransaction) -> Result<(), ExecutionError> {
+        let transaction = &checked.transaction;
+        if self.view.is_known(&transaction.id)? {
+            return Ok(());
+        }
+        let outcome = self.outcome(checked)?;
+        let leaf = Leaf { transaction_id: transaction.id, height: self.parent.height.next(), outcome };
+        let index = self.append(&leaf)?;
+        let location = Location { height: leaf.height, leaf_index: index, outcome: outcome as i32 };
+        self.view.put(Table::Transactions, keys::transaction(&transaction.id), location.encode());
+        self.view.commit();
+        self.leaves.push((index, leaf));
+        self.transactions.push(pb::ExecutedTransaction {
+            transaction: Some(transaction.to_wire_without_attachments()),
+            outcome: outcome as i32,
+        });
+        Ok(())
+    }
+
+    fn outcome(&mut self, checked: &CheckedTransaction) -> Result<Outcome, ExecutionError> {
+        match self.try_actions(checked) {
+            Ok(()) => {
+                self.view.commit();
+                Ok(Outcome::Applied)
+            }
+            Err(Refusal::Rejected(outcome)) => {
+                self.view.roll_back();
+                Ok(outcome)
+            }
+            Err(Refusal::Fault(fault)) => Err(fault.into()),
+        }
+    }
+
+    fn try_actions(&mut self, checked: &CheckedTransaction) -> Result<(), Refusal> {
+        let transaction = &checked.transaction;
+        ensure(transaction.valid_until >= self.time, Outcome::Expired)?;
+        let latest = self.time.0.saturating_add(VALIDITY_AHEAD_MAX_MS);
+        ensure(transaction.valid_until.0 <= latest, Outcome::ValidityTooLong)?;
+        let signer = match transaction.enrollment() {
+            Some(_) => None,
+            None => Some(self.signer(&transaction.author, checked)?),
+        };
+        let cx = Context {
+            transaction,
+            leaf_index: self.frontier.size(),
+            height: self.parent.height.next(),
+            time: self.time,
+            identities: self.identities,
+        };
+        actions::run(&mut self.view, &cx, signer.as_ref())
+    }
+
+    /// The author's entry, once the signature is known to be by its key.
+    fn signer(&self, author: &Fingerprint, checked: &CheckedTransaction) -> Result<SignerState, Refusal> {
+        let signer: SignerState = self
+            .view
+            .message(Table::State, &keys::signer(author))?
+            .ok_or(Refusal::Rejected(Outcome::UnknownAuthor))?;
+        let verified = checked.verified_under.as_ref().is_some_and(|key| key.to_bytes() == signer.signing_key);
+        if !verified {
+            let corrupt = |_| StoreFault::Corrupt { table: Table::State.name(), cause: "signing key".into() };
+            let key = VerifyingKey::from_bytes(&signer.signing_key).map_err(corrupt)?;
+            let transaction = &checked.transaction;
+            let good = key.verify(&transaction.signing_bytes(), &transaction.signature).is_ok();
+            ensure(good, Outcome::BadSignature)?;
+        }
+        Ok(signer)
+    }
+
+    fn append(&mut self, leaf: &Leaf) -> Result<u64, ExecutionError> {
+        let index = self.frontier.size();
+        append_leaf(&mut self.frontier, leaf, &mut self.tree_rows)?;
+        Ok(index)
+    }
+
+    fn finish(self, block: &BlockInput<'_>) -> Result<Executed, ExecutionError> {
+        let Self { reader, parent, time, view, frontier, first_leaf, leaves, transactions, tree_rows, .. } = self;
+        let mut rows: Vec<Row> = view.into_rows().collect();
+        rows.extend(tree_rows);
+        let (state_root, trie_rows) = update_state_tree(reader, &rows)?;
+        let state_root = if trie_rows.is_empty() { parent.state_root } else { state_root };
+        rows.extend(trie_rows);
+        let header = Header {
+            ledger_id: parent.ledger_id,
+            height: parent.height.next(),
+            previous_hash: parent.hash(),
+            time,
+            epoch: parent.epoch,
+            tree_size: frontier.size(),
+            tree_root: frontier.root(),
+            state_root,
+            validators_hash: parent.next_validators_hash,
+            next_validators_hash: parent.next_validators_hash,
+            proposer: block.proposer,
+        };
+        let stored = pb::Block {
+            header: Some((&header).into()),
+            first_leaf,
+            transactions,
+            observed_certificate: block.observed_certificate.clone(),
+        };
+        rows.push(Row {
+            table: Table::Blocks,
+            key: keys::height(header.height),
+            value: Some(stored.encode_to_vec().into()),
+        });
+        let changed_members = changed_members(&rows);
+        Ok(Executed { tip: Tip { header, frontier }, rows, leaves, changed_members })
+    }
+}
+
+/// Appends a leaf to the tree and the rows of the subtrees that it completes.
+pub(crate) fn append_leaf(frontier: &mut Frontier, leaf: &Leaf, rows: &mut Vec<Row>) -> Result<(), ExecutionError> {
+    frontier
+        .append_with(leaf.hash(), |node| {
+            rows.push(Row {
+                table: Table::Tree,
+                key: keys::tree_node(node.level, node.index),
+                value: Some(node.hash.to_bytes()),
+            });
+        })
+        .map_err(|_| ExecutionError::TreeFull)
+}
+
+/// Folds the changed state rows into the authenticated tree.
+pub(crate) fn update_state_tree<R: StateReader>(
+    reader: &R,
+    rows: &[Row],
+) -> Result<(consilium_proto::hash::Hash, Vec<Row>), ExecutionError> {
+    let changes: BTreeMap<KeyHash, Option<ValueHash>> = rows
+        .iter()
+        .filter(|row| row.table == Table::State)
+        .map(|row| (KeyHash::of(&row.key), row.value.as_deref().map(ValueHash::of)))
+        .collect();
+    let update = state_map::update(reader, &changes).map_err(|e| ExecutionError::StateTree(e.to_string()))?;
+    let trie_rows = update
+        .writes
+        .into_iter()
+        .map(|(path, node)| Row { table: Table::Trie, key: path.to_bytes(), value: node.map(Bytes::from) })
+        .collect();
+    Ok((update.root, trie_rows))
+}
+
+fn changed_members(rows: &[Row]) -> Vec<String> {
+    let prefix = keys::members();
+    rows.iter()
+        .filter(|row| row.table == Table::State && row.key.starts_with(&prefix))
+        .filter_map(|row| String::from_utf8(row.key[prefix.len()..].to_vec()).ok())
+        .collect()
+}

@@ -1,0 +1,25 @@
+//! The rules of the ledger: a pure, deterministic function from state and
+//! block to writes, outcomes and the next header.
+//!
+//! Nothing here sees a clock, a random source, a file, a socket or a thread;
+//! time is the block's time, and X.509 is asked through [`IdentityRules`],
+//! whose implementation must be pure as well. Two replicas that execute the
+//! same blocks produce the same bytes, or one of them is broken.
+//!
+//! * [`execute`] runs one block;
+//! * [`genesis_block`] makes the first state;
+//! * [`keys`] lists every key of the state;
+//! * [`state_map`] keeps the authenticated tree over it.
+
+mod actions;
+mod block;
+mod genesis;
+pub mod keys;
+mod rules;
+pub mod state_map;
+mod view;
+
+pub use block::{BlockInput, CheckedTransaction, Executed, ExecutionError, Tip, execute};
+pub use genesis::genesis_block;
+pub use rules::{IdentityRules, Rejection, RevocationList, VerifiedIdentity};
+pub use view::{Location, Row, StateReader, StoreFault, Table};

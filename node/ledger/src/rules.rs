@@ -1,0 +1,69 @@
+//! What a rule may answer, and what the rules need to know of X.509.
+
+use bytes::Bytes;
+use consilium_proto::pb::Outcome;
+use consilium_proto::signing::VerifyingKey;
+
+use crate::view::StoreFault;
+
+/// A refusal that is recorded on the ledger.
+pub type Rejection = Outcome;
+
+/// Ends a rule: a refusal is an outcome, a fault stops the node.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    Rejected(Rejection),
+    Fault(StoreFault),
+}
+
+impl From<StoreFault> for Refusal {
+    fn from(fault: StoreFault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// Refuses unless a condition holds.
+pub(crate) fn ensure(condition: bool, rejection: Rejection) -> Result<(), Refusal> {
+    if condition { Ok(()) } else { Err(Refusal::Rejected(rejection)) }
+}
+
+/// An identity whose certificate verified.
+#[derive(Debug, Clone)]
+pub struct VerifiedIdentity {
+    /// spiffe://<member>/<role>/<name>.
+    pub spiffe_id: String,
+    /// The certificate's own key, if it is one that can sign transactions (P-256).
+    pub key: Option<VerifyingKey>,
+    /// Big-endian, without leading zeros.
+    pub serial: Vec<u8>,
+    /// Seconds since 1970.
+    pub not_before_s: u64,
+    /// Seconds since 1970.
+    pub not_after_s: u64,
+    /// Key identifier of the issuer.
+    pub issuer_key_id: Vec<u8>,
+}
+
+/// A revocation list whose signature verified.
+#[derive(Debug, Clone)]
+pub struct RevocationList {
+    /// Key identifier of the issuer.
+    pub issuer_key_id: Vec<u8>,
+    /// CRL number, 20 bytes big-endian.
+    pub number: Vec<u8>,
+    /// Revoked serials, big-endian without leading zeros.
+    pub serials: Vec<Vec<u8>>,
+}
+
+/// X.509 as a pure function: the same arguments always give the same answer,
+/// whatever the machine, the clock, or the files beside it.
+pub trait IdentityRules {
+    /// Member (trust domain) that a leaf certificate names, without verifying.
+    fn claimed_member(&self, chain: &[Bytes]) -> Option<String>;
+
+    /// Verifies a chain under a member's bundle and lists at a time.
+    fn verify(&self, chain: &[Bytes], bundle: &[Bytes], crls: &[Bytes], at_s: u64) -> Option<VerifiedIdentity>;
+
+    /// Verifies a revocation list under a member's bundle.
+    fn verify_revocations(&self, crl: &[u8], bundle: &[Bytes]) -> Option<RevocationList>;
+}

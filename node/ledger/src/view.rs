@@ -1,0 +1,206 @@
+//! What the rules read and write: tables of rows, a reader over what is
+//! stored, and a view that lays a block's own changes over it.
+//!
+//! A transaction's changes go into a layer of their own, merged into the
+//! block's when it succeeds and dropped when it is refused.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use consilium_proto::ids::{Height, TransactionId};
+use prost::Message;
+
+use crate::state_map::TrieStore;
+
+/// A table of the store. Each becomes a column family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Table {
+    /// The authenticated state.
+    State,
+    /// Nodes of the tree over the state.
+    Trie,
+    /// Record versions.
+    Versions,
+    /// Payloads: erasable.
+    Payloads,
+    /// Key wraps: erasable.
+    Wraps,
+    /// Transaction id to (height, leaf index, outcome).
+    Transactions,
+    /// Perfect subtrees of the ledger's tree.
+    Tree,
+    /// Secondary indexes to records.
+    Index,
+    /// Blocks by height.
+    Blocks,
+}
+
+impl Table {
+    /// All tables.
+    pub const ALL: [Self; 9] = [
+        Self::State,
+        Self::Trie,
+        Self::Versions,
+        Self::Payloads,
+        Self::Wraps,
+        Self::Transactions,
+        Self::Tree,
+        Self::Index,
+        Self::Blocks,
+    ];
+
+    /// Name of the column family.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::State => "state",
+            Self::Trie => "trie",
+            Self::Versions => "versions",
+            Self::Payloads => "payloads",
+            Self::Wraps => "wraps",
+            Self::Transactions => "transactions",
+            Self::Tree => "tree",
+            Self::Index => "index",
+            Self::Blocks => "blocks",
+        }
+    }
+}
+
+/// A change to one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The table.
+    pub table: Table,
+    /// See [`crate::keys`].
+    pub key: Vec<u8>,
+    /// `None` deletes.
+    pub value: Option<Bytes>,
+}
+
+/// The store failed or holds what cannot be. A fault stops the node; it is
+/// never an outcome.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreFault {
+    /// Reading failed.
+    #[error("reading table {table} failed: {cause}")]
+    Read {
+        /// Table.
+        table: &'static str,
+        /// The store's own words.
+        cause: String,
+    },
+    /// A row does not decode, or does not fit the rest.
+    #[error("table {table} holds a row that does not decode: {cause}")]
+    Corrupt {
+        /// Table.
+        table: &'static str,
+        /// What is wrong.
+        cause: String,
+    },
+}
+
+/// Reads what is stored as of the block before.
+pub trait StateReader: TrieStore {
+    /// A row of a table.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreFault>;
+}
+
+/// Where a transaction is: value of [`Table::Transactions`], 20 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Location {
+    /// Its block.
+    pub height: Height,
+    /// Its leaf in the ledger's tree.
+    pub leaf_index: u64,
+    /// Its outcome, as in `Outcome`.
+    pub outcome: i32,
+}
+
+impl Location {
+    /// Height, leaf index, outcome, big-endian.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let mut out = Vec::with_capacity(20);
+        out.extend_from_slice(&self.height.0.to_be_bytes());
+        out.extend_from_slice(&self.leaf_index.to_be_bytes());
+        out.extend_from_slice(&self.outcome.to_be_bytes());
+        out.into()
+    }
+
+    /// Reads it back.
+    ///
+    /// # Errors
+    /// If the length is wrong.
+    pub fn decode(bytes: &[u8]) -> Result<Self, StoreFault> {
+        let corrupt = || StoreFault::Corrupt { table: Table::Transactions.name(), cause: "length".into() };
+        let bytes: [u8; 20] = bytes.try_into().map_err(|_| corrupt())?;
+        let (height, rest) = bytes.split_at(8);
+        let (leaf, outcome) = rest.split_at(8);
+        Ok(Self {
+            height: Height(u64::from_be_bytes(height.try_into().map_err(|_| corrupt())?)),
+            leaf_index: u64::from_be_bytes(leaf.try_into().map_err(|_| corrupt())?),
+            outcome: i32::from_be_bytes(outcome.try_into().map_err(|_| corrupt())?),
+        })
+    }
+}
+
+type Layer = BTreeMap<(Table, Vec<u8>), Option<Bytes>>;
+
+/// The state as the next transaction sees it.
+pub(crate) struct View<'a, R> {
+    reader: &'a R,
+    block: Layer,
+    transaction: Layer,
+}
+
+impl<'a, R: StateReader> View<'a, R> {
+    pub(crate) fn new(reader: &'a R) -> Self {
+        Self { reader, block: Layer::new(), transaction: Layer::new() }
+    }
+
+    pub(crate) fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreFault> {
+        let place = (table, key.to_vec());
+        match self.transaction.get(&place).or_else(|| self.block.get(&place)) {
+            Some(value) => Ok(value.clone()),
+            None => self.reader.get(table, key),
+        }
+    }
+
+    pub(crate) fn message<M: Message + Default>(&self, table: Table, key: &[u8]) -> Result<Option<M>, StoreFault> {
+        let Some(bytes) = self.get(table, key)? else { return Ok(None) };
+        let corrupt = |e: prost::DecodeError| StoreFault::Corrupt { table: table.name(), cause: e.to_string() };
+        M::decode(bytes).map(Some).map_err(corrupt)
+    }
+
+    pub(crate) fn put(&mut self, table: Table, key: Vec<u8>, value: impl Into<Bytes>) {
+        self.transaction.insert((table, key), Some(value.into()));
+    }
+
+    pub(crate) fn put_message(&mut self, table: Table, key: Vec<u8>, message: &impl Message) {
+        self.put(table, key, message.encode_to_vec());
+    }
+
+    /// Keeps the transaction's changes.
+    pub(crate) fn commit(&mut self) {
+        self.block.append(&mut self.transaction);
+    }
+
+    /// Drops the transaction's changes.
+    pub(crate) fn roll_back(&mut self) {
+        self.transaction.clear();
+    }
+
+    /// Whether a transaction is on the ledger, in this block or before.
+    pub(crate) fn is_known(&self, id: &TransactionId) -> Result<bool, StoreFault> {
+        Ok(self.get(Table::Transactions, &crate::keys::transaction(id))?.is_some())
+    }
+
+    /// All changes of the block, in order of table and key.
+    pub(crate) fn into_rows(self) -> impl Iterator<Item = Row> {
+        assert!(self.transaction.is_empty(), "every transaction is committed or rolled back");
+        self.block.into_iter().map(|((table, key), value)| Row { table, key, value })
+    }
+}

@@ -1,0 +1,135 @@
+//! Errors at the edge: one place that makes statuses, each with a stable
+//! reason in `google.rpc.ErrorInfo`, the field in `BadRequest` where there is
+//! one, and a hint when to try again. Causes that would tell a stranger about
+//! the inside go to the log, not into the answer.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use consilium_proto::error::FieldError;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::storage::StorageError;
+
+const DOMAIN: &str = "consilium.v1";
+
+/// Reasons, stable for ever. See docs/errors.md.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// A field of the request is wrong.
+    InvalidArgument,
+    /// A transaction fails the stateless checks.
+    InvalidTransaction,
+    /// The signature is not by the author's key.
+    BadSignature,
+    /// Nobody with that fingerprint is enrolled.
+    UnknownAuthor,
+    /// An enrolment is not for the certificate of the session.
+    NotOwnCertificate,
+    /// The identity is revoked, expired, or of a member without standing.
+    IdentityRefused,
+    /// The role does not allow it.
+    PermissionDenied,
+    /// Not there, or not for the caller.
+    NotFound,
+    /// Too much is waiting.
+    Overloaded,
+    /// No leader is known.
+    NoLeader,
+    /// It took too long; the outcome is unknown, ask or send again.
+    OutcomeUnknown,
+    /// Executed, and not certified yet.
+    NotCertified,
+    /// The node does not have what was asked for yet.
+    Behind,
+    /// The node has put itself aside.
+    Quarantined,
+    /// The node failed.
+    Internal,
+}
+
+impl Reason {
+    /// The stable name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidArgument => "INVALID_ARGUMENT",
+            Self::InvalidTransaction => "INVALID_TRANSACTION",
+            Self::BadSignature => "BAD_SIGNATURE",
+            Self::UnknownAuthor => "UNKNOWN_AUTHOR",
+            Self::NotOwnCertificate => "NOT_OWN_CERTIFICATE",
+            Self::IdentityRefused => "IDENTITY_REFUSED",
+            Self::PermissionDenied => "PERMISSION_DENIED",
+            Self::NotFound => "NOT_FOUND",
+            Self::Overloaded => "OVERLOADED",
+            Self::NoLeader => "NO_LEADER",
+            Self::OutcomeUnknown => "OUTCOME_UNKNOWN",
+            Self::NotCertified => "NOT_CERTIFIED",
+            Self::Behind => "BEHIND",
+            Self::Quarantined => "QUARANTINED",
+            Self::Internal => "INTERNAL",
+        }
+    }
+
+    const fn code(self) -> Code {
+        match self {
+            Self::InvalidArgument | Self::InvalidTransaction | Self::BadSignature => Code::InvalidArgument,
+            Self::UnknownAuthor => Code::FailedPrecondition,
+            Self::NotOwnCertificate | Self::PermissionDenied => Code::PermissionDenied,
+            Self::IdentityRefused => Code::Unauthenticated,
+            Self::NotFound => Code::NotFound,
+            Self::Overloaded => Code::ResourceExhausted,
+            Self::NoLeader | Self::NotCertified | Self::Behind | Self::Quarantined => Code::Unavailable,
+            Self::OutcomeUnknown => Code::DeadlineExceeded,
+            Self::Internal => Code::Internal,
+        }
+    }
+
+    const fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::Overloaded | Self::NoLeader | Self::Behind | Self::NotCertified => Some(Duration::from_millis(200)),
+            Self::Quarantined => Some(Duration::from_secs(5)),
+            Self::InvalidArgument
+            | Self::InvalidTransaction
+            | Self::BadSignature
+            | Self::UnknownAuthor
+            | Self::NotOwnCertificate
+            | Self::IdentityRefused
+            | Self::PermissionDenied
+            | Self::NotFound
+            | Self::OutcomeUnknown
+            | Self::Internal => None,
+        }
+    }
+
+    fn details(self) -> ErrorDetails {
+        let mut details = ErrorDetails::with_error_info(self.as_str(), DOMAIN, HashMap::new());
+        if let Some(after) = self.retry_after() {
+            details.set_retry_info(Some(after));
+        }
+        details
+    }
+
+    /// A status with this reason.
+    pub fn status(self, message: impl Into<String>) -> Status {
+        metrics::counter!("consilium_requests_failed_total", "reason" => self.as_str()).increment(1);
+        Status::with_error_details(self.code(), message, self.details())
+    }
+
+    /// A status that names the field that is wrong.
+    #[must_use]
+    pub fn field(self, error: &FieldError) -> Status {
+        metrics::counter!("consilium_requests_failed_total", "reason" => self.as_str()).increment(1);
+        let mut details = self.details();
+        details.add_bad_request_violation(error.field.clone(), error.problem.to_string());
+        Status::with_error_details(self.code(), error.to_string(), details)
+    }
+}
+
+/// A fault of the store: details for the log only.
+#[must_use]
+pub fn storage(error: &StorageError) -> Status {
+    tracing::error!(%error, "a request met a fault of the store");
+    Reason::Internal.status("this node cannot read its store; another node may answer")
+}

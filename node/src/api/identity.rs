@@ -1,0 +1,72 @@
+//! `IdentityService`.
+
+use consilium_ledger::{Table, keys};
+use consilium_proto::error::{FieldError, fixed};
+use consilium_proto::ids::{Fingerprint, KeyId};
+use consilium_proto::pb;
+use consilium_proto::pb::identity_service_server::IdentityService;
+use tonic::{Request, Response, Status};
+
+use super::Api;
+use super::errors::{self, Reason};
+use crate::runtime::waiters::WaitFor;
+use crate::storage::StorageError;
+use crate::storage::ledger_store::LedgerStore;
+
+#[tonic::async_trait]
+impl IdentityService for Api {
+    async fn enroll(&self, request: Request<pb::EnrollRequest>) -> Result<Response<pb::EnrollResponse>, Status> {
+        let caller = Self::caller(&request)?;
+        let within = self.time_left(&request);
+        let transaction = self.parse(request.get_ref().transaction.as_ref())?;
+        if transaction.enrollment().is_none() {
+            let error = FieldError::malformed("transaction.body.actions", "must be one enroll_identity action");
+            return Err(Reason::InvalidArgument.field(&error));
+        }
+        Self::check_enrollment(&caller, &transaction)?;
+        let id = transaction.id;
+        let located = self.execute(transaction, WaitFor::Certified, within).await?;
+        Ok(Response::new(pb::EnrollResponse {
+            transaction_id: id.to_bytes(),
+            height: located.height.0,
+            outcome: located.outcome as i32,
+        }))
+    }
+
+    async fn get_identity(
+        &self,
+        request: Request<pb::GetIdentityRequest>,
+    ) -> Result<Response<pb::GetIdentityResponse>, Status> {
+        Self::caller(&request)?;
+        let within = self.time_left(&request);
+        let request = request.into_inner();
+        if request.spiffe_id.parse::<consilium_certs::SpiffeId>().is_err() {
+            let error = FieldError::malformed("spiffe_id", "is not spiffe://<member>/<role>/<name>");
+            return Err(Reason::InvalidArgument.field(&error));
+        }
+        self.freshen(request.read.as_ref(), within).await?;
+        let found = look_up(&self.shared.ledger, &request.spiffe_id).map_err(|e| errors::storage(&e))?;
+        found.map(Response::new).ok_or_else(|| Reason::NotFound.status("this identity is not enrolled"))
+    }
+}
+
+fn look_up(store: &LedgerStore, spiffe_id: &str) -> Result<Option<pb::GetIdentityResponse>, StorageError> {
+    let Some(identity) = store.message::<pb::IdentityState>(Table::State, &keys::identity(spiffe_id))? else {
+        return Ok(None);
+    };
+    let corrupt = |e: FieldError| StorageError::corrupt("identity", e);
+    let signer_id = Fingerprint::from_bytes(fixed("signing_key_id", &identity.signing_key_id).map_err(corrupt)?);
+    let signer = store.message(Table::State, &keys::signer(&signer_id))?;
+    let encryption_key = match identity.encryption_key_id.is_empty() {
+        true => None,
+        false => {
+            let id = KeyId::from_bytes(fixed("encryption_key_id", &identity.encryption_key_id).map_err(corrupt)?);
+            store.message::<pb::EncryptionKeyState>(Table::State, &keys::encryption_key(&id))?
+        }
+    };
+    Ok(Some(pb::GetIdentityResponse {
+        identity: Some(identity),
+        signer,
+        encryption_key: encryption_key.map(|k| k.encryption_key).unwrap_or_default(),
+    }))
+}

@@ -1,0 +1,362 @@
+//! `LedgerService`.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use consilium_certs::Role;
+use consilium_ledger::{Table, state_map};
+use consilium_proto::error::{FieldError, fixed};
+use consilium_proto::ids::{Height, TimeMs, TransactionId};
+use consilium_proto::merkle::prove_consistency;
+use consilium_proto::pb;
+use consilium_proto::pb::ledger_service_server::LedgerService;
+use consilium_proto::state_tree::KeyHash;
+use futures::{Stream, StreamExt};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::errors::{self, Reason};
+use super::submit::{locate, wait_for};
+use super::{Api, Caller};
+use crate::runtime::shared::{Shared, now_ms};
+use crate::storage::StorageError;
+
+type Answer<T> = Result<Response<T>, Status>;
+type Stream1<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// Transactions of one stream under way at once.
+const STREAM_IN_FLIGHT_MAX: usize = 256;
+/// Blocks read ahead of a slow reader.
+const READ_AHEAD: usize = 8;
+
+#[tonic::async_trait]
+impl LedgerService for Api {
+    async fn submit(&self, request: Request<pb::SubmitRequest>) -> Answer<pb::SubmitResponse> {
+        let caller = Self::caller(&request)?;
+        let within = self.time_left(&request);
+        let request = request.into_inner();
+        let transaction = self.parse(request.transaction.as_ref())?;
+        Self::check_enrollment(&caller, &transaction)?;
+        let id = transaction.id;
+        let wait = wait_for(request.wait_for)?;
+        let located = self.execute(transaction, wait, within).await?;
+        let certified = wait == crate::runtime::waiters::WaitFor::Certified;
+        let receipt = match certified && !request.omit_receipt {
+            true => Some((&self.receipt(id).await?).into()),
+            false => None,
+        };
+        Ok(Response::new(pb::SubmitResponse {
+            transaction_id: id.to_bytes(),
+            height: located.height.0,
+            outcome: located.outcome as i32,
+            receipt,
+        }))
+    }
+
+    type SubmitStreamStream = Stream1<pb::SubmitStreamResponse>;
+
+    async fn submit_stream(
+        &self,
+        request: Request<Streaming<pb::SubmitStreamRequest>>,
+    ) -> Answer<Self::SubmitStreamStream> {
+        let caller = Self::caller(&request)?;
+        let api = self.clone();
+        let answers = request
+            .into_inner()
+            .enumerate()
+            .map(move |(sequence, item)| {
+                let (api, caller) = (api.clone(), caller.clone());
+                async move { api.submit_one(&caller, sequence as u64, item?).await }
+            })
+            .buffer_unordered(STREAM_IN_FLIGHT_MAX);
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn get_transaction(&self, request: Request<pb::GetTransactionRequest>) -> Answer<pb::GetTransactionResponse> {
+        Self::caller(&request)?;
+        let within = self.time_left(&request);
+        let request = request.into_inner();
+        let id = transaction_id(&request.transaction_id)?;
+        self.freshen(request.read.as_ref(), within).await?;
+        let valid_until = TimeMs(request.valid_until_ms);
+        let mut status = self.transaction_status(&id, valid_until)?;
+        let past = valid_until.0 != 0 && now_ms() > valid_until;
+        if status.status == pb::TransactionStatus::Pending as i32 && past {
+            // Only a later certified block proves that it can never execute.
+            self.advance_time(valid_until).await;
+            let mut certified = self.shared.certified.subscribe();
+            let patience = within.min(Duration::from_secs(5));
+            let passed = |c: &Option<Arc<consilium_proto::vote::CertifiedHeader>>| {
+                c.as_ref().is_some_and(|c| c.header.time > valid_until)
+            };
+            let _ = tokio::time::timeout(patience, certified.wait_for(passed)).await;
+            status = self.transaction_status(&id, valid_until)?;
+        }
+        Ok(Response::new(status))
+    }
+
+    async fn get_receipt(&self, request: Request<pb::GetReceiptRequest>) -> Answer<pb::GetReceiptResponse> {
+        Self::caller(&request)?;
+        let request = request.into_inner();
+        let id = transaction_id(&request.transaction_id)?;
+        let receipt = self.receipt(id).await?;
+        let cose_receipts = match request.cose {
+            true => receipt.cose_receipts().into_iter().map(Into::into).collect(),
+            false => Vec::new(),
+        };
+        Ok(Response::new(pb::GetReceiptResponse { receipt: Some((&receipt).into()), cose_receipts }))
+    }
+
+    async fn get_head(&self, request: Request<pb::GetHeadRequest>) -> Answer<pb::GetHeadResponse> {
+        Self::caller(&request)?;
+        let within = self.time_left(&request);
+        let height = self.freshen(request.into_inner().read.as_ref(), within).await?;
+        let head = self.shared.certified.borrow().as_ref().map(|c| c.as_ref().into());
+        Ok(Response::new(pb::GetHeadResponse { head, applied_height: height.0 }))
+    }
+
+    type ListBlocksStream = Stream1<pb::ListBlocksResponse>;
+
+    async fn list_blocks(&self, request: Request<pb::ListBlocksRequest>) -> Answer<Self::ListBlocksStream> {
+        let caller = Self::caller(&request)?;
+        let pb::ListBlocksRequest { from_height, to_height, headers_only } = request.into_inner();
+        let certified = self.shared.certified_height().0;
+        let last = if to_height == 0 { certified } else { to_height.min(certified) };
+        let (sender, receiver) = mpsc::channel(READ_AHEAD);
+        let shared = Arc::clone(&self.shared);
+        tokio::task::spawn_blocking(move || {
+            for height in from_height..=last {
+                let item = listed(&shared, Height(height), headers_only, height == last);
+                let item = item.map_err(|e| errors::storage(&e));
+                let ended = item.is_err() || !caller.info.stands();
+                if sender.blocking_send(item).is_err() || ended {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    type WatchStream = Stream1<pb::WatchResponse>;
+
+    async fn watch(&self, request: Request<pb::WatchRequest>) -> Answer<Self::WatchStream> {
+        let caller = Self::caller(&request)?;
+        let request = request.into_inner();
+        let (sender, receiver) = mpsc::channel(READ_AHEAD);
+        tokio::spawn(watch(Arc::clone(&self.shared), caller, request, sender));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn get_consistency_proof(
+        &self,
+        request: Request<pb::GetConsistencyProofRequest>,
+    ) -> Answer<pb::GetConsistencyProofResponse> {
+        Self::caller(&request)?;
+        let pb::GetConsistencyProofRequest { old_size, new_size } = request.into_inner();
+        let head = self.shared.certified.borrow().clone();
+        let head = head.ok_or_else(|| Reason::NotCertified.status("nothing is certified yet"))?;
+        let size = if new_size == 0 { head.header.tree_size } else { new_size };
+        if old_size == 0 || old_size > size || size > head.header.tree_size {
+            let error = FieldError::range("old_size", 1, head.header.tree_size, old_size);
+            return Err(Reason::InvalidArgument.field(&error));
+        }
+        let shared = Arc::clone(&self.shared);
+        let proof = tokio::task::spawn_blocking(move || prove_consistency(&*shared.ledger, old_size, size)).await;
+        let proof = proof.map_err(|_| Reason::Internal.status("stopping"))?;
+        let proof = proof.map_err(|e| errors::storage(&StorageError::corrupt("tree", e)))?;
+        Ok(Response::new(pb::GetConsistencyProofResponse {
+            path: proof.path().iter().map(consilium_proto::hash::Hash::to_bytes).collect(),
+            new_size: size,
+            head: (new_size == 0).then(|| head.as_ref().into()),
+        }))
+    }
+
+    async fn get_state(&self, request: Request<pb::GetStateRequest>) -> Answer<pb::GetStateResponse> {
+        let caller = Self::caller(&request)?;
+        let within = self.time_left(&request);
+        let request = request.into_inner();
+        self.freshen(request.read.as_ref(), within).await?;
+        if !may_read_state(&caller, &request.key) {
+            return Err(Reason::PermissionDenied.status("this key is not for the caller"));
+        }
+        let shared = Arc::clone(&self.shared);
+        let answer = tokio::task::spawn_blocking(move || prove_state(&shared, &request.key)).await;
+        let answer = answer.map_err(|_| Reason::Internal.status("stopping"))?;
+        let answer = answer.map_err(|e| errors::storage(&e))?;
+        answer.map(Response::new).ok_or_else(|| Reason::Behind.status("the state moved on; ask again"))
+    }
+
+    async fn get_genesis(&self, request: Request<pb::GetGenesisRequest>) -> Answer<pb::GetGenesisResponse> {
+        Self::caller(&request)?;
+        let genesis = prost::Message::decode(self.shared.genesis_bytes.clone())
+            .map_err(|e| errors::storage(&StorageError::corrupt("genesis", e)))?;
+        Ok(Response::new(pb::GetGenesisResponse { genesis: Some(genesis) }))
+    }
+}
+
+impl Api {
+    async fn submit_one(
+        &self,
+        caller: &Caller,
+        sequence: u64,
+        item: pb::SubmitStreamRequest,
+    ) -> Result<pb::SubmitStreamResponse, Status> {
+        use pb::submit_stream_response::{Executed, Failure, Result as Outcome};
+        if !caller.info.stands() {
+            return Err(Reason::IdentityRefused.status("the identity certificate is not accepted any more"));
+        }
+        let mut id = bytes::Bytes::new();
+        let executed = async {
+            let transaction = self.parse(item.transaction.as_ref())?;
+            Self::check_enrollment(caller, &transaction)?;
+            id = transaction.id.to_bytes();
+            self.execute(transaction, wait_for(item.wait_for)?, self.limits.request_timeout).await
+        }
+        .await;
+        let result = match executed {
+            Ok(l) => Outcome::Executed(Executed { height: l.height.0, outcome: l.outcome as i32 }),
+            Err(status) => Outcome::Failure(Failure {
+                code: status.code() as i32,
+                reason: reason_of(&status),
+                message: status.message().to_owned(),
+            }),
+        };
+        Ok(pb::SubmitStreamResponse { transaction_id: id, sequence, result: Some(result) })
+    }
+
+    fn transaction_status(
+        &self,
+        id: &TransactionId,
+        valid_until: TimeMs,
+    ) -> Result<pb::GetTransactionResponse, Status> {
+        let answer = |status: pb::TransactionStatus, height: u64, outcome: i32| pb::GetTransactionResponse {
+            status: status as i32,
+            height,
+            outcome,
+        };
+        let certified = self.shared.certified.borrow().clone();
+        let located = locate(&self.shared, id).map_err(|e| errors::storage(&e))?;
+        let (height, time) = certified.map_or((Height::GENESIS, TimeMs(0)), |c| (c.header.height, c.header.time));
+        Ok(match located {
+            Some(l) if l.height <= height => {
+                answer(pb::TransactionStatus::Certified, l.height.0, l.outcome as i32)
+            }
+            // The certified chain has passed its validity without it.
+            None if valid_until.0 != 0 && time > valid_until => answer(pb::TransactionStatus::Expired, 0, 0),
+            Some(_) | None => answer(pb::TransactionStatus::Pending, 0, 0),
+        })
+    }
+}
+
+fn reason_of(status: &Status) -> String {
+    use tonic_types::StatusExt;
+    status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
+}
+
+fn transaction_id(bytes: &[u8]) -> Result<TransactionId, Status> {
+    fixed("transaction_id", bytes).map(TransactionId::from_bytes).map_err(|e| Reason::InvalidArgument.field(&e))
+}
+
+fn listed(
+    shared: &Shared,
+    height: Height,
+    headers_only: bool,
+    last: bool,
+) -> Result<pb::ListBlocksResponse, StorageError> {
+    let certificate = match last {
+        true => shared.ledger.certificate_from(height)?.filter(|c| c.height == height),
+        false => shared.ledger.certificate_at(height)?,
+    };
+    Ok(pb::ListBlocksResponse {
+        block: Some(stored_block(shared, height, headers_only)?),
+        certificate: certificate.as_ref().map(Into::into),
+    })
+}
+
+fn stored_block(shared: &Shared, height: Height, headers_only: bool) -> Result<pb::Block, StorageError> {
+    let block = shared.ledger.block(height)?.ok_or_else(|| StorageError::corrupt("block", "absent"))?;
+    Ok(match headers_only {
+        true => pb::Block { transactions: Vec::new(), ..block },
+        false => block,
+    })
+}
+
+/// Sends certified blocks as they come, until the reader, the node or the
+/// caller's standing ends.
+async fn watch(
+    shared: Arc<Shared>,
+    caller: Caller,
+    request: pb::WatchRequest,
+    sender: mpsc::Sender<Result<pb::WatchResponse, Status>>,
+) {
+    let mut next = Height(request.after_height).next();
+    let mut certified = shared.certified.subscribe();
+    loop {
+        let reached = async {
+            let head = certified.wait_for(|c| c.as_ref().is_some_and(|c| c.header.height >= next)).await;
+            head.map(|head| head.as_ref().map_or(Height::GENESIS, |c| c.header.height))
+        };
+        let last = tokio::select! {
+            last = reached => match last {
+                Ok(last) => last,
+                Err(_) => return,
+            },
+            () = caller.info.cut() => {
+                let ended = Reason::IdentityRefused.status("the identity certificate is not accepted any more");
+                let _ = sender.send(Err(ended)).await;
+                return;
+            }
+            () = sender.closed() => return,
+        };
+        while next <= last {
+            let block = {
+                let shared = Arc::clone(&shared);
+                tokio::task::spawn_blocking(move || stored_block(&shared, next, request.headers_only)).await
+            };
+            let item = match block {
+                Ok(Ok(block)) => Ok(pb::WatchResponse { block: Some(block), cursor: next.0 }),
+                Ok(Err(error)) => Err(errors::storage(&error)),
+                Err(_) => return,
+            };
+            let failed = item.is_err();
+            if sender.send(item).await.is_err() || failed {
+                return;
+            }
+            next = next.next();
+        }
+    }
+}
+
+/// Public keys and standings are for every identity; a record's entry is for
+/// its own member, and the rest of the state is nobody's.
+fn may_read_state(caller: &Caller, key: &[u8]) -> bool {
+    match key.first() {
+        Some(1..=5 | 8 | 9) => true,
+        Some(6) => caller.has_role(Role::Auditor),
+        Some(_) | None => false,
+    }
+}
+
+fn prove_state(shared: &Shared, key: &[u8]) -> Result<Option<pb::GetStateResponse>, StorageError> {
+    // The tree is kept in place: value, proof and header belong together only
+    // if no block came between.
+    for _ in 0..8 {
+        let Some((_, before)) = shared.ledger.tip()? else { return Ok(None) };
+        let value = shared.ledger.read(Table::State, key)?;
+        let proof = state_map::prove(&*shared.ledger, &KeyHash::of(key))
+            .map_err(|e| StorageError::corrupt("state tree", e))?;
+        let Some((_, after)) = shared.ledger.tip()? else { return Ok(None) };
+        if before.header == after.header {
+            let certificate = shared.ledger.certificate_at(after.header.height)?;
+            return Ok(Some(pb::GetStateResponse {
+                value,
+                proof: proof.encode().into(),
+                header: Some((&after.header).into()),
+                certificate: certificate.as_ref().map(Into::into),
+            }));
+        }
+    }
+    Ok(None)
+}

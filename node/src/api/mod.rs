@@ -1,0 +1,177 @@
+//! The services for clients. Every request is authorised by itself, with the
+//! identity of its connection and the ledger's present state.
+
+pub mod errors;
+mod identity;
+mod ledger;
+mod operator;
+mod records;
+mod submit;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use consilium_certs::{Role, SpiffeId};
+use consilium_proto::ids::{Height, LedgerId, TimeMs};
+use consilium_proto::pb;
+use consilium_proto::pb::read_options::Consistency;
+use crossbeam_channel::Sender;
+use tonic::{Request, Status};
+
+use crate::config::Limits;
+use crate::runtime::driver::DriverMsg;
+use crate::runtime::reads::ReadIndex;
+use crate::runtime::shared::{Shared, now_ms};
+use crate::runtime::verifier::VerifyJob;
+use crate::transport::PeerClients;
+use crate::transport::accept::PeerInfo;
+use errors::Reason;
+
+/// Bytes of a request: a transaction with its attachments and framing.
+pub const REQUEST_BYTES_MAX: usize = consilium_proto::limits::TRANSACTION_BYTES_MAX + 64 * 1024;
+
+/// What the services share. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    /// Published state.
+    pub shared: Arc<Shared>,
+    /// For leadership and the ledger's time.
+    pub driver: Sender<DriverMsg>,
+    /// For submissions.
+    pub verifier: Sender<VerifyJob>,
+    /// Linearizable reads.
+    pub reads: ReadIndex,
+    /// To ask the leader.
+    pub peers: PeerClients,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// Who calls.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) id: SpiffeId,
+    pub(crate) info: PeerInfo,
+}
+
+impl Caller {
+    pub(crate) fn member(&self) -> &str {
+        self.id.trust_domain().as_str()
+    }
+
+    pub(crate) fn has_role(&self, role: Role) -> bool {
+        self.id.role() == role
+    }
+}
+
+impl Api {
+    fn ledger_id(&self) -> LedgerId {
+        self.shared.genesis.ledger_id
+    }
+
+    /// The caller, if its identity still stands.
+    pub(crate) fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+        let info = request.extensions().get::<PeerInfo>();
+        let info = info.ok_or_else(|| Reason::IdentityRefused.status("no identity on this connection"))?;
+        if !info.stands() {
+            tracing::info!(identity = %info.identity.spiffe_id(), "request of a fallen identity refused");
+            return Err(Reason::IdentityRefused.status("the identity certificate is not accepted any more"));
+        }
+        Ok(Caller { id: info.identity.spiffe_id().clone(), info: info.clone() })
+    }
+
+    /// How long a request may take: its own deadline, at most the node's.
+    pub(crate) fn time_left<T>(&self, request: &Request<T>) -> Duration {
+        let asked = request.metadata().get("grpc-timeout").and_then(|v| v.to_str().ok()).and_then(parse_timeout);
+        asked.unwrap_or(self.limits.request_timeout).min(self.limits.request_timeout)
+    }
+
+    /// Waits until this node's state is as fresh as asked for; returns its height.
+    pub(crate) async fn freshen(&self, read: Option<&pb::ReadOptions>, within: Duration) -> Result<Height, Status> {
+        if self.shared.is_quarantined() {
+            return Err(Reason::Quarantined.status("this node has put itself aside; ask another one"));
+        }
+        match read.and_then(|r| r.consistency) {
+            None => tokio::time::timeout(within, self.linearize())
+                .await
+                .map_err(|_| Reason::NoLeader.status("no leader confirmed the read in time"))?,
+            Some(Consistency::MinHeight(height)) => {
+                let mut applied = self.shared.applied.subscribe();
+                let reached = tokio::time::timeout(within, applied.wait_for(|a| a.height.0 >= height)).await;
+                match reached {
+                    Ok(Ok(_)) => {}
+                    Ok(Err(_)) | Err(_) => {
+                        return Err(Reason::Behind.status(format!("height {height} is not here yet")));
+                    }
+                }
+            }
+            Some(Consistency::MaxStalenessMs(bound)) => self.check_staleness(bound)?,
+        }
+        Ok(self.shared.applied.borrow().height)
+    }
+
+    async fn linearize(&self) {
+        while self.reads.linearize().await.is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn check_staleness(&self, bound_ms: u64) -> Result<(), Status> {
+        // With a leader known, this node hears from it every few ticks.
+        let age = now_ms().0.saturating_sub(self.shared.applied.borrow().time.0);
+        let follows = self.shared.leader.borrow().is_some();
+        if follows || age <= bound_ms {
+            Ok(())
+        } else {
+            Err(Reason::Behind.status("this node may be more stale than asked for"))
+        }
+    }
+
+    /// Makes the ledger's time pass a moment, so that a validity is seen to end.
+    pub(crate) async fn advance_time(&self, after: TimeMs) {
+        let leader = *self.shared.leader.borrow();
+        match leader {
+            Some(leader) if leader == self.shared.me => drop(self.driver.send(DriverMsg::TimeBlock(after))),
+            Some(leader) => {
+                let Some(leader) = consilium_consensus::RaftId::new(leader.0) else { return };
+                if let Ok(mut client) = self.peers.connect(leader).await {
+                    let request = self.peers.request(pb::RequestTimeBlockRequest { after_ms: after.0 });
+                    let _ = client.request_time_block(request).await;
+                }
+            }
+            None => {}
+        }
+    }
+}
+
+/// `grpc-timeout`: at most eight digits and a unit.
+fn parse_timeout(value: &str) -> Option<Duration> {
+    let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
+    if digits.len() > 8 {
+        return None;
+    }
+    let amount: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(amount.saturating_mul(3_600))),
+        "M" => Some(Duration::from_secs(amount.saturating_mul(60))),
+        "S" => Some(Duration::from_secs(amount)),
+        "m" => Some(Duration::from_millis(amount)),
+        "u" => Some(Duration::from_micros(amount)),
+        "n" => Some(Duration::from_nanos(amount)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_parse() {
+        assert_eq!(parse_timeout("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(parse_timeout("1H"), Some(Duration::from_secs(3_600)));
+        for bad in ["", "m", "123456789S", "1x", "-1S", "é"] {
+            assert_eq!(parse_timeout(bad), None, "{bad}");
+        }
+    }
+}

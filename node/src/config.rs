@@ -1,0 +1,297 @@
+//! The configuration: one TOML file, then environment variables
+//! (`CONSILIUM_NODE_SECTION__KEY`), then flags. Unknown keys are refused, and
+//! everything is checked before anything is opened.
+
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+
+/// The whole configuration. Relative paths are relative to the file's folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the node keeps its data.
+    pub data_dir: PathBuf,
+    /// The endorsed genesis document.
+    pub genesis: PathBuf,
+    /// Who the node is.
+    pub identity: Identity,
+    /// Where it listens.
+    pub listen: Listen,
+    /// Raft's clock and limits.
+    #[serde(default)]
+    pub raft: Raft,
+    /// Bounds of what clients can ask for.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Memory and threads.
+    #[serde(default)]
+    pub storage: Storage,
+    /// Logging.
+    #[serde(default)]
+    pub log: Log,
+}
+
+/// Files of the node's identity; read again while the node runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// Identity certificate, PEM, leaf first.
+    pub certificate: PathBuf,
+    /// Its key, PKCS#8 PEM, not readable by others.
+    pub key: PathBuf,
+    /// P-256 key that signs votes, PKCS#8 PEM, not readable by others.
+    pub vote_key: PathBuf,
+}
+
+/// Listeners.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// For clients, gRPC over mTLS.
+    pub client: SocketAddr,
+    /// For the other nodes, gRPC over mTLS.
+    pub peer: SocketAddr,
+    /// `/livez`, `/readyz`, `/metrics`, plain HTTP. Keep it off public networks.
+    pub http: Option<SocketAddr>,
+}
+
+/// Raft. Shorter times notice a dead leader sooner and start more needless
+/// elections on slow networks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Raft {
+    /// One tick.
+    #[serde(with = "humantime_serde")]
+    pub tick: Duration,
+    /// Ticks without a leader until an election, at least; at most twice that.
+    pub election_ticks: NonZeroU32,
+    /// Ticks between a leader's heartbeats.
+    pub heartbeat_ticks: NonZeroU32,
+    /// Blocks that a leader has under way at once. More hides latency, fewer
+    /// makes larger blocks.
+    pub blocks_in_flight: NonZeroUsize,
+    /// Entries after which the log is compacted.
+    pub log_entries_max: NonZeroU64,
+    /// Entries kept behind at a compaction, for followers that lag.
+    pub log_entries_kept: NonZeroU64,
+    /// Without a certificate for this long, the leader is changed.
+    #[serde(with = "humantime_serde")]
+    pub certificate_timeout: Duration,
+}
+
+impl Default for Raft {
+    fn default() -> Self {
+        Self {
+            tick: Duration::from_millis(50),
+            election_ticks: NonZeroU32::new(20).expect("not zero"),
+            heartbeat_ticks: NonZeroU32::new(2).expect("not zero"),
+            blocks_in_flight: NonZeroUsize::new(4).expect("not zero"),
+            log_entries_max: NonZeroU64::new(20_000).expect("not zero"),
+            log_entries_kept: NonZeroU64::new(5_000).expect("not zero"),
+            certificate_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Bounds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Transactions that wait to be ordered; beyond it: RESOURCE_EXHAUSTED.
+    pub queued_transactions_max: NonZeroUsize,
+    /// Bytes of transactions that wait to be ordered.
+    pub queued_bytes_max: NonZeroUsize,
+    /// Client connections in all.
+    pub connections_max: NonZeroUsize,
+    /// Client connections of one identity.
+    pub connections_per_identity_max: NonZeroUsize,
+    /// Requests under way on one connection.
+    pub requests_per_connection_max: NonZeroUsize,
+    /// Time for a TLS handshake.
+    #[serde(with = "humantime_serde")]
+    pub handshake_timeout: Duration,
+    /// Longest time that a request may wait.
+    #[serde(with = "humantime_serde")]
+    pub request_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            queued_transactions_max: NonZeroUsize::new(10_000).expect("not zero"),
+            queued_bytes_max: NonZeroUsize::new(64 * 1024 * 1024).expect("not zero"),
+            connections_max: NonZeroUsize::new(2_000).expect("not zero"),
+            connections_per_identity_max: NonZeroUsize::new(200).expect("not zero"),
+            requests_per_connection_max: NonZeroUsize::new(512).expect("not zero"),
+            handshake_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Memory and threads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Storage {
+    /// Cache of the ledger's database, bytes.
+    pub cache_bytes: NonZeroUsize,
+    /// Threads that verify signatures. 0: half of the processors, at least one.
+    pub verify_threads: usize,
+    /// Threads that serve the network. 0: one per processor.
+    pub network_threads: usize,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        let cache_bytes = NonZeroUsize::new(256 * 1024 * 1024).expect("not zero");
+        Self { cache_bytes, verify_threads: 0, network_threads: 0 }
+    }
+}
+
+/// Logging.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `json` for machines, `text` for people.
+    pub format: LogFormat,
+    /// A filter as `info` or `consilium_node=debug,info`.
+    pub filter: String,
+}
+
+/// Form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Json, filter: "info".into() }
+    }
+}
+
+/// Why the configuration is refused. Names the key.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read or a value does not parse.
+    #[error("configuration: {0}")]
+    Parse(Box<figment::Error>),
+    /// A value does not fit.
+    #[error("configuration key `{key}`: {problem}")]
+    Value {
+        /// Path of the key.
+        key: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+impl Config {
+    /// Reads and checks.
+    ///
+    /// # Errors
+    /// The first key that is wrong.
+    pub fn load(file: &Path, overrides: Overrides) -> Result<Self, ConfigError> {
+        if !file.is_file() {
+            let problem = format!("{} is not a file", file.display());
+            return Err(ConfigError::Value { key: "--config", problem });
+        }
+        let figment = Figment::new()
+            .merge(Toml::file_exact(file))
+            .merge(Env::prefixed("CONSILIUM_NODE_").split("__"))
+            .merge(Serialized::defaults(overrides));
+        let mut config: Self = figment.extract().map_err(|e| ConfigError::Parse(Box::new(e)))?;
+        let folder = file.parent().unwrap_or(Path::new("."));
+        config.resolve(folder);
+        config.check()?;
+        Ok(config)
+    }
+
+    fn resolve(&mut self, folder: &Path) {
+        let Self { data_dir, genesis, identity, .. } = self;
+        for path in [data_dir, genesis, &mut identity.certificate, &mut identity.key, &mut identity.vote_key] {
+            *path = folder.join(&*path);
+        }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let fail = |key, problem: String| Err(ConfigError::Value { key, problem });
+        for (key, path) in [
+            ("genesis", &self.genesis),
+            ("identity.certificate", &self.identity.certificate),
+            ("identity.key", &self.identity.key),
+            ("identity.vote_key", &self.identity.vote_key),
+        ] {
+            if !path.is_file() {
+                return fail(key, format!("{} is not a file", path.display()));
+            }
+        }
+        let Raft { tick, election_ticks, heartbeat_ticks, log_entries_max, log_entries_kept, .. } = &self.raft;
+        if *tick < Duration::from_millis(5) || *tick > Duration::from_secs(1) {
+            return fail("raft.tick", "must be between 5ms and 1s".into());
+        }
+        if heartbeat_ticks >= election_ticks {
+            return fail("raft.heartbeat_ticks", format!("must be below election_ticks ({election_ticks})"));
+        }
+        if log_entries_kept > log_entries_max {
+            return fail("raft.log_entries_kept", format!("must not exceed log_entries_max ({log_entries_max})"));
+        }
+        if self.listen.client == self.listen.peer && self.listen.client.port() != 0 {
+            return fail("listen.peer", "must differ from listen.client".into());
+        }
+        Ok(())
+    }
+}
+
+/// Values given by flags; `None` leaves the file's.
+#[derive(Debug, Default, Clone, Serialize)]
+pub struct Overrides {
+    /// `--data-dir`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["g", "c", "k", "v"] {
+            std::fs::write(dir.path().join(name), "x").unwrap();
+        }
+        let base = "data_dir='d'\ngenesis='g'\n[identity]\ncertificate='c'\nkey='k'\nvote_key='v'\n\
+                    [listen]\nclient='127.0.0.1:1'\npeer='127.0.0.1:2'\n";
+        let file = dir.path().join("node.toml");
+        std::fs::write(&file, format!("{base}{text}")).unwrap();
+        Config::load(&file, Overrides::default())
+    }
+
+    #[test]
+    fn defaults_load_and_paths_follow_the_file() {
+        let config = load("").unwrap();
+        assert!(config.data_dir.is_absolute());
+        assert_eq!(config.raft, Raft::default());
+    }
+
+    #[test]
+    fn unknown_keys_and_misfits_are_named() {
+        let error = load("[raft]\nelection_tics=3\n").unwrap_err().to_string();
+        assert!(error.contains("election_tics"), "{error}");
+        let error = load("[raft]\nheartbeat_ticks=30\n").unwrap_err().to_string();
+        assert!(error.contains("raft.heartbeat_ticks"), "{error}");
+        let error = load("[raft]\ntick='1us'\n").unwrap_err().to_string();
+        assert!(error.contains("raft.tick"), "{error}");
+    }
+}

@@ -1,0 +1,80 @@
+//! Writes the ledger of a stopped node as an archive, for offline verification
+//! by anyone. Whoever reads it verifies everything; nothing here is believed.
+
+use std::io::Write;
+use std::path::Path;
+
+use consilium_ledger::Table;
+use consilium_proto::ids::Height;
+use consilium_proto::pb;
+use consilium_proto::pb::archive_entry::Entry;
+use prost::Message;
+
+use crate::runtime::Fault;
+use crate::setup::DataDir;
+use crate::storage::StorageError;
+use crate::storage::ledger_store::LedgerStore;
+use crate::transport::peer_service::stored_attachments;
+
+const MAGIC: &[u8; 8] = b"CNSLARC1";
+
+/// Writes the archive of a data directory.
+///
+/// # Errors
+/// If the store cannot be read, is in use, or the output fails.
+pub fn dump(data_dir: &Path, genesis: &Path, out: &mut impl Write) -> Result<(), Fault> {
+    let bytes = std::fs::read(genesis).map_err(StorageError::file(genesis))?;
+    let parsed = consilium_proto::genesis::Genesis::parse(&bytes).map_err(|e| Fault::Setup(e.to_string()))?;
+    let document = pb::GenesisDocument::decode(bytes.as_slice()).map_err(|e| Fault::Setup(e.to_string()))?;
+    let store = LedgerStore::open_read_only(&DataDir(data_dir.to_owned()).ledger())?;
+    let mut archive = Archive { out, rows: 0 };
+    archive.out.write_all(MAGIC).map_err(output)?;
+    archive.entry(Entry::Header(pb::ArchiveHeader { format_version: 1, genesis: Some(document) }))?;
+    let (_, tip) = store.tip()?.ok_or_else(|| StorageError::corrupt("ledger", "has no genesis block"))?;
+    for height in 0..=tip.header.height.0 {
+        let height = Height(height);
+        let block = store.block(height)?.ok_or_else(|| StorageError::corrupt("block", format!("{height} is absent")))?;
+        let mut attachments = Vec::new();
+        for executed in &block.transactions {
+            attachments.extend(stored_attachments(&store, parsed.ledger_id, executed)?);
+        }
+        let certificate = store.certificate_at(height)?.as_ref().map(Into::into);
+        archive.entry(Entry::Block(pb::ArchiveBlock { block: Some(block), certificate, attachments }))?;
+    }
+    for table in [Table::State, Table::Versions] {
+        archive.table(&store, table)?;
+    }
+    let end = pb::ArchiveEnd { height: tip.header.height.0, rows: archive.rows };
+    archive.entry(Entry::End(end))?;
+    archive.out.flush().map_err(output)
+}
+
+struct Archive<'a, W> {
+    out: &'a mut W,
+    rows: u64,
+}
+
+impl<W: Write> Archive<'_, W> {
+    fn table(&mut self, store: &LedgerStore, table: Table) -> Result<(), Fault> {
+        for row in store.scan(table, &[], &[]) {
+            let (key, value) = row?;
+            let row = pb::ArchiveRow {
+                table: table.name().to_owned(),
+                key: key.into_vec().into(),
+                value: value.into_vec().into(),
+            };
+            self.entry(Entry::Row(row))?;
+            self.rows += 1;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, entry: Entry) -> Result<(), Fault> {
+        let bytes = pb::ArchiveEntry { entry: Some(entry) }.encode_length_delimited_to_vec();
+        self.out.write_all(&bytes).map_err(output)
+    }
+}
+
+fn output(error: std::io::Error) -> Fault {
+    Fault::Setup(format!("writing the archive: {error}"))
+}

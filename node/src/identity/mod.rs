@@ -1,0 +1,10 @@
+//! Who is who: the X.509 profile applied to the ledger's members.
+//!
+//! [`rules`] answers the ledger's questions as a pure function; [`trust`]
+//! answers the handshake's from the ledger's newest state; [`topology`] maps
+//! nodes to raft ids and votes.
+
+pub mod endorsement;
+pub mod rules;
+pub mod topology;
+pub mod trust;

@@ -1,0 +1,59 @@
+//! X.509 for the rules of the ledger: pure, with the block's time.
+
+use bytes::Bytes;
+use consilium_certs::{
+    CaBundle, Crl, IdentityCertificate, KeyType, Purpose, RevocationPolicy, verify_chain,
+};
+use consilium_ledger::{IdentityRules, RevocationList, VerifiedIdentity};
+use consilium_proto::signing::{SignatureAlgorithm, VerifyingKey};
+use rustls_pki_types::CertificateDer;
+
+/// The profile's answers. Lists past their next update still count: which list
+/// is the newest is a fact of the ledger, and the answer must not depend on
+/// when it is asked.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct X509Rules;
+
+const POLICY: RevocationPolicy = RevocationPolicy { enforce_expiry: false };
+
+impl IdentityRules for X509Rules {
+    fn claimed_member(&self, chain: &[Bytes]) -> Option<String> {
+        let leaf = IdentityCertificate::parse(chain.first()?).ok()?;
+        Some(leaf.spiffe_id().trust_domain().as_str().to_owned())
+    }
+
+    fn verify(&self, chain: &[Bytes], bundle: &[Bytes], crls: &[Bytes], at_s: u64) -> Option<VerifiedIdentity> {
+        let bundle = CaBundle::from_ders(bundle).ok()?;
+        let crls: Vec<Crl> = crls.iter().filter_map(|der| Crl::parse(der, &bundle).ok()).collect();
+        let chain: Vec<CertificateDer<'_>> = chain.iter().map(|der| CertificateDer::from(der.as_ref())).collect();
+        let at = i64::try_from(at_s).ok()?;
+        let identity = verify_chain(&chain, &bundle, &crls, POLICY, at, Purpose::Client).ok()?;
+        Some(VerifiedIdentity {
+            spiffe_id: identity.spiffe_id().to_string(),
+            key: certificate_key(&identity),
+            serial: identity.serial().as_bytes().to_vec(),
+            not_before_s: u64::try_from(identity.not_before()).ok()?,
+            not_after_s: u64::try_from(identity.not_after()).ok()?,
+            issuer_key_id: identity.issuer_key_id().to_vec(),
+        })
+    }
+
+    fn verify_revocations(&self, crl: &[u8], bundle: &[Bytes]) -> Option<RevocationList> {
+        let bundle = CaBundle::from_ders(bundle).ok()?;
+        let crl = Crl::parse(crl, &bundle).ok()?;
+        Some(RevocationList {
+            issuer_key_id: crl.issuer_key_id().to_vec(),
+            number: crl.number().to_be_bytes().to_vec(),
+            serials: crl.revoked().map(|s| s.as_bytes().to_vec()).collect(),
+        })
+    }
+}
+
+/// The certificate's key, if it can sign transactions.
+#[must_use]
+pub fn certificate_key(identity: &IdentityCertificate) -> Option<VerifyingKey> {
+    match identity.key_type() {
+        KeyType::EcP256 => VerifyingKey::from_raw(SignatureAlgorithm::Es256, identity.public_key().point()).ok(),
+        KeyType::EcP384 => None,
+    }
+}

@@ -1,0 +1,133 @@
+//! `consilium-node`: the daemon.
+#![forbid(unsafe_code)]
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use consilium_node::config::{Config, Overrides};
+use consilium_node::runtime::Fault;
+use consilium_node::runtime::node::{Ended, run};
+use consilium_node::runtime::repair;
+use consilium_node::setup::{initialize, prepare};
+use consilium_node::{dump, telemetry};
+use metrics_exporter_prometheus::PrometheusHandle;
+
+/// A node of a Consilium network.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Set up an empty data directory, once.
+    Init(ConfigArgs),
+    /// Run the node until SIGTERM or SIGINT.
+    Run(ConfigArgs),
+    /// Check configuration, genesis and identity, and change nothing.
+    Check(ConfigArgs),
+    /// Write the ledger of a stopped node to standard output, as an archive.
+    Dump {
+        /// The data directory.
+        #[arg(long)]
+        data_dir: PathBuf,
+        /// The genesis document.
+        #[arg(long)]
+        genesis: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// The configuration file.
+    #[arg(long, env = "CONSILIUM_NODE_CONFIG")]
+    config: PathBuf,
+    /// Instead of `data_dir` in the file.
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+}
+
+impl ConfigArgs {
+    fn load(self) -> Result<Config, Fault> {
+        let overrides = Overrides { data_dir: self.data_dir };
+        Config::load(&self.config, overrides).map_err(|e| Fault::Setup(e.to_string()))
+    }
+}
+
+fn main() -> ExitCode {
+    match execute(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("error: {fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<(), Fault> {
+    match command {
+        Command::Init(args) => {
+            let prepared = prepare(args.load()?)?;
+            initialize(&prepared)?;
+            println!("{} is set up for {}", prepared.config.data_dir.display(), prepared.spiffe_id);
+            Ok(())
+        }
+        Command::Check(args) => {
+            let prepared = prepare(args.load()?)?;
+            println!("{} (raft id {}) of ledger {}", prepared.spiffe_id, prepared.me, prepared.genesis.ledger_id);
+            Ok(())
+        }
+        Command::Dump { data_dir, genesis } => {
+            let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+            dump::dump(&data_dir, &genesis, &mut out)?;
+            out.flush().map_err(|e| Fault::Setup(format!("writing the archive: {e}")))
+        }
+        Command::Run(args) => serve(args.load()?),
+    }
+}
+
+fn serve(config: Config) -> Result<(), Fault> {
+    telemetry::start_logging(&config.log)
+        .map_err(|e| Fault::Setup(format!("configuration key `log.filter`: {e}")))?;
+    let metrics = telemetry::start_metrics().map_err(|e| Fault::Setup(format!("metrics: {e}")))?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if config.storage.network_threads > 0 {
+        runtime.worker_threads(config.storage.network_threads);
+    }
+    let runtime = runtime.enable_all().build().map_err(|e| Fault::Setup(format!("runtime: {e}")))?;
+    let result = runtime.block_on(run_with_repair(config, &metrics));
+    // Threads of a failed node may still hold its database: the process ends.
+    runtime.shutdown_background();
+    match result? {
+        Ended::Stopped => Ok(()),
+        Ended::Diverged(height) => Err(Fault::Setup(format!(
+            "the state differs from the certified block at height {height}; the ledger is rebuilt from peers at the \
+             next start"
+        ))),
+    }
+}
+
+async fn run_with_repair(config: Config, metrics: &PrometheusHandle) -> Result<Ended, Fault> {
+    let prepared = prepare(config.clone())?;
+    repair::run_if_requested(&prepared).await?;
+    let ended = run(prepared, metrics.clone(), stop_signal()).await?;
+    if matches!(ended, Ended::Diverged(_)) {
+        repair::request(&prepare(config)?)?;
+    }
+    Ok(ended)
+}
+
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        },
+        Err(_) => drop(tokio::signal::ctrl_c().await),
+    }
+}

@@ -1,0 +1,462 @@
+//! Wires a node: opens the disk, starts the threads and the services, and
+//! waits for a signal or a fault.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use consilium_certs::Role;
+use consilium_certs::tls::{ConsiliumClientVerifier, RefusalHook, TrustSource, server_config};
+use consilium_consensus::{Config as CoreConfig, Core, ElectionTicks, Initial, RaftId};
+use consilium_proto::header::Header;
+use consilium_proto::ids::Height;
+use consilium_proto::pb;
+use consilium_proto::vote::CertifiedHeader;
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio_rustls::TlsAcceptor;
+use tonic::transport::Server;
+use tonic::transport::server::Router;
+
+use super::Fault;
+use super::applier::{Applier, ApplierMsg};
+use super::blocks::BlockQueue;
+use super::certifier::{Certifier, CertifierMsg};
+use super::driver::{Driver, DriverMsg, Outputs};
+use super::reads::ReadIndex;
+use super::shared::{Alarms, Applied, Shared};
+use super::sync::serve_offers;
+use super::verifier::{Verifier, VerifyJob};
+use super::waiters::Waiters;
+use super::writer::{Writer, WriterMsg};
+use crate::api::{Api, REQUEST_BYTES_MAX};
+use crate::config::Config;
+use crate::http;
+use crate::identity::trust::LedgerTrust;
+use crate::setup::{Opened, Prepared, open};
+use crate::storage::ledger_store::LedgerStore;
+use crate::transport::accept::{AcceptLimits, Connection, Connections, accept};
+use crate::transport::peer_service::Peers;
+use crate::transport::{
+    Outbox, PEER_MESSAGE_BYTES_MAX, PeerClients, forward_to_leader, run_outbox,
+};
+
+/// Bounds of the queues between threads.
+const DRIVER_QUEUE: usize = 8_192;
+const VERIFIER_QUEUE: usize = 16_384;
+const CERTIFIER_QUEUE: usize = 65_536;
+/// How often certificate files are looked at.
+const RELOAD_EVERY: Duration = Duration::from_secs(5);
+
+/// How a node ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// As asked.
+    Stopped,
+    /// Its state is not what is certified: rebuild it and start again.
+    Diverged(Height),
+}
+
+/// Ends of the queues.
+struct Queues {
+    driver: (Sender<DriverMsg>, Receiver<DriverMsg>),
+    writer: (Sender<WriterMsg>, Receiver<WriterMsg>),
+    applier: (Sender<ApplierMsg>, Receiver<ApplierMsg>),
+    verifier: (Sender<VerifyJob>, Receiver<VerifyJob>),
+    certifier: (Sender<CertifierMsg>, Receiver<CertifierMsg>),
+}
+
+/// Runs a node until `stop` resolves or a thread fails.
+///
+/// # Errors
+/// The fault that stopped it.
+pub async fn run(
+    prepared: Prepared,
+    metrics: PrometheusHandle,
+    stop: impl Future<Output = ()>,
+) -> Result<Ended, Fault> {
+    let opened = open(&prepared)?;
+    let listeners = Listeners::bind(&prepared.config).await?;
+    let shared = Arc::new(publish(&prepared, &opened)?);
+    let clients = PeerClients::new(
+        prepared.topology.clone(),
+        Arc::clone(&shared.trust),
+        Arc::clone(&prepared.resolver),
+        prepared.genesis.ledger_id,
+        prepared.me,
+    );
+    super::repair::check_own_votes(&clients, &opened.guard, &prepared.vote_key).await?;
+    let queues = Queues {
+        driver: bounded(DRIVER_QUEUE),
+        writer: unbounded(),
+        applier: unbounded(),
+        verifier: bounded(VERIFIER_QUEUE),
+        certifier: bounded(CERTIFIER_QUEUE),
+    };
+    let others = prepared.topology.raft_ids().into_iter().filter(|id| id.get() != prepared.me.0);
+    let (outbox, receivers) = Outbox::new(others);
+    let (faults, mut failed) = mpsc::unbounded_channel();
+    let (forward, to_forward) = mpsc::unbounded_channel();
+    let (snapshots, offers) = mpsc::unbounded_channel();
+    run_outbox(&shared, &clients, &queues.driver.0, receivers);
+    tokio::spawn(forward_to_leader(Arc::clone(&shared), clients.clone(), queues.driver.0.clone(), to_forward));
+    tokio::spawn(serve_offers(
+        Arc::clone(&shared),
+        clients.clone(),
+        queues.applier.0.clone(),
+        queues.driver.0.clone(),
+        offers,
+    ));
+    let config = prepared.config.clone();
+    let resolver = Arc::clone(&prepared.resolver);
+    let outputs = Outputs {
+        writer: queues.writer.0.clone(),
+        applier: queues.applier.0.clone(),
+        verifier: queues.verifier.0.clone(),
+        outbox: outbox.clone(),
+        forward,
+        snapshots,
+    };
+    let connections = serve(&prepared, &shared, &queues, &clients, listeners, metrics)?;
+    let driver = start_threads(prepared, opened, &shared, &queues, outputs, outbox, &faults)?;
+    tokio::spawn(keep_identities(Arc::clone(&shared), connections, resolver));
+    tracing::info!(ledger = %shared.genesis.ledger_id, raft_id = shared.me.0, client = %config.listen.client, "running");
+    drop(faults);
+    tokio::select! {
+        () = stop => {
+            tracing::info!("stopping");
+            let _ = queues.driver.0.send(DriverMsg::Stop);
+            let limit = config.raft.tick * (2 * config.raft.election_ticks.get());
+            let _ = tokio::time::timeout(limit, tokio::task::spawn_blocking(move || driver.join())).await;
+            shared.stopping.send_replace(true);
+            shared.ledger.sync()?;
+            Ok(Ended::Stopped)
+        }
+        fault = failed.recv() => {
+            shared.stopping.send_replace(true);
+            match fault {
+                Some(Fault::Diverged { height }) => Ok(Ended::Diverged(height)),
+                Some(fault) => Err(fault),
+                None => Err(Fault::Stopped("node")),
+            }
+        }
+    }
+}
+
+fn publish(prepared: &Prepared, opened: &Opened) -> Result<Shared, Fault> {
+    let (index, tip) = &opened.tip;
+    let header = &tip.header;
+    let applied = Applied { index: *index, height: header.height, time: header.time, header_hash: header.hash() };
+    let certified = newest_certified(&opened.store, header.height)?;
+    Ok(Shared {
+        ledger: Arc::clone(&opened.store),
+        genesis: prepared.genesis.clone(),
+        genesis_bytes: prepared.genesis_bytes.clone(),
+        topology: prepared.topology.clone(),
+        me: prepared.me,
+        trust: Arc::new(LedgerTrust::load(&opened.store)?),
+        applied: watch::Sender::new(applied),
+        certified: watch::Sender::new(certified.map(Arc::new)),
+        leader: watch::Sender::new(None),
+        raft: ArcSwapOption::empty(),
+        waiters: Waiters::default(),
+        queued: AtomicUsize::new(0),
+        votes: Default::default(),
+        connected: Default::default(),
+        quarantined: AtomicBool::new(false),
+        alarms: Alarms::default(),
+        stopping: watch::Sender::new(false),
+    })
+}
+
+fn newest_certified(store: &LedgerStore, applied: Height) -> Result<Option<CertifiedHeader>, Fault> {
+    let Some(certificate) = store.certificate_up_to(applied)? else { return Ok(None) };
+    let header = store.header(certificate.height)?;
+    let header = header.ok_or_else(|| crate::storage::StorageError::corrupt("block", "absent"))?;
+    Ok(Some(CertifiedHeader { header, certificate }))
+}
+
+/// Headers that are executed and not certified: to be voted on, or repeated.
+fn uncertified(store: &LedgerStore, certified: Height, applied: Height) -> Result<Vec<Header>, Fault> {
+    let from = certified.0.max(applied.0.saturating_sub(1_024)) + 1;
+    let mut headers = Vec::new();
+    for height in from..=applied.0 {
+        headers.extend(store.header(Height(height))?);
+    }
+    Ok(headers)
+}
+
+fn start_threads(
+    prepared: Prepared,
+    opened: Opened,
+    shared: &Arc<Shared>,
+    queues: &Queues,
+    outputs: Outputs,
+    outbox: Outbox,
+    faults: &mpsc::UnboundedSender<Fault>,
+) -> Result<std::thread::JoinHandle<()>, Fault> {
+    let Opened { log, store, guard, tip, hard_state, membership } = opened;
+    let config = prepared.config;
+    let core = start_core(&config, prepared.me.0, Initial { hard_state, membership, applied: tip.0 }, log.clone())?;
+    let blocks = Arc::new(BlockQueue::default());
+    let verifier = Arc::new(Verifier::new(Arc::clone(shared), Arc::clone(&blocks), queues.driver.0.clone()));
+    let headers = uncertified(&store, shared.certified_height(), tip.1.header.height)?;
+    let certifier =
+        Certifier::new(Arc::clone(shared), outbox.clone(), log.clone(), guard, prepared.vote_key, headers);
+    let applier = Applier::new(
+        Arc::clone(shared),
+        Arc::clone(&blocks),
+        Arc::clone(&verifier),
+        queues.driver.0.clone(),
+        queues.certifier.0.clone(),
+        tip,
+    );
+    let writer = Writer { log, ledger: store, outbox, driver: queues.driver.0.clone() };
+    let driver = Driver::new(core, Arc::clone(shared), blocks, outputs, config.clone());
+
+    for number in 0..verify_threads(&config) {
+        let (verifier, jobs) = (Arc::clone(&verifier), queues.verifier.1.clone());
+        thread(&format!("verifier-{number}"), faults, move || {
+            verifier.run(&jobs);
+            Ok(())
+        })?;
+    }
+    let work = queues.certifier.1.clone();
+    thread("certifier", faults, move || certifier.run(&work))?;
+    let work = queues.applier.1.clone();
+    thread("applier", faults, move || applier.run(&work))?;
+    let work = queues.writer.1.clone();
+    thread("writer", faults, move || Ok(writer.run(&work)?))?;
+    let inputs = queues.driver.1.clone();
+    thread("driver", faults, move || driver.run(&inputs))
+}
+
+fn start_core(
+    config: &Config,
+    me: u64,
+    initial: Initial,
+    log: crate::storage::raft_log::RaftLog,
+) -> Result<Core<crate::storage::raft_log::RaftLog>, Fault> {
+    let id = RaftId::new(me).ok_or_else(|| Fault::Setup("raft id 0".into()))?;
+    let ticks = config.raft.election_ticks.get();
+    let core = CoreConfig {
+        election_ticks: ElectionTicks { min: ticks, max: 2 * ticks },
+        heartbeat_ticks: config.raft.heartbeat_ticks.get(),
+        entry_bytes_max: 17 * 1024 * 1024,
+        message_bytes_max: 20 * 1024 * 1024,
+        ..CoreConfig::new(id)
+    };
+    Ok(Core::new(core, initial, log)?)
+}
+
+fn verify_threads(config: &Config) -> usize {
+    match config.storage.verify_threads {
+        0 => std::thread::available_parallelism().map_or(1, |n| (n.get() / 2).max(1)),
+        n => n,
+    }
+}
+
+fn thread(
+    name: &str,
+    faults: &mpsc::UnboundedSender<Fault>,
+    work: impl FnOnce() -> Result<(), Fault> + Send + 'static,
+) -> Result<std::thread::JoinHandle<()>, Fault> {
+    let (faults, label) = (faults.clone(), name.to_owned());
+    let run = move || {
+        if let Err(fault) = work() {
+            tracing::error!(thread = label, error = %fault, "a thread failed");
+            let _ = faults.send(fault);
+        }
+    };
+    std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|e| Fault::Setup(format!("thread {name}: {e}")))
+}
+
+struct Listeners {
+    client: TcpListener,
+    peer: TcpListener,
+    http: Option<TcpListener>,
+}
+
+impl Listeners {
+    async fn bind(config: &Config) -> Result<Self, Fault> {
+        let bind = |key: &'static str, address| async move {
+            let failed = |e| Fault::Setup(format!("configuration key `listen.{key}`: cannot listen on {address}: {e}"));
+            TcpListener::bind(address).await.map_err(failed)
+        };
+        let http = match config.listen.http {
+            Some(address) => Some(bind("http", address).await?),
+            None => None,
+        };
+        Ok(Self { client: bind("client", config.listen.client).await?, peer: bind("peer", config.listen.peer).await?, http })
+    }
+}
+
+/// Starts the services; returns the connections of both listeners.
+fn serve(
+    prepared: &Prepared,
+    shared: &Arc<Shared>,
+    queues: &Queues,
+    clients: &PeerClients,
+    listeners: Listeners,
+    metrics: PrometheusHandle,
+) -> Result<Arc<Connections>, Fault> {
+    let limits = &prepared.config.limits;
+    let registry = Arc::new(Connections::default());
+    let api = Api {
+        shared: Arc::clone(shared),
+        driver: queues.driver.0.clone(),
+        verifier: queues.verifier.0.clone(),
+        reads: ReadIndex::start(Arc::clone(shared), queues.driver.0.clone()),
+        peers: clients.clone(),
+        limits: limits.clone(),
+    };
+    let peers = Peers {
+        shared: Arc::clone(shared),
+        driver: queues.driver.0.clone(),
+        verifier: queues.verifier.0.clone(),
+        certifier: queues.certifier.0.clone(),
+        queued_max: limits.queued_transactions_max.get(),
+    };
+    let accept_limits = AcceptLimits {
+        connections_max: limits.connections_max.get(),
+        per_identity_max: limits.connections_per_identity_max.get(),
+        handshake_timeout: limits.handshake_timeout,
+    };
+    let client_tls = acceptor(prepared, shared, Role::ALL.to_vec())?;
+    let peer_tls = acceptor(prepared, shared, vec![Role::Node])?;
+    let router = client_router(api, limits.requests_per_connection_max.get())?;
+    listen(router, listeners.client, client_tls, accept_limits, &registry, shared);
+    let peer_limit = PEER_MESSAGE_BYTES_MAX;
+    let service = pb::peer_service_server::PeerServiceServer::new(peers)
+        .max_decoding_message_size(peer_limit)
+        .max_encoding_message_size(peer_limit);
+    let router = server(1_024).add_service(service);
+    listen(router, listeners.peer, peer_tls, accept_limits, &registry, shared);
+    if let Some(listener) = listeners.http {
+        tokio::spawn(http::serve(listener, Arc::clone(shared), metrics));
+    }
+    Ok(registry)
+}
+
+fn server(concurrency: usize) -> Server {
+    Server::builder()
+        .concurrency_limit_per_connection(concurrency)
+        .http2_keepalive_interval(Some(Duration::from_secs(10)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(5)))
+        .http2_max_pending_accept_reset_streams(Some(20))
+        .http2_max_header_list_size(16 * 1024)
+        .initial_stream_window_size(4 * 1024 * 1024)
+        .initial_connection_window_size(16 * 1024 * 1024)
+        .max_concurrent_streams(Some(1_024))
+}
+
+fn client_router(api: Api, concurrency: usize) -> Result<Router, Fault> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    tokio::spawn(report_health(Arc::clone(&api.shared), health));
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .map_err(|e| Fault::Setup(format!("reflection: {e}")))?;
+    let limit = REQUEST_BYTES_MAX;
+    let small = 64 * 1024;
+    Ok(server(concurrency)
+        .add_service(
+            pb::ledger_service_server::LedgerServiceServer::new(api.clone()).max_decoding_message_size(limit),
+        )
+        .add_service(
+            pb::records_service_server::RecordsServiceServer::new(api.clone()).max_decoding_message_size(small),
+        )
+        .add_service(
+            pb::identity_service_server::IdentityServiceServer::new(api.clone()).max_decoding_message_size(limit),
+        )
+        .add_service(pb::operator_service_server::OperatorServiceServer::new(api).max_decoding_message_size(small))
+        .add_service(health_service)
+        .add_service(reflection))
+}
+
+/// Serving as long as a leader is known and the node has not put itself aside.
+async fn report_health(shared: Arc<Shared>, health: tonic_health::server::HealthReporter) {
+    let mut leader = shared.leader.subscribe();
+    loop {
+        let serving = leader.borrow_and_update().is_some() && !shared.is_quarantined();
+        let status = match serving {
+            true => tonic_health::ServingStatus::Serving,
+            false => tonic_health::ServingStatus::NotServing,
+        };
+        for service in ["", "consilium.v1.LedgerService", "consilium.v1.RecordsService"] {
+            health.set_service_status(service, status).await;
+        }
+        if leader.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn acceptor(prepared: &Prepared, shared: &Arc<Shared>, roles: Vec<Role>) -> Result<TlsAcceptor, Fault> {
+    let trust: Arc<dyn TrustSource> = Arc::<LedgerTrust>::clone(&shared.trust);
+    let hook: RefusalHook = Arc::new(|refusal| {
+        tracing::warn!(reason = %refusal, "certificate refused");
+    });
+    let verifier = ConsiliumClientVerifier::new(trust, roles)
+        .with_revocation_policy(consilium_certs::RevocationPolicy { enforce_expiry: false })
+        .on_refusal(hook);
+    let resolver = Arc::clone(&prepared.resolver);
+    let config = server_config(Arc::new(verifier), resolver).map_err(|e| Fault::Setup(format!("TLS: {e}")))?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+fn listen(
+    router: Router,
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    limits: AcceptLimits,
+    registry: &Arc<Connections>,
+    shared: &Arc<Shared>,
+) {
+    let (sender, receiver) = mpsc::channel::<std::io::Result<Connection>>(64);
+    tokio::spawn(accept(listener, tls, limits, Arc::clone(registry), sender));
+    let mut stopping = shared.stopping.subscribe();
+    tokio::spawn(async move {
+        let incoming = tokio_stream::wrappers::ReceiverStream::new(receiver);
+        let stop = async move { drop(stopping.wait_for(|stop| *stop).await) };
+        if let Err(error) = router.serve_with_incoming_shutdown(incoming, stop).await {
+            tracing::error!(%error, "a listener ended");
+        }
+    });
+}
+
+/// Cuts connections whose identity has fallen, after every block (members
+/// change by blocks), and picks up renewed certificates.
+async fn keep_identities(
+    shared: Arc<Shared>,
+    connections: Arc<Connections>,
+    resolver: Arc<consilium_certs::ReloadingResolver>,
+) {
+    let mut members = shared.trust.changes();
+    let mut reload = tokio::time::interval(RELOAD_EVERY);
+    loop {
+        tokio::select! {
+            changed = members.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                let cut = connections.judge_again(&*shared.trust);
+                if cut > 0 {
+                    tracing::warn!(cut, "connections of fallen identities cut");
+                }
+            }
+            _ = reload.tick() => match resolver.reload_if_changed() {
+                Ok(consilium_certs::Reload::Unchanged) => shared.alarms.clear("certificate_reload_failed"),
+                Ok(consilium_certs::Reload::Reloaded) => {
+                    tracing::info!("identity certificate reloaded");
+                    shared.alarms.clear("certificate_reload_failed");
+                }
+                Err(error) => shared.alarms.raise("certificate_reload_failed", error.to_string()),
+            }
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! What has to be true before a node starts: a genesis document that every
+//! member stands behind, an identity that it names, a disk that belongs to it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use consilium_certs::{ReloadingResolver, Role};
+use consilium_consensus::{HardState, LogIndex, LogPosition, Membership};
+use consilium_ledger::{Tip, genesis_block};
+use consilium_proto::genesis::Genesis;
+use consilium_proto::ids::NodeId;
+use consilium_proto::signing::SigningKey;
+
+use crate::config::Config;
+use crate::identity::endorsement::verify_endorsements;
+use crate::identity::topology::Topology;
+use crate::runtime::Fault;
+use crate::storage::StorageError;
+use crate::storage::guard::Guard;
+use crate::storage::ledger_store::LedgerStore;
+use crate::storage::marker::{MARKER_FILE, Marker};
+use crate::storage::raft_log::RaftLog;
+
+/// Everything that is known before the disk is opened.
+pub struct Prepared {
+    /// The configuration.
+    pub config: Config,
+    /// The genesis document.
+    pub genesis: Genesis,
+    /// Its bytes.
+    pub genesis_bytes: Bytes,
+    /// Nodes and validators.
+    pub topology: Topology,
+    /// This node.
+    pub me: NodeId,
+    /// Its SPIFFE id.
+    pub spiffe_id: String,
+    /// Its certificate and key, reloading.
+    pub resolver: Arc<ReloadingResolver>,
+    /// Signs votes.
+    pub vote_key: SigningKey,
+}
+
+/// Paths inside the data directory.
+#[derive(Debug, Clone)]
+pub struct DataDir(pub PathBuf);
+
+impl DataDir {
+    /// The Raft log.
+    #[must_use]
+    pub fn raft(&self) -> PathBuf {
+        self.0.join("raft")
+    }
+
+    /// The ledger.
+    #[must_use]
+    pub fn ledger(&self) -> PathBuf {
+        self.0.join("ledger")
+    }
+
+    /// The guard.
+    #[must_use]
+    pub fn guard(&self) -> PathBuf {
+        self.0.join("GUARD")
+    }
+
+    /// Present while the ledger is being rebuilt from peers.
+    #[must_use]
+    pub fn repair(&self) -> PathBuf {
+        self.0.join("REPAIR")
+    }
+}
+
+/// Checks genesis and identity. Reads files, opens no database.
+///
+/// # Errors
+/// What an operator has to mend.
+pub fn prepare(config: Config) -> Result<Prepared, Fault> {
+    let bytes = std::fs::read(&config.genesis).map_err(StorageError::file(&config.genesis))?;
+    let genesis = Genesis::parse(&bytes).map_err(|e| Fault::Setup(format!("genesis document: {e}")))?;
+    verify_endorsements(&genesis).map_err(|e| Fault::Setup(e.to_string()))?;
+    let topology = Topology::from_genesis(&genesis).map_err(|e| Fault::Setup(format!("genesis document: {e}")))?;
+    let identity = &config.identity;
+    let resolver = ReloadingResolver::open(&identity.certificate, &identity.key)
+        .map_err(|e| Fault::Setup(format!("configuration key `identity.certificate`: {e}")))?;
+    let own = resolver.current();
+    let id = own.identity().spiffe_id().clone();
+    if id.role() != Role::Node {
+        return Err(Fault::Setup(format!("configuration key `identity.certificate`: {id} is not of role node")));
+    }
+    let spiffe_id = id.to_string();
+    let node = topology.by_spiffe_id(&spiffe_id).ok_or_else(|| {
+        Fault::Setup(format!("the genesis document has no node {spiffe_id}: wrong certificate, or wrong document"))
+    })?;
+    let me = node.id;
+    let vote_key = load_vote_key(&identity.vote_key)?;
+    let expected = topology.validators().seat(me).map(|v| v.key.clone());
+    if expected.as_ref() != Some(&vote_key.verifying_key()) {
+        return Err(Fault::Setup(
+            "configuration key `identity.vote_key`: is not the key that the genesis document names for this node"
+                .into(),
+        ));
+    }
+    let resolver = Arc::new(resolver);
+    Ok(Prepared { config, genesis, genesis_bytes: bytes.into(), topology, me, spiffe_id, resolver, vote_key })
+}
+
+fn load_vote_key(path: &Path) -> Result<SigningKey, Fault> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(path).map_err(StorageError::file(path))?.permissions().mode();
+    // Group access is left to whoever mounts secrets; the world gets none.
+    if mode & 0o007 != 0 {
+        return Err(Fault::Setup(format!("configuration key `identity.vote_key`: {} is open to everyone", path.display())));
+    }
+    let pem = std::fs::read_to_string(path).map_err(StorageError::file(path))?;
+    SigningKey::from_pem(&pem).map_err(|e| Fault::Setup(format!("configuration key `identity.vote_key`: {e}")))
+}
+
+/// Sets up a data directory, once.
+///
+/// # Errors
+/// If it is not empty, or the disk fails.
+pub fn initialize(prepared: &Prepared) -> Result<(), Fault> {
+    let dir = DataDir(prepared.config.data_dir.clone());
+    std::fs::create_dir_all(&dir.0).map_err(StorageError::file(&dir.0))?;
+    let occupied = std::fs::read_dir(&dir.0).map_err(StorageError::file(&dir.0))?.next().is_some();
+    if occupied {
+        let marker = if dir.0.join(MARKER_FILE).exists() { "a node" } else { "something" };
+        return Err(Fault::Setup(format!("{} holds {marker} already; `init` needs an empty folder", dir.0.display())));
+    }
+    restrict(&dir.0)?;
+    let log = RaftLog::open(&dir.raft())?;
+    let voters = prepared.topology.raft_ids();
+    let membership = Membership::new(voters, []);
+    membership.validate().map_err(|e| Fault::Setup(format!("genesis membership: {e}")))?;
+    log.initialize(&membership)?;
+    let store = LedgerStore::open(&dir.ledger(), prepared.config.storage.cache_bytes.get())?;
+    write_genesis(&store, &prepared.genesis)?;
+    store.sync()?;
+    Guard::open(&dir.guard())?;
+    Marker::new(prepared.genesis.ledger_id, &prepared.spiffe_id, prepared.me).create(&dir.0)?;
+    Ok(())
+}
+
+fn restrict(dir: &Path) -> Result<(), Fault> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::Permissions::from_mode(0o700);
+    Ok(std::fs::set_permissions(dir, mode).map_err(StorageError::file(dir))?)
+}
+
+/// Executes the genesis document on an empty ledger.
+///
+/// # Errors
+/// If the disk fails.
+pub fn write_genesis(store: &LedgerStore, genesis: &Genesis) -> Result<Tip, Fault> {
+    let executed = genesis_block(store, genesis)?;
+    store.write_block(LogPosition::default(), &executed)?;
+    Ok(executed.tip)
+}
+
+/// The disk of a node, opened and checked against itself.
+pub struct Opened {
+    /// The Raft log.
+    pub log: RaftLog,
+    /// The ledger.
+    pub store: Arc<LedgerStore>,
+    /// The guard.
+    pub guard: Guard,
+    /// Where the ledger stands.
+    pub tip: (LogIndex, Tip),
+    /// Term, vote, commit; the commit is at least what is applied.
+    pub hard_state: HardState,
+    /// Voters and learners.
+    pub membership: Membership,
+}
+
+/// Opens the disk.
+///
+/// # Errors
+/// If it belongs to someone else, is damaged, or has lost writes that a vote
+/// of this node vouched for.
+pub fn open(prepared: &Prepared) -> Result<Opened, Fault> {
+    let dir = DataDir(prepared.config.data_dir.clone());
+    Marker::new(prepared.genesis.ledger_id, &prepared.spiffe_id, prepared.me).check(&dir.0)?;
+    let guard = Guard::open(&dir.guard())?;
+    let log = RaftLog::open(&dir.raft())?;
+    let store = Arc::new(LedgerStore::open(&dir.ledger(), prepared.config.storage.cache_bytes.get())?);
+    let tip = store.tip()?.ok_or_else(|| StorageError::corrupt("ledger", "has no genesis block"))?;
+    let mut hard_state = log.hard_state()?;
+    if tip.0 > log.last() {
+        finish_catching_up(&log, &store, &tip, &mut hard_state)?;
+    }
+    let watermark = guard.state();
+    if log.last().0 < watermark.last_index {
+        return Err(Fault::Setup(format!(
+            "the Raft log ends at {}, but this node has voted with a log up to {}: the disk has lost synced writes. \
+             This node must not vote again under raft id {}; see docs/operations.md, \"A disk that lost writes\"",
+            log.last().0,
+            watermark.last_index,
+            prepared.me
+        )));
+    }
+    // What is applied was committed; the commit may have been on its way.
+    hard_state.commit = hard_state.commit.max(tip.0);
+    let membership = log.membership()?;
+    Ok(Opened { log, store, guard, tip, hard_state, membership })
+}
+
+/// A crash between executing certified blocks and resetting the log: the
+/// ledger is ahead, and the log is told so.
+fn finish_catching_up(
+    log: &RaftLog,
+    store: &LedgerStore,
+    (index, tip): &(LogIndex, Tip),
+    hard_state: &mut HardState,
+) -> Result<(), Fault> {
+    let position = store.position(tip.header.height)?.filter(|p| p.index == *index);
+    let position = position.ok_or_else(|| StorageError::corrupt("ledger", "is ahead of the log without a position"))?;
+    hard_state.term = hard_state.term.max(position.term);
+    hard_state.commit = position.index;
+    log.reset_to(position, *hard_state)?;
+    tracing::warn!(index = index.0, "finished catching up after a crash");
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! The guard: the last vote, and a watermark of the log, in a small file of
+//! its own. It is synced before a vote leaves (invariant I9), so that no crash
+//! makes this node sign two blocks at one height; and because the watermark is
+//! synced with it, a log that has lost a write which a vote vouched for is
+//! noticed at the next start (I11), which no recovery mode of a database does.
+//!
+//! Two slots are written in turn, each with a sequence number and a CRC-32C:
+//! a torn write leaves the other slot.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use consilium_proto::ids::{HeaderHash, Height};
+
+use super::StorageError;
+
+const SLOT_BYTES: u64 = 512;
+const MAGIC: &[u8; 8] = b"CNSLGRD1";
+const RECORD_BYTES: usize = 8 + 8 + 8 + 32 + 8 + 8;
+
+/// What the guard remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GuardState {
+    /// Height of the last vote.
+    pub voted_height: Height,
+    /// Header of the last vote.
+    pub voted_header: HeaderHash,
+    /// The log held at least this index when the vote was made.
+    pub last_index: u64,
+    /// The log was committed at least up to here.
+    pub commit: u64,
+}
+
+impl Default for GuardState {
+    fn default() -> Self {
+        let voted_header = HeaderHash::from_bytes([0; 32]);
+        Self { voted_height: Height::GENESIS, voted_header, last_index: 0, commit: 0 }
+    }
+}
+
+/// The open file.
+#[derive(Debug)]
+pub struct Guard {
+    path: PathBuf,
+    file: File,
+    sequence: u64,
+    state: GuardState,
+}
+
+impl Guard {
+    /// Opens the guard, or creates it where there is none.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or neither slot is intact.
+    pub fn open(path: &Path) -> Result<Self, StorageError> {
+        let fail = || StorageError::file(path);
+        let existed = path.exists();
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(fail())?;
+        let mut guard = Self { path: path.to_owned(), file, sequence: 0, state: GuardState::default() };
+        if !existed {
+            guard.file.set_len(2 * SLOT_BYTES).map_err(fail())?;
+            guard.write(GuardState::default())?;
+            guard.file.sync_all().map_err(fail())?;
+            return Ok(guard);
+        }
+        let newest = [0, 1].into_iter().filter_map(|slot| guard.read_slot(slot)).max_by_key(|(sequence, _)| *sequence);
+        let (sequence, state) = newest
+            .ok_or_else(|| StorageError::corrupt("guard", "no intact slot: this disk must not vote again"))?;
+        guard.sequence = sequence;
+        guard.state = state;
+        Ok(guard)
+    }
+
+    /// What is remembered.
+    #[must_use]
+    pub fn state(&self) -> GuardState {
+        self.state
+    }
+
+    /// Remembers, durably. Returns after the sync.
+    ///
+    /// # Errors
+    /// If writing or syncing fails: the vote must not be sent, the node stops.
+    pub fn write(&mut self, state: GuardState) -> Result<(), StorageError> {
+        let sequence = self.sequence + 1;
+        let record = encode(sequence, &state);
+        let offset = (sequence % 2) * SLOT_BYTES;
+        self.file.write_all_at(&record, offset).map_err(StorageError::file(&self.path))?;
+        self.file.sync_data().map_err(StorageError::file(&self.path))?;
+        self.sequence = sequence;
+        self.state = state;
+        Ok(())
+    }
+
+    fn read_slot(&self, slot: u64) -> Option<(u64, GuardState)> {
+        let mut record = [0; RECORD_BYTES + 4];
+        self.file.read_exact_at(&mut record, slot * SLOT_BYTES).ok()?;
+        decode(&record)
+    }
+}
+
+fn encode(sequence: u64, state: &GuardState) -> Vec<u8> {
+    let GuardState { voted_height, voted_header, last_index, commit } = state;
+    let mut out = Vec::with_capacity(RECORD_BYTES + 4);
+    out.extend_from_slice(MAGIC);
+    out.extend_from_slice(&sequence.to_be_bytes());
+    out.extend_from_slice(&voted_height.0.to_be_bytes());
+    out.extend_from_slice(voted_header.as_bytes());
+    out.extend_from_slice(&last_index.to_be_bytes());
+    out.extend_from_slice(&commit.to_be_bytes());
+    out.extend_from_slice(&crc32c::crc32c(&out).to_be_bytes());
+    out
+}
+
+fn decode(record: &[u8; RECORD_BYTES + 4]) -> Option<(u64, GuardState)> {
+    let (content, checksum) = record.split_at(RECORD_BYTES);
+    if checksum != crc32c::crc32c(content).to_be_bytes() || !content.starts_with(MAGIC) {
+        return None;
+    }
+    let number = |at: usize| Some(u64::from_be_bytes(content.get(at..at + 8)?.try_into().ok()?));
+    let state = GuardState {
+        voted_height: Height(number(16)?),
+        voted_header: HeaderHash::try_from(content.get(24..56)?).ok()?,
+        last_index: number(56)?,
+        commit: number(64)?,
+    };
+    Some((number(8)?, state))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn vote(height: u64) -> GuardState {
+        let voted_header = HeaderHash::from_bytes([height as u8; 32]);
+        GuardState { voted_height: Height(height), voted_header, last_index: height * 2, commit: height }
+    }
+
+    #[test]
+    fn remembers_the_last_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("GUARD");
+        let mut guard = Guard::open(&path).unwrap();
+        assert_eq!(guard.state(), GuardState::default());
+        (1..=5).for_each(|h| guard.write(vote(h)).unwrap());
+        assert_eq!(Guard::open(&path).unwrap().state(), vote(5));
+    }
+
+    #[test]
+    fn a_torn_write_leaves_the_state_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("GUARD");
+        let mut guard = Guard::open(&path).unwrap();
+        (1..=4).for_each(|h| guard.write(vote(h)).unwrap());
+        let newest = (guard.sequence % 2) * SLOT_BYTES;
+        guard.file.write_all_at(&[0xff; 3], newest + 30).unwrap();
+        assert_eq!(Guard::open(&path).unwrap().state(), vote(3));
+    }
+
+    #[test]
+    fn damage_to_both_slots_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("GUARD");
+        let mut guard = Guard::open(&path).unwrap();
+        (1..=4).for_each(|h| guard.write(vote(h)).unwrap());
+        [20, SLOT_BYTES + 20].into_iter().for_each(|at| guard.file.write_all_at(&[0xff; 3], at).unwrap());
+        assert!(matches!(Guard::open(&path), Err(StorageError::Corrupt { .. })));
+    }
+
+    #[test]
+    fn record_is_golden() {
+        let record = encode(1, &vote(2));
+        assert_eq!(&record[..8], MAGIC);
+        assert_eq!(record.len(), RECORD_BYTES + 4);
+        assert_eq!(decode(record.as_slice().try_into().unwrap()), Some((1, vote(2))));
+    }
+}

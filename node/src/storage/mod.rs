@@ -1,0 +1,82 @@
+//! What a node keeps on disk.
+//!
+//! ```text
+//! <data_dir>/
+//!   MARKER        ties the disk to ledger, member and raft id
+//!   GUARD         last vote and watermark of the log (checksummed, synced)
+//!   raft/         RocksDB: the Raft log; every write that is vouched for is synced
+//!   ledger/       RocksDB: state, blocks, records; one batch per block, not synced,
+//!                 recovered by replaying the log
+//! ```
+//!
+//! A failed write or sync is final: the node stops, it never retries on the
+//! same handle.
+
+pub mod guard;
+pub mod ledger_store;
+pub mod marker;
+pub mod raft_log;
+
+use std::path::PathBuf;
+
+/// A fault of the disk, or a disk that is not what it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// A file operation failed.
+    #[error("{path}: {source}", path = path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The system's own words.
+        source: std::io::Error,
+    },
+    /// RocksDB failed.
+    #[error("database {name}: {source}")]
+    Database {
+        /// Which one.
+        name: &'static str,
+        /// RocksDB's own words.
+        source: rocksdb::Error,
+    },
+    /// A stored value does not decode or contradicts another.
+    #[error("{what} is corrupt: {cause}")]
+    Corrupt {
+        /// What was read.
+        what: &'static str,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The disk belongs to another node or ledger, or to nobody yet.
+    #[error("{0}")]
+    WrongDisk(String),
+}
+
+impl StorageError {
+    pub(crate) fn corrupt(what: &'static str, cause: impl ToString) -> Self {
+        Self::Corrupt { what, cause: cause.to_string() }
+    }
+
+    pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { path, source }
+    }
+
+    pub(crate) fn database(name: &'static str) -> impl FnOnce(rocksdb::Error) -> Self {
+        move |source| Self::Database { name, source }
+    }
+}
+
+/// Options that both databases share: a flipped bit in the log of writes is
+/// refused, only a torn last record is tolerated.
+pub(crate) fn database_options() -> rocksdb::Options {
+    let mut options = rocksdb::Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_wal_recovery_mode(rocksdb::DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_paranoid_checks(true);
+    options.set_max_total_wal_size(256 * 1024 * 1024);
+    options.set_keep_log_file_num(4);
+    options.set_max_background_jobs(2);
+    options.set_bytes_per_sync(1024 * 1024);
+    options
+}

@@ -1,0 +1,133 @@
+//! Connections to peers: mTLS to exactly the node that the ledger names at the
+//! address that it names.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use consilium_certs::tls::{ConsiliumServerVerifier, ExpectedServer, client_config};
+use consilium_certs::{ReloadingResolver, SpiffeId};
+use consilium_consensus::RaftId;
+use consilium_proto::ids::{Height, NodeId};
+use consilium_proto::pb;
+use consilium_proto::pb::peer_service_client::PeerServiceClient;
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Request, Status, Streaming};
+
+use super::{LEDGER_ID_KEY, PEER_MESSAGE_BYTES_MAX, RAFT_ID_KEY};
+use crate::identity::topology::Topology;
+use crate::identity::trust::LedgerTrust;
+use consilium_proto::ids::LedgerId;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Makes connections to peers. Cheap to clone.
+#[derive(Clone)]
+pub struct PeerClients {
+    topology: Topology,
+    trust: Arc<LedgerTrust>,
+    resolver: Arc<ReloadingResolver>,
+    ledger_id: LedgerId,
+    me: NodeId,
+}
+
+impl PeerClients {
+    /// With this node's identity.
+    #[must_use]
+    pub fn new(
+        topology: Topology,
+        trust: Arc<LedgerTrust>,
+        resolver: Arc<ReloadingResolver>,
+        ledger_id: LedgerId,
+        me: NodeId,
+    ) -> Self {
+        Self { topology, trust, resolver, ledger_id, me }
+    }
+
+    /// A request with who is calling and for which ledger.
+    pub fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let metadata = request.metadata_mut();
+        if let (Ok(ledger), Ok(id)) = (self.ledger_id.to_string().parse(), self.me.0.to_string().parse()) {
+            metadata.insert(LEDGER_ID_KEY, ledger);
+            metadata.insert(RAFT_ID_KEY, id);
+        }
+        request
+    }
+
+    /// A new connection. Long streams get one of their own, so that one slow
+    /// stream cannot hold up the others.
+    ///
+    /// # Errors
+    /// UNAVAILABLE if the peer cannot be reached or is not who it should be.
+    pub async fn connect(&self, peer: RaftId) -> Result<PeerServiceClient<Channel>, Status> {
+        let unavailable = |what: String| Status::unavailable(what);
+        let node = self.topology.node(NodeId(peer.get())).ok_or_else(|| unavailable("no such node".into()))?;
+        let expected: SpiffeId = node.spiffe_id.parse().map_err(|_| unavailable("peer's identity".into()))?;
+        let trust: Arc<dyn consilium_certs::tls::TrustSource> = Arc::<LedgerTrust>::clone(&self.trust);
+        let verifier = ConsiliumServerVerifier::new(trust, ExpectedServer::Exactly(expected))
+            .with_revocation_policy(consilium_certs::RevocationPolicy { enforce_expiry: false });
+        let tls = client_config(Arc::new(verifier), Arc::<ReloadingResolver>::clone(&self.resolver))
+            .map_err(|e| unavailable(e.to_string()))?;
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(tls));
+        let address = node.peer_address.clone();
+        let channel = Endpoint::from_static("http://peer.consilium.invalid")
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(Duration::from_secs(10))
+            .keep_alive_timeout(Duration::from_secs(5))
+            .initial_stream_window_size(8 * 1024 * 1024)
+            .initial_connection_window_size(16 * 1024 * 1024)
+            .connect_with_connector(tower::service_fn(move |_: Uri| {
+                let (connector, address) = (connector.clone(), address.clone());
+                async move { open(connector, address).await.map(TokioIo::new) }
+            }))
+            .await
+            .map_err(|e| unavailable(format!("connecting: {e}")))?;
+        Ok(PeerServiceClient::new(channel)
+            .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX))
+    }
+
+    /// Blocks of a peer from a height to its newest certified one.
+    ///
+    /// # Errors
+    /// As the call's.
+    pub async fn fetch_blocks(
+        &self,
+        peer: RaftId,
+        from: Height,
+    ) -> Result<Streaming<pb::FetchBlocksResponse>, Status> {
+        let mut client = self.connect(peer).await?;
+        let request = pb::FetchBlocksRequest { from_height: from.0, to_height: u64::MAX };
+        Ok(client.fetch_blocks(self.request(request)).await?.into_inner())
+    }
+
+    /// End of this node's own certificate, seconds since 1970.
+    #[must_use]
+    pub fn certificate_not_after(&self) -> i64 {
+        self.resolver.current().identity().not_after()
+    }
+
+    /// The nodes that can be called.
+    #[must_use]
+    pub fn peers(&self) -> Vec<RaftId> {
+        self.topology.raft_ids().into_iter().filter(|id| id.get() != self.me.0).collect()
+    }
+}
+
+async fn open(
+    connector: tokio_rustls::TlsConnector,
+    address: String,
+) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    let connect = async {
+        let stream = TcpStream::connect(&address).await?;
+        stream.set_nodelay(true)?;
+        // The name is not used: the verifier goes by SPIFFE id.
+        let name = ServerName::try_from("peer.consilium.invalid").map_err(std::io::Error::other)?;
+        connector.connect(name, stream).await
+    };
+    tokio::time::timeout(CONNECT_TIMEOUT, connect).await.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?
+}

@@ -1,0 +1,21 @@
+//! How nodes speak with each other: one outgoing stream per peer for Raft
+//! messages and votes, calls for everything else, mTLS on a listener of its
+//! own. A peer is the node that its certificate names; what it says of itself
+//! is checked against that.
+
+pub mod accept;
+mod clients;
+mod forward;
+mod outbox;
+pub mod peer_service;
+
+pub use clients::PeerClients;
+pub use forward::forward_to_leader;
+pub use outbox::{Outbox, OutboxReceivers, run_outbox};
+
+/// Metadata key: ledger id, hexadecimal.
+pub const LEDGER_ID_KEY: &str = "consilium-ledger-id";
+/// Metadata key: the caller's raft id, decimal.
+pub const RAFT_ID_KEY: &str = "consilium-raft-id";
+/// Bytes of a message between peers: a Raft append with a full block.
+pub const PEER_MESSAGE_BYTES_MAX: usize = 24 * 1024 * 1024;

@@ -1,0 +1,187 @@
+//! Outgoing messages: a bounded queue per peer, and a task that keeps a stream
+//! to it open. What does not fit is dropped; Raft and votes repeat themselves.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use consilium_consensus::{Outbound, RaftId};
+use consilium_proto::ids::NodeId;
+use consilium_proto::pb;
+use consilium_proto::vote::{BlockCertificate, Vote};
+use crossbeam_channel::Sender;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::clients::PeerClients;
+use crate::runtime::driver::DriverMsg;
+use crate::runtime::shared::Shared;
+
+/// Messages that wait for a peer.
+const QUEUE_MAX: usize = 4_096;
+/// Messages sent together.
+const BATCH_MAX: usize = 256;
+/// Bytes sent together, unless one message is larger.
+const BATCH_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// One message to a peer.
+#[derive(Debug, Clone)]
+pub enum PeerMessage {
+    /// For its Raft core.
+    Raft(Bytes),
+    /// For its certifier.
+    Vote(pb::Vote),
+    /// For its certifier.
+    Certificate(pb::BlockCertificate),
+}
+
+/// The sending side; cheap to clone, usable from any thread.
+#[derive(Debug, Clone)]
+pub struct Outbox {
+    queues: Arc<BTreeMap<RaftId, mpsc::Sender<PeerMessage>>>,
+}
+
+/// The receiving side, for [`run_outbox`].
+pub type OutboxReceivers = Vec<(RaftId, mpsc::Receiver<PeerMessage>)>;
+
+impl Outbox {
+    /// Queues for all peers.
+    #[must_use]
+    pub fn new(peers: impl IntoIterator<Item = RaftId>) -> (Self, OutboxReceivers) {
+        let mut queues = BTreeMap::new();
+        let mut receivers = Vec::new();
+        for peer in peers {
+            let (sender, receiver) = mpsc::channel(QUEUE_MAX);
+            queues.insert(peer, sender);
+            receivers.push((peer, receiver));
+        }
+        (Self { queues: Arc::new(queues) }, receivers)
+    }
+
+    fn send(&self, to: RaftId, message: PeerMessage) {
+        let sent = self.queues.get(&to).is_some_and(|queue| queue.try_send(message).is_ok());
+        if !sent {
+            metrics::counter!("consilium_peer_messages_dropped_total").increment(1);
+        }
+    }
+
+    /// Sends a Raft message.
+    pub fn send_raft(&self, message: Outbound) {
+        self.send(message.to, PeerMessage::Raft(message.bytes));
+    }
+
+    /// Sends a vote to everyone.
+    pub fn broadcast_vote(&self, vote: &Vote) {
+        for peer in self.queues.keys() {
+            self.send(*peer, PeerMessage::Vote(vote.into()));
+        }
+    }
+
+    /// Sends a certificate to one peer.
+    pub fn send_certificate(&self, to: NodeId, certificate: &BlockCertificate) {
+        if let Some(to) = RaftId::new(to.0) {
+            self.send(to, PeerMessage::Certificate(certificate.into()));
+        }
+    }
+}
+
+/// Keeps the streams open until the node stops.
+pub fn run_outbox(
+    shared: &Arc<Shared>,
+    clients: &PeerClients,
+    driver: &Sender<DriverMsg>,
+    receivers: OutboxReceivers,
+) {
+    for (peer, queue) in receivers {
+        tokio::spawn(serve_peer(Arc::clone(shared), clients.clone(), driver.clone(), peer, queue));
+    }
+}
+
+async fn serve_peer(
+    shared: Arc<Shared>,
+    clients: PeerClients,
+    driver: Sender<DriverMsg>,
+    peer: RaftId,
+    mut queue: mpsc::Receiver<PeerMessage>,
+) {
+    let id = NodeId(peer.get());
+    let mut back_off = Duration::from_millis(50);
+    let mut stopping = shared.stopping.subscribe();
+    while !*stopping.borrow() {
+        let started = tokio::time::Instant::now();
+        tokio::select! {
+            ended = stream_to(&shared, &clients, peer, &mut queue) => {
+                shared.set_connected(id, false);
+                tracing::debug!(peer = peer.get(), reason = ended, "stream to peer ended");
+            }
+            _ = stopping.wait_for(|stop| *stop) => return,
+        }
+        let _ = driver.send(DriverMsg::Unreachable(peer));
+        // What waited is stale by the time that the peer is back.
+        while queue.try_recv().is_ok() {}
+        if started.elapsed() > Duration::from_secs(5) {
+            back_off = Duration::from_millis(50);
+        }
+        tokio::time::sleep(back_off).await;
+        back_off = (back_off * 2).min(Duration::from_secs(1));
+    }
+}
+
+/// One stream, from connect to its end; returns why it ended.
+async fn stream_to(
+    shared: &Shared,
+    clients: &PeerClients,
+    peer: RaftId,
+    queue: &mut mpsc::Receiver<PeerMessage>,
+) -> String {
+    let mut client = match clients.connect(peer).await {
+        Ok(client) => client,
+        Err(status) => return status.message().to_owned(),
+    };
+    let (batches, outgoing) = mpsc::channel(4);
+    let call = client.exchange(clients.request(ReceiverStream::new(outgoing)));
+    tokio::pin!(call);
+    shared.set_connected(NodeId(peer.get()), true);
+    let mut waiting = Vec::new();
+    loop {
+        tokio::select! {
+            ended = &mut call => return ended.map_or_else(|s| s.message().to_owned(), |_| "closed".into()),
+            count = queue.recv_many(&mut waiting, BATCH_MAX) => {
+                if count == 0 {
+                    return "stopping".into();
+                }
+                for batch in batch(&mut waiting) {
+                    // The call is polled while a slow peer makes this wait.
+                    tokio::select! {
+                        sent = batches.send(batch) => if sent.is_err() { return "closed".into() },
+                        ended = &mut call => {
+                            return ended.map_or_else(|s| s.message().to_owned(), |_| "closed".into());
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn batch(waiting: &mut Vec<PeerMessage>) -> Vec<pb::ExchangeRequest> {
+    let mut batches = vec![pb::ExchangeRequest::default()];
+    let mut bytes = 0;
+    for message in waiting.drain(..) {
+        if bytes > BATCH_BYTES_MAX {
+            batches.push(pb::ExchangeRequest::default());
+            bytes = 0;
+        }
+        let Some(current) = batches.last_mut() else { continue };
+        match message {
+            PeerMessage::Raft(message) => {
+                bytes += message.len();
+                current.raft_messages.push(message);
+            }
+            PeerMessage::Vote(vote) => current.votes.push(vote),
+            PeerMessage::Certificate(certificate) => current.certificate = Some(certificate),
+        }
+    }
+    batches
+}

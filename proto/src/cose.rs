@@ -1,0 +1,411 @@
+//! Receipts: proof for outsiders that an entry is in the ledger.
+//!
+//! A receipt is one COSE_Sign1 (RFC 9052) in the layout of RFC 9942 with the
+//! verifiable data structure RFC9162_SHA256, made by one validator over one tree
+//! root, so that it verifies with other people's tools:
+//!
+//! ```text
+//! 18([ << {1: -7, ? 4: kid, 395: 1} >>,                     protected: ES256, RFC9162_SHA256
+//!      {396: {-1: [ << [tree size, leaf index, [path]] >> ]}},
+//!      nil,                                                 payload: the root, detached
+//!      r || s ])
+//! ```
+//!
+//! Signing and assembling are apart: a validator signs [`receipt_tbs`] once per
+//! root, and anyone later makes a receipt for any leaf below that root with
+//! [`assemble_receipt`]. A ledger starts with two leaves, so no path is empty.
+//!
+//! One receipt is one validator's word. Whoever needs the network's word collects
+//! receipts of validators with enough voting power; this module knows nothing of
+//! voting power, and never trusts a header that the signature does not cover,
+//! except the proof itself, which the root covers.
+
+mod proof;
+mod sign1;
+
+pub use proof::{InclusionProof, PATH_LEN_MAX, root_from_inclusion_path};
+pub use sign1::verify_sign1;
+
+use coset::cbor::Value;
+use coset::{
+    CoseSign1, HeaderBuilder, Label, ProtectedHeader, SignatureContext, TaggedCborSerializable, iana,
+    sig_structure_data,
+};
+
+use crate::signing::{SignatureAlgorithm, SignatureBytes, VerifyingKey};
+
+/// Largest receipt in bytes: two headers and a path of 64 hashes need half of it.
+pub const RECEIPT_LEN_MAX: usize = 4096;
+
+/// Header label "vds": which verifiable data structure.
+const VDS: i64 = 395;
+/// Value of [`VDS`] for the tree of RFC 9162 with SHA-256.
+const VDS_RFC9162_SHA256: i64 = 1;
+/// Header label "vdp": the proofs.
+const VDP: i64 = 396;
+/// Label of inclusion proofs inside [`VDP`].
+const VDP_INCLUSION: i64 = -1;
+
+/// Why a COSE message or a receipt is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CoseError {
+    /// The message is larger than [`RECEIPT_LEN_MAX`].
+    #[error("receipt of {0} bytes is larger than {RECEIPT_LEN_MAX} bytes")]
+    TooLarge(usize),
+    /// Not a COSE_Sign1 with tag 18, or with bytes behind it.
+    #[error("not a tagged COSE_Sign1")]
+    Malformed,
+    /// The algorithm is missing from the protected header or is not ES256 (-7).
+    #[error("the protected algorithm is not ES256")]
+    Algorithm,
+    /// A header is marked critical that this verifier does not know.
+    #[error("unknown critical header")]
+    Critical,
+    /// A receipt carries a payload; its root must be recomputed, never read.
+    #[error("a receipt's payload must be detached")]
+    PayloadAttached,
+    /// The payload must be in the message or be given apart: exactly one of them.
+    #[error("exactly one payload is needed, attached or detached")]
+    PayloadCount,
+    /// Header 395 is missing from the protected header or is not RFC9162_SHA256,
+    /// or is repeated outside the protected header.
+    #[error("the verifiable data structure is not RFC9162_SHA256")]
+    DataStructure,
+    /// Header 396 does not hold exactly one well-formed inclusion proof.
+    #[error("not exactly one well-formed inclusion proof")]
+    Proof,
+    /// The path does not lead from this leaf index to a root of this tree size.
+    #[error("inclusion path of {path_len} hashes does not fit leaf {leaf_index} of {tree_size}")]
+    Path {
+        /// Leaves in the tree.
+        tree_size: u64,
+        /// Position of the leaf, from 0.
+        leaf_index: u64,
+        /// Hashes in the path.
+        path_len: usize,
+    },
+    /// The verifying key is not an ES256 key.
+    #[error("a {0} key cannot verify ES256")]
+    KeyAlgorithm(SignatureAlgorithm),
+    /// The signature is not this key's over this root: wrong key, wrong leaf or
+    /// altered receipt.
+    #[error("the signature is not valid")]
+    Signature,
+    /// A receipt could not be encoded (only a key id longer than fits).
+    #[error("receipt cannot be encoded")]
+    Encode,
+}
+
+/// A receipt as parsed, nothing verified yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Receipt {
+    message: CoseSign1,
+    proof: InclusionProof,
+}
+
+impl Receipt {
+    /// Reads a receipt. Checks the layout, not the signature.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CoseError> {
+        if bytes.len() > RECEIPT_LEN_MAX {
+            return Err(CoseError::TooLarge(bytes.len()));
+        }
+        let message = sign1::decode(bytes)?;
+        if message.payload.is_some() {
+            return Err(CoseError::PayloadAttached);
+        }
+        check_data_structure(&message)?;
+        let proof = find_proof(&message)?;
+        Ok(Self { message, proof })
+    }
+
+    /// The key id from the protected header, by which to look up the key.
+    pub fn kid(&self) -> Option<&[u8]> {
+        let kid = &self.message.protected.header.key_id;
+        (!kid.is_empty()).then_some(kid.as_slice())
+    }
+
+    /// The inclusion proof that the receipt carries.
+    pub fn proof(&self) -> &InclusionProof {
+        &self.proof
+    }
+
+    /// Verifies the receipt for a leaf hash and answers with the signed root.
+    pub fn verify(&self, leaf_hash: &[u8; 32], key: &VerifyingKey) -> Result<VerifiedReceipt, CoseError> {
+        let root = self.proof.root(leaf_hash)?;
+        sign1::verify_signature(&self.message, &root, b"", key)?;
+        Ok(VerifiedReceipt { tree_size: self.proof.tree_size, leaf_index: self.proof.leaf_index, root })
+    }
+}
+
+/// What a verified receipt says.
+///
+/// The signature covers the root alone. `tree_size` and `leaf_index` are what the
+/// proof claims; check them against the signed header when they matter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VerifiedReceipt {
+    /// Leaves in the tree, as the proof claims.
+    pub tree_size: u64,
+    /// Position of the leaf, from 0, as the proof claims.
+    pub leaf_index: u64,
+    /// The root that the validator signed.
+    pub root: [u8; 32],
+}
+
+/// The bytes that a validator signs with ES256 over a tree root: the
+/// `Sig_structure` of RFC 9052 section 4.4 with an empty external AAD.
+///
+/// `kid` names the key to the verifier; an empty one is the same as `None`.
+pub fn receipt_tbs(kid: Option<&[u8]>, root: &[u8; 32]) -> Vec<u8> {
+    sig_structure_data(SignatureContext::CoseSign1, protected(kid), None, b"", root)
+}
+
+/// Puts a receipt together from a signature over [`receipt_tbs`] and the proof
+/// of one leaf under the same root. `kid` must be the one that was signed.
+pub fn assemble_receipt(
+    kid: Option<&[u8]>,
+    proof: &InclusionProof,
+    signature: &SignatureBytes,
+) -> Result<Vec<u8>, CoseError> {
+    let proofs = Value::Array(vec![Value::Bytes(proof.encode()?)]);
+    let vdp = Value::Map(vec![(Value::from(VDP_INCLUSION), proofs)]);
+    let message = CoseSign1 {
+        protected: protected(kid),
+        unprotected: HeaderBuilder::new().value(VDP, vdp).build(),
+        payload: None,
+        signature: signature.to_vec(),
+    };
+    let bytes = message.to_tagged_vec().map_err(|_| CoseError::Encode)?;
+    if bytes.len() > RECEIPT_LEN_MAX {
+        return Err(CoseError::TooLarge(bytes.len()));
+    }
+    Ok(bytes)
+}
+
+/// Signs a root and assembles the receipt of one leaf in one step.
+pub fn encode_inclusion_receipt(
+    kid: Option<&[u8]>,
+    proof: &InclusionProof,
+    root: &[u8; 32],
+    sign: impl FnOnce(&[u8]) -> SignatureBytes,
+) -> Result<Vec<u8>, CoseError> {
+    assemble_receipt(kid, proof, &sign(&receipt_tbs(kid, root)))
+}
+
+/// Decodes and verifies a receipt for a leaf hash with a validator's ES256 key.
+pub fn verify_inclusion_receipt(
+    bytes: &[u8],
+    leaf_hash: &[u8; 32],
+    key: &VerifyingKey,
+) -> Result<VerifiedReceipt, CoseError> {
+    Receipt::decode(bytes)?.verify(leaf_hash, key)
+}
+
+fn protected(kid: Option<&[u8]>) -> ProtectedHeader {
+    let header = HeaderBuilder::new()
+        .algorithm(iana::Algorithm::ES256)
+        .key_id(kid.unwrap_or_default().to_vec())
+        .value(VDS, Value::from(VDS_RFC9162_SHA256))
+        .build();
+    ProtectedHeader { original_data: None, header }
+}
+
+/// The structure must be named under the signature, and only there.
+fn check_data_structure(message: &CoseSign1) -> Result<(), CoseError> {
+    let label = Label::Int(VDS);
+    let named = message.protected.header.rest.iter().find(|(found, _)| *found == label);
+    let shadowed = message.unprotected.rest.iter().any(|(found, _)| *found == label);
+    match named {
+        Some((_, value)) if *value == Value::from(VDS_RFC9162_SHA256) && !shadowed => Ok(()),
+        _ => Err(CoseError::DataStructure),
+    }
+}
+
+fn find_proof(message: &CoseSign1) -> Result<InclusionProof, CoseError> {
+    let vdp = message.unprotected.rest.iter().find(|(found, _)| *found == Label::Int(VDP));
+    let Some((_, Value::Map(proofs))) = vdp else {
+        return Err(CoseError::Proof);
+    };
+    // Exactly one: verifiers in the field look at the first only, so a second
+    // could make two verifiers believe different things.
+    let [(label, Value::Array(inclusion))] = proofs.as_slice() else {
+        return Err(CoseError::Proof);
+    };
+    let [Value::Bytes(encoded)] = inclusion.as_slice() else {
+        return Err(CoseError::Proof);
+    };
+    if *label != Value::from(VDP_INCLUSION) {
+        return Err(CoseError::Proof);
+    }
+    InclusionProof::decode(encoded)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::hash::sha256;
+    use crate::signing::SigningKey;
+    use proptest::prelude::*;
+
+    fn two_leaves() -> ([u8; 32], InclusionProof, [u8; 32]) {
+        let (left, right) = ([1; 32], [2; 32]);
+        let root = sha256(&[&[1], &left, &right]);
+        let proof = InclusionProof { tree_size: 2, leaf_index: 1, path: vec![left] };
+        (right, proof, root)
+    }
+
+    fn validator() -> SigningKey {
+        SigningKey::generate(SignatureAlgorithm::Es256).unwrap()
+    }
+
+    fn receipt(key: &SigningKey, kid: Option<&[u8]>) -> Vec<u8> {
+        let (_, proof, root) = two_leaves();
+        encode_inclusion_receipt(kid, &proof, &root, |tbs| key.sign(tbs).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn tbs_golden() {
+        // 84 6a "Signature1" 47 a2 01 26 19 018b 01 40 5820 root
+        let expected = format!("846a5369676e61747572653147a2012619018b01405820{}", "ab".repeat(32));
+        assert_eq!(hex::encode(receipt_tbs(None, &[0xab; 32])), expected);
+        assert_eq!(receipt_tbs(Some(b""), &[0xab; 32]), receipt_tbs(None, &[0xab; 32]));
+        let with_kid = format!("846a5369676e6174757265314ba301260442313119018b01405820{}", "ab".repeat(32));
+        assert_eq!(hex::encode(receipt_tbs(Some(b"11"), &[0xab; 32])), with_kid);
+    }
+
+    #[test]
+    fn layout_golden() {
+        let (_, proof, _) = two_leaves();
+        let expected =
+            format!("d28447a2012619018b01a119018ca120815826830201815820{}f65840{}", "01".repeat(32), "07".repeat(64));
+        assert_eq!(hex::encode(assemble_receipt(None, &proof, &[7; 64]).unwrap()), expected);
+    }
+
+    #[test]
+    fn round_trip_with_and_without_kid() {
+        let key = validator();
+        let (leaf, proof, root) = two_leaves();
+        for kid in [None, Some(&b"validator-1"[..])] {
+            let bytes = receipt(&key, kid);
+            let decoded = Receipt::decode(&bytes).unwrap();
+            assert_eq!(decoded.kid(), kid);
+            assert_eq!(decoded.proof(), &proof);
+            assert_eq!(
+                verify_inclusion_receipt(&bytes, &leaf, &key.verifying_key()),
+                Ok(VerifiedReceipt { tree_size: 2, leaf_index: 1, root })
+            );
+        }
+    }
+
+    #[test]
+    fn wrong_leaf_key_or_kid_is_refused() {
+        let key = validator();
+        let (leaf, proof, root) = two_leaves();
+        let bytes = receipt(&key, None);
+        let verify = |bytes: &[u8], leaf: &[u8; 32], key: &SigningKey| {
+            verify_inclusion_receipt(bytes, leaf, &key.verifying_key())
+        };
+        assert_eq!(verify(&bytes, &[9; 32], &key), Err(CoseError::Signature));
+        assert_eq!(verify(&bytes, &leaf, &validator()), Err(CoseError::Signature));
+        let ed25519 = SigningKey::from_ed25519_seed(&[1; 32]);
+        assert_eq!(verify(&bytes, &leaf, &ed25519), Err(CoseError::KeyAlgorithm(SignatureAlgorithm::Ed25519)));
+        let signature = key.sign(&receipt_tbs(Some(b"a"), &root)).unwrap();
+        let other_kid = assemble_receipt(Some(b"b"), &proof, &signature).unwrap();
+        assert_eq!(verify(&other_kid, &leaf, &key), Err(CoseError::Signature));
+    }
+
+    /// Builds a message around a valid receipt, with one thing changed.
+    fn altered(key: &SigningKey, change: impl FnOnce(&mut CoseSign1)) -> Vec<u8> {
+        let mut message = CoseSign1::from_tagged_slice(&receipt(key, None)).unwrap();
+        message.protected.original_data = None;
+        change(&mut message);
+        message.to_tagged_vec().unwrap()
+    }
+
+    #[test]
+    fn altered_layouts_are_named() {
+        let key = validator();
+        let (leaf, proof, _) = two_leaves();
+        let encoded = Value::Bytes(proof.encode().unwrap());
+        let with_vdp = |vdp: Value| altered(&key, |m| m.unprotected.rest[0].1 = vdp);
+        let proofs = |list: Vec<Value>| Value::Map(vec![(Value::from(-1), Value::Array(list))]);
+        let cases = [
+            (altered(&key, |m| m.payload = Some(vec![1])), CoseError::PayloadAttached),
+            (altered(&key, |m| m.protected.header.alg = None), CoseError::Algorithm),
+            (
+                altered(&key, |m| {
+                    m.protected.header.alg = Some(coset::Algorithm::Assigned(iana::Algorithm::EdDSA));
+                }),
+                CoseError::Algorithm,
+            ),
+            (altered(&key, |m| m.unprotected.alg = m.protected.header.alg.clone()), CoseError::Algorithm),
+            (
+                altered(&key, |m| {
+                    m.protected
+                        .header
+                        .crit
+                        .push(coset::RegisteredLabelWithPrivate::Assigned(iana::HeaderParameter::ContentType));
+                }),
+                CoseError::Critical,
+            ),
+            (altered(&key, |m| m.protected.header.rest.clear()), CoseError::DataStructure),
+            (altered(&key, |m| m.protected.header.rest[0].1 = Value::from(2)), CoseError::DataStructure),
+            (
+                altered(&key, |m| {
+                    m.unprotected.rest.push((Label::Int(VDS), Value::from(1)));
+                }),
+                CoseError::DataStructure,
+            ),
+            (altered(&key, |m| m.unprotected.rest.clear()), CoseError::Proof),
+            (with_vdp(Value::Null), CoseError::Proof),
+            (with_vdp(proofs(vec![])), CoseError::Proof),
+            (with_vdp(proofs(vec![encoded.clone(), encoded.clone()])), CoseError::Proof),
+            (with_vdp(Value::Map(vec![(Value::from(-2), Value::Array(vec![encoded]))])), CoseError::Proof),
+            (altered(&key, |m| m.signature.push(0)), CoseError::Signature),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(verify_inclusion_receipt(&bytes, &leaf, &key.verifying_key()), Err(expected));
+        }
+    }
+
+    #[test]
+    fn size_and_trailing_bytes() {
+        let key = validator();
+        let mut bytes = receipt(&key, None);
+        bytes.push(0);
+        assert_eq!(Receipt::decode(&bytes), Err(CoseError::Malformed));
+        assert_eq!(Receipt::decode(&[0; 4097]), Err(CoseError::TooLarge(4097)));
+        let (_, proof, _) = two_leaves();
+        assert!(matches!(assemble_receipt(Some(&[1; 5000]), &proof, &[0; 64]), Err(CoseError::TooLarge(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_receipt_never_panics(noise in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Receipt::decode(&noise);
+            let _ = InclusionProof::decode(&noise);
+        }
+
+        /// Any change of a receipt's bytes is refused: there is no slack in the form
+        /// but what verifies to the same root.
+        #[test]
+        fn mutated_receipt_never_panics_nor_lies(
+            flips in proptest::collection::vec((any::<usize>(), 1u8..), 1..4),
+        ) {
+            let key = SigningKey::from_pkcs8_der(&FIXED_KEY.with(Clone::clone)).unwrap();
+            let (leaf, _, root) = two_leaves();
+            let mut bytes = receipt(&key, Some(b"k"));
+            let length = bytes.len();
+            for (position, mask) in flips {
+                bytes[position % length] ^= mask;
+            }
+            if let Ok(verified) = verify_inclusion_receipt(&bytes, &leaf, &key.verifying_key()) {
+                prop_assert_eq!(verified.root, root);
+            }
+        }
+    }
+
+    thread_local! {
+        static FIXED_KEY: Vec<u8> = validator().to_pkcs8_der().unwrap().to_vec();
+    }
+}

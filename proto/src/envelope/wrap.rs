@@ -1,0 +1,308 @@
+//! Key wraps: a content key encrypted for one recipient.
+//!
+//! HPKE base mode (RFC 9180) with HKDF-SHA256 and AES-256-GCM; the KEM is that of
+//! the recipient's key and is named in the wrap. `info` is the domain prefix of
+//! `consilium/key-wrap/v1`, ledger id, record id, version (4 bytes, big endian)
+//! and the recipient's fingerprint, so a wrap cannot be moved to another record or
+//! passed off as another recipient's. The additional data is empty.
+//!
+//! Base mode does not say who made the wrap; the signed transaction that carries
+//! it does. This module never chooses recipients.
+
+use hpke::aead::AesGcm256;
+use hpke::kdf::HkdfSha256;
+use hpke::rand_core::CryptoRng;
+use hpke::{Deserializable, HpkeError, Kem, OpModeR, OpModeS, Serializable};
+use zeroize::Zeroizing;
+
+use super::{ContentKey, EnvelopeContext, EnvelopeError, OsRandom, RandomUnavailable};
+use crate::keys::{EncryptionPrivateKey, EncryptionPublicKey, KemId, with_kem};
+use crate::signing::Domain;
+
+const FORMAT: u8 = 1;
+const HEADER_LEN: usize = 3;
+/// Encrypted content key: 32 bytes and a tag of 16.
+const CIPHERTEXT_LEN: usize = 48;
+
+/// A content key, encrypted for one recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyWrap {
+    kem: KemId,
+    encapsulated: Vec<u8>,
+    ciphertext: [u8; CIPHERTEXT_LEN],
+}
+
+impl KeyWrap {
+    /// Reads [`Self::encode`]; the length must be exact.
+    pub fn decode(bytes: &[u8]) -> Result<Self, EnvelopeError> {
+        let [format, high, low, rest @ ..] = bytes else {
+            return Err(EnvelopeError::Truncated(bytes.len()));
+        };
+        if *format != FORMAT {
+            return Err(EnvelopeError::UnknownFormat(*format));
+        }
+        let kem = KemId::try_from(u16::from_be_bytes([*high, *low]))?;
+        let wrong_length = EnvelopeError::WrapLength {
+            kem,
+            expected: HEADER_LEN + kem.encapsulated_len() + CIPHERTEXT_LEN,
+            got: bytes.len(),
+        };
+        let (encapsulated, ciphertext) = rest.split_at_checked(kem.encapsulated_len()).ok_or(wrong_length)?;
+        let ciphertext = ciphertext.try_into().map_err(|_| wrong_length)?;
+        Ok(Self { kem, encapsulated: encapsulated.to_vec(), ciphertext })
+    }
+
+    /// Format (1 byte, 1), KEM (2 bytes, big endian), encapsulated key, ciphertext
+    /// with tag (48 bytes): 83, 116 or 1,171 bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let length = HEADER_LEN + self.encapsulated.len() + CIPHERTEXT_LEN;
+        let mut out = Vec::with_capacity(length);
+        out.push(FORMAT);
+        out.extend_from_slice(&self.kem.code().to_be_bytes());
+        out.extend_from_slice(&self.encapsulated);
+        out.extend_from_slice(&self.ciphertext);
+        out
+    }
+
+    /// The KEM with which this wrap was made.
+    pub fn kem(&self) -> KemId {
+        self.kem
+    }
+
+    /// The encapsulated key (`enc` of RFC 9180).
+    pub fn encapsulated(&self) -> &[u8] {
+        &self.encapsulated
+    }
+
+    /// The encrypted content key with its tag.
+    pub fn ciphertext(&self) -> &[u8] {
+        &self.ciphertext
+    }
+}
+
+/// Encrypts a content key for one recipient.
+pub fn wrap_key(
+    content_key: &ContentKey,
+    recipient: &EncryptionPublicKey,
+    context: &EnvelopeContext,
+) -> Result<KeyWrap, EnvelopeError> {
+    let mut random = OsRandom::default();
+    let wrap = wrap_with_random(content_key, recipient, context, &mut random)?;
+    if random.failed() {
+        return Err(RandomUnavailable.into());
+    }
+    Ok(wrap)
+}
+
+fn wrap_with_random(
+    content_key: &ContentKey,
+    recipient: &EncryptionPublicKey,
+    context: &EnvelopeContext,
+    random: &mut impl CryptoRng,
+) -> Result<KeyWrap, EnvelopeError> {
+    let kem = recipient.kem();
+    let info = info(context, recipient);
+    let (encapsulated, ciphertext) =
+        with_kem!(kem, K => seal::<K>(recipient.raw(), &info, content_key.expose(), random))
+            .map_err(|_| EnvelopeError::Encapsulation(kem))?;
+    let ciphertext = ciphertext.try_into().map_err(|_| EnvelopeError::Library)?;
+    Ok(KeyWrap { kem, encapsulated, ciphertext })
+}
+
+/// Decrypts a content key that was wrapped for `private` in this context.
+pub fn unwrap_key(
+    wrap: &KeyWrap,
+    private: &EncryptionPrivateKey,
+    context: &EnvelopeContext,
+) -> Result<ContentKey, EnvelopeError> {
+    if wrap.kem != private.kem() {
+        return Err(EnvelopeError::KemMismatch { wrap: wrap.kem, key: private.kem() });
+    }
+    let info = info(context, &private.public_key());
+    let opened = with_kem!(wrap.kem, K => {
+        open::<K>(private.raw(), &wrap.encapsulated, &info, &wrap.ciphertext)
+    })
+    .map_err(|_| EnvelopeError::Open)?;
+    let bytes: &[u8; 32] = opened.as_slice().try_into().map_err(|_| EnvelopeError::Open)?;
+    Ok(ContentKey::from_bytes(bytes))
+}
+
+/// HPKE `info`: what the wrap is for and for whom.
+fn info(context: &EnvelopeContext, recipient: &EncryptionPublicKey) -> Vec<u8> {
+    let mut info = context.bound_to(Domain::KEY_WRAP);
+    info.extend_from_slice(&recipient.fingerprint());
+    info
+}
+
+fn seal<K: Kem>(
+    recipient: &[u8],
+    info: &[u8],
+    plaintext: &[u8],
+    random: &mut impl CryptoRng,
+) -> Result<(Vec<u8>, Vec<u8>), HpkeError> {
+    let recipient = K::PublicKey::from_bytes(recipient)?;
+    let (encapsulated, ciphertext) = hpke::single_shot_seal_with_rng::<AesGcm256, HkdfSha256, K>(
+        &OpModeS::Base,
+        &recipient,
+        info,
+        plaintext,
+        b"",
+        random,
+    )?;
+    Ok((encapsulated.to_bytes().to_vec(), ciphertext))
+}
+
+fn open<K: Kem>(
+    private: &[u8],
+    encapsulated: &[u8],
+    info: &[u8],
+    ciphertext: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, HpkeError> {
+    let private = K::PrivateKey::from_bytes(private)?;
+    let encapsulated = K::EncappedKey::from_bytes(encapsulated)?;
+    hpke::single_shot_open::<AesGcm256, HkdfSha256, K>(&OpModeR::Base, &private, &encapsulated, info, ciphertext, b"")
+        .map(Zeroizing::new)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::envelope::{example_context, other_contexts};
+    use crate::hash::sha256;
+    use hpke::rand_core::{TryCryptoRng, TryRng};
+    use proptest::prelude::*;
+    use std::convert::Infallible;
+
+    /// Counts up: for golden bytes only.
+    struct Counting(u8);
+
+    impl TryRng for Counting {
+        type Error = Infallible;
+        fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+            unreachable!("HPKE asks for bytes only")
+        }
+        fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+            unreachable!("HPKE asks for bytes only")
+        }
+        fn try_fill_bytes(&mut self, dest: &mut [u8]) -> Result<(), Infallible> {
+            for byte in dest {
+                *byte = self.0;
+                self.0 = self.0.wrapping_add(1);
+            }
+            Ok(())
+        }
+    }
+
+    impl TryCryptoRng for Counting {}
+
+    fn fixed_wrap(kem: KemId) -> (EncryptionPrivateKey, KeyWrap) {
+        let private = EncryptionPrivateKey::from_raw(kem, &[0x33; 32]).unwrap();
+        let key = ContentKey::from_bytes(&[0x42; 32]);
+        let public = private.public_key();
+        let wrap = wrap_with_random(&key, &public, &example_context(), &mut Counting(0)).unwrap();
+        (private, wrap)
+    }
+
+    /// The X25519 bytes were also derived with Python from RFC 9180 and this
+    /// module's description alone.
+    #[test]
+    fn golden() {
+        let golden = [
+            (KemId::P256HkdfSha256, 116, "5abb23b67a58fa05d94f9013b3097e08215489c72a894b8e2d29a94d94210c8e"),
+            (KemId::X25519HkdfSha256, 83, "b8416b5912f00198fa8b8fc0a13e89358f5e5ed3475031b24fbccea611db1f09"),
+            (KemId::XWing, 1171, "c9231a90a28908a890aa1d2931ec78a450d50f4b0321c43914d8d6854a65ba4f"),
+        ];
+        for (kem, length, hash) in golden {
+            let (private, wrap) = fixed_wrap(kem);
+            let bytes = wrap.encode();
+            assert_eq!(bytes.len(), length, "{kem}");
+            assert_eq!(hex::encode(sha256(&[&bytes])), hash, "{kem}");
+            let decoded = KeyWrap::decode(&bytes).unwrap();
+            let key = unwrap_key(&decoded, &private, &example_context()).unwrap();
+            assert_eq!(key.expose(), &[0x42; 32]);
+        }
+    }
+
+    #[test]
+    fn round_trip_for_every_kem() {
+        for kem in KemId::ALL {
+            let private = EncryptionPrivateKey::generate(kem).unwrap();
+            let key = ContentKey::generate().unwrap();
+            let wrap = wrap_key(&key, &private.public_key(), &example_context()).unwrap();
+            let again = wrap_key(&key, &private.public_key(), &example_context()).unwrap();
+            assert_ne!(wrap, again, "encapsulations are fresh");
+            let opened = unwrap_key(&wrap, &private, &example_context()).unwrap();
+            assert_eq!(opened.expose(), key.expose());
+        }
+    }
+
+    #[test]
+    fn other_context_or_recipient_is_refused() {
+        for kem in KemId::ALL {
+            let (private, wrap) = fixed_wrap(kem);
+            for context in other_contexts(example_context()) {
+                assert_eq!(unwrap_key(&wrap, &private, &context).err(), Some(EnvelopeError::Open));
+            }
+            let other = EncryptionPrivateKey::generate(kem).unwrap();
+            assert_eq!(unwrap_key(&wrap, &other, &example_context()).err(), Some(EnvelopeError::Open));
+        }
+    }
+
+    #[test]
+    fn kem_must_match() {
+        let (_, wrap) = fixed_wrap(KemId::XWing);
+        let private = EncryptionPrivateKey::generate(KemId::X25519HkdfSha256).unwrap();
+        assert_eq!(
+            unwrap_key(&wrap, &private, &example_context()).err(),
+            Some(EnvelopeError::KemMismatch { wrap: KemId::XWing, key: KemId::X25519HkdfSha256 })
+        );
+    }
+
+    #[test]
+    fn small_order_recipient_is_refused() {
+        let zero = EncryptionPublicKey::from_raw(KemId::X25519HkdfSha256, &[0; 32]).unwrap();
+        let key = ContentKey::generate().unwrap();
+        assert_eq!(
+            wrap_key(&key, &zero, &example_context()),
+            Err(EnvelopeError::Encapsulation(KemId::X25519HkdfSha256))
+        );
+    }
+
+    #[test]
+    fn lengths_and_formats_are_exact() {
+        let (_, wrap) = fixed_wrap(KemId::X25519HkdfSha256);
+        let bytes = wrap.encode();
+        assert_eq!(KeyWrap::decode(&bytes[..2]), Err(EnvelopeError::Truncated(2)));
+        for length in [3, 82] {
+            assert_eq!(
+                KeyWrap::decode(&bytes[..length]),
+                Err(EnvelopeError::WrapLength { kem: KemId::X25519HkdfSha256, expected: 83, got: length })
+            );
+        }
+        let mut unknown = bytes.clone();
+        unknown[2] = 0x21;
+        assert_eq!(KeyWrap::decode(&unknown), Err(EnvelopeError::Key(crate::keys::KeyError::UnknownKem(0x21))));
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_wrap_never_panics_nor_opens(
+            kem in proptest::sample::select(KemId::ALL.to_vec()),
+            flips in proptest::collection::vec((any::<usize>(), 1u8..), 1..4),
+            noise in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let _ = KeyWrap::decode(&noise);
+            let (private, wrap) = fixed_wrap(kem);
+            let mut bytes = wrap.encode();
+            let length = bytes.len();
+            for (position, mask) in flips {
+                bytes[3 + position % (length - 3)] ^= mask;
+            }
+            let decoded = KeyWrap::decode(&bytes).unwrap();
+            if decoded != wrap {
+                prop_assert!(unwrap_key(&decoded, &private, &example_context()).is_err());
+            }
+        }
+    }
+}

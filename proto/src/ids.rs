@@ -1,0 +1,160 @@
+//! Identifiers, heights and times as types of their own, so that none can be
+//! taken for another.
+
+use crate::hash_newtype;
+
+hash_newtype! {
+    /// The genesis hash: names a ledger for ever.
+    pub struct LedgerId;
+}
+hash_newtype! {
+    /// Identifies a transaction by its body, independent of its signature.
+    pub struct TransactionId;
+}
+hash_newtype! {
+    /// Hash of a block header.
+    pub struct HeaderHash;
+}
+hash_newtype! {
+    /// Fingerprint of a signing key or of an identity certificate.
+    pub struct Fingerprint;
+}
+hash_newtype! {
+    /// Identifies an encryption key: SHA-256 of its encoded public part.
+    pub struct KeyId;
+}
+
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub u64);
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+number! {
+    /// Height of a block; 0 is the genesis header.
+    Height
+}
+number! {
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    TimeMs
+}
+number! {
+    /// Election period.
+    Epoch
+}
+number! {
+    /// Raft id of a node, given by the ledger and never reused; 0 means none.
+    NodeId
+}
+number! {
+    /// Voting power of a validator in block certificates.
+    VotingPower
+}
+
+impl Height {
+    /// The genesis header.
+    pub const GENESIS: Self = Self(0);
+
+    /// The height above.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.checked_add(1).expect("2^64 blocks are out of reach"))
+    }
+}
+
+macro_rules! short_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub [u8; 16]);
+
+        impl $name {
+            /// Parses a 16-byte field.
+            ///
+            /// # Errors
+            /// A length error that names `field`.
+            pub fn parse(field: &str, bytes: &[u8]) -> Result<Self, crate::error::FieldError> {
+                crate::error::fixed(field, bytes).map(Self)
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&hex::encode(self.0))
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = crate::error::FieldError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                let bytes = hex::decode(text)
+                    .map_err(|_| crate::error::FieldError::malformed(stringify!($name), "is not hexadecimal"))?;
+                Self::parse(stringify!($name), &bytes)
+            }
+        }
+    };
+}
+
+short_id! {
+    /// Identifies a record; random.
+    RecordId
+}
+short_id! {
+    /// Blinded pseudonym of a patient.
+    PatientPseudonym
+}
+short_id! {
+    /// Blinded search tag.
+    SearchTag
+}
+
+/// A member organisation's id: its SPIFFE trust domain.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemberId(String);
+
+impl MemberId {
+    /// Parses a trust domain: lowercase letters, digits, `-` and `.`, labels
+    /// of 1 to 63 characters, at most 253 in all.
+    ///
+    /// # Errors
+    /// A [`crate::error::FieldError`] that names `field`.
+    pub fn parse(field: &str, text: &str) -> Result<Self, crate::error::FieldError> {
+        let label_ok = |label: &str| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        if text.len() > 253 || !text.split('.').all(label_ok) {
+            return Err(crate::error::FieldError::malformed(field, "is not a SPIFFE trust domain"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The trust domain.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for MemberId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}

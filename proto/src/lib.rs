@@ -1,0 +1,36 @@
+//! The contract of Consilium: what both sides of a wire must agree on.
+//!
+//! Generated messages and services (`pb`), typed identifiers, hashing and
+//! signing with domain separation, the ledger's Merkle tree and the
+//! authenticated state's tree, headers, votes, block certificates, receipts,
+//! the genesis document, and the envelopes that encrypt records.
+//!
+//! This crate does no I/O, reads no clock, and holds no state of a network.
+//! Everything that comes from outside is parsed once, into types that cannot
+//! hold a malformed value; hostile input never panics.
+
+pub mod cose;
+pub mod envelope;
+pub mod error;
+pub mod genesis;
+pub mod hash;
+pub mod header;
+pub mod ids;
+pub mod keys;
+pub mod limits;
+pub mod merkle;
+pub mod receipt;
+pub mod signing;
+pub mod state_tree;
+pub mod transaction;
+pub mod validators;
+pub mod vote;
+
+/// Messages, clients and servers generated from `consilium/v1/*.proto`.
+#[allow(missing_docs, unreachable_pub, clippy::all)]
+pub mod pb {
+    tonic::include_proto!("consilium.v1");
+
+    /// Encoded `FileDescriptorSet`, for gRPC reflection.
+    pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("consilium_descriptor");
+}

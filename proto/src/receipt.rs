@@ -1,0 +1,108 @@
+//! Receipts: offline proof that a transaction is on the ledger.
+
+use crate::error::{FieldError, fixed, length_in};
+use crate::hash::Hash;
+use crate::header::Leaf;
+use crate::ids::LedgerId;
+use crate::merkle::{self, InclusionProof};
+use crate::pb;
+use crate::validators::ValidatorSet;
+use crate::vote::{CertificateError, CertifiedHeader};
+
+/// Longest inclusion path: the tree has fewer than 2^64 leaves.
+pub const PATH_MAX: usize = 64;
+
+/// A parsed receipt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// The ledger.
+    pub ledger_id: LedgerId,
+    /// The transaction and its outcome.
+    pub leaf: Leaf,
+    /// Its position.
+    pub leaf_index: u64,
+    /// RFC 9162 inclusion path.
+    pub inclusion_path: Vec<Hash>,
+    /// The certified head that the path leads to.
+    pub head: CertifiedHeader,
+}
+
+/// Why a receipt proves nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReceiptError {
+    /// It is of another ledger.
+    #[error("the receipt is of ledger {found}, not of {expected}")]
+    OtherLedger {
+        /// The ledger asked for.
+        expected: LedgerId,
+        /// The ledger in the receipt or its header.
+        found: LedgerId,
+    },
+    /// The leaf is above the head.
+    #[error("the leaf's height is above the head's")]
+    LeafAboveHead,
+    /// The path does not lead from the leaf to the root.
+    #[error("the leaf is not in the tree of the head")]
+    NotIncluded,
+    /// The head is not final.
+    #[error("the head is not certified: {0}")]
+    Certificate(#[from] CertificateError),
+}
+
+impl Receipt {
+    /// Checks the receipt against a ledger and the validators of its head.
+    ///
+    /// # Errors
+    /// The first reason found.
+    pub fn verify(&self, ledger: LedgerId, set: &ValidatorSet) -> Result<(), ReceiptError> {
+        for found in [self.ledger_id, self.head.header.ledger_id] {
+            if found != ledger {
+                return Err(ReceiptError::OtherLedger { expected: ledger, found });
+            }
+        }
+        if self.leaf.height > self.head.header.height {
+            return Err(ReceiptError::LeafAboveHead);
+        }
+        let header = &self.head.header;
+        InclusionProof::new(self.leaf_index, header.tree_size, self.inclusion_path.clone())
+            .and_then(|proof| merkle::verify_inclusion(&self.leaf.hash(), &proof, &header.tree_root))
+            .map_err(|_| ReceiptError::NotIncluded)?;
+        Ok(self.head.verify(set)?)
+    }
+
+    /// The same proof for verifiers of RFC 9942, one per validator.
+    #[must_use]
+    pub fn cose_receipts(&self) -> Vec<Vec<u8>> {
+        self.head.cose_receipts(self.leaf_index, &self.inclusion_path)
+    }
+}
+
+impl TryFrom<&pb::Receipt> for Receipt {
+    type Error = FieldError;
+
+    fn try_from(m: &pb::Receipt) -> Result<Self, FieldError> {
+        length_in("inclusion_path", m.inclusion_path.len(), 0, PATH_MAX)?;
+        let path = m.inclusion_path.iter().map(|h| fixed("inclusion_path", h).map(Hash::from_bytes));
+        let leaf = m.leaf.as_ref().ok_or_else(|| FieldError::missing("leaf"))?;
+        let head = m.head.as_ref().ok_or_else(|| FieldError::missing("head"))?;
+        Ok(Self {
+            ledger_id: LedgerId::from_bytes(fixed("ledger_id", &m.ledger_id)?),
+            leaf: Leaf::try_from(leaf).map_err(|e| e.within("leaf"))?,
+            leaf_index: m.leaf_index,
+            inclusion_path: path.collect::<Result<_, _>>()?,
+            head: CertifiedHeader::try_from(head).map_err(|e| e.within("head"))?,
+        })
+    }
+}
+
+impl From<&Receipt> for pb::Receipt {
+    fn from(r: &Receipt) -> Self {
+        Self {
+            ledger_id: r.ledger_id.to_bytes(),
+            leaf: Some((&r.leaf).into()),
+            leaf_index: r.leaf_index,
+            inclusion_path: r.inclusion_path.iter().map(Hash::to_bytes).collect(),
+            head: Some((&r.head).into()),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Private signing keys and their files.
+//!
+//! A [`SigningKey`] wipes its memory when it is dropped and never shows itself in
+//! a debug print. Files are PKCS#8 in PEM with the label `PRIVATE KEY`, Ed25519
+//! in version 1 (RFC 8410), because OpenSSL and BoringSSL refuse version 2 as
+//! some Rust libraries write it. This module does not read or write files, and
+//! never encrypts them: protecting the file is its owner's task.
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use pem_rfc7468::LineEnding;
+use zeroize::Zeroizing;
+
+use super::{SignatureAlgorithm, SignatureBytes, SigningError, VerifyingKey};
+use crate::envelope::random_array;
+
+const PEM_LABEL: &str = "PRIVATE KEY";
+
+/// DER in front of the 32-byte seed in PKCS#8 version 1 (RFC 8410 section 7).
+const ED25519_V1_PREFIX: [u8; 16] =
+    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+/// The same in version 2 (RFC 5958), where the public key follows the seed.
+const ED25519_V2_PREFIX: [u8; 16] =
+    [0x30, 0x51, 0x02, 0x01, 0x01, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+/// DER between the seed and the public key in version 2.
+const ED25519_V2_PUBLIC: [u8; 3] = [0x81, 0x21, 0x00];
+
+/// A private key that signs for the ledger.
+pub struct SigningKey(Inner);
+
+enum Inner {
+    // Boxed so that moves of the key leave no copies behind on the stack.
+    Ed25519(Box<Zeroizing<ed25519_zebra::SigningKey>>),
+    // The library wipes this key when it frees it.
+    Es256(EcdsaKeyPair),
+}
+
+impl SigningKey {
+    /// A new key from the randomness of the operating system.
+    pub fn generate(algorithm: SignatureAlgorithm) -> Result<Self, SigningError> {
+        match algorithm {
+            SignatureAlgorithm::Ed25519 => {
+                let seed = Zeroizing::new(random_array::<32>()?);
+                Ok(Self::from_ed25519_seed(&seed))
+            }
+            SignatureAlgorithm::Es256 => EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
+                .map(|pair| Self(Inner::Es256(pair)))
+                .map_err(|_| SigningError::Library),
+        }
+    }
+
+    /// The Ed25519 key of a 32-byte seed (RFC 8032 calls it the private key).
+    pub fn from_ed25519_seed(seed: &[u8; 32]) -> Self {
+        let key = Zeroizing::new(ed25519_zebra::SigningKey::from(*seed));
+        Self(Inner::Ed25519(Box::new(key)))
+    }
+
+    /// Reads PKCS#8 in DER: Ed25519 (version 1, or 2 with a matching public key)
+    /// or P-256.
+    pub fn from_pkcs8_der(der: &[u8]) -> Result<Self, SigningError> {
+        if let Some(key) = ed25519_from_der(der)? {
+            return Ok(key);
+        }
+        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der)
+            .map(|pair| Self(Inner::Es256(pair)))
+            .map_err(|_| SigningError::Pkcs8)
+    }
+
+    /// Writes PKCS#8 version 1 in DER.
+    pub fn to_pkcs8_der(&self) -> Result<Zeroizing<Vec<u8>>, SigningError> {
+        match &self.0 {
+            Inner::Ed25519(key) => {
+                let mut der = Zeroizing::new(Vec::with_capacity(48));
+                der.extend_from_slice(&ED25519_V1_PREFIX);
+                der.extend_from_slice(key.as_bytes());
+                Ok(der)
+            }
+            Inner::Es256(pair) => {
+                let der = pair.to_pkcs8v1().map_err(|_| SigningError::Library)?;
+                Ok(Zeroizing::new(der.as_ref().to_vec()))
+            }
+        }
+    }
+
+    /// Reads a PEM file with the label `PRIVATE KEY`.
+    pub fn from_pem(pem: &str) -> Result<Self, SigningError> {
+        let (label, der) = pem_rfc7468::decode_vec(pem.as_bytes()).map_err(|_| SigningError::Pem)?;
+        let der = Zeroizing::new(der);
+        if label != PEM_LABEL {
+            return Err(SigningError::Pem);
+        }
+        Self::from_pkcs8_der(&der)
+    }
+
+    /// Writes a PEM file that OpenSSL reads.
+    pub fn to_pem(&self) -> Result<Zeroizing<String>, SigningError> {
+        let der = self.to_pkcs8_der()?;
+        pem_rfc7468::encode_string(PEM_LABEL, LineEnding::LF, &der).map(Zeroizing::new).map_err(|_| SigningError::Pem)
+    }
+
+    /// The algorithm of this key.
+    pub fn algorithm(&self) -> SignatureAlgorithm {
+        match &self.0 {
+            Inner::Ed25519(_) => SignatureAlgorithm::Ed25519,
+            Inner::Es256(_) => SignatureAlgorithm::Es256,
+        }
+    }
+
+    /// The public half.
+    pub fn verifying_key(&self) -> VerifyingKey {
+        let raw = match &self.0 {
+            Inner::Ed25519(key) => VerifyingKey::from_raw(SignatureAlgorithm::Ed25519, key.verification_key().as_ref()),
+            Inner::Es256(pair) => VerifyingKey::from_raw(SignatureAlgorithm::Es256, pair.public_key().as_ref()),
+        };
+        // A clamped scalar times the base point has large order and a canonical
+        // encoding; the library gives P-256 keys as uncompressed points.
+        raw.expect("the public half of a private key is a valid public key")
+    }
+
+    /// Signs `message` (for the ledger: a `signing_input`).
+    ///
+    /// Ed25519 cannot fail; ES256 fails only when the library does.
+    pub fn sign(&self, message: &[u8]) -> Result<SignatureBytes, SigningError> {
+        match &self.0 {
+            Inner::Ed25519(key) => Ok(key.sign(message).to_bytes()),
+            Inner::Es256(pair) => pair
+                .sign(&SystemRandom::new(), message)
+                .ok()
+                .and_then(|signature| signature.as_ref().try_into().ok())
+                .ok_or(SigningError::Library),
+        }
+    }
+}
+
+impl std::fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SigningKey({} [redacted])", self.algorithm())
+    }
+}
+
+/// `None` when `der` is not an Ed25519 key at all.
+fn ed25519_from_der(der: &[u8]) -> Result<Option<SigningKey>, SigningError> {
+    let (seed, public) = if let Some(rest) = der.strip_prefix(&ED25519_V1_PREFIX) {
+        (rest, None)
+    } else if let Some(rest) = der.strip_prefix(&ED25519_V2_PREFIX) {
+        let (seed, public) = rest.split_at_checked(32).ok_or(SigningError::Pkcs8)?;
+        let public = public.strip_prefix(&ED25519_V2_PUBLIC).ok_or(SigningError::Pkcs8)?;
+        (seed, Some(public))
+    } else {
+        return Ok(None);
+    };
+    let seed: Zeroizing<[u8; 32]> = Zeroizing::new(seed.try_into().map_err(|_| SigningError::Pkcs8)?);
+    let key = SigningKey::from_ed25519_seed(&seed);
+    if public.is_some_and(|public| public != key.verifying_key().raw()) {
+        return Err(SigningError::Pkcs8);
+    }
+    Ok(Some(key))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    /// RFC 8410 section 10.3, as OpenSSL writes it.
+    const RFC8410_PEM: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----\n";
+
+    #[test]
+    fn ed25519_pem_golden() {
+        let key = SigningKey::from_pem(RFC8410_PEM).unwrap();
+        assert_eq!(key.algorithm(), SignatureAlgorithm::Ed25519);
+        assert_eq!(
+            hex::encode(key.verifying_key().raw()),
+            "19bf44096984cdfe8541bac167dc3b96c85086aa30b6b6cb0c5c38ad703166e1"
+        );
+        assert_eq!(key.to_pem().unwrap().as_str(), RFC8410_PEM);
+    }
+
+    #[test]
+    fn pkcs8_round_trips() {
+        for algorithm in [SignatureAlgorithm::Ed25519, SignatureAlgorithm::Es256] {
+            let key = SigningKey::generate(algorithm).unwrap();
+            let again = SigningKey::from_pem(&key.to_pem().unwrap()).unwrap();
+            assert_eq!(again.verifying_key(), key.verifying_key());
+            let signature = again.sign(b"message").unwrap();
+            assert_eq!(key.verifying_key().verify(b"message", &signature), Ok(()));
+        }
+    }
+
+    #[test]
+    fn ed25519_version_2_needs_its_own_public_key() {
+        let key = SigningKey::from_ed25519_seed(&[5; 32]);
+        let mut der = ED25519_V2_PREFIX.to_vec();
+        der.extend_from_slice(&[5; 32]);
+        der.extend_from_slice(&ED25519_V2_PUBLIC);
+        der.extend_from_slice(key.verifying_key().raw());
+        let again = SigningKey::from_pkcs8_der(&der).unwrap();
+        assert_eq!(again.verifying_key(), key.verifying_key());
+        *der.last_mut().unwrap() ^= 1;
+        assert_eq!(SigningKey::from_pkcs8_der(&der).err(), Some(SigningError::Pkcs8));
+    }
+
+    #[test]
+    fn wrong_pem_is_refused() {
+        let other = RFC8410_PEM.replace("PRIVATE", "EC PRIVATE");
+        assert_eq!(SigningKey::from_pem(&other).err(), Some(SigningError::Pem));
+        assert_eq!(SigningKey::from_pem("").err(), Some(SigningError::Pem));
+    }
+
+    #[test]
+    fn debug_is_redacted() {
+        let key = SigningKey::from_ed25519_seed(&[0x5a; 32]);
+        assert_eq!(format!("{key:?}"), "SigningKey(Ed25519 [redacted])");
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_pkcs8_never_panics(
+            version_2 in any::<bool>(),
+            prefix in 0usize..=16,
+            tail in proptest::collection::vec(any::<u8>(), 0..80),
+        ) {
+            let template = if version_2 { ED25519_V2_PREFIX } else { ED25519_V1_PREFIX };
+            let mut der = template[..prefix].to_vec();
+            der.extend_from_slice(&tail);
+            let _ = SigningKey::from_pkcs8_der(&der);
+            let _ = SigningKey::from_pem(&String::from_utf8_lossy(&der));
+        }
+    }
+}

@@ -1,0 +1,431 @@
+//! Transactions: parsing, the stateless checks, ids, and building.
+//!
+//! A [`Transaction`] is proof that every check that needs no state has passed:
+//! sizes, forms, the ledger it is for, and each attachment against its
+//! commitment. Two checks are left to others: the signature (its key is on the
+//! ledger; see [`Transaction::signing_bytes`]) and the rules.
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::error::{FieldError, fixed, in_range, length_in};
+use crate::hash::{Hash, sha256};
+use crate::ids::{Fingerprint, KeyId, LedgerId, PatientPseudonym, RecordId, SearchTag, TimeMs, TransactionId};
+use crate::limits::{
+    ACTIONS_MAX, BODY_BYTES_MAX, CERTIFICATE_BYTES_MAX, CHAIN_CERTIFICATES_MAX, CRL_BYTES_MAX, KIND_CHARS_MAX,
+    PAYLOAD_BYTES_MAX, TAGS_MAX, TRANSACTION_BYTES_MAX, WRAP_BYTES_MAX, WRAPS_MAX,
+};
+use crate::keys::EncryptionPublicKey;
+use crate::pb;
+use crate::signing::{self, Domain, SigningError, SigningKey, VerifyingKey};
+
+/// A transaction that passed all stateless checks.
+#[derive(Debug, Clone)]
+pub struct Transaction {
+    /// Its id.
+    pub id: TransactionId,
+    /// Who signed it.
+    pub author: Fingerprint,
+    /// Ed25519 or ES256 (P1363).
+    pub signature: [u8; 64],
+    /// The body as received.
+    pub body: Bytes,
+    /// After this block time it can never execute.
+    pub valid_until: TimeMs,
+    /// What it does.
+    pub actions: Vec<Action>,
+    /// In the order in which the actions name them.
+    pub attachments: Vec<Bytes>,
+}
+
+/// A parsed action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// See `EnrollIdentity`.
+    Enroll(Enroll),
+    /// See `PublishRevocations`: a DER revocation list.
+    PublishRevocations(Bytes),
+    /// See `WriteRecord`.
+    WriteRecord(WriteRecord),
+    /// See `RetractRecord`.
+    RetractRecord(RetractRecord),
+}
+
+/// A parsed enrolment. The certificate is parsed by the rules, which know the
+/// member's bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enroll {
+    /// DER, leaf first.
+    pub chain: Vec<Bytes>,
+    /// The key that will sign transactions, if not the certificate's, with
+    /// its verified proof of possession.
+    pub signing_key: Option<VerifyingKey>,
+    /// The key that records are wrapped for, if any.
+    pub encryption_key: Option<EncryptionPublicKey>,
+}
+
+/// A parsed record version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteRecord {
+    /// The record.
+    pub record_id: RecordId,
+    /// From 1.
+    pub version: u32,
+    /// The patient.
+    pub patient: PatientPseudonym,
+    /// Resource type.
+    pub kind: String,
+    /// Confidentiality.
+    pub confidentiality: pb::Confidentiality,
+    /// Commitment to the payload.
+    pub payload_hash: Hash,
+    /// Bytes.
+    pub payload_size: u32,
+    /// Ascending.
+    pub tags: Vec<SearchTag>,
+    /// Recipients and commitments.
+    pub wraps: Vec<WrapRef>,
+}
+
+/// A commitment to a key wrap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrapRef {
+    /// The recipient's key.
+    pub recipient: KeyId,
+    /// Commitment.
+    pub wrap_hash: Hash,
+}
+
+/// A parsed retraction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetractRecord {
+    /// The record.
+    pub record_id: RecordId,
+    /// Its current version.
+    pub version: u32,
+}
+
+/// The id of a body.
+#[must_use]
+pub fn transaction_id(body: &[u8]) -> TransactionId {
+    TransactionId::from_bytes(sha256(&[&signing::signing_input(Domain::TX_ID, &sha256(&[body]))]))
+}
+
+/// Fingerprint of an encoded signing key, as used in `author`.
+#[must_use]
+pub fn signing_key_fingerprint(key: &VerifyingKey) -> Fingerprint {
+    Fingerprint::from_bytes(key.fingerprint())
+}
+
+/// Id of an encryption key.
+#[must_use]
+pub fn encryption_key_id(key: &EncryptionPublicKey) -> KeyId {
+    KeyId::from_bytes(key.fingerprint())
+}
+
+/// What a signing key signs at enrolment, to prove that its holder enrols it.
+#[must_use]
+pub fn enrollment_proof_input(certificate: &Fingerprint) -> Vec<u8> {
+    signing::signing_input(Domain::ENROLL, certificate.as_bytes())
+}
+
+impl Transaction {
+    /// Parses and checks.
+    ///
+    /// # Errors
+    /// The first field that is wrong.
+    pub fn parse(m: &pb::SignedTransaction, ledger: LedgerId) -> Result<Self, FieldError> {
+        let transaction = Self::parse_body(m, ledger)?;
+        check_attachments(&transaction.actions, &m.attachments, false)?;
+        Ok(transaction)
+    }
+
+    /// Parses a transaction of a block that is certified, whose attachments
+    /// may have been erased since: an empty one stands for each that is gone.
+    ///
+    /// # Errors
+    /// The first field that is wrong.
+    pub fn parse_stored(m: &pb::SignedTransaction, ledger: LedgerId) -> Result<Self, FieldError> {
+        let transaction = Self::parse_body(m, ledger)?;
+        check_attachments(&transaction.actions, &m.attachments, true)?;
+        Ok(transaction)
+    }
+
+    /// How many attachments a transaction's body names.
+    ///
+    /// # Errors
+    /// The first field of the body that is wrong.
+    pub fn count_attachments(m: &pb::SignedTransaction, ledger: LedgerId) -> Result<usize, FieldError> {
+        Ok(attachment_count(&Self::parse_body(m, ledger)?.actions))
+    }
+
+    fn parse_body(m: &pb::SignedTransaction, ledger: LedgerId) -> Result<Self, FieldError> {
+        length_in("transaction.body", m.body.len(), 1, BODY_BYTES_MAX)?;
+        let attachment_bytes: usize = m.attachments.iter().map(Bytes::len).sum();
+        length_in("transaction", m.body.len() + attachment_bytes, 1, TRANSACTION_BYTES_MAX)?;
+        let body = pb::TransactionBody::decode(m.body.clone())
+            .map_err(|_| FieldError::malformed("transaction.body", "is not a TransactionBody"))?;
+        if fixed("body.ledger_id", &body.ledger_id)? != *ledger.as_bytes() {
+            return Err(FieldError::malformed("body.ledger_id", "names another ledger"));
+        }
+        fixed::<16>("body.nonce", &body.nonce)?;
+        length_in("body.actions", body.actions.len(), 1, ACTIONS_MAX)?;
+        let mut actions = Vec::with_capacity(body.actions.len());
+        for (i, action) in body.actions.into_iter().enumerate() {
+            actions.push(Action::parse(action).map_err(|e| e.within(&format!("body.actions[{i}]")))?);
+        }
+        let tx = Self {
+            id: transaction_id(&m.body),
+            author: Fingerprint::from_bytes(fixed("transaction.author", &m.author)?),
+            signature: fixed("transaction.signature", &m.signature)?,
+            body: m.body.clone(),
+            valid_until: TimeMs(body.valid_until_ms),
+            actions,
+            attachments: m.attachments.clone(),
+        };
+        tx.check_enrollment()
+    }
+
+    /// An enrolment stands alone and is authored by its own certificate.
+    fn check_enrollment(self) -> Result<Self, FieldError> {
+        let enrolls = self.actions.iter().filter(|a| matches!(a, Action::Enroll(_))).count();
+        if enrolls == 0 {
+            return Ok(self);
+        }
+        if self.actions.len() != 1 {
+            return Err(FieldError::malformed("body.actions", "an enrolment must be the only action"));
+        }
+        if self.enrollment().map(|e| e.fingerprint()) != Some(self.author) {
+            return Err(FieldError::malformed(
+                "transaction.author",
+                "must be the fingerprint of the certificate that enrols",
+            ));
+        }
+        Ok(self)
+    }
+
+    /// The enrolment, if this is one.
+    #[must_use]
+    pub fn enrollment(&self) -> Option<&Enroll> {
+        match self.actions.first() {
+            Some(Action::Enroll(enroll)) => Some(enroll),
+            Some(Action::PublishRevocations(_) | Action::WriteRecord(_) | Action::RetractRecord(_)) | None => None,
+        }
+    }
+
+    /// The bytes that the author signs.
+    #[must_use]
+    pub fn signing_bytes(&self) -> Vec<u8> {
+        signing_bytes(&self.body)
+    }
+
+    /// Bytes on the wire, roughly: what a block's size limit counts.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.body.len() + self.attachments.iter().map(Bytes::len).sum::<usize>() + 128
+    }
+
+    /// The wire form.
+    #[must_use]
+    pub fn to_wire(&self) -> pb::SignedTransaction {
+        pb::SignedTransaction { attachments: self.attachments.clone(), ..self.to_wire_without_attachments() }
+    }
+
+    /// The wire form of what is hashed, for blocks.
+    #[must_use]
+    pub fn to_wire_without_attachments(&self) -> pb::SignedTransaction {
+        pb::SignedTransaction {
+            body: self.body.clone(),
+            author: self.author.to_bytes(),
+            signature: Bytes::copy_from_slice(&self.signature),
+            attachments: Vec::new(),
+        }
+    }
+}
+
+/// What is signed for a body: domain "consilium/tx/v1" and SHA-256 of the body.
+#[must_use]
+pub fn signing_bytes(body: &[u8]) -> Vec<u8> {
+    signing::signing_input(Domain::TX, &sha256(&[body]))
+}
+
+/// Encodes and signs a body.
+///
+/// # Errors
+/// If the key cannot sign.
+pub fn sign(
+    body: &pb::TransactionBody,
+    author: Fingerprint,
+    key: &SigningKey,
+    attachments: Vec<Bytes>,
+) -> Result<pb::SignedTransaction, SigningError> {
+    let body = Bytes::from(body.encode_to_vec());
+    let signature = key.sign(&signing_bytes(&body))?;
+    Ok(pb::SignedTransaction {
+        body,
+        author: author.to_bytes(),
+        signature: Bytes::copy_from_slice(&signature),
+        attachments,
+    })
+}
+
+/// How many attachments a body's actions name.
+fn attachment_count(actions: &[Action]) -> usize {
+    actions
+        .iter()
+        .map(|action| match action {
+            Action::WriteRecord(write) => 1 + write.wraps.len(),
+            Action::Enroll(_) | Action::PublishRevocations(_) | Action::RetractRecord(_) => 0,
+        })
+        .sum()
+}
+
+fn check_attachments(actions: &[Action], attachments: &[Bytes], may_be_gone: bool) -> Result<(), FieldError> {
+    let mut left = attachments.iter().enumerate();
+    let mut expect = |hash: &Hash, size: Option<u32>| {
+        let (i, bytes) = left.next().ok_or_else(|| FieldError::missing("transaction.attachments"))?;
+        let field = || format!("transaction.attachments[{i}]");
+        if may_be_gone && bytes.is_empty() {
+            return Ok(());
+        }
+        if size.is_some_and(|s| bytes.len() != s as usize) || (size.is_none() && bytes.len() > WRAP_BYTES_MAX) {
+            return Err(FieldError::malformed(field(), "does not have the size that the action names"));
+        }
+        if sha256(&[bytes]) != *hash.as_bytes() {
+            return Err(FieldError::malformed(field(), "does not have the SHA-256 that the action names"));
+        }
+        Ok(())
+    };
+    for action in actions {
+        if let Action::WriteRecord(write) = action {
+            expect(&write.payload_hash, Some(write.payload_size))?;
+            for wrap in &write.wraps {
+                expect(&wrap.wrap_hash, None)?;
+            }
+        }
+    }
+    match left.next() {
+        None => Ok(()),
+        Some(_) => Err(FieldError::malformed("transaction.attachments", "holds more than the actions name")),
+    }
+}
+
+impl Action {
+    fn parse(m: pb::Action) -> Result<Self, FieldError> {
+        use pb::action::Action as Pb;
+        match m.action {
+            None => Err(FieldError::missing("action")),
+            Some(Pb::EnrollIdentity(e)) => {
+                Enroll::parse(e).map(Self::Enroll).map_err(|e| e.within("enroll_identity"))
+            }
+            Some(Pb::PublishRevocations(p)) => {
+                length_in("publish_revocations.crl", p.crl.len(), 1, CRL_BYTES_MAX)?;
+                Ok(Self::PublishRevocations(p.crl))
+            }
+            Some(Pb::WriteRecord(w)) => {
+                WriteRecord::parse(&w).map(Self::WriteRecord).map_err(|e| e.within("write_record"))
+            }
+            Some(Pb::RetractRecord(r)) => {
+                let record_id = RecordId::parse("retract_record.record_id", &r.record_id)?;
+                in_range("retract_record.version", r.version.into(), 1, u32::MAX.into())?;
+                Ok(Self::RetractRecord(RetractRecord { record_id, version: r.version }))
+            }
+        }
+    }
+}
+
+impl Enroll {
+    fn parse(m: pb::EnrollIdentity) -> Result<Self, FieldError> {
+        length_in("certificate_chain", m.certificate_chain.len(), 1, CHAIN_CERTIFICATES_MAX)?;
+        for der in &m.certificate_chain {
+            length_in("certificate_chain", der.len(), 1, CERTIFICATE_BYTES_MAX)?;
+        }
+        let signing_key = parse_signing_key(&m)?;
+        let encryption_key = match m.encryption_key.is_empty() {
+            true => None,
+            false => Some(
+                EncryptionPublicKey::decode(&m.encryption_key)
+                    .map_err(|_| FieldError::malformed("encryption_key", "is not a known encryption key"))?,
+            ),
+        };
+        Ok(Self { chain: m.certificate_chain, signing_key, encryption_key })
+    }
+
+    /// SHA-256 of the leaf certificate.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::from_bytes(sha256(&[self.chain.first().map_or(&[], |leaf| leaf.as_ref())]))
+    }
+}
+
+fn parse_signing_key(m: &pb::EnrollIdentity) -> Result<Option<VerifyingKey>, FieldError> {
+    if m.signing_key.is_empty() {
+        length_in("signing_key_proof", m.signing_key_proof.len(), 0, 0)?;
+        return Ok(None);
+    }
+    let key = VerifyingKey::from_bytes(&m.signing_key)
+        .map_err(|_| FieldError::malformed("signing_key", "is not a known signing key"))?;
+    let certificate = m.certificate_chain.first().map_or(&[][..], |leaf| leaf.as_ref());
+    let proof = fixed("signing_key_proof", &m.signing_key_proof)?;
+    if key.verify(&enrollment_proof_input(&Fingerprint::from_bytes(sha256(&[certificate]))), &proof).is_err() {
+        return Err(FieldError::malformed("signing_key_proof", "is not a signature by signing_key"));
+    }
+    Ok(Some(key))
+}
+
+impl WriteRecord {
+    fn parse(m: &pb::WriteRecord) -> Result<Self, FieldError> {
+        in_range("version", m.version.into(), 1, u32::MAX.into())?;
+        in_range("payload_size", m.payload_size.into(), 1, PAYLOAD_BYTES_MAX.into())?;
+        check_kind(&m.kind)?;
+        let confidentiality = pb::Confidentiality::try_from(m.confidentiality)
+            .ok()
+            .filter(|c| *c != pb::Confidentiality::Unspecified)
+            .ok_or_else(|| FieldError::malformed("confidentiality", "is not a known code"))?;
+        length_in("tags", m.tags.len(), 0, TAGS_MAX)?;
+        length_in("wraps", m.wraps.len(), 0, WRAPS_MAX)?;
+        let tags = m.tags.iter().map(|t| SearchTag::parse("tags", t)).collect::<Result<Vec<_>, _>>()?;
+        if !tags.windows(2).all(|pair| pair[0] < pair[1]) {
+            return Err(FieldError::malformed("tags", "must be strictly ascending"));
+        }
+        let wraps = m.wraps.iter().map(WrapRef::parse).collect::<Result<Vec<_>, _>>()?;
+        let distinct: std::collections::BTreeSet<_> = wraps.iter().map(|w| w.recipient).collect();
+        if distinct.len() != wraps.len() {
+            return Err(FieldError::malformed("wraps", "names a recipient twice"));
+        }
+        Ok(Self {
+            record_id: RecordId::parse("record_id", &m.record_id)?,
+            version: m.version,
+            patient: PatientPseudonym::parse("patient", &m.patient)?,
+            kind: m.kind.clone(),
+            confidentiality,
+            payload_hash: Hash::from_bytes(fixed("payload_sha256", &m.payload_sha256)?),
+            payload_size: m.payload_size,
+            tags,
+            wraps,
+        })
+    }
+}
+
+impl WrapRef {
+    fn parse(m: &pb::KeyWrapRef) -> Result<Self, FieldError> {
+        Ok(Self {
+            recipient: KeyId::from_bytes(fixed("wraps.recipient_key_id", &m.recipient_key_id)?),
+            wrap_hash: Hash::from_bytes(fixed("wraps.wrap_sha256", &m.wrap_sha256)?),
+        })
+    }
+}
+
+/// Checks a record's kind: `[A-Za-z][A-Za-z0-9.-]{0,63}`.
+///
+/// # Errors
+/// If it has another form.
+pub fn check_kind(kind: &str) -> Result<(), FieldError> {
+    length_in("kind", kind.len(), 1, KIND_CHARS_MAX)?;
+    let rest_ok = kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-');
+    if rest_ok && kind.as_bytes()[0].is_ascii_alphabetic() {
+        Ok(())
+    } else {
+        Err(FieldError::malformed("kind", "must be letters, digits, '.' or '-', a letter first"))
+    }
+}

@@ -1,0 +1,148 @@
+//! The validator set: who certifies blocks, with which power, and when the
+//! power is enough. Integer arithmetic in 128 bits: no sum can overflow.
+
+use crate::error::{FieldError, in_range, length_in};
+use crate::hash::{Hash, sha256};
+use crate::ids::{NodeId, VotingPower};
+use crate::limits::{VALIDATORS_MAX, VOTING_POWER_MAX};
+use crate::signing::VerifyingKey;
+
+/// The share of the voting power that a certificate must exceed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quorum {
+    numerator: u32,
+    denominator: u32,
+}
+
+impl Quorum {
+    /// A quorum of more than `numerator / denominator`.
+    ///
+    /// # Errors
+    /// If the fraction is below one half or not below one.
+    pub fn new(numerator: u32, denominator: u32) -> Result<Self, FieldError> {
+        let at_least_half = u64::from(numerator) * 2 >= u64::from(denominator);
+        if denominator == 0 || denominator > 1_000 || !at_least_half || numerator >= denominator {
+            return Err(FieldError::malformed("quorum", "must be at least 1/2 and below 1, denominator at most 1000"));
+        }
+        Ok(Self { numerator, denominator })
+    }
+
+    /// Whether `power` of `total` is enough.
+    #[must_use]
+    pub fn reached(self, power: u128, total: u128) -> bool {
+        power * u128::from(self.denominator) > total * u128::from(self.numerator)
+    }
+}
+
+/// One seat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Validator {
+    /// The node.
+    pub id: NodeId,
+    /// Its power.
+    pub power: VotingPower,
+    /// P-256 key that signs its votes.
+    pub key: VerifyingKey,
+}
+
+/// The validators of a height, ascending by id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValidatorSet {
+    validators: Vec<Validator>,
+    total: u128,
+    quorum: Quorum,
+}
+
+impl ValidatorSet {
+    /// Builds a set; the order of `validators` does not matter.
+    ///
+    /// # Errors
+    /// If it is empty or too large, an id stands twice, or a power is 0 or too high.
+    pub fn new(mut validators: Vec<Validator>, quorum: Quorum) -> Result<Self, FieldError> {
+        length_in("validators", validators.len(), 1, VALIDATORS_MAX)?;
+        validators.sort_by_key(|v| v.id);
+        if validators.windows(2).any(|pair| pair[0].id == pair[1].id) {
+            return Err(FieldError::malformed("validators", "holds an id twice"));
+        }
+        for v in &validators {
+            in_range("validators.power", v.power.0, 1, VOTING_POWER_MAX)?;
+        }
+        let total = validators.iter().map(|v| u128::from(v.power.0)).sum();
+        Ok(Self { validators, total, quorum })
+    }
+
+    /// The seat of a node.
+    #[must_use]
+    pub fn seat(&self, id: NodeId) -> Option<&Validator> {
+        self.validators.binary_search_by_key(&id, |v| v.id).ok().map(|i| &self.validators[i])
+    }
+
+    /// All seats, ascending by id.
+    #[must_use]
+    pub fn seats(&self) -> &[Validator] {
+        &self.validators
+    }
+
+    /// Sum of all powers.
+    #[must_use]
+    pub fn total_power(&self) -> u128 {
+        self.total
+    }
+
+    /// Whether `power` is enough for a certificate.
+    #[must_use]
+    pub fn is_quorum(&self, power: u128) -> bool {
+        self.quorum.reached(power, self.total)
+    }
+
+    /// SHA-256 over "consilium/validators/v1", the quorum (4 + 4 bytes) and,
+    /// for each seat ascending by id, id (8), power (8) and encoded key.
+    #[must_use]
+    pub fn hash(&self) -> Hash {
+        let mut bytes = Vec::with_capacity(32 + self.validators.len() * 82);
+        bytes.extend_from_slice(b"consilium/validators/v1");
+        bytes.extend_from_slice(&self.quorum.numerator.to_be_bytes());
+        bytes.extend_from_slice(&self.quorum.denominator.to_be_bytes());
+        for v in &self.validators {
+            bytes.extend_from_slice(&v.id.0.to_be_bytes());
+            bytes.extend_from_slice(&v.power.0.to_be_bytes());
+            bytes.extend_from_slice(&v.key.to_bytes());
+        }
+        Hash::from_bytes(sha256(&[&bytes]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn boundaries_of_two_thirds() {
+        let q = Quorum::new(2, 3).unwrap();
+        assert!(!q.reached(2, 3));
+        assert!(q.reached(3, 3));
+        assert!(!q.reached(6, 9));
+        assert!(q.reached(7, 9));
+        assert!(!q.reached(0, 0));
+    }
+
+    #[test]
+    fn quorum_below_half_is_refused() {
+        assert!(Quorum::new(1, 2).is_ok());
+        assert!(Quorum::new(1, 3).is_err());
+        assert!(Quorum::new(3, 3).is_err());
+        assert!(Quorum::new(0, 0).is_err());
+    }
+
+    proptest! {
+        /// Two quorums of one set always share more than a third of the power.
+        #[test]
+        fn quorums_intersect(total in 1u128..=(1 << 60), a in 0u128..=(1 << 60), b in 0u128..=(1 << 60)) {
+            let q = Quorum::new(2, 3).unwrap();
+            prop_assume!(a <= total && b <= total && q.reached(a, total) && q.reached(b, total));
+            prop_assert!((a + b - total) * 3 > total);
+        }
+    }
+}

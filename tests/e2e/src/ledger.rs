@@ -1,0 +1,74 @@
+//! The ledger as one node serves it, row by row, for comparisons.
+
+use anyhow::Context;
+use consilium_proto::header::Header;
+use consilium_proto::ids::TransactionId;
+use consilium_proto::pb;
+use consilium_proto::pb::ledger_service_client::LedgerServiceClient;
+use consilium_proto::transaction::transaction_id;
+use tonic::transport::Channel;
+use tonic::{Request, Response, Status};
+
+const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// A transaction on the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Row {
+    /// Its block.
+    pub height: u64,
+    /// Its id, hashed from its body here.
+    pub id: TransactionId,
+    /// What the rules said.
+    pub outcome: pb::Outcome,
+}
+
+/// All transactions up to the newest certified block, in ledger order. Checks
+/// that heights are complete and each header names the one before.
+///
+/// # Errors
+/// If the node does not answer, or serves a broken chain.
+pub async fn ledger_at(channel: Channel) -> anyhow::Result<Vec<Row>> {
+    let request = pb::ListBlocksRequest { from_height: 0, to_height: 0, headers_only: false };
+    let mut service = LedgerServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
+    let mut blocks = service.list_blocks(request).await?.into_inner();
+    let (mut rows, mut parent) = (Vec::new(), None::<Header>);
+    while let Some(answer) = blocks.message().await? {
+        let block = answer.block.context("an answer without a block")?;
+        let header = Header::try_from(block.header.as_ref().context("a block without a header")?)?;
+        if let Some(parent) = &parent {
+            anyhow::ensure!(header.previous_hash == parent.hash(), "block {} has another parent", header.height);
+            anyhow::ensure!(header.height == parent.height.next(), "a gap before block {}", header.height);
+        }
+        for executed in &block.transactions {
+            let body = &executed.transaction.as_ref().context("an entry without a transaction")?.body;
+            rows.push(Row { height: header.height.0, id: transaction_id(body), outcome: executed.outcome() });
+        }
+        parent = Some(header);
+    }
+    anyhow::ensure!(parent.is_some(), "no blocks at all");
+    Ok(rows)
+}
+
+/// The newest certified header of a node.
+///
+/// # Errors
+/// If the node does not answer.
+pub async fn head(channel: Channel) -> anyhow::Result<Header> {
+    let answer = LedgerServiceClient::new(channel).get_head(pb::GetHeadRequest { read: None }).await?.into_inner();
+    let head = answer.head.and_then(|h| h.header).context("an answer without a header")?;
+    Ok(Header::try_from(&head)?)
+}
+
+/// Submits without the SDK: one attempt at one node, the status as it comes.
+///
+/// # Errors
+/// The node's status.
+pub async fn submit_raw(channel: Channel, tx: pb::SignedTransaction) -> Result<Response<pb::SubmitResponse>, Status> {
+    let mut request = Request::new(pb::SubmitRequest {
+        transaction: Some(tx),
+        wait_for: pb::WaitFor::Certified.into(),
+        omit_receipt: false,
+    });
+    request.set_timeout(std::time::Duration::from_secs(30));
+    LedgerServiceClient::new(channel).max_encoding_message_size(ANSWER_BYTES_MAX).submit(request).await
+}

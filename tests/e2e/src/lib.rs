@@ -1,0 +1,41 @@
+//! Harness of the process tests: a consortium of real node processes on
+//! loopback, each with a CA, identities and a disk of its own.
+//!
+//! The ceremony goes through the libraries, the nodes are the shipped binary,
+//! and every connection is mutual TLS. The harness knows nothing of a node's
+//! inside: what a test wants to know it asks over the API, reads from the log,
+//! or finds on the disk. Waiting is done in one place only ([`eventually`]);
+//! nothing else may sleep. Processes are ended by their own id.
+
+#![forbid(unsafe_code)]
+
+mod binaries;
+mod ceremony;
+mod condition;
+mod disk;
+mod http;
+mod ledger;
+mod load;
+mod network;
+mod node;
+mod raw;
+mod records;
+mod status;
+mod user;
+
+pub use binaries::{cli_binary, node_binary, shared_folder};
+pub use ceremony::{Member, around_now, at_offset};
+pub use condition::{eventually, eventually_async};
+pub use disk::{copy_tree, files_below, flip_bits, holds};
+pub use http::{HttpAnswer, http_get};
+pub use ledger::{Row, head, ledger_at, submit_raw};
+pub use load::{Ack, Load};
+pub use network::{Network, NetworkBuilder};
+pub use node::{Exit, Node, run_to_end};
+pub use raw::{Dial, RawIdentity};
+pub use records::{Sealed, random_id, record, seal_with};
+pub use status::{bad_fields, reason, retry_delay};
+pub use user::User;
+
+/// What tests return: any error ends a test with its chain of causes.
+pub type TestResult = anyhow::Result<()>;

@@ -1,0 +1,284 @@
+//! One node process: set up, started, killed, stopped, and asked from outside.
+
+use std::fs::{self, OpenOptions};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::binaries::node_binary;
+use crate::condition::eventually;
+use crate::http::http_get;
+
+/// Longest time that a node may take to become ready: it has to find a leader
+/// on a machine that runs other tests.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest time for an orderly end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+/// Log lines shown when a test fails.
+const LINES_SHOWN: usize = 40;
+
+/// How a command of the node's binary ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exit {
+    /// Exit code; absent if it was killed.
+    pub code: Option<i32>,
+    /// Everything it printed, both streams.
+    pub output: String,
+}
+
+/// A node with its files; maybe running.
+#[derive(Debug)]
+pub struct Node {
+    /// Position in the network, from 0; the raft id is one more.
+    pub index: usize,
+    /// Listener for clients.
+    pub client: SocketAddr,
+    /// Listener for nodes.
+    pub peer: SocketAddr,
+    /// Plain HTTP listener.
+    pub http: SocketAddr,
+    /// Data directory.
+    pub data_dir: PathBuf,
+    /// Configuration file.
+    pub config: PathBuf,
+    /// Everything the process has printed, over all its runs.
+    pub log: PathBuf,
+    child: Option<Child>,
+}
+
+impl Node {
+    pub(crate) fn new(index: usize, dir: &Path, ip: std::net::Ipv4Addr) -> Self {
+        let port = |base: u16| SocketAddr::from((ip, base + u16::try_from(index).unwrap_or(u16::MAX)));
+        Self {
+            index,
+            client: port(7401),
+            peer: port(7501),
+            http: port(7601),
+            data_dir: dir.join("data"),
+            config: dir.join("node.toml"),
+            log: dir.join("node.log"),
+            child: None,
+        }
+    }
+
+    /// Its Raft id.
+    #[must_use]
+    pub fn raft_id(&self) -> u64 {
+        self.index as u64 + 1
+    }
+
+    /// Address for clients, as text.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        self.client.to_string()
+    }
+
+    /// Whether a process was started and not ended by this harness.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// Its process id.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn pid(&self) -> anyhow::Result<u32> {
+        Ok(self.child.as_ref().context("the node does not run")?.id())
+    }
+
+    /// Runs `consilium-node init`.
+    ///
+    /// # Errors
+    /// If it refuses.
+    pub fn init(&self) -> anyhow::Result<()> {
+        let exit = self.command(&["init"])?;
+        anyhow::ensure!(exit.code == Some(0), "init of node {}: {:?}\n{}", self.raft_id(), exit.code, exit.output);
+        Ok(())
+    }
+
+    /// Runs a subcommand with this node's configuration, to its end.
+    ///
+    /// # Errors
+    /// If the binary is missing, or takes longer than a refusal may.
+    pub fn command(&self, arguments: &[&str]) -> anyhow::Result<Exit> {
+        run_to_end(Command::new(node_binary()?).args(arguments).arg("--config").arg(&self.config), &self.config)
+    }
+
+    /// Starts the daemon.
+    ///
+    /// # Errors
+    /// If it runs already or the binary is missing.
+    pub fn start(&mut self) -> anyhow::Result<()> {
+        anyhow::ensure!(self.child.is_none(), "node {} runs already", self.raft_id());
+        let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
+        let child = Command::new(node_binary()?)
+            .args(["run", "--config"])
+            .arg(&self.config)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .env("RUST_BACKTRACE", "1")
+            .spawn()?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// Waits until `/readyz` says yes.
+    ///
+    /// # Errors
+    /// If it does not in time, or the process has ended.
+    pub fn wait_ready(&mut self) -> anyhow::Result<()> {
+        let (http, raft_id) = (self.http, self.raft_id());
+        let child = self.child.as_mut().context("the node does not run")?;
+        eventually(&format!("node {raft_id} ready"), READY_TIMEOUT, || -> anyhow::Result<Result<(), String>> {
+            if let Some(status) = child.try_wait()? {
+                return Ok(Err(format!("node {raft_id} has ended: {status}")));
+            }
+            let answer = http_get(http, "/readyz")?;
+            anyhow::ensure!(answer.status == 200, "{} {}", answer.status, answer.body);
+            Ok(Ok(()))
+        })?
+        .map_err(|ended| anyhow::anyhow!("{ended}\n{}", self.log_tail()))
+    }
+
+    /// SIGKILL, and waits for the end.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn kill9(&mut self) -> anyhow::Result<()> {
+        let mut child = self.child.take().context("the node does not run")?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM, and waits for an orderly end with exit code 0.
+    ///
+    /// # Errors
+    /// If it does not end in time, or badly.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
+        self.terminate()?;
+        let status = self.wait_end()?;
+        anyhow::ensure!(status.success(), "node {} ended with {status}\n{}", self.raft_id(), self.log_tail());
+        Ok(())
+    }
+
+    /// SIGTERM, without waiting.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn terminate(&self) -> anyhow::Result<()> {
+        let status = Command::new("kill").args(["-TERM", &self.pid()?.to_string()]).status()?;
+        anyhow::ensure!(status.success(), "kill: {status}");
+        Ok(())
+    }
+
+    /// Waits for the process to end by itself.
+    ///
+    /// # Errors
+    /// If it does not in time.
+    pub fn wait_end(&mut self) -> anyhow::Result<ExitStatus> {
+        let raft_id = self.raft_id();
+        let child = self.child.as_mut().context("the node does not run")?;
+        let status = eventually(&format!("end of node {raft_id}"), STOP_TIMEOUT, || {
+            child.try_wait().map_err(|e| e.to_string())?.ok_or_else(|| "it still runs".to_owned())
+        })?;
+        self.child = None;
+        Ok(status)
+    }
+
+    /// Starts it again and waits until it is ready.
+    ///
+    /// # Errors
+    /// As [`Self::start`] and [`Self::wait_ready`].
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        self.start()?;
+        self.wait_ready()
+    }
+
+    /// Everything the process has printed.
+    #[must_use]
+    pub fn log_text(&self) -> String {
+        fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// Whether a line of the log holds all of these texts.
+    #[must_use]
+    pub fn log_contains(&self, texts: &[&str]) -> bool {
+        self.log_text().lines().any(|line| texts.iter().all(|text| line.contains(text)))
+    }
+
+    /// Waits for a line of the log that holds all of these texts.
+    ///
+    /// # Errors
+    /// If none comes within ten seconds.
+    pub fn wait_log(&self, texts: &[&str]) -> anyhow::Result<()> {
+        let what = format!("log of node {} with {texts:?}", self.raft_id());
+        eventually(&what, Duration::from_secs(10), || match self.log_contains(texts) {
+            true => Ok(()),
+            false => Err(format!("absent; the log ends with\n{}", self.log_tail())),
+        })
+    }
+
+    /// A value of `/metrics` by the name of its series (with labels, if any).
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub fn metric(&self, series: &str) -> anyhow::Result<f64> {
+        let answer = http_get(self.http, "/metrics")?;
+        let line = answer.body.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        Ok(line.with_context(|| format!("no metric {series}"))?.trim().parse()?)
+    }
+
+    /// The end of the log.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        let text = self.log_text();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(LINES_SHOWN)..].join("\n")
+    }
+}
+
+/// Runs a command that must end by itself; `near` is a file whose folder may
+/// hold its output meanwhile.
+///
+/// # Errors
+/// If it cannot be started or does not end in time.
+pub fn run_to_end(command: &mut Command, near: &Path) -> anyhow::Result<Exit> {
+    let folder = near.parent().context("a file has a folder")?;
+    let output = tempfile::NamedTempFile::new_in(folder)?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(append(output.path())?)
+        .stderr(append(output.path())?)
+        .spawn()?;
+    let ended = eventually("end of the command", STOP_TIMEOUT, || {
+        child.try_wait().map_err(|e| e.to_string())?.ok_or_else(|| "it still runs".to_owned())
+    });
+    if ended.is_err() {
+        child.kill()?;
+        child.wait()?;
+    }
+    let text = String::from_utf8_lossy(&fs::read(output.path())?).into_owned();
+    let status = ended.with_context(|| text.clone())?;
+    Ok(Exit { code: status.code(), output: text })
+}
+
+/// Both streams of a process go into one file, in the order of its writes.
+fn append(path: &Path) -> std::io::Result<fs::File> {
+    OpenOptions::new().append(true).open(path)
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // Nothing can be done about a process that is gone already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! An identity with its keys and its client.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use consilium_certs::{Role, Serial};
+use consilium_client::retry::RetryPolicy;
+use consilium_client::{Client, Profile};
+use consilium_proto::keys::{EncryptionPrivateKey, EncryptionPublicKey, KemId};
+use consilium_proto::signing::{SignatureAlgorithm, SigningKey};
+use tonic::transport::Channel;
+
+use crate::ceremony::{around_now, write_secret};
+use crate::network::Network;
+use crate::node::Node;
+
+/// For one call at one node, which may have to wait for an election first.
+const ONE_NODE: RetryPolicy = RetryPolicy {
+    overall: Duration::from_secs(40),
+    attempt: Duration::from_secs(20),
+    backoff_first: Duration::from_millis(20),
+    backoff_max: Duration::from_millis(200),
+};
+
+/// A person or a system of a member.
+#[derive(Debug)]
+pub struct User {
+    /// `spiffe://<member>/<role>/<name>`.
+    pub spiffe_id: String,
+    /// Files of the identity.
+    pub profile: Profile,
+    /// Talks to all nodes, the own member's first.
+    pub client: Client,
+    /// Serial number of the identity certificate.
+    pub serial: Serial,
+}
+
+impl User {
+    pub(crate) async fn create(network: &Network, member: usize, role: Role, name: &str) -> anyhow::Result<Self> {
+        let member = &network.members[member];
+        let files = member.issue(role, name, around_now())?;
+        let file = |kind: &str| member.dir.join(format!("{role}-{name}.{kind}"));
+        let signing_key = SigningKey::generate(SignatureAlgorithm::Ed25519)?;
+        write_secret(&file("signing.key"), &signing_key.to_pem()?)?;
+        let encryption_key = EncryptionPrivateKey::generate(KemId::X25519HkdfSha256)?;
+        write_secret(&file("encryption.key"), &encryption_key.to_pem()?)?;
+        let profile = Profile {
+            genesis: Some(network.genesis_path.clone()),
+            endpoints: Vec::new(),
+            certificate: Some(files.cert_path),
+            key: files.key_path,
+            signing_key: Some(file("signing.key")),
+            encryption_key: Some(file("encryption.key")),
+            search_key: Some(network.folder().join("search.key")),
+        };
+        let client = Client::connect(profile.clone()).await?;
+        let serial = files.issued.certificate.serial().clone();
+        Ok(Self { spiffe_id: client.identity().spiffe_id().to_string(), profile, client, serial })
+    }
+
+    /// A client that talks to one node only.
+    ///
+    /// # Errors
+    /// If a file of the profile is gone.
+    pub async fn at(&self, node: &Node) -> anyhow::Result<Client> {
+        let profile = Profile { endpoints: vec![node.endpoint()], ..self.profile.clone() };
+        Ok(Client::connect_with(profile, ONE_NODE).await?)
+    }
+
+    /// A bare channel to one node, for statuses as they come.
+    ///
+    /// # Errors
+    /// If TLS cannot be set up.
+    pub fn channel(&self, node: &Node) -> anyhow::Result<Channel> {
+        Ok(self.client.dial(&node.endpoint())?)
+    }
+
+    /// The public encryption key.
+    ///
+    /// # Errors
+    /// Never: every user of the harness has one.
+    pub fn encryption_key(&self) -> anyhow::Result<EncryptionPublicKey> {
+        Ok(self.client.identity().encryption_key().context("no encryption key")?.public_key())
+    }
+
+    /// The profile as a configuration file for the command line.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn config_file(&self, folder: &std::path::Path) -> anyhow::Result<PathBuf> {
+        let path = folder.join("config.toml");
+        let entry = |key: &str, path: &Option<PathBuf>| {
+            path.as_ref().map(|p| format!("{key} = {:?}\n", p.display().to_string())).unwrap_or_default()
+        };
+        let Profile { genesis, endpoints, certificate, key, signing_key, encryption_key, search_key } = &self.profile;
+        let mut text = format!("endpoints = {endpoints:?}\n");
+        for (name, path) in [
+            ("genesis", genesis),
+            ("certificate", certificate),
+            ("key", key),
+            ("signing_key", signing_key),
+            ("encryption_key", encryption_key),
+            ("search_key", search_key),
+        ] {
+            text.push_str(&entry(name, path));
+        }
+        std::fs::write(&path, text)?;
+        Ok(path)
+    }
+}

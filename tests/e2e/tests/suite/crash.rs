@@ -1,0 +1,130 @@
+//! SIGKILL: what was acknowledged stays, and everything happened once.
+
+use std::collections::BTreeSet;
+
+use consilium_certs::Role;
+use consilium_client::Client;
+use consilium_e2e::{Ack, Load, Network, Row, User, ledger_at};
+use consilium_proto::pb;
+
+/// Writers of one user; some start at each node.
+async fn writers(user: &User, network: &Network, count: usize) -> anyhow::Result<Vec<Client>> {
+    let mut clients = Vec::new();
+    for i in 0..count {
+        let mut endpoints: Vec<String> = network.nodes.iter().map(|n| n.endpoint()).collect();
+        endpoints.rotate_left(i % network.nodes.len());
+        let profile = consilium_client::Profile { endpoints, ..user.profile.clone() };
+        clients.push(Client::connect(profile).await?);
+    }
+    Ok(clients)
+}
+
+/// Every acknowledged transaction is on every running node, at the height that
+/// was acknowledged, and no transaction is on the ledger twice.
+async fn check_nothing_lost(network: &Network, user: &User, acks: &[Ack]) -> anyhow::Result<()> {
+    let highest = acks.iter().map(|a| a.height).max().unwrap_or(0);
+    let (height, _) = network.agreed(highest).await?;
+    let mut ledgers: Vec<Vec<Row>> = Vec::new();
+    for node in network.running() {
+        let mut rows = ledger_at(user.channel(&network.nodes[node])?).await?;
+        rows.retain(|row| row.height <= height);
+        let distinct: BTreeSet<_> = rows.iter().map(|row| row.id).collect();
+        assert_eq!(distinct.len(), rows.len(), "node {node}: a transaction is on the ledger twice");
+        for ack in acks {
+            let row = Row { height: ack.height, id: ack.id, outcome: pb::Outcome::Applied };
+            assert!(rows.contains(&row), "node {node} lost {row:?}");
+        }
+        ledgers.push(rows);
+    }
+    assert!(ledgers.windows(2).all(|pair| pair[0] == pair[1]), "nodes serve different ledgers");
+    Ok(())
+}
+
+#[test]
+fn a_leader_killed_under_load_loses_nothing_acknowledged() {
+    Network::of(4).run(async |network| {
+        let user = network.enrolled(0, Role::Service, "ehr").await?;
+        let load = Load::start(writers(&user, network, 8).await?);
+        load.more(60).await?;
+        let old = network.leader().await?;
+        network.nodes[old].kill9()?;
+        load.more(60).await?;
+        let new = network.leader().await?;
+        assert_ne!(new, old, "the fault did not happen");
+        network.nodes[old].restart()?;
+        load.more(30).await?;
+        let (acks, failures) = load.finish().await?;
+        assert_eq!(failures, Vec::<String>::new());
+        assert_eq!(network.running().len(), 4);
+        check_nothing_lost(network, &user, &acks).await
+    });
+}
+
+#[test]
+fn all_nodes_killed_at_once_come_back_with_everything() {
+    Network::of(4).run(async |network| {
+        let user = network.enrolled(0, Role::Service, "ehr").await?;
+        let mut all = Vec::new();
+        for _round in 0..2 {
+            let load = Load::start(writers(&user, network, 8).await?);
+            load.more(40).await?;
+            for node in &mut network.nodes {
+                node.kill9()?;
+            }
+            network.start_all()?;
+            load.more(20).await?;
+            let (acks, failures) = load.finish().await?;
+            assert_eq!(failures, Vec::<String>::new());
+            all.extend(acks);
+        }
+        check_nothing_lost(network, &user, &all).await
+    });
+}
+
+#[test]
+fn killed_followers_one_after_the_other_stop_nobody() {
+    Network::of(4).run(async |network| {
+        let user = network.enrolled(0, Role::Service, "ehr").await?;
+        let load = Load::start(writers(&user, network, 4).await?);
+        for _round in 0..3 {
+            let follower = network.follower().await?;
+            network.nodes[follower].kill9()?;
+            load.more(20).await?;
+            network.nodes[follower].restart()?;
+        }
+        let (acks, failures) = load.finish().await?;
+        assert_eq!(failures, Vec::<String>::new());
+        check_nothing_lost(network, &user, &acks).await
+    });
+}
+
+#[test]
+fn without_a_quorum_nothing_is_certified_and_reads_of_what_is_go_on() {
+    Network::of(4).run(async |network| {
+        let user = network.enrolled(0, Role::Service, "ehr").await?;
+        let (height, _) = network.agreed(1).await?;
+        network.nodes[2].kill9()?;
+        network.nodes[3].kill9()?;
+        let client = user.at(&network.nodes[0]).await?;
+        let tx = consilium_e2e::record(&client, "patient", b"x")?.sign(&client)?;
+        let mut service = pb::ledger_service_client::LedgerServiceClient::new(user.channel(&network.nodes[0])?);
+        let mut request = tonic::Request::new(pb::SubmitRequest {
+            transaction: Some(tx.clone()),
+            wait_for: pb::WaitFor::Certified.into(),
+            omit_receipt: false,
+        });
+        request.set_timeout(std::time::Duration::from_secs(4));
+        let status = service.submit(request).await.unwrap_err();
+        let retryable = [tonic::Code::Unavailable, tonic::Code::DeadlineExceeded];
+        assert!(retryable.contains(&status.code()), "{status:?}");
+        let read = pb::ReadOptions { consistency: Some(pb::read_options::Consistency::MinHeight(height)) };
+        let head = service.get_head(pb::GetHeadRequest { read: Some(read) }).await?.into_inner();
+        assert!(head.head.unwrap().header.unwrap().height >= height);
+        network.start_all()?;
+        // The same transaction, again: it executes, once.
+        let done = user.client.submit(tx, pb::WaitFor::Certified).await?.into_applied()?;
+        let rows = ledger_at(user.channel(&network.nodes[0])?).await?;
+        assert_eq!(rows.iter().filter(|row| row.id == done.transaction_id).count(), 1);
+        Ok(())
+    });
+}

@@ -1,0 +1,150 @@
+//! Disks and genesis documents that are not the node's own.
+
+use std::fs;
+
+use consilium_certs::Role;
+use consilium_e2e::{Exit, Load, Network, copy_tree, eventually_async};
+
+fn refused(exit: &Exit, texts: &[&str]) {
+    assert_eq!(exit.code, Some(1), "{}", exit.output);
+    for text in texts {
+        assert!(exit.output.contains(text), "{text:?} is not in\n{}", exit.output);
+    }
+    assert!(!exit.output.contains("panicked"), "{}", exit.output);
+}
+
+#[test]
+fn a_wiped_disk_is_refused_with_a_clear_error() {
+    Network::of(3).run(async |network| {
+        network.enrolled(0, Role::Service, "ehr").await?;
+        let node = &mut network.nodes[1];
+        node.stop()?;
+        fs::remove_dir_all(&node.data_dir)?;
+        refused(&node.command(&["run"])?, &["MARKER", "its disk was lost"]);
+        fs::create_dir(&node.data_dir)?;
+        refused(&node.command(&["run"])?, &["MARKER", "its disk was lost"]);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_disk_set_up_again_under_a_known_id_is_refused_by_what_peers_remember() {
+    Network::of(4).run(async |network| {
+        let user = network.enrolled(0, Role::Service, "ehr").await?;
+        let lost = network.follower().await?;
+        network.nodes[lost].stop()?;
+        fs::remove_dir_all(&network.nodes[lost].data_dir)?;
+        network.nodes[lost].init()?;
+        let node = &mut network.nodes[lost];
+        node.start()?;
+        // It has voted before and has forgotten it.
+        let status = node.wait_end()?;
+        assert_eq!(status.code(), Some(1));
+        assert!(node.log_contains(&["disk", "lost"]), "{}", node.log_tail());
+        // The others go on.
+        let load = Load::start(vec![user.client.clone()]);
+        load.more(5).await?;
+        assert_eq!(load.finish().await?.1, Vec::<String>::new());
+        Ok(())
+    });
+}
+
+#[test]
+fn the_disk_of_another_node_is_refused() {
+    Network::of(3).run(async |network| {
+        network.nodes[0].stop()?;
+        network.nodes[1].stop()?;
+        fs::remove_dir_all(&network.nodes[0].data_dir)?;
+        copy_tree(&network.nodes[1].data_dir, &network.nodes[0].data_dir)?;
+        let other = format!("spiffe://{}/node/n1", network.members[1].id);
+        refused(&network.nodes[0].command(&["run"])?, &["belongs to", &other]);
+        Ok(())
+    });
+}
+
+#[test]
+fn init_refuses_a_disk_in_use() {
+    Network::of(1).run(async |network| {
+        refused(&network.nodes[0].command(&["init"])?, &["data"]);
+        network.nodes[0].stop()?;
+        refused(&network.nodes[0].command(&["init"])?, &["data"]);
+        // Nothing was touched.
+        network.nodes[0].restart()
+    });
+}
+
+#[test]
+fn another_genesis_is_refused_at_the_start() {
+    Network::of(3).run(async |network| {
+        let other = network.other_genesis()?;
+        let node = &mut network.nodes[0];
+        node.stop()?;
+        let config = fs::read_to_string(&node.config)?;
+        fs::write(&node.config, config.replace("../genesis.pb", &other.display().to_string()))?;
+        refused(&node.command(&["run"])?, &["belongs to", "ledger"]);
+        fs::write(&node.config, config)?;
+        node.restart()
+    });
+}
+
+#[test]
+fn a_genesis_that_lacks_an_endorsement_is_refused() {
+    Network::of(3).run(async |network| {
+        use prost::Message;
+        let mut document = consilium_proto::pb::GenesisDocument::decode(&*fs::read(&network.genesis_path)?)?;
+        document.endorsements.remove(1);
+        let path = network.folder().join("unendorsed.pb");
+        fs::write(&path, document.encode_to_vec())?;
+        let node = &network.nodes[0];
+        let config = fs::read_to_string(&node.config)?;
+        fs::write(&node.config, config.replace("../genesis.pb", &path.display().to_string()))?;
+        refused(&node.command(&["check"])?, &["endorsement", &network.members[1].id]);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_node_of_another_ledger_cannot_peer() {
+    Network::of(4).run(async |network| {
+        let user = network.enrolled(0, Role::Service, "ehr").await?;
+        let other = network.other_genesis()?;
+        let stray = 3;
+        network.nodes[stray].stop()?;
+        let node = &mut network.nodes[stray];
+        fs::remove_dir_all(&node.data_dir)?;
+        let config = fs::read_to_string(&node.config)?;
+        fs::write(&node.config, config.replace("../genesis.pb", &other.display().to_string()))?;
+        node.init()?;
+        node.start()?;
+        let peers: Vec<usize> = (0..4).filter(|n| *n != stray).collect();
+        eventually_async("a peer that refuses the other ledger", std::time::Duration::from_secs(30), || async {
+            let said = peers.iter().any(|n| network.nodes[*n].log_contains(&["another ledger"]));
+            anyhow::ensure!(said, "no log line says so");
+            Ok(())
+        })
+        .await?;
+        let ready = consilium_e2e::http_get(network.nodes[stray].http, "/readyz")?;
+        assert_eq!(ready.status, 503, "{ready:?}");
+        let load = Load::start(vec![user.client.clone()]);
+        load.more(10).await?;
+        assert_eq!(load.finish().await?.1, Vec::<String>::new());
+        network.nodes[stray].kill9()?;
+        network.agreed(10).await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_disk_is_not_opened_by_two_processes() {
+    Network::of(1).run(async |network| {
+        // Same folder, other ports: only the disk can be in the way.
+        let node = &network.nodes[0];
+        let config = fs::read_to_string(&node.config)?;
+        let moved = config.replace(":7401", ":8401").replace(":7501", ":8501").replace(":7601", ":8601");
+        fs::write(&node.config, moved)?;
+        refused(&node.command(&["run"])?, &["data"]);
+        let answer = consilium_e2e::http_get(node.http, "/livez")?;
+        assert_eq!(answer.status, 200);
+        Ok(())
+    });
+}
