@@ -18,7 +18,7 @@ help: ## Shows this list
 
 .PHONY: demo
 demo: build ## Four hospitals on this machine, from ceremony to audit (KEEP=1 leaves them running)
-	@CONSILIUM_BIN="$(BIN)" deploy/demo/run.sh
+	@CONSILIUM_BIN_DIR="$(BIN)" deploy/demo/run.sh
 
 .PHONY: test
 test: setup-test build ## Every test
@@ -40,7 +40,7 @@ lint: setup-test ## Format, clippy, licences, protobuf, scripts
 
 .PHONY: bench-net
 bench-net: build ## Load on a network of three nodes (BENCH_ARGS="--sweep 1,16,64,256")
-	@CONSILIUM_BIN="$(BIN)" deploy/demo/bench.sh $(BENCH_ARGS)
+	@CONSILIUM_BIN_DIR="$(BIN)" deploy/demo/bench.sh $(BENCH_ARGS)
 
 .PHONY: clean-demo
 clean-demo: ## Stops and removes a demo that KEEP=1 left running

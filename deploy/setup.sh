@@ -13,7 +13,12 @@ case $purpose in
 esac
 
 say() { printf 'setup: %s\n' "$*" >&2; }
-fail() { printf 'setup: error: %s\n' "$1" >&2; shift; printf 'setup: %s\n' "$@" >&2; exit 1; }
+fail() {
+    printf 'setup: error: %s\n' "$1" >&2
+    shift
+    if (($# > 0)); then printf 'setup: %s\n' "$@" >&2; fi
+    exit 1
+}
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # bindgen loads libclang.so while RocksDB's bindings are made.
@@ -58,6 +63,16 @@ install_packages() {
 PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
 have cargo || fail "cargo is not on the PATH." \
     "Install Rust from https://rustup.rs (the file rust-toolchain.toml names the version), then run the command again."
+
+# The toolchain that rust-toolchain.toml pins: rustup installs it by itself,
+# unless that is switched off.
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+if ! cargo --version >/dev/null 2>&1; then
+    toolchain=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+    say "installing Rust $toolchain"
+    rustup toolchain install "$toolchain" --profile minimal --component rustfmt --component clippy >&2 ||
+        fail "Rust $toolchain, which rust-toolchain.toml pins, is not installed and cannot be."
+fi
 
 mapfile -t packages < <(missing_packages)
 if ((${#packages[@]} > 0)); then

@@ -3,11 +3,11 @@
 //! and the endorsed document is what everyone starts from. No step ever needs
 //! a private key of another member; a part refuses to swallow one by mistake.
 
+use bytes::Bytes;
 use consilium_certs::CaBundle;
 use consilium_proto::genesis::{self, Genesis, Member, endorsement_input};
 use consilium_proto::pb;
 use consilium_proto::signing::SigningKey;
-use bytes::Bytes;
 use prost::Message;
 
 use crate::error::ClientError;

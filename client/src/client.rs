@@ -72,11 +72,7 @@ impl Submitted {
     pub fn into_applied(self) -> Result<Self, ClientError> {
         match self.outcome {
             pb::Outcome::Applied => Ok(self),
-            outcome => Err(ClientError::Rejected {
-                outcome,
-                transaction_id: self.transaction_id,
-                height: self.height,
-            }),
+            outcome => Err(ClientError::Rejected { outcome, transaction_id: self.transaction_id, height: self.height }),
         }
     }
 }
@@ -154,7 +150,11 @@ impl Client {
     ///
     /// # Errors
     /// A field that nodes would refuse, or a key that cannot sign.
-    pub fn sign(&self, actions: Vec<pb::Action>, attachments: Vec<Bytes>) -> Result<pb::SignedTransaction, ClientError> {
+    pub fn sign(
+        &self,
+        actions: Vec<pb::Action>,
+        attachments: Vec<Bytes>,
+    ) -> Result<pb::SignedTransaction, ClientError> {
         let identity = self.identity();
         let body = self.body(actions);
         let signed = transaction::sign(&body, identity.author(), identity.signing_key()?, attachments)?;

@@ -1,8 +1,8 @@
 //! Enrolment: binds this identity's keys to its certificate on the ledger.
 
+use bytes::Bytes;
 use consilium_proto::ids::Height;
 use consilium_proto::{pb, transaction};
-use bytes::Bytes;
 use pb::identity_service_client::IdentityServiceClient;
 use tonic::Request;
 

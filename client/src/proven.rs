@@ -47,8 +47,8 @@ impl Client {
             // Any certified head proves itself; asking the leader adds nothing.
             consistency: Some(pb::read_options::Consistency::MinHeight(0)),
         };
-        let answer = self
-            .read(|channel| async move {
+        let answer =
+            self.read(|channel| async move {
                 ledger_service(channel).get_head(pb::GetHeadRequest { read: Some(read) }).await
             })
             .await?;
@@ -123,7 +123,8 @@ impl Client {
         let mut headers = self.read(|channel| async move { ledger_service(channel).watch(request).await }).await?;
         let mut tip = from.clone();
         while tip.height < to.height {
-            let message = headers.message().await?.ok_or_else(|| ClientError::contradiction("the headers end early"))?;
+            let message =
+                headers.message().await?.ok_or_else(|| ClientError::contradiction("the headers end early"))?;
             let Some(block) = message.block else { continue };
             let next = block.header.as_ref().ok_or_else(|| FieldError::missing("block.header"))?;
             let next = Header::try_from(next)?;
@@ -185,12 +186,9 @@ impl Inner {
 
 /// Compares an answer with the state that was proven. The key itself needs no
 /// further proof: the state names it by its hash.
-fn check_identity(
-    spiffe_id: &str,
-    found: &pb::GetIdentityResponse,
-    proven: Option<&Bytes>,
-) -> Result<(), ClientError> {
-    let differs = |what: &str| Err(ClientError::contradiction(format!("{what} of {spiffe_id} differs from the ledger's state")));
+fn check_identity(spiffe_id: &str, found: &pb::GetIdentityResponse, proven: Option<&Bytes>) -> Result<(), ClientError> {
+    let differs =
+        |what: &str| Err(ClientError::contradiction(format!("{what} of {spiffe_id} differs from the ledger's state")));
     let proven = proven.map(|value| pb::IdentityState::decode(value.clone()));
     let state = match proven {
         Some(Ok(state)) => state,

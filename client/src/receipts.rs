@@ -73,8 +73,7 @@ impl Client {
                 async move { ledger_service(channel).get_receipt(request).await }
             })
             .await?;
-        let receipt =
-            answer.receipt.ok_or_else(|| ClientError::contradiction("the answer holds no receipt"))?;
+        let receipt = answer.receipt.ok_or_else(|| ClientError::contradiction("the answer holds no receipt"))?;
         self.verified_receipt(&receipt, id)
     }
 
@@ -110,9 +109,7 @@ impl Client {
                 }
                 Ok(TransactionFate::Certified(Box::new(receipt)))
             }
-            pb::TransactionStatus::Unspecified => {
-                Err(ClientError::contradiction("the answer has no known status"))
-            }
+            pb::TransactionStatus::Unspecified => Err(ClientError::contradiction("the answer has no known status")),
         }
     }
 }

@@ -179,7 +179,9 @@ mod tests {
     fn a_broken_connection_is_temporary_whatever_its_code() {
         let broken = Status::from_error(Box::new(std::io::Error::from(std::io::ErrorKind::BrokenPipe)));
         assert_eq!(classify(&broken), Verdict::Retry(None));
-        assert!(matches!(ClientError::from(failure(broken)), ClientError::Transport { endpoint, .. } if endpoint == "n1:1"));
+        assert!(
+            matches!(ClientError::from(failure(broken)), ClientError::Transport { endpoint, .. } if endpoint == "n1:1")
+        );
         assert_eq!(classify(&Status::unknown("bug")), Verdict::Final);
     }
 
@@ -191,8 +193,7 @@ mod tests {
         assert_eq!(run(answers).await, (Ok(7), 5));
         let (result, calls) = run(vec![Err(Status::invalid_argument("no")), Ok(7)]).await;
         assert_eq!(calls, 1);
-        let expected =
-            ClientError::Status { code: Code::InvalidArgument, reason: String::new(), message: "no".into() };
+        let expected = ClientError::Status { code: Code::InvalidArgument, reason: String::new(), message: "no".into() };
         assert_eq!(result, Err(expected));
     }
 

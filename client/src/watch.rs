@@ -57,6 +57,12 @@ pub struct Watch {
     trouble: Option<(Instant, u32)>,
 }
 
+/// What a message was.
+enum Step {
+    Block,
+    Bookmark,
+}
+
 #[derive(Default)]
 struct Pending(VecDeque<(Header, pb::Block)>);
 
@@ -101,9 +107,10 @@ impl Watch {
                 return Ok(block);
             }
             match self.step().await {
-                Ok(()) => self.trouble = None,
+                Ok(Step::Block) => self.trouble = None,
+                Ok(Step::Bookmark) => {}
                 Err(e) => {
-                    self.disconnect();
+                    self.stream = None;
                     self.after_failure(e).await?;
                 }
             }
@@ -122,9 +129,9 @@ impl Watch {
     }
 
     /// Takes one message of the node and settles what it makes final.
-    async fn step(&mut self) -> Result<(), ClientError> {
+    async fn step(&mut self) -> Result<Step, ClientError> {
         let message = self.receive().await?;
-        let Some(block) = message.block else { return Ok(()) };
+        let Some(block) = message.block else { return Ok(Step::Bookmark) };
         let header = block.header.as_ref().ok_or_else(|| FieldError::missing("block.header"))?;
         let header = Header::try_from(header)?;
         self.check_next(&header)?;
@@ -141,12 +148,14 @@ impl Watch {
         if self.chain.0.len() > PENDING_MAX {
             return Err(ClientError::contradiction("the node sends blocks without certificates"));
         }
-        Ok(())
+        Ok(Step::Block)
     }
 
     async fn receive(&mut self) -> Result<pb::WatchResponse, ClientError> {
         if self.stream.is_none() {
-            let request = pb::WatchRequest { after_height: self.cursor.0, headers_only: self.headers_only };
+            // Waiting blocks are kept: a connection that breaks often must still get ahead.
+            let after = self.chain.0.back().map_or(self.cursor, |(header, _)| header.height);
+            let request = pb::WatchRequest { after_height: after.0, headers_only: self.headers_only };
             let open = |channel| async move { ledger_service(channel).watch(request).await };
             self.stream = Some(Box::new(self.client.read(open).await?));
         }
@@ -155,9 +164,7 @@ impl Watch {
         match stream.message().await {
             Ok(Some(message)) => Ok(message),
             Ok(None) => Err(ended()),
-            Err(status) => {
-                Err(crate::retry::Failure { endpoint: "watch".into(), status }.into())
-            }
+            Err(status) => Err(crate::retry::Failure { endpoint: "watch".into(), status }.into()),
         }
     }
 
@@ -216,13 +223,10 @@ impl Watch {
         Ok(())
     }
 
-    fn disconnect(&mut self) {
-        self.stream = None;
-        self.chain.0.clear();
-    }
-
     async fn after_failure(&mut self, error: ClientError) -> Result<(), ClientError> {
         if !error.is_retryable() {
+            // Whoever lied, this node or the one before: nothing uncertified is kept.
+            self.chain.0.clear();
             return Err(error);
         }
         let policy = self.client.policy();
@@ -262,7 +266,9 @@ fn genesis_tree(ledger: LedgerId) -> Frontier {
 
 /// Appends a block's transactions and compares the tree with the header.
 fn extend(tree: &mut Frontier, header: &Header, block: &pb::Block) -> Result<(), ClientError> {
-    let wrong = || ClientError::contradiction(format!("the transactions at height {} are not those of its header", header.height));
+    let wrong = || {
+        ClientError::contradiction(format!("the transactions at height {} are not those of its header", header.height))
+    };
     for executed in &block.transactions {
         let tx = executed.transaction.as_ref().ok_or_else(|| FieldError::missing("block.transactions.transaction"))?;
         let leaf = Leaf {

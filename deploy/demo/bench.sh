@@ -24,7 +24,7 @@ finish() {
     local status=$?
     trap - EXIT INT TERM
     stop_all
-    if ((status == 0)); then rm -rf -- "$DIR"; else echo "files of this run: $DIR" >&2; fi
+    if ((status == 0 || status == 130 || status == 143)); then rm -rf -- "$DIR"; else echo "files of this run: $DIR" >&2; fi
     exit "$status"
 }
 trap finish EXIT

@@ -19,12 +19,12 @@ die() { printf '\n%serror:%s %s\n' "$RED" "$PLAIN" "$*" >&2; exit 1; }
 
 # ---- programs ----------------------------------------------------------------
 
-CONSILIUM_BIN=${CONSILIUM_BIN:-${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/consilium-target}/release}
-NODE=$CONSILIUM_BIN/consilium-node
-CLI=$CONSILIUM_BIN/consilium
+CONSILIUM_BIN_DIR=${CONSILIUM_BIN_DIR:-${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/consilium-target}/release}
+NODE=$CONSILIUM_BIN_DIR/consilium-node
+CLI=$CONSILIUM_BIN_DIR/consilium
 
 require_programs() {
-    [[ -x $NODE && -x $CLI ]] || die "the programs are not in $CONSILIUM_BIN; run: make build"
+    [[ -x $NODE && -x $CLI ]] || die "the programs are not in $CONSILIUM_BIN_DIR; run: make build"
 }
 
 # One value out of a line of JSON: json_value FIELD <<<"$line". Enough for the
@@ -141,6 +141,8 @@ start_node() {
     home=$(home_of "$member")
     "$NODE" run --config "$home/node/node.toml" </dev/null >>"$home/node/node.log" 2>&1 &
     PID_OF[$member]=$!
+    # The shell is not to announce how it ended.
+    disown "$!"
     printf '%s\n' "${PID_OF[$member]}" >"$home/node/pid"
 }
 
@@ -158,7 +160,6 @@ stop_node() {
         fi
         sleep 0.05
     done
-    wait "$pid" 2>/dev/null || true
     rm -f "$(home_of "$member")/node/pid"
 }
 
@@ -231,6 +232,8 @@ as() {
 
 # ---- demos that were left running ---------------------------------------------
 
+# Names the folder of the demo that runs; used by run.sh and clean.sh.
+# shellcheck disable=SC2034
 KEPT_FILE=${XDG_CACHE_HOME:-$HOME/.cache}/consilium-demo
 
 # Ends the nodes of a folder by their pid files, each only if that process

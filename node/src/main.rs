@@ -100,8 +100,8 @@ fn serve(config: Config) -> Result<(), Fault> {
     }
     let runtime = runtime.enable_all().build().map_err(|e| Fault::Setup(format!("runtime: {e}")))?;
     let result = runtime.block_on(run_with_repair(config, &metrics));
-    // Threads of a failed node may still hold its database: the process ends.
-    runtime.shutdown_background();
+    // Blocking work that reads the databases ends before the process does.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     match result? {
         Ended::Stopped => Ok(()),
         Ended::Diverged(height) => Err(Fault::Setup(format!(

@@ -138,7 +138,7 @@ pub fn initialize(prepared: &Prepared) -> Result<(), Fault> {
     let store = LedgerStore::open(&dir.ledger(), prepared.config.storage.cache_bytes.get())?;
     write_genesis(&store, &prepared.genesis)?;
     store.sync()?;
-    Guard::open(&dir.guard())?;
+    Guard::create(&dir.guard())?;
     Marker::new(prepared.genesis.ledger_id, &prepared.spiffe_id, prepared.me).create(&dir.0)?;
     Ok(())
 }

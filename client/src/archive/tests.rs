@@ -602,12 +602,28 @@ fn hostile_lengths_reserve_nothing() {
     assert_eq!(ArchiveReader::new(&b"CNSLARC2"[..]).next_entry(), Err(ArchiveError::NotAnArchive));
 }
 
-/// What of an archive means nothing: endorsements of the archive's copy of the
-/// genesis document, and the certificate of a block where another one covers it.
+/// An archive without what is not part of the ledger: endorsements in its copy
+/// of the genesis document; certificates (a flip can make one an unknown field,
+/// which is to say, leave it out); and who claims to have signed a transaction
+/// that was refused before its signature mattered.
 fn meaning(bytes: &[u8]) -> Option<Vec<Entry>> {
     let mut entries = decode(bytes)?;
-    if let Some(Entry::Header(header)) = entries.first_mut() {
-        header.genesis.as_mut()?.endorsements.clear();
+    for entry in &mut entries {
+        match entry {
+            Entry::Header(header) => header.genesis.as_mut()?.endorsements.clear(),
+            Entry::Block(entry) => {
+                entry.certificate = None;
+                let block = entry.block.as_mut()?;
+                block.observed_certificate = None;
+                let refused_early = |t: &&mut pb::ExecutedTransaction| {
+                    matches!(t.outcome(), Outcome::Expired | Outcome::UnknownAuthor)
+                };
+                for signed in block.transactions.iter_mut().filter(refused_early).filter_map(|t| t.transaction.as_mut()) {
+                    (signed.author, signed.signature) = (Bytes::new(), Bytes::new());
+                }
+            }
+            Entry::Row(_) | Entry::End(_) => {}
+        }
     }
     Some(entries)
 }
@@ -626,7 +642,11 @@ proptest! {
             let report = verify(&changed, &ledger.0);
             if report.failure.is_none() {
                 // Then it was another spelling of the same messages.
-                prop_assert_eq!(meaning(&changed), meaning(whole), "byte {}", place.index(whole.len()));
+                let differing = meaning(&changed).zip(meaning(whole)).and_then(|(a, b)| {
+                    a.into_iter().zip(b).find(|(a, b)| a != b)
+                });
+                prop_assert_eq!(differing, None);
+                prop_assert!(report.is_good());
             }
         }
     }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use consilium_proto::envelope::{ContentKey, EnvelopeContext, seal_payload, wrap_key};
 use consilium_proto::hash::sha256;
-use consilium_proto::transaction;
 use consilium_proto::pb;
+use consilium_proto::transaction;
 use pb::ledger_service_client::LedgerServiceClient;
 use tokio::task::JoinSet;
 use tonic::Request;
@@ -74,7 +74,8 @@ pub async fn run(client: &Client, plan: &BenchPlan, tick: impl Fn(f64)) -> Resul
     let mut tasks = JoinSet::new();
     for number in 0..plan.clients {
         let service = ledger_service(channels[number % channels.len()].clone());
-        let worker = Worker { client: client.clone(), pool: Arc::clone(&pool), phase: Arc::clone(&phase), wait: plan.wait };
+        let worker =
+            Worker { client: client.clone(), pool: Arc::clone(&pool), phase: Arc::clone(&phase), wait: plan.wait };
         tasks.spawn(worker.run(service, number));
     }
     let total = plan.warm_up + plan.measure;
@@ -142,8 +143,11 @@ impl Worker {
             let started = Instant::now();
             let tx = self.transaction(&self.pool[next % self.pool.len()])?;
             next += 1;
-            let mut request =
-                Request::new(pb::SubmitRequest { transaction: Some(tx), wait_for: self.wait.into(), omit_receipt: true });
+            let mut request = Request::new(pb::SubmitRequest {
+                transaction: Some(tx),
+                wait_for: self.wait.into(),
+                omit_receipt: true,
+            });
             request.set_timeout(ANSWER_TIMEOUT);
             let answer = tokio::time::timeout(ANSWER_TIMEOUT, service.submit(request)).await;
             let phase = self.phase.load(Ordering::Relaxed);

@@ -46,7 +46,8 @@ pub struct Row {
 
 impl Default for Tally {
     fn default() -> Self {
-        let latencies_us = Histogram::new_with_max(LATENCY_US_MAX, 3).expect("three digits up to ten minutes are allowed");
+        let latencies_us =
+            Histogram::new_with_max(LATENCY_US_MAX, 3).expect("three digits up to ten minutes are allowed");
         Self { latencies_us, errors: BTreeMap::new() }
     }
 }

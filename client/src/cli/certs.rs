@@ -248,7 +248,7 @@ fn inspect_crl(bytes: &[u8], ca: &Path) -> Result<Inspected, CliError> {
         .map_err(|e| CliError::failed(format!("{}: {e}", ca.display())))?;
     let crl = Crl::parse(&crl_der(bytes), &bundle).map_err(|e| CliError::failed(format!("revocation list: {e}")))?;
     Ok(Inspected::Crl {
-        number: format!("{:?}", crl.number()),
+        number: crl.number().to_string(),
         this_update: time_s(crl.this_update()),
         next_update: time_s(crl.next_update()),
         revoked: crl.revoked().map(Serial::to_string).collect(),

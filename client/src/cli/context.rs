@@ -211,7 +211,9 @@ pub fn write_stdout(bytes: &[u8]) -> Result<(), CliError> {
 /// and messages come from the network, and a terminal obeys what it is sent.
 #[must_use]
 pub fn escaped(text: &str) -> String {
-    let harmful = |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let harmful = |c: char| {
+        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if harmful(c) { out.extend(c.escape_unicode()) } else { out.push(c) }

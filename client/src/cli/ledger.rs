@@ -258,7 +258,7 @@ fn verify(args: VerifyArgs, ctx: &Context) -> Result<(), CliError> {
     let document = files::read(&genesis_path, GENESIS_BYTES_MAX as u64)?;
     let genesis = Genesis::parse(&document).map_err(|e| ClientError::file(&genesis_path, e))?;
     let report = match (args.data_dir, args.file) {
-        (Some(directory), _) => verify_directory(&directory, &genesis, ctx)?,
+        (Some(directory), _) => verify_directory(&directory, &genesis_path, &genesis, ctx)?,
         (None, Some(path)) if path.as_os_str() == "-" => {
             verify_stream(std::io::stdin().lock(), 0, &genesis, Options::default(), ctx)?
         }
@@ -288,12 +288,19 @@ fn verify_stream(
 
 /// Lets the node's own program read the directory, since only it knows the
 /// format. It may write what it likes: the verifier believes none of it.
-fn verify_directory(directory: &Path, genesis: &Genesis, ctx: &Context) -> Result<Report, CliError> {
+fn verify_directory(
+    directory: &Path,
+    genesis_path: &Path,
+    genesis: &Genesis,
+    ctx: &Context,
+) -> Result<Report, CliError> {
     let program = node_program();
     let mut child = Command::new(&program)
         .arg("dump")
         .arg("--data-dir")
         .arg(directory)
+        .arg("--genesis")
+        .arg(genesis_path)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
@@ -307,7 +314,7 @@ fn verify_directory(directory: &Path, genesis: &Genesis, ctx: &Context) -> Resul
     let report = report?;
     if !status.success() && report.failure.is_some() && report.counts.blocks == 0 {
         return Err(CliError::failed(format!("{} dump failed ({status})", program.display()))
-            .hint("a node that runs holds a lock on its directory: stop it, or export from the network"));
+            .hint("the node must be stopped; a network that runs is exported with `ledger export`"));
     }
     Ok(report)
 }

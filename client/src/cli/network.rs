@@ -235,7 +235,8 @@ fn assemble(endorsements: &[PathBuf], out: &Path, ctx: &Context) -> Result<(), C
     }
     let document = ceremony::add_endorsements(&document, read)?.encode_to_vec();
     files::write_new(out, &document, PUBLIC_MODE)?;
-    let missing: Vec<String> = Genesis::parse(&document)?.missing_endorsements().iter().map(ToString::to_string).collect();
+    let missing: Vec<String> =
+        Genesis::parse(&document)?.missing_endorsements().iter().map(ToString::to_string).collect();
     ctx.print(&missing, |missing| match missing.as_slice() {
         [] => format!("genesis endorsed by all members: {}", out.display()),
         some => format!("genesis: {}\nstill not endorsed by {}", out.display(), some.join(", ")),
@@ -349,7 +350,8 @@ fn describe(view: &GenesisView) -> String {
 fn parse_node(text: &str) -> Result<NodeRequest, CliError> {
     let mut fields = std::collections::BTreeMap::new();
     for field in text.split(',') {
-        let (key, value) = field.split_once('=').ok_or_else(|| CliError::usage(format!("{field:?} is not KEY=VALUE")))?;
+        let (key, value) =
+            field.split_once('=').ok_or_else(|| CliError::usage(format!("{field:?} is not KEY=VALUE")))?;
         if !["name", "peer", "client", "vote-key"].contains(&key) || fields.insert(key, value).is_some() {
             return Err(CliError::usage(format!("node: {key:?} is unknown or stands twice")));
         }

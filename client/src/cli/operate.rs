@@ -193,7 +193,8 @@ fn node_view(s: pb::GetStatusResponse) -> NodeView {
 }
 
 fn describe(views: &[StatusView]) -> String {
-    let head = ["ENDPOINT", "NODE", "ID", "ROLE", "LEADER", "TERM", "APPLIED", "CERTIFIED", "QUEUE", "VERSION", "ALARMS"];
+    let head =
+        ["ENDPOINT", "NODE", "ID", "ROLE", "LEADER", "TERM", "APPLIED", "CERTIFIED", "QUEUE", "VERSION", "ALARMS"];
     let rows = views.iter().map(|view| match &view.node {
         None => vec![view.endpoint.clone(), "no answer".into()],
         Some(node) => vec![
@@ -213,7 +214,7 @@ fn describe(views: &[StatusView]) -> String {
     let mut text = table(&head, rows);
     for view in views {
         if let Some(error) = &view.error {
-            text += &format!("\n{}: {}", view.endpoint, escaped(error));
+            text += &format!("\n{}", escaped(error));
         }
         for alarm in view.node.iter().flat_map(|node| &node.alarms) {
             let (name, message) = (escaped(&alarm.name), escaped(&alarm.message));

@@ -120,8 +120,7 @@ pub async fn run_tx(args: TxArgs, ctx: &Context) -> Result<(), CliError> {
         TransactionFate::Pending => ("pending", None),
         TransactionFate::Expired => ("expired", None),
     };
-    let receipt =
-        receipt.map(|r| CertifiedView { height: r.leaf.height.0, outcome: r.leaf.outcome.as_str_name() });
+    let receipt = receipt.map(|r| CertifiedView { height: r.leaf.height.0, outcome: r.leaf.outcome.as_str_name() });
     let view = StatusView { transaction_id: transaction_id.to_string(), status, receipt };
     ctx.print(&view, |v| match (&v.receipt, v.status) {
         (Some(r), _) => format!("certified at height {}: {} (proven by its receipt)", r.height, r.outcome),

@@ -71,6 +71,8 @@ pub fn pack(sizes: &[Size], limits: &PackLimits) -> Vec<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
+    // A list of one range is what is meant.
+    #![allow(clippy::single_range_in_vec_init)]
     use super::*;
     use proptest::prelude::*;
 

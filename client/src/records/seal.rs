@@ -147,7 +147,8 @@ mod tests {
     #[test]
     fn every_version_has_its_own_key() {
         let (_, recipient) = person(KemId::X25519HkdfSha256);
-        let once = |_| seal(&draft(10), LedgerId::from_bytes([1; 32]), RecordId([2; 16]), 1, &[recipient.clone()]).unwrap();
+        let (ledger, id) = (LedgerId::from_bytes([1; 32]), RecordId([2; 16]));
+        let once = |_| seal(&draft(10), ledger, id, 1, std::slice::from_ref(&recipient)).unwrap();
         let [a, b] = [0, 1].map(once);
         assert_ne!(a.attachments, b.attachments);
     }

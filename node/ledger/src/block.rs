@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use consilium_proto::header::{Header, Leaf};
-use consilium_proto::ids::{Fingerprint, NodeId, TimeMs};
+use consilium_proto::ids::{Fingerprint, NodeId, TimeMs, TransactionId};
 use consilium_proto::limits::VALIDITY_AHEAD_MAX_MS;
 use consilium_proto::merkle::Frontier;
 use consilium_proto::pb::{self, Outcome, SignerState};
@@ -64,6 +64,8 @@ pub struct Executed {
     pub leaves: Vec<(u64, Leaf)>,
     /// Members whose standing, bundle or lists this block changed.
     pub changed_members: Vec<String>,
+    /// Transactions that came too late and are not on the ledger.
+    pub expired: Vec<TransactionId>,
 }
 
 /// Why a block could not be executed. Not an outcome: the node stops.
@@ -108,6 +110,7 @@ struct Run<'a, R> {
     leaves: Vec<(u64, Leaf)>,
     transactions: Vec<pb::ExecutedTransaction>,
     tree_rows: Vec<Row>,
+    expired: Vec<TransactionId>,
 }
 
 impl<'a, R: StateReader> Run<'a, R> {
@@ -124,12 +127,19 @@ impl<'a, R: StateReader> Run<'a, R> {
             leaves: Vec::with_capacity(block.transactions.len()),
             transactions: Vec::with_capacity(block.transactions.len()),
             tree_rows: Vec::with_capacity(2 * block.transactions.len()),
+            expired: Vec::new(),
         }
     }
 
     fn transaction(&mut self, checked: &CheckedTransaction) -> Result<(), ExecutionError> {
         let transaction = &checked.transaction;
         if self.view.is_known(&transaction.id)? {
+            return Ok(());
+        }
+        // No leaf: once the certified time has passed a validity without the
+        // transaction, it can never appear on the ledger in any form (G10).
+        if transaction.valid_until < self.time {
+            self.expired.push(transaction.id);
             return Ok(());
         }
         let outcome = self.outcome(checked)?;
@@ -162,7 +172,6 @@ impl<'a, R: StateReader> Run<'a, R> {
 
     fn try_actions(&mut self, checked: &CheckedTransaction) -> Result<(), Refusal> {
         let transaction = &checked.transaction;
-        ensure(transaction.valid_until >= self.time, Outcome::Expired)?;
         let latest = self.time.0.saturating_add(VALIDITY_AHEAD_MAX_MS);
         ensure(transaction.valid_until.0 <= latest, Outcome::ValidityTooLong)?;
         let signer = match transaction.enrollment() {
@@ -203,7 +212,7 @@ impl<'a, R: StateReader> Run<'a, R> {
     }
 
     fn finish(self, block: &BlockInput<'_>) -> Result<Executed, ExecutionError> {
-        let Self { reader, parent, time, view, frontier, first_leaf, leaves, transactions, tree_rows, .. } = self;
+        let Self { reader, parent, time, view, frontier, first_leaf, leaves, transactions, tree_rows, expired, .. } = self;
         let mut rows: Vec<Row> = view.into_rows().collect();
         rows.extend(tree_rows);
         let (state_root, trie_rows) = update_state_tree(reader, &rows)?;
@@ -234,7 +243,7 @@ impl<'a, R: StateReader> Run<'a, R> {
             value: Some(stored.encode_to_vec().into()),
         });
         let changed_members = changed_members(&rows);
-        Ok(Executed { tip: Tip { header, frontier }, rows, leaves, changed_members })
+        Ok(Executed { tip: Tip { header, frontier }, rows, leaves, changed_members, expired })
     }
 }
 

@@ -43,7 +43,7 @@ pub fn genesis_block<R: StateReader>(reader: &R, genesis: &Genesis) -> Result<Ex
         value: Some(block.encode_to_vec().into()),
     });
     let changed_members = genesis.members.iter().map(|m| m.id.as_str().to_owned()).collect();
-    Ok(Executed { tip: Tip { header, frontier }, rows, leaves, changed_members })
+    Ok(Executed { tip: Tip { header, frontier }, rows, leaves, changed_members, expired: Vec::new() })
 }
 
 fn header(genesis: &Genesis, frontier: &Frontier, state_root: Hash) -> Result<Header, ExecutionError> {

@@ -25,6 +25,8 @@ pub enum Reason {
     BadSignature,
     /// Nobody with that fingerprint is enrolled.
     UnknownAuthor,
+    /// The transaction's validity has ended: it can never execute.
+    TransactionExpired,
     /// An enrolment is not for the certificate of the session.
     NotOwnCertificate,
     /// The identity is revoked, expired, or of a member without standing.
@@ -58,6 +60,7 @@ impl Reason {
             Self::InvalidTransaction => "INVALID_TRANSACTION",
             Self::BadSignature => "BAD_SIGNATURE",
             Self::UnknownAuthor => "UNKNOWN_AUTHOR",
+            Self::TransactionExpired => "TRANSACTION_EXPIRED",
             Self::NotOwnCertificate => "NOT_OWN_CERTIFICATE",
             Self::IdentityRefused => "IDENTITY_REFUSED",
             Self::PermissionDenied => "PERMISSION_DENIED",
@@ -75,7 +78,7 @@ impl Reason {
     const fn code(self) -> Code {
         match self {
             Self::InvalidArgument | Self::InvalidTransaction | Self::BadSignature => Code::InvalidArgument,
-            Self::UnknownAuthor => Code::FailedPrecondition,
+            Self::UnknownAuthor | Self::TransactionExpired => Code::FailedPrecondition,
             Self::NotOwnCertificate | Self::PermissionDenied => Code::PermissionDenied,
             Self::IdentityRefused => Code::Unauthenticated,
             Self::NotFound => Code::NotFound,
@@ -94,6 +97,7 @@ impl Reason {
             | Self::InvalidTransaction
             | Self::BadSignature
             | Self::UnknownAuthor
+            | Self::TransactionExpired
             | Self::NotOwnCertificate
             | Self::IdentityRefused
             | Self::PermissionDenied

@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use consilium_proto::error::FieldError;
 use consilium_proto::header::Leaf;
-use consilium_proto::ids::{Height, TransactionId};
+use consilium_proto::ids::{Height, TimeMs, TransactionId};
+use consilium_proto::limits::VALIDITY_AHEAD_MAX_MS;
 use consilium_proto::merkle::prove_inclusion;
 use consilium_proto::pb::{self, Outcome};
 use consilium_proto::receipt::Receipt;
@@ -15,7 +17,7 @@ use tonic::Status;
 
 use super::errors::{self, Reason};
 use super::{Api, Caller};
-use crate::runtime::shared::Shared;
+use crate::runtime::shared::{Shared, now_ms};
 use crate::runtime::verifier::VerifyJob;
 use crate::runtime::waiters::{Located, Refused, WaitFor};
 use crate::storage::StorageError;
@@ -26,7 +28,10 @@ impl Api {
         let transaction = transaction.ok_or_else(|| {
             Reason::InvalidArgument.field(&consilium_proto::error::FieldError::missing("transaction"))
         })?;
-        Transaction::parse(transaction, self.ledger_id()).map_err(|e| Reason::InvalidTransaction.field(&e))
+        let transaction =
+            Transaction::parse(transaction, self.ledger_id()).map_err(|e| Reason::InvalidTransaction.field(&e))?;
+        check_validity(&transaction, now_ms(), self.shared.genesis.parameters.clock_skew_max_ms)?;
+        Ok(transaction)
     }
 
     /// An enrolment is for the certificate of the session, nothing else.
@@ -131,6 +136,22 @@ impl Api {
     }
 }
 
+/// Turns away what the rules would turn away, judged by this node's clock.
+fn check_validity(transaction: &Transaction, now: TimeMs, skew_ms: u64) -> Result<(), Status> {
+    let field = "body.valid_until_ms";
+    let until = transaction.valid_until;
+    if until < now {
+        let error = FieldError::malformed(field, "has passed: the transaction can never execute");
+        return Err(Reason::TransactionExpired.field(&error));
+    }
+    let latest = now.0.saturating_add(VALIDITY_AHEAD_MAX_MS).saturating_add(skew_ms);
+    if until.0 > latest {
+        let error = FieldError::range(field, now.0, latest, until.0);
+        return Err(Reason::InvalidTransaction.field(&error));
+    }
+    Ok(())
+}
+
 /// Where an executed transaction is.
 pub(super) fn locate(shared: &Shared, id: &TransactionId) -> Result<Option<Located>, StorageError> {
     let Some(location) = shared.ledger.location(id)? else { return Ok(None) };
@@ -167,6 +188,7 @@ fn make_receipt(shared: &Shared, id: TransactionId) -> Result<Option<Receipt>, S
 fn refusal(refused: Refused) -> Status {
     match refused {
         Refused::Overloaded => Reason::Overloaded.status("too many transactions are waiting; try again shortly"),
+        Refused::Expired => Reason::TransactionExpired.status("the validity ended before the transaction was ordered"),
         Refused::BadSignature => Reason::BadSignature.status("the signature is not by the author's key"),
         Refused::UnknownAuthor => {
             Reason::UnknownAuthor.status("nobody with the author's fingerprint is enrolled on this ledger")

@@ -19,6 +19,7 @@ use super::certifier::CertifierMsg;
 use super::driver::DriverMsg;
 use super::shared::{Applied, Shared, record_seconds};
 use super::verifier::Verifier;
+use super::waiters::Refused;
 use crate::identity::rules::X509Rules;
 
 /// Work for the applier.
@@ -28,6 +29,8 @@ pub enum ApplierMsg {
     Committed(Vec<LogEntry>),
     /// A certified block from a peer, to catch up by.
     Certified(Box<CertifiedBlock>, oneshot::Sender<Result<(), String>>),
+    /// End.
+    Stop,
 }
 
 /// A block whose header is known to be certified.
@@ -75,6 +78,7 @@ impl Applier {
     pub fn run(mut self, work: &Receiver<ApplierMsg>) -> Result<(), Fault> {
         while let Ok(message) = work.recv() {
             match message {
+                ApplierMsg::Stop => return Ok(()),
                 ApplierMsg::Committed(entries) => {
                     let last = entries.last().map(|e| e.index);
                     for entry in entries {
@@ -176,6 +180,7 @@ impl Applier {
         self.tip = executed.tip;
         let certified = self.shared.certified_height();
         self.shared.waiters.executed(executed.leaves.iter().map(|(_, leaf)| leaf), certified);
+        executed.expired.iter().for_each(|id| self.shared.waiters.refuse(id, Refused::Expired));
         metrics::counter!("consilium_transactions_total").increment(executed.leaves.len() as u64);
         metrics::gauge!("consilium_applied_height").set(self.tip.header.height.0 as f64);
         self.publish();

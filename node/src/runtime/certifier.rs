@@ -46,6 +46,8 @@ pub enum CertifierMsg {
     Vote(Vote),
     /// A certificate from a peer.
     Certificate(BlockCertificate),
+    /// End.
+    Stop,
 }
 
 /// The certifier's state.
@@ -107,9 +109,13 @@ impl Certifier {
         self.repeat_guarded_vote();
         loop {
             match inputs.recv_timeout(RESEND / 4) {
+                Ok(CertifierMsg::Stop) => return Ok(()),
                 Ok(input) => {
                     self.handle(input)?;
                     for input in inputs.try_iter().take(INPUTS_MAX).collect::<Vec<_>>() {
+                        if matches!(input, CertifierMsg::Stop) {
+                            return Ok(());
+                        }
                         self.handle(input)?;
                     }
                 }
@@ -126,6 +132,7 @@ impl Certifier {
             CertifierMsg::Executed { header, votable } => self.executed(*header, votable),
             CertifierMsg::Vote(vote) => self.collect(vote),
             CertifierMsg::Certificate(certificate) => self.certificate(certificate),
+            CertifierMsg::Stop => Ok(()),
         }
     }
 
@@ -268,7 +275,8 @@ impl Certifier {
     fn certified(&mut self, certificate: BlockCertificate) -> Result<(), Fault> {
         let height = certificate.height;
         let Some(header) = self.headers.get(&height).cloned() else {
-            if height > self.shared.applied.borrow().height {
+            // Not executed here yet, or executed and still on its way here.
+            if height > self.shared.certified_height() {
                 self.early.insert(height, certificate);
             }
             return Ok(());

@@ -79,8 +79,10 @@ pub enum DriverMsg {
     Compacted(LogPosition),
     /// Messages to a peer do not arrive.
     Unreachable(RaftId),
-    /// Hand over if leader, then end.
+    /// Hand over if leader, and propose nothing more.
     Stop,
+    /// End.
+    Halt,
 }
 
 /// Where the driver's outputs go.
@@ -116,6 +118,7 @@ pub struct Driver {
     compacting: bool,
     ticks: u64,
     stopping: bool,
+    halted: bool,
 }
 
 impl Driver {
@@ -140,6 +143,7 @@ impl Driver {
             compacting: false,
             ticks: 0,
             stopping: false,
+            halted: false,
         }
     }
 
@@ -151,7 +155,7 @@ impl Driver {
         let tick = self.config.raft.tick;
         let mut next_tick = Instant::now() + tick;
         self.publish();
-        while !self.finished() {
+        while !self.halted {
             match inputs.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
                 Ok(input) => {
                     self.handle(input);
@@ -167,10 +171,6 @@ impl Driver {
             }
         }
         Ok(())
-    }
-
-    fn finished(&self) -> bool {
-        self.stopping && (self.core.status().role != Role::Leader || self.shared.topology.raft_ids().len() == 1)
     }
 
     fn pass_time(&mut self, mut next: Instant, tick: Duration) -> Instant {
@@ -218,6 +218,7 @@ impl Driver {
             }
             DriverMsg::Unreachable(peer) => self.core.report_unreachable(peer),
             DriverMsg::Stop => self.stop(),
+            DriverMsg::Halt => self.halted = true,
         }
     }
 

@@ -48,6 +48,8 @@ use crate::transport::{
 const DRIVER_QUEUE: usize = 8_192;
 const VERIFIER_QUEUE: usize = 16_384;
 const CERTIFIER_QUEUE: usize = 65_536;
+/// Longest wait for the threads to end.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// How often certificate files are looked at.
 const RELOAD_EVERY: Duration = Duration::from_secs(5);
 
@@ -121,7 +123,7 @@ pub async fn run(
         snapshots,
     };
     let connections = serve(&prepared, &shared, &queues, &clients, listeners, metrics)?;
-    let driver = start_threads(prepared, opened, &shared, &queues, outputs, outbox, &faults)?;
+    let threads = start_threads(prepared, opened, &shared, &queues, outputs, outbox, &faults)?;
     tokio::spawn(keep_identities(Arc::clone(&shared), connections, resolver));
     tracing::info!(ledger = %shared.genesis.ledger_id, raft_id = shared.me.0, client = %config.listen.client, "running");
     drop(faults);
@@ -129,14 +131,18 @@ pub async fn run(
         () = stop => {
             tracing::info!("stopping");
             let _ = queues.driver.0.send(DriverMsg::Stop);
+            // Handing over may take an election timeout; then it goes without.
             let limit = config.raft.tick * (2 * config.raft.election_ticks.get());
-            let _ = tokio::time::timeout(limit, tokio::task::spawn_blocking(move || driver.join())).await;
+            let mut leader = shared.leader.subscribe();
+            let _ = tokio::time::timeout(limit, leader.wait_for(|l| *l != Some(shared.me))).await;
             shared.stopping.send_replace(true);
+            threads.stop(&queues).await;
             shared.ledger.sync()?;
             Ok(Ended::Stopped)
         }
         fault = failed.recv() => {
             shared.stopping.send_replace(true);
+            threads.stop(&queues).await;
             match fault {
                 Some(Fault::Diverged { height }) => Ok(Ended::Diverged(height)),
                 Some(fault) => Err(fault),
@@ -197,7 +203,7 @@ fn start_threads(
     outputs: Outputs,
     outbox: Outbox,
     faults: &mpsc::UnboundedSender<Fault>,
-) -> Result<std::thread::JoinHandle<()>, Fault> {
+) -> Result<Threads, Fault> {
     let Opened { log, store, guard, tip, hard_state, membership } = opened;
     let config = prepared.config;
     let core = start_core(&config, prepared.me.0, Initial { hard_state, membership, applied: tip.0 }, log.clone())?;
@@ -217,21 +223,46 @@ fn start_threads(
     let writer = Writer { log, ledger: store, outbox, driver: queues.driver.0.clone() };
     let driver = Driver::new(core, Arc::clone(shared), blocks, outputs, config.clone());
 
-    for number in 0..verify_threads(&config) {
+    let verifiers = verify_threads(&config);
+    let mut handles = Vec::new();
+    for number in 0..verifiers {
         let (verifier, jobs) = (Arc::clone(&verifier), queues.verifier.1.clone());
-        thread(&format!("verifier-{number}"), faults, move || {
+        handles.push(thread(&format!("verifier-{number}"), faults, move || {
             verifier.run(&jobs);
             Ok(())
-        })?;
+        })?);
     }
     let work = queues.certifier.1.clone();
-    thread("certifier", faults, move || certifier.run(&work))?;
+    handles.push(thread("certifier", faults, move || certifier.run(&work))?);
     let work = queues.applier.1.clone();
-    thread("applier", faults, move || applier.run(&work))?;
+    handles.push(thread("applier", faults, move || applier.run(&work))?);
     let work = queues.writer.1.clone();
-    thread("writer", faults, move || Ok(writer.run(&work)?))?;
+    handles.push(thread("writer", faults, move || Ok(writer.run(&work)?))?);
     let inputs = queues.driver.1.clone();
-    thread("driver", faults, move || driver.run(&inputs))
+    handles.push(thread("driver", faults, move || driver.run(&inputs))?);
+    Ok(Threads { handles, verifiers })
+}
+
+/// The running threads.
+struct Threads {
+    handles: Vec<std::thread::JoinHandle<()>>,
+    verifiers: usize,
+}
+
+impl Threads {
+    /// Ends and joins them: the databases must not be in use when the process
+    /// tears down their library.
+    async fn stop(self, queues: &Queues) {
+        let _ = queues.driver.0.send(DriverMsg::Halt);
+        let _ = queues.applier.0.send(ApplierMsg::Stop);
+        let _ = queues.writer.0.send(WriterMsg::Stop);
+        let _ = queues.certifier.0.send(CertifierMsg::Stop);
+        (0..self.verifiers).for_each(|_| drop(queues.verifier.0.try_send(VerifyJob::Stop)));
+        let joined = tokio::task::spawn_blocking(move || self.handles.into_iter().for_each(|h| drop(h.join())));
+        if tokio::time::timeout(STOP_LIMIT, joined).await.is_err() {
+            tracing::warn!("a thread does not end");
+        }
+    }
 }
 
 fn start_core(
@@ -359,6 +390,11 @@ fn client_router(api: Api, concurrency: usize) -> Result<Router, Fault> {
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(pb::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .with_service_name("consilium.v1.LedgerService")
+        .with_service_name("consilium.v1.RecordsService")
+        .with_service_name("consilium.v1.IdentityService")
+        .with_service_name("consilium.v1.OperatorService")
+        .with_service_name("grpc.health.v1.Health")
         .build_v1()
         .map_err(|e| Fault::Setup(format!("reflection: {e}")))?;
     let limit = REQUEST_BYTES_MAX;

@@ -38,6 +38,8 @@ pub enum VerifyJob {
     Submission(Transaction),
     /// A log entry, announced to the block queue.
     Entry(LogPosition, Bytes),
+    /// One thread of the pool ends.
+    Stop,
 }
 
 /// What the threads of the pool share.
@@ -67,13 +69,16 @@ impl Verifier {
     pub fn run(&self, jobs: &Receiver<VerifyJob>) {
         while let Ok(first) = jobs.recv() {
             let mut batch = vec![first];
-            let mut weight = 1;
-            while weight < BATCH_MAX {
-                let Ok(job) = jobs.try_recv() else { break };
-                weight += 1;
+            let mut stop = false;
+            while batch.len() < BATCH_MAX {
+                stop = matches!(batch.last(), Some(VerifyJob::Stop));
+                let (false, Ok(job)) = (stop, jobs.try_recv()) else { break };
                 batch.push(job);
             }
             self.work(batch);
+            if stop {
+                return;
+            }
         }
     }
 
@@ -85,6 +90,7 @@ impl Verifier {
                 VerifyJob::Submission(transaction) => {
                     submissions.push(CheckedTransaction { transaction, verified_under: None });
                 }
+                VerifyJob::Stop => {}
                 VerifyJob::Entry(position, bytes) => {
                     if self.blocks.start(position) {
                         blocks.push((position, CheckedBlock::decode(bytes, self.shared.genesis.ledger_id)));

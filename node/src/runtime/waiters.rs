@@ -38,6 +38,8 @@ pub enum Refused {
     BadSignature,
     /// Nobody with that fingerprint is enrolled.
     UnknownAuthor,
+    /// Its validity ended before it was ordered.
+    Expired,
 }
 
 type Reply = oneshot::Sender<Result<Located, Refused>>;

@@ -25,6 +25,8 @@ pub enum WriterMsg {
     Persist(Persist),
     /// Drop the log up to here; what it held is in the ledger.
     Compact(LogPosition),
+    /// Write what came before, then end.
+    Stop,
 }
 
 /// The writer's belongings.
@@ -49,10 +51,15 @@ impl Writer {
             let mut rounds = Vec::new();
             let mut compaction = None;
             let mut next = Some(first);
+            let mut stop = false;
             while let Some(message) = next.take() {
                 match message {
                     WriterMsg::Persist(round) => rounds.push(round),
                     WriterMsg::Compact(position) => compaction = Some(position),
+                    WriterMsg::Stop => {
+                        stop = true;
+                        break;
+                    }
                 }
                 if rounds.len() < ROUNDS_MAX {
                     next = work.try_recv().ok();
@@ -61,6 +68,9 @@ impl Writer {
             self.persist(rounds)?;
             if let Some(position) = compaction {
                 self.compact(position)?;
+            }
+            if stop {
+                return Ok(());
             }
         }
         Ok(())

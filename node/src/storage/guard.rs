@@ -49,22 +49,36 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Opens the guard, or creates it where there is none.
+    /// Creates the guard of a new node, which has never voted.
     ///
     /// # Errors
-    /// If the file cannot be read, or neither slot is intact.
-    pub fn open(path: &Path) -> Result<Self, StorageError> {
+    /// If there is one already, or the disk fails.
+    pub fn create(path: &Path) -> Result<Self, StorageError> {
         let fail = || StorageError::file(path);
-        let existed = path.exists();
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(fail())?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(fail())?;
         let mut guard = Self { path: path.to_owned(), file, sequence: 0, state: GuardState::default() };
-        if !existed {
-            guard.file.set_len(2 * SLOT_BYTES).map_err(fail())?;
-            guard.write(GuardState::default())?;
-            guard.file.sync_all().map_err(fail())?;
-            return Ok(guard);
-        }
+        guard.file.set_len(2 * SLOT_BYTES).map_err(fail())?;
+        guard.write(GuardState::default())?;
+        guard.file.sync_all().map_err(fail())?;
+        Ok(guard)
+    }
+
+    /// Opens the guard. One that is absent is never made anew: a node without
+    /// it has forgotten what it voted for.
+    ///
+    /// # Errors
+    /// If the file is absent or cannot be read, or neither slot is intact.
+    pub fn open(path: &Path) -> Result<Self, StorageError> {
+        let opened = OpenOptions::new().read(true).write(true).open(path);
+        let file = opened.map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => StorageError::WrongDisk(format!(
+                "{} is absent: this disk does not remember what the node voted for, and must not vote again under \
+                 the same raft id",
+                path.display()
+            )),
+            _ => StorageError::File { path: path.to_owned(), source },
+        })?;
+        let mut guard = Self { path: path.to_owned(), file, sequence: 0, state: GuardState::default() };
         let newest = [0, 1].into_iter().filter_map(|slot| guard.read_slot(slot)).max_by_key(|(sequence, _)| *sequence);
         let (sequence, state) = newest
             .ok_or_else(|| StorageError::corrupt("guard", "no intact slot: this disk must not vote again"))?;
@@ -143,7 +157,8 @@ mod tests {
     fn remembers_the_last_write() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("GUARD");
-        let mut guard = Guard::open(&path).unwrap();
+        assert!(matches!(Guard::open(&path), Err(StorageError::WrongDisk(_))));
+        let mut guard = Guard::create(&path).unwrap();
         assert_eq!(guard.state(), GuardState::default());
         (1..=5).for_each(|h| guard.write(vote(h)).unwrap());
         assert_eq!(Guard::open(&path).unwrap().state(), vote(5));
@@ -153,7 +168,8 @@ mod tests {
     fn a_torn_write_leaves_the_state_before() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("GUARD");
-        let mut guard = Guard::open(&path).unwrap();
+        assert!(matches!(Guard::open(&path), Err(StorageError::WrongDisk(_))));
+        let mut guard = Guard::create(&path).unwrap();
         (1..=4).for_each(|h| guard.write(vote(h)).unwrap());
         let newest = (guard.sequence % 2) * SLOT_BYTES;
         guard.file.write_all_at(&[0xff; 3], newest + 30).unwrap();
@@ -164,7 +180,8 @@ mod tests {
     fn damage_to_both_slots_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("GUARD");
-        let mut guard = Guard::open(&path).unwrap();
+        assert!(matches!(Guard::open(&path), Err(StorageError::WrongDisk(_))));
+        let mut guard = Guard::create(&path).unwrap();
         (1..=4).for_each(|h| guard.write(vote(h)).unwrap());
         [20, SLOT_BYTES + 20].into_iter().for_each(|at| guard.file.write_all_at(&[0xff; 3], at).unwrap());
         assert!(matches!(Guard::open(&path), Err(StorageError::Corrupt { .. })));

@@ -103,21 +103,21 @@ fn state_map(criterion: &mut Criterion) {
     for size in BLOCK_SIZES {
         group.throughput(Throughput::Elements(size));
         group.bench_function(format!("update/{size}"), |bencher| {
-            bencher.iter_batched(|| next(size), |changes| run(&store, &changes), BatchSize::SmallInput);
+            bencher.iter_batched(|| next(size), |changes| run(&store, &changes), BatchSize::PerIteration);
         });
         group.bench_function(format!("update_and_store/{size}"), |bencher| {
             let changes_then_store = |changes: Changes| {
                 let update = run(&store, &changes);
                 store.apply(update);
             };
-            bencher.iter_batched(|| next(size), changes_then_store, BatchSize::SmallInput);
+            bencher.iter_batched(|| next(size), changes_then_store, BatchSize::PerIteration);
         });
     }
     group.throughput(Throughput::Elements(1));
     let mut keys = (0u64..).map(|n| key(n.wrapping_mul(STRIDE) % (2 * KEYS)));
     group.bench_function("prove", |bencher| {
         let next = || keys.next().expect("endless");
-        bencher.iter_batched(next, |key| prove(&store, &key).expect("memory does not fail"), BatchSize::SmallInput);
+        bencher.iter_batched(next, |key| prove(&store, &key).expect("memory does not fail"), BatchSize::PerIteration);
     });
     group.finish();
 }

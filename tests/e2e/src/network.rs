@@ -59,13 +59,7 @@ impl Network {
     #[must_use]
     pub fn of(members: usize) -> NetworkBuilder {
         assert!((1..=MEMBERS.len()).contains(&members), "one to four members");
-        NetworkBuilder {
-            members,
-            started: true,
-            raft: String::new(),
-            limits: String::new(),
-            parameters: None,
-        }
+        NetworkBuilder { members, started: true, raft: String::new(), limits: String::new(), parameters: None }
     }
 
     /// The scratch folder.
@@ -145,14 +139,15 @@ impl Network {
     /// If they do not in time.
     pub async fn agreed(&self, height: u64) -> anyhow::Result<(u64, Vec<u8>)> {
         eventually_async("equal state roots", AGREE_TIMEOUT, || async {
-            let mut seen = Vec::new();
+            let (mut seen, mut votes) = (Vec::new(), Vec::new());
             for node in self.running() {
                 let s = self.status(node).await?;
+                votes.push(s.peers.iter().map(|p| p.voted_height).collect::<Vec<_>>());
                 seen.push((s.applied_height, s.certified_height, hex::encode(&s.state_root)));
             }
             let first = seen.first().cloned().context("no node runs")?;
             let equal = seen.iter().all(|s| *s == first) && first.0 == first.1 && first.0 >= height;
-            anyhow::ensure!(equal, "(applied, certified, state root): {seen:?}");
+            anyhow::ensure!(equal, "(applied, certified, state root): {seen:?}; votes seen: {votes:?}");
             Ok((first.0, hex::decode(first.2)?))
         })
         .await
@@ -179,6 +174,14 @@ impl Network {
         let path = self.dir.path().join("other-genesis.pb");
         fs::write(&path, document)?;
         Ok(path)
+    }
+
+    /// No node may have panicked, whatever the scenario did to it.
+    fn check_logs(&self) -> TestResult {
+        for node in &self.nodes {
+            anyhow::ensure!(!node.log_contains(&["panicked at"]), "node {} panicked", node.raft_id());
+        }
+        Ok(())
     }
 
     fn explain(&self) {
@@ -228,7 +231,7 @@ impl NetworkBuilder {
         let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
             runtime.block_on(Box::pin(async {
                 let mut network = self.build().await?;
-                let result = scenario(&mut network).await;
+                let result = scenario(&mut network).await.and_then(|()| network.check_logs());
                 if result.is_err() {
                     network.explain();
                 }
@@ -287,11 +290,12 @@ impl NetworkBuilder {
             let (raft, limits) = (&self.raft, &self.limits);
             // Elections in about a second: short for tests, long enough for a
             // busy machine with real fsync.
+            let election = if raft.contains("election_ticks") { "" } else { "election_ticks = 16" };
             let text = format!(
                 "data_dir = \"data\"\ngenesis = \"../genesis.pb\"\n\n\
                  [identity]\ncertificate = \"node-n1.pem\"\nkey = \"node-n1.key\"\nvote_key = \"vote.key\"\n\n\
                  [listen]\nclient = \"{client}\"\npeer = \"{peer}\"\nhttp = \"{http}\"\n\n\
-                 [raft]\nelection_ticks = 16\n{raft}\n\n[limits]\n{limits}\n\n\
+                 [raft]\n{election}\n{raft}\n\n[limits]\n{limits}\n\n\
                  [storage]\ncache_bytes = 16777216\nverify_threads = 1\nnetwork_threads = 2\n\n\
                  [log]\nformat = \"json\"\nfilter = \"info\"\n"
             );

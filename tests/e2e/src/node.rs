@@ -172,8 +172,28 @@ impl Node {
     /// # Errors
     /// If it does not run.
     pub fn terminate(&self) -> anyhow::Result<()> {
-        let status = Command::new("kill").args(["-TERM", &self.pid()?.to_string()]).status()?;
-        anyhow::ensure!(status.success(), "kill: {status}");
+        self.signal("-TERM")
+    }
+
+    /// SIGSTOP: it neither runs nor ends, and its connections stay open.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn pause(&self) -> anyhow::Result<()> {
+        self.signal("-STOP")
+    }
+
+    /// SIGCONT.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn resume(&self) -> anyhow::Result<()> {
+        self.signal("-CONT")
+    }
+
+    fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        let status = Command::new("kill").args([signal, &self.pid()?.to_string()]).status()?;
+        anyhow::ensure!(status.success(), "kill {signal}: {status}");
         Ok(())
     }
 
@@ -251,11 +271,8 @@ impl Node {
 pub fn run_to_end(command: &mut Command, near: &Path) -> anyhow::Result<Exit> {
     let folder = near.parent().context("a file has a folder")?;
     let output = tempfile::NamedTempFile::new_in(folder)?;
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(append(output.path())?)
-        .stderr(append(output.path())?)
-        .spawn()?;
+    let mut child =
+        command.stdin(Stdio::null()).stdout(append(output.path())?).stderr(append(output.path())?).spawn()?;
     let ended = eventually("end of the command", STOP_TIMEOUT, || {
         child.try_wait().map_err(|e| e.to_string())?.ok_or_else(|| "it still runs".to_owned())
     });

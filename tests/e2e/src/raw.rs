@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use consilium_certs::tls::{ConsiliumServerVerifier, ExpectedServer, MemberTrust, StaticTrust, client_config, provider};
+use consilium_certs::tls::{
+    ConsiliumServerVerifier, ExpectedServer, MemberTrust, StaticTrust, client_config, provider,
+};
 use consilium_certs::{CaBundle, IssuedIdentity, MemberCa, Validity};
 use consilium_proto::genesis::Genesis;
 use consilium_proto::pb;

@@ -151,6 +151,27 @@ fn the_audit_counts_and_shows_every_leaf() {
 }
 
 #[test]
+fn the_audit_finds_any_flipped_byte() {
+    let (good, _) = grown(40);
+    for (path, bytes) in good.nodes() {
+        for at in 0..bytes.len() {
+            let mut flipped = good.clone();
+            let mut bytes = bytes.to_vec();
+            bytes[at] ^= 1;
+            flipped.put(*path, Some(bytes));
+            match check(&flipped, |_, _| ()) {
+                Err(TrieError::Damaged { path: named, .. } | TrieError::HashMismatch { path: named, .. }) => {
+                    assert_eq!(named, *path);
+                }
+                // Only the header knows the right root.
+                Ok(report) => assert!(*path == NodePath::ROOT && Ok(report.root) != root(&good)),
+                other => panic!("{path}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
 fn the_audit_names_the_bad_node() {
     let (good, _) = grown(2000);
     let paths: Vec<NodePath> = good.nodes().map(|(path, _)| *path).collect();

@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 
 use consilium_certs::Role;
 use consilium_client::Client;
-use consilium_e2e::{Ack, Load, Network, Row, User, ledger_at};
+use consilium_e2e::{Ack, Load, Network, Row, User, ledger_at, reason, record, submit_raw};
 use consilium_proto::pb;
+use consilium_proto::pb::ledger_service_client::LedgerServiceClient;
+use consilium_proto::pb::read_options::Consistency;
+use tonic::Code;
 
 /// Writers of one user; some start at each node.
 async fn writers(user: &User, network: &Network, count: usize) -> anyhow::Result<Vec<Client>> {
@@ -99,27 +102,43 @@ fn killed_followers_one_after_the_other_stop_nobody() {
 }
 
 #[test]
-fn without_a_quorum_nothing_is_certified_and_reads_of_what_is_go_on() {
+fn a_paused_leader_comes_back_as_a_follower() {
     Network::of(4).run(async |network| {
+        let user = network.enrolled(0, Role::Service, "ehr").await?;
+        let load = Load::start(writers(&user, network, 8).await?);
+        load.more(20).await?;
+        let old = network.leader().await?;
+        network.nodes[old].pause()?;
+        // The others replace it; it still believes that it leads.
+        load.more(40).await?;
+        network.nodes[old].resume()?;
+        load.more(20).await?;
+        let (acks, failures) = load.finish().await?;
+        assert_eq!(failures, Vec::<String>::new());
+        assert_ne!(network.leader().await?, old);
+        check_nothing_lost(network, &user, &acks).await
+    });
+}
+
+#[test]
+fn without_a_quorum_nothing_is_certified_and_reads_of_what_is_go_on() {
+    Network::of(4).limits("request_timeout = \"4s\"").run(async |network| {
         let user = network.enrolled(0, Role::Service, "ehr").await?;
         let (height, _) = network.agreed(1).await?;
         network.nodes[2].kill9()?;
         network.nodes[3].kill9()?;
-        let client = user.at(&network.nodes[0]).await?;
-        let tx = consilium_e2e::record(&client, "patient", b"x")?.sign(&client)?;
-        let mut service = pb::ledger_service_client::LedgerServiceClient::new(user.channel(&network.nodes[0])?);
-        let mut request = tonic::Request::new(pb::SubmitRequest {
-            transaction: Some(tx.clone()),
-            wait_for: pb::WaitFor::Certified.into(),
-            omit_receipt: false,
-        });
-        request.set_timeout(std::time::Duration::from_secs(4));
-        let status = service.submit(request).await.unwrap_err();
-        let retryable = [tonic::Code::Unavailable, tonic::Code::DeadlineExceeded];
-        assert!(retryable.contains(&status.code()), "{status:?}");
-        let read = pb::ReadOptions { consistency: Some(pb::read_options::Consistency::MinHeight(height)) };
-        let head = service.get_head(pb::GetHeadRequest { read: Some(read) }).await?.into_inner();
+        let tx = record(&user.client, "patient", b"x")?.sign(&user.client)?;
+        let status = submit_raw(user.channel(&network.nodes[0])?, tx.clone()).await.unwrap_err();
+        let retryable = [(Code::Unavailable, "NO_LEADER"), (Code::DeadlineExceeded, "OUTCOME_UNKNOWN")];
+        assert!(retryable.contains(&(status.code(), reason(&status).as_str())), "{status:?}");
+
+        let mut service = LedgerServiceClient::new(user.channel(&network.nodes[0])?);
+        let status = service.get_head(pb::GetHeadRequest { read: None }).await.unwrap_err();
+        assert_eq!((status.code(), reason(&status)), (Code::Unavailable, "NO_LEADER".to_owned()), "linearizable");
+        let read = Some(pb::ReadOptions { consistency: Some(Consistency::MinHeight(height)) });
+        let head = service.get_head(pb::GetHeadRequest { read }).await?.into_inner();
         assert!(head.head.unwrap().header.unwrap().height >= height);
+
         network.start_all()?;
         // The same transaction, again: it executes, once.
         let done = user.client.submit(tx, pb::WaitFor::Certified).await?.into_applied()?;

@@ -50,6 +50,70 @@ fn a_disk_set_up_again_under_a_known_id_is_refused_by_what_peers_remember() {
 }
 
 #[test]
+fn a_disk_rolled_back_to_an_older_copy_is_refused() {
+    Network::of(4).run(async |network| {
+        let user = network.enrolled(0, Role::Service, "ehr").await?;
+        let node = network.follower().await?;
+        let backup = network.folder().join("backup");
+        network.nodes[node].stop()?;
+        copy_tree(&network.nodes[node].data_dir, &backup)?;
+        network.nodes[node].restart()?;
+        let load = Load::start(vec![user.client.clone()]);
+        load.more(20).await?;
+        let (acks, _) = load.finish().await?;
+        network.agreed(acks.last().unwrap().height).await?;
+        let node = &mut network.nodes[node];
+        node.stop()?;
+        fs::remove_dir_all(&node.data_dir)?;
+        copy_tree(&backup, &node.data_dir)?;
+        node.start()?;
+        assert_eq!(node.wait_end()?.code(), Some(1));
+        assert!(node.log_contains(&["disk", "rolled back"]), "{}", node.log_tail());
+        Ok(())
+    });
+}
+
+#[test]
+fn a_disk_without_its_guard_is_refused() {
+    Network::of(3).run(async |network| {
+        network.enrolled(0, Role::Service, "ehr").await?;
+        // Nobody else can remind it of what it signed.
+        for node in &mut network.nodes {
+            node.stop()?;
+        }
+        let node = &network.nodes[0];
+        let guard = node.data_dir.join("GUARD");
+        let bytes = fs::read(&guard)?;
+        fs::remove_file(&guard)?;
+        refused(&node.command(&["run"])?, &["GUARD"]);
+        assert!(!guard.exists(), "a refusal must not make the damage look repaired");
+        fs::write(&guard, vec![0; bytes.len()])?;
+        refused(&node.command(&["run"])?, &["guard"]);
+        fs::write(&guard, bytes)?;
+        network.start_all()
+    });
+}
+
+#[test]
+fn a_disk_without_its_log_or_its_ledger_is_refused() {
+    Network::of(3).run(async |network| {
+        network.enrolled(0, Role::Service, "ehr").await?;
+        let node = &mut network.nodes[1];
+        node.stop()?;
+        for part in ["raft", "ledger"] {
+            let (here, aside) = (node.data_dir.join(part), node.data_dir.with_extension(part));
+            fs::rename(&here, &aside)?;
+            refused(&node.command(&["run"])?, &["error:"]);
+            if here.exists() {
+                fs::remove_dir_all(&here)?;
+            }
+            fs::rename(&aside, &here)?;
+        }
+        node.restart()
+    });
+}
+
+#[test]
 fn the_disk_of_another_node_is_refused() {
     Network::of(3).run(async |network| {
         network.nodes[0].stop()?;

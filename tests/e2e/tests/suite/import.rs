@@ -1,0 +1,122 @@
+//! The command line: import of FHIR files, and the same bytes back.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context;
+use consilium_certs::Role;
+use consilium_e2e::{Exit, Network, User, cli_binary, run_to_end, shared_folder};
+use serde_json::Value;
+
+fn cli(user: &User, network: &Network, arguments: &[&str]) -> anyhow::Result<Exit> {
+    let config = user.config_file(network.folder())?;
+    let mut command = Command::new(cli_binary()?);
+    command.arg("--config").arg(config).args(["--output", "json"]).args(arguments);
+    run_to_end(&mut command, &network.genesis_path)
+}
+
+fn ok(exit: Exit) -> anyhow::Result<String> {
+    anyhow::ensure!(exit.code == Some(0), "{:?}\n{}", exit.code, exit.output);
+    Ok(exit.output)
+}
+
+fn first_of(folder: &Path, extension: &str) -> anyhow::Result<PathBuf> {
+    let mut files: Vec<(u64, PathBuf)> = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == extension) {
+            files.push((path.metadata()?.len(), path));
+        }
+    }
+    // The smallest: the whole folder is the demo's business.
+    files.into_iter().min().map(|(_, path)| path).context("no file")
+}
+
+#[test]
+fn imported_resources_come_back_byte_for_byte() {
+    let Some(fhir) = shared_folder("data/fhir") else { return };
+    Network::of(3).run(async |network| {
+        let user = network.enrolled(0, Role::Service, "ehr").await?;
+        let reader = network.enrolled(1, Role::Service, "lab").await?;
+        let input = network.folder().join("input");
+        std::fs::create_dir(&input)?;
+        let examples: Vec<PathBuf> =
+            std::fs::read_dir(fhir.join("hl7-examples"))?.map(|e| Ok(e?.path())).collect::<anyhow::Result<_>>()?;
+        let bundle = first_of(&fhir.join("bundles"), "json")?;
+        let bulk = first_of(&fhir.join("bulk-ndjson"), "ndjson")?;
+        for path in examples.iter().chain([&bundle, &bulk]) {
+            std::fs::copy(path, input.join(path.file_name().unwrap()))?;
+        }
+        let folder = input.display().to_string();
+        let journal = network.folder().join("journal").display().to_string();
+        let arguments = ["import", &folder, "--recipient", &reader.spiffe_id, "--journal", &journal];
+        let summary: Value = serde_json::from_str(&ok(cli(&user, network, &arguments)?)?)?;
+        assert_eq!(summary["refused"], 0, "{summary}");
+        let records = summary["records"].as_u64().unwrap();
+        assert!(records > examples.len() as u64, "{summary}");
+
+        // A second run writes nothing.
+        let again: Value = serde_json::from_str(&ok(cli(&user, network, &arguments)?)?)?;
+        assert_eq!((again["records"].as_u64(), again["records_known"].as_u64()), (Some(0), Some(records)), "{again}");
+
+        // Another member's service, which was named as a recipient.
+        let member = network.members[0].id.clone();
+        let query = ["record", "query", "--member", &member, "--limit", "100000"];
+        let found: Value = serde_json::from_str(&ok(cli(&reader, network, &query)?)?)?;
+        let found = found.as_array().context("a list of records")?;
+        assert_eq!(found.len() as u64, records);
+        let mut sources: Vec<String> = Vec::new();
+        for path in examples.iter().chain([&bundle, &bulk]) {
+            sources.push(std::fs::read_to_string(path)?);
+        }
+        let out = network.folder().join("out");
+        for (number, entry) in found.iter().enumerate() {
+            // A few of each kind are enough: every `get` is a process.
+            if number % (found.len() / 40 + 1) != 0 {
+                continue;
+            }
+            let id = entry["record_id"].as_str().context("an id")?;
+            let _ = std::fs::remove_file(&out);
+            ok(cli(&reader, network, &["record", "get", id, "--out", &out.display().to_string()])?)?;
+            let resource = std::fs::read_to_string(&out)?;
+            let kind = entry["kind"].as_str().context("a kind")?;
+            assert!(serde_json::from_str::<Value>(&resource)?["resourceType"] == kind);
+            assert!(sources.iter().any(|source| source.contains(&resource)), "not byte-identical: {kind}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn one_document_through_the_command_line() {
+    Network::of(1).run(async |network| {
+        let user = network.enrolled(0, Role::Service, "ehr").await?;
+        let file = network.folder().join("observation.json");
+        let text = "{\"resourceType\":\"Observation\", \"id\":\"o1\",\n \"status\":\"final\",\
+                    \"code\":{\"text\":\"x\"},\"subject\":{\"reference\":\"Patient/p1\"}}\n";
+        std::fs::write(&file, text)?;
+        ok(cli(&user, network, &["record", "submit", &file.display().to_string()])?)?;
+        let found = ok(cli(&user, network, &["record", "query", "--patient", "Patient/p1"])?)?;
+        let found: Value = serde_json::from_str(&found)?;
+        let id = found[0]["record_id"].as_str().context("one record")?.to_owned();
+        let out = network.folder().join("out.json");
+        ok(cli(&user, network, &["record", "get", &id, "--out", &out.display().to_string()])?)?;
+        assert_eq!(std::fs::read_to_string(&out)?, text, "the file, byte for byte");
+        ok(cli(&user, network, &["record", "history", &id])?)?;
+        let status = ok(cli(&user, network, &["status"])?)?;
+        assert!(status.contains(&network.genesis.ledger_id.to_string()) || status.contains("leader"), "{status}");
+        // Receipts, from the command line, offline.
+        let txid = found[0]["transaction_id"].as_str().context("a transaction")?;
+        let receipt = network.folder().join("receipt.pb").display().to_string();
+        ok(cli(&user, network, &["receipt", "get", txid, "--out", &receipt])?)?;
+        network.nodes[0].stop()?;
+        ok(cli(&user, network, &["receipt", "verify", &receipt])?)?;
+        let mut bytes = std::fs::read(&receipt)?;
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&receipt, bytes)?;
+        let exit = cli(&user, network, &["receipt", "verify", &receipt])?;
+        assert_eq!(exit.code, Some(1), "a tampered receipt: {}", exit.output);
+        Ok(())
+    });
+}
