@@ -27,9 +27,13 @@ require_programs() {
     [[ -x $NODE && -x $CLI ]] || die "the programs are not in $CONSILIUM_BIN_DIR; run: make build"
 }
 
+# Reads everything, unlike head: a writer that meets a closed pipe would end the
+# script.
+first_line() { sed -n 1p; }
+
 # One value out of a line of JSON: json_value FIELD <<<"$line". Enough for the
 # flat fields that the demo reads.
-json_value() { grep -oE "\"$1\":(\"[^\"]*\"|[0-9]+|true|false|null)" | head -n 1 | sed -E 's/^"[^"]*"://; s/^"//; s/"$//'; }
+json_value() { grep -oE "\"$1\":(\"[^\"]*\"|[0-9]+|true|false|null)" | first_line | sed -E 's/^"[^"]*"://; s/^"//; s/"$//'; }
 json_values() { grep -oE "\"$1\":(\"[^\"]*\"|[0-9]+)" | sed -E 's/^"[^"]*"://; s/^"//; s/"$//'; }
 
 # ---- network -----------------------------------------------------------------
@@ -244,7 +248,8 @@ end_nodes_of() {
         [[ -f $file ]] || continue
         pid=$(<"$file")
         [[ $pid =~ ^[0-9]+$ ]] || continue
-        if tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF "consilium-node run --config $dir/"; then
+        if tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" |
+            grep -F "consilium-node run --config $dir/" >/dev/null; then
             kill -TERM "$pid" 2>/dev/null || true
             local deadline=$((SECONDS + 20))
             while kill -0 "$pid" 2>/dev/null && ((SECONDS < deadline)); do sleep 0.1; done

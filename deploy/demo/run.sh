@@ -66,15 +66,17 @@ leader_member() {
         json_value endpoint) && [[ -n $endpoint ]] && member_of_client_port "$endpoint"
 }
 
-# Waits until all four nodes report the same height and the same state root.
+# Waits until all four nodes report the same height, executed and certified,
+# and the same state root.
 wait_same_state() {
-    local deadline=$((SECONDS + 60)) answer
+    local deadline=$((SECONDS + 60)) answer certified
     while ((SECONDS < deadline)); do
         answer=$(status_json)
         same_height=$(json_values applied_height <<<"$answer" | sort -u)
+        certified=$(json_values certified_height <<<"$answer" | sort -u)
         same_root=$(json_values state_root <<<"$answer" | sort -u)
         if [[ $(json_values state_root <<<"$answer" | wc -l) == 4 && $(wc -l <<<"$same_root") == 1 &&
-            $(wc -l <<<"$same_height") == 1 ]]; then
+            $(wc -l <<<"$same_height") == 1 && $certified == "$same_height" ]]; then
             return 0
         fi
         sleep 0.2
@@ -101,7 +103,7 @@ for file in "$DIR"/exchange/*; do
     if grep -aq "PRIVATE KEY" "$file"; then die "a private key left its owner: $file"; fi
 done
 good "only public files were exchanged: $(find "$DIR/exchange" -type f -printf '%f\n' | sort | paste -sd' ')"
-"$CLI" network inspect "$(home_of "$MARY")/genesis.pb" | head -n 5 | quote
+"$CLI" network inspect "$(home_of "$MARY")/genesis.pb" | sed -n '1,5p' | quote
 
 step "Each hospital starts its node."
 for member in "${MEMBERS[@]}"; do write_node_config "$member"; done
@@ -126,7 +128,7 @@ step "St Mary's service submits a synthetic patient's records, readable also for
 mkdir -p "$DIR/input/further"
 if compgen -G "$SHARED/data/fhir/bundles/*.json" >/dev/null; then
     # The smallest Bundle is the patient; all others are the load for later.
-    patient_file=$(find "$SHARED/data/fhir/bundles" -name '*.json' -printf '%s %p\n' | sort -n | head -n 1 | cut -d' ' -f2-)
+    patient_file=$(find "$SHARED/data/fhir/bundles" -name '*.json' -printf '%s %p\n' | sort -n | first_line | cut -d' ' -f2-)
     find "$SHARED/data/fhir/bundles" -name '*.json' ! -path "$patient_file" -exec cp -t "$DIR/input/further" {} +
     chmod -R u+w "$DIR/input"
 else
@@ -135,11 +137,11 @@ else
         sed "s/00000000001\"/$(printf '%011d' "$n")\"/g" "$patient_file" >"$DIR/input/further/patient-$n.json"
     done
 fi
-patient=$(grep -oE '"fullUrl": *"urn:uuid:[^"]*"' "$patient_file" | head -n 1 | grep -oE 'urn:uuid:[^"]*')
-family=$(grep -oE '"family": *"[^"]*"' "$patient_file" | head -n 1 | sed -E 's/.*: *"//; s/"$//')
+patient=$(grep -oE '"fullUrl": *"urn:uuid:[^"]*"' "$patient_file" | first_line | grep -oE 'urn:uuid:[^"]*')
+family=$(grep -oE '"family": *"[^"]*"' "$patient_file" | first_line | sed -E 's/.*: *"//; s/"$//')
 as "$MARY" ehr import "$patient_file" --recipient "spiffe://$LAKE/service/ehr" \
     --journal "$DIR/st-mary/first.journal" 2>&1 | quote
-first_transaction=$(certified_in "$DIR/st-mary/first.journal" | head -n 1)
+first_transaction=$(certified_in "$DIR/st-mary/first.journal" | first_line)
 [[ -n $first_transaction ]] || die "the import certified nothing"
 
 step "Lakeside's service finds and opens them; Harbour's, to whom they are not addressed, finds nothing."

@@ -91,7 +91,7 @@ impl Default for Raft {
             tick: Duration::from_millis(50),
             election_ticks: NonZeroU32::new(20).expect("not zero"),
             heartbeat_ticks: NonZeroU32::new(2).expect("not zero"),
-            blocks_in_flight: NonZeroUsize::new(4).expect("not zero"),
+            blocks_in_flight: NonZeroUsize::new(2).expect("not zero"),
             log_entries_max: NonZeroU64::new(20_000).expect("not zero"),
             log_entries_kept: NonZeroU64::new(5_000).expect("not zero"),
             certificate_timeout: Duration::from_secs(5),

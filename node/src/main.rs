@@ -14,6 +14,11 @@ use consilium_node::setup::{initialize, prepare};
 use consilium_node::{dump, telemetry};
 use metrics_exporter_prometheus::PrometheusHandle;
 
+/// RocksDB and the network path allocate much and from many threads; under
+/// load this allocator costs less and gives memory back.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// A node of a Consilium network.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]

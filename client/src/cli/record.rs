@@ -38,7 +38,7 @@ pub struct RecordArgs {
 pub enum RecordCommand {
     /// Submit a document: a FHIR resource or Bundle, or with --kind and --patient anything else
     Submit(SubmitArgs),
-    /// Submit a new version of a record
+    /// Submit a new version of a record; name its readers again, they are not taken over
     Amend(AmendArgs),
     /// Mark a record as entered in error; its history stays
     Retract(RetractArgs),
@@ -218,10 +218,12 @@ fn drafts_of(client: &Client, args: &SubmitArgs) -> Result<Vec<RecordDraft>, Cli
     if let (Some(kind), Some(patient)) = (&args.kind, &args.patient) {
         return Ok(vec![RecordDraft::document(kind, patient, member(client), bytes, key)]);
     }
-    let split = fhir::split(&bytes, member(client)).map_err(|e| ClientError::file(&args.file, e))?;
+    let not_fhir = |cause: String| {
+        CliError::from(ClientError::file(&args.file, cause)).hint("another document needs --kind and --patient")
+    };
+    let split = fhir::split(&bytes, member(client)).map_err(|e| not_fhir(e.to_string()))?;
     if split.content == Content::NotFhir {
-        return Err(CliError::from(ClientError::file(&args.file, "is not a FHIR resource"))
-            .hint("give --kind and --patient to submit another document"));
+        return Err(not_fhir("is not a FHIR resource".into()));
     }
     if split.resources.is_empty() {
         return Err(ClientError::file(&args.file, "is a Bundle without resources").into());
@@ -314,10 +316,11 @@ async fn decrypt_all(reader: &RecordReader, records: &[pb::RecordVersion], ctx: 
         let mut value = describe(record);
         match reader.get(id, Some(record.version)).await {
             Ok(opened) => {
-                let plaintext = opened.plaintext.unwrap_or_default();
-                match std::str::from_utf8(&plaintext) {
-                    Ok(text) => value["document"] = text.into(),
-                    Err(_) => value["document_hex"] = hex::encode(&*plaintext).into(),
+                let text = opened.plaintext.as_ref().map(|bytes| std::str::from_utf8(bytes).map_err(|_| bytes));
+                match text {
+                    Some(Ok(text)) => value["document"] = text.into(),
+                    Some(Err(bytes)) => value["document_hex"] = hex::encode(&**bytes).into(),
+                    None => value["not_opened"] = "entered in error".into(),
                 }
             }
             Err(e) => value["not_opened"] = e.to_string().into(),

@@ -85,13 +85,13 @@ fn split_at(bytes: &Bytes, member: &str, line: usize, whole_file: bool) -> Resul
     let text = text_of(bytes, line)?;
     let mut out = Split { content: Content::NotFhir, resources: Vec::new(), entries_passed_over: 0 };
     let Some(kind) = peek_type(text, line)? else { return Ok(out) };
-    let splitter = Splitter { file: bytes, text, first_line: line, member };
+    let splitter = Splitter { file: bytes, text, line_ends: line_ends(text), first_line: line, member };
     if kind == "Bundle" {
         out.content = Content::Bundle;
         splitter.bundle(text, 1, &mut out)?;
     } else {
         out.content = Content::Resource;
-        let value = splitter.parse(text.trim_ascii())?;
+        let value = splitter.parse(text.trim_ascii(), Some(&kind))?;
         let raw = if whole_file { bytes.clone() } else { bytes.slice_ref(text.trim_ascii().as_bytes()) };
         out.resources.push(splitter.resource(text.trim_ascii(), raw, &value, &Scope::default())?);
     }
@@ -124,6 +124,8 @@ fn peek_type(text: &str, line: usize) -> Result<Option<String>, FhirError> {
 struct Splitter<'a> {
     file: &'a Bytes,
     text: &'a str,
+    /// Offsets of the line ends in `text`, ascending.
+    line_ends: Vec<usize>,
     first_line: usize,
     member: &'a str,
 }
@@ -144,9 +146,10 @@ impl Splitter<'_> {
                 continue;
             };
             let raw = raw.get();
-            let value = match peek_type(raw, self.line_of(raw))?.as_deref() {
+            let kind = peek_type(raw, self.line_of(raw))?;
+            let value = match kind.as_deref() {
                 Some("Bundle") => None,
-                Some(_) | None => Some(self.parse(raw)?),
+                kind => Some(self.parse(raw, kind)?),
             };
             if let Some(value) = &value {
                 scope.add(entry.full_url.as_deref(), value);
@@ -165,9 +168,8 @@ impl Splitter<'_> {
         Ok(())
     }
 
-    fn parse(&self, raw: &str) -> Result<Value, FhirError> {
-        let kind = peek_type(raw, self.line_of(raw)).ok().flatten();
-        let root = kind.as_deref().and_then(resource_type).unwrap_or("resource");
+    fn parse(&self, raw: &str, kind: Option<&str>) -> Result<Value, FhirError> {
+        let root = kind.and_then(resource_type).unwrap_or("resource");
         strict::parse(raw, root, self.line_of(raw))
     }
 
@@ -201,9 +203,14 @@ impl Splitter<'_> {
     /// Line of the file on which a part of its text starts.
     fn line_of(&self, part: &str) -> usize {
         let start = (part.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
-        let before = self.text.as_bytes().get(..start).unwrap_or_default();
-        self.first_line + before.iter().filter(|b| **b == b'\n').count()
+        self.first_line + self.line_ends.partition_point(|end| *end < start)
     }
+}
+
+/// Found once: counting anew for each entry of a large Bundle would be
+/// quadratic.
+fn line_ends(text: &str) -> Vec<usize> {
+    text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i).collect()
 }
 
 fn join(kind: &str, path: &str) -> String {

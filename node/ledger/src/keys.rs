@@ -73,6 +73,12 @@ pub fn record(id: &RecordId) -> Vec<u8> {
     tagged(RECORD, &[&id.0])
 }
 
+/// Whether a key of the state is a record's.
+#[must_use]
+pub fn is_record(key: &[u8]) -> bool {
+    key.first() == Some(&RECORD)
+}
+
 /// State: signers of a certificate.
 #[must_use]
 pub fn certificate(issuer_key_id: &[u8], serial: &[u8]) -> Vec<u8> {

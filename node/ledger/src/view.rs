@@ -13,7 +13,7 @@ use prost::Message;
 use crate::state_map::TrieStore;
 
 /// A table of the store. Each becomes a column family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Table {
     /// The authenticated state.
     State,
@@ -185,7 +185,10 @@ impl<'a, R: StateReader> View<'a, R> {
 
     /// Keeps the transaction's changes.
     pub(crate) fn commit(&mut self) {
-        self.block.append(&mut self.transaction);
+        // Not `append`, which rebuilds the whole map each time.
+        while let Some((place, value)) = self.transaction.pop_first() {
+            self.block.insert(place, value);
+        }
     }
 
     /// Drops the transaction's changes.

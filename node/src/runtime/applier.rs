@@ -17,6 +17,7 @@ use super::Fault;
 use super::blocks::{BlockQueue, CheckedBlock};
 use super::certifier::CertifierMsg;
 use super::driver::DriverMsg;
+use super::state_cache::StateCache;
 use super::shared::{Applied, Shared, record_seconds};
 use super::verifier::Verifier;
 use super::waiters::Refused;
@@ -55,6 +56,7 @@ pub struct Applier {
     certifier: Sender<CertifierMsg>,
     tip: Tip,
     applied: LogIndex,
+    cache: StateCache,
 }
 
 impl Applier {
@@ -68,7 +70,7 @@ impl Applier {
         certifier: Sender<CertifierMsg>,
         (applied, tip): (LogIndex, Tip),
     ) -> Self {
-        Self { shared, blocks, verifier, driver, certifier, tip, applied }
+        Self { shared, blocks, verifier, driver, certifier, tip, applied, cache: StateCache::default() }
     }
 
     /// Runs until the driver is gone.
@@ -164,7 +166,7 @@ impl Applier {
 
     fn execute(&self, input: &BlockInput<'_>) -> Result<Executed, Fault> {
         let started = Instant::now();
-        let executed = execute(&*self.shared.ledger, &X509Rules, &self.tip, input)?;
+        let executed = execute(&self.cache.reader(&self.shared.ledger), &X509Rules, &self.tip, input)?;
         record_seconds("consilium_block_execute_seconds", started);
         Ok(executed)
     }
@@ -176,6 +178,7 @@ impl Applier {
         if !executed.changed_members.is_empty() {
             self.shared.trust.reload(&self.shared.ledger).map_err(Fault::Storage)?;
         }
+        self.cache.update(&executed.rows);
         self.applied = position.index;
         self.tip = executed.tip;
         let certified = self.shared.certified_height();

@@ -46,6 +46,13 @@ pub enum CertifierMsg {
     Vote(Vote),
     /// A certificate from a peer.
     Certificate(BlockCertificate),
+    /// A peer lacks certificates from a height on.
+    UncertifiedFrom {
+        /// The peer.
+        peer: NodeId,
+        /// The height.
+        height: Height,
+    },
     /// End.
     Stop,
 }
@@ -64,6 +71,9 @@ pub struct Certifier {
     to_vote: BTreeMap<Height, Header>,
     /// Certificates for heights that this node has not executed yet.
     early: BTreeMap<Height, BlockCertificate>,
+    /// A peer's newest certificate for a height that is not executed here yet,
+    /// not verified.
+    unverified: Option<BlockCertificate>,
     newest_vote: Option<Vote>,
     resend_at: Instant,
     told: BTreeMap<NodeId, Instant>,
@@ -93,6 +103,7 @@ impl Certifier {
             to_vote: headers.clone(),
             headers,
             early: BTreeMap::new(),
+            unverified: None,
             newest_vote: None,
             resend_at: Instant::now(),
             told: BTreeMap::new(),
@@ -106,7 +117,9 @@ impl Certifier {
     /// If the guard cannot be written, or this node's state differs from a
     /// certified header.
     pub fn run(mut self, inputs: &Receiver<CertifierMsg>) -> Result<(), Fault> {
-        self.repeat_guarded_vote();
+        for height in self.headers.keys().copied().collect::<Vec<_>>() {
+            self.repeat_guarded_vote(height)?;
+        }
         loop {
             match inputs.recv_timeout(RESEND / 4) {
                 Ok(CertifierMsg::Stop) => return Ok(()),
@@ -132,6 +145,10 @@ impl Certifier {
             CertifierMsg::Executed { header, votable } => self.executed(*header, votable),
             CertifierMsg::Vote(vote) => self.collect(vote),
             CertifierMsg::Certificate(certificate) => self.certificate(certificate),
+            CertifierMsg::UncertifiedFrom { peer, height } => {
+                self.tell(peer, height);
+                Ok(())
+            }
             CertifierMsg::Stop => Ok(()),
         }
     }
@@ -143,26 +160,31 @@ impl Certifier {
             self.to_vote.insert(height, header.clone());
         }
         self.headers.insert(height, header);
-        match self.early.remove(&height) {
-            Some(certificate) => self.certified(certificate),
+        self.repeat_guarded_vote(height)?;
+        if let Some(certificate) = self.early.remove(&height) {
+            self.certified(certificate)?;
+        }
+        match self.unverified.take_if(|c| c.height <= height) {
+            Some(certificate) => self.certificate(certificate),
             None => Ok(()),
         }
     }
 
-    /// After a restart: the vote that the guard remembers may not have left.
-    fn repeat_guarded_vote(&mut self) {
+    /// After a restart the vote that the guard remembers may not have left. It
+    /// is made again when its block is executed again, and only for the very
+    /// header that the guard holds.
+    fn repeat_guarded_vote(&mut self, height: Height) -> Result<(), Fault> {
         let state = self.guard.state();
-        if let Some(header) = self.headers.get(&state.voted_height).filter(|h| h.hash() == state.voted_header) {
-            match Vote::sign(self.shared.me, header, &self.key) {
-                Ok(vote) => {
-                    self.newest_vote = Some(vote.clone());
-                    if let Err(error) = self.collect(vote) {
-                        tracing::error!(%error, "the repeated vote met a difference");
-                    }
-                }
-                Err(error) => tracing::error!(%error, "cannot sign"),
-            }
+        if self.newest_vote.is_some() || height != state.voted_height || height <= self.collector.certified() {
+            return Ok(());
         }
+        let Some(header) = self.headers.get(&height).filter(|h| h.hash() == state.voted_header) else {
+            return Ok(());
+        };
+        let vote = Vote::sign(self.shared.me, header, &self.key).map_err(|e| Fault::Signing(e.to_string()))?;
+        self.outbox.broadcast_vote(&vote);
+        self.newest_vote = Some(vote.clone());
+        self.collect(vote)
     }
 
     fn vote(&mut self) -> Result<(), Fault> {
@@ -266,7 +288,14 @@ impl Certifier {
                 self.collector.advance(certificate.height);
                 self.certified(certificate)
             }
-            Some(_) | None => Ok(()),
+            Some(_) => Ok(()),
+            None => {
+                let newer = self.unverified.as_ref().is_none_or(|held| held.height < certificate.height);
+                if newer && certificate.height > self.shared.certified_height() {
+                    self.unverified = Some(certificate);
+                }
+                Ok(())
+            }
         }
     }
 
@@ -312,6 +341,9 @@ impl Certifier {
         self.resend_at = Instant::now() + RESEND;
         if let Some(vote) = self.newest_vote.as_ref().filter(|v| v.height > self.collector.certified()) {
             self.outbox.broadcast_vote(vote);
+        }
+        if !self.headers.is_empty() {
+            self.outbox.broadcast_uncertified(self.collector.certified().next());
         }
     }
 }

@@ -374,7 +374,8 @@ impl Driver {
         for entry in entries {
             if let EntryKind::Normal(bytes) = &entry.kind {
                 self.blocks.announce(entry.position());
-                let _ = self.out.verifier.send(VerifyJob::Entry(entry.position(), bytes.clone()));
+                // If the verifiers are busy the applier looks at it itself.
+                let _ = self.out.verifier.try_send(VerifyJob::Entry(entry.position(), bytes.clone()));
             }
         }
     }
@@ -424,11 +425,15 @@ impl Driver {
         let (applied, certified) = (self.shared.applied.borrow().height, self.shared.certified_height());
         if certified >= applied {
             self.stalled_since = None;
+            self.core.trust_leader();
             self.shared.alarms.clear("certificates_stalled");
             return;
         }
         match self.stalled_since {
-            Some((height, _)) if height != certified => self.stalled_since = Some((certified, Instant::now())),
+            Some((height, _)) if height != certified => {
+                self.core.trust_leader();
+                self.stalled_since = Some((certified, Instant::now()));
+            }
             None => self.stalled_since = Some((certified, Instant::now())),
             Some((_, since)) if since.elapsed() > self.config.raft.certificate_timeout => {
                 self.stalled_since = Some((certified, Instant::now()));

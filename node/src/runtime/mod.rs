@@ -21,6 +21,7 @@ pub mod node;
 pub mod reads;
 pub mod repair;
 pub mod shared;
+pub mod state_cache;
 pub mod sync;
 pub mod verifier;
 pub mod waiters;

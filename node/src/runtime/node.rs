@@ -109,6 +109,7 @@ pub async fn run(
         Arc::clone(&shared),
         clients.clone(),
         queues.applier.0.clone(),
+        queues.certifier.0.clone(),
         queues.driver.0.clone(),
         offers,
     ));

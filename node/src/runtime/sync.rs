@@ -18,6 +18,7 @@ use crossbeam_channel::Sender;
 use tokio::sync::{mpsc, oneshot};
 
 use super::applier::{ApplierMsg, CertifiedBlock};
+use super::certifier::CertifierMsg;
 use super::driver::DriverMsg;
 use super::shared::Shared;
 use crate::transport::PeerClients;
@@ -121,12 +122,13 @@ pub async fn serve_offers(
     shared: Arc<Shared>,
     clients: PeerClients,
     applier: Sender<ApplierMsg>,
+    certifier: Sender<CertifierMsg>,
     driver: Sender<DriverMsg>,
     mut offers: mpsc::UnboundedReceiver<IncomingSnapshot>,
 ) {
     while let Some(offer) = offers.recv().await {
         tracing::info!(from = offer.from.get(), index = offer.meta.index.0, "catching up by certified blocks");
-        match fetch(&shared, &clients, &applier, &offer).await {
+        match fetch(&shared, &clients, (&applier, &certifier), &offer).await {
             Ok(meta) => drop(driver.send(DriverMsg::InstallSnapshot(meta))),
             Err(error) => {
                 tracing::warn!(%error, "catching up failed; it will be offered again");
@@ -139,7 +141,7 @@ pub async fn serve_offers(
 async fn fetch(
     shared: &Shared,
     clients: &PeerClients,
-    applier: &Sender<ApplierMsg>,
+    (applier, certifier): (&Sender<ApplierMsg>, &Sender<CertifierMsg>),
     offer: &IncomingSnapshot,
 ) -> Result<SnapshotMeta, SyncError> {
     let applied = *shared.applied.borrow();
@@ -154,19 +156,19 @@ async fn fetch(
     let mut blocks = clients.fetch_blocks(offer.from, applied.height.next()).await.map_err(boxed)?;
     while let Some(block) = blocks.message().await.map_err(boxed)? {
         let Some((certified, certificate)) = check.push(block)? else { continue };
+        let mut reached = false;
         for block in certified {
             let index = block.position.index;
             if index > offer.meta.index {
                 return Err(SyncError::TooShort(block.header.height));
             }
             execute(applier, block).await?;
-            if index == offer.meta.index {
-                shared.ledger.write_certificate(&certificate).map_err(|e| SyncError::Block {
-                    height: certificate.height,
-                    problem: e.to_string(),
-                })?;
-                return Ok(offer.meta.clone());
-            }
+            reached = index == offer.meta.index;
+        }
+        // After its headers in the same queue.
+        certifier.send(CertifierMsg::Certificate(certificate)).map_err(|_| SyncError::Stopping)?;
+        if reached {
+            return Ok(offer.meta.clone());
         }
     }
     Err(SyncError::TooShort(shared.applied.borrow().height))

@@ -82,10 +82,12 @@ impl Writer {
         let started = Instant::now();
         self.log.persist(&rounds)?;
         record_seconds("consilium_log_persist_seconds", started);
+        // The report goes first: an answer to one of the messages must not reach
+        // the driver before it knows that the write is durable.
+        let _ = self.driver.send(DriverMsg::Persisted(seq));
         for message in rounds.into_iter().flat_map(|round| round.messages_after) {
             self.outbox.send_raft(message);
         }
-        let _ = self.driver.send(DriverMsg::Persisted(seq));
         Ok(())
     }
 

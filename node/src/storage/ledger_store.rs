@@ -56,6 +56,11 @@ fn family_options(name: &str, cache: &Cache) -> rocksdb::Options {
         block.set_bloom_filter(10.0, false);
     }
     let mut options = rocksdb::Options::default();
+    if name == Table::Transactions.name() {
+        // Nearly every look-up is of a transaction that is not there.
+        options.set_memtable_prefix_bloom_ratio(0.1);
+        options.set_memtable_whole_key_filtering(true);
+    }
     options.set_block_based_table_factory(&block);
     options.set_write_buffer_size(32 * 1024 * 1024);
     options

@@ -77,6 +77,8 @@ pub(crate) fn database_options() -> rocksdb::Options {
     options.set_max_total_wal_size(256 * 1024 * 1024);
     options.set_keep_log_file_num(4);
     options.set_max_background_jobs(2);
+    // Each database has one writer: its inserts need no synchronisation.
+    options.set_allow_concurrent_memtable_write(false);
     options.set_bytes_per_sync(1024 * 1024);
     options
 }

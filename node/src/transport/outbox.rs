@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use consilium_consensus::{Outbound, RaftId};
-use consilium_proto::ids::NodeId;
+use consilium_proto::ids::{Height, NodeId};
 use consilium_proto::pb;
 use consilium_proto::vote::{BlockCertificate, Vote};
 use crossbeam_channel::Sender;
@@ -34,6 +34,8 @@ pub enum PeerMessage {
     Vote(pb::Vote),
     /// For its certifier.
     Certificate(pb::BlockCertificate),
+    /// For its certifier: this node lacks certificates from this height on.
+    UncertifiedFrom(Height),
 }
 
 /// The sending side; cheap to clone, usable from any thread.
@@ -75,6 +77,13 @@ impl Outbox {
     pub fn broadcast_vote(&self, vote: &Vote) {
         for peer in self.queues.keys() {
             self.send(*peer, PeerMessage::Vote(vote.into()));
+        }
+    }
+
+    /// Asks everyone for a certificate at or above a height.
+    pub fn broadcast_uncertified(&self, from: Height) {
+        for peer in self.queues.keys() {
+            self.send(*peer, PeerMessage::UncertifiedFrom(from));
         }
     }
 
@@ -181,6 +190,7 @@ fn batch(waiting: &mut Vec<PeerMessage>) -> Vec<pb::ExchangeRequest> {
             }
             PeerMessage::Vote(vote) => current.votes.push(vote),
             PeerMessage::Certificate(certificate) => current.certificate = Some(certificate),
+            PeerMessage::UncertifiedFrom(height) => current.uncertified_from = height.0,
         }
     }
     batches

@@ -66,7 +66,7 @@ impl Peers {
     }
 
     async fn take(&self, from: NodeId, batch: pb::ExchangeRequest) -> Result<(), Status> {
-        let pb::ExchangeRequest { raft_messages, votes, certificate } = batch;
+        let pb::ExchangeRequest { raft_messages, votes, certificate, uncertified_from } = batch;
         let stopped = || Status::unavailable("stopping");
         let peer = RaftId::new(from.0).ok_or_else(|| Status::internal("raft id 0"))?;
         for bytes in raft_messages {
@@ -81,6 +81,10 @@ impl Peers {
                 }
                 Ok(_) | Err(_) => tracing::warn!(peer = from.0, "malformed or foreign vote"),
             }
+        }
+        if uncertified_from > 0 {
+            let message = CertifierMsg::UncertifiedFrom { peer: from, height: Height(uncertified_from) };
+            send(&self.certifier, message).await.map_err(|()| stopped())?;
         }
         if let Some(certificate) = certificate.as_ref().and_then(|c| BlockCertificate::try_from(c).ok()) {
             send(&self.certifier, CertifierMsg::Certificate(certificate)).await.map_err(|()| stopped())?;

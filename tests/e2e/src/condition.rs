@@ -10,6 +10,7 @@ const POLL: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// The last answer, with what was waited for.
+#[allow(clippy::disallowed_methods, reason = "the one place of the tests that waits")]
 pub fn eventually<T, E: Display>(
     what: &str,
     deadline: Duration,

@@ -35,6 +35,7 @@ pub struct NetworkBuilder {
     raft: String,
     limits: String,
     parameters: Option<pb::Parameters>,
+    stakes: [u64; 4],
 }
 
 /// The network. Ends its processes and removes its folder when dropped.
@@ -59,7 +60,14 @@ impl Network {
     #[must_use]
     pub fn of(members: usize) -> NetworkBuilder {
         assert!((1..=MEMBERS.len()).contains(&members), "one to four members");
-        NetworkBuilder { members, started: true, raft: String::new(), limits: String::new(), parameters: None }
+        NetworkBuilder {
+            members,
+            started: true,
+            raft: String::new(),
+            limits: String::new(),
+            parameters: None,
+            stakes: [STAKE; 4],
+        }
     }
 
     /// The scratch folder.
@@ -221,6 +229,13 @@ impl NetworkBuilder {
         self
     }
 
+    /// Stake of each member; a hundred each if not set.
+    #[must_use]
+    pub fn stakes(mut self, stakes: [u64; 4]) -> Self {
+        self.stakes = stakes;
+        self
+    }
+
     /// Builds the network and runs a scenario in it. A scenario that fails
     /// shows the end of each node's log.
     ///
@@ -258,7 +273,8 @@ impl NetworkBuilder {
         let parts = members
             .iter()
             .zip(&nodes)
-            .map(|(member, node)| member.part(STAKE, node.client, node.peer))
+            .zip(self.stakes)
+            .map(|((member, node), stake)| member.part(stake, node.client, node.peer))
             .collect::<anyhow::Result<Vec<_>>>()?;
         let document = ceremony::document(&members, parts, self.parameters)?;
         let genesis_path = dir.path().join("genesis.pb");

@@ -171,6 +171,11 @@ impl<R: LogReader> Core<R> {
         Some(leader)
     }
 
+    /// Listens to the leader again: the certificates that were missing have come.
+    pub fn trust_leader(&mut self) {
+        self.distrusted = None;
+    }
+
     /// Tells Raft that messages to `peer` are not arriving, so that a leader probes again.
     pub fn report_unreachable(&mut self, peer: RaftId) {
         self.raw.report_unreachable(peer.get());

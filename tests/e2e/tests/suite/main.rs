@@ -6,6 +6,7 @@
 mod bad_input;
 mod blind;
 mod catch_up;
+mod certificates;
 mod cluster;
 mod crash;
 mod disks;
