@@ -69,7 +69,8 @@ impl Authors {
         let key = certificate_key(&identity).ok_or("its key is not P-256")?;
         if !enroll.signing_key.is_empty() {
             let signing_key = VerifyingKey::from_bytes(&enroll.signing_key).map_err(|e| e.to_string())?;
-            let proof = enroll.signing_key_proof[..].try_into().map_err(|_| "the proof of the signing key is malformed")?;
+            let proof =
+                enroll.signing_key_proof[..].try_into().map_err(|_| "the proof of the signing key is malformed")?;
             signing_key
                 .verify(&enrollment_proof_input(&fingerprint), &proof)
                 .map_err(|_| "the proof of the signing key is wrong")?;
@@ -105,7 +106,8 @@ impl Authors {
         let first_bad = std::thread::scope(|scope| {
             let parts: Vec<_> = pending.chunks(part).map(|items| scope.spawn(|| first_bad(items))).collect();
             // A thread that panicked verified nothing: its first item counts as bad.
-            let found = parts.into_iter().enumerate().map(|(i, t)| t.join().unwrap_or(Some(0)).map(|bad| i * part + bad));
+            let found =
+                parts.into_iter().enumerate().map(|(i, t)| t.join().unwrap_or(Some(0)).map(|bad| i * part + bad));
             found.flatten().min()
         });
         match first_bad.and_then(|i| pending.get(i)) {

@@ -200,7 +200,12 @@ impl Chain {
         Ok(())
     }
 
-    fn check_enrollment(&mut self, header: &Header, t: &Executed, enroll: &pb::EnrollIdentity) -> Result<(), VerifyFailure> {
+    fn check_enrollment(
+        &mut self,
+        header: &Header,
+        t: &Executed,
+        enroll: &pb::EnrollIdentity,
+    ) -> Result<(), VerifyFailure> {
         let height = header.height;
         match t.outcome {
             Outcome::Applied => {
@@ -226,7 +231,12 @@ impl Chain {
         }
     }
 
-    fn queue(&mut self, height: Height, t: &Executed, key: consilium_proto::signing::VerifyingKey) -> Result<(), VerifyFailure> {
+    fn queue(
+        &mut self,
+        height: Height,
+        t: &Executed,
+        key: consilium_proto::signing::VerifyingKey,
+    ) -> Result<(), VerifyFailure> {
         let (message, signature) = (t.signed.clone(), t.signature);
         self.counts.signatures += self.authors.push(Signed { height, transaction: t.id, key, message, signature })?;
         Ok(())

@@ -111,7 +111,8 @@ impl<R: Read> ArchiveReader<R> {
         let mut body = BytesMut::new();
         let mut left = length;
         while left > 0 {
-            let part = usize::try_from(left.min(RESERVE_MAX)).map_err(|_| ArchiveError::Length { entry: self.entry })?;
+            let part =
+                usize::try_from(left.min(RESERVE_MAX)).map_err(|_| ArchiveError::Length { entry: self.entry })?;
             let start = body.len();
             body.resize(start + part, 0);
             self.fill(&mut body[start..])?;

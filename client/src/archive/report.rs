@@ -109,11 +109,19 @@ impl Report {
         if let Some((height, hash, ..)) = self.head {
             lines.push(format!("blocks       {} up to height {height}, header {hash}", c.blocks));
         }
-        lines.push(format!("transactions {} ({} applied, {} refused)", c.transactions, c.applied, c.transactions - c.applied));
+        lines.push(format!(
+            "transactions {} ({} applied, {} refused)",
+            c.transactions,
+            c.applied,
+            c.transactions - c.applied
+        ));
         lines.push(format!("signatures   {} by authors good, {} certificates good", c.signatures, c.certificates));
         lines.push(format!("attachments  {} as committed to, {} erased", c.attachments, c.attachments_erased));
         lines.push(match self.state_checked {
-            true => format!("state        {} rows and {} record versions agree with the last header", c.state_rows, c.versions),
+            true => format!(
+                "state        {} rows and {} record versions agree with the last header",
+                c.state_rows, c.versions
+            ),
             false => "state        not in this archive, so its root was not recomputed".to_owned(),
         });
         lines.push(match self.certified_height {

@@ -100,7 +100,8 @@ impl Rows {
             }
             None => None,
         };
-        let (expected, previous) = before.as_ref().map_or((1, &[][..]), |h| (h.version.saturating_add(1), &h.sha256[..]));
+        let (expected, previous) =
+            before.as_ref().map_or((1, &[][..]), |h| (h.version.saturating_add(1), &h.sha256[..]));
         if number != expected {
             return Err(differs("does not follow the version before it"));
         }
@@ -115,8 +116,10 @@ impl Rows {
     /// The newest version must be the one that the state commits to. Removes
     /// the record, so that one without a history is found at the end.
     fn finish_history(&mut self, history: &History) -> Result<(), VerifyFailure> {
-        let differs = |what| VerifyFailure::Version { record: hex::encode(history.record), version: history.version, what };
-        let committed = self.records.remove(&history.record).ok_or_else(|| differs("is of a record that is not in the state"))?;
+        let differs =
+            |what| VerifyFailure::Version { record: hex::encode(history.record), version: history.version, what };
+        let committed =
+            self.records.remove(&history.record).ok_or_else(|| differs("is of a record that is not in the state"))?;
         if committed.version != history.version {
             return Err(differs("is not the newest one that the state names"));
         }

@@ -112,7 +112,8 @@ impl Ledger {
         let write = ledger.sign(1, NOW_MS + 60_000, vec![write_action(&attachments)]);
         let expired = ledger.sign(2, NOW_MS - 1, vec![retract_action()]);
         let refused = ledger.sign(3, NOW_MS + 60_000, vec![retract_action()]);
-        let stranger = ledger.sign_as(&SigningKey::from_ed25519_seed(&[8; 32]), 4, NOW_MS + 60_000, vec![retract_action()]);
+        let stranger =
+            ledger.sign_as(&SigningKey::from_ed25519_seed(&[8; 32]), 4, NOW_MS + 60_000, vec![retract_action()]);
         ledger.push(vec![
             (write.clone(), Outcome::Applied),
             (expired, Outcome::Expired),
@@ -131,14 +132,25 @@ impl Ledger {
     }
 
     fn body(&self, nonce: u8, valid_until_ms: u64, actions: Vec<pb::Action>) -> pb::TransactionBody {
-        pb::TransactionBody { ledger_id: self.genesis.ledger_id.to_bytes(), nonce: vec![nonce; 16].into(), valid_until_ms, actions }
+        pb::TransactionBody {
+            ledger_id: self.genesis.ledger_id.to_bytes(),
+            nonce: vec![nonce; 16].into(),
+            valid_until_ms,
+            actions,
+        }
     }
 
     fn sign(&self, nonce: u8, valid_until_ms: u64, actions: Vec<pb::Action>) -> pb::SignedTransaction {
         self.sign_as(&self.author, nonce, valid_until_ms, actions)
     }
 
-    fn sign_as(&self, key: &SigningKey, nonce: u8, valid_until_ms: u64, actions: Vec<pb::Action>) -> pb::SignedTransaction {
+    fn sign_as(
+        &self,
+        key: &SigningKey,
+        nonce: u8,
+        valid_until_ms: u64,
+        actions: Vec<pb::Action>,
+    ) -> pb::SignedTransaction {
         let body = self.body(nonce, valid_until_ms, actions);
         transaction::sign(&body, signing_key_fingerprint(&key.verifying_key()), key, Vec::new()).unwrap()
     }
@@ -149,10 +161,13 @@ impl Ledger {
             certificate_chain: vec![self.certificate.clone()],
             signing_key: self.author.verifying_key().to_bytes().into(),
             encryption_key: Bytes::new(),
-            signing_key_proof: Bytes::copy_from_slice(&self.author.sign(&enrollment_proof_input(&fingerprint)).unwrap()),
+            signing_key_proof: Bytes::copy_from_slice(
+                &self.author.sign(&enrollment_proof_input(&fingerprint)).unwrap(),
+            ),
         };
         let action = pb::Action { action: Some(pb::action::Action::EnrollIdentity(enroll)) };
-        transaction::sign(&self.body(0, NOW_MS + 60_000, vec![action]), fingerprint, &self.certificate_key, Vec::new()).unwrap()
+        transaction::sign(&self.body(0, NOW_MS + 60_000, vec![action]), fingerprint, &self.certificate_key, Vec::new())
+            .unwrap()
     }
 
     fn push(&mut self, transactions: Vec<(pb::SignedTransaction, Outcome)>) {
@@ -160,7 +175,12 @@ impl Ledger {
     }
 
     /// Appends a block whose header `adjust` may falsify before it counts.
-    fn append(&mut self, height: u64, transactions: Vec<(pb::SignedTransaction, Outcome)>, adjust: impl FnOnce(&mut Header)) {
+    fn append(
+        &mut self,
+        height: u64,
+        transactions: Vec<(pb::SignedTransaction, Outcome)>,
+        adjust: impl FnOnce(&mut Header),
+    ) {
         let first_leaf = if height == 0 { 0 } else { self.frontier.size() };
         let mut executed = Vec::new();
         for (signed, outcome) in transactions {
@@ -396,14 +416,20 @@ fn certificates_need_a_quorum_of_genesis_validators() {
 fn false_headers_are_found_even_if_certified() {
     type Case = (fn(&mut Header), fn(&VerifyFailure) -> bool);
     let cases: [Case; 8] = [
-        (|h| h.previous_hash = HeaderHash::from_bytes([7; 32]), |f| matches!(f, VerifyFailure::PreviousHash { height: Height(3), .. })),
+        (
+            |h| h.previous_hash = HeaderHash::from_bytes([7; 32]),
+            |f| matches!(f, VerifyFailure::PreviousHash { height: Height(3), .. }),
+        ),
         (|h| h.time = TimeMs(NOW_MS), |f| matches!(f, VerifyFailure::Time { height: Height(3), .. })),
         (|h| h.tree_size += 1, |f| matches!(f, VerifyFailure::Count { what: "tree_size", .. })),
         (|h| h.tree_root = Hash::from_bytes([7; 32]), |f| matches!(f, VerifyFailure::TreeRoot { .. })),
         (|h| h.state_root = Hash::from_bytes([7; 32]), |f| matches!(f, VerifyFailure::StateRoot { .. })),
         (|h| h.validators_hash = Hash::from_bytes([7; 32]), |f| *f == VerifyFailure::Validators { height: Height(3) }),
         (|h| h.height = Height(4), |f| *f == VerifyFailure::Height { expected: Height(3), found: Height(4) }),
-        (|h| h.ledger_id = consilium_proto::ids::LedgerId::from_bytes([7; 32]), |f| matches!(f, VerifyFailure::OtherLedger { .. })),
+        (
+            |h| h.ledger_id = consilium_proto::ids::LedgerId::from_bytes([7; 32]),
+            |f| matches!(f, VerifyFailure::OtherLedger { .. }),
+        ),
     ];
     for (i, (falsify, expected)) in cases.into_iter().enumerate() {
         let mut ledger = Ledger::usual();
@@ -454,7 +480,10 @@ fn false_outcomes_and_signatures_are_found_even_if_certified() {
     let one = |outcome, valid_until: u64| {
         with_transactions(|l| vec![(l.sign(1, valid_until, vec![retract_action()]), outcome)]).failure()
     };
-    assert!(matches!(one(Outcome::UnknownAuthor, until), VerifyFailure::FalseRefusal { outcome: "OUTCOME_UNKNOWN_AUTHOR", .. }));
+    assert!(matches!(
+        one(Outcome::UnknownAuthor, until),
+        VerifyFailure::FalseRefusal { outcome: "OUTCOME_UNKNOWN_AUTHOR", .. }
+    ));
     assert!(matches!(one(Outcome::BadSignature, until), VerifyFailure::FalseRefusal { .. }));
     assert!(matches!(one(Outcome::Expired, until), VerifyFailure::FalseRefusal { .. }));
     assert!(matches!(one(Outcome::Applied, NOW_MS + 19), VerifyFailure::Validity { height: Height(2), .. }));
@@ -462,7 +491,8 @@ fn false_outcomes_and_signatures_are_found_even_if_certified() {
     assert!(matches!(one(Outcome::Applied, too_long), VerifyFailure::Validity { .. }));
 
     let stranger = SigningKey::from_ed25519_seed(&[8; 32]);
-    let unknown = with_transactions(|l| vec![(l.sign_as(&stranger, 1, until, vec![retract_action()]), Outcome::Applied)]);
+    let unknown =
+        with_transactions(|l| vec![(l.sign_as(&stranger, 1, until, vec![retract_action()]), Outcome::Applied)]);
     assert!(matches!(unknown.failure(), VerifyFailure::UnknownAuthor { height: Height(2), .. }));
 
     let forged = with_transactions(|l| {
@@ -478,7 +508,9 @@ fn false_outcomes_and_signatures_are_found_even_if_certified() {
 
 #[test]
 fn boundaries_of_validity() {
-    let at = |valid_until| with_transactions(|l| vec![(l.sign(1, valid_until, vec![retract_action()]), Outcome::RecordNotFound)]);
+    let at = |valid_until| {
+        with_transactions(|l| vec![(l.sign(1, valid_until, vec![retract_action()]), Outcome::RecordNotFound)])
+    };
     assert!(at(NOW_MS + 20).report().is_good());
     assert!(at(NOW_MS + 20 + 24 * 3_600_000).report().is_good());
     let expired = with_transactions(|l| vec![(l.sign(1, NOW_MS + 19, vec![retract_action()]), Outcome::Expired)]);
@@ -547,7 +579,8 @@ fn record_histories_are_what_the_state_commits_to() {
     let mut ledger = Ledger::usual();
     let mut stray = ledger.rows[2].clone();
     stray.key = [&[9u8; 16][..], &1u32.to_be_bytes()].concat().into();
-    stray.value = pb::RecordVersion { record_id: vec![9; 16].into(), version: 1, ..Default::default() }.encode_to_vec().into();
+    stray.value =
+        pb::RecordVersion { record_id: vec![9; 16].into(), version: 1, ..Default::default() }.encode_to_vec().into();
     ledger.rows.push(stray);
     version(&ledger, "not in the state");
 }
@@ -615,10 +648,10 @@ fn meaning(bytes: &[u8]) -> Option<Vec<Entry>> {
                 entry.certificate = None;
                 let block = entry.block.as_mut()?;
                 block.observed_certificate = None;
-                let refused_early = |t: &&mut pb::ExecutedTransaction| {
-                    matches!(t.outcome(), Outcome::Expired | Outcome::UnknownAuthor)
-                };
-                for signed in block.transactions.iter_mut().filter(refused_early).filter_map(|t| t.transaction.as_mut()) {
+                let refused_early =
+                    |t: &&mut pb::ExecutedTransaction| matches!(t.outcome(), Outcome::Expired | Outcome::UnknownAuthor);
+                for signed in block.transactions.iter_mut().filter(refused_early).filter_map(|t| t.transaction.as_mut())
+                {
                     (signed.author, signed.signature) = (Bytes::new(), Bytes::new());
                 }
             }

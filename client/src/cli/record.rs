@@ -270,8 +270,11 @@ async fn get(client: &Client, args: GetArgs, ctx: &Context) -> Result<(), CliErr
         return ctx.print(&describe(&versions[0]), |_| table(&versions));
     }
     let Some(plaintext) = opened.plaintext else {
-        return Err(CliError::failed(format!("version {} marks the record as entered in error", opened.record.version))
-            .hint("ask for an earlier version with --version"));
+        return Err(CliError::failed(format!(
+            "version {} marks the record as entered in error",
+            opened.record.version
+        ))
+        .hint("ask for an earlier version with --version"));
     };
     match &args.out {
         Some(path) => Ok(files::write_new(path, &plaintext, files::SECRET_MODE)?),

@@ -152,7 +152,8 @@ mod tests {
         assert_eq!(error(json!({"resourceType": "Patient", "id": "a b"})), ("id".into(), FhirProblem::Id));
         assert_eq!(error(json!({"resourceType": "Patient", "id": "a".repeat(65)})), ("id".into(), FhirProblem::Id));
         assert_eq!(error(json!({"resourceType": "Patient", "id": 7})).0, "id");
-        let two = json!({"resourceType": "Observation", "status": "s", "code": {}, "valueString": "a", "valueBoolean": true});
+        let two =
+            json!({"resourceType": "Observation", "status": "s", "code": {}, "valueString": "a", "valueBoolean": true});
         assert_eq!(error(two), ("value[x]".into(), FhirProblem::SeveralChoices));
     }
 
@@ -167,7 +168,8 @@ mod tests {
         assert_eq!(rule(json!({"resourceType": "AllergyIntolerance", "patient": {}})), "ait-1");
         assert_eq!(rule(json!({"resourceType": "Consent", "status": "s", "scope": {}, "category": []})), "ppc-1");
         let error = json!({"coding": [{"code": "entered-in-error"}]});
-        let condition = json!({"resourceType": "Condition", "subject": {}, "verificationStatus": error, "clinicalStatus": {}});
+        let condition =
+            json!({"resourceType": "Condition", "subject": {}, "verificationStatus": error, "clinicalStatus": {}});
         assert_eq!(rule(condition), "con-5");
     }
 }

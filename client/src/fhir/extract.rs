@@ -19,8 +19,7 @@ const CONFIDENTIALITY_SYSTEMS: [&str; 2] =
 const ACT_CODE_SYSTEMS: [&str; 2] =
     ["http://terminology.hl7.org/CodeSystem/v3-ActCode", "http://hl7.org/fhir/v3/ActCode"];
 /// Sensitivity labels of v3-ActCode that restrict a record by themselves.
-const SENSITIVITIES: [&str; 10] =
-    ["ETH", "ETHUD", "OPIOIDUD", "PSY", "PSYTHPN", "SDV", "HIV", "STD", "SEX", "SICKLE"];
+const SENSITIVITIES: [&str; 10] = ["ETH", "ETHUD", "OPIOIDUD", "PSY", "PSYTHPN", "SDV", "HIV", "STD", "SEX", "SICKLE"];
 /// Elements by which R4 types name their patient; no type has two of them.
 const PATIENT_ELEMENTS: [&str; 5] = ["patient", "subject", "beneficiary", "individual", "for"];
 

@@ -176,9 +176,8 @@ impl Splitter<'_> {
     fn resource(&self, text: &str, raw: Bytes, value: &Value, scope: &Scope) -> Result<Resource, FhirError> {
         let line = self.line_of(text);
         let refuse = |path: String, problem| FhirError { line, path, problem };
-        let object = value
-            .as_object()
-            .ok_or_else(|| refuse("resource".into(), FhirProblem::Type { expected: "an object" }))?;
+        let object =
+            value.as_object().ok_or_else(|| refuse("resource".into(), FhirProblem::Type { expected: "an object" }))?;
         let named = object.get("resourceType").and_then(Value::as_str);
         let named = named.ok_or_else(|| refuse("resourceType".into(), FhirProblem::Missing))?;
         let kind = resource_type(named).ok_or_else(|| refuse("resourceType".into(), FhirProblem::UnknownType))?;

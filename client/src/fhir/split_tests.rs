@@ -85,7 +85,8 @@ fn patients_of_every_spelling() {
 
 #[test]
 fn clinical_resources_name_exactly_one_patient() {
-    let none = r#"{"resourceType":"Observation","status":"final","code":{"text":"x"},"subject":{"reference":"Group/1"}}"#;
+    let none =
+        r#"{"resourceType":"Observation","status":"final","code":{"text":"x"},"subject":{"reference":"Group/1"}}"#;
     assert_eq!(error(none).problem, FhirProblem::NoPatient);
     let two = r#"{"resourceType":"Account","status":"active","subject":[{"reference":"Patient/1"},{"reference":"Patient/2"}]}"#;
     assert_eq!(error(two).problem, FhirProblem::SeveralPatients);
@@ -118,7 +119,10 @@ fn errors_name_place_and_never_the_value() {
     let text = "{\"resourceType\":\"Bundle\",\"entry\":[\n{\"resource\":\n{\"resourceType\":\"Patient\",\"id\":\"Bob Smith\"}}]}";
     let e = error(text);
     assert_eq!(e.to_string(), "line 3, Patient.id: is not an id of FHIR");
-    assert_eq!(error("{\"resourceType\":\"Bob\"}").to_string(), "line 1, resourceType: is not a resource type of FHIR R4");
+    assert_eq!(
+        error("{\"resourceType\":\"Bob\"}").to_string(),
+        "line 1, resourceType: is not a resource type of FHIR R4"
+    );
     assert_eq!(error("{\"resourceType\":\"Bundle\",\"entry\":\"Bob\"}").problem, FhirProblem::Malformed { column: 38 });
     let debug = format!("{:?}", of("{\"resourceType\":\"Patient\",\"id\":\"bob-smith\"}"));
     assert!(!debug.contains("bob"), "{debug}");
@@ -153,12 +157,29 @@ fn json() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
         "[A-Za-z/:#|?=. -]{0,12}".prop_map(Value::from),
-        prop_oneof![Just("Patient"), Just("Bundle"), Just("Observation"), Just("Patient/1"), Just("#x")].prop_map(Value::from),
+        prop_oneof![Just("Patient"), Just("Bundle"), Just("Observation"), Just("Patient/1"), Just("#x")]
+            .prop_map(Value::from),
     ];
     let key = prop_oneof![
-        Just("resourceType"), Just("id"), Just("subject"), Just("patient"), Just("reference"), Just("identifier"),
-        Just("entry"), Just("resource"), Just("meta"), Just("security"), Just("code"), Just("coding"), Just("contained"),
-        Just("system"), Just("value"), Just("search"), Just("mode"), Just("fullUrl"), Just("context"),
+        Just("resourceType"),
+        Just("id"),
+        Just("subject"),
+        Just("patient"),
+        Just("reference"),
+        Just("identifier"),
+        Just("entry"),
+        Just("resource"),
+        Just("meta"),
+        Just("security"),
+        Just("code"),
+        Just("coding"),
+        Just("contained"),
+        Just("system"),
+        Just("value"),
+        Just("search"),
+        Just("mode"),
+        Just("fullUrl"),
+        Just("context"),
     ];
     leaf.prop_recursive(5, 64, 6, move |inner| {
         prop_oneof![

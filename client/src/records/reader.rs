@@ -127,8 +127,7 @@ impl RecordReader {
     /// # Errors
     /// NOT_FOUND also for what may not be read; a history that contradicts itself.
     pub async fn history(&self, record_id: RecordId) -> Result<Vec<pb::RecordVersion>, ClientError> {
-        let request =
-            pb::GetRecordHistoryRequest { record_id: Bytes::copy_from_slice(&record_id.0), read: None };
+        let request = pb::GetRecordHistoryRequest { record_id: Bytes::copy_from_slice(&record_id.0), read: None };
         let answer = self
             .client
             .read(|channel| {

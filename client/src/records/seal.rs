@@ -159,7 +159,8 @@ mod tests {
             let recipients = [person(kem).1, person(KemId::P256HkdfSha256).1];
             let draft = draft(len);
             let size = size_of(&draft, &recipients);
-            let sealed = seal(&draft, LedgerId::from_bytes([9; 32]), RecordId([0xff; 16]), u32::MAX, &recipients).unwrap();
+            let sealed =
+                seal(&draft, LedgerId::from_bytes([9; 32]), RecordId([0xff; 16]), u32::MAX, &recipients).unwrap();
             let body = pb::TransactionBody { actions: vec![sealed.action], ..Default::default() }.encoded_len();
             let total = body + sealed.attachments.iter().map(Bytes::len).sum::<usize>();
             assert!(body <= size.body && size.body <= body + 64, "{body} {size:?}");

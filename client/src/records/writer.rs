@@ -192,7 +192,10 @@ impl RecordWriter {
     ) -> Result<(Submitted, u32), ClientError> {
         let current = RecordReader::new(self.client.clone()).current(record_id).await?;
         if current.kind != draft.kind {
-            return Err(ClientError::Usage(format!("the record is of kind {}, the file of kind {}", current.kind, draft.kind)));
+            return Err(ClientError::Usage(format!(
+                "the record is of kind {}, the file of kind {}",
+                current.kind, draft.kind
+            )));
         }
         if current.patient != draft.patient.0[..] {
             return Err(ClientError::Usage("the record and the file are about different patients".into()));

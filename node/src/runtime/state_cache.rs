@@ -15,10 +15,12 @@ use crate::storage::ledger_store::LedgerStore;
 /// Entries kept; about 300 bytes each.
 const ENTRIES_MAX: usize = 100_000;
 
+type Rows = HashMap<(Table, Vec<u8>), Option<Bytes>>;
+
 /// The cache. Records are left out: each is written once and seldom read.
 #[derive(Debug, Default)]
 pub struct StateCache {
-    rows: RefCell<HashMap<(Table, Vec<u8>), Option<Bytes>>>,
+    rows: RefCell<Rows>,
 }
 
 impl StateCache {

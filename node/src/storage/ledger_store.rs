@@ -36,6 +36,9 @@ struct TipRow {
     frontier: Bytes,
 }
 
+/// A key and its value.
+pub type StoredRow = (Box<[u8]>, Box<[u8]>);
+
 /// The open database.
 pub struct LedgerStore {
     db: DB,
@@ -275,7 +278,7 @@ impl LedgerStore {
         table: Table,
         prefix: &[u8],
         start: &[u8],
-    ) -> impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), StorageError>> {
+    ) -> impl Iterator<Item = Result<StoredRow, StorageError>> {
         let mut options = ReadOptions::default();
         options.set_iterate_range(rocksdb::PrefixRange(prefix));
         self.db

@@ -290,6 +290,22 @@ mod tests {
     }
 
     #[test]
+    fn a_path_of_the_wrong_length_is_named_as_such() {
+        for (index, size, right) in [(0, 1, 0), (0, 2, 1), (4, 5, 1), (3, 5, 3), (6, 8, 3)] {
+            for len in (0..6).filter(|len| *len != right) {
+                let proof = InclusionProof::new(index, size, vec![ZERO; len]).unwrap();
+                assert_eq!(verify_inclusion(&ZERO, &proof, &ZERO), Err(MerkleError::PathLength(len)));
+            }
+        }
+        for (first, second, right) in [(1, 1, 0), (1, 2, 1), (2, 5, 2), (3, 5, 4), (6, 8, 3)] {
+            for len in (0..6).filter(|len| *len != right) {
+                let proof = ConsistencyProof::new(first, second, vec![ZERO; len]).unwrap();
+                assert_eq!(verify_consistency(&proof, &ZERO, &ZERO), Err(MerkleError::PathLength(len)));
+            }
+        }
+    }
+
+    #[test]
     fn extreme_sizes_are_refused_without_overflow() {
         for path_len in [0, 1, 63, 64] {
             for index in [0, 1, u64::MAX / 2, u64::MAX - 1] {

@@ -192,7 +192,8 @@ impl Journal {
                 Err(e) if e.kind() == ErrorKind::NotFound => None,
                 Err(e) => return Err(e.into()),
             };
-            let is_it = |s: &pb::SignedTransaction| consilium_proto::transaction::transaction_id(&s.body) == entry.transaction;
+            let is_it =
+                |s: &pb::SignedTransaction| consilium_proto::transaction::transaction_id(&s.body) == entry.transaction;
             out.push((entry.clone(), signed.filter(is_it)));
         }
         Ok(out)

@@ -20,9 +20,9 @@ use prost::Message;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::Event;
 use super::journal::{Journal, JournalError, PendingEntry, item};
 use super::source::{Document, SourceFile, read_documents};
-use super::Event;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::receipts::TransactionFate;
@@ -150,7 +150,8 @@ pub async fn import(
     options: ImportOptions,
 ) -> Result<ImportSummary, ClientError> {
     let search_key = client.identity().search_key().cloned().ok_or(ClientError::Setting { setting: "search_key" })?;
-    let (journal_path, journal) = options.journal.map_or((PathBuf::new(), None), |(path, journal)| (path, Some(journal)));
+    let (journal_path, journal) =
+        options.journal.map_or((PathBuf::new(), None), |(path, journal)| (path, Some(journal)));
     let shared = Arc::new(Shared {
         client,
         sealer: writer.sealer().clone(),
@@ -267,10 +268,10 @@ impl Packer<'_> {
             ranges.into_iter().all(|range| self.send(items.by_ref().take(range.len()).collect()))
         } else {
             items.into_iter().all(|item| {
-                let with = self.open.iter().fold(item.size, |sum, i| Size {
-                    body: sum.body + i.size.body,
-                    total: sum.total + i.size.total,
-                });
+                let with = self
+                    .open
+                    .iter()
+                    .fold(item.size, |sum, i| Size { body: sum.body + i.size.body, total: sum.total + i.size.total });
                 let wanted = limits.fits(self.open.len() + 1, with) || self.flush();
                 self.open.push(item);
                 wanted

@@ -59,8 +59,7 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<SourceFile>, (PathBuf, String)> {
         if metadata.is_dir() {
             walk(path, &mut out)?;
         } else {
-            let format = format_of(path)
-                .ok_or_else(|| (path.clone(), "is neither .json nor .ndjson".to_owned()))?;
+            let format = format_of(path).ok_or_else(|| (path.clone(), "is neither .json nor .ndjson".to_owned()))?;
             out.push(SourceFile { path: path.clone(), format, bytes: metadata.len() });
         }
     }
