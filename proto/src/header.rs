@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(&layout[HEADER_LAYOUT_BYTES - 8..], &[0, 0, 0, 0, 0, 0, 0, 11]);
         assert_eq!(
             hex::encode(header().hash().as_bytes()),
-            "GOLDEN_HEADER"
+            "c0df7dd21dd5dcb704b61bbf047d2b297849e3977c73b564a29626cb4fa41a8a"
         );
     }
 

@@ -1,0 +1,193 @@
+//! Golden bytes of what is hashed and signed, and the joints between modules:
+//! votes, certificates and receipts. A change here breaks ledgers that exist.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use consilium_proto::cose;
+use consilium_proto::hash::Hash;
+use consilium_proto::header::{Header, Leaf};
+use consilium_proto::ids::{Epoch, HeaderHash, Height, LedgerId, NodeId, TimeMs, TransactionId, VotingPower};
+use consilium_proto::merkle::{Frontier, root_of};
+use consilium_proto::pb;
+use consilium_proto::receipt::{Receipt, ReceiptError};
+use consilium_proto::signing::{SignatureAlgorithm, SigningKey};
+use consilium_proto::transaction::{Transaction, signing_bytes, transaction_id};
+use consilium_proto::validators::{Quorum, Validator, ValidatorSet};
+use consilium_proto::vote::{self, BlockCertificate, CertificateError, CertifiedHeader, Vote};
+use prost::Message;
+use proptest::prelude::*;
+
+fn header(set: &ValidatorSet, tree_size: u64, tree_root: Hash) -> Header {
+    Header {
+        ledger_id: LedgerId::from_bytes([1; 32]),
+        height: Height(7),
+        previous_hash: HeaderHash::from_bytes([3; 32]),
+        time: TimeMs(4),
+        epoch: Epoch(0),
+        tree_size,
+        tree_root,
+        state_root: Hash::from_bytes([8; 32]),
+        validators_hash: set.hash(),
+        next_validators_hash: set.hash(),
+        proposer: NodeId(1),
+    }
+}
+
+fn network(powers: &[u64]) -> (Vec<SigningKey>, ValidatorSet) {
+    let keys: Vec<_> = powers.iter().map(|_| SigningKey::generate(SignatureAlgorithm::Es256).unwrap()).collect();
+    let seat = |(id, (key, power)): (u64, (&SigningKey, &u64))| Validator {
+        id: NodeId(id),
+        power: VotingPower(*power),
+        key: key.verifying_key(),
+    };
+    let seats = (1..).zip(keys.iter().zip(powers)).map(seat).collect();
+    (keys, ValidatorSet::new(seats, Quorum::new(2, 3).unwrap()).unwrap())
+}
+
+fn certify(header: &Header, keys: &[SigningKey], signers: &[u64]) -> BlockCertificate {
+    let sign = |id: &u64| {
+        let vote = Vote::sign(NodeId(*id), header, &keys[*id as usize - 1]).unwrap();
+        (NodeId(*id), vote.signature)
+    };
+    BlockCertificate::new(header.height, header.hash(), signers.iter().map(sign).collect())
+}
+
+#[test]
+fn ids_and_signed_bytes_are_golden() {
+    // Computed with Python's hashlib and CBOR written by hand, not by this code.
+    assert_eq!(transaction_id(b"body").to_string(), "e4561837109ab9772ccd69e095e732c84bb1f03d8100294239b46c1023dd0913");
+    let signed = signing_bytes(b"body");
+    assert_eq!(&signed[..16], b"\x0fconsilium/tx/v1");
+    assert_eq!(signed.len(), 48);
+    let leaf = Leaf {
+        transaction_id: TransactionId::from_bytes([9; 32]),
+        height: Height(77),
+        outcome: pb::Outcome::Applied,
+    };
+    assert_eq!(leaf.hash().to_string(), "853fd6323d6acde5938efc74684a33eb3f8d70701d5b8a2b8bffc43f9843db90");
+    let bytes = vote::signing_bytes(&HeaderHash::from_bytes([5; 32]), &Hash::from_bytes([6; 32]));
+    assert_eq!(hex::encode(bytes), "846a5369676e617475726531582ea3012619018b013a00011170582005050505050505050505050505050505050505050505050505050505050505054058200606060606060606060606060606060606060606060606060606060606060606");
+}
+
+#[test]
+fn certificates_need_distinct_seats_and_more_than_two_thirds() {
+    let (keys, set) = network(&[1, 1, 1, 1]);
+    let header = header(&set, 2, Hash::from_bytes([1; 32]));
+    certify(&header, &keys, &[1, 2, 3]).verify(&header, &set).unwrap();
+    let none = certify(&header, &keys, &[1, 2]).verify(&header, &set);
+    assert_eq!(none, Err(CertificateError::NoQuorum { power: 2, total: 4 }));
+    // Exactly two thirds is not enough.
+    let (keys, set) = network(&[1, 1, 1]);
+    let header = Header { validators_hash: set.hash(), ..header };
+    assert!(certify(&header, &keys, &[1, 2]).verify(&header, &set).is_err());
+    certify(&header, &keys, &[1, 2, 3]).verify(&header, &set).unwrap();
+}
+
+#[test]
+fn a_certificate_of_another_header_set_or_key_is_refused() {
+    let (keys, set) = network(&[1, 1, 1, 1]);
+    let (other_keys, other_set) = network(&[1, 1, 1, 1]);
+    let header = header(&set, 2, Hash::from_bytes([1; 32]));
+    let other = Header { time: TimeMs(5), ..header.clone() };
+    let certificate = certify(&header, &keys, &[1, 2, 3]);
+    assert_eq!(certificate.verify(&other, &set), Err(CertificateError::OtherHeader { height: Height(7) }));
+    assert_eq!(certificate.verify(&header, &other_set), Err(CertificateError::OtherValidators { height: Height(7) }));
+    let forged = certify(&header, &other_keys, &[1, 2, 3]);
+    assert_eq!(forged.verify(&header, &set), Err(CertificateError::BadSignature(NodeId(1))));
+    let mut signatures: BTreeMap<_, _> = certificate.signatures().map(|(id, s)| (id, *s)).collect();
+    signatures.insert(NodeId(9), [0; 64]);
+    let strange = BlockCertificate::new(header.height, header.hash(), signatures);
+    assert_eq!(strange.verify(&header, &set), Err(CertificateError::NoSeat(NodeId(9))));
+}
+
+#[test]
+fn repeated_signers_do_not_parse() {
+    let (keys, set) = network(&[1, 1, 1]);
+    let certificate = certify(&header(&set, 2, Hash::from_bytes([1; 32])), &keys, &[1, 2]);
+    let mut message = pb::BlockCertificate::from(&certificate);
+    message.signatures[1] = message.signatures[0].clone();
+    assert!(BlockCertificate::try_from(&message).is_err());
+}
+
+/// A receipt of a small ledger, and its leaf.
+fn receipt() -> (Receipt, ValidatorSet, Vec<SigningKey>) {
+    let (keys, set) = network(&[1, 1, 1, 1]);
+    let ledger = LedgerId::from_bytes([1; 32]);
+    let leaf = Leaf { transaction_id: TransactionId::from_bytes([9; 32]), height: Height(7), outcome: pb::Outcome::Applied };
+    let [first, second] = Leaf::genesis(ledger);
+    let hashes = [first.hash(), second.hash(), leaf.hash()];
+    let mut frontier = Frontier::new();
+    hashes.iter().for_each(|h| drop(frontier.append(*h).unwrap()));
+    assert_eq!(frontier.root(), root_of(hashes).unwrap());
+    let header = header(&set, 3, frontier.root());
+    let inclusion_path = vec![consilium_proto::merkle::node_hash(&hashes[0], &hashes[1])];
+    let certificate = certify(&header, &keys, &[1, 2, 4]);
+    let head = CertifiedHeader { header, certificate };
+    (Receipt { ledger_id: ledger, leaf, leaf_index: 2, inclusion_path, head }, set, keys)
+}
+
+#[test]
+fn a_receipt_proves_its_leaf_and_nothing_else() {
+    let (receipt, set, _) = receipt();
+    let ledger = receipt.ledger_id;
+    receipt.verify(ledger, &set).unwrap();
+    let parsed = Receipt::try_from(&pb::Receipt::from(&receipt)).unwrap();
+    assert_eq!(parsed, receipt);
+    let other = LedgerId::from_bytes([2; 32]);
+    assert!(matches!(receipt.verify(other, &set), Err(ReceiptError::OtherLedger { .. })));
+    let mut wrong = receipt.clone();
+    wrong.leaf.outcome = pb::Outcome::RecordExists;
+    assert_eq!(wrong.verify(ledger, &set), Err(ReceiptError::NotIncluded));
+    let mut wrong = receipt.clone();
+    wrong.leaf_index = 1;
+    assert_eq!(wrong.verify(ledger, &set), Err(ReceiptError::NotIncluded));
+    let mut wrong = receipt.clone();
+    wrong.leaf.height = Height(8);
+    assert_eq!(wrong.verify(ledger, &set), Err(ReceiptError::LeafAboveHead));
+    let mut wrong = receipt;
+    wrong.head.header.state_root = Hash::from_bytes([0; 32]);
+    assert!(matches!(wrong.verify(ledger, &set), Err(ReceiptError::Certificate(_))));
+}
+
+/// A vote doubles as an RFC 9942 receipt: another verifier accepts it, and
+/// refuses it for another leaf or key.
+#[test]
+fn votes_are_cose_receipts() {
+    let (receipt, _, keys) = receipt();
+    let receipts = receipt.cose_receipts();
+    assert_eq!(receipts.len(), 3);
+    for (bytes, key) in receipts.iter().zip([&keys[0], &keys[1], &keys[3]]) {
+        let leaf = receipt.leaf.hash();
+        let verified = cose::verify_inclusion_receipt(bytes, leaf.as_bytes(), &key.verifying_key()).unwrap();
+        assert_eq!((verified.tree_size, verified.leaf_index), (3, 2));
+        assert_eq!(verified.root, *receipt.head.header.tree_root.as_bytes());
+        assert!(cose::verify_inclusion_receipt(bytes, &[0; 32], &key.verifying_key()).is_err());
+        assert!(cose::verify_inclusion_receipt(bytes, leaf.as_bytes(), &keys[2].verifying_key()).is_err());
+    }
+}
+
+proptest! {
+    /// Hostile bytes never panic a parser.
+    #[test]
+    fn parsers_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..512)) {
+        let bytes = Bytes::from(bytes);
+        let ledger = LedgerId::from_bytes([1; 32]);
+        let _ = consilium_proto::genesis::Genesis::parse(&bytes);
+        if let Ok(m) = pb::SignedTransaction::decode(bytes.clone()) {
+            let _ = Transaction::parse(&m, ledger);
+        }
+        let bare = pb::SignedTransaction { body: bytes.clone(), ..Default::default() };
+        let _ = Transaction::parse(&bare, ledger);
+        if let Ok(m) = pb::Receipt::decode(bytes.clone()) {
+            let _ = Receipt::try_from(&m);
+        }
+        if let Ok(m) = pb::BlockCertificate::decode(bytes.clone()) {
+            let _ = BlockCertificate::try_from(&m);
+        }
+        if let Ok(m) = pb::Vote::decode(bytes) {
+            let _ = Vote::try_from(&m);
+        }
+    }
+}
