@@ -23,8 +23,7 @@ demo: build ## Four hospitals on this machine, from ceremony to audit (KEEP=1 le
 .PHONY: test
 test: setup-test build ## Every test
 	cargo test --release --workspace --locked --doc --quiet
-	CONSILIUM_NODE_BIN="$(BIN)/consilium-node" CONSILIUM_BIN="$(BIN)/consilium" \
-		cargo nextest run --release --workspace --locked --no-fail-fast
+	cargo nextest run --release --workspace --locked --no-fail-fast
 
 .PHONY: build
 build: setup-build ## The programs consilium-node and consilium

@@ -1,7 +1,7 @@
 //! Generates the gRPC types. Fails with the name of the missing Debian package.
 fn main() {
-    let has_protoc = std::env::var_os("PROTOC").is_some()
-        || std::process::Command::new("protoc").arg("--version").output().is_ok();
+    let has_protoc =
+        std::env::var_os("PROTOC").is_some() || std::process::Command::new("protoc").arg("--version").output().is_ok();
     assert!(has_protoc, "protoc is missing: install it with `apt-get install protobuf-compiler`, or set PROTOC");
     let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let files: Vec<_> = std::fs::read_dir("consilium/v1")

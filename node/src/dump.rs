@@ -33,7 +33,8 @@ pub fn dump(data_dir: &Path, genesis: &Path, out: &mut impl Write) -> Result<(),
     let (_, tip) = store.tip()?.ok_or_else(|| StorageError::corrupt("ledger", "has no genesis block"))?;
     for height in 0..=tip.header.height.0 {
         let height = Height(height);
-        let block = store.block(height)?.ok_or_else(|| StorageError::corrupt("block", format!("{height} is absent")))?;
+        let block =
+            store.block(height)?.ok_or_else(|| StorageError::corrupt("block", format!("{height} is absent")))?;
         let mut attachments = Vec::new();
         for executed in &block.transactions {
             attachments.extend(stored_attachments(&store, parsed.ledger_id, executed)?);

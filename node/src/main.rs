@@ -96,8 +96,7 @@ fn execute(command: Command) -> Result<(), Fault> {
 }
 
 fn serve(config: Config) -> Result<(), Fault> {
-    telemetry::start_logging(&config.log)
-        .map_err(|e| Fault::Setup(format!("configuration key `log.filter`: {e}")))?;
+    telemetry::start_logging(&config.log).map_err(|e| Fault::Setup(format!("configuration key `log.filter`: {e}")))?;
     let metrics = telemetry::start_metrics().map_err(|e| Fault::Setup(format!("metrics: {e}")))?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if config.storage.network_threads > 0 {

@@ -111,7 +111,10 @@ fn load_vote_key(path: &Path) -> Result<SigningKey, Fault> {
     let mode = std::fs::metadata(path).map_err(StorageError::file(path))?.permissions().mode();
     // Group access is left to whoever mounts secrets; the world gets none.
     if mode & 0o007 != 0 {
-        return Err(Fault::Setup(format!("configuration key `identity.vote_key`: {} is open to everyone", path.display())));
+        return Err(Fault::Setup(format!(
+            "configuration key `identity.vote_key`: {} is open to everyone",
+            path.display()
+        )));
     }
     let pem = std::fs::read_to_string(path).map_err(StorageError::file(path))?;
     SigningKey::from_pem(&pem).map_err(|e| Fault::Setup(format!("configuration key `identity.vote_key`: {e}")))

@@ -11,11 +11,11 @@ use prost::Message;
 use crate::error::{FieldError, fixed, in_range, length_in};
 use crate::hash::{Hash, sha256};
 use crate::ids::{Fingerprint, KeyId, LedgerId, PatientPseudonym, RecordId, SearchTag, TimeMs, TransactionId};
+use crate::keys::EncryptionPublicKey;
 use crate::limits::{
     ACTIONS_MAX, BODY_BYTES_MAX, CERTIFICATE_BYTES_MAX, CHAIN_CERTIFICATES_MAX, CRL_BYTES_MAX, KIND_CHARS_MAX,
     PAYLOAD_BYTES_MAX, TAGS_MAX, TRANSACTION_BYTES_MAX, WRAP_BYTES_MAX, WRAPS_MAX,
 };
-use crate::keys::EncryptionPublicKey;
 use crate::pb;
 use crate::signing::{self, Domain, SigningError, SigningKey, VerifyingKey};
 
@@ -315,9 +315,7 @@ impl Action {
         use pb::action::Action as Pb;
         match m.action {
             None => Err(FieldError::missing("action")),
-            Some(Pb::EnrollIdentity(e)) => {
-                Enroll::parse(e).map(Self::Enroll).map_err(|e| e.within("enroll_identity"))
-            }
+            Some(Pb::EnrollIdentity(e)) => Enroll::parse(e).map(Self::Enroll).map_err(|e| e.within("enroll_identity")),
             Some(Pb::PublishRevocations(p)) => {
                 length_in("publish_revocations.crl", p.crl.len(), 1, CRL_BYTES_MAX)?;
                 Ok(Self::PublishRevocations(p.crl))

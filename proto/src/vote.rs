@@ -58,13 +58,7 @@ pub(crate) fn sign1_builder(header_hash: &HeaderHash) -> CoseSign1Builder {
 #[must_use]
 pub fn signing_bytes(header_hash: &HeaderHash, tree_root: &Hash) -> Vec<u8> {
     let object = sign1_builder(header_hash).build();
-    coset::sig_structure_data(
-        coset::SignatureContext::CoseSign1,
-        object.protected,
-        None,
-        &[],
-        tree_root.as_bytes(),
-    )
+    coset::sig_structure_data(coset::SignatureContext::CoseSign1, object.protected, None, &[], tree_root.as_bytes())
 }
 
 impl Vote {

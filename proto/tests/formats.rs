@@ -16,8 +16,8 @@ use consilium_proto::signing::{SignatureAlgorithm, SigningKey};
 use consilium_proto::transaction::{Transaction, signing_bytes, transaction_id};
 use consilium_proto::validators::{Quorum, Validator, ValidatorSet};
 use consilium_proto::vote::{self, BlockCertificate, CertificateError, CertifiedHeader, Vote};
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 
 fn header(set: &ValidatorSet, tree_size: u64, tree_root: Hash) -> Header {
     Header {
@@ -61,14 +61,14 @@ fn ids_and_signed_bytes_are_golden() {
     let signed = signing_bytes(b"body");
     assert_eq!(&signed[..16], b"\x0fconsilium/tx/v1");
     assert_eq!(signed.len(), 48);
-    let leaf = Leaf {
-        transaction_id: TransactionId::from_bytes([9; 32]),
-        height: Height(77),
-        outcome: pb::Outcome::Applied,
-    };
+    let leaf =
+        Leaf { transaction_id: TransactionId::from_bytes([9; 32]), height: Height(77), outcome: pb::Outcome::Applied };
     assert_eq!(leaf.hash().to_string(), "853fd6323d6acde5938efc74684a33eb3f8d70701d5b8a2b8bffc43f9843db90");
     let bytes = vote::signing_bytes(&HeaderHash::from_bytes([5; 32]), &Hash::from_bytes([6; 32]));
-    assert_eq!(hex::encode(bytes), "846a5369676e617475726531582ea3012619018b013a00011170582005050505050505050505050505050505050505050505050505050505050505054058200606060606060606060606060606060606060606060606060606060606060606");
+    assert_eq!(
+        hex::encode(bytes),
+        "846a5369676e617475726531582ea3012619018b013a00011170582005050505050505050505050505050505050505050505050505050505050505054058200606060606060606060606060606060606060606060606060606060606060606"
+    );
 }
 
 #[test]
@@ -115,7 +115,8 @@ fn repeated_signers_do_not_parse() {
 fn receipt() -> (Receipt, ValidatorSet, Vec<SigningKey>) {
     let (keys, set) = network(&[1, 1, 1, 1]);
     let ledger = LedgerId::from_bytes([1; 32]);
-    let leaf = Leaf { transaction_id: TransactionId::from_bytes([9; 32]), height: Height(7), outcome: pb::Outcome::Applied };
+    let leaf =
+        Leaf { transaction_id: TransactionId::from_bytes([9; 32]), height: Height(7), outcome: pb::Outcome::Applied };
     let [first, second] = Leaf::genesis(ledger);
     let hashes = [first.hash(), second.hash(), leaf.hash()];
     let mut frontier = Frontier::new();

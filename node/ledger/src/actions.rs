@@ -41,7 +41,11 @@ impl Author {
 }
 
 /// Executes all actions of a transaction whose signature was checked.
-pub(crate) fn run<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>, signer: Option<&SignerState>) -> Result<(), Refusal> {
+pub(crate) fn run<R: StateReader>(
+    view: &mut View<'_, R>,
+    cx: &Context<'_>,
+    signer: Option<&SignerState>,
+) -> Result<(), Refusal> {
     if let Some(enrollment) = cx.transaction.enrollment() {
         return enroll::run(view, cx, enrollment);
     }
@@ -62,7 +66,11 @@ pub(crate) fn run<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>, sign
 }
 
 /// Whether the author may act at all, at the block's time.
-fn admit<R: StateReader>(view: &View<'_, R>, cx: &Context<'_>, signer: Option<&SignerState>) -> Result<Author, Refusal> {
+fn admit<R: StateReader>(
+    view: &View<'_, R>,
+    cx: &Context<'_>,
+    signer: Option<&SignerState>,
+) -> Result<Author, Refusal> {
     let signer = signer.ok_or(Refusal::Rejected(Outcome::UnknownAuthor))?;
     let author = Author::of(signer).ok_or(Refusal::Rejected(Outcome::UnknownAuthor))?;
     let now_s = cx.time.0 / 1_000;

@@ -190,10 +190,8 @@ impl<'a, R: StateReader> Run<'a, R> {
 
     /// The author's entry, once the signature is known to be by its key.
     fn signer(&self, author: &Fingerprint, checked: &CheckedTransaction) -> Result<SignerState, Refusal> {
-        let signer: SignerState = self
-            .view
-            .message(Table::State, &keys::signer(author))?
-            .ok_or(Refusal::Rejected(Outcome::UnknownAuthor))?;
+        let signer: SignerState =
+            self.view.message(Table::State, &keys::signer(author))?.ok_or(Refusal::Rejected(Outcome::UnknownAuthor))?;
         let verified = checked.verified_under.as_ref().is_some_and(|key| key.to_bytes() == signer.signing_key);
         if !verified {
             let corrupt = |_| StoreFault::Corrupt { table: Table::State.name(), cause: "signing key".into() };
@@ -212,7 +210,8 @@ impl<'a, R: StateReader> Run<'a, R> {
     }
 
     fn finish(self, block: &BlockInput<'_>) -> Result<Executed, ExecutionError> {
-        let Self { reader, parent, time, view, frontier, first_leaf, leaves, transactions, tree_rows, expired, .. } = self;
+        let Self { reader, parent, time, view, frontier, first_leaf, leaves, transactions, tree_rows, expired, .. } =
+            self;
         let mut rows: Vec<Row> = view.into_rows().collect();
         rows.extend(tree_rows);
         let (state_root, trie_rows) = update_state_tree(reader, &rows)?;

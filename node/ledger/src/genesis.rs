@@ -68,11 +68,8 @@ fn header(genesis: &Genesis, frontier: &Frontier, state_root: Hash) -> Result<He
 
 fn state_rows(genesis: &Genesis) -> Vec<Row> {
     let row = |key: Vec<u8>, value: Vec<u8>| Row { table: Table::State, key, value: Some(value.into()) };
-    let mut rows: Vec<Row> = genesis
-        .members
-        .iter()
-        .map(|m| row(keys::member(m.id.as_str()), member_state(m).encode_to_vec()))
-        .collect();
+    let mut rows: Vec<Row> =
+        genesis.members.iter().map(|m| row(keys::member(m.id.as_str()), member_state(m).encode_to_vec())).collect();
     rows.extend(genesis.nodes().map(|(member, node)| {
         let state = pb::NodeState {
             raft_id: node.raft_id.0,

@@ -2,8 +2,8 @@
 //! bytes is the order of values. Changing a key breaks stored state; changing
 //! a key of [`Table::State`](crate::Table::State) breaks the state root.
 
-use consilium_proto::ids::{Fingerprint, Height, KeyId, NodeId, PatientPseudonym, RecordId, SearchTag, TransactionId};
 use consilium_proto::hash::sha256;
+use consilium_proto::ids::{Fingerprint, Height, KeyId, NodeId, PatientPseudonym, RecordId, SearchTag, TransactionId};
 
 const MEMBER: u8 = 0x01;
 const NODE: u8 = 0x02;

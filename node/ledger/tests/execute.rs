@@ -18,8 +18,8 @@ use consilium_proto::pb::{self, Outcome};
 use consilium_proto::signing::{SignatureAlgorithm, SigningKey, VerifyingKey};
 use consilium_proto::state_tree::{KeyHash, ValueHash, root_of_sorted};
 use consilium_proto::transaction::{self, Transaction};
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 
 const START: u64 = 1_800_000_000_000;
 const VALID_UNTIL: u64 = START + 3_600_000;
@@ -197,8 +197,7 @@ impl Ledger {
     }
 
     fn block_at(&mut self, time: u64, transactions: &[CheckedTransaction]) -> Executed {
-        let input =
-            BlockInput { time: TimeMs(time), proposer: NodeId(1), transactions, observed_certificate: None };
+        let input = BlockInput { time: TimeMs(time), proposer: NodeId(1), transactions, observed_certificate: None };
         let executed = execute(&self.store, &Rules, &self.tip, &input).unwrap();
         self.store.write(&executed);
         self.tip = executed.tip.clone();

@@ -240,9 +240,7 @@ impl Api {
         let located = locate(&self.shared, id).map_err(|e| errors::storage(&e))?;
         let (height, time) = certified.map_or((Height::GENESIS, TimeMs(0)), |c| (c.header.height, c.header.time));
         Ok(match located {
-            Some(l) if l.height <= height => {
-                answer(pb::TransactionStatus::Certified, l.height.0, l.outcome as i32)
-            }
+            Some(l) if l.height <= height => answer(pb::TransactionStatus::Certified, l.height.0, l.outcome as i32),
             // The certified chain has passed its validity without it.
             None if valid_until.0 != 0 && time > valid_until => answer(pb::TransactionStatus::Expired, 0, 0),
             Some(_) | None => answer(pb::TransactionStatus::Pending, 0, 0),
@@ -345,8 +343,8 @@ fn prove_state(shared: &Shared, key: &[u8]) -> Result<Option<pb::GetStateRespons
     for _ in 0..8 {
         let Some((_, before)) = shared.ledger.tip()? else { return Ok(None) };
         let value = shared.ledger.read(Table::State, key)?;
-        let proof = state_map::prove(&*shared.ledger, &KeyHash::of(key))
-            .map_err(|e| StorageError::corrupt("state tree", e))?;
+        let proof =
+            state_map::prove(&*shared.ledger, &KeyHash::of(key)).map_err(|e| StorageError::corrupt("state tree", e))?;
         let Some((_, after)) = shared.ledger.tip()? else { return Ok(None) };
         if before.header == after.header {
             let certificate = shared.ledger.certificate_at(after.header.height)?;

@@ -142,7 +142,8 @@ fn own_wraps(
         if !owns(store, caller, &wrap.recipient_key_id)? {
             continue;
         }
-        let key_id = KeyId::try_from(wrap.recipient_key_id.as_ref()).map_err(|e| StorageError::corrupt("version", e))?;
+        let key_id =
+            KeyId::try_from(wrap.recipient_key_id.as_ref()).map_err(|e| StorageError::corrupt("version", e))?;
         if let Some(bytes) = store.read(Table::Wraps, &keys::wrap(id, record.version, &key_id))? {
             wraps.push(pb::KeyWrap { recipient_key_id: wrap.recipient_key_id.clone(), wrap: bytes });
         }

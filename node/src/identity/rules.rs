@@ -1,9 +1,7 @@
 //! X.509 for the rules of the ledger: pure, with the block's time.
 
 use bytes::Bytes;
-use consilium_certs::{
-    CaBundle, Crl, IdentityCertificate, KeyType, Purpose, RevocationPolicy, verify_chain,
-};
+use consilium_certs::{CaBundle, Crl, IdentityCertificate, KeyType, Purpose, RevocationPolicy, verify_chain};
 use consilium_ledger::{IdentityRules, RevocationList, VerifiedIdentity};
 use consilium_proto::signing::{SignatureAlgorithm, VerifyingKey};
 use rustls_pki_types::CertificateDer;

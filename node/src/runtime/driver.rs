@@ -18,6 +18,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use prost::Message;
 use tokio::sync::{mpsc, oneshot};
 
+use super::Fault;
 use super::applier::ApplierMsg;
 use super::blocks::{BlockQueue, CheckedBlock};
 use super::mempool::Mempool;
@@ -26,7 +27,6 @@ use super::shared::{Shared, now_ms};
 use super::verifier::VerifyJob;
 use super::waiters::Refused;
 use super::writer::WriterMsg;
-use super::Fault;
 use crate::config::Config;
 use crate::storage::raft_log::RaftLog;
 use crate::transport::Outbox;
@@ -124,7 +124,13 @@ pub struct Driver {
 impl Driver {
     /// Takes a started core.
     #[must_use]
-    pub fn new(core: Core<RaftLog>, shared: Arc<Shared>, blocks: Arc<BlockQueue>, out: Outputs, config: Config) -> Self {
+    pub fn new(
+        core: Core<RaftLog>,
+        shared: Arc<Shared>,
+        blocks: Arc<BlockQueue>,
+        out: Outputs,
+        config: Config,
+    ) -> Self {
         let limits = &config.limits;
         let mempool = Mempool::new(limits.queued_transactions_max.get(), limits.queued_bytes_max.get());
         let applied = core.status().applied;

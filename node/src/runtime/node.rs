@@ -40,9 +40,7 @@ use crate::setup::{Opened, Prepared, open};
 use crate::storage::ledger_store::LedgerStore;
 use crate::transport::accept::{AcceptLimits, Connection, Connections, accept};
 use crate::transport::peer_service::Peers;
-use crate::transport::{
-    Outbox, PEER_MESSAGE_BYTES_MAX, PeerClients, forward_to_leader, run_outbox,
-};
+use crate::transport::{Outbox, PEER_MESSAGE_BYTES_MAX, PeerClients, forward_to_leader, run_outbox};
 
 /// Bounds of the queues between threads.
 const DRIVER_QUEUE: usize = 8_192;
@@ -211,8 +209,7 @@ fn start_threads(
     let blocks = Arc::new(BlockQueue::default());
     let verifier = Arc::new(Verifier::new(Arc::clone(shared), Arc::clone(&blocks), queues.driver.0.clone()));
     let headers = uncertified(&store, shared.certified_height(), tip.1.header.height)?;
-    let certifier =
-        Certifier::new(Arc::clone(shared), outbox.clone(), log.clone(), guard, prepared.vote_key, headers);
+    let certifier = Certifier::new(Arc::clone(shared), outbox.clone(), log.clone(), guard, prepared.vote_key, headers);
     let applier = Applier::new(
         Arc::clone(shared),
         Arc::clone(&blocks),
@@ -303,7 +300,10 @@ fn thread(
             let _ = faults.send(fault);
         }
     };
-    std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|e| Fault::Setup(format!("thread {name}: {e}")))
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .map_err(|e| Fault::Setup(format!("thread {name}: {e}")))
 }
 
 struct Listeners {
@@ -322,7 +322,11 @@ impl Listeners {
             Some(address) => Some(bind("http", address).await?),
             None => None,
         };
-        Ok(Self { client: bind("client", config.listen.client).await?, peer: bind("peer", config.listen.peer).await?, http })
+        Ok(Self {
+            client: bind("client", config.listen.client).await?,
+            peer: bind("peer", config.listen.peer).await?,
+            http,
+        })
     }
 }
 
@@ -401,9 +405,7 @@ fn client_router(api: Api, concurrency: usize) -> Result<Router, Fault> {
     let limit = REQUEST_BYTES_MAX;
     let small = 64 * 1024;
     Ok(server(concurrency)
-        .add_service(
-            pb::ledger_service_server::LedgerServiceServer::new(api.clone()).max_decoding_message_size(limit),
-        )
+        .add_service(pb::ledger_service_server::LedgerServiceServer::new(api.clone()).max_decoding_message_size(limit))
         .add_service(
             pb::records_service_server::RecordsServiceServer::new(api.clone()).max_decoding_message_size(small),
         )

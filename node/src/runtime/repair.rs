@@ -99,7 +99,9 @@ pub async fn run_if_requested(prepared: &Prepared) -> Result<(), Fault> {
         for peer in clients.peers() {
             match copy(prepared, &store, &clients, peer, &mut tip).await {
                 Ok(index) => reached = reached.max(index),
-                Err(Fault::Setup(problem)) => tracing::warn!(peer = peer.get(), problem, "rebuilding from this peer failed"),
+                Err(Fault::Setup(problem)) => {
+                    tracing::warn!(peer = peer.get(), problem, "rebuilding from this peer failed")
+                }
                 Err(fault) => return Err(fault),
             }
             tracing::info!(height = tip.header.height.0, index = reached.0, needed = needed.0, "rebuilding");

@@ -80,8 +80,8 @@ impl Guard {
         })?;
         let mut guard = Self { path: path.to_owned(), file, sequence: 0, state: GuardState::default() };
         let newest = [0, 1].into_iter().filter_map(|slot| guard.read_slot(slot)).max_by_key(|(sequence, _)| *sequence);
-        let (sequence, state) = newest
-            .ok_or_else(|| StorageError::corrupt("guard", "no intact slot: this disk must not vote again"))?;
+        let (sequence, state) =
+            newest.ok_or_else(|| StorageError::corrupt("guard", "no intact slot: this disk must not vote again"))?;
         guard.sequence = sequence;
         guard.state = state;
         Ok(guard)

@@ -92,8 +92,8 @@ impl LedgerStore {
         let families = names.map(|name| ColumnFamilyDescriptor::new(name, family_options(name, &cache)));
         let mut options = database_options();
         options.create_if_missing(false);
-        let db = DB::open_cf_descriptors_read_only(&options, path, families, false)
-            .map_err(StorageError::database(NAME))?;
+        let db =
+            DB::open_cf_descriptors_read_only(&options, path, families, false).map_err(StorageError::database(NAME))?;
         Ok(Self { db })
     }
 

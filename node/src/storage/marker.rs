@@ -31,12 +31,7 @@ impl Marker {
     /// The marker that this node expects.
     #[must_use]
     pub fn new(ledger: LedgerId, spiffe_id: &str, raft_id: NodeId) -> Self {
-        Self {
-            format_version: 1,
-            ledger_id: ledger.to_string(),
-            spiffe_id: spiffe_id.to_owned(),
-            raft_id: raft_id.0,
-        }
+        Self { format_version: 1, ledger_id: ledger.to_string(), spiffe_id: spiffe_id.to_owned(), raft_id: raft_id.0 }
     }
 
     /// Reads the marker of a data directory.
@@ -85,11 +80,8 @@ impl Marker {
     pub fn create(&self, data_dir: &Path) -> Result<(), StorageError> {
         let path = data_dir.join(MARKER_FILE);
         let text = serde_json::to_string_pretty(self).map_err(|e| StorageError::corrupt("marker", e))?;
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .map_err(StorageError::file(&path))?;
+        let mut file =
+            std::fs::OpenOptions::new().write(true).create_new(true).open(&path).map_err(StorageError::file(&path))?;
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(StorageError::file(&path))?;
         let dir = std::fs::File::open(data_dir).map_err(StorageError::file(data_dir))?;
         dir.sync_all().map_err(StorageError::file(data_dir))

@@ -248,8 +248,8 @@ impl LogReader for RaftLog {
 }
 
 fn decode_entry(index: LogIndex, value: Box<[u8]>) -> Result<LogEntry, LogError> {
-    let entry = LogEntry::decode(&Bytes::from(value))
-        .map_err(|e| LogError::Corrupt { index, detail: e.to_string() })?;
+    let entry =
+        LogEntry::decode(&Bytes::from(value)).map_err(|e| LogError::Corrupt { index, detail: e.to_string() })?;
     if entry.index == index {
         Ok(entry)
     } else {

@@ -95,11 +95,7 @@ impl PeerClients {
     ///
     /// # Errors
     /// As the call's.
-    pub async fn fetch_blocks(
-        &self,
-        peer: RaftId,
-        from: Height,
-    ) -> Result<Streaming<pb::FetchBlocksResponse>, Status> {
+    pub async fn fetch_blocks(&self, peer: RaftId, from: Height) -> Result<Streaming<pb::FetchBlocksResponse>, Status> {
         let mut client = self.connect(peer).await?;
         let request = pb::FetchBlocksRequest { from_height: from.0, to_height: u64::MAX };
         Ok(client.fetch_blocks(self.request(request)).await?.into_inner())
@@ -129,5 +125,7 @@ async fn open(
         let name = ServerName::try_from("peer.consilium.invalid").map_err(std::io::Error::other)?;
         connector.connect(name, stream).await
     };
-    tokio::time::timeout(CONNECT_TIMEOUT, connect).await.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?
+    tokio::time::timeout(CONNECT_TIMEOUT, connect)
+        .await
+        .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?
 }

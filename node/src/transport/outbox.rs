@@ -96,12 +96,7 @@ impl Outbox {
 }
 
 /// Keeps the streams open until the node stops.
-pub fn run_outbox(
-    shared: &Arc<Shared>,
-    clients: &PeerClients,
-    driver: &Sender<DriverMsg>,
-    receivers: OutboxReceivers,
-) {
+pub fn run_outbox(shared: &Arc<Shared>, clients: &PeerClients, driver: &Sender<DriverMsg>, receivers: OutboxReceivers) {
     for (peer, queue) in receivers {
         tokio::spawn(serve_peer(Arc::clone(shared), clients.clone(), driver.clone(), peer, queue));
     }

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod binaries;
+mod builder;
 mod ceremony;
 mod condition;
 mod disk;
@@ -24,13 +25,14 @@ mod status;
 mod user;
 
 pub use binaries::{cli_binary, node_binary, shared_folder};
+pub use builder::NetworkBuilder;
 pub use ceremony::{Member, around_now, at_offset};
 pub use condition::{eventually, eventually_async};
 pub use disk::{copy_tree, files_below, flip_bits, holds};
 pub use http::{HttpAnswer, http_get};
 pub use ledger::{Row, head, ledger_at, submit_raw};
 pub use load::{Ack, Load};
-pub use network::{Network, NetworkBuilder};
+pub use network::Network;
 pub use node::{Exit, Node, run_to_end};
 pub use raw::{Dial, RawIdentity};
 pub use records::{Sealed, random_id, record, seal_with};

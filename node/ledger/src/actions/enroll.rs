@@ -99,10 +99,7 @@ fn put_encryption_key<R: StateReader>(
     if let Some(before) = view.message::<EncryptionKeyState>(Table::State, &place)? {
         ensure(before.spiffe_id == identity.spiffe_id, Outcome::KeyInUse)?;
     }
-    let key = EncryptionKeyState {
-        spiffe_id: identity.spiffe_id.clone(),
-        encryption_key: key.encode().into(),
-    };
+    let key = EncryptionKeyState { spiffe_id: identity.spiffe_id.clone(), encryption_key: key.encode().into() };
     view.put_message(Table::State, place, &key);
     Ok(Some(id))
 }

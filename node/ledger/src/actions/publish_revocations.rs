@@ -35,7 +35,11 @@ pub(super) fn run<R: StateReader>(
     revoke_signers(view, cx, &list)
 }
 
-fn revoke_signers<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>, list: &RevocationList) -> Result<(), Refusal> {
+fn revoke_signers<R: StateReader>(
+    view: &mut View<'_, R>,
+    cx: &Context<'_>,
+    list: &RevocationList,
+) -> Result<(), Refusal> {
     for serial in &list.serials {
         let place = keys::certificate(&list.issuer_key_id, serial);
         let index: CertificateIndexState = view.message(Table::State, &place)?.unwrap_or_default();
@@ -46,7 +50,12 @@ fn revoke_signers<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>, list
     Ok(())
 }
 
-fn revoke_signer<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>, fingerprint: &[u8], serial: &[u8]) -> Result<(), Refusal> {
+fn revoke_signer<R: StateReader>(
+    view: &mut View<'_, R>,
+    cx: &Context<'_>,
+    fingerprint: &[u8],
+    serial: &[u8],
+) -> Result<(), Refusal> {
     let corrupt = |cause: &str| StoreFault::Corrupt { table: Table::State.name(), cause: cause.into() };
     let fingerprint = Fingerprint::try_from(fingerprint).map_err(|_| corrupt("certificate index"))?;
     let place = keys::signer(&fingerprint);

@@ -61,7 +61,8 @@ fn check_succession(
         }
         Some(record) => {
             ensure(write.version != 1, Outcome::RecordExists)?;
-            let same = record.member == author.member && record.patient == write.patient.0[..] && record.kind == write.kind;
+            let same =
+                record.member == author.member && record.patient == write.patient.0[..] && record.kind == write.kind;
             ensure(same, Outcome::RecordMismatch)?;
             ensure(!record.retracted, Outcome::RecordRetracted)?;
             ensure(record.version.checked_add(1) == Some(write.version), Outcome::VersionConflict)?;

@@ -114,7 +114,7 @@ fn queries_come_in_pages_without_gap_or_duplicate() {
         }
         let other = record(&user.client, "patient-2", b"other")?;
         user.client.submit(other.sign(&user.client)?, pb::WaitFor::Certified).await?.into_applied()?;
-        let patient = other_patient(&record(&user.client, "patient-1", b"x")?.write);
+        let patient = record(&user.client, "patient-1", b"x")?.write.patient;
 
         for node in &network.nodes {
             let mut service = RecordsServiceClient::new(user.channel(node)?);
@@ -157,10 +157,6 @@ fn queries_come_in_pages_without_gap_or_duplicate() {
         assert_eq!(by(QueryFilter { from_ms: Some(1), ..base }).await?, 25);
         Ok(())
     });
-}
-
-fn other_patient(write: &pb::WriteRecord) -> Bytes {
-    write.patient.clone()
 }
 
 #[test]
