@@ -158,3 +158,57 @@ impl Waiters {
         self.len() == 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn leaf(id: u8, height: u64) -> Leaf {
+        Leaf {
+            transaction_id: TransactionId::from_bytes([id; 32]),
+            height: Height(height),
+            outcome: Outcome::Applied,
+        }
+    }
+
+    #[test]
+    fn ordered_answers_at_execution_and_certified_at_the_certificate() {
+        let waiters = Waiters::default();
+        let id = TransactionId::from_bytes([1; 32]);
+        let (new, mut ordered) = waiters.register(id, WaitFor::Ordered);
+        let (second, mut certified) = waiters.register(id, WaitFor::Certified);
+        assert!(new && !second);
+        waiters.executed([leaf(1, 5)].iter(), Height(4));
+        let located = Located { height: Height(5), outcome: Outcome::Applied };
+        assert_eq!(ordered.try_recv().unwrap(), Ok(located));
+        assert!(certified.try_recv().is_err());
+        waiters.certified(Height(4));
+        assert!(certified.try_recv().is_err());
+        waiters.certified(Height(6));
+        assert_eq!(certified.try_recv().unwrap(), Ok(located));
+        assert!(waiters.is_empty());
+    }
+
+    #[test]
+    fn callers_that_went_away_are_forgotten() {
+        let waiters = Waiters::default();
+        let id = TransactionId::from_bytes([1; 32]);
+        drop(waiters.register(id, WaitFor::Ordered));
+        assert!(waiters.unanswered().is_empty());
+        assert!(waiters.is_empty());
+        let (new, _kept) = waiters.register(id, WaitFor::Ordered);
+        assert!(new, "the next caller sends it again");
+    }
+
+    #[test]
+    fn a_refusal_reaches_everyone_who_waits() {
+        let waiters = Waiters::default();
+        let id = TransactionId::from_bytes([1; 32]);
+        let (_, mut first) = waiters.register(id, WaitFor::Ordered);
+        let (_, mut second) = waiters.register(id, WaitFor::Certified);
+        waiters.refuse(&id, Refused::Overloaded);
+        assert_eq!(first.try_recv().unwrap(), Err(Refused::Overloaded));
+        assert_eq!(second.try_recv().unwrap(), Err(Refused::Overloaded));
+    }
+}

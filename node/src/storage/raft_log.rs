@@ -260,3 +260,91 @@ fn decode_entry(index: LogIndex, value: Box<[u8]>) -> Result<LogEntry, LogError>
 fn io(error: impl std::fmt::Display) -> LogError {
     LogError::Io { detail: error.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use consilium_consensus::PersistSeq;
+
+    fn entry(index: u64, term: u64) -> LogEntry {
+        let kind = consilium_consensus::EntryKind::Normal(Bytes::from(format!("entry {index} of {term}")));
+        LogEntry { term: Term(term), index: LogIndex(index), kind }
+    }
+
+    fn round(entries: Vec<LogEntry>) -> Persist {
+        Persist {
+            seq: PersistSeq::default(),
+            snapshot: None,
+            entries,
+            hard_state: None,
+            must_sync: true,
+            messages_after: Vec::new(),
+        }
+    }
+
+    fn terms(log: &RaftLog, low: u64, high: u64) -> Vec<u64> {
+        log.entries(LogIndex(low), LogIndex(high), usize::MAX).unwrap().iter().map(|e| e.term.0).collect()
+    }
+
+    #[test]
+    fn entries_survive_reopening_and_overwriting_cuts_the_tail() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = RaftLog::open(dir.path()).unwrap();
+        log.persist(&[round((1..=5).map(|i| entry(i, 1)).collect())]).unwrap();
+        log.persist(&[round(vec![entry(3, 2), entry(4, 2)])]).unwrap();
+        drop(log);
+        let log = RaftLog::open(dir.path()).unwrap();
+        assert_eq!(log.last(), LogIndex(4));
+        assert_eq!(terms(&log, 1, 5), [1, 1, 2, 2]);
+        let missing = log.entries(LogIndex(4), LogIndex(6), usize::MAX);
+        assert_eq!(missing, Err(LogError::Missing { index: LogIndex(5) }));
+    }
+
+    #[test]
+    fn two_rounds_in_one_batch_are_as_one_after_the_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = RaftLog::open(dir.path()).unwrap();
+        let rounds = [round((1..=4).map(|i| entry(i, 1)).collect()), round(vec![entry(2, 3)])];
+        log.persist(&rounds).unwrap();
+        assert_eq!((log.last(), terms(&log, 1, 3)), (LogIndex(2), vec![1, 3]));
+    }
+
+    #[test]
+    fn compaction_and_reset_keep_the_position_before_the_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = RaftLog::open(dir.path()).unwrap();
+        log.persist(&[round((1..=5).map(|i| entry(i, 1)).collect())]).unwrap();
+        log.compact_to(LogPosition { index: LogIndex(3), term: Term(1) }).unwrap();
+        assert_eq!(log.term(LogIndex(3)).unwrap(), Term(1));
+        assert!(log.entries(LogIndex(3), LogIndex(5), usize::MAX).is_err());
+        assert_eq!(terms(&log, 4, 6), [1, 1]);
+        let position = LogPosition { index: LogIndex(9), term: Term(4) };
+        let hard_state = HardState { term: Term(4), vote: None, commit: LogIndex(9) };
+        log.reset_to(position, hard_state).unwrap();
+        drop(log);
+        let log = RaftLog::open(dir.path()).unwrap();
+        assert_eq!(log.bounds().unwrap(), LogBounds { truncated: position, last: LogIndex(9) });
+        assert_eq!(log.hard_state().unwrap(), hard_state);
+    }
+
+    /// The default recovery mode would open with half of the entries and say
+    /// nothing (traps 16).
+    #[test]
+    fn a_flipped_bit_in_the_write_ahead_log_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = RaftLog::open(dir.path()).unwrap();
+        for index in 1..=200 {
+            log.persist(&[round(vec![entry(index, 1)])]).unwrap();
+        }
+        drop(log);
+        let wal = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path());
+        let wal = wal.filter(|p| p.extension().is_some_and(|e| e == "log")).max_by_key(|p| p.metadata().unwrap().len());
+        let wal = wal.unwrap();
+        let mut bytes = std::fs::read(&wal).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&wal, bytes).unwrap();
+        assert!(matches!(RaftLog::open(dir.path()), Err(StorageError::Database { .. })));
+    }
+}
