@@ -91,6 +91,7 @@ where
 {
     let deadline = Instant::now() + policy.overall;
     let mut number = 0;
+    let mut before: Option<Failure> = None;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let failure = match attempt(number, policy.attempt.min(left)).await {
@@ -98,11 +99,16 @@ where
             Err(failure) => failure,
         };
         let Verdict::Retry(asked) = classify(&failure.status) else { return Err(failure.into()) };
+        // An attempt that the overall deadline cut short says less than the one
+        // before it.
+        let cut_short = left < policy.attempt && failure.status.code() == Code::DeadlineExceeded;
+        let failure = before.take().filter(|_| cut_short).unwrap_or(failure);
         number += 1;
         let pause = asked.unwrap_or_default().max(backoff(policy, number));
         if Instant::now() + pause >= deadline {
             return Err(ClientError::GaveUp { attempts: number, last: Box::new(failure.into()) });
         }
+        before = Some(failure);
         tokio::time::sleep(pause).await;
     }
 }

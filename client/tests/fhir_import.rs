@@ -193,5 +193,7 @@ fn damaged_lines_are_refused_and_the_others_taken() {
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(refused, ["line 3: is not well-formed JSON (column 0)", "line 4: must be a FHIR resource"]);
+    // Which column a parser blames for an unterminated text is its own affair.
+    assert!(refused[0].starts_with("line 3: is not well-formed JSON (column "), "{refused:?}");
+    assert_eq!(refused[1..], ["line 4: must be a FHIR resource"]);
 }

@@ -208,7 +208,8 @@ impl Config {
         }
         let figment = Figment::new()
             .merge(Toml::file_exact(file))
-            .merge(Env::prefixed("CONSILIUM_NODE_").split("__"))
+            // The variable that names the file itself is no key of it.
+            .merge(Env::prefixed("CONSILIUM_NODE_").ignore(&["config"]).split("__"))
             .merge(Serialized::defaults(overrides));
         let mut config: Self = figment.extract().map_err(|e| ConfigError::Parse(Box::new(e)))?;
         let folder = file.parent().unwrap_or(Path::new("."));

@@ -165,11 +165,7 @@ mod tests {
     use super::*;
 
     fn leaf(id: u8, height: u64) -> Leaf {
-        Leaf {
-            transaction_id: TransactionId::from_bytes([id; 32]),
-            height: Height(height),
-            outcome: Outcome::Applied,
-        }
+        Leaf { transaction_id: TransactionId::from_bytes([id; 32]), height: Height(height), outcome: Outcome::Applied }
     }
 
     #[test]

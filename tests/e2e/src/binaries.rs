@@ -4,20 +4,20 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-/// The node's binary: `CONSILIUM_NODE_BIN`, or beside this test's own folder.
+/// The node's binary: `CONSILIUM_E2E_NODE`, or beside this test's own folder.
 ///
 /// # Errors
 /// If it has not been built.
 pub fn node_binary() -> anyhow::Result<PathBuf> {
-    find("CONSILIUM_NODE_BIN", "consilium-node")
+    find("CONSILIUM_E2E_NODE", "consilium-node")
 }
 
-/// The command line's binary: `CONSILIUM_BIN`, or beside this test's own folder.
+/// The command line's binary: `CONSILIUM_E2E_CLI`, or beside this test's own folder.
 ///
 /// # Errors
 /// If it has not been built.
 pub fn cli_binary() -> anyhow::Result<PathBuf> {
-    find("CONSILIUM_BIN", "consilium")
+    find("CONSILIUM_E2E_CLI", "consilium")
 }
 
 fn find(variable: &str, name: &str) -> anyhow::Result<PathBuf> {
