@@ -10,6 +10,7 @@ mod certificates;
 mod cluster;
 mod crash;
 mod disks;
+mod divergence;
 mod exactly_once;
 mod handover;
 mod identity;
