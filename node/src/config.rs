@@ -143,7 +143,8 @@ pub struct Storage {
     pub cache_bytes: NonZeroUsize,
     /// Threads that verify signatures. 0: half of the processors, at least one.
     pub verify_threads: usize,
-    /// Threads that serve the network. 0: one per processor.
+    /// Threads that serve the network. 0: half of the processors, at least one;
+    /// more only hand work to each other.
     pub network_threads: usize,
 }
 
@@ -151,6 +152,27 @@ impl Default for Storage {
     fn default() -> Self {
         let cache_bytes = NonZeroUsize::new(256 * 1024 * 1024).expect("not zero");
         Self { cache_bytes, verify_threads: 0, network_threads: 0 }
+    }
+}
+
+impl Storage {
+    /// Threads that verify signatures, resolved.
+    #[must_use]
+    pub fn verify_threads(&self) -> usize {
+        or_half_of_the_processors(self.verify_threads)
+    }
+
+    /// Threads that serve the network, resolved.
+    #[must_use]
+    pub fn network_threads(&self) -> usize {
+        or_half_of_the_processors(self.network_threads)
+    }
+}
+
+fn or_half_of_the_processors(asked: usize) -> usize {
+    match asked {
+        0 => std::thread::available_parallelism().map_or(1, |n| (n.get() / 2).max(1)),
+        n => n,
     }
 }
 

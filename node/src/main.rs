@@ -99,9 +99,7 @@ fn serve(config: Config) -> Result<(), Fault> {
     telemetry::start_logging(&config.log).map_err(|e| Fault::Setup(format!("configuration key `log.filter`: {e}")))?;
     let metrics = telemetry::start_metrics().map_err(|e| Fault::Setup(format!("metrics: {e}")))?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if config.storage.network_threads > 0 {
-        runtime.worker_threads(config.storage.network_threads);
-    }
+    runtime.worker_threads(config.storage.network_threads());
     let runtime = runtime.enable_all().build().map_err(|e| Fault::Setup(format!("runtime: {e}")))?;
     let result = runtime.block_on(run_with_repair(config, &metrics));
     // Blocking work that reads the databases ends before the process does.

@@ -221,7 +221,7 @@ fn start_threads(
     let writer = Writer { log, ledger: store, outbox, driver: queues.driver.0.clone() };
     let driver = Driver::new(core, Arc::clone(shared), blocks, outputs, config.clone());
 
-    let verifiers = verify_threads(&config);
+    let verifiers = config.storage.verify_threads();
     let mut handles = Vec::new();
     for number in 0..verifiers {
         let (verifier, jobs) = (Arc::clone(&verifier), queues.verifier.1.clone());
@@ -279,13 +279,6 @@ fn start_core(
         ..CoreConfig::new(id)
     };
     Ok(Core::new(core, initial, log)?)
-}
-
-fn verify_threads(config: &Config) -> usize {
-    match config.storage.verify_threads {
-        0 => std::thread::available_parallelism().map_or(1, |n| (n.get() / 2).max(1)),
-        n => n,
-    }
 }
 
 fn thread(
