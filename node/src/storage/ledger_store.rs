@@ -140,16 +140,6 @@ impl LedgerStore {
         self.db.write(batch).map_err(StorageError::database(NAME))
     }
 
-    /// Records that entries without a block were applied.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn write_applied(&self, index: LogIndex, tip: &Tip) -> Result<(), StorageError> {
-        let mut batch = WriteBatch::default();
-        self.put_tip(&mut batch, index, tip);
-        self.db.write(batch).map_err(StorageError::database(NAME))
-    }
-
     fn put_tip(&self, batch: &mut WriteBatch, index: LogIndex, tip: &Tip) {
         let row = TipRow {
             applied_index: index.0,
