@@ -155,6 +155,12 @@ impl CaCertificate {
         (self.not_before..=self.not_after).contains(&at_unix_secs)
     }
 
+    /// Whether both certificates are of one CA: one name, one key. They may
+    /// differ in all else, as a renewed root does.
+    pub(crate) fn is_same_ca(&self, other: &Self) -> bool {
+        self.subject == other.subject && self.public_key.spki() == other.public_key.spki()
+    }
+
     /// The subject's distinguished name, in DER.
     pub(crate) fn subject(&self) -> &[u8] {
         &self.subject

@@ -14,6 +14,7 @@ use x509_parser::prelude::{ExtendedKeyUsage, GeneralName};
 use crate::profile::{self, Basics, Extensions, KeyType, ProfileError, PublicKey};
 use crate::serial::Serial;
 use crate::spiffe::{Role, SpiffeId};
+use crate::verify::VerifyError;
 
 /// Longest validity of an identity certificate, in days.
 pub const MAX_IDENTITY_VALIDITY_DAYS: i64 = 825;
@@ -100,6 +101,20 @@ impl IdentityCertificate {
     #[must_use]
     pub fn not_after(&self) -> i64 {
         self.not_after
+    }
+
+    /// Holds a time in Unix seconds against the validity.
+    ///
+    /// # Errors
+    /// [`VerifyError::NotYetValid`] or [`VerifyError::Expired`].
+    pub fn check_time(&self, at: i64) -> Result<(), VerifyError> {
+        if at < self.not_before {
+            return Err(VerifyError::NotYetValid { not_before: self.not_before, at });
+        }
+        if at > self.not_after {
+            return Err(VerifyError::Expired { not_after: self.not_after, at });
+        }
+        Ok(())
     }
 
     /// The subject's key.

@@ -41,4 +41,4 @@ pub use reload::{LoadedIdentity, Reload, ReloadError, ReloadingResolver, load_id
 pub use serial::{InvalidSerial, MAX_SERIAL_OCTETS, Serial};
 pub use spiffe::{InvalidSpiffeId, MAX_NAME_BYTES, MAX_TRUST_DOMAIN_BYTES, Role, SpiffeId, TrustDomain};
 pub use store::{CaStore, IssuedFiles, RevokeTarget, StoreError};
-pub use verify::{MAX_CHAIN_CERTIFICATES, Purpose, RevocationPolicy, VerifyError, verify_chain};
+pub use verify::{MAX_CHAIN_CERTIFICATES, Purpose, RevocationPolicy, VerifyError, chain_not_after, verify_chain};

@@ -1,7 +1,7 @@
 //! Certificate and key files of a process, reloaded while it runs.
 //!
 //! A pair is taken only whole: the leaf inside the profile, the key matching
-//! it, the identity the same as before. A torn or wrong pair (a renewal caught
+//! it, the identity the same as before, the caller content with it. A torn or wrong pair (a renewal caught
 //! between its two writes) is reported and the last good one kept, so this
 //! module may never leave a process without an identity that it had. A reload
 //! reaches new handshakes only; open connections keep theirs.
@@ -63,6 +63,10 @@ pub enum ReloadError {
     /// The key does not belong to the certificate: a renewal half done.
     #[error("private key does not match the certificate")]
     Mismatch,
+    /// The pair is whole, and whoever asked for the reload does not want it: it
+    /// is expired, or peers would refuse it.
+    #[error("the new certificate would be refused: {0}")]
+    NotAccepted(VerifyError),
     /// The new certificate names somebody else than the one in use.
     #[error("certificate names {found}, the one in use {expected}")]
     IdentityChanged {
@@ -109,6 +113,12 @@ impl LoadedIdentity {
     #[must_use]
     pub fn certified_key(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.certified)
+    }
+
+    /// The chain that rustls presents, leaf first.
+    #[must_use]
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.certified.cert
     }
 
     /// Whom the certificate names, until when, and so on.
@@ -172,12 +182,17 @@ impl ReloadingResolver {
         self.current.load_full()
     }
 
-    /// Takes the files' pair if their content changed and is good. Compares
-    /// content, not times, since volumes swap whole directories by symlink.
+    /// Takes the files' pair if their content changed, is good, and `accept`
+    /// says so too: it has the clock and the trust that this module has not.
+    /// Compares content, not times, since volumes swap whole directories by
+    /// symlink.
     ///
     /// # Errors
     /// [`ReloadError`]; the pair in use stays in use.
-    pub fn reload_if_changed(&self) -> Result<Reload, ReloadError> {
+    pub fn reload_if_changed(
+        &self,
+        accept: impl FnOnce(&LoadedIdentity) -> Result<(), VerifyError>,
+    ) -> Result<Reload, ReloadError> {
         let (cert_pem, key_pem) = read_pair(&self.cert_path, &self.key_path)?;
         let current = self.current.load();
         if digest(&cert_pem, &key_pem) == current.digest {
@@ -191,6 +206,7 @@ impl ReloadingResolver {
                 found: Box::new(found.clone()),
             });
         }
+        accept(&new).map_err(ReloadError::NotAccepted)?;
         self.current.store(Arc::new(new));
         Ok(Reload::Reloaded)
     }

@@ -5,7 +5,8 @@
 
 use bytes::Bytes;
 use consilium_certs::CaBundle;
-use consilium_proto::genesis::{self, Genesis, Member, endorsement_input};
+use consilium_proto::genesis::{Genesis, Member, endorsement_input};
+use consilium_proto::parameters;
 use consilium_proto::pb;
 use consilium_proto::signing::SigningKey;
 use prost::Message;
@@ -68,17 +69,26 @@ pub fn make_part(request: PartRequest) -> Result<pb::GenesisMember, ClientError>
 }
 
 fn make_node(request: NodeRequest) -> Result<pb::GenesisNode, ClientError> {
-    refuse_private_key("the vote key's file", &request.vote_key)?;
-    let malformed = || ClientError::Usage(format!("vote key of {}: not 130 hexadecimal digits", request.name));
-    let text = std::str::from_utf8(&request.vote_key).map_err(|_| malformed())?;
-    let vote_key = hex::decode(text.trim()).map_err(|_| malformed())?;
+    let vote_key = public_vote_key(&format!("vote key of {}", request.name), &request.vote_key)?;
     Ok(pb::GenesisNode {
         name: request.name,
         raft_id: 0,
         peer_address: request.peer_address,
         client_address: request.client_address,
-        vote_key: vote_key.into(),
+        vote_key,
     })
+}
+
+/// The public half of a vote key from the file that `keys vote` writes beside
+/// it: hexadecimal of the 65-byte uncompressed point.
+///
+/// # Errors
+/// If it is something else, above all the private half. `what` names it.
+pub fn public_vote_key(what: &str, text: &[u8]) -> Result<Bytes, ClientError> {
+    refuse_private_key(what, text)?;
+    let point = std::str::from_utf8(text).ok().and_then(|text| hex::decode(text.trim()).ok());
+    let point = point.filter(|point| point.len() == 65);
+    point.map(Bytes::from).ok_or_else(|| ClientError::Usage(format!("{what}: not 130 hexadecimal digits")))
 }
 
 /// Refuses input that holds a private key in any usual armour: parts travel
@@ -139,30 +149,6 @@ pub fn assemble(
     Ok(document)
 }
 
-/// Sets a parameter by its name in genesis.proto; `quorum` takes `2/3`.
-///
-/// # Errors
-/// An unknown name or a value that is no number. Ranges are checked by
-/// [`assemble`].
-pub fn set_parameter(parameters: &mut pb::Parameters, key: &str, value: &str) -> Result<(), ClientError> {
-    let not_a_number = || ClientError::Usage(format!("parameter {key}: {value:?} is not a number in range"));
-    let small = || value.parse::<u32>().map_err(|_| not_a_number());
-    match key {
-        "block_transactions_max" => parameters.block_transactions_max = small()?,
-        "block_bytes_max" => parameters.block_bytes_max = small()?,
-        "clock_skew_max_ms" => parameters.clock_skew_max_ms = value.parse().map_err(|_| not_a_number())?,
-        "quorum_numerator" => parameters.quorum_numerator = small()?,
-        "quorum_denominator" => parameters.quorum_denominator = small()?,
-        "quorum" => {
-            let (numerator, denominator) = value.split_once('/').ok_or_else(not_a_number)?;
-            parameters.quorum_numerator = numerator.parse().map_err(|_| not_a_number())?;
-            parameters.quorum_denominator = denominator.parse().map_err(|_| not_a_number())?;
-        }
-        _ => return Err(ClientError::Usage(format!("unknown parameter {key:?}"))),
-    }
-    Ok(())
-}
-
 /// Signs a genesis for a member. The result is checked like anyone's.
 ///
 /// # Errors
@@ -214,10 +200,10 @@ pub fn parse_endorsement(bytes: &[u8]) -> Result<pb::Endorsement, ClientError> {
     pb::Endorsement::decode(Bytes::copy_from_slice(bytes)).map_err(|_| ClientError::Usage("not an endorsement".into()))
 }
 
-/// What `network init` proposes; see [`genesis::recommended_parameters`].
+/// What `network init` proposes; see [`parameters::recommended_parameters`].
 #[must_use]
 pub fn recommended_parameters() -> pb::Parameters {
-    genesis::recommended_parameters()
+    parameters::recommended_parameters()
 }
 
 #[cfg(test)]

@@ -14,7 +14,6 @@ use consilium_proto::genesis::{GENESIS_BYTES_MAX, Genesis};
 use consilium_proto::ids::{Height, TransactionId};
 use consilium_proto::receipt::Receipt;
 use consilium_proto::transaction::{self, Transaction};
-use consilium_proto::validators::ValidatorSet;
 use consilium_proto::{error::fixed, pb};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
@@ -22,9 +21,11 @@ use tonic::{Request, Response, Status};
 use crate::error::ClientError;
 use crate::files;
 use crate::identity::Identity;
+use crate::light_client::Followed;
 use crate::profile::Profile;
 use crate::retry::{Failure, RetryPolicy, retry};
 use crate::transport::{Dialer, ledger_service};
+use crate::trust::{self, Trust};
 
 /// How long a new transaction stays valid, milliseconds.
 pub const VALIDITY_MS: u64 = 10 * 60 * 1000;
@@ -35,7 +36,8 @@ pub struct Client(Arc<Inner>);
 
 pub(crate) struct Inner {
     genesis: Genesis,
-    validators: ValidatorSet,
+    /// Followed from the genesis; see [`crate::light_client`].
+    pub(crate) validators: Followed,
     identity: Identity,
     dialer: Dialer,
     nodes: Vec<Node>,
@@ -60,7 +62,8 @@ pub struct Submitted {
     pub height: Height,
     /// What the rules said.
     pub outcome: pb::Outcome,
-    /// Verified against the genesis. Absent when ORDERED was waited for.
+    /// Verified. Absent when ORDERED was waited for. To be kept, it needs
+    /// [`Client::self_contained`].
     pub receipt: Option<Receipt>,
 }
 
@@ -97,13 +100,19 @@ impl Client {
         let document = files::read(genesis_path, GENESIS_BYTES_MAX as u64)?;
         let genesis = Genesis::parse(&document).map_err(|e| ClientError::file(genesis_path, e))?;
         let identity = Identity::load(&profile)?;
-        let dialer = Dialer::new(&genesis, &identity)?;
-        let nodes = choose_endpoints(&profile, &genesis, &identity)
+        let trust = profile.trust.as_deref().map(|path| Trust::load(path, genesis.ledger_id)).transpose()?;
+        let dialer = Dialer::new(&genesis, trust.as_ref(), &identity)?;
+        let own = identity.spiffe_id().trust_domain().as_str();
+        let endpoints = match profile.endpoints.is_empty() {
+            true => trust::endpoints(&genesis, trust.as_ref(), own),
+            false => profile.endpoints,
+        };
+        let nodes = endpoints
             .into_iter()
             .map(|address| Ok(Node { channel: dialer.channel(&address)?, address: address.into() }))
             .collect::<Result<Vec<_>, ClientError>>()?;
         Ok(Self(Arc::new(Inner {
-            validators: genesis.validators()?,
+            validators: Followed::new(&genesis)?,
             genesis,
             identity,
             dialer,
@@ -118,12 +127,6 @@ impl Client {
     #[must_use]
     pub fn genesis(&self) -> &Genesis {
         &self.0.genesis
-    }
-
-    /// The validators that certify blocks, as the genesis names them.
-    #[must_use]
-    pub fn validators(&self) -> &ValidatorSet {
-        &self.0.validators
     }
 
     /// Who this client is.
@@ -190,10 +193,10 @@ impl Client {
                 async move { ledger_service(channel).submit(request).await }
             })
             .await?;
-        self.check_submitted(id, &answer, wait)
+        self.check_submitted(id, &answer, wait).await
     }
 
-    fn check_submitted(
+    async fn check_submitted(
         &self,
         id: TransactionId,
         answer: &pb::SubmitResponse,
@@ -202,11 +205,15 @@ impl Client {
         if fixed::<32>("transaction_id", &answer.transaction_id)? != *id.as_bytes() {
             return Err(ClientError::contradiction("the answer is about another transaction"));
         }
+        let receipt = match &answer.receipt {
+            Some(receipt) => Some(self.verified_receipt(receipt, id).await?),
+            None => None,
+        };
         let submitted = Submitted {
             transaction_id: id,
             height: Height(answer.height),
             outcome: outcome_from(answer.outcome)?,
-            receipt: answer.receipt.as_ref().map(|r| self.verified_receipt(r, id)).transpose()?,
+            receipt,
         };
         if let Some(receipt) = &submitted.receipt
             && (receipt.leaf.height, receipt.leaf.outcome) != (submitted.height, submitted.outcome)
@@ -219,10 +226,12 @@ impl Client {
         Ok(submitted)
     }
 
-    /// Parses a receipt and verifies it against the genesis.
-    pub(crate) fn verified_receipt(&self, m: &pb::Receipt, id: TransactionId) -> Result<Receipt, ClientError> {
+    /// Parses a receipt and verifies it under the validators of its head.
+    pub(crate) async fn verified_receipt(&self, m: &pb::Receipt, id: TransactionId) -> Result<Receipt, ClientError> {
         let receipt = Receipt::try_from(m)?;
-        receipt.verify(self.genesis().ledger_id, self.validators())?;
+        self.check_ledger(&receipt.head.header)?;
+        self.follow_to(&receipt.head.header).await?;
+        self.0.validators.verify_receipt(&receipt, self.genesis().ledger_id)?;
         if receipt.leaf.transaction_id != id {
             return Err(ClientError::contradiction("the receipt is of another transaction"));
         }
@@ -255,9 +264,7 @@ impl Client {
                 let late = |_| Err(Status::deadline_exceeded("no answer in time"));
                 let result = tokio::time::timeout(left, answer).await.unwrap_or_else(late);
                 result.map(Response::into_inner).map_err(|status| {
-                    // Lost races only mean that another call moved on already.
-                    let next = index.wrapping_add(1);
-                    let _ = self.0.preferred.compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed);
+                    self.0.leave(index);
                     Failure { endpoint: Arc::clone(&node.address), status }
                 })
             }
@@ -271,6 +278,18 @@ impl Client {
 
     pub(crate) fn policy(&self) -> &RetryPolicy {
         &self.0.policy
+    }
+}
+
+impl Inner {
+    /// Asks another node first from now on.
+    pub(crate) fn prefer_another(&self) {
+        self.leave(self.preferred.load(Ordering::Relaxed));
+    }
+
+    fn leave(&self, index: usize) {
+        // A lost race only means that another call moved on already.
+        let _ = self.preferred.compare_exchange(index, index.wrapping_add(1), Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
@@ -292,15 +311,4 @@ pub(crate) fn outcome_from(code: i32) -> Result<pb::Outcome, ClientError> {
         Ok(pb::Outcome::Unspecified) | Err(_) => Err(ClientError::contradiction("the answer has no known outcome")),
         Ok(outcome) => Ok(outcome),
     }
-}
-
-/// The profile's endpoints, or the genesis' with the own member's first.
-fn choose_endpoints(profile: &Profile, genesis: &Genesis, identity: &Identity) -> Vec<String> {
-    if !profile.endpoints.is_empty() {
-        return profile.endpoints.clone();
-    }
-    let own = identity.spiffe_id().trust_domain().as_str();
-    let mut nodes: Vec<_> = genesis.nodes().collect();
-    nodes.sort_by_key(|(member, _)| member.id.as_str() != own);
-    nodes.into_iter().map(|(_, node)| node.client_address.clone()).collect()
 }

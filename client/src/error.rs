@@ -9,10 +9,10 @@ use consilium_proto::envelope::EnvelopeError;
 use consilium_proto::error::FieldError;
 use consilium_proto::ids::{Height, TransactionId};
 use consilium_proto::keys::KeyError;
+use consilium_proto::light_client::TrustError;
 use consilium_proto::pb;
 use consilium_proto::receipt::ReceiptError;
 use consilium_proto::signing::SigningError;
-use consilium_proto::vote::CertificateError;
 use tonic::Code;
 
 /// An SDK call that did not do what was asked.
@@ -97,9 +97,9 @@ pub enum Unverified {
     /// A receipt.
     #[error(transparent)]
     Receipt(#[from] ReceiptError),
-    /// A certified header.
+    /// A certified header, or a change of the validators.
     #[error(transparent)]
-    Certificate(#[from] CertificateError),
+    Validators(#[from] TrustError),
     /// An answer that contradicts the question or itself.
     #[error("{0}")]
     Contradiction(String),
@@ -143,12 +143,11 @@ impl ClientError {
             Self::Transport { .. } => Some("check the endpoints, and that this identity's member is in the genesis"),
             Self::GaveUp { last, .. } => last.hint().or(Some("sending the same transaction again is safe")),
             Self::Verification(_) => Some("do not trust this answer; ask another node, and tell its operator"),
-            Self::Rejected { outcome: pb::Outcome::UnknownAuthor, .. } => Some("run `consilium identity enroll` first"),
+            Self::Rejected { outcome, .. } => outcome_hint(*outcome),
             Self::Status { reason, .. } if reason == "UNKNOWN_AUTHOR" => Some("run `consilium identity enroll` first"),
             Self::Field(_)
             | Self::File { .. }
             | Self::Status { .. }
-            | Self::Rejected { .. }
             | Self::Key(_)
             | Self::Signing(_)
             | Self::Envelope(_)
@@ -158,14 +157,33 @@ impl ClientError {
     }
 }
 
+/// What to do about a refusal of the rules, where that is not plain from its name.
+fn outcome_hint(outcome: pb::Outcome) -> Option<&'static str> {
+    use pb::Outcome;
+    match outcome {
+        Outcome::UnknownAuthor => Some("run `consilium identity enroll` first"),
+        Outcome::RoleNotAllowed => Some("use an identity of a role that may do this, for governance and stake an admin"),
+        Outcome::StakeNotAvailable => Some("see `consilium stake show`; changes under way count, too"),
+        Outcome::NodeNotFound => Some("see `consilium governance members`"),
+        Outcome::ReleaseTooEarly => Some("ask again in the next epoch; see `consilium validators epoch`"),
+        Outcome::NotJailed => Some("see `consilium validators list`; a penalty is lifted by a proposal"),
+        Outcome::ProposalRefused | Outcome::ProposalClosed => Some("the state has moved on; look again and decide anew"),
+        Outcome::WouldStrandNetwork => Some("first seat or delegate to validators that can take over"),
+        Outcome::NodeExists => Some("choose another name, or a new vote key: a key serves one node once"),
+        Outcome::TooManyNodes => Some("retire a node, or use `consilium governance propose add-node`"),
+        Outcome::TooManyProposals => Some("close or cancel open proposals first"),
+        _ => None,
+    }
+}
+
 impl From<ReceiptError> for ClientError {
     fn from(e: ReceiptError) -> Self {
         Self::Verification(e.into())
     }
 }
 
-impl From<CertificateError> for ClientError {
-    fn from(e: CertificateError) -> Self {
+impl From<TrustError> for ClientError {
+    fn from(e: TrustError) -> Self {
         Self::Verification(e.into())
     }
 }

@@ -3,7 +3,8 @@
 //! [`Client`] holds an identity, the genesis of one ledger and connections to
 //! its nodes. It signs transactions, submits them until their fate is known,
 //! and believes no node: receipts, heads, recipients' keys and followed blocks
-//! are verified against the genesis document. On top of it stand [`records`]
+//! are verified under the validators, who are followed from the genesis document
+//! through all elections. On top of it stand [`records`]
 //! (encryption and key wraps), [`fhir`] (import) and [`archive`] (a ledger as
 //! a file, verified offline).
 //!
@@ -38,13 +39,20 @@ pub mod files;
 #[cfg(test)]
 mod fixture;
 pub mod genesis_check;
+pub mod governance;
 pub mod identity;
+pub mod light_client;
+pub mod membership;
+pub mod parameters;
 pub mod profile;
 mod proven;
 pub mod receipts;
 pub mod records;
 pub mod retry;
+mod state_keys;
 pub mod transport;
+pub mod trust;
+pub mod validators;
 pub mod watch;
 
 pub use client::{Client, Submitted};

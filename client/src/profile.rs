@@ -18,7 +18,13 @@ use crate::files;
 pub struct Profile {
     /// The genesis document, protobuf binary.
     pub genesis: Option<PathBuf>,
-    /// host:port each. Empty: the client addresses in the genesis, own member's first.
+    /// An encoded `JoinInvitation` (`consilium member invite`): the members'
+    /// present CA bundles and nodes. Needed once members have joined or have
+    /// rotated their CAs since the genesis; it says whom connections are made
+    /// to, and nothing about the ledger.
+    pub trust: Option<PathBuf>,
+    /// host:port each. Empty: the client addresses in `trust` and the genesis,
+    /// own member's first.
     pub endpoints: Vec<String>,
     /// PEM chain of the identity certificate, leaf first.
     pub certificate: Option<PathBuf>,
@@ -40,6 +46,7 @@ pub type ProfileOverrides = Profile;
 #[serde(deny_unknown_fields)]
 struct Section {
     genesis: Option<PathBuf>,
+    trust: Option<PathBuf>,
     endpoints: Option<Vec<String>>,
     certificate: Option<PathBuf>,
     key: Option<PathBuf>,
@@ -79,6 +86,7 @@ impl Profile {
     pub fn overridden_by(self, over: ProfileOverrides) -> Self {
         Self {
             genesis: over.genesis.or(self.genesis),
+            trust: over.trust.or(self.trust),
             endpoints: if over.endpoints.is_empty() { self.endpoints } else { over.endpoints },
             certificate: over.certificate.or(self.certificate),
             key: over.key.or(self.key),
@@ -102,6 +110,7 @@ impl Section {
         let at = |path: Option<PathBuf>| path.map(|p| folder.join(p));
         Profile {
             genesis: at(self.genesis),
+            trust: at(self.trust),
             endpoints: self.endpoints.unwrap_or_default(),
             certificate: at(self.certificate),
             key: at(self.key),
@@ -129,6 +138,7 @@ certificate = "/abs/a.pem"
 endpoints = ["127.0.0.1:7401"]
 
 [profile.night]
+trust = "invitation.pb"
 certificate = "night.pem"
 signing_key = "night.signing.key"
 "#;
@@ -149,6 +159,7 @@ signing_key = "night.signing.key"
     fn named_profile_stands_over_the_defaults() {
         let profile = Profile::parse(TEXT, Path::new("/etc/c"), Some("night")).unwrap();
         assert_eq!(profile.genesis, Some("/etc/c/genesis.pb".into()));
+        assert_eq!(profile.trust, Some("/etc/c/invitation.pb".into()));
         assert_eq!(profile.certificate, Some("/etc/c/night.pem".into()));
         assert_eq!(profile.signing_key, Some("/etc/c/night.signing.key".into()));
     }

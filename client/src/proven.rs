@@ -54,8 +54,7 @@ impl Client {
             .await?;
         let head = answer.head.as_ref().ok_or_else(|| FieldError::missing("head"))?;
         let head = CertifiedHeader::try_from(head)?;
-        self.check_ledger(&head.header)?;
-        head.verify(self.validators())?;
+        self.verify_header(&head).await?;
         Ok(head)
     }
 
@@ -87,7 +86,7 @@ impl Client {
     async fn prove_header(&self, header: &Header, certificate: Option<BlockCertificate>) -> Result<(), ClientError> {
         self.check_ledger(header)?;
         if let Some(certificate) = certificate {
-            return Ok(certificate.verify(header, self.validators())?);
+            return self.verify_certificate(header, &certificate).await;
         }
         let head = self.head_at_least(header.height).await?;
         if head.header.height == header.height {
@@ -214,7 +213,8 @@ fn check_identity(spiffe_id: &str, found: &pb::GetIdentityResponse, proven: Opti
 
 /// Checks that `next` directly follows `tip`.
 pub(crate) fn check_link(tip: &Header, next: &Header) -> Result<(), ClientError> {
-    if next.height == tip.height.next() && next.previous_hash == tip.hash() && next.time >= tip.time {
+    let follows = next.height == tip.height.next() && next.previous_hash == tip.hash() && next.time >= tip.time;
+    if follows && next.validators_hash == tip.next_validators_hash {
         Ok(())
     } else {
         Err(ClientError::contradiction(format!("the header at height {} does not follow the one before", next.height)))

@@ -1,9 +1,10 @@
-//! Receipts: fetched, verified, and put into words. Verification needs nothing
-//! but the genesis document, so a receipt can be checked years later, offline.
+//! Receipts: fetched, verified, and put into words. A receipt that is kept holds
+//! all changes of the validators up to its head, so verification needs nothing
+//! but the genesis document: it can be checked years later, offline.
 
 use bytes::Bytes;
 use consilium_proto::genesis::Genesis;
-use consilium_proto::ids::TransactionId;
+use consilium_proto::ids::{NodeId, TransactionId};
 use consilium_proto::pb;
 use consilium_proto::receipt::Receipt;
 use serde::Serialize;
@@ -11,6 +12,10 @@ use serde::Serialize;
 use crate::client::{Client, outcome_from};
 use crate::error::ClientError;
 use crate::transport::ledger_service;
+
+/// Bytes of an encoded receipt that is kept: some thousands of changes of the
+/// validators.
+pub const RECEIPT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// What a verified receipt says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,8 +46,9 @@ pub struct ReceiptReport {
 pub struct Signer {
     /// Raft id.
     pub raft_id: u64,
-    /// SPIFFE id of the node.
-    pub spiffe_id: String,
+    /// SPIFFE id of the node; absent if it joined after the genesis, which is
+    /// all that a receipt is verified with.
+    pub spiffe_id: Option<String>,
     /// Its voting power.
     pub power: u64,
 }
@@ -60,7 +66,8 @@ pub enum TransactionFate {
 }
 
 impl Client {
-    /// The receipt of a certified transaction, verified.
+    /// The receipt of a certified transaction, verified, with all that is needed
+    /// to verify it from the genesis document alone.
     ///
     /// # Errors
     /// As [`Client::read`]; NOT_FOUND if it is not certified; a receipt that
@@ -74,7 +81,7 @@ impl Client {
             })
             .await?;
         let receipt = answer.receipt.ok_or_else(|| ClientError::contradiction("the answer holds no receipt"))?;
-        self.verified_receipt(&receipt, id)
+        Ok(self.self_contained(self.verified_receipt(&receipt, id).await?))
     }
 
     /// What became of a transaction. Without `valid_until_ms` (that of its
@@ -123,26 +130,27 @@ pub fn verify_receipt(encoded: &[u8], genesis: &Genesis) -> Result<(Receipt, Rec
     let message = pb::Receipt::decode(Bytes::copy_from_slice(encoded))
         .map_err(|_| consilium_proto::error::FieldError::malformed("receipt", "is not a Receipt"))?;
     let receipt = Receipt::try_from(&message)?;
-    receipt.verify(genesis.ledger_id, &genesis.validators()?)?;
+    receipt.verify_from_genesis(genesis)?;
     let report = report(&receipt, genesis)?;
     Ok((receipt, report))
 }
 
-/// Puts a verified receipt into words.
+/// Puts a verified receipt into words. It must hold its changes of the
+/// validators ([`Client::self_contained`]).
 ///
 /// # Errors
 /// If the genesis has no valid validator set.
 pub fn report(receipt: &Receipt, genesis: &Genesis) -> Result<ReceiptReport, ClientError> {
-    let set = genesis.validators()?;
+    let founding = genesis.validators()?;
+    let set = receipt.set_changes.last().map_or(&founding, |change| &change.next);
     let header = &receipt.head.header;
-    let mut signers = Vec::new();
-    for (member, node) in genesis.nodes() {
-        let signed = receipt.head.certificate.signatures().any(|(id, _)| id == node.raft_id);
-        if let (true, Some(seat)) = (signed, set.seat(node.raft_id)) {
-            let spiffe_id = format!("spiffe://{}/node/{}", member.id, node.name);
-            signers.push(Signer { raft_id: node.raft_id.0, spiffe_id, power: seat.power.0 });
-        }
-    }
+    let spiffe_id = |id: NodeId| {
+        let (member, node) = genesis.nodes().find(|(_, node)| node.raft_id == id)?;
+        Some(format!("spiffe://{}/node/{}", member.id, node.name))
+    };
+    let seats = receipt.head.certificate.signatures().filter_map(|(id, _)| set.seat(id));
+    let signers: Vec<_> =
+        seats.map(|seat| Signer { raft_id: seat.id.0, spiffe_id: spiffe_id(seat.id), power: seat.power.0 }).collect();
     Ok(ReceiptReport {
         ledger_id: receipt.ledger_id.to_string(),
         transaction_id: receipt.leaf.transaction_id.to_string(),

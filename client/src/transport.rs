@@ -1,20 +1,19 @@
 //! Connections to nodes: HTTP/2 over mutual TLS 1.3.
 //!
-//! The server must prove to be a node of a member of the genesis document; its
-//! address plays no part. Connections are made when first needed and made
+//! The server must prove to be a node of a member, under the CA bundle that the
+//! genesis document or a newer invitation names; its address plays no part. Connections are made when first needed and made
 //! again when they break.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use consilium_certs::tls::{
-    ConsiliumServerVerifier, ExpectedServer, MemberTrust, RefusalHook, StaticTrust, TrustSource, client_config,
-};
-use consilium_certs::{CaBundle, ReloadingResolver};
+use consilium_certs::ReloadingResolver;
+use consilium_certs::tls::{ConsiliumServerVerifier, ExpectedServer, RefusalHook, TrustSource, client_config};
 use consilium_proto::genesis::Genesis;
 use consilium_proto::pb;
 use hyper_util::rt::TokioIo;
 use pb::ledger_service_client::LedgerServiceClient;
+use pb::validators_service_client::ValidatorsServiceClient;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -23,6 +22,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 
 use crate::error::ClientError;
 use crate::identity::Identity;
+use crate::trust::{self, Trust};
 
 /// Largest answer that is taken, bytes: a block at the ledger's hard limit.
 pub const ANSWER_BYTES_MAX: usize = 20 * 1024 * 1024;
@@ -41,18 +41,13 @@ pub struct Dialer {
 }
 
 impl Dialer {
-    /// A dialer that trusts the CA bundles of the genesis document.
+    /// A dialer that trusts the CA bundles of the genesis document and, in
+    /// their place where it has them, those of an invitation.
     ///
     /// # Errors
     /// If a bundle is outside the certificate profile.
-    pub fn new(genesis: &Genesis, identity: &Identity) -> Result<Self, ClientError> {
-        let mut members = Vec::with_capacity(genesis.members.len());
-        for member in &genesis.members {
-            let bundle = CaBundle::from_ders(&member.ca_bundle)
-                .map_err(|e| ClientError::contradiction(format!("CA bundle of {}: {e}", member.id)))?;
-            members.push(MemberTrust { bundle, crls: Vec::new(), suspended: false });
-        }
-        Ok(Self { trust: Arc::new(StaticTrust::new(members)), resolver: identity.resolver() })
+    pub fn new(genesis: &Genesis, trust: Option<&Trust>, identity: &Identity) -> Result<Self, ClientError> {
+        Ok(Self { trust: Arc::new(trust::server_trust(genesis, trust)?), resolver: identity.resolver() })
     }
 
     /// A channel to `host:port`; connects when first used. Must be called
@@ -82,6 +77,12 @@ impl Dialer {
 #[must_use]
 pub fn ledger_service(channel: Channel) -> LedgerServiceClient<Channel> {
     LedgerServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
+}
+
+/// A client for stake, elections and their past.
+#[must_use]
+pub fn validators_service(channel: Channel) -> ValidatorsServiceClient<Channel> {
+    ValidatorsServiceClient::new(channel)
 }
 
 fn endpoint(address: &str) -> Result<Endpoint, ClientError> {

@@ -141,7 +141,7 @@ impl Watch {
             && let Some(certificate) = recorded
             && let Some((header, _)) = self.chain.at(certificate.height)
         {
-            certificate.verify(header, self.client.validators())?;
+            self.client.verify_certificate(header, &certificate).await?;
             self.settle(certificate.height, certificate.header_hash)?;
         }
         self.settle_by_head().await?;

@@ -9,10 +9,10 @@ use consilium_client::fhir::Resource;
 use consilium_client::records::import::{Event, NOT_FHIR, SourceFile, find, read_documents};
 use consilium_client::records::{PackLimits, Recipient, RecordDraft, TAGS_MAX, new_record_id, pack, seal, size_of};
 use consilium_proto::envelope::{EnvelopeContext, KeyWrap, SearchKey, open_payload, unwrap_key};
-use consilium_proto::genesis::{Parameters, recommended_parameters};
 use consilium_proto::ids::LedgerId;
 use consilium_proto::keys::{EncryptionPrivateKey, KemId};
 use consilium_proto::limits::{ACTIONS_MAX, BODY_BYTES_MAX, TRANSACTION_BYTES_MAX};
+use consilium_proto::parameters::{Parameters, recommended_parameters};
 use consilium_proto::pb;
 use prost::Message;
 

@@ -48,10 +48,19 @@ def root_from_path(leaf, index, size, path):
     return leaf if last == 0 else None
 
 
-def vote_input(header, root):
+def cbor_uint(n):
+    if n < 24:
+        return bytes([n])
+    size = next(size for size in (1, 2, 4, 8) if n < 1 << 8 * size)
+    return bytes([0x17 + size.bit_length()]) + n.to_bytes(size, "big")
+
+
+def vote_input(header):
     """COSE Sig_structure; see "Votes, certificates, receipts"."""
-    protected = bytes.fromhex("a3012619018b013a000111705820") + header
-    return b"\x84\x6aSignature1\x58\x2e" + protected + b"\x40\x58\x20" + root
+    protected = bytes.fromhex("a5012619018b01" "3a000111705820") + header_hash(header)
+    protected += bytes.fromhex("3a00011171") + cbor_uint(header.height)
+    protected += bytes.fromhex("3a000111725820") + header.ledger_id
+    return b"\x84\x6aSignature1\x58" + bytes([len(protected)]) + protected + b"\x40\x58\x20" + header.tree_root
 
 
 def signed(key, signature, message):
@@ -69,36 +78,73 @@ def check(what, true):
         sys.exit(f"NOT VERIFIED: {what}")
 
 
+class Validators:
+    """Who certifies: power and key by raft id, and the quorum."""
+
+    def __init__(self, seats, numerator, denominator):
+        self.power = {i: power for i, power, _ in seats}
+        self.key = {i: key for i, _, key in seats}
+        self.quorum = (numerator, denominator)
+
+    def hash(self):
+        layout = struct.pack(">II", *self.quorum)
+        for i in sorted(self.power):
+            layout += struct.pack(">QQ", i, self.power[i]) + b"\x02" + self.key[i]
+        return sha256(b"consilium/validators/v1", layout)
+
+    def verify(self, certified, ledger):
+        """Power that signed a header, and all of it."""
+        header, certificate, (numerator, denominator) = certified.header, certified.certificate, self.quorum
+        check("a header is of another ledger", header.ledger_id == ledger)
+        check(f"header {header.height} is of other validators", header.validators_hash == self.hash())
+        check("a certificate is over another header", certificate.header_hash == header_hash(header))
+        message = vote_input(header)
+        signers = {s.validator for s in certificate.signatures
+                   if s.validator in self.key and signed(self.key[s.validator], s.signature, message)}
+        total, enough = sum(self.power.values()), sum(self.power[i] for i in signers)
+        check(f"too little power signed header {header.height}", enough * denominator > total * numerator)
+        return enough, total
+
+
+def founders(genesis):
+    nodes = [(n.raft_id, m.stake // len(m.nodes), n.vote_key) for m in genesis.members for n in m.nodes]
+    return Validators(nodes, genesis.parameters.quorum_numerator, genesis.parameters.quorum_denominator)
+
+
+def follow(validators, changes, ledger):
+    """From the founders through all elections to those who certified the head."""
+    height = 0
+    for change in changes:
+        header, n = change.boundary.header, change.next
+        check("the changes of the validators are out of order", header.height > height)
+        validators.verify(change.boundary, ledger)
+        seats = [(s.validator, s.power, s.vote_key) for s in n.seats]
+        check("a validator stands twice in a set", len({i for i, _, _ in seats}) == len(seats))
+        validators, height = Validators(seats, n.quorum_numerator, n.quorum_denominator), header.height
+        check("a header commits to other validators", header.next_validators_hash == validators.hash())
+    return validators
+
+
 def main(genesis_file, receipt_file):
     document, genesis, receipt = genesis_pb2.GenesisDocument(), genesis_pb2.Genesis(), block_pb2.Receipt()
     document.ParseFromString(open(genesis_file, "rb").read())
     genesis.ParseFromString(document.body)
     receipt.ParseFromString(open(receipt_file, "rb").read())
     ledger = sha256(signing_input(b"consilium/genesis/v1", sha256(document.body)))
-    header, certificate, leaf = receipt.head.header, receipt.head.certificate, receipt.leaf
+    header, leaf = receipt.head.header, receipt.leaf
 
-    check("the receipt is of another ledger", receipt.ledger_id == header.ledger_id == ledger)
+    check("the receipt is of another ledger", receipt.ledger_id == ledger)
     check("the leaf is above the head", leaf.height <= header.height)
     check("the index is outside the tree", receipt.leaf_index < header.tree_size)
     entry = leaf.transaction_id + struct.pack(">QI", leaf.height, leaf.outcome)
     root = root_from_path(sha256(b"\x00", entry), receipt.leaf_index, header.tree_size, receipt.inclusion_path)
     check("the leaf is not in the tree", root == header.tree_root)
 
-    power = {n.raft_id: m.stake // len(m.nodes) for m in genesis.members for n in m.nodes}
-    key = {n.raft_id: n.vote_key for m in genesis.members for n in m.nodes}
-    quorum = genesis.parameters
-    validators = struct.pack(">II", quorum.quorum_numerator, quorum.quorum_denominator)
-    for i in sorted(power):
-        validators += struct.pack(">QQ", i, power[i]) + b"\x02" + key[i]
-    check("the head is of other validators", header.validators_hash == sha256(b"consilium/validators/v1", validators))
-    check("the certificate is over another head", certificate.header_hash == header_hash(header))
-    message = vote_input(certificate.header_hash, header.tree_root)
-    signers = {s.validator for s in certificate.signatures
-               if s.validator in key and signed(key[s.validator], s.signature, message)}
-    total, enough = sum(power.values()), sum(power[i] for i in signers)
-    check("too little voting power signed", enough * quorum.quorum_denominator > total * quorum.quorum_numerator)
+    validators = follow(founders(genesis), receipt.set_changes, ledger)
+    enough, total = validators.verify(receipt.head, ledger)
     print(f"verified: transaction {leaf.transaction_id.hex()} is at height {leaf.height} of ledger {ledger.hex()}")
-    print(f"outcome {leaf.outcome}, signed by {enough} of {total} voting power")
+    print(f"outcome {leaf.outcome}, signed by {enough} of {total} voting power, "
+          f"after {len(receipt.set_changes)} changes of the validators")
 
 
 if __name__ == "__main__":

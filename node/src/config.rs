@@ -19,6 +19,9 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The endorsed genesis document.
     pub genesis: PathBuf,
+    /// The invitation, of a node that the genesis document does not name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invitation: Option<PathBuf>,
     /// Who the node is.
     pub identity: Identity,
     /// Where it listens.
@@ -32,6 +35,9 @@ pub struct Config {
     /// Memory and threads.
     #[serde(default)]
     pub storage: Storage,
+    /// When to raise alarms.
+    #[serde(default)]
+    pub alarms: Alarms,
     /// Logging.
     #[serde(default)]
     pub log: Log,
@@ -176,6 +182,22 @@ fn or_half_of_the_processors(asked: usize) -> usize {
     }
 }
 
+/// When to raise alarms.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Alarms {
+    /// Days before the end of this node's certificate, and before the day on
+    /// which a quorum would be lost, from which on an alarm says so. Longer
+    /// than a renewal takes, shorter than a certificate lasts.
+    pub expiry_days: NonZeroU32,
+}
+
+impl Default for Alarms {
+    fn default() -> Self {
+        Self { expiry_days: NonZeroU32::new(14).expect("not zero") }
+    }
+}
+
 /// Logging.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -241,8 +263,9 @@ impl Config {
     }
 
     fn resolve(&mut self, folder: &Path) {
-        let Self { data_dir, genesis, identity, .. } = self;
-        for path in [data_dir, genesis, &mut identity.certificate, &mut identity.key, &mut identity.vote_key] {
+        let Self { data_dir, genesis, invitation, identity, .. } = self;
+        let paths = [data_dir, genesis, &mut identity.certificate, &mut identity.key, &mut identity.vote_key];
+        for path in paths.into_iter().chain(invitation) {
             *path = folder.join(&*path);
         }
     }

@@ -4,8 +4,8 @@
 use std::io::Write;
 use std::path::Path;
 
-use consilium_ledger::Table;
-use consilium_proto::ids::Height;
+use consilium_ledger::{Table, keys};
+use consilium_proto::ids::{Epoch, Height};
 use consilium_proto::pb;
 use consilium_proto::pb::archive_entry::Entry;
 use prost::Message;
@@ -40,7 +40,13 @@ pub fn dump(data_dir: &Path, genesis: &Path, out: &mut impl Write) -> Result<(),
             attachments.extend(stored_attachments(&store, parsed.ledger_id, executed)?);
         }
         let certificate = store.certificate_at(height)?.as_ref().map(Into::into);
-        archive.entry(Entry::Block(pb::ArchiveBlock { block: Some(block), certificate, attachments }))?;
+        let next_validators = next_validators(&store, &block)?;
+        archive.entry(Entry::Block(pb::ArchiveBlock {
+            block: Some(block),
+            certificate,
+            attachments,
+            next_validators,
+        }))?;
     }
     for table in [Table::State, Table::Versions] {
         archive.table(&store, table)?;
@@ -48,6 +54,18 @@ pub fn dump(data_dir: &Path, genesis: &Path, out: &mut impl Write) -> Result<(),
     let end = pb::ArchiveEnd { height: tip.header.height.0, rows: archive.rows };
     archive.entry(Entry::End(end))?;
     archive.out.flush().map_err(output)
+}
+
+/// The set that a block which ends an epoch commits to, if it is another one.
+fn next_validators(store: &LedgerStore, block: &pb::Block) -> Result<Option<pb::ValidatorSet>, StorageError> {
+    let header = block.header.as_ref().ok_or_else(|| StorageError::corrupt("block", "has no header"))?;
+    if header.next_validators_hash == header.validators_hash {
+        return Ok(None);
+    }
+    // Absent or not as the header says: the verifier will say so.
+    let key = keys::epoch(Epoch(header.epoch.saturating_add(1)));
+    let state: Option<pb::EpochState> = store.message(Table::State, &key)?;
+    Ok(state.and_then(|state| state.validators))
 }
 
 struct Archive<'a, W> {

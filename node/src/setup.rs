@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use consilium_certs::{ReloadingResolver, Role};
-use consilium_consensus::{HardState, LogIndex, LogPosition, Membership};
+use consilium_consensus::{HardState, LogIndex, LogPosition, Membership, RaftId};
 use consilium_ledger::{Tip, genesis_block};
 use consilium_proto::genesis::Genesis;
 use consilium_proto::ids::NodeId;
@@ -14,7 +14,7 @@ use consilium_proto::signing::SigningKey;
 
 use crate::config::Config;
 use crate::identity::endorsement::verify_endorsements;
-use crate::identity::topology::Topology;
+use crate::identity::invitation::Invitation;
 use crate::runtime::Fault;
 use crate::storage::StorageError;
 use crate::storage::guard::Guard;
@@ -30,8 +30,8 @@ pub struct Prepared {
     pub genesis: Genesis,
     /// Its bytes.
     pub genesis_bytes: Bytes,
-    /// Nodes and validators.
-    pub topology: Topology,
+    /// The invitation, if the node joined later.
+    pub invitation: Option<Invitation>,
     /// This node.
     pub me: NodeId,
     /// Its SPIFFE id.
@@ -70,6 +70,18 @@ impl DataDir {
     pub fn repair(&self) -> PathBuf {
         self.0.join("REPAIR")
     }
+
+    /// A ledger that went astray, kept until its successor is compared with it.
+    #[must_use]
+    pub fn diverged_ledger(&self) -> PathBuf {
+        self.0.join("ledger.diverged")
+    }
+
+    /// What such a ledger had wrong, until the operator removes it.
+    #[must_use]
+    pub fn diverged(&self) -> PathBuf {
+        self.0.join("DIVERGED")
+    }
 }
 
 /// Checks genesis and identity. Reads files, opens no database.
@@ -80,7 +92,12 @@ pub fn prepare(config: Config) -> Result<Prepared, Fault> {
     let bytes = std::fs::read(&config.genesis).map_err(StorageError::file(&config.genesis))?;
     let genesis = Genesis::parse(&bytes).map_err(|e| Fault::Setup(format!("genesis document: {e}")))?;
     verify_endorsements(&genesis).map_err(|e| Fault::Setup(e.to_string()))?;
-    let topology = Topology::from_genesis(&genesis).map_err(|e| Fault::Setup(format!("genesis document: {e}")))?;
+    let invitation = config.invitation.as_deref().map(Invitation::read).transpose()?;
+    if invitation.as_ref().is_some_and(|i| i.genesis != bytes) {
+        return Err(Fault::Setup(
+            "configuration key `invitation`: is of another genesis document than `genesis`".into(),
+        ));
+    }
     let identity = &config.identity;
     let resolver = ReloadingResolver::open(&identity.certificate, &identity.key)
         .map_err(|e| Fault::Setup(format!("configuration key `identity.certificate`: {e}")))?;
@@ -90,20 +107,40 @@ pub fn prepare(config: Config) -> Result<Prepared, Fault> {
         return Err(Fault::Setup(format!("configuration key `identity.certificate`: {id} is not of role node")));
     }
     let spiffe_id = id.to_string();
-    let node = topology.by_spiffe_id(&spiffe_id).ok_or_else(|| {
-        Fault::Setup(format!("the genesis document has no node {spiffe_id}: wrong certificate, or wrong document"))
-    })?;
-    let me = node.id;
     let vote_key = load_vote_key(&identity.vote_key)?;
-    let expected = topology.validators().seat(me).map(|v| v.key.clone());
-    if expected.as_ref() != Some(&vote_key.verifying_key()) {
-        return Err(Fault::Setup(
-            "configuration key `identity.vote_key`: is not the key that the genesis document names for this node"
-                .into(),
-        ));
-    }
+    let me = own_raft_id(&genesis, invitation.as_ref(), &spiffe_id, &vote_key)?;
     let resolver = Arc::new(resolver);
-    Ok(Prepared { config, genesis, genesis_bytes: bytes.into(), topology, me, spiffe_id, resolver, vote_key })
+    Ok(Prepared { config, genesis, genesis_bytes: bytes.into(), invitation, me, spiffe_id, resolver, vote_key })
+}
+
+/// Which node this is: the one that the invitation is for, or the one of that
+/// name in the genesis document. Its vote key must be the one named there.
+fn own_raft_id(
+    genesis: &Genesis,
+    invitation: Option<&Invitation>,
+    spiffe_id: &str,
+    vote_key: &SigningKey,
+) -> Result<NodeId, Fault> {
+    let founding = genesis.nodes().map(|(member, node)| {
+        (format!("spiffe://{}/node/{}", member.id, node.name), node.raft_id, node.vote_key.clone())
+    });
+    let invited = invitation.map(|i| (i.own.spiffe_id.clone(), i.own.id, i.own.vote_key.clone()));
+    let place = if invited.is_some() { "invitation" } else { "genesis document" };
+    let candidates: Vec<_> = match invited {
+        Some(own) => vec![own],
+        None => founding.collect(),
+    };
+    let Some((_, id, key)) = candidates.into_iter().find(|(name, ..)| name == spiffe_id) else {
+        return Err(Fault::Setup(format!(
+            "the {place} has no node {spiffe_id}: wrong certificate, or a node that joins and needs `invitation`"
+        )));
+    };
+    if key != vote_key.verifying_key() {
+        return Err(Fault::Setup(format!(
+            "configuration key `identity.vote_key`: is not the key that the {place} names for this node"
+        )));
+    }
+    Ok(id)
 }
 
 fn load_vote_key(path: &Path) -> Result<SigningKey, Fault> {
@@ -133,11 +170,7 @@ pub fn initialize(prepared: &Prepared) -> Result<(), Fault> {
         return Err(Fault::Setup(format!("{} holds {marker} already; `init` needs an empty folder", dir.0.display())));
     }
     restrict(&dir.0)?;
-    let log = RaftLog::open(&dir.raft())?;
-    let voters = prepared.topology.raft_ids();
-    let membership = Membership::new(voters, []);
-    membership.validate().map_err(|e| Fault::Setup(format!("genesis membership: {e}")))?;
-    log.initialize(&membership)?;
+    RaftLog::open(&dir.raft())?;
     let store = LedgerStore::open(&dir.ledger(), prepared.config.storage.cache_bytes.get())?;
     write_genesis(&store, &prepared.genesis)?;
     store.sync()?;
@@ -158,7 +191,11 @@ fn restrict(dir: &Path) -> Result<(), Fault> {
 /// If the disk fails.
 pub fn write_genesis(store: &LedgerStore, genesis: &Genesis) -> Result<Tip, Fault> {
     let executed = genesis_block(store, genesis)?;
-    store.write_block(LogPosition::default(), &executed)?;
+    // Also where this node is not among them: the log says what came after.
+    let founders = genesis.nodes().filter_map(|(_, node)| RaftId::new(node.raft_id.0));
+    let membership = Membership::new(founders, []);
+    membership.validate().map_err(|e| Fault::Setup(format!("genesis membership: {e}")))?;
+    store.write_block(LogPosition::default(), &executed, Some(&membership))?;
     Ok(executed.tip)
 }
 
@@ -206,7 +243,7 @@ pub fn open(prepared: &Prepared) -> Result<Opened, Fault> {
     }
     // What is applied was committed; the commit may have been on its way.
     hard_state.commit = hard_state.commit.max(tip.0);
-    let membership = log.membership()?;
+    let membership = store.membership_at(tip.1.header.height)?;
     Ok(Opened { log, store, guard, tip, hard_state, membership })
 }
 

@@ -11,7 +11,8 @@ use crate::ids::{LedgerId, MemberId, NodeId, TimeMs, VotingPower};
 use crate::limits::{CA_BUNDLE_MAX, CERTIFICATE_BYTES_MAX, GENESIS_MEMBERS_MAX, GENESIS_NODES_MAX, VOTING_POWER_MAX};
 use crate::pb;
 use crate::signing::{self, Domain, SignatureAlgorithm, VerifyingKey};
-use crate::validators::{Quorum, Validator, ValidatorSet};
+use crate::parameters::Parameters;
+use crate::validators::{Validator, ValidatorSet};
 
 /// Bytes of an encoded genesis document.
 pub const GENESIS_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -33,21 +34,8 @@ pub struct Genesis {
     pub endorsements: Vec<pb::Endorsement>,
 }
 
-/// Checked parameters. See `Parameters` in genesis.proto.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Parameters {
-    /// Transactions in a block.
-    pub block_transactions_max: u32,
-    /// Bytes of a block.
-    pub block_bytes_max: u32,
-    /// Allowed clock difference, milliseconds.
-    pub clock_skew_max_ms: u64,
-    /// Share of power that certifies.
-    pub quorum: Quorum,
-}
-
 /// A founding member.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// Trust domain.
     pub id: MemberId,
@@ -62,7 +50,7 @@ pub struct Member {
 }
 
 /// A founding node.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     /// Raft id.
     pub raft_id: NodeId,
@@ -113,6 +101,7 @@ impl Genesis {
             return Err(FieldError::malformed("genesis.members", "must be ascending by id"));
         }
         check_raft_ids(&members)?;
+        check_vote_keys(&members)?;
         let genesis = Self {
             ledger_id: ledger_id(&document.body),
             network: body.network,
@@ -206,31 +195,14 @@ impl Node {
     }
 }
 
-impl TryFrom<&pb::Parameters> for Parameters {
-    type Error = FieldError;
-
-    fn try_from(m: &pb::Parameters) -> Result<Self, FieldError> {
-        in_range("block_transactions_max", m.block_transactions_max.into(), 1, 10_000)?;
-        in_range("block_bytes_max", m.block_bytes_max.into(), 64 * 1024, 16 * 1024 * 1024)?;
-        in_range("clock_skew_max_ms", m.clock_skew_max_ms, 100, 600_000)?;
-        Ok(Self {
-            block_transactions_max: m.block_transactions_max,
-            block_bytes_max: m.block_bytes_max,
-            clock_skew_max_ms: m.clock_skew_max_ms,
-            quorum: Quorum::new(m.quorum_numerator, m.quorum_denominator)?,
-        })
-    }
-}
-
-/// What `network init` proposes where nobody asks for something else.
-#[must_use]
-pub const fn recommended_parameters() -> pb::Parameters {
-    pb::Parameters {
-        block_transactions_max: 1_000,
-        block_bytes_max: 4 * 1024 * 1024,
-        clock_skew_max_ms: 5_000,
-        quorum_numerator: 2,
-        quorum_denominator: 3,
+/// Two nodes that vote with one key could not be told apart.
+fn check_vote_keys(members: &[Member]) -> Result<(), FieldError> {
+    let mut known = std::collections::BTreeSet::new();
+    let distinct = members.iter().flat_map(|m| &m.nodes).all(|node| known.insert(node.vote_key.raw().to_vec()));
+    if distinct {
+        Ok(())
+    } else {
+        Err(FieldError::malformed("genesis.members.nodes.vote_key", "is used by two nodes"))
     }
 }
 
@@ -256,7 +228,11 @@ pub fn check_name(field: &str, name: &str) -> Result<(), FieldError> {
     }
 }
 
-fn check_address(field: &str, address: &str) -> Result<(), FieldError> {
+/// Checks an address: `host:port`.
+///
+/// # Errors
+/// If it has another form.
+pub fn check_address(field: &str, address: &str) -> Result<(), FieldError> {
     length_in(field, address.len(), 3, 260)?;
     let port_ok = address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
     if port_ok && address.bytes().all(|b| b.is_ascii_graphic()) {

@@ -36,3 +36,17 @@ pub const CA_BUNDLE_MAX: usize = 8;
 pub const GENESIS_MEMBERS_MAX: usize = 64;
 /// Nodes of a member in a genesis document.
 pub const GENESIS_NODES_MAX: usize = 16;
+/// Announced absence of a validator, milliseconds.
+pub const MAINTENANCE_MAX_MS: u64 = 7 * 24 * 60 * 60 * 1000;
+/// Bytes of the access policy.
+pub const POLICY_BYTES_MAX: usize = 128 * 1024;
+/// Characters of a proposal's reason.
+pub const PROPOSAL_REASON_CHARS_MAX: usize = 1_000;
+/// Shortest life of a proposal, milliseconds.
+pub const PROPOSAL_LIFE_MIN_MS: u64 = 60 * 1000;
+/// Longest life of a proposal, milliseconds.
+pub const PROPOSAL_LIFE_MAX_MS: u64 = 90 * 24 * 60 * 60 * 1000;
+/// Proposals that may be open at a time.
+pub const PROPOSALS_OPEN_MAX: usize = 100;
+/// Proofs of double signing in one block.
+pub const EVIDENCE_PER_BLOCK_MAX: usize = 16;

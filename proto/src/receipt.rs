@@ -1,9 +1,11 @@
 //! Receipts: offline proof that a transaction is on the ledger.
 
 use crate::error::{FieldError, fixed, length_in};
+use crate::genesis::Genesis;
 use crate::hash::Hash;
 use crate::header::Leaf;
 use crate::ids::LedgerId;
+use crate::light_client::{SetChange, TrustError, TrustedSet};
 use crate::merkle::{self, InclusionProof};
 use crate::pb;
 use crate::validators::ValidatorSet;
@@ -25,6 +27,8 @@ pub struct Receipt {
     pub inclusion_path: Vec<Hash>,
     /// The certified head that the path leads to.
     pub head: CertifiedHeader,
+    /// From the genesis set to the one that certified the head, or fewer.
+    pub set_changes: Vec<SetChange>,
 }
 
 /// Why a receipt proves nothing.
@@ -47,6 +51,12 @@ pub enum ReceiptError {
     /// The head is not final.
     #[error("the head is not certified: {0}")]
     Certificate(#[from] CertificateError),
+    /// The changes of the validators do not lead from the genesis to the head.
+    #[error("the changes of the validators: {0}")]
+    SetChanges(#[from] TrustError),
+    /// The genesis document names no valid validator set.
+    #[error("the genesis document: {0}")]
+    Genesis(#[from] FieldError),
 }
 
 impl Receipt {
@@ -70,6 +80,19 @@ impl Receipt {
         Ok(self.head.verify(set)?)
     }
 
+    /// Checks the receipt from the genesis document alone: follows the changes
+    /// of the validators that it holds, then checks it against the last set.
+    ///
+    /// # Errors
+    /// The first reason found.
+    pub fn verify_from_genesis(&self, genesis: &Genesis) -> Result<(), ReceiptError> {
+        let mut trusted = TrustedSet::genesis(genesis)?;
+        for change in &self.set_changes {
+            trusted.follow(change)?;
+        }
+        self.verify(genesis.ledger_id, trusted.set())
+    }
+
     /// The same proof for verifiers of RFC 9942, one per validator.
     #[must_use]
     pub fn cose_receipts(&self) -> Vec<Vec<u8>> {
@@ -85,12 +108,14 @@ impl TryFrom<&pb::Receipt> for Receipt {
         let path = m.inclusion_path.iter().map(|h| fixed("inclusion_path", h).map(Hash::from_bytes));
         let leaf = m.leaf.as_ref().ok_or_else(|| FieldError::missing("leaf"))?;
         let head = m.head.as_ref().ok_or_else(|| FieldError::missing("head"))?;
+        let set_changes = m.set_changes.iter().map(SetChange::try_from).collect::<Result<_, _>>();
         Ok(Self {
             ledger_id: LedgerId::from_bytes(fixed("ledger_id", &m.ledger_id)?),
             leaf: Leaf::try_from(leaf).map_err(|e| e.within("leaf"))?,
             leaf_index: m.leaf_index,
             inclusion_path: path.collect::<Result<_, _>>()?,
             head: CertifiedHeader::try_from(head).map_err(|e| e.within("head"))?,
+            set_changes: set_changes.map_err(|e| e.within("set_changes"))?,
         })
     }
 }
@@ -103,6 +128,7 @@ impl From<&Receipt> for pb::Receipt {
             leaf_index: r.leaf_index,
             inclusion_path: r.inclusion_path.iter().map(Hash::to_bytes).collect(),
             head: Some((&r.head).into()),
+            set_changes: r.set_changes.iter().map(Into::into).collect(),
         }
     }
 }

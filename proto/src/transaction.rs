@@ -5,6 +5,9 @@
 //! commitment. Two checks are left to others: the signature (its key is on the
 //! ledger; see [`Transaction::signing_bytes`]) and the rules.
 
+mod governance;
+mod stake;
+
 use bytes::Bytes;
 use prost::Message;
 
@@ -18,6 +21,9 @@ use crate::limits::{
 };
 use crate::pb;
 use crate::signing::{self, Domain, SigningError, SigningKey, VerifyingKey};
+
+pub use governance::{GovernanceAction, NodeAction, NodeDescription, Propose, Topic};
+pub use stake::StakeAction;
 
 /// A transaction that passed all stateless checks.
 #[derive(Debug, Clone)]
@@ -39,7 +45,7 @@ pub struct Transaction {
 }
 
 /// A parsed action.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// See `EnrollIdentity`.
     Enroll(Enroll),
@@ -49,6 +55,12 @@ pub enum Action {
     WriteRecord(WriteRecord),
     /// See `RetractRecord`.
     RetractRecord(RetractRecord),
+    /// About stake and validators.
+    Stake(StakeAction),
+    /// About an own node.
+    Node(NodeAction),
+    /// About a proposal.
+    Governance(GovernanceAction),
 }
 
 /// A parsed enrolment. The certificate is parsed by the rules, which know the
@@ -209,7 +221,7 @@ impl Transaction {
     pub fn enrollment(&self) -> Option<&Enroll> {
         match self.actions.first() {
             Some(Action::Enroll(enroll)) => Some(enroll),
-            Some(Action::PublishRevocations(_) | Action::WriteRecord(_) | Action::RetractRecord(_)) | None => None,
+            Some(_) | None => None,
         }
     }
 
@@ -275,7 +287,12 @@ fn attachment_count(actions: &[Action]) -> usize {
         .iter()
         .map(|action| match action {
             Action::WriteRecord(write) => 1 + write.wraps.len(),
-            Action::Enroll(_) | Action::PublishRevocations(_) | Action::RetractRecord(_) => 0,
+            Action::Enroll(_)
+            | Action::PublishRevocations(_)
+            | Action::RetractRecord(_)
+            | Action::Stake(_)
+            | Action::Node(_)
+            | Action::Governance(_) => 0,
         })
         .sum()
 }
@@ -327,6 +344,32 @@ impl Action {
                 let record_id = RecordId::parse("retract_record.record_id", &r.record_id)?;
                 in_range("retract_record.version", r.version.into(), 1, u32::MAX.into())?;
                 Ok(Self::RetractRecord(RetractRecord { record_id, version: r.version }))
+            }
+            Some(Pb::Delegate(m)) => StakeAction::delegate(&m).map(Self::Stake).map_err(|e| e.within("delegate")),
+            Some(Pb::Redelegate(m)) => StakeAction::redelegate(&m).map(Self::Stake).map_err(|e| e.within("redelegate")),
+            Some(Pb::Undelegate(m)) => StakeAction::undelegate(&m).map(Self::Stake).map_err(|e| e.within("undelegate")),
+            Some(Pb::ReleaseValidator(m)) => {
+                StakeAction::release(&m).map(Self::Stake).map_err(|e| e.within("release_validator"))
+            }
+            Some(Pb::AnnounceMaintenance(m)) => {
+                StakeAction::maintenance(&m).map(Self::Stake).map_err(|e| e.within("announce_maintenance"))
+            }
+            Some(Pb::SubmitEvidence(m)) => {
+                StakeAction::evidence(&m).map(Self::Stake).map_err(|e| e.within("submit_evidence"))
+            }
+            Some(Pb::RegisterNode(m)) => {
+                NodeAction::register(&m).map(Self::Node).map_err(|e| e.within("register_node"))
+            }
+            Some(Pb::ReplaceNode(m)) => NodeAction::replace(&m).map(Self::Node).map_err(|e| e.within("replace_node")),
+            Some(Pb::RetireNode(m)) => NodeAction::retire(&m).map(Self::Node).map_err(|e| e.within("retire_node")),
+            Some(Pb::Propose(m)) => {
+                GovernanceAction::propose(m).map(Self::Governance).map_err(|e| e.within("propose"))
+            }
+            Some(Pb::CastBallot(m)) => {
+                GovernanceAction::ballot(&m).map(Self::Governance).map_err(|e| e.within("cast_ballot"))
+            }
+            Some(Pb::CancelProposal(m)) => {
+                GovernanceAction::cancel(&m).map(Self::Governance).map_err(|e| e.within("cancel_proposal"))
             }
         }
     }

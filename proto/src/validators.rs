@@ -1,11 +1,12 @@
 //! The validator set: who certifies blocks, with which power, and when the
 //! power is enough. Integer arithmetic in 128 bits: no sum can overflow.
 
-use crate::error::{FieldError, in_range, length_in};
+use crate::error::{FieldError, fixed, in_range, length_in};
 use crate::hash::{Hash, sha256};
 use crate::ids::{NodeId, VotingPower};
 use crate::limits::{VALIDATORS_MAX, VOTING_POWER_MAX};
-use crate::signing::VerifyingKey;
+use crate::pb;
+use crate::signing::{SignatureAlgorithm, VerifyingKey};
 
 /// The share of the voting power that a certificate must exceed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,12 @@ impl Quorum {
             return Err(FieldError::malformed("quorum", "must be at least 1/2 and below 1, denominator at most 1000"));
         }
         Ok(Self { numerator, denominator })
+    }
+
+    /// Numerator and denominator.
+    #[must_use]
+    pub fn fraction(self) -> (u32, u32) {
+        (self.numerator, self.denominator)
     }
 
     /// Whether `power` of `total` is enough.
@@ -83,6 +90,12 @@ impl ValidatorSet {
         &self.validators
     }
 
+    /// The share of the power that certifies.
+    #[must_use]
+    pub fn quorum(&self) -> Quorum {
+        self.quorum
+    }
+
     /// Sum of all powers.
     #[must_use]
     pub fn total_power(&self) -> u128 {
@@ -109,6 +122,36 @@ impl ValidatorSet {
             bytes.extend_from_slice(&v.key.to_bytes());
         }
         Hash::from_bytes(sha256(&[&bytes]))
+    }
+}
+
+impl TryFrom<&pb::ValidatorSet> for ValidatorSet {
+    type Error = FieldError;
+
+    fn try_from(m: &pb::ValidatorSet) -> Result<Self, FieldError> {
+        let seat = |seat: &pb::Seat| {
+            let point = fixed::<65>("seats.vote_key", &seat.vote_key)?;
+            let key = VerifyingKey::from_raw(SignatureAlgorithm::Es256, &point)
+                .map_err(|_| FieldError::malformed("seats.vote_key", "is not an uncompressed P-256 key"))?;
+            Ok(Validator { id: NodeId(seat.validator), power: VotingPower(seat.power), key })
+        };
+        let seats = m.seats.iter().map(seat).collect::<Result<_, FieldError>>()?;
+        Self::new(seats, Quorum::new(m.quorum_numerator, m.quorum_denominator)?)
+    }
+}
+
+impl From<&ValidatorSet> for pb::ValidatorSet {
+    fn from(set: &ValidatorSet) -> Self {
+        let seat = |v: &Validator| pb::Seat {
+            validator: v.id.0,
+            power: v.power.0,
+            vote_key: bytes::Bytes::copy_from_slice(v.key.raw()),
+        };
+        Self {
+            seats: set.seats().iter().map(seat).collect(),
+            quorum_numerator: set.quorum.numerator,
+            quorum_denominator: set.quorum.denominator,
+        }
     }
 }
 

@@ -3,9 +3,11 @@
 //! A vote is an ES256 signature over the COSE `Sig_structure` (RFC 9052 §4.4)
 //! whose payload is the ledger's tree root and whose protected header holds,
 //! beside the entries that an RFC 9942 receipt needs, the hash of the block
-//! header under a private label. One signature thereby certifies a block *and*
-//! is a receipt that other people's verifiers accept. The header hash commits
-//! to ledger, height, state and validators, so a vote can be used nowhere else.
+//! header, its height and its ledger under private labels. One signature thereby
+//! certifies a block *and* is a receipt that other people's verifiers accept.
+//! The header hash commits to state and validators, so a vote can be used
+//! nowhere else; the height stands beside it so that two votes of one key for
+//! one height prove by themselves that the validator lied ([`Equivocation`]).
 
 use std::collections::BTreeMap;
 
@@ -14,7 +16,7 @@ use coset::{CborSerializable, CoseSign1Builder, HeaderBuilder, iana};
 use crate::error::{FieldError, fixed, length_in};
 use crate::hash::Hash;
 use crate::header::Header;
-use crate::ids::{HeaderHash, Height, NodeId};
+use crate::ids::{HeaderHash, Height, LedgerId, NodeId};
 use crate::limits::VALIDATORS_MAX;
 use crate::pb;
 use crate::signing::{SigningKey, VerifyingKey};
@@ -26,14 +28,20 @@ pub const LABEL_VDS: i64 = 395;
 pub const LABEL_PROOFS: i64 = 396;
 /// Private COSE label of the block header's hash.
 pub const LABEL_HEADER_HASH: i64 = -70_001;
+/// Private COSE label of the block's height.
+pub const LABEL_HEIGHT: i64 = -70_002;
+/// Private COSE label of the ledger id.
+pub const LABEL_LEDGER: i64 = -70_003;
 /// RFC9162_SHA256 in the registry of verifiable data structures.
 pub const VDS_RFC9162_SHA256: i64 = 1;
 
 /// What a validator signs a header with, and what a certificate is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vote {
-    /// The validator.
+    /// The validator. Not signed: the key says who it is.
     pub validator: NodeId,
+    /// The ledger.
+    pub ledger_id: LedgerId,
     /// Height of the header.
     pub height: Height,
     /// The header.
@@ -45,19 +53,22 @@ pub struct Vote {
 }
 
 /// Builder of the signed object, shared by votes and receipts.
-pub(crate) fn sign1_builder(header_hash: &HeaderHash) -> CoseSign1Builder {
+fn sign1_builder(ledger: &LedgerId, height: Height, header_hash: &HeaderHash) -> CoseSign1Builder {
+    use coset::cbor::Value;
     let protected = HeaderBuilder::new()
         .algorithm(iana::Algorithm::ES256)
         .value(LABEL_VDS, VDS_RFC9162_SHA256.into())
-        .value(LABEL_HEADER_HASH, coset::cbor::Value::Bytes(header_hash.as_bytes().to_vec()))
+        .value(LABEL_HEADER_HASH, Value::Bytes(header_hash.as_bytes().to_vec()))
+        .value(LABEL_HEIGHT, Value::from(height.0))
+        .value(LABEL_LEDGER, Value::Bytes(ledger.as_bytes().to_vec()))
         .build();
     CoseSign1Builder::new().protected(protected)
 }
 
 /// The bytes that a vote signs.
 #[must_use]
-pub fn signing_bytes(header_hash: &HeaderHash, tree_root: &Hash) -> Vec<u8> {
-    let object = sign1_builder(header_hash).build();
+pub fn signing_bytes(ledger: &LedgerId, height: Height, header_hash: &HeaderHash, tree_root: &Hash) -> Vec<u8> {
+    let object = sign1_builder(ledger, height, header_hash).build();
     coset::sig_structure_data(coset::SignatureContext::CoseSign1, object.protected, None, &[], tree_root.as_bytes())
 }
 
@@ -67,15 +78,68 @@ impl Vote {
     /// # Errors
     /// If the key cannot sign (an HSM that is away, or a key of another kind).
     pub fn sign(validator: NodeId, header: &Header, key: &SigningKey) -> Result<Self, crate::signing::SigningError> {
+        let Header { ledger_id, height, tree_root, .. } = *header;
         let header_hash = header.hash();
-        let signature = key.sign(&signing_bytes(&header_hash, &header.tree_root))?;
-        Ok(Self { validator, height: header.height, header_hash, tree_root: header.tree_root, signature })
+        let signature = key.sign(&signing_bytes(&ledger_id, height, &header_hash, &tree_root))?;
+        Ok(Self { validator, ledger_id, height, header_hash, tree_root, signature })
     }
 
     /// Whether the signature is by `key`.
     #[must_use]
     pub fn verifies(&self, key: &VerifyingKey) -> bool {
-        key.verify(&signing_bytes(&self.header_hash, &self.tree_root), &self.signature).is_ok()
+        let signed = signing_bytes(&self.ledger_id, self.height, &self.header_hash, &self.tree_root);
+        key.verify(&signed, &self.signature).is_ok()
+    }
+}
+
+/// Two votes of one validator for two headers of one height: the proof that it
+/// lied, good without anything else but its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Equivocation {
+    /// One vote; of the two the one with the lower header hash.
+    pub first: Vote,
+    /// The other.
+    pub second: Vote,
+}
+
+impl Equivocation {
+    /// Puts two votes together, in order of their header hashes.
+    ///
+    /// # Errors
+    /// If they are not by one validator, for two headers of one height of one
+    /// ledger. Signatures are checked by [`Self::verifies`].
+    pub fn new(one: Vote, other: Vote) -> Result<Self, FieldError> {
+        let same = one.validator == other.validator && one.height == other.height && one.ledger_id == other.ledger_id;
+        if !same || one.header_hash == other.header_hash {
+            return Err(FieldError::malformed("evidence", "must be two headers of one height by one validator"));
+        }
+        let in_order = one.header_hash < other.header_hash;
+        let (first, second) = if in_order { (one, other) } else { (other, one) };
+        Ok(Self { first, second })
+    }
+
+    /// Whether both signatures are by `key`, which then has lied.
+    #[must_use]
+    pub fn verifies(&self, key: &VerifyingKey) -> bool {
+        self.first.verifies(key) && self.second.verifies(key)
+    }
+}
+
+impl TryFrom<&pb::Equivocation> for Equivocation {
+    type Error = FieldError;
+
+    fn try_from(m: &pb::Equivocation) -> Result<Self, FieldError> {
+        let vote = |field: &'static str, vote: &Option<pb::Vote>| {
+            let vote = vote.as_ref().ok_or_else(|| FieldError::missing(field))?;
+            Vote::try_from(vote).map_err(|e| e.within(field))
+        };
+        Self::new(vote("first", &m.first)?, vote("second", &m.second)?)
+    }
+}
+
+impl From<&Equivocation> for pb::Equivocation {
+    fn from(e: &Equivocation) -> Self {
+        Self { first: Some((&e.first).into()), second: Some((&e.second).into()) }
     }
 }
 
@@ -85,6 +149,7 @@ impl TryFrom<&pb::Vote> for Vote {
     fn try_from(m: &pb::Vote) -> Result<Self, FieldError> {
         Ok(Self {
             validator: NodeId(m.validator),
+            ledger_id: LedgerId::from_bytes(fixed("ledger_id", &m.ledger_id)?),
             height: Height(m.height),
             header_hash: HeaderHash::from_bytes(fixed("header_hash", &m.header_hash)?),
             tree_root: Hash::from_bytes(fixed("tree_root", &m.tree_root)?),
@@ -97,6 +162,7 @@ impl From<&Vote> for pb::Vote {
     fn from(v: &Vote) -> Self {
         Self {
             validator: v.validator.0,
+            ledger_id: v.ledger_id.to_bytes(),
             height: v.height.0,
             header_hash: v.header_hash.to_bytes(),
             tree_root: v.tree_root.to_bytes(),
@@ -178,7 +244,7 @@ impl BlockCertificate {
         if !set.is_quorum(power) {
             return Err(CertificateError::NoQuorum { power, total: set.total_power() });
         }
-        let signed = signing_bytes(&self.header_hash, &header.tree_root);
+        let signed = signing_bytes(&header.ledger_id, self.height, &self.header_hash, &header.tree_root);
         for (id, signature) in &self.signatures {
             let seat = set.seat(*id).ok_or(CertificateError::NoSeat(*id))?;
             if seat.key.verify(&signed, signature).is_err() {
@@ -255,7 +321,7 @@ impl CertifiedHeader {
         self.certificate
             .signatures()
             .map(|(_, signature)| {
-                sign1_builder(&self.certificate.header_hash)
+                sign1_builder(&self.header.ledger_id, self.header.height, &self.certificate.header_hash)
                     .unprotected(HeaderBuilder::new().value(LABEL_PROOFS, proofs.clone()).build())
                     .signature(signature.to_vec())
                     .build()

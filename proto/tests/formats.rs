@@ -64,10 +64,15 @@ fn ids_and_signed_bytes_are_golden() {
     let leaf =
         Leaf { transaction_id: TransactionId::from_bytes([9; 32]), height: Height(77), outcome: pb::Outcome::Applied };
     assert_eq!(leaf.hash().to_string(), "853fd6323d6acde5938efc74684a33eb3f8d70701d5b8a2b8bffc43f9843db90");
-    let bytes = vote::signing_bytes(&HeaderHash::from_bytes([5; 32]), &Hash::from_bytes([6; 32]));
+    let bytes = vote::signing_bytes(
+        &LedgerId::from_bytes([4; 32]),
+        Height(77),
+        &HeaderHash::from_bytes([5; 32]),
+        &Hash::from_bytes([6; 32]),
+    );
     assert_eq!(
         hex::encode(bytes),
-        "846a5369676e617475726531582ea3012619018b013a00011170582005050505050505050505050505050505050505050505050505050505050505054058200606060606060606060606060606060606060606060606060606060606060606"
+        "846a5369676e617475726531585ca5012619018b013a00011170582005050505050505050505050505050505050505050505050505050505050505053a00011171184d3a00011172582004040404040404040404040404040404040404040404040404040404040404044058200606060606060606060606060606060606060606060606060606060606060606"
     );
 }
 
@@ -126,7 +131,7 @@ fn receipt() -> (Receipt, ValidatorSet, Vec<SigningKey>) {
     let inclusion_path = vec![consilium_proto::merkle::node_hash(&hashes[0], &hashes[1])];
     let certificate = certify(&header, &keys, &[1, 2, 4]);
     let head = CertifiedHeader { header, certificate };
-    (Receipt { ledger_id: ledger, leaf, leaf_index: 2, inclusion_path, head }, set, keys)
+    (Receipt { ledger_id: ledger, leaf, leaf_index: 2, inclusion_path, head, set_changes: Vec::new() }, set, keys)
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use consilium_certs::{
     CaBundle, Crl, IdentityCertificate, MAX_CERTIFICATE_BYTES, MemberCa, ProfileError, Purpose, RevocationPolicy, Role,
-    VerifyError, keep_newest, verify_chain,
+    VerifyError, chain_not_after, keep_newest, verify_chain,
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls_pki_types::CertificateDer;
@@ -193,6 +193,33 @@ fn an_issuing_ca_may_stand_between_as_far_as_path_lengths_allow() {
         verify(&foreign.chain(), foreign.root_ca.bundle()),
         Err(VerifyError::TrustDomain { presented: OTHER.parse().unwrap(), expected: MEMBER.parse().unwrap() })
     );
+}
+
+#[test]
+fn a_chain_ends_with_the_first_certificate_of_its_path_to_end() {
+    let end = |chain: &[CertificateDer<'_>], bundle: &CaBundle| chain_not_after(chain, bundle, NOW, Purpose::Client);
+    let member = ca(MEMBER);
+    assert_eq!(end(&chain_of(&issue(&member, Role::Patient, "p1")), member.bundle()), Ok(NOW + DAY));
+    // The CA ends before the leaf, until its renewal is in the bundle too.
+    let key = KeyPair::generate().unwrap();
+    let until = |end: i64| {
+        let mut params = ca_params("the CA", 0, MEMBER);
+        params.not_after = at(end);
+        params.self_signed(&key).unwrap()
+    };
+    let (short, renewed) = (until(NOW + DAY / 2), until(NOW + 100 * DAY));
+    let short_ca = MemberCa::load(&short.pem(), &key.serialize_pem()).unwrap();
+    let leaf = sign(&short_ca, &leaf_params(), &KeyPair::generate().unwrap());
+    assert_eq!(end(std::slice::from_ref(&leaf), short_ca.bundle()), Ok(NOW + DAY / 2));
+    let both = CaBundle::from_ders([short.der(), renewed.der()]).unwrap();
+    assert_eq!(end(&[leaf], &both), Ok(NOW + DAY));
+    // An issuing CA that was sent along counts too.
+    let tree = hierarchy(1, MEMBER);
+    assert_eq!(end(&tree.chain(), tree.root_ca.bundle()), Ok(NOW + DAY));
+    let at = NOW + DAY + 1;
+    let late = chain_not_after(&tree.chain(), tree.root_ca.bundle(), at, Purpose::Client);
+    assert_eq!(late, Err(VerifyError::Expired { not_after: NOW + DAY, at }));
+    assert_eq!(end(&tree.chain(), member.bundle()), Err(VerifyError::UnknownIssuer));
 }
 
 #[test]

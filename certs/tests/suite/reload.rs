@@ -39,19 +39,19 @@ fn a_torn_renewal_keeps_the_last_good_pair() {
     files.write_cert(&old);
     files.write_key(&old);
     let resolver = ReloadingResolver::open(&files.cert, &files.key).unwrap();
-    assert_eq!(resolver.reload_if_changed().unwrap(), Reload::Unchanged);
+    assert_eq!(resolver.reload_if_changed(|_| Ok(())).unwrap(), Reload::Unchanged);
 
     files.write_cert(&new);
     for _ in 0..2 {
-        let torn = resolver.reload_if_changed();
+        let torn = resolver.reload_if_changed(|_| Ok(()));
         assert!(matches!(torn, Err(ReloadError::Mismatch)), "{torn:?}");
         assert_eq!(resolver.current().identity(), &old.certificate);
     }
     files.write_key(&new);
-    assert_eq!(resolver.reload_if_changed().unwrap(), Reload::Reloaded);
+    assert_eq!(resolver.reload_if_changed(|_| Ok(())).unwrap(), Reload::Reloaded);
     assert_eq!(resolver.current().identity(), &new.certificate);
     assert_eq!(resolver.current().certified_key().cert[0].as_ref(), new.certificate.der());
-    assert_eq!(resolver.reload_if_changed().unwrap(), Reload::Unchanged);
+    assert_eq!(resolver.reload_if_changed(|_| Ok(())).unwrap(), Reload::Unchanged);
 }
 
 #[test]
@@ -64,16 +64,16 @@ fn truncated_absent_and_oversize_files_are_reported() {
     let resolver = ReloadingResolver::open(&files.cert, &files.key).unwrap();
 
     fs::write(&files.cert, "").unwrap();
-    assert!(matches!(resolver.reload_if_changed(), Err(ReloadError::Chain(VerifyError::EmptyChain))));
+    assert!(matches!(resolver.reload_if_changed(|_| Ok(())), Err(ReloadError::Chain(VerifyError::EmptyChain))));
     fs::write(&files.cert, &issued.cert_pem[..200]).unwrap();
-    assert!(matches!(resolver.reload_if_changed(), Err(ReloadError::CertificatePem)));
+    assert!(matches!(resolver.reload_if_changed(|_| Ok(())), Err(ReloadError::CertificatePem)));
     fs::write(&files.cert, vec![b'x'; 64 * 1024 + 1]).unwrap();
-    assert!(matches!(resolver.reload_if_changed(), Err(ReloadError::Oversize { .. })));
+    assert!(matches!(resolver.reload_if_changed(|_| Ok(())), Err(ReloadError::Oversize { .. })));
     files.write_cert(&issued);
     fs::write(&files.key, "-----BEGIN PRIVATE KEY-----\n").unwrap();
-    assert!(matches!(resolver.reload_if_changed(), Err(ReloadError::PrivateKey)));
+    assert!(matches!(resolver.reload_if_changed(|_| Ok(())), Err(ReloadError::PrivateKey)));
     fs::remove_file(&files.key).unwrap();
-    let absent = resolver.reload_if_changed();
+    let absent = resolver.reload_if_changed(|_| Ok(()));
     assert!(matches!(absent, Err(ReloadError::Read { ref path, .. }) if *path == files.key));
     assert_eq!(resolver.current().identity(), &issued.certificate);
 }
@@ -88,12 +88,43 @@ fn a_process_does_not_become_somebody_else() {
     let resolver = ReloadingResolver::open(&files.cert, &files.key).unwrap();
     files.write_cert(&other);
     files.write_key(&other);
-    let Err(ReloadError::IdentityChanged { expected, found }) = resolver.reload_if_changed() else {
+    let Err(ReloadError::IdentityChanged { expected, found }) = resolver.reload_if_changed(|_| Ok(())) else {
         panic!("took another identity");
     };
     let id = |name: &str| SpiffeId::new(MEMBER.parse().unwrap(), Role::Node, name).unwrap();
     assert_eq!((*expected, *found), (id("n1"), id("n2")));
     assert_eq!(resolver.current().identity(), &me.certificate);
+}
+
+#[test]
+fn what_the_caller_does_not_accept_is_not_taken() {
+    let member = ca(MEMBER);
+    let (old, new) = (issue(&member, Role::Node, "n1"), issue(&member, Role::Node, "n1"));
+    let files = Files::new();
+    files.write_cert(&old);
+    files.write_key(&old);
+    let resolver = ReloadingResolver::open(&files.cert, &files.key).unwrap();
+    // Nobody is asked about the pair in use.
+    assert_eq!(resolver.reload_if_changed(|_| Err(VerifyError::UnknownIssuer)).unwrap(), Reload::Unchanged);
+
+    files.write_cert(&new);
+    files.write_key(&new);
+    let late = new.certificate.not_after() + 1;
+    let Err(ReloadError::NotAccepted(reason)) = resolver.reload_if_changed(|pair| pair.identity().check_time(late))
+    else {
+        panic!("took an expired certificate");
+    };
+    assert_eq!(reason, VerifyError::Expired { not_after: late - 1, at: late });
+    assert_eq!(resolver.current().identity(), &old.certificate);
+    let early = new.certificate.not_before() - 1;
+    let Err(ReloadError::NotAccepted(reason)) = resolver.reload_if_changed(|pair| pair.identity().check_time(early))
+    else {
+        panic!("took a certificate of tomorrow");
+    };
+    assert_eq!(reason, VerifyError::NotYetValid { not_before: early + 1, at: early });
+    let ends = [early + 1, late - 1].map(|at| resolver.reload_if_changed(|pair| pair.identity().check_time(at)));
+    assert_eq!(ends.map(Result::unwrap), [Reload::Reloaded, Reload::Unchanged]);
+    assert_eq!(resolver.current().identity(), &new.certificate);
 }
 
 #[test]

@@ -1,5 +1,10 @@
 //! Who may have signed: the keys that the ledger enrolled so far, and their
 //! signatures, verified in batches on all cores.
+//!
+//! A certificate counts if it verifies under a CA bundle of its member: that of
+//! the genesis document, or one of a proposal on the ledger to admit the member
+//! or to rotate its bundle. Whether a proposal was accepted is part of the
+//! outcomes, which the validators signed.
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
@@ -32,7 +37,8 @@ pub(super) struct Signed {
 /// Enrolled keys and pending signatures.
 #[derive(Debug)]
 pub(super) struct Authors {
-    bundles: BTreeMap<String, CaBundle>,
+    /// By member, in the order in which they came up.
+    bundles: BTreeMap<String, Vec<CaBundle>>,
     keys: BTreeMap<Fingerprint, VerifyingKey>,
     pending: Vec<Signed>,
 }
@@ -40,11 +46,35 @@ pub(super) struct Authors {
 impl Authors {
     /// Nobody is enrolled yet. A bundle outside the profile enrols nobody.
     pub(super) fn new(genesis: &Genesis) -> Self {
-        let bundle = |m: &consilium_proto::genesis::Member| {
-            Some((m.id.as_str().to_owned(), CaBundle::from_ders(&m.ca_bundle).ok()?))
-        };
-        let bundles = genesis.members.iter().filter_map(bundle).collect();
-        Self { bundles, keys: BTreeMap::new(), pending: Vec::new() }
+        let mut authors = Self { bundles: BTreeMap::new(), keys: BTreeMap::new(), pending: Vec::new() };
+        for member in &genesis.members {
+            authors.learn_bundle(member.id.as_str(), &member.ca_bundle);
+        }
+        authors
+    }
+
+    /// Takes the CA bundles that an applied transaction proposes.
+    pub(super) fn learn_bundles(&mut self, body: &pb::TransactionBody) {
+        use pb::proposal_topic::Topic;
+        let proposals = body.actions.iter().filter_map(|a| match &a.action {
+            Some(pb::action::Action::Propose(propose)) => propose.topic.as_ref()?.topic.as_ref(),
+            _ => None,
+        });
+        for topic in proposals {
+            match topic {
+                Topic::AdmitMember(pb::AdmitMember { member: Some(member) }) => {
+                    self.learn_bundle(&member.id, &member.ca_bundle);
+                }
+                Topic::RotateCaBundle(rotate) => self.learn_bundle(&rotate.member, &rotate.ca_bundle),
+                _ => {}
+            }
+        }
+    }
+
+    fn learn_bundle(&mut self, member: &str, ders: &[Bytes]) {
+        if let Ok(bundle) = CaBundle::from_ders(ders) {
+            self.bundles.entry(member.to_owned()).or_default().push(bundle);
+        }
     }
 
     /// The key of an author, if enrolled.
@@ -52,8 +82,8 @@ impl Authors {
         self.keys.get(author)
     }
 
-    /// Takes an applied enrolment: its certificate verified under its member's
-    /// genesis bundle at the block's time, its proofs checked. Returns the
+    /// Takes an applied enrolment: its certificate verified under a bundle of
+    /// its member at the block's time, its proofs checked. Returns the
     /// certificate's key, which signed the transaction.
     pub(super) fn enroll(
         &mut self,
@@ -84,11 +114,20 @@ impl Authors {
         let leaf = chain.first().ok_or("there is none")?;
         let claimed = IdentityCertificate::parse(leaf).map_err(|e| e.to_string())?;
         let member = claimed.spiffe_id().trust_domain().as_str();
-        let bundle = self.bundles.get(member).ok_or("its member is not in the genesis")?;
+        let bundles = self.bundles.get(member).ok_or("its member is neither in the genesis nor proposed")?;
         let chain: Vec<CertificateDer<'_>> = chain.iter().map(|der| CertificateDer::from(der.as_ref())).collect();
         let at_s = i64::try_from(time.0 / 1_000).map_err(|_| "the block's time is out of range")?;
         // Revocation is part of the outcome, which the validators signed.
-        verify_chain(&chain, bundle, &[], RevocationPolicy::default(), at_s, Purpose::Client).map_err(|e| e.to_string())
+        let policy = RevocationPolicy::default();
+        let verify = |bundle| verify_chain(&chain, bundle, &[], policy, at_s, Purpose::Client);
+        let mut refused = None;
+        for bundle in bundles.iter().rev() {
+            match verify(bundle) {
+                Ok(identity) => return Ok(identity),
+                Err(error) => refused = Some(error),
+            }
+        }
+        Err(refused.map_or_else(|| "its member has no CA bundle".to_owned(), |error| error.to_string()))
     }
 
     /// Queues a signature; verifies when enough have gathered. Returns how

@@ -13,11 +13,11 @@ use consilium_proto::limits::{ACTIONS_MAX, VALIDITY_AHEAD_MAX_MS};
 use consilium_proto::merkle::Frontier;
 use consilium_proto::pb::{self, Outcome};
 use consilium_proto::transaction::{signing_bytes, transaction_id};
-use consilium_proto::validators::ValidatorSet;
 use consilium_proto::vote::BlockCertificate;
 use prost::Message;
 
 use super::authors::{Authors, Signed, certificate_key};
+use super::epochs::Epochs;
 use super::failure::VerifyFailure;
 use super::report::Counts;
 
@@ -28,7 +28,7 @@ const HEADERS_KEPT: u64 = 16_384;
 #[derive(Debug)]
 pub(super) struct Chain {
     genesis: Genesis,
-    validators: ValidatorSet,
+    epochs: Epochs,
     authors: Authors,
     frontier: Frontier,
     headers: BTreeMap<Height, Header>,
@@ -50,23 +50,28 @@ struct Executed {
 }
 
 impl Chain {
-    pub(super) fn new(genesis: Genesis, validators: ValidatorSet) -> Self {
-        Self {
+    pub(super) fn new(genesis: Genesis) -> Result<Self, FieldError> {
+        Ok(Self {
             authors: Authors::new(&genesis),
+            epochs: Epochs::new(&genesis)?,
             genesis,
-            validators,
             frontier: Frontier::new(),
             headers: BTreeMap::new(),
             tip: None,
             seen: HashSet::new(),
             certified: None,
             counts: Counts::default(),
-        }
+        })
     }
 
     /// The newest verified header and its hash.
     pub(super) fn tip(&self) -> Option<&(Header, HeaderHash)> {
         self.tip.as_ref()
+    }
+
+    /// The epochs so far.
+    pub(super) fn epochs(&self) -> &Epochs {
+        &self.epochs
     }
 
     /// Verifies all signatures that still wait.
@@ -99,19 +104,21 @@ impl Chain {
             self.check_author(&header, transaction)?;
         }
         self.check_attachments(&header, &transactions, &entry.attachments)?;
-        self.remember(header);
+        self.remember(header.clone());
         let observed = block.observed_certificate.as_ref();
         for certificate in observed.into_iter().chain(&entry.certificate) {
             self.check_certificate(expected, certificate)?;
         }
         self.check_own_certificate(expected, entry)?;
+        self.epochs.block(header, entry)?;
+        self.counts.set_changes = self.epochs.changes();
         self.counts.blocks += 1;
         Ok(())
     }
 
     fn check_genesis(&self, header: &Header, block: &pb::Block) -> Result<(), VerifyFailure> {
         let differs = |what| Err(VerifyFailure::GenesisHeader { what });
-        let set = self.validators.hash();
+        let set = self.epochs.validators(Height::GENESIS).hash();
         // Its state root is what later certificates, over headers that follow
         // from this one, vouch for.
         if header.previous_hash != HeaderHash::from_bytes([0; 32]) {
@@ -196,6 +203,9 @@ impl Chain {
             (Outcome::UnknownAuthor | Outcome::BadSignature, Some(_)) => return Err(false_refusal(height, t)),
             (_, None) => return Err(VerifyFailure::UnknownAuthor { height, transaction: t.id }),
             (_, Some(key)) => self.queue(height, t, key)?,
+        }
+        if t.outcome == Outcome::Applied {
+            self.authors.learn_bundles(&t.body);
         }
         Ok(())
     }
@@ -291,7 +301,8 @@ impl Chain {
             return Err(VerifyFailure::Certificate { height, error });
         }
         let Some(header) = self.headers.get(&certificate.height) else { return Ok(()) };
-        certificate.verify(header, &self.validators).map_err(|error| VerifyFailure::Certificate { height, error })?;
+        let validators = self.epochs.validators(certificate.height);
+        certificate.verify(header, validators).map_err(|error| VerifyFailure::Certificate { height, error })?;
         self.counts.certificates += 1;
         self.certified = self.certified.max(Some(certificate.height));
         Ok(())
@@ -319,6 +330,12 @@ fn check_link(header: &Header, parent: &Header, parent_hash: HeaderHash) -> Resu
     }
     if header.validators_hash != parent.next_validators_hash {
         return Err(VerifyFailure::Validators { height });
+    }
+    // An election that seats the same validators again shows in nothing else.
+    let next = parent.epoch.0.saturating_add(1);
+    let ended = parent.next_validators_hash != parent.validators_hash;
+    if header.epoch.0 != next && (ended || header.epoch != parent.epoch) {
+        return Err(VerifyFailure::Epoch { height, parent: parent.epoch.0, found: header.epoch.0 });
     }
     Ok(())
 }

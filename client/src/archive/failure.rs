@@ -3,6 +3,7 @@
 use consilium_proto::error::FieldError;
 use consilium_proto::hash::Hash;
 use consilium_proto::ids::{HeaderHash, Height, LedgerId, TransactionId};
+use consilium_proto::light_client::TrustError;
 use consilium_proto::vote::CertificateError;
 
 use super::format::ArchiveError;
@@ -71,6 +72,41 @@ pub enum VerifyFailure {
     Validators {
         /// The block.
         height: Height,
+    },
+    /// An epoch ended without a change of validators that says so, or did not
+    /// end where the validators changed.
+    #[error("height {height}: is of epoch {found}, after a block of epoch {parent}")]
+    Epoch {
+        /// The block.
+        height: Height,
+        /// Of the block before.
+        parent: u64,
+        /// Found.
+        found: u64,
+    },
+    /// What a change of the validators needs is missing or does not belong.
+    #[error("height {height}: {what}")]
+    SetChange {
+        /// The block that ends an epoch.
+        height: Height,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The validators that end an epoch did not hand over to those that follow.
+    #[error("height {height}: the change of the validators: {error}")]
+    Untrusted {
+        /// The block that ends an epoch.
+        height: Height,
+        /// Why the set that follows is not trusted.
+        error: TrustError,
+    },
+    /// The state tells another history of elections than the headers.
+    #[error("the state's record of epoch {epoch} {what}")]
+    Election {
+        /// The epoch.
+        epoch: u64,
+        /// What differs.
+        what: &'static str,
     },
     /// A count does not agree with the leaves.
     #[error("height {height}: {what} is {found}, the leaves give {expected}")]
@@ -207,6 +243,9 @@ impl VerifyFailure {
             | Self::PreviousHash { height, .. }
             | Self::Time { height, .. }
             | Self::Validators { height }
+            | Self::Epoch { height, .. }
+            | Self::SetChange { height, .. }
+            | Self::Untrusted { height, .. }
             | Self::Count { height, .. }
             | Self::TreeRoot { height, .. }
             | Self::Twice { height, .. }
@@ -219,7 +258,11 @@ impl VerifyFailure {
             | Self::Attachment { height, .. }
             | Self::AttachmentCount { height, .. }
             | Self::StateRoot { height, .. } => Some(*height),
-            Self::Archive(_) | Self::Structure(_) | Self::OtherLedger { .. } | Self::Version { .. } => None,
+            Self::Archive(_)
+            | Self::Structure(_)
+            | Self::OtherLedger { .. }
+            | Self::Election { .. }
+            | Self::Version { .. } => None,
         }
     }
 }

@@ -8,18 +8,26 @@
 //! What is recomputed: ids of transactions, the ledger's Merkle tree from its
 //! two first leaves, hashes and order of headers, authors' signatures under
 //! keys that the ledger itself enrolled (their certificates verified under the
-//! members' CA bundles), certificates under the genesis validators,
-//! attachments against their commitments, and, where the archive holds the
-//! state, its root and the histories of all records.
+//! members' CA bundles, those of the genesis and those proposed on the ledger),
+//! the validators of each epoch from those of the genesis on, block certificates
+//! under the validators of their height, attachments against their commitments,
+//! and, where the archive holds the state, its root, the histories of all
+//! records and the outcomes of all elections.
 //!
-//! What is *not*: outcomes. That a transaction was rightly applied or refused
-//! is what more than the quorum of validators signed.
+//! What is *not*: outcomes. That a transaction was rightly applied or refused,
+//! a proposal accepted, or a validator elected is what more than the quorum of
+//! validators signed. Votes and proofs of double signing that blocks have
+//! observed are not part of the chain and are not checked; what they did to the
+//! state is in its root.
 //!
 //! Memory is bounded by the longest entry, plus 64 bytes per row of state, about
-//! 50 per transaction and 300 per enrolled key.
+//! 50 per transaction and epoch, 300 per enrolled key and 200 per seat and change
+//! of the validators.
 
 mod authors;
 mod blocks;
+mod epochs;
+mod export;
 mod failure;
 mod format;
 mod report;
@@ -29,6 +37,8 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use export::list_blocks;
+pub use export::{ExportError, export};
 pub use failure::VerifyFailure;
 pub use format::{ArchiveError, ArchiveReader, ArchiveWriter, ENTRY_BYTES_MAX, MAGIC};
 pub use report::{Counts, Report};

@@ -21,6 +21,8 @@ pub struct Counts {
     pub signatures_immaterial: u64,
     /// Block certificates found good.
     pub certificates: u64,
+    /// Changes of the validators, each certified by the set that ended.
+    pub set_changes: u64,
     /// Identities enrolled.
     pub enrolments: u64,
     /// Attachments found as committed to.
@@ -90,6 +92,7 @@ impl Report {
             "signatures": c.signatures,
             "signatures_immaterial": c.signatures_immaterial,
             "certificates": c.certificates,
+            "set_changes": c.set_changes,
             "enrolments": c.enrolments,
             "attachments": c.attachments,
             "attachments_erased": c.attachments_erased,
@@ -116,6 +119,7 @@ impl Report {
             c.transactions - c.applied
         ));
         lines.push(format!("signatures   {} by authors good, {} certificates good", c.signatures, c.certificates));
+        lines.push(format!("validators   changed {} times, each time certified by those before", c.set_changes));
         lines.push(format!("attachments  {} as committed to, {} erased", c.attachments, c.attachments_erased));
         lines.push(match self.state_checked {
             true => format!(

@@ -6,14 +6,19 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use consilium_proto::hash::{Hash, sha256};
 use consilium_proto::header::Header;
+use consilium_proto::ids::{Height, TimeMs};
 use consilium_proto::pb;
 use consilium_proto::state_tree::{KeyHash, ValueHash, root_of_sorted};
+use consilium_proto::validators::ValidatorSet;
 use prost::Message;
 
+use super::epochs::Begun;
 use super::failure::VerifyFailure;
 
 /// State key of a record: this byte, then its id (state.proto).
 const RECORD: u8 = 0x06;
+/// State key of an election's outcome: this byte, then the epoch (validators.proto).
+const EPOCH: u8 = 0x0c;
 const RECORD_ID_BYTES: usize = 16;
 
 /// A record as the state names it.
@@ -37,6 +42,7 @@ pub(super) struct Rows {
     state: Vec<(KeyHash, ValueHash)>,
     last_state_key: Option<Bytes>,
     records: BTreeMap<[u8; RECORD_ID_BYTES], Committed>,
+    elections: BTreeMap<u64, Begun>,
     history: Option<History>,
     in_versions: bool,
     pub(super) versions: u64,
@@ -69,14 +75,38 @@ impl Rows {
         }
         self.last_state_key = Some(row.key.clone());
         self.state.push((KeyHash::of(&row.key), ValueHash::of(&row.value)));
-        if let Some((&RECORD, id)) = row.key.split_first() {
-            let malformed = VerifyFailure::Structure("has a malformed record in the state");
-            let id = id.try_into().map_err(|_| malformed.clone())?;
-            let state = pb::RecordState::decode(row.value.clone()).map_err(|_| malformed.clone())?;
-            let version_sha256 = state.version_sha256[..].try_into().map_err(|_| malformed)?;
-            self.records.insert(id, Committed { version: state.version, version_sha256 });
+        match row.key.split_first() {
+            Some((&RECORD, id)) => self.record(id, row),
+            Some((&EPOCH, epoch)) => self.election(epoch, row),
+            Some(_) | None => Ok(()),
         }
+    }
+
+    fn record(&mut self, id: &[u8], row: &pb::ArchiveRow) -> Result<(), VerifyFailure> {
+        let malformed = VerifyFailure::Structure("has a malformed record in the state");
+        let id = id.try_into().map_err(|_| malformed.clone())?;
+        let state = pb::RecordState::decode(row.value.clone()).map_err(|_| malformed.clone())?;
+        let version_sha256 = state.version_sha256[..].try_into().map_err(|_| malformed)?;
+        self.records.insert(id, Committed { version: state.version, version_sha256 });
         Ok(())
+    }
+
+    fn election(&mut self, epoch: &[u8], row: &pb::ArchiveRow) -> Result<(), VerifyFailure> {
+        let malformed = VerifyFailure::Structure("has a malformed election in the state");
+        let epoch = u64::from_be_bytes(epoch.try_into().map_err(|_| malformed.clone())?);
+        let state = pb::EpochState::decode(row.value.clone()).map_err(|_| malformed.clone())?;
+        let set = state.validators.as_ref().and_then(|set| ValidatorSet::try_from(set).ok()).ok_or(malformed)?;
+        if state.epoch != epoch {
+            return Err(VerifyFailure::Election { epoch, what: "is of another epoch" });
+        }
+        let (first_height, start) = (Height(state.first_height), TimeMs(state.start_ms));
+        self.elections.insert(epoch, Begun { first_height, start, validators_hash: set.hash() });
+        Ok(())
+    }
+
+    /// The outcomes of elections, by epoch.
+    pub(super) fn elections(&self) -> &BTreeMap<u64, Begun> {
+        &self.elections
     }
 
     fn version_row(&mut self, row: &pb::ArchiveRow) -> Result<(), VerifyFailure> {

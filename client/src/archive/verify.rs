@@ -48,7 +48,7 @@ impl Verifier {
     /// # Errors
     /// If the genesis document has no valid validator set.
     pub fn new(genesis: &Genesis, options: Options) -> Result<Self, FieldError> {
-        let chain = Chain::new(genesis.clone(), genesis.validators()?);
+        let chain = Chain::new(genesis.clone())?;
         let genesis = genesis.clone();
         Ok(Self { options, genesis, stage: Stage::Start, chain, rows: Rows::default(), failure: None })
     }
@@ -116,7 +116,8 @@ impl Verifier {
             return Err(VerifyFailure::Structure("has another number of rows than its end says"));
         }
         if self.rows.count > 0 {
-            return self.rows.finish(header);
+            self.rows.finish(header)?;
+            return self.chain.epochs().check_state(self.rows.elections());
         }
         match self.options.require_state {
             true => Err(VerifyFailure::Structure("does not hold the state")),

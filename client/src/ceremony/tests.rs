@@ -137,15 +137,3 @@ fn only_an_administrator_of_the_member_endorses() {
     other.clear();
     assert!(add_endorsements(&other, Vec::new()).is_err());
 }
-
-#[test]
-fn parameters_are_set_by_name() {
-    let mut parameters = recommended_parameters();
-    set_parameter(&mut parameters, "quorum", "3/4").unwrap();
-    set_parameter(&mut parameters, "clock_skew_max_ms", "250").unwrap();
-    assert_eq!((parameters.quorum_numerator, parameters.quorum_denominator), (3, 4));
-    assert_eq!(parameters.clock_skew_max_ms, 250);
-    assert!(set_parameter(&mut parameters, "quorum", "2").is_err());
-    assert!(set_parameter(&mut parameters, "block_bytes_max", "-1").is_err());
-    assert!(set_parameter(&mut parameters, "blocks", "1").is_err());
-}

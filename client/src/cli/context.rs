@@ -35,6 +35,9 @@ pub struct ConnectionArgs {
     /// Genesis document
     #[arg(long, global = true, value_name = "FILE", env = "CONSILIUM_GENESIS", hide_env_values = true)]
     pub genesis: Option<PathBuf>,
+    /// Invitation with the members' present CA bundles and nodes
+    #[arg(long, global = true, value_name = "FILE", env = "CONSILIUM_TRUST", hide_short_help = true)]
+    pub trust: Option<PathBuf>,
     /// Nodes to talk to, comma-separated
     #[arg(long, global = true, value_name = "HOST:PORT", value_delimiter = ',', env = "CONSILIUM_ENDPOINTS")]
     pub endpoints: Vec<String>,
@@ -88,6 +91,7 @@ impl Context {
         };
         Ok(base.overridden_by(Profile {
             genesis: args.genesis.clone(),
+            trust: args.trust.clone(),
             endpoints: args.endpoints.clone(),
             certificate: args.certificate.clone(),
             key: args.key.clone(),
@@ -123,6 +127,18 @@ impl Context {
             Output::Text => text(value),
         };
         write_stdout(format!("{}\n", line.trim_end_matches('\n')).as_bytes())
+    }
+
+    /// A sign of life on stderr for work of unknown length, if that is a
+    /// terminal.
+    #[must_use]
+    pub fn spinner(&self, what: &'static str) -> indicatif::ProgressBar {
+        if !std::io::stderr().is_terminal() {
+            return indicatif::ProgressBar::hidden();
+        }
+        let bar = indicatif::ProgressBar::new_spinner().with_message(what);
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar
     }
 
     /// A progress bar on stderr, if that is a terminal; otherwise one that

@@ -11,7 +11,8 @@ use zeroize::Zeroizing;
 
 use super::{CliError, Context};
 use crate::error::ClientError;
-use crate::files::{self, PUBLIC_MODE, SECRET_MODE};
+use crate::files::{self, SECRET_MODE};
+use crate::membership::folder::{make_vote_key, public_path};
 
 /// Which key to make.
 #[derive(Debug, Args)]
@@ -110,14 +111,8 @@ fn encryption(out: &Path, kem: Kem) -> Result<Made<'_>, ClientError> {
 }
 
 fn vote(out: &Path) -> Result<Made<'_>, ClientError> {
-    let key = SigningKey::generate(SignatureAlgorithm::Es256)?;
-    let mut public = out.as_os_str().to_owned();
-    public.push(".pub");
-    let public = PathBuf::from(public);
-    files::write_new(out, key.to_pem()?.as_bytes(), SECRET_MODE)?;
-    let point = format!("{}\n", hex::encode(key.verifying_key().raw()));
-    files::write_new(&public, point.as_bytes(), PUBLIC_MODE)?;
-    Ok(Made { key: out, public: Some(public), fingerprint: None })
+    make_vote_key(out)?;
+    Ok(Made { key: out, public: Some(public_path(out)), fingerprint: None })
 }
 
 fn search(out: &Path) -> Result<Made<'_>, ClientError> {

@@ -6,32 +6,25 @@ use std::io::{BufReader, BufWriter, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use consilium_proto::genesis::{GENESIS_BYTES_MAX, Genesis, ledger_id};
+use consilium_proto::genesis::{GENESIS_BYTES_MAX, Genesis};
 use consilium_proto::header::Header;
 use consilium_proto::ids::Height;
 use consilium_proto::pb;
 use consilium_proto::transaction::transaction_id;
-use pb::archive_entry::Entry;
 use prost::Message;
 use serde_json::{Value, json};
 
 use super::{CliError, Context};
-use crate::archive::{ArchiveWriter, Options, Report, Verifier, verify_archive};
+use crate::archive::{self, ExportError, Options, Report, list_blocks, verify_archive};
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::files;
-use crate::transport::ledger_service;
 
 /// The daemon, which can dump its own data directory.
 const NODE_PROGRAM: &str = "consilium-node";
 const BUFFER_BYTES: usize = 1024 * 1024;
-/// Streams that break while nothing at all arrives, before an export gives up.
-const FRUITLESS_STREAMS_MAX: u32 = 10;
-/// Before a stream that broke, or a node that is behind, is asked again.
-const STREAM_PAUSE: Duration = Duration::from_millis(300);
 
 /// Export and verify the whole ledger
 #[derive(Debug, Args)]
@@ -154,6 +147,7 @@ fn header_json(header: &Header) -> Value {
         "tree_root": header.tree_root.to_string(),
         "state_root": header.state_root.to_string(),
         "validators_hash": header.validators_hash.to_string(),
+        "next_validators_hash": header.next_validators_hash.to_string(),
         "proposer": header.proposer.0,
     })
 }
@@ -169,15 +163,6 @@ fn header_text(header: &Header) -> String {
         header.state_root,
         header.proposer,
     )
-}
-
-async fn list_blocks(
-    client: &Client,
-    from_height: u64,
-    to_height: u64,
-) -> Result<tonic::Streaming<pb::ListBlocksResponse>, ClientError> {
-    let request = pb::ListBlocksRequest { from_height, to_height, headers_only: false };
-    client.read(|channel| async move { ledger_service(channel).list_blocks(request).await }).await
 }
 
 async fn export(out: &Path, ctx: &Context) -> Result<(), CliError> {
@@ -198,59 +183,22 @@ async fn export(out: &Path, ctx: &Context) -> Result<(), CliError> {
 }
 
 async fn export_to(client: &Client, file: File, out: &Path, ctx: &Context) -> Result<Report, CliError> {
-    let head = client.certified_head().await?;
-    let document = genesis_document(client).await?;
-    let io = |e: crate::archive::ArchiveError| ClientError::file(out, e);
-    let mut writer = ArchiveWriter::new(BufWriter::with_capacity(BUFFER_BYTES, file), document.clone()).map_err(io)?;
-    let mut verifier = Verifier::new(client.genesis(), Options::default())?;
-    verifier.entry(&Entry::Header(pb::ArchiveHeader { format_version: 1, genesis: Some(document) }));
-    let bar = ctx.progress(head.header.height.0 + 1, "export");
-    let (mut next, mut fruitless) = (0, 0);
-    while next <= head.header.height.0 {
-        let before = next;
-        let mut blocks = list_blocks(client, next, head.header.height.0).await?;
-        // A broken stream is continued from where it broke.
-        while let Ok(Some(answer)) = blocks.message().await {
-            // In an archive a certificate is over its own block, not over a later one.
-            let certificate = answer.certificate.filter(|c| c.height == next);
-            let mut entry = pb::ArchiveBlock { block: answer.block, certificate, attachments: Vec::new() };
-            next += 1;
-            if next > head.header.height.0 {
-                // The head's own certificate covers everything.
-                entry.certificate = Some((&head.certificate).into());
-            }
-            let entry = Entry::Block(entry);
-            if !verifier.entry(&entry) {
-                return Ok(verifier.finish());
-            }
-            let Entry::Block(entry) = entry else { continue };
-            writer.block(entry).map_err(io)?;
-            bar.inc(1);
-        }
-        if next <= head.header.height.0 {
-            tokio::time::sleep(STREAM_PAUSE).await;
-        }
-        fruitless = if next == before { fruitless + 1 } else { 0 };
-        if fruitless == FRUITLESS_STREAMS_MAX {
-            return Err(CliError::failed(format!("no node sends the block at height {next}")));
-        }
-    }
-    verifier.entry(&Entry::End(pb::ArchiveEnd { height: head.header.height.0, rows: 0 }));
-    let synced = writer.finish().map_err(io)?.into_inner().map_err(std::io::IntoInnerError::into_error);
+    let bar = ctx.progress(0, "export");
+    let progress = |written, all| {
+        bar.set_length(all);
+        bar.set_position(written);
+    };
+    let failed = |e| match e {
+        ExportError::Client(e) => CliError::from(e),
+        ExportError::Archive(e) => ClientError::file(out, e).into(),
+        ExportError::NoBlock(_) => CliError::failed(e.to_string()),
+    };
+    let output = BufWriter::with_capacity(BUFFER_BYTES, file);
+    let (report, output) = archive::export(client, output, progress).await.map_err(failed)?;
+    let synced = output.into_inner().map_err(std::io::IntoInnerError::into_error);
     synced.and_then(|file| file.sync_all()).map_err(|e| ClientError::file(out, e))?;
     bar.finish_and_clear();
-    Ok(verifier.finish())
-}
-
-async fn genesis_document(client: &Client) -> Result<pb::GenesisDocument, CliError> {
-    let answer = client
-        .read(|channel| async move { ledger_service(channel).get_genesis(pb::GetGenesisRequest {}).await })
-        .await?;
-    let document = answer.genesis.ok_or_else(|| ClientError::contradiction("the node sent no genesis document"))?;
-    if ledger_id(&document.body) != client.genesis().ledger_id {
-        return Err(ClientError::contradiction("the node's genesis document is of another ledger").into());
-    }
-    Ok(document)
+    Ok(report)
 }
 
 fn verify(args: VerifyArgs, ctx: &Context) -> Result<(), CliError> {

@@ -6,17 +6,24 @@
 
 pub mod bench;
 pub mod certs;
+pub mod confirm;
 pub mod context;
+pub mod governance;
 pub mod identity;
 pub mod import;
 pub mod keys;
 pub mod ledger;
+pub mod member;
 pub mod network;
+pub mod node;
 pub mod operate;
 pub mod receipt;
 pub mod record;
+pub mod stake;
 pub mod text;
+pub mod validators;
 pub mod watch;
+pub mod when;
 
 use std::process::ExitCode;
 
@@ -67,10 +74,18 @@ pub enum Command {
     Certs(certs::CertsArgs),
     /// Make keys
     Keys(keys::KeysArgs),
-    /// A member's own steps in founding a network
-    Member(network::MemberArgs),
+    /// A member's part, invitations, and joining with one
+    Member(member::MemberArgs),
     /// The members' common steps in founding a network
     Network(network::NetworkArgs),
+    /// What the members decide together
+    Governance(governance::GovernanceArgs),
+    /// How a member's stake is delegated
+    Stake(stake::StakeArgs),
+    /// Who certifies, why, and who may not
+    Validators(validators::ValidatorsArgs),
+    /// Register, replace and retire a member's own nodes
+    Node(node::NodeArgs),
     /// Measure throughput and latency of record submission
     Bench(bench::BenchArgs),
     /// Print a completion script for a shell
@@ -145,8 +160,12 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Operator(args) => operate::run_operator(args, &ctx).await,
         Command::Certs(args) => certs::run(args, &ctx),
         Command::Keys(args) => keys::run(&args, &ctx),
-        Command::Member(args) => network::run_member(args, &ctx),
-        Command::Network(args) => network::run_network(args, &ctx),
+        Command::Member(args) => member::run(args, &ctx).await,
+        Command::Network(args) => network::run(args, &ctx),
+        Command::Governance(args) => governance::run(args, &ctx).await,
+        Command::Stake(args) => stake::run(args, &ctx).await,
+        Command::Validators(args) => validators::run(args, &ctx).await,
+        Command::Node(args) => node::run(args, &ctx).await,
         Command::Bench(args) => bench::run(args, &ctx).await,
         Command::Completion { shell } => {
             let mut script = Vec::new();
@@ -163,5 +182,73 @@ mod tests {
     #[test]
     fn the_argument_tree_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    fn parses(line: &str) -> bool {
+        Cli::try_parse_from(line.split_whitespace()).is_ok()
+    }
+
+    #[test]
+    fn commands_of_governance_and_membership_parse() {
+        let good = [
+            "consilium governance propose admit --part p --stake 5 --reason r --expires 12h --yes",
+            "consilium governance propose --yes suspend a.example",
+            "consilium governance propose rotate-ca a.example --bundle f --without-overlap",
+            "consilium governance propose add-node a.example --name n1 --peer h:1 --client h:2 --vote-key f.pub",
+            "consilium governance propose replace-node a.example/n1 --peer h:1 --vote-key f.pub",
+            "consilium governance propose retire-node 3",
+            "consilium governance propose allot-stake a.example 0",
+            "consilium governance propose set-parameter epoch_ms=60000 quorum=2/3",
+            "consilium governance propose access-policy --file f",
+            "consilium governance propose lift-penalty 1",
+            "consilium governance propose activate-protocol 2 --height 1000",
+            "consilium governance vote 3 approve --yes",
+            "consilium governance vote 3 reject",
+            "consilium --output json governance list --all",
+            "consilium validators epoch",
+            "consilium validators epoch 0",
+            "consilium validators maintenance a.example/n1 --from 2026-11-21T22:00:00Z --for 2h",
+            "consilium validators maintenance 4 --for 7d",
+            "consilium stake delegate --to spiffe://a.example/node/n1 5",
+            "consilium stake redelegate --from 1 --to b.example/n1 5",
+            "consilium stake show",
+            "consilium member invite --member a.example --node n1 --out f",
+            "consilium member join --invitation f --dir d --listen-client 127.0.0.1:1",
+            "consilium node register --name n2 --peer h:1 --client h:2 --dir d",
+            "consilium node replace 3 --dir d --yes",
+            "consilium node replace a.example/n1 --vote-key f.pub --out i",
+            "consilium node retire 3",
+        ];
+        for line in good {
+            assert!(parses(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn arguments_that_make_no_sense_are_refused() {
+        let bad = [
+            "consilium governance propose",
+            "consilium governance propose suspend",
+            "consilium governance propose set-parameter",
+            "consilium governance propose suspend a.example --expires 1m",
+            "consilium governance propose suspend a.example --expires 90d",
+            "consilium governance propose activate-protocol 2",
+            "consilium governance vote 3 abstain",
+            "consilium governance vote approve",
+            "consilium validators maintenance 4",
+            "consilium validators maintenance 4 --for 8d",
+            "consilium validators release n1",
+            "consilium stake delegate --to 1 0",
+            "consilium stake delegate 5",
+            "consilium stake undelegate --from 0 5",
+            "consilium node register --name n2 --peer h:1 --client h:2",
+            "consilium node replace 3",
+            "consilium node replace 3 --dir d --vote-key f.pub --out i",
+            "consilium node replace 3 --vote-key f.pub",
+            "consilium node replace 3 --dir d --out i",
+        ];
+        for line in bad {
+            assert!(!parses(line), "{line}");
+        }
     }
 }

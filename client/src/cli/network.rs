@@ -1,5 +1,6 @@
-//! `consilium member` and `consilium network`: founding a network.
+//! `consilium network`: the members' common steps in founding a network.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -13,49 +14,11 @@ use serde::Serialize;
 use super::context::escaped;
 use super::text::{table, time_ms, time_s};
 use super::{CliError, Context};
-use crate::ceremony::{self, NodeRequest, PART_BYTES_MAX, PartRequest};
+use crate::ceremony::{self, PART_BYTES_MAX};
 use crate::client::now_ms;
 use crate::error::ClientError;
 use crate::files::{self, PUBLIC_MODE, SMALL_FILE_BYTES_MAX};
-use crate::{genesis_check, identity};
-
-/// A member's own steps.
-#[derive(Debug, Args)]
-pub struct MemberArgs {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: MemberCommand,
-}
-
-/// A member's own steps.
-#[derive(Debug, Subcommand)]
-pub enum MemberCommand {
-    /// Make this member's part of a genesis, from public material only
-    Part(PartArgs),
-}
-
-/// A member's part.
-#[derive(Debug, Args)]
-pub struct PartArgs {
-    /// SPIFFE trust domain, for example st-mary.example
-    #[arg(long)]
-    pub id: String,
-    /// Name for people
-    #[arg(long)]
-    pub name: String,
-    /// CA bundle, PEM
-    #[arg(long, value_name = "FILE")]
-    pub ca: PathBuf,
-    /// Standing, as agreed among the members
-    #[arg(long)]
-    pub stake: u64,
-    /// A node; repeat for each
-    #[arg(long = "node", value_name = "name=N,peer=HOST:PORT,client=HOST:PORT,vote-key=FILE.pub", required = true)]
-    pub nodes: Vec<String>,
-    /// New file
-    #[arg(long, value_name = "FILE")]
-    pub out: PathBuf,
-}
+use crate::{genesis_check, identity, parameters};
 
 /// The members' common steps.
 #[derive(Debug, Args)]
@@ -123,9 +86,9 @@ struct GenesisView {
 
 #[derive(Serialize)]
 struct ParametersView {
-    block_transactions_max: u32,
-    block_bytes_max: u32,
-    clock_skew_max_ms: u64,
+    /// All of them, by name.
+    #[serde(flatten)]
+    values: BTreeMap<&'static str, u64>,
     quorum: String,
 }
 
@@ -149,32 +112,11 @@ struct NodeView {
     power_percent: f64,
 }
 
-/// Runs `consilium member`.
-///
-/// # Errors
-/// What is wrong with the part.
-pub fn run_member(args: MemberArgs, ctx: &Context) -> Result<(), CliError> {
-    let MemberCommand::Part(args) = args.command;
-    let nodes = args.nodes.iter().map(|text| parse_node(text)).collect::<Result<Vec<_>, _>>()?;
-    let request = PartRequest {
-        id: args.id,
-        display_name: args.name,
-        ca_pem: files::read(&args.ca, SMALL_FILE_BYTES_MAX)?,
-        stake: args.stake,
-        nodes,
-    };
-    let part = ceremony::make_part(request)?;
-    files::write_new(&args.out, &part.encode_to_vec(), PUBLIC_MODE)?;
-    ctx.print(&args.out, |out| {
-        format!("part of {} with {} nodes: {}\nit holds public material only", part.id, part.nodes.len(), out.display())
-    })
-}
-
 /// Runs `consilium network`.
 ///
 /// # Errors
 /// What is wrong with the document; `inspect` fails if it cannot be used.
-pub fn run_network(args: NetworkArgs, ctx: &Context) -> Result<(), CliError> {
+pub fn run(args: NetworkArgs, ctx: &Context) -> Result<(), CliError> {
     match args.command {
         NetworkCommand::Init { name, parts, parameters, time_ms, out } => {
             init(&name, &parts, &parameters, time_ms.unwrap_or_else(now_ms), &out, ctx)
@@ -194,11 +136,7 @@ fn init(
     ctx: &Context,
 ) -> Result<(), CliError> {
     let mut chosen = ceremony::recommended_parameters();
-    for parameter in parameters {
-        let (key, value) =
-            parameter.split_once('=').ok_or_else(|| CliError::usage(format!("{parameter:?} is not KEY=VALUE")))?;
-        ceremony::set_parameter(&mut chosen, key, value)?;
-    }
+    parameters::set_all(&mut chosen, parameters)?;
     let mut members = Vec::with_capacity(parts.len());
     for path in parts {
         let part = ceremony::parse_part(&files::read(path, PART_BYTES_MAX)?);
@@ -281,15 +219,12 @@ fn view(genesis: &Genesis) -> Result<GenesisView, ClientError> {
     });
     let members_problem = genesis_check::check_members(genesis).err();
     let endorsement_problem = genesis_check::verify_endorsements(genesis).err();
-    let parameters = &genesis.parameters;
     Ok(GenesisView {
         network: genesis.network.clone(),
         ledger_id: genesis.ledger_id.to_string(),
         time: time_ms(genesis.time.0),
         parameters: ParametersView {
-            block_transactions_max: parameters.block_transactions_max,
-            block_bytes_max: parameters.block_bytes_max,
-            clock_skew_max_ms: parameters.clock_skew_max_ms,
+            values: parameters::values(&(&genesis.parameters).into()).into_iter().collect(),
             quorum: quorum_text(genesis, total),
         },
         members: members.collect(),
@@ -311,17 +246,13 @@ fn quorum_text(genesis: &Genesis, total: u128) -> String {
 
 fn describe(view: &GenesisView) -> String {
     let mut text = format!(
-        "network {}\nledger id {}\ngenesis time {}\nmembers {}, total voting power {}, a block certificate needs {}\n\
-         a block holds up to {} transactions and {} bytes; clocks may differ by {} ms\n\n",
+        "network {}\nledger id {}\ngenesis time {}\nmembers {}, total voting power {}, a block certificate needs {}\n\n",
         view.network,
         view.ledger_id,
         view.time,
         view.members.len(),
         view.total_power,
         view.parameters.quorum,
-        view.parameters.block_transactions_max,
-        view.parameters.block_bytes_max,
-        view.parameters.clock_skew_max_ms,
     );
     for member in &view.members {
         text += &format!(
@@ -344,27 +275,9 @@ fn describe(view: &GenesisView) -> String {
             ]
         })
     });
-    text + "\n" + &table(&["ID", "VALIDATOR", "POWER", "PEERS", "CLIENTS"], nodes)
-}
-
-fn parse_node(text: &str) -> Result<NodeRequest, CliError> {
-    let mut fields = std::collections::BTreeMap::new();
-    for field in text.split(',') {
-        let (key, value) =
-            field.split_once('=').ok_or_else(|| CliError::usage(format!("{field:?} is not KEY=VALUE")))?;
-        if !["name", "peer", "client", "vote-key"].contains(&key) || fields.insert(key, value).is_some() {
-            return Err(CliError::usage(format!("node: {key:?} is unknown or stands twice")));
-        }
-    }
-    let field = |key: &str| {
-        fields.get(key).map(|&value| value.to_owned()).ok_or_else(|| CliError::usage(format!("node: {key} is missing")))
-    };
-    Ok(NodeRequest {
-        name: field("name")?,
-        peer_address: field("peer")?,
-        client_address: field("client")?,
-        vote_key: files::read(Path::new(&field("vote-key")?), SMALL_FILE_BYTES_MAX)?,
-    })
+    text += &format!("\n{}\n", table(&["ID", "VALIDATOR", "POWER", "PEERS", "CLIENTS"], nodes));
+    let parameters = view.parameters.values.iter().map(|(name, value)| vec![(*name).to_owned(), value.to_string()]);
+    text + &table(&["PARAMETER", "VALUE"], parameters)
 }
 
 fn read_genesis(path: &Path) -> Result<Vec<u8>, ClientError> {

@@ -14,8 +14,8 @@ use serde::Serialize;
 use super::text::time_ms;
 use super::{CliError, Context};
 use crate::error::ClientError;
-use crate::files::{self, PUBLIC_MODE, SMALL_FILE_BYTES_MAX};
-use crate::receipts::{self, ReceiptReport, TransactionFate};
+use crate::files::{self, PUBLIC_MODE};
+use crate::receipts::{self, RECEIPT_BYTES_MAX, ReceiptReport, TransactionFate};
 
 /// Receipts.
 #[derive(Debug, Args)]
@@ -102,7 +102,7 @@ pub async fn run(args: ReceiptArgs, ctx: &Context) -> Result<(), CliError> {
         ReceiptCommand::Verify { file } => {
             let document = files::read(&ctx.genesis_path()?, GENESIS_BYTES_MAX as u64)?;
             let genesis = Genesis::parse(&document)?;
-            let (_, report) = receipts::verify_receipt(&files::read(&file, SMALL_FILE_BYTES_MAX)?, &genesis)?;
+            let (_, report) = receipts::verify_receipt(&files::read(&file, RECEIPT_BYTES_MAX)?, &genesis)?;
             ctx.print(&report, describe)
         }
     }
@@ -153,7 +153,8 @@ fn describe(report: &ReceiptReport) -> String {
         report.total_power,
     );
     for signer in &report.signers {
-        text += &format!("  {} (power {})\n", signer.spiffe_id, signer.power);
+        let node = signer.spiffe_id.clone().unwrap_or_else(|| format!("node {}, which joined later", signer.raft_id));
+        text += &format!("  {node} (power {})\n", signer.power);
     }
     text
 }

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use consilium_proto::genesis::Parameters;
 use consilium_proto::limits::{ACTIONS_MAX, BODY_BYTES_MAX, TRANSACTION_BYTES_MAX};
+use consilium_proto::parameters::Parameters;
 
 /// Bytes kept free in a transaction for its frame: ids, signature, lengths.
 const FRAME_BYTES: usize = 4 * 1024;
@@ -74,6 +74,7 @@ mod tests {
     // A list of one range is what is meant.
     #![allow(clippy::single_range_in_vec_init)]
     use super::*;
+    use consilium_proto::parameters::recommended_parameters;
     use proptest::prelude::*;
 
     const LIMITS: PackLimits = PackLimits { actions_max: 3, body_bytes_max: 100, bytes_max: 1_000 };
@@ -95,13 +96,8 @@ mod tests {
 
     #[test]
     fn a_small_block_lowers_the_limit() {
-        let quorum = consilium_proto::validators::Quorum::new(2, 3).expect("two thirds is a quorum");
-        let parameters = |block_bytes_max| Parameters {
-            block_transactions_max: 1,
-            block_bytes_max,
-            clock_skew_max_ms: 1_000,
-            quorum,
-        };
+        let recommended = Parameters::try_from(&recommended_parameters()).expect("they are within bounds");
+        let parameters = |block_bytes_max| Parameters { block_bytes_max, ..recommended };
         assert_eq!(PackLimits::of(&parameters(64 * 1024)).bytes_max, 60 * 1024);
         assert_eq!(PackLimits::of(&parameters(16 * 1024 * 1024)).bytes_max, 1020 * 1024);
     }

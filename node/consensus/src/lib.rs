@@ -15,7 +15,6 @@
 //! it; that is what [`Reject`] is for.
 #![forbid(unsafe_code)]
 
-pub mod certificates;
 mod codec;
 mod config;
 mod convert;
@@ -30,6 +29,7 @@ mod log_view;
 mod membership;
 mod output;
 mod preflight;
+pub mod reconcile;
 mod reject;
 mod screen;
 #[cfg(test)]
@@ -37,6 +37,7 @@ mod screen_tests;
 mod snapshot;
 mod status;
 mod term_runs;
+pub mod voting;
 mod wire;
 
 pub use crate::codec::DecodeError;
@@ -54,6 +55,7 @@ pub use crate::output::{
     IncomingSnapshot, LeaderChange, Outbound, Output, Persist, PersistSeq, ReadContext, ReadOutcome,
 };
 pub use crate::preflight::PreflightError;
+pub use crate::reconcile::{Desired, Limits, Step, WaitReason, next_step, rotation_target};
 pub use crate::reject::Reject;
 pub use crate::snapshot::SnapshotMeta;
 pub use crate::status::{PeerProgress, PeerState, Role, Status};

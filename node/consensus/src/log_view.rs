@@ -250,9 +250,14 @@ impl<R: LogReader> Storage for LogView<R> {
     }
 
     fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<eraftpb::Snapshot> {
-        match &self.offered {
-            Some(meta) if meta.index.0 >= request_index => Ok(snapshot_to_raft(meta)),
-            _ => {
+        // A state from before the node joined is of no use to it: it would refuse a configuration
+        // without itself, and be sent the same one again.
+        let serves = |meta: &&SnapshotMeta| {
+            meta.index.0 >= request_index && RaftId::new(to).is_some_and(|to| meta.membership.contains(to))
+        };
+        match self.offered.as_ref().filter(serves) {
+            Some(meta) => Ok(snapshot_to_raft(meta)),
+            None => {
                 self.wanted.borrow_mut().extend(RaftId::new(to));
                 Err(StorageError::SnapshotTemporarilyUnavailable.into())
             }

@@ -11,6 +11,8 @@ use crate::ids::RaftId;
 const VERSION: u8 = 1;
 /// Nodes in one configuration, all roles together.
 pub(crate) const MEMBERS_MAX: usize = 1024;
+/// Steps in one change. More is no legitimate wish, and memory.
+pub(crate) const CHANGES_MAX: usize = 64;
 
 /// A Raft configuration. Joint while `voters_outgoing` is not empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

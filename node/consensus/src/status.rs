@@ -48,8 +48,12 @@ pub struct PeerProgress {
     pub matched: LogIndex,
     /// How it is being served.
     pub state: PeerState,
-    /// Whether it was heard from within the last election timeout.
+    /// Whether it answered within the last election timeout (the shortest one).
     pub recently_active: bool,
+    /// Ticks since it last answered this leader; `None` if it never did in this term.
+    pub ticks_since_heard: Option<u64>,
+    /// Ticks since it last let an offer of leadership pass in this term; `None` if it never did.
+    pub ticks_since_declined: Option<u64>,
 }
 
 /// The state of a core at one moment.
@@ -77,6 +81,9 @@ pub struct Status {
     pub membership: Membership,
     /// Progress of the others; empty unless leader.
     pub peers: BTreeMap<RaftId, PeerProgress>,
+    /// Whether a membership change may be under way: proposed and not applied, or joint. No
+    /// other one can be proposed meanwhile. Of use at the leader only.
+    pub change_pending: bool,
     /// Whether leadership is being handed over.
     pub transferring_to: Option<RaftId>,
 }

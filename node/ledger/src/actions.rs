@@ -3,20 +3,26 @@
 //! undoes the whole transaction.
 
 mod enroll;
+mod governance;
+mod nodes;
 mod publish_revocations;
 mod retract_record;
+mod stake;
 mod write_record;
 
-use consilium_proto::ids::{Height, TimeMs};
+use consilium_proto::ids::{Height, LedgerId, TimeMs};
 use consilium_proto::pb::{MemberState, MemberStatus, Outcome, SignerState};
 use consilium_proto::transaction::{Action, Transaction};
 
+use crate::epoch::EpochInForce;
 use crate::keys;
 use crate::rules::{IdentityRules, Refusal, ensure};
 use crate::view::{StateReader, Table, View};
 
 /// What an action may know beside the state.
 pub(crate) struct Context<'a> {
+    pub(crate) ledger_id: LedgerId,
+    pub(crate) epoch: &'a EpochInForce,
     pub(crate) transaction: &'a Transaction,
     pub(crate) leaf_index: u64,
     pub(crate) height: Height,
@@ -37,6 +43,11 @@ impl Author {
         let mut parts = signer.spiffe_id.strip_prefix("spiffe://")?.split('/');
         let (member, role) = (parts.next()?.to_owned(), parts.next()?.to_owned());
         Some(Self { spiffe_id: signer.spiffe_id.clone(), member, role })
+    }
+
+    /// Only administrators act for their member.
+    pub(crate) fn ensure_admin(&self) -> Result<(), Refusal> {
+        ensure(self.role == "admin", Outcome::RoleNotAllowed)
     }
 }
 
@@ -60,6 +71,9 @@ pub(crate) fn run<R: StateReader>(
                 write_record::run(view, cx, &author, write, sequence)?;
             }
             Action::RetractRecord(retract) => retract_record::run(view, cx, &author, *retract)?,
+            Action::Stake(action) => stake::run(view, cx, &author, action)?,
+            Action::Node(action) => nodes::run(view, cx, &author, action)?,
+            Action::Governance(action) => governance::run(view, cx, &author, action)?,
         }
     }
     Ok(())
@@ -76,7 +90,9 @@ fn admit<R: StateReader>(
     let now_s = cx.time.0 / 1_000;
     ensure((signer.not_before_s..=signer.not_after_s).contains(&now_s), Outcome::AuthorExpired)?;
     ensure(signer.revoked_ms == 0, Outcome::AuthorRevoked)?;
-    active_member(view, &author.member)?;
+    let member = active_member(view, &author.member)?;
+    // Its CAs left the member's bundle after a compromise.
+    ensure(signer.enrolled_height > member.enrolled_above || member.enrolled_above == 0, Outcome::AuthorRevoked)?;
     Ok(author)
 }
 

@@ -1,24 +1,31 @@
 //! Executes one block: each transaction in order, then the ledger's tree, the
 //! authenticated state's tree, and the header.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use consilium_proto::header::{Header, Leaf};
-use consilium_proto::ids::{Fingerprint, NodeId, TimeMs, TransactionId};
+use consilium_proto::ids::{Fingerprint, Height, NodeId, TimeMs, TransactionId};
 use consilium_proto::limits::VALIDITY_AHEAD_MAX_MS;
 use consilium_proto::merkle::Frontier;
+use consilium_proto::observed::Observed;
 use consilium_proto::pb::{self, Outcome, SignerState};
 use consilium_proto::signing::VerifyingKey;
 use consilium_proto::state_tree::{KeyHash, ValueHash};
 use consilium_proto::transaction::Transaction;
+use consilium_proto::validators::ValidatorSet;
 use prost::Message;
 
 use crate::actions::{self, Context};
+use crate::epoch::{self, BlockEnd, Ended, EpochInForce};
+use crate::governance;
 use crate::keys;
 use crate::rules::{IdentityRules, Refusal, ensure};
 use crate::state_map;
 use crate::view::{Location, Row, StateReader, StoreFault, Table, View};
+
+/// The newest version of the rules that this build knows.
+pub const PROTOCOL_VERSION: u32 = 1;
 
 /// Where the ledger stands: the newest header and the tree's right edge.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,8 +56,8 @@ pub struct BlockInput<'a> {
     pub proposer: NodeId,
     /// In ledger order. Those already on the ledger are passed over.
     pub transactions: &'a [CheckedTransaction],
-    /// The newest certificate that the leader had seen.
-    pub observed_certificate: Option<pb::BlockCertificate>,
+    /// What the leader had seen of the validators.
+    pub observed: &'a Observed,
 }
 
 /// What a block comes to.
@@ -64,6 +71,13 @@ pub struct Executed {
     pub leaves: Vec<(u64, Leaf)>,
     /// Members whose standing, bundle or lists this block changed.
     pub changed_members: Vec<String>,
+    /// The validators from the next height on, if this block ends its epoch;
+    /// they may be the same as before.
+    pub next_set: Option<ValidatorSet>,
+    /// Whether nodes, seats, parameters or a node's standing changed.
+    pub changed_nodes: bool,
+    /// Nodes that the current window has not seen, if that may have changed.
+    pub unseen: Option<BTreeSet<NodeId>>,
     /// Transactions that came too late and are not on the ledger.
     pub expired: Vec<TransactionId>,
 }
@@ -80,6 +94,15 @@ pub enum ExecutionError {
     /// The ledger's tree is full.
     #[error("the ledger's tree is full")]
     TreeFull,
+    /// Members activated rules that this build does not have. It stops before
+    /// the first block under them, and goes on there once it is upgraded.
+    #[error("block {height} needs protocol version {version}, this build knows {PROTOCOL_VERSION}: upgrade this node")]
+    UnknownProtocol {
+        /// The version in force.
+        version: u32,
+        /// The block that cannot be executed.
+        height: Height,
+    },
 }
 
 /// Executes a block on top of `tip`.
@@ -92,7 +115,7 @@ pub fn execute<R: StateReader>(
     tip: &Tip,
     block: &BlockInput<'_>,
 ) -> Result<Executed, ExecutionError> {
-    let mut run = Run::new(reader, identities, tip, block);
+    let mut run = Run::new(reader, identities, tip, block)?;
     for checked in block.transactions {
         run.transaction(checked)?;
     }
@@ -104,6 +127,7 @@ struct Run<'a, R> {
     identities: &'a dyn IdentityRules,
     parent: &'a Header,
     time: TimeMs,
+    epoch: EpochInForce,
     view: View<'a, R>,
     frontier: Frontier,
     first_leaf: u64,
@@ -114,21 +138,34 @@ struct Run<'a, R> {
 }
 
 impl<'a, R: StateReader> Run<'a, R> {
-    fn new(reader: &'a R, identities: &'a dyn IdentityRules, tip: &'a Tip, block: &BlockInput<'_>) -> Self {
-        Self {
+    fn new(
+        reader: &'a R,
+        identities: &'a dyn IdentityRules,
+        tip: &'a Tip,
+        block: &BlockInput<'_>,
+    ) -> Result<Self, ExecutionError> {
+        let mut view = View::new(reader);
+        let height = tip.header.height.next();
+        let version = governance::advance_protocol(&mut view, height)?;
+        if version > PROTOCOL_VERSION {
+            return Err(ExecutionError::UnknownProtocol { version, height });
+        }
+        view.commit();
+        Ok(Self {
             reader,
             identities,
             parent: &tip.header,
             // Invariant I19: never before the parent's time.
             time: block.time.max(tip.header.time),
-            view: View::new(reader),
+            epoch: EpochInForce::load(&view, &tip.header)?,
+            view,
             frontier: tip.frontier.clone(),
             first_leaf: tip.frontier.size(),
             leaves: Vec::with_capacity(block.transactions.len()),
             transactions: Vec::with_capacity(block.transactions.len()),
             tree_rows: Vec::with_capacity(2 * block.transactions.len()),
             expired: Vec::new(),
-        }
+        })
     }
 
     fn transaction(&mut self, checked: &CheckedTransaction) -> Result<(), ExecutionError> {
@@ -179,6 +216,8 @@ impl<'a, R: StateReader> Run<'a, R> {
             None => Some(self.signer(&transaction.author, checked)?),
         };
         let cx = Context {
+            ledger_id: self.parent.ledger_id,
+            epoch: &self.epoch,
             transaction,
             leaf_index: self.frontier.size(),
             height: self.parent.height.next(),
@@ -209,8 +248,9 @@ impl<'a, R: StateReader> Run<'a, R> {
         Ok(index)
     }
 
-    fn finish(self, block: &BlockInput<'_>) -> Result<Executed, ExecutionError> {
-        let Self { reader, parent, time, view, frontier, first_leaf, leaves, transactions, tree_rows, expired, .. } =
+    fn finish(mut self, block: &BlockInput<'_>) -> Result<Executed, ExecutionError> {
+        let Ended { next_set, unseen } = self.end_block(block.observed)?;
+        let Self { reader, parent, time, epoch, view, frontier, first_leaf, leaves, transactions, tree_rows, .. } =
             self;
         let mut rows: Vec<Row> = view.into_rows().collect();
         rows.extend(tree_rows);
@@ -222,27 +262,37 @@ impl<'a, R: StateReader> Run<'a, R> {
             height: parent.height.next(),
             previous_hash: parent.hash(),
             time,
-            epoch: parent.epoch,
+            epoch: epoch.number,
             tree_size: frontier.size(),
             tree_root: frontier.root(),
             state_root,
             validators_hash: parent.next_validators_hash,
-            next_validators_hash: parent.next_validators_hash,
+            next_validators_hash: next_set.as_ref().map_or(parent.next_validators_hash, ValidatorSet::hash),
             proposer: block.proposer,
         };
-        let stored = pb::Block {
-            header: Some((&header).into()),
-            first_leaf,
-            transactions,
-            observed_certificate: block.observed_certificate.clone(),
-        };
+        let mut stored = pb::Block { header: Some((&header).into()), first_leaf, transactions, ..pb::Block::default() };
+        block.observed.write_to_block(&mut stored);
         rows.push(Row {
             table: Table::Blocks,
             key: keys::height(header.height),
             value: Some(stored.encode_to_vec().into()),
         });
-        let changed_members = changed_members(&rows);
-        Ok(Executed { tip: Tip { header, frontier }, rows, leaves, changed_members, expired })
+        Ok(Executed {
+            tip: Tip { header, frontier },
+            changed_members: changed_members(&rows),
+            changed_nodes: changed_nodes(&rows),
+            rows,
+            leaves,
+            next_set,
+            unseen,
+            expired: self.expired,
+        })
+    }
+
+    fn end_block(&mut self, observed: &Observed) -> Result<Ended, StoreFault> {
+        let height = self.parent.height.next();
+        let end = BlockEnd { epoch: &self.epoch, parent: self.parent, height, time: self.time, observed };
+        epoch::end_block(&mut self.view, &end)
     }
 }
 
@@ -276,6 +326,12 @@ pub(crate) fn update_state_tree<R: StateReader>(
         .map(|(path, node)| Row { table: Table::Trie, key: path.to_bytes(), value: node.map(Bytes::from) })
         .collect();
     Ok((update.root, trie_rows))
+}
+
+/// Whether a row changed that says who takes part and how.
+fn changed_nodes(rows: &[Row]) -> bool {
+    let prefixes = [keys::nodes(), keys::epochs(), keys::parameters(), keys::standings(), keys::roster()];
+    rows.iter().any(|row| row.table == Table::State && prefixes.iter().any(|p| row.key.starts_with(p)))
 }
 
 fn changed_members(rows: &[Row]) -> Vec<String> {

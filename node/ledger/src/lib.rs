@@ -7,19 +7,30 @@
 //! same blocks produce the same bytes, or one of them is broken.
 //!
 //! * [`execute`] runs one block;
+//! * [`election`] chooses the validators of an epoch;
 //! * [`genesis_block`] makes the first state;
 //! * [`keys`] lists every key of the state;
 //! * [`state_map`] keeps the authenticated tree over it.
 
 mod actions;
 mod block;
+pub mod election;
+mod epoch;
 mod genesis;
+mod governance;
 pub mod keys;
+mod participation;
+mod penalty;
+mod roster;
 mod rules;
+mod stake;
 pub mod state_map;
 mod view;
 
-pub use block::{BlockInput, CheckedTransaction, Executed, ExecutionError, Tip, execute};
+pub use block::{BlockInput, CheckedTransaction, Executed, ExecutionError, PROTOCOL_VERSION, Tip, execute};
+pub use epoch::forecast_election;
 pub use genesis::genesis_block;
+pub use governance::{Preview, preview, tally};
+pub use participation::unseen_nodes;
 pub use rules::{IdentityRules, Rejection, RevocationList, VerifiedIdentity};
 pub use view::{Location, Row, StateReader, StoreFault, Table};

@@ -64,6 +64,10 @@ pub trait IdentityRules {
     /// Verifies a chain under a member's bundle and lists at a time.
     fn verify(&self, chain: &[Bytes], bundle: &[Bytes], crls: &[Bytes], at_s: u64) -> Option<VerifiedIdentity>;
 
+    /// Whether certificates are the CA bundle of a member: each is a CA that
+    /// names it. Says nothing about time.
+    fn check_bundle(&self, member: &str, bundle: &[Bytes]) -> bool;
+
     /// Verifies a revocation list under a member's bundle.
     fn verify_revocations(&self, crl: &[u8], bundle: &[Bytes]) -> Option<RevocationList>;
 }

@@ -149,16 +149,30 @@ impl Location {
 
 type Layer = BTreeMap<(Table, Vec<u8>), Option<Bytes>>;
 
+/// See [`View::savepoint`].
+pub(crate) struct Savepoint {
+    transaction: Layer,
+    ends_epoch: bool,
+}
+
 /// The state as the next transaction sees it.
 pub(crate) struct View<'a, R> {
     reader: &'a R,
     block: Layer,
     transaction: Layer,
+    block_ends_epoch: bool,
+    transaction_ends_epoch: bool,
 }
 
 impl<'a, R: StateReader> View<'a, R> {
     pub(crate) fn new(reader: &'a R) -> Self {
-        Self { reader, block: Layer::new(), transaction: Layer::new() }
+        Self {
+            reader,
+            block: Layer::new(),
+            transaction: Layer::new(),
+            block_ends_epoch: false,
+            transaction_ends_epoch: false,
+        }
     }
 
     pub(crate) fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreFault> {
@@ -183,17 +197,52 @@ impl<'a, R: StateReader> View<'a, R> {
         self.put(table, key, message.encode_to_vec());
     }
 
+    pub(crate) fn remove(&mut self, table: Table, key: Vec<u8>) {
+        self.transaction.insert((table, key), None);
+    }
+
+    /// Whether what this block has kept so far writes a row of the state.
+    pub(crate) fn is_changed(&self, key: &[u8]) -> bool {
+        self.block.contains_key(&(Table::State, key.to_vec()))
+    }
+
+    /// Ends the epoch with this block, if the transaction is kept: the seats
+    /// must not stay as they are.
+    pub(crate) fn request_epoch_end(&mut self) {
+        self.transaction_ends_epoch = true;
+    }
+
+    /// Whether a kept transaction asked for the end of the epoch.
+    pub(crate) fn epoch_end_requested(&self) -> bool {
+        self.block_ends_epoch
+    }
+
+    /// The transaction's changes so far, to come back to.
+    pub(crate) fn savepoint(&self) -> Savepoint {
+        Savepoint { transaction: self.transaction.clone(), ends_epoch: self.transaction_ends_epoch }
+    }
+
+    /// Drops what the transaction changed since.
+    pub(crate) fn restore(&mut self, savepoint: Savepoint) {
+        let Savepoint { transaction, ends_epoch } = savepoint;
+        self.transaction = transaction;
+        self.transaction_ends_epoch = ends_epoch;
+    }
+
     /// Keeps the transaction's changes.
     pub(crate) fn commit(&mut self) {
         // Not `append`, which rebuilds the whole map each time.
         while let Some((place, value)) = self.transaction.pop_first() {
             self.block.insert(place, value);
         }
+        self.block_ends_epoch |= self.transaction_ends_epoch;
+        self.transaction_ends_epoch = false;
     }
 
     /// Drops the transaction's changes.
     pub(crate) fn roll_back(&mut self) {
         self.transaction.clear();
+        self.transaction_ends_epoch = false;
     }
 
     /// Whether a transaction is on the ledger, in this block or before.

@@ -331,7 +331,7 @@ async fn watch(
 /// its own member, and the rest of the state is nobody's.
 fn may_read_state(caller: &Caller, key: &[u8]) -> bool {
     match key.first() {
-        Some(1..=5 | 8 | 9) => true,
+        Some(1..=5 | 8..=0x14) => true,
         Some(6) => caller.has_role(Role::Auditor),
         Some(_) | None => false,
     }

@@ -2,11 +2,13 @@
 //! identity of its connection and the ledger's present state.
 
 pub mod errors;
+mod governance;
 mod identity;
 mod ledger;
 mod operator;
 mod records;
 mod submit;
+mod validators;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +26,7 @@ use crate::runtime::reads::ReadIndex;
 use crate::runtime::shared::{Shared, now_ms};
 use crate::runtime::verifier::VerifyJob;
 use crate::transport::PeerClients;
-use crate::transport::accept::PeerInfo;
+use crate::transport::connections::PeerInfo;
 use errors::Reason;
 
 /// Bytes of a request: a transaction with its attachments and framing.

@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use consilium_certs::Role;
 use consilium_consensus::RaftId;
@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status};
 use super::Api;
 use super::errors::{self, Reason};
 use crate::runtime::driver::DriverMsg;
+use crate::runtime::shared::MemberCut;
 
 #[tonic::async_trait]
 impl OperatorService for Api {
@@ -30,7 +31,8 @@ impl OperatorService for Api {
         request: Request<pb::TransferLeadershipRequest>,
     ) -> Result<Response<pb::TransferLeadershipResponse>, Status> {
         let caller = Self::caller(&request)?;
-        let own = self.shared.topology.node(self.shared.me).map(|n| n.spiffe_id.clone()).unwrap_or_default();
+        let topology = self.shared.topology.get();
+        let own = topology.node(self.shared.me).map(|n| n.spiffe_id.clone()).unwrap_or_default();
         let same_member = own.starts_with(&format!("{}/", caller.id.trust_domain().to_uri()));
         if !caller.has_role(Role::Admin) || !same_member {
             return Err(Reason::PermissionDenied.status("only an administrator of this node's member may do this"));
@@ -53,11 +55,13 @@ impl OperatorService for Api {
 impl Api {
     fn status(&self) -> Result<pb::GetStatusResponse, Status> {
         let shared = &self.shared;
+        let topology = shared.topology.get();
         let applied = *shared.applied.borrow();
         let header = shared.ledger.header(applied.height).map_err(|e| errors::storage(&e))?;
         let raft = shared.raft.load();
         let raft = raft.as_ref();
         let number = |f: fn(&consilium_consensus::Status) -> u64| raft.map_or(0, |s| f(s));
+        let forecast = self.peers.connections().expiries().newest();
         let alarms = shared.alarms.list().into_iter().map(|(name, alarm)| pb::Alarm {
             name: name.to_owned(),
             message: alarm.message,
@@ -66,7 +70,7 @@ impl Api {
         Ok(pb::GetStatusResponse {
             ledger_id: shared.genesis.ledger_id.to_bytes(),
             raft_id: shared.me.0,
-            spiffe_id: shared.topology.node(shared.me).map(|n| n.spiffe_id.clone()).unwrap_or_default(),
+            spiffe_id: topology.node(shared.me).map(|n| n.spiffe_id.clone()).unwrap_or_default(),
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
             raft_role: raft.map_or_else(String::new, |s| role_name(s.role).to_owned()),
             leader: shared.leader.borrow().map_or(0, |l| l.0),
@@ -83,13 +87,20 @@ impl Api {
             certificate_not_after_s: self.peers.certificate_not_after(),
             first_index: number(|s| s.truncated.0 + 1),
             queued_transactions: shared.queued.load(Ordering::Relaxed) as u64,
+            epoch: topology.epoch().epoch.0,
+            epoch_ends_ms: topology.epoch_ends().0,
+            reconciliation: shared.reconciliation.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            expiries: forecast.to_messages(),
+            quorum_lost_s: forecast.quorum_lost_s.unwrap_or(0),
+            member_cuts: self.member_cuts(),
         })
     }
 
     fn peer_status(&self, raft: Option<&consilium_consensus::Status>) -> Vec<pb::PeerStatus> {
         let shared = &self.shared;
         let votes = shared.votes.lock().unwrap_or_else(PoisonError::into_inner);
-        let validators = shared.topology.validators();
+        let topology = shared.topology.get();
+        let validators = topology.validators();
         let peer = |node: &crate::identity::topology::NodeInfo| {
             let id = RaftId::new(node.id.0);
             let progress = raft.and_then(|s| s.peers.get(&id?));
@@ -102,9 +113,31 @@ impl Api {
                 matched_index: progress.map_or(0, |p| p.matched.0),
                 voted_height: votes.get(&node.id).map_or(0, |v| v.height.0),
                 connected: node.id == shared.me || shared.is_connected(node.id),
+                jailed: match node.jailed {
+                    pb::JailReason::Unspecified => String::new(),
+                    pb::JailReason::MissedVotes => "missed votes".to_owned(),
+                    pb::JailReason::Equivocation => "equivocation".to_owned(),
+                },
+                member_status: if node.member_active { "active" } else { "suspended" }.to_owned(),
             }
         };
-        shared.topology.nodes().map(peer).collect()
+        topology.nodes().map(peer).collect()
+    }
+
+    fn member_cuts(&self) -> Vec<pb::MemberCut> {
+        let cuts = self.shared.cuts.lock().unwrap_or_else(PoisonError::into_inner);
+        let micros = |from: Option<Instant>, to: Option<Instant>| {
+            let between = from.zip(to).map_or(Duration::ZERO, |(from, to)| to.saturating_duration_since(from));
+            u64::try_from(between.as_micros()).unwrap_or(u64::MAX)
+        };
+        let message = |cut: &MemberCut| pb::MemberCut {
+            member: cut.member.clone(),
+            height: cut.height.0,
+            execution_to_cut_us: micros(Some(cut.executed), cut.cut),
+            certified_to_cut_us: micros(cut.certified, cut.cut),
+            connections: cut.connections,
+        };
+        cuts.iter().map(message).collect()
     }
 }
 

@@ -30,7 +30,7 @@ impl Api {
         })?;
         let transaction =
             Transaction::parse(transaction, self.ledger_id()).map_err(|e| Reason::InvalidTransaction.field(&e))?;
-        check_validity(&transaction, now_ms(), self.shared.genesis.parameters.clock_skew_max_ms)?;
+        check_validity(&transaction, now_ms(), self.shared.topology.get().parameters().clock_skew_max_ms)?;
         Ok(transaction)
     }
 
@@ -182,6 +182,7 @@ fn make_receipt(shared: &Shared, id: TransactionId) -> Result<Option<Receipt>, S
         leaf_index: location.leaf_index,
         inclusion_path: proof.path().to_vec(),
         head,
+        set_changes: Vec::new(),
     }))
 }
 

@@ -2,9 +2,13 @@
 //!
 //! [`rules`] answers the ledger's questions as a pure function; [`trust`]
 //! answers the handshake's from the ledger's newest state; [`topology`] maps
-//! nodes to raft ids and votes.
+//! nodes to raft ids and votes; [`forecast`] tells when identities end;
+//! [`invitation`] stands in for both while a node
+//! that joins has no state yet.
 
 pub mod endorsement;
+pub mod forecast;
+pub mod invitation;
 pub mod rules;
 pub mod topology;
 pub mod trust;

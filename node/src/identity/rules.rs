@@ -36,6 +36,10 @@ impl IdentityRules for X509Rules {
         })
     }
 
+    fn check_bundle(&self, member: &str, bundle: &[Bytes]) -> bool {
+        CaBundle::from_ders(bundle).is_ok_and(|bundle| bundle.trust_domain().as_str() == member)
+    }
+
     fn verify_revocations(&self, crl: &[u8], bundle: &[Bytes]) -> Option<RevocationList> {
         let bundle = CaBundle::from_ders(bundle).ok()?;
         let crl = Crl::parse(crl, &bundle).ok()?;

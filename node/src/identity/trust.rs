@@ -9,10 +9,12 @@ use arc_swap::ArcSwap;
 use consilium_certs::tls::{MemberTrust, TrustSource};
 use consilium_certs::{CaBundle, Crl, TrustDomain};
 use consilium_ledger::{Table, keys};
+use consilium_proto::ids::Height;
 use consilium_proto::pb::{MemberState, MemberStatus};
 use prost::Message;
 use tokio::sync::watch;
 
+use super::invitation::Invitation;
 use crate::storage::StorageError;
 use crate::storage::ledger_store::LedgerStore;
 
@@ -21,6 +23,7 @@ use crate::storage::ledger_store::LedgerStore;
 pub struct LedgerTrust {
     members: ArcSwap<BTreeMap<TrustDomain, Arc<MemberTrust>>>,
     version: watch::Sender<u64>,
+    invitation: Option<Invitation>,
 }
 
 impl LedgerTrust {
@@ -28,9 +31,9 @@ impl LedgerTrust {
     ///
     /// # Errors
     /// If the disk fails or a member's row is damaged.
-    pub fn load(store: &LedgerStore) -> Result<Self, StorageError> {
-        let trust = Self::default();
-        trust.reload(store)?;
+    pub fn load(store: &LedgerStore, at: Height, invitation: Option<Invitation>) -> Result<Self, StorageError> {
+        let trust = Self { invitation, ..Self::default() };
+        trust.reload(store, at)?;
         Ok(trust)
     }
 
@@ -38,18 +41,39 @@ impl LedgerTrust {
     ///
     /// # Errors
     /// If the disk fails or a member's row is damaged.
-    pub fn reload(&self, store: &LedgerStore) -> Result<(), StorageError> {
+    pub fn reload(&self, store: &LedgerStore, at: Height) -> Result<(), StorageError> {
         let mut members = BTreeMap::new();
+        let mut insert = |state: &MemberState| -> Result<(), StorageError> {
+            let trust = member_trust(state)?;
+            members.insert(trust.bundle.trust_domain().clone(), Arc::new(trust));
+            Ok(())
+        };
         let prefix = keys::members();
         for row in store.scan(Table::State, &prefix, &prefix) {
             let (_, value) = row?;
             let state = MemberState::decode(value.as_ref()).map_err(|e| StorageError::corrupt("member", e))?;
-            let trust = member_trust(&state)?;
-            members.insert(trust.bundle.trust_domain().clone(), Arc::new(trust));
+            insert(&state)?;
+        }
+        // Until the ledger here has come to where the invitation was written.
+        if let Some(invitation) = self.invitation.as_ref().filter(|i| i.height > at) {
+            invitation.members.iter().try_for_each(insert)?;
         }
         self.members.store(Arc::new(members));
         self.version.send_modify(|version| *version += 1);
         Ok(())
+    }
+
+    /// All members as of the last reload.
+    #[must_use]
+    pub fn members(&self) -> Arc<BTreeMap<TrustDomain, Arc<MemberTrust>>> {
+        self.members.load_full()
+    }
+
+    /// Whether a member had its rights at the last reload.
+    #[must_use]
+    pub fn stands(&self, member: &str) -> bool {
+        let domain: Option<TrustDomain> = member.parse().ok();
+        domain.is_some_and(|domain| self.members.load().get(&domain).is_some_and(|m| !m.suspended))
     }
 
     /// Tells of every change.

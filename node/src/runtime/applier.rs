@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use consilium_consensus::{EntryKind, LogEntry, LogIndex, LogPosition};
-use consilium_ledger::{BlockInput, CheckedTransaction, Executed, ExecutionError, Tip, execute};
+use consilium_consensus::{EntryKind, LogEntry, LogIndex, LogPosition, Membership};
+use consilium_ledger::{BlockInput, CheckedTransaction, Executed, ExecutionError, Table, Tip, execute, keys};
 use consilium_proto::header::Header;
 use consilium_proto::ids::{NodeId, TimeMs};
-use consilium_proto::pb;
+use consilium_proto::observed::Observed;
+use consilium_proto::pb::{MemberState, MemberStatus};
 use crossbeam_channel::{Receiver, Sender};
 use tokio::sync::oneshot;
 
@@ -26,8 +27,9 @@ use crate::identity::rules::X509Rules;
 /// Work for the applier.
 #[derive(Debug)]
 pub enum ApplierMsg {
-    /// Committed entries, in order.
-    Committed(Vec<LogEntry>),
+    /// Committed entries, in order; and the memberships that entries among them
+    /// put into force.
+    Committed(Vec<LogEntry>, Vec<(LogIndex, Membership)>),
     /// A certified block from a peer, to catch up by.
     Certified(Box<CertifiedBlock>, oneshot::Sender<Result<(), String>>),
     /// End.
@@ -41,10 +43,12 @@ pub struct CertifiedBlock {
     pub header: Header,
     /// Where it stood in the sender's log.
     pub position: LogPosition,
+    /// Raft's membership as of `position`, if it changed since the block before.
+    pub membership: Option<Membership>,
     /// In ledger order, with the attachments that still exist.
     pub transactions: Vec<CheckedTransaction>,
     /// As in the block.
-    pub observed_certificate: Option<pb::BlockCertificate>,
+    pub observed: Observed,
 }
 
 /// The applier's state.
@@ -56,6 +60,8 @@ pub struct Applier {
     certifier: Sender<CertifierMsg>,
     tip: Tip,
     applied: LogIndex,
+    /// In force, and not stored with a block yet.
+    membership: Option<Membership>,
     cache: StateCache,
 }
 
@@ -70,7 +76,7 @@ impl Applier {
         certifier: Sender<CertifierMsg>,
         (applied, tip): (LogIndex, Tip),
     ) -> Self {
-        Self { shared, blocks, verifier, driver, certifier, tip, applied, cache: StateCache::default() }
+        Self { shared, blocks, verifier, driver, certifier, tip, applied, membership: None, cache: StateCache::default() }
     }
 
     /// Runs until the driver is gone.
@@ -81,9 +87,15 @@ impl Applier {
         while let Ok(message) = work.recv() {
             match message {
                 ApplierMsg::Stop => return Ok(()),
-                ApplierMsg::Committed(entries) => {
+                ApplierMsg::Committed(entries, memberships) => {
                     let last = entries.last().map(|e| e.index);
+                    let mut memberships = memberships.into_iter().peekable();
                     for entry in entries {
+                        if let Some((_, membership)) = memberships.next_if(|(index, _)| *index == entry.index)
+                            && entry.index > self.applied
+                        {
+                            self.membership = Some(membership);
+                        }
                         self.entry(entry)?;
                     }
                     if let Some(index) = last {
@@ -118,7 +130,7 @@ impl Applier {
                     time: block.time,
                     proposer: block.proposer,
                     transactions: &block.transactions,
-                    observed_certificate: block.observed_certificate,
+                    observed: &block.observed,
                 };
                 let executed = self.execute(&input)?;
                 self.store(position, executed, true)
@@ -147,7 +159,7 @@ impl Applier {
     }
 
     fn certified(&mut self, block: CertifiedBlock) -> Result<(), Fault> {
-        let CertifiedBlock { header, position, transactions, observed_certificate } = block;
+        let CertifiedBlock { header, position, membership, transactions, observed } = block;
         if header.height <= self.tip.header.height {
             return Ok(());
         }
@@ -155,11 +167,14 @@ impl Applier {
             time: TimeMs(header.time.0),
             proposer: NodeId(header.proposer.0),
             transactions: &transactions,
-            observed_certificate,
+            observed: &observed,
         };
         let executed = self.execute(&input)?;
         if executed.tip.header != header {
             return Err(Fault::Diverged { height: header.height });
+        }
+        if membership.is_some() {
+            self.membership = membership;
         }
         self.store(position, executed, false)
     }
@@ -173,22 +188,51 @@ impl Applier {
 
     fn store(&mut self, position: LogPosition, executed: Executed, voted_on: bool) -> Result<(), Fault> {
         let started = Instant::now();
-        self.shared.ledger.write_block(position, &executed).map_err(Fault::Storage)?;
+        let membership = self.membership.take();
+        self.shared.ledger.write_block(position, &executed, membership.as_ref()).map_err(Fault::Storage)?;
         record_seconds("consilium_block_write_seconds", started);
-        if !executed.changed_members.is_empty() {
-            self.shared.trust.reload(&self.shared.ledger).map_err(Fault::Storage)?;
-        }
         self.cache.update(&executed.rows);
         self.applied = position.index;
         self.tip = executed.tip;
+        let header = &self.tip.header;
+        if executed.changed_nodes || !executed.changed_members.is_empty() {
+            self.shared.topology.reload(&self.shared.ledger, header).map_err(Fault::Storage)?;
+        }
+        if !executed.changed_members.is_empty() {
+            self.note_cuts(&executed.changed_members)?;
+            self.shared.trust.reload(&self.shared.ledger, header.height).map_err(Fault::Storage)?;
+        }
+        if let Some(unseen) = executed.unseen {
+            self.shared.sightings().unseen = unseen;
+        }
         let certified = self.shared.certified_height();
         self.shared.waiters.executed(executed.leaves.iter().map(|(_, leaf)| leaf), certified);
         executed.expired.iter().for_each(|id| self.shared.waiters.refuse(id, Refused::Expired));
         metrics::counter!("consilium_transactions_total").increment(executed.leaves.len() as u64);
         metrics::gauge!("consilium_applied_height").set(self.tip.header.height.0 as f64);
         self.publish();
-        let message = CertifierMsg::Executed { header: Box::new(self.tip.header.clone()), votable: voted_on };
-        self.certifier.send(message).map_err(|_| Fault::Stopped("certifier"))
+        let header = Box::new(self.tip.header.clone());
+        let message = CertifierMsg::Executed { header, votable: voted_on, next_set: executed.next_set };
+        self.certifier.send(message).map_err(|_| Fault::Stopped("certifier"))?;
+        if executed.changed_nodes {
+            let keys = self.shared.topology.get().vote_keys();
+            self.certifier.send(CertifierMsg::Nodes(keys)).map_err(|_| Fault::Stopped("certifier"))?;
+        }
+        Ok(())
+    }
+
+    /// Remembers which members this block cut off, so that the time until their
+    /// last connection is closed can be measured.
+    fn note_cuts(&self, changed: &[String]) -> Result<(), Fault> {
+        for member in changed {
+            let state: Option<MemberState> =
+                self.shared.ledger.message(Table::State, &keys::member(member)).map_err(Fault::Storage)?;
+            let fallen = state.is_some_and(|m| m.status != MemberStatus::Active as i32);
+            if fallen && self.shared.trust.stands(member) {
+                self.shared.member_cut(member, self.tip.header.height);
+            }
+        }
+        Ok(())
     }
 
     fn publish(&self) {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use consilium_consensus::{LogIndex, LogPosition};
 use consilium_ledger::CheckedTransaction;
 use consilium_proto::ids::{LedgerId, NodeId, TimeMs};
+use consilium_proto::observed::Observed;
 use consilium_proto::pb;
 use consilium_proto::transaction::Transaction;
 use prost::Message;
@@ -22,7 +23,7 @@ pub struct CheckedBlock {
     /// Those that passed the stateless checks.
     pub transactions: Vec<CheckedTransaction>,
     /// What the leader had seen.
-    pub observed_certificate: Option<pb::BlockCertificate>,
+    pub observed: Observed,
 }
 
 impl CheckedBlock {
@@ -31,6 +32,8 @@ impl CheckedBlock {
     #[must_use]
     pub fn decode(entry: Bytes, ledger: LedgerId) -> Option<Self> {
         let proposal = pb::BlockProposal::decode(entry).ok()?;
+        // Malformed observations count as none, alike on every node.
+        let observed = Observed::of_proposal(&proposal).unwrap_or_default();
         let transactions = proposal
             .transactions
             .iter()
@@ -41,7 +44,7 @@ impl CheckedBlock {
             time: TimeMs(proposal.time_ms),
             proposer: NodeId(proposal.proposer),
             transactions,
-            observed_certificate: proposal.observed_certificate,
+            observed,
         })
     }
 }

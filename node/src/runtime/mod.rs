@@ -15,7 +15,9 @@
 pub mod applier;
 pub mod blocks;
 pub mod certifier;
+pub mod divergence;
 pub mod driver;
+pub mod identities;
 pub mod mempool;
 pub mod node;
 pub mod reads;

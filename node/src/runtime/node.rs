@@ -1,7 +1,8 @@
 //! Wires a node: opens the disk, starts the threads and the services, and
 //! waits for a signal or a fault.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
@@ -9,9 +10,11 @@ use arc_swap::ArcSwapOption;
 use consilium_certs::Role;
 use consilium_certs::tls::{ConsiliumClientVerifier, RefusalHook, TrustSource, server_config};
 use consilium_consensus::{Config as CoreConfig, Core, ElectionTicks, Initial, RaftId};
+use consilium_ledger::unseen_nodes;
 use consilium_proto::header::Header;
 use consilium_proto::ids::Height;
 use consilium_proto::pb;
+use consilium_proto::validators::ValidatorSet;
 use consilium_proto::vote::CertifiedHeader;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -26,8 +29,9 @@ use super::applier::{Applier, ApplierMsg};
 use super::blocks::BlockQueue;
 use super::certifier::{Certifier, CertifierMsg};
 use super::driver::{Driver, DriverMsg, Outputs};
+use super::identities::Identities;
 use super::reads::ReadIndex;
-use super::shared::{Alarms, Applied, Shared};
+use super::shared::{Alarms, Applied, Shared, Sightings};
 use super::sync::serve_offers;
 use super::verifier::{Verifier, VerifyJob};
 use super::waiters::Waiters;
@@ -35,10 +39,12 @@ use super::writer::{Writer, WriterMsg};
 use crate::api::{Api, REQUEST_BYTES_MAX};
 use crate::config::Config;
 use crate::http;
+use crate::identity::topology::{LiveTopology, validator_history};
 use crate::identity::trust::LedgerTrust;
 use crate::setup::{Opened, Prepared, open};
 use crate::storage::ledger_store::LedgerStore;
-use crate::transport::accept::{AcceptLimits, Connection, Connections, accept};
+use crate::transport::accept::{AcceptLimits, Accepted, accept};
+use crate::transport::connections::{Connections, POLICY};
 use crate::transport::peer_service::Peers;
 use crate::transport::{Outbox, PEER_MESSAGE_BYTES_MAX, PeerClients, forward_to_leader, run_outbox};
 
@@ -48,8 +54,6 @@ const VERIFIER_QUEUE: usize = 16_384;
 const CERTIFIER_QUEUE: usize = 65_536;
 /// Longest wait for the threads to end.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
-/// How often certificate files are looked at.
-const RELOAD_EVERY: Duration = Duration::from_secs(5);
 
 /// How a node ended.
 #[derive(Debug)]
@@ -82,7 +86,7 @@ pub async fn run(
     let listeners = Listeners::bind(&prepared.config).await?;
     let shared = Arc::new(publish(&prepared, &opened)?);
     let clients = PeerClients::new(
-        prepared.topology.clone(),
+        Arc::clone(&shared.topology),
         Arc::clone(&shared.trust),
         Arc::clone(&prepared.resolver),
         prepared.genesis.ledger_id,
@@ -96,12 +100,11 @@ pub async fn run(
         verifier: bounded(VERIFIER_QUEUE),
         certifier: bounded(CERTIFIER_QUEUE),
     };
-    let others = prepared.topology.raft_ids().into_iter().filter(|id| id.get() != prepared.me.0);
-    let (outbox, receivers) = Outbox::new(others);
+    let outbox = Outbox::new();
     let (faults, mut failed) = mpsc::unbounded_channel();
     let (forward, to_forward) = mpsc::unbounded_channel();
     let (snapshots, offers) = mpsc::unbounded_channel();
-    run_outbox(&shared, &clients, &queues.driver.0, receivers);
+    run_outbox(&shared, &clients, &queues.driver.0, &outbox);
     tokio::spawn(forward_to_leader(Arc::clone(&shared), clients.clone(), queues.driver.0.clone(), to_forward));
     tokio::spawn(serve_offers(
         Arc::clone(&shared),
@@ -121,9 +124,11 @@ pub async fn run(
         forward,
         snapshots,
     };
-    let connections = serve(&prepared, &shared, &queues, &clients, listeners, metrics)?;
+    serve(&prepared, &shared, &queues, &clients, listeners, metrics)?;
     let threads = start_threads(prepared, opened, &shared, &queues, outputs, outbox, &faults)?;
-    tokio::spawn(keep_identities(Arc::clone(&shared), connections, resolver));
+    let expiry_days = config.alarms.expiry_days.get();
+    tokio::spawn(super::repair::watch_report(Arc::clone(&shared), config.data_dir.clone()));
+    tokio::spawn(Identities { shared: Arc::clone(&shared), clients, resolver, expiry_days }.run());
     tracing::info!(ledger = %shared.genesis.ledger_id, raft_id = shared.me.0, client = %config.listen.client, "running");
     drop(faults);
     tokio::select! {
@@ -156,13 +161,21 @@ fn publish(prepared: &Prepared, opened: &Opened) -> Result<Shared, Fault> {
     let header = &tip.header;
     let applied = Applied { index: *index, height: header.height, time: header.time, header_hash: header.hash() };
     let certified = newest_certified(&opened.store, header.height)?;
+    let (store, invitation) = (&opened.store, &prepared.invitation);
+    let topology = Arc::new(LiveTopology::load(store, header, invitation.clone())?);
+    if topology.get().node(prepared.me).is_none() {
+        return Err(Fault::Setup(format!(
+            "raft id {} is retired: this node was replaced or taken out; see docs/membership.md",
+            prepared.me
+        )));
+    }
     Ok(Shared {
         ledger: Arc::clone(&opened.store),
         genesis: prepared.genesis.clone(),
         genesis_bytes: prepared.genesis_bytes.clone(),
-        topology: prepared.topology.clone(),
+        topology,
         me: prepared.me,
-        trust: Arc::new(LedgerTrust::load(&opened.store)?),
+        trust: Arc::new(LedgerTrust::load(store, header.height, invitation.clone())?),
         applied: watch::Sender::new(applied),
         certified: watch::Sender::new(certified.map(Arc::new)),
         leader: watch::Sender::new(None),
@@ -170,6 +183,9 @@ fn publish(prepared: &Prepared, opened: &Opened) -> Result<Shared, Fault> {
         waiters: Waiters::default(),
         queued: AtomicUsize::new(0),
         votes: Default::default(),
+        sightings: Mutex::new(Sightings { unseen: unseen_nodes(&**store).map_err(consilium_ledger::ExecutionError::from)?, ..Sightings::default() }),
+        reconciliation: Default::default(),
+        cuts: Default::default(),
         connected: Default::default(),
         quarantined: AtomicBool::new(false),
         alarms: Alarms::default(),
@@ -184,14 +200,36 @@ fn newest_certified(store: &LedgerStore, applied: Height) -> Result<Option<Certi
     Ok(Some(CertifiedHeader { header, certificate }))
 }
 
-/// Headers that are executed and not certified: to be voted on, or repeated.
-fn uncertified(store: &LedgerStore, certified: Height, applied: Height) -> Result<Vec<Header>, Fault> {
-    let from = certified.0.max(applied.0.saturating_sub(1_024)) + 1;
+/// Headers that are executed and not certified, to be voted on or repeated: the
+/// newest, and every one that ends an epoch, with the set that follows it.
+fn uncertified(
+    store: &LedgerStore,
+    certified: &Header,
+    applied: Height,
+) -> Result<Vec<(Header, Option<ValidatorSet>)>, Fault> {
+    let mut next_sets: BTreeMap<Height, ValidatorSet> = BTreeMap::new();
+    for (first, set) in validator_history(store, certified.epoch)? {
+        next_sets.insert(Height(first.0.saturating_sub(1)), set);
+    }
+    let newest = certified.height.0.max(applied.0.saturating_sub(1_024)) + 1..=applied.0;
+    let boundaries = next_sets.keys().map(|h| h.0).filter(|h| *h > certified.height.0 && h < newest.start());
     let mut headers = Vec::new();
-    for height in from..=applied.0 {
-        headers.extend(store.header(Height(height))?);
+    for height in boundaries.chain(newest.clone()) {
+        let height = Height(height);
+        let header = store.header(height)?;
+        headers.extend(header.map(|header| (header, next_sets.get(&height).cloned())));
     }
     Ok(headers)
+}
+
+fn certified_header(store: &LedgerStore, shared: &Shared) -> Result<Header, Fault> {
+    match shared.certified.borrow().as_ref() {
+        Some(certified) => Ok(certified.header.clone()),
+        None => {
+            let genesis = store.header(Height::GENESIS)?;
+            Ok(genesis.ok_or_else(|| crate::storage::StorageError::corrupt("block", "no genesis"))?)
+        }
+    }
 }
 
 fn start_threads(
@@ -208,8 +246,8 @@ fn start_threads(
     let core = start_core(&config, prepared.me.0, Initial { hard_state, membership, applied: tip.0 }, log.clone())?;
     let blocks = Arc::new(BlockQueue::default());
     let verifier = Arc::new(Verifier::new(Arc::clone(shared), Arc::clone(&blocks), queues.driver.0.clone()));
-    let headers = uncertified(&store, shared.certified_height(), tip.1.header.height)?;
-    let certifier = Certifier::new(Arc::clone(shared), outbox.clone(), log.clone(), guard, prepared.vote_key, headers);
+    let headers = uncertified(&store, &certified_header(&store, shared)?, tip.1.header.height)?;
+    let certifier = Certifier::new(Arc::clone(shared), outbox.clone(), log.clone(), guard, prepared.vote_key, headers)?;
     let applier = Applier::new(
         Arc::clone(shared),
         Arc::clone(&blocks),
@@ -323,7 +361,7 @@ impl Listeners {
     }
 }
 
-/// Starts the services; returns the connections of both listeners.
+/// Starts the services.
 fn serve(
     prepared: &Prepared,
     shared: &Arc<Shared>,
@@ -331,9 +369,9 @@ fn serve(
     clients: &PeerClients,
     listeners: Listeners,
     metrics: PrometheusHandle,
-) -> Result<Arc<Connections>, Fault> {
+) -> Result<(), Fault> {
     let limits = &prepared.config.limits;
-    let registry = Arc::new(Connections::default());
+    let registry = Arc::clone(clients.connections());
     let api = Api {
         shared: Arc::clone(shared),
         driver: queues.driver.0.clone(),
@@ -367,7 +405,7 @@ fn serve(
     if let Some(listener) = listeners.http {
         tokio::spawn(http::serve(listener, Arc::clone(shared), metrics));
     }
-    Ok(registry)
+    Ok(())
 }
 
 fn server(concurrency: usize) -> Server {
@@ -392,6 +430,8 @@ fn client_router(api: Api, concurrency: usize) -> Result<Router, Fault> {
         .with_service_name("consilium.v1.RecordsService")
         .with_service_name("consilium.v1.IdentityService")
         .with_service_name("consilium.v1.OperatorService")
+        .with_service_name("consilium.v1.ValidatorsService")
+        .with_service_name("consilium.v1.GovernanceService")
         .with_service_name("grpc.health.v1.Health")
         .build_v1()
         .map_err(|e| Fault::Setup(format!("reflection: {e}")))?;
@@ -404,6 +444,12 @@ fn client_router(api: Api, concurrency: usize) -> Result<Router, Fault> {
         )
         .add_service(
             pb::identity_service_server::IdentityServiceServer::new(api.clone()).max_decoding_message_size(limit),
+        )
+        .add_service(
+            pb::validators_service_server::ValidatorsServiceServer::new(api.clone()).max_decoding_message_size(small),
+        )
+        .add_service(
+            pb::governance_service_server::GovernanceServiceServer::new(api.clone()).max_decoding_message_size(limit),
         )
         .add_service(pb::operator_service_server::OperatorServiceServer::new(api).max_decoding_message_size(small))
         .add_service(health_service)
@@ -434,7 +480,7 @@ fn acceptor(prepared: &Prepared, shared: &Arc<Shared>, roles: Vec<Role>) -> Resu
         tracing::warn!(reason = %refusal, "certificate refused");
     });
     let verifier = ConsiliumClientVerifier::new(trust, roles)
-        .with_revocation_policy(consilium_certs::RevocationPolicy { enforce_expiry: false })
+        .with_revocation_policy(POLICY)
         .on_refusal(hook);
     let resolver = Arc::clone(&prepared.resolver);
     let config = server_config(Arc::new(verifier), resolver).map_err(|e| Fault::Setup(format!("TLS: {e}")))?;
@@ -449,7 +495,7 @@ fn listen(
     registry: &Arc<Connections>,
     shared: &Arc<Shared>,
 ) {
-    let (sender, receiver) = mpsc::channel::<std::io::Result<Connection>>(64);
+    let (sender, receiver) = mpsc::channel::<std::io::Result<Accepted>>(64);
     tokio::spawn(accept(listener, tls, limits, Arc::clone(registry), sender));
     let mut stopping = shared.stopping.subscribe();
     tokio::spawn(async move {
@@ -459,36 +505,4 @@ fn listen(
             tracing::error!(%error, "a listener ended");
         }
     });
-}
-
-/// Cuts connections whose identity has fallen, after every block (members
-/// change by blocks), and picks up renewed certificates.
-async fn keep_identities(
-    shared: Arc<Shared>,
-    connections: Arc<Connections>,
-    resolver: Arc<consilium_certs::ReloadingResolver>,
-) {
-    let mut members = shared.trust.changes();
-    let mut reload = tokio::time::interval(RELOAD_EVERY);
-    loop {
-        tokio::select! {
-            changed = members.changed() => {
-                if changed.is_err() {
-                    return;
-                }
-                let cut = connections.judge_again(&*shared.trust);
-                if cut > 0 {
-                    tracing::warn!(cut, "connections of fallen identities cut");
-                }
-            }
-            _ = reload.tick() => match resolver.reload_if_changed() {
-                Ok(consilium_certs::Reload::Unchanged) => shared.alarms.clear("certificate_reload_failed"),
-                Ok(consilium_certs::Reload::Reloaded) => {
-                    tracing::info!("identity certificate reloaded");
-                    shared.alarms.clear("certificate_reload_failed");
-                }
-                Err(error) => shared.alarms.raise("certificate_reload_failed", error.to_string()),
-            }
-        }
-    }
 }

@@ -2,9 +2,9 @@
 //! newest applied block, the newest certificate, leadership, alarms. Everything
 //! here is a snapshot to read; the owners are the threads that write it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwapOption;
@@ -12,11 +12,11 @@ use bytes::Bytes;
 use consilium_consensus::{LogIndex, Status};
 use consilium_proto::genesis::Genesis;
 use consilium_proto::ids::{HeaderHash, Height, NodeId, TimeMs};
-use consilium_proto::vote::{CertifiedHeader, Vote};
+use consilium_proto::vote::{CertifiedHeader, Equivocation, Vote};
 use tokio::sync::watch;
 
 use super::waiters::Waiters;
-use crate::identity::topology::Topology;
+use crate::identity::topology::LiveTopology;
 use crate::identity::trust::LedgerTrust;
 use crate::storage::ledger_store::LedgerStore;
 
@@ -42,8 +42,8 @@ pub struct Shared {
     pub genesis: Genesis,
     /// Its bytes, to be served.
     pub genesis_bytes: Bytes,
-    /// Nodes and validators.
-    pub topology: Topology,
+    /// Nodes, validators and parameters as of the newest executed block.
+    pub topology: Arc<LiveTopology>,
     /// This node.
     pub me: NodeId,
     /// Members, for handshakes.
@@ -62,6 +62,12 @@ pub struct Shared {
     pub queued: AtomicUsize,
     /// Newest vote of each validator, as seen here.
     pub votes: Mutex<BTreeMap<NodeId, Vote>>,
+    /// What a leader reports in its blocks.
+    pub sightings: Mutex<Sightings>,
+    /// What the leader does about Raft's voters, in words.
+    pub reconciliation: Mutex<String>,
+    /// How suspensions took effect here, newest first.
+    pub cuts: Mutex<VecDeque<MemberCut>>,
     /// Open streams to peers.
     pub connected: Mutex<BTreeMap<NodeId, bool>>,
     /// This node's state differs from a certified header: it neither votes nor
@@ -73,11 +79,47 @@ pub struct Shared {
     pub stopping: watch::Sender<bool>,
 }
 
+/// What this node has seen of others and the ledger has not recorded yet.
+#[derive(Debug, Default)]
+pub struct Sightings {
+    /// Nodes that the ledger has not seen in the current window.
+    pub unseen: BTreeSet<NodeId>,
+    /// Verified votes of such nodes.
+    pub votes: BTreeMap<NodeId, Vote>,
+    /// Proofs of double signing, by node.
+    pub evidence: BTreeMap<NodeId, Equivocation>,
+}
+
+/// How a suspension or removal took effect on this node.
+#[derive(Debug, Clone)]
+pub struct MemberCut {
+    /// The member.
+    pub member: String,
+    /// The block that holds it.
+    pub height: Height,
+    /// When the block was executed here.
+    pub executed: Instant,
+    /// When its certificate was known here.
+    pub certified: Option<Instant>,
+    /// When the last connection was closed.
+    pub cut: Option<Instant>,
+    /// Connections closed.
+    pub connections: u64,
+}
+
+/// Cuts that are kept for status.
+pub const CUTS_MAX: usize = 16;
+
 impl Shared {
     /// Height of the newest certificate; genesis counts as certified.
     #[must_use]
     pub fn certified_height(&self) -> Height {
         self.certified.borrow().as_ref().map_or(Height::GENESIS, |c| c.header.height)
+    }
+
+    /// What this node has seen and the ledger has not recorded.
+    pub fn sightings(&self) -> MutexGuard<'_, Sightings> {
+        self.sightings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether this node leads, as far as published.
@@ -90,6 +132,29 @@ impl Shared {
     #[must_use]
     pub fn is_quarantined(&self) -> bool {
         self.quarantined.load(Ordering::Acquire)
+    }
+
+    /// A block cut a member off.
+    pub(crate) fn member_cut(&self, member: &str, height: Height) {
+        tracing::warn!(member, height = height.0, "member cut off");
+        let executed = Instant::now();
+        let cut = MemberCut {
+            member: member.to_owned(),
+            height,
+            executed,
+            certified: None,
+            cut: None,
+            connections: 0,
+        };
+        let mut cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
+        cuts.push_front(cut);
+        cuts.truncate(CUTS_MAX);
+    }
+
+    /// Completes the cuts that are under way.
+    pub(crate) fn complete_cuts(&self, complete: impl Fn(&mut MemberCut)) {
+        let mut cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
+        cuts.iter_mut().filter(|c| c.cut.is_none() || c.certified.is_none()).for_each(complete);
     }
 
     /// Whether a stream to a peer is open.
@@ -109,6 +174,12 @@ impl Shared {
 pub fn now_ms() -> TimeMs {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     TimeMs(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The wall clock in seconds, for certificates of identity.
+#[must_use]
+pub fn now_s() -> i64 {
+    i64::try_from(now_ms().0 / 1_000).unwrap_or(i64::MAX)
 }
 
 /// Raised alarms by stable name.

@@ -6,14 +6,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use consilium_consensus::{IncomingSnapshot, LogIndex, LogPosition, SnapshotMeta, Term};
+use consilium_consensus::{IncomingSnapshot, LogIndex, LogPosition, Membership, SnapshotMeta, Term};
 use consilium_ledger::CheckedTransaction;
 use consilium_proto::header::Header;
 use consilium_proto::ids::{HeaderHash, Height, LedgerId};
+use consilium_proto::observed::Observed;
 use consilium_proto::pb;
 use consilium_proto::transaction::Transaction;
 use consilium_proto::validators::ValidatorSet;
-use consilium_proto::vote::BlockCertificate;
+use consilium_proto::vote::{BlockCertificate, CertifiedHeader};
 use crossbeam_channel::Sender;
 use tokio::sync::{mpsc, oneshot};
 
@@ -85,9 +86,12 @@ impl ChainCheck {
         let certificate = certificate.map_err(|e| fail(e.to_string()))?;
         self.tip = (header.height, header.hash());
         let position = LogPosition { index: LogIndex(m.raft_index), term: Term(m.raft_term) };
+        let membership = (!m.raft_membership.is_empty()).then(|| Membership::decode(&m.raft_membership)).transpose();
+        let membership = membership.map_err(|e| fail(e.to_string()))?;
         let transactions = transactions(&block.transactions, m.attachments, self.ledger).map_err(fail)?;
-        let observed_certificate = block.observed_certificate;
-        self.waiting.push(CertifiedBlock { header: header.clone(), position, transactions, observed_certificate });
+        let observed = Observed::of_block(&block).map_err(|e| fail(e.to_string()))?;
+        let header_of = header.clone();
+        self.waiting.push(CertifiedBlock { header: header_of, position, membership, transactions, observed });
         let Some(certificate) = certificate else {
             if self.waiting.len() > UNCERTIFIED_MAX {
                 return Err(fail(format!("{UNCERTIFIED_MAX} blocks without a certificate")));
@@ -96,6 +100,13 @@ impl ChainCheck {
         };
         certificate.verify(&header, &self.validators).map_err(|e| fail(e.to_string()))?;
         Ok(Some((std::mem::take(&mut self.waiting), certificate)))
+    }
+
+    /// What came out was executed: from here on these validators certify. The
+    /// header that ends an epoch always comes with a certificate of its own, so
+    /// no block of the next epoch is looked at before this is called.
+    pub fn set_validators(&mut self, validators: ValidatorSet) {
+        self.validators = validators;
     }
 }
 
@@ -148,14 +159,13 @@ async fn fetch(
     if applied.index >= offer.meta.index {
         return Ok(offer.meta.clone());
     }
-    let mut check = ChainCheck::new(
-        shared.genesis.ledger_id,
-        shared.topology.validators().clone(),
-        (applied.height, applied.header_hash),
-    );
+    let validators = shared.topology.get().validators().clone();
+    let mut check = ChainCheck::new(shared.genesis.ledger_id, validators, (applied.height, applied.header_hash));
     let mut blocks = clients.fetch_blocks(offer.from, applied.height.next()).await.map_err(boxed)?;
     while let Some(block) = blocks.message().await.map_err(boxed)? {
         let Some((certified, certificate)) = check.push(block)? else { continue };
+        // The certificate is over the last of them.
+        let header = certified.last().map(|block| block.header.clone());
         let mut reached = false;
         for block in certified {
             let index = block.position.index;
@@ -165,8 +175,12 @@ async fn fetch(
             execute(applier, block).await?;
             reached = index == offer.meta.index;
         }
+        check.set_validators(shared.topology.get().validators().clone());
         // After its headers in the same queue.
-        certifier.send(CertifierMsg::Certificate(certificate)).map_err(|_| SyncError::Stopping)?;
+        if let Some(header) = header {
+            let certified = Box::new(CertifiedHeader { header, certificate });
+            certifier.send(CertifierMsg::Certificate(certified)).map_err(|_| SyncError::Stopping)?;
+        }
         if reached {
             return Ok(offer.meta.clone());
         }

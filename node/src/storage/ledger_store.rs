@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use consilium_consensus::{LogIndex, LogPosition, Term};
+use consilium_consensus::{LogIndex, LogPosition, Membership, Term};
 use consilium_ledger::state_map::{NodePath, TrieStore};
 use consilium_ledger::{Executed, Location, Row, StateReader, StoreFault, Table, Tip, keys};
 use consilium_proto::hash::Hash;
@@ -22,6 +22,7 @@ use super::{StorageError, database_options};
 const NAME: &str = "ledger";
 const CERTIFICATES: &str = "certificates";
 const POSITIONS: &str = "positions";
+const MEMBERSHIPS: &str = "memberships";
 const META: &str = "meta";
 const TIP: &[u8] = b"tip";
 
@@ -76,7 +77,7 @@ impl LedgerStore {
     /// If it is damaged.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, StorageError> {
         let cache = Cache::new_lru_cache(cache_bytes);
-        let names = Table::ALL.iter().map(|t| t.name()).chain([CERTIFICATES, POSITIONS, META]);
+        let names = Table::ALL.iter().map(|t| t.name()).chain([CERTIFICATES, POSITIONS, MEMBERSHIPS, META]);
         let families = names.map(|name| ColumnFamilyDescriptor::new(name, family_options(name, &cache)));
         let db = DB::open_cf_descriptors(&database_options(), path, families).map_err(StorageError::database(NAME))?;
         Ok(Self { db })
@@ -88,7 +89,7 @@ impl LedgerStore {
     /// If it is damaged or in use.
     pub fn open_read_only(path: &Path) -> Result<Self, StorageError> {
         let cache = Cache::new_lru_cache(32 * 1024 * 1024);
-        let names = Table::ALL.iter().map(|t| t.name()).chain([CERTIFICATES, POSITIONS, META]);
+        let names = Table::ALL.iter().map(|t| t.name()).chain([CERTIFICATES, POSITIONS, MEMBERSHIPS, META]);
         let families = names.map(|name| ColumnFamilyDescriptor::new(name, family_options(name, &cache)));
         let mut options = database_options();
         options.create_if_missing(false);
@@ -119,11 +120,18 @@ impl LedgerStore {
         Ok(Some((LogIndex(row.applied_index), Tip { header, frontier })))
     }
 
-    /// Stores a block, in one batch.
+    /// Stores a block, in one batch; with Raft's membership as of `position`, if
+    /// it has changed since the block before. What a restart or a follower goes
+    /// on from is then always of one moment (traps 5, 10).
     ///
     /// # Errors
     /// If the disk fails: the node stops.
-    pub fn write_block(&self, position: LogPosition, executed: &Executed) -> Result<(), StorageError> {
+    pub fn write_block(
+        &self,
+        position: LogPosition,
+        executed: &Executed,
+        membership: Option<&Membership>,
+    ) -> Result<(), StorageError> {
         let mut batch = WriteBatch::default();
         for Row { table, key, value } in &executed.rows {
             let family = self.family(table.name());
@@ -136,6 +144,9 @@ impl LedgerStore {
         let mut place = position.index.0.to_be_bytes().to_vec();
         place.extend_from_slice(&position.term.0.to_be_bytes());
         batch.put_cf(self.family(POSITIONS), &height, place);
+        if let Some(membership) = membership {
+            batch.put_cf(self.family(MEMBERSHIPS), &height, membership.encode());
+        }
         self.put_tip(&mut batch, position.index, &executed.tip);
         self.db.write(batch).map_err(StorageError::database(NAME))
     }
@@ -147,6 +158,29 @@ impl LedgerStore {
             frontier: tip.frontier.encode().into(),
         };
         batch.put_cf(self.family(META), TIP, row.encode_to_vec());
+    }
+
+    /// Raft's membership as of the entry that holds a block.
+    ///
+    /// # Errors
+    /// If the disk fails, or there is none.
+    pub fn membership_at(&self, height: Height) -> Result<Membership, StorageError> {
+        let key = keys::height(height);
+        let mode = IteratorMode::From(&key, Direction::Reverse);
+        let row = self.db.iterator_cf(self.family(MEMBERSHIPS), mode).next();
+        let row = row.transpose().map_err(StorageError::database(NAME))?;
+        let (_, bytes) = row.ok_or_else(|| StorageError::corrupt("membership", "absent"))?;
+        Membership::decode(&bytes).map_err(|e| StorageError::corrupt("membership", e))
+    }
+
+    /// The membership, if it changed with exactly this block.
+    ///
+    /// # Errors
+    /// If the disk fails or the row is damaged.
+    pub fn membership_changed_at(&self, height: Height) -> Result<Option<Membership>, StorageError> {
+        let row = self.db.get_cf(self.family(MEMBERSHIPS), keys::height(height)).map_err(StorageError::database(NAME))?;
+        let decode = |bytes: Vec<u8>| Membership::decode(&bytes).map_err(|e| StorageError::corrupt("membership", e));
+        row.map(decode).transpose()
     }
 
     /// Makes all that was written durable, before the log is compacted.

@@ -7,6 +7,9 @@
 //!   raft/         RocksDB: the Raft log; every write that is vouched for is synced
 //!   ledger/       RocksDB: state, blocks, records; one batch per block, not synced,
 //!                 recovered by replaying the log
+//!   REPAIR        the ledger went astray and is to be rebuilt from the peers
+//!   ledger.diverged/  the one that went astray, until the new one was compared with it
+//!   DIVERGED      what it had wrong, until the operator removes the file
 //! ```
 //!
 //! A failed write or sync is final: the node stops, it never retries on the

@@ -1,8 +1,9 @@
 //! The Raft log on RocksDB. The writer thread is its only writer; the driver
 //! reads entries that have left the core's cache.
 //!
-//! Keys: `e` and index (8 bytes, big-endian) for entries; `hard_state`,
-//! `membership`, `truncated` for the rest.
+//! Keys: `e` and index (8 bytes, big-endian) for entries; `hard_state` and
+//! `truncated` for the rest. The membership is not here: it belongs to the
+//! applied index, and lies in the batch that carries that.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use consilium_consensus::{
-    HardState, LogBounds, LogEntry, LogError, LogIndex, LogPosition, LogReader, Membership, Persist, Term,
+    HardState, LogBounds, LogEntry, LogError, LogIndex, LogPosition, LogReader, Persist, Term,
 };
 use rocksdb::{DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 
@@ -18,7 +19,6 @@ use super::{StorageError, database_options};
 
 const NAME: &str = "raft";
 const HARD_STATE: &[u8] = b"hard_state";
-const MEMBERSHIP: &[u8] = b"membership";
 const TRUNCATED: &[u8] = b"truncated";
 
 /// The log. Cheap to clone.
@@ -51,16 +51,6 @@ impl RaftLog {
         Ok(log)
     }
 
-    /// Stores the first membership; the log is empty.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn initialize(&self, membership: &Membership) -> Result<(), StorageError> {
-        let mut batch = WriteBatch::default();
-        batch.put(MEMBERSHIP, membership.encode());
-        self.write(batch, true)
-    }
-
     /// The stored hard state; zeros for a new log.
     ///
     /// # Errors
@@ -70,25 +60,6 @@ impl RaftLog {
             Some(bytes) => HardState::decode(&bytes).map_err(|e| StorageError::corrupt("hard state", e)),
             None => Ok(HardState::default()),
         }
-    }
-
-    /// The stored membership.
-    ///
-    /// # Errors
-    /// If the disk fails, or the value is absent or damaged.
-    pub fn membership(&self) -> Result<Membership, StorageError> {
-        let bytes = self.get(MEMBERSHIP)?.ok_or_else(|| StorageError::corrupt("membership", "absent"))?;
-        Membership::decode(&bytes).map_err(|e| StorageError::corrupt("membership", e))
-    }
-
-    /// Stores a membership with the index it was applied at.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn set_membership(&self, membership: &Membership) -> Result<(), StorageError> {
-        let mut batch = WriteBatch::default();
-        batch.put(MEMBERSHIP, membership.encode());
-        self.write(batch, true)
     }
 
     /// Writes several rounds in one batch, synced if any of them asks for it.
@@ -191,7 +162,6 @@ fn append_round(batch: &mut WriteBatch, round: &Persist, mut last: LogIndex) -> 
     if let Some(meta) = &round.snapshot {
         batch.delete_range(entry_key(LogIndex(0)), entry_key(LogIndex(u64::MAX)));
         batch.put(TRUNCATED, encode_position(meta.position()));
-        batch.put(MEMBERSHIP, meta.membership.encode());
         last = meta.index;
     }
     if let (Some(first), Some(end)) = (round.entries.first(), round.entries.last()) {

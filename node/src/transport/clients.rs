@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use consilium_certs::tls::{ConsiliumServerVerifier, ExpectedServer, client_config};
+use consilium_certs::tls::{ConsiliumServerVerifier, ExpectedServer, TrustSource, client_config};
 use consilium_certs::{ReloadingResolver, SpiffeId};
 use consilium_consensus::RaftId;
 use consilium_proto::ids::{Height, NodeId};
@@ -13,11 +13,14 @@ use consilium_proto::pb::peer_service_client::PeerServiceClient;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Status, Streaming};
 
+use super::connections::{Connection, Connections, POLICY, Side};
 use super::{LEDGER_ID_KEY, PEER_MESSAGE_BYTES_MAX, RAFT_ID_KEY};
-use crate::identity::topology::Topology;
+use crate::identity::topology::LiveTopology;
 use crate::identity::trust::LedgerTrust;
 use consilium_proto::ids::LedgerId;
 
@@ -26,24 +29,46 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Makes connections to peers. Cheap to clone.
 #[derive(Clone)]
 pub struct PeerClients {
-    topology: Topology,
+    topology: Arc<LiveTopology>,
     trust: Arc<LedgerTrust>,
     resolver: Arc<ReloadingResolver>,
     ledger_id: LedgerId,
     me: NodeId,
+    connections: Arc<Connections>,
+    renewals: watch::Sender<u64>,
 }
 
 impl PeerClients {
-    /// With this node's identity.
+    /// With this node's identity, and a registry of connections that holds
+    /// those made here.
     #[must_use]
     pub fn new(
-        topology: Topology,
+        topology: Arc<LiveTopology>,
         trust: Arc<LedgerTrust>,
         resolver: Arc<ReloadingResolver>,
         ledger_id: LedgerId,
         me: NodeId,
     ) -> Self {
-        Self { topology, trust, resolver, ledger_id, me }
+        let source: Arc<dyn TrustSource> = Arc::<LedgerTrust>::clone(&trust);
+        let connections = Arc::new(Connections::new(source));
+        Self { topology, trust, resolver, ledger_id, me, connections, renewals: watch::Sender::new(0) }
+    }
+
+    /// The registry of open connections.
+    #[must_use]
+    pub fn connections(&self) -> &Arc<Connections> {
+        &self.connections
+    }
+
+    /// This node has a new certificate: long streams are opened again, so that
+    /// peers see it before the old one ends.
+    pub fn certificate_renewed(&self) {
+        self.renewals.send_modify(|count| *count += 1);
+    }
+
+    /// Tells of every renewal of this node's certificate.
+    pub fn renewals(&self) -> watch::Receiver<u64> {
+        self.renewals.subscribe()
     }
 
     /// A request with who is calling and for which ledger.
@@ -64,15 +89,16 @@ impl PeerClients {
     /// UNAVAILABLE if the peer cannot be reached or is not who it should be.
     pub async fn connect(&self, peer: RaftId) -> Result<PeerServiceClient<Channel>, Status> {
         let unavailable = |what: String| Status::unavailable(what);
-        let node = self.topology.node(NodeId(peer.get())).ok_or_else(|| unavailable("no such node".into()))?;
+        let topology = self.topology.get();
+        let node = topology.node(NodeId(peer.get())).ok_or_else(|| unavailable("no such node".into()))?;
         let expected: SpiffeId = node.spiffe_id.parse().map_err(|_| unavailable("peer's identity".into()))?;
-        let trust: Arc<dyn consilium_certs::tls::TrustSource> = Arc::<LedgerTrust>::clone(&self.trust);
-        let verifier = ConsiliumServerVerifier::new(trust, ExpectedServer::Exactly(expected))
-            .with_revocation_policy(consilium_certs::RevocationPolicy { enforce_expiry: false });
+        let trust: Arc<dyn TrustSource> = Arc::<LedgerTrust>::clone(&self.trust);
+        let verifier =
+            ConsiliumServerVerifier::new(trust, ExpectedServer::Exactly(expected)).with_revocation_policy(POLICY);
         let tls = client_config(Arc::new(verifier), Arc::<ReloadingResolver>::clone(&self.resolver))
             .map_err(|e| unavailable(e.to_string()))?;
         let connector = tokio_rustls::TlsConnector::from(Arc::new(tls));
-        let address = node.peer_address.clone();
+        let (address, connections) = (node.peer_address.clone(), Arc::clone(&self.connections));
         let channel = Endpoint::from_static("http://peer.consilium.invalid")
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
@@ -81,8 +107,8 @@ impl PeerClients {
             .initial_stream_window_size(8 * 1024 * 1024)
             .initial_connection_window_size(16 * 1024 * 1024)
             .connect_with_connector(tower::service_fn(move |_: Uri| {
-                let (connector, address) = (connector.clone(), address.clone());
-                async move { open(connector, address).await.map(TokioIo::new) }
+                let (connector, address, connections) = (connector.clone(), address.clone(), Arc::clone(&connections));
+                async move { open(connector, address, &connections).await.map(TokioIo::new) }
             }))
             .await
             .map_err(|e| unavailable(format!("connecting: {e}")))?;
@@ -110,20 +136,25 @@ impl PeerClients {
     /// The nodes that can be called.
     #[must_use]
     pub fn peers(&self) -> Vec<RaftId> {
-        self.topology.raft_ids().into_iter().filter(|id| id.get() != self.me.0).collect()
+        self.topology.get().raft_ids().into_iter().filter(|id| id.get() != self.me.0).collect()
     }
 }
 
 async fn open(
     connector: tokio_rustls::TlsConnector,
     address: String,
-) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    connections: &Arc<Connections>,
+) -> std::io::Result<Connection<TlsStream<TcpStream>>> {
     let connect = async {
         let stream = TcpStream::connect(&address).await?;
         stream.set_nodelay(true)?;
+        let address = stream.peer_addr()?;
         // The name is not used: the verifier goes by SPIFFE id.
         let name = ServerName::try_from("peer.consilium.invalid").map_err(std::io::Error::other)?;
-        connector.connect(name, stream).await
+        let stream = connector.connect(name, stream).await?;
+        let chain = stream.get_ref().1.peer_certificates().map(<[_]>::to_vec);
+        let other = (chain.as_deref(), address, Side::Called);
+        connections.keep(stream, other, None).map_err(std::io::Error::other)
     };
     tokio::time::timeout(CONNECT_TIMEOUT, connect)
         .await

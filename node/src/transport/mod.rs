@@ -5,13 +5,14 @@
 
 pub mod accept;
 mod clients;
+pub mod connections;
 mod forward;
 mod outbox;
 pub mod peer_service;
 
 pub use clients::PeerClients;
 pub use forward::forward_to_leader;
-pub use outbox::{Outbox, OutboxReceivers, run_outbox};
+pub use outbox::{Outbox, run_outbox};
 
 /// Metadata key: ledger id, hexadecimal.
 pub const LEDGER_ID_KEY: &str = "consilium-ledger-id";

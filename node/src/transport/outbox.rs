@@ -1,15 +1,16 @@
 //! Outgoing messages: a bounded queue per peer, and a task that keeps a stream
 //! to it open. What does not fit is dropped; Raft and votes repeat themselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use consilium_consensus::{Outbound, RaftId};
 use consilium_proto::ids::{Height, NodeId};
 use consilium_proto::pb;
-use consilium_proto::vote::{BlockCertificate, Vote};
+use consilium_proto::vote::{CertifiedHeader, Vote};
 use crossbeam_channel::Sender;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -27,13 +28,16 @@ const BATCH_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// One message to a peer.
 #[derive(Debug, Clone)]
-pub enum PeerMessage {
+pub(super) enum PeerMessage {
     /// For its Raft core.
     Raft(Bytes),
     /// For its certifier.
     Vote(pb::Vote),
+    /// For its certifier: another node's vote, in conflict with what this node
+    /// executed.
+    Conflicting(pb::Vote),
     /// For its certifier.
-    Certificate(pb::BlockCertificate),
+    Certificate(Box<pb::CertifiedHeader>),
     /// For its certifier: this node lacks certificates from this height on.
     UncertifiedFrom(Height),
 }
@@ -41,28 +45,38 @@ pub enum PeerMessage {
 /// The sending side; cheap to clone, usable from any thread.
 #[derive(Debug, Clone)]
 pub struct Outbox {
-    queues: Arc<BTreeMap<RaftId, mpsc::Sender<PeerMessage>>>,
+    queues: Arc<ArcSwap<Queues>>,
 }
 
-/// The receiving side, for [`run_outbox`].
-pub type OutboxReceivers = Vec<(RaftId, mpsc::Receiver<PeerMessage>)>;
+type Queues = BTreeMap<RaftId, mpsc::Sender<PeerMessage>>;
 
 impl Outbox {
-    /// Queues for all peers.
+    /// Without peers; [`run_outbox`] opens their queues.
     #[must_use]
-    pub fn new(peers: impl IntoIterator<Item = RaftId>) -> (Self, OutboxReceivers) {
-        let mut queues = BTreeMap::new();
-        let mut receivers = Vec::new();
+    pub fn new() -> Self {
+        Self { queues: Arc::new(ArcSwap::from_pointee(Queues::new())) }
+    }
+
+    /// Opens queues to new peers and closes those to peers that are gone;
+    /// returns the receiving ends of the new ones.
+    fn follow(&self, peers: &BTreeSet<RaftId>) -> Vec<(RaftId, mpsc::Receiver<PeerMessage>)> {
+        let before = self.queues.load();
+        let mut queues = Queues::new();
+        let mut opened = Vec::new();
         for peer in peers {
-            let (sender, receiver) = mpsc::channel(QUEUE_MAX);
-            queues.insert(peer, sender);
-            receivers.push((peer, receiver));
+            let sender = before.get(peer).cloned().unwrap_or_else(|| {
+                let (sender, receiver) = mpsc::channel(QUEUE_MAX);
+                opened.push((*peer, receiver));
+                sender
+            });
+            queues.insert(*peer, sender);
         }
-        (Self { queues: Arc::new(queues) }, receivers)
+        self.queues.store(Arc::new(queues));
+        opened
     }
 
     fn send(&self, to: RaftId, message: PeerMessage) {
-        let sent = self.queues.get(&to).is_some_and(|queue| queue.try_send(message).is_ok());
+        let sent = self.queues.load().get(&to).is_some_and(|queue| queue.try_send(message).is_ok());
         if !sent {
             metrics::counter!("consilium_peer_messages_dropped_total").increment(1);
         }
@@ -75,31 +89,50 @@ impl Outbox {
 
     /// Sends a vote to everyone.
     pub fn broadcast_vote(&self, vote: &Vote) {
-        for peer in self.queues.keys() {
+        for peer in self.queues.load().keys() {
             self.send(*peer, PeerMessage::Vote(vote.into()));
+        }
+    }
+
+    /// Passes another node's vote on to everyone.
+    pub fn relay_vote(&self, vote: &Vote) {
+        for peer in self.queues.load().keys() {
+            self.send(*peer, PeerMessage::Conflicting(vote.into()));
         }
     }
 
     /// Asks everyone for a certificate at or above a height.
     pub fn broadcast_uncertified(&self, from: Height) {
-        for peer in self.queues.keys() {
+        for peer in self.queues.load().keys() {
             self.send(*peer, PeerMessage::UncertifiedFrom(from));
         }
     }
 
-    /// Sends a certificate to one peer.
-    pub fn send_certificate(&self, to: NodeId, certificate: &BlockCertificate) {
+    /// Sends a certified header to one peer.
+    pub fn send_certificate(&self, to: NodeId, certified: &CertifiedHeader) {
         if let Some(to) = RaftId::new(to.0) {
-            self.send(to, PeerMessage::Certificate(certificate.into()));
+            self.send(to, PeerMessage::Certificate(Box::new(certified.into())));
         }
     }
 }
 
-/// Keeps the streams open until the node stops.
-pub fn run_outbox(shared: &Arc<Shared>, clients: &PeerClients, driver: &Sender<DriverMsg>, receivers: OutboxReceivers) {
-    for (peer, queue) in receivers {
-        tokio::spawn(serve_peer(Arc::clone(shared), clients.clone(), driver.clone(), peer, queue));
-    }
+/// Keeps streams to all nodes of the ledger open until the node stops; nodes
+/// that join get one, and those that leave lose it.
+pub fn run_outbox(shared: &Arc<Shared>, clients: &PeerClients, driver: &Sender<DriverMsg>, outbox: &Outbox) {
+    let (shared, clients) = (Arc::clone(shared), clients.clone());
+    let (driver, outbox) = (driver.clone(), outbox.clone());
+    tokio::spawn(async move {
+        let mut changes = shared.topology.changes();
+        loop {
+            changes.mark_unchanged();
+            for (peer, queue) in outbox.follow(&clients.peers().into_iter().collect()) {
+                tokio::spawn(serve_peer(Arc::clone(&shared), clients.clone(), driver.clone(), peer, queue));
+            }
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    });
 }
 
 async fn serve_peer(
@@ -118,6 +151,9 @@ async fn serve_peer(
             ended = stream_to(&shared, &clients, peer, &mut queue) => {
                 shared.set_connected(id, false);
                 tracing::debug!(peer = peer.get(), reason = ended, "stream to peer ended");
+                if queue.is_closed() {
+                    return;
+                }
             }
             _ = stopping.wait_for(|stop| *stop) => return,
         }
@@ -148,8 +184,10 @@ async fn stream_to(
     tokio::pin!(call);
     shared.set_connected(NodeId(peer.get()), true);
     let mut waiting = Vec::new();
+    let mut renewals = clients.renewals();
     loop {
         tokio::select! {
+            _ = renewals.changed() => return "this node has a new certificate".into(),
             ended = &mut call => return ended.map_or_else(|s| s.message().to_owned(), |_| "closed".into()),
             count = queue.recv_many(&mut waiting, BATCH_MAX) => {
                 if count == 0 {
@@ -184,7 +222,11 @@ fn batch(waiting: &mut Vec<PeerMessage>) -> Vec<pb::ExchangeRequest> {
                 current.raft_messages.push(message);
             }
             PeerMessage::Vote(vote) => current.votes.push(vote),
-            PeerMessage::Certificate(certificate) => current.certificate = Some(certificate),
+            PeerMessage::Conflicting(vote) => current.conflicting_votes.push(vote),
+            PeerMessage::Certificate(certified) => {
+                current.certificate = certified.certificate;
+                current.certified_header = certified.header;
+            }
             PeerMessage::UncertifiedFrom(height) => current.uncertified_from = height.0,
         }
     }

@@ -11,13 +11,13 @@ use consilium_proto::ids::{Height, NodeId, RecordId, TimeMs};
 use consilium_proto::pb::peer_service_server::PeerService;
 use consilium_proto::pb::{self, Outcome};
 use consilium_proto::transaction::{Action, Transaction};
-use consilium_proto::vote::{BlockCertificate, Vote};
+use consilium_proto::vote::{CertifiedHeader, Vote};
 use crossbeam_channel::{Sender, TrySendError};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::accept::PeerInfo;
+use super::connections::PeerInfo;
 use super::{LEDGER_ID_KEY, RAFT_ID_KEY};
 use crate::runtime::certifier::CertifierMsg;
 use crate::runtime::driver::DriverMsg;
@@ -27,6 +27,9 @@ use crate::storage::StorageError;
 
 /// Transactions of one forwarded batch.
 const FORWARD_MAX: usize = 1_024;
+
+/// Votes of others that are taken from one batch.
+const CONFLICTING_MAX: usize = 64;
 
 /// The service.
 pub struct Peers {
@@ -50,13 +53,16 @@ impl Peers {
             tracing::warn!(peer = %info.identity.spiffe_id(), address = %info.address, why, "peer refused");
             Status::permission_denied("not a peer of this ledger")
         };
-        let spiffe_id = info.identity.spiffe_id().to_string();
-        let node = self.shared.topology.by_spiffe_id(&spiffe_id).ok_or_else(|| refused("not a node of the ledger"))?;
         let text = |key| request.metadata().get(key).and_then(|v| v.to_str().ok()).unwrap_or_default();
         if text(LEDGER_ID_KEY) != self.shared.genesis.ledger_id.to_string() {
             return Err(refused("another ledger"));
         }
-        if text(RAFT_ID_KEY) != node.id.0.to_string() {
+        // A lost node and the one in its place bear the same name for a while:
+        // the raft id says which one is calling.
+        let claimed = text(RAFT_ID_KEY).parse().map(NodeId).map_err(|_| refused("no raft id"))?;
+        let topology = self.shared.topology.get();
+        let node = topology.node(claimed).ok_or_else(|| refused("not a node of the ledger"))?;
+        if node.spiffe_id != info.identity.spiffe_id().to_string() {
             return Err(refused("another raft id than its identity's"));
         }
         if !info.stands() {
@@ -66,7 +72,14 @@ impl Peers {
     }
 
     async fn take(&self, from: NodeId, batch: pb::ExchangeRequest) -> Result<(), Status> {
-        let pb::ExchangeRequest { raft_messages, votes, certificate, uncertified_from } = batch;
+        let pb::ExchangeRequest {
+            raft_messages,
+            votes,
+            certificate,
+            certified_header,
+            uncertified_from,
+            conflicting_votes,
+        } = batch;
         let stopped = || Status::unavailable("stopping");
         let peer = RaftId::new(from.0).ok_or_else(|| Status::internal("raft id 0"))?;
         for bytes in raft_messages {
@@ -74,20 +87,23 @@ impl Peers {
         }
         for vote in &votes {
             match Vote::try_from(vote) {
-                // Votes are taken from their own validator only: what others
-                // pass on would be one more thing to check.
                 Ok(vote) if vote.validator == from => {
-                    send(&self.certifier, CertifierMsg::Vote(vote)).await.map_err(|()| stopped())?;
+                    send(&self.certifier, CertifierMsg::Vote { from, vote }).await.map_err(|()| stopped())?;
                 }
                 Ok(_) | Err(_) => tracing::warn!(peer = from.0, "malformed or foreign vote"),
             }
+        }
+        // Signatures tell whose they are; the certifier checks them.
+        for vote in conflicting_votes.iter().take(CONFLICTING_MAX).filter_map(|v| Vote::try_from(v).ok()) {
+            send(&self.certifier, CertifierMsg::Vote { from, vote }).await.map_err(|()| stopped())?;
         }
         if uncertified_from > 0 {
             let message = CertifierMsg::UncertifiedFrom { peer: from, height: Height(uncertified_from) };
             send(&self.certifier, message).await.map_err(|()| stopped())?;
         }
-        if let Some(certificate) = certificate.as_ref().and_then(|c| BlockCertificate::try_from(c).ok()) {
-            send(&self.certifier, CertifierMsg::Certificate(certificate)).await.map_err(|()| stopped())?;
+        let certified = pb::CertifiedHeader { header: certified_header, certificate };
+        if let Ok(certified) = CertifiedHeader::try_from(&certified) {
+            send(&self.certifier, CertifierMsg::Certificate(Box::new(certified))).await.map_err(|()| stopped())?;
         }
         Ok(())
     }
@@ -173,7 +189,8 @@ impl PeerService for Peers {
         let (sender, receiver) = mpsc::channel(16);
         tokio::task::spawn_blocking(move || {
             for height in from_height.max(1)..=last {
-                let response = served_block(&shared, Height(height)).map_err(|error| {
+                let first = height == from_height.max(1);
+                let response = served_block(&shared, Height(height), first).map_err(|error| {
                     tracing::error!(%error, height, "a stored block cannot be served");
                     Status::data_loss("a stored block is damaged")
                 });
@@ -198,11 +215,16 @@ impl PeerService for Peers {
     }
 }
 
-/// A block with what a peer needs to execute it.
+/// A block with what a peer needs to execute it, and the membership if it
+/// changed here or `first` asks for it.
 ///
 /// # Errors
 /// If the disk fails or the block is not there.
-pub(crate) fn served_block(shared: &Shared, height: Height) -> Result<pb::FetchBlocksResponse, StorageError> {
+pub(crate) fn served_block(
+    shared: &Shared,
+    height: Height,
+    first: bool,
+) -> Result<pb::FetchBlocksResponse, StorageError> {
     let store = &shared.ledger;
     let block = store.block(height)?.ok_or_else(|| StorageError::corrupt("block", "absent"))?;
     let position = store.position(height)?.unwrap_or_default();
@@ -210,7 +232,12 @@ pub(crate) fn served_block(shared: &Shared, height: Height) -> Result<pb::FetchB
     for executed in &block.transactions {
         attachments.extend(stored_attachments(store, shared.genesis.ledger_id, executed)?);
     }
+    let membership = match first {
+        true => Some(store.membership_at(height)?),
+        false => store.membership_changed_at(height)?,
+    };
     Ok(pb::FetchBlocksResponse {
+        raft_membership: membership.map(|m| m.encode().into()).unwrap_or_default(),
         block: Some(block),
         raft_index: position.index.0,
         raft_term: position.term.0,

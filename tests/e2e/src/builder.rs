@@ -5,45 +5,71 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use consilium_certs::Role;
 use consilium_proto::genesis::Genesis;
+use consilium_proto::parameters::recommended_parameters;
 use consilium_proto::pb;
 
 use crate::TestResult;
 use crate::ceremony::{self, Member};
+use crate::links::Links;
 use crate::network::Network;
 use crate::node::Node;
+use crate::settings::Settings;
 
 /// Ids in ascending order, as the genesis wants them.
-const MEMBERS: [&str; 4] = ["alder.example", "birch.example", "cedar.example", "dogwood.example"];
+const MEMBERS: [&str; 7] = [
+    "alder.example",
+    "birch.example",
+    "cedar.example",
+    "dogwood.example",
+    "elm.example",
+    "fir.example",
+    "gorse.example",
+];
 const STAKE: u64 = 100;
+
+/// The recommended parameters with epochs of a second or some, elections by
+/// stake alone, and nobody jailed for being slow.
+#[must_use]
+pub fn short_epochs(epoch_ms: u64) -> pb::Parameters {
+    pb::Parameters {
+        epoch_ms,
+        hysteresis_percent: 0,
+        unbonding_epochs: 1,
+        jail_missed_percent: 100,
+        rotation_blocks: 0,
+        ..recommended_parameters()
+    }
+}
+
 /// What a network is made of.
 #[derive(Debug, Clone)]
 pub struct NetworkBuilder {
     members: usize,
-    raft: String,
-    limits: String,
+    settings: Settings,
     parameters: Option<pb::Parameters>,
-    stakes: [u64; 4],
+    stakes: Vec<u64>,
+    links: bool,
 }
 
 impl NetworkBuilder {
     pub(crate) fn new(members: usize) -> Self {
-        assert!((1..=MEMBERS.len()).contains(&members), "one to four members");
-        Self { members, raft: String::new(), limits: String::new(), parameters: None, stakes: [STAKE; 4] }
+        assert!((1..=MEMBERS.len()).contains(&members), "one to seven members");
+        let stakes = vec![STAKE; members];
+        Self { members, settings: Settings::default(), parameters: None, stakes, links: false }
     }
 
     /// Lines for `[raft]` of every node's configuration.
     #[must_use]
     pub fn raft(mut self, lines: &str) -> Self {
-        self.raft = lines.to_owned();
+        lines.clone_into(&mut self.settings.raft);
         self
     }
 
     /// Lines for `[limits]` of every node's configuration.
     #[must_use]
     pub fn limits(mut self, lines: &str) -> Self {
-        self.limits = lines.to_owned();
+        lines.clone_into(&mut self.settings.limits);
         self
     }
 
@@ -54,10 +80,17 @@ impl NetworkBuilder {
         self
     }
 
-    /// Stake of each member; a hundred each if not set.
+    /// Stake of each member, in the order of their ids; a hundred each if not set.
     #[must_use]
-    pub fn stakes(mut self, stakes: [u64; 4]) -> Self {
-        self.stakes = stakes;
+    pub fn stakes(mut self, stakes: impl Into<Vec<u64>>) -> Self {
+        self.stakes = stakes.into();
+        self
+    }
+
+    /// Nodes reach each other only through [`Links`], which can be cut.
+    #[must_use]
+    pub fn with_links(mut self) -> Self {
+        self.links = true;
         self
     }
 
@@ -94,12 +127,17 @@ impl NetworkBuilder {
             .iter()
             .map(|id| Member::create(id, dir.path().join(id)))
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let nodes: Vec<Node> = members.iter().enumerate().map(|(i, m)| Node::new(i, &m.dir, ip)).collect();
+        let nodes: Vec<Node> =
+            members.iter().zip(1..).enumerate().map(|(i, (m, raft_id))| Node::new(i, raft_id, &m.dir, ip)).collect();
+        let links = if self.links { Some(Links::open(&nodes).await?) } else { None };
         let parts = members
             .iter()
             .zip(&nodes)
             .zip(self.stakes)
-            .map(|((member, node), stake)| member.part(stake, node.client, node.peer))
+            .map(|((member, node), stake)| {
+                let peer = links.as_ref().map_or(node.peer, |links| links.address(node.index));
+                member.part(stake, node.client, peer)
+            })
             .collect::<anyhow::Result<Vec<_>>>()?;
         let document = ceremony::document(&members, parts, self.parameters)?;
         let genesis_path = dir.path().join("genesis.pb");
@@ -107,12 +145,11 @@ impl NetworkBuilder {
         let search_key = hex::encode(rand::random::<[u8; 32]>());
         ceremony::write_secret(&dir.path().join("search.key"), &search_key)?;
         let genesis = Genesis::parse(&document)?;
-        let mut network = Network { members, nodes, genesis_path, genesis, observers: Vec::new(), dir };
-        self.configure(&network)?;
-        for member in 0..network.nodes.len() {
-            let user = network.user(member, Role::Auditor, "observer").await?;
-            network.observers.push(user.client);
+        let settings = self.settings;
+        for node in &nodes {
+            settings.write(node, false)?;
         }
+        let mut network = Network::assemble(members, nodes, (genesis_path, genesis), settings, links, ip, dir).await?;
         for node in &network.nodes {
             node.init()?;
         }
@@ -121,26 +158,6 @@ impl NetworkBuilder {
             return Err(e);
         }
         Ok(network)
-    }
-
-    fn configure(&self, network: &Network) -> anyhow::Result<()> {
-        for node in &network.nodes {
-            let (client, peer, http) = (node.client, node.peer, node.http);
-            let (raft, limits) = (&self.raft, &self.limits);
-            // Elections in about a second: short for tests, long enough for a
-            // busy machine with real fsync.
-            let election = if raft.contains("election_ticks") { "" } else { "election_ticks = 16" };
-            let text = format!(
-                "data_dir = \"data\"\ngenesis = \"../genesis.pb\"\n\n\
-                 [identity]\ncertificate = \"node-n1.pem\"\nkey = \"node-n1.key\"\nvote_key = \"vote.key\"\n\n\
-                 [listen]\nclient = \"{client}\"\npeer = \"{peer}\"\nhttp = \"{http}\"\n\n\
-                 [raft]\n{election}\n{raft}\n\n[limits]\n{limits}\n\n\
-                 [storage]\ncache_bytes = 16777216\nverify_threads = 1\nnetwork_threads = 2\n\n\
-                 [log]\nformat = \"json\"\nfilter = \"info\"\n"
-            );
-            fs::write(&node.config, text)?;
-        }
-        Ok(())
     }
 }
 

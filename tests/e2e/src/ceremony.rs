@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use consilium_certs::{CaStore, IdentityRequest, IssuedFiles, Role, SubjectKey, Validity};
-use consilium_proto::genesis::{endorsement_input, ledger_id, recommended_parameters};
+use consilium_proto::genesis::{endorsement_input, ledger_id};
+use consilium_proto::parameters::recommended_parameters;
 use consilium_proto::pb;
 use consilium_proto::signing::{SignatureAlgorithm, SigningKey};
 use prost::Message;
@@ -66,7 +67,10 @@ impl Member {
     }
 
     /// Makes the node's identity and vote key, and the member's public part.
-    pub(crate) fn part(&self, stake: u64, client: SocketAddr, peer: SocketAddr) -> anyhow::Result<pb::GenesisMember> {
+    ///
+    /// # Errors
+    /// If they exist already.
+    pub fn part(&self, stake: u64, client: SocketAddr, peer: SocketAddr) -> anyhow::Result<pb::GenesisMember> {
         self.issue(Role::Node, "n1", around_now())?;
         let vote_key = SigningKey::generate(SignatureAlgorithm::Es256)?;
         write_secret(&self.dir.join("vote.key"), &vote_key.to_pem()?)?;

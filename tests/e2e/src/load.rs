@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use consilium_client::Client;
 use consilium_proto::ids::{RecordId, TransactionId};
@@ -21,6 +21,16 @@ pub struct Ack {
     pub height: u64,
     /// The record that it created.
     pub record_id: RecordId,
+    /// When the answer came.
+    pub at: Instant,
+}
+
+/// The longest time without an answer between the first and the last.
+#[must_use]
+pub fn longest_pause(acks: &[Ack]) -> Duration {
+    let mut times: Vec<Instant> = acks.iter().map(|ack| ack.at).collect();
+    times.sort();
+    times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
 }
 
 /// Writers, each with one transaction under way.
@@ -96,5 +106,6 @@ impl Load {
 async fn write_one(client: &Client) -> anyhow::Result<Ack> {
     let sealed = record(client, "patient-under-load", b"{\"resourceType\":\"Observation\"}")?;
     let done = client.submit(sealed.sign(client)?, pb::WaitFor::Certified).await?.into_applied()?;
-    Ok(Ack { id: done.transaction_id, height: done.height.0, record_id: sealed.record_id })
+    let at = Instant::now();
+    Ok(Ack { id: done.transaction_id, height: done.height.0, record_id: sealed.record_id, at })
 }

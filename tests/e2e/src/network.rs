@@ -1,6 +1,7 @@
 //! A running network: asked, waited for, and explained when a test fails.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,12 +12,16 @@ use consilium_proto::genesis::Genesis;
 use consilium_proto::pb;
 use consilium_proto::pb::operator_service_client::OperatorServiceClient;
 use tempfile::TempDir;
+use tonic::Code;
+use tonic::transport::Channel;
 
 use crate::TestResult;
 use crate::builder::NetworkBuilder;
 use crate::ceremony::{self, Member};
 use crate::condition::eventually_async;
+use crate::links::Links;
 use crate::node::Node;
+use crate::settings::Settings;
 use crate::user::User;
 
 /// For agreement after a fault, on a machine that runs other tests.
@@ -25,7 +30,8 @@ const AGREE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The network. Ends its processes and removes its folder when dropped.
 #[derive(Debug)]
 pub struct Network {
-    /// Members, ascending by id; each has one node.
+    /// Members in the order in which they came, those of the genesis ascending
+    /// by id; each has one node.
     pub members: Vec<Member>,
     /// Nodes, in the order of the members.
     pub nodes: Vec<Node>,
@@ -33,23 +39,77 @@ pub struct Network {
     pub genesis_path: PathBuf,
     /// The same, parsed.
     pub genesis: Genesis,
-    /// Asks for status at each node; not enrolled.
-    pub(crate) observers: Vec<Client>,
+    /// Asks for status, one of each member; not enrolled.
+    observers: Vec<User>,
+    /// The newest invitation: members that the genesis document does not name.
+    trust: Option<PathBuf>,
+    pub(crate) settings: Settings,
+    pub(crate) ip: Ipv4Addr,
+    links: Option<Links>,
     /// Last, so that the files outlive the processes.
-    pub(crate) dir: TempDir,
+    dir: TempDir,
 }
 
 impl Network {
-    /// A network of so many members with a node each, at most four.
+    /// A network of so many members with a node each, at most seven.
     #[must_use]
     pub fn of(members: usize) -> NetworkBuilder {
         NetworkBuilder::new(members)
+    }
+
+    pub(crate) async fn assemble(
+        members: Vec<Member>,
+        nodes: Vec<Node>,
+        (genesis_path, genesis): (PathBuf, Genesis),
+        settings: Settings,
+        links: Option<Links>,
+        ip: Ipv4Addr,
+        dir: TempDir,
+    ) -> anyhow::Result<Self> {
+        let observers = Vec::new();
+        let mut network =
+            Self { members, nodes, genesis_path, genesis, observers, trust: None, settings, ip, links, dir };
+        for member in 0..network.members.len() {
+            let observer = network.user(member, Role::Auditor, "observer").await?;
+            network.observers.push(observer);
+        }
+        Ok(network)
     }
 
     /// The scratch folder.
     #[must_use]
     pub fn folder(&self) -> &std::path::Path {
         self.dir.path()
+    }
+
+    /// The links between the nodes.
+    ///
+    /// # Panics
+    /// If the network was built without [`NetworkBuilder::with_links`].
+    #[must_use]
+    pub fn links(&self) -> &Links {
+        self.links.as_ref().expect("a network built with links")
+    }
+
+    /// The invitation that new identities connect with, if someone has joined.
+    #[must_use]
+    pub fn trust(&self) -> Option<PathBuf> {
+        self.trust.clone()
+    }
+
+    /// Has everybody who asks for status know the members of an invitation, and
+    /// a new member's observer.
+    pub(crate) async fn know(&mut self, invitation: PathBuf) -> anyhow::Result<()> {
+        self.trust = Some(invitation);
+        for observer in &mut self.observers {
+            observer.profile.trust = self.trust.clone();
+            observer.client = Client::connect(observer.profile.clone()).await?;
+        }
+        for member in self.observers.len()..self.members.len() {
+            let observer = self.user(member, Role::Auditor, "observer").await?;
+            self.observers.push(observer);
+        }
+        Ok(())
     }
 
     /// An identity of a member that is not enrolled.
@@ -70,12 +130,32 @@ impl Network {
         Ok(user)
     }
 
-    /// A node's own word about itself.
+    /// A bare channel to a node, of an observer of its own member.
+    ///
+    /// # Errors
+    /// If TLS cannot be set up.
+    pub fn channel(&self, node: usize) -> anyhow::Result<Channel> {
+        Ok(self.observers[node].client.dial(&self.nodes[node].endpoint())?)
+    }
+
+    /// A node's own word about itself. A node whose member was cut off refuses
+    /// that member's observer; then another one asks.
     ///
     /// # Errors
     /// If it does not answer.
     pub async fn status(&self, node: usize) -> anyhow::Result<pb::GetStatusResponse> {
-        let channel = self.observers[node].dial(&self.nodes[node].endpoint())?;
+        match self.status_for(node, node).await {
+            Err(status) if !matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled) => {
+                let other = (node + 1) % self.observers.len();
+                Ok(self.status_for(other, node).await?)
+            }
+            answer => Ok(answer?),
+        }
+    }
+
+    async fn status_for(&self, observer: usize, node: usize) -> Result<pb::GetStatusResponse, tonic::Status> {
+        let channel = self.observers[observer].client.dial(&self.nodes[node].endpoint());
+        let channel = channel.map_err(|e| tonic::Status::internal(e.to_string()))?;
         let mut request = tonic::Request::new(pb::GetStatusRequest {});
         request.set_timeout(Duration::from_secs(5));
         Ok(OperatorServiceClient::new(channel).get_status(request).await?.into_inner())
@@ -87,21 +167,36 @@ impl Network {
         self.nodes.iter().filter(|n| n.is_running()).map(|n| n.index).collect()
     }
 
+    /// The node with a Raft id.
+    #[must_use]
+    pub fn with_raft_id(&self, raft_id: u64) -> Option<usize> {
+        self.nodes.iter().position(|n| n.raft_id() == raft_id)
+    }
+
     /// Index of the leader that all running nodes agree on.
     ///
     /// # Errors
     /// If they do not in time.
     pub async fn leader(&self) -> anyhow::Result<usize> {
+        self.leader_of(&self.running()).await
+    }
+
+    /// Index of the leader that some nodes agree on: one of them.
+    ///
+    /// # Errors
+    /// If they do not in time.
+    pub async fn leader_of(&self, nodes: &[usize]) -> anyhow::Result<usize> {
         eventually_async("one leader", AGREE_TIMEOUT, || async {
             let mut leaders = Vec::new();
-            for node in self.running() {
-                leaders.push(self.status(node).await?.leader);
+            for node in nodes {
+                leaders.push(self.status(*node).await?.leader);
             }
             let first = leaders.first().copied().unwrap_or(0);
             let agreed = first != 0 && leaders.iter().all(|l| *l == first);
             anyhow::ensure!(agreed, "leaders as seen by the nodes: {leaders:?}");
-            let index = usize::try_from(first)? - 1;
+            let index = self.with_raft_id(first).with_context(|| format!("no node {first}"))?;
             anyhow::ensure!(self.nodes[index].is_running(), "the leader {first} is down");
+            anyhow::ensure!(nodes.contains(&index), "the leader {first} is none of {nodes:?}");
             Ok(index)
         })
         .await
@@ -122,10 +217,18 @@ impl Network {
     /// # Errors
     /// If they do not in time.
     pub async fn agreed(&self, height: u64) -> anyhow::Result<(u64, Vec<u8>)> {
+        self.agreed_among(&self.running(), height).await
+    }
+
+    /// The same for some nodes.
+    ///
+    /// # Errors
+    /// As [`Self::agreed`].
+    pub async fn agreed_among(&self, nodes: &[usize], height: u64) -> anyhow::Result<(u64, Vec<u8>)> {
         eventually_async("equal state roots", AGREE_TIMEOUT, || async {
             let (mut seen, mut votes) = (Vec::new(), Vec::new());
-            for node in self.running() {
-                let s = self.status(node).await?;
+            for node in nodes {
+                let s = self.status(*node).await?;
                 votes.push(s.peers.iter().map(|p| p.voted_height).collect::<Vec<_>>());
                 seen.push((s.applied_height, s.certified_height, hex::encode(&s.state_root)));
             }

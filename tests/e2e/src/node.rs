@@ -4,6 +4,8 @@ use std::fs::{self, OpenOptions};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -32,8 +34,10 @@ pub struct Exit {
 /// A node with its files; maybe running.
 #[derive(Debug)]
 pub struct Node {
-    /// Position in the network, from 0; the raft id is one more.
+    /// Position in the network, from 0.
     pub index: usize,
+    /// Folder with its configuration, keys and data.
+    pub dir: PathBuf,
     /// Listener for clients.
     pub client: SocketAddr,
     /// Listener for nodes.
@@ -46,14 +50,21 @@ pub struct Node {
     pub config: PathBuf,
     /// Everything the process has printed, over all its runs.
     pub log: PathBuf,
+    /// Given by the ledger; another one after the node was replaced.
+    raft_id: u64,
     child: Option<Child>,
+    /// Process id, 0 while it does not run: tells a proxy who is calling.
+    pid: Arc<AtomicU32>,
 }
 
 impl Node {
-    pub(crate) fn new(index: usize, dir: &Path, ip: std::net::Ipv4Addr) -> Self {
+    pub(crate) fn new(index: usize, raft_id: u64, dir: &Path, ip: std::net::Ipv4Addr) -> Self {
         let port = |base: u16| SocketAddr::from((ip, base + u16::try_from(index).unwrap_or(u16::MAX)));
         Self {
             index,
+            raft_id,
+            pid: Arc::default(),
+            dir: dir.to_owned(),
             client: port(7401),
             peer: port(7501),
             http: port(7601),
@@ -67,7 +78,15 @@ impl Node {
     /// Its Raft id.
     #[must_use]
     pub fn raft_id(&self) -> u64 {
-        self.index as u64 + 1
+        self.raft_id
+    }
+
+    pub(crate) fn set_raft_id(&mut self, raft_id: u64) {
+        self.raft_id = raft_id;
+    }
+
+    pub(crate) fn pid_cell(&self) -> Arc<AtomicU32> {
+        Arc::clone(&self.pid)
     }
 
     /// Address for clients, as text.
@@ -123,6 +142,7 @@ impl Node {
             .stderr(log)
             .env("RUST_BACKTRACE", "1")
             .spawn()?;
+        self.pid.store(child.id(), Ordering::Relaxed);
         self.child = Some(child);
         Ok(())
     }
@@ -151,6 +171,7 @@ impl Node {
     /// If it does not run.
     pub fn kill9(&mut self) -> anyhow::Result<()> {
         let mut child = self.child.take().context("the node does not run")?;
+        self.pid.store(0, Ordering::Relaxed);
         child.kill()?;
         child.wait()?;
         Ok(())
@@ -208,6 +229,7 @@ impl Node {
             child.try_wait().map_err(|e| e.to_string())?.ok_or_else(|| "it still runs".to_owned())
         })?;
         self.child = None;
+        self.pid.store(0, Ordering::Relaxed);
         Ok(status)
     }
 

@@ -34,11 +34,14 @@ pub struct User {
     pub client: Client,
     /// Serial number of the identity certificate.
     pub serial: Serial,
+    /// Position of its member in the network.
+    pub member: usize,
 }
 
 impl User {
     pub(crate) async fn create(network: &Network, member: usize, role: Role, name: &str) -> anyhow::Result<Self> {
-        let member = &network.members[member];
+        let position = member;
+        let member = &network.members[position];
         let files = member.issue(role, name, around_now())?;
         let file = |kind: &str| member.dir.join(format!("{role}-{name}.{kind}"));
         let signing_key = SigningKey::generate(SignatureAlgorithm::Ed25519)?;
@@ -47,6 +50,7 @@ impl User {
         write_secret(&file("encryption.key"), &encryption_key.to_pem()?)?;
         let profile = Profile {
             genesis: Some(network.genesis_path.clone()),
+            trust: network.trust(),
             endpoints: Vec::new(),
             certificate: Some(files.cert_path),
             key: files.key_path,
@@ -56,7 +60,7 @@ impl User {
         };
         let client = Client::connect(profile.clone()).await?;
         let serial = files.issued.certificate.serial().clone();
-        Ok(Self { spiffe_id: client.identity().spiffe_id().to_string(), profile, client, serial })
+        Ok(Self { spiffe_id: client.identity().spiffe_id().to_string(), profile, client, serial, member: position })
     }
 
     /// A client that talks to one node only.
@@ -93,10 +97,11 @@ impl User {
         let entry = |key: &str, path: &Option<PathBuf>| {
             path.as_ref().map(|p| format!("{key} = {:?}\n", p.display().to_string())).unwrap_or_default()
         };
-        let Profile { genesis, endpoints, certificate, key, signing_key, encryption_key, search_key } = &self.profile;
+        let Profile { genesis, trust, endpoints, certificate, key, signing_key, encryption_key, search_key } = &self.profile;
         let mut text = format!("endpoints = {endpoints:?}\n");
         for (name, path) in [
             ("genesis", genesis),
+            ("trust", trust),
             ("certificate", certificate),
             ("key", key),
             ("signing_key", signing_key),

@@ -15,10 +15,7 @@ use crate::convert::membership_from_raft;
 use crate::entry::{EntryKind, LogEntry};
 use crate::ids::LogIndex;
 use crate::log::LogReader;
-use crate::membership::{MEMBERS_MAX, Membership, MembershipChange};
-
-/// Steps in one change. More is no legitimate wish, and memory.
-const CHANGES_MAX: usize = 64;
+use crate::membership::{CHANGES_MAX, MEMBERS_MAX, Membership, MembershipChange};
 
 /// Why a membership change was not proposed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,7 +54,7 @@ impl<R: LogReader> Core<R> {
     /// [`MembershipError`]; nothing was proposed.
     pub fn propose_membership(&mut self, changes: &[MembershipChange]) -> Result<Proposed, MembershipError> {
         self.check_proposer()?;
-        if self.raw.raft.has_pending_conf() || self.membership.is_joint() {
+        if self.change_pending() {
             return Err(MembershipError::ChangePending);
         }
         let change = conf_change(changes);

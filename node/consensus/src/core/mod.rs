@@ -12,6 +12,7 @@
 mod drain;
 #[cfg(test)]
 mod durability_tests;
+mod followers;
 mod members;
 mod progress;
 mod propose;
@@ -32,6 +33,8 @@ use crate::membership::Membership;
 use crate::output::{IncomingSnapshot, LeaderChange, PersistSeq, ReadContext, ReadOutcome};
 use crate::snapshot::SnapshotMeta;
 use crate::status::{PeerProgress, PeerState, Role, Status};
+
+use self::followers::Followers;
 
 pub use self::members::{MembershipError, MembershipOutcome};
 pub use self::progress::{ApplyError, CompactError, PersistError};
@@ -84,6 +87,7 @@ pub struct Core<R: LogReader> {
     /// Ticks since a follower's snapshot transfer began.
     snapshot_ages: BTreeMap<RaftId, u32>,
     forced_votes: BTreeMap<RaftId, step::ForcedVote>,
+    followers: Followers,
     ticks: u64,
 }
 
@@ -92,8 +96,13 @@ impl<R: LogReader> Core<R> {
     /// tick missed, or a slow node starts elections for having been slow.
     pub fn tick(&mut self) {
         self.ticks += 1;
+        let offered = self.transferring_to();
         if !self.election_must_wait() {
             self.raw.tick();
+        }
+        // The library gives up without a word after an election timeout.
+        if let Some(peer) = offered.filter(|_| self.is_leader() && self.transferring_to().is_none()) {
+            self.followers.declined(peer, self.term(), self.ticks);
         }
         self.age_reads();
         self.age_snapshots();
@@ -128,6 +137,15 @@ impl<R: LogReader> Core<R> {
 
     fn leader(&self) -> Option<RaftId> {
         RaftId::new(self.raw.raft.leader_id)
+    }
+
+    fn transferring_to(&self) -> Option<RaftId> {
+        self.raw.raft.lead_transferee.and_then(RaftId::new)
+    }
+
+    /// Whether a membership change may be under way: proposed and not applied, or joint.
+    fn change_pending(&self) -> bool {
+        self.raw.raft.has_pending_conf() || self.membership.is_joint()
     }
 
     fn is_leader(&self) -> bool {
@@ -198,7 +216,7 @@ impl<R: LogReader> Core<R> {
         if self.is_leader() {
             for (id, progress) in raft.prs().iter() {
                 let peer = RaftId::new(*id).filter(|id| *id != self.config.id);
-                peers.extend(peer.map(|id| (id, peer_progress(progress))));
+                peers.extend(peer.map(|id| (id, self.peer_progress(id, progress))));
             }
         }
         Status {
@@ -213,24 +231,33 @@ impl<R: LogReader> Core<R> {
             last_index: LogIndex(raft.raft_log.last_index()),
             membership: self.membership.clone(),
             peers,
-            transferring_to: raft.lead_transferee.and_then(RaftId::new),
+            change_pending: self.change_pending(),
+            transferring_to: self.transferring_to(),
         }
+    }
+
+    fn peer_progress(&self, id: RaftId, progress: &raft::Progress) -> PeerProgress {
+        PeerProgress {
+            matched: LogIndex(progress.matched),
+            state: match progress.state {
+                raft::ProgressState::Probe => PeerState::Probe,
+                raft::ProgressState::Replicate => PeerState::Replicate,
+                raft::ProgressState::Snapshot => PeerState::Snapshot,
+            },
+            recently_active: self.recently_active(id),
+            ticks_since_heard: self.followers.ticks_since_heard(id, self.term(), self.ticks),
+            ticks_since_declined: self.followers.ticks_since_declined(id, self.term(), self.ticks),
+        }
+    }
+
+    /// Whether `id` answered this leader within the shortest election timeout.
+    fn recently_active(&self, id: RaftId) -> bool {
+        let silence = self.followers.ticks_since_heard(id, self.term(), self.ticks);
+        silence.is_some_and(|ticks| ticks <= u64::from(self.config.election_ticks.min))
     }
 
     /// The state on offer to followers, if any.
     pub fn offered_snapshot(&self) -> Option<&SnapshotMeta> {
         self.view().offered()
-    }
-}
-
-fn peer_progress(progress: &raft::Progress) -> PeerProgress {
-    PeerProgress {
-        matched: LogIndex(progress.matched),
-        state: match progress.state {
-            raft::ProgressState::Probe => PeerState::Probe,
-            raft::ProgressState::Replicate => PeerState::Replicate,
-            raft::ProgressState::Snapshot => PeerState::Snapshot,
-        },
-        recently_active: progress.recent_active,
     }
 }

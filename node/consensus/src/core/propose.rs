@@ -111,7 +111,7 @@ impl<R: LogReader> Core<R> {
         if !self.is_leader() {
             return Err(ProposeError::NotLeader { leader: self.leader() });
         }
-        match self.raw.raft.lead_transferee.and_then(RaftId::new) {
+        match self.transferring_to() {
             Some(to) => Err(ProposeError::Transferring { to }),
             None => Ok(()),
         }
@@ -151,7 +151,7 @@ impl<R: LogReader> Core<R> {
     fn most_caught_up(&self) -> Option<RaftId> {
         let progress = |id: RaftId| self.raw.raft.prs().get(id.get());
         let voters = self.membership.voters.iter().copied().filter(|id| self.eligible(*id));
-        let active = voters.filter(|id| progress(*id).is_some_and(|peer| peer.recent_active));
+        let active = voters.filter(|id| self.recently_active(*id));
         // The last of equal maxima wins, hence from the highest id to the lowest.
         active.rev().max_by_key(|id| progress(*id).map(|peer| peer.matched))
     }

@@ -6,6 +6,7 @@ use raft::{RaftState, RawNode};
 use slog::{Discard, Logger, o};
 
 use super::Core;
+use super::followers::Followers;
 use crate::config::{Config, ConfigError};
 use crate::convert::{hard_state_to_raft, membership_to_raft};
 use crate::hard_state::HardState;
@@ -82,6 +83,7 @@ impl<R: LogReader> Core<R> {
             distrusted: None,
             snapshot_ages: BTreeMap::new(),
             forced_votes: BTreeMap::new(),
+            followers: Followers::default(),
             ticks: 0,
         })
     }

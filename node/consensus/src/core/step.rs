@@ -73,10 +73,22 @@ impl<R: LogReader> Core<R> {
         if !message.context.is_empty() && message.get_msg_type() == MessageType::MsgRequestVote {
             self.limit_forced_vote(from, &mut message);
         }
+        let answers = self.answers_leader(&message);
         self.raw.step(message).map_err(|error| match error {
             raft::Error::StepPeerNotFound => StepError::NotAMember { peer: from },
             other => StepError::Raft(other.to_string()),
-        })
+        })?;
+        if answers {
+            self.followers.heard(from, self.term(), self.ticks);
+        }
+        Ok(())
+    }
+
+    /// Whether the message shows that its sender follows this leader now.
+    fn answers_leader(&self, message: &Message) -> bool {
+        let answer =
+            matches!(message.get_msg_type(), MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse);
+        answer && self.is_leader() && message.term == self.term().0
     }
 
     fn screen_view(&self) -> View<'_> {

@@ -9,6 +9,7 @@ mod elections;
 mod faults;
 mod membership;
 mod reads;
+mod reconcile;
 mod replication;
 mod single_core;
 mod snapshots;

@@ -26,7 +26,7 @@ pub(super) fn run<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>, enro
         signers.push((signing_key_fingerprint(key), key.clone()));
     }
     for (fingerprint, key) in &signers {
-        put_signer(view, &identity, certificate, *fingerprint, key)?;
+        put_signer(view, cx, &identity, certificate, *fingerprint, key)?;
     }
     put_certificate_index(view, &identity, &signers)?;
     let encryption_key_id = put_encryption_key(view, &identity, enroll)?;
@@ -51,6 +51,7 @@ fn verify<R: StateReader>(view: &View<'_, R>, cx: &Context<'_>, enroll: &Enroll)
 /// moves it to the newer certificate.
 fn put_signer<R: StateReader>(
     view: &mut View<'_, R>,
+    cx: &Context<'_>,
     identity: &VerifiedIdentity,
     certificate: Fingerprint,
     fingerprint: Fingerprint,
@@ -69,6 +70,7 @@ fn put_signer<R: StateReader>(
         not_after_s: identity.not_after_s,
         issuer_key_id: identity.issuer_key_id.clone().into(),
         revoked_ms: 0,
+        enrolled_height: cx.height.0,
     };
     view.put_message(Table::State, place, &signer);
     Ok(())

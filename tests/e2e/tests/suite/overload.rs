@@ -2,7 +2,7 @@
 
 use consilium_certs::Role;
 use consilium_e2e::{Network, ledger_at, reason, record, retry_delay, submit_raw};
-use consilium_proto::genesis::recommended_parameters;
+use consilium_proto::parameters::recommended_parameters;
 use consilium_proto::pb;
 use consilium_proto::transaction::transaction_id;
 use tonic::Code;

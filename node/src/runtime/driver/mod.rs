@@ -2,13 +2,17 @@
 //! submissions) into the core's outputs and hands these to the writer, the
 //! applier and the transport. It never writes to disk and never executes.
 
+mod leading;
+mod oversight;
+mod proposing;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use consilium_consensus::{
-    Core, EntryKind, IncomingSnapshot, LogEntry, LogIndex, LogPosition, MembershipOutcome, Output, PersistSeq,
+    Core, EntryKind, IncomingSnapshot, LogEntry, LogIndex, LogPosition, Membership, MembershipOutcome, Output, PersistSeq,
     ProposeError, RaftId, ReadContext, ReadOutcome, Role, SnapshotMeta, StepError,
 };
 use consilium_ledger::CheckedTransaction;
@@ -116,6 +120,10 @@ pub struct Driver {
     time_wanted: Option<TimeMs>,
     stalled_since: Option<(Height, Instant)>,
     compacting: bool,
+    /// Height at which this node became leader, for rotation.
+    leading_since: Height,
+    /// Version of the topology that the core knows.
+    topology: tokio::sync::watch::Receiver<u64>,
     ticks: u64,
     stopping: bool,
     halted: bool,
@@ -134,6 +142,8 @@ impl Driver {
         let limits = &config.limits;
         let mempool = Mempool::new(limits.queued_transactions_max.get(), limits.queued_bytes_max.get());
         let applied = core.status().applied;
+        let mut topology = shared.topology.changes();
+        topology.mark_changed();
         Self {
             core,
             shared,
@@ -147,6 +157,8 @@ impl Driver {
             time_wanted: None,
             stalled_since: None,
             compacting: false,
+            leading_since: Height::GENESIS,
+            topology,
             ticks: 0,
             stopping: false,
             halted: false,
@@ -191,6 +203,8 @@ impl Driver {
         }
         if passed > 0 {
             self.publish();
+            self.follow_topology();
+            self.lead();
             if self.ticks.is_multiple_of(HEALTH_TICKS) {
                 self.watch_certificates();
                 self.compact();
@@ -281,68 +295,6 @@ impl Driver {
         }
     }
 
-    /// Cuts blocks from the queue while there is room for more under way.
-    fn propose(&mut self) {
-        if self.core.role() != Role::Leader || self.stopping {
-            return;
-        }
-        let parameters = self.shared.genesis.parameters;
-        let room = |d: &Self| d.proposed.0.saturating_sub(d.applied.0) < d.config.raft.blocks_in_flight.get() as u64;
-        while room(self) && (!self.mempool.is_empty() || self.time_block_due()) {
-            let transactions =
-                self.mempool.cut(parameters.block_transactions_max as usize, parameters.block_bytes_max as usize);
-            if !self.propose_block(transactions) {
-                break;
-            }
-        }
-        self.shared.queued.store(self.mempool.len(), Ordering::Relaxed);
-    }
-
-    fn time_block_due(&self) -> bool {
-        let behind = |after| self.shared.applied.borrow().time <= after && now_ms() > after;
-        self.proposed <= self.applied && self.time_wanted.is_some_and(behind)
-    }
-
-    fn propose_block(&mut self, transactions: Vec<CheckedTransaction>) -> bool {
-        let certified = self.shared.certified.borrow().clone();
-        let block = CheckedBlock {
-            time: now_ms(),
-            proposer: self.shared.me,
-            observed_certificate: certified.as_ref().map(|c| (&c.certificate).into()),
-            transactions,
-        };
-        let proposal = pb::BlockProposal {
-            time_ms: block.time.0,
-            proposer: block.proposer.0,
-            transactions: block.transactions.iter().map(|t| t.transaction.to_wire()).collect(),
-            observed_certificate: block.observed_certificate.clone(),
-        };
-        metrics::histogram!("consilium_block_transactions").record(block.transactions.len() as f64);
-        match self.core.propose(proposal.encode_to_vec().into()) {
-            Ok(proposed) => {
-                self.proposed = proposed.index;
-                let position = LogPosition { index: proposed.index, term: proposed.term };
-                self.blocks.finish(position, Some(block));
-                true
-            }
-            Err(error) => {
-                self.take_back(block.transactions, &error);
-                false
-            }
-        }
-    }
-
-    /// A block that was not taken goes back where it can be sent again from.
-    fn take_back(&mut self, transactions: Vec<CheckedTransaction>, error: &ProposeError) {
-        tracing::debug!(%error, "proposal not taken");
-        for checked in transactions {
-            let id = checked.transaction.id;
-            if !self.mempool.push(checked) {
-                self.shared.waiters.refuse(&id, Refused::Overloaded);
-            }
-        }
-    }
-
     fn dispatch(&mut self, output: Output) -> Result<(), Fault> {
         let Output { messages, persist, committed, reads, leadership, snapshot_wanted, snapshot_offered } = output;
         messages.into_iter().for_each(|message| self.out.outbox.send_raft(message));
@@ -351,8 +303,9 @@ impl Driver {
             self.out.writer.send(WriterMsg::Persist(round)).map_err(|_| Fault::Stopped("writer"))?;
         }
         if !committed.is_empty() {
-            self.apply_memberships(&committed)?;
-            self.out.applier.send(ApplierMsg::Committed(committed)).map_err(|_| Fault::Stopped("applier"))?;
+            let memberships = self.apply_memberships(&committed);
+            let message = ApplierMsg::Committed(committed, memberships);
+            self.out.applier.send(message).map_err(|_| Fault::Stopped("applier"))?;
         }
         for outcome in reads {
             match outcome {
@@ -386,17 +339,18 @@ impl Driver {
         }
     }
 
-    fn apply_memberships(&mut self, committed: &[LogEntry]) -> Result<(), Fault> {
+    /// Puts membership entries into force; returns what they led to, for the
+    /// applier to store with the next block.
+    fn apply_memberships(&mut self, committed: &[LogEntry]) -> Vec<(LogIndex, Membership)> {
+        let mut memberships = Vec::new();
         for entry in committed.iter().filter(|e| matches!(e.kind, EntryKind::ConfChange(_))) {
             match self.core.apply_membership(entry) {
-                Ok(MembershipOutcome::Applied(membership)) => {
-                    self.core.log_reader().set_membership(&membership).map_err(Fault::Storage)?;
-                }
+                Ok(MembershipOutcome::Applied(membership)) => memberships.push((entry.index, membership)),
                 Ok(MembershipOutcome::Refused { reason }) => tracing::warn!(reason, "membership change refused"),
                 Err(error) => tracing::error!(%error, "membership change out of order"),
             }
         }
-        Ok(())
+        memberships
     }
 
     fn leadership_changed(&mut self) {
@@ -406,6 +360,7 @@ impl Driver {
         if status.role != Role::Leader {
             self.mempool.clear();
         }
+        self.leading_since = self.shared.applied.borrow().height;
         self.stalled_since = None;
         self.publish();
         self.shared.leader.send_replace(leader);
@@ -423,84 +378,5 @@ impl Driver {
         metrics::gauge!("consilium_raft_commit_index").set(status.commit.0 as f64);
         metrics::gauge!("consilium_queued_transactions").set(self.mempool.len() as f64);
         self.shared.raft.store(Some(Arc::new(status)));
-    }
-
-    /// A chain that is executed and not certified is the leader's to answer
-    /// for: it hands over, or the others stop listening to it.
-    fn watch_certificates(&mut self) {
-        let (applied, certified) = (self.shared.applied.borrow().height, self.shared.certified_height());
-        if certified >= applied {
-            self.stalled_since = None;
-            self.core.trust_leader();
-            self.shared.alarms.clear("certificates_stalled");
-            return;
-        }
-        match self.stalled_since {
-            Some((height, _)) if height != certified => {
-                self.core.trust_leader();
-                self.stalled_since = Some((certified, Instant::now()));
-            }
-            None => self.stalled_since = Some((certified, Instant::now())),
-            Some((_, since)) if since.elapsed() > self.config.raft.certificate_timeout => {
-                self.stalled_since = Some((certified, Instant::now()));
-                self.change_leader(applied, certified);
-            }
-            Some(_) => {}
-        }
-    }
-
-    fn change_leader(&mut self, applied: Height, certified: Height) {
-        let message = format!(
-            "blocks up to {applied} are executed, but only {certified} is certified: validators with more than a \
-             third of the voting power are away or disagree; see `consilium status --all`"
-        );
-        self.shared.alarms.raise("certificates_stalled", message);
-        if self.core.role() == Role::Leader {
-            if let Err(error) = self.core.transfer_leadership(None) {
-                tracing::warn!(%error, "cannot hand leadership over");
-            }
-        } else if let Some(leader) = self.core.distrust_leader() {
-            tracing::warn!(leader = leader.get(), "no certificates: waiting for another leader");
-        }
-    }
-
-    /// Compaction never passes the newest certified block, which is what a
-    /// snapshot can be offered of.
-    fn compact(&mut self) {
-        let status = self.core.status();
-        let raft = &self.config.raft;
-        let held = self.applied.0.saturating_sub(status.truncated.0);
-        if self.compacting || held <= raft.log_entries_max.get() {
-            return;
-        }
-        let behind = raft.log_entries_kept.get();
-        let height = Height(self.shared.certified_height().0.saturating_sub(behind));
-        match self.shared.ledger.position(height) {
-            Ok(Some(position)) if position.index > status.truncated && position.index <= self.applied => {
-                self.compacting = self.out.writer.send(WriterMsg::Compact(position)).is_ok();
-            }
-            Ok(_) => {}
-            Err(error) => tracing::error!(%error, "cannot compact the log"),
-        }
-    }
-
-    fn offer_snapshot(&mut self) {
-        let height = self.shared.certified_height();
-        let Ok(Some(position)) = self.shared.ledger.position(height) else { return };
-        let membership = self.core.status().membership;
-        let meta = SnapshotMeta { index: position.index, term: position.term, membership };
-        if let Err(error) = self.core.offer_snapshot(meta) {
-            tracing::debug!(%error, height = height.0, "snapshot not offered");
-        }
-    }
-
-    fn install_snapshot(&mut self, meta: &SnapshotMeta) {
-        match self.core.install_snapshot(meta) {
-            Ok(installed) => {
-                tracing::info!(index = meta.index.0, ?installed, "caught up by certified blocks");
-                self.applied = self.applied.max(meta.index);
-            }
-            Err(error) => tracing::warn!(%error, "snapshot not installed"),
-        }
     }
 }

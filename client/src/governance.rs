@@ -1,0 +1,283 @@
+//! Governing together: proposals and ballots, members and rules.
+//!
+//! A ballot signs a number, so what hides behind that number must not be a
+//! node's word: proposals and parameters that somebody is about to sign for
+//! are proven against a certified header. Tallies are a node's word, checked
+//! for their arithmetic.
+
+use consilium_proto::ids::Height;
+use consilium_proto::parameters::Share;
+use consilium_proto::pb::{self, action::Action};
+use consilium_proto::transaction::Topic;
+use pb::governance_service_client::GovernanceServiceClient;
+use prost::Message;
+
+use crate::client::{Client, Submitted};
+use crate::error::ClientError;
+use crate::state_keys;
+
+/// Proposals of one page.
+const PAGE_SIZE: u32 = 100;
+
+/// A proposal that was opened.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Proposed {
+    /// Where and when.
+    pub submitted: Submitted,
+    /// As it stands after its block; accepted already where the proposer's own
+    /// stake is enough.
+    pub proposal: pb::GetProposalResponse,
+}
+
+impl Client {
+    /// Signs one action, submits it, and waits until it is certified.
+    ///
+    /// # Errors
+    /// As [`Client::submit`], and [`ClientError::Rejected`].
+    pub async fn perform(&self, action: Action) -> Result<Submitted, ClientError> {
+        let tx = self.sign(vec![pb::Action { action: Some(action) }], Vec::new())?;
+        self.submit(tx, pb::WaitFor::Certified).await?.into_applied()
+    }
+
+    /// What a topic would come to if it were accepted now. Submits nothing.
+    ///
+    /// # Errors
+    /// A topic that nodes would refuse to read, or as [`Client::read`].
+    pub async fn preview_proposal(
+        &self,
+        topic: &pb::ProposalTopic,
+    ) -> Result<pb::PreviewProposalResponse, ClientError> {
+        Topic::parse(topic)?;
+        let request = pb::PreviewProposalRequest { topic: Some(topic.clone()), read: None };
+        let preview = self
+            .read(|channel| {
+                let request = request.clone();
+                async move { GovernanceServiceClient::new(channel).preview_proposal(request).await }
+            })
+            .await?;
+        preview.tally.as_ref().map_or(Ok(()), check_tally)?;
+        Ok(preview)
+    }
+
+    /// Opens a proposal; the own member's approval counts from the start.
+    ///
+    /// # Errors
+    /// As [`Client::perform`]; an answer that does not hold the new proposal.
+    pub async fn propose(
+        &self,
+        topic: pb::ProposalTopic,
+        reason: &str,
+        expires_ms: u64,
+    ) -> Result<Proposed, ClientError> {
+        let propose = pb::Propose { expires_ms, reason: reason.to_owned(), topic: Some(topic.clone()) };
+        let submitted = self.perform(Action::Propose(propose)).await?;
+        let author = self.identity().spiffe_id().to_string();
+        let is_it = |p: &pb::ProposalState| {
+            p.opened_height == submitted.height.0
+                && p.proposer == author
+                && p.expires_ms == expires_ms
+                && p.topic.as_ref() == Some(&topic)
+        };
+        let at_least = Some(submitted.height);
+        let mut before = 0;
+        loop {
+            let page = self.list_proposals(false, before, at_least).await?;
+            let newest_is_older = page.proposals.iter().filter_map(|p| p.proposal.as_ref()).next_back();
+            let newest_is_older = newest_is_older.is_none_or(|p| p.opened_height < submitted.height.0);
+            let found = page.proposals.into_iter().find(|p| p.proposal.as_ref().is_some_and(is_it));
+            if let Some(proposal) = found {
+                return Ok(Proposed { submitted, proposal });
+            }
+            if newest_is_older || page.next_before == 0 {
+                let height = submitted.height;
+                return Err(ClientError::contradiction(format!("the node has no such proposal of height {height}")));
+            }
+            before = page.next_before;
+        }
+    }
+
+    /// Votes for the own member.
+    ///
+    /// # Errors
+    /// As [`Client::perform`].
+    pub async fn cast_ballot(&self, proposal: u64, choice: pb::BallotChoice) -> Result<Submitted, ClientError> {
+        self.perform(Action::CastBallot(pb::CastBallot { proposal, choice: choice.into() })).await
+    }
+
+    /// Withdraws a proposal of the own member.
+    ///
+    /// # Errors
+    /// As [`Client::perform`].
+    pub async fn cancel_proposal(&self, proposal: u64) -> Result<Submitted, ClientError> {
+        self.perform(Action::CancelProposal(pb::CancelProposal { proposal })).await
+    }
+
+    /// A proposal with its tally, as a node tells it; `after` reads at least at
+    /// that height.
+    ///
+    /// # Errors
+    /// As [`Client::read`]; NOT_FOUND if there is none.
+    pub async fn proposal(&self, number: u64, after: Option<Height>) -> Result<pb::GetProposalResponse, ClientError> {
+        let request = pb::GetProposalRequest { number, read: after.map(at_least) };
+        let answer = self
+            .read(|channel| async move { GovernanceServiceClient::new(channel).get_proposal(request).await })
+            .await?;
+        check_proposal(&answer)?;
+        match &answer.proposal {
+            Some(proposal) if proposal.number == number => Ok(answer),
+            Some(_) | None => Err(ClientError::contradiction("the answer is about another proposal")),
+        }
+    }
+
+    /// The same, with the proposal's content proven against a certified header:
+    /// for whoever is about to vote on it.
+    ///
+    /// # Errors
+    /// As [`Client::proposal`], or an answer that proves something else.
+    pub async fn proven_proposal(&self, number: u64) -> Result<pb::GetProposalResponse, ClientError> {
+        let mut answer = self.proposal(number, None).await?;
+        let proven: pb::ProposalState = self
+            .proven_row(&state_keys::proposal(number))
+            .await?
+            .ok_or_else(|| ClientError::contradiction(format!("the ledger's state holds no proposal {number}")))?;
+        let told = answer.proposal.as_ref();
+        // What never changes must be equal; ballots and status may have moved on.
+        let same = told.is_some_and(|told| {
+            (told.number, told.opened_height, &told.topic, &told.proposer, told.expires_ms)
+                == (proven.number, proven.opened_height, &proven.topic, &proven.proposer, proven.expires_ms)
+        });
+        if !same || proven.number != number {
+            return Err(ClientError::contradiction(format!("proposal {number} differs from the ledger's state")));
+        }
+        answer.proposal = Some(proven);
+        Ok(answer)
+    }
+
+    /// One page of proposals, newest first.
+    ///
+    /// # Errors
+    /// As [`Client::read`].
+    pub async fn list_proposals(
+        &self,
+        open_only: bool,
+        before: u64,
+        after: Option<Height>,
+    ) -> Result<pb::ListProposalsResponse, ClientError> {
+        let request = pb::ListProposalsRequest { open_only, page_size: PAGE_SIZE, before, read: after.map(at_least) };
+        let page = self
+            .read(|channel| async move { GovernanceServiceClient::new(channel).list_proposals(request).await })
+            .await?;
+        page.proposals.iter().try_for_each(check_proposal)?;
+        let descends = page.next_before == 0 || before == 0 || page.next_before < before;
+        if descends { Ok(page) } else { Err(ClientError::contradiction("the pages of proposals do not end")) }
+    }
+
+    /// All members with their nodes, as a node tells it.
+    ///
+    /// # Errors
+    /// As [`Client::read`].
+    pub async fn list_members(&self, after: Option<Height>) -> Result<Vec<pb::MemberEntry>, ClientError> {
+        let request = pb::ListMembersRequest { read: after.map(at_least) };
+        let answer = self
+            .read(|channel| async move { GovernanceServiceClient::new(channel).list_members(request).await })
+            .await?;
+        Ok(answer.members)
+    }
+
+    /// Parameters, protocol version and access policy in force, as a node
+    /// tells it.
+    ///
+    /// # Errors
+    /// As [`Client::read`].
+    pub async fn rules(&self) -> Result<pb::GetRulesResponse, ClientError> {
+        let request = pb::GetRulesRequest { read: None };
+        self.read(|channel| async move { GovernanceServiceClient::new(channel).get_rules(request).await }).await
+    }
+
+    /// The parameters in force, proven against a certified header: those that
+    /// are not to change are signed again with those that are.
+    ///
+    /// # Errors
+    /// As [`Client::read`], or an answer that proves nothing.
+    pub async fn proven_parameters(&self) -> Result<pb::Parameters, ClientError> {
+        let row = self.proven_row(&state_keys::parameters()).await?;
+        row.ok_or_else(|| ClientError::contradiction("the ledger's state holds no parameters"))
+    }
+
+    /// A row of the authenticated state, proven and decoded.
+    pub(crate) async fn proven_row<M: Message + Default>(&self, key: &[u8]) -> Result<Option<M>, ClientError> {
+        let Some(value) = self.proven_state(key).await? else { return Ok(None) };
+        let row = M::decode(value).map_err(|_| ClientError::contradiction("a row of the state is malformed"))?;
+        Ok(Some(row))
+    }
+}
+
+/// Reads at this height or above.
+pub(crate) fn at_least(height: Height) -> pb::ReadOptions {
+    pb::ReadOptions { consistency: Some(pb::read_options::Consistency::MinHeight(height.0)) }
+}
+
+fn check_proposal(answer: &pb::GetProposalResponse) -> Result<(), ClientError> {
+    answer.tally.as_ref().map_or(Ok(()), check_tally)
+}
+
+/// Adds a tally up again.
+fn check_tally(tally: &pb::Tally) -> Result<(), ClientError> {
+    let wrong = || Err(ClientError::contradiction("the tally does not add up"));
+    let sum = |choice: Option<pb::BallotChoice>| -> u128 {
+        let counts = |line: &&pb::TallyLine| choice.is_none_or(|choice| line.choice() == choice);
+        tally.lines.iter().filter(counts).map(|line| u128::from(line.stake)).sum()
+    };
+    if tally.denominator == 0 {
+        return wrong();
+    }
+    let share = Share { numerator: tally.numerator, denominator: tally.denominator };
+    let told = [tally.approving, tally.rejecting, tally.total, tally.needed].map(u128::from);
+    let total = sum(None);
+    let found = [sum(Some(pb::BallotChoice::Approve)), sum(Some(pb::BallotChoice::Reject)), total, share.needed(total)];
+    if told == found { Ok(()) } else { wrong() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally() -> pb::Tally {
+        let line = |member: &str, stake, choice: pb::BallotChoice| pb::TallyLine {
+            member: member.into(),
+            stake,
+            choice: choice.into(),
+        };
+        pb::Tally {
+            approving: 40,
+            rejecting: 25,
+            total: 100,
+            numerator: 2,
+            denominator: 3,
+            needed: 67,
+            lines: vec![
+                line("a.example", 40, pb::BallotChoice::Approve),
+                line("b.example", 25, pb::BallotChoice::Reject),
+                line("c.example", 35, pb::BallotChoice::Unspecified),
+            ],
+        }
+    }
+
+    #[test]
+    fn a_tally_must_add_up() {
+        assert_eq!(check_tally(&tally()), Ok(()));
+        let spoils: [fn(&mut pb::Tally); 6] = [
+            |t| t.approving = 41,
+            |t| t.rejecting = 0,
+            |t| t.total = 99,
+            |t| t.needed = 66,
+            |t| t.denominator = 0,
+            |t| t.lines[2].stake = u64::MAX,
+        ];
+        for spoil in spoils {
+            let mut bad = tally();
+            spoil(&mut bad);
+            assert!(check_tally(&bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Stake, elections and accountability: questions about them, and the
+//! transactions of a member about its own stake and nodes.
+
+use consilium_proto::ids::Height;
+use consilium_proto::pb::{self, action::Action};
+use pb::validators_service_client::ValidatorsServiceClient;
+
+use crate::client::{Client, Submitted};
+use crate::error::ClientError;
+use crate::governance::at_least;
+use crate::state_keys;
+
+/// The outcome of an election, proven.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Election {
+    /// Who was seated with what power, and why others were not.
+    pub state: pb::EpochState,
+    /// The newest epoch, as a node tells it.
+    pub current: u64,
+    /// Block time after which the newest epoch ends, as a node tells it.
+    pub ends_ms: u64,
+}
+
+impl Client {
+    /// The election of an epoch, or of the current one, proven against a
+    /// certified header.
+    ///
+    /// # Errors
+    /// As [`Client::read`]; NOT_FOUND for an epoch that has not begun; an
+    /// answer that proves something else.
+    pub async fn election(&self, epoch: Option<u64>) -> Result<Election, ClientError> {
+        let request = pb::GetEpochRequest { epoch, read: None };
+        let answer =
+            self.read(|channel| async move { ValidatorsServiceClient::new(channel).get_epoch(request).await }).await?;
+        let told = answer.epoch.ok_or_else(|| ClientError::contradiction("the answer holds no epoch"))?;
+        if epoch.is_some_and(|asked| asked != told.epoch) {
+            return Err(ClientError::contradiction("the answer is about another epoch"));
+        }
+        // The row of an epoch is written once and never changes.
+        let proven: Option<pb::EpochState> = self.proven_row(&state_keys::epoch(told.epoch)).await?;
+        match proven {
+            Some(state) if state == told => Ok(Election { state, current: answer.current, ends_ms: answer.ends_ms }),
+            Some(_) | None => {
+                Err(ClientError::contradiction(format!("epoch {} differs from the ledger's state", told.epoch)))
+            }
+        }
+    }
+
+    /// The candidates as they stand, and what an election now would come to, as
+    /// a node tells it.
+    ///
+    /// # Errors
+    /// As [`Client::read`].
+    pub async fn candidates(&self) -> Result<pb::ListCandidatesResponse, ClientError> {
+        let request = pb::ListCandidatesRequest { read: None };
+        self.read(|channel| async move { ValidatorsServiceClient::new(channel).list_candidates(request).await }).await
+    }
+
+    /// A member's stake, as a node tells it; `after` reads at least at that
+    /// height.
+    ///
+    /// # Errors
+    /// As [`Client::read`]; NOT_FOUND if there is no such member.
+    pub async fn stake(&self, member: &str, after: Option<Height>) -> Result<pb::GetStakeResponse, ClientError> {
+        let request = pb::GetStakeRequest { member: member.to_owned(), read: after.map(at_least) };
+        self.read(|channel| {
+            let request = request.clone();
+            async move { ValidatorsServiceClient::new(channel).get_stake(request).await }
+        })
+        .await
+    }
+
+    /// Penalties for double signing, newest first, as a node tells it.
+    ///
+    /// # Errors
+    /// As [`Client::read`].
+    pub async fn penalties(&self) -> Result<Vec<pb::PenaltyState>, ClientError> {
+        let request = pb::ListPenaltiesRequest { read: None };
+        let answer = self
+            .read(|channel| async move { ValidatorsServiceClient::new(channel).list_penalties(request).await })
+            .await?;
+        Ok(answer.penalties)
+    }
+
+    /// Puts free stake of the own member on a node, from the end of the epoch.
+    ///
+    /// # Errors
+    /// As [`Client::perform`].
+    pub async fn delegate(&self, node: u64, amount: u64) -> Result<Submitted, ClientError> {
+        self.perform(Action::Delegate(pb::Delegate { node, amount })).await
+    }
+
+    /// Moves delegated stake to another node at the end of the epoch.
+    ///
+    /// # Errors
+    /// As [`Client::perform`].
+    pub async fn redelegate(&self, from: u64, to: u64, amount: u64) -> Result<Submitted, ClientError> {
+        self.perform(Action::Redelegate(pb::Redelegate { from, to, amount })).await
+    }
+
+    /// Takes stake off a node at the end of the epoch; it is free again after
+    /// the unbonding epochs.
+    ///
+    /// # Errors
+    /// As [`Client::perform`].
+    pub async fn undelegate(&self, node: u64, amount: u64) -> Result<Submitted, ClientError> {
+        self.perform(Action::Undelegate(pb::Undelegate { node, amount })).await
+    }
+
+    /// Asks for the release of an own node that was jailed for missed votes.
+    ///
+    /// # Errors
+    /// As [`Client::perform`].
+    pub async fn release_validator(&self, node: u64) -> Result<Submitted, ClientError> {
+        self.perform(Action::ReleaseValidator(pb::ReleaseValidator { node })).await
+    }
+
+    /// Announces that an own node will be away between two block times,
+    /// milliseconds since 1970.
+    ///
+    /// # Errors
+    /// As [`Client::perform`].
+    pub async fn announce_maintenance(&self, node: u64, from_ms: u64, until_ms: u64) -> Result<Submitted, ClientError> {
+        self.perform(Action::AnnounceMaintenance(pb::AnnounceMaintenance { node, from_ms, until_ms })).await
+    }
+
+    /// Submits the proof that a validator signed twice.
+    ///
+    /// # Errors
+    /// As [`Client::perform`].
+    pub async fn submit_evidence(&self, evidence: pb::Equivocation) -> Result<Submitted, ClientError> {
+        self.perform(Action::SubmitEvidence(pb::SubmitEvidence { evidence: Some(evidence) })).await
+    }
+}

@@ -1,0 +1,154 @@
+//! This node's own votes. Invariant I9: the guard is durable before a signature
+//! exists, and what it remembers is signed at most once with one header.
+
+use std::ops::Bound;
+
+use consilium_proto::header::Header;
+use consilium_proto::ids::{Height, TimeMs};
+use consilium_proto::vote::Vote;
+
+use super::{Clock, Effect, Executed, VoteGuard, Voting, VotingError};
+
+/// Votes made in one round, at most; older heights are covered by newer ones.
+pub(super) const VOTES_PER_ROUND_MAX: usize = 32;
+/// How often the newest vote is sent again, and certificates are asked for.
+pub(super) const RESEND_MS: u64 = 500;
+
+/// Where this node's votes stand.
+#[derive(Debug)]
+pub(super) struct Round {
+    pub(super) guard: VoteGuard,
+    /// To be signed once the guard is durable.
+    pending: Option<Vec<Header>>,
+    newest_vote: Option<Vote>,
+    withheld: Option<Height>,
+    resend_at_ms: u64,
+}
+
+impl Round {
+    pub(super) fn new(guard: VoteGuard) -> Self {
+        Self { guard, pending: None, newest_vote: None, withheld: None, resend_at_ms: 0 }
+    }
+}
+
+impl Voting {
+    /// Time has passed, or inputs have come: votes on what may be voted on, and
+    /// repeats what may have been lost. Votes of one call share one guard write,
+    /// so it is called once for many inputs.
+    pub fn tick(&mut self, now: Clock) {
+        self.answers.now_ms = now.monotonic_ms;
+        if !self.quarantined && self.round.pending.is_none() {
+            self.start_round(now);
+        }
+        self.resend(now.monotonic_ms);
+    }
+
+    fn start_round(&mut self, now: Clock) {
+        let latest = TimeMs(now.wall.0.saturating_add(self.clock_skew_max_ms));
+        let (above, limit) = (self.round.guard.voted_height, self.limit());
+        if above >= limit || !self.guard_holds() {
+            return;
+        }
+        let new = self.headers.range((Bound::Excluded(above), Bound::Included(limit))).map(|(_, executed)| executed);
+        let (mut votable, mut withheld) = (Vec::new(), None);
+        for executed in new.filter(|executed| executed.votable) {
+            if executed.header.time > latest {
+                withheld = Some((executed.header.height, executed.header.time.0 - now.wall.0));
+                break;
+            }
+            votable.push(executed);
+        }
+        let chosen = self.choose(&votable);
+        if let Some((height, ahead_ms)) = withheld.filter(|(height, _)| self.round.withheld != Some(*height)) {
+            self.round.withheld = Some(height);
+            self.effects.push(Effect::Withheld { height, ahead_ms });
+        }
+        if let Some(newest) = chosen.last() {
+            let guard = VoteGuard { voted_height: newest.height, voted_header: newest.hash() };
+            self.round.guard = guard;
+            self.round.pending = Some(chosen);
+            self.effects.push(Effect::WriteGuard(guard));
+        }
+    }
+
+    /// Whether this node's chain is the one that it voted for, or the one that
+    /// the validators certified instead. A vote covers all heights below it: on
+    /// another chain, even a vote above the guard would contradict the guard's.
+    fn guard_holds(&self) -> bool {
+        let VoteGuard { voted_height, voted_header } = self.round.guard;
+        let same = |executed: &Executed| executed.hash == voted_header;
+        voted_height <= self.certified || self.headers.get(&voted_height).is_some_and(same)
+    }
+
+    /// The newest ones that still need votes; if none does, the newest of all,
+    /// which shows that this node is there. The boundary that limits a round
+    /// is the newest then, and thus never left out.
+    fn choose(&self, votable: &[&Executed]) -> Vec<Header> {
+        let first = votable.partition_point(|executed| executed.header.height <= self.certified);
+        let first = first.max(votable.len().saturating_sub(VOTES_PER_ROUND_MAX));
+        let first = first.min(votable.len().saturating_sub(1));
+        votable[first..].iter().map(|executed| executed.header.clone()).collect()
+    }
+
+    /// The guard is durable: its votes are signed and leave.
+    ///
+    /// # Errors
+    /// If the key cannot sign.
+    pub fn remembered(&mut self) -> Result<(), VotingError> {
+        for header in self.round.pending.take().unwrap_or_default() {
+            self.cast(&header)?;
+        }
+        self.round.resend_at_ms = self.answers.now_ms.saturating_add(RESEND_MS);
+        Ok(())
+    }
+
+    /// Signs what the guard allows, and counts it here too.
+    fn cast(&mut self, header: &Header) -> Result<(), VotingError> {
+        if self.quarantined {
+            return Ok(());
+        }
+        let vote = Vote::sign(self.me, header, &self.key)?;
+        self.effects.push(Effect::BroadcastVote(vote.clone()));
+        self.round.newest_vote = Some(vote.clone());
+        let subject = (vote.header_hash, vote.tree_root);
+        self.add_vote(vote, true);
+        self.certify_by_votes(header.height, subject);
+        Ok(())
+    }
+
+    /// After a restart the vote that the guard remembers may not have left. It
+    /// is made again when its block is executed again, and only for the very
+    /// header that the guard holds.
+    pub(super) fn repeat_guarded_vote(&mut self, height: Height) -> Result<(), VotingError> {
+        let guard = self.round.guard;
+        let asked = height == guard.voted_height && height > self.certified;
+        if !asked || self.round.newest_vote.is_some() || self.round.pending.is_some() {
+            return Ok(());
+        }
+        let guarded = self.headers.get(&height).filter(|executed| executed.hash == guard.voted_header);
+        match guarded.map(|executed| executed.header.clone()) {
+            Some(header) => self.cast(&header),
+            None => Ok(()),
+        }
+    }
+
+    fn resend(&mut self, now_ms: u64) {
+        if now_ms < self.round.resend_at_ms {
+            return;
+        }
+        self.round.resend_at_ms = now_ms.saturating_add(RESEND_MS);
+        let certified = self.certified;
+        let lost = self.round.newest_vote.as_ref().filter(|vote| vote.height > certified && !self.quarantined);
+        if let Some(vote) = lost {
+            self.effects.push(Effect::BroadcastVote(vote.clone()));
+        }
+        if self.has_uncertified() {
+            self.effects.push(Effect::AskPeers { from: certified.next() });
+        }
+    }
+
+    /// Whether this node executed anything that is not certified.
+    pub(super) fn has_uncertified(&self) -> bool {
+        self.headers.last_key_value().is_some_and(|(tip, _)| *tip > self.certified)
+    }
+}

@@ -1,0 +1,248 @@
+//! Whether a change leaves a network that can go on. Two sets matter: the one
+//! in force, which must still certify the block that ends the epoch, and the
+//! one that an election on the changed state would seat. Of both only those
+//! count that were seen in this epoch or the one before: a validator that is
+//! down certifies nothing, whatever its power.
+//!
+//! Numbers in, numbers out; the only reading is in [`measure`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use consilium_proto::ids::NodeId;
+use consilium_proto::pb::{EpochState, MemberStatus, NodeStatus, ParticipationState};
+use consilium_proto::validators::{Quorum, ValidatorSet};
+
+use crate::epoch::{self, EpochInForce};
+use crate::keys;
+use crate::roster::corrupt;
+use crate::view::{StateReader, StoreFault, Table, View};
+
+/// The power to certify, in one state.
+#[derive(Debug, Clone)]
+pub(super) struct Measure {
+    pub(super) current: ValidatorSet,
+    pub(super) members: BTreeMap<NodeId, String>,
+    /// Seats of the current set whose node and member are in service.
+    pub(super) serving: BTreeSet<NodeId>,
+    /// Nodes whose votes were seen lately.
+    pub(super) seen: BTreeSet<NodeId>,
+    /// What an election would come to.
+    pub(super) next: EpochState,
+    pub(super) next_set: ValidatorSet,
+}
+
+/// Power of some seats against what a certificate needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Power {
+    pub(super) part: u128,
+    pub(super) total: u128,
+    pub(super) quorum: Quorum,
+}
+
+impl Power {
+    fn of(set: &ValidatorSet, counts: impl Fn(NodeId) -> bool) -> Self {
+        let part = set.seats().iter().filter(|seat| counts(seat.id)).map(|seat| u128::from(seat.power.0)).sum();
+        Self { part, total: set.total_power(), quorum: set.quorum() }
+    }
+
+    pub(super) fn certifies(self) -> bool {
+        self.quorum.reached(self.part, self.total)
+    }
+}
+
+impl fmt::Display for Power {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (numerator, denominator) = self.quorum.fraction();
+        let line = self.total * u128::from(numerator) / u128::from(denominator);
+        write!(f, "{} of {}, needs more than {line}", self.part, self.total)
+    }
+}
+
+/// What a change does to the power to certify.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Arithmetic {
+    /// Of the current set, before.
+    pub(super) now: Power,
+    /// Of the current set, after: those that the change leaves in service.
+    pub(super) after: Power,
+    /// Power that the change takes out of service, seen or not.
+    pub(super) leaving: u128,
+    /// Members whose seats leave.
+    pub(super) without: Vec<String>,
+    /// Of the next set, after the change; `None` if nobody could be seated.
+    pub(super) next: Option<Power>,
+    /// Seats of the next set.
+    pub(super) next_seats: usize,
+    /// Whether an election without the change would give a set that certifies.
+    pub(super) next_was_safe: bool,
+    /// Nodes that the next election would seat without the change.
+    pub(super) unseated: Vec<NodeId>,
+    /// Nodes that the next election would seat because of it.
+    pub(super) newly_seated: Vec<NodeId>,
+}
+
+/// Reads what certifies in `epoch`, and what would after it.
+pub(super) fn measure<R: StateReader>(view: &View<'_, R>, epoch: &EpochInForce) -> Result<Measure, StoreFault> {
+    let current = epoch.set()?;
+    let mut serving = BTreeSet::new();
+    let mut members = BTreeMap::new();
+    for id in current.seats().iter().map(|seat| seat.id) {
+        let node = view.node(id)?.ok_or_else(|| corrupt(format!("seated node {id} is absent")))?;
+        let active = view.member(&node.member)?.is_some_and(|m| m.status == MemberStatus::Active as i32);
+        if active && node.status == NodeStatus::Active as i32 {
+            serving.insert(id);
+        }
+        members.insert(id, node.member);
+    }
+    let presence: ParticipationState = view.message(Table::State, &keys::participation())?.unwrap_or_default();
+    let seen = presence.nodes.iter().filter(|n| n.seen_in_epoch || n.seen_in_previous_epoch).map(|n| NodeId(n.node));
+    let next = epoch::forecast(view, epoch)?;
+    let set = next.validators.as_ref().ok_or_else(|| corrupt("a forecast has no validators"))?;
+    let next_set = ValidatorSet::try_from(set).map_err(|e| corrupt(e.to_string()))?;
+    Ok(Measure { current, members, serving, seen: seen.collect(), next, next_set })
+}
+
+impl Measure {
+    fn certifying(&self) -> Power {
+        Power::of(&self.current, |id| self.serving.contains(&id) && self.seen.contains(&id))
+    }
+
+    fn next_certifying(&self) -> Option<Power> {
+        (!self.next.kept_previous).then(|| Power::of(&self.next_set, |id| self.seen.contains(&id)))
+    }
+}
+
+fn seated_only_in(set: &ValidatorSet, other: &ValidatorSet) -> Vec<NodeId> {
+    set.seats().iter().map(|seat| seat.id).filter(|id| other.seat(*id).is_none()).collect()
+}
+
+impl Arithmetic {
+    /// How it is without any change.
+    pub(super) fn of(state: Measure) -> Self {
+        Self::between(state.clone(), state)
+    }
+
+    /// What a change between two states of one epoch does.
+    pub(super) fn between(before: Measure, after: Measure) -> Self {
+        let leaves = |id: NodeId| before.serving.contains(&id) && !after.serving.contains(&id);
+        let without: BTreeSet<&String> =
+            before.members.iter().filter(|(id, _)| leaves(**id)).map(|(_, member)| member).collect();
+        Self {
+            now: before.certifying(),
+            after: after.certifying(),
+            leaving: Power::of(&before.current, leaves).part,
+            without: without.into_iter().cloned().collect(),
+            next: after.next_certifying(),
+            next_seats: after.next_set.seats().len(),
+            next_was_safe: before.next_certifying().is_some_and(Power::certifies),
+            unseated: seated_only_in(&before.next_set, &after.next_set),
+            newly_seated: seated_only_in(&after.next_set, &before.next_set),
+        }
+    }
+
+    /// Whether the network could not go on. A change that takes nobody out of
+    /// service is not to blame for a network that could not go on without it.
+    pub(super) fn strands(&self) -> bool {
+        let next_is_safe = self.next.is_some_and(Power::certifies);
+        let takes_power = self.leaving > 0;
+        (takes_power && !self.after.certifies()) || (!next_is_safe && (takes_power || self.next_was_safe))
+    }
+}
+
+impl fmt::Display for Arithmetic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "certifies now: {}", self.now)?;
+        if self.leaving > 0 {
+            write!(f, "; without {}: {}", self.without.join(", "), self.after)?;
+        }
+        match self.next {
+            Some(next) => write!(f, "; next epoch, with {} seats: {next}", self.next_seats),
+            None => write!(f, "; next epoch: nobody could be seated"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use consilium_proto::ids::VotingPower;
+    use consilium_proto::signing::{SignatureAlgorithm, SigningKey};
+    use consilium_proto::validators::Validator;
+
+    use super::*;
+
+    /// Seats 1 to `n` of power 100, each of a member of its own.
+    fn set(ids: &[u64]) -> ValidatorSet {
+        let key = SigningKey::generate(SignatureAlgorithm::Es256).unwrap().verifying_key();
+        let seat = |id: &u64| Validator { id: NodeId(*id), power: VotingPower(100), key: key.clone() };
+        ValidatorSet::new(ids.iter().map(seat).collect(), Quorum::new(2, 3).unwrap()).unwrap()
+    }
+
+    fn state(seats: u64, serving: &[u64], seen: &[u64]) -> Measure {
+        let all: Vec<u64> = (1..=seats).collect();
+        let elected: Vec<u64> = serving.iter().copied().filter(|id| seen.contains(id)).collect();
+        Measure {
+            current: set(&all),
+            members: all.iter().map(|id| (NodeId(*id), format!("m{id}.example"))).collect(),
+            serving: serving.iter().map(|id| NodeId(*id)).collect(),
+            seen: seen.iter().map(|id| NodeId(*id)).collect(),
+            next: EpochState { kept_previous: elected.is_empty(), ..EpochState::default() },
+            next_set: set(if elected.is_empty() { &all } else { &elected }),
+        }
+    }
+
+    fn without(seats: u64, seen: &[u64], leaving: &[u64]) -> Arithmetic {
+        let all: Vec<u64> = (1..=seats).collect();
+        let rest: Vec<u64> = all.iter().copied().filter(|id| !leaving.contains(id)).collect();
+        Arithmetic::between(state(seats, &all, seen), state(seats, &rest, seen))
+    }
+
+    #[test]
+    fn the_table_of_equal_members() {
+        // (seats, seen, leaving, strands)
+        let table: [(u64, &[u64], &[u64], bool); 9] = [
+            (1, &[1], &[1], true),
+            (3, &[1, 2, 3], &[3], true),
+            (4, &[1, 2, 3, 4], &[4], false),
+            (4, &[1, 2, 3, 4], &[3, 4], true),
+            // One is down: the one that is down may leave, no other.
+            (4, &[1, 2, 3], &[4], false),
+            (4, &[1, 2, 3], &[1], true),
+            (5, &[1, 2, 3, 4], &[5], false),
+            (5, &[1, 2, 3, 4], &[1], true),
+            // Nobody was seen yet.
+            (4, &[], &[4], true),
+        ];
+        for (seats, seen, leaving, strands) in table {
+            let arithmetic = without(seats, seen, leaving);
+            assert_eq!(arithmetic.strands(), strands, "{seats} {seen:?} {leaving:?}: {arithmetic}");
+        }
+    }
+
+    #[test]
+    fn the_words_hold_the_numbers() {
+        assert_eq!(
+            without(4, &[1, 2, 3, 4], &[3]).to_string(),
+            "certifies now: 400 of 400, needs more than 266; without m3.example: 300 of 400, needs more than 266; \
+             next epoch, with 3 seats: 300 of 300, needs more than 200"
+        );
+        assert_eq!(
+            without(1, &[1], &[1]).to_string(),
+            "certifies now: 100 of 100, needs more than 66; without m1.example: 0 of 100, needs more than 66; \
+             next epoch: nobody could be seated"
+        );
+    }
+
+    #[test]
+    fn a_change_that_takes_nobody_out_is_judged_by_the_next_set_alone() {
+        let down = without(3, &[1, 2], &[]);
+        assert!(!down.now.certifies() && !down.strands());
+        let all = [1, 2, 3];
+        let nobody =
+            Measure { next: EpochState { kept_previous: true, ..EpochState::default() }, ..state(3, &all, &all) };
+        let unseats_all = Arithmetic::between(state(3, &all, &all), nobody.clone());
+        assert!(unseats_all.strands());
+        assert!(!Arithmetic::between(nobody.clone(), nobody).strands());
+    }
+}

@@ -1,0 +1,75 @@
+//! The rows that say what exists: members, nodes, parameters, the current
+//! epoch. Typed access for the rules; a row that must exist and does not is a
+//! fault of the store, never an outcome.
+
+use consilium_proto::ids::{Epoch, NodeId};
+use consilium_proto::parameters::Parameters;
+use consilium_proto::pb::{self, EpochState, MemberState, NodeState, RosterState, StakeState, ValidatorStandingState};
+
+use crate::keys;
+use crate::view::{StateReader, StoreFault, Table, View};
+
+/// What a fault says of a row of the state.
+pub(crate) fn corrupt(cause: impl Into<String>) -> StoreFault {
+    StoreFault::Corrupt { table: Table::State.name(), cause: cause.into() }
+}
+
+impl<R: StateReader> View<'_, R> {
+    fn required<M: prost::Message + Default>(&self, key: &[u8], what: &str) -> Result<M, StoreFault> {
+        self.message(Table::State, key)?.ok_or_else(|| corrupt(format!("{what} is absent")))
+    }
+
+    /// Which members, nodes and open proposals exist.
+    pub(crate) fn roster(&self) -> Result<RosterState, StoreFault> {
+        self.required(&keys::roster(), "roster")
+    }
+
+    pub(crate) fn put_roster(&mut self, roster: &RosterState) {
+        self.put_message(Table::State, keys::roster(), roster);
+    }
+
+    /// The parameters in force.
+    pub(crate) fn parameters(&self) -> Result<Parameters, StoreFault> {
+        let row: pb::Parameters = self.required(&keys::parameters(), "parameters")?;
+        Parameters::try_from(&row).map_err(|e| corrupt(e.to_string()))
+    }
+
+    pub(crate) fn member(&self, id: &str) -> Result<Option<MemberState>, StoreFault> {
+        self.message(Table::State, &keys::member(id))
+    }
+
+    pub(crate) fn put_member(&mut self, member: &MemberState) {
+        self.put_message(Table::State, keys::member(&member.id), member);
+    }
+
+    pub(crate) fn node(&self, id: NodeId) -> Result<Option<NodeState>, StoreFault> {
+        self.message(Table::State, &keys::node(id))
+    }
+
+    pub(crate) fn put_node(&mut self, node: &NodeState) {
+        self.put_message(Table::State, keys::node(NodeId(node.raft_id)), node);
+    }
+
+    /// How a member's stake is delegated; a member without a row delegates none.
+    pub(crate) fn stake(&self, member: &str) -> Result<StakeState, StoreFault> {
+        Ok(self.message(Table::State, &keys::stake(member))?.unwrap_or_default())
+    }
+
+    pub(crate) fn put_stake(&mut self, member: &str, stake: &StakeState) {
+        self.put_message(Table::State, keys::stake(member), stake);
+    }
+
+    /// Jailing and announced absence; a node without a row has neither.
+    pub(crate) fn standing(&self, node: NodeId) -> Result<ValidatorStandingState, StoreFault> {
+        Ok(self.message(Table::State, &keys::standing(node))?.unwrap_or_default())
+    }
+
+    pub(crate) fn put_standing(&mut self, node: NodeId, standing: &ValidatorStandingState) {
+        self.put_message(Table::State, keys::standing(node), standing);
+    }
+
+    /// The outcome of the election for an epoch that has begun.
+    pub(crate) fn epoch(&self, epoch: Epoch) -> Result<EpochState, StoreFault> {
+        self.required(&keys::epoch(epoch), "epoch")
+    }
+}

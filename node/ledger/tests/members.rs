@@ -1,0 +1,508 @@
+//! Members and nodes that come and go: what each change does to the rows, when
+//! it is refused because the network could not go on, and that a raft id and a
+//! vote key are given once.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use common::topics::{
+    allot, ballot, propose, register_action, reinstate, remove, replace_action, retire_action, rotate, suspend,
+};
+use common::{Action, Identity, Ledger, delegate, reason, redelegate, seats};
+use consilium_ledger::{Table, keys};
+use consilium_proto::ids::Epoch;
+use consilium_proto::observed::Observed;
+use consilium_proto::pb::proposal_topic::Topic;
+use consilium_proto::pb::{self, BallotChoice, MemberStatus, NodeStatus, NotSeatedReason, Outcome, ProposalStatus};
+use proptest::prelude::*;
+
+const A: &str = "a.example";
+const B: &str = "b.example";
+const C: &str = "c.example";
+const D: &str = "d.example";
+const E: &str = "e.example";
+const ALL: [u64; 4] = [1, 2, 3, 4];
+
+/// Members with a node each and stakes of 100.
+fn equal(members: &[&str]) -> Ledger {
+    let members: Vec<_> = members.iter().map(|id| (*id, 100, 1)).collect();
+    Ledger::new(&members, |_| ())
+}
+
+fn four() -> Ledger {
+    equal(&[A, B, C, D])
+}
+
+#[test]
+fn a_member_is_admitted_with_its_nodes_and_its_stake_on_them() {
+    let mut ledger = four();
+    let topic = ledger.newcomer(E, 101, 2);
+    let preview = ledger.preview(topic.clone());
+    assert!(preview.possible);
+    assert_eq!(preview.effects[0], "Admits e.example (e.example) with 1 CA and a stake of 101.");
+    assert!(preview.effects[1].contains("(n0 as 5, n1 as 6)"));
+    ledger.execute(&[A, B, C], topic);
+    let member = ledger.member(E);
+    assert_eq!((member.status(), member.stake), (MemberStatus::Active, 101));
+    assert_eq!(ledger.delegations(E), [(5, 51), (6, 50)]);
+    let roster = ledger.roster();
+    assert_eq!((roster.members.last().map(String::as_str), roster.nodes), (Some(E), vec![1, 2, 3, 4, 5, 6]));
+    let node = ledger.node(6);
+    assert_eq!((node.member.as_str(), node.name.as_str(), node.status(), node.replaces), (E, "n1", NodeStatus::Active, 0));
+    // It is a candidate like any other: seated once it was seen.
+    ledger.add_admin(E);
+    ledger.run(1, &[1, 2, 3, 4, 5]);
+    let epoch = ledger.end_epoch_of(&[1, 2, 3, 4, 5]);
+    assert_eq!(seats(&epoch), [1, 2, 3, 4, 5]);
+    assert_eq!(reason(&epoch, 6), NotSeatedReason::NotCaughtUp);
+    assert_eq!(ledger.submit(E, redelegate(6, 5, 50)), Outcome::Applied);
+}
+
+#[test]
+fn an_id_a_key_or_a_name_is_not_admitted_twice() {
+    let mut ledger = four();
+    let with = |ledger: &mut Ledger, change: fn(&mut pb::GenesisMember, &Ledger)| {
+        let Topic::AdmitMember(mut admit) = ledger.newcomer(E, 10, 2) else { unreachable!() };
+        change(admit.member.as_mut().unwrap(), ledger);
+        Topic::AdmitMember(admit)
+    };
+    let cases: [fn(&mut pb::GenesisMember, &Ledger); 5] = [
+        |m, _| m.id = A.into(),
+        |m, _| m.ca_bundle = vec![Bytes::from_static(b"of another")],
+        |m, l| m.nodes[1].vote_key = l.node(2).vote_key,
+        |m, _| m.nodes[1].vote_key = m.nodes[0].vote_key.clone(),
+        |m, _| m.nodes[1].name = m.nodes[0].name.clone(),
+    ];
+    for case in cases {
+        let topic = with(&mut ledger, case);
+        ledger.proposal_refused(A, topic, Outcome::ProposalRefused);
+    }
+    ledger.execute(&[A, B, C], remove(D));
+    ledger.run(2, &[1, 2, 3]);
+    let topic = with(&mut ledger, |m, _| m.id = D.into());
+    ledger.proposal_refused(A, topic, Outcome::ProposalRefused);
+    let topic = with(&mut ledger, |m, l| m.nodes[0].vote_key = l.node(4).vote_key);
+    ledger.proposal_refused(A, topic, Outcome::ProposalRefused);
+}
+
+#[test]
+fn a_suspension_cuts_off_in_one_block() {
+    let mut ledger = four();
+    let clerk = Identity::new(D, "service", "ehr");
+    let enrollment = ledger.enrollment(&clerk);
+    ledger.block(&[enrollment], &Observed::default());
+    let preview = ledger.preview(suspend(D));
+    assert!(preview.possible);
+    assert_eq!(
+        preview.quorum_arithmetic,
+        "certifies now: 400 of 400, needs more than 266; without d.example: 300 of 400, needs more than 266; \
+         next epoch, with 3 seats: 300000 of 300000, needs more than 200000"
+    );
+    assert!(preview.effects.iter().any(|line| line.starts_with("Node 4 (n1 of d.example) loses its seat")));
+    let number = ledger.open(A, suspend(D));
+    let accepts = ledger.by_admin(B, vec![ballot(number, BallotChoice::Approve)]);
+    let own = ledger.by_admin(D, vec![delegate(1, 1)]);
+    let executed = ledger.block(&[accepts, own], &Observed::default());
+    // The next transaction of the same block is refused, and the epoch ends with it.
+    assert_eq!(executed.leaves[1].1.outcome, Outcome::MemberNotActive);
+    assert_eq!(executed.changed_members, [D]);
+    assert_eq!(seats(&ledger.epoch(1)), [1, 2, 3]);
+    assert_eq!(reason(&ledger.epoch(1), 4), NotSeatedReason::MemberNotActive);
+    assert_eq!((ledger.member(D).stake, ledger.delegations(D)), (100, vec![(4, 100)]));
+    ledger.proposal_refused(A, suspend(D), Outcome::ProposalRefused);
+    ledger.proposal_refused(A, suspend("x.example"), Outcome::ProposalRefused);
+    ledger.execute(&[A, B, C], reinstate(D));
+    assert_eq!(ledger.member(D).status(), MemberStatus::Active);
+    assert_eq!(ledger.submit(D, delegate(1, 1)), Outcome::StakeNotAvailable);
+    let epoch = ledger.end_epoch_of(&ALL);
+    assert_eq!(seats(&epoch), [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_member_without_a_seat_is_suspended_without_an_end_of_the_epoch() {
+    let mut ledger = four();
+    let topic = ledger.newcomer(E, 50, 1);
+    ledger.execute(&[A, B, C], topic);
+    ledger.execute(&[A, B, C], suspend(E));
+    assert_eq!((ledger.member(E).status(), ledger.tip.header.epoch), (MemberStatus::Suspended, Epoch(0)));
+    let next: Option<pb::EpochState> = ledger.store.message(Table::State, &keys::epoch(Epoch(1)));
+    assert_eq!(next, None);
+}
+
+#[test]
+fn a_removal_takes_nodes_stake_and_delegations_with_it() {
+    let mut ledger = Ledger::new(&[(A, 100, 1), (B, 100, 1), (C, 100, 1), (D, 100, 1), (E, 100, 2)], |p| {
+        p.unbonding_epochs = 2;
+    });
+    assert_eq!(ledger.submit(A, redelegate(1, 5, 40)), Outcome::Applied);
+    assert_eq!(ledger.submit(E, redelegate(5, 1, 10)), Outcome::Applied);
+    ledger.end_epoch_soon();
+    assert_eq!(ledger.submit(A, redelegate(1, 6, 5)), Outcome::Applied);
+    let preview = ledger.preview(remove(E));
+    assert!(preview.effects.contains(&"Retires node 5 (n1 of e.example); the stake of 40 on it unbonds.".to_owned()));
+    let epoch = ledger.tip.header.epoch.0;
+    let proposal = ledger.pass(&[A, B, C, D], remove(E));
+    assert_eq!(proposal.status(), ProposalStatus::Executed);
+    assert_eq!(proposal.ballots.len(), 3);
+    let member = ledger.member(E);
+    assert_eq!((member.status(), member.stake, ledger.stake(E)), (MemberStatus::Removed, 0, pb::StakeState::default()));
+    assert_eq!((ledger.node(5).status(), ledger.node(6).status()), (NodeStatus::Retired, NodeStatus::Retired));
+    let roster = ledger.roster();
+    assert_eq!((roster.members, roster.nodes, roster.last_raft_id), (vec![A, B, C, D].into_iter().map(String::from).collect(), vec![1, 2, 3, 4], 6));
+    // What A had on its nodes unbonds, and what was on the way there.
+    assert_eq!(ledger.delegations(A), [(1, 55)]);
+    assert_eq!(ledger.stake(A).unbonding, [pb::Unbonding { amount: 45, free_epoch: epoch + 1 + 2 }]);
+    assert_eq!(ledger.tip.header.epoch.0, epoch);
+    assert_eq!(seats(&ledger.epoch(epoch + 1)), [1, 2, 3, 4]);
+    for topic in [remove(E), suspend(E), reinstate(E), allot(E, 5), rotate(E, &["ca", "ca2"], false)] {
+        ledger.proposal_refused(A, topic, Outcome::ProposalRefused);
+    }
+    ledger.refused(E, delegate(1, 1), Outcome::MemberNotActive);
+}
+
+#[test]
+fn a_suspended_member_can_be_removed() {
+    let mut ledger = equal(&[A, B, C, D, E]);
+    ledger.execute(&[A, B], suspend(E));
+    ledger.run(1, &ALL);
+    ledger.execute(&[A, B, C], remove(E));
+    assert_eq!(ledger.member(E).status(), MemberStatus::Removed);
+    assert_eq!(ledger.roster().nodes, ALL);
+}
+
+#[test]
+fn a_bundle_rotates_with_overlap() {
+    let mut ledger = four();
+    let list = Action::PublishRevocations(pb::PublishRevocations { crl: Bytes::from_static(&[1]) });
+    assert_eq!(ledger.submit(D, list), Outcome::Applied);
+    ledger.proposal_refused(A, rotate(D, &["ca"], false), Outcome::ProposalRefused);
+    ledger.proposal_refused(A, rotate(D, &["ca2"], false), Outcome::ProposalRefused);
+    ledger.proposal_refused(A, rotate(D, &["ca", "of another"], false), Outcome::ProposalRefused);
+    let preview = ledger.preview(rotate(D, &["ca", "ca2"], false));
+    assert_eq!(preview.effects, ["Replaces the CA bundle of d.example: 1 CA stay, 1 join, 0 leave."]);
+    ledger.execute(&[A, B, C], rotate(D, &["ca", "ca2"], false));
+    assert_eq!((ledger.member(D).crls.len(), ledger.member(D).enrolled_above), (1, 0));
+    // The CA of the list leaves, and the list with it; who is enrolled stays so.
+    ledger.execute(&[A, B, C], rotate(D, &["ca2"], false));
+    let member = ledger.member(D);
+    assert_eq!((member.ca_bundle, member.crls), (vec![Bytes::from_static(b"ca2")], vec![]));
+    assert_eq!(ledger.submit(D, delegate(1, 1)), Outcome::StakeNotAvailable);
+}
+
+#[test]
+fn after_a_rotation_without_overlap_every_identity_enrols_again() {
+    let mut ledger = four();
+    ledger.execute(&[A, B, C], rotate(D, &["ca9"], true));
+    assert_eq!(ledger.member(D).enrolled_above, ledger.tip.header.height.0);
+    ledger.refused(D, delegate(1, 1), Outcome::AuthorRevoked);
+    assert_eq!(ledger.submit(A, delegate(1, 1)), Outcome::StakeNotAvailable);
+    ledger.add_admin(D);
+    assert_eq!(ledger.submit(D, delegate(1, 1)), Outcome::StakeNotAvailable);
+}
+
+#[test]
+fn an_allotment_changes_what_counts() {
+    let mut ledger = four();
+    ledger.proposal_refused(A, allot(D, 100), Outcome::ProposalRefused);
+    ledger.execute(&[A, B, C], allot(D, 130));
+    assert_eq!((ledger.member(D).stake, ledger.delegations(D)), (130, vec![(4, 100)]));
+    let preview = ledger.preview(allot(D, 20));
+    let expected = "30 of it is free; 80 is taken from what waits, unbonds or is delegated, in this order.";
+    assert_eq!(preview.effects, ["Sets the stake of d.example from 130 to 20.", expected]);
+    ledger.execute(&[A, B, C], allot(D, 20));
+    assert_eq!((ledger.member(D).stake, ledger.delegations(D)), (20, vec![(4, 20)]));
+    let topic = allot(D, 0);
+    let preview = ledger.preview(topic.clone());
+    assert!(preview.effects.iter().any(|l| l.starts_with("The next election would seat node 4")), "{:?}", preview.effects);
+    ledger.execute(&[A, B, C], topic);
+    assert_eq!((ledger.member(D).stake, ledger.stake(D)), (0, pb::StakeState::default()));
+}
+
+#[test]
+fn members_add_replace_and_retire_their_own_nodes() {
+    let mut ledger = four();
+    let node = ledger.new_node("n2");
+    ledger.refused(B, register_action(A, node.clone()), Outcome::NotOwner);
+    assert_eq!(ledger.submit(A, register_action(A, node.clone())), Outcome::Applied);
+    assert_eq!((ledger.node(5).name.as_str(), ledger.roster().last_raft_id), ("n2", 5));
+    let again = ledger.new_node("n2");
+    ledger.refused(A, register_action(A, again), Outcome::NodeExists);
+    ledger.refused(A, register_action(A, pb::NodeDescription { name: "n3".into(), ..node.clone() }), Outcome::NodeExists);
+    let third = ledger.new_node("n3");
+    assert_eq!(ledger.submit(A, register_action(A, third)), Outcome::Applied);
+    let fourth = ledger.new_node("n4");
+    ledger.refused(A, register_action(A, fourth), Outcome::TooManyNodes);
+    // A proposal is not bound by the members' own limit.
+    let fourth = ledger.new_node("n4");
+    ledger.execute(&[A, B, C], Topic::AddNode(pb::RegisterNode { member: A.into(), node: Some(fourth) }));
+    assert_eq!(ledger.node(7).name, "n4");
+    ledger.refused(B, retire_action(5), Outcome::NotOwner);
+    ledger.refused(A, retire_action(99), Outcome::NodeNotFound);
+    // Without a seat a node leaves at once.
+    assert_eq!(ledger.submit(A, retire_action(5)), Outcome::Applied);
+    assert_eq!((ledger.node(5).status(), ledger.roster().nodes), (NodeStatus::Retired, vec![1, 2, 3, 4, 6, 7]));
+    ledger.refused(A, retire_action(5), Outcome::NodeNotFound);
+    // Its name is free again, its key is not.
+    ledger.refused(A, replace_action(6, node), Outcome::NodeExists);
+    let service = Identity::new(A, "service", "ehr");
+    let enrollment = ledger.enrollment(&service);
+    ledger.block(&[enrollment], &Observed::default());
+    let transaction = ledger.sign(&service, vec![retire_action(6)]);
+    assert_eq!(ledger.block(&[transaction], &Observed::default()).leaves[0].1.outcome, Outcome::RoleNotAllowed);
+}
+
+#[test]
+fn a_replacement_takes_the_place_and_all_stake_of_the_lost_node() {
+    let mut ledger = equal(&[A, B, C, D, E]);
+    assert_eq!(ledger.submit(A, redelegate(1, 5, 40)), Outcome::Applied);
+    ledger.end_epoch_soon();
+    assert_eq!(ledger.submit(B, redelegate(2, 5, 7)), Outcome::Applied);
+    let node = ledger.new_node("n1");
+    let topic = Topic::ReplaceNode(pb::ReplaceNode { raft_id: 5, node: Some(node.clone()) });
+    let preview = ledger.preview(topic);
+    assert_eq!(
+        preview.effects[..2],
+        [
+            "Puts node 6 (n1) in the place of node 5 (n1 of e.example); it may be elected once caught up, from the end of \
+             an epoch on.",
+            "The stake of 140 on the old node moves to the new one."
+        ]
+    );
+    ledger.refused(A, replace_action(5, node.clone()), Outcome::NotOwner);
+    assert_eq!(ledger.submit(E, replace_action(5, node)), Outcome::Applied);
+    assert_eq!((ledger.node(5).status(), ledger.node(6).status()), (NodeStatus::Retiring, NodeStatus::Active));
+    assert_eq!((ledger.node(6).replaces, ledger.roster().nodes), (5, vec![1, 2, 3, 4, 5, 6]));
+    assert_eq!((ledger.delegations(A), ledger.delegations(E)), (vec![(1, 60), (6, 40)], vec![(6, 100)]));
+    assert_eq!(ledger.stake(B).pending, [pb::DelegationChange { from: 2, to: 6, amount: 7 }]);
+    let other = ledger.new_node("n1");
+    ledger.refused(E, replace_action(5, other), Outcome::NodeNotFound);
+    let epoch = ledger.end_epoch_of(&[1, 2, 3, 4, 6]);
+    assert_eq!(seats(&epoch), [1, 2, 3, 4, 6]);
+    assert_eq!((ledger.node(5).status(), ledger.roster().nodes), (NodeStatus::Retired, vec![1, 2, 3, 4, 6]));
+    assert_eq!(ledger.delegations(B), [(2, 93), (6, 7)]);
+}
+
+#[test]
+fn a_seated_node_retires_with_the_end_of_its_epoch() {
+    let mut ledger = equal(&[A, B, C, D, E]);
+    assert_eq!(ledger.submit(E, retire_action(5)), Outcome::Applied);
+    assert_eq!((ledger.node(5).status(), ledger.roster().nodes.len()), (NodeStatus::Retiring, 5));
+    assert_eq!(ledger.delegations(E), [(5, 100)]);
+    ledger.refused(E, retire_action(5), Outcome::NodeNotFound);
+    let epoch = ledger.end_epoch_of(&[1, 2, 3, 4, 5]);
+    assert_eq!((seats(&epoch), ledger.node(5).status()), (vec![1, 2, 3, 4], NodeStatus::Retired));
+    assert_eq!((ledger.delegations(E), ledger.stake(E).unbonding.len()), (vec![], 1));
+}
+
+/// Members of equal stake, of whom the last `down` were not seen in this epoch
+/// nor in the one before. They still have their seats: only now is it known.
+fn with_down(members: &[&str], down: usize) -> Ledger {
+    let mut ledger = equal(members);
+    let voters: Vec<u64> = (1..=(members.len() - down) as u64).collect();
+    ledger.end_epoch_of(&voters);
+    ledger.run(1, &voters);
+    ledger
+}
+
+#[test]
+fn a_network_is_not_stranded() {
+    // (members, how many are down, who leaves, whether it is refused)
+    let table: [(&[&str], usize, &str, bool); 7] = [
+        (&[A, B, C], 0, C, true),
+        (&[A, B, C, D], 0, D, false),
+        (&[A, B, C, D, E], 0, E, false),
+        // The one that is down may leave, and no other: 300 of 500 do not certify.
+        (&[A, B, C, D, E], 1, E, false),
+        (&[A, B, C, D, E], 1, A, true),
+        (&[A, B, C, D], 1, D, false),
+        (&[A, B, C, D], 1, A, true),
+    ];
+    for (members, down, target, refused) in table {
+        let proposer = if target == A { B } else { A };
+        for topic in [suspend(target), remove(target)] {
+            let mut ledger = with_down(members, down);
+            let preview = ledger.preview(topic.clone());
+            assert_eq!(preview.possible, !refused, "{members:?} {down} {target}: {}", preview.quorum_arithmetic);
+            if refused {
+                ledger.proposal_refused(proposer, topic, Outcome::WouldStrandNetwork);
+            } else {
+                assert_eq!(ledger.propose(proposer, topic), Outcome::Applied);
+            }
+        }
+    }
+}
+
+#[test]
+fn once_the_one_that_is_down_has_lost_its_seat_another_may_leave() {
+    let mut ledger = with_down(&[A, B, C, D, E], 1);
+    assert!(!ledger.preview(suspend(A)).possible);
+    assert_eq!(seats(&ledger.end_epoch_of(&ALL)), ALL);
+    ledger.execute(&[B, C], suspend(A));
+    assert_eq!(seats(&ledger.epoch(ledger.tip.header.epoch.0 + 1)), [2, 3, 4]);
+}
+
+#[test]
+fn those_who_leave_in_one_block_are_counted_together() {
+    let mut ledger = equal(&[A, B, C, D, E]);
+    let (first, second) = (ledger.open(A, suspend(D)), ledger.open(A, suspend(E)));
+    let ballots = [
+        ledger.by_admin(B, vec![ballot(first, BallotChoice::Approve)]),
+        ledger.by_admin(B, vec![ballot(second, BallotChoice::Approve)]),
+        ledger.by_admin(C, vec![ballot(second, BallotChoice::Approve)]),
+    ];
+    let executed = ledger.block(&ballots, &Observed::default());
+    assert!(executed.next_set.is_some());
+    assert_eq!(ledger.proposal(first).status(), ProposalStatus::Executed);
+    // 300 of 500 could not certify the block that ends the epoch.
+    let failed = ledger.proposal(second);
+    assert_eq!(failed.status(), ProposalStatus::Failed);
+    assert!(failed.failure.contains("without e.example: 300 of 500, needs more than 333"), "{}", failed.failure);
+    assert_eq!(ledger.member(E).status(), MemberStatus::Active);
+    assert_eq!(seats(&ledger.epoch(1)), [1, 2, 3, 5]);
+}
+
+#[test]
+fn nodes_do_not_leave_a_set_that_needs_them() {
+    let mut ledger = equal(&[A, B, C]);
+    ledger.refused(A, retire_action(1), Outcome::WouldStrandNetwork);
+    let node = ledger.new_node("n1");
+    ledger.refused(A, replace_action(1, node), Outcome::WouldStrandNetwork);
+    let mut ledger = four();
+    assert_eq!(ledger.submit(A, retire_action(1)), Outcome::Applied);
+    ledger.refused(B, retire_action(2), Outcome::WouldStrandNetwork);
+    ledger.proposal_refused(A, suspend(B), Outcome::WouldStrandNetwork);
+}
+
+#[test]
+fn a_failed_suspension_does_not_end_the_epoch() {
+    let mut ledger = four();
+    let number = ledger.open(A, suspend(D));
+    assert_eq!(ledger.submit(C, retire_action(3)), Outcome::Applied);
+    let transaction = ledger.by_admin(B, vec![ballot(number, BallotChoice::Approve)]);
+    let executed = ledger.block(&[transaction], &Observed::default());
+    assert_eq!((executed.leaves[0].1.outcome, executed.next_set), (Outcome::Applied, None));
+    assert_eq!(ledger.proposal(number).status(), ProposalStatus::Failed);
+    assert_eq!(ledger.member(D).status(), MemberStatus::Active);
+}
+
+/// A step of a random history; numbers choose among what there is.
+#[derive(Debug, Clone)]
+enum Step {
+    Register(usize),
+    Replace(usize),
+    Retire(usize),
+    Admit(usize),
+    Remove(usize),
+    EndEpoch,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0usize..8).prop_map(Step::Register),
+        4 => (0usize..16).prop_map(Step::Replace),
+        3 => (0usize..16).prop_map(Step::Retire),
+        2 => (1usize..3).prop_map(Step::Admit),
+        1 => (0usize..8).prop_map(Step::Remove),
+        2 => Just(Step::EndEpoch),
+    ]
+}
+
+/// All nodes that ever were, by raft id.
+type Known = BTreeMap<u64, pb::NodeState>;
+
+fn take(ledger: &mut Ledger, step: &Step, joined: &mut usize) -> Outcome {
+    let roster = ledger.roster();
+    match step {
+        Step::Register(i) => {
+            let member = roster.members[i % roster.members.len()].clone();
+            let node = ledger.new_node(&format!("x{i}"));
+            ledger.submit(&member, register_action(&member, node))
+        }
+        Step::Replace(i) => {
+            let lost = ledger.node(roster.nodes[i % roster.nodes.len()]);
+            let node = ledger.new_node(&lost.name);
+            ledger.submit(&lost.member, replace_action(lost.raft_id, node))
+        }
+        Step::Retire(i) => {
+            let node = ledger.node(roster.nodes[i % roster.nodes.len()]);
+            ledger.submit(&node.member, retire_action(node.raft_id))
+        }
+        Step::Admit(nodes) => {
+            *joined += 1;
+            let id = format!("m{joined}.example");
+            let topic = ledger.newcomer(&id, 10, *nodes);
+            let outcome = ledger.propose(A, topic);
+            if outcome == Outcome::Applied {
+                ledger.add_admin(&id);
+            }
+            outcome
+        }
+        Step::Remove(i) => {
+            let target = &roster.members[i % roster.members.len()];
+            if target == A { Outcome::Unspecified } else { ledger.propose(A, remove(target)) }
+        }
+        Step::EndEpoch => {
+            ledger.end_epoch_of(&roster.nodes);
+            Outcome::Applied
+        }
+    }
+}
+
+/// Ids grow by one for each node that joins, and what a raft id stands for
+/// never changes.
+fn check_ids(ledger: &Ledger, known: &mut Known, before: u64) {
+    let roster = ledger.roster();
+    let last = roster.last_raft_id;
+    assert!(last >= before);
+    for id in before + 1..=last {
+        assert!(known.insert(id, ledger.node(id)).is_none());
+    }
+    for (id, first) in known.iter() {
+        let now = ledger.node(*id);
+        assert_eq!(pb::NodeState { status: first.status, ..now.clone() }, *first);
+        assert_eq!(now.status() == NodeStatus::Retired, roster.nodes.binary_search(id).is_err());
+    }
+    let keys: BTreeSet<_> = known.values().map(|n| n.vote_key.clone()).collect();
+    assert_eq!(keys.len(), known.len());
+    assert!(roster.nodes.windows(2).all(|pair| pair[0] < pair[1]));
+    assert!(roster.members.windows(2).all(|pair| pair[0] < pair[1]));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// A's stake decides alone here, so that only the rules about nodes speak.
+    #[test]
+    fn raft_ids_and_vote_keys_are_never_given_again(steps in prop::collection::vec(any_step(), 1..24)) {
+        let mut ledger = Ledger::new(&[(A, 100_000, 2), (B, 10, 1), (C, 10, 1), (D, 10, 1)], |p| p.epoch_ms = 600_000);
+        ledger.end_epoch_of(&[1, 2, 3, 4, 5]);
+        let mut known: Known = (1..=5).map(|id| (id, ledger.node(id))).collect();
+        let mut joined = 0;
+        for step in &steps {
+            let before = ledger.roster().last_raft_id;
+            let root = ledger.tip.header.state_root;
+            let height = ledger.tip.header.height;
+            let outcome = take(&mut ledger, step, &mut joined);
+            if outcome != Outcome::Applied && ledger.tip.header.height == height.next() {
+                prop_assert_eq!(ledger.tip.header.state_root, root);
+            }
+            check_ids(&ledger, &mut known, before);
+            let seated = seats(&ledger.epoch(ledger.tip.header.epoch.0));
+            prop_assert!(!seated.is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_transaction_of_two_proposals_opens_both_or_none() {
+    let mut ledger = four();
+    let expires = ledger.next_ms() + 3_600_000;
+    let actions = vec![propose(suspend(D), expires), propose(suspend("x.example"), expires)];
+    let root = ledger.tip.header.state_root;
+    let transaction = ledger.by_admin(A, actions);
+    assert_eq!(ledger.block(&[transaction], &Observed::default()).leaves[0].1.outcome, Outcome::ProposalRefused);
+    assert_eq!((ledger.tip.header.state_root, ledger.roster().last_proposal), (root, 0));
+}

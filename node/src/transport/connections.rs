@@ -1,0 +1,261 @@
+//! All open connections of a node, accepted and made, with the means to cut
+//! those whose identity has lost its standing. A handshake judges an identity
+//! once; what happens to it afterwards (a revocation, a suspension, a rotated
+//! CA, the end of its certificate) is judged here, for as long as the
+//! connection lives.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use consilium_certs::tls::{MemberTrust, TrustSource, peer_identity};
+use consilium_certs::{IdentityCertificate, Purpose, RevocationPolicy, Role, verify_chain};
+use rustls_pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::transport::server::Connected;
+
+use crate::identity::forecast::Expiries;
+use crate::runtime::shared::now_s;
+
+/// Lists past their next update still count, as in the handshake.
+pub(crate) const POLICY: RevocationPolicy = RevocationPolicy { enforce_expiry: false };
+
+/// Who is at the other end; an extension of every request.
+#[derive(Debug, Clone)]
+pub struct PeerInfo {
+    /// The verified certificate.
+    pub identity: Arc<IdentityCertificate>,
+    /// Its address.
+    pub address: SocketAddr,
+    cut: CancellationToken,
+}
+
+impl PeerInfo {
+    /// Whether the identity still stands: not cut, not expired.
+    #[must_use]
+    pub fn stands(&self) -> bool {
+        !self.cut.is_cancelled() && now_s() <= self.identity.not_after()
+    }
+
+    /// Ends when the identity loses its standing.
+    pub fn cut(&self) -> WaitForCancellationFutureOwned {
+        self.cut.clone().cancelled_owned()
+    }
+}
+
+/// The other end of a connection, as the handshake left it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// It called this node.
+    Caller,
+    /// This node called it.
+    Called,
+}
+
+impl Side {
+    fn purpose(self) -> Purpose {
+        match self {
+            Self::Caller => Purpose::Client,
+            Self::Called => Purpose::Server,
+        }
+    }
+}
+
+/// The registry of open connections.
+#[derive(Debug)]
+pub struct Connections {
+    trust: Arc<dyn TrustSource>,
+    expiries: Expiries,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    last: u64,
+    connections: BTreeMap<u64, OpenConnection>,
+}
+
+#[derive(Debug, Clone)]
+struct OpenConnection {
+    identity: Arc<IdentityCertificate>,
+    chain: Arc<[CertificateDer<'static>]>,
+    side: Side,
+    cut: CancellationToken,
+}
+
+/// Why a connection was not kept after its handshake.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotKept {
+    /// The handshake left no identity.
+    #[error("no identity")]
+    NoIdentity,
+    /// The identity lost its standing during the handshake.
+    #[error("the identity has no standing any more")]
+    Fallen,
+    /// The identity has as many connections as it may have.
+    #[error("too many connections of one identity")]
+    TooMany,
+}
+
+impl Connections {
+    /// None yet.
+    #[must_use]
+    pub fn new(trust: Arc<dyn TrustSource>) -> Self {
+        Self { trust, expiries: Expiries::default(), open: Mutex::default() }
+    }
+
+    /// When the identities seen here end.
+    #[must_use]
+    pub fn expiries(&self) -> &Expiries {
+        &self.expiries
+    }
+
+    /// Keeps a connection from here on. `limit` bounds the connections that one
+    /// identity may have made to this node.
+    ///
+    /// # Errors
+    /// [`NotKept`].
+    pub fn keep<S>(
+        self: &Arc<Self>,
+        stream: S,
+        (chain, address, side): (Option<&[CertificateDer<'_>]>, SocketAddr, Side),
+        limit: Option<usize>,
+    ) -> Result<Connection<S>, NotKept> {
+        let chain: Arc<[_]> = chain.unwrap_or_default().iter().map(|c| c.clone().into_owned()).collect();
+        let identity = Arc::new(peer_identity(Some(&chain)).map_err(|_| NotKept::NoIdentity)?);
+        let cut = CancellationToken::new();
+        let info = PeerInfo { identity: Arc::clone(&identity), address, cut: cut.clone() };
+        let entry = OpenConnection { identity, chain, side, cut: cut.clone() };
+        let number = self.insert(entry, limit)?;
+        let cut = Box::pin(cut.cancelled_owned());
+        let connection = Connection { stream, info, cut, number, registry: Arc::clone(self), permit: None };
+        // Registered first, judged then: a block that came in between has
+        // either found it in the registry or is seen by this look.
+        if self.stands(number) { Ok(connection) } else { Err(NotKept::Fallen) }
+    }
+
+    fn insert(&self, entry: OpenConnection, limit: Option<usize>) -> Result<u64, NotKept> {
+        let mut open = self.open();
+        let of_one = |c: &&OpenConnection| c.side == entry.side && c.identity.spiffe_id() == entry.identity.spiffe_id();
+        if limit.is_some_and(|limit| open.connections.values().filter(of_one).count() >= limit) {
+            return Err(NotKept::TooMany);
+        }
+        if entry.identity.spiffe_id().role() == Role::Node {
+            self.expiries.note(entry.identity.spiffe_id(), &entry.chain);
+        }
+        open.last += 1;
+        let number = open.last;
+        open.connections.insert(number, entry);
+        Ok(number)
+    }
+
+    fn stands(&self, number: u64) -> bool {
+        let entry = self.open().connections.get(&number).cloned();
+        entry.is_some_and(|entry| self.verifies(&entry))
+    }
+
+    fn verifies(&self, entry: &OpenConnection) -> bool {
+        let member = self.trust.member(entry.identity.spiffe_id().trust_domain());
+        member.is_some_and(|member: Arc<MemberTrust>| {
+            let MemberTrust { bundle, crls, suspended } = &*member;
+            let verified = verify_chain(&entry.chain, bundle, crls, POLICY, now_s(), entry.side.purpose());
+            !suspended && verified.is_ok()
+        })
+    }
+
+    /// Cuts every connection whose identity no longer verifies; returns how
+    /// many. Takes a signature check or two for each: not for network threads.
+    pub fn judge_again(&self) -> usize {
+        self.cut(|entry| !self.verifies(entry))
+    }
+
+    /// Cuts every connection whose certificate has ended; returns how many.
+    pub fn cut_expired(&self, now_s: i64) -> usize {
+        self.cut(|entry| now_s > entry.identity.not_after())
+    }
+
+    fn cut(&self, fallen: impl Fn(&OpenConnection) -> bool) -> usize {
+        // Copied, so that nobody who connects has to wait for the verdicts.
+        let entries: Vec<_> = self.open().connections.values().filter(|c| !c.cut.is_cancelled()).cloned().collect();
+        entries.iter().filter(|entry| fallen(entry)).map(|entry| entry.cut.cancel()).count()
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection that can be cut.
+#[derive(Debug)]
+pub struct Connection<S> {
+    stream: S,
+    info: PeerInfo,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    number: u64,
+    registry: Arc<Connections>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl<S> Connection<S> {
+    /// Holds a listener's slot for as long as it lives.
+    #[must_use]
+    pub fn holding(mut self, permit: OwnedSemaphorePermit) -> Self {
+        self.permit = Some(permit);
+        self
+    }
+}
+
+impl<S> Drop for Connection<S> {
+    fn drop(&mut self) {
+        self.registry.open().connections.remove(&self.number);
+    }
+}
+
+impl<S> Connected for Connection<S> {
+    type ConnectInfo = PeerInfo;
+
+    fn connect_info(&self) -> PeerInfo {
+        self.info.clone()
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.cut.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

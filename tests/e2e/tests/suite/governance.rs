@@ -1,0 +1,115 @@
+//! What members decide takes effect as it says, and what would stop the
+//! network is refused with the arithmetic.
+
+use std::time::Duration;
+
+use consilium_certs::Role;
+use consilium_client::ClientError;
+use consilium_client::client::now_ms;
+use consilium_e2e::{Load, Network, eventually_async, record, short_epochs};
+use consilium_proto::pb::{self, proposal_topic::Topic};
+use futures::future::try_join_all;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn rejected(result: Result<impl std::fmt::Debug, ClientError>) -> pb::Outcome {
+    match result {
+        Err(ClientError::Rejected { outcome, .. }) => outcome,
+        other => panic!("not refused by the rules: {other:?}"),
+    }
+}
+
+#[test]
+fn parameters_take_effect_at_once_or_at_the_epoch_and_proposals_expire() {
+    Network::of(4).parameters(short_epochs(4_000)).run(async |network| {
+        let admins = network.admins().await?;
+        let all: Vec<_> = admins.iter().collect();
+        let user = network.enrolled(0, Role::Service, "ehr").await?;
+
+        // Open for little more than the least time; nobody else votes on it.
+        let policy = Topic::SetAccessPolicy(pb::SetAccessPolicy { text: "ask first".into() });
+        let topic = pb::ProposalTopic { topic: Some(policy) };
+        let expires_ms = now_ms() + 62_000;
+        let left = admins[0].client.propose(topic, "", expires_ms).await?.proposal.proposal.unwrap().number;
+
+        let before = admins[0].client.proven_parameters().await?;
+        let change = pb::Parameters { block_transactions_max: 1, max_validators: 3, ..before };
+        let decided = network.decide(&all, Topic::ChangeParameters(change)).await?;
+        assert_eq!(admins[1].client.proven_parameters().await?, change);
+        // One transaction a block from the next block on, however many wait.
+        let submitted = (0..12).map(|_| async {
+            let tx = record(&user.client, "patient", b"{}")?.sign(&user.client)?;
+            anyhow::Ok(user.client.submit(tx, pb::WaitFor::Certified).await?.into_applied()?.height.0)
+        });
+        let mut heights = try_join_all(submitted).await?;
+        heights.sort_unstable();
+        heights.dedup();
+        assert_eq!(heights.len(), 12, "{heights:?}");
+        assert!(heights[0] > decided.closed_height);
+        // Seats only at the end of the epoch, and Raft after them.
+        network.settled(&[0, 1, 2]).await?;
+        let epoch = admins[0].client.election(None).await?;
+        assert!(epoch.state.first_height > decided.closed_height);
+        assert_eq!(epoch.state.candidates[3].reason(), pb::NotSeatedReason::Outranked);
+        // Three members cannot all stay below a third: they are equal.
+        let powers: Vec<u64> = epoch.state.candidates.iter().map(|c| c.power).collect();
+        assert!(powers[0] == powers[1] && powers[1] == powers[2] && powers[3] == 0, "{powers:?}");
+
+        // The ledger's time goes on by itself, and the first proposal is over.
+        eventually_async("the end of the vote", Duration::from_secs(90), || async {
+            let time_ms = admins[1].client.proposal(left, None).await?.time_ms;
+            anyhow::ensure!(time_ms > expires_ms, "{} ms left", expires_ms - time_ms);
+            Ok(())
+        })
+        .await?;
+        let late = admins[1].client.cast_ballot(left, pb::BallotChoice::Approve).await;
+        assert_eq!(rejected(late), pb::Outcome::ProposalClosed);
+        let open = admins[0].client.list_proposals(true, 0, None).await?;
+        assert!(open.proposals.iter().all(|p| p.proposal.as_ref().unwrap().number != left), "{open:?}");
+        assert_eq!(admins[0].client.rules().await?.access_policy, None);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_change_that_would_strand_the_network_is_refused_with_the_arithmetic() {
+    Network::of(4).parameters(short_epochs(2_000)).run(async |network| {
+        let admins = network.admins().await?;
+        let suspend = |member: &str| pb::ProposalTopic {
+            topic: Some(Topic::SuspendMember(pb::SuspendMember { member: member.into() })),
+        };
+        // With all four alive one may be cut off.
+        let preview = admins[0].client.preview_proposal(&suspend("cedar.example")).await?;
+        assert!(preview.possible, "{preview:?}");
+        // With one dead, two would be left of four or of three.
+        network.nodes[3].kill9()?;
+        network.settled(&[0, 1, 2]).await?;
+        let preview = admins[0].client.preview_proposal(&suspend("cedar.example")).await?;
+        assert!(!preview.possible, "{preview:?}");
+        let arithmetic = format!("{} {}", preview.refusal, preview.quorum_arithmetic);
+        assert!(preview.refusal.contains(" of ") && preview.refusal.contains("more than"), "{arithmetic}");
+        println!("refused: {}", preview.refusal);
+        // The rules refuse it, too, whoever does not ask first.
+        let done = admins[0].client.propose(suspend("cedar.example"), "", now_ms() + 600_000).await;
+        assert_eq!(rejected(done), pb::Outcome::WouldStrandNetwork);
+        // The command line shows it before anything is signed.
+        let exit = network.cli(&admins[0], &["governance", "propose", "suspend", "cedar.example", "--yes"])?;
+        assert_ne!(exit.code, Some(0));
+        assert!(exit.output.contains("nothing was signed") && exit.output.contains("more than"), "{}", exit.output);
+        // The network goes on, and with the fourth back it may be cut off.
+        let load = Load::start(vec![admins[0].client.clone()]);
+        load.more(3).await?;
+        assert_eq!(load.finish().await?.1, Vec::<String>::new());
+        network.nodes[3].restart()?;
+        network.settled(&[0, 1, 2, 3]).await?;
+        let admins: Vec<_> = admins.iter().take(3).collect();
+        eventually_async("enough power", PATIENCE, || async {
+            let preview = admins[0].client.preview_proposal(&suspend("cedar.example")).await?;
+            anyhow::ensure!(preview.possible, "{}", preview.refusal);
+            Ok(())
+        })
+        .await?;
+        network.decide(&admins[..2], suspend("cedar.example").topic.unwrap()).await?;
+        Ok(())
+    });
+}

@@ -1,0 +1,166 @@
+//! Raft messages as bytes, without the library: enough protobuf to read and to
+//! change single fields. Field numbers are those of `eraftpb.Message`.
+
+use bytes::Bytes;
+use consilium_proto::ids::NodeId;
+use consilium_proto::pb;
+use prost::Message;
+
+use crate::rng::Rng;
+
+/// `Message.from`.
+const FROM: u64 = 3;
+/// `Message.entries`.
+const ENTRIES: u64 = 7;
+/// `Entry.data`.
+const ENTRY_DATA: u64 = 4;
+
+#[derive(Clone)]
+enum Value {
+    Number(u64),
+    Bytes(Vec<u8>),
+}
+
+type Fields = Vec<(u64, Value)>;
+
+fn varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let (&byte, tail) = rest.split_first()?;
+        *rest = tail;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push((value as u8) | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn parse(mut rest: &[u8]) -> Option<Fields> {
+    let mut fields = Vec::new();
+    while !rest.is_empty() {
+        let key = varint(&mut rest)?;
+        let value = match key & 7 {
+            0 => Value::Number(varint(&mut rest)?),
+            2 => {
+                let len = usize::try_from(varint(&mut rest)?).ok()?;
+                let (bytes, tail) = rest.split_at_checked(len)?;
+                rest = tail;
+                Value::Bytes(bytes.to_vec())
+            }
+            _ => return None,
+        };
+        fields.push((key >> 3, value));
+    }
+    Some(fields)
+}
+
+fn encode(fields: &Fields) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (number, value) in fields {
+        match value {
+            Value::Number(value) => {
+                put_varint(&mut out, number << 3);
+                put_varint(&mut out, *value);
+            }
+            Value::Bytes(bytes) => {
+                put_varint(&mut out, (number << 3) | 2);
+                put_varint(&mut out, bytes.len() as u64);
+                out.extend_from_slice(bytes);
+            }
+        }
+    }
+    out
+}
+
+/// Whom a message claims to be from.
+#[must_use]
+pub fn claimed_sender(bytes: &[u8]) -> Option<NodeId> {
+    parse(bytes)?.into_iter().find_map(|field| match field {
+        (FROM, Value::Number(id)) => Some(NodeId(id)),
+        _ => None,
+    })
+}
+
+/// The message with another sender.
+#[must_use]
+pub fn with_sender(bytes: &[u8], from: NodeId) -> Option<Bytes> {
+    let mut fields = parse(bytes)?;
+    fields.retain(|(number, _)| *number != FROM);
+    fields.push((FROM, Value::Number(from.0)));
+    Some(encode(&fields).into())
+}
+
+/// An append whose blocks have a slightly other time: another log for the same
+/// index and term. `None` if the message carries no block.
+#[must_use]
+pub fn other_time(bytes: &[u8], salt: u64) -> Option<Bytes> {
+    let mut fields = parse(bytes)?;
+    let mut changed = false;
+    for (number, value) in &mut fields {
+        let Value::Bytes(entry) = value else { continue };
+        if *number == ENTRIES
+            && let Some(other) = other_entry(entry, salt)
+        {
+            *entry = other;
+            changed = true;
+        }
+    }
+    changed.then(|| encode(&fields).into())
+}
+
+fn other_entry(entry: &[u8], salt: u64) -> Option<Vec<u8>> {
+    let mut fields = parse(entry)?;
+    let data = fields.iter_mut().find_map(|field| match field {
+        (ENTRY_DATA, Value::Bytes(data)) if !data.is_empty() => Some(data),
+        _ => None,
+    })?;
+    let mut proposal = pb::BlockProposal::decode(data.as_slice()).ok()?;
+    if proposal.proposer == 0 {
+        return None;
+    }
+    proposal.time_ms += 1 + salt % 3;
+    *data = proposal.encode_to_vec();
+    Some(encode(&fields))
+}
+
+/// A message with one field changed to what no honest node says, or cut short.
+pub fn mutate(bytes: &[u8], rng: &mut Rng) -> Option<Bytes> {
+    if rng.chance(100) {
+        let cut = rng.below(bytes.len() as u64) as usize;
+        return Some(Bytes::copy_from_slice(&bytes[..cut]));
+    }
+    let mut fields = parse(bytes)?;
+    // msg_type, from, term, log_term, index, commit, reject_hint.
+    let target = *rng.pick(&[1, 3, 4, 5, 6, 8, 11])?;
+    let small = rng.below(20);
+    let value = *rng.pick(&[0, 1, small, small + 1_000, 1 << 40, (1 << 62) - 1, u64::MAX])?;
+    fields.retain(|(number, _)| *number != target);
+    fields.push((target, Value::Number(if target == 1 { small } else { value })));
+    Some(encode(&fields).into())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn fields_survive_and_change_alone() {
+        let fields = vec![(1, Value::Number(3)), (FROM, Value::Number(300)), (12, Value::Bytes(b"x".to_vec()))];
+        let bytes = encode(&fields);
+        assert_eq!(claimed_sender(&bytes), Some(NodeId(300)));
+        let changed = with_sender(&bytes, NodeId(5)).unwrap();
+        assert_eq!(claimed_sender(&changed), Some(NodeId(5)));
+        assert_eq!(parse(&changed).unwrap().len(), 3);
+        assert!(parse(&[0xff]).is_none());
+    }
+}

@@ -1,0 +1,149 @@
+//! Clients and administrators: what they submit, to whom, and what they were
+//! told. They retry the same transaction at other nodes until they are answered.
+
+use std::collections::BTreeMap;
+
+use consilium_proto::ids::{NodeId, TransactionId};
+use consilium_proto::pb::{self, action::Action};
+use consilium_proto::transaction::Transaction;
+
+use crate::env::Env;
+use crate::fixture::{START_MS, member_id};
+use crate::node::topology::Topology;
+use crate::rng::Rng;
+use crate::swarm::Fault;
+
+/// Longest validity.
+const VALID_MS: u64 = 120_000;
+
+/// The clients.
+pub struct Client {
+    rng: Rng,
+    /// Submitted and not answered.
+    pub open: BTreeMap<TransactionId, Transaction>,
+    records: u64,
+    nodes_named: u64,
+    /// The transaction that shows progress in the calm phase.
+    pub probe: Option<TransactionId>,
+    /// It was certified.
+    pub probed: bool,
+}
+
+impl Client {
+    /// Nobody has submitted anything.
+    #[must_use]
+    pub fn new(rng: Rng) -> Self {
+        Self { rng, open: BTreeMap::new(), records: 0, nodes_named: 0, probe: None, probed: false }
+    }
+
+    /// Takes a signed transaction into the books; gives its id.
+    pub fn take(&mut self, env: &Env, signed: &pb::SignedTransaction) -> TransactionId {
+        let parsed = Transaction::parse(signed, env.fixture.genesis.ledger_id);
+        let transaction = parsed.expect("the fixture signs well-formed transactions");
+        let id = transaction.id;
+        self.open.insert(id, transaction);
+        id
+    }
+
+    /// The enrolments with which every run begins.
+    pub fn enrollments(&mut self, env: &mut Env) -> Vec<TransactionId> {
+        let until = START_MS + 4 * VALID_MS;
+        let mut ids = Vec::new();
+        for member in 0..env.swarm.members as usize {
+            for role in ["admin", "service"] {
+                let signed = env.fixture.enrollment(member, role, until);
+                ids.push(self.take(env, &signed));
+            }
+        }
+        ids
+    }
+
+    /// Something new of a random kind; `topology` is the network as it is.
+    pub fn next(&mut self, env: &mut Env, topology: &Topology) -> TransactionId {
+        let member = self.rng.below(env.swarm.members) as usize;
+        let until = self.valid_until(env);
+        let stake = env.swarm.has(Fault::Stake) && self.rng.chance(250);
+        let nodes = env.swarm.has(Fault::Nodes) && self.rng.chance(60);
+        let action = if stake {
+            env.stats.fault(Fault::Stake);
+            self.stake_action(env, topology)
+        } else if nodes {
+            self.node_action(env, member, topology)
+        } else {
+            None
+        };
+        let signed = match action {
+            Some(action) => env.fixture.by_admin(member, until, action),
+            None => {
+                self.records += 1;
+                env.fixture.record(member, self.records, until)
+            }
+        };
+        self.take(env, &signed)
+    }
+
+    /// A record that must be certified soon.
+    pub fn probe(&mut self, env: &mut Env) -> TransactionId {
+        self.records += 1;
+        let until = START_MS + env.now + 2 * VALID_MS;
+        let signed = env.fixture.record(0, self.records, until);
+        let id = self.take(env, &signed);
+        self.probe = Some(id);
+        id
+    }
+
+    /// An administrator's action of another kind.
+    pub fn by_admin(&mut self, env: &mut Env, member: usize, action: Action) -> TransactionId {
+        let until = START_MS + env.now + VALID_MS;
+        let signed = env.fixture.by_admin(member, until, action);
+        self.take(env, &signed)
+    }
+
+    /// Some transactions are valid for so short that they come too late.
+    fn valid_until(&mut self, env: &Env) -> u64 {
+        let short = self.rng.chance(50);
+        START_MS + env.now + if short { self.rng.range(50, 2_000) } else { VALID_MS }
+    }
+
+    /// A client was answered.
+    pub fn answered(&mut self, id: &TransactionId) {
+        self.open.remove(id);
+        self.probed |= self.probe == Some(*id);
+    }
+
+    fn stake_action(&mut self, _: &mut Env, topology: &Topology) -> Option<Action> {
+        let nodes: Vec<NodeId> = topology.nodes.keys().copied().collect();
+        let (one, other) = (*self.rng.pick(&nodes)?, *self.rng.pick(&nodes)?);
+        let amount = self.rng.range(1, 60);
+        Some(match self.rng.below(4) {
+            0 => Action::Delegate(pb::Delegate { node: one.0, amount }),
+            1 => Action::Undelegate(pb::Undelegate { node: one.0, amount: amount / 4 + 1 }),
+            2 => Action::ReleaseValidator(pb::ReleaseValidator { node: one.0 }),
+            _ if one == other => Action::Delegate(pb::Delegate { node: one.0, amount }),
+            _ => Action::Redelegate(pb::Redelegate { from: one.0, to: other.0, amount }),
+        })
+    }
+
+    fn node_action(&mut self, env: &mut Env, member: usize, topology: &Topology) -> Option<Action> {
+        let owner = member_id(member as u64 + 1);
+        let own: Vec<NodeId> = topology.nodes.iter().filter(|(_, n)| n.member == owner).map(|(id, _)| *id).collect();
+        if own.len() > 1 && self.rng.chance(400) {
+            env.stats.fault(Fault::Nodes);
+            let raft_id = self.rng.pick(&own)?.0;
+            return Some(Action::RetireNode(pb::RetireNode { raft_id }));
+        }
+        if topology.nodes.len() >= 8 {
+            return None;
+        }
+        env.stats.fault(Fault::Nodes);
+        let name = self.name();
+        let node = Some(env.fixture.describe(&owner, &name));
+        Some(Action::RegisterNode(pb::RegisterNode { member: owner, node }))
+    }
+
+    /// A name that no node had.
+    pub fn name(&mut self) -> String {
+        self.nodes_named += 1;
+        format!("x{}", self.nodes_named)
+    }
+}

@@ -1,0 +1,89 @@
+//! The disk of a machine: what survives a crash, and how much of it.
+//!
+//! Three parts, as in a real node: the Raft log and the ledger are databases
+//! with a write-ahead log each, the guard is a small file. A write is visible
+//! at once and durable after a sync. A crash of the process keeps everything
+//! that was written; a power cut keeps what was synced and, of the rest, a
+//! prefix in order of writing, because a torn record at the tail is dropped.
+
+mod guard;
+mod ledger;
+mod log;
+
+pub use guard::{GuardFile, GuardState};
+pub use ledger::LedgerStore;
+pub use log::{LogDisk, LogHandle};
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use consilium_consensus::Membership;
+use consilium_proto::ids::NodeId;
+
+use crate::rng::Rng;
+
+/// How a machine went down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CrashKind {
+    /// The process was killed: the operating system keeps what was written.
+    Process,
+    /// The power went: what was not synced may be gone.
+    Power,
+}
+
+/// What a crash took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Writes that were not synced and are gone.
+    pub writes: u64,
+    /// Torn records.
+    pub torn: u64,
+}
+
+/// Everything that a machine has stored.
+#[derive(Clone, Debug)]
+pub struct Disk {
+    /// Ties the disk to a raft id, as the marker file does.
+    pub owner: NodeId,
+    /// The Raft log.
+    pub log: Rc<RefCell<LogDisk>>,
+    /// The ledger.
+    pub ledger: LedgerStore,
+    /// The guard.
+    pub guard: GuardFile,
+    /// The ledger is to be rebuilt from certified blocks.
+    pub repair: bool,
+}
+
+impl Disk {
+    /// The disk of a node after its set-up; the ledger is still empty.
+    #[must_use]
+    pub fn new(owner: NodeId, membership: Membership) -> Self {
+        Self {
+            owner,
+            log: Rc::new(RefCell::new(LogDisk::new(membership))),
+            ledger: LedgerStore::default(),
+            guard: GuardFile::new(),
+            repair: false,
+        }
+    }
+
+    /// A copy that shares nothing with this one.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self { log: Rc::new(RefCell::new(self.log.borrow().clone())), ..self.clone() }
+    }
+
+    /// The machine goes down.
+    pub fn crash(&mut self, kind: CrashKind, rng: &mut Rng) -> Lost {
+        let mut lost = Lost::default();
+        lost.torn += u64::from(self.guard.crash(rng));
+        if kind == CrashKind::Power {
+            lost.writes += self.log.borrow_mut().power_cut(rng);
+            lost.writes += self.ledger.power_cut(rng);
+        } else {
+            self.log.borrow_mut().sync();
+        }
+        lost
+    }
+}

@@ -1,0 +1,175 @@
+//! What every part of a run shares: time, randomness, counters, the oracle, and
+//! the outbox into which machines put what leaves them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use consilium_ledger::{CheckedTransaction, StateReader, Table, keys};
+use consilium_proto::ids::{NodeId, TransactionId};
+use consilium_proto::pb::SignerState;
+use consilium_proto::signing::VerifyingKey;
+use prost::Message;
+
+use crate::bugs::Bug;
+use crate::event::{Event, MachineId, Send, Timer};
+use crate::fixture::Fixture;
+use crate::oracle::Oracle;
+use crate::rng::Rng;
+use crate::stats::Stats;
+use crate::swarm::Swarm;
+use crate::trace::Trace;
+
+/// A place in a node's work where a machine may fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CrashPoint {
+    /// Before a batch of the Raft log (entries, hard state) is written.
+    BeforeLog,
+    /// After it is synced, before anybody knows.
+    AfterLog,
+    /// After the membership is stored, before its entry counts as applied.
+    AfterMembership,
+    /// Before a block's batch is written.
+    BeforeBlock,
+    /// After it is written.
+    AfterBlock,
+    /// Before the guard is synced.
+    BeforeGuard,
+    /// After it is synced, before the vote leaves.
+    AfterGuard,
+    /// Before a certificate is stored.
+    BeforeCertificate,
+    /// After it is stored.
+    AfterCertificate,
+    /// Between the blocks of catching up and the new start of the log.
+    BeforeSnapshot,
+    /// Between the ledger's sync and the cut of the log.
+    BeforeCompaction,
+}
+
+impl CrashPoint {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::BeforeLog,
+        Self::AfterLog,
+        Self::AfterMembership,
+        Self::BeforeBlock,
+        Self::AfterBlock,
+        Self::BeforeGuard,
+        Self::AfterGuard,
+        Self::BeforeCertificate,
+        Self::AfterCertificate,
+        Self::BeforeSnapshot,
+        Self::BeforeCompaction,
+    ];
+}
+
+/// Why a node goes down in the middle of its work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Halt {
+    /// The machine failed at an armed point.
+    Crash(CrashPoint),
+    /// The node stopped by itself: what it computed is not what is certified.
+    Diverged(String),
+    /// The node stopped by itself, by a fault that must not happen.
+    Fault(String),
+}
+
+/// What is shared.
+pub struct Env {
+    /// Milliseconds since the start.
+    pub now: u64,
+    /// Choices of the machines' surroundings.
+    pub rng: Rng,
+    /// The parameters.
+    pub swarm: Swarm,
+    /// A bug that was put back.
+    pub bug: Option<Bug>,
+    /// Counters.
+    pub stats: Stats,
+    /// The log.
+    pub trace: Trace,
+    /// The oracle.
+    pub oracle: Oracle,
+    /// The network's people and keys.
+    pub fixture: Fixture,
+    /// What leaves the machines in this step.
+    pub outbox: Vec<Send>,
+    /// What is to happen later.
+    pub later: Vec<(u64, Event)>,
+    /// Whether faults are over.
+    pub calm: bool,
+    /// Nodes that are Byzantine.
+    pub traitors: BTreeSet<NodeId>,
+    /// What clients were told, to be passed on after the step.
+    pub answers: Vec<TransactionId>,
+    verified: BTreeMap<(TransactionId, [u8; 64]), VerifyingKey>,
+}
+
+impl Env {
+    /// The start of a run.
+    #[must_use]
+    pub fn new(swarm: Swarm, bug: Option<Bug>, rng: Rng, trace: Trace) -> Self {
+        let fixture = Fixture::new(&swarm);
+        let oracle = Oracle::new(&fixture.genesis, swarm.byzantine().is_some());
+        Self {
+            now: 0,
+            rng,
+            swarm,
+            bug,
+            stats: Stats::default(),
+            trace,
+            oracle,
+            fixture,
+            outbox: Vec::new(),
+            later: Vec::new(),
+            calm: false,
+            traitors: BTreeSet::new(),
+            answers: Vec::new(),
+            verified: BTreeMap::new(),
+        }
+    }
+
+    /// Whether a bug was put back.
+    #[must_use]
+    pub fn has(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
+    }
+
+    /// Whether a node is Byzantine.
+    #[must_use]
+    pub fn is_traitor(&self, node: NodeId) -> bool {
+        self.traitors.contains(&node)
+    }
+
+    /// Notes a line in the log.
+    pub fn note(&mut self, line: std::fmt::Arguments<'_>) {
+        self.trace.note(self.now, line);
+    }
+
+    /// Sets a timer of a machine.
+    pub fn timer(&mut self, delay: u64, at: MachineId, incarnation: u64, timer: Timer) {
+        self.later.push((self.now + delay.max(1), Event::Timer { at, incarnation, timer }));
+    }
+
+    /// Looks for the author's key and verifies each signature once in a run: the
+    /// result is kept by transaction id, which commits to what is signed, and
+    /// signature. Bytes that were not seen before are always verified.
+    pub fn verify<R: StateReader>(&mut self, reader: &R, checked: &mut CheckedTransaction) {
+        let transaction = &checked.transaction;
+        if transaction.enrollment().is_some() {
+            return;
+        }
+        let Some(key) = author_key(reader, checked) else { return };
+        let place = (transaction.id, transaction.signature);
+        if self.verified.get(&place) == Some(&key) {
+            checked.verified_under = Some(key);
+        } else if key.verify(&transaction.signing_bytes(), &transaction.signature).is_ok() {
+            self.verified.insert(place, key.clone());
+            checked.verified_under = Some(key);
+        }
+    }
+}
+
+fn author_key<R: StateReader>(reader: &R, checked: &CheckedTransaction) -> Option<VerifyingKey> {
+    let row = reader.get(Table::State, &keys::signer(&checked.transaction.author)).ok()??;
+    VerifyingKey::from_bytes(&SignerState::decode(row).ok()?.signing_key).ok()
+}

@@ -1,0 +1,31 @@
+//! What must hold after every step, one file for each invariant of the design.
+//! Names are those of the reliability notes: I1 to I22 and the guarantees G1 to
+//! G3 and G10. See `docs/simulator.md` for the table, and for those that other
+//! tests cover.
+
+pub mod i01_chain;
+pub mod i02_one_certificate;
+pub mod i03_certificate;
+pub mod i05_state_root;
+pub mod i07_durable;
+pub mod i09_vote_guard;
+pub mod i11_watermark;
+pub mod i12_raft_safety;
+pub mod i13_voters;
+pub mod i14_progress;
+pub mod i16_raft_ids;
+pub mod i18_once;
+pub mod i19_time;
+pub mod i20_progress_resumes;
+
+/// A broken invariant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Its name.
+    pub invariant: &'static str,
+    /// What was seen.
+    pub what: String,
+}
+
+/// What a check answers: the text of a violation.
+pub type Check = Result<(), String>;

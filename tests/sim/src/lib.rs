@@ -1,0 +1,28 @@
+//! A deterministic simulator: the real `consensus` and `ledger` crates under a
+//! virtual clock, network and disk, watched by an oracle after every step.
+//!
+//! A run is a function of its seed. [`run::run_seed`] draws the swarm parameters,
+//! runs a stormy phase with faults, then a calm one in which progress must
+//! resume, and returns what happened. Nothing here may read a clock, a file or
+//! the system's randomness; see `docs/simulator.md` for every source of entropy
+//! and how it is closed.
+
+pub mod bugs;
+pub mod byzantine;
+pub mod client;
+pub mod disk;
+pub mod env;
+pub mod event;
+pub mod fixture;
+pub mod invariants;
+pub mod machine;
+pub mod nemesis;
+pub mod net;
+pub mod node;
+pub mod oracle;
+pub mod rng;
+pub mod run;
+pub mod stats;
+pub mod swarm;
+pub mod trace;
+pub mod world;

@@ -1,0 +1,209 @@
+//! What goes wrong, and when: faults at random intervals, of the kinds that the
+//! seed asks for.
+
+use consilium_proto::pb::{self, action::Action};
+
+use crate::bugs::Bug;
+use crate::disk::CrashKind;
+use crate::env::CrashPoint;
+use crate::event::{Event, MachineId};
+use crate::fixture::member_id;
+use crate::machine::State;
+use crate::oracle::CLOCK_ERROR_MS_MAX;
+use crate::rng::Rng;
+use crate::swarm::Fault;
+use crate::world::World;
+
+/// The source of trouble.
+pub struct Nemesis {
+    rng: Rng,
+    wiped: u64,
+    suspended: Option<u64>,
+    twins: Option<[MachineId; 2]>,
+}
+
+impl Nemesis {
+    /// Nothing has gone wrong yet.
+    #[must_use]
+    pub fn new(rng: Rng) -> Self {
+        Self { rng, wiped: 0, suspended: None, twins: None }
+    }
+
+    /// The twins, if they live.
+    #[must_use]
+    pub fn twins(&self) -> Option<[MachineId; 2]> {
+        self.twins
+    }
+
+    /// Pause until the next fault.
+    pub fn pause(&mut self, mean: u64) -> u64 {
+        1 + self.rng.below(2 * mean)
+    }
+
+    /// One fault, of a kind that the seed asks for.
+    pub fn strike(&mut self, world: &mut World) {
+        let kinds = [
+            Fault::Partition,
+            Fault::OneWay,
+            Fault::Kill,
+            Fault::PowerCut,
+            Fault::CrashPoint,
+            Fault::SlowDisk,
+            Fault::ClockSkew,
+            Fault::ClockJump,
+            Fault::Wipe,
+            Fault::Suspension,
+            Fault::Twins,
+        ];
+        let asked: Vec<Fault> = kinds.into_iter().filter(|kind| world.env.swarm.has(*kind)).collect();
+        let Some(kind) = self.rng.pick(&asked).copied() else { return };
+        match kind {
+            Fault::Partition => self.partition(world),
+            Fault::OneWay => self.one_way(world),
+            Fault::Kill => self.crash(world, Fault::Kill, CrashKind::Process),
+            Fault::PowerCut => self.crash(world, Fault::PowerCut, CrashKind::Power),
+            Fault::CrashPoint => self.arm(world),
+            Fault::SlowDisk => self.slow_disk(world),
+            Fault::ClockSkew => self.clock(world, Fault::ClockSkew, 300),
+            Fault::ClockJump => self.clock(world, Fault::ClockJump, CLOCK_ERROR_MS_MAX - 100),
+            Fault::Wipe => self.wipe(world),
+            Fault::Suspension => self.suspend(world),
+            Fault::Twins => self.twin(world),
+            _ => {}
+        }
+    }
+
+    /// A machine whose node is up; often the leader's.
+    fn victim(&mut self, world: &World) -> Option<MachineId> {
+        let up = |(id, machine): (MachineId, &crate::machine::Machine)| machine.node().map(|_| id);
+        let machines: Vec<MachineId> = world.machines.iter().enumerate().filter_map(up).collect();
+        let leaders: Vec<MachineId> =
+            machines.iter().copied().filter(|id| world.machines[*id].node().is_some_and(|n| n.leads())).collect();
+        if self.rng.chance(400) { self.rng.pick(&leaders).or(machines.first()).copied() } else { self.rng.pick(&machines).copied() }
+    }
+
+    fn heal_later(&mut self, world: &mut World) {
+        let after = self.rng.range(200, 3_000);
+        world.schedule(after, Event::Heal);
+    }
+
+    fn partition(&mut self, world: &mut World) {
+        let count = world.machines.len();
+        let side: Vec<bool> = match (self.rng.below(3), self.victim(world)) {
+            (0, Some(alone)) => (0..count).map(|id| id == alone).collect(),
+            _ => (0..count).map(|_| self.rng.chance(500)).collect(),
+        };
+        for one in 0..count {
+            for other in (0..count).filter(|other| side[one] != side[*other]) {
+                world.net.cut(one, other);
+            }
+        }
+        world.env.stats.fault(Fault::Partition);
+        world.env.note(format_args!("partition {side:?}"));
+        self.heal_later(world);
+    }
+
+    fn one_way(&mut self, world: &mut World) {
+        let Some(victim) = self.victim(world) else { return };
+        let deaf = self.rng.chance(500);
+        for other in (0..world.machines.len()).filter(|other| *other != victim) {
+            let (from, to) = if deaf { (other, victim) } else { (victim, other) };
+            world.net.cut(from, to);
+        }
+        world.env.stats.fault(Fault::OneWay);
+        world.env.note(format_args!("{victim} is {}", if deaf { "deaf" } else { "mute" }));
+        self.heal_later(world);
+    }
+
+    fn crash(&mut self, world: &mut World, fault: Fault, kind: CrashKind) {
+        let Some(victim) = self.victim(world) else { return };
+        world.env.stats.fault(fault);
+        world.env.note(format_args!("{victim} goes down: {kind:?}"));
+        let after = self.rng.range(20, 2_500);
+        world.crash(victim, kind, Some(after));
+    }
+
+    fn arm(&mut self, world: &mut World) {
+        let Some(victim) = self.victim(world) else { return };
+        let Some(point) = self.rng.pick(&CrashPoint::ALL).copied() else { return };
+        let passes = self.rng.below(4) as u32;
+        world.machines[victim].host.armed = Some((point, passes));
+        world.env.note(format_args!("{victim} will fail at {point:?}"));
+    }
+
+    fn slow_disk(&mut self, world: &mut World) {
+        let Some(victim) = self.victim(world) else { return };
+        world.machines[victim].host.slow = true;
+        world.env.stats.fault(Fault::SlowDisk);
+        world.env.note(format_args!("{victim} has a slow disk"));
+        let after = self.rng.range(500, 4_000);
+        world.schedule(after, Event::FastDisk(victim));
+    }
+
+    fn clock(&mut self, world: &mut World, fault: Fault, most: u64) {
+        let Some(victim) = self.victim(world) else { return };
+        let offset = self.rng.below(2 * most) as i64 - most as i64;
+        world.machines[victim].host.clock_offset = offset;
+        world.env.stats.fault(fault);
+        world.env.note(format_args!("the clock of {victim} is off by {offset} ms"));
+    }
+
+    /// A disk is lost. Its node never comes back; the member replaces it.
+    fn wipe(&mut self, world: &mut World) {
+        if self.wiped > 0 {
+            return;
+        }
+        let Some(victim) = self.victim(world).filter(|victim| world.may_lose(*victim)) else { return };
+        self.wiped += 1;
+        world.env.stats.fault(Fault::Wipe);
+        world.env.note(format_args!("{victim} loses its disk"));
+        if world.env.has(Bug::ReuseRaftId) {
+            world.crash(victim, CrashKind::Power, Some(300));
+            world.set_up_again(victim);
+            return;
+        }
+        world.crash(victim, CrashKind::Power, None);
+        world.machines[victim].state = State::Out("wiped");
+        let lost = &world.machines[victim].host;
+        let (raft_id, owner) = (lost.node.0, lost.member.clone());
+        let name = world.client.name();
+        let node = Some(world.env.fixture.describe(&owner, &name));
+        let member = (1..).position(|n| member_id(n) == owner).unwrap_or(0);
+        let action = Action::ReplaceNode(pb::ReplaceNode { raft_id, node });
+        world.submit_by_admin(member, action);
+    }
+
+    /// A member is suspended, or the suspended one reinstated.
+    fn suspend(&mut self, world: &mut World) {
+        let topic = match self.suspended.take() {
+            Some(number) => {
+                pb::proposal_topic::Topic::ReinstateMember(pb::ReinstateMember { member: member_id(number) })
+            }
+            None => {
+                let number = self.rng.range(2, world.env.swarm.members);
+                self.suspended = Some(number);
+                pb::proposal_topic::Topic::SuspendMember(pb::SuspendMember { member: member_id(number) })
+            }
+        };
+        world.env.stats.fault(Fault::Suspension);
+        let expires_ms = crate::fixture::START_MS + world.env.now + 100_000;
+        let topic = Some(pb::ProposalTopic { topic: Some(topic) });
+        world.submit_by_admin(0, Action::Propose(pb::Propose { expires_ms, reason: String::new(), topic }));
+    }
+
+    /// A second machine starts with the traitor's key and a copy of its disk.
+    fn twin(&mut self, world: &mut World) {
+        let traitor = world.machines.iter().position(|machine| !machine.host.honest());
+        let (None, Some(first)) = (self.twins, traitor) else { return };
+        let second = world.copy_machine(first);
+        self.twins = Some([first, second]);
+        world.env.stats.fault(Fault::Twins);
+        world.env.note(format_args!("{second} is a twin of {first}"));
+        world.schedule(1, Event::Routes);
+    }
+
+    /// The twins are told apart no more.
+    pub fn end(&mut self) {
+        self.twins = None;
+    }
+}

@@ -1,0 +1,217 @@
+//! The oracle: it watches every step of every machine and keeps the first
+//! violation. Machines that are Byzantine are not asked; what they make honest
+//! ones believe is.
+
+use std::collections::BTreeMap;
+
+use consilium_consensus::{HardState, LogEntry, LogIndex, Membership, RaftId, Status, Term};
+use consilium_ledger::{Executed, Tip};
+use consilium_proto::genesis::Genesis;
+use consilium_proto::ids::{Height, NodeId, TransactionId};
+use consilium_proto::validators::ValidatorSet;
+use consilium_proto::vote::{CertifiedHeader, Vote};
+
+use crate::disk::{GuardState, LedgerStore};
+use crate::fixture::{SKEW_MS, START_MS};
+use crate::invariants::i02_one_certificate::OneCertificate;
+use crate::invariants::i03_certificate::Certificates;
+use crate::invariants::i05_state_root::StateRoots;
+use crate::invariants::i07_durable::Acknowledged;
+use crate::invariants::i09_vote_guard::VoteGuards;
+use crate::invariants::i11_watermark::Watermarks;
+use crate::invariants::i12_raft_safety::RaftSafety;
+use crate::invariants::i13_voters::Voters;
+use crate::invariants::i16_raft_ids::RaftIds;
+use crate::invariants::i20_progress_resumes::Standing;
+use crate::invariants::{
+    Check, Violation, i01_chain, i14_progress, i18_once, i19_time, i20_progress_resumes,
+};
+
+/// How far a simulated clock may be off, either way.
+pub const CLOCK_ERROR_MS_MAX: u64 = 3_000;
+
+/// All invariants with what they remember.
+pub struct Oracle {
+    violation: Option<Violation>,
+    byzantine: bool,
+    certificates: Certificates,
+    one: OneCertificate,
+    /// State roots, and forks of honest nodes.
+    pub roots: StateRoots,
+    acknowledged: Acknowledged,
+    guards: VoteGuards,
+    watermarks: Watermarks,
+    /// Raft's own safety.
+    pub raft: RaftSafety,
+    voters: Voters,
+    ids: RaftIds,
+    memberships: BTreeMap<NodeId, Membership>,
+}
+
+impl Oracle {
+    /// An oracle for one run.
+    ///
+    /// # Panics
+    /// If the fixture's genesis has no validators.
+    #[must_use]
+    pub fn new(genesis: &Genesis, byzantine: bool) -> Self {
+        let mut voters = Voters::default();
+        let founders = genesis.validators().expect("the fixture names validators");
+        voters.elected(seats(&founders));
+        Self {
+            violation: None,
+            byzantine,
+            certificates: Certificates::new(genesis),
+            one: OneCertificate::default(),
+            roots: StateRoots::default(),
+            acknowledged: Acknowledged::default(),
+            guards: VoteGuards::default(),
+            watermarks: Watermarks::default(),
+            raft: RaftSafety::default(),
+            voters,
+            ids: RaftIds::default(),
+            memberships: BTreeMap::new(),
+        }
+    }
+
+    /// The first violation, if there was one.
+    #[must_use]
+    pub fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+
+    /// Notes a violation that somebody else found.
+    pub fn fail(&mut self, invariant: &'static str, what: String) {
+        self.violation.get_or_insert(Violation { invariant, what });
+    }
+
+    fn note(&mut self, invariant: &'static str, check: Check) {
+        if let Err(what) = check {
+            self.fail(invariant, what);
+        }
+    }
+
+    /// An honest node executed a block on top of `parent`.
+    pub fn executed(&mut self, node: NodeId, parent: &Tip, executed: &Executed) {
+        self.note("I1 chain", i01_chain::check(&parent.header, &parent.frontier, executed));
+        self.note("I19 time", i19_time::monotone(&parent.header, &executed.tip.header));
+        let same = self.roots.executed(node, &executed.tip.header, self.byzantine);
+        self.note("I5 state root", same);
+        if let Some(next) = &executed.next_set {
+            self.voters.elected(seats(next));
+        }
+    }
+
+    /// An honest node takes a header for certified.
+    pub fn certified(&mut self, certified: &CertifiedHeader, next: Option<&ValidatorSet>, now: u64) {
+        let header = &certified.header;
+        let good = self.certificates.check(certified, next);
+        self.note("I3 certificate", good);
+        let one = self.one.certified(header.height, header.hash());
+        self.note("I2 one certificate", one);
+        // A jump may have come and gone between a vote and now.
+        let tolerance = SKEW_MS + CLOCK_ERROR_MS_MAX;
+        self.note("I19 time", i19_time::tolerable(header, START_MS + now, tolerance));
+    }
+
+    /// An honest node lets a vote of its own go.
+    pub fn vote_sent(&mut self, vote: &Vote, guard: GuardState) {
+        let good = self.guards.sent(vote, guard);
+        self.note("I9 vote guard", good);
+    }
+
+    /// An honest node's guard is durable.
+    pub fn remembered(&mut self, node: NodeId, voted: Height) {
+        let good = self.guards.remembered(node, voted);
+        self.note("I9 vote guard", good);
+    }
+
+    /// The lowest executed boundary that an honest node has no certificate of.
+    pub fn boundary(&mut self, node: NodeId, boundary: Option<Height>) {
+        self.guards.boundary(node, boundary);
+    }
+
+    /// A node became leader.
+    pub fn leads(&mut self, term: Term, node: NodeId) {
+        let good = self.raft.leads(term, node);
+        if !self.byzantine {
+            self.note("I12 one leader", good);
+        }
+    }
+
+    /// An honest node was given a committed entry.
+    pub fn committed(&mut self, node: NodeId, entry: &LogEntry) {
+        let good = self.raft.committed(node, entry);
+        if !self.byzantine {
+            self.note("I12 log matching", good);
+        }
+    }
+
+    /// An honest node put a configuration into force.
+    pub fn membership(&mut self, node: NodeId, now: &Membership) {
+        let before = self.memberships.insert(node, now.clone()).unwrap_or_default();
+        let good = self.voters.check(&before, now);
+        if !self.byzantine {
+            self.note("I13 voters", good);
+        }
+    }
+
+    /// The state of an honest node after a step.
+    pub fn status(&mut self, status: &Status) {
+        self.note("I14 progress", i14_progress::check(status));
+    }
+
+    /// An honest node's writer reported a write.
+    pub fn reported(&mut self, node: NodeId, hard_state: HardState) {
+        self.watermarks.reported(node, hard_state);
+    }
+
+    /// An honest node starts from a disk, which has a number of its own.
+    pub fn started(&mut self, node: NodeId, disk: u64, hard_state: HardState, last: LogIndex, applied: LogIndex) {
+        let ids = self.ids.started(node, disk);
+        self.note("I16 raft ids", ids);
+        let kept = self.watermarks.started(node, hard_state, last, applied);
+        self.note("I11 watermark", kept);
+        self.memberships.remove(&node);
+    }
+
+    /// The ledger names a node's key.
+    pub fn named(&mut self, node: NodeId, key: &[u8]) {
+        let good = self.ids.named(node, key);
+        self.note("I16 raft ids", good);
+    }
+
+    /// A client was told that a transaction is certified.
+    pub fn acknowledged(&mut self, id: TransactionId, height: Height, outcome: i32) {
+        let good = self.acknowledged.acknowledged(id, height, outcome);
+        self.note("I7 durable", good);
+    }
+
+    /// Transactions that clients were told of.
+    #[must_use]
+    pub fn acknowledgements(&self) -> u64 {
+        self.acknowledged.count()
+    }
+
+    /// The highest certified height.
+    #[must_use]
+    pub fn highest(&self) -> Height {
+        self.one.highest()
+    }
+
+    /// The end of the calm phase.
+    pub fn finish(&mut self, probe: Option<Height>, standings: &[Standing]) {
+        self.note("I20 progress resumes", i20_progress_resumes::check(probe, standings));
+    }
+
+    /// The ledger of an honest node that has caught up.
+    pub fn final_ledger(&mut self, ledger: &LedgerStore) {
+        let durable = self.acknowledged.check(ledger);
+        self.note("I7 durable", durable);
+        self.note("I18 once", i18_once::check(ledger));
+    }
+}
+
+fn seats(set: &ValidatorSet) -> Vec<RaftId> {
+    set.seats().iter().filter_map(|seat| RaftId::new(seat.id.0)).collect()
+}

@@ -1,0 +1,209 @@
+//! One run: storm, then calm, then the last questions.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use consilium_ledger::keys;
+use consilium_proto::ids::{Height, NodeId};
+use consilium_proto::pb::{self, NodeState, NodeStatus, RosterState, action::Action};
+
+use crate::bugs::Bug;
+use crate::disk::CrashKind;
+use crate::event::Event;
+use crate::invariants::Violation;
+use crate::invariants::i20_progress_resumes::{CALM_MS_MAX, Standing};
+use crate::machine::State;
+use crate::node::topology::Invitation;
+use crate::rng::Rng;
+use crate::stats::Stats;
+use crate::swarm::Swarm;
+use crate::trace::Trace;
+use crate::world::World;
+
+/// How often operators look at the network.
+const OPERATE_MS: u64 = 300;
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// The first violation, if any.
+    pub violation: Option<Violation>,
+    /// Counters.
+    pub stats: Stats,
+    /// Hash over the log.
+    pub trace_hash: u64,
+    /// Virtual time of the end.
+    pub ended_ms: u64,
+}
+
+/// Runs a seed with the faults that it draws.
+#[must_use]
+pub fn run_seed(seed: u64, bug: Option<Bug>, print: bool) -> Outcome {
+    let swarm = Swarm::new(&mut Rng::new(seed));
+    run_swarm(seed, swarm, bug, print)
+}
+
+/// Runs a seed with given parameters. A panic of the code under test is a
+/// violation like any other.
+#[must_use]
+pub fn run_swarm(seed: u64, swarm: Swarm, bug: Option<Bug>, print: bool) -> Outcome {
+    if print {
+        println!("seed {seed}: {swarm:#?}");
+    }
+    let mut world = World::new(swarm, bug, seed, Trace::new(print));
+    let result = catch_unwind(AssertUnwindSafe(|| run(&mut world)));
+    if let Err(cause) = result {
+        let text = cause.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| cause.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+        world.env.oracle.fail("no panic", text.unwrap_or_default());
+    }
+    let World { mut env, .. } = world;
+    let asked = env.swarm.asked.clone();
+    env.stats.finish(&asked);
+    env.stats.add("certified heights", env.oracle.highest().0);
+    env.stats.add("transactions acknowledged", env.oracle.acknowledgements());
+    env.stats.add("terms with a leader", env.oracle.raft.elections());
+    env.stats.add("forks of uncertified blocks", env.oracle.roots.forks);
+    let violation = env.oracle.violation().cloned();
+    Outcome { seed, violation, stats: env.stats, trace_hash: env.trace.hash(), ended_ms: env.now }
+}
+
+fn run(world: &mut World) {
+    let storm = world.env.swarm.storm_ms;
+    while world.step(storm) {}
+    if world.env.oracle.violation().is_none() {
+        calm(world);
+    }
+}
+
+/// All faults are healed; everything that can run, runs.
+fn calm(world: &mut World) {
+    world.env.now = world.env.swarm.storm_ms;
+    world.env.calm = true;
+    world.env.note(format_args!("calm"));
+    world.net.heal();
+    world.net.calm = true;
+    world.net.clear_routes();
+    world.nemesis.end();
+    for id in 0..world.machines.len() {
+        let host = &mut world.machines[id].host;
+        (host.clock_offset, host.slow, host.armed) = (0, false, None);
+        if !host.honest() {
+            world.crash(id, CrashKind::Process, None);
+            world.machines[id].state = State::Out("expelled");
+        } else if matches!(world.machines[id].state, State::Down) {
+            world.schedule(50, Event::Start(id));
+        }
+    }
+    let probe = world.client.probe(&mut world.env);
+    world.schedule(1_000, Event::Retry(probe));
+    let end = world.env.now + CALM_MS_MAX;
+    while !settled(world) && world.step(end) {}
+    if world.env.oracle.violation().is_none() {
+        finish(world);
+    }
+}
+
+/// The probe is certified, and every honest node has its certificate.
+fn settled(world: &World) -> bool {
+    world.client.probed && standings(world).iter().all(|s| s.certified >= world.env.oracle.highest())
+}
+
+fn standings(world: &World) -> Vec<Standing> {
+    let height = probe_height(world).unwrap_or_default();
+    let nodes = world.machines.iter().filter(|m| m.host.honest() && m.in_use());
+    nodes
+        .map(|machine| Standing {
+            node: machine.host.node,
+            certified: machine.node().map_or(Height::GENESIS, |node| node.certified()),
+            header: machine.host.disk.ledger.header(height).map(|header| header.hash()),
+        })
+        .collect()
+}
+
+fn probe_height(world: &World) -> Option<Height> {
+    let probe = world.client.probe?;
+    let ledgers = world.machines.iter().filter(|m| m.host.honest() && m.in_use());
+    ledgers.filter_map(|m| m.host.disk.ledger.location(&probe)).map(|l| l.height).next()
+}
+
+fn finish(world: &mut World) {
+    let standings = standings(world);
+    let probe = probe_height(world).filter(|_| world.client.probed);
+    let stopped = probe.is_none() || !settled(world);
+    if stopped && !world.env.traitors.is_empty() && (world.env.oracle.roots.forks > 0 || world.env.oracle.raft.broken > 0) {
+        // A traitor broke Raft itself: the network stops rather than forks.
+        world.env.stats.count("stopped by a traitor rather than forked");
+        return;
+    }
+    if stopped && quorum_is_lost(world) {
+        world.env.stats.count("stopped without a quorum");
+        return;
+    }
+    world.env.oracle.finish(probe, &standings);
+    for machine in world.machines.iter().filter(|m| m.host.honest() && m.in_use()) {
+        world.env.oracle.final_ledger(&machine.host.disk.ledger);
+    }
+}
+
+/// Whether nodes that are gone for good hold too much power, or too many of
+/// Raft's votes: then nothing is promised.
+fn quorum_is_lost(world: &World) -> bool {
+    let Some(best) = world.best().and_then(|best| world.machines[best].node()) else { return true };
+    let here = |node: NodeId| world.machines.iter().any(|m| m.host.node == node && m.host.honest() && m.in_use());
+    let set = &best.topology.validators;
+    let certifying = best.voting.schedule().set_at(best.certified().next()).unwrap_or(set);
+    let quorum = |set: &consilium_proto::validators::ValidatorSet| {
+        let seats = set.seats().iter().filter(|seat| here(seat.id));
+        set.is_quorum(seats.map(|seat| u128::from(seat.power.0)).sum())
+    };
+    let voters = best.core.status().membership.voters;
+    let left = voters.iter().filter(|voter| here(NodeId(voter.get()))).count();
+    !quorum(set) || !quorum(certifying) || left <= voters.len() / 2
+}
+
+/// What operators do: new nodes on the ledger get machines, retired ones are
+/// switched off, open proposals get ballots.
+pub(crate) fn operate(world: &mut World) {
+    world.schedule(OPERATE_MS, Event::Operate);
+    let Some(best) = world.best() else { return };
+    if world.machines[best].node().is_none_or(|node| node.certified() < node.height()) {
+        return;
+    }
+    let ledger = &world.machines[best].host.disk.ledger;
+    let nodes: Vec<NodeState> = ledger.scan(&keys::nodes()).filter_map(|row| prost::Message::decode(row.clone()).ok()).collect();
+    let roster: RosterState = ledger.message(&keys::roster()).unwrap_or_default();
+    let height = ledger.tip().map(|(_, tip)| tip.header.height).unwrap_or_default();
+    let known = roster.nodes.iter().copied().map(NodeId).collect();
+    let invitation = Invitation { nodes: known, height };
+    for state in nodes {
+        let node = NodeId(state.raft_id);
+        let machine = world.machines.iter().position(|m| m.host.node == node);
+        match (machine, state.status == NodeStatus::Retired as i32) {
+            (None, false) => {
+                let id = world.add_machine(node, &state.member, &state.name, invitation.clone());
+                world.env.note(format_args!("{id} joins as node {node}"));
+                world.env.stats.count("nodes joined");
+                world.schedule(50, Event::Start(id));
+            }
+            (Some(id), true) if world.machines[id].in_use() => {
+                world.crash(id, CrashKind::Process, None);
+                world.machines[id].state = State::Out("retired");
+                world.env.note(format_args!("{id} is switched off as node {node} is retired"));
+                world.env.stats.count("nodes retired");
+            }
+            (Some(_), _) | (None, true) => {}
+        }
+    }
+    ballots(world, &roster);
+}
+
+fn ballots(world: &mut World, roster: &RosterState) {
+    for proposal in &roster.open_proposals {
+        for member in 0..world.env.swarm.members as usize {
+            let choice = pb::BallotChoice::Approve as i32;
+            world.submit_by_admin(member, Action::CastBallot(pb::CastBallot { proposal: *proposal, choice }));
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! What a seed asks for: the network's size, and which faults with which rates.
+//! Every kind of fault is on in some seeds and off in others, because a fault
+//! that is always there hides what only shows without it.
+
+use std::collections::BTreeSet;
+
+use crate::rng::Rng;
+
+/// A kind of fault or event that a seed may ask for, and that is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// A message is lost.
+    Loss,
+    /// A message arrives twice.
+    Duplicate,
+    /// A message is much later than others, and overtaken.
+    Delay,
+    /// Two groups hear nothing of each other.
+    Partition,
+    /// A machine is heard and hears nothing, or the reverse.
+    OneWay,
+    /// A process is killed at any moment.
+    Kill,
+    /// The power of a machine fails at any moment.
+    PowerCut,
+    /// A machine fails exactly before or after a write.
+    CrashPoint,
+    /// A power cut took writes that were not synced.
+    LostWrites,
+    /// A record was torn.
+    TornWrite,
+    /// Writes take long.
+    SlowDisk,
+    /// A clock is off.
+    ClockSkew,
+    /// A clock jumps.
+    ClockJump,
+    /// A disk is lost, and the node replaced under a new raft id.
+    Wipe,
+    /// Stake is moved.
+    Stake,
+    /// Nodes are registered and retired.
+    Nodes,
+    /// Members are suspended and reinstated.
+    Suspension,
+    /// Logs are cut short, so that followers need certified blocks.
+    Compaction,
+    /// Two machines with one key.
+    Twins,
+    /// A leader that sends different logs to different followers.
+    Equivocate,
+    /// A leader that forges transactions.
+    Forge,
+    /// A leader that withholds transactions.
+    Withhold,
+    /// A leader that lies about the time.
+    LieTime,
+    /// A validator that signs two headers of one height.
+    DoubleSign,
+    /// A validator that does not vote.
+    WithholdVotes,
+    /// A member whose Raft messages are hostile.
+    HostileRaft,
+}
+
+impl Fault {
+    /// Whether it makes a machine Byzantine.
+    #[must_use]
+    pub fn is_byzantine(self) -> bool {
+        self >= Self::Twins
+    }
+}
+
+const BYZANTINE: [Fault; 8] = [
+    Fault::Twins,
+    Fault::Equivocate,
+    Fault::Forge,
+    Fault::Withhold,
+    Fault::LieTime,
+    Fault::DoubleSign,
+    Fault::WithholdVotes,
+    Fault::HostileRaft,
+];
+
+/// Parameters of one seed. Times in milliseconds of virtual time, rates per mille.
+#[derive(Clone, Debug)]
+pub struct Swarm {
+    /// What is asked for.
+    pub asked: BTreeSet<Fault>,
+    /// Founding members.
+    pub members: u64,
+    /// Nodes of the first member; the others have one.
+    pub first_nodes: u64,
+    /// Stake of each member.
+    pub stakes: Vec<u64>,
+    /// Blocks of an epoch.
+    pub epoch_blocks: u64,
+    /// Milliseconds of an epoch.
+    pub epoch_ms: u64,
+    /// Seats.
+    pub max_validators: u64,
+    /// Blocks of one leader.
+    pub rotation_blocks: u64,
+    /// Longest usual delay of a message.
+    pub latency_max: u64,
+    /// Messages lost.
+    pub loss: u64,
+    /// Messages doubled.
+    pub duplicate: u64,
+    /// Messages delayed by up to a second.
+    pub delay: u64,
+    /// Longest usual time of a sync.
+    pub sync_max: u64,
+    /// Pause between faults, on average.
+    pub fault_pause: u64,
+    /// Pause between submissions, on average.
+    pub submit_pause: u64,
+    /// Log entries kept before compaction.
+    pub log_entries_max: u64,
+    /// Length of the stormy phase.
+    pub storm_ms: u64,
+}
+
+impl Swarm {
+    /// The parameters of a seed.
+    #[must_use]
+    pub fn new(rng: &mut Rng) -> Self {
+        let mut asked = BTreeSet::new();
+        let usual = [
+            (Fault::Loss, 500),
+            (Fault::Duplicate, 400),
+            (Fault::Delay, 400),
+            (Fault::Partition, 500),
+            (Fault::OneWay, 300),
+            (Fault::Kill, 500),
+            (Fault::PowerCut, 500),
+            (Fault::CrashPoint, 500),
+            (Fault::SlowDisk, 300),
+            (Fault::ClockSkew, 300),
+            (Fault::ClockJump, 200),
+            (Fault::Wipe, 200),
+            (Fault::Stake, 500),
+            (Fault::Nodes, 400),
+            (Fault::Suspension, 250),
+            (Fault::Compaction, 400),
+        ];
+        for (fault, per_mille) in usual {
+            if rng.chance(per_mille) {
+                asked.insert(fault);
+            }
+        }
+        if rng.chance(300) {
+            asked.extend(rng.pick(&BYZANTINE));
+            // A traitor is all that four nodes bear.
+            asked.remove(&Fault::Wipe);
+            asked.remove(&Fault::Suspension);
+        }
+        Self::with(asked, rng)
+    }
+
+    /// The same with a choice of faults.
+    #[must_use]
+    pub fn with(asked: BTreeSet<Fault>, rng: &mut Rng) -> Self {
+        // With one traitor, certificates and Raft need four honest equals.
+        let byzantine = asked.iter().any(|fault| fault.is_byzantine());
+        let members = rng.range(4, 5) + u64::from(byzantine && rng.chance(500));
+        let equal = byzantine || rng.chance(500);
+        let stakes = (0..members).map(|_| if equal { 100 } else { rng.range(60, 180) }).collect();
+        let mut rate = |fault, low, high| if asked.contains(&fault) { rng.range(low, high) } else { 0 };
+        let loss = rate(Fault::Loss, 5, 120);
+        let duplicate = rate(Fault::Duplicate, 5, 150);
+        let delay = rate(Fault::Delay, 5, 80);
+        let compaction = asked.contains(&Fault::Compaction);
+        Self {
+            members,
+            first_nodes: if byzantine { 1 } else { rng.range(1, 2) },
+            stakes,
+            epoch_blocks: rng.range(5, 20),
+            epoch_ms: rng.range(1_500, 6_000),
+            max_validators: if byzantine { 7 } else { rng.range(4, 7) },
+            rotation_blocks: if rng.chance(500) { rng.range(5, 30) } else { 0 },
+            latency_max: rng.range(5, 40),
+            loss,
+            duplicate,
+            delay,
+            sync_max: rng.range(1, 15),
+            fault_pause: rng.range(150, 900),
+            submit_pause: rng.range(60, 250),
+            log_entries_max: if compaction { rng.range(6, 20) } else { 10_000 },
+            storm_ms: rng.range(6_000, 12_000),
+            asked,
+        }
+    }
+
+    /// Whether missed votes may cost a seat.
+    #[must_use]
+    pub fn may_jail(&self) -> bool {
+        !self.has(Fault::Wipe) && !self.has(Fault::Suspension) && self.byzantine().is_none()
+    }
+
+    /// Whether a fault is asked for.
+    #[must_use]
+    pub fn has(&self, fault: Fault) -> bool {
+        self.asked.contains(&fault)
+    }
+
+    /// The Byzantine behaviour asked for, if any.
+    #[must_use]
+    pub fn byzantine(&self) -> Option<Fault> {
+        self.asked.iter().copied().find(|fault| fault.is_byzantine())
+    }
+}
