@@ -14,11 +14,16 @@ BIN := $(CARGO_TARGET_DIR)/release
 
 .PHONY: help
 help: ## Shows this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: build ## Four hospitals on this machine, from ceremony to audit (KEEP=1 leaves them running)
 	@CONSILIUM_BIN_DIR="$(BIN)" deploy/demo/run.sh
+
+.PHONY: demo-governance
+demo-governance: build ## Five hospitals: stake, elections, joining, suspension, evidence, penalties
+	cargo build --release --workspace --locked --example double-sign
+	@CONSILIUM_BIN_DIR="$(BIN)" deploy/demo/governance.sh
 
 .PHONY: test
 test: setup-test build ## Every test

@@ -14,9 +14,13 @@ impl Client {
     /// proof of possession) and encryption key, signed by the certificate's key.
     ///
     /// # Errors
-    /// If the certificate's key cannot sign, or nodes would refuse a field.
+    /// If the certificate's key cannot sign, nodes would refuse a field, or the
+    /// certificate was renewed since this client was made.
     pub fn enrollment(&self) -> Result<pb::SignedTransaction, ClientError> {
         let identity = self.identity();
+        if identity.is_renewed() {
+            return Err(ClientError::Usage("the certificate was renewed: connect anew to enrol the new one".into()));
+        }
         let fingerprint = identity.certificate_fingerprint();
         let (signing_key, proof) = match identity.own_signing_key() {
             None => (Bytes::new(), Bytes::new()),
@@ -74,6 +78,6 @@ impl Client {
     fn chain_below_ca(&self) -> Vec<Bytes> {
         let own = self.genesis().member(self.identity().spiffe_id().trust_domain().as_str());
         let bundle = own.map(|member| member.ca_bundle.as_slice()).unwrap_or_default();
-        self.identity().chain().into_iter().filter(|der| !bundle.contains(der)).collect()
+        self.identity().chain().iter().filter(|der| !bundle.contains(der)).cloned().collect()
     }
 }

@@ -158,22 +158,23 @@ impl ClientError {
 }
 
 /// What to do about a refusal of the rules, where that is not plain from its name.
+const OUTCOME_HINTS: [(pb::Outcome, &str); 12] = [
+    (pb::Outcome::UnknownAuthor, "run `consilium identity enroll` first"),
+    (pb::Outcome::RoleNotAllowed, "use an identity whose role may do this; governance and stake are for admins"),
+    (pb::Outcome::StakeNotAvailable, "see `consilium stake show`; changes under way count, too"),
+    (pb::Outcome::NodeNotFound, "see `consilium governance members`"),
+    (pb::Outcome::ReleaseTooEarly, "ask again in the next epoch; see `consilium validators epoch`"),
+    (pb::Outcome::NotJailed, "see `consilium validators list`; a penalty is lifted by a proposal"),
+    (pb::Outcome::ProposalRefused, "the state has moved on; look again and decide anew"),
+    (pb::Outcome::ProposalClosed, "see `consilium governance show`"),
+    (pb::Outcome::WouldStrandNetwork, "first have validators elected that can take over"),
+    (pb::Outcome::NodeExists, "choose another name, or a new vote key: a key serves one node once"),
+    (pb::Outcome::TooManyNodes, "retire a node, or use `consilium governance propose add-node`"),
+    (pb::Outcome::TooManyProposals, "cancel open proposals first"),
+];
+
 fn outcome_hint(outcome: pb::Outcome) -> Option<&'static str> {
-    use pb::Outcome;
-    match outcome {
-        Outcome::UnknownAuthor => Some("run `consilium identity enroll` first"),
-        Outcome::RoleNotAllowed => Some("use an identity of a role that may do this, for governance and stake an admin"),
-        Outcome::StakeNotAvailable => Some("see `consilium stake show`; changes under way count, too"),
-        Outcome::NodeNotFound => Some("see `consilium governance members`"),
-        Outcome::ReleaseTooEarly => Some("ask again in the next epoch; see `consilium validators epoch`"),
-        Outcome::NotJailed => Some("see `consilium validators list`; a penalty is lifted by a proposal"),
-        Outcome::ProposalRefused | Outcome::ProposalClosed => Some("the state has moved on; look again and decide anew"),
-        Outcome::WouldStrandNetwork => Some("first seat or delegate to validators that can take over"),
-        Outcome::NodeExists => Some("choose another name, or a new vote key: a key serves one node once"),
-        Outcome::TooManyNodes => Some("retire a node, or use `consilium governance propose add-node`"),
-        Outcome::TooManyProposals => Some("close or cancel open proposals first"),
-        _ => None,
-    }
+    OUTCOME_HINTS.iter().find(|(about, _)| *about == outcome).map(|(_, hint)| *hint)
 }
 
 impl From<ReceiptError> for ClientError {

@@ -40,14 +40,6 @@ pub enum GenesisError {
         /// The member.
         member: MemberId,
     },
-    /// Two nodes would vote with one key.
-    #[error("node {node} of {member} has the vote key of another node")]
-    VoteKeyTwice {
-        /// The member.
-        member: MemberId,
-        /// Name of its node.
-        node: String,
-    },
     /// A member has two nodes of one name.
     #[error("{member} has two nodes named {node}")]
     NodeTwice {
@@ -117,12 +109,12 @@ pub struct Endorser {
     pub administrator: SpiffeId,
 }
 
-/// Checks bundles, names, addresses and keys of all members.
+/// Checks bundles, names and addresses of all members.
 ///
 /// # Errors
 /// The first problem found.
 pub fn check_members(genesis: &Genesis) -> Result<(), GenesisError> {
-    let (mut keys, mut addresses) = (BTreeSet::new(), BTreeSet::new());
+    let mut addresses = BTreeSet::new();
     for member in &genesis.members {
         let bundle = bundle_of(member)?;
         let at = unix_seconds(genesis);
@@ -134,9 +126,6 @@ pub fn check_members(genesis: &Genesis) -> Result<(), GenesisError> {
             let (id, name) = (member.id.clone(), node.name.clone());
             if !names.insert(&node.name) {
                 return Err(GenesisError::NodeTwice { member: id, node: name });
-            }
-            if !keys.insert(node.vote_key.to_bytes()) {
-                return Err(GenesisError::VoteKeyTwice { member: id, node: name });
             }
             for address in [&node.peer_address, &node.client_address] {
                 if !addresses.insert(address) {

@@ -24,6 +24,7 @@ use crate::profile::Profile;
 pub struct Identity {
     spiffe_id: SpiffeId,
     certificate_fingerprint: Fingerprint,
+    chain: Vec<Bytes>,
     author: Fingerprint,
     resolver: Arc<ReloadingResolver>,
     certificate_key: Option<SigningKey>,
@@ -53,6 +54,7 @@ impl Identity {
         Ok(Self {
             spiffe_id: current.identity().spiffe_id().clone(),
             certificate_fingerprint,
+            chain: current.chain().iter().map(|der| Bytes::copy_from_slice(der)).collect(),
             author,
             resolver: Arc::new(resolver),
             certificate_key,
@@ -126,11 +128,18 @@ impl Identity {
         self.search_key.as_ref()
     }
 
-    /// The certificate chain in DER, leaf first.
+    /// The certificate chain in DER, leaf first, as it was when this identity
+    /// was loaded: what its keys are enrolled with.
     #[must_use]
-    pub fn chain(&self) -> Vec<Bytes> {
-        let certified = self.resolver.current().certified_key();
-        certified.cert.iter().map(|der| Bytes::copy_from_slice(der)).collect()
+    pub fn chain(&self) -> &[Bytes] {
+        &self.chain
+    }
+
+    /// Whether connections present a newer certificate by now than the one that
+    /// this identity was loaded with. To enrol that one, connect anew.
+    #[must_use]
+    pub fn is_renewed(&self) -> bool {
+        Fingerprint::from_bytes(self.resolver.current().identity().fingerprint()) != self.certificate_fingerprint
     }
 
     /// What TLS presents.

@@ -1,8 +1,9 @@
 //! Connections to nodes: HTTP/2 over mutual TLS 1.3.
 //!
 //! The server must prove to be a node of a member, under the CA bundle that the
-//! genesis document or a newer invitation names; its address plays no part. Connections are made when first needed and made
-//! again when they break.
+//! genesis document or a newer invitation names; its address plays no part.
+//! Connections are made when first needed, made again when they break, and
+//! present the certificate that is in the files then.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,6 +21,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
+use crate::client::now_ms;
 use crate::error::ClientError;
 use crate::identity::Identity;
 use crate::trust::{self, Trust};
@@ -62,12 +64,15 @@ impl Dialer {
             *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_string());
         });
         let verifier = ConsiliumServerVerifier::new(Arc::clone(&self.trust), ExpectedServer::AnyNode).on_refusal(hook);
-        let resolver: Arc<ReloadingResolver> = Arc::clone(&self.resolver);
-        let config = client_config(Arc::new(verifier), resolver).map_err(|e| ClientError::Tls(e.to_string()))?;
+        let resolver = Arc::clone(&self.resolver);
+        let config = client_config(Arc::new(verifier), Arc::<ReloadingResolver>::clone(&resolver)).map_err(|e| ClientError::Tls(e.to_string()))?;
         let connector = TlsConnector::from(Arc::new(config));
         let connect = tower::service_fn(move |uri: Uri| {
-            let (connector, refusal) = (connector.clone(), Arc::clone(&refusal));
-            async move { connect_tls(&connector, &uri, &refusal).await.map(TokioIo::new) }
+            let (connector, refusal, resolver) = (connector.clone(), Arc::clone(&refusal), Arc::clone(&resolver));
+            async move {
+                pick_up_renewal(resolver).await;
+                connect_tls(&connector, &uri, &refusal).await.map(TokioIo::new)
+            }
         });
         Ok(endpoint(address)?.connect_with_connector_lazy(connect))
     }
@@ -101,6 +106,15 @@ fn endpoint(address: &str) -> Result<Endpoint, ClientError> {
         .keep_alive_while_idle(true)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES))
+}
+
+/// Each new connection presents the newest good certificate of the files. While
+/// what lies there is torn, expired or not valid yet, the last good one serves.
+async fn pick_up_renewal(resolver: Arc<ReloadingResolver>) {
+    let now_s = i64::try_from(now_ms() / 1_000).unwrap_or(i64::MAX);
+    let look = move || drop(resolver.reload_if_changed(|new| new.identity().check_time(now_s)));
+    // Files may be slow. A look that was not taken is taken next time.
+    let _ = tokio::task::spawn_blocking(look).await;
 }
 
 async fn connect_tls(

@@ -38,8 +38,10 @@ json_values() { grep -oE "\"$1\":(\"[^\"]*\"|[0-9]+)" | sed -E 's/^"[^"]*"://; s
 
 # ---- network -----------------------------------------------------------------
 
-# Set by the caller: DIR, the scratch folder; MEMBERS, trust domains. Filled here:
+# Set by the caller: DIR, the scratch folder; MEMBERS, trust domains; maybe
+# PARAMETERS, NAME=VALUE of the ledger. Filled here:
 declare -A NAME_OF PEER_PORT CLIENT_PORT HTTP_PORT PID_OF
+PARAMETERS=()
 
 # The part of a trust domain before ".example": the member's folder.
 short() { printf '%s\n' "${1%.example}"; }
@@ -88,14 +90,15 @@ prepare_member() {
 # what lies there ever leaves a member's folder.
 genesis_ceremony() {
     local network=$1 member home first=${MEMBERS[0]} log=$DIR/ceremony.log
-    local -a parts=() endorsements=()
+    local -a parts=() endorsements=() parameters=()
+    for member in ${PARAMETERS[@]+"${PARAMETERS[@]}"}; do parameters+=(--parameter "$member"); done
     mkdir -p "$DIR/exchange"
     for member in "${MEMBERS[@]}"; do
         cp "$(home_of "$member")/part.pb" "$DIR/exchange/$(short "$member").part.pb"
         parts+=(--part "$DIR/exchange/$(short "$member").part.pb")
     done
     {
-        "$CLI" network init --name "$network" "${parts[@]}" --out "$(home_of "$first")/genesis.unsigned.pb"
+        "$CLI" network init --name "$network" "${parts[@]}" ${parameters[@]+"${parameters[@]}"} --out "$(home_of "$first")/genesis.unsigned.pb"
         cp "$(home_of "$first")/genesis.unsigned.pb" "$DIR/exchange/"
         for member in "${MEMBERS[@]}"; do
             home=$(home_of "$member")
@@ -223,6 +226,22 @@ key = "service-$name.key"
 signing_key = "signing.key"
 encryption_key = "encryption.key"
 search_key = "search.key"
+TOML
+}
+
+# The profile of a member's administrator, whose certificate prepare_member made.
+prepare_admin() {
+    local member=$1 home other endpoints
+    home=$(home_of "$member")
+    endpoints="\"$(client_of "$member")\""
+    for other in "${MEMBERS[@]}"; do
+        [[ $other == "$member" ]] || endpoints+=", \"$(client_of "$other")\""
+    done
+    cat >"$home/admin/config.toml" <<TOML
+genesis = "../genesis.pb"
+endpoints = [$endpoints]
+certificate = "admin-registrar.pem"
+key = "admin-registrar.key"
 TOML
 }
 

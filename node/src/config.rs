@@ -282,6 +282,9 @@ impl Config {
                 return fail(key, format!("{} is not a file", path.display()));
             }
         }
+        if let Some(path) = self.invitation.as_ref().filter(|path| !path.is_file()) {
+            return fail("invitation", format!("{} is not a file", path.display()));
+        }
         let Raft { tick, election_ticks, heartbeat_ticks, log_entries_max, log_entries_kept, .. } = &self.raft;
         if *tick < Duration::from_millis(5) || *tick > Duration::from_secs(1) {
             return fail("raft.tick", "must be between 5ms and 1s".into());

@@ -118,7 +118,7 @@ impl Chain {
 
     fn check_genesis(&self, header: &Header, block: &pb::Block) -> Result<(), VerifyFailure> {
         let differs = |what| Err(VerifyFailure::GenesisHeader { what });
-        let set = self.epochs.validators(Height::GENESIS).hash();
+        let set = self.epochs.founders().hash();
         // Its state root is what later certificates, over headers that follow
         // from this one, vouch for.
         if header.previous_hash != HeaderHash::from_bytes([0; 32]) {
@@ -301,7 +301,7 @@ impl Chain {
             return Err(VerifyFailure::Certificate { height, error });
         }
         let Some(header) = self.headers.get(&certificate.height) else { return Ok(()) };
-        let validators = self.epochs.validators(certificate.height);
+        let validators = self.epochs.validators(certificate.height)?;
         certificate.verify(header, validators).map_err(|error| VerifyFailure::Certificate { height, error })?;
         self.counts.certificates += 1;
         self.certified = self.certified.max(Some(certificate.height));

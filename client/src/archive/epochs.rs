@@ -8,7 +8,7 @@ use consilium_proto::genesis::Genesis;
 use consilium_proto::hash::Hash;
 use consilium_proto::header::Header;
 use consilium_proto::ids::{Height, TimeMs};
-use consilium_proto::light_client::SetChange;
+use consilium_proto::light_client::{SetChange, TrustError};
 use consilium_proto::pb;
 use consilium_proto::validators::ValidatorSet;
 use consilium_proto::vote::{BlockCertificate, CertifiedHeader};
@@ -29,6 +29,9 @@ pub(super) struct Begun {
 #[derive(Debug)]
 pub(super) struct Epochs {
     history: SetHistory,
+    /// The first header that changes the validators and has no certificate. It
+    /// may be above all that is certified; a certificate above it proves nothing.
+    unproven: Option<Height>,
     /// By number from 0. The next one may have been elected by the tip.
     begun: Vec<Begun>,
     tip: Option<Header>,
@@ -36,12 +39,23 @@ pub(super) struct Epochs {
 
 impl Epochs {
     pub(super) fn new(genesis: &Genesis) -> Result<Self, FieldError> {
-        Ok(Self { history: SetHistory::new(genesis)?, begun: Vec::new(), tip: None })
+        Ok(Self { history: SetHistory::new(genesis)?, unproven: None, begun: Vec::new(), tip: None })
+    }
+
+    /// The validators of the genesis document.
+    pub(super) fn founders(&self) -> &ValidatorSet {
+        self.history.at(Height::GENESIS)
     }
 
     /// The validators of a height up to the next one.
-    pub(super) fn validators(&self, height: Height) -> &ValidatorSet {
-        self.history.at(height)
+    pub(super) fn validators(&self, height: Height) -> Result<&ValidatorSet, VerifyFailure> {
+        match self.unproven {
+            Some(boundary) if height > boundary => {
+                let what = "the validators change here, but the certificate of those before is missing";
+                Err(VerifyFailure::SetChange { height: boundary, what })
+            }
+            Some(_) | None => Ok(self.history.at(height)),
+        }
     }
 
     /// How often the validators changed.
@@ -75,9 +89,13 @@ impl Epochs {
         let next = entry.next_validators.as_ref();
         let next = next.ok_or_else(|| wrong("the validators change here, but those that follow are missing"))?;
         let next = ValidatorSet::try_from(next).map_err(|e| malformed(e.within("next_validators")))?;
-        let certificate = entry.certificate.as_ref();
-        let certificate = certificate
-            .ok_or_else(|| wrong("the validators change here, but the certificate of those before is missing"))?;
+        let Some(certificate) = &entry.certificate else {
+            self.unproven.get_or_insert(height);
+            return match next.hash() == header.next_validators_hash {
+                true => Ok(()),
+                false => Err(VerifyFailure::Untrusted { height, error: TrustError::OtherNextSet(height) }),
+            };
+        };
         let certificate = BlockCertificate::try_from(certificate).map_err(|e| malformed(e.within("certificate")))?;
         let boundary = CertifiedHeader { header: header.clone(), certificate };
         self.history.follow(SetChange { boundary, next }).map_err(|error| VerifyFailure::Untrusted { height, error })

@@ -105,7 +105,7 @@ fn parts_of_other_members_and_doubled_things_are_refused() {
     assert!(try_with(vec![part.clone(), part.clone()]).contains("ascending"));
     let mut same_key = part.clone();
     same_key.nodes[1].vote_key = same_key.nodes[0].vote_key.clone();
-    assert!(try_with(vec![same_key]).contains("vote key of another node"));
+    assert!(try_with(vec![same_key]).contains("used by two nodes"));
     let mut same_address = part.clone();
     same_address.nodes[1].peer_address = same_address.nodes[0].client_address.clone();
     assert!(try_with(vec![same_address]).contains("is used twice"));

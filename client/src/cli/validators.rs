@@ -349,7 +349,7 @@ fn penalty_table(views: &[PenaltyView]) -> String {
         let status = p.lifted_height.map_or_else(|| "in force".into(), |height| format!("lifted at {height}"));
         let numbers = [p.number, p.raft_id].map(|n| n.to_string());
         let facts = [p.evidence_height, p.cut, p.height].map(|n| n.to_string());
-        [&numbers[..], &[p.member.clone()], &facts[..], &[status]].concat()
+        [&numbers[..], std::slice::from_ref(&p.member), &facts[..], &[status]].concat()
     });
     table(&["NUMBER", "NODE", "MEMBER", "SIGNED TWICE", "STAKE CUT", "SINCE HEIGHT", "STATUS"], rows)
 }

@@ -3,7 +3,7 @@
 //! changes them. A node that is just joining has no such state yet and goes by
 //! its invitation until it has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -22,6 +22,9 @@ use tokio::sync::watch;
 use super::invitation::Invitation;
 use crate::storage::StorageError;
 use crate::storage::ledger_store::LedgerStore;
+
+/// Epochs for which a node that was seated and has left may still call.
+const DEPARTED_EPOCHS: u64 = 4;
 
 /// One node.
 #[derive(Debug, Clone)]
@@ -59,6 +62,7 @@ pub struct EpochInfo {
 #[derive(Debug, Clone)]
 pub struct Topology {
     nodes: BTreeMap<NodeId, NodeInfo>,
+    departing: BTreeMap<NodeId, NodeInfo>,
     validators: ValidatorSet,
     epoch: EpochInfo,
     parameters: Parameters,
@@ -84,9 +88,10 @@ impl Topology {
             nodes.extend(invitation.nodes.iter().map(|node| (node.id, node.clone())));
         }
         let (epoch, validators) = current_epoch(store, tip)?;
+        let departing = departing(store, epoch.epoch, &nodes)?;
         let parameters: consilium_proto::pb::Parameters = required(store, &keys::parameters(), "parameters")?;
         let parameters = Parameters::try_from(&parameters).map_err(|e| StorageError::corrupt("parameters", e))?;
-        Ok(Self { nodes, validators, epoch, parameters })
+        Ok(Self { nodes, departing, validators, epoch, parameters })
     }
 
     /// All nodes, ascending by raft id.
@@ -98,6 +103,20 @@ impl Topology {
     #[must_use]
     pub fn node(&self, id: NodeId) -> Option<&NodeInfo> {
         self.nodes.get(&id)
+    }
+
+    /// A node that takes part, or one that has left and may still be needed:
+    /// its seat certifies up to the end of its epoch, and Raft counts its vote
+    /// until that is certified.
+    #[must_use]
+    pub fn peer(&self, id: NodeId) -> Option<&NodeInfo> {
+        self.node(id).or_else(|| self.departing.get(&id))
+    }
+
+    /// Raft ids of all of these, ascending.
+    #[must_use]
+    pub fn peer_ids(&self) -> BTreeSet<RaftId> {
+        self.nodes.keys().chain(self.departing.keys()).filter_map(|id| RaftId::new(id.0)).collect()
     }
 
     /// The set that certifies the next block.
@@ -189,6 +208,25 @@ impl EpochInfo {
 fn validators_of(row: &EpochState) -> Result<ValidatorSet, StorageError> {
     let set = row.validators.as_ref().ok_or_else(|| StorageError::corrupt("epoch", "no validators"))?;
     ValidatorSet::try_from(set).map_err(|e| StorageError::corrupt("epoch", e))
+}
+
+/// Nodes with a seat in one of the last epochs that are retired since. Their
+/// member may be cut off; that is for the handshake to judge.
+fn departing(
+    store: &LedgerStore,
+    current: Epoch,
+    nodes: &BTreeMap<NodeId, NodeInfo>,
+) -> Result<BTreeMap<NodeId, NodeInfo>, StorageError> {
+    let mut departing = BTreeMap::new();
+    for epoch in current.0.saturating_sub(DEPARTED_EPOCHS)..current.0 {
+        let row: EpochState = required(store, &keys::epoch(Epoch(epoch)), "epoch")?;
+        let seats = row.validators.iter().flat_map(|set| &set.seats).map(|seat| NodeId(seat.validator));
+        for id in seats.filter(|id| !nodes.contains_key(id)) {
+            let node: NodeState = required(store, &keys::node(id), "node")?;
+            departing.insert(id, NodeInfo::new(&node, true)?);
+        }
+    }
+    Ok(departing)
 }
 
 /// The sets by first height, from the epoch of `from` to the newest.

@@ -163,7 +163,7 @@ fn publish(prepared: &Prepared, opened: &Opened) -> Result<Shared, Fault> {
     let certified = newest_certified(&opened.store, header.height)?;
     let (store, invitation) = (&opened.store, &prepared.invitation);
     let topology = Arc::new(LiveTopology::load(store, header, invitation.clone())?);
-    if topology.get().node(prepared.me).is_none() {
+    if topology.get().peer(prepared.me).is_none() {
         return Err(Fault::Setup(format!(
             "raft id {} is retired: this node was replaced or taken out; see docs/membership.md",
             prepared.me

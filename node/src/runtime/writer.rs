@@ -80,6 +80,11 @@ impl Writer {
         let Some(last) = rounds.last() else { return Ok(()) };
         let seq = last.seq;
         let started = Instant::now();
+        if rounds.iter().any(|round| round.snapshot.is_some()) {
+            // The log is about to begin behind blocks that were just executed:
+            // they must not be lost after it is (as before a compaction).
+            self.ledger.sync()?;
+        }
         self.log.persist(&rounds)?;
         record_seconds("consilium_log_persist_seconds", started);
         // The report goes first: an answer to one of the messages must not reach

@@ -90,7 +90,7 @@ impl PeerClients {
     pub async fn connect(&self, peer: RaftId) -> Result<PeerServiceClient<Channel>, Status> {
         let unavailable = |what: String| Status::unavailable(what);
         let topology = self.topology.get();
-        let node = topology.node(NodeId(peer.get())).ok_or_else(|| unavailable("no such node".into()))?;
+        let node = topology.peer(NodeId(peer.get())).ok_or_else(|| unavailable("no such node".into()))?;
         let expected: SpiffeId = node.spiffe_id.parse().map_err(|_| unavailable("peer's identity".into()))?;
         let trust: Arc<dyn TrustSource> = Arc::<LedgerTrust>::clone(&self.trust);
         let verifier =
@@ -136,7 +136,7 @@ impl PeerClients {
     /// The nodes that can be called.
     #[must_use]
     pub fn peers(&self) -> Vec<RaftId> {
-        self.topology.get().raft_ids().into_iter().filter(|id| id.get() != self.me.0).collect()
+        self.topology.get().peer_ids().into_iter().filter(|id| id.get() != self.me.0).collect()
     }
 }
 

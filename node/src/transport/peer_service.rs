@@ -61,7 +61,7 @@ impl Peers {
         // the raft id says which one is calling.
         let claimed = text(RAFT_ID_KEY).parse().map(NodeId).map_err(|_| refused("no raft id"))?;
         let topology = self.shared.topology.get();
-        let node = topology.node(claimed).ok_or_else(|| refused("not a node of the ledger"))?;
+        let node = topology.peer(claimed).ok_or_else(|| refused("not a node of the ledger"))?;
         if node.spiffe_id != info.identity.spiffe_id().to_string() {
             return Err(refused("another raft id than its identity's"));
         }

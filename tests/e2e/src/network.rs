@@ -99,7 +99,10 @@ impl Network {
 
     /// Has everybody who asks for status know the members of an invitation, and
     /// a new member's observer.
-    pub(crate) async fn know(&mut self, invitation: PathBuf) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// If it is no invitation of this ledger.
+    pub async fn know(&mut self, invitation: PathBuf) -> anyhow::Result<()> {
         self.trust = Some(invitation);
         for observer in &mut self.observers {
             observer.profile.trust = self.trust.clone();

@@ -24,7 +24,7 @@ use crate::invariants::i13_voters::Voters;
 use crate::invariants::i16_raft_ids::RaftIds;
 use crate::invariants::i20_progress_resumes::Standing;
 use crate::invariants::{
-    Check, Violation, i01_chain, i14_progress, i18_once, i19_time, i20_progress_resumes,
+    Check, Violation, i01_chain, i06_replay, i14_progress, i18_once, i19_time, i20_progress_resumes,
 };
 
 /// How far a simulated clock may be off, either way.
@@ -58,6 +58,7 @@ impl Oracle {
         let mut voters = Voters::default();
         let founders = genesis.validators().expect("the fixture names validators");
         voters.elected(seats(&founders));
+        voters.founded(Membership::new(seats(&founders), []));
         Self {
             violation: None,
             byzantine,
@@ -148,11 +149,37 @@ impl Oracle {
     }
 
     /// An honest node put a configuration into force.
-    pub fn membership(&mut self, node: NodeId, now: &Membership) {
+    pub fn membership(&mut self, node: NodeId, index: LogIndex, now: &Membership) {
         let before = self.memberships.insert(node, now.clone()).unwrap_or_default();
-        let good = self.voters.check(&before, now);
+        let safe = self.voters.check(&before, now);
+        let same = self.voters.changed(index, now);
         if !self.byzantine {
-            self.note("I13 voters", good);
+            self.note("I13 voters", safe.and(same));
+        }
+    }
+
+    /// An honest node goes on from a configuration, as of an index: after a
+    /// restart, or after catching up.
+    pub fn resumed(&mut self, node: NodeId, index: LogIndex, membership: &Membership) {
+        self.memberships.insert(node, membership.clone());
+        if !self.byzantine {
+            let same = self.voters.resumed(index, membership);
+            self.note("I13 voters", same);
+        }
+    }
+
+    /// An honest node refused a membership entry, which an honest leader never
+    /// proposes.
+    pub fn membership_refused(&mut self, reason: &str) {
+        if !self.byzantine {
+            self.fail("I13 voters", format!("a membership entry does not fit: {reason}"));
+        }
+    }
+
+    /// An honest node let Raft have a message.
+    pub fn stepped(&mut self, proven: NodeId, claimed: Option<NodeId>) {
+        if claimed != Some(proven) {
+            self.fail("I16 raft ids", format!("a message of {proven} was taken as one of {claimed:?}"));
         }
     }
 
@@ -172,7 +199,6 @@ impl Oracle {
         self.note("I16 raft ids", ids);
         let kept = self.watermarks.started(node, hard_state, last, applied);
         self.note("I11 watermark", kept);
-        self.memberships.remove(&node);
     }
 
     /// The ledger names a node's key.
@@ -202,6 +228,11 @@ impl Oracle {
     /// The end of the calm phase.
     pub fn finish(&mut self, probe: Option<Height>, standings: &[Standing]) {
         self.note("I20 progress resumes", i20_progress_resumes::check(probe, standings));
+    }
+
+    /// One ledger is executed again from the start.
+    pub fn replay(&mut self, genesis: &Genesis, ledger: &LedgerStore) {
+        self.note("I6 replay", i06_replay::check(genesis, ledger));
     }
 
     /// The ledger of an honest node that has caught up.

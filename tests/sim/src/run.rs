@@ -1,5 +1,6 @@
 //! One run: storm, then calm, then the last questions.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use consilium_ledger::keys;
@@ -142,6 +143,10 @@ fn finish(world: &mut World) {
         return;
     }
     world.env.oracle.finish(probe, &standings);
+    if let Some(best) = world.best() {
+        let genesis = world.env.fixture.genesis.clone();
+        world.env.oracle.replay(&genesis, &world.machines[best].host.disk.ledger);
+    }
     for machine in world.machines.iter().filter(|m| m.host.honest() && m.in_use()) {
         world.env.oracle.final_ledger(&machine.host.disk.ledger);
     }
@@ -173,6 +178,14 @@ pub(crate) fn operate(world: &mut World) {
     }
     let ledger = &world.machines[best].host.disk.ledger;
     let nodes: Vec<NodeState> = ledger.scan(&keys::nodes()).filter_map(|row| prost::Message::decode(row.clone()).ok()).collect();
+    let membership = world.machines[best].node().map(|node| node.core.status().membership).unwrap_or_default();
+    let in_raft: BTreeSet<NodeId> = membership
+        .voters
+        .iter()
+        .chain(&membership.learners)
+        .chain(&membership.voters_outgoing)
+        .map(|id| NodeId(id.get()))
+        .collect();
     let roster: RosterState = ledger.message(&keys::roster()).unwrap_or_default();
     let height = ledger.tip().map(|(_, tip)| tip.header.height).unwrap_or_default();
     let known = roster.nodes.iter().copied().map(NodeId).collect();
@@ -187,7 +200,8 @@ pub(crate) fn operate(world: &mut World) {
                 world.env.stats.count("nodes joined");
                 world.schedule(50, Event::Start(id));
             }
-            (Some(id), true) if world.machines[id].in_use() => {
+            // Raft may still count on its vote.
+            (Some(id), true) if world.machines[id].in_use() && !in_raft.contains(&node) => {
                 world.crash(id, CrashKind::Process, None);
                 world.machines[id].state = State::Out("retired");
                 world.env.note(format_args!("{id} is switched off as node {node} is retired"));

@@ -64,23 +64,44 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// What makes a machine Byzantine.
+    pub const BYZANTINE: [Self; 8] = [
+        Self::Twins,
+        Self::Equivocate,
+        Self::Forge,
+        Self::Withhold,
+        Self::LieTime,
+        Self::DoubleSign,
+        Self::WithholdVotes,
+        Self::HostileRaft,
+    ];
+
+    /// What else a seed may ask for, and in how many of a thousand it does.
+    pub const USUAL: [(Self, u64); 16] = [
+        (Self::Loss, 500),
+        (Self::Duplicate, 400),
+        (Self::Delay, 400),
+        (Self::Partition, 500),
+        (Self::OneWay, 300),
+        (Self::Kill, 500),
+        (Self::PowerCut, 500),
+        (Self::CrashPoint, 500),
+        (Self::SlowDisk, 300),
+        (Self::ClockSkew, 300),
+        (Self::ClockJump, 200),
+        (Self::Wipe, 200),
+        (Self::Stake, 500),
+        (Self::Nodes, 400),
+        (Self::Suspension, 250),
+        (Self::Compaction, 400),
+    ];
+
     /// Whether it makes a machine Byzantine.
     #[must_use]
     pub fn is_byzantine(self) -> bool {
         self >= Self::Twins
     }
 }
-
-const BYZANTINE: [Fault; 8] = [
-    Fault::Twins,
-    Fault::Equivocate,
-    Fault::Forge,
-    Fault::Withhold,
-    Fault::LieTime,
-    Fault::DoubleSign,
-    Fault::WithholdVotes,
-    Fault::HostileRaft,
-];
 
 /// Parameters of one seed. Times in milliseconds of virtual time, rates per mille.
 #[derive(Clone, Debug)]
@@ -126,31 +147,13 @@ impl Swarm {
     #[must_use]
     pub fn new(rng: &mut Rng) -> Self {
         let mut asked = BTreeSet::new();
-        let usual = [
-            (Fault::Loss, 500),
-            (Fault::Duplicate, 400),
-            (Fault::Delay, 400),
-            (Fault::Partition, 500),
-            (Fault::OneWay, 300),
-            (Fault::Kill, 500),
-            (Fault::PowerCut, 500),
-            (Fault::CrashPoint, 500),
-            (Fault::SlowDisk, 300),
-            (Fault::ClockSkew, 300),
-            (Fault::ClockJump, 200),
-            (Fault::Wipe, 200),
-            (Fault::Stake, 500),
-            (Fault::Nodes, 400),
-            (Fault::Suspension, 250),
-            (Fault::Compaction, 400),
-        ];
-        for (fault, per_mille) in usual {
+        for (fault, per_mille) in Fault::USUAL {
             if rng.chance(per_mille) {
                 asked.insert(fault);
             }
         }
         if rng.chance(300) {
-            asked.extend(rng.pick(&BYZANTINE));
+            asked.extend(rng.pick(&Fault::BYZANTINE));
             // A traitor is all that four nodes bear.
             asked.remove(&Fault::Wipe);
             asked.remove(&Fault::Suspension);

@@ -36,6 +36,27 @@ fn the_last_block_may_end_an_epoch() {
     }
 }
 
+#[test]
+fn a_change_above_all_that_is_certified_is_no_failure() {
+    let mut ledger = Ledger::across_epochs();
+    ledger.elect(FIRST);
+    ledger.blocks[10].certificate = None;
+    for uncertified in 1..=2 {
+        let report = ledger.report();
+        assert_eq!(report.failure, None);
+        assert_eq!((report.certified_height, report.uncertified_blocks()), (Some(Height(9)), uncertified));
+        assert_eq!(report.counts.set_changes, 2);
+        ledger.push(Vec::new());
+    }
+    ledger.certify(12);
+    let missing = "the validators change here, but the certificate of those before is missing";
+    assert_eq!(ledger.failure(), set_change(10, missing));
+    ledger.blocks[12].certificate = None;
+    ledger.blocks[10].next_validators = Some((&ledger.set_of(SECOND)).into());
+    let error = TrustError::OtherNextSet(Height(10));
+    assert_eq!(ledger.failure(), VerifyFailure::Untrusted { height: Height(10), error });
+}
+
 fn set_change(height: u64, what: &'static str) -> VerifyFailure {
     VerifyFailure::SetChange { height: Height(height), what }
 }

@@ -27,7 +27,10 @@ fn present() -> Present {
         nodes,
     };
     let node = pb::NodeState { raft_id: 3, member: "a.example".into(), name: "n1".into(), ..Default::default() };
-    Present { members: vec![member("a.example", 100, vec![node]), member("b.example", 200, vec![])], ..Present::default() }
+    Present {
+        members: vec![member("a.example", 100, vec![node]), member("b.example", 200, vec![])],
+        ..Present::default()
+    }
 }
 
 fn told(pb: Pb) -> String {
@@ -117,7 +120,8 @@ fn policies_penalties_and_versions_are_told() {
     let text = told(Pb::SetAccessPolicy(pb::SetAccessPolicy { text: "permit\nall".into() }));
     assert!(text.contains("10 bytes in 2 lines"), "{text}");
     let lift = topic(Pb::LiftPenalty(pb::LiftPenalty { penalty: 2 }));
-    let penalty = pb::PenaltyState { node: 3, member: "a.example".into(), evidence_height: 8, cut: 20, ..Default::default() };
+    let penalty =
+        pb::PenaltyState { node: 3, member: "a.example".into(), evidence_height: 8, cut: 20, ..Default::default() };
     let now = Present { penalty: Some(penalty), ..present() };
     let told_lift = effects(&lift, &now).join("\n");
     assert!(told_lift.contains("node a.example/n1 (raft id 3), which signed height 8 twice"), "{told_lift}");
@@ -178,9 +182,8 @@ fn the_plan_tells_what_is_signed_and_marks_what_the_node_says() {
 }
 
 fn answer(status: pb::ProposalStatus, time_ms: u64) -> pb::GetProposalResponse {
-    let topic = pb::ProposalTopic {
-        topic: Some(Pb::SetAccessPolicy(pb::SetAccessPolicy { text: "permit (all);".into() })),
-    };
+    let topic =
+        pb::ProposalTopic { topic: Some(Pb::SetAccessPolicy(pb::SetAccessPolicy { text: "permit (all);".into() })) };
     let proposal = pb::ProposalState {
         number: 7,
         proposer: "spiffe://a.example/admin/anna".into(),

@@ -2,7 +2,8 @@
 //! in force, which must still certify the block that ends the epoch, and the
 //! one that an election on the changed state would seat. Of both only those
 //! count that were seen in this epoch or the one before: a validator that is
-//! down certifies nothing, whatever its power.
+//! down certifies nothing, whatever its power. [`seen_lately`] says when that is
+//! not believed.
 //!
 //! Numbers in, numbers out; the only reading is in [`measure`].
 
@@ -95,12 +96,25 @@ pub(super) fn measure<R: StateReader>(view: &View<'_, R>, epoch: &EpochInForce) 
         }
         members.insert(id, node.member);
     }
-    let presence: ParticipationState = view.message(Table::State, &keys::participation())?.unwrap_or_default();
-    let seen = presence.nodes.iter().filter(|n| n.seen_in_epoch || n.seen_in_previous_epoch).map(|n| NodeId(n.node));
+    let seen = seen_lately(view, &current)?;
     let next = epoch::forecast(view, epoch)?;
     let set = next.validators.as_ref().ok_or_else(|| corrupt("a forecast has no validators"))?;
     let next_set = ValidatorSet::try_from(set).map_err(|e| corrupt(e.to_string()))?;
-    Ok(Measure { current, members, serving, seen: seen.collect(), next, next_set })
+    Ok(Measure { current, members, serving, seen, next, next_set })
+}
+
+/// Nodes whose votes are on the ledger since the epoch before. What a block
+/// holds is the leader's choice: while no quorum of the seats is seen, nobody is
+/// believed to be absent, or a leader that leaves out votes could prevent its
+/// own suspension.
+fn seen_lately<R: StateReader>(view: &View<'_, R>, current: &ValidatorSet) -> Result<BTreeSet<NodeId>, StoreFault> {
+    let presence: ParticipationState = view.message(Table::State, &keys::participation())?.unwrap_or_default();
+    let seen = presence.nodes.iter().filter(|n| n.seen_in_epoch || n.seen_in_previous_epoch).map(|n| NodeId(n.node));
+    let mut seen: BTreeSet<NodeId> = seen.collect();
+    if !Power::of(current, |id| seen.contains(&id)).certifies() {
+        seen.extend(current.seats().iter().map(|seat| seat.id));
+    }
+    Ok(seen)
 }
 
 impl Measure {
@@ -211,7 +225,7 @@ mod tests {
             (4, &[1, 2, 3], &[1], true),
             (5, &[1, 2, 3, 4], &[5], false),
             (5, &[1, 2, 3, 4], &[1], true),
-            // Nobody was seen yet.
+            // Nobody is there.
             (4, &[], &[4], true),
         ];
         for (seats, seen, leaving, strands) in table {

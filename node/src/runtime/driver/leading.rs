@@ -14,11 +14,11 @@ impl Driver {
         if self.topology.has_changed().unwrap_or(false) {
             self.topology.mark_unchanged();
             let topology = self.shared.topology.get();
-            self.core.set_known_peers(topology.raft_ids());
+            self.core.set_known_peers(topology.peer_ids());
             if topology.node(self.shared.me).is_none() {
                 let message = format!(
-                    "raft id {} is retired: this node was replaced or taken out, and takes part no more; see \
-                     docs/membership.md",
+                    "raft id {} is retired: this node was replaced or taken out; it can be switched off when the \
+                     leader's `consilium status` says `settled`; see docs/membership.md",
                     self.shared.me
                 );
                 self.shared.alarms.raise("node_retired", message);

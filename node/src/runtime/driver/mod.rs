@@ -119,6 +119,8 @@ pub struct Driver {
     applied: LogIndex,
     time_wanted: Option<TimeMs>,
     stalled_since: Option<(Height, Instant)>,
+    /// The leader is not listened to, for want of certificates.
+    distrusting: bool,
     compacting: bool,
     /// Height at which this node became leader, for rotation.
     leading_since: Height,
@@ -156,6 +158,7 @@ impl Driver {
             applied,
             time_wanted: None,
             stalled_since: None,
+            distrusting: false,
             compacting: false,
             leading_since: Height::GENESIS,
             topology,

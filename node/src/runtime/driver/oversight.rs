@@ -11,25 +11,33 @@ impl Driver {
         let (applied, certified) = (self.shared.applied.borrow().height, self.shared.certified_height());
         if certified >= applied {
             self.stalled_since = None;
-            self.core.trust_leader();
+            self.trust_leader();
             self.shared.alarms.clear("certificates_stalled");
             return;
         }
         match self.stalled_since {
             Some((height, _)) if height != certified => {
-                self.core.trust_leader();
+                self.trust_leader();
                 self.stalled_since = Some((certified, Instant::now()));
             }
             None => self.stalled_since = Some((certified, Instant::now())),
             Some((_, since)) if since.elapsed() > self.config.raft.certificate_timeout => {
                 self.stalled_since = Some((certified, Instant::now()));
-                self.change_leader(applied, certified);
+                self.certificates_stalled(applied, certified);
             }
             Some(_) => {}
         }
     }
 
-    pub(super) fn change_leader(&mut self, applied: Height, certified: Height) {
+    fn trust_leader(&mut self) {
+        self.core.trust_leader();
+        self.distrusting = false;
+    }
+
+    /// A leader hands over; the others stop listening to it, and listen again
+    /// after as long a time: where only this node lacks certificates, the leader
+    /// is the one to get them from, and its term may never end.
+    fn certificates_stalled(&mut self, applied: Height, certified: Height) {
         let message = format!(
             "blocks up to {applied} are executed, but only {certified} is certified: validators with more than a \
              third of the voting power are away or disagree; see `consilium status --all`"
@@ -39,7 +47,10 @@ impl Driver {
             if let Err(error) = self.core.transfer_leadership(None) {
                 tracing::warn!(%error, "cannot hand leadership over");
             }
+        } else if self.distrusting {
+            self.trust_leader();
         } else if let Some(leader) = self.core.distrust_leader() {
+            self.distrusting = true;
             tracing::warn!(leader = leader.get(), "no certificates: waiting for another leader");
         }
     }

@@ -249,35 +249,3 @@ fn operations_are_for_administrators_of_the_nodes_own_member() {
         Ok(())
     });
 }
-
-#[test]
-fn a_renewed_certificate_is_taken_without_a_restart() {
-    Network::of(1).run(async |network| {
-        let (node, member) = (&network.nodes[0], &network.members[0]);
-        let before = network.status(0).await?.certificate_not_after_s;
-        // A torn pair first: the last good one stays.
-        let (certificate, key) = (member.dir.join("node-n1.pem"), member.dir.join("node-n1.key"));
-        let good = std::fs::read(&certificate)?;
-        std::fs::remove_file(&certificate)?;
-        std::fs::rename(&key, key.with_extension("old"))?;
-        let renewed = member.issue(Role::Node, "n1", at_offset(time::Duration::hours(-1), time::Duration::days(20)))?;
-        let new = std::fs::read(&certificate)?;
-        std::fs::write(&certificate, good)?;
-        eventually_async("an alarm about the torn pair", Duration::from_secs(30), || async {
-            let alarms = network.status(0).await?.alarms;
-            anyhow::ensure!(alarms.iter().any(|a| a.name == "certificate_reload_failed"), "{alarms:?}");
-            Ok(())
-        })
-        .await?;
-        assert_eq!(network.status(0).await?.certificate_not_after_s, before);
-        std::fs::write(&certificate, new)?;
-        eventually_async("the renewed certificate", Duration::from_secs(30), || async {
-            let status = network.status(0).await?;
-            anyhow::ensure!(status.certificate_not_after_s == renewed.issued.certificate.not_after(), "{status:?}");
-            anyhow::ensure!(status.alarms.is_empty(), "{:?}", status.alarms);
-            Ok(())
-        })
-        .await?;
-        node.wait_log(&["identity certificate reloaded"])
-    });
-}

@@ -24,6 +24,7 @@ mod overload;
 mod partitions;
 mod presence;
 mod receipts;
+mod renewal;
 mod surface;
 mod suspension;
 mod tampering;

@@ -4,7 +4,7 @@
 pub mod bug_wiring;
 pub mod raft_wire;
 
-use consilium_proto::ids::HeaderHash;
+use consilium_proto::ids::{HeaderHash, NodeId};
 use consilium_proto::pb;
 use consilium_proto::vote::{Vote, signing_bytes};
 
@@ -24,7 +24,7 @@ pub fn tamper_vote(node: &Node, host: &Host, env: &mut Env, vote: &Vote) -> bool
         Some(Fault::DoubleSign) if env.rng.chance(400) => {
             env.stats.fault(Fault::DoubleSign);
             let other = second_vote(host, vote);
-            for peer in node.topology.peers(host.node) {
+            for peer in node.peers(host.node) {
                 let told = if env.rng.chance(500) { other.clone() } else { vote.clone() };
                 host.send(env, peer, Packet::Vote(told));
             }
@@ -78,8 +78,30 @@ fn forge(env: &mut Env, proposal: &mut pb::BlockProposal) {
     proposal.transactions.insert(0, forged);
 }
 
+/// Blocks as no validator certified them.
+fn forge_blocks(env: &mut Env, blocks: &[pb::FetchBlocksResponse]) -> Vec<pb::FetchBlocksResponse> {
+    env.stats.fault(Fault::Forge);
+    let mut blocks = blocks.to_vec();
+    let at = env.rng.below(blocks.len() as u64) as usize;
+    let Some(forged) = blocks.get_mut(at) else { return blocks };
+    match (env.rng.below(3), forged.block.as_mut()) {
+        (0, Some(block)) => block.transactions.clear(),
+        (1, Some(block)) => {
+            if let Some(header) = &mut block.header {
+                header.time_ms += 1;
+            }
+        }
+        _ => forged.certificate = None,
+    }
+    blocks
+}
+
 /// What a traitor does to what leaves its machine.
 pub fn tamper_outbox(byzantine: Fault, env: &mut Env, send: Send) -> Vec<Send> {
+    if let (Packet::Blocks { blocks, request }, Fault::Forge) = (&send.packet, byzantine) {
+        let packet = Packet::Blocks { blocks: forge_blocks(env, blocks), request: *request };
+        return vec![Send { packet, ..send }];
+    }
     let Packet::Raft(bytes) = &send.packet else { return vec![send] };
     match byzantine {
         Fault::Equivocate => match raft_wire::other_time(bytes, send.to.0) {
@@ -91,9 +113,13 @@ pub fn tamper_outbox(byzantine: Fault, env: &mut Env, send: Send) -> Vec<Send> {
         },
         Fault::HostileRaft => {
             let mut sends = vec![send.clone()];
-            if env.rng.chance(200)
-                && let Some(hostile) = raft_wire::mutate(bytes, &mut env.rng)
-            {
+            let other = NodeId(env.rng.range(1, 9));
+            let hostile = match env.rng.below(20) {
+                0 => raft_wire::with_sender(bytes, other),
+                1..=4 => raft_wire::mutate(bytes, &mut env.rng),
+                _ => None,
+            };
+            if let Some(hostile) = hostile {
                 env.stats.fault(Fault::HostileRaft);
                 sends.push(Send { packet: Packet::Raft(hostile), ..send });
             }

@@ -1,9 +1,10 @@
-//! I13: Raft's voters are elected nodes, change one pair at a time, and are never
-//! fewer than a safe set.
+//! I13: Raft's voters are elected nodes, change one pair at a time, are never
+//! fewer than a safe set, and are the same on all nodes at the same index, also
+//! after a restart and after catching up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use consilium_consensus::{Membership, RaftId};
+use consilium_consensus::{LogIndex, Membership, RaftId};
 
 use super::Check;
 
@@ -15,6 +16,8 @@ const SAFE: usize = 3;
 pub struct Voters {
     elected: BTreeSet<RaftId>,
     smallest: usize,
+    /// The configuration from an index on, as first seen.
+    by_index: BTreeMap<LogIndex, Membership>,
 }
 
 impl Voters {
@@ -25,10 +28,39 @@ impl Voters {
         self.elected.extend(set);
     }
 
-    /// A node put a configuration into force.
+    /// The network is founded.
+    pub fn founded(&mut self, membership: Membership) {
+        self.by_index.insert(LogIndex(0), membership);
+    }
+
+    /// A node put the configuration of an entry into force.
     ///
     /// # Errors
-    /// If it is not a safe one.
+    /// If another node got another one from it.
+    pub fn changed(&mut self, index: LogIndex, membership: &Membership) -> Check {
+        let first = self.by_index.entry(index).or_insert_with(|| membership.clone());
+        if first == membership {
+            return Ok(());
+        }
+        Err(format!("entry {index} leads to {membership:?} here and to {first:?} elsewhere"))
+    }
+
+    /// A node goes on from a configuration, as of an index.
+    ///
+    /// # Errors
+    /// If it is not the one in force there.
+    pub fn resumed(&self, index: LogIndex, membership: &Membership) -> Check {
+        let expected = self.by_index.range(..=index).next_back().map(|(_, membership)| membership);
+        if expected == Some(membership) {
+            return Ok(());
+        }
+        Err(format!("a node goes on from index {index} with {membership:?}, in force was {expected:?}"))
+    }
+
+    /// A node put a configuration into force: whether it is a safe one.
+    ///
+    /// # Errors
+    /// If it is not.
     pub fn check(&self, before: &Membership, now: &Membership) -> Check {
         if let Some(stranger) = now.voters.iter().find(|id| !self.elected.contains(id)) {
             return Err(format!("{stranger} votes in Raft and was never elected"));

@@ -7,6 +7,7 @@ pub mod i01_chain;
 pub mod i02_one_certificate;
 pub mod i03_certificate;
 pub mod i05_state_root;
+pub mod i06_replay;
 pub mod i07_durable;
 pub mod i09_vote_guard;
 pub mod i11_watermark;

@@ -117,6 +117,7 @@ impl Node {
                 let status = self.core.status();
                 let last_index = host.disk.log.borrow().durable_last().0;
                 let state = GuardState { vote, last_index, commit: status.commit.0 };
+                env.note(format_args!("{} remembers a vote at {}", host.machine, vote.voted_height));
                 host.disk.guard.write(state);
                 host.pass(CrashPoint::BeforeGuard)?;
                 self.hold(host, env, Hold::Guard(vote.voted_height));
@@ -212,7 +213,7 @@ impl Node {
     }
 
     pub(crate) fn broadcast(&self, host: &Host, env: &mut Env, packet: &Packet) {
-        for peer in self.topology.peers(host.node) {
+        for peer in self.peers(host.node) {
             host.send(env, peer, packet.clone());
         }
     }

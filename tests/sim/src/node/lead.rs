@@ -32,6 +32,7 @@ pub struct Leading {
     since: Height,
     pub(crate) compacting: bool,
     pub(crate) stalled_since: Option<(Height, u64)>,
+    pub(crate) distrusts: bool,
     pub(crate) evidence: BTreeMap<NodeId, Equivocation>,
 }
 

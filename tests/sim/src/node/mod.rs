@@ -37,6 +37,7 @@ use self::topology::Topology;
 use self::waiters::Waiters;
 use self::write::Writer;
 use crate::bugs::Bug;
+use crate::byzantine::raft_wire::claimed_sender;
 use crate::disk::LogHandle;
 use crate::env::{CrashPoint, Env, Halt};
 use crate::event::{Packet, Timer};
@@ -106,6 +107,27 @@ impl Node {
         Ok(node)
     }
 
+    /// Whether a node may speak here: one of the ledger; one that still has a seat
+    /// at the next height to be certified, or a vote in Raft, although a block
+    /// that is not certified has retired it.
+    fn admits(&self, node: NodeId) -> bool {
+        let seated = || self.voting.schedule().set_at(self.certified().next()).is_some_and(|s| s.seat(node).is_some());
+        let in_raft = || RaftId::new(node.0).is_some_and(|id| self.core.status().membership.contains(id));
+        self.topology.knows(node) || seated() || in_raft()
+    }
+
+    /// Those to whom votes and certificates go.
+    pub(crate) fn peers(&self, me: NodeId) -> BTreeSet<NodeId> {
+        let mut peers = self.topology.peers(me);
+        let set = self.voting.schedule().set_at(self.certified().next());
+        peers.extend(set.into_iter().flat_map(|set| set.seats()).map(|seat| seat.id));
+        let membership = self.core.status().membership;
+        let raft = membership.voters.iter().chain(&membership.learners).chain(&membership.voters_outgoing);
+        peers.extend(raft.map(|id| NodeId(id.get())));
+        peers.remove(&me);
+        peers
+    }
+
     /// The height that is applied.
     #[must_use]
     pub fn height(&self) -> Height {
@@ -135,13 +157,13 @@ impl Node {
     /// # Errors
     /// Why the node goes down.
     pub fn packet(&mut self, host: &mut Host, env: &mut Env, from: NodeId, packet: Packet) -> Result<(), Halt> {
-        let stranger = !self.topology.knows(from);
+        let stranger = !self.admits(from);
         if stranger && !(env.has(Bug::StrangerMessage) && matches!(packet, Packet::Raft(_))) {
             // Refused at the handshake.
             return Ok(());
         }
         match packet {
-            Packet::Raft(bytes) => self.step(env, from, bytes),
+            Packet::Raft(bytes) => self.step(host, env, from, bytes),
             Packet::Vote(vote) => {
                 let newest = self.votes.get(&vote.validator).is_none_or(|before| before.height < vote.height);
                 if newest && vote.validator == from {
@@ -172,13 +194,13 @@ impl Node {
         self.work(host, env)
     }
 
-    fn step(&mut self, env: &mut Env, from: NodeId, bytes: Bytes) {
-        let mut from = from;
-        if env.has(Bug::StrangerMessage) {
-            from = crate::byzantine::raft_wire::claimed_sender(&bytes).unwrap_or(from);
-        }
+    fn step(&mut self, host: &Host, env: &mut Env, proven: NodeId, bytes: Bytes) {
+        // Where nobody lies there is nothing to compare.
+        let claimed = if env.traitors.is_empty() { Some(proven) } else { claimed_sender(&bytes) };
+        let from = if env.has(Bug::StrangerMessage) { claimed.unwrap_or(proven) } else { proven };
         let Some(peer) = RaftId::new(from.0) else { return };
         match self.core.step(peer, bytes) {
+            Ok(()) if host.honest() => env.oracle.stepped(proven, claimed),
             Ok(()) => {}
             Err(StepError::Rejected { .. }) => env.stats.count("raft messages refused"),
             Err(_) => env.stats.count("raft messages ignored"),
@@ -313,7 +335,7 @@ impl Node {
                 env.note(format_args!("{} membership {:?}", host.machine, ids(&membership)));
                 env.stats.count("membership changes applied");
                 if host.honest() {
-                    env.oracle.membership(host.node, &membership);
+                    env.oracle.membership(host.node, entry.index, &membership);
                 }
                 if env.has(Bug::MembershipApart) {
                     let mut log = host.disk.log.borrow_mut();
@@ -326,6 +348,9 @@ impl Node {
             Ok(MembershipOutcome::Refused { reason }) => {
                 env.note(format_args!("{} membership refused: {reason}", host.machine));
                 env.stats.count("membership changes refused");
+                if host.honest() {
+                    env.oracle.membership_refused(&reason);
+                }
                 Ok(None)
             }
             Err(error) => Err(Halt::Fault(format!("membership out of order: {error}"))),

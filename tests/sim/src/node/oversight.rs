@@ -19,6 +19,7 @@ impl Node {
     pub(crate) fn watch_certificates(&mut self, host: &mut Host, env: &mut Env) {
         let (applied, certified) = (self.height(), self.certified());
         if certified >= applied {
+            self.leading.distrusts = false;
             self.leading.stalled_since = None;
             self.core.trust_leader();
             return;
@@ -26,12 +27,20 @@ impl Node {
         match self.leading.stalled_since {
             Some((height, _)) if height != certified => {
                 self.core.trust_leader();
+                self.leading.distrusts = false;
                 self.leading.stalled_since = Some((certified, env.now));
             }
             None => self.leading.stalled_since = Some((certified, env.now)),
             Some((_, since)) if env.now - since > CERTIFICATE_TIMEOUT_MS => {
                 self.leading.stalled_since = Some((certified, env.now));
-                self.change_leader(host, env);
+                // Turn about: a node that is alone with its distrust would never
+                // hear the leader of a long term again.
+                if std::mem::take(&mut self.leading.distrusts) {
+                    self.core.trust_leader();
+                } else {
+                    self.leading.distrusts = true;
+                    self.change_leader(host, env);
+                }
             }
             Some(_) => {}
         }

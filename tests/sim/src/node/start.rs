@@ -110,6 +110,7 @@ pub fn finish(host: &mut Host, env: &mut Env, asking: &Asking) -> Result<State, 
     let membership = membership.ok_or_else(|| Halt::Fault("there is no membership".into()))?;
     if host.honest() {
         env.oracle.started(host.node, host.disk_number, stored, last, applied);
+        env.oracle.resumed(host.node, applied, &membership);
     }
     // What is applied was committed; the commit may have been on its way.
     let hard_state = HardState { commit: stored.commit.max(applied), ..stored };

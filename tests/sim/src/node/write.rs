@@ -82,8 +82,10 @@ impl Node {
         for job in jobs {
             match job {
                 Job::Round(round) => {
-                    let installs = round.snapshot.is_some();
-                    if installs {
+                    if let Some(meta) = &round.snapshot {
+                        if host.honest() {
+                            env.oracle.resumed(host.node, meta.index, &meta.membership);
+                        }
                         // The log must not start behind what the ledger holds.
                         if !env.has(Bug::LogBeforeLedger) {
                             host.disk.ledger.sync();

@@ -1,0 +1,143 @@
+//! The simulator itself: equal seeds give equal runs, the faults that are asked
+//! for happen, traitors below a third break nothing, and known bugs are found.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+
+use consilium_sim::bugs::Bug;
+use consilium_sim::rng::Rng;
+use consilium_sim::run::{Outcome, run_seed, run_swarm};
+use consilium_sim::stats::Stats;
+use consilium_sim::swarm::{Fault, Swarm};
+
+/// Seeds within which every known bug must be found.
+const SEEDS_PER_BUG_MAX: u64 = 1_000;
+
+fn good(outcome: &Outcome) {
+    let Outcome { seed, violation, .. } = outcome;
+    assert_eq!(*violation, None, "replay: make sim SEED={seed}");
+}
+
+fn swarm_of(seed: u64, faults: &[Fault]) -> Swarm {
+    let asked: BTreeSet<Fault> = faults.iter().copied().collect();
+    Swarm::with(asked, &mut Rng::new(seed))
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    let traitors = Fault::BYZANTINE.map(|fault| [fault, Fault::Loss, Fault::PowerCut, Fault::Stake]);
+    let chosen = (1..=20).map(|seed| (seed, None));
+    let with_traitors = traitors.iter().zip(100..).map(|(faults, seed)| (seed, Some(faults.as_slice())));
+    for (seed, faults) in chosen.chain(with_traitors) {
+        let run = || match faults {
+            Some(faults) => run_swarm(seed, swarm_of(seed, faults), None, false),
+            None => run_seed(seed, None, false),
+        };
+        let (one, two) = (run(), run());
+        assert_eq!((one.trace_hash, &one.stats), (two.trace_hash, &two.stats), "seed {seed} {faults:?}");
+    }
+}
+
+#[test]
+fn different_seeds_differ() {
+    let hashes: BTreeSet<u64> = (1..=10).map(|seed| run_seed(seed, None, false).trace_hash).collect();
+    assert_eq!(hashes.len(), 10);
+}
+
+#[test]
+fn every_kind_of_fault_happens_and_nothing_breaks() {
+    let mut total = Stats::default();
+    for seed in 1..=120 {
+        let outcome = run_seed(seed, None, false);
+        good(&outcome);
+        total.merge(&outcome.stats);
+    }
+    for fault in Fault::USUAL.iter().map(|(fault, _)| fault).chain(&[Fault::LostWrites, Fault::TornWrite]) {
+        assert!(total.faults.contains_key(fault), "{fault:?} never happened");
+    }
+    let events = [
+        "epoch ends certified",
+        "membership changes applied",
+        "snapshots installed",
+        "certified blocks taken over",
+        "nodes joined",
+        "nodes retired",
+        "elections won",
+        "rotations",
+        "transactions acknowledged",
+    ];
+    for event in events {
+        assert!(total.get(event) > 0, "never: {event}");
+    }
+}
+
+#[test]
+fn a_traitor_below_a_third_breaks_nothing() {
+    for fault in Fault::BYZANTINE {
+        let mut happened = 0;
+        for seed in 1..=15 {
+            let mut faults = vec![fault];
+            // With other faults around it, and alone.
+            if seed > 5 {
+                faults.extend([Fault::Loss, Fault::Partition, Fault::PowerCut, Fault::Stake, Fault::Compaction]);
+            }
+            let outcome = run_swarm(seed, swarm_of(seed, &faults), None, false);
+            assert_eq!(outcome.violation, None, "{fault:?}, seed {seed}");
+            happened += outcome.stats.faults.get(&fault).copied().unwrap_or(0);
+        }
+        assert!(happened > 0, "{fault:?} never happened");
+    }
+}
+
+#[test]
+fn a_double_signer_is_caught_and_jailed() {
+    let mut caught = 0;
+    for seed in 1..=10 {
+        let outcome = run_swarm(seed, swarm_of(seed, &[Fault::DoubleSign]), None, false);
+        good(&outcome);
+        caught += u64::from(outcome.stats.get("evidence found") > 0);
+    }
+    assert!(caught >= 8, "evidence was found in {caught} of 10 runs");
+}
+
+fn found(bug: Bug) {
+    for seed in 1..=SEEDS_PER_BUG_MAX {
+        if let Some(violation) = run_seed(seed, Some(bug), false).violation {
+            println!("{bug:?} was found by seed {seed}, as {}: {}", violation.invariant, violation.what);
+            return;
+        }
+    }
+    panic!("{bug:?} was not found in {SEEDS_PER_BUG_MAX} seeds");
+}
+
+macro_rules! bugs {
+    ($($name:ident: $bug:ident,)*) => {
+        /// One test for each, so that they run side by side.
+        mod known_bug_is_found {
+            use super::*;
+
+            $(#[test]
+            fn $name() {
+                found(Bug::$bug);
+            })*
+
+            #[test]
+            fn and_all_are_here() {
+                assert_eq!([$(Bug::$bug),*], Bug::ALL);
+            }
+        }
+    };
+}
+
+bugs! {
+    skip_vote_guard: SkipVoteGuard,
+    ack_before_sync: AckBeforeSync,
+    late_conf_change: LateConfChange,
+    count_heads: CountHeads,
+    stranger_message: StrangerMessage,
+    reuse_raft_id: ReuseRaftId,
+    vote_past_boundary: VotePastBoundary,
+    new_set_early: NewSetEarly,
+    membership_apart: MembershipApart,
+    log_before_ledger: LogBeforeLedger,
+}
