@@ -30,6 +30,13 @@ test: setup-test build ## Every test
 	cargo test --release --workspace --locked --doc --quiet
 	cargo nextest run --release --workspace --locked --no-fail-fast
 
+.PHONY: sim
+sim: build ## The simulator (SEEDS=100000 for long, SEED=123 TRACE=1 to replay, BUG=name)
+	@"$(BIN)/consilium-sim" \
+		$(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000)) \
+		$(if $(TRACE),--trace) $(if $(BUG),--bug $(BUG)) $(foreach fault,$(FAULTS),--fault $(fault)) \
+		--jobs $(or $(JOBS),2)
+
 .PHONY: build
 build: setup-build ## The programs consilium-node and consilium
 	@if [[ ! -d "$(BIN)/build" ]]; then \

@@ -129,8 +129,9 @@ impl Client {
         }
     }
 
-    /// The same, with the proposal's content proven against a certified header:
-    /// for whoever is about to vote on it.
+    /// The same, with the proposal's content proven against a certified header,
+    /// and the tally that closed it: for whoever is about to vote on it, or asks
+    /// how it ended.
     ///
     /// # Errors
     /// As [`Client::proposal`], or an answer that proves something else.
@@ -148,6 +149,10 @@ impl Client {
         });
         if !same || proven.number != number {
             return Err(ClientError::contradiction(format!("proposal {number} differs from the ledger's state")));
+        }
+        if let Some(closing) = &proven.closing_tally {
+            check_tally(closing)?;
+            answer.tally = Some(closing.clone());
         }
         answer.proposal = Some(proven);
         Ok(answer)

@@ -65,7 +65,8 @@ impl Dialer {
         });
         let verifier = ConsiliumServerVerifier::new(Arc::clone(&self.trust), ExpectedServer::AnyNode).on_refusal(hook);
         let resolver = Arc::clone(&self.resolver);
-        let config = client_config(Arc::new(verifier), Arc::<ReloadingResolver>::clone(&resolver)).map_err(|e| ClientError::Tls(e.to_string()))?;
+        let config = client_config(Arc::new(verifier), Arc::<ReloadingResolver>::clone(&resolver))
+            .map_err(|e| ClientError::Tls(e.to_string()))?;
         let connector = TlsConnector::from(Arc::new(config));
         let connect = tower::service_fn(move |uri: Uri| {
             let (connector, refusal, resolver) = (connector.clone(), Arc::clone(&refusal), Arc::clone(&resolver));

@@ -170,7 +170,7 @@ pub fn initialize(prepared: &Prepared) -> Result<(), Fault> {
         return Err(Fault::Setup(format!("{} holds {marker} already; `init` needs an empty folder", dir.0.display())));
     }
     restrict(&dir.0)?;
-    RaftLog::open(&dir.raft())?;
+    RaftLog::open(&dir.raft())?.initialize()?;
     let store = LedgerStore::open(&dir.ledger(), prepared.config.storage.cache_bytes.get())?;
     write_genesis(&store, &prepared.genesis)?;
     store.sync()?;
@@ -228,9 +228,6 @@ pub fn open(prepared: &Prepared) -> Result<Opened, Fault> {
     let store = Arc::new(LedgerStore::open(&dir.ledger(), prepared.config.storage.cache_bytes.get())?);
     let tip = store.tip()?.ok_or_else(|| StorageError::corrupt("ledger", "has no genesis block"))?;
     let mut hard_state = log.hard_state()?;
-    if tip.0 > log.last() {
-        finish_catching_up(&log, &store, &tip, &mut hard_state)?;
-    }
     let watermark = guard.state();
     if log.last().0 < watermark.last_index {
         return Err(Fault::Setup(format!(
@@ -240,6 +237,9 @@ pub fn open(prepared: &Prepared) -> Result<Opened, Fault> {
             watermark.last_index,
             prepared.me
         )));
+    }
+    if tip.0 > log.last() {
+        finish_catching_up(&log, &store, &tip, &mut hard_state)?;
     }
     // What is applied was committed; the commit may have been on its way.
     hard_state.commit = hard_state.commit.max(tip.0);

@@ -173,7 +173,7 @@ async fn vote(
     let own = client.identity().spiffe_id().trust_domain().as_str();
     let mut text = before.text();
     if let Some(tally) = before.tally {
-        text += &format!("\nwith the vote of {own}:\n{}", tally.with(own, choice).text());
+        text += &format!("\nwith the vote of {own}:\n{}", tally.with(own, choice).text(true));
     }
     let word = if choice == pb::BallotChoice::Approve { "Approve" } else { "Reject" };
     consent.ask(&text, &format!("{word} proposal {number} for {own}?"))?;
@@ -237,7 +237,7 @@ fn plan(
     }
     if let Some(tally) = &preview.tally {
         let tally = TallyView::new(tally).with(own, pb::BallotChoice::Approve);
-        text += &format!("\nthe tally, with the approval of {own}:\n{}", tally.text());
+        text += &format!("\nthe tally, with the approval of {own}:\n{}", tally.text(true));
     }
     text
 }
@@ -249,7 +249,7 @@ fn after(view: &ProposalView) -> String {
         text += &format!("it failed because {}\n", escaped(&view.failure));
     }
     if let Some(tally) = &view.tally {
-        text += &format!("\n{}", tally.text());
+        text += &format!("\n{}", tally.text(view.status == "open"));
     }
     if view.status == "open" {
         text += &format!("\nthe others vote with: consilium governance vote {} approve\n", view.number);

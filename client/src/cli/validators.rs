@@ -252,7 +252,7 @@ fn standing_text(v: &CandidateView) -> String {
         words.push(format!("away {from} to {until}"));
     }
     if !v.seen_in_epoch {
-        words.push("not seen in this epoch".into());
+        words.push("not seen yet in this epoch".into());
     }
     if words.is_empty() { "good".into() } else { words.join(", ") }
 }

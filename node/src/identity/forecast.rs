@@ -153,7 +153,9 @@ fn end_of(id: &str, chain: &[CertificateDer<'static>], members: &Members, now_s:
     let Some(member) = id.parse::<SpiffeId>().ok().and_then(|id| members.get(id.trust_domain())) else { return now_s };
     match chain_not_after(chain, &member.bundle, now_s, Purpose::Server) {
         Ok(end) => end,
-        Err(VerifyError::Expired { not_after, .. } | VerifyError::AnchorNotValid { not_after, .. }) => not_after.min(now_s),
+        Err(VerifyError::Expired { not_after, .. } | VerifyError::AnchorNotValid { not_after, .. }) => {
+            not_after.min(now_s)
+        }
         Err(_) => now_s,
     }
 }

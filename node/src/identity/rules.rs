@@ -59,3 +59,29 @@ pub fn certificate_key(identity: &IdentityCertificate) -> Option<VerifyingKey> {
         KeyType::EcP384 => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use consilium_certs::{MemberCa, Validity};
+    use time::{Duration, OffsetDateTime};
+
+    fn ca(member: &str) -> Bytes {
+        let now = OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap();
+        let validity = Validity { not_before: now, not_after: now + Duration::days(365) };
+        MemberCa::create(&member.parse().unwrap(), validity).unwrap().certificate().der().to_vec().into()
+    }
+
+    #[test]
+    fn a_bundle_holds_cas_of_its_member_alone() {
+        let (a, next, b) = (ca("a.example"), ca("a.example"), ca("b.example"));
+        let is_bundle = |bundle: &[&Bytes]| {
+            let bundle: Vec<Bytes> = bundle.iter().map(|der| (*der).clone()).collect();
+            X509Rules.check_bundle("a.example", &bundle)
+        };
+        assert!(is_bundle(&[&a]) && is_bundle(&[&a, &next]));
+        assert!(!is_bundle(&[&b]) && !is_bundle(&[&a, &b]) && !is_bundle(&[&a, &a]));
+        assert!(!is_bundle(&[]) && !is_bundle(&[&Bytes::from_static(b"no certificate")]));
+    }
+}

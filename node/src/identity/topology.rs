@@ -113,6 +113,12 @@ impl Topology {
         self.node(id).or_else(|| self.departing.get(&id))
     }
 
+    /// Whether one of these bears a name.
+    #[must_use]
+    pub fn has_peer_named(&self, spiffe_id: &str) -> bool {
+        self.nodes.values().chain(self.departing.values()).any(|node| node.spiffe_id == spiffe_id)
+    }
+
     /// Raft ids of all of these, ascending.
     #[must_use]
     pub fn peer_ids(&self) -> BTreeSet<RaftId> {

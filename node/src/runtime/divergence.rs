@@ -261,8 +261,14 @@ mod tests {
             difference: Some(difference),
         };
         let text = report.to_string();
-        for part in ["was 7 (here 0101", "certified 0202", "after block 9: ", "key 01612e62 (member a.b) had another value",
-            "2 rows", "after 7 may"] {
+        for part in [
+            "was 7 (here 0101",
+            "certified 0202",
+            "after block 9: ",
+            "key 01612e62 (member a.b) had another value",
+            "2 rows",
+            "after 7 may",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
         let text = Report { first_block: None, difference: None, compared: (Height(9), Height(4)) }.to_string();

@@ -60,13 +60,15 @@ impl Identities {
     }
 
     fn members_changed(&self) {
+        let began = Instant::now();
         let cut = self.clients.connections().judge_again();
         if cut > 0 {
             tracing::warn!(cut, "connections of fallen identities cut");
         }
         let now = Instant::now();
         self.shared.complete_cuts(|c| {
-            if c.cut.is_none() {
+            // What came after the look began has a look of its own.
+            if c.cut.is_none() && c.executed <= began {
                 c.cut = Some(now);
                 c.connections = cut as u64;
             }
@@ -109,8 +111,10 @@ impl Identities {
             Ok(()) => alarms.clear("identity_refused"),
             Err(why) => alarms.raise(
                 "identity_refused",
-                format!("other nodes refuse new connections of this node: {why}; renew its certificate under a CA of \
-                         its member's bundle"),
+                format!(
+                    "other nodes refuse new connections of this node: {why}; renew its certificate under a CA of \
+                         its member's bundle"
+                ),
             ),
         }
     }
@@ -251,7 +255,9 @@ mod tests {
         assert!(second.contains("ends in 5 days") && second.contains("//a/") && !second.contains("//c/"), "{second}");
         raise_expiries(&alarms, &forecast(3, 5), 2, NOW);
         assert_eq!(names(), []);
-        assert_eq!([ends(NOW - 1, NOW), ends(NOW, NOW), ends(NOW + DAY_S, NOW)].join(", "),
-            "has ended, ends within a day, ends in 1 day");
+        assert_eq!(
+            [ends(NOW - 1, NOW), ends(NOW, NOW), ends(NOW + DAY_S, NOW)].join(", "),
+            "has ended, ends within a day, ends in 1 day"
+        );
     }
 }

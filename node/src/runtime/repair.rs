@@ -218,7 +218,11 @@ impl Rebuild {
                     // Not all that goes into a block is in its header: this may
                     // be the peer's fault, unless all peers give the same.
                     Err(CopyError::Fault(Fault::Diverged { height })) => {
-                        tracing::warn!(peer = peer.get(), height = height.0, "a block of this peer gives another header");
+                        tracing::warn!(
+                            peer = peer.get(),
+                            height = height.0,
+                            "a block of this peer gives another header"
+                        );
                         refuted = Some(height);
                     }
                     Err(CopyError::Fault(fault)) => return Err(fault),
@@ -299,7 +303,8 @@ impl Rebuild {
         let height = self.tip.header.height;
         if self.report.is_none() && moment(wrong.height(), height) {
             let report = wrong.compare(&self.store, height);
-            self.report = Some(report.map_or_else(|e| format!("the wrong ledger could not be compared: {e}"), |r| r.to_string()));
+            self.report =
+                Some(report.map_or_else(|e| format!("the wrong ledger could not be compared: {e}"), |r| r.to_string()));
         }
     }
 }
@@ -321,9 +326,9 @@ fn known_to(wrong: &WrongLedger, prepared: &Prepared) -> Result<Invitation, Stor
     let topology = Topology::load(store, &header, prepared.invitation.as_ref())?;
     let own = topology.node(prepared.me).ok_or_else(|| StorageError::corrupt("roster", "lacks this node"))?.clone();
     let prefix = keys::members();
-    let members = store.scan(Table::State, &prefix, &prefix).map(|row| {
-        MemberState::decode(row?.1.as_ref()).map_err(|e| StorageError::corrupt("member", e))
-    });
+    let members = store
+        .scan(Table::State, &prefix, &prefix)
+        .map(|row| MemberState::decode(row?.1.as_ref()).map_err(|e| StorageError::corrupt("member", e)));
     Ok(Invitation {
         genesis: prepared.genesis_bytes.clone(),
         own,

@@ -51,15 +51,24 @@ impl RaftLog {
         Ok(log)
     }
 
-    /// The stored hard state; zeros for a new log.
+    /// Begins a log, once in a node's life: a log without a hard state is one
+    /// that was lost.
     ///
     /// # Errors
-    /// If the disk fails or the value is damaged.
+    /// If the disk fails.
+    pub fn initialize(&self) -> Result<(), StorageError> {
+        let mut batch = WriteBatch::default();
+        batch.put(HARD_STATE, HardState::default().encode());
+        self.write(batch, true)
+    }
+
+    /// The stored hard state.
+    ///
+    /// # Errors
+    /// If the disk fails, or the value is absent or damaged.
     pub fn hard_state(&self) -> Result<HardState, StorageError> {
-        match self.get(HARD_STATE)? {
-            Some(bytes) => HardState::decode(&bytes).map_err(|e| StorageError::corrupt("hard state", e)),
-            None => Ok(HardState::default()),
-        }
+        let bytes = self.get(HARD_STATE)?.ok_or_else(|| StorageError::corrupt("hard state", "absent"))?;
+        HardState::decode(&bytes).map_err(|e| StorageError::corrupt("hard state", e))
     }
 
     /// Writes several rounds in one batch, synced if any of them asks for it.

@@ -175,6 +175,8 @@ async fn stream_to(
     peer: RaftId,
     queue: &mut mpsc::Receiver<PeerMessage>,
 ) -> String {
+    // Before the handshake, which takes the newest certificate.
+    let mut renewals = clients.renewals();
     let mut client = match clients.connect(peer).await {
         Ok(client) => client,
         Err(status) => return status.message().to_owned(),
@@ -184,7 +186,6 @@ async fn stream_to(
     tokio::pin!(call);
     shared.set_connected(NodeId(peer.get()), true);
     let mut waiting = Vec::new();
-    let mut renewals = clients.renewals();
     loop {
         tokio::select! {
             _ = renewals.changed() => return "this node has a new certificate".into(),

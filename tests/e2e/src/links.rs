@@ -96,7 +96,12 @@ async fn serve(
 }
 
 /// Passes bytes both ways while the link holds.
-async fn pass(stream: TcpStream, link: (usize, usize), target: SocketAddr, cuts: watch::Receiver<Cuts>) -> io::Result<()> {
+async fn pass(
+    stream: TcpStream,
+    link: (usize, usize),
+    target: SocketAddr,
+    cuts: watch::Receiver<Cuts>,
+) -> io::Result<()> {
     open(link, &mut cuts.clone()).await;
     let onward = TcpStream::connect(target).await?;
     stream.set_nodelay(true)?;
@@ -151,6 +156,7 @@ fn inode_of(address: SocketAddr) -> Option<String> {
     let local = format!("{:08X}:{:04X}", u32::from_ne_bytes(address.ip().octets()), address.port());
     let table = fs::read_to_string("/proc/net/tcp").ok()?;
     let columns = table.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
-    let inode = columns.filter(|c| c.get(1).is_some_and(|l| *l == local)).find_map(|c| c.get(9).map(|i| (*i).to_owned()));
+    let inode =
+        columns.filter(|c| c.get(1).is_some_and(|l| *l == local)).find_map(|c| c.get(9).map(|i| (*i).to_owned()));
     inode.filter(|inode| inode != "0")
 }

@@ -43,7 +43,8 @@ impl Network {
                 break;
             }
             let done = admin.client.cast_ballot(proposal.number, pb::BallotChoice::Approve).await?;
-            proposal = admin.client.proposal(proposal.number, Some(done.height)).await?.proposal.context("a proposal")?;
+            proposal =
+                admin.client.proposal(proposal.number, Some(done.height)).await?.proposal.context("a proposal")?;
         }
         anyhow::ensure!(proposal.status() == pb::ProposalStatus::Executed, "not executed: {proposal:?}");
         Ok(proposal)

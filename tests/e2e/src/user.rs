@@ -97,7 +97,8 @@ impl User {
         let entry = |key: &str, path: &Option<PathBuf>| {
             path.as_ref().map(|p| format!("{key} = {:?}\n", p.display().to_string())).unwrap_or_default()
         };
-        let Profile { genesis, trust, endpoints, certificate, key, signing_key, encryption_key, search_key } = &self.profile;
+        let Profile { genesis, trust, endpoints, certificate, key, signing_key, encryption_key, search_key } =
+            &self.profile;
         let mut text = format!("endpoints = {endpoints:?}\n");
         for (name, path) in [
             ("genesis", genesis),

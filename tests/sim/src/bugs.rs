@@ -2,6 +2,8 @@
 //! Each lives in the simulator's wiring of a node, so that the crates under
 //! test have no switch for them.
 
+use crate::swarm::Fault;
+
 /// A bug that a node of this design could have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Bug {
@@ -25,11 +27,31 @@ pub enum Bug {
     MembershipApart,
     /// The log is replaced before the blocks that it is replaced by are durable.
     LogBeforeLedger,
+    /// A retired node is refused although the boundary still needs its vote.
+    RetiredAtOnce,
+    /// A leader that is distrusted is so for the rest of its term.
+    DistrustForever,
 }
 
 impl Bug {
+    /// Faults without which it cannot show. Runs with the bug always have them.
+    #[must_use]
+    pub fn needs(self) -> &'static [Fault] {
+        match self {
+            Self::SkipVoteGuard => &[Fault::Kill],
+            Self::AckBeforeSync => &[Fault::PowerCut, Fault::SlowDisk],
+            Self::StrangerMessage => &[Fault::HostileRaft],
+            Self::ReuseRaftId => &[Fault::Wipe],
+            Self::MembershipApart => &[Fault::PowerCut, Fault::Nodes],
+            Self::LogBeforeLedger => &[Fault::PowerCut, Fault::Compaction, Fault::Partition],
+            Self::RetiredAtOnce => &[Fault::Nodes, Fault::Wipe, Fault::PowerCut],
+            Self::DistrustForever => &[Fault::Loss, Fault::Delay, Fault::PowerCut, Fault::Compaction, Fault::Partition],
+            Self::LateConfChange | Self::CountHeads | Self::VotePastBoundary | Self::NewSetEarly => &[],
+        }
+    }
+
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::SkipVoteGuard,
         Self::AckBeforeSync,
         Self::LateConfChange,
@@ -40,5 +62,7 @@ impl Bug {
         Self::NewSetEarly,
         Self::MembershipApart,
         Self::LogBeforeLedger,
+        Self::RetiredAtOnce,
+        Self::DistrustForever,
     ];
 }

@@ -24,9 +24,19 @@ pub enum Packet {
     /// A transaction for the leader.
     Forward(Box<pb::SignedTransaction>),
     /// Certified blocks are wanted from a height on.
-    FetchBlocks { from: Height, request: u64 },
+    FetchBlocks {
+        /// The first one.
+        from: Height,
+        /// Names the answer.
+        request: u64,
+    },
     /// Certified blocks.
-    Blocks { blocks: Vec<pb::FetchBlocksResponse>, request: u64 },
+    Blocks {
+        /// In order.
+        blocks: Vec<pb::FetchBlocksResponse>,
+        /// What they answer.
+        request: u64,
+    },
     /// A starting node asks for its own newest vote.
     AskOwnVote,
     /// The newest vote of the node that asked.
@@ -88,9 +98,25 @@ pub enum Timer {
 #[derive(Clone, Debug)]
 pub enum Event {
     /// A packet arrives at a machine.
-    Arrive { at: MachineId, from: MachineId, proven: NodeId, packet: Box<Packet> },
+    Arrive {
+        /// Where.
+        at: MachineId,
+        /// The machine that sent it.
+        from: MachineId,
+        /// The raft id that the connection proves.
+        proven: NodeId,
+        /// What.
+        packet: Box<Packet>,
+    },
     /// A timer of a machine.
-    Timer { at: MachineId, incarnation: u64, timer: Timer },
+    Timer {
+        /// Whose.
+        at: MachineId,
+        /// It dies with this incarnation.
+        incarnation: u64,
+        /// Which.
+        timer: Timer,
+    },
     /// A machine starts.
     Start(MachineId),
     /// A client submits something new.

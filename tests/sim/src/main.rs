@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use consilium_sim::bugs::Bug;
-use consilium_sim::run::{Outcome, run_seed};
+use consilium_sim::rng::Rng;
+use consilium_sim::run::{Outcome, run_seed, run_swarm};
 use consilium_sim::stats::Stats;
+use consilium_sim::swarm::{Fault, Swarm};
 
 /// Runs consensus and ledger under virtual time, network and disk.
 #[derive(Parser)]
@@ -32,6 +34,9 @@ struct Arguments {
     /// Puts a known bug back, to see it found.
     #[arg(long)]
     bug: Option<Bug>,
+    /// Asks for these kinds of faults beside those that the seed draws.
+    #[arg(long)]
+    fault: Vec<Fault>,
     /// Goes on after a violation.
     #[arg(long)]
     keep_going: bool,
@@ -56,7 +61,7 @@ fn run_all(arguments: &Arguments, from: u64, count: u64) -> (Stats, u64) {
             if number >= count || stop.load(Ordering::Relaxed) {
                 return;
             }
-            let outcome = run_seed(from + number, arguments.bug, arguments.trace);
+            let outcome = run_one(arguments, from + number);
             if outcome.violation.is_some() {
                 failures.fetch_add(1, Ordering::Relaxed);
                 stop.store(!arguments.keep_going, Ordering::Relaxed);
@@ -75,11 +80,24 @@ fn run_all(arguments: &Arguments, from: u64, count: u64) -> (Stats, u64) {
     (total, failures.into_inner())
 }
 
+fn run_one(arguments: &Arguments, seed: u64) -> Outcome {
+    if arguments.fault.is_empty() {
+        return run_seed(seed, arguments.bug, arguments.trace);
+    }
+    let swarm = Swarm::focused(&mut Rng::new(seed), &arguments.fault);
+    run_swarm(seed, swarm, arguments.bug, arguments.trace)
+}
+
 fn report(outcome: &Outcome, arguments: &Arguments) {
     let Outcome { seed, violation, trace_hash, ended_ms, .. } = outcome;
     if let Some(violation) = violation {
         println!("seed {seed}: VIOLATION of {} at {ended_ms} ms: {}", violation.invariant, violation.what);
-        println!("    replay: make sim SEED={seed}");
+        let bug = arguments.bug.and_then(|bug| bug.to_possible_value());
+        let bug = bug.map(|bug| format!(" BUG={}", bug.get_name())).unwrap_or_default();
+        let names = arguments.fault.iter().filter_map(ValueEnum::to_possible_value);
+        let faults: Vec<String> = names.map(|fault| fault.get_name().to_owned()).collect();
+        let faults = if faults.is_empty() { String::new() } else { format!(" FAULTS=\"{}\"", faults.join(" ")) };
+        println!("    replay: make sim SEED={seed}{bug}{faults}");
     } else if arguments.seed.is_some() {
         println!("seed {seed}: good, {ended_ms} ms of virtual time, trace {trace_hash:016x}");
     }

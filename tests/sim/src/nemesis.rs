@@ -79,7 +79,11 @@ impl Nemesis {
         let machines: Vec<MachineId> = world.machines.iter().enumerate().filter_map(up).collect();
         let leaders: Vec<MachineId> =
             machines.iter().copied().filter(|id| world.machines[*id].node().is_some_and(|n| n.leads())).collect();
-        if self.rng.chance(400) { self.rng.pick(&leaders).or(machines.first()).copied() } else { self.rng.pick(&machines).copied() }
+        if self.rng.chance(400) {
+            self.rng.pick(&leaders).or(machines.first()).copied()
+        } else {
+            self.rng.pick(&machines).copied()
+        }
     }
 
     fn heal_later(&mut self, world: &mut World) {

@@ -14,7 +14,7 @@ impl Rng {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -24,12 +24,12 @@ impl Rng {
 
     /// A stream of its own for one concern.
     pub fn fork(&mut self, label: u64) -> Self {
-        Self(self.next() ^ label.wrapping_mul(0xd6e8_feb8_6659_fd93))
+        Self(self.draw() ^ label.wrapping_mul(0xd6e8_feb8_6659_fd93))
     }
 
     /// A number in `0..bound`; 0 if there is none.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
+        self.draw() % bound.max(1)
     }
 
     /// A number in `low..=high`.
@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn the_stream_is_pinned() {
         let mut rng = Rng::new(1);
-        assert_eq!([rng.next(), rng.next()], [0x910a_2dec_8902_5cc1, 0xbeeb_8da1_658e_ec67]);
+        assert_eq!([rng.draw(), rng.draw()], [0x910a_2dec_8902_5cc1, 0xbeeb_8da1_658e_ec67]);
         assert_eq!(Rng::new(7).range(3, 3), 3);
     }
 }

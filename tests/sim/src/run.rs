@@ -41,7 +41,11 @@ pub struct Outcome {
 /// Runs a seed with the faults that it draws.
 #[must_use]
 pub fn run_seed(seed: u64, bug: Option<Bug>, print: bool) -> Outcome {
-    let swarm = Swarm::new(&mut Rng::new(seed));
+    let mut rng = Rng::new(seed);
+    let swarm = match bug {
+        Some(bug) => Swarm::focused(&mut rng, bug.needs()),
+        None => Swarm::new(&mut rng),
+    };
     run_swarm(seed, swarm, bug, print)
 }
 
@@ -133,7 +137,10 @@ fn finish(world: &mut World) {
     let standings = standings(world);
     let probe = probe_height(world).filter(|_| world.client.probed);
     let stopped = probe.is_none() || !settled(world);
-    if stopped && !world.env.traitors.is_empty() && (world.env.oracle.roots.forks > 0 || world.env.oracle.raft.broken > 0) {
+    if stopped
+        && !world.env.traitors.is_empty()
+        && (world.env.oracle.roots.forks > 0 || world.env.oracle.raft.broken > 0)
+    {
         // A traitor broke Raft itself: the network stops rather than forks.
         world.env.stats.count("stopped by a traitor rather than forked");
         return;
@@ -177,7 +184,8 @@ pub(crate) fn operate(world: &mut World) {
         return;
     }
     let ledger = &world.machines[best].host.disk.ledger;
-    let nodes: Vec<NodeState> = ledger.scan(&keys::nodes()).filter_map(|row| prost::Message::decode(row.clone()).ok()).collect();
+    let nodes: Vec<NodeState> =
+        ledger.scan(&keys::nodes()).filter_map(|row| prost::Message::decode(row.clone()).ok()).collect();
     let membership = world.machines[best].node().map(|node| node.core.status().membership).unwrap_or_default();
     let in_raft: BTreeSet<NodeId> = membership
         .voters

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use crate::rng::Rng;
 
 /// A kind of fault or event that a seed may ask for, and that is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Fault {
     /// A message is lost.
     Loss,
@@ -161,7 +161,20 @@ impl Swarm {
         Self::with(asked, rng)
     }
 
-    /// The same with a choice of faults.
+    /// The parameters of a seed with faults of a choice beside those that it draws.
+    #[must_use]
+    pub fn focused(rng: &mut Rng, on: &[Fault]) -> Self {
+        let mut asked = Self::new(rng).asked;
+        if on.iter().any(|fault| fault.is_byzantine()) {
+            asked.retain(|fault| !fault.is_byzantine());
+            asked.remove(&Fault::Wipe);
+            asked.remove(&Fault::Suspension);
+        }
+        asked.extend(on);
+        Self::with(asked, rng)
+    }
+
+    /// Parameters for given faults, and no others.
     #[must_use]
     pub fn with(asked: BTreeSet<Fault>, rng: &mut Rng) -> Self {
         // With one traitor, certificates and Raft need four honest equals.

@@ -120,8 +120,7 @@ pub fn effects(topic: &Topic, present: &Present) -> Vec<String> {
 }
 
 fn admit(member: &Member, present: &Present) -> Vec<String> {
-    let others: u128 = present.members.iter().filter(|e| is_active(e)).map(|e| u128::from(stake_in(e))).sum();
-    let total = others + u128::from(member.stake);
+    let total = stake_of_others(present, member.id.as_str()) + u128::from(member.stake);
     let mut lines = vec![
         format!("{} ({}) becomes a member.", member.id, member.display_name),
         format!("It gets a stake of {}, {} of the {total} then active.", member.stake, percent(member.stake, total)),
@@ -205,8 +204,7 @@ fn description(node: &NodeDescription) -> String {
 fn allot(member: &str, stake: u64, present: &Present) -> Vec<String> {
     let Some(entry) = entry(present, member) else { return vec![format!("{member} gets a stake of {stake}.")] };
     let before = stake_in(entry);
-    let others: u128 = present.members.iter().filter(|e| is_active(e)).map(|e| u128::from(stake_in(e))).sum();
-    let total = others.saturating_sub(u128::from(before)) + u128::from(stake);
+    let total = stake_of_others(present, member) + u128::from(stake);
     let share = percent(stake, total);
     let mut lines =
         vec![format!("The stake of {member} goes from {before} to {stake}, {share} of the {total} then active.")];
@@ -253,6 +251,12 @@ fn stake_in(entry: &pb::MemberEntry) -> u64 {
 
 fn is_active(entry: &pb::MemberEntry) -> bool {
     entry.member.as_ref().is_some_and(|m| m.status() == pb::MemberStatus::Active)
+}
+
+/// Active stake without a member's.
+fn stake_of_others(present: &Present, member: &str) -> u128 {
+    let others = present.members.iter().filter(|entry| is_active(entry) && id_of(entry) != member);
+    others.map(|entry| u128::from(stake_in(entry))).sum()
 }
 
 fn stake_of(present: &Present, member: &str) -> u64 {

@@ -143,13 +143,14 @@ fn a_tally_with_a_say_shows_what_is_left() {
     let expected = "accepted with more than 2/3 of 300 stake: 201 or more\n\
          in favour 100, against 0: 101 more are needed\n\n\
          MEMBER     STAKE  SAYS\na.example  100    approve\nb.example  200    -\n";
-    assert_eq!(with.text(), expected);
+    assert_eq!(with.text(true), expected);
+    assert!(with.text(false).contains("in favour 100, against 0\n"), "a closed vote has no outlook");
     // A later ballot replaces the earlier one.
     let with = with.with("a.example", pb::BallotChoice::Reject);
     assert_eq!((with.approving, with.rejecting), (0, 100));
-    assert!(with.text().contains("not left: it cannot be accepted"), "{}", with.text());
+    assert!(with.text(true).contains("not left: it cannot be accepted"), "{}", with.text(true));
     let all = with.with("a.example", pb::BallotChoice::Approve).with("b.example", pb::BallotChoice::Approve);
-    assert!(all.text().contains("that is enough"), "{}", all.text());
+    assert!(all.text(true).contains("that is enough"), "{}", all.text(true));
     // The target of a suspension has no line, and its say changes nothing.
     assert_eq!(TallyView::new(&tally()).with("c.example", pb::BallotChoice::Approve), TallyView::new(&tally()));
 }
@@ -193,6 +194,7 @@ fn answer(status: pb::ProposalStatus, time_ms: u64) -> pb::GetProposalResponse {
         expires_ms: 60_000,
         status: status.into(),
         closed_height: if status == pb::ProposalStatus::Open { 0 } else { 44 },
+        closing_tally: None,
         failure: if status == pb::ProposalStatus::Failed { "it moved on".into() } else { String::new() },
         ..Default::default()
     };

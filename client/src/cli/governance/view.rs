@@ -106,8 +106,7 @@ impl ProposalView {
         })
     }
 
-    /// For people. The effects stand in the past tense of nobody: they say what
-    /// the topic does when it is accepted.
+    /// For people.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = format!(
@@ -130,7 +129,7 @@ impl ProposalView {
             text += &format!("\nthe access policy:\n{}", lines.collect::<String>());
         }
         if let Some(tally) = &self.tally {
-            text += &format!("\n{}", tally.text());
+            text += &format!("\n{}", tally.text(self.status == "open"));
         }
         text
     }
@@ -174,19 +173,23 @@ impl TallyView {
         self
     }
 
-    /// The arithmetic and who has said what.
-    #[must_use]
-    pub fn text(&self) -> String {
-        let open = self.needed.saturating_sub(self.approving);
-        let outlook = match open {
+    fn outlook(&self) -> String {
+        match self.needed.saturating_sub(self.approving) {
             0 => "that is enough".to_owned(),
-            open if u128::from(self.rejecting) + u128::from(self.needed) > u128::from(self.total) => {
-                format!("{open} more are not left: it cannot be accepted")
+            left if u128::from(self.rejecting) + u128::from(self.needed) > u128::from(self.total) => {
+                format!("{left} more are not left: it cannot be accepted")
             }
-            open => format!("{open} more are needed"),
-        };
+            left => format!("{left} more are needed"),
+        }
+    }
+
+    /// The arithmetic and who has said what; while the vote is `open`, also
+    /// what is left to do.
+    #[must_use]
+    pub fn text(&self, open: bool) -> String {
+        let outlook = if open { format!(": {}", self.outlook()) } else { String::new() };
         let head = format!(
-            "accepted with more than {} of {} stake: {} or more\nin favour {}, against {}: {outlook}\n\n",
+            "accepted with more than {} of {} stake: {} or more\nin favour {}, against {}{outlook}\n\n",
             self.threshold, self.total, self.needed, self.approving, self.rejecting
         );
         let rows = self

@@ -109,7 +109,7 @@ fn candidates_show_standing_and_what_an_election_now_would_bring() {
     assert!(lines[1].ends_with("good") || lines[1].contains("good "), "{text}");
     assert!(lines[1].ends_with("seated, power 6"), "{text}");
     assert!(lines[2].contains("retiring, jailed in epoch 2 for missed votes, away 1970-01-01T00:00:01Z to"), "{text}");
-    assert!(lines[2].contains("not seen in this epoch") && lines[2].ends_with("it is jailed"), "{text}");
+    assert!(lines[2].contains("not seen yet in this epoch") && lines[2].ends_with("it is jailed"), "{text}");
     let json = serde_json::to_value(&view).unwrap();
     assert_eq!(json["candidates"][1]["jailed"], "missed votes");
     assert_eq!(json["candidates"][0]["next_power"], 6);

@@ -70,6 +70,7 @@ fn open<R: StateReader>(
         ballots: Vec::new(),
         closed_height: 0,
         failure: String::new(),
+        closing_tally: None,
     };
     vote(view, cx, author, proposal, true)
 }
@@ -129,7 +130,14 @@ fn vote<R: StateReader>(
         Ok(place) => proposal.ballots[place] = ballot,
         Err(place) => proposal.ballots.insert(place, ballot),
     }
-    match verdict(&count(view, &proposal)?) {
+    let tally = count(view, &proposal)?;
+    let verdict = verdict(&tally);
+    if verdict != Verdict::Undecided {
+        // What it comes to changes stakes and members: the tally that decided
+        // stays as it was.
+        proposal.closing_tally = Some(tally);
+    }
+    match verdict {
         Verdict::Undecided => view.put_message(Table::State, keys::proposal(proposal.number), &proposal),
         Verdict::Rejected => close(view, cx, proposal, ProposalStatus::Rejected, String::new())?,
         Verdict::Accepted => execute(view, cx, proposal)?,

@@ -21,12 +21,16 @@ pub(crate) enum Verdict {
     Rejected,
 }
 
-/// How a proposal stands: its present ballots with the members' present stake.
+/// How a proposal stands: its present ballots with the members' present stake,
+/// or the tally that closed it.
 ///
 /// # Errors
 /// If the store fails.
 pub fn tally<R: StateReader>(reader: &R, proposal: &ProposalState) -> Result<pb::Tally, StoreFault> {
-    count(&View::new(reader), proposal)
+    match &proposal.closing_tally {
+        Some(closing) => Ok(closing.clone()),
+        None => count(&View::new(reader), proposal),
+    }
 }
 
 /// See [`tally`].

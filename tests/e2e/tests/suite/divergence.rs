@@ -124,7 +124,10 @@ fn a_rebuild_ends_on_an_idle_network_even_if_the_log_ends_with_no_block() {
         let (after, _) = network.agreed(height).await?;
         assert!(after > height, "no block was asked for");
         let told = std::fs::read_to_string(network.nodes[rebuilt].data_dir.join("DIVERGED"))?;
-        assert!(told.contains(&format!("no block up to {height} differed")) && told.contains("no row differed"), "{told}");
+        assert!(
+            told.contains(&format!("no block up to {height} differed")) && told.contains("no row differed"),
+            "{told}"
+        );
         assert_eq!(head(admin.channel(&network.nodes[rebuilt])?).await?.height.0, after);
         Ok(())
     });

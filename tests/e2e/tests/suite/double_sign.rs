@@ -30,11 +30,16 @@ fn a_validator_that_tells_two_nodes_two_things_is_jailed_until_the_others_lift_i
         let client = &admins[0].client;
         let liar = network.nodes[LIAR].raft_id();
         let signer = DoubleSigner::with_keys_of(network, LIAR)?;
-        let (height, _) = network.agreed(1).await?;
+        // Its keys are used elsewhere while it hangs: two nodes hear two things
+        // about a height that it has not voted on. Only together they know.
+        let height = network.agreed(1).await?.0 + 1;
+        network.nodes[LIAR].pause()?;
         let lie = signer.two_votes(height)?;
-        // Two nodes hear two things; only together they know.
         signer.tell(network, 0, &lie.first).await?;
         signer.tell(network, 1, &lie.second).await?;
+        let user = network.enrolled(0, Role::Service, "ehr").await?;
+        assert!(user.client.certified_head().await?.header.height.0 >= height);
+        network.nodes[LIAR].resume()?;
         let penalty = penalty(network, client).await?;
         assert_eq!((penalty.evidence_height, penalty.cut), (height, 20), "{penalty:?}");
         // The epoch ended with that block, and it has no seat in the next.

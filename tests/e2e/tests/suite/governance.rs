@@ -97,7 +97,8 @@ fn a_change_that_would_strand_the_network_is_refused_with_the_arithmetic() {
         assert_ne!(exit.code, Some(0));
         assert!(exit.output.contains("nothing was signed") && exit.output.contains("more than"), "{}", exit.output);
         // The network goes on, and with the fourth back it may be cut off.
-        let load = Load::start(vec![admins[0].client.clone()]);
+        let user = network.enrolled(0, Role::Service, "ehr").await?;
+        let load = Load::start(vec![user.client.clone()]);
         load.more(3).await?;
         assert_eq!(load.finish().await?.1, Vec::<String>::new());
         network.nodes[3].restart()?;

@@ -6,19 +6,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use consilium_certs::Role;
 use consilium_e2e::{Load, Network, eventually_async, longest_pause, record, submit_raw};
-use consilium_proto::pb::{self, read_options::Consistency};
+use consilium_proto::pb;
 use consilium_proto::pb::records_service_client::RecordsServiceClient;
-use tonic::{Code, Request, Status};
 use tonic::transport::Channel;
+use tonic::{Code, Request, Status};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const REQUEST_TIMEOUT: &str = "request_timeout = \"3s\"";
 
 /// A linearizable read of something that does not exist.
 async fn linearizable_read(channel: Channel) -> Result<(), Status> {
-    let read = Some(pb::ReadOptions { consistency: Some(Consistency::Linearizable(true)) });
     let record_id = Bytes::copy_from_slice(&consilium_e2e::random_id().0);
-    let mut request = Request::new(pb::GetRecordRequest { record_id, version: 0, read });
+    let mut request = Request::new(pb::GetRecordRequest { record_id, version: 0, read: None });
     request.set_timeout(Duration::from_secs(10));
     match RecordsServiceClient::new(channel).get_record(request).await {
         Err(status) if status.code() == Code::NotFound => Ok(()),
@@ -61,7 +60,8 @@ fn a_minority_neither_certifies_nor_answers_and_the_majority_goes_on() {
         network.agreed_among(&rest, last).await?;
         network.links().heal();
         network.agreed(last).await?;
-        linearizable_read(user.channel(&network.nodes[alone])?).await
+        linearizable_read(user.channel(&network.nodes[alone])?)
+            .await
             .map_err(|status| anyhow::anyhow!("after healing: {status:?}"))
     });
 }

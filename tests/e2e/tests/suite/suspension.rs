@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use consilium_certs::Role;
 use consilium_e2e::{Network, eventually_async, record, short_epochs, submit_raw};
-use consilium_proto::ids::Height;
-use consilium_proto::pb::{self, proposal_topic::Topic};
 use consilium_proto::pb::ledger_service_client::LedgerServiceClient;
+use consilium_proto::pb::{self, proposal_topic::Topic};
 use futures::future::join_all;
 use tonic::Streaming;
 
@@ -43,7 +42,7 @@ fn a_suspended_member_is_cut_off_everywhere_and_comes_back() {
 
         // Every open stream ends.
         let ended = tokio::time::timeout(PATIENCE, join_all(streams.into_iter().map(to_the_end))).await?;
-        println!("streams ended: {:?}", ended.iter().map(|e| e.as_ref().map(tonic::Status::code)).collect::<Vec<_>>());
+        assert!(ended.iter().all(Option::is_some), "a cut stream does not end as if all were told: {ended:?}");
         // Nothing more is taken from it, by any node.
         for node in &network.nodes {
             let tx = record(&user.client, "patient", b"{}")?.sign(&user.client)?;
@@ -53,17 +52,15 @@ fn a_suspended_member_is_cut_off_everywhere_and_comes_back() {
         // What the others hand in for it is refused by the rules.
         let tx = record(&user.client, "patient", b"{}")?.sign(&user.client)?;
         let handed_in = submit_raw(other.channel(&network.nodes[0])?, tx).await;
-        let outcome = handed_in.map(|answer| answer.into_inner().outcome());
-        assert!(!matches!(outcome, Ok(pb::Outcome::Applied)), "{outcome:?}");
+        assert_eq!(handed_in?.into_inner().outcome(), pb::Outcome::MemberNotActive);
 
         // The block itself ended the epoch, without the member's node.
         let client = &admins[0].client;
         let election = client.election(None).await?.state;
         let cut = election.candidates.iter().find(|c| c.member == member).unwrap();
         assert_eq!((cut.power, cut.reason()), (0, pb::NotSeatedReason::MemberNotActive));
-        let first = (0..=election.epoch).rev();
         let mut began_after = None;
-        for epoch in first {
+        for epoch in 0..=election.epoch {
             let state = client.election(Some(epoch)).await?.state;
             if state.first_height == decided.closed_height + 1 {
                 began_after = Some(state);
@@ -72,7 +69,6 @@ fn a_suspended_member_is_cut_off_everywhere_and_comes_back() {
         let state = began_after.unwrap_or_else(|| panic!("no epoch begins after height {}", decided.closed_height));
         assert!(state.validators.unwrap().seats.iter().all(|seat| seat.validator != network.nodes[CUT].raft_id()));
         network.settled(&[0, 1, 2]).await?;
-        let mut cuts = 0;
         for node in 0..3 {
             let status = network.status(node).await?;
             let cut = status.member_cuts.iter().find(|c| c.member == member).unwrap();
@@ -82,9 +78,7 @@ fn a_suspended_member_is_cut_off_everywhere_and_comes_back() {
                 "node {node}: {} connections, {} us after execution, {} us after the certificate",
                 cut.connections, cut.execution_to_cut_us, cut.certified_to_cut_us
             );
-            cuts += 1;
         }
-        assert_eq!(cuts, 3);
 
         // Reinstated, it writes and is elected again.
         let topic = Topic::ReinstateMember(pb::ReinstateMember { member: member.clone() });
@@ -97,7 +91,7 @@ fn a_suspended_member_is_cut_off_everywhere_and_comes_back() {
         })
         .await?;
         network.settled(&[0, 1, 2, 3]).await?;
-        network.agreed(Height(back.closed_height).0).await?;
+        network.agreed(back.closed_height).await?;
         Ok(())
     });
 }

@@ -24,7 +24,7 @@ pub fn tamper_vote(node: &Node, host: &Host, env: &mut Env, vote: &Vote) -> bool
         Some(Fault::DoubleSign) if env.rng.chance(400) => {
             env.stats.fault(Fault::DoubleSign);
             let other = second_vote(host, vote);
-            for peer in node.peers(host.node) {
+            for peer in node.topology.peers(host.node) {
                 let told = if env.rng.chance(500) { other.clone() } else { vote.clone() };
                 host.send(env, peer, Packet::Vote(told));
             }
@@ -96,6 +96,16 @@ fn forge_blocks(env: &mut Env, blocks: &[pb::FetchBlocksResponse]) -> Vec<pb::Fe
     blocks
 }
 
+/// Whom an equivocating leader tells something else: one follower, who is then
+/// found to be wrong, or half of them, so that nobody is right.
+fn is_told_otherwise(env: &Env, send: &Send) -> bool {
+    if env.swarm.epoch_blocks.is_multiple_of(2) {
+        send.to.0 == send.from.0 % env.swarm.members + 1
+    } else {
+        send.to.0.is_multiple_of(2)
+    }
+}
+
 /// What a traitor does to what leaves its machine.
 pub fn tamper_outbox(byzantine: Fault, env: &mut Env, send: Send) -> Vec<Send> {
     if let (Packet::Blocks { blocks, request }, Fault::Forge) = (&send.packet, byzantine) {
@@ -104,8 +114,8 @@ pub fn tamper_outbox(byzantine: Fault, env: &mut Env, send: Send) -> Vec<Send> {
     }
     let Packet::Raft(bytes) = &send.packet else { return vec![send] };
     match byzantine {
-        Fault::Equivocate => match raft_wire::other_time(bytes, send.to.0) {
-            Some(changed) if send.to.0.is_multiple_of(2) => {
+        Fault::Equivocate => match raft_wire::other_time(bytes, 1) {
+            Some(changed) if is_told_otherwise(env, &send) => {
                 env.stats.fault(Fault::Equivocate);
                 vec![Send { packet: Packet::Raft(changed), ..send }]
             }

@@ -192,6 +192,9 @@ impl Node {
         self.certifier.inputs.push_back(CertifierInput::Executed { header, votable, next_set: executed.next_set });
         if changed_nodes {
             self.topology = Topology::with_invitation(&host.disk.ledger, &host.invitation);
+            if env.has(Bug::RetiredAtOnce) {
+                self.topology.forget_departing();
+            }
             for (id, node) in self.topology.nodes.iter().filter(|_| host.honest()) {
                 env.oracle.named(*id, &node.vote_key);
             }

@@ -20,15 +20,32 @@ use crate::machine::Host;
 /// Inputs of the certifier.
 pub enum CertifierInput {
     /// This node executed a block.
-    Executed { header: Header, votable: bool, next_set: Option<ValidatorSet> },
+    Executed {
+        /// Its header.
+        header: Header,
+        /// Not one that was taken over as certified.
+        votable: bool,
+        /// If it ends an epoch.
+        next_set: Option<ValidatorSet>,
+    },
     /// Nodes and keys have changed.
     Nodes(BTreeMap<NodeId, VerifyingKey>),
     /// A vote.
-    Vote { from: NodeId, vote: Vote },
+    Vote {
+        /// Who sent it.
+        from: NodeId,
+        /// The vote.
+        vote: Vote,
+    },
     /// A certified header of a peer.
     Certificate(Box<CertifiedHeader>),
     /// A peer lacks certificates.
-    UncertifiedFrom { peer: NodeId, height: Height },
+    UncertifiedFrom {
+        /// The peer.
+        peer: NodeId,
+        /// From here on.
+        height: Height,
+    },
 }
 
 /// A write that is under way.
@@ -213,7 +230,7 @@ impl Node {
     }
 
     pub(crate) fn broadcast(&self, host: &Host, env: &mut Env, packet: &Packet) {
-        for peer in self.peers(host.node) {
+        for peer in self.topology.peers(host.node) {
             host.send(env, peer, packet.clone());
         }
     }

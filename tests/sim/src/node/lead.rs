@@ -100,7 +100,12 @@ impl Node {
         match self.core.propose(proposal.encode_to_vec().into()) {
             Ok(proposed) => {
                 self.leading.proposed = proposed.index;
-                env.note(format_args!("{} proposes {} transactions at {}", host.machine, transactions.len(), proposed.index));
+                env.note(format_args!(
+                    "{} proposes {} transactions at {}",
+                    host.machine,
+                    transactions.len(),
+                    proposed.index
+                ));
                 true
             }
             Err(error) => {

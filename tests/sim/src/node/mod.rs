@@ -7,7 +7,9 @@ pub mod apply;
 pub mod catch_up;
 pub mod certify;
 pub mod chain;
+mod inputs;
 pub mod lead;
+mod membership;
 pub mod oversight;
 pub mod repair;
 pub mod start;
@@ -17,15 +19,10 @@ pub mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
 use consilium_consensus::voting::Voting;
-use consilium_consensus::{
-    Core, EntryKind, LogEntry, LogIndex, Membership, MembershipOutcome, Output, RaftId, Role, StepError,
-};
-use consilium_ledger::{CheckedTransaction, Tip, unseen_nodes};
+use consilium_consensus::{Core, LogEntry, LogIndex, Output, Role};
+use consilium_ledger::{Tip, unseen_nodes};
 use consilium_proto::ids::{Height, NodeId};
-use consilium_proto::pb;
-use consilium_proto::transaction::Transaction;
 use consilium_proto::vote::Vote;
 
 use self::apply::{Applier, ApplierJob};
@@ -36,10 +33,8 @@ use self::start::TICK_MS;
 use self::topology::Topology;
 use self::waiters::Waiters;
 use self::write::Writer;
-use crate::bugs::Bug;
-use crate::byzantine::raft_wire::claimed_sender;
 use crate::disk::LogHandle;
-use crate::env::{CrashPoint, Env, Halt};
+use crate::env::{Env, Halt};
 use crate::event::{Packet, Timer};
 use crate::machine::Host;
 
@@ -107,27 +102,6 @@ impl Node {
         Ok(node)
     }
 
-    /// Whether a node may speak here: one of the ledger; one that still has a seat
-    /// at the next height to be certified, or a vote in Raft, although a block
-    /// that is not certified has retired it.
-    fn admits(&self, node: NodeId) -> bool {
-        let seated = || self.voting.schedule().set_at(self.certified().next()).is_some_and(|s| s.seat(node).is_some());
-        let in_raft = || RaftId::new(node.0).is_some_and(|id| self.core.status().membership.contains(id));
-        self.topology.knows(node) || seated() || in_raft()
-    }
-
-    /// Those to whom votes and certificates go.
-    pub(crate) fn peers(&self, me: NodeId) -> BTreeSet<NodeId> {
-        let mut peers = self.topology.peers(me);
-        let set = self.voting.schedule().set_at(self.certified().next());
-        peers.extend(set.into_iter().flat_map(|set| set.seats()).map(|seat| seat.id));
-        let membership = self.core.status().membership;
-        let raft = membership.voters.iter().chain(&membership.learners).chain(&membership.voters_outgoing);
-        peers.extend(raft.map(|id| NodeId(id.get())));
-        peers.remove(&me);
-        peers
-    }
-
     /// The height that is applied.
     #[must_use]
     pub fn height(&self) -> Height {
@@ -150,72 +124,6 @@ impl Node {
     #[must_use]
     pub fn idle(&self) -> bool {
         self.certifier.inputs.is_empty() && self.applier.queue.is_empty()
-    }
-
-    /// A packet arrives over the connection of `from`.
-    ///
-    /// # Errors
-    /// Why the node goes down.
-    pub fn packet(&mut self, host: &mut Host, env: &mut Env, from: NodeId, packet: Packet) -> Result<(), Halt> {
-        let stranger = !self.admits(from);
-        if stranger && !(env.has(Bug::StrangerMessage) && matches!(packet, Packet::Raft(_))) {
-            // Refused at the handshake.
-            return Ok(());
-        }
-        match packet {
-            Packet::Raft(bytes) => self.step(host, env, from, bytes),
-            Packet::Vote(vote) => {
-                let newest = self.votes.get(&vote.validator).is_none_or(|before| before.height < vote.height);
-                if newest && vote.validator == from {
-                    self.votes.insert(from, vote.clone());
-                }
-                self.certifier.inputs.push_back(CertifierInput::Vote { from, vote });
-            }
-            Packet::Certificate(certified) => {
-                self.certifier.inputs.push_back(CertifierInput::Certificate(certified));
-            }
-            Packet::AskCertificate(height) => {
-                self.certifier.inputs.push_back(CertifierInput::UncertifiedFrom { peer: from, height });
-            }
-            Packet::Forward(transaction) => self.forwarded(host, env, &transaction),
-            Packet::FetchBlocks { from: height, request } => {
-                let id = env.fixture.genesis.ledger_id;
-                let blocks = chain::serve(&host.disk.ledger, id, height, 64);
-                env.stats.count("block fetches served");
-                host.send(env, from, Packet::Blocks { blocks, request });
-            }
-            Packet::Blocks { blocks, request } => self.blocks_arrived(host, env, blocks, request),
-            Packet::AskOwnVote => {
-                let vote = self.votes.get(&from).cloned();
-                host.send(env, from, Packet::OwnVote(Box::new(vote)));
-            }
-            Packet::OwnVote(_) => {}
-        }
-        self.work(host, env)
-    }
-
-    fn step(&mut self, host: &Host, env: &mut Env, proven: NodeId, bytes: Bytes) {
-        // Where nobody lies there is nothing to compare.
-        let claimed = if env.traitors.is_empty() { Some(proven) } else { claimed_sender(&bytes) };
-        let from = if env.has(Bug::StrangerMessage) { claimed.unwrap_or(proven) } else { proven };
-        let Some(peer) = RaftId::new(from.0) else { return };
-        match self.core.step(peer, bytes) {
-            Ok(()) if host.honest() => env.oracle.stepped(proven, claimed),
-            Ok(()) => {}
-            Err(StepError::Rejected { .. }) => env.stats.count("raft messages refused"),
-            Err(_) => env.stats.count("raft messages ignored"),
-        }
-    }
-
-    fn forwarded(&mut self, host: &mut Host, env: &mut Env, transaction: &pb::SignedTransaction) {
-        let Ok(transaction) = Transaction::parse(transaction, env.fixture.genesis.ledger_id) else { return };
-        if self.leads() {
-            let mut checked = CheckedTransaction { transaction, verified_under: None };
-            env.verify(&host.disk.ledger, &mut checked);
-            if checked.verified_under.is_some() || checked.transaction.enrollment().is_some() {
-                self.leading.push(checked);
-            }
-        }
     }
 
     /// A timer of this node.
@@ -297,66 +205,6 @@ impl Node {
         Ok(())
     }
 
-    /// Puts membership entries into force; returns what they led to, for the
-    /// applier to store with the next block.
-    fn apply_memberships(
-        &mut self,
-        host: &mut Host,
-        env: &mut Env,
-        committed: &[LogEntry],
-    ) -> Result<Vec<(LogIndex, Membership)>, Halt> {
-        let mut memberships = Vec::new();
-        for entry in committed.iter().filter(|e| matches!(e.kind, EntryKind::ConfChange(_))) {
-            if env.has(Bug::LateConfChange) {
-                self.held_changes.push(entry.clone());
-            } else {
-                memberships.extend(self.apply_membership(host, env, entry)?.map(|m| (entry.index, m)));
-            }
-        }
-        Ok(memberships)
-    }
-
-    /// What a bug held back comes into force.
-    pub(crate) fn apply_held_changes(&mut self, host: &mut Host, env: &mut Env) -> Result<(), Halt> {
-        for entry in std::mem::take(&mut self.held_changes) {
-            self.apply_membership(host, env, &entry)?;
-        }
-        Ok(())
-    }
-
-    fn apply_membership(
-        &mut self,
-        host: &mut Host,
-        env: &mut Env,
-        entry: &LogEntry,
-    ) -> Result<Option<Membership>, Halt> {
-        match self.core.apply_membership(entry) {
-            Ok(MembershipOutcome::Applied(membership)) => {
-                env.note(format_args!("{} membership {:?}", host.machine, ids(&membership)));
-                env.stats.count("membership changes applied");
-                if host.honest() {
-                    env.oracle.membership(host.node, entry.index, &membership);
-                }
-                if env.has(Bug::MembershipApart) {
-                    let mut log = host.disk.log.borrow_mut();
-                    log.write_membership(&membership);
-                    log.sync();
-                }
-                host.pass(CrashPoint::AfterMembership)?;
-                Ok(Some(membership))
-            }
-            Ok(MembershipOutcome::Refused { reason }) => {
-                env.note(format_args!("{} membership refused: {reason}", host.machine));
-                env.stats.count("membership changes refused");
-                if host.honest() {
-                    env.oracle.membership_refused(&reason);
-                }
-                Ok(None)
-            }
-            Err(error) => Err(Halt::Fault(format!("membership out of order: {error}"))),
-        }
-    }
-
     fn leadership_changed(&mut self, host: &mut Host, env: &mut Env) {
         let status = self.core.status();
         env.note(format_args!("{} {:?} of {:?} in term {}", host.machine, status.role, status.leader, status.term));
@@ -375,40 +223,4 @@ impl Node {
             }
         }
     }
-
-    fn submit(&mut self, host: &mut Host, env: &mut Env, checked: CheckedTransaction, leader: RaftId) {
-        if self.leads() {
-            self.leading.push(checked);
-        } else {
-            let wire = Box::new(checked.transaction.to_wire());
-            host.send(env, NodeId(leader.get()), Packet::Forward(wire));
-        }
-    }
-
-    /// A client submits a transaction here.
-    ///
-    /// # Errors
-    /// Why the node goes down.
-    pub fn client(&mut self, host: &mut Host, env: &mut Env, transaction: Transaction) -> Result<(), Halt> {
-        let id = transaction.id;
-        if let Some(location) = host.disk.ledger.location(&id) {
-            self.waiters.executed(id, location.height, location.outcome);
-            let certified = self.certified();
-            self.waiters.certified(certified, env);
-            return Ok(());
-        }
-        let mut checked = CheckedTransaction { transaction, verified_under: None };
-        env.verify(&host.disk.ledger, &mut checked);
-        self.waiters.keep(checked.clone());
-        if let Some(leader) = self.core.status().leader {
-            self.submit(host, env, checked, leader);
-        }
-        self.work(host, env)
-    }
-}
-
-/// A configuration as plain numbers: voters, learners, outgoing voters.
-fn ids(membership: &Membership) -> [Vec<u64>; 3] {
-    let plain = |set: &BTreeSet<RaftId>| set.iter().map(|id| id.get()).collect();
-    [plain(&membership.voters), plain(&membership.learners), plain(&membership.voters_outgoing)]
 }

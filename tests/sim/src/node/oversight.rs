@@ -33,25 +33,24 @@ impl Node {
             None => self.leading.stalled_since = Some((certified, env.now)),
             Some((_, since)) if env.now - since > CERTIFICATE_TIMEOUT_MS => {
                 self.leading.stalled_since = Some((certified, env.now));
-                // Turn about: a node that is alone with its distrust would never
-                // hear the leader of a long term again.
-                if std::mem::take(&mut self.leading.distrusts) {
-                    self.core.trust_leader();
-                } else {
-                    self.leading.distrusts = true;
-                    self.change_leader(host, env);
-                }
+                self.change_leader(host, env);
             }
             Some(_) => {}
         }
     }
 
+    /// A leader hands over; the others stop listening to it, and listen again
+    /// after as long a time.
     fn change_leader(&mut self, host: &mut Host, env: &mut Env) {
-        env.stats.count("leaders distrusted");
         if self.core.role() == Role::Leader {
             let result = self.core.transfer_leadership(None);
             env.note(format_args!("{} gives up leadership: {result:?}", host.machine));
+        } else if self.leading.distrusts && !env.has(Bug::DistrustForever) {
+            self.core.trust_leader();
+            self.leading.distrusts = false;
         } else if let Some(leader) = self.core.distrust_leader() {
+            self.leading.distrusts = true;
+            env.stats.count("leaders distrusted");
             env.note(format_args!("{} distrusts {leader}", host.machine));
         }
     }

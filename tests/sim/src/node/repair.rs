@@ -75,8 +75,7 @@ impl Repair {
             for block in certified {
                 let Some((_, tip)) = host.disk.ledger.tip() else { break };
                 let (time, proposer) = (block.header.time, block.header.proposer);
-                let input =
-                    BlockInput { time, proposer, transactions: &block.transactions, observed: &block.observed };
+                let input = BlockInput { time, proposer, transactions: &block.transactions, observed: &block.observed };
                 let executed = execute(&host.disk.ledger, &SimRules, tip, &input);
                 let executed = executed.map_err(|e| Halt::Fault(e.to_string()))?;
                 if executed.tip.header != block.header {

@@ -29,7 +29,14 @@ pub struct Topology {
     pub parameters: Parameters,
     /// Nodes that an invitation names, until the ledger has caught up with it.
     invited: BTreeSet<NodeId>,
+    /// Nodes with a seat in one of the last epochs that are retired since: the
+    /// seat certifies up to the end of its epoch, and Raft counts the vote until
+    /// that is certified.
+    departing: BTreeSet<NodeId>,
 }
+
+/// Epochs for which a retired node may still be needed.
+const DEPARTED_EPOCHS: u64 = 4;
 
 /// What a node that joins is told of the others.
 #[derive(Clone, Debug, Default)]
@@ -60,7 +67,13 @@ impl Topology {
             start_ms: epoch.start_ms,
             parameters: Parameters::try_from(&parameters).expect("the rules check parameters"),
             invited: BTreeSet::new(),
+            departing: departing(ledger, Epoch(epoch.epoch), &roster.nodes),
         }
+    }
+
+    /// A bug: whoever is retired is refused at once.
+    pub(crate) fn forget_departing(&mut self) {
+        self.departing.clear();
     }
 
     /// The same, with the invitation of a node that has not caught up with it.
@@ -77,7 +90,7 @@ impl Topology {
     /// Whether a node may speak here.
     #[must_use]
     pub fn knows(&self, node: NodeId) -> bool {
-        self.nodes.contains_key(&node) || self.invited.contains(&node)
+        self.nodes.contains_key(&node) || self.invited.contains(&node) || self.departing.contains(&node)
     }
 
     /// The set that certifies the height above a header.
@@ -96,14 +109,15 @@ impl Topology {
     /// All nodes but one.
     #[must_use]
     pub fn peers(&self, me: NodeId) -> BTreeSet<NodeId> {
-        let known = self.nodes.keys().chain(&self.invited);
+        let known = self.nodes.keys().chain(&self.invited).chain(&self.departing);
         known.copied().filter(|id| *id != me).collect()
     }
 
     /// Who may speak, as Raft knows them.
     #[must_use]
     pub fn speakers(&self) -> BTreeSet<RaftId> {
-        self.nodes.keys().chain(&self.invited).filter_map(|id| RaftId::new(id.0)).collect()
+        let known = self.nodes.keys().chain(&self.invited).chain(&self.departing);
+        known.filter_map(|id| RaftId::new(id.0)).collect()
     }
 
     /// All nodes as Raft knows them.
@@ -123,6 +137,13 @@ impl Topology {
     pub fn retired(&self, ledger: &LedgerStore, node: NodeId) -> bool {
         !self.nodes.contains_key(&node) && ledger.message::<NodeState>(&keys::node(node)).is_some()
     }
+}
+
+fn departing(ledger: &LedgerStore, current: Epoch, nodes: &[u64]) -> BTreeSet<NodeId> {
+    let epochs = current.0.saturating_sub(DEPARTED_EPOCHS)..current.0;
+    let states = epochs.filter_map(|epoch| ledger.message::<EpochState>(&keys::epoch(Epoch(epoch))));
+    let seats = states.flat_map(|state| state.validators.map(|set| set.seats).unwrap_or_default());
+    seats.map(|seat| seat.validator).filter(|id| !nodes.contains(id)).map(NodeId).collect()
 }
 
 /// The epoch of the height above a header.

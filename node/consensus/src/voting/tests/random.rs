@@ -26,7 +26,8 @@ enum Op {
     Tick(u64, u64),
     /// The guard write in flight becomes durable.
     Sync(u64),
-    Deliver(usize),
+    /// Some messages arrive, in any order.
+    Deliver(usize, u64),
     Duplicate(usize),
     Lose(usize),
     /// The node restarts: unsynced certificates are gone, and some executed
@@ -46,7 +47,7 @@ fn op(liars: bool) -> impl Strategy<Value = Op> {
         6 => (node.clone(), 1..4u64).prop_map(|(id, blocks)| Op::Execute(id, blocks)),
         4 => (node.clone(), 0..300u64).prop_map(|(id, ms)| Op::Tick(id, ms)),
         4 => node.clone().prop_map(Op::Sync),
-        12 => any::<usize>().prop_map(Op::Deliver),
+        12 => (any::<usize>(), 1..12u64).prop_map(|(at, count)| Op::Deliver(at, count)),
         2 => any::<usize>().prop_map(Op::Duplicate),
         3 => any::<usize>().prop_map(Op::Lose),
         1 => (node.clone(), 0..8u64, branch.clone()).prop_map(|(id, lost, branch)| Op::Crash(id, lost, branch)),
@@ -128,9 +129,11 @@ impl World {
             Op::Execute(id, blocks) => (0..blocks).for_each(|_| self.execute(id)),
             Op::Tick(id, ms) => self.tick(id, ms),
             Op::Sync(id) => self.sync(id),
-            Op::Deliver(at) if !self.network.is_empty() => {
-                let message = self.network.swap_remove(at % self.network.len());
-                self.deliver(message);
+            Op::Deliver(at, count) => {
+                for _ in 0..count.min(self.network.len() as u64) {
+                    let message = self.network.swap_remove(at % self.network.len());
+                    self.deliver(message);
+                }
             }
             Op::Duplicate(at) if !self.network.is_empty() => {
                 let message = self.network[at % self.network.len()].clone();
@@ -139,7 +142,7 @@ impl World {
             Op::Lose(at) if !self.network.is_empty() => {
                 let _ = self.network.swap_remove(at % self.network.len());
             }
-            Op::Deliver(_) | Op::Duplicate(_) | Op::Lose(_) => {}
+            Op::Duplicate(_) | Op::Lose(_) => {}
             Op::Crash(id, lost, branch) => self.crash(id, lost, branch),
             Op::Isolate(id) => {
                 self.network.retain(|(from, to, _)| *from != id && *to != id);
@@ -303,7 +306,7 @@ proptest! {
     /// what is under way at the end arrives, or is lost with all connections.
     #[test]
     fn everything_is_certified_once_everything_is_delivered(
-        ops in prop::collection::vec(op(false), 0..600),
+        ops in prop::collection::vec(op(false), 0..800),
         cut in any::<bool>(),
     ) {
         let mut world = World::new(&[1, 2, 3, 4], 1, &[0; 4]);
@@ -324,7 +327,7 @@ proptest! {
     /// one after a crash, and a validator that signs both.
     #[test]
     fn one_chain_is_certified_whatever_a_third_lies(
-        ops in prop::collection::vec(op(true), 0..600),
+        ops in prop::collection::vec(op(true), 0..800),
         fork in 1..TIP,
         branches in prop::collection::vec(0..=1u8, 3),
     ) {

@@ -1,0 +1,222 @@
+//! All machines, the network between them, and the queue of what happens next.
+//! One event at a time; after each, what left the machines goes on its way.
+
+mod founding;
+mod traffic;
+
+use consilium_proto::ids::{NodeId, TransactionId};
+use consilium_proto::pb::action::Action;
+
+use crate::bugs::Bug;
+use crate::client::Client;
+use crate::disk::CrashKind;
+use crate::env::Env;
+use crate::event::{Event, MachineId, Queue};
+use crate::machine::{Machine, State};
+use crate::nemesis::Nemesis;
+use crate::net::Network;
+use crate::node::start;
+use crate::node::topology::Topology;
+use crate::rng::Rng;
+use crate::swarm::Swarm;
+use crate::trace::Trace;
+
+/// A whole run.
+pub struct World {
+    /// What is shared.
+    pub env: Env,
+    /// The machines; an index is a [`MachineId`].
+    pub machines: Vec<Machine>,
+    /// The network.
+    pub net: Network,
+    /// The clients.
+    pub client: Client,
+    pub(crate) nemesis: Nemesis,
+    queue: Queue,
+    rng: Rng,
+    disks: u64,
+}
+
+impl World {
+    /// The world of a seed, before anything happens.
+    #[must_use]
+    pub fn new(swarm: Swarm, bug: Option<Bug>, seed: u64, trace: Trace) -> Self {
+        let mut rng = Rng::new(seed ^ 0x5eed);
+        let env = Env::new(swarm, bug, rng.fork(1), trace);
+        let mut world = Self {
+            env,
+            machines: Vec::new(),
+            net: Network::new(rng.fork(2)),
+            client: Client::new(rng.fork(3)),
+            nemesis: Nemesis::new(rng.fork(4)),
+            queue: Queue::default(),
+            rng: rng.fork(5),
+            disks: 0,
+        };
+        world.found();
+        world
+    }
+
+    /// Schedules an event.
+    pub fn schedule(&mut self, after: u64, event: Event) {
+        self.queue.push(self.env.now + after.max(1), event);
+    }
+
+    /// Takes a machine down, and starts it again later.
+    pub fn crash(&mut self, id: MachineId, kind: CrashKind, restart_after: Option<u64>) {
+        self.machines[id].crash(kind, &mut self.env);
+        self.env.stats.count("machines taken down");
+        if let Some(after) = restart_after {
+            self.schedule(after, Event::Start(id));
+        }
+    }
+
+    /// An administrator submits something.
+    pub fn submit_by_admin(&mut self, member: usize, action: Action) {
+        let id = self.client.by_admin(&mut self.env, member, action);
+        self.schedule(1, Event::Retry(id));
+    }
+
+    /// The honest node that stands highest.
+    #[must_use]
+    pub fn best(&self) -> Option<MachineId> {
+        let up = self.machines.iter().enumerate().filter(|(_, m)| m.host.honest());
+        let up = up.filter_map(|(id, m)| m.node().map(|node| (id, node)));
+        up.max_by_key(|(id, node)| (node.certified(), std::cmp::Reverse(*id))).map(|(id, _)| id)
+    }
+
+    /// The network as the best node knows it.
+    #[must_use]
+    pub fn topology(&self) -> Option<Topology> {
+        self.best().map(|best| Topology::load(&self.machines[best].host.disk.ledger))
+    }
+
+    /// The next event, until `end` or a violation. Returns whether there was one.
+    pub fn step(&mut self, end: u64) -> bool {
+        if self.env.oracle.violation().is_some() {
+            return false;
+        }
+        let Some((at, event)) = self.queue.pop() else { return false };
+        if at > end {
+            self.queue.push(at, event);
+            return false;
+        }
+        self.env.now = at;
+        self.env.stats.steps += 1;
+        self.happen(event);
+        self.flush();
+        true
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Arrive { at, from, proven, packet } => {
+                if !self.net.is_cut(from, at) {
+                    self.arrive(at, proven, *packet);
+                }
+            }
+            Event::Timer { at, incarnation, timer } => {
+                if self.machines[at].host.incarnation == incarnation {
+                    self.timer(at, timer);
+                }
+            }
+            Event::Start(id) => self.start(id),
+            Event::Submit => self.submit(),
+            Event::Retry(id) => self.retry(id),
+            Event::Operate => crate::run::operate(self),
+            Event::Fault => self.fault(),
+            Event::Routes => self.routes(),
+            Event::Heal => {
+                self.net.heal();
+                self.env.note(format_args!("the network heals"));
+            }
+            Event::FastDisk(id) => self.machines[id].host.slow = false,
+        }
+    }
+
+    fn fault(&mut self) {
+        if self.env.calm {
+            return;
+        }
+        let mut nemesis = std::mem::replace(&mut self.nemesis, Nemesis::new(Rng::new(0)));
+        nemesis.strike(self);
+        let pause = nemesis.pause(self.env.swarm.fault_pause);
+        self.nemesis = nemesis;
+        self.schedule(pause, Event::Fault);
+    }
+
+    fn routes(&mut self) {
+        if let Some(twins) = self.nemesis.twins() {
+            let node = self.machines[twins[0]].host.node;
+            self.net.draw_routes(self.machines.len(), node, twins);
+            let after = self.rng.range(200, 900);
+            self.schedule(after, Event::Routes);
+        }
+    }
+
+    fn start(&mut self, id: MachineId) {
+        if matches!(self.machines[id].state, State::Down) {
+            let Machine { host, state } = &mut self.machines[id];
+            *state = start::begin(host, &mut self.env);
+            self.env.note(format_args!("{id} starts"));
+            if let State::Out(why) = self.machines[id].state {
+                self.out(id, why);
+            }
+        }
+    }
+
+    /// A node will not run again. Losing a vote without losing a disk is a bug.
+    fn out(&mut self, id: MachineId, why: &'static str) {
+        self.env.note(format_args!("{id} is out: {why}"));
+        self.env.stats.count("nodes out");
+        if why != "retired" && self.machines[id].host.honest() {
+            self.env.oracle.fail("I11 watermark", format!("machine {id} kept its disk and may not start: {why}"));
+        }
+    }
+
+    fn submit(&mut self) {
+        if self.env.calm {
+            return;
+        }
+        if let Some(topology) = self.topology() {
+            let id = self.client.next(&mut self.env, &topology);
+            self.retry(id);
+        }
+        let pause = self.rng.range(1, 2 * self.env.swarm.submit_pause);
+        self.schedule(pause, Event::Submit);
+    }
+
+    /// A client tries a node; if that does not help, another one later.
+    fn retry(&mut self, id: TransactionId) {
+        let Some(transaction) = self.client.open.get(&id).cloned() else { return };
+        let late = transaction.valid_until.0 + 5_000 < crate::fixture::START_MS + self.env.now;
+        if late {
+            self.client.open.remove(&id);
+            return;
+        }
+        let up: Vec<MachineId> = (0..self.machines.len()).filter(|m| self.machines[*m].node().is_some()).collect();
+        if let Some(target) = self.rng.pick(&up).copied() {
+            let Machine { host, state } = &mut self.machines[target];
+            if let State::Up(node) = state {
+                let result = node.client(host, &mut self.env, transaction);
+                self.halted(target, result);
+            }
+        }
+        let after = self.rng.range(500, 2_500);
+        self.schedule(after, Event::Retry(id));
+    }
+
+    /// Whether the network can do without a machine for good: the rest of the
+    /// seats is a quorum, and so is the rest of Raft's voters.
+    #[must_use]
+    pub fn may_lose(&self, id: MachineId) -> bool {
+        let Some(best) = self.best().and_then(|best| self.machines[best].node()) else { return false };
+        let node = self.machines[id].host.node;
+        let here = |other: NodeId| other != node && self.machines.iter().any(|m| m.host.node == other && m.in_use());
+        let set = &best.topology.validators;
+        let power: u128 = set.seats().iter().filter(|s| here(s.id)).map(|s| u128::from(s.power.0)).sum();
+        let voters = best.core.status().membership.voters;
+        let left = voters.iter().filter(|voter| here(NodeId(voter.get()))).count();
+        self.machines[id].host.honest() && set.is_quorum(power) && left > voters.len() / 2 && left >= 3
+    }
+}

@@ -1,0 +1,120 @@
+//! What machines do when something reaches them, and what becomes of what leaves
+//! them.
+
+use consilium_proto::ids::NodeId;
+
+use super::World;
+use crate::disk::CrashKind;
+use crate::env::Halt;
+use crate::event::{Event, MachineId, Packet, Send, Timer};
+use crate::machine::{Machine, State};
+use crate::node::start;
+use crate::swarm::Fault;
+
+impl World {
+    pub(super) fn timer(&mut self, id: MachineId, timer: Timer) {
+        let Machine { host, state } = &mut self.machines[id];
+        let mut next = None;
+        let result = match (state, timer) {
+            (State::Asking(asking), Timer::OwnVotes) => {
+                start::finish(host, &mut self.env, asking).map(|state| next = Some(state))
+            }
+            (State::Repairing(repair), Timer::Repair) => {
+                repair.ask(host, &mut self.env);
+                Ok(())
+            }
+            (State::Up(node), timer) => node.timer(host, &mut self.env, timer),
+            (State::Down | State::Out(_) | State::Asking(_) | State::Repairing(_), _) => Ok(()),
+        };
+        if let Some(next) = next {
+            let out = if let State::Out(why) = next { Some(why) } else { None };
+            self.machines[id].state = next;
+            if let Some(why) = out {
+                self.out(id, why);
+            }
+        }
+        self.halted(id, result);
+    }
+
+    pub(super) fn arrive(&mut self, id: MachineId, from: NodeId, packet: Packet) {
+        let Machine { host, state } = &mut self.machines[id];
+        let result = match (state, packet) {
+            (State::Up(node), packet) => node.packet(host, &mut self.env, from, packet),
+            (State::Asking(asking), Packet::OwnVote(vote)) => {
+                if let Some(vote) = *vote {
+                    asking.answer(host, vote);
+                }
+                Ok(())
+            }
+            (State::Repairing(repair), Packet::Blocks { blocks, request }) => {
+                match repair.blocks(host, &mut self.env, blocks, request) {
+                    Ok(true) => {
+                        self.machines[id].state = State::Down;
+                        self.schedule(1, Event::Start(id));
+                        Ok(())
+                    }
+                    Ok(false) => Ok(()),
+                    Err(halt) => Err(halt),
+                }
+            }
+            (State::Down | State::Out(_) | State::Asking(_) | State::Repairing(_), _) => Ok(()),
+        };
+        self.halted(id, result);
+    }
+
+    pub(super) fn halted(&mut self, id: MachineId, result: Result<(), Halt>) {
+        let Err(halt) = result else { return };
+        self.env.note(format_args!("{id} halts: {halt:?}"));
+        let honest = self.machines[id].host.honest();
+        match halt {
+            Halt::Crash(_) => {
+                self.env.stats.fault(Fault::CrashPoint);
+                let kind = if self.rng.chance(500) { CrashKind::Power } else { CrashKind::Process };
+                let after = self.rng.range(20, 1_500);
+                self.crash(id, kind, Some(after));
+            }
+            Halt::Diverged(why) => {
+                self.env.stats.count("nodes diverged");
+                if honest && self.env.traitors.is_empty() && self.env.bug.is_none() {
+                    self.env.oracle.fail("G3 one state", format!("machine {id}: {why}"));
+                }
+                self.crash(id, CrashKind::Process, Some(200));
+                self.machines[id].host.disk.repair = true;
+            }
+            Halt::Fault(why) if honest => {
+                self.env.oracle.fail("no fault", format!("machine {id}: {why}"));
+            }
+            Halt::Fault(_) => self.crash(id, CrashKind::Process, Some(500)),
+        }
+    }
+
+    /// What left the machines goes on its way.
+    pub(super) fn flush(&mut self) {
+        for send in std::mem::take(&mut self.env.outbox) {
+            match self.machines[send.machine].host.byzantine {
+                Some(fault) if !self.env.calm => {
+                    crate::byzantine::tamper_outbox(fault, &mut self.env, send).into_iter().for_each(|s| self.send(s));
+                }
+                Some(_) | None => self.send(send),
+            }
+        }
+        for (at, event) in std::mem::take(&mut self.env.later) {
+            self.queue.push(at, event);
+        }
+        for id in std::mem::take(&mut self.env.answers) {
+            self.client.answered(&id);
+        }
+    }
+
+    fn send(&mut self, send: Send) {
+        let Send { machine: from, from: proven, to, packet } = send;
+        let routed = self.net.route(from, to);
+        let first = || self.machines.iter().position(|m| m.host.node == to && m.in_use());
+        let Some(at) = routed.or_else(first).filter(|at| *at != from) else { return };
+        let arrivals = self.net.arrivals(self.env.now, (from, at), &self.env.swarm, &mut self.env.stats);
+        for arrival in arrivals {
+            let packet = Box::new(packet.clone());
+            self.queue.push(arrival, Event::Arrive { at, from, proven, packet });
+        }
+    }
+}
