@@ -259,6 +259,9 @@ fn finish_catching_up(
     let position = position.ok_or_else(|| StorageError::corrupt("ledger", "is ahead of the log without a position"))?;
     hard_state.term = hard_state.term.max(position.term);
     hard_state.commit = position.index;
+    // The blocks may be in the system's memory only: they must not be lost after
+    // the log has come to begin behind them.
+    store.sync()?;
     log.reset_to(position, *hard_state)?;
     tracing::warn!(index = index.0, "finished catching up after a crash");
     Ok(())

@@ -9,9 +9,9 @@ use crate::error::{FieldError, fixed, in_range, length_in};
 use crate::hash::sha256;
 use crate::ids::{LedgerId, MemberId, NodeId, TimeMs, VotingPower};
 use crate::limits::{CA_BUNDLE_MAX, CERTIFICATE_BYTES_MAX, GENESIS_MEMBERS_MAX, GENESIS_NODES_MAX, VOTING_POWER_MAX};
+use crate::parameters::Parameters;
 use crate::pb;
 use crate::signing::{self, Domain, SignatureAlgorithm, VerifyingKey};
-use crate::parameters::Parameters;
 use crate::validators::{Validator, ValidatorSet};
 
 /// Bytes of an encoded genesis document.
@@ -199,11 +199,7 @@ impl Node {
 fn check_vote_keys(members: &[Member]) -> Result<(), FieldError> {
     let mut known = std::collections::BTreeSet::new();
     let distinct = members.iter().flat_map(|m| &m.nodes).all(|node| known.insert(node.vote_key.raw().to_vec()));
-    if distinct {
-        Ok(())
-    } else {
-        Err(FieldError::malformed("genesis.members.nodes.vote_key", "is used by two nodes"))
-    }
+    if distinct { Ok(()) } else { Err(FieldError::malformed("genesis.members.nodes.vote_key", "is used by two nodes")) }
 }
 
 fn check_raft_ids(members: &[Member]) -> Result<(), FieldError> {

@@ -241,7 +241,8 @@ mod tests {
     fn the_recommended_ones_parse_and_each_bound_is_named() {
         let parsed = Parameters::try_from(&recommended_parameters()).unwrap();
         assert_eq!(pb::Parameters::from(&parsed), recommended_parameters());
-        let cases: [(&str, fn(&mut pb::Parameters)); 6] = [
+        type Spoil = fn(&mut pb::Parameters);
+        let cases: [(&str, Spoil); 6] = [
             ("epoch_ms", |p| p.epoch_ms = 999),
             ("epoch_blocks", |p| p.epoch_blocks = 3),
             ("power_cap_numerator", |p| p.power_cap_numerator = 2),

@@ -362,9 +362,7 @@ impl Action {
             }
             Some(Pb::ReplaceNode(m)) => NodeAction::replace(&m).map(Self::Node).map_err(|e| e.within("replace_node")),
             Some(Pb::RetireNode(m)) => NodeAction::retire(&m).map(Self::Node).map_err(|e| e.within("retire_node")),
-            Some(Pb::Propose(m)) => {
-                GovernanceAction::propose(m).map(Self::Governance).map_err(|e| e.within("propose"))
-            }
+            Some(Pb::Propose(m)) => GovernanceAction::propose(m).map(Self::Governance).map_err(|e| e.within("propose")),
             Some(Pb::CastBallot(m)) => {
                 GovernanceAction::ballot(&m).map(Self::Governance).map_err(|e| e.within("cast_ballot"))
             }

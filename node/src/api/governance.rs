@@ -52,9 +52,10 @@ impl GovernanceService for Api {
             }
             let found = self.proposal(number)?;
             let open = |answer: &pb::GetProposalResponse| {
-                answer.proposal.as_ref().is_some_and(|p| {
-                    p.status == ProposalStatus::Open as i32 && p.expires_ms >= answer.time_ms
-                })
+                answer
+                    .proposal
+                    .as_ref()
+                    .is_some_and(|p| p.status == ProposalStatus::Open as i32 && p.expires_ms >= answer.time_ms)
             };
             proposals.extend(found.filter(|answer| !open_only || open(answer)));
         }
@@ -99,10 +100,7 @@ impl GovernanceService for Api {
         Ok(Response::new(pb::ListMembersResponse { members }))
     }
 
-    async fn get_rules(
-        &self,
-        request: Request<pb::GetRulesRequest>,
-    ) -> Result<Response<pb::GetRulesResponse>, Status> {
+    async fn get_rules(&self, request: Request<pb::GetRulesRequest>) -> Result<Response<pb::GetRulesResponse>, Status> {
         Self::caller(&request)?;
         let within = self.time_left(&request);
         self.freshen(request.get_ref().read.as_ref(), within).await?;

@@ -4,8 +4,8 @@
 use consilium_ledger::{Table, forecast_election, keys};
 use consilium_proto::error::FieldError;
 use consilium_proto::ids::{Epoch, Height, MemberId, NodeId};
-use consilium_proto::pb::{self, EpochState, MemberState, NodeState, ParticipationState, RosterState, StakeState};
 use consilium_proto::pb::validators_service_server::ValidatorsService;
+use consilium_proto::pb::{self, EpochState, MemberState, NodeState, ParticipationState, RosterState, StakeState};
 use prost::Message;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -21,10 +21,7 @@ const PENALTIES_MAX: usize = 1_000;
 
 #[tonic::async_trait]
 impl ValidatorsService for Api {
-    async fn get_epoch(
-        &self,
-        request: Request<pb::GetEpochRequest>,
-    ) -> Result<Response<pb::GetEpochResponse>, Status> {
+    async fn get_epoch(&self, request: Request<pb::GetEpochRequest>) -> Result<Response<pb::GetEpochResponse>, Status> {
         Self::caller(&request)?;
         let within = self.time_left(&request);
         let pb::GetEpochRequest { epoch, read } = request.into_inner();
@@ -50,10 +47,7 @@ impl ValidatorsService for Api {
         answer.await.map_err(|_| Reason::Internal.status("listing candidates failed"))?.map(Response::new)
     }
 
-    async fn get_stake(
-        &self,
-        request: Request<pb::GetStakeRequest>,
-    ) -> Result<Response<pb::GetStakeResponse>, Status> {
+    async fn get_stake(&self, request: Request<pb::GetStakeRequest>) -> Result<Response<pb::GetStakeResponse>, Status> {
         Self::caller(&request)?;
         let within = self.time_left(&request);
         let pb::GetStakeRequest { member, read } = request.into_inner();

@@ -42,8 +42,7 @@ impl Invitation {
             return Err(StorageError::corrupt("invitation", "is too large"));
         }
         let bytes = std::fs::read(path).map_err(StorageError::file(path))?;
-        let message =
-            JoinInvitation::decode(bytes.as_slice()).map_err(|e| StorageError::corrupt("invitation", e))?;
+        let message = JoinInvitation::decode(bytes.as_slice()).map_err(|e| StorageError::corrupt("invitation", e))?;
         Self::parse(message)
     }
 

@@ -191,7 +191,11 @@ impl NodeInfo {
     }
 }
 
-fn required<M: prost::Message + Default>(store: &LedgerStore, key: &[u8], what: &'static str) -> Result<M, StorageError> {
+fn required<M: prost::Message + Default>(
+    store: &LedgerStore,
+    key: &[u8],
+    what: &'static str,
+) -> Result<M, StorageError> {
     store.message(Table::State, key)?.ok_or_else(|| StorageError::corrupt(what, "absent"))
 }
 

@@ -76,7 +76,17 @@ impl Applier {
         certifier: Sender<CertifierMsg>,
         (applied, tip): (LogIndex, Tip),
     ) -> Self {
-        Self { shared, blocks, verifier, driver, certifier, tip, applied, membership: None, cache: StateCache::default() }
+        Self {
+            shared,
+            blocks,
+            verifier,
+            driver,
+            certifier,
+            tip,
+            applied,
+            membership: None,
+            cache: StateCache::default(),
+        }
     }
 
     /// Runs until the driver is gone.

@@ -40,12 +40,7 @@ impl CheckedBlock {
             .filter_map(|t| Transaction::parse(t, ledger).ok())
             .map(|transaction| CheckedTransaction { transaction, verified_under: None })
             .collect();
-        Some(Self {
-            time: TimeMs(proposal.time_ms),
-            proposer: NodeId(proposal.proposer),
-            transactions,
-            observed,
-        })
+        Some(Self { time: TimeMs(proposal.time_ms), proposer: NodeId(proposal.proposer), transactions, observed })
     }
 }
 

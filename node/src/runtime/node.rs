@@ -2,8 +2,8 @@
 //! waits for a signal or a fault.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -100,7 +100,7 @@ pub async fn run(
         verifier: bounded(VERIFIER_QUEUE),
         certifier: bounded(CERTIFIER_QUEUE),
     };
-    let outbox = Outbox::new();
+    let outbox = Outbox::default();
     let (faults, mut failed) = mpsc::unbounded_channel();
     let (forward, to_forward) = mpsc::unbounded_channel();
     let (snapshots, offers) = mpsc::unbounded_channel();
@@ -183,7 +183,10 @@ fn publish(prepared: &Prepared, opened: &Opened) -> Result<Shared, Fault> {
         waiters: Waiters::default(),
         queued: AtomicUsize::new(0),
         votes: Default::default(),
-        sightings: Mutex::new(Sightings { unseen: unseen_nodes(&**store).map_err(consilium_ledger::ExecutionError::from)?, ..Sightings::default() }),
+        sightings: Mutex::new(Sightings {
+            unseen: unseen_nodes(&**store).map_err(consilium_ledger::ExecutionError::from)?,
+            ..Sightings::default()
+        }),
         reconciliation: Default::default(),
         cuts: Default::default(),
         connected: Default::default(),
@@ -479,9 +482,7 @@ fn acceptor(prepared: &Prepared, shared: &Arc<Shared>, roles: Vec<Role>) -> Resu
     let hook: RefusalHook = Arc::new(|refusal| {
         tracing::warn!(reason = %refusal, "certificate refused");
     });
-    let verifier = ConsiliumClientVerifier::new(trust, roles)
-        .with_revocation_policy(POLICY)
-        .on_refusal(hook);
+    let verifier = ConsiliumClientVerifier::new(trust, roles).with_revocation_policy(POLICY).on_refusal(hook);
     let resolver = Arc::clone(&prepared.resolver);
     let config = server_config(Arc::new(verifier), resolver).map_err(|e| Fault::Setup(format!("TLS: {e}")))?;
     Ok(TlsAcceptor::from(Arc::new(config)))

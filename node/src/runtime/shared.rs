@@ -138,14 +138,7 @@ impl Shared {
     pub(crate) fn member_cut(&self, member: &str, height: Height) {
         tracing::warn!(member, height = height.0, "member cut off");
         let executed = Instant::now();
-        let cut = MemberCut {
-            member: member.to_owned(),
-            height,
-            executed,
-            certified: None,
-            cut: None,
-            connections: 0,
-        };
+        let cut = MemberCut { member: member.to_owned(), height, executed, certified: None, cut: None, connections: 0 };
         let mut cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
         cuts.push_front(cut);
         cuts.truncate(CUTS_MAX);

@@ -178,7 +178,8 @@ impl LedgerStore {
     /// # Errors
     /// If the disk fails or the row is damaged.
     pub fn membership_changed_at(&self, height: Height) -> Result<Option<Membership>, StorageError> {
-        let row = self.db.get_cf(self.family(MEMBERSHIPS), keys::height(height)).map_err(StorageError::database(NAME))?;
+        let row =
+            self.db.get_cf(self.family(MEMBERSHIPS), keys::height(height)).map_err(StorageError::database(NAME))?;
         let decode = |bytes: Vec<u8>| Membership::decode(&bytes).map_err(|e| StorageError::corrupt("membership", e));
         row.map(decode).transpose()
     }

@@ -10,9 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use consilium_consensus::{
-    HardState, LogBounds, LogEntry, LogError, LogIndex, LogPosition, LogReader, Persist, Term,
-};
+use consilium_consensus::{HardState, LogBounds, LogEntry, LogError, LogIndex, LogPosition, LogReader, Persist, Term};
 use rocksdb::{DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 
 use super::{StorageError, database_options};

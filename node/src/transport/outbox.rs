@@ -42,8 +42,9 @@ pub(super) enum PeerMessage {
     UncertifiedFrom(Height),
 }
 
-/// The sending side; cheap to clone, usable from any thread.
-#[derive(Debug, Clone)]
+/// The sending side; cheap to clone, usable from any thread. Without peers until
+/// [`run_outbox`] opens their queues.
+#[derive(Debug, Clone, Default)]
 pub struct Outbox {
     queues: Arc<ArcSwap<Queues>>,
 }
@@ -51,12 +52,6 @@ pub struct Outbox {
 type Queues = BTreeMap<RaftId, mpsc::Sender<PeerMessage>>;
 
 impl Outbox {
-    /// Without peers; [`run_outbox`] opens their queues.
-    #[must_use]
-    pub fn new() -> Self {
-        Self { queues: Arc::new(ArcSwap::from_pointee(Queues::new())) }
-    }
-
     /// Opens queues to new peers and closes those to peers that are gone;
     /// returns the receiving ends of the new ones.
     fn follow(&self, peers: &BTreeSet<RaftId>) -> Vec<(RaftId, mpsc::Receiver<PeerMessage>)> {

@@ -89,9 +89,12 @@ fn enrolments_must_verify_under_the_genesis_bundle() {
     assert!(matches!(ledger.failure(), VerifyFailure::Signature { height: Height(1), .. }));
 }
 
+/// A topic from a CA bundle.
+type MakeTopic = fn(Vec<Bytes>) -> Topic;
+
 /// A ledger on which a second member's identity enrols, perhaps after an
 /// applied or refused proposal to admit the member or rotate its bundle.
-fn with_newcomer(proposal: Option<(fn(Vec<Bytes>) -> Topic, Outcome)>) -> Ledger {
+fn with_newcomer(proposal: Option<(MakeTopic, Outcome)>) -> Ledger {
     let mut ledger = Ledger::new();
     let enroll = ledger.enroll();
     ledger.push(vec![(enroll, Outcome::Applied)]);

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use consilium_consensus::{
-    Core, EntryKind, IncomingSnapshot, LogEntry, LogIndex, LogPosition, Membership, MembershipOutcome, Output, PersistSeq,
-    ProposeError, RaftId, ReadContext, ReadOutcome, Role, SnapshotMeta, StepError,
+    Core, EntryKind, IncomingSnapshot, LogEntry, LogIndex, LogPosition, Membership, MembershipOutcome, Output,
+    PersistSeq, ProposeError, RaftId, ReadContext, ReadOutcome, Role, SnapshotMeta, StepError,
 };
 use consilium_ledger::CheckedTransaction;
 use consilium_proto::ids::{Height, NodeId, TimeMs};

@@ -40,12 +40,7 @@ impl Driver {
 
     pub(super) fn propose_block(&mut self, transactions: Vec<CheckedTransaction>) -> bool {
         let observed = self.observed();
-        let block = CheckedBlock {
-            time: now_ms(),
-            proposer: self.shared.me,
-            observed,
-            transactions,
-        };
+        let block = CheckedBlock { time: now_ms(), proposer: self.shared.me, observed, transactions };
         let mut proposal = pb::BlockProposal {
             time_ms: block.time.0,
             proposer: block.proposer.0,

@@ -95,13 +95,13 @@ pub fn finish(host: &mut Host, env: &mut Env, asking: &Asking) -> Result<State, 
     let Some((applied, tip)) = host.disk.ledger.tip().cloned() else {
         return Err(Halt::Fault("the ledger has no genesis block".into()));
     };
+    if host.disk.log.borrow().last().0 < guard.last_index {
+        return Ok(State::Out("the log has lost synced writes"));
+    }
     if applied > host.disk.log.borrow().last() {
         finish_catching_up(host, applied, &tip)?;
     }
     let last = host.disk.log.borrow().last();
-    if last.0 < guard.last_index {
-        return Ok(State::Out("the log has lost synced writes"));
-    }
     let stored = host.disk.log.borrow().hard_state();
     let membership = match env.has(Bug::MembershipApart) {
         true => Some(host.disk.log.borrow().membership()),
@@ -126,6 +126,8 @@ pub fn finish(host: &mut Host, env: &mut Env, asking: &Asking) -> Result<State, 
 fn finish_catching_up(host: &mut Host, applied: LogIndex, tip: &Tip) -> Result<(), Halt> {
     let position = host.disk.ledger.position(tip.header.height).filter(|position| position.index == applied);
     let position = position.ok_or_else(|| Halt::Fault("the ledger is ahead of the log".into()))?;
+    // Only then may the log begin behind these blocks.
+    host.disk.ledger.sync();
     let mut log = host.disk.log.borrow_mut();
     let mut hard_state = log.hard_state();
     hard_state.term = hard_state.term.max(position.term);
