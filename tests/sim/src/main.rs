@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use clap::{Parser, ValueEnum};
 use consilium_sim::bugs::Bug;
 use consilium_sim::rng::Rng;
-use consilium_sim::run::{Outcome, run_seed, run_swarm};
+use consilium_sim::run::{Outcome, STOPPED_BY_TRAITOR, STOPPED_WITHOUT_QUORUM, run_seed, run_swarm};
 use consilium_sim::stats::Stats;
 use consilium_sim::swarm::{Fault, Swarm};
 
@@ -98,7 +98,13 @@ fn report(outcome: &Outcome, arguments: &Arguments) {
         let faults: Vec<String> = names.map(|fault| fault.get_name().to_owned()).collect();
         let faults = if faults.is_empty() { String::new() } else { format!(" FAULTS=\"{}\"", faults.join(" ")) };
         println!("    replay: make sim SEED={seed}{bug}{faults}");
-    } else if arguments.seed.is_some() {
+    }
+    for stopped in [STOPPED_BY_TRAITOR, STOPPED_WITHOUT_QUORUM] {
+        if outcome.stats.get(stopped) > 0 {
+            println!("seed {seed}: {stopped}");
+        }
+    }
+    if violation.is_none() && arguments.seed.is_some() {
         println!("seed {seed}: good, {ended_ms} ms of virtual time, trace {trace_hash:016x}");
     }
 }

@@ -23,6 +23,11 @@ use crate::world::World;
 /// How often operators look at the network.
 const OPERATE_MS: u64 = 300;
 
+/// Counted for a run in which a traitor broke Raft itself: no progress, no fork.
+pub const STOPPED_BY_TRAITOR: &str = "stopped by a traitor rather than forked";
+/// Counted for a run in which nodes that are gone for good hold too much.
+pub const STOPPED_WITHOUT_QUORUM: &str = "stopped without a quorum";
+
 /// What a run came to.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -142,11 +147,11 @@ fn finish(world: &mut World) {
         && (world.env.oracle.roots.forks > 0 || world.env.oracle.raft.broken > 0)
     {
         // A traitor broke Raft itself: the network stops rather than forks.
-        world.env.stats.count("stopped by a traitor rather than forked");
+        world.env.stats.count(STOPPED_BY_TRAITOR);
         return;
     }
     if stopped && quorum_is_lost(world) {
-        world.env.stats.count("stopped without a quorum");
+        world.env.stats.count(STOPPED_WITHOUT_QUORUM);
         return;
     }
     world.env.oracle.finish(probe, &standings);
