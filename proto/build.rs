@@ -1,4 +1,4 @@
-//! Generates the gRPC types. Fails with the name of the missing Debian package.
+//! Generates the messages. Fails with the name of the missing Debian package.
 fn main() {
     let has_protoc =
         std::env::var_os("PROTOC").is_some() || std::process::Command::new("protoc").arg("--version").output().is_ok();
@@ -9,8 +9,8 @@ fn main() {
         .map(|entry| entry.expect("the folder is readable").path())
         .filter(|path| path.extension().is_some_and(|e| e == "proto"))
         .collect();
-    tonic_prost_build::configure()
-        .bytes(".")
+    prost_build::Config::new()
+        .bytes(["."])
         .file_descriptor_set_path(out.join("consilium_descriptor.bin"))
         .compile_protos(&files, &[std::path::PathBuf::from(".")])
         .expect("the .proto files compile");

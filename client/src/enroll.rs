@@ -1,9 +1,9 @@
 //! Enrolment: binds this identity's keys to its certificate on the ledger.
 
 use bytes::Bytes;
+use consilium_grpc::identity_service_client::IdentityServiceClient;
 use consilium_proto::ids::Height;
 use consilium_proto::{pb, transaction};
-use pb::identity_service_client::IdentityServiceClient;
 use tonic::Request;
 
 use crate::client::{Client, Submitted, outcome_from};

@@ -5,11 +5,11 @@
 //! are proven against a certified header. Tallies are a node's word, checked
 //! for their arithmetic.
 
+use consilium_grpc::governance_service_client::GovernanceServiceClient;
 use consilium_proto::ids::Height;
 use consilium_proto::parameters::Share;
 use consilium_proto::pb::{self, action::Action};
 use consilium_proto::transaction::Topic;
-use pb::governance_service_client::GovernanceServiceClient;
 use prost::Message;
 
 use crate::client::{Client, Submitted};

@@ -10,6 +10,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use consilium_grpc::identity_service_client::IdentityServiceClient;
 use consilium_proto::error::FieldError;
 use consilium_proto::header::Header;
 use consilium_proto::ids::Height;
@@ -17,7 +18,6 @@ use consilium_proto::keys::EncryptionPublicKey;
 use consilium_proto::pb;
 use consilium_proto::state_tree::{StateProof, verify_state_proof};
 use consilium_proto::vote::{BlockCertificate, CertifiedHeader};
-use pb::identity_service_client::IdentityServiceClient;
 use prost::Message;
 use tonic::Code;
 

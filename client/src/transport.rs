@@ -10,11 +10,10 @@ use std::time::Duration;
 
 use consilium_certs::ReloadingResolver;
 use consilium_certs::tls::{ConsiliumServerVerifier, ExpectedServer, RefusalHook, TrustSource, client_config};
+use consilium_grpc::ledger_service_client::LedgerServiceClient;
+use consilium_grpc::validators_service_client::ValidatorsServiceClient;
 use consilium_proto::genesis::Genesis;
-use consilium_proto::pb;
 use hyper_util::rt::TokioIo;
-use pb::ledger_service_client::LedgerServiceClient;
-use pb::validators_service_client::ValidatorsServiceClient;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;

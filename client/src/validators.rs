@@ -1,9 +1,9 @@
 //! Stake, elections and accountability: questions about them, and the
 //! transactions of a member about its own stake and nodes.
 
+use consilium_grpc::validators_service_client::ValidatorsServiceClient;
 use consilium_proto::ids::Height;
 use consilium_proto::pb::{self, action::Action};
-use pb::validators_service_client::ValidatorsServiceClient;
 
 use crate::client::{Client, Submitted};
 use crate::error::ClientError;

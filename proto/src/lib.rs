@@ -29,11 +29,12 @@ pub mod transaction;
 pub mod validators;
 pub mod vote;
 
-/// Messages, clients and servers generated from `consilium/v1/*.proto`.
+/// Messages generated from `consilium/v1/*.proto`. Clients and servers are in
+/// `consilium-grpc`.
 #[allow(missing_docs, unreachable_pub, clippy::all)]
 pub mod pb {
-    tonic::include_proto!("consilium.v1");
+    include!(concat!(env!("OUT_DIR"), "/consilium.v1.rs"));
 
     /// Encoded `FileDescriptorSet`, for gRPC reflection.
-    pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("consilium_descriptor");
+    pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/consilium_descriptor.bin"));
 }

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use consilium_grpc::ledger_service_client::LedgerServiceClient;
 use consilium_proto::envelope::{ContentKey, EnvelopeContext, seal_payload, wrap_key};
 use consilium_proto::hash::sha256;
 use consilium_proto::pb;
 use consilium_proto::transaction;
-use pb::ledger_service_client::LedgerServiceClient;
 use tokio::task::JoinSet;
 use tonic::Request;
 use tonic::transport::Channel;

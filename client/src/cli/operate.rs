@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use consilium_grpc::operator_service_client::OperatorServiceClient;
 use consilium_proto::pb;
-use pb::operator_service_client::OperatorServiceClient;
 use tonic::transport::Channel;
 
 use super::{CliError, Context};

@@ -6,13 +6,13 @@
 //! is proven by its encryption.
 
 use bytes::Bytes;
+use consilium_grpc::records_service_client::RecordsServiceClient;
 use consilium_proto::envelope::{EnvelopeContext, KeyWrap, open_payload, unwrap_key};
 use consilium_proto::error::fixed;
 use consilium_proto::hash::sha256;
 use consilium_proto::ids::{PatientPseudonym, RecordId, SearchTag};
 use consilium_proto::pb;
 use futures::stream::{self, Stream};
-use pb::records_service_client::RecordsServiceClient;
 use prost::Message;
 use tonic::transport::Channel;
 use zeroize::Zeroizing;

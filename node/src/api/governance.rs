@@ -1,9 +1,9 @@
 //! `GovernanceService`: members, rules and proposals. It only reads; what a
 //! ballot does is for the rules.
 
+use consilium_grpc::governance_service_server::GovernanceService;
 use consilium_ledger::{keys, preview, tally};
 use consilium_proto::ids::NodeId;
-use consilium_proto::pb::governance_service_server::GovernanceService;
 use consilium_proto::pb::{self, MemberState, NodeState, ProposalState, ProposalStatus};
 use tonic::{Request, Response, Status};
 

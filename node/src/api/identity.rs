@@ -1,10 +1,10 @@
 //! `IdentityService`.
 
+use consilium_grpc::identity_service_server::IdentityService;
 use consilium_ledger::{Table, keys};
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::ids::{Fingerprint, KeyId};
 use consilium_proto::pb;
-use consilium_proto::pb::identity_service_server::IdentityService;
 use tonic::{Request, Response, Status};
 
 use super::Api;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use consilium_certs::Role;
+use consilium_grpc::ledger_service_server::LedgerService;
 use consilium_ledger::{Table, state_map};
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::ids::{Height, TimeMs, TransactionId};
 use consilium_proto::merkle::prove_consistency;
 use consilium_proto::pb;
-use consilium_proto::pb::ledger_service_server::LedgerService;
 use consilium_proto::state_tree::KeyHash;
 use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use consilium_certs::Role;
 use consilium_consensus::RaftId;
+use consilium_grpc::operator_service_server::OperatorService;
 use consilium_proto::pb;
-use consilium_proto::pb::operator_service_server::OperatorService;
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 

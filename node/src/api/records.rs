@@ -5,11 +5,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use consilium_grpc::records_service_server::RecordsService;
 use consilium_ledger::{Table, keys};
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::ids::{KeyId, PatientPseudonym, RecordId, SearchTag};
 use consilium_proto::pb;
-use consilium_proto::pb::records_service_server::RecordsService;
 use tonic::{Request, Response, Status};
 
 use super::errors::{self, Reason};

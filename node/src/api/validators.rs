@@ -1,10 +1,10 @@
 //! `ValidatorsService`: elections, stake, and the chain of validator sets that
 //! light clients follow.
 
+use consilium_grpc::validators_service_server::ValidatorsService;
 use consilium_ledger::{Table, forecast_election, keys};
 use consilium_proto::error::FieldError;
 use consilium_proto::ids::{Epoch, Height, MemberId, NodeId};
-use consilium_proto::pb::validators_service_server::ValidatorsService;
 use consilium_proto::pb::{self, EpochState, MemberState, NodeState, ParticipationState, RosterState, StakeState};
 use prost::Message;
 use tokio::sync::mpsc;

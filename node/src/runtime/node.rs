@@ -400,7 +400,7 @@ fn serve(
     let router = client_router(api, limits.requests_per_connection_max.get())?;
     listen(router, listeners.client, client_tls, accept_limits, &registry, shared);
     let peer_limit = PEER_MESSAGE_BYTES_MAX;
-    let service = pb::peer_service_server::PeerServiceServer::new(peers)
+    let service = consilium_grpc::peer_service_server::PeerServiceServer::new(peers)
         .max_decoding_message_size(peer_limit)
         .max_encoding_message_size(peer_limit);
     let router = server(1_024).add_service(service);
@@ -441,20 +441,29 @@ fn client_router(api: Api, concurrency: usize) -> Result<Router, Fault> {
     let limit = REQUEST_BYTES_MAX;
     let small = 64 * 1024;
     Ok(server(concurrency)
-        .add_service(pb::ledger_service_server::LedgerServiceServer::new(api.clone()).max_decoding_message_size(limit))
         .add_service(
-            pb::records_service_server::RecordsServiceServer::new(api.clone()).max_decoding_message_size(small),
+            consilium_grpc::ledger_service_server::LedgerServiceServer::new(api.clone())
+                .max_decoding_message_size(limit),
         )
         .add_service(
-            pb::identity_service_server::IdentityServiceServer::new(api.clone()).max_decoding_message_size(limit),
+            consilium_grpc::records_service_server::RecordsServiceServer::new(api.clone())
+                .max_decoding_message_size(small),
         )
         .add_service(
-            pb::validators_service_server::ValidatorsServiceServer::new(api.clone()).max_decoding_message_size(small),
+            consilium_grpc::identity_service_server::IdentityServiceServer::new(api.clone())
+                .max_decoding_message_size(limit),
         )
         .add_service(
-            pb::governance_service_server::GovernanceServiceServer::new(api.clone()).max_decoding_message_size(limit),
+            consilium_grpc::validators_service_server::ValidatorsServiceServer::new(api.clone())
+                .max_decoding_message_size(small),
         )
-        .add_service(pb::operator_service_server::OperatorServiceServer::new(api).max_decoding_message_size(small))
+        .add_service(
+            consilium_grpc::governance_service_server::GovernanceServiceServer::new(api.clone())
+                .max_decoding_message_size(limit),
+        )
+        .add_service(
+            consilium_grpc::operator_service_server::OperatorServiceServer::new(api).max_decoding_message_size(small),
+        )
         .add_service(health_service)
         .add_service(reflection))
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use consilium_consensus::RaftId;
+use consilium_grpc::peer_service_client::PeerServiceClient;
 use consilium_ledger::CheckedTransaction;
 use consilium_proto::ids::NodeId;
 use consilium_proto::pb;
-use consilium_proto::pb::peer_service_client::PeerServiceClient;
 use crossbeam_channel::Sender;
 use tokio::sync::{Semaphore, mpsc};
 use tonic::transport::Channel;

@@ -6,9 +6,9 @@ use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use consilium_consensus::RaftId;
+use consilium_grpc::peer_service_server::PeerService;
 use consilium_ledger::{Table, keys};
 use consilium_proto::ids::{Height, NodeId, RecordId, TimeMs};
-use consilium_proto::pb::peer_service_server::PeerService;
 use consilium_proto::pb::{self, Outcome};
 use consilium_proto::transaction::{Action, Transaction};
 use consilium_proto::vote::{CertifiedHeader, Vote};

@@ -4,11 +4,11 @@
 use std::fs;
 
 use anyhow::Context;
+use consilium_grpc::peer_service_client::PeerServiceClient;
 use consilium_proto::hash::Hash;
 use consilium_proto::header::Header;
 use consilium_proto::ids::{Epoch, HeaderHash, Height, LedgerId, NodeId, TimeMs};
 use consilium_proto::pb;
-use consilium_proto::pb::peer_service_client::PeerServiceClient;
 use consilium_proto::signing::SigningKey;
 use consilium_proto::vote::{Equivocation, Vote};
 use tonic::Request;

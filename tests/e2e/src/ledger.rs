@@ -1,10 +1,10 @@
 //! The ledger as one node serves it, row by row, for comparisons.
 
 use anyhow::Context;
+use consilium_grpc::ledger_service_client::LedgerServiceClient;
 use consilium_proto::header::Header;
 use consilium_proto::ids::TransactionId;
 use consilium_proto::pb;
-use consilium_proto::pb::ledger_service_client::LedgerServiceClient;
 use consilium_proto::transaction::transaction_id;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};

@@ -11,9 +11,9 @@ use consilium_certs::tls::{
     ConsiliumServerVerifier, ExpectedServer, MemberTrust, StaticTrust, client_config, provider,
 };
 use consilium_certs::{CaBundle, IssuedIdentity, MemberCa, Validity};
+use consilium_grpc::operator_service_client::OperatorServiceClient;
 use consilium_proto::genesis::Genesis;
 use consilium_proto::pb;
-use consilium_proto::pb::operator_service_client::OperatorServiceClient;
 use hyper_util::rt::TokioIo;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,

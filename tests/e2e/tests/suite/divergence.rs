@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::Context;
 use consilium_certs::Role;
 use consilium_e2e::{Load, Network, eventually_async, head, ledger_at};
+use consilium_grpc::operator_service_client::OperatorServiceClient;
 use consilium_proto::pb;
-use consilium_proto::pb::operator_service_client::OperatorServiceClient;
 use rocksdb::{DB, IteratorMode, Options};
 
 /// First byte of the keys of enrolled signers (docs/formats.md).

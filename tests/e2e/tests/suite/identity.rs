@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use consilium_certs::{CaStore, MemberCa, RevocationReason, RevokeTarget, Role};
 use consilium_e2e::{Dial, Network, RawIdentity, around_now, at_offset, eventually_async, reason, record, submit_raw};
+use consilium_grpc::ledger_service_client::LedgerServiceClient;
+use consilium_grpc::operator_service_client::OperatorServiceClient;
 use consilium_proto::pb;
-use consilium_proto::pb::ledger_service_client::LedgerServiceClient;
-use consilium_proto::pb::operator_service_client::OperatorServiceClient;
 use time::OffsetDateTime;
 use tonic::Code;
 
@@ -93,7 +93,7 @@ fn the_peer_listener_is_for_nodes_only() {
         let issued = network.members[0].issue(Role::Node, "n2", around_now())?;
         let dial = Dial::new(&network.genesis, &RawIdentity::issued(&issued.issued)?)?;
         let channel = dial.connect(network.nodes[1].peer).await?;
-        let mut peers = pb::peer_service_client::PeerServiceClient::new(channel);
+        let mut peers = consilium_grpc::peer_service_client::PeerServiceClient::new(channel);
         let status = peers.get_certified_head(pb::GetCertifiedHeadRequest {}).await.unwrap_err();
         assert_eq!(status.code(), Code::PermissionDenied);
         network.nodes[1].wait_log(&["not a node of the ledger"])
@@ -113,7 +113,7 @@ fn a_node_cannot_speak_for_another_one() {
             let mut request = tonic::Request::new(pb::GetCertifiedHeadRequest {});
             request.metadata_mut().insert("consilium-ledger-id", ledger.parse()?);
             request.metadata_mut().insert("consilium-raft-id", id.parse()?);
-            let mut peers = pb::peer_service_client::PeerServiceClient::new(channel);
+            let mut peers = consilium_grpc::peer_service_client::PeerServiceClient::new(channel);
             let status = peers.get_certified_head(request).await.unwrap_err();
             assert_eq!(status.code(), Code::PermissionDenied);
             assert!(!status.message().contains(why), "{status:?}");
@@ -130,7 +130,7 @@ fn the_client_listener_does_not_speak_to_peers() {
         let read = |name: &str| std::fs::read_to_string(dir.join(name));
         let identity = RawIdentity::from_pem(&read("node-n1.pem")?, &read("node-n1.key")?)?;
         let channel = Dial::new(&network.genesis, &identity)?.connect(network.nodes[1].client).await?;
-        let mut peers = pb::peer_service_client::PeerServiceClient::new(channel);
+        let mut peers = consilium_grpc::peer_service_client::PeerServiceClient::new(channel);
         let status = peers.get_certified_head(pb::GetCertifiedHeadRequest {}).await.unwrap_err();
         assert_eq!(status.code(), Code::Unimplemented);
         Ok(())

@@ -50,7 +50,7 @@ fn one_identity_cannot_take_all_connections() {
         let mut held = Vec::new();
         for _ in 0..3 {
             let channel = Dial::new(&network.genesis, &identity)?.connect(network.nodes[0].client).await?;
-            let mut service = pb::operator_service_client::OperatorServiceClient::new(channel);
+            let mut service = consilium_grpc::operator_service_client::OperatorServiceClient::new(channel);
             service.get_status(pb::GetStatusRequest {}).await?;
             held.push(service);
         }

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use consilium_certs::Role;
 use consilium_e2e::{Exit, Network, cli_binary, copy_tree, files_below, flip_bits, node_binary, record, run_to_end};
+use consilium_grpc::records_service_client::RecordsServiceClient;
 use consilium_proto::pb;
-use consilium_proto::pb::records_service_client::RecordsServiceClient;
 
 fn verify(network: &Network, arguments: &[&str]) -> anyhow::Result<Exit> {
     let mut command = Command::new(cli_binary()?);
