@@ -1,7 +1,7 @@
 //! Executes one block: each transaction in order, then the ledger's tree, the
 //! authenticated state's tree, and the header.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use consilium_proto::header::{Header, Leaf};
@@ -17,7 +17,8 @@ use consilium_proto::validators::ValidatorSet;
 use prost::Message;
 
 use crate::actions::{self, Context};
-use crate::epoch::{self, BlockEnd, Ended, EpochInForce};
+use crate::epoch::{self, BlockEnd, EpochInForce};
+use crate::event::Events;
 use crate::governance;
 use crate::keys;
 use crate::rules::{IdentityRules, Refusal, ensure};
@@ -69,17 +70,8 @@ pub struct Executed {
     pub rows: Vec<Row>,
     /// Leaves with their indexes, in ledger order.
     pub leaves: Vec<(u64, Leaf)>,
-    /// Members whose standing, bundle or lists this block changed.
-    pub changed_members: Vec<String>,
-    /// The validators from the next height on, if this block ends its epoch;
-    /// they may be the same as before.
-    pub next_set: Option<ValidatorSet>,
-    /// Whether nodes, seats, parameters or a node's standing changed.
-    pub changed_nodes: bool,
-    /// Nodes that the current window has not seen, if that may have changed.
-    pub unseen: Option<BTreeSet<NodeId>>,
-    /// Transactions that came too late and are not on the ledger.
-    pub expired: Vec<TransactionId>,
+    /// What others must know of.
+    pub events: Events,
 }
 
 /// Why a block could not be executed. Not an outcome: the node stops.
@@ -249,10 +241,11 @@ impl<'a, R: StateReader> Run<'a, R> {
     }
 
     fn finish(mut self, block: &BlockInput<'_>) -> Result<Executed, ExecutionError> {
-        let Ended { next_set, unseen } = self.end_block(block.observed)?;
+        self.end_block(block.observed)?;
         let Self { reader, parent, time, epoch, view, frontier, first_leaf, leaves, transactions, tree_rows, .. } =
             self;
-        let mut rows: Vec<Row> = view.into_rows().collect();
+        let (mut rows, mut events) = view.into_parts();
+        events.extend_expired(self.expired);
         rows.extend(tree_rows);
         let (state_root, trie_rows) = update_state_tree(reader, &rows)?;
         let state_root = if trie_rows.is_empty() { parent.state_root } else { state_root };
@@ -267,7 +260,7 @@ impl<'a, R: StateReader> Run<'a, R> {
             tree_root: frontier.root(),
             state_root,
             validators_hash: parent.next_validators_hash,
-            next_validators_hash: next_set.as_ref().map_or(parent.next_validators_hash, ValidatorSet::hash),
+            next_validators_hash: events.next_set().map_or(parent.next_validators_hash, ValidatorSet::hash),
             proposer: block.proposer,
         };
         let mut stored = pb::Block { header: Some((&header).into()), first_leaf, transactions, ..pb::Block::default() };
@@ -277,19 +270,10 @@ impl<'a, R: StateReader> Run<'a, R> {
             key: keys::height(header.height),
             value: Some(stored.encode_to_vec().into()),
         });
-        Ok(Executed {
-            tip: Tip { header, frontier },
-            changed_members: changed_members(&rows),
-            changed_nodes: changed_nodes(&rows),
-            rows,
-            leaves,
-            next_set,
-            unseen,
-            expired: self.expired,
-        })
+        Ok(Executed { tip: Tip { header, frontier }, rows, leaves, events })
     }
 
-    fn end_block(&mut self, observed: &Observed) -> Result<Ended, StoreFault> {
+    fn end_block(&mut self, observed: &Observed) -> Result<(), StoreFault> {
         let height = self.parent.height.next();
         let end = BlockEnd { epoch: &self.epoch, parent: self.parent, height, time: self.time, observed };
         epoch::end_block(&mut self.view, &end)
@@ -326,18 +310,4 @@ pub(crate) fn update_state_tree<R: StateReader>(
         .map(|(path, node)| Row { table: Table::Trie, key: path.to_bytes(), value: node.map(Bytes::from) })
         .collect();
     Ok((update.root, trie_rows))
-}
-
-/// Whether a row changed that says who takes part and how.
-fn changed_nodes(rows: &[Row]) -> bool {
-    let prefixes = [keys::nodes(), keys::epochs(), keys::parameters(), keys::standings(), keys::roster()];
-    rows.iter().any(|row| row.table == Table::State && prefixes.iter().any(|p| row.key.starts_with(p)))
-}
-
-fn changed_members(rows: &[Row]) -> Vec<String> {
-    let prefix = keys::members();
-    rows.iter()
-        .filter(|row| row.table == Table::State && row.key.starts_with(&prefix))
-        .filter_map(|row| String::from_utf8(row.key[prefix.len()..].to_vec()).ok())
-        .collect()
 }

@@ -11,6 +11,7 @@ use consilium_proto::validators::ValidatorSet;
 use prost::Message;
 
 use crate::block::{Executed, ExecutionError, Tip, append_leaf, update_state_tree};
+use crate::event::{Event, Events};
 use crate::keys;
 use crate::participation::seen_before;
 use crate::view::{Location, Row, StateReader, StoreFault, Table};
@@ -44,18 +45,14 @@ pub fn genesis_block<R: StateReader>(reader: &R, genesis: &Genesis) -> Result<Ex
         key: keys::height(Height::GENESIS),
         value: Some(block.encode_to_vec().into()),
     });
-    let changed_members = genesis.members.iter().map(|m| m.id.as_str().to_owned()).collect();
+    Ok(Executed { tip: Tip { header, frontier }, rows, leaves, events: events(genesis) })
+}
+
+/// Everything is new; the founding validators are in the document itself.
+fn events(genesis: &Genesis) -> Events {
+    let members = genesis.members.iter().map(|member| Event::MemberChanged(member_state(member)));
     let unseen = genesis.nodes().map(|(_, node)| node.raft_id).collect();
-    Ok(Executed {
-        tip: Tip { header, frontier },
-        rows,
-        leaves,
-        changed_members,
-        next_set: None,
-        changed_nodes: true,
-        unseen: Some(unseen),
-        expired: Vec::new(),
-    })
+    members.chain([Event::NodesChanged, Event::ParametersChanged, Event::Unseen(unseen)]).collect()
 }
 
 fn header(genesis: &Genesis, frontier: &Frontier, state_root: Hash) -> Result<Header, ExecutionError> {

@@ -6,7 +6,7 @@
 //! whose implementation must be pure as well. Two replicas that execute the
 //! same blocks produce the same bytes, or one of them is broken.
 //!
-//! * [`execute`] runs one block;
+//! * [`execute`] runs one block, and tells by [`Event`]s what others must know of;
 //! * [`election`] chooses the validators of an epoch;
 //! * [`genesis_block`] makes the first state;
 //! * [`keys`] lists every key of the state;
@@ -16,6 +16,7 @@ mod actions;
 mod block;
 pub mod election;
 mod epoch;
+mod event;
 mod genesis;
 mod governance;
 pub mod keys;
@@ -29,6 +30,7 @@ mod view;
 
 pub use block::{BlockInput, CheckedTransaction, Executed, ExecutionError, PROTOCOL_VERSION, Tip, execute};
 pub use epoch::forecast_election;
+pub use event::{Event, Events};
 pub use genesis::genesis_block;
 pub use governance::{Preview, preview, tally};
 pub use participation::unseen_nodes;

@@ -47,13 +47,15 @@ impl Presence {
         })
     }
 
-    /// Writes the row if it changed.
-    pub(crate) fn store<R: StateReader>(self, view: &mut View<'_, R>) {
+    /// Writes the row if it changed; whether it did.
+    pub(crate) fn store<R: StateReader>(self, view: &mut View<'_, R>) -> bool {
         let Self { stored, window_start, windows, nodes } = self;
         let state = ParticipationState { window_start: window_start.0, windows, nodes: nodes.into_values().collect() };
-        if state != stored {
+        let changed = state != stored;
+        if changed {
             view.put_message(Table::State, keys::participation(), &state);
         }
+        changed
     }
 
     /// Counts the votes that a block holds.

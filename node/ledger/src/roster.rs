@@ -6,6 +6,7 @@ use consilium_proto::ids::{Epoch, NodeId};
 use consilium_proto::parameters::Parameters;
 use consilium_proto::pb::{self, EpochState, MemberState, NodeState, RosterState, StakeState, ValidatorStandingState};
 
+use crate::event::Event;
 use crate::keys;
 use crate::view::{StateReader, StoreFault, Table, View};
 
@@ -34,12 +35,19 @@ impl<R: StateReader> View<'_, R> {
         Parameters::try_from(&row).map_err(|e| corrupt(e.to_string()))
     }
 
+    /// In force from the next block on.
+    pub(crate) fn put_parameters(&mut self, parameters: &pb::Parameters) {
+        self.put_message(Table::State, keys::parameters(), parameters);
+        self.note(Event::ParametersChanged);
+    }
+
     pub(crate) fn member(&self, id: &str) -> Result<Option<MemberState>, StoreFault> {
         self.message(Table::State, &keys::member(id))
     }
 
     pub(crate) fn put_member(&mut self, member: &MemberState) {
         self.put_message(Table::State, keys::member(&member.id), member);
+        self.note(Event::MemberChanged(member.clone()));
     }
 
     pub(crate) fn node(&self, id: NodeId) -> Result<Option<NodeState>, StoreFault> {
@@ -48,6 +56,7 @@ impl<R: StateReader> View<'_, R> {
 
     pub(crate) fn put_node(&mut self, node: &NodeState) {
         self.put_message(Table::State, keys::node(NodeId(node.raft_id)), node);
+        self.note(Event::NodesChanged);
     }
 
     /// How a member's stake is delegated; a member without a row delegates none.
@@ -66,6 +75,7 @@ impl<R: StateReader> View<'_, R> {
 
     pub(crate) fn put_standing(&mut self, node: NodeId, standing: &ValidatorStandingState) {
         self.put_message(Table::State, keys::standing(node), standing);
+        self.note(Event::NodesChanged);
     }
 
     /// The outcome of the election for an epoch that has begun.

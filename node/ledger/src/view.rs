@@ -10,6 +10,7 @@ use bytes::Bytes;
 use consilium_proto::ids::{Height, TransactionId};
 use prost::Message;
 
+use crate::event::{Event, Events};
 use crate::state_map::TrieStore;
 
 /// A table of the store. Each becomes a column family.
@@ -152,6 +153,7 @@ type Layer = BTreeMap<(Table, Vec<u8>), Option<Bytes>>;
 /// See [`View::savepoint`].
 pub(crate) struct Savepoint {
     transaction: Layer,
+    events: Events,
     ends_epoch: bool,
 }
 
@@ -160,6 +162,8 @@ pub(crate) struct View<'a, R> {
     reader: &'a R,
     block: Layer,
     transaction: Layer,
+    block_events: Events,
+    transaction_events: Events,
     block_ends_epoch: bool,
     transaction_ends_epoch: bool,
 }
@@ -170,6 +174,8 @@ impl<'a, R: StateReader> View<'a, R> {
             reader,
             block: Layer::new(),
             transaction: Layer::new(),
+            block_events: Events::default(),
+            transaction_events: Events::default(),
             block_ends_epoch: false,
             transaction_ends_epoch: false,
         }
@@ -201,9 +207,14 @@ impl<'a, R: StateReader> View<'a, R> {
         self.transaction.insert((table, key), None);
     }
 
-    /// Whether what this block has kept so far writes a row of the state.
-    pub(crate) fn is_changed(&self, key: &[u8]) -> bool {
-        self.block.contains_key(&(Table::State, key.to_vec()))
+    /// Tells of something, if the transaction is kept.
+    pub(crate) fn note(&mut self, event: Event) {
+        self.transaction_events.note(event);
+    }
+
+    /// What the block has told of so far and kept.
+    pub(crate) fn events(&self) -> &Events {
+        &self.block_events
     }
 
     /// Ends the epoch with this block, if the transaction is kept: the seats
@@ -219,13 +230,18 @@ impl<'a, R: StateReader> View<'a, R> {
 
     /// The transaction's changes so far, to come back to.
     pub(crate) fn savepoint(&self) -> Savepoint {
-        Savepoint { transaction: self.transaction.clone(), ends_epoch: self.transaction_ends_epoch }
+        Savepoint {
+            transaction: self.transaction.clone(),
+            events: self.transaction_events.clone(),
+            ends_epoch: self.transaction_ends_epoch,
+        }
     }
 
     /// Drops what the transaction changed since.
     pub(crate) fn restore(&mut self, savepoint: Savepoint) {
-        let Savepoint { transaction, ends_epoch } = savepoint;
+        let Savepoint { transaction, events, ends_epoch } = savepoint;
         self.transaction = transaction;
+        self.transaction_events = events;
         self.transaction_ends_epoch = ends_epoch;
     }
 
@@ -235,6 +251,7 @@ impl<'a, R: StateReader> View<'a, R> {
         while let Some((place, value)) = self.transaction.pop_first() {
             self.block.insert(place, value);
         }
+        self.block_events.merge(std::mem::take(&mut self.transaction_events));
         self.block_ends_epoch |= self.transaction_ends_epoch;
         self.transaction_ends_epoch = false;
     }
@@ -242,6 +259,7 @@ impl<'a, R: StateReader> View<'a, R> {
     /// Drops the transaction's changes.
     pub(crate) fn roll_back(&mut self) {
         self.transaction.clear();
+        self.transaction_events = Events::default();
         self.transaction_ends_epoch = false;
     }
 
@@ -250,9 +268,10 @@ impl<'a, R: StateReader> View<'a, R> {
         Ok(self.get(Table::Transactions, &crate::keys::transaction(id))?.is_some())
     }
 
-    /// All changes of the block, in order of table and key.
-    pub(crate) fn into_rows(self) -> impl Iterator<Item = Row> {
+    /// All changes of the block, in order of table and key, and its events.
+    pub(crate) fn into_parts(self) -> (Vec<Row>, Events) {
         assert!(self.transaction.is_empty(), "every transaction is committed or rolled back");
-        self.block.into_iter().map(|((table, key), value)| Row { table, key, value })
+        let rows = self.block.into_iter().map(|((table, key), value)| Row { table, key, value });
+        (rows.collect(), self.block_events)
     }
 }

@@ -26,15 +26,18 @@ fn an_epoch_ends_when_its_time_has_come() {
     let mut ledger = Ledger::new(&FOUR, |p| p.epoch_ms = 10_000);
     assert_eq!(ledger.epoch(0).start_ms, START);
     let executed = ledger.block_at(START + 9_999, &[], &Observed::default());
-    assert_eq!((executed.next_set, ledger.tip.header.epoch), (None, Epoch(0)));
+    assert_eq!((executed.events.next_set(), ledger.tip.header.epoch), (None, Epoch(0)));
     let executed = ledger.block_at(START + 10_000, &[], &Observed::default());
-    assert!(executed.next_set.is_some() && executed.changed_nodes);
+    assert!(executed.events.next_set().is_some() && executed.events.changed_nodes());
     // The block that ends an epoch belongs to it; the next one begins the other.
     assert_eq!(ledger.tip.header.epoch, Epoch(0));
     let epoch = ledger.epoch(1);
     assert_eq!((epoch.epoch, epoch.first_height, epoch.start_ms), (1, 4, START + 10_000));
     let executed = ledger.block_at(START + 10_001, &[], &Observed::default());
-    assert_eq!((executed.next_set, executed.changed_nodes, ledger.tip.header.epoch), (None, false, Epoch(1)));
+    assert_eq!(
+        (executed.events.next_set(), executed.events.changed_nodes(), ledger.tip.header.epoch),
+        (None, false, Epoch(1))
+    );
     ledger.block_at(START + 20_000, &[], &Observed::default());
     assert_eq!(ledger.epoch(2).first_height, 6);
 }
@@ -181,9 +184,9 @@ fn a_suspension_ends_the_epoch_at_once() {
     let executed = ledger.block(&[transaction], &Observed::default());
     assert_eq!(executed.leaves[0].1.outcome, Outcome::Applied);
     let epoch = ledger.epoch(1);
-    assert_eq!(executed.next_set.unwrap().seats().len(), 3);
+    assert_eq!(executed.events.next_set().unwrap().seats().len(), 3);
     assert_eq!((seats(&epoch), reason(&epoch, 4)), (vec![1, 2, 3], NotSeatedReason::MemberNotActive));
-    assert_eq!(executed.changed_members, ["d.example"]);
+    assert!(executed.events.changed_members().map(|m| m.id.as_str()).eq(["d.example"]));
     // What it delegated does not count any more.
     assert_eq!(epoch.candidates[3].stake, 0);
 }

@@ -54,12 +54,12 @@ fn double_signing_costs_stake_and_the_seat_at_once() {
     assert_eq!(executed.leaves[0].1.outcome, Outcome::Applied);
 
     // The block ends the epoch; from the next height on the liar has no seat.
-    let next: Vec<u64> = executed.next_set.unwrap().seats().iter().map(|s| s.id.0).collect();
+    let next: Vec<u64> = executed.events.next_set().unwrap().seats().iter().map(|s| s.id.0).collect();
     assert_eq!(next, [1, 2, 3, 4]);
     let epoch = ledger.epoch(1);
     assert_eq!((epoch.first_height, reason(&epoch, 5)), (ledger.tip.header.height.0 + 1, NotSeatedReason::Jailed));
-    assert_eq!(executed.changed_members, ["e.example"]);
-    assert!(executed.changed_nodes);
+    assert!(executed.events.changed_members().map(|m| m.id.as_str()).eq(["e.example"]));
+    assert!(executed.events.changed_nodes());
     let found = penalty(&ledger, 1).unwrap();
     let expected = PenaltyState {
         number: 1,
@@ -90,7 +90,7 @@ fn what_a_leader_reports_counts_the_same() {
     };
     let evidence = vec![forged, lie(&ledger, 5, &header), lie(&ledger, 5, &header)];
     let executed = ledger.block(&[], &Observed { evidence, ..Observed::default() });
-    assert_eq!(executed.next_set.unwrap().seats().len(), 4);
+    assert_eq!(executed.events.next_set().unwrap().seats().len(), 4);
     assert_eq!((penalty(&ledger, 1).unwrap().node, penalty(&ledger, 2)), (5, None));
     assert_eq!(ledger.standing(4).jailed(), JailReason::Unspecified);
     assert_eq!(ledger.member("e.example").stake, 80);
@@ -141,7 +141,7 @@ fn a_node_without_a_seat_is_punished_without_a_new_epoch() {
     let evidence = lie(&ledger, 5, &ledger.tip.header.clone());
     let transaction = ledger.by_admin("a.example", vec![submit(&evidence)]);
     let executed = ledger.block(&[transaction], &Observed::default());
-    assert_eq!((executed.leaves[0].1.outcome, executed.next_set), (Outcome::Applied, None));
+    assert_eq!((executed.leaves[0].1.outcome, executed.events.next_set()), (Outcome::Applied, None));
     assert_eq!(ledger.standing(5).jailed(), JailReason::Equivocation);
     assert_eq!(ledger.member("e.example").stake, 80);
     assert_eq!(reason(&ledger.end_epoch(&ALL), 5), NotSeatedReason::Jailed);
@@ -224,7 +224,7 @@ fn a_replacement_answers_for_the_liar() {
     let transaction = ledger.by_admin("a.example", vec![submit(&evidence)]);
     let executed = ledger.block(&[transaction], &Observed::default());
     assert_eq!(executed.leaves[0].1.outcome, Outcome::Applied);
-    assert_eq!(executed.next_set.unwrap().seats().len(), 4);
+    assert_eq!(executed.events.next_set().unwrap().seats().len(), 4);
     assert_eq!(ledger.delegations("e.example"), [(6, 80)]);
     assert_eq!((penalty(&ledger, 1).unwrap().node, ledger.standing(6).jailed()), (5, JailReason::Equivocation));
     lift(&mut ledger, 1);

@@ -9,7 +9,7 @@ use std::ops::{Deref, DerefMut};
 
 use bytes::Bytes;
 use common::{Identity, Ledger, START};
-use consilium_ledger::{CheckedTransaction, StateReader, Table, keys};
+use consilium_ledger::{CheckedTransaction, Event, StateReader, Table, keys};
 use consilium_proto::hash::sha256;
 use consilium_proto::ids::{Height, TimeMs};
 use consilium_proto::merkle::root_of;
@@ -180,7 +180,10 @@ fn repeated_and_late_transactions_leave_no_trace() {
     let late = ledger.transaction(&a, vec![first(2)]);
     let executed =
         ledger.block_at(late.transaction.valid_until.0 + 1, std::slice::from_ref(&late), &Observed::default());
-    assert_eq!((executed.leaves.len(), executed.expired), (0, vec![late.transaction.id]));
+    assert_eq!(
+        (executed.leaves.len(), executed.events),
+        (0, [Event::Expired(late.transaction.id)].into_iter().collect())
+    );
     assert_eq!((ledger.tip.header.tree_size, ledger.tip.header.state_root), (size, root));
 }
 

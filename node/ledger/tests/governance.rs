@@ -230,12 +230,12 @@ fn nobody_acts_on_in_a_transaction_that_cut_it_off() {
     let transaction = ledger.by_admin(D, actions);
     let executed = ledger.block(&[transaction], &Observed::default());
     assert_eq!(executed.leaves[0].1.outcome, Outcome::MemberNotActive);
-    assert_eq!((ledger.member(D).status(), executed.next_set), (MemberStatus::Active, None));
+    assert_eq!((ledger.member(D).status(), executed.events.next_set()), (MemberStatus::Active, None));
     let transaction = ledger.by_admin(D, vec![ballot(number, BallotChoice::Reject)]);
     let executed = ledger.block(&[transaction], &Observed::default());
     assert_eq!(executed.leaves[0].1.outcome, Outcome::Applied);
     assert_eq!(ledger.member(D).status(), MemberStatus::Suspended);
-    assert!(executed.next_set.is_some());
+    assert!(executed.events.next_set().is_some());
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn parameters_change_from_the_next_block_on_and_unchanged_ones_are_refused() {
     assert_eq!(ledger.tip.header.epoch, Epoch(0));
     // The epoch has more than four blocks: the next one ends it.
     let observed = ledger.seen(&ALL);
-    assert!(ledger.block(&[], &observed).next_set.is_some());
+    assert!(ledger.block(&[], &observed).events.next_set().is_some());
 }
 
 #[test]

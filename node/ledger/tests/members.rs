@@ -105,7 +105,8 @@ fn a_suspension_cuts_off_in_one_block() {
     let executed = ledger.block(&[accepts, own], &Observed::default());
     // The next transaction of the same block is refused, and the epoch ends with it.
     assert_eq!(executed.leaves[1].1.outcome, Outcome::MemberNotActive);
-    assert_eq!(executed.changed_members, [D]);
+    let changed = [ledger.member(D)];
+    assert_eq!(executed.events.changed_members().collect::<Vec<_>>(), changed.iter().collect::<Vec<_>>());
     assert_eq!(seats(&ledger.epoch(1)), [1, 2, 3]);
     assert_eq!(reason(&ledger.epoch(1), 4), NotSeatedReason::MemberNotActive);
     assert_eq!((ledger.member(D).stake, ledger.delegations(D)), (100, vec![(4, 100)]));
@@ -293,7 +294,7 @@ fn those_who_leave_in_one_block_are_counted_together() {
         ledger.by_admin(C, vec![ballot(second, BallotChoice::Approve)]),
     ];
     let executed = ledger.block(&ballots, &Observed::default());
-    assert!(executed.next_set.is_some());
+    assert!(executed.events.next_set().is_some());
     assert_eq!(ledger.proposal(first).status(), ProposalStatus::Executed);
     // 300 of 500 could not certify the block that ends the epoch.
     let failed = ledger.proposal(second);
@@ -310,7 +311,7 @@ fn a_failed_suspension_does_not_end_the_epoch() {
     assert_eq!(ledger.submit(C, retire_action(3)), Outcome::Applied);
     let transaction = ledger.by_admin(B, vec![ballot(number, BallotChoice::Approve)]);
     let executed = ledger.block(&[transaction], &Observed::default());
-    assert_eq!((executed.leaves[0].1.outcome, executed.next_set), (Outcome::Applied, None));
+    assert_eq!((executed.leaves[0].1.outcome, executed.events.next_set()), (Outcome::Applied, None));
     assert_eq!(ledger.proposal(number).status(), ProposalStatus::Failed);
     assert_eq!(ledger.member(D).status(), MemberStatus::Active);
 }

@@ -7,7 +7,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::{Action, Ledger, MemberSpec, START, reason, release, seats};
-use consilium_ledger::unseen_nodes;
+use consilium_ledger::{Event, Events, unseen_nodes};
 use consilium_proto::ids::NodeId;
 use consilium_proto::observed::Observed;
 use consilium_proto::pb::{self, JailReason, NotSeatedReason, Outcome};
@@ -46,13 +46,13 @@ fn votes_in_and_beside_the_certificate_count() {
     observed.votes.push(ledger.vote(2, &ledger.tip.header));
     let executed = ledger.block(&[], &observed);
     assert_eq!(seen(&ledger), [1, 2]);
-    assert_eq!(executed.unseen, Some(unseen.clone()));
+    assert_eq!(executed.events, [Event::Unseen(unseen.clone())].into_iter().collect());
     assert_eq!(unseen_nodes(&ledger.store).unwrap(), unseen);
     // Nothing new: no row changes, and the state stays as it was.
     let root = ledger.tip.header.state_root;
     let observed = ledger.seen(&[1, 2]);
     let executed = ledger.block(&[], &observed);
-    assert_eq!((executed.unseen, ledger.tip.header.state_root), (None, root));
+    assert_eq!((executed.events, ledger.tip.header.state_root), (Events::default(), root));
 }
 
 #[test]

@@ -168,7 +168,7 @@ proptest! {
                     .chain(stake.pending.iter().filter(|c| c.from == 0).map(|c| c.amount)).sum();
                 prop_assert!(bound <= 100);
             }
-            if executed.next_set.is_some() {
+            if executed.events.next_set().is_some() {
                 let epoch = ledger.epoch(ledger.tip.header.epoch.0 + 1);
                 let elected: Vec<u64> = epoch.candidates.iter().map(|c| c.stake).collect();
                 prop_assert_eq!(elected, on_nodes);

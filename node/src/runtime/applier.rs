@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use consilium_consensus::{EntryKind, LogEntry, LogIndex, LogPosition, Membership};
-use consilium_ledger::{BlockInput, CheckedTransaction, Executed, ExecutionError, Table, Tip, execute, keys};
+use consilium_ledger::{BlockInput, CheckedTransaction, Executed, ExecutionError, Tip, execute};
 use consilium_proto::header::Header;
 use consilium_proto::ids::{NodeId, TimeMs};
 use consilium_proto::observed::Observed;
@@ -205,26 +205,28 @@ impl Applier {
         self.applied = position.index;
         self.tip = executed.tip;
         let header = &self.tip.header;
-        if executed.changed_nodes || !executed.changed_members.is_empty() {
+        let events = executed.events;
+        let changed_members = events.changed_members().next().is_some();
+        if events.changed_nodes() || changed_members {
             self.shared.topology.reload(&self.shared.ledger, header).map_err(Fault::Storage)?;
         }
-        if !executed.changed_members.is_empty() {
-            self.note_cuts(&executed.changed_members)?;
+        if changed_members {
+            self.note_cuts(events.changed_members());
             self.shared.trust.reload(&self.shared.ledger, header.height).map_err(Fault::Storage)?;
         }
-        if let Some(unseen) = executed.unseen {
-            self.shared.sightings().unseen = unseen;
+        if let Some(unseen) = events.unseen() {
+            self.shared.sightings().unseen = unseen.clone();
         }
         let certified = self.shared.certified_height();
         self.shared.waiters.executed(executed.leaves.iter().map(|(_, leaf)| leaf), certified);
-        executed.expired.iter().for_each(|id| self.shared.waiters.refuse(id, Refused::Expired));
+        events.expired().for_each(|id| self.shared.waiters.refuse(id, Refused::Expired));
         metrics::counter!("consilium_transactions_total").increment(executed.leaves.len() as u64);
         metrics::gauge!("consilium_applied_height").set(self.tip.header.height.0 as f64);
         self.publish();
         let header = Box::new(self.tip.header.clone());
-        let message = CertifierMsg::Executed { header, votable: voted_on, next_set: executed.next_set };
+        let message = CertifierMsg::Executed { header, votable: voted_on, next_set: events.next_set().cloned() };
         self.certifier.send(message).map_err(|_| Fault::Stopped("certifier"))?;
-        if executed.changed_nodes {
+        if events.changed_nodes() {
             let keys = self.shared.topology.get().vote_keys();
             self.certifier.send(CertifierMsg::Nodes(keys)).map_err(|_| Fault::Stopped("certifier"))?;
         }
@@ -233,16 +235,12 @@ impl Applier {
 
     /// Remembers which members this block cut off, so that the time until their
     /// last connection is closed can be measured.
-    fn note_cuts(&self, changed: &[String]) -> Result<(), Fault> {
-        for member in changed {
-            let state: Option<MemberState> =
-                self.shared.ledger.message(Table::State, &keys::member(member)).map_err(Fault::Storage)?;
-            let fallen = state.is_some_and(|m| m.status != MemberStatus::Active as i32);
-            if fallen && self.shared.trust.stands(member) {
-                self.shared.member_cut(member, self.tip.header.height);
+    fn note_cuts<'a>(&self, changed: impl Iterator<Item = &'a MemberState>) {
+        for member in changed.filter(|m| m.status != MemberStatus::Active as i32) {
+            if self.shared.trust.stands(&member.id) {
+                self.shared.member_cut(&member.id, self.tip.header.height);
             }
         }
-        Ok(())
     }
 
     fn publish(&self) {

@@ -286,7 +286,7 @@ impl Rebuild {
             return Err(Fault::Diverged { height: block.header.height });
         }
         self.store.write_block(block.position, &executed, block.membership.as_ref())?;
-        let changed = executed.changed_nodes || !executed.changed_members.is_empty();
+        let changed = executed.events.changed_nodes() || executed.events.changed_members().next().is_some();
         self.tip = executed.tip;
         if changed {
             self.topology.reload(&self.store, &self.tip.header)?;

@@ -98,7 +98,7 @@ impl Oracle {
         self.note("I19 time", i19_time::monotone(&parent.header, &executed.tip.header));
         let same = self.roots.executed(node, &executed.tip.header, self.byzantine);
         self.note("I5 state root", same);
-        if let Some(next) = &executed.next_set {
+        if let Some(next) = executed.events.next_set() {
             self.voters.elected(seats(next));
         }
     }

@@ -31,7 +31,7 @@ pub(super) fn run<R: StateReader>(
     }
     kept.push(crl.clone());
     member.crls = kept;
-    view.put_message(Table::State, keys::member(&author.member), &member);
+    view.put_member(&member);
     revoke_signers(view, cx, &list)
 }
 

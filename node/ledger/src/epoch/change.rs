@@ -7,17 +7,18 @@ use consilium_proto::validators::ValidatorSet;
 
 use super::BlockEnd;
 use super::seating::{Seating, absent, required_node};
+use crate::event::Event;
 use crate::keys;
 use crate::participation::Presence;
 use crate::stake;
 use crate::view::{StateReader, StoreFault, Table, View};
 
-/// Ends the epoch of `block` and begins the next; gives its validators.
+/// Ends the epoch of `block` and begins the next.
 pub(super) fn change_epoch<R: StateReader>(
     view: &mut View<'_, R>,
     block: &BlockEnd<'_>,
     presence: &mut Presence,
-) -> Result<ValidatorSet, StoreFault> {
+) -> Result<(), StoreFault> {
     let (epoch, parameters) = (block.epoch, &block.epoch.parameters);
     let next = epoch.next();
     for node in absent(view, epoch, parameters, presence)? {
@@ -42,7 +43,8 @@ pub(super) fn change_epoch<R: StateReader>(
     }
     retire_nodes(view, &set, next, parameters.unbonding_epochs)?;
     presence.start_epoch(&view.roster()?.nodes, block.height.next());
-    Ok(set)
+    view.note(Event::EpochEnded { next_set: set });
+    Ok(())
 }
 
 /// Lets go the nodes that retire. One that is still in the set, because nobody

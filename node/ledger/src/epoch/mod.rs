@@ -9,8 +9,6 @@ mod change;
 mod due;
 mod seating;
 
-use std::collections::BTreeSet;
-
 use consilium_proto::header::Header;
 use consilium_proto::ids::{Epoch, Height, NodeId, TimeMs};
 use consilium_proto::observed::Observed;
@@ -18,6 +16,7 @@ use consilium_proto::parameters::Parameters;
 use consilium_proto::pb::{EpochState, Seat};
 use consilium_proto::validators::ValidatorSet;
 
+use crate::event::Event;
 use crate::keys;
 use crate::participation::{self, Presence};
 use crate::penalty;
@@ -91,28 +90,20 @@ pub(crate) struct BlockEnd<'a> {
     pub(crate) observed: &'a Observed,
 }
 
-/// What the end of a block comes to.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    /// The validators of the next height, if the block ends its epoch.
-    pub(crate) next_set: Option<ValidatorSet>,
-    /// Nodes not seen in the current window, if that may have changed.
-    pub(crate) unseen: Option<BTreeSet<NodeId>>,
-}
-
 /// Ends a block after its transactions.
-pub(crate) fn end_block<R: StateReader>(view: &mut View<'_, R>, block: &BlockEnd<'_>) -> Result<Ended, StoreFault> {
+pub(crate) fn end_block<R: StateReader>(view: &mut View<'_, R>, block: &BlockEnd<'_>) -> Result<(), StoreFault> {
     penalty::punish_observed(view, block)?;
     let mut presence = Presence::load(view)?;
     presence.count(view, block)?;
     presence.end_window(view, block)?;
-    let next_set = match due::is_due(view, block) {
-        true => Some(change::change_epoch(view, block, &mut presence)?),
-        false => None,
-    };
-    presence.store(view);
+    if due::is_due(view, block) {
+        change::change_epoch(view, block, &mut presence)?;
+    }
+    let presence_changed = presence.store(view);
     view.commit();
-    let changed = view.is_changed(&keys::participation()) || view.is_changed(&keys::roster());
-    let unseen = if changed { Some(participation::unseen(view)?) } else { None };
-    Ok(Ended { next_set, unseen })
+    if presence_changed || view.events().changed_nodes() {
+        view.note(Event::Unseen(participation::unseen(view)?));
+        view.commit();
+    }
+    Ok(())
 }

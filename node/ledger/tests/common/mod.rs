@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use consilium_ledger::state_map::{NodePath, TrieStore};
 use consilium_ledger::{
-    BlockInput, CheckedTransaction, Executed, IdentityRules, RevocationList, StateReader, StoreFault, Table, Tip,
-    VerifiedIdentity, execute, genesis_block, keys,
+    BlockInput, CheckedTransaction, Event, Executed, IdentityRules, RevocationList, StateReader, StoreFault, Table,
+    Tip, VerifiedIdentity, execute, genesis_block, keys,
 };
 use consilium_proto::genesis::Genesis;
 use consilium_proto::hash::{Hash, sha256};
@@ -263,11 +263,12 @@ impl Ledger {
         let input = BlockInput { time: TimeMs(time), proposer: NodeId(1), transactions, observed };
         let executed = execute(&self.store, &Rules, &self.tip, &input).unwrap();
         let second = execute(&self.replica.0, &Rules, &self.replica.1, &input).unwrap();
-        assert_eq!(second.rows, executed.rows);
+        assert_eq!((&second.rows, &second.events), (&executed.rows, &executed.events));
         self.replica.0.write(&second);
         self.replica.1 = second.tip;
         self.store.write(&executed);
         self.check_header(&executed);
+        check_events(&executed);
         self.tip = executed.tip.clone();
         self.headers.push(self.tip.header.clone());
         executed
@@ -278,10 +279,10 @@ impl Ledger {
         let (parent, header) = (&self.tip.header, &executed.tip.header);
         assert_eq!(header.validators_hash, parent.next_validators_hash);
         assert_eq!(header.state_root, self.store.state_root());
-        let set = executed.next_set.as_ref().map_or(header.validators_hash, |set| set.hash());
+        let set = executed.events.next_set().map_or(header.validators_hash, |set| set.hash());
         assert_eq!(header.next_validators_hash, set);
         let follows: Option<pb::EpochState> = self.store.message(Table::State, &keys::epoch(Epoch(header.epoch.0 + 1)));
-        assert_eq!(follows.is_some(), executed.next_set.is_some());
+        assert_eq!(follows.is_some(), executed.events.next_set().is_some());
         assert!(header.epoch == parent.epoch || header.epoch.0 == parent.epoch.0 + 1);
     }
 
@@ -313,7 +314,7 @@ impl Ledger {
     pub fn end_epoch(&mut self, voters: &[u64]) -> pb::EpochState {
         for _ in 0..1_000 {
             let observed = self.seen(voters);
-            if self.block(&[], &observed).next_set.is_some() {
+            if self.block(&[], &observed).events.next_set().is_some() {
                 return self.epoch(self.tip.header.epoch.0 + 1);
             }
         }
@@ -350,6 +351,22 @@ impl Ledger {
     pub fn delegations(&self, member: &str) -> Vec<(u64, u64)> {
         self.stake(member).delegations.iter().map(|d| (d.node, d.amount)).collect()
     }
+}
+
+/// The events tell of every row that others go by, and of nothing else.
+fn check_events(executed: &Executed) {
+    let written = |prefix: Vec<u8>| {
+        let rows = executed.rows.iter().filter(move |row| row.table == Table::State && row.key.starts_with(&prefix));
+        rows.map(|row| (row.key.clone(), row.value.clone().unwrap())).collect::<BTreeMap<_, _>>()
+    };
+    let events = &executed.events;
+    let members = events.changed_members().map(|m| (keys::member(&m.id), m.encode_to_vec().into()));
+    assert_eq!(members.collect::<BTreeMap<_, _>>(), written(keys::members()));
+    let nodes = [keys::nodes(), keys::standings()].into_iter().any(|prefix| !written(prefix).is_empty());
+    assert_eq!(events.iter().any(|event| *event == Event::NodesChanged), nodes);
+    let parameters = !written(keys::parameters()).is_empty();
+    assert_eq!(events.iter().any(|event| *event == Event::ParametersChanged), parameters);
+    assert!(events.unseen().is_some() || written(keys::participation()).is_empty());
 }
 
 /// Seats of an epoch, ascending by raft id.

@@ -192,7 +192,7 @@ impl Ledger {
         let parameters: pb::Parameters = self.store.message(Table::State, &keys::parameters()).unwrap();
         let due = self.tip.header.time.0 + parameters.epoch_ms;
         let observed = self.seen(voters);
-        assert!(self.block_at(due, &[], &observed).next_set.is_some());
+        assert!(self.block_at(due, &[], &observed).events.next_set().is_some());
         self.run(1, voters);
         self.epoch(self.tip.header.epoch.0)
     }

@@ -31,7 +31,7 @@ pub fn check(genesis: &Genesis, ledger: &LedgerStore) -> Check {
                 return Err(format!("replaying gives another header at height {}", block.header.height));
             }
             tip = executed.tip.clone();
-            if let Some(next) = &executed.next_set {
+            if let Some(next) = executed.events.next_set() {
                 chain.set_validators(next.clone());
             }
             store.write_block(block.position, &executed, None);

@@ -184,12 +184,14 @@ impl Node {
             env.stats.count(outcome_name(leaf.outcome));
             self.waiters.executed(leaf.transaction_id, leaf.height, leaf.outcome as i32);
         }
-        executed.expired.iter().for_each(|id| self.waiters.forget(id));
-        if let Some(unseen) = executed.unseen {
-            self.unseen = unseen;
+        let events = executed.events;
+        events.expired().for_each(|id| self.waiters.forget(id));
+        if let Some(unseen) = events.unseen() {
+            self.unseen = unseen.clone();
         }
-        let changed_nodes = executed.changed_nodes || !executed.changed_members.is_empty();
-        self.certifier.inputs.push_back(CertifierInput::Executed { header, votable, next_set: executed.next_set });
+        let changed_nodes = events.changed_nodes() || events.changed_members().next().is_some();
+        let next_set = events.next_set().cloned();
+        self.certifier.inputs.push_back(CertifierInput::Executed { header, votable, next_set });
         if changed_nodes {
             self.topology = Topology::with_invitation(&host.disk.ledger, &host.invitation);
             if env.has(Bug::RetiredAtOnce) {

@@ -19,7 +19,7 @@ pub(super) fn change_parameters<R: StateReader>(
     let present: Option<pb::Parameters> = view.message(Table::State, &keys::parameters())?;
     let changes = present.as_ref() != Some(parameters);
     fits(changes, Outcome::ProposalRefused, || "these parameters are in force".to_owned())?;
-    view.put_message(Table::State, keys::parameters(), parameters);
+    view.put_parameters(parameters);
     Ok(())
 }
 
