@@ -70,6 +70,14 @@ impl Height {
     }
 }
 
+impl Epoch {
+    /// The period after.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.checked_add(1).expect("2^64 epochs are out of reach"))
+    }
+}
+
 macro_rules! short_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

@@ -26,7 +26,7 @@ pub use governance::{GovernanceAction, NodeAction, NodeDescription, Propose, Top
 pub use stake::StakeAction;
 
 /// A transaction that passed all stateless checks.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Transaction {
     /// Its id.
     pub id: TransactionId,

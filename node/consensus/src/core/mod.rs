@@ -135,7 +135,8 @@ impl<R: LogReader> Core<R> {
         Term(self.raw.raft.term)
     }
 
-    fn leader(&self) -> Option<RaftId> {
+    /// The leader of the current term, if one is known.
+    pub fn leader(&self) -> Option<RaftId> {
         RaftId::new(self.raw.raft.leader_id)
     }
 
@@ -154,6 +155,11 @@ impl<R: LogReader> Core<R> {
 
     fn current_leadership(&self) -> LeaderChange {
         LeaderChange { leader: self.leader(), term: self.term(), role: self.role() }
+    }
+
+    /// Highest index known to be committed.
+    pub fn commit_index(&self) -> LogIndex {
+        LogIndex(self.raw.raft.raft_log.committed)
     }
 
     fn commit(&self) -> LogPosition {

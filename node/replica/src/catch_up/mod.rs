@@ -1,0 +1,142 @@
+//! Catching up by certified blocks: fetched from a peer, checked against the chain
+//! and its certificates before anything is executed, executed here, and compared
+//! header by header. It needs no trust in the peer, and serves followers that lag
+//! behind the log ([`CatchUp`]) and nodes that went astray ([`rebuild`]) alike.
+
+mod chain;
+mod feed;
+pub mod rebuild;
+mod serve;
+
+pub use self::chain::{CertifiedBlock, ChainCheck, ChainError};
+pub use self::serve::{Serving, stored_attachments};
+
+use consilium_consensus::{IncomingSnapshot, SnapshotMeta};
+use consilium_proto::ids::{Height, LedgerId, NodeId};
+use consilium_proto::pb;
+use consilium_proto::validators::ValidatorSet;
+
+pub(crate) use self::feed::{Fed, Feed};
+use crate::io::{Applied, CallId, Output};
+
+/// An offered state that is being followed.
+struct Following {
+    offer: IncomingSnapshot,
+    feed: Feed,
+    /// Height at which the present call began.
+    began: Height,
+    heard_ms: u64,
+}
+
+/// What catching up asks for next.
+pub(crate) enum Step {
+    /// Nothing, for now.
+    Idle,
+    /// Execute a block.
+    Execute(Box<CertifiedBlock>),
+    /// All that was given is executed; this certifies it.
+    Certify(Box<consilium_proto::vote::CertifiedHeader>),
+    /// The offered state is in place.
+    Reached(SnapshotMeta),
+    /// The call ended, and brought this node further: ask for more.
+    Again(IncomingSnapshot),
+    /// It does not come here.
+    Failed(String),
+}
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct CatchUp {
+    following: Option<Following>,
+}
+
+impl CatchUp {
+    /// Follows an offer from where this node stands.
+    pub(crate) fn follow(
+        &mut self,
+        offer: IncomingSnapshot,
+        applied: Applied,
+        (ledger, validators): (LedgerId, ValidatorSet),
+        (call, now_ms): (CallId, u64),
+        out: &mut Vec<Output>,
+    ) {
+        let (from, first) = (NodeId(offer.from.get()), applied.height.next());
+        let check = ChainCheck::new(ledger, validators, (applied.height, applied.header_hash));
+        let feed = Feed::new(call, check);
+        self.following = Some(Following { offer, feed, began: applied.height, heard_ms: now_ms });
+        out.push(Output::Fetch { call, from, first });
+    }
+
+    /// A block of the peer.
+    pub(crate) fn fetched(&mut self, call: CallId, block: pb::FetchBlocksResponse, now_ms: u64) {
+        if let Some(following) = self.following.as_mut().filter(|f| f.feed.call() == call) {
+            following.heard_ms = now_ms;
+            following.feed.push(block);
+        }
+    }
+
+    /// No more blocks come.
+    pub(crate) fn ended(&mut self, call: CallId, problem: Option<String>) {
+        if let Some(following) = self.following.as_mut().filter(|f| f.feed.call() == call) {
+            following.feed.end(problem);
+        }
+    }
+
+    /// Gives up what does not come.
+    pub(crate) fn tick(&mut self, now_ms: u64, patience_ms: u64, out: &mut Vec<Output>) {
+        if let Some(following) = &mut self.following
+            && following.feed.is_waiting()
+            && now_ms.saturating_sub(following.heard_ms) > patience_ms
+        {
+            out.push(Output::StopFetch(following.feed.call()));
+            following.feed.end(Some("the peer does not answer".into()));
+        }
+    }
+
+    /// What is to be done next, with this node at `applied`. After anything but
+    /// `Idle` it is to be asked again.
+    pub(crate) fn next(&mut self, applied: Applied, out: &mut Vec<Output>) -> Step {
+        let Some(following) = &mut self.following else { return Step::Idle };
+        let (call, wanted) = (following.feed.call(), following.offer.meta.index);
+        let step = if applied.index >= wanted && !following.feed.is_ready() {
+            Step::Reached(following.offer.meta.clone())
+        } else {
+            match following.feed.next() {
+                Fed::Nothing => Step::Idle,
+                Fed::Execute(block) if block.position.index > wanted => {
+                    Step::Failed(format!("the peer's block {} is beyond the offered state", block.header.height))
+                }
+                Fed::Execute(block) => Step::Execute(block),
+                Fed::Certified(certified) => Step::Certify(certified),
+                Fed::Ended(None) if applied.height > following.began => Step::Again(following.offer.clone()),
+                Fed::Ended(problem) => Step::Failed(
+                    problem.unwrap_or_else(|| format!("the peer's certified blocks end at height {}", applied.height)),
+                ),
+            }
+        };
+        match &step {
+            Step::Idle | Step::Execute(_) | Step::Certify(_) => {}
+            Step::Reached(_) | Step::Again(_) | Step::Failed(_) => self.stop(call, out),
+        }
+        step
+    }
+
+    fn stop(&mut self, call: CallId, out: &mut Vec<Output>) {
+        self.following = None;
+        out.push(Output::StopFetch(call));
+    }
+
+    /// A block did not give its header here: this peer's blocks are not taken.
+    pub(crate) fn refuse(&mut self, out: &mut Vec<Output>) {
+        if let Some(call) = self.following.as_ref().map(|f| f.feed.call()) {
+            self.stop(call, out);
+        }
+    }
+
+    /// From here on these validators certify.
+    pub(crate) fn set_validators(&mut self, validators: ValidatorSet) {
+        if let Some(following) = &mut self.following {
+            following.feed.set_validators(validators);
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! Rebuilds a ledger that went astray: from the genesis, by certified blocks of
+//! the peers, up to at least everything that the old log held, so that nothing
+//! that this node has acknowledged to Raft is forgotten. A state machine without
+//! I/O, like the replica that starts when it is done.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use consilium_consensus::{LogIndex, LogPosition};
+use consilium_ledger::Events;
+use consilium_proto::ids::{Height, LedgerId, NodeId, TimeMs};
+use consilium_proto::pb;
+
+use super::{ChainCheck, Fed, Feed};
+use crate::execute::{Executor, Rules};
+use crate::fault::Fault;
+use crate::io::CallId;
+use crate::ports::{Ledger, Log, LogStart, PortFault};
+use crate::start;
+use crate::topology::concerns_topology;
+use crate::topology::{Introduction, Topology};
+
+/// Pause before the peers are asked again.
+const RETRY_MS: u64 = 1_000;
+
+/// What happens while a ledger is rebuilt.
+#[derive(Debug)]
+pub enum RebuildInput {
+    /// Time passes.
+    Tick,
+    /// A block in answer to [`RebuildOutput::Fetch`].
+    Fetched {
+        /// The call.
+        call: CallId,
+        /// The block.
+        block: Box<pb::FetchBlocksResponse>,
+    },
+    /// No more blocks come for a call.
+    FetchEnded {
+        /// The call.
+        call: CallId,
+        /// Why, if it did not end well.
+        problem: Option<String>,
+    },
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RebuildOutput {
+    /// Fetch certified blocks of a peer.
+    Fetch {
+        /// The call.
+        call: CallId,
+        /// The peer.
+        from: NodeId,
+        /// The first height wanted.
+        first: Height,
+    },
+    /// The rest of the blocks is not wanted.
+    StopFetch(CallId),
+    /// Ask a peer for a block: the end of the log may be an entry that is no block,
+    /// and on an idle network the next one comes only if somebody asks for it.
+    RequestTimeBlock {
+        /// The peer.
+        to: NodeId,
+        /// The ledger's time must pass this.
+        after: TimeMs,
+    },
+    /// The ledger stands at a new height.
+    Executed {
+        /// The height.
+        height: Height,
+        /// What came with it.
+        events: Events,
+    },
+    /// Whom to talk to has changed.
+    Topology(Arc<Topology>),
+    /// The blocks of a peer were not taken.
+    PeerFailed {
+        /// The peer.
+        peer: NodeId,
+        /// Why.
+        problem: String,
+    },
+    /// There is more to do: give [`RebuildInput::Tick`] at once. One block at a time,
+    /// so that the ledger can be looked at after each.
+    Continue,
+    /// The ledger holds everything that the log held: [`finish`] and start.
+    Done,
+}
+
+/// See the module.
+pub struct Rebuild<L> {
+    me: NodeId,
+    ledger_id: LedgerId,
+    introduction: Option<Introduction>,
+    executor: Executor<L>,
+    topology: Arc<Topology>,
+    /// The log held as much.
+    needed: LogIndex,
+    reached: LogIndex,
+    /// Peers that are still to be asked in this round.
+    peers: VecDeque<NodeId>,
+    asked: Option<(NodeId, Feed, u64)>,
+    calls: CallId,
+    /// A peer of this round had nothing that contradicts what is executed here.
+    agreed: bool,
+    /// A block of a peer of this round gave another header.
+    refuted: Option<Fault>,
+    resume_ms: u64,
+    patience_ms: u64,
+    done: bool,
+}
+
+impl<L: Ledger> Rebuild<L> {
+    /// Goes on from what the ledger holds: at least its genesis.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn new(
+        (me, ledger_id): (NodeId, LedgerId),
+        introduction: Option<Introduction>,
+        (ledger, rules): (L, Rules),
+        needed: LogIndex,
+        patience_ms: u64,
+    ) -> Result<Self, Fault> {
+        let tip = ledger.tip()?.ok_or_else(|| PortFault::corrupt("ledger", "has no genesis block"))?;
+        let topology = Arc::new(Topology::load(&ledger, &tip.1.header, introduction.as_ref())?);
+        let reached = tip.0;
+        Ok(Self {
+            me,
+            ledger_id,
+            introduction,
+            executor: Executor::new(ledger, rules, tip),
+            topology,
+            needed,
+            reached,
+            peers: VecDeque::new(),
+            asked: None,
+            calls: CallId::default(),
+            agreed: true,
+            refuted: None,
+            resume_ms: 0,
+            patience_ms,
+            done: false,
+        })
+    }
+
+    /// Whom to talk to.
+    #[must_use]
+    pub fn topology(&self) -> &Arc<Topology> {
+        &self.topology
+    }
+
+    /// How far the ledger is, and how far it must come.
+    #[must_use]
+    pub fn progress(&self) -> (Height, LogIndex, LogIndex) {
+        (self.executor.height(), self.reached, self.needed)
+    }
+
+    /// Takes an input. Nothing is to be given any more after
+    /// [`RebuildOutput::Done`].
+    ///
+    /// # Errors
+    /// If the disk fails, or all peers have certified blocks that give other headers
+    /// here.
+    pub fn handle(&mut self, now_ms: u64, input: RebuildInput) -> Result<Vec<RebuildOutput>, Fault> {
+        let mut out = Vec::new();
+        match input {
+            RebuildInput::Tick => {}
+            RebuildInput::Fetched { call, block } => {
+                if let Some((_, feed, heard)) = self.asked.as_mut().filter(|(_, feed, _)| feed.call() == call) {
+                    *heard = now_ms;
+                    feed.push(*block);
+                }
+            }
+            RebuildInput::FetchEnded { call, problem } => {
+                if let Some((_, feed, _)) = self.asked.as_mut().filter(|(_, feed, _)| feed.call() == call) {
+                    feed.end(problem);
+                }
+            }
+        }
+        self.give_up_late(now_ms);
+        self.run(now_ms, &mut out)?;
+        Ok(out)
+    }
+
+    fn give_up_late(&mut self, now_ms: u64) {
+        if let Some((_, feed, heard)) = &mut self.asked
+            && feed.is_waiting()
+            && now_ms.saturating_sub(*heard) > self.patience_ms
+        {
+            feed.end(Some("does not answer".into()));
+        }
+    }
+
+    fn run(&mut self, now_ms: u64, out: &mut Vec<RebuildOutput>) -> Result<(), Fault> {
+        while !self.done {
+            let Some((peer, feed, _)) = &mut self.asked else {
+                if self.reached >= self.needed {
+                    self.done = true;
+                    out.push(RebuildOutput::Done);
+                } else if !self.ask(now_ms, out)? {
+                    return Ok(());
+                }
+                continue;
+            };
+            let peer = *peer;
+            match feed.next() {
+                Fed::Nothing => return Ok(()),
+                Fed::Execute(block) => {
+                    let index = block.position.index;
+                    match self.executor.take_over(*block) {
+                        Ok(Some(executed)) => {
+                            self.executed(index, executed, out)?;
+                            out.push(RebuildOutput::Continue);
+                            return Ok(());
+                        }
+                        Ok(None) => {}
+                        // Not all that goes into a block is in its header: this may be
+                        // the peer's fault, unless all peers give the same.
+                        Err(fault @ Fault::Diverged { .. }) => {
+                            self.ended(peer, Some(fault.to_string()), out);
+                            self.refuted = Some(fault);
+                        }
+                        Err(fault) => return Err(fault),
+                    }
+                }
+                Fed::Certified(certified) => {
+                    self.executor.ledger().write_certificate(&certified.certificate)?;
+                    feed.set_validators(self.topology.validators().clone());
+                }
+                Fed::Ended(problem) => {
+                    self.agreed |= problem.is_none();
+                    self.ended(peer, problem, out);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn executed(
+        &mut self,
+        index: LogIndex,
+        executed: consilium_ledger::Executed,
+        out: &mut Vec<RebuildOutput>,
+    ) -> Result<(), Fault> {
+        self.reached = self.reached.max(index);
+        if concerns_topology(&executed.events) {
+            let tip = &executed.tip.header;
+            let topology = Topology::load(self.executor.ledger(), tip, self.introduction.as_ref())?;
+            self.topology = Arc::new(topology);
+            out.push(RebuildOutput::Topology(Arc::clone(&self.topology)));
+        }
+        out.push(RebuildOutput::Executed { height: executed.tip.header.height, events: executed.events });
+        Ok(())
+    }
+
+    fn ended(&mut self, peer: NodeId, problem: Option<String>, out: &mut Vec<RebuildOutput>) {
+        if let Some((_, feed, _)) = self.asked.take() {
+            out.push(RebuildOutput::StopFetch(feed.call()));
+        }
+        if let Some(problem) = problem {
+            out.push(RebuildOutput::PeerFailed { peer, problem });
+        }
+    }
+
+    /// Asks the next peer of this round; `false` if it is not time for the next
+    /// round yet.
+    fn ask(&mut self, now_ms: u64, out: &mut Vec<RebuildOutput>) -> Result<bool, Fault> {
+        if let Some(peer) = self.peers.pop_front() {
+            let header = &self.executor.tip().header;
+            let validators = self.topology.validators().clone();
+            let check = ChainCheck::new(self.ledger_id, validators, (header.height, header.hash()));
+            let (call, first) = (self.calls.take(), header.height.next());
+            self.asked = Some((peer, Feed::new(call, check), now_ms));
+            out.push(RebuildOutput::Fetch { call, from: peer, first });
+            return Ok(true);
+        }
+        if now_ms < self.resume_ms {
+            return Ok(false);
+        }
+        if let Some(fault) = self.refuted.take().filter(|_| !self.agreed) {
+            return Err(fault);
+        }
+        let after = self.executor.tip().header.time;
+        let others: Vec<NodeId> = self.topology.others(self.me).collect();
+        if self.resume_ms > 0 {
+            out.extend(others.iter().map(|to| RebuildOutput::RequestTimeBlock { to: *to, after }));
+        }
+        self.peers = others.into();
+        self.agreed = false;
+        self.resume_ms = now_ms + RETRY_MS;
+        Ok(!self.peers.is_empty())
+    }
+}
+
+/// Lets the log begin behind the rebuilt ledger.
+///
+/// # Errors
+/// If the disk fails, or the ledger does not know where its newest block stood.
+pub fn finish(ledger: &impl Ledger, log: &impl Log) -> Result<LogPosition, PortFault> {
+    let (_, tip) = ledger.tip()?.ok_or_else(|| PortFault::corrupt("ledger", "has no genesis block"))?;
+    let position = ledger.position(tip.header.height)?;
+    let position = position.ok_or_else(|| PortFault::corrupt("ledger", "no position"))?;
+    let start = LogStart::new(position, ledger.sync()?);
+    let start = start.ok_or_else(|| PortFault::corrupt("ledger", "is behind its own tip"))?;
+    log.reset_to(start, start::behind(log.hard_state()?, position))?;
+    Ok(position)
+}

@@ -1,0 +1,89 @@
+//! Writes that take a sync: what they consist of, in which order, and what is
+//! reported. Whoever runs a replica gives all that waits to these functions at
+//! once, on threads of its own; none of it is decided there.
+
+use consilium_consensus::voting::VoteGuard;
+use consilium_consensus::{LogIndex, LogPosition, Persist, PersistSeq};
+
+use crate::ports::{Guard, GuardRecord, Ledger, Log, LogBatch, LogStart, PortFault};
+
+/// A write to the Raft log, strictly in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogWrite {
+    /// A round of Raft.
+    Round(Persist),
+    /// Drop the log up to here; what it held is in the ledger.
+    Compact(LogPosition),
+}
+
+/// A write that votes wait for, strictly in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VoteWrite {
+    /// The guard, before a vote leaves (invariant I9).
+    Guard {
+        /// The vote.
+        vote: VoteGuard,
+        /// The log is committed at least up to here.
+        commit: LogIndex,
+    },
+    /// The certificate of an epoch's last block, before any vote of the next.
+    Ledger,
+}
+
+/// The report of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// Rounds up to this one.
+    Log(PersistSeq),
+    /// The log begins behind this.
+    Compacted(LogPosition),
+    /// The write that votes waited for.
+    Vote,
+}
+
+/// Does all writes to the log that wait: the rounds as one batch with one sync
+/// (group commit), then the newest compaction.
+///
+/// # Errors
+/// The first failure. Nothing is reported then, and the node stops.
+pub fn write_log(
+    log: &impl Log,
+    ledger: &impl Ledger,
+    writes: impl IntoIterator<Item = LogWrite>,
+) -> Result<Vec<Written>, PortFault> {
+    let (mut rounds, mut compaction, mut reports) = (Vec::new(), None, Vec::new());
+    for write in writes {
+        match write {
+            LogWrite::Round(round) => rounds.push(round),
+            LogWrite::Compact(position) => compaction = Some(position),
+        }
+    }
+    if let Some(last) = rounds.last() {
+        log.append(&LogBatch::new(&rounds, || ledger.sync())?)?;
+        reports.push(Written::Log(last.seq));
+    }
+    if let Some(position) = compaction {
+        let start = LogStart::new(position, ledger.sync()?);
+        log.compact_to(start.ok_or_else(|| PortFault::corrupt("log", "would be cut behind the ledger"))?)?;
+        reports.push(Written::Compacted(position));
+    }
+    Ok(reports)
+}
+
+/// Does a write that votes wait for. The watermark is what the log holds now: a
+/// vote vouches for it.
+///
+/// # Errors
+/// The failure. The vote must not leave, and the node stops.
+pub fn write_for_vote(
+    guard: &mut impl Guard,
+    log: &impl Log,
+    ledger: &impl Ledger,
+    write: VoteWrite,
+) -> Result<Written, PortFault> {
+    match write {
+        VoteWrite::Guard { vote, commit } => guard.write(GuardRecord { vote, last_index: log.last(), commit })?,
+        VoteWrite::Ledger => drop(ledger.sync()?),
+    }
+    Ok(Written::Vote)
+}

@@ -1,0 +1,85 @@
+//! Handing transactions to the leader, while this node is not it. What cannot be
+//! handed over stays with those who wait for it and is tried again, until their
+//! deadline or another leader.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use consilium_ledger::CheckedTransaction;
+use consilium_proto::ids::{NodeId, TransactionId};
+use consilium_proto::pb::ForwardResult;
+
+use crate::io::{CallId, Output};
+
+/// Transactions handed over in one call.
+pub const FORWARD_MAX: usize = 256;
+/// Bytes handed over in one call, unless one transaction is larger.
+const BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Calls under way.
+const CALLS_MAX: usize = 8;
+/// Pause before what was not taken is offered again.
+const RETRY_MS: u64 = 100;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Forwarding {
+    queue: VecDeque<CheckedTransaction>,
+    calls: BTreeMap<CallId, Vec<CheckedTransaction>>,
+    again: VecDeque<(u64, CheckedTransaction)>,
+}
+
+impl Forwarding {
+    /// A transaction for the leader.
+    pub(crate) fn push(&mut self, transaction: CheckedTransaction) {
+        self.queue.push_back(transaction);
+    }
+
+    /// Another leader, or none: what waits is sent again from where it is kept.
+    pub(crate) fn clear(&mut self) {
+        self.queue.clear();
+        self.again.clear();
+    }
+
+    /// Begins calls.
+    pub(crate) fn call(&mut self, leader: NodeId, next: &mut CallId, out: &mut Vec<Output>) {
+        while self.calls.len() < CALLS_MAX && !self.queue.is_empty() {
+            let batch = self.cut();
+            let transactions = batch.iter().map(|checked| checked.transaction.clone()).collect();
+            let call = next.take();
+            self.calls.insert(call, batch);
+            out.push(Output::Forward { call, to: leader, transactions });
+        }
+    }
+
+    fn cut(&mut self) -> Vec<CheckedTransaction> {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        while batch.len() < FORWARD_MAX && bytes < BYTES_MAX {
+            let Some(next) = self.queue.pop_front() else { break };
+            bytes += next.transaction.size();
+            batch.push(next);
+        }
+        batch
+    }
+
+    /// The leader's answer; returns the transactions that it has no room for.
+    pub(crate) fn answered(&mut self, call: CallId, results: &[ForwardResult], now_ms: u64) -> Vec<TransactionId> {
+        let batch = self.calls.remove(&call).unwrap_or_default();
+        let mut overloaded = Vec::new();
+        let results = results.iter().copied().chain(std::iter::repeat(ForwardResult::Unspecified));
+        for (checked, result) in batch.into_iter().zip(results) {
+            match result {
+                ForwardResult::Queued => {}
+                ForwardResult::Overloaded => overloaded.push(checked.transaction.id),
+                ForwardResult::NotLeader | ForwardResult::Invalid | ForwardResult::Unspecified => {
+                    self.again.push_back((now_ms + RETRY_MS, checked));
+                }
+            }
+        }
+        overloaded
+    }
+
+    /// What is to be offered again now.
+    pub(crate) fn due(&mut self, now_ms: u64) -> Vec<CheckedTransaction> {
+        let count = self.again.iter().take_while(|(due, _)| *due <= now_ms).count();
+        self.again.drain(..count).map(|(_, checked)| checked).collect()
+    }
+}

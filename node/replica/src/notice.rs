@@ -1,0 +1,295 @@
+//! What operators may want to know: alarms, which stay until they are cleared,
+//! and notices for the log. Facts only, never the content of a record.
+
+use std::fmt;
+
+use consilium_consensus::{LogIndex, Membership, MembershipChange, RaftId, Role, Term};
+use consilium_proto::ids::{HeaderHash, Height, NodeId};
+use consilium_proto::vote::Equivocation;
+
+/// Something that needs attention.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Alarm {
+    /// Blocks are executed and not certified.
+    CertificatesStalled {
+        /// The newest executed height.
+        applied: Height,
+        /// The newest certified one.
+        certified: Height,
+    },
+    /// This node was replaced or taken out.
+    NodeRetired(NodeId),
+    /// This node's state is not what is certified.
+    StateDiverged {
+        /// First height known to differ.
+        height: Height,
+        /// What this node computed.
+        own: HeaderHash,
+        /// What is certified.
+        certified: HeaderHash,
+    },
+    /// A node signed two headers of one height.
+    Equivocation(Box<Equivocation>),
+}
+
+/// Names of alarms, stable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AlarmName {
+    /// [`Alarm::CertificatesStalled`].
+    CertificatesStalled,
+    /// [`Alarm::NodeRetired`].
+    NodeRetired,
+    /// [`Alarm::StateDiverged`].
+    StateDiverged,
+    /// [`Alarm::Equivocation`].
+    Equivocation,
+}
+
+impl AlarmName {
+    /// As in status, metrics and rules for alerts.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CertificatesStalled => "certificates_stalled",
+            Self::NodeRetired => "node_retired",
+            Self::StateDiverged => "state_diverged",
+            Self::Equivocation => "equivocation",
+        }
+    }
+}
+
+impl Alarm {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> AlarmName {
+        match self {
+            Self::CertificatesStalled { .. } => AlarmName::CertificatesStalled,
+            Self::NodeRetired(_) => AlarmName::NodeRetired,
+            Self::StateDiverged { .. } => AlarmName::StateDiverged,
+            Self::Equivocation(_) => AlarmName::Equivocation,
+        }
+    }
+}
+
+impl fmt::Display for Alarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CertificatesStalled { applied, certified } => write!(
+                f,
+                "blocks up to {applied} are executed, but only {certified} is certified: validators with more than a \
+                 third of the voting power are away or disagree; see `consilium status --all`"
+            ),
+            Self::NodeRetired(id) => write!(
+                f,
+                "raft id {id} is retired: this node was replaced or taken out; it can be switched off when the \
+                 leader's `consilium status` says `settled`; see docs/membership.md"
+            ),
+            Self::StateDiverged { height, own, certified } => write!(
+                f,
+                "this node computed header {own} at height {height}, the validators certified {certified}: it has \
+                 stopped voting and serving, and takes the certified chain from its peers"
+            ),
+            Self::Equivocation(evidence) => {
+                let Equivocation { first, second } = &**evidence;
+                write!(
+                    f,
+                    "node {} signed two headers of height {}: {} and {}",
+                    first.validator, first.height, first.header_hash, second.header_hash
+                )
+            }
+        }
+    }
+}
+
+/// How loud a notice is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// For those who look for something.
+    Debug,
+    /// Part of a normal life.
+    Info,
+    /// Worth a look.
+    Warning,
+    /// Wrong, though the node goes on.
+    Error,
+}
+
+/// Something happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// Leader, term or role changed.
+    Leadership {
+        /// The leader, if one is known.
+        leader: Option<RaftId>,
+        /// The term.
+        term: Term,
+        /// This node's role.
+        role: Role,
+    },
+    /// A Raft message was refused: it is not one that an honest peer sends.
+    RaftRejected {
+        /// The peer.
+        peer: NodeId,
+        /// Why.
+        reject: String,
+    },
+    /// A Raft message was of no use.
+    RaftIgnored {
+        /// The peer.
+        peer: NodeId,
+        /// Why.
+        problem: String,
+    },
+    /// A peer sent what is none of its own.
+    ForeignVote {
+        /// The peer.
+        peer: NodeId,
+        /// Whose vote it claims to be.
+        validator: NodeId,
+    },
+    /// A block was proposed.
+    Proposed {
+        /// Its place in the log.
+        index: LogIndex,
+        /// How many transactions are in it.
+        transactions: usize,
+    },
+    /// A block was not taken by Raft; its transactions went back to the queue.
+    NotProposed(String),
+    /// A membership change was proposed.
+    MembershipProposed(Vec<MembershipChange>),
+    /// It was not taken.
+    MembershipNotProposed(String),
+    /// A membership came into force.
+    MembershipChanged {
+        /// The entry.
+        index: LogIndex,
+        /// From here on.
+        membership: Box<Membership>,
+    },
+    /// A membership entry that does not fit.
+    MembershipRefused(String),
+    /// Leadership is being handed over.
+    HandingOver(RaftId),
+    /// Because this node's turn is over.
+    Rotating(RaftId),
+    /// It cannot be.
+    NotHandedOver(String),
+    /// This node waits for another leader.
+    LeaderDistrusted(RaftId),
+    /// And listens to it again.
+    LeaderTrusted,
+    /// A log entry is no block: the leader is faulty.
+    EntryIsNoBlock(LogIndex),
+    /// The log is being cut.
+    CompactionNotTaken(String),
+    /// This node catches up by certified blocks.
+    CatchingUp {
+        /// From whom.
+        from: RaftId,
+        /// Up to here.
+        index: LogIndex,
+    },
+    /// It has.
+    CaughtUp(LogIndex),
+    /// It has not; it will be tried again.
+    NotCaughtUp(String),
+    /// A state cannot be offered to followers that need one.
+    SnapshotNotOffered(String),
+    /// A vote was refused.
+    VoteRefused {
+        /// Whose it claims to be.
+        validator: NodeId,
+        /// Its height.
+        height: Height,
+        /// Why.
+        problem: String,
+    },
+    /// A vote is held back: the block's time is ahead of the clock.
+    VoteWithheld {
+        /// The block.
+        height: Height,
+        /// How far ahead.
+        ahead_ms: u64,
+    },
+}
+
+impl Notice {
+    /// How loud it is.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::RaftIgnored { .. }
+            | Self::Proposed { .. }
+            | Self::NotProposed(_)
+            | Self::SnapshotNotOffered(_)
+            | Self::LeaderTrusted => Severity::Debug,
+            Self::Leadership { .. }
+            | Self::MembershipProposed(_)
+            | Self::MembershipChanged { .. }
+            | Self::HandingOver(_)
+            | Self::Rotating(_)
+            | Self::CatchingUp { .. }
+            | Self::CaughtUp(_) => Severity::Info,
+            Self::RaftRejected { .. }
+            | Self::ForeignVote { .. }
+            | Self::MembershipNotProposed(_)
+            | Self::MembershipRefused(_)
+            | Self::NotHandedOver(_)
+            | Self::LeaderDistrusted(_)
+            | Self::CompactionNotTaken(_)
+            | Self::NotCaughtUp(_)
+            | Self::VoteRefused { .. }
+            | Self::VoteWithheld { .. } => Severity::Warning,
+            Self::EntryIsNoBlock(_) => Severity::Error,
+        }
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Leadership { leader, term, role } => match leader {
+                Some(leader) => write!(f, "leadership: node {leader} leads in term {term}, this node is {role:?}"),
+                None => write!(f, "leadership: no leader is known in term {term}, this node is {role:?}"),
+            },
+            Self::RaftRejected { peer, reject } => write!(f, "raft message of node {peer} rejected: {reject}"),
+            Self::RaftIgnored { peer, problem } => write!(f, "raft message of node {peer} ignored: {problem}"),
+            Self::ForeignVote { peer, validator } => {
+                write!(f, "node {peer} sent a vote of node {validator} as its own")
+            }
+            Self::Proposed { index, transactions } => write!(f, "proposed {transactions} transactions at {index}"),
+            Self::NotProposed(why) => write!(f, "proposal not taken: {why}"),
+            Self::MembershipProposed(changes) => write!(f, "changing the membership: {changes:?}"),
+            Self::MembershipNotProposed(why) => write!(f, "membership change not proposed: {why}"),
+            Self::MembershipChanged { index, membership } => {
+                write!(f, "membership in force from {index} on: {membership:?}")
+            }
+            Self::MembershipRefused(why) => write!(f, "membership change refused: {why}"),
+            Self::HandingOver(to) => write!(f, "handing leadership to node {to}"),
+            Self::Rotating(to) => write!(f, "the turn is over: handing leadership to node {to}"),
+            Self::NotHandedOver(why) => write!(f, "leadership not handed over: {why}"),
+            Self::LeaderDistrusted(leader) => {
+                write!(f, "no certificates under node {leader}: waiting for another leader")
+            }
+            Self::LeaderTrusted => write!(f, "listening to the leader again"),
+            Self::EntryIsNoBlock(index) => write!(f, "log entry {index} is no block: the leader is faulty"),
+            Self::CompactionNotTaken(why) => write!(f, "compaction was not taken: {why}"),
+            Self::CatchingUp { from, index } => {
+                write!(f, "catching up by certified blocks of node {from}, up to {index}")
+            }
+            Self::CaughtUp(index) => write!(f, "caught up by certified blocks, up to {index}"),
+            Self::NotCaughtUp(why) => write!(f, "catching up failed, it will be offered again: {why}"),
+            Self::SnapshotNotOffered(why) => write!(f, "snapshot not offered: {why}"),
+            Self::VoteRefused { validator, height, problem } => {
+                write!(f, "vote of node {validator} at height {height} refused: {problem}")
+            }
+            Self::VoteWithheld { height, ahead_ms } => {
+                write!(
+                    f,
+                    "withholding a vote at height {height}: the block is {ahead_ms} ms ahead of this node's clock"
+                )
+            }
+        }
+    }
+}

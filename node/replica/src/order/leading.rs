@@ -1,0 +1,151 @@
+//! What a leader does beside proposing: it moves Raft's voters to the elected set,
+//! one safe step at a time, and hands leadership on when its turn is over. The
+//! steps themselves are decided by [`consilium_consensus::reconcile`].
+
+use std::fmt;
+
+use consilium_consensus::reconcile::{Desired, Limits, Step, WaitReason, next_step, rotation_target};
+use consilium_consensus::{Core, LogReader, MembershipChange, RaftId, Role, Status};
+use consilium_proto::ids::Height;
+
+use crate::io::Output;
+use crate::notice::Notice;
+use crate::topology::Topology;
+
+/// What a leader does about Raft's voters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reconciliation {
+    /// They are the elected ones.
+    Settled,
+    /// The last block of the epoch before is not certified yet; nobody moves.
+    AwaitingBoundary,
+    /// The next step must wait.
+    Waiting(WaitReason),
+    /// The leader is not elected.
+    HandingOver(RaftId),
+    /// A change is under way.
+    Proposed(Vec<MembershipChange>),
+}
+
+impl fmt::Display for Reconciliation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Settled => f.write_str("settled"),
+            Self::AwaitingBoundary => {
+                f.write_str("waiting for the certificate of the header that ended the last epoch")
+            }
+            Self::Waiting(reason) => write!(f, "waiting: {reason}"),
+            Self::HandingOver(to) => write!(f, "handing leadership to node {to}, which is elected"),
+            Self::Proposed(changes) => write!(f, "proposed: {changes:?}"),
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Leading {
+    /// Height at which the present leader was first known.
+    since: Height,
+    reconciliation: Option<Reconciliation>,
+}
+
+/// How far the chain is, for decisions of a leader.
+pub(crate) struct Progress<'a> {
+    pub(crate) topology: &'a Topology,
+    pub(crate) applied: Height,
+    pub(crate) certified: Height,
+}
+
+impl Leading {
+    pub(crate) fn reconciliation(&self) -> Option<&Reconciliation> {
+        self.reconciliation.as_ref()
+    }
+
+    /// Leader, term or role changed.
+    pub(crate) fn leadership_changed(&mut self, applied: Height) {
+        self.since = applied;
+    }
+
+    /// One step, if this node leads and one is due.
+    pub(crate) fn step<R: LogReader>(
+        &mut self,
+        core: &mut Core<R>,
+        progress: &Progress<'_>,
+        stopping: bool,
+        out: &mut Vec<Output>,
+    ) {
+        let status = core.status();
+        self.reconciliation = match (status.role, stopping) {
+            (Role::Leader, false) => Some(self.reconcile(core, &status, progress, out)),
+            (Role::Leader | Role::Follower | Role::Candidate | Role::PreCandidate, _) => None,
+        };
+    }
+
+    fn reconcile<R: LogReader>(
+        &mut self,
+        core: &mut Core<R>,
+        status: &Status,
+        progress: &Progress<'_>,
+        out: &mut Vec<Output>,
+    ) -> Reconciliation {
+        let Some(desired) = desired(progress) else { return Reconciliation::AwaitingBoundary };
+        let limits = Limits::default();
+        match next_step(&desired, status, &limits) {
+            Step::Settled => {
+                self.rotate(core, &desired, status, progress, out);
+                Reconciliation::Settled
+            }
+            Step::Wait(reason) => Reconciliation::Waiting(reason),
+            Step::HandOver(to) => {
+                hand_over(core, Some(to), out);
+                Reconciliation::HandingOver(to)
+            }
+            Step::Change(changes) => {
+                out.push(Output::Notice(match core.propose_membership(&changes) {
+                    Ok(_) => Notice::MembershipProposed(changes.clone()),
+                    Err(error) => Notice::MembershipNotProposed(error.to_string()),
+                }));
+                Reconciliation::Proposed(changes)
+            }
+        }
+    }
+
+    fn rotate<R: LogReader>(
+        &mut self,
+        core: &mut Core<R>,
+        desired: &Desired,
+        status: &Status,
+        progress: &Progress<'_>,
+        out: &mut Vec<Output>,
+    ) {
+        let every = progress.topology.parameters().rotation_blocks;
+        let led = progress.applied.0.saturating_sub(self.since.0);
+        if every == 0 || led < every {
+            return;
+        }
+        if let Some(to) = rotation_target(desired, status, &Limits::default()) {
+            // Counts again from here if the transfer fails.
+            self.since = progress.applied;
+            out.push(Output::Notice(Notice::Rotating(to)));
+            hand_over(core, Some(to), out);
+        }
+    }
+}
+
+/// Voters are the validators of the newest epoch whose beginning is certified;
+/// before that nobody moves.
+fn desired(progress: &Progress<'_>) -> Option<Desired> {
+    let topology = progress.topology;
+    if progress.certified.next() < topology.epoch().first_height {
+        return None;
+    }
+    Some(Desired { voters: topology.elected(), learners: topology.raft_ids() })
+}
+
+/// Hands leadership over, to whom the core chooses if nobody is named.
+pub(crate) fn hand_over<R: LogReader>(core: &mut Core<R>, to: Option<RaftId>, out: &mut Vec<Output>) {
+    out.push(Output::Notice(match core.transfer_leadership(to) {
+        Ok(to) => Notice::HandingOver(to),
+        Err(error) => Notice::NotHandedOver(error.to_string()),
+    }));
+}

@@ -1,0 +1,11 @@
+//! Ordering, while this node leads, and the watch over the leader while it does
+//! not: the queue ([`mempool`]), the blocks that are cut from it ([`proposing`]),
+//! Raft's voters and the turn to lead ([`leading`]), certificates that do not come
+//! and logs that are too long ([`oversight`]).
+
+pub(crate) mod leading;
+pub(crate) mod mempool;
+pub(crate) mod oversight;
+pub(crate) mod proposing;
+
+pub use self::leading::Reconciliation;

@@ -1,0 +1,116 @@
+//! What every node looks at from time to time: whether the chain is being
+//! certified, and whether the log is long enough to be cut.
+
+use consilium_consensus::{Core, LogIndex, LogPosition, LogReader, Role};
+use consilium_proto::ids::Height;
+
+use super::leading::hand_over;
+use crate::io::Output;
+use crate::notice::{Alarm, AlarmName, Notice};
+use crate::ports::{Ledger, PortFault};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Oversight {
+    certificate_timeout_ms: u64,
+    log_entries_max: u64,
+    log_entries_kept: u64,
+    /// The certified height, and since when it has not moved.
+    stalled_since: Option<(Height, u64)>,
+    distrusting: bool,
+    compacting: bool,
+}
+
+impl Oversight {
+    pub(crate) fn new(certificate_timeout_ms: u64, (log_entries_max, log_entries_kept): (u64, u64)) -> Self {
+        Self {
+            certificate_timeout_ms,
+            log_entries_max,
+            log_entries_kept,
+            stalled_since: None,
+            distrusting: false,
+            compacting: false,
+        }
+    }
+
+    /// Another leader gets the time that the last one had.
+    pub(crate) fn leadership_changed(&mut self) {
+        self.stalled_since = None;
+    }
+
+    /// A chain that is executed and not certified is the leader's to answer for: it
+    /// hands over, or the others stop listening to it.
+    pub(crate) fn watch_certificates<R: LogReader>(
+        &mut self,
+        core: &mut Core<R>,
+        (applied, certified): (Height, Height),
+        now_ms: u64,
+        out: &mut Vec<Output>,
+    ) {
+        if certified >= applied {
+            self.stalled_since = None;
+            self.trust_leader(core, out);
+            return out.push(Output::Clear(AlarmName::CertificatesStalled));
+        }
+        match self.stalled_since {
+            Some((height, _)) if height != certified => {
+                self.trust_leader(core, out);
+                self.stalled_since = Some((certified, now_ms));
+            }
+            None => self.stalled_since = Some((certified, now_ms)),
+            Some((_, since)) if now_ms.saturating_sub(since) > self.certificate_timeout_ms => {
+                self.stalled_since = Some((certified, now_ms));
+                out.push(Output::Raise(Alarm::CertificatesStalled { applied, certified }));
+                self.change_leader(core, out);
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn trust_leader<R: LogReader>(&mut self, core: &mut Core<R>, out: &mut Vec<Output>) {
+        core.trust_leader();
+        if std::mem::take(&mut self.distrusting) {
+            out.push(Output::Notice(Notice::LeaderTrusted));
+        }
+    }
+
+    /// A leader hands over; the others stop listening to it, and listen again after
+    /// as long a time: where only this node lacks certificates, the leader is the
+    /// one to get them from, and its term may never end.
+    fn change_leader<R: LogReader>(&mut self, core: &mut Core<R>, out: &mut Vec<Output>) {
+        if core.role() == Role::Leader {
+            hand_over(core, None, out);
+        } else if self.distrusting {
+            self.trust_leader(core, out);
+        } else if let Some(leader) = core.distrust_leader() {
+            self.distrusting = true;
+            out.push(Output::Notice(Notice::LeaderDistrusted(leader)));
+        }
+    }
+
+    /// Where a long log is to be cut: never above the newest certified block, which
+    /// is what a snapshot can be offered of.
+    pub(crate) fn compaction<L: Ledger>(
+        &mut self,
+        ledger: &L,
+        (truncated, applied): (LogIndex, LogIndex),
+        certified: Height,
+    ) -> Result<Option<LogPosition>, PortFault> {
+        let held = applied.0.saturating_sub(truncated.0);
+        if self.compacting || held <= self.log_entries_max {
+            return Ok(None);
+        }
+        let height = Height(certified.0.saturating_sub(self.log_entries_kept));
+        let position = ledger.position(height)?.filter(|p| p.index > truncated && p.index <= applied);
+        self.compacting = position.is_some();
+        Ok(position)
+    }
+
+    /// The log was cut.
+    pub(crate) fn compacted<R: LogReader>(&mut self, core: &mut Core<R>, position: LogPosition, out: &mut Vec<Output>) {
+        self.compacting = false;
+        if let Err(error) = core.compact_to(position.index) {
+            out.push(Output::Notice(Notice::CompactionNotTaken(error.to_string())));
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Cutting blocks from the queue, while this node leads.
+
+use consilium_consensus::{Core, LogIndex, LogPosition, LogReader, Role};
+use consilium_ledger::CheckedTransaction;
+use consilium_proto::ids::{NodeId, TimeMs, TransactionId};
+use consilium_proto::observed::Observed;
+
+use super::mempool::Mempool;
+use crate::block::CheckedBlock;
+use crate::entries::Entries;
+use crate::io::{Applied, Output};
+use crate::notice::Notice;
+use crate::topology::Topology;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Proposing {
+    mempool: Mempool,
+    /// Newest proposal of this node.
+    proposed: LogIndex,
+    /// Somebody needs the ledger's time to pass this.
+    time_wanted: Option<TimeMs>,
+    in_flight_max: u64,
+}
+
+/// What a proposal is made of besides transactions.
+pub(crate) struct Moment<'a> {
+    pub(crate) me: NodeId,
+    pub(crate) wall: TimeMs,
+    pub(crate) applied: Applied,
+    pub(crate) topology: &'a Topology,
+}
+
+impl Proposing {
+    pub(crate) fn new(mempool: Mempool, in_flight_max: u64) -> Self {
+        Self { mempool, proposed: LogIndex(0), time_wanted: None, in_flight_max }
+    }
+
+    /// Queues a transaction; `false` if there is no room.
+    #[must_use]
+    pub(crate) fn push(&mut self, transaction: CheckedTransaction) -> bool {
+        self.mempool.push(transaction)
+    }
+
+    /// This node does not lead any more: whoever waits for what was queued sends it
+    /// to the next leader.
+    pub(crate) fn clear(&mut self) {
+        self.mempool.clear();
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.mempool.len()
+    }
+
+    /// Somebody needs the ledger's time to pass a moment.
+    pub(crate) fn want_time(&mut self, after: TimeMs) {
+        self.time_wanted = self.time_wanted.max(Some(after));
+    }
+
+    /// Whether a block is to be proposed now.
+    pub(crate) fn is_due<R: LogReader>(&self, core: &Core<R>, moment: &Moment<'_>) -> bool {
+        let under_way = self.proposed.0.saturating_sub(moment.applied.index.0);
+        core.role() == Role::Leader
+            && under_way < self.in_flight_max
+            && (!self.mempool.is_empty() || self.time_block_due(moment))
+    }
+
+    /// Whether a block without transactions is wanted: somebody waits for the
+    /// ledger's time to pass, or the epoch is over and only a block can end it.
+    fn time_block_due(&self, moment: &Moment<'_>) -> bool {
+        if self.proposed > moment.applied.index {
+            return false;
+        }
+        let behind = |after| moment.applied.time <= after && moment.wall > after;
+        moment.wall >= moment.topology.epoch_ends() || self.time_wanted.is_some_and(behind)
+    }
+
+    /// Proposes a block. What does not fit into the queue any more when Raft does
+    /// not take it comes back.
+    ///
+    /// # Errors
+    /// The transactions that were lost, if Raft did not take the block.
+    pub(crate) fn propose<R: LogReader>(
+        &mut self,
+        core: &mut Core<R>,
+        moment: &Moment<'_>,
+        observed: Observed,
+        entries: &mut Entries,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Vec<TransactionId>> {
+        let parameters = moment.topology.parameters();
+        let transactions =
+            self.mempool.cut(parameters.block_transactions_max as usize, parameters.block_bytes_max as usize);
+        let block = CheckedBlock { time: moment.wall, proposer: moment.me, observed, transactions };
+        match core.propose(block.encode()) {
+            Ok(proposed) => {
+                self.proposed = proposed.index;
+                let transactions = block.transactions.len();
+                out.push(Output::Notice(Notice::Proposed { index: proposed.index, transactions }));
+                entries.built(LogPosition { index: proposed.index, term: proposed.term }, block);
+                Ok(())
+            }
+            Err(error) => {
+                out.push(Output::Notice(Notice::NotProposed(error.to_string())));
+                let back = block.transactions.into_iter();
+                Err(back.filter_map(|checked| self.take_back(checked)).collect())
+            }
+        }
+    }
+
+    fn take_back(&mut self, checked: CheckedTransaction) -> Option<TransactionId> {
+        let id = checked.transaction.id;
+        (!self.mempool.push(checked)).then_some(id)
+    }
+}

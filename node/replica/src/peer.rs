@@ -1,0 +1,67 @@
+//! What nodes tell each other over the stream between them. A batch keeps the
+//! order in which things were said, and nothing in it replaces another thing.
+
+use bytes::Bytes;
+use consilium_proto::error::FieldError;
+use consilium_proto::ids::Height;
+use consilium_proto::pb;
+use consilium_proto::vote::{CertifiedHeader, Vote};
+
+/// Messages of one batch.
+pub const BATCH_MAX: usize = 256;
+
+/// One message to a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PeerMessage {
+    /// For its Raft core.
+    Raft(Bytes),
+    /// The sender's own vote.
+    Vote(Vote),
+    /// Another node's vote, in conflict with what the sender executed.
+    RelayedVote(Vote),
+    /// A certified header that the receiver seems to lack.
+    Certified(Box<CertifiedHeader>),
+    /// The sender lacks certificates from this height on.
+    UncertifiedFrom(Height),
+}
+
+impl PeerMessage {
+    /// Bytes on the wire, roughly.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Raft(bytes) => bytes.len(),
+            Self::Vote(_) | Self::RelayedVote(_) | Self::UncertifiedFrom(_) => 256,
+            Self::Certified(certified) => 512 + 96 * certified.certificate.signatures().count(),
+        }
+    }
+}
+
+impl From<PeerMessage> for pb::PeerMessage {
+    fn from(message: PeerMessage) -> Self {
+        use pb::peer_message::Message;
+        let message = match message {
+            PeerMessage::Raft(bytes) => Message::Raft(bytes),
+            PeerMessage::Vote(vote) => Message::Vote((&vote).into()),
+            PeerMessage::RelayedVote(vote) => Message::RelayedVote((&vote).into()),
+            PeerMessage::Certified(certified) => Message::Certified((&*certified).into()),
+            PeerMessage::UncertifiedFrom(height) => Message::UncertifiedFrom(height.0),
+        };
+        Self { message: Some(message) }
+    }
+}
+
+impl TryFrom<pb::PeerMessage> for PeerMessage {
+    type Error = FieldError;
+
+    fn try_from(m: pb::PeerMessage) -> Result<Self, FieldError> {
+        use pb::peer_message::Message;
+        Ok(match m.message.ok_or_else(|| FieldError::missing("message"))? {
+            Message::Raft(bytes) => Self::Raft(bytes),
+            Message::Vote(vote) => Self::Vote(Vote::try_from(&vote)?),
+            Message::RelayedVote(vote) => Self::RelayedVote(Vote::try_from(&vote)?),
+            Message::Certified(certified) => Self::Certified(Box::new(CertifiedHeader::try_from(&certified)?)),
+            Message::UncertifiedFrom(height) => Self::UncertifiedFrom(Height(height)),
+        })
+    }
+}

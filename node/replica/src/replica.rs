@@ -1,0 +1,260 @@
+//! The replica: one value that holds all parts and lets them work on what came in
+//! until nothing is left to do. It decides which part hears what, and in which
+//! order; what each does is its own.
+
+mod inputs;
+mod turn;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use consilium_consensus::voting::{Clock, Start as VotingStart, Voting};
+use consilium_consensus::{Config as CoreConfig, Core, LogEntry, LogReader, Membership, Outbound, PersistSeq};
+use consilium_ledger::unseen_nodes;
+use consilium_proto::ids::{Height, LedgerId, NodeId};
+use consilium_proto::signing::SigningKey;
+use consilium_proto::vote::CertifiedHeader;
+
+use crate::catch_up::CatchUp;
+use crate::certify::{Certifier, CertifyInput, uncertified};
+use crate::entries::Entries;
+use crate::execute::{Executor, Rules};
+use crate::fault::Fault;
+use crate::forward::Forwarding;
+use crate::io::{Applied, CallId, Input, Output, Status};
+use crate::order::leading::Leading;
+use crate::order::mempool::Mempool;
+use crate::order::oversight::Oversight;
+use crate::order::proposing::Proposing;
+use crate::ports::{Ledger, PortFault};
+use crate::reads::Reads;
+use crate::start::Recovered;
+use crate::topology::{Introduction, Topology, validators_above};
+use crate::waiters::Waiters;
+
+/// What an operator may choose.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Raft's.
+    pub core: CoreConfig,
+    /// Blocks that a leader has under way at once.
+    pub blocks_in_flight: u64,
+    /// Entries after which the log is cut.
+    pub log_entries_max: u64,
+    /// Entries kept behind then.
+    pub log_entries_kept: u64,
+    /// Without a certificate for this long, the leader is changed.
+    pub certificate_timeout_ms: u64,
+    /// Without a block for this long, catching up from a peer is given up.
+    pub fetch_timeout_ms: u64,
+    /// Transactions that wait to be ordered, and those that clients wait for.
+    pub queued_transactions_max: usize,
+    /// Bytes of the former.
+    pub queued_bytes_max: usize,
+}
+
+/// Who a replica is, and what it starts from.
+pub struct Start<L, R> {
+    /// Its raft id.
+    pub me: NodeId,
+    /// The ledger's id.
+    pub ledger_id: LedgerId,
+    /// Signs its votes.
+    pub key: Arc<SigningKey>,
+    /// What it was told of the others when it joined.
+    pub introduction: Option<Introduction>,
+    /// What an operator chose.
+    pub settings: Settings,
+    /// The ledger.
+    pub ledger: L,
+    /// The Raft log, to read.
+    pub log: R,
+    /// What the rules ask of X.509.
+    pub rules: Rules,
+    /// The disk, checked.
+    pub recovered: Recovered,
+    /// The time.
+    pub now: Clock,
+}
+
+/// An entry that is committed and not applied, with the membership that it put
+/// into force.
+struct Committed {
+    entry: LogEntry,
+    membership: Option<Membership>,
+}
+
+/// See the module.
+pub struct Replica<L, R: LogReader> {
+    me: NodeId,
+    ledger_id: LedgerId,
+    introduction: Option<Introduction>,
+    settings: Settings,
+    core: Core<R>,
+    topology: Arc<Topology>,
+    entries: Entries,
+    committed: VecDeque<Committed>,
+    committed_bytes: usize,
+    executor: Executor<L>,
+    certifier: Certifier,
+    proposing: Proposing,
+    leading: Leading,
+    oversight: Oversight,
+    waiters: Waiters,
+    forwarding: Forwarding,
+    reads: Reads,
+    catch_up: CatchUp,
+    calls: CallId,
+    /// Messages that vouch for writes under way.
+    unsent: VecDeque<(PersistSeq, Vec<Outbound>)>,
+    now: Clock,
+    ticks: u64,
+    stopping: bool,
+    halted: bool,
+    continuing: bool,
+    out: Vec<Output>,
+}
+
+impl<L: Ledger, R: LogReader> Replica<L, R> {
+    /// Starts from a disk that [`crate::start::recover`] has checked.
+    ///
+    /// # Errors
+    /// If this node is retired, or the disk cannot be read or does not fit together.
+    pub fn new(start: Start<L, R>) -> Result<Self, Fault> {
+        let Start { me, ledger_id, key, introduction, settings, ledger, log, rules, recovered, now } = start;
+        let Recovered { initial, tip, guard } = recovered;
+        let applied = initial.applied;
+        let topology = Arc::new(Topology::load(&ledger, &tip.header, introduction.as_ref())?);
+        if topology.peer(me).is_none() {
+            return Err(Fault::Retired(me));
+        }
+        let mut core = Core::new(settings.core.clone(), initial, log)?;
+        core.set_known_peers(topology.peer_ids());
+        let certified = newest_certified(&ledger, tip.header.height)?;
+        let certified_header = match &certified {
+            Some(certified) => certified.header.clone(),
+            None => ledger.header(Height::GENESIS)?.ok_or_else(|| PortFault::corrupt("block", "no genesis"))?,
+        };
+        let voting = Voting::new(VotingStart {
+            me,
+            key,
+            ledger_id,
+            clock_skew_max_ms: topology.parameters().clock_skew_max_ms,
+            guard: guard.vote,
+            certified,
+            validators: validators_above(&ledger, &certified_header)?,
+            nodes: topology.vote_keys(),
+        });
+        let mut certifier = Certifier::new(voting, unseen_nodes(&ledger)?);
+        for (header, next_set) in uncertified(&ledger, &certified_header, tip.header.height, guard.vote.voted_height)? {
+            certifier.push(CertifyInput::Executed { header: Box::new(header), votable: true, next_set });
+        }
+        let mempool = Mempool::new(settings.queued_transactions_max, settings.queued_bytes_max);
+        let (timeout, cut) = (settings.certificate_timeout_ms, (settings.log_entries_max, settings.log_entries_kept));
+        Ok(Self {
+            me,
+            ledger_id,
+            introduction,
+            core,
+            topology,
+            entries: Entries::default(),
+            committed: VecDeque::new(),
+            committed_bytes: 0,
+            executor: Executor::new(ledger, rules, (applied, tip)),
+            certifier,
+            proposing: Proposing::new(mempool, settings.blocks_in_flight),
+            leading: Leading::default(),
+            oversight: Oversight::new(timeout, cut),
+            waiters: Waiters::default(),
+            forwarding: Forwarding::default(),
+            reads: Reads::default(),
+            catch_up: CatchUp::default(),
+            calls: CallId::default(),
+            unsent: VecDeque::new(),
+            settings,
+            now,
+            ticks: 0,
+            stopping: false,
+            halted: false,
+            continuing: false,
+            out: Vec::new(),
+        })
+    }
+
+    /// Takes what has happened, in order, and works until nothing is left to do.
+    /// Many inputs at a time make larger blocks and fewer syncs than one at a time.
+    pub fn handle(&mut self, now: Clock, inputs: impl IntoIterator<Item = Input>) -> Vec<Output> {
+        if !self.halted {
+            self.now = now;
+            let applied = self.executor.index();
+            let result = inputs.into_iter().try_for_each(|input| self.input(input)).and_then(|()| self.turn());
+            if self.executor.index() > applied {
+                self.out.push(Output::Applied(self.executor.applied()));
+            }
+            if let Err(fault) = result {
+                self.halted = true;
+                self.out.push(Output::Halt(fault));
+            }
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    /// This node.
+    #[must_use]
+    pub fn me(&self) -> NodeId {
+        self.me
+    }
+
+    /// Nodes, validators and parameters as of the newest block.
+    #[must_use]
+    pub fn topology(&self) -> &Arc<Topology> {
+        &self.topology
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub fn applied(&self) -> Applied {
+        self.executor.applied()
+    }
+
+    /// The newest certified header; `None` before the first.
+    #[must_use]
+    pub fn newest_certified(&self) -> Option<&Arc<CertifiedHeader>> {
+        self.certifier.newest_certified()
+    }
+
+    /// The voting, to look at.
+    #[must_use]
+    pub fn voting(&self) -> &Voting {
+        self.certifier.voting()
+    }
+
+    /// The ledger.
+    #[must_use]
+    pub fn ledger(&self) -> &L {
+        self.executor.ledger()
+    }
+
+    /// Its picture of itself.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status {
+            raft: self.core.status(),
+            queued: self.proposing.queued(),
+            waiting: self.waiters.len(),
+            reconciliation: self.leading.reconciliation().cloned(),
+            voted: self.certifier.voted_heights(),
+        }
+    }
+}
+
+/// The newest certified header that is stored.
+///
+/// # Errors
+/// If the disk fails or its block is absent.
+fn newest_certified(ledger: &impl Ledger, applied: Height) -> Result<Option<CertifiedHeader>, PortFault> {
+    let Some(certificate) = ledger.certificate_up_to(applied)? else { return Ok(None) };
+    let header = ledger.header(certificate.height)?;
+    let header = header.ok_or_else(|| PortFault::corrupt("block", "absent"))?;
+    Ok(Some(CertifiedHeader { header, certificate }))
+}

@@ -1,0 +1,240 @@
+//! Which part of the replica hears what.
+
+use consilium_consensus::{LogReader, Role, StepError};
+use consilium_ledger::CheckedTransaction;
+use consilium_proto::ids::NodeId;
+use consilium_proto::pb::{ForwardResult, Outcome};
+
+use super::Replica;
+use crate::certify::CertifyInput;
+use crate::disk::Written;
+use crate::fault::Fault;
+use crate::io::{Input, Output, RequestId};
+use crate::notice::Notice;
+use crate::order::leading::{Progress, hand_over};
+use crate::peer::PeerMessage;
+use crate::ports::{Ledger, PortFault};
+use crate::submission::{Located, Refused, Submission, WaitFor};
+
+/// Ticks between looks at certificates and the length of the log.
+const HEALTH_TICKS: u64 = 10;
+/// Votes of others that are taken from one batch of a peer.
+const RELAYED_MAX: usize = 64;
+
+impl<L: Ledger, R: LogReader> Replica<L, R> {
+    pub(super) fn input(&mut self, input: Input) -> Result<(), Fault> {
+        match input {
+            Input::Tick => self.tick()?,
+            Input::Peer { from, messages } => self.peer(from, messages),
+            Input::Submit { request, submission, wait_for, deadline_ms } => {
+                self.submit(submission, (request, wait_for, deadline_ms))?;
+            }
+            Input::Forwarded { request, submissions } => self.forwarded(request, submissions),
+            Input::ForwardAnswer { call, results } => {
+                for id in self.forwarding.answered(call, &results, self.now.monotonic_ms) {
+                    self.waiters.refuse(&id, Refused::Overloaded, &mut self.out);
+                }
+            }
+            Input::Checked { position, block } => self.entries.checked(position, block),
+            Input::Written(written) => self.written(written)?,
+            Input::Read { request, context } => self.reads.wait(request, context, &mut self.out),
+            Input::Transfer { request, to } => {
+                let result = self.core.transfer_leadership(to);
+                self.out.push(Output::TransferAnswer { request, result });
+            }
+            Input::RequestTimeBlock(after) => self.proposing.want_time(after),
+            Input::AskOwnVote { request, from } => {
+                let vote = self.certifier.vote_of(from).cloned();
+                self.out.push(Output::OwnVoteAnswer { request, vote });
+            }
+            Input::Fetched { call, block } => self.catch_up.fetched(call, *block, self.now.monotonic_ms),
+            Input::FetchEnded { call, problem } => self.catch_up.ended(call, problem),
+            Input::Unreachable(peer) => {
+                if let Some(peer) = raft_id(peer) {
+                    self.core.report_unreachable(peer);
+                }
+            }
+            Input::Stop => self.stop(),
+            Input::Continue => self.continuing = false,
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self) -> Result<(), Fault> {
+        let now_ms = self.now.monotonic_ms;
+        self.core.tick();
+        self.ticks += 1;
+        self.certifier.tick();
+        let progress = Progress {
+            topology: &self.topology,
+            applied: self.executor.height(),
+            certified: self.certifier.certified(),
+        };
+        self.leading.step(&mut self.core, &progress, self.stopping, &mut self.out);
+        if self.ticks.is_multiple_of(HEALTH_TICKS) {
+            self.look_after()?;
+        }
+        self.waiters.expire(now_ms, &mut self.out);
+        for checked in self.forwarding.due(now_ms) {
+            if self.waiters.is_awaited(&checked.transaction.id) {
+                self.order(checked);
+            }
+        }
+        self.catch_up.tick(now_ms, self.settings.fetch_timeout_ms, &mut self.out);
+        let status = Box::new(self.status());
+        self.out.push(Output::Status(status));
+        Ok(())
+    }
+
+    fn look_after(&mut self) -> Result<(), PortFault> {
+        let (applied, certified) = (self.executor.height(), self.certifier.certified());
+        let now_ms = self.now.monotonic_ms;
+        self.oversight.watch_certificates(&mut self.core, (applied, certified), now_ms, &mut self.out);
+        let held = (self.core.status().truncated, self.executor.index());
+        let position = self.oversight.compaction(self.executor.ledger(), held, certified)?;
+        self.out.extend(position.map(|at| Output::WriteLog(crate::disk::LogWrite::Compact(at))));
+        Ok(())
+    }
+
+    /// Messages of a peer that may speak here; who may is also for the transport to
+    /// judge, by certificates.
+    fn peer(&mut self, from: NodeId, messages: Vec<PeerMessage>) {
+        let mut relayed = 0;
+        for message in messages {
+            match message {
+                PeerMessage::Raft(bytes) => self.step(from, bytes),
+                PeerMessage::Vote(vote) if vote.validator == from => {
+                    self.certifier.push(CertifyInput::Vote { from, vote });
+                }
+                PeerMessage::Vote(vote) => {
+                    let notice = Notice::ForeignVote { peer: from, validator: vote.validator };
+                    self.out.push(Output::Notice(notice));
+                }
+                // Signatures tell whose they are.
+                PeerMessage::RelayedVote(vote) => {
+                    relayed += 1;
+                    if relayed <= RELAYED_MAX {
+                        self.certifier.push(CertifyInput::Vote { from, vote });
+                    }
+                }
+                PeerMessage::Certified(certified) => self.certifier.push(CertifyInput::Certificate(certified)),
+                PeerMessage::UncertifiedFrom(height) => {
+                    self.certifier.push(CertifyInput::UncertifiedFrom { peer: from, height });
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, from: NodeId, bytes: bytes::Bytes) {
+        let Some(peer) = raft_id(from) else { return };
+        match self.core.step(peer, bytes) {
+            Ok(()) => {}
+            Err(StepError::Rejected { reject, .. }) => {
+                let notice = Notice::RaftRejected { peer: from, reject: reject.to_string() };
+                self.out.push(Output::Notice(notice));
+            }
+            Err(error) => {
+                let notice = Notice::RaftIgnored { peer: from, problem: error.to_string() };
+                self.out.push(Output::Notice(notice));
+            }
+        }
+    }
+
+    /// A client's transaction. What is executed already is answered at once: the
+    /// same transaction may come any number of times.
+    fn submit(&mut self, submission: Submission, waiter: (RequestId, WaitFor, u64)) -> Result<(), Fault> {
+        let (request, wait_for, deadline_ms) = waiter;
+        let full = self.waiters.len() >= self.settings.queued_transactions_max;
+        let result = match self.executed_already(&submission)? {
+            Some(located) if wait_for == WaitFor::Ordered || located.height <= self.certifier.certified() => {
+                Some(Ok(located))
+            }
+            _ if full => Some(Err(Refused::Overloaded)),
+            Some(located) => {
+                self.waiters.wait_certified(located, (request, deadline_ms));
+                None
+            }
+            None => match submission.admit() {
+                Ok(checked) => {
+                    if let Some(new) = self.waiters.wait(checked, waiter) {
+                        self.order(new);
+                    }
+                    None
+                }
+                Err(why) => Some(Err(why)),
+            },
+        };
+        self.out.extend(result.map(|result| Output::Answer { request, result }));
+        Ok(())
+    }
+
+    fn executed_already(&self, submission: &Submission) -> Result<Option<Located>, PortFault> {
+        let Some(location) = self.executor.ledger().location(&submission.transaction.id)? else { return Ok(None) };
+        let outcome = Outcome::try_from(location.outcome).map_err(|e| PortFault::corrupt("transaction", e))?;
+        Ok(Some(Located { height: location.height, outcome }))
+    }
+
+    /// Has a transaction ordered that somebody waits for here. Without a leader it
+    /// stays with those who wait, and goes out when there is one.
+    pub(super) fn order(&mut self, checked: CheckedTransaction) {
+        let id = checked.transaction.id;
+        if self.core.role() != Role::Leader {
+            self.forwarding.push(checked);
+        } else if !self.proposing.push(checked) {
+            self.waiters.refuse(&id, Refused::Overloaded, &mut self.out);
+        }
+    }
+
+    fn forwarded(&mut self, request: RequestId, submissions: Vec<Option<Submission>>) {
+        let results = submissions.into_iter().map(|submission| self.take_forwarded(submission)).collect();
+        self.out.push(Output::ForwardedAnswer { request, results });
+    }
+
+    fn take_forwarded(&mut self, submission: Option<Submission>) -> ForwardResult {
+        if self.core.role() != Role::Leader || self.stopping {
+            return ForwardResult::NotLeader;
+        }
+        match submission.map(Submission::admit) {
+            Some(Ok(checked)) => match self.proposing.push(checked) {
+                true => ForwardResult::Queued,
+                false => ForwardResult::Overloaded,
+            },
+            Some(Err(_)) | None => ForwardResult::Invalid,
+        }
+    }
+
+    fn written(&mut self, written: Written) -> Result<(), Fault> {
+        match written {
+            Written::Log(seq) => {
+                self.core.persisted(seq)?;
+                // The report goes first: an answer to one of the messages must not be
+                // looked at before the core knows that the write is durable.
+                while let Some((_, messages)) = self.unsent.pop_front_if(|(vouched, _)| *vouched <= seq) {
+                    messages.into_iter().for_each(|message| self.send_raft(message));
+                }
+            }
+            Written::Compacted(position) => {
+                self.oversight.compacted(&mut self.core, position, &mut self.out);
+            }
+            Written::Vote => self.certifier.written(&mut self.out)?,
+        }
+        Ok(())
+    }
+
+    pub(super) fn send_raft(&mut self, message: consilium_consensus::Outbound) {
+        let message_to = NodeId(message.to.get());
+        self.out.push(Output::Send { to: message_to, message: PeerMessage::Raft(message.bytes) });
+    }
+
+    fn stop(&mut self) {
+        self.stopping = true;
+        if self.core.role() == Role::Leader {
+            hand_over(&mut self.core, None, &mut self.out);
+        }
+    }
+}
+
+/// Zero is nobody.
+pub(super) fn raft_id(node: NodeId) -> Option<consilium_consensus::RaftId> {
+    consilium_consensus::RaftId::new(node.0)
+}

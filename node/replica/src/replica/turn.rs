@@ -1,0 +1,364 @@
+//! A turn: after the inputs, every part works until nothing is left to do.
+//!
+//! ```text
+//! propose -> Raft's output (send, write, commit) -> execute -> certify -> again, until all are idle
+//! ```
+
+use std::sync::Arc;
+
+use consilium_consensus::LogPosition;
+use consilium_consensus::{
+    EntryKind, IncomingSnapshot, LeaderChange, LogEntry, LogReader, MembershipOutcome, Output as RaftOutput, Persist,
+    Role, SnapshotMeta,
+};
+use consilium_ledger::Executed;
+use consilium_proto::ids::NodeId;
+
+use super::{Committed, Replica};
+use crate::block::CheckedBlock;
+use crate::catch_up::{CertifiedBlock, Step};
+use crate::certify::{Around, CertifyInput};
+use crate::disk::LogWrite;
+use crate::fault::Fault;
+use crate::io::{ExecutedBlock, Output};
+use crate::notice::{Alarm, Notice};
+use crate::order::proposing::Moment;
+use crate::ports::{Ledger, PortFault};
+use crate::submission::Refused;
+use crate::topology::{Topology, concerns_topology};
+
+/// Blocks executed in one turn; then what came in meanwhile has its turn.
+const BLOCKS_MAX: usize = 8;
+/// Bytes of committed entries that wait to be executed. Beyond it Raft waits.
+const COMMITTED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+impl<L: Ledger, R: LogReader> Replica<L, R> {
+    pub(super) fn turn(&mut self) -> Result<(), Fault> {
+        self.reads.ask(&mut self.core, &mut self.out);
+        let mut blocks = BLOCKS_MAX;
+        loop {
+            self.propose();
+            let mut busy = self.drain()?;
+            busy |= self.execute(&mut blocks)?;
+            busy |= self.certify()?;
+            if !busy {
+                break;
+            }
+        }
+        self.forward();
+        self.entries.hand_out(&mut self.out);
+        if blocks == 0 && !self.continuing {
+            self.continuing = true;
+            self.out.push(Output::Continue);
+        }
+        Ok(())
+    }
+
+    /// Cuts blocks from the queue while there is room for more under way.
+    fn propose(&mut self) {
+        let moment =
+            Moment { me: self.me, wall: self.now.wall, applied: self.executor.applied(), topology: &self.topology };
+        while !self.stopping && self.proposing.is_due(&self.core, &moment) {
+            let observed = self.certifier.observed(&self.topology);
+            let (core, entries, out) = (&mut self.core, &mut self.entries, &mut self.out);
+            if let Err(lost) = self.proposing.propose(core, &moment, observed, entries, out) {
+                for id in lost {
+                    self.waiters.refuse(&id, Refused::Overloaded, &mut self.out);
+                }
+                return;
+            }
+        }
+    }
+
+    /// Takes Raft's output while there is room for what it commits.
+    fn drain(&mut self) -> Result<bool, Fault> {
+        let mut busy = false;
+        while self.committed_bytes <= COMMITTED_BYTES_MAX {
+            let Some(output) = self.core.take_output()? else { break };
+            busy = true;
+            self.dispatch(output)?;
+        }
+        Ok(busy)
+    }
+
+    fn dispatch(&mut self, output: RaftOutput) -> Result<(), Fault> {
+        let RaftOutput { messages, persist, committed, reads, leadership, snapshot_wanted, snapshot_offered } = output;
+        messages.into_iter().for_each(|message| self.send_raft(message));
+        if let Some(round) = persist {
+            self.write(round);
+        }
+        for entry in committed {
+            let membership = self.apply_membership(&entry)?;
+            self.committed_bytes += entry.data_len();
+            self.committed.push_back(Committed { entry, membership });
+        }
+        let applied = self.executor.index();
+        reads.into_iter().for_each(|outcome| self.reads.outcome(outcome, applied, &mut self.out));
+        if let Some(change) = leadership {
+            self.leadership_changed(change);
+        }
+        if !snapshot_wanted.is_empty() {
+            self.offer_snapshot()?;
+        }
+        if let Some(offer) = snapshot_offered {
+            let notice = Notice::CatchingUp { from: offer.from, index: offer.meta.index };
+            self.out.push(Output::Notice(notice));
+            self.follow(offer);
+        }
+        Ok(())
+    }
+
+    /// Messages that vouch for a write wait for its report. Entries of others are
+    /// looked at before they commit.
+    fn write(&mut self, mut round: Persist) {
+        self.unsent.push_back((round.seq, std::mem::take(&mut round.messages_after)));
+        if self.core.role() != Role::Leader {
+            for entry in &round.entries {
+                if let EntryKind::Normal(bytes) = &entry.kind {
+                    self.entries.announce(entry.position(), bytes);
+                }
+            }
+        }
+        self.out.push(Output::WriteLog(LogWrite::Round(round)));
+    }
+
+    /// A membership comes into force when its entry is given out, and is stored
+    /// with the next block, so that what a restart goes on from is of one moment.
+    fn apply_membership(&mut self, entry: &LogEntry) -> Result<Option<consilium_consensus::Membership>, Fault> {
+        match entry.kind {
+            EntryKind::Normal(_) | EntryKind::Empty => return Ok(None),
+            EntryKind::ConfChange(_) => {}
+        }
+        match self.core.apply_membership(entry)? {
+            MembershipOutcome::Applied(membership) => {
+                let notice = Notice::MembershipChanged { index: entry.index, membership: Box::new(membership.clone()) };
+                self.out.push(Output::Notice(notice));
+                Ok(Some(membership))
+            }
+            MembershipOutcome::Refused { reason } => {
+                self.out.push(Output::Notice(Notice::MembershipRefused(reason)));
+                Ok(None)
+            }
+        }
+    }
+
+    /// What clients wait for is sent to the new leader; what was queued here for
+    /// others is theirs to send.
+    fn leadership_changed(&mut self, change: LeaderChange) {
+        let LeaderChange { leader, term, role } = change;
+        self.out.push(Output::Notice(Notice::Leadership { leader, term, role }));
+        if role != Role::Leader {
+            self.proposing.clear();
+        }
+        self.leading.leadership_changed(self.executor.height());
+        self.oversight.leadership_changed();
+        self.forwarding.clear();
+        self.out.push(Output::Leader(leader.map(|id| NodeId(id.get()))));
+        if leader.is_some() {
+            self.waiters.unanswered().into_iter().for_each(|checked| self.order(checked));
+        }
+    }
+
+    fn forward(&mut self) {
+        if let Some(leader) = self.core.leader().filter(|leader| leader.get() != self.me.0) {
+            self.forwarding.call(NodeId(leader.get()), &mut self.calls, &mut self.out);
+        }
+    }
+
+    /// Executes committed blocks and certified ones, while there are any and
+    /// `blocks` allows it.
+    fn execute(&mut self, blocks: &mut usize) -> Result<bool, Fault> {
+        let before = self.executor.index();
+        let mut reached = None;
+        while *blocks > 0 {
+            let Some(head) = self.committed.front() else { break };
+            let position = head.entry.position();
+            if position.index > self.executor.index() {
+                let block = match &head.entry.kind {
+                    EntryKind::Normal(bytes) => match self.entries.take(position) {
+                        Some(block) => Some(block),
+                        None => {
+                            self.entries.want(position, bytes);
+                            break;
+                        }
+                    },
+                    EntryKind::ConfChange(_) | EntryKind::Empty => None,
+                };
+                self.apply_head(position, block, blocks)?;
+            }
+            reached = Some(position.index);
+            if let Some(head) = self.committed.pop_front() {
+                self.committed_bytes -= head.entry.data_len();
+            }
+        }
+        if let Some(index) = reached {
+            self.core.applied(index)?;
+        }
+        let busy = self.catch_up(blocks)?;
+        let index = self.executor.index();
+        if index > before {
+            self.entries.forget(index);
+            self.reads.applied(index, &mut self.out);
+        }
+        Ok(busy || reached.is_some())
+    }
+
+    /// Applies the entry at the head of what is committed: a block, or nothing.
+    fn apply_head(
+        &mut self,
+        position: LogPosition,
+        block: Option<Option<CheckedBlock>>,
+        blocks: &mut usize,
+    ) -> Result<(), Fault> {
+        if let Some(membership) = self.committed.front_mut().and_then(|head| head.membership.take()) {
+            self.executor.follow_membership(membership);
+        }
+        match block {
+            Some(Some(block)) => {
+                *blocks -= 1;
+                let executed = self.executor.run(position, &block)?;
+                self.executed(position, executed, true)
+            }
+            Some(None) => {
+                self.out.push(Output::Notice(Notice::EntryIsNoBlock(position.index)));
+                self.executor.pass(position.index);
+                Ok(())
+            }
+            None => {
+                self.executor.pass(position.index);
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells everyone what a block came to. It is stored already.
+    fn executed(&mut self, position: LogPosition, executed: Executed, votable: bool) -> Result<(), Fault> {
+        let Executed { tip, leaves, events, rows: _ } = executed;
+        let next_set = events.next_set().cloned();
+        if let Some(unseen) = events.unseen() {
+            self.certifier.set_unseen(unseen.clone());
+        }
+        let changed = concerns_topology(&events);
+        let certified = self.certifier.certified();
+        let header = tip.header;
+        let block = ExecutedBlock { header: header.clone(), position, votable, leaves, events };
+        let expired: Vec<_> = block.events.expired().copied().collect();
+        let leaves = block.leaves.clone();
+        self.out.push(Output::Executed(Box::new(block)));
+        self.certifier.push(CertifyInput::Executed { header: Box::new(header), votable, next_set });
+        if changed {
+            self.follow_topology()?;
+        }
+        leaves.iter().for_each(|(_, leaf)| self.waiters.executed(leaf, certified, &mut self.out));
+        expired.iter().for_each(|id| self.waiters.refuse(id, Refused::Expired, &mut self.out));
+        Ok(())
+    }
+
+    /// The block changed who takes part, and how: all parts follow at once.
+    fn follow_topology(&mut self) -> Result<(), Fault> {
+        let tip = &self.executor.tip().header;
+        let topology = Topology::load(self.executor.ledger(), tip, self.introduction.as_ref())?;
+        self.topology = Arc::new(topology);
+        self.core.set_known_peers(self.topology.peer_ids());
+        self.certifier.push(CertifyInput::Nodes {
+            keys: self.topology.vote_keys(),
+            clock_skew_max_ms: self.topology.parameters().clock_skew_max_ms,
+        });
+        self.out.push(Output::Topology(Arc::clone(&self.topology)));
+        if self.topology.node(self.me).is_none() {
+            self.out.push(Output::Raise(Alarm::NodeRetired(self.me)));
+        }
+        Ok(())
+    }
+
+    fn certify(&mut self) -> Result<bool, Fault> {
+        let around = Around {
+            ledger: self.executor.ledger(),
+            topology: &self.topology,
+            me: self.me,
+            commit: self.core.commit_index(),
+            now: self.now,
+        };
+        let before = self.certifier.certified();
+        let busy = self.certifier.run(&around, &mut self.out)?;
+        let certified = self.certifier.certified();
+        if certified > before || busy {
+            self.waiters.certified(certified, &mut self.out);
+        }
+        Ok(busy)
+    }
+
+    /// What a follower can be given that lags behind the log.
+    fn offer_snapshot(&mut self) -> Result<(), PortFault> {
+        let height = self.certifier.certified();
+        let ledger = self.executor.ledger();
+        let Some(position) = ledger.position(height)? else { return Ok(()) };
+        let membership = ledger.membership_at(height)?;
+        let meta = SnapshotMeta { index: position.index, term: position.term, membership };
+        if let Err(error) = self.core.offer_snapshot(meta) {
+            self.out.push(Output::Notice(Notice::SnapshotNotOffered(error.to_string())));
+        }
+        Ok(())
+    }
+
+    fn follow(&mut self, offer: IncomingSnapshot) {
+        let ledger = (self.ledger_id, self.topology.validators().clone());
+        let call = (self.calls.take(), self.now.monotonic_ms);
+        self.catch_up.follow(offer, self.executor.applied(), ledger, call, &mut self.out);
+    }
+
+    /// Works on blocks of a peer.
+    fn catch_up(&mut self, blocks: &mut usize) -> Result<bool, Fault> {
+        let mut busy = false;
+        while *blocks > 0 {
+            match self.catch_up.next(self.executor.applied(), &mut self.out) {
+                Step::Idle => break,
+                Step::Execute(block) => {
+                    *blocks -= 1;
+                    self.take_over(*block)?;
+                }
+                Step::Certify(certified) => {
+                    self.certifier.push(CertifyInput::Certificate(certified));
+                    self.catch_up.set_validators(self.topology.validators().clone());
+                }
+                Step::Reached(meta) => self.install(&meta),
+                Step::Again(offer) => self.follow(offer),
+                Step::Failed(problem) => self.refuse_offer(problem),
+            }
+            busy = true;
+        }
+        Ok(busy)
+    }
+
+    /// Not all that goes into a block is in its header: one that gives another
+    /// header here may be the peer's fault. If it is this node's, the certificates
+    /// will show it.
+    fn take_over(&mut self, block: CertifiedBlock) -> Result<(), Fault> {
+        let position = block.position;
+        match self.executor.take_over(block) {
+            Ok(Some(executed)) => self.executed(position, executed, false),
+            Ok(None) => Ok(()),
+            Err(fault @ Fault::Diverged { .. }) => {
+                self.catch_up.refuse(&mut self.out);
+                self.refuse_offer(fault.to_string());
+                Ok(())
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    fn refuse_offer(&mut self, problem: String) {
+        self.out.push(Output::Notice(Notice::NotCaughtUp(problem)));
+        self.core.refuse_snapshot();
+    }
+
+    fn install(&mut self, meta: &SnapshotMeta) {
+        match self.core.install_snapshot(meta) {
+            Ok(_) => {
+                self.executor.pass(meta.index);
+                self.out.push(Output::Notice(Notice::CaughtUp(meta.index)));
+            }
+            Err(error) => self.out.push(Output::Notice(Notice::NotCaughtUp(error.to_string()))),
+        }
+    }
+}

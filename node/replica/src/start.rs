@@ -1,0 +1,114 @@
+//! How a node starts: its disk is checked against itself, a catching up that a
+//! crash interrupted is finished, and what its peers remember of its votes is
+//! compared with what its guard does.
+
+use consilium_consensus::{HardState, Initial, LogIndex, LogPosition, Membership, RaftId};
+use consilium_ledger::{Executed, Tip, genesis_block};
+use consilium_proto::genesis::Genesis;
+use consilium_proto::ids::{Height, NodeId};
+use consilium_proto::signing::VerifyingKey;
+use consilium_proto::vote::Vote;
+
+use crate::ports::{GuardRecord, Ledger, Log, LogStart, PortFault};
+
+/// Why a node must not start from a disk.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum StartRefused {
+    /// The disk failed, or contradicts itself.
+    #[error(transparent)]
+    Port(#[from] PortFault),
+    /// A vote vouched for entries that are gone.
+    #[error(
+        "the Raft log ends at {last}, but this node has voted with a log up to {voted_with}: the disk has lost synced \
+         writes. This node must not vote again under its raft id; see docs/operations.md, \"A disk that lost writes\""
+    )]
+    LogLost {
+        /// Where the log ends.
+        last: LogIndex,
+        /// What the guard remembers of it.
+        voted_with: LogIndex,
+    },
+    /// Peers hold a vote that the guard does not remember.
+    #[error(
+        "this node has signed a vote for height {0}, and its disk does not remember it: the disk was lost or rolled \
+         back. It must not vote again under this raft id; see docs/operations.md, \"A lost disk\""
+    )]
+    VoteForgotten(Height),
+    /// The genesis names no usable membership.
+    #[error("genesis membership: {0}")]
+    Membership(String),
+    /// The genesis cannot be executed.
+    #[error("genesis block: {0}")]
+    Genesis(consilium_ledger::ExecutionError),
+}
+
+/// A disk that a replica can start from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recovered {
+    /// For Raft.
+    pub initial: Initial,
+    /// Where the ledger stands.
+    pub tip: Tip,
+    /// What the guard remembers.
+    pub guard: GuardRecord,
+}
+
+/// Checks a disk, and finishes what a crash interrupted between executing
+/// certified blocks and replacing the log.
+///
+/// # Errors
+/// [`StartRefused`]; nothing that was promised is lost by not starting.
+pub fn recover(ledger: &impl Ledger, log: &impl Log, guard: GuardRecord) -> Result<Recovered, StartRefused> {
+    if log.last() < guard.last_index {
+        return Err(StartRefused::LogLost { last: log.last(), voted_with: guard.last_index });
+    }
+    let (applied, tip) = ledger.tip()?.ok_or_else(|| PortFault::corrupt("ledger", "has no genesis block"))?;
+    let mut hard_state = log.hard_state()?;
+    if applied > log.last() {
+        let position = ledger.position(tip.header.height)?.filter(|p| p.index == applied);
+        let position = position.ok_or_else(|| PortFault::corrupt("ledger", "ahead of the log without a position"))?;
+        hard_state = behind(hard_state, position);
+        let start = LogStart::new(position, ledger.sync()?);
+        log.reset_to(start.ok_or_else(|| PortFault::corrupt("ledger", "behind its own tip"))?, hard_state)?;
+    }
+    // What is applied was committed; the commit may have been on its way.
+    hard_state.commit = hard_state.commit.max(applied);
+    let membership = ledger.membership_at(tip.header.height)?;
+    Ok(Recovered { initial: Initial { hard_state, membership, applied }, tip, guard })
+}
+
+/// The hard state of a log that begins behind a position.
+pub(crate) fn behind(hard_state: HardState, position: LogPosition) -> HardState {
+    HardState { term: hard_state.term.max(position.term), commit: position.index, ..hard_state }
+}
+
+/// Compares what peers remember of this node's votes with what the guard does.
+///
+/// # Errors
+/// [`StartRefused::VoteForgotten`]: the disk was lost or rolled back.
+pub fn check_own_votes(
+    (me, key): (NodeId, &VerifyingKey),
+    guard: GuardRecord,
+    remembered: impl IntoIterator<Item = Vote>,
+) -> Result<(), StartRefused> {
+    let own = remembered.into_iter().filter(|vote| vote.validator == me && vote.verifies(key));
+    match own.map(|vote| vote.height).max() {
+        Some(newest) if newest > guard.vote.voted_height => Err(StartRefused::VoteForgotten(newest)),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Executes the genesis document on an empty ledger and stores it.
+///
+/// # Errors
+/// [`StartRefused`].
+pub fn write_genesis(ledger: &impl Ledger, genesis: &Genesis) -> Result<Tip, StartRefused> {
+    let executed: Executed = genesis_block(ledger, genesis).map_err(StartRefused::Genesis)?;
+    // Also where this node is not among them: the log says what came after.
+    let founders = genesis.nodes().filter_map(|(_, node)| RaftId::new(node.raft_id.0));
+    let membership = Membership::new(founders, []);
+    membership.validate().map_err(|e| StartRefused::Membership(e.to_string()))?;
+    ledger.write_block(LogPosition::default(), &executed, Some(&membership))?;
+    ledger.sync()?;
+    Ok(executed.tip)
+}

@@ -1,0 +1,131 @@
+//! Those who wait for transactions that came in here. Each transaction is kept
+//! beside those who wait for it, so that a change of leader sends it again instead
+//! of failing them; that is safe because it executes once.
+
+use std::collections::BTreeMap;
+
+use consilium_ledger::CheckedTransaction;
+use consilium_proto::header::Leaf;
+use consilium_proto::ids::{Height, TransactionId};
+
+use crate::io::{Output, RequestId};
+use crate::submission::{Located, Refused, WaitFor};
+
+#[derive(Debug, Clone, Copy)]
+struct Waiter {
+    request: RequestId,
+    wait_for: WaitFor,
+    deadline_ms: u64,
+}
+
+#[derive(Debug)]
+struct Pending {
+    transaction: CheckedTransaction,
+    waiters: Vec<Waiter>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    pending: BTreeMap<TransactionId, Pending>,
+    uncertified: BTreeMap<Height, Vec<(Located, Waiter)>>,
+    /// Waiters in both.
+    count: usize,
+}
+
+impl Waiters {
+    /// Somebody waits for a transaction that was not executed yet. Returns it if it
+    /// is new here and must be sent.
+    pub(crate) fn wait(
+        &mut self,
+        transaction: CheckedTransaction,
+        (request, wait_for, deadline_ms): (RequestId, WaitFor, u64),
+    ) -> Option<CheckedTransaction> {
+        let waiter = Waiter { request, wait_for, deadline_ms };
+        self.count += 1;
+        if let Some(pending) = self.pending.get_mut(&transaction.transaction.id) {
+            pending.waiters.push(waiter);
+            return None;
+        }
+        let pending = Pending { transaction: transaction.clone(), waiters: vec![waiter] };
+        self.pending.insert(transaction.transaction.id, pending);
+        Some(transaction)
+    }
+
+    /// Somebody waits for the certificate of an executed transaction.
+    pub(crate) fn wait_certified(&mut self, located: Located, (request, deadline_ms): (RequestId, u64)) {
+        let waiter = Waiter { request, wait_for: WaitFor::Certified, deadline_ms };
+        self.count += 1;
+        self.uncertified.entry(located.height).or_default().push((located, waiter));
+    }
+
+    /// Whether somebody waits for a transaction's execution.
+    pub(crate) fn is_awaited(&self, id: &TransactionId) -> bool {
+        self.pending.contains_key(id)
+    }
+
+    /// Transactions that somebody still waits for: to be sent to a new leader.
+    pub(crate) fn unanswered(&self) -> Vec<CheckedTransaction> {
+        self.pending.values().map(|pending| pending.transaction.clone()).collect()
+    }
+
+    /// A leaf of an executed block.
+    pub(crate) fn executed(&mut self, leaf: &Leaf, certified: Height, out: &mut Vec<Output>) {
+        let Some(pending) = self.pending.remove(&leaf.transaction_id) else { return };
+        let located = Located { height: leaf.height, outcome: leaf.outcome };
+        for waiter in pending.waiters {
+            if waiter.wait_for == WaitFor::Ordered || leaf.height <= certified {
+                self.answer(waiter.request, Ok(located), out);
+            } else {
+                self.uncertified.entry(leaf.height).or_default().push((located, waiter));
+            }
+        }
+    }
+
+    /// Everything up to `height` is certified.
+    pub(crate) fn certified(&mut self, height: Height, out: &mut Vec<Output>) {
+        let open = self.uncertified.split_off(&height.next());
+        for (located, waiter) in std::mem::replace(&mut self.uncertified, open).into_values().flatten() {
+            self.answer(waiter.request, Ok(located), out);
+        }
+    }
+
+    /// Ends the wait for a transaction.
+    pub(crate) fn refuse(&mut self, id: &TransactionId, why: Refused, out: &mut Vec<Output>) {
+        let Some(pending) = self.pending.remove(id) else { return };
+        for waiter in pending.waiters {
+            self.answer(waiter.request, Err(why), out);
+        }
+    }
+
+    /// Ends the waits that are over.
+    pub(crate) fn expire(&mut self, now_ms: u64, out: &mut Vec<Output>) {
+        let mut late = Vec::new();
+        let mut keep = |waiter: &Waiter| {
+            let open = waiter.deadline_ms > now_ms;
+            if !open {
+                late.push(waiter.request);
+            }
+            open
+        };
+        self.pending.retain(|_, pending| {
+            pending.waiters.retain(&mut keep);
+            !pending.waiters.is_empty()
+        });
+        self.uncertified.retain(|_, waiting| {
+            waiting.retain(|(_, waiter)| keep(waiter));
+            !waiting.is_empty()
+        });
+        late.into_iter().for_each(|request| self.answer(request, Err(Refused::TimedOut), out));
+    }
+
+    fn answer(&mut self, request: RequestId, result: Result<Located, Refused>, out: &mut Vec<Output>) {
+        self.count -= 1;
+        out.push(Output::Answer { request, result });
+    }
+
+    /// Those who wait.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+}
