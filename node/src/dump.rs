@@ -8,13 +8,13 @@ use consilium_ledger::{Table, keys};
 use consilium_proto::ids::{Epoch, Height};
 use consilium_proto::pb;
 use consilium_proto::pb::archive_entry::Entry;
+use consilium_replica::catch_up::stored_attachments;
 use prost::Message;
 
-use crate::runtime::Fault;
+use crate::fault::Fault;
 use crate::setup::DataDir;
 use crate::storage::StorageError;
 use crate::storage::ledger_store::LedgerStore;
-use crate::transport::peer_service::stored_attachments;
 
 const MAGIC: &[u8; 8] = b"CNSLARC1";
 

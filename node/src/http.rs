@@ -16,13 +16,13 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::runtime::shared::Shared;
+use crate::published::Published;
 
 /// Connections at once: probes and scrapers are few.
 const CONNECTIONS_MAX: usize = 32;
 
 /// Serves until the node stops.
-pub async fn serve(listener: TcpListener, shared: Arc<Shared>, metrics: PrometheusHandle) {
+pub async fn serve(listener: TcpListener, published: Arc<Published>, metrics: PrometheusHandle) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -30,10 +30,10 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, metrics: Promethe
             continue;
         };
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else { continue };
-        let (shared, metrics) = (Arc::clone(&shared), metrics.clone());
+        let (published, metrics) = (Arc::clone(&published), metrics.clone());
         tokio::spawn(async move {
             let answer = service_fn(move |request| {
-                let response = respond(&request, &shared, &metrics);
+                let response = respond(&request, &published, &metrics);
                 async move { Ok::<_, Infallible>(response) }
             });
             let served = hyper::server::conn::http1::Builder::new()
@@ -47,13 +47,13 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, metrics: Promethe
     }
 }
 
-fn respond(request: &Request<Incoming>, shared: &Shared, metrics: &PrometheusHandle) -> Response<Full<Bytes>> {
+fn respond(request: &Request<Incoming>, published: &Published, metrics: &PrometheusHandle) -> Response<Full<Bytes>> {
     if request.method() != Method::GET {
         return answer(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".into());
     }
     match request.uri().path() {
         "/livez" => answer(StatusCode::OK, "live\n".into()),
-        "/readyz" => match readiness(shared) {
+        "/readyz" => match readiness(published) {
             Ok(()) => answer(StatusCode::OK, "ready\n".into()),
             Err(why) => answer(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
         },
@@ -67,15 +67,15 @@ fn respond(request: &Request<Incoming>, shared: &Shared, metrics: &PrometheusHan
 
 /// Ready: a leader is known, everything it committed before is applied here,
 /// and the node has not put itself aside.
-fn readiness(shared: &Shared) -> Result<(), String> {
-    if shared.is_quarantined() {
+fn readiness(published: &Published) -> Result<(), String> {
+    if published.is_quarantined() {
         return Err("quarantined: the state differs from the certified chain".into());
     }
-    if shared.leader.borrow().is_none() {
+    if published.leader().is_none() {
         return Err("no leader is known".into());
     }
-    let commit = shared.raft.load().as_ref().map_or(0, |s| s.commit.0);
-    let applied = shared.applied.borrow().index.0;
+    let commit = published.status().raft.commit.0;
+    let applied = published.applied().index.0;
     let behind = commit.saturating_sub(applied);
     if behind > 1_000 { Err(format!("{behind} log entries behind")) } else { Ok(()) }
 }

@@ -3,17 +3,25 @@
 //! * [`config`] reads and checks the configuration;
 //! * [`storage`] keeps the Raft log, the ledger, and the small files of the guard;
 //! * [`identity`] applies the X.509 profile to the ledger's members and to TLS;
-//! * [`transport`] speaks with the other nodes;
-//! * [`runtime`] owns the threads and wires everything;
-//! * [`api`] serves clients.
+//! * [`handle`] asks the replica, [`published`] shows what it tells;
+//! * [`transport`] speaks with the other nodes, [`api`] serves clients;
+//! * [`setup`] says what must be true before a node starts;
+//! * [`runtime`] owns the threads and wires everything.
 //!
-//! See docs/ARCHITECTURE.md for the picture.
+//! What a node decides is in `consilium-replica`. See docs/ARCHITECTURE.md for the
+//! picture.
 
+pub mod alarms;
 pub mod api;
+pub mod clock;
 pub mod config;
+pub mod cuts;
 pub mod dump;
+pub mod fault;
+pub mod handle;
 pub mod http;
 pub mod identity;
+pub mod published;
 pub mod runtime;
 pub mod setup;
 pub mod storage;

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use consilium_node::config::{Config, Overrides};
-use consilium_node::runtime::Fault;
+use consilium_node::fault::Fault;
 use consilium_node::runtime::node::{Ended, run};
-use consilium_node::runtime::repair;
+use consilium_node::runtime::{end_process_on_panic, repair};
 use consilium_node::setup::{initialize, prepare};
 use consilium_node::{dump, telemetry};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -97,6 +97,7 @@ fn execute(command: Command) -> Result<(), Fault> {
 
 fn serve(config: Config) -> Result<(), Fault> {
     telemetry::start_logging(&config.log).map_err(|e| Fault::Setup(format!("configuration key `log.filter`: {e}")))?;
+    end_process_on_panic();
     let metrics = telemetry::start_metrics().map_err(|e| Fault::Setup(format!("metrics: {e}")))?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.worker_threads(config.storage.network_threads());

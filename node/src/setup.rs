@@ -6,18 +6,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use consilium_certs::{ReloadingResolver, Role};
-use consilium_consensus::{HardState, LogIndex, LogPosition, Membership, RaftId};
-use consilium_ledger::{Tip, genesis_block};
 use consilium_proto::genesis::Genesis;
 use consilium_proto::ids::NodeId;
 use consilium_proto::signing::SigningKey;
+use consilium_replica::start::{Recovered, recover, write_genesis};
 
 use crate::config::Config;
+use crate::fault::Fault;
 use crate::identity::endorsement::verify_endorsements;
 use crate::identity::invitation::Invitation;
-use crate::runtime::Fault;
 use crate::storage::StorageError;
 use crate::storage::guard::Guard;
+use crate::storage::ledger_port::LedgerPort;
 use crate::storage::ledger_store::LedgerStore;
 use crate::storage::marker::{MARKER_FILE, Marker};
 use crate::storage::raft_log::RaftLog;
@@ -39,7 +39,7 @@ pub struct Prepared {
     /// Its certificate and key, reloading.
     pub resolver: Arc<ReloadingResolver>,
     /// Signs votes.
-    pub vote_key: SigningKey,
+    pub vote_key: Arc<SigningKey>,
 }
 
 /// Paths inside the data directory.
@@ -107,7 +107,7 @@ pub fn prepare(config: Config) -> Result<Prepared, Fault> {
         return Err(Fault::Setup(format!("configuration key `identity.certificate`: {id} is not of role node")));
     }
     let spiffe_id = id.to_string();
-    let vote_key = load_vote_key(&identity.vote_key)?;
+    let vote_key = Arc::new(load_vote_key(&identity.vote_key)?);
     let me = own_raft_id(&genesis, invitation.as_ref(), &spiffe_id, &vote_key)?;
     let resolver = Arc::new(resolver);
     Ok(Prepared { config, genesis, genesis_bytes: bytes.into(), invitation, me, spiffe_id, resolver, vote_key })
@@ -172,8 +172,7 @@ pub fn initialize(prepared: &Prepared) -> Result<(), Fault> {
     restrict(&dir.0)?;
     RaftLog::open(&dir.raft())?.initialize()?;
     let store = LedgerStore::open(&dir.ledger(), prepared.config.storage.cache_bytes.get())?;
-    write_genesis(&store, &prepared.genesis)?;
-    store.sync()?;
+    write_genesis(&LedgerPort(Arc::new(store)), &prepared.genesis)?;
     Guard::create(&dir.guard())?;
     Marker::new(prepared.genesis.ledger_id, &prepared.spiffe_id, prepared.me).create(&dir.0)?;
     Ok(())
@@ -185,34 +184,16 @@ fn restrict(dir: &Path) -> Result<(), Fault> {
     Ok(std::fs::set_permissions(dir, mode).map_err(StorageError::file(dir))?)
 }
 
-/// Executes the genesis document on an empty ledger.
-///
-/// # Errors
-/// If the disk fails.
-pub fn write_genesis(store: &LedgerStore, genesis: &Genesis) -> Result<Tip, Fault> {
-    let executed = genesis_block(store, genesis)?;
-    // Also where this node is not among them: the log says what came after.
-    let founders = genesis.nodes().filter_map(|(_, node)| RaftId::new(node.raft_id.0));
-    let membership = Membership::new(founders, []);
-    membership.validate().map_err(|e| Fault::Setup(format!("genesis membership: {e}")))?;
-    store.write_block(LogPosition::default(), &executed, Some(&membership))?;
-    Ok(executed.tip)
-}
-
 /// The disk of a node, opened and checked against itself.
 pub struct Opened {
     /// The Raft log.
     pub log: RaftLog,
     /// The ledger.
-    pub store: Arc<LedgerStore>,
+    pub ledger: LedgerPort,
     /// The guard.
     pub guard: Guard,
-    /// Where the ledger stands.
-    pub tip: (LogIndex, Tip),
-    /// Term, vote, commit; the commit is at least what is applied.
-    pub hard_state: HardState,
-    /// Voters and learners.
-    pub membership: Membership,
+    /// What a replica starts from.
+    pub recovered: Recovered,
 }
 
 /// Opens the disk.
@@ -225,44 +206,8 @@ pub fn open(prepared: &Prepared) -> Result<Opened, Fault> {
     Marker::new(prepared.genesis.ledger_id, &prepared.spiffe_id, prepared.me).check(&dir.0)?;
     let guard = Guard::open(&dir.guard())?;
     let log = RaftLog::open(&dir.raft())?;
-    let store = Arc::new(LedgerStore::open(&dir.ledger(), prepared.config.storage.cache_bytes.get())?);
-    let tip = store.tip()?.ok_or_else(|| StorageError::corrupt("ledger", "has no genesis block"))?;
-    let mut hard_state = log.hard_state()?;
-    let watermark = guard.state();
-    if log.last().0 < watermark.last_index {
-        return Err(Fault::Setup(format!(
-            "the Raft log ends at {}, but this node has voted with a log up to {}: the disk has lost synced writes. \
-             This node must not vote again under raft id {}; see docs/operations.md, \"A disk that lost writes\"",
-            log.last().0,
-            watermark.last_index,
-            prepared.me
-        )));
-    }
-    if tip.0 > log.last() {
-        finish_catching_up(&log, &store, &tip, &mut hard_state)?;
-    }
-    // What is applied was committed; the commit may have been on its way.
-    hard_state.commit = hard_state.commit.max(tip.0);
-    let membership = store.membership_at(tip.1.header.height)?;
-    Ok(Opened { log, store, guard, tip, hard_state, membership })
-}
-
-/// A crash between executing certified blocks and resetting the log: the
-/// ledger is ahead, and the log is told so.
-fn finish_catching_up(
-    log: &RaftLog,
-    store: &LedgerStore,
-    (index, tip): &(LogIndex, Tip),
-    hard_state: &mut HardState,
-) -> Result<(), Fault> {
-    let position = store.position(tip.header.height)?.filter(|p| p.index == *index);
-    let position = position.ok_or_else(|| StorageError::corrupt("ledger", "is ahead of the log without a position"))?;
-    hard_state.term = hard_state.term.max(position.term);
-    hard_state.commit = position.index;
-    // The blocks may be in the system's memory only: they must not be lost after
-    // the log has come to begin behind them.
-    store.sync()?;
-    log.reset_to(position, *hard_state)?;
-    tracing::warn!(index = index.0, "finished catching up after a crash");
-    Ok(())
+    let store = LedgerStore::open(&dir.ledger(), prepared.config.storage.cache_bytes.get())?;
+    let ledger = LedgerPort(Arc::new(store));
+    let recovered = recover(&ledger, &log, guard.state())?;
+    Ok(Opened { log, ledger, guard, recovered })
 }

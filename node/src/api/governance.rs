@@ -116,15 +116,15 @@ impl GovernanceService for Api {
 impl Api {
     fn proposal(&self, number: u64) -> Result<Option<pb::GetProposalResponse>, Status> {
         let Some(proposal) = self.row::<ProposalState>(&keys::proposal(number))? else { return Ok(None) };
-        let tally = tally(&*self.shared.ledger, &proposal).map_err(fault)?;
-        let time_ms = self.shared.applied.borrow().time.0;
+        let tally = tally(&*self.ledger, &proposal).map_err(fault)?;
+        let time_ms = self.published.applied().time.0;
         Ok(Some(pb::GetProposalResponse { proposal: Some(proposal), tally: Some(tally), time_ms }))
     }
 
     fn preview(&self, topic: &pb::ProposalTopic) -> Result<pb::PreviewProposalResponse, Status> {
-        let tip = self.shared.ledger.tip().map_err(|e| errors::storage(&e))?;
+        let tip = self.ledger.tip().map_err(|e| errors::storage(&e))?;
         let (_, tip) = tip.ok_or_else(|| Reason::Internal.status("the ledger has no genesis"))?;
-        let preview = preview(&*self.shared.ledger, &X509Rules, &tip.header, topic).map_err(fault)?;
+        let preview = preview(&*self.ledger, &X509Rules, &tip.header, topic).map_err(fault)?;
         Ok(pb::PreviewProposalResponse {
             possible: preview.possible,
             refusal: preview.refusal.unwrap_or_default(),

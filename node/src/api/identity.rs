@@ -9,9 +9,9 @@ use tonic::{Request, Response, Status};
 
 use super::Api;
 use super::errors::{self, Reason};
-use crate::runtime::waiters::WaitFor;
 use crate::storage::StorageError;
 use crate::storage::ledger_store::LedgerStore;
+use consilium_replica::submission::WaitFor;
 
 #[tonic::async_trait]
 impl IdentityService for Api {
@@ -45,7 +45,7 @@ impl IdentityService for Api {
             return Err(Reason::InvalidArgument.field(&error));
         }
         self.freshen(request.read.as_ref(), within).await?;
-        let found = look_up(&self.shared.ledger, &request.spiffe_id).map_err(|e| errors::storage(&e))?;
+        let found = look_up(&self.ledger, &request.spiffe_id).map_err(|e| errors::storage(&e))?;
         found.map(Response::new).ok_or_else(|| Reason::NotFound.status("this identity is not enrolled"))
     }
 }

@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::errors::{self, Reason};
 use super::submit::{locate, wait_for};
 use super::{Api, Caller};
-use crate::runtime::shared::{Shared, now_ms};
+use crate::clock::now_ms;
 use crate::storage::StorageError;
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -42,7 +42,7 @@ impl LedgerService for Api {
         let id = transaction.id;
         let wait = wait_for(request.wait_for)?;
         let located = self.execute(transaction, wait, within).await?;
-        let certified = wait == crate::runtime::waiters::WaitFor::Certified;
+        let certified = wait == consilium_replica::submission::WaitFor::Certified;
         let receipt = match certified && !request.omit_receipt {
             true => Some((&self.receipt(id).await?).into()),
             false => None,
@@ -86,7 +86,7 @@ impl LedgerService for Api {
         if status.status == pb::TransactionStatus::Pending as i32 && past {
             // Only a later certified block proves that it can never execute.
             self.advance_time(valid_until).await;
-            let mut certified = self.shared.certified.subscribe();
+            let mut certified = self.published.watch_certified();
             let patience = within.min(Duration::from_secs(5));
             let passed = |c: &Option<Arc<consilium_proto::vote::CertifiedHeader>>| {
                 c.as_ref().is_some_and(|c| c.header.time > valid_until)
@@ -113,7 +113,7 @@ impl LedgerService for Api {
         Self::caller(&request)?;
         let within = self.time_left(&request);
         let height = self.freshen(request.into_inner().read.as_ref(), within).await?;
-        let head = self.shared.certified.borrow().as_ref().map(|c| c.as_ref().into());
+        let head = self.published.certified().as_ref().map(|c| c.as_ref().into());
         Ok(Response::new(pb::GetHeadResponse { head, applied_height: height.0 }))
     }
 
@@ -122,13 +122,13 @@ impl LedgerService for Api {
     async fn list_blocks(&self, request: Request<pb::ListBlocksRequest>) -> Answer<Self::ListBlocksStream> {
         let caller = Self::caller(&request)?;
         let pb::ListBlocksRequest { from_height, to_height, headers_only } = request.into_inner();
-        let certified = self.shared.certified_height().0;
+        let certified = self.published.certified_height().0;
         let last = if to_height == 0 { certified } else { to_height.min(certified) };
         let (sender, receiver) = mpsc::channel(READ_AHEAD);
-        let shared = Arc::clone(&self.shared);
+        let api = self.clone();
         tokio::task::spawn_blocking(move || {
             for height in from_height..=last {
-                let item = listed(&shared, Height(height), headers_only, height == last);
+                let item = listed(&api, Height(height), headers_only, height == last);
                 let item = item.map_err(|e| errors::storage(&e));
                 let ended = item.is_err() || !caller.info.stands();
                 if sender.blocking_send(item).is_err() || ended {
@@ -145,7 +145,7 @@ impl LedgerService for Api {
         let caller = Self::caller(&request)?;
         let request = request.into_inner();
         let (sender, receiver) = mpsc::channel(READ_AHEAD);
-        tokio::spawn(watch(Arc::clone(&self.shared), caller, request, sender));
+        tokio::spawn(watch(self.clone(), caller, request, sender));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
@@ -155,15 +155,15 @@ impl LedgerService for Api {
     ) -> Answer<pb::GetConsistencyProofResponse> {
         Self::caller(&request)?;
         let pb::GetConsistencyProofRequest { old_size, new_size } = request.into_inner();
-        let head = self.shared.certified.borrow().clone();
+        let head = self.published.certified();
         let head = head.ok_or_else(|| Reason::NotCertified.status("nothing is certified yet"))?;
         let size = if new_size == 0 { head.header.tree_size } else { new_size };
         if old_size == 0 || old_size > size || size > head.header.tree_size {
             let error = FieldError::range("old_size", 1, head.header.tree_size, old_size);
             return Err(Reason::InvalidArgument.field(&error));
         }
-        let shared = Arc::clone(&self.shared);
-        let proof = tokio::task::spawn_blocking(move || prove_consistency(&*shared.ledger, old_size, size)).await;
+        let api = self.clone();
+        let proof = tokio::task::spawn_blocking(move || prove_consistency(&*api.ledger, old_size, size)).await;
         let proof = proof.map_err(|_| Reason::Internal.status("stopping"))?;
         let proof = proof.map_err(|e| errors::storage(&StorageError::corrupt("tree", e)))?;
         Ok(Response::new(pb::GetConsistencyProofResponse {
@@ -181,8 +181,8 @@ impl LedgerService for Api {
         if !may_read_state(&caller, &request.key) {
             return Err(Reason::PermissionDenied.status("this key is not for the caller"));
         }
-        let shared = Arc::clone(&self.shared);
-        let answer = tokio::task::spawn_blocking(move || prove_state(&shared, &request.key)).await;
+        let api = self.clone();
+        let answer = tokio::task::spawn_blocking(move || prove_state(&api, &request.key)).await;
         let answer = answer.map_err(|_| Reason::Internal.status("stopping"))?;
         let answer = answer.map_err(|e| errors::storage(&e))?;
         answer.map(Response::new).ok_or_else(|| Reason::Behind.status("the state moved on; ask again"))
@@ -190,7 +190,7 @@ impl LedgerService for Api {
 
     async fn get_genesis(&self, request: Request<pb::GetGenesisRequest>) -> Answer<pb::GetGenesisResponse> {
         Self::caller(&request)?;
-        let genesis = prost::Message::decode(self.shared.genesis_bytes.clone())
+        let genesis = prost::Message::decode(self.genesis_bytes.clone())
             .map_err(|e| errors::storage(&StorageError::corrupt("genesis", e)))?;
         Ok(Response::new(pb::GetGenesisResponse { genesis: Some(genesis) }))
     }
@@ -236,8 +236,8 @@ impl Api {
             height,
             outcome,
         };
-        let certified = self.shared.certified.borrow().clone();
-        let located = locate(&self.shared, id).map_err(|e| errors::storage(&e))?;
+        let certified = self.published.certified();
+        let located = locate(self, id).map_err(|e| errors::storage(&e))?;
         let (height, time) = certified.map_or((Height::GENESIS, TimeMs(0)), |c| (c.header.height, c.header.time));
         Ok(match located {
             Some(l) if l.height <= height => answer(pb::TransactionStatus::Certified, l.height.0, l.outcome as i32),
@@ -257,24 +257,19 @@ fn transaction_id(bytes: &[u8]) -> Result<TransactionId, Status> {
     fixed("transaction_id", bytes).map(TransactionId::from_bytes).map_err(|e| Reason::InvalidArgument.field(&e))
 }
 
-fn listed(
-    shared: &Shared,
-    height: Height,
-    headers_only: bool,
-    last: bool,
-) -> Result<pb::ListBlocksResponse, StorageError> {
+fn listed(api: &Api, height: Height, headers_only: bool, last: bool) -> Result<pb::ListBlocksResponse, StorageError> {
     let certificate = match last {
-        true => shared.ledger.certificate_from(height)?.filter(|c| c.height == height),
-        false => shared.ledger.certificate_at(height)?,
+        true => api.ledger.certificate_from(height)?.filter(|c| c.height == height),
+        false => api.ledger.certificate_at(height)?,
     };
     Ok(pb::ListBlocksResponse {
-        block: Some(stored_block(shared, height, headers_only)?),
+        block: Some(stored_block(api, height, headers_only)?),
         certificate: certificate.as_ref().map(Into::into),
     })
 }
 
-fn stored_block(shared: &Shared, height: Height, headers_only: bool) -> Result<pb::Block, StorageError> {
-    let block = shared.ledger.block(height)?.ok_or_else(|| StorageError::corrupt("block", "absent"))?;
+fn stored_block(api: &Api, height: Height, headers_only: bool) -> Result<pb::Block, StorageError> {
+    let block = api.ledger.block(height)?.ok_or_else(|| StorageError::corrupt("block", "absent"))?;
     Ok(match headers_only {
         true => pb::Block { transactions: Vec::new(), ..block },
         false => block,
@@ -284,13 +279,13 @@ fn stored_block(shared: &Shared, height: Height, headers_only: bool) -> Result<p
 /// Sends certified blocks as they come, until the reader, the node or the
 /// caller's standing ends.
 async fn watch(
-    shared: Arc<Shared>,
+    api: Api,
     caller: Caller,
     request: pb::WatchRequest,
     sender: mpsc::Sender<Result<pb::WatchResponse, Status>>,
 ) {
     let mut next = Height(request.after_height).next();
-    let mut certified = shared.certified.subscribe();
+    let mut certified = api.published.watch_certified();
     loop {
         let reached = async {
             let head = certified.wait_for(|c| c.as_ref().is_some_and(|c| c.header.height >= next)).await;
@@ -310,8 +305,8 @@ async fn watch(
         };
         while next <= last {
             let block = {
-                let shared = Arc::clone(&shared);
-                tokio::task::spawn_blocking(move || stored_block(&shared, next, request.headers_only)).await
+                let api = api.clone();
+                tokio::task::spawn_blocking(move || stored_block(&api, next, request.headers_only)).await
             };
             let item = match block {
                 Ok(Ok(block)) => Ok(pb::WatchResponse { block: Some(block), cursor: next.0 }),
@@ -337,17 +332,17 @@ fn may_read_state(caller: &Caller, key: &[u8]) -> bool {
     }
 }
 
-fn prove_state(shared: &Shared, key: &[u8]) -> Result<Option<pb::GetStateResponse>, StorageError> {
+fn prove_state(api: &Api, key: &[u8]) -> Result<Option<pb::GetStateResponse>, StorageError> {
     // The tree is kept in place: value, proof and header belong together only
     // if no block came between.
     for _ in 0..8 {
-        let Some((_, before)) = shared.ledger.tip()? else { return Ok(None) };
-        let value = shared.ledger.read(Table::State, key)?;
+        let Some((_, before)) = api.ledger.tip()? else { return Ok(None) };
+        let value = api.ledger.read(Table::State, key)?;
         let proof =
-            state_map::prove(&*shared.ledger, &KeyHash::of(key)).map_err(|e| StorageError::corrupt("state tree", e))?;
-        let Some((_, after)) = shared.ledger.tip()? else { return Ok(None) };
+            state_map::prove(&*api.ledger, &KeyHash::of(key)).map_err(|e| StorageError::corrupt("state tree", e))?;
+        let Some((_, after)) = api.ledger.tip()? else { return Ok(None) };
         if before.header == after.header {
-            let certificate = shared.ledger.certificate_at(after.header.height)?;
+            let certificate = api.ledger.certificate_at(after.header.height)?;
             return Ok(Some(pb::GetStateResponse {
                 value,
                 proof: proof.encode().into(),

@@ -13,20 +13,23 @@ mod validators;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use consilium_certs::{Role, SpiffeId};
+use consilium_proto::genesis::Genesis;
 use consilium_proto::ids::{Height, LedgerId, TimeMs};
 use consilium_proto::pb;
 use consilium_proto::pb::read_options::Consistency;
-use crossbeam_channel::Sender;
 use tonic::{Request, Status};
 
+use crate::alarms::Alarms;
+use crate::clock::now_ms;
 use crate::config::Limits;
-use crate::runtime::driver::DriverMsg;
-use crate::runtime::reads::ReadIndex;
-use crate::runtime::shared::{Shared, now_ms};
-use crate::runtime::verifier::VerifyJob;
-use crate::transport::PeerClients;
+use crate::cuts::MemberCuts;
+use crate::handle::Handle;
+use crate::published::Published;
+use crate::storage::ledger_store::LedgerStore;
 use crate::transport::connections::PeerInfo;
+use crate::transport::{Outbox, PeerClients};
 use errors::Reason;
 
 /// Bytes of a request: a transaction with its attachments and framing.
@@ -35,16 +38,24 @@ pub const REQUEST_BYTES_MAX: usize = consilium_proto::limits::TRANSACTION_BYTES_
 /// What the services share. Cheap to clone.
 #[derive(Clone)]
 pub struct Api {
-    /// Published state.
-    pub shared: Arc<Shared>,
-    /// For leadership and the ledger's time.
-    pub driver: Sender<DriverMsg>,
-    /// For submissions.
-    pub verifier: Sender<VerifyJob>,
-    /// Linearizable reads.
-    pub reads: ReadIndex,
+    /// The replica.
+    pub handle: Handle,
+    /// What it tells.
+    pub published: Arc<Published>,
+    /// The ledger.
+    pub ledger: Arc<LedgerStore>,
+    /// The genesis document.
+    pub genesis: Arc<Genesis>,
+    /// Its bytes, to be served.
+    pub genesis_bytes: Bytes,
     /// To ask the leader.
     pub peers: PeerClients,
+    /// Which peers are connected.
+    pub outbox: Outbox,
+    /// What needs attention.
+    pub alarms: Arc<Alarms>,
+    /// How suspensions took effect.
+    pub cuts: Arc<MemberCuts>,
     /// Bounds.
     pub limits: Limits,
 }
@@ -68,7 +79,7 @@ impl Caller {
 
 impl Api {
     fn ledger_id(&self) -> LedgerId {
-        self.shared.genesis.ledger_id
+        self.genesis.ledger_id
     }
 
     /// The caller, if its identity still stands.
@@ -90,7 +101,7 @@ impl Api {
 
     /// Waits until this node's state is as fresh as asked for; returns its height.
     pub(crate) async fn freshen(&self, read: Option<&pb::ReadOptions>, within: Duration) -> Result<Height, Status> {
-        if self.shared.is_quarantined() {
+        if self.published.is_quarantined() {
             return Err(Reason::Quarantined.status("this node has put itself aside; ask another one"));
         }
         match read.and_then(|r| r.consistency) {
@@ -98,7 +109,7 @@ impl Api {
                 .await
                 .map_err(|_| Reason::NoLeader.status("no leader confirmed the read in time"))?,
             Some(Consistency::MinHeight(height)) => {
-                let mut applied = self.shared.applied.subscribe();
+                let mut applied = self.published.watch_applied();
                 let reached = tokio::time::timeout(within, applied.wait_for(|a| a.height.0 >= height)).await;
                 match reached {
                     Ok(Ok(_)) => {}
@@ -109,19 +120,19 @@ impl Api {
             }
             Some(Consistency::MaxStalenessMs(bound)) => self.check_staleness(bound)?,
         }
-        Ok(self.shared.applied.borrow().height)
+        Ok(self.published.applied().height)
     }
 
     async fn linearize(&self) {
-        while self.reads.linearize().await.is_none() {
+        while !self.handle.linearize().await {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
     fn check_staleness(&self, bound_ms: u64) -> Result<(), Status> {
         // With a leader known, this node hears from it every few ticks.
-        let age = now_ms().0.saturating_sub(self.shared.applied.borrow().time.0);
-        let follows = self.shared.leader.borrow().is_some();
+        let age = now_ms().0.saturating_sub(self.published.applied().time.0);
+        let follows = self.published.leader().is_some();
         if follows || age <= bound_ms {
             Ok(())
         } else {
@@ -131,11 +142,9 @@ impl Api {
 
     /// Makes the ledger's time pass a moment, so that a validity is seen to end.
     pub(crate) async fn advance_time(&self, after: TimeMs) {
-        let leader = *self.shared.leader.borrow();
-        match leader {
-            Some(leader) if leader == self.shared.me => drop(self.driver.send(DriverMsg::TimeBlock(after))),
+        match self.published.leader() {
+            Some(leader) if leader == self.published.me() => drop(self.handle.request_time_block(after).await),
             Some(leader) => {
-                let Some(leader) = consilium_consensus::RaftId::new(leader.0) else { return };
                 if let Ok(mut client) = self.peers.connect(leader).await {
                     let request = self.peers.request(pb::RequestTimeBlockRequest { after_ms: after.0 });
                     let _ = client.request_time_block(request).await;

@@ -33,7 +33,7 @@ impl RecordsService for Api {
         let request = request.into_inner();
         let id = record_id(&request.record_id)?;
         let height = self.freshen(request.read.as_ref(), within).await?;
-        let answer = self.blocking(move |api| get(&api.shared.ledger, &caller, &id, request.version)).await?;
+        let answer = self.blocking(move |api| get(&api.ledger, &caller, &id, request.version)).await?;
         let (record, payload, wraps) = answer.ok_or_else(not_found)?;
         Ok(Response::new(pb::GetRecordResponse { record: Some(record), payload, wraps, height: height.0 }))
     }
@@ -44,7 +44,7 @@ impl RecordsService for Api {
         let request = request.into_inner();
         let query = Query::parse(&request).map_err(|e| Reason::InvalidArgument.field(&e))?;
         let height = self.freshen(request.read.as_ref(), within).await?;
-        let (records, next_page_token) = self.blocking(move |api| query.run(&api.shared.ledger, &caller)).await?;
+        let (records, next_page_token) = self.blocking(move |api| query.run(&api.ledger, &caller)).await?;
         Ok(Response::new(pb::QueryRecordsResponse { records, next_page_token, height: height.0 }))
     }
 
@@ -57,7 +57,7 @@ impl RecordsService for Api {
         let request = request.into_inner();
         let id = record_id(&request.record_id)?;
         let height = self.freshen(request.read.as_ref(), within).await?;
-        let versions = self.blocking(move |api| history(&api.shared.ledger, &caller, &id)).await?;
+        let versions = self.blocking(move |api| history(&api.ledger, &caller, &id)).await?;
         if versions.is_empty() {
             return Err(not_found());
         }

@@ -26,7 +26,7 @@ impl ValidatorsService for Api {
         let within = self.time_left(&request);
         let pb::GetEpochRequest { epoch, read } = request.into_inner();
         self.freshen(read.as_ref(), within).await?;
-        let topology = self.shared.topology.get();
+        let topology = self.published.topology().get();
         let current = topology.epoch().epoch;
         let wanted = epoch.map_or(current, Epoch);
         let row: Option<EpochState> = self.row(&keys::epoch(wanted))?;
@@ -75,9 +75,9 @@ impl ValidatorsService for Api {
             let error = FieldError::malformed("known_validators_hash", "must be 32 bytes or empty");
             return Err(Reason::InvalidArgument.field(&error));
         }
-        let certified = self.shared.certified_height();
+        let certified = self.published.certified_height();
         let last = if to_height == 0 { certified } else { certified.min(Height(to_height)) };
-        let store = std::sync::Arc::clone(&self.shared.ledger);
+        let store = std::sync::Arc::clone(&self.ledger);
         let (sender, receiver) = mpsc::channel(64);
         tokio::task::spawn_blocking(move || {
             let sent = send_set_changes(&store, Height(after_height), last, &sender);
@@ -107,7 +107,7 @@ impl ValidatorsService for Api {
 impl Api {
     /// A row of the authenticated state.
     pub(super) fn row<M: Message + Default>(&self, key: &[u8]) -> Result<Option<M>, Status> {
-        self.shared.ledger.message(Table::State, key).map_err(|e| errors::storage(&e))
+        self.ledger.message(Table::State, key).map_err(|e| errors::storage(&e))
     }
 
     pub(super) fn roster(&self) -> Result<RosterState, Status> {
@@ -115,13 +115,13 @@ impl Api {
     }
 
     fn candidates(&self) -> Result<pb::ListCandidatesResponse, Status> {
-        let store = &self.shared.ledger;
+        let store = &self.ledger;
         let tip = store.tip().map_err(|e| errors::storage(&e))?;
         let (_, tip) = tip.ok_or_else(|| Reason::Internal.status("the ledger has no genesis"))?;
         let forecast = forecast_election(&**store, &tip.header)
             .map_err(|e| errors::storage(&StorageError::corrupt("state", e)))?;
         let participation: ParticipationState = self.row(&keys::participation())?.unwrap_or_default();
-        let topology = self.shared.topology.get();
+        let topology = self.published.topology().get();
         let mut candidates = Vec::new();
         for entry in &forecast.candidates {
             let id = NodeId(entry.node);

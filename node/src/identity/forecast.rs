@@ -16,7 +16,7 @@ use consilium_proto::pb;
 use consilium_proto::validators::Quorum;
 use rustls_pki_types::CertificateDer;
 
-use super::topology::Topology;
+use consilium_replica::topology::Topology;
 
 /// Nodes whose chains are remembered, at most: a member's CA can make up any
 /// number of names.

@@ -10,8 +10,8 @@ use consilium_proto::ids::Height;
 use consilium_proto::pb::{JoinInvitation, MemberState, MemberStatus};
 use prost::Message;
 
-use super::topology::NodeInfo;
 use crate::storage::StorageError;
+use consilium_replica::topology::{Introduction, NodeInfo};
 
 /// Bytes of an invitation.
 const INVITATION_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -46,16 +46,26 @@ impl Invitation {
         Self::parse(message)
     }
 
+    /// What a replica is told of it.
+    #[must_use]
+    pub fn introduction(&self) -> Introduction {
+        Introduction { nodes: self.nodes.clone(), height: self.height }
+    }
+
     fn parse(m: JoinInvitation) -> Result<Self, StorageError> {
         let active = |member: &str| {
             m.members.iter().any(|known| known.id == member && known.status == MemberStatus::Active as i32)
         };
         let own = m.node.as_ref().ok_or_else(|| StorageError::corrupt("invitation", "names no node"))?;
-        let own = NodeInfo::new(own, active(&own.member))?;
+        let own = NodeInfo::new(own, active(&own.member)).map_err(damaged)?;
         let nodes = m.nodes.iter().map(|node| NodeInfo::new(node, active(&node.member)));
-        let mut nodes = nodes.collect::<Result<Vec<_>, _>>()?;
+        let mut nodes = nodes.collect::<Result<Vec<_>, _>>().map_err(damaged)?;
         nodes.retain(|node| node.id != own.id);
         nodes.push(own.clone());
         Ok(Self { genesis: m.genesis, own, nodes, members: m.members, height: Height(m.height) })
     }
+}
+
+fn damaged(fault: consilium_replica::ports::PortFault) -> StorageError {
+    StorageError::corrupt("invitation", fault)
 }

@@ -71,7 +71,7 @@ impl LedgerTrust {
 
     /// Whether a member had its rights at the last reload.
     #[must_use]
-    pub fn stands(&self, member: &str) -> bool {
+    pub fn is_active(&self, member: &str) -> bool {
         let domain: Option<TrustDomain> = member.parse().ok();
         domain.is_some_and(|domain| self.members.load().get(&domain).is_some_and(|m| !m.suspended))
     }

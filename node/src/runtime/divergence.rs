@@ -20,7 +20,7 @@ const COMPARED: [Table; 5] = [Table::State, Table::Transactions, Table::Versions
 
 /// How a row of the wrong ledger differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum How {
+pub(crate) enum How {
     /// It is not there.
     Absent,
     /// It should not be there.
@@ -31,7 +31,7 @@ pub enum How {
 
 /// The first row that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
+pub(crate) struct Difference {
     /// Its table.
     pub table: Table,
     /// Its key.
@@ -60,7 +60,7 @@ impl fmt::Display for Difference {
 
 /// What was found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
+pub(crate) struct Report {
     /// The first block that differs, with its header in the wrong ledger and in
     /// the rebuilt one. `None` if no block differs.
     pub first_block: Option<(Height, HeaderHash, HeaderHash)>,
@@ -99,7 +99,7 @@ impl fmt::Display for Report {
 
 /// The copy of a wrong ledger.
 #[derive(Debug)]
-pub struct WrongLedger {
+pub(crate) struct WrongLedger {
     store: LedgerStore,
     height: Height,
 }
@@ -108,7 +108,7 @@ impl WrongLedger {
     /// Opens it, to read only. `None`, with a line in the log, if it cannot be
     /// read: a damaged copy must not keep a node from being repaired.
     #[must_use]
-    pub fn open(path: &Path) -> Option<Self> {
+    pub(crate) fn open(path: &Path) -> Option<Self> {
         let opened = LedgerStore::open_read_only(path).and_then(|store| {
             let tip = store.tip()?.ok_or_else(|| StorageError::corrupt("ledger", "has no genesis block"))?;
             Ok(Self { store, height: tip.1.header.height })
@@ -118,13 +118,13 @@ impl WrongLedger {
 
     /// Its newest block.
     #[must_use]
-    pub fn height(&self) -> Height {
+    pub(crate) fn height(&self) -> Height {
         self.height
     }
 
     /// Its rows.
     #[must_use]
-    pub fn store(&self) -> &LedgerStore {
+    pub(crate) fn store(&self) -> &LedgerStore {
         &self.store
     }
 
@@ -132,7 +132,7 @@ impl WrongLedger {
     ///
     /// # Errors
     /// If a disk fails or a row is damaged.
-    pub fn compare(&self, right: &LedgerStore, right_height: Height) -> Result<Report, StorageError> {
+    pub(crate) fn compare(&self, right: &LedgerStore, right_height: Height) -> Result<Report, StorageError> {
         let first_block = first_block(&self.store, right, self.height.min(right_height))?;
         let mut difference = None;
         for table in COMPARED {

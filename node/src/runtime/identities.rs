@@ -11,10 +11,14 @@ use std::time::{Duration, Instant};
 
 use consilium_certs::tls::{MemberTrust, TrustSource};
 use consilium_certs::{LoadedIdentity, Purpose, Reload, ReloadingResolver, VerifyError, verify_chain};
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-use super::shared::{Alarms, Shared, now_s};
+use crate::alarms::Alarms;
+use crate::clock::now_s;
+use crate::cuts::MemberCuts;
 use crate::identity::forecast::Forecast;
+use crate::identity::trust::LedgerTrust;
+use crate::published::LiveTopology;
 use crate::transport::PeerClients;
 use crate::transport::connections::POLICY;
 
@@ -23,23 +27,31 @@ const EVERY: Duration = Duration::from_secs(5);
 const DAY_S: i64 = 86_400;
 
 /// What this task works with.
-pub struct Identities {
-    /// Published state.
-    pub shared: Arc<Shared>,
+pub(super) struct Identities {
+    /// Members.
+    pub(super) trust: Arc<LedgerTrust>,
+    /// Nodes.
+    pub(super) topology: LiveTopology,
+    /// Where alarms go.
+    pub(super) alarms: Arc<Alarms>,
+    /// Suspensions that take effect.
+    pub(super) cuts: Arc<MemberCuts>,
+    /// Ends the task.
+    pub(super) stopping: CancellationToken,
     /// Connections to peers, and the registry of all connections.
-    pub clients: PeerClients,
+    pub(super) clients: PeerClients,
     /// This node's certificate and key.
-    pub resolver: Arc<ReloadingResolver>,
+    pub(super) resolver: Arc<ReloadingResolver>,
     /// Days before an end from which on an alarm is raised.
-    pub expiry_days: u32,
+    pub(super) expiry_days: u32,
 }
 
 impl Identities {
     /// Runs until the node stops.
-    pub async fn run(self) {
+    pub(super) async fn run(self) {
         let this = Arc::new(self);
-        let mut members = this.shared.trust.changes();
-        let mut stopping = this.shared.stopping.subscribe();
+        let mut members = this.trust.changes();
+        let stopping = this.stopping.clone();
         let mut tick = tokio::time::interval(EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -51,7 +63,7 @@ impl Identities {
                     Err(_) => return,
                 },
                 _ = tick.tick() => tokio::task::spawn_blocking(move || this.look()),
-                () = stopped(&mut stopping) => return,
+                () = stopping.cancelled() => return,
             };
             if let Err(error) = work.await {
                 tracing::error!(%error, "looking after identities failed");
@@ -65,14 +77,7 @@ impl Identities {
         if cut > 0 {
             tracing::warn!(cut, "connections of fallen identities cut");
         }
-        let now = Instant::now();
-        self.shared.complete_cuts(|c| {
-            // What came after the look began has a look of its own.
-            if c.cut.is_none() && c.executed <= began {
-                c.cut = Some(now);
-                c.connections = cut as u64;
-            }
-        });
+        self.cuts.judged(began, cut);
     }
 
     fn look(&self) {
@@ -82,16 +87,16 @@ impl Identities {
         }
         self.reload();
         let own = self.resolver.current();
-        let (trust, topology) = (self.shared.trust.members(), self.shared.topology.get());
+        let (trust, topology) = (self.trust.members(), self.topology.get());
         let own = (own.identity().spiffe_id(), own.chain());
         let forecast = self.clients.connections().expiries().refresh(&topology, &trust, own, now_s());
-        raise_expiries(&self.shared.alarms, &forecast, self.expiry_days, now_s());
+        raise_expiries(&self.alarms, &forecast, self.expiry_days, now_s());
     }
 
     fn reload(&self) {
-        let alarms = &self.shared.alarms;
+        let alarms = &self.alarms;
         let current = self.resolver.current();
-        let own = self.shared.trust.member(current.identity().spiffe_id().trust_domain());
+        let own = self.trust.member(current.identity().spiffe_id().trust_domain());
         let standing = |pair: &LoadedIdentity| standing(pair, own.as_deref(), now_s());
         let in_use = standing(&current);
         match self.resolver.reload_if_changed(|new| acceptable(new, in_use.is_ok(), standing(new), now_s())) {
@@ -118,10 +123,6 @@ impl Identities {
             ),
         }
     }
-}
-
-async fn stopped(stopping: &mut watch::Receiver<bool>) {
-    drop(stopping.wait_for(|stop| *stop).await);
 }
 
 /// What the other nodes think of a pair, as far as the ledger here tells.

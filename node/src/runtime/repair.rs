@@ -12,32 +12,41 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use consilium_consensus::{LogIndex, RaftId};
-use consilium_ledger::{BlockInput, Table, Tip, execute, keys};
-use consilium_proto::ids::Height;
+use consilium_ledger::{Table, keys};
+use consilium_proto::ids::{Height, NodeId};
 use consilium_proto::pb::{self, MemberState};
-use consilium_proto::signing::SigningKey;
 use consilium_proto::vote::Vote;
+use consilium_replica::CachedLedger;
+use consilium_replica::catch_up::rebuild::{Rebuild, RebuildInput, RebuildOutput, finish};
+use consilium_replica::ports::{GuardRecord, Log};
+use consilium_replica::start;
+use consilium_replica::topology::Topology;
 use prost::Message;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
-use super::Fault;
-use super::applier::CertifiedBlock;
 use super::divergence::WrongLedger;
-use super::shared::Shared;
-use super::sync::ChainCheck;
+use crate::alarms::Alarms;
+use crate::clock::Clocks;
+use crate::fault::Fault;
 use crate::identity::invitation::Invitation;
 use crate::identity::rules::X509Rules;
-use crate::identity::topology::{LiveTopology, Topology};
 use crate::identity::trust::LedgerTrust;
-use crate::setup::{DataDir, Prepared, write_genesis};
+use crate::published::LiveTopology;
+use crate::setup::{DataDir, Prepared};
 use crate::storage::StorageError;
-use crate::storage::guard::Guard;
+use crate::storage::ledger_port::LedgerPort;
 use crate::storage::ledger_store::LedgerStore;
 use crate::storage::raft_log::RaftLog;
 use crate::transport::PeerClients;
 
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
-const RETRY: Duration = Duration::from_secs(1);
+/// How often a rebuilding looks at the time.
+const TICK: Duration = Duration::from_millis(100);
+/// Without a block for this long, another peer is asked.
+const PATIENCE_MS: u64 = 10_000;
+/// Blocks that wait for being executed.
+const BLOCKS_MAX: usize = 16;
 /// How often the report of a repair is looked for.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -46,23 +55,18 @@ const LOOK: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// If the disk has forgotten a vote.
-pub async fn check_own_votes(clients: &PeerClients, guard: &Guard, key: &SigningKey) -> Result<(), Fault> {
+pub(super) async fn check_own_votes(
+    clients: &PeerClients,
+    prepared: &Prepared,
+    guard: GuardRecord,
+) -> Result<(), Fault> {
     let asked = clients.peers().into_iter().map(|peer| ask(clients, peer));
-    let public = key.verifying_key();
-    for vote in futures::future::join_all(asked).await.into_iter().flatten() {
-        let own = vote.verifies(&public);
-        if own && vote.height > guard.state().voted_height {
-            return Err(Fault::Setup(format!(
-                "this node has signed a vote for height {}, and its disk does not remember it: the disk was lost or \
-                 rolled back. It must not vote again under this raft id; see docs/operations.md, \"A lost disk\"",
-                vote.height
-            )));
-        }
-    }
-    Ok(())
+    let remembered = futures::future::join_all(asked).await;
+    let key = prepared.vote_key.verifying_key();
+    Ok(start::check_own_votes((prepared.me, &key), guard, remembered.into_iter().flatten())?)
 }
 
-async fn ask(clients: &PeerClients, peer: RaftId) -> Option<Vote> {
+async fn ask(clients: &PeerClients, peer: NodeId) -> Option<Vote> {
     let question = async {
         let mut client = clients.connect(peer).await.ok()?;
         let answer = client.get_certified_head(clients.request(pb::GetCertifiedHeadRequest {})).await.ok()?;
@@ -94,17 +98,11 @@ pub async fn run_if_requested(prepared: &Prepared) -> Result<(), Fault> {
     }
     let log = RaftLog::open(&dir.raft())?;
     set_aside(&dir)?;
-    let mut rebuild = Rebuild::start(prepared, WrongLedger::open(&dir.diverged_ledger()))?;
-    rebuild.run(log.last()).await?;
-    let Rebuild { store, tip, wrong, report, .. } = rebuild;
-    store.sync()?;
-    let position = store.position(tip.header.height)?;
-    let position = position.ok_or_else(|| StorageError::corrupt("ledger", "no position"))?;
-    let mut hard_state = log.hard_state()?;
-    hard_state.term = hard_state.term.max(position.term);
-    hard_state.commit = position.index;
-    log.reset_to(position, hard_state)?;
-    tracing::info!(height = tip.header.height.0, "the ledger is rebuilt");
+    let mut rebuilding = Rebuilding::start(prepared, &log, WrongLedger::open(&dir.diverged_ledger()))?;
+    rebuilding.run().await?;
+    let Rebuilding { ledger, wrong, report, .. } = rebuilding;
+    let position = finish(&ledger, &log)?;
+    tracing::info!(index = position.index.0, "the ledger is rebuilt");
     drop(wrong);
     leave_report(&dir, &report.unwrap_or_else(|| "the wrong ledger could not be read".to_owned()))?;
     std::fs::remove_file(dir.repair()).map_err(StorageError::file(dir.repair()))?;
@@ -151,162 +149,164 @@ fn read_report(path: &Path) -> Result<Option<String>, StorageError> {
 
 /// Keeps an alarm raised while a report of a repair lies beside the data:
 /// memory or a disk that went wrong once will do so again.
-pub async fn watch_report(shared: Arc<Shared>, data_dir: PathBuf) {
+pub(super) async fn watch_report(alarms: Arc<Alarms>, data_dir: PathBuf, stopping: CancellationToken) {
     const ALARM: &str = "state_diverged_repaired";
     let path = DataDir(data_dir).diverged();
-    let mut stopping = shared.stopping.subscribe();
     let mut tick = tokio::time::interval(LOOK);
     loop {
         tokio::select! {
             _ = tick.tick() => match read_report(&path) {
-                Ok(None) => shared.alarms.clear(ALARM),
+                Ok(None) => alarms.clear(ALARM),
                 Ok(Some(report)) => {
                     let report = report.trim().replace('\n', "; ");
-                    let message = format!("{report}. Find the cause, then remove {}", path.display());
-                    shared.alarms.raise(ALARM, message);
+                    alarms.raise(ALARM, format!("{report}. Find the cause, then remove {}", path.display()));
                 }
-                Err(error) => shared.alarms.raise(ALARM, error.to_string()),
+                Err(error) => alarms.raise(ALARM, error.to_string()),
             },
-            _ = stopping.wait_for(|stop| *stop) => return,
+            () = stopping.cancelled() => return,
         }
     }
 }
 
-/// A ledger on its way from the genesis to everything that the log held.
-struct Rebuild {
-    store: LedgerStore,
-    topology: Arc<LiveTopology>,
+/// A ledger on its way from the genesis to everything that the log held: what it
+/// asks of the network is done here, what it makes of it is decided elsewhere.
+struct Rebuilding {
+    rebuild: Rebuild<CachedLedger<LedgerPort>>,
+    ledger: LedgerPort,
+    topology: LiveTopology,
     trust: Arc<LedgerTrust>,
     clients: PeerClients,
-    tip: Tip,
     wrong: Option<WrongLedger>,
     report: Option<String>,
+    fetch: Option<CancellationToken>,
 }
 
-impl Rebuild {
-    fn start(prepared: &Prepared, wrong: Option<WrongLedger>) -> Result<Self, Fault> {
+impl Rebuilding {
+    fn start(prepared: &Prepared, log: &RaftLog, wrong: Option<WrongLedger>) -> Result<Self, Fault> {
         let dir = DataDir(prepared.config.data_dir.clone());
         let store = LedgerStore::open(&dir.ledger(), prepared.config.storage.cache_bytes.get())?;
-        let tip = write_genesis(&store, &prepared.genesis)?;
+        let ledger = LedgerPort(Arc::new(store));
+        start::write_genesis(&ledger, &prepared.genesis)?;
         let acquaintances = acquaintances(prepared, wrong.as_ref());
-        let topology = Arc::new(LiveTopology::load(&store, &tip.header, acquaintances.clone())?);
-        let trust = Arc::new(LedgerTrust::load(&store, tip.header.height, acquaintances)?);
+        let introduction = acquaintances.as_ref().map(Invitation::introduction);
+        let who = (prepared.me, prepared.genesis.ledger_id);
+        let rules = (CachedLedger::new(ledger.clone()), Box::new(X509Rules) as consilium_replica::Rules);
+        let rebuild = Rebuild::new(who, introduction, rules, log.last(), PATIENCE_MS)?;
+        let topology = LiveTopology::new(Arc::clone(rebuild.topology()));
+        let trust = Arc::new(LedgerTrust::load(&ledger.0, Height::GENESIS, acquaintances)?);
         let clients = PeerClients::new(
-            Arc::clone(&topology),
+            topology.clone(),
             Arc::clone(&trust),
             Arc::clone(&prepared.resolver),
             prepared.genesis.ledger_id,
             prepared.me,
         );
-        let mut rebuild = Self { store, topology, trust, clients, tip, wrong, report: None };
-        rebuild.compare(|wrong, right| wrong == right);
-        Ok(rebuild)
+        let mut this = Self { rebuild, ledger, topology, trust, clients, wrong, report: None, fetch: None };
+        this.compare(Height::GENESIS, |wrong, right| wrong == right);
+        Ok(this)
     }
 
     /// Goes on until the ledger holds everything that the log held.
-    async fn run(&mut self, needed: LogIndex) -> Result<(), Fault> {
+    async fn run(&mut self) -> Result<(), Fault> {
+        let (_, _, needed) = self.rebuild.progress();
         tracing::warn!(needed = needed.0, "rebuilding the ledger from certified blocks of the peers");
-        let mut reached = LogIndex(0);
-        while reached < needed {
-            let (mut agreed, mut refuted) = (false, None);
-            for peer in self.clients.peers() {
-                match self.copy(peer).await {
-                    Ok(index) => (agreed, reached) = (true, reached.max(index)),
-                    Err(CopyError::Peer(problem)) => {
-                        tracing::warn!(peer = peer.get(), problem, "rebuilding from this peer failed");
+        let clocks = Clocks::start();
+        let (inputs, mut arriving) = mpsc::channel(BLOCKS_MAX);
+        let mut tick = tokio::time::interval(TICK);
+        let mut next = RebuildInput::Tick;
+        loop {
+            let outputs = tokio::task::block_in_place(|| self.rebuild.handle(clocks.monotonic_ms(), next))?;
+            let mut again = false;
+            for output in outputs {
+                match output {
+                    RebuildOutput::Continue => again = true,
+                    RebuildOutput::Done => {
+                        // If it was never passed on the way.
+                        self.compare(self.rebuild.progress().0, |_, _| true);
+                        return Ok(());
                     }
-                    // Not all that goes into a block is in its header: this may
-                    // be the peer's fault, unless all peers give the same.
-                    Err(CopyError::Fault(Fault::Diverged { height })) => {
-                        tracing::warn!(
-                            peer = peer.get(),
-                            height = height.0,
-                            "a block of this peer gives another header"
-                        );
-                        refuted = Some(height);
-                    }
-                    Err(CopyError::Fault(fault)) => return Err(fault),
-                }
-                tracing::info!(height = self.tip.header.height.0, index = reached.0, needed = needed.0, "rebuilding");
-                if reached >= needed {
-                    break;
+                    other => self.perform(other, &inputs)?,
                 }
             }
-            match refuted.filter(|_| !agreed) {
-                Some(height) => return Err(Fault::Diverged { height }),
-                None if reached < needed => self.wait_for_blocks().await,
-                None => {}
+            next = match again {
+                true => RebuildInput::Tick,
+                false => tokio::select! {
+                    Some(input) = arriving.recv() => input,
+                    _ = tick.tick() => RebuildInput::Tick,
+                },
+            };
+        }
+    }
+
+    fn perform(&mut self, output: RebuildOutput, inputs: &mpsc::Sender<RebuildInput>) -> Result<(), Fault> {
+        match output {
+            RebuildOutput::Fetch { call, from, first } => {
+                let (height, reached, needed) = self.rebuild.progress();
+                tracing::info!(peer = from.0, height = height.0, index = reached.0, needed = needed.0, "rebuilding");
+                let (stop, clients, inputs) = (CancellationToken::new(), self.clients.clone(), inputs.clone());
+                self.fetch = Some(stop.clone());
+                tokio::spawn(async move {
+                    let fetched =
+                        fetch(&clients, (from, first), |block| RebuildInput::Fetched { call, block }, &inputs);
+                    let problem = tokio::select! {
+                        result = fetched => result.err(),
+                        () = stop.cancelled() => return,
+                    };
+                    let _ = inputs.send(RebuildInput::FetchEnded { call, problem }).await;
+                });
             }
-        }
-        // If it was never passed on the way.
-        self.compare(|_, _| true);
-        Ok(())
-    }
-
-    /// The end of the log may be an entry that is no block; on an idle network
-    /// the next block comes only if somebody asks for it.
-    async fn wait_for_blocks(&self) {
-        let after_ms = self.tip.header.time.0;
-        let asked = self.clients.peers().into_iter().map(|peer| async move {
-            let mut client = self.clients.connect(peer).await.ok()?;
-            client.request_time_block(self.clients.request(pb::RequestTimeBlockRequest { after_ms })).await.ok()
-        });
-        let _ = tokio::time::timeout(ASK_TIMEOUT, futures::future::join_all(asked)).await;
-        tokio::time::sleep(RETRY).await;
-    }
-
-    /// Takes what a peer has beyond the tip; the index of the last block taken.
-    async fn copy(&mut self, peer: RaftId) -> Result<LogIndex, CopyError> {
-        let start = (self.tip.header.height, self.tip.header.hash());
-        let validators = self.topology.get().validators().clone();
-        let mut check = ChainCheck::new(self.tip.header.ledger_id, validators, start);
-        let mut blocks = self.clients.fetch_blocks(peer, start.0.next()).await.map_err(theirs)?;
-        let mut reached = LogIndex(0);
-        while let Some(block) = blocks.message().await.map_err(theirs)? {
-            let Some((certified, certificate)) = check.push(block).map_err(theirs)? else { continue };
-            for block in certified {
-                reached = block.position.index;
-                self.take(block)?;
+            RebuildOutput::StopFetch(_) => {
+                if let Some(stop) = self.fetch.take() {
+                    stop.cancel();
+                }
             }
-            check.set_validators(self.topology.get().validators().clone());
-            self.store.write_certificate(&certificate).map_err(Fault::Storage)?;
+            RebuildOutput::RequestTimeBlock { to, after } => {
+                let clients = self.clients.clone();
+                tokio::spawn(tokio::time::timeout(ASK_TIMEOUT, async move {
+                    let mut client = clients.connect(to).await.ok()?;
+                    let request = clients.request(pb::RequestTimeBlockRequest { after_ms: after.0 });
+                    client.request_time_block(request).await.ok()
+                }));
+            }
+            RebuildOutput::Executed { height, events } => {
+                if events.changed_members().next().is_some() {
+                    self.trust.reload(&self.ledger.0, height)?;
+                }
+                self.compare(height, |wrong, right| wrong == right);
+            }
+            RebuildOutput::Topology(topology) => self.topology.set(topology),
+            RebuildOutput::PeerFailed { peer, problem } => {
+                tracing::warn!(peer = peer.0, problem, "rebuilding from this peer failed");
+            }
+            RebuildOutput::Continue | RebuildOutput::Done => {}
         }
-        Ok(reached)
-    }
-
-    fn take(&mut self, block: CertifiedBlock) -> Result<(), Fault> {
-        let input = BlockInput {
-            time: block.header.time,
-            proposer: block.header.proposer,
-            transactions: &block.transactions,
-            observed: &block.observed,
-        };
-        let executed = execute(&self.store, &X509Rules, &self.tip, &input)?;
-        if executed.tip.header != block.header {
-            return Err(Fault::Diverged { height: block.header.height });
-        }
-        self.store.write_block(block.position, &executed, block.membership.as_ref())?;
-        let changed = executed.events.changed_nodes() || executed.events.changed_members().next().is_some();
-        self.tip = executed.tip;
-        if changed {
-            self.topology.reload(&self.store, &self.tip.header)?;
-            self.trust.reload(&self.store, self.tip.header.height)?;
-        }
-        self.compare(|wrong, right| wrong == right);
         Ok(())
     }
 
     /// Compares with the wrong ledger, once, at the right moment. Nothing that
     /// comes of it can keep the ledger from being rebuilt.
-    fn compare(&mut self, moment: impl FnOnce(Height, Height) -> bool) {
+    fn compare(&mut self, height: Height, moment: impl FnOnce(Height, Height) -> bool) {
         let Some(wrong) = &self.wrong else { return };
-        let height = self.tip.header.height;
         if self.report.is_none() && moment(wrong.height(), height) {
-            let report = wrong.compare(&self.store, height);
+            let report = wrong.compare(&self.ledger.0, height);
             self.report =
                 Some(report.map_or_else(|e| format!("the wrong ledger could not be compared: {e}"), |r| r.to_string()));
         }
     }
+}
+
+async fn fetch(
+    clients: &PeerClients,
+    (from, first): (NodeId, Height),
+    input: impl Fn(Box<pb::FetchBlocksResponse>) -> RebuildInput,
+    inputs: &mpsc::Sender<RebuildInput>,
+) -> Result<(), String> {
+    let words = |status: tonic::Status| status.message().to_owned();
+    let mut blocks = clients.fetch_blocks(from, first).await.map_err(words)?;
+    while let Some(block) = blocks.message().await.map_err(words)? {
+        inputs.send(input(Box::new(block))).await.map_err(|e| e.to_string())?;
+    }
+    Ok(())
 }
 
 /// Whom to talk to and under which CAs until the new ledger says so: as the
@@ -323,7 +323,9 @@ fn acquaintances(prepared: &Prepared, wrong: Option<&WrongLedger>) -> Option<Inv
 fn known_to(wrong: &WrongLedger, prepared: &Prepared) -> Result<Invitation, StorageError> {
     let store = wrong.store();
     let header = store.header(wrong.height())?.ok_or_else(|| StorageError::corrupt("block", "absent"))?;
-    let topology = Topology::load(store, &header, prepared.invitation.as_ref())?;
+    let introduction = prepared.invitation.as_ref().map(Invitation::introduction);
+    let topology = Topology::load(store, &header, introduction.as_ref());
+    let topology = topology.map_err(|e| StorageError::corrupt("ledger", e))?;
     let own = topology.node(prepared.me).ok_or_else(|| StorageError::corrupt("roster", "lacks this node"))?.clone();
     let prefix = keys::members();
     let members = store
@@ -336,22 +338,4 @@ fn known_to(wrong: &WrongLedger, prepared: &Prepared) -> Result<Invitation, Stor
         members: members.collect::<Result<_, _>>()?,
         height: wrong.height(),
     })
-}
-
-/// Why the blocks of a peer were not taken.
-enum CopyError {
-    /// The peer's fault: another one may do better.
-    Peer(String),
-    /// This node's.
-    Fault(Fault),
-}
-
-impl From<Fault> for CopyError {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
-
-fn theirs(error: impl std::fmt::Display) -> CopyError {
-    CopyError::Peer(error.to_string())
 }

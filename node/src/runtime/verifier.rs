@@ -1,28 +1,28 @@
-//! Verifies signatures, away from the network and from the applier: of
-//! submissions before they are queued, and of blocks as they arrive, before
-//! they commit. Ed25519 signatures are verified in batches across everything
-//! that waits.
+//! Verifies signatures, away from the network and from the replica: of submissions
+//! before they are queued, and of blocks as they arrive, before they commit.
+//! Ed25519 signatures are verified in batches across everything that waits.
 //!
-//! A key's fingerprint is a hash of the key, or of the certificate that holds
-//! it, so the cache of keys never goes stale; whether the author may still
-//! sign is for the rules.
+//! A key's fingerprint is a hash of the key, or of the certificate that holds it,
+//! so the cache of keys never goes stale; whether the author may still sign is for
+//! the rules.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use consilium_consensus::LogPosition;
 use consilium_ledger::{CheckedTransaction, Table, keys};
-use consilium_proto::ids::{Fingerprint, TransactionId};
+use consilium_proto::ids::{Fingerprint, LedgerId, TransactionId};
 use consilium_proto::pb::SignerState;
 use consilium_proto::signing::{BatchVerifier, VerifyingKey};
 use consilium_proto::transaction::Transaction;
-use crossbeam_channel::{Receiver, Sender};
+use consilium_replica::block::CheckedBlock;
+use consilium_replica::submission::{Submission, Verdict, WaitFor};
+use consilium_replica::{Input, RequestId};
+use crossbeam_channel::Receiver;
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::blocks::{BlockQueue, CheckedBlock};
-use super::driver::DriverMsg;
-use super::shared::Shared;
-use super::waiters::Refused;
+use crate::handle::{Handle, Stopping, VerifyJob};
+use crate::storage::ledger_store::LedgerStore;
 
 /// Signatures verified at once.
 const BATCH_MAX: usize = 128;
@@ -31,22 +31,11 @@ const KEYS_MAX: usize = 100_000;
 /// Submissions remembered as verified, per generation.
 const VERIFIED_MAX: usize = 16_384;
 
-/// Work for the pool.
-#[derive(Debug)]
-pub enum VerifyJob {
-    /// A transaction from a client, or from a peer that forwards one.
-    Submission(Transaction),
-    /// A log entry, announced to the block queue.
-    Entry(LogPosition, Bytes),
-    /// One thread of the pool ends.
-    Stop,
-}
-
 /// What the threads of the pool share.
-pub struct Verifier {
-    shared: Arc<Shared>,
-    blocks: Arc<BlockQueue>,
-    driver: Sender<DriverMsg>,
+pub(super) struct Verifier {
+    ledger: Arc<LedgerStore>,
+    ledger_id: LedgerId,
+    handle: Handle,
     keys: Mutex<HashMap<Fingerprint, VerifyingKey>>,
     verified: Mutex<Generations>,
 }
@@ -58,56 +47,86 @@ struct Generations {
     old: HashMap<TransactionId, ([u8; 64], VerifyingKey)>,
 }
 
+/// Work that was taken apart, so that all signatures in it are one batch.
+enum Work {
+    Submission {
+        checked: Box<CheckedTransaction>,
+        request: RequestId,
+        wait_for: WaitFor,
+        deadline_ms: u64,
+        permit: OwnedSemaphorePermit,
+    },
+    Forwarded(Vec<Option<CheckedTransaction>>, RequestId, OwnedSemaphorePermit),
+    Entry(LogPosition, Option<CheckedBlock>),
+}
+
 impl Verifier {
     /// Prepares the pool.
-    #[must_use]
-    pub fn new(shared: Arc<Shared>, blocks: Arc<BlockQueue>, driver: Sender<DriverMsg>) -> Self {
-        Self { shared, blocks, driver, keys: Mutex::default(), verified: Mutex::default() }
+    pub(super) fn new(ledger: Arc<LedgerStore>, ledger_id: LedgerId, handle: Handle) -> Self {
+        Self { ledger, ledger_id, handle, keys: Mutex::default(), verified: Mutex::default() }
     }
 
-    /// One thread of the pool: until all senders are gone.
-    pub fn run(&self, jobs: &Receiver<VerifyJob>) {
+    /// One thread of the pool, until it is told to stop or all who ask are gone.
+    pub(super) fn run(&self, jobs: &Receiver<VerifyJob>) {
         while let Ok(first) = jobs.recv() {
-            let mut batch = vec![first];
+            let mut batch = Vec::new();
+            let mut next = Some(first);
             let mut stop = false;
-            while batch.len() < BATCH_MAX {
-                stop = matches!(batch.last(), Some(VerifyJob::Stop));
-                let (false, Ok(job)) = (stop, jobs.try_recv()) else { break };
-                batch.push(job);
+            while let Some(job) = next.take() {
+                match self.prepare(job) {
+                    Some(work) => batch.push(work),
+                    None => stop = true,
+                }
+                if !stop && batch.len() < BATCH_MAX {
+                    next = jobs.try_recv().ok();
+                }
             }
-            self.work(batch);
-            if stop {
+            if self.work(batch).is_err() || stop {
                 return;
             }
         }
     }
 
-    fn work(&self, jobs: Vec<VerifyJob>) {
-        let mut submissions = Vec::new();
-        let mut blocks = Vec::new();
-        for job in jobs {
-            match job {
-                VerifyJob::Submission(transaction) => {
-                    submissions.push(CheckedTransaction { transaction, verified_under: None });
+    /// `None` if the thread is to end.
+    fn prepare(&self, job: VerifyJob) -> Option<Work> {
+        let checked = |transaction| CheckedTransaction { transaction, verified_under: None };
+        match job {
+            VerifyJob::Submission { transaction, request, wait_for, deadline_ms, permit } => {
+                let checked = Box::new(checked(transaction));
+                Some(Work::Submission { checked, request, wait_for, deadline_ms, permit })
+            }
+            VerifyJob::Forwarded { transactions, request, permit } => {
+                let transactions = transactions.into_iter().map(|t| t.map(checked)).collect();
+                Some(Work::Forwarded(transactions, request, permit))
+            }
+            VerifyJob::Entry(position, entry) => {
+                Some(Work::Entry(position, CheckedBlock::decode(entry, self.ledger_id)))
+            }
+            VerifyJob::Stop => None,
+        }
+    }
+
+    fn work(&self, mut batch: Vec<Work>) -> Result<(), Stopping> {
+        self.verify(batch.iter_mut().flat_map(transactions));
+        for work in batch {
+            match work {
+                Work::Submission { checked, request, wait_for, deadline_ms, permit } => {
+                    let submission = self.submission(*checked);
+                    let input = Input::Submit { request, submission, wait_for, deadline_ms };
+                    self.handle.verified(input, permit)?;
                 }
-                VerifyJob::Stop => {}
-                VerifyJob::Entry(position, bytes) => {
-                    if self.blocks.start(position) {
-                        blocks.push((position, CheckedBlock::decode(bytes, self.shared.genesis.ledger_id)));
-                    }
+                Work::Forwarded(transactions, request, permit) => {
+                    let submissions = transactions.into_iter().map(|t| t.map(|t| self.submission(t))).collect();
+                    self.handle.verified(Input::Forwarded { request, submissions }, permit)?;
                 }
+                Work::Entry(position, block) => self.handle.report(Input::Checked { position, block })?,
             }
         }
-        let in_blocks = blocks.iter_mut().filter_map(|(_, b)| b.as_mut()).flat_map(|b| b.transactions.iter_mut());
-        self.verify(submissions.iter_mut().chain(in_blocks));
-        for (position, block) in blocks {
-            self.blocks.finish(position, block);
-        }
-        self.dispatch(submissions);
+        Ok(())
     }
 
     /// Verifies all transactions whose author is known; marks the good ones.
-    pub(super) fn verify<'a>(&self, transactions: impl Iterator<Item = &'a mut CheckedTransaction>) {
+    fn verify<'a>(&self, transactions: impl Iterator<Item = &'a mut CheckedTransaction>) {
         let mut waiting = Vec::new();
         for checked in transactions {
             if checked.transaction.enrollment().is_some() {
@@ -130,31 +149,25 @@ impl Verifier {
         }
     }
 
-    fn dispatch(&self, submissions: Vec<CheckedTransaction>) {
-        let mut good = Vec::with_capacity(submissions.len());
-        for checked in submissions {
-            let id = checked.transaction.id;
-            if checked.verified_under.is_some() || checked.transaction.enrollment().is_some() {
-                self.remember(&checked);
-                self.shared.waiters.keep(&checked);
-                good.push(checked);
-            } else if self.key_of(&checked.transaction.author).is_some() {
-                self.shared.waiters.refuse(&id, Refused::BadSignature);
-            } else {
-                self.shared.waiters.refuse(&id, Refused::UnknownAuthor);
+    fn submission(&self, checked: CheckedTransaction) -> Submission {
+        let CheckedTransaction { transaction, verified_under } = checked;
+        let verdict = match verified_under {
+            Some(key) => {
+                self.note_verified(&transaction, &key);
+                Verdict::Good(key)
             }
-        }
-        if !good.is_empty() {
-            // The driver is gone only when the node stops.
-            let _ = self.driver.send(DriverMsg::Submit(good));
-        }
+            None if transaction.enrollment().is_some() => Verdict::Enrollment,
+            None if self.key_of(&transaction.author).is_some() => Verdict::BadSignature,
+            None => Verdict::UnknownAuthor,
+        };
+        Submission { transaction, verdict }
     }
 
     fn key_of(&self, author: &Fingerprint) -> Option<VerifyingKey> {
         if let Some(key) = self.keys.lock().unwrap_or_else(PoisonError::into_inner).get(author) {
             return Some(key.clone());
         }
-        let signer: SignerState = self.shared.ledger.message(Table::State, &keys::signer(author)).ok()??;
+        let signer: SignerState = self.ledger.message(Table::State, &keys::signer(author)).ok()??;
         let key = VerifyingKey::from_bytes(&signer.signing_key).ok()?;
         let mut known = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= KEYS_MAX {
@@ -172,12 +185,19 @@ impl Verifier {
         (signature == transaction.signature && same_author).then_some(key)
     }
 
-    fn remember(&self, checked: &CheckedTransaction) {
-        let Some(key) = &checked.verified_under else { return };
+    fn note_verified(&self, transaction: &Transaction, key: &VerifyingKey) {
         let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
         if verified.young.len() >= VERIFIED_MAX {
             verified.old = std::mem::take(&mut verified.young);
         }
-        verified.young.insert(checked.transaction.id, (checked.transaction.signature, key.clone()));
+        verified.young.insert(transaction.id, (transaction.signature, key.clone()));
+    }
+}
+
+fn transactions(work: &mut Work) -> Box<dyn Iterator<Item = &mut CheckedTransaction> + '_> {
+    match work {
+        Work::Submission { checked, .. } => Box::new(std::iter::once(&mut **checked)),
+        Work::Forwarded(transactions, ..) => Box::new(transactions.iter_mut().flatten()),
+        Work::Entry(_, block) => Box::new(block.iter_mut().flat_map(|b| b.transactions.iter_mut())),
     }
 }

@@ -11,7 +11,10 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use consilium_consensus::LogIndex;
+use consilium_consensus::voting::VoteGuard;
 use consilium_proto::ids::{HeaderHash, Height};
+use consilium_replica::ports::{self, GuardRecord, PortFault};
 
 use super::StorageError;
 
@@ -19,33 +22,13 @@ const SLOT_BYTES: u64 = 512;
 const MAGIC: &[u8; 8] = b"CNSLGRD1";
 const RECORD_BYTES: usize = 8 + 8 + 8 + 32 + 8 + 8;
 
-/// What the guard remembers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GuardState {
-    /// Height of the last vote.
-    pub voted_height: Height,
-    /// Header of the last vote.
-    pub voted_header: HeaderHash,
-    /// The log held at least this index when the vote was made.
-    pub last_index: u64,
-    /// The log was committed at least up to here.
-    pub commit: u64,
-}
-
-impl Default for GuardState {
-    fn default() -> Self {
-        let voted_header = HeaderHash::from_bytes([0; 32]);
-        Self { voted_height: Height::GENESIS, voted_header, last_index: 0, commit: 0 }
-    }
-}
-
 /// The open file.
 #[derive(Debug)]
 pub struct Guard {
     path: PathBuf,
     file: File,
     sequence: u64,
-    state: GuardState,
+    state: GuardRecord,
 }
 
 impl Guard {
@@ -56,9 +39,9 @@ impl Guard {
     pub fn create(path: &Path) -> Result<Self, StorageError> {
         let fail = || StorageError::file(path);
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(fail())?;
-        let mut guard = Self { path: path.to_owned(), file, sequence: 0, state: GuardState::default() };
+        let mut guard = Self { path: path.to_owned(), file, sequence: 0, state: GuardRecord::default() };
         guard.file.set_len(2 * SLOT_BYTES).map_err(fail())?;
-        guard.write(GuardState::default())?;
+        guard.store(GuardRecord::default())?;
         guard.file.sync_all().map_err(fail())?;
         Ok(guard)
     }
@@ -78,7 +61,7 @@ impl Guard {
             )),
             _ => StorageError::File { path: path.to_owned(), source },
         })?;
-        let mut guard = Self { path: path.to_owned(), file, sequence: 0, state: GuardState::default() };
+        let mut guard = Self { path: path.to_owned(), file, sequence: 0, state: GuardRecord::default() };
         let newest = [0, 1].into_iter().filter_map(|slot| guard.read_slot(slot)).max_by_key(|(sequence, _)| *sequence);
         let (sequence, state) =
             newest.ok_or_else(|| StorageError::corrupt("guard", "no intact slot: this disk must not vote again"))?;
@@ -89,15 +72,11 @@ impl Guard {
 
     /// What is remembered.
     #[must_use]
-    pub fn state(&self) -> GuardState {
+    pub fn state(&self) -> GuardRecord {
         self.state
     }
 
-    /// Remembers, durably. Returns after the sync.
-    ///
-    /// # Errors
-    /// If writing or syncing fails: the vote must not be sent, the node stops.
-    pub fn write(&mut self, state: GuardState) -> Result<(), StorageError> {
+    fn store(&mut self, state: GuardRecord) -> Result<(), StorageError> {
         let sequence = self.sequence + 1;
         let record = encode(sequence, &state);
         let offset = (sequence % 2) * SLOT_BYTES;
@@ -108,37 +87,45 @@ impl Guard {
         Ok(())
     }
 
-    fn read_slot(&self, slot: u64) -> Option<(u64, GuardState)> {
+    fn read_slot(&self, slot: u64) -> Option<(u64, GuardRecord)> {
         let mut record = [0; RECORD_BYTES + 4];
         self.file.read_exact_at(&mut record, slot * SLOT_BYTES).ok()?;
         decode(&record)
     }
 }
 
-fn encode(sequence: u64, state: &GuardState) -> Vec<u8> {
-    let GuardState { voted_height, voted_header, last_index, commit } = state;
+impl ports::Guard for Guard {
+    fn write(&mut self, record: GuardRecord) -> Result<(), PortFault> {
+        Ok(self.store(record)?)
+    }
+}
+
+fn encode(sequence: u64, state: &GuardRecord) -> Vec<u8> {
+    let GuardRecord { vote: VoteGuard { voted_height, voted_header }, last_index, commit } = state;
     let mut out = Vec::with_capacity(RECORD_BYTES + 4);
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&sequence.to_be_bytes());
     out.extend_from_slice(&voted_height.0.to_be_bytes());
     out.extend_from_slice(voted_header.as_bytes());
-    out.extend_from_slice(&last_index.to_be_bytes());
-    out.extend_from_slice(&commit.to_be_bytes());
+    out.extend_from_slice(&last_index.0.to_be_bytes());
+    out.extend_from_slice(&commit.0.to_be_bytes());
     out.extend_from_slice(&crc32c::crc32c(&out).to_be_bytes());
     out
 }
 
-fn decode(record: &[u8; RECORD_BYTES + 4]) -> Option<(u64, GuardState)> {
+fn decode(record: &[u8; RECORD_BYTES + 4]) -> Option<(u64, GuardRecord)> {
     let (content, checksum) = record.split_at(RECORD_BYTES);
     if checksum != crc32c::crc32c(content).to_be_bytes() || !content.starts_with(MAGIC) {
         return None;
     }
     let number = |at: usize| Some(u64::from_be_bytes(content.get(at..at + 8)?.try_into().ok()?));
-    let state = GuardState {
-        voted_height: Height(number(16)?),
-        voted_header: HeaderHash::try_from(content.get(24..56)?).ok()?,
-        last_index: number(56)?,
-        commit: number(64)?,
+    let state = GuardRecord {
+        vote: VoteGuard {
+            voted_height: Height(number(16)?),
+            voted_header: HeaderHash::try_from(content.get(24..56)?).ok()?,
+        },
+        last_index: LogIndex(number(56)?),
+        commit: LogIndex(number(64)?),
     };
     Some((number(8)?, state))
 }
@@ -148,9 +135,10 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn vote(height: u64) -> GuardState {
+    fn vote(height: u64) -> GuardRecord {
         let voted_header = HeaderHash::from_bytes([height as u8; 32]);
-        GuardState { voted_height: Height(height), voted_header, last_index: height * 2, commit: height }
+        let vote = VoteGuard { voted_height: Height(height), voted_header };
+        GuardRecord { vote, last_index: LogIndex(height * 2), commit: LogIndex(height) }
     }
 
     #[test]
@@ -159,8 +147,8 @@ mod tests {
         let path = dir.path().join("GUARD");
         assert!(matches!(Guard::open(&path), Err(StorageError::WrongDisk(_))));
         let mut guard = Guard::create(&path).unwrap();
-        assert_eq!(guard.state(), GuardState::default());
-        (1..=5).for_each(|h| guard.write(vote(h)).unwrap());
+        assert_eq!(guard.state(), GuardRecord::default());
+        (1..=5).for_each(|h| guard.store(vote(h)).unwrap());
         assert_eq!(Guard::open(&path).unwrap().state(), vote(5));
     }
 
@@ -170,7 +158,7 @@ mod tests {
         let path = dir.path().join("GUARD");
         assert!(matches!(Guard::open(&path), Err(StorageError::WrongDisk(_))));
         let mut guard = Guard::create(&path).unwrap();
-        (1..=4).for_each(|h| guard.write(vote(h)).unwrap());
+        (1..=4).for_each(|h| guard.store(vote(h)).unwrap());
         let newest = (guard.sequence % 2) * SLOT_BYTES;
         guard.file.write_all_at(&[0xff; 3], newest + 30).unwrap();
         assert_eq!(Guard::open(&path).unwrap().state(), vote(3));
@@ -182,7 +170,7 @@ mod tests {
         let path = dir.path().join("GUARD");
         assert!(matches!(Guard::open(&path), Err(StorageError::WrongDisk(_))));
         let mut guard = Guard::create(&path).unwrap();
-        (1..=4).for_each(|h| guard.write(vote(h)).unwrap());
+        (1..=4).for_each(|h| guard.store(vote(h)).unwrap());
         [20, SLOT_BYTES + 20].into_iter().for_each(|at| guard.file.write_all_at(&[0xff; 3], at).unwrap());
         assert!(matches!(Guard::open(&path), Err(StorageError::Corrupt { .. })));
     }

@@ -184,11 +184,11 @@ impl LedgerStore {
         row.map(decode).transpose()
     }
 
-    /// Makes all that was written durable, before the log is compacted.
+    /// Makes all that was written durable.
     ///
     /// # Errors
     /// If the disk fails.
-    pub fn sync(&self) -> Result<(), StorageError> {
+    pub fn flush(&self) -> Result<(), StorageError> {
         self.db.flush_wal(true).map_err(StorageError::database(NAME))
     }
 

@@ -16,11 +16,14 @@
 //! same handle.
 
 pub mod guard;
+pub mod ledger_port;
 pub mod ledger_store;
 pub mod marker;
 pub mod raft_log;
 
 use std::path::PathBuf;
+
+use consilium_replica::ports::PortFault;
 
 /// A fault of the disk, or a disk that is not what it should be.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +69,12 @@ impl StorageError {
 
     pub(crate) fn database(name: &'static str) -> impl FnOnce(rocksdb::Error) -> Self {
         move |source| Self::Database { name, source }
+    }
+}
+
+impl From<StorageError> for PortFault {
+    fn from(error: StorageError) -> Self {
+        Self { what: "disk", cause: error.to_string() }
     }
 }
 

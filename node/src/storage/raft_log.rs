@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use consilium_consensus::{HardState, LogBounds, LogEntry, LogError, LogIndex, LogPosition, LogReader, Persist, Term};
+use consilium_replica::ports::{Log, LogBatch, LogStart, PortFault};
 use rocksdb::{DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 
 use super::{StorageError, database_options};
@@ -60,36 +61,23 @@ impl RaftLog {
         self.write(batch, true)
     }
 
-    /// The stored hard state.
-    ///
-    /// # Errors
-    /// If the disk fails, or the value is absent or damaged.
-    pub fn hard_state(&self) -> Result<HardState, StorageError> {
+    fn stored_hard_state(&self) -> Result<HardState, StorageError> {
         let bytes = self.get(HARD_STATE)?.ok_or_else(|| StorageError::corrupt("hard state", "absent"))?;
         HardState::decode(&bytes).map_err(|e| StorageError::corrupt("hard state", e))
     }
 
-    /// Writes several rounds in one batch, synced if any of them asks for it.
-    ///
-    /// # Errors
-    /// If the disk fails: the node stops.
-    pub fn persist(&self, rounds: &[Persist]) -> Result<(), StorageError> {
+    fn persist(&self, rounds: &[Persist], sync: bool) -> Result<(), StorageError> {
         let mut batch = WriteBatch::default();
         let mut last = self.last();
         for round in rounds {
             last = append_round(&mut batch, round, last);
         }
-        let sync = rounds.iter().any(|round| round.must_sync);
         self.write(batch, sync)?;
         self.last.store(last.0, Ordering::Release);
         Ok(())
     }
 
-    /// Replaces the log by a position: everything up to there is in the state.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn reset_to(&self, position: LogPosition, hard_state: HardState) -> Result<(), StorageError> {
+    fn reset(&self, position: LogPosition, hard_state: HardState) -> Result<(), StorageError> {
         let mut batch = WriteBatch::default();
         batch.delete_range(entry_key(LogIndex(0)), entry_key(LogIndex(u64::MAX)));
         batch.put(TRUNCATED, encode_position(position));
@@ -99,23 +87,13 @@ impl RaftLog {
         Ok(())
     }
 
-    /// Drops entries up to and including a position.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn compact_to(&self, position: LogPosition) -> Result<(), StorageError> {
+    fn compact(&self, position: LogPosition) -> Result<(), StorageError> {
         // From the known start, so that a later seek does not cross tombstones.
         let start = self.truncated()?.index;
         let mut batch = WriteBatch::default();
         batch.delete_range(entry_key(start), entry_key(LogIndex(position.index.0 + 1)));
         batch.put(TRUNCATED, encode_position(position));
         self.write(batch, true)
-    }
-
-    /// Last stored index.
-    #[must_use]
-    pub fn last(&self) -> LogIndex {
-        LogIndex(self.last.load(Ordering::Acquire))
     }
 
     /// The position before the first entry.
@@ -154,6 +132,28 @@ impl RaftLog {
         let mut options = WriteOptions::default();
         options.set_sync(sync);
         self.db.write_opt(batch, &options).map_err(StorageError::database(NAME))
+    }
+}
+
+impl Log for RaftLog {
+    fn hard_state(&self) -> Result<HardState, PortFault> {
+        Ok(self.stored_hard_state()?)
+    }
+
+    fn last(&self) -> LogIndex {
+        LogIndex(self.last.load(Ordering::Acquire))
+    }
+
+    fn append(&self, batch: &LogBatch<'_>) -> Result<(), PortFault> {
+        Ok(self.persist(batch.rounds(), batch.must_sync())?)
+    }
+
+    fn reset_to(&self, start: LogStart, hard_state: HardState) -> Result<(), PortFault> {
+        Ok(self.reset(start.position(), hard_state)?)
+    }
+
+    fn compact_to(&self, start: LogStart) -> Result<(), PortFault> {
+        Ok(self.compact(start.position())?)
     }
 }
 
@@ -268,8 +268,8 @@ mod tests {
     fn entries_survive_reopening_and_overwriting_cuts_the_tail() {
         let dir = tempfile::tempdir().unwrap();
         let log = RaftLog::open(dir.path()).unwrap();
-        log.persist(&[round((1..=5).map(|i| entry(i, 1)).collect())]).unwrap();
-        log.persist(&[round(vec![entry(3, 2), entry(4, 2)])]).unwrap();
+        log.persist(&[round((1..=5).map(|i| entry(i, 1)).collect())], true).unwrap();
+        log.persist(&[round(vec![entry(3, 2), entry(4, 2)])], true).unwrap();
         drop(log);
         let log = RaftLog::open(dir.path()).unwrap();
         assert_eq!(log.last(), LogIndex(4));
@@ -283,7 +283,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = RaftLog::open(dir.path()).unwrap();
         let rounds = [round((1..=4).map(|i| entry(i, 1)).collect()), round(vec![entry(2, 3)])];
-        log.persist(&rounds).unwrap();
+        log.persist(&rounds, true).unwrap();
         assert_eq!((log.last(), terms(&log, 1, 3)), (LogIndex(2), vec![1, 3]));
     }
 
@@ -291,14 +291,14 @@ mod tests {
     fn compaction_and_reset_keep_the_position_before_the_log() {
         let dir = tempfile::tempdir().unwrap();
         let log = RaftLog::open(dir.path()).unwrap();
-        log.persist(&[round((1..=5).map(|i| entry(i, 1)).collect())]).unwrap();
-        log.compact_to(LogPosition { index: LogIndex(3), term: Term(1) }).unwrap();
+        log.persist(&[round((1..=5).map(|i| entry(i, 1)).collect())], true).unwrap();
+        log.compact(LogPosition { index: LogIndex(3), term: Term(1) }).unwrap();
         assert_eq!(log.term(LogIndex(3)).unwrap(), Term(1));
         assert!(log.entries(LogIndex(3), LogIndex(5), usize::MAX).is_err());
         assert_eq!(terms(&log, 4, 6), [1, 1]);
         let position = LogPosition { index: LogIndex(9), term: Term(4) };
         let hard_state = HardState { term: Term(4), vote: None, commit: LogIndex(9) };
-        log.reset_to(position, hard_state).unwrap();
+        log.reset(position, hard_state).unwrap();
         drop(log);
         let log = RaftLog::open(dir.path()).unwrap();
         assert_eq!(log.bounds().unwrap(), LogBounds { truncated: position, last: LogIndex(9) });
@@ -306,13 +306,13 @@ mod tests {
     }
 
     /// The default recovery mode would open with half of the entries and say
-    /// nothing (traps 16).
+    /// nothing .
     #[test]
     fn a_flipped_bit_in_the_write_ahead_log_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let log = RaftLog::open(dir.path()).unwrap();
         for index in 1..=200 {
-            log.persist(&[round(vec![entry(index, 1)])]).unwrap();
+            log.persist(&[round(vec![entry(index, 1)])], true).unwrap();
         }
         drop(log);
         let wal = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path());

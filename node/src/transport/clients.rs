@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use consilium_certs::tls::{ConsiliumServerVerifier, ExpectedServer, TrustSource, client_config};
 use consilium_certs::{ReloadingResolver, SpiffeId};
-use consilium_consensus::RaftId;
 use consilium_grpc::peer_service_client::PeerServiceClient;
 use consilium_proto::ids::{Height, NodeId};
 use consilium_proto::pb;
@@ -20,8 +19,8 @@ use tonic::{Request, Status, Streaming};
 
 use super::connections::{Connection, Connections, POLICY, Side};
 use super::{LEDGER_ID_KEY, PEER_MESSAGE_BYTES_MAX, RAFT_ID_KEY};
-use crate::identity::topology::LiveTopology;
 use crate::identity::trust::LedgerTrust;
+use crate::published::LiveTopology;
 use consilium_proto::ids::LedgerId;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -29,7 +28,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Makes connections to peers. Cheap to clone.
 #[derive(Clone)]
 pub struct PeerClients {
-    topology: Arc<LiveTopology>,
+    topology: LiveTopology,
     trust: Arc<LedgerTrust>,
     resolver: Arc<ReloadingResolver>,
     ledger_id: LedgerId,
@@ -43,7 +42,7 @@ impl PeerClients {
     /// those made here.
     #[must_use]
     pub fn new(
-        topology: Arc<LiveTopology>,
+        topology: LiveTopology,
         trust: Arc<LedgerTrust>,
         resolver: Arc<ReloadingResolver>,
         ledger_id: LedgerId,
@@ -87,10 +86,10 @@ impl PeerClients {
     ///
     /// # Errors
     /// UNAVAILABLE if the peer cannot be reached or is not who it should be.
-    pub async fn connect(&self, peer: RaftId) -> Result<PeerServiceClient<Channel>, Status> {
+    pub async fn connect(&self, peer: NodeId) -> Result<PeerServiceClient<Channel>, Status> {
         let unavailable = |what: String| Status::unavailable(what);
         let topology = self.topology.get();
-        let node = topology.peer(NodeId(peer.get())).ok_or_else(|| unavailable("no such node".into()))?;
+        let node = topology.peer(peer).ok_or_else(|| unavailable("no such node".into()))?;
         let expected: SpiffeId = node.spiffe_id.parse().map_err(|_| unavailable("peer's identity".into()))?;
         let trust: Arc<dyn TrustSource> = Arc::<LedgerTrust>::clone(&self.trust);
         let verifier =
@@ -117,13 +116,13 @@ impl PeerClients {
             .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX))
     }
 
-    /// Blocks of a peer from a height to its newest certified one.
+    /// Certified blocks of a peer from a height on; how many is for the peer to say.
     ///
     /// # Errors
     /// As the call's.
-    pub async fn fetch_blocks(&self, peer: RaftId, from: Height) -> Result<Streaming<pb::FetchBlocksResponse>, Status> {
+    pub async fn fetch_blocks(&self, peer: NodeId, from: Height) -> Result<Streaming<pb::FetchBlocksResponse>, Status> {
         let mut client = self.connect(peer).await?;
-        let request = pb::FetchBlocksRequest { from_height: from.0, to_height: u64::MAX };
+        let request = pb::FetchBlocksRequest { from_height: from.0 };
         Ok(client.fetch_blocks(self.request(request)).await?.into_inner())
     }
 
@@ -135,8 +134,8 @@ impl PeerClients {
 
     /// The nodes that can be called.
     #[must_use]
-    pub fn peers(&self) -> Vec<RaftId> {
-        self.topology.get().peer_ids().into_iter().filter(|id| id.get() != self.me.0).collect()
+    pub fn peers(&self) -> Vec<NodeId> {
+        self.topology.get().others(self.me).collect()
     }
 }
 

@@ -20,8 +20,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
+use crate::clock::now_s;
 use crate::identity::forecast::Expiries;
-use crate::runtime::shared::now_s;
 
 /// Lists past their next update still count, as in the handshake.
 pub(crate) const POLICY: RevocationPolicy = RevocationPolicy { enforce_expiry: false };

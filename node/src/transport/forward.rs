@@ -1,141 +1,83 @@
-//! Hands transactions to the leader when this node is not it. What cannot be
-//! handed over stays with its waiter and is tried again, until the waiter's
-//! deadline or another leader.
+//! Hands transactions to the leader, as the replica asks for it; the answer, or its
+//! absence, is the replica's to judge.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use consilium_consensus::RaftId;
 use consilium_grpc::peer_service_client::PeerServiceClient;
-use consilium_ledger::CheckedTransaction;
 use consilium_proto::ids::NodeId;
-use consilium_proto::pb;
-use crossbeam_channel::Sender;
-use tokio::sync::{Semaphore, mpsc};
+use consilium_proto::pb::{self, ForwardResult};
+use consilium_proto::transaction::Transaction;
+use consilium_replica::{CallId, Input};
+use tokio::sync::mpsc;
 use tonic::transport::Channel;
 
 use super::clients::PeerClients;
-use crate::runtime::driver::DriverMsg;
-use crate::runtime::shared::Shared;
-use crate::runtime::waiters::Refused;
+use crate::handle::Handle;
 
-/// Transactions handed over in one call.
-const BATCH_MAX: usize = 256;
-/// Bytes handed over in one call, unless one transaction is larger.
-const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Calls under way.
-const CALLS_MAX: usize = 8;
-/// Pause before what was not taken is offered again.
-const RETRY: Duration = Duration::from_millis(100);
+/// Calls that wait; the replica has fewer under way at once.
+const CALLS_MAX: usize = 64;
+/// Longest wait for the leader's answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Runs until the driver is gone.
-pub async fn forward_to_leader(
-    shared: Arc<Shared>,
-    clients: PeerClients,
-    driver: Sender<DriverMsg>,
-    mut queue: mpsc::UnboundedReceiver<CheckedTransaction>,
-) {
-    let calls = Arc::new(Semaphore::new(CALLS_MAX));
-    let mut connection: Option<(NodeId, PeerServiceClient<Channel>)> = None;
-    let mut waiting = Vec::new();
-    while queue.recv_many(&mut waiting, BATCH_MAX).await > 0 {
-        let leader = *shared.leader.borrow();
-        let Some(leader) = leader else {
-            // The driver offers all unanswered ones to the next leader.
-            waiting.clear();
-            continue;
-        };
-        if leader == shared.me {
-            let _ = driver.send(DriverMsg::Submit(std::mem::take(&mut waiting)));
-            continue;
+/// The asking side.
+#[derive(Clone)]
+pub struct Forwarder {
+    calls: mpsc::Sender<(CallId, NodeId, Vec<Transaction>)>,
+    handle: Handle,
+}
+
+impl Forwarder {
+    /// Starts the task that holds the connection to the leader.
+    #[must_use]
+    pub fn start(clients: PeerClients, handle: Handle) -> Self {
+        let (calls, waiting) = mpsc::channel(CALLS_MAX);
+        tokio::spawn(run(clients, handle.clone(), waiting));
+        Self { calls, handle }
+    }
+
+    /// Begins a call.
+    pub fn forward(&self, call: CallId, to: NodeId, transactions: Vec<Transaction>) {
+        if self.calls.try_send((call, to, transactions)).is_err() {
+            let _ = self.handle.report(Input::ForwardAnswer { call, results: Vec::new() });
         }
-        if connection.as_ref().is_none_or(|(to, _)| *to != leader) {
-            connection = connect(&clients, leader).await.map(|client| (leader, client));
+    }
+}
+
+async fn run(clients: PeerClients, handle: Handle, mut waiting: mpsc::Receiver<(CallId, NodeId, Vec<Transaction>)>) {
+    let mut connection: Option<(NodeId, PeerServiceClient<Channel>)> = None;
+    while let Some((call, to, transactions)) = waiting.recv().await {
+        if connection.as_ref().is_none_or(|(leader, _)| *leader != to) {
+            connection = clients.connect(to).await.ok().map(|client| (to, client));
         }
         let Some((_, client)) = &connection else {
-            offer_again(&shared, &driver, std::mem::take(&mut waiting));
+            tracing::debug!(leader = to.0, "the leader cannot be reached");
+            let _ = handle.report(Input::ForwardAnswer { call, results: Vec::new() });
             continue;
         };
-        for batch in cut(&mut waiting) {
-            let Ok(permit) = Arc::clone(&calls).acquire_owned().await else { return };
-            let (shared, clients, driver) = (Arc::clone(&shared), clients.clone(), driver.clone());
-            let client = client.clone();
-            tokio::spawn(async move {
-                forward(&shared, &clients, &driver, client, batch).await;
-                drop(permit);
-            });
-        }
+        let (client, clients, handle) = (client.clone(), clients.clone(), handle.clone());
+        tokio::spawn(async move {
+            let results = forward(&clients, client, &transactions).await;
+            let _ = handle.report(Input::ForwardAnswer { call, results });
+        });
     }
-}
-
-async fn connect(clients: &PeerClients, leader: NodeId) -> Option<PeerServiceClient<Channel>> {
-    let leader = RaftId::new(leader.0)?;
-    match clients.connect(leader).await {
-        Ok(client) => Some(client),
-        Err(status) => {
-            tracing::debug!(leader = leader.get(), reason = status.message(), "the leader cannot be reached");
-            None
-        }
-    }
-}
-
-fn cut(waiting: &mut Vec<CheckedTransaction>) -> Vec<Vec<CheckedTransaction>> {
-    let mut batches = vec![Vec::new()];
-    let mut bytes = 0;
-    for checked in waiting.drain(..) {
-        if bytes > BATCH_BYTES_MAX {
-            batches.push(Vec::new());
-            bytes = 0;
-        }
-        bytes += checked.transaction.size();
-        if let Some(batch) = batches.last_mut() {
-            batch.push(checked);
-        }
-    }
-    batches
 }
 
 async fn forward(
-    shared: &Arc<Shared>,
     clients: &PeerClients,
-    driver: &Sender<DriverMsg>,
     mut client: PeerServiceClient<Channel>,
-    batch: Vec<CheckedTransaction>,
-) {
-    let transactions = batch.iter().map(|c| c.transaction.to_wire()).collect();
+    transactions: &[Transaction],
+) -> Vec<ForwardResult> {
+    let transactions = transactions.iter().map(Transaction::to_wire).collect();
     let mut request = clients.request(pb::ForwardRequest { transactions });
-    request.set_timeout(Duration::from_secs(5));
-    let results = match client.forward(request).await {
-        Ok(response) => response.into_inner().results,
+    request.set_timeout(TIMEOUT);
+    match client.forward(request).await {
+        Ok(response) => {
+            let results = response.into_inner().results.into_iter();
+            results.map(|result| ForwardResult::try_from(result).unwrap_or(ForwardResult::Unspecified)).collect()
+        }
         Err(status) => {
             tracing::debug!(reason = status.message(), "forwarding failed");
-            return offer_again(shared, driver, batch);
-        }
-    };
-    let mut again = Vec::new();
-    for (checked, result) in batch.into_iter().zip(results) {
-        match pb::ForwardResult::try_from(result) {
-            Ok(pb::ForwardResult::Queued) => {}
-            Ok(pb::ForwardResult::Overloaded) => {
-                shared.waiters.refuse(&checked.transaction.id, Refused::Overloaded);
-            }
-            Ok(pb::ForwardResult::NotLeader | pb::ForwardResult::Invalid | pb::ForwardResult::Unspecified) | Err(_) => {
-                again.push(checked);
-            }
+            Vec::new()
         }
     }
-    offer_again(shared, driver, again);
-}
-
-/// Later, and only what someone still waits for.
-fn offer_again(shared: &Arc<Shared>, driver: &Sender<DriverMsg>, mut batch: Vec<CheckedTransaction>) {
-    if batch.is_empty() {
-        return;
-    }
-    let (shared, driver) = (Arc::clone(shared), driver.clone());
-    tokio::spawn(async move {
-        tokio::time::sleep(RETRY).await;
-        batch.retain(|checked| shared.waiters.keep(checked));
-        let _ = driver.send(DriverMsg::Submit(batch));
-    });
 }

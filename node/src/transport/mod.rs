@@ -11,8 +11,8 @@ mod outbox;
 pub mod peer_service;
 
 pub use clients::PeerClients;
-pub use forward::forward_to_leader;
-pub use outbox::{Outbox, run_outbox};
+pub use forward::Forwarder;
+pub use outbox::{Outbox, PeerStreams};
 
 /// Metadata key: ledger id, hexadecimal.
 pub const LEDGER_ID_KEY: &str = "consilium-ledger-id";

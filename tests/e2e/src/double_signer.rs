@@ -80,7 +80,8 @@ impl DoubleSigner {
     /// If it does not listen to this identity.
     pub async fn tell(&self, network: &Network, node: usize, vote: &Vote) -> anyhow::Result<()> {
         let channel = Dial::new(&network.genesis, &self.identity)?.connect(network.nodes[node].peer).await?;
-        let batch = pb::ExchangeRequest { votes: vec![vote.into()], ..Default::default() };
+        let vote = pb::peer_message::Message::Vote(vote.into());
+        let batch = pb::ExchangeRequest { messages: vec![pb::PeerMessage { message: Some(vote) }] };
         let mut request = Request::new(futures::stream::iter([batch]));
         let metadata = request.metadata_mut();
         metadata.insert("consilium-ledger-id", MetadataValue::try_from(self.ledger_id.to_string())?);

@@ -1,0 +1,319 @@
+//! Asking the replica: what services and peers hand in, and the answers that come
+//! back. Everything on its way to the replica holds a permit, so that the queue is
+//! bounded by what is asked and never by what the replica's own helpers report.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use consilium_consensus::{LogPosition, RaftId, ReadContext, TransferError};
+use consilium_proto::ids::{NodeId, TimeMs};
+use consilium_proto::pb::ForwardResult;
+use consilium_proto::transaction::Transaction;
+use consilium_proto::vote::Vote;
+use consilium_replica::entries::CHECKS_MAX;
+use consilium_replica::peer::PeerMessage;
+use consilium_replica::submission::{Located, Refused, WaitFor};
+use consilium_replica::{Input, RequestId};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rand::RngCore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::clock::Clocks;
+
+/// Requests on their way to the replica.
+const REQUESTS_MAX: usize = 16_384;
+/// Batches of peers, and blocks that are fetched, on their way to the replica.
+const BATCHES_MAX: usize = 256;
+/// Reports of the replica's helpers: bounded by what it has asked of them, which is
+/// less.
+const REPORTS_MAX: usize = 8_192;
+/// Longest wait for a read to be confirmed.
+const READ_MAX: Duration = Duration::from_secs(5);
+
+/// The node is stopping: nobody answers any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this node is stopping")]
+pub struct Stopping;
+
+/// What arrives at the replica.
+#[derive(Debug)]
+pub enum Delivery {
+    /// An input; its permit goes when it is taken.
+    Input(Input, Option<OwnedSemaphorePermit>),
+    /// The replica's thread is to end.
+    Halt,
+}
+
+/// Work for the verifiers.
+#[derive(Debug)]
+pub enum VerifyJob {
+    /// A transaction of a client.
+    Submission {
+        /// The transaction.
+        transaction: Transaction,
+        /// To be answered.
+        request: RequestId,
+        /// For what the client waits.
+        wait_for: WaitFor,
+        /// On the monotonic clock.
+        deadline_ms: u64,
+        /// For the replica's queue.
+        permit: OwnedSemaphorePermit,
+    },
+    /// Transactions that a peer hands to the leader; `None` for one that is
+    /// malformed.
+    Forwarded {
+        /// In order.
+        transactions: Vec<Option<Transaction>>,
+        /// To be answered.
+        request: RequestId,
+        /// For the replica's queue.
+        permit: OwnedSemaphorePermit,
+    },
+    /// A log entry.
+    Entry(LogPosition, Bytes),
+    /// One thread of the pool ends.
+    Stop,
+}
+
+/// Whom an answer goes to.
+enum Reply {
+    Submission(oneshot::Sender<Result<Located, Refused>>),
+    Forwarded(oneshot::Sender<Vec<ForwardResult>>),
+    Read(oneshot::Sender<bool>),
+    Transfer(oneshot::Sender<Result<RaftId, TransferError>>),
+    OwnVote(oneshot::Sender<Option<Vote>>),
+}
+
+/// Those who wait for an answer.
+#[derive(Default)]
+struct Pending {
+    last: AtomicU64,
+    replies: Mutex<HashMap<RequestId, Reply>>,
+}
+
+impl Pending {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, Reply>> {
+        self.replies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<T>(&self, reply: impl FnOnce(oneshot::Sender<T>) -> Reply) -> (RequestId, oneshot::Receiver<T>) {
+        let request = RequestId(self.last.fetch_add(1, Ordering::Relaxed));
+        let (sender, receiver) = oneshot::channel();
+        self.lock().insert(request, reply(sender));
+        (request, receiver)
+    }
+}
+
+/// The asking side. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    replica: Sender<Delivery>,
+    verifier: Sender<VerifyJob>,
+    requests: Arc<Semaphore>,
+    batches: Arc<Semaphore>,
+    pending: Arc<Pending>,
+    clocks: Clocks,
+}
+
+/// The answering side.
+pub struct Ends {
+    /// What arrives at the replica.
+    pub replica: Receiver<Delivery>,
+    /// Work for the verifiers.
+    pub verifier: Receiver<VerifyJob>,
+}
+
+impl Handle {
+    /// Opens the queues.
+    #[must_use]
+    pub fn new(clocks: Clocks) -> (Self, Ends) {
+        let (replica, replica_end) = bounded(REQUESTS_MAX + BATCHES_MAX + REPORTS_MAX);
+        // Each submission holds a permit of the replica's queue.
+        let (verifier, verifier_end) = bounded(REQUESTS_MAX + BATCHES_MAX + CHECKS_MAX + 64);
+        let handle = Self {
+            replica,
+            verifier,
+            requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+            batches: Arc::new(Semaphore::new(BATCHES_MAX)),
+            pending: Arc::default(),
+            clocks,
+        };
+        (handle, Ends { replica: replica_end, verifier: verifier_end })
+    }
+
+    /// The node's clocks.
+    #[must_use]
+    pub fn clocks(&self) -> Clocks {
+        self.clocks
+    }
+
+    /// Has a transaction executed, and waits for its outcome for a while.
+    ///
+    /// # Errors
+    /// If the node is stopping.
+    pub async fn submit(
+        &self,
+        transaction: Transaction,
+        wait_for: WaitFor,
+        within: Duration,
+    ) -> Result<Result<Located, Refused>, Stopping> {
+        let Ok(permit) = Arc::clone(&self.requests).try_acquire_owned() else { return Ok(Err(Refused::Overloaded)) };
+        let patience = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        let deadline_ms = self.clocks.monotonic_ms().saturating_add(patience);
+        let (request, answer) = self.pending.wait(Reply::Submission);
+        self.verify(VerifyJob::Submission { transaction, request, wait_for, deadline_ms, permit })?;
+        match tokio::time::timeout(within, answer).await {
+            Ok(answer) => answer.map_err(|_| Stopping),
+            // The replica forgets it with its next tick.
+            Err(_) => Ok(Err(Refused::TimedOut)),
+        }
+    }
+
+    /// Takes transactions that a peer hands to the leader; `None` for one that is
+    /// malformed.
+    ///
+    /// # Errors
+    /// If the node is stopping.
+    pub async fn forwarded(&self, transactions: Vec<Option<Transaction>>) -> Result<Vec<ForwardResult>, Stopping> {
+        let Ok(permit) = Arc::clone(&self.batches).try_acquire_owned() else {
+            return Ok(vec![ForwardResult::Overloaded; transactions.len()]);
+        };
+        let (request, answer) = self.pending.wait(Reply::Forwarded);
+        self.verify(VerifyJob::Forwarded { transactions, request, permit })?;
+        answer.await.map_err(|_| Stopping)
+    }
+
+    /// Waits until this node has applied everything that was committed when the call
+    /// began; `false` if no leader confirmed it: try again.
+    pub async fn linearize(&self) -> bool {
+        let mut context = [0; 16];
+        rand::rng().fill_bytes(&mut context);
+        let (request, answer) = self.pending.wait(Reply::Read);
+        if self.ask(Input::Read { request, context: ReadContext(context) }).await.is_err() {
+            return false;
+        }
+        matches!(tokio::time::timeout(READ_MAX, answer).await, Ok(Ok(true)))
+    }
+
+    /// Hands leadership over; returns to whom.
+    ///
+    /// # Errors
+    /// If the node is stopping.
+    pub async fn transfer(&self, to: Option<RaftId>) -> Result<Result<RaftId, TransferError>, Stopping> {
+        let (request, answer) = self.pending.wait(Reply::Transfer);
+        self.ask(Input::Transfer { request, to }).await?;
+        answer.await.map_err(|_| Stopping)
+    }
+
+    /// The newest vote of a peer that came from itself.
+    ///
+    /// # Errors
+    /// If the node is stopping.
+    pub async fn vote_of(&self, from: NodeId) -> Result<Option<Vote>, Stopping> {
+        let (request, answer) = self.pending.wait(Reply::OwnVote);
+        self.ask(Input::AskOwnVote { request, from }).await?;
+        answer.await.map_err(|_| Stopping)
+    }
+
+    /// Has the ledger's time pass a moment, if this node leads.
+    ///
+    /// # Errors
+    /// If the node is stopping.
+    pub async fn request_time_block(&self, after: TimeMs) -> Result<(), Stopping> {
+        self.ask(Input::RequestTimeBlock(after)).await
+    }
+
+    /// Messages of a peer, in order. Waits while the replica is busy, so that the
+    /// peer has to.
+    ///
+    /// # Errors
+    /// If the node is stopping.
+    pub async fn peer(&self, from: NodeId, messages: Vec<PeerMessage>) -> Result<(), Stopping> {
+        self.batch(Input::Peer { from, messages }).await
+    }
+
+    /// Something large, for which the replica must have time.
+    ///
+    /// # Errors
+    /// If the node is stopping.
+    pub async fn batch(&self, input: Input) -> Result<(), Stopping> {
+        let permit = Arc::clone(&self.batches).acquire_owned().await.map_err(|_| Stopping)?;
+        self.deliver(Delivery::Input(input, Some(permit)))
+    }
+
+    async fn ask(&self, input: Input) -> Result<(), Stopping> {
+        let permit = Arc::clone(&self.requests).acquire_owned().await.map_err(|_| Stopping)?;
+        self.deliver(Delivery::Input(input, Some(permit)))
+    }
+
+    /// A report of something that the replica asked for.
+    ///
+    /// # Errors
+    /// If the node is stopping.
+    pub fn report(&self, input: Input) -> Result<(), Stopping> {
+        self.deliver(Delivery::Input(input, None))
+    }
+
+    /// Takes what the verifiers have looked at.
+    pub(crate) fn verified(&self, input: Input, permit: OwnedSemaphorePermit) -> Result<(), Stopping> {
+        self.deliver(Delivery::Input(input, Some(permit)))
+    }
+
+    /// Ends the replica's thread.
+    pub(crate) fn halt(&self) {
+        let _ = self.replica.send(Delivery::Halt);
+    }
+
+    /// Ends one thread of the verifiers.
+    pub(crate) fn stop_verifier(&self) {
+        let _ = self.verifier.send(VerifyJob::Stop);
+    }
+
+    /// Work for the verifiers.
+    ///
+    /// # Errors
+    /// If the node is stopping.
+    pub(crate) fn verify(&self, job: VerifyJob) -> Result<(), Stopping> {
+        self.verifier.send(job).map_err(|_| Stopping)
+    }
+
+    /// Permits leave room for everything that is sent, so this does not wait.
+    fn deliver(&self, delivery: Delivery) -> Result<(), Stopping> {
+        self.replica.send(delivery).map_err(|_| Stopping)
+    }
+
+    /// Passes an answer of the replica on. Who has gone away misses it.
+    pub(crate) fn answer(&self, request: RequestId, result: Result<Located, Refused>) {
+        if let Some(Reply::Submission(reply)) = self.pending.lock().remove(&request) {
+            let _ = reply.send(result);
+        }
+    }
+
+    pub(crate) fn answer_forwarded(&self, request: RequestId, results: Vec<ForwardResult>) {
+        if let Some(Reply::Forwarded(reply)) = self.pending.lock().remove(&request) {
+            let _ = reply.send(results);
+        }
+    }
+
+    pub(crate) fn answer_read(&self, request: RequestId, ready: bool) {
+        if let Some(Reply::Read(reply)) = self.pending.lock().remove(&request) {
+            let _ = reply.send(ready);
+        }
+    }
+
+    pub(crate) fn answer_transfer(&self, request: RequestId, result: Result<RaftId, TransferError>) {
+        if let Some(Reply::Transfer(reply)) = self.pending.lock().remove(&request) {
+            let _ = reply.send(result);
+        }
+    }
+
+    pub(crate) fn answer_own_vote(&self, request: RequestId, vote: Option<Vote>) {
+        if let Some(Reply::OwnVote(reply)) = self.pending.lock().remove(&request) {
+            let _ = reply.send(vote);
+        }
+    }
+}

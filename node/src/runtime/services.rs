@@ -1,0 +1,196 @@
+//! The listeners and what they serve.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use consilium_certs::Role;
+use consilium_certs::tls::{ConsiliumClientVerifier, RefusalHook, TrustSource, server_config};
+use consilium_grpc::governance_service_server::GovernanceServiceServer;
+use consilium_grpc::identity_service_server::IdentityServiceServer;
+use consilium_grpc::ledger_service_server::LedgerServiceServer;
+use consilium_grpc::operator_service_server::OperatorServiceServer;
+use consilium_grpc::peer_service_server::PeerServiceServer;
+use consilium_grpc::records_service_server::RecordsServiceServer;
+use consilium_grpc::validators_service_server::ValidatorsServiceServer;
+use consilium_proto::pb;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic::transport::server::Router;
+
+use crate::api::{Api, REQUEST_BYTES_MAX};
+use crate::config::{Config, Limits};
+use crate::fault::Fault;
+use crate::http;
+use crate::identity::trust::LedgerTrust;
+use crate::published::Published;
+use crate::setup::Prepared;
+use crate::transport::PEER_MESSAGE_BYTES_MAX;
+use crate::transport::accept::{AcceptLimits, Accepted, accept};
+use crate::transport::connections::{Connections, POLICY};
+use crate::transport::peer_service::Peers;
+
+/// Requests under way on a connection of a peer.
+const PEER_CONCURRENCY: usize = 1_024;
+/// Bytes of a request that carries no transaction.
+const SMALL_REQUEST_BYTES_MAX: usize = 64 * 1024;
+const SERVICES: [&str; 7] = [
+    "consilium.v1.LedgerService",
+    "consilium.v1.RecordsService",
+    "consilium.v1.IdentityService",
+    "consilium.v1.OperatorService",
+    "consilium.v1.ValidatorsService",
+    "consilium.v1.GovernanceService",
+    "grpc.health.v1.Health",
+];
+
+/// Bound sockets.
+pub(super) struct Listeners {
+    client: TcpListener,
+    peer: TcpListener,
+    http: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// Binds what the configuration names.
+    ///
+    /// # Errors
+    /// The key whose address cannot be listened on.
+    pub(super) async fn bind(config: &Config) -> Result<Self, Fault> {
+        let bind = |key: &'static str, address| async move {
+            let failed = |e| Fault::Setup(format!("configuration key `listen.{key}`: cannot listen on {address}: {e}"));
+            TcpListener::bind(address).await.map_err(failed)
+        };
+        let http = match config.listen.http {
+            Some(address) => Some(bind("http", address).await?),
+            None => None,
+        };
+        Ok(Self {
+            client: bind("client", config.listen.client).await?,
+            peer: bind("peer", config.listen.peer).await?,
+            http,
+        })
+    }
+}
+
+/// What all listeners share.
+pub(super) struct Serving<'a> {
+    pub(super) prepared: &'a Prepared,
+    pub(super) published: &'a Arc<Published>,
+    pub(super) trust: &'a Arc<LedgerTrust>,
+    pub(super) connections: &'a Arc<Connections>,
+    pub(super) stopping: &'a CancellationToken,
+}
+
+impl Serving<'_> {
+    /// Starts the services.
+    ///
+    /// # Errors
+    /// If TLS or reflection cannot be set up.
+    pub(super) fn start(
+        &self,
+        listeners: Listeners,
+        api: Api,
+        peers: Peers,
+        metrics: PrometheusHandle,
+    ) -> Result<(), Fault> {
+        let limits = &self.prepared.config.limits;
+        let client_tls = self.acceptor(Role::ALL.to_vec())?;
+        let peer_tls = self.acceptor(vec![Role::Node])?;
+        let router = self.client_router(api, limits.requests_per_connection_max.get())?;
+        self.listen(router, listeners.client, client_tls, limits);
+        self.listen(peer_router(peers), listeners.peer, peer_tls, limits);
+        if let Some(listener) = listeners.http {
+            tokio::spawn(http::serve(listener, Arc::clone(self.published), metrics));
+        }
+        Ok(())
+    }
+
+    fn acceptor(&self, roles: Vec<Role>) -> Result<TlsAcceptor, Fault> {
+        let trust: Arc<dyn TrustSource> = Arc::<LedgerTrust>::clone(self.trust);
+        let hook: RefusalHook = Arc::new(|refusal| {
+            tracing::warn!(reason = %refusal, "certificate refused");
+        });
+        let verifier = ConsiliumClientVerifier::new(trust, roles).with_revocation_policy(POLICY).on_refusal(hook);
+        let resolver = Arc::clone(&self.prepared.resolver);
+        let config = server_config(Arc::new(verifier), resolver).map_err(|e| Fault::Setup(format!("TLS: {e}")))?;
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+
+    fn client_router(&self, api: Api, concurrency: usize) -> Result<Router, Fault> {
+        let (health, health_service) = tonic_health::server::health_reporter();
+        tokio::spawn(report_health(Arc::clone(self.published), health));
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        let reflection = SERVICES.iter().fold(reflection, |builder, name| builder.with_service_name(*name));
+        let reflection = reflection.build_v1().map_err(|e| Fault::Setup(format!("reflection: {e}")))?;
+        let (large, small) = (REQUEST_BYTES_MAX, SMALL_REQUEST_BYTES_MAX);
+        Ok(server(concurrency)
+            .add_service(LedgerServiceServer::new(api.clone()).max_decoding_message_size(large))
+            .add_service(RecordsServiceServer::new(api.clone()).max_decoding_message_size(small))
+            .add_service(IdentityServiceServer::new(api.clone()).max_decoding_message_size(large))
+            .add_service(ValidatorsServiceServer::new(api.clone()).max_decoding_message_size(small))
+            .add_service(GovernanceServiceServer::new(api.clone()).max_decoding_message_size(large))
+            .add_service(OperatorServiceServer::new(api).max_decoding_message_size(small))
+            .add_service(health_service)
+            .add_service(reflection))
+    }
+
+    fn listen(&self, router: Router, listener: TcpListener, tls: TlsAcceptor, limits: &Limits) {
+        let limits = AcceptLimits {
+            connections_max: limits.connections_max.get(),
+            per_identity_max: limits.connections_per_identity_max.get(),
+            handshake_timeout: limits.handshake_timeout,
+        };
+        let (sender, receiver) = mpsc::channel::<std::io::Result<Accepted>>(64);
+        tokio::spawn(accept(listener, tls, limits, Arc::clone(self.connections), sender));
+        let stop = self.stopping.clone().cancelled_owned();
+        tokio::spawn(async move {
+            let incoming = tokio_stream::wrappers::ReceiverStream::new(receiver);
+            if let Err(error) = router.serve_with_incoming_shutdown(incoming, stop).await {
+                tracing::error!(%error, "a listener ended");
+            }
+        });
+    }
+}
+
+fn peer_router(peers: Peers) -> Router {
+    let service = PeerServiceServer::new(peers)
+        .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX);
+    server(PEER_CONCURRENCY).add_service(service)
+}
+
+fn server(concurrency: usize) -> Server {
+    Server::builder()
+        .concurrency_limit_per_connection(concurrency)
+        .http2_keepalive_interval(Some(Duration::from_secs(10)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(5)))
+        .http2_max_pending_accept_reset_streams(Some(20))
+        .http2_max_header_list_size(16 * 1024)
+        .initial_stream_window_size(4 * 1024 * 1024)
+        .initial_connection_window_size(16 * 1024 * 1024)
+        .max_concurrent_streams(Some(1_024))
+}
+
+/// Serving as long as a leader is known and the node has not put itself aside.
+async fn report_health(published: Arc<Published>, health: tonic_health::server::HealthReporter) {
+    let mut leader = published.watch_leader();
+    loop {
+        let serving = leader.borrow_and_update().is_some() && !published.is_quarantined();
+        let status = match serving {
+            true => tonic_health::ServingStatus::Serving,
+            false => tonic_health::ServingStatus::NotServing,
+        };
+        for service in ["", "consilium.v1.LedgerService", "consilium.v1.RecordsService"] {
+            health.set_service_status(service, status).await;
+        }
+        if leader.changed().await.is_err() {
+            return;
+        }
+    }
+}
