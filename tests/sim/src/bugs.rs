@@ -1,6 +1,6 @@
 //! Known bugs, to be put back one at a time: the test of the simulator itself.
-//! Each lives in the simulator's wiring of a node, so that the crates under
-//! test have no switch for them.
+//! Each changes what goes into the replica, what comes out of it, or what its ports
+//! do, so that the crates under test have no switch for them.
 
 use crate::swarm::Fault;
 
@@ -11,7 +11,7 @@ pub enum Bug {
     SkipVoteGuard,
     /// The writer reports a write before it is synced.
     AckBeforeSync,
-    /// A membership change comes into force after the entries behind it.
+    /// A membership is stored with the block after the one that it belongs to.
     LateConfChange,
     /// A certificate needs two thirds of the validators, not of their power.
     CountHeads,
@@ -31,6 +31,18 @@ pub enum Bug {
     RetiredAtOnce,
     /// A leader that is distrusted is so for the rest of its term.
     DistrustForever,
+    /// A block with malformed observations counts as no block, on some nodes.
+    VoidBlocks,
+    /// The cache of the state does not hear of every block.
+    StaleCache,
+    /// A certificate in a batch with other messages does not arrive.
+    CertificateLostInBatch,
+    /// Whoever believes to lead answers reads without asking the others.
+    ReadOfDeposedLeader,
+    /// What clients wait for is not sent again to a new leader.
+    LostWithLeadership,
+    /// The leader's queue has no limits.
+    UnboundedQueue,
 }
 
 impl Bug {
@@ -46,12 +58,19 @@ impl Bug {
             Self::LogBeforeLedger => &[Fault::PowerCut, Fault::Compaction, Fault::Partition],
             Self::RetiredAtOnce => &[Fault::Nodes, Fault::Wipe, Fault::PowerCut],
             Self::DistrustForever => &[Fault::Loss, Fault::Delay, Fault::PowerCut, Fault::Compaction, Fault::Partition],
-            Self::LateConfChange | Self::CountHeads | Self::VotePastBoundary | Self::NewSetEarly => &[],
+            Self::LateConfChange => &[Fault::PowerCut, Fault::Kill, Fault::Nodes],
+            Self::VoidBlocks => &[Fault::Garble],
+            Self::StaleCache => &[Fault::Kill, Fault::Stake, Fault::Nodes],
+            Self::CertificateLostInBatch => &[Fault::Loss, Fault::Partition, Fault::OneWay],
+            Self::ReadOfDeposedLeader => &[Fault::Partition, Fault::OneWay],
+            Self::LostWithLeadership => &[Fault::Partition, Fault::OneWay, Fault::Kill],
+            Self::UnboundedQueue => &[Fault::Overload],
+            Self::CountHeads | Self::VotePastBoundary | Self::NewSetEarly => &[],
         }
     }
 
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 18] = [
         Self::SkipVoteGuard,
         Self::AckBeforeSync,
         Self::LateConfChange,
@@ -64,5 +83,11 @@ impl Bug {
         Self::LogBeforeLedger,
         Self::RetiredAtOnce,
         Self::DistrustForever,
+        Self::VoidBlocks,
+        Self::StaleCache,
+        Self::CertificateLostInBatch,
+        Self::ReadOfDeposedLeader,
+        Self::LostWithLeadership,
+        Self::UnboundedQueue,
     ];
 }

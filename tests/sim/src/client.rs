@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use consilium_proto::ids::{NodeId, TransactionId};
 use consilium_proto::pb::{self, action::Action};
 use consilium_proto::transaction::Transaction;
+use consilium_replica::topology::Topology;
 
 use crate::env::Env;
 use crate::fixture::{START_MS, member_id};
-use crate::node::topology::Topology;
 use crate::rng::Rng;
 use crate::swarm::Fault;
 
@@ -112,7 +112,7 @@ impl Client {
     }
 
     fn stake_action(&mut self, _: &mut Env, topology: &Topology) -> Option<Action> {
-        let nodes: Vec<NodeId> = topology.nodes.keys().copied().collect();
+        let nodes: Vec<NodeId> = topology.nodes().map(|node| node.id).collect();
         let (one, other) = (*self.rng.pick(&nodes)?, *self.rng.pick(&nodes)?);
         let amount = self.rng.range(1, 60);
         Some(match self.rng.below(4) {
@@ -126,13 +126,13 @@ impl Client {
 
     fn node_action(&mut self, env: &mut Env, member: usize, topology: &Topology) -> Option<Action> {
         let owner = member_id(member as u64 + 1);
-        let own: Vec<NodeId> = topology.nodes.iter().filter(|(_, n)| n.member == owner).map(|(id, _)| *id).collect();
+        let own: Vec<NodeId> = topology.nodes().filter(|n| n.member == owner).map(|n| n.id).collect();
         if own.len() > 1 && self.rng.chance(400) {
             env.stats.fault(Fault::Nodes);
             let raft_id = self.rng.pick(&own)?.0;
             return Some(Action::RetireNode(pb::RetireNode { raft_id }));
         }
-        if topology.nodes.len() >= 8 {
+        if topology.nodes().count() >= 8 {
             return None;
         }
         env.stats.fault(Fault::Nodes);

@@ -25,8 +25,8 @@ pub enum CrashPoint {
     BeforeLog,
     /// After it is synced, before anybody knows.
     AfterLog,
-    /// After the membership is stored, before its entry counts as applied.
-    AfterMembership,
+    /// After a sync of the ledger, before what waited for it.
+    AfterLedgerSync,
     /// Before a block's batch is written.
     BeforeBlock,
     /// After it is written.
@@ -50,7 +50,7 @@ impl CrashPoint {
     pub const ALL: [Self; 11] = [
         Self::BeforeLog,
         Self::AfterLog,
-        Self::AfterMembership,
+        Self::AfterLedgerSync,
         Self::BeforeBlock,
         Self::AfterBlock,
         Self::BeforeGuard,
@@ -101,6 +101,8 @@ pub struct Env {
     pub traitors: BTreeSet<NodeId>,
     /// What clients were told, to be passed on after the step.
     pub answers: Vec<TransactionId>,
+    /// When a new transaction was certified in the calm phase.
+    pub probed_at: Option<u64>,
     verified: BTreeMap<(TransactionId, [u8; 64]), VerifyingKey>,
 }
 
@@ -124,6 +126,7 @@ impl Env {
             calm: false,
             traitors: BTreeSet::new(),
             answers: Vec::new(),
+            probed_at: None,
             verified: BTreeMap::new(),
         }
     }
@@ -150,15 +153,25 @@ impl Env {
         self.later.push((self.now + delay.max(1), Event::Timer { at, incarnation, timer }));
     }
 
+    /// A client at an honest node waited in vain. While faults happen that is what
+    /// is promised; once a new transaction was certified, nobody may.
+    pub fn late(&mut self, node: NodeId) {
+        self.stats.count("answers that came too late");
+        if self.probed_at.is_some_and(|at| self.now > at + 5_000) {
+            self.oracle.fail("I24 answered", format!("a client of node {node} waited in vain in the calm"));
+        }
+    }
+
     /// Looks for the author's key and verifies each signature once in a run: the
     /// result is kept by transaction id, which commits to what is signed, and
-    /// signature. Bytes that were not seen before are always verified.
-    pub fn verify<R: StateReader>(&mut self, reader: &R, checked: &mut CheckedTransaction) {
+    /// signature. Bytes that were not seen before are always verified. Returns whether
+    /// the author is known.
+    pub fn verify<R: StateReader>(&mut self, reader: &R, checked: &mut CheckedTransaction) -> bool {
         let transaction = &checked.transaction;
         if transaction.enrollment().is_some() {
-            return;
+            return false;
         }
-        let Some(key) = author_key(reader, checked) else { return };
+        let Some(key) = author_key(reader, checked) else { return false };
         let place = (transaction.id, transaction.signature);
         if self.verified.get(&place) == Some(&key) {
             checked.verified_under = Some(key);
@@ -166,6 +179,7 @@ impl Env {
             self.verified.insert(place, key.clone());
             checked.verified_under = Some(key);
         }
+        true
     }
 }
 

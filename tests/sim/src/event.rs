@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-use consilium_proto::ids::{Height, NodeId, TransactionId};
-use consilium_proto::pb;
-use consilium_proto::vote::{CertifiedHeader, Vote};
+use consilium_proto::ids::{Height, NodeId, TimeMs, TransactionId};
+use consilium_proto::pb::{self, ForwardResult};
+use consilium_proto::vote::Vote;
+use consilium_replica::CallId;
+use consilium_replica::peer::PeerMessage;
 
 /// Index of a machine. Twins are two machines with one raft id.
 pub type MachineId = usize;
@@ -13,30 +14,38 @@ pub type MachineId = usize;
 /// What machines send each other.
 #[derive(Clone, Debug)]
 pub enum Packet {
-    /// A message of Raft.
-    Raft(Bytes),
-    /// A vote, the sender's own or one passed on.
-    Vote(Vote),
-    /// A certified header.
-    Certificate(Box<CertifiedHeader>),
-    /// The sender lacks certificates from a height on.
-    AskCertificate(Height),
-    /// A transaction for the leader.
-    Forward(Box<pb::SignedTransaction>),
+    /// Messages of the stream between two nodes, as one batch.
+    Messages(Vec<PeerMessage>),
+    /// Transactions for the leader.
+    Forward {
+        /// Names the answer.
+        call: CallId,
+        /// In order.
+        transactions: Vec<pb::SignedTransaction>,
+    },
+    /// What became of them.
+    ForwardAnswer {
+        /// What it answers.
+        call: CallId,
+        /// In order.
+        results: Vec<ForwardResult>,
+    },
     /// Certified blocks are wanted from a height on.
     FetchBlocks {
         /// The first one.
-        from: Height,
+        first: Height,
         /// Names the answer.
-        request: u64,
+        call: CallId,
     },
     /// Certified blocks.
     Blocks {
         /// In order.
         blocks: Vec<pb::FetchBlocksResponse>,
         /// What they answer.
-        request: u64,
+        call: CallId,
     },
+    /// The ledger's time must pass a moment.
+    RequestTimeBlock(TimeMs),
     /// A starting node asks for its own newest vote.
     AskOwnVote,
     /// The newest vote of the node that asked.
@@ -48,13 +57,12 @@ impl Packet {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Raft(_) => "raft",
-            Self::Vote(_) => "vote",
-            Self::Certificate(_) => "certificate",
-            Self::AskCertificate(_) => "ask",
-            Self::Forward(_) => "forward",
+            Self::Messages(_) => "messages",
+            Self::Forward { .. } => "forward",
+            Self::ForwardAnswer { .. } => "forward-answer",
             Self::FetchBlocks { .. } => "fetch",
             Self::Blocks { .. } => "blocks",
+            Self::RequestTimeBlock(_) => "time-block",
             Self::AskOwnVote => "ask-own-vote",
             Self::OwnVote(_) => "own-vote",
         }
@@ -80,18 +88,20 @@ pub struct Send {
 pub enum Timer {
     /// The machine's tick.
     Tick,
-    /// The writer's batch is on disk.
-    Writer,
-    /// The applier is free for its next job.
-    Applier,
-    /// The certifier's write is on disk.
-    Certifier,
+    /// The replica's thread runs.
+    Turn,
+    /// The log's batch is on disk.
+    LogWriter,
+    /// What votes wait for is on disk.
+    VoteWriter,
+    /// A verifier is done with an entry.
+    Verifier,
+    /// A call to the leader was not answered.
+    Call(CallId),
     /// Answers about own votes are in, or late.
     OwnVotes,
-    /// Blocks that were asked for did not come.
-    Fetch(u64),
-    /// A repair asks again.
-    Repair,
+    /// A rebuilding looks at the time.
+    Rebuild,
 }
 
 /// An event.
@@ -119,8 +129,17 @@ pub enum Event {
     },
     /// A machine starts.
     Start(MachineId),
+    /// A node that was told to stop has stopped, if it is still that one.
+    Stopped {
+        /// Where.
+        at: MachineId,
+        /// Which.
+        incarnation: u64,
+    },
     /// A client submits something new.
     Submit,
+    /// A client reads.
+    Read,
     /// A client tries again.
     Retry(TransactionId),
     /// The operators look at the network.

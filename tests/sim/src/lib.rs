@@ -1,5 +1,6 @@
-//! A deterministic simulator: the real `consensus` and `ledger` crates under a
-//! virtual clock, network and disk, watched by an oracle after every step.
+//! A deterministic simulator: the real `replica` (and with it `consensus` and
+//! `ledger`) under a virtual clock, network and disk, watched by an oracle after
+//! every step.
 //!
 //! A run is a function of its seed. [`run::run_seed`] draws the swarm parameters,
 //! runs a stormy phase with faults, then a calm one in which progress must

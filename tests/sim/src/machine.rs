@@ -5,15 +5,19 @@ use std::sync::Arc;
 use consilium_consensus::Membership;
 use consilium_proto::ids::{NodeId, TimeMs};
 use consilium_proto::signing::SigningKey;
+use consilium_replica::Clock;
+use consilium_replica::peer::PeerMessage;
+use consilium_replica::ports::{Ledger, PortFault};
+use consilium_replica::topology::{Introduction, Topology};
 
-use crate::disk::{CrashKind, Disk, Lost};
-use crate::env::{CrashPoint, Env, Halt};
+use crate::bugs::Bug;
+use crate::disk::{CrashKind, Disk, Lost, SimLedger};
+use crate::env::{Env, Halt};
 use crate::event::{MachineId, Packet, Send, Timer};
 use crate::fixture::START_MS;
 use crate::node::Node;
-use crate::node::repair::Repair;
+use crate::node::rebuild::Rebuilding;
 use crate::node::start::Asking;
-use crate::node::topology::Invitation;
 use crate::swarm::Fault;
 
 /// What a node finds on its machine.
@@ -33,13 +37,11 @@ pub struct Host {
     /// A number for each disk that was ever set up.
     pub disk_number: u64,
     /// What it was told of the others when it joined.
-    pub invitation: Invitation,
+    pub introduction: Introduction,
     /// Grows with every start.
     pub incarnation: u64,
     /// Wall clock minus true time, in ms.
     pub clock_offset: i64,
-    /// Where the machine is to fail, after how many passes.
-    pub armed: Option<(CrashPoint, u32)>,
     /// What it does against the rules.
     pub byzantine: Option<Fault>,
     /// Syncs take long.
@@ -59,21 +61,63 @@ impl Host {
         self.byzantine.is_none()
     }
 
-    /// Fails here if this is where the machine is to fail.
+    /// The clocks as the replica is told them. A traitor that leads may lie about
+    /// the time.
+    pub fn clock(&self, env: &mut Env, leads: bool) -> Clock {
+        let wall = crate::byzantine::tamper_time(self, env, leads, self.wall(env));
+        Clock { wall, monotonic_ms: env.now }
+    }
+
+    /// The ledger as a replica gets it.
+    #[must_use]
+    pub fn ledger(&self, env: &Env) -> SimLedger {
+        // What the log's writer does to it is not the replica's.
+        let bug = env.bug.filter(|bug| *bug != Bug::LogBeforeLedger);
+        SimLedger::new(self.disk.ledger_port(), bug, self.disk.log_port(false))
+    }
+
+    /// The ledger as the log's writer gets it.
+    #[must_use]
+    pub fn writer_ledger(&self, env: &Env) -> SimLedger {
+        SimLedger::new(self.disk.ledger_port(), env.bug, self.disk.log_port(false))
+    }
+
+    /// The network as this disk knows it.
     ///
     /// # Errors
-    /// The crash.
-    pub fn pass(&mut self, point: CrashPoint) -> Result<(), Halt> {
-        match &mut self.armed {
-            Some((armed, 0)) if *armed == point => {
-                self.armed = None;
-                Err(Halt::Crash(point))
-            }
-            Some((armed, left)) if *armed == point => {
-                *left -= 1;
-                Ok(())
-            }
-            Some(_) | None => Ok(()),
+    /// If the disk cannot be read.
+    pub fn topology(&self) -> Result<Topology, PortFault> {
+        let ledger = self.disk.ledger_port();
+        let (_, tip) = ledger.tip()?.ok_or_else(|| PortFault::corrupt("ledger", "empty"))?;
+        Topology::load(&ledger, &tip.header, Some(&self.introduction))
+    }
+
+    /// Why the node goes down when its disk fails.
+    #[must_use]
+    pub fn failed(&self, fault: &PortFault) -> Halt {
+        match self.disk.tripwire.borrow_mut().tripped.take() {
+            Some(point) => Halt::Crash(point),
+            None => Halt::Fault(fault.to_string()),
+        }
+    }
+
+    /// Why the node goes down when what runs on it cannot go on.
+    #[must_use]
+    pub fn stopped(&self, fault: consilium_replica::Fault) -> Halt {
+        match self.disk.tripwire.borrow_mut().tripped.take() {
+            Some(point) => Halt::Crash(point),
+            None => Halt::Fault(fault.to_string()),
+        }
+    }
+
+    /// Says something on the stream to a peer. What is said in one step is one
+    /// batch, or several: as the stream's task finds it.
+    pub fn say(&self, env: &mut Env, to: NodeId, message: PeerMessage) {
+        let together = env.rng.chance(500) || env.has(Bug::CertificateLostInBatch);
+        let last = env.outbox.last_mut().filter(|send| send.machine == self.machine && send.to == to && together);
+        match last.map(|send| &mut send.packet) {
+            Some(Packet::Messages(messages)) => messages.push(message),
+            Some(_) | None => self.send(env, to, Packet::Messages(vec![message])),
         }
     }
 
@@ -101,7 +145,7 @@ pub enum State {
     /// It asks its peers what it voted for.
     Asking(Box<Asking>),
     /// It rebuilds its ledger.
-    Repairing(Box<Repair>),
+    Rebuilding(Box<Rebuilding>),
     /// It runs.
     Up(Box<Node>),
     /// It will not run again: the disk was lost, or it was retired.
@@ -122,7 +166,7 @@ impl Machine {
     pub fn node(&self) -> Option<&Node> {
         match &self.state {
             State::Up(node) => Some(node),
-            State::Down | State::Asking(_) | State::Repairing(_) | State::Out(_) => None,
+            State::Down | State::Asking(_) | State::Rebuilding(_) | State::Out(_) => None,
         }
     }
 
@@ -135,7 +179,7 @@ impl Machine {
     /// The machine goes down. What was not durable may be gone.
     pub fn crash(&mut self, kind: CrashKind, env: &mut Env) -> Lost {
         self.host.incarnation += 1;
-        self.host.armed = None;
+        *self.host.disk.tripwire.borrow_mut() = Default::default();
         if self.in_use() {
             self.state = State::Down;
         }

@@ -53,6 +53,7 @@ impl Nemesis {
             Fault::ClockJump,
             Fault::Wipe,
             Fault::Suspension,
+            Fault::OrderlyStop,
             Fault::Twins,
         ];
         let asked: Vec<Fault> = kinds.into_iter().filter(|kind| world.env.swarm.has(*kind)).collect();
@@ -68,6 +69,7 @@ impl Nemesis {
             Fault::ClockJump => self.clock(world, Fault::ClockJump, CLOCK_ERROR_MS_MAX - 100),
             Fault::Wipe => self.wipe(world),
             Fault::Suspension => self.suspend(world),
+            Fault::OrderlyStop => self.orderly_stop(world),
             Fault::Twins => self.twin(world),
             _ => {}
         }
@@ -131,8 +133,18 @@ impl Nemesis {
         let Some(victim) = self.victim(world) else { return };
         let Some(point) = self.rng.pick(&CrashPoint::ALL).copied() else { return };
         let passes = self.rng.below(4) as u32;
-        world.machines[victim].host.armed = Some((point, passes));
+        world.machines[victim].host.disk.tripwire.borrow_mut().armed = Some((point, passes));
         world.env.note(format_args!("{victim} will fail at {point:?}"));
+    }
+
+    /// A node is told to stop: it hands over and proposes nothing more; a while later
+    /// its process ends.
+    fn orderly_stop(&mut self, world: &mut World) {
+        let Some(victim) = self.victim(world) else { return };
+        world.env.stats.fault(Fault::OrderlyStop);
+        world.env.note(format_args!("{victim} is told to stop"));
+        let after = self.rng.range(100, 1_500);
+        world.stop(victim, after);
     }
 
     fn slow_disk(&mut self, world: &mut World) {

@@ -5,13 +5,14 @@
 use std::collections::BTreeMap;
 
 use consilium_consensus::{HardState, LogEntry, LogIndex, Membership, RaftId, Status, Term};
-use consilium_ledger::{Executed, Tip};
 use consilium_proto::genesis::Genesis;
 use consilium_proto::ids::{Height, NodeId, TransactionId};
 use consilium_proto::validators::ValidatorSet;
 use consilium_proto::vote::{CertifiedHeader, Vote};
+use consilium_replica::ports::GuardRecord;
 
-use crate::disk::{GuardState, LedgerStore};
+use crate::disk::port::Observation;
+use crate::disk::{LedgerHandle, LedgerStore};
 use crate::fixture::{SKEW_MS, START_MS};
 use crate::invariants::i02_one_certificate::OneCertificate;
 use crate::invariants::i03_certificate::Certificates;
@@ -23,8 +24,10 @@ use crate::invariants::i12_raft_safety::RaftSafety;
 use crate::invariants::i13_voters::Voters;
 use crate::invariants::i16_raft_ids::RaftIds;
 use crate::invariants::i20_progress_resumes::Standing;
+use crate::invariants::i23_meaning::Meanings;
 use crate::invariants::{
-    Check, Violation, i01_chain, i06_replay, i14_progress, i18_once, i19_time, i20_progress_resumes,
+    Check, Violation, i01_chain, i06_replay, i14_progress, i18_once, i19_time, i20_progress_resumes, i21_linearizable,
+    i22_bounded,
 };
 
 /// How far a simulated clock may be off, either way.
@@ -46,6 +49,8 @@ pub struct Oracle {
     voters: Voters,
     ids: RaftIds,
     memberships: BTreeMap<NodeId, Membership>,
+    meanings: Meanings,
+    told: Height,
 }
 
 impl Oracle {
@@ -72,6 +77,8 @@ impl Oracle {
             voters,
             ids: RaftIds::default(),
             memberships: BTreeMap::new(),
+            meanings: Meanings::default(),
+            told: Height::GENESIS,
         }
     }
 
@@ -92,15 +99,39 @@ impl Oracle {
         }
     }
 
-    /// An honest node executed a block on top of `parent`.
-    pub fn executed(&mut self, node: NodeId, parent: &Tip, executed: &Executed) {
-        self.note("I1 chain", i01_chain::check(&parent.header, &parent.frontier, executed));
-        self.note("I19 time", i19_time::monotone(&parent.header, &executed.tip.header));
-        let same = self.roots.executed(node, &executed.tip.header, self.byzantine);
+    /// An honest node executed a block.
+    pub fn executed(&mut self, node: NodeId, executed: &Observation) {
+        self.note("I1 chain", i01_chain::check(executed));
+        let (parent, header) = (&executed.parent.header, &executed.tip.header);
+        self.note("I19 time", i19_time::monotone(parent, header));
+        let same = self.roots.executed(node, header, self.byzantine);
         self.note("I5 state root", same);
-        if let Some(next) = executed.events.next_set() {
+        if let Some(next) = &executed.next_set {
             self.voters.elected(seats(next));
         }
+    }
+
+    /// An honest node took a committed entry for a block, or for none.
+    pub fn meaning(&mut self, node: NodeId, entry: &LogEntry, is_block: bool) {
+        let same = self.meanings.taken(node, entry, is_block);
+        self.note("I23 meaning", same);
+    }
+
+    /// The highest height of which a client was told.
+    #[must_use]
+    pub fn told(&self) -> Height {
+        self.told
+    }
+
+    /// An honest node answered a linearizable read that began when `told` was the
+    /// highest height of which anybody was told.
+    pub fn read(&mut self, node: NodeId, told: Height, seen: Height) {
+        self.note("I21 linearizable", i21_linearizable::check(node, told, seen));
+    }
+
+    /// What waits in an honest node.
+    pub fn queues(&mut self, node: NodeId, status: &consilium_replica::Status, queued_max: usize) {
+        self.note("I22 bounded", i22_bounded::check(node, status, queued_max));
     }
 
     /// An honest node takes a header for certified.
@@ -116,7 +147,7 @@ impl Oracle {
     }
 
     /// An honest node lets a vote of its own go.
-    pub fn vote_sent(&mut self, vote: &Vote, guard: GuardState) {
+    pub fn vote_sent(&mut self, vote: &Vote, guard: GuardRecord) {
         let good = self.guards.sent(vote, guard);
         self.note("I9 vote guard", good);
     }
@@ -140,7 +171,7 @@ impl Oracle {
         }
     }
 
-    /// An honest node was given a committed entry.
+    /// An honest node executed the block of a committed entry.
     pub fn committed(&mut self, node: NodeId, entry: &LogEntry) {
         let good = self.raft.committed(node, entry);
         if !self.byzantine {
@@ -176,11 +207,9 @@ impl Oracle {
         }
     }
 
-    /// An honest node let Raft have a message.
+    /// An honest node let Raft have a message that claims another sender.
     pub fn stepped(&mut self, proven: NodeId, claimed: Option<NodeId>) {
-        if claimed != Some(proven) {
-            self.fail("I16 raft ids", format!("a message of {proven} was taken as one of {claimed:?}"));
-        }
+        self.fail("I16 raft ids", format!("a message of {proven} was taken as one of {claimed:?}"));
     }
 
     /// The state of an honest node after a step.
@@ -209,6 +238,7 @@ impl Oracle {
 
     /// A client was told that a transaction is certified.
     pub fn acknowledged(&mut self, id: TransactionId, height: Height, outcome: i32) {
+        self.told = self.told.max(height);
         let good = self.acknowledged.acknowledged(id, height, outcome);
         self.note("I7 durable", good);
     }
@@ -231,7 +261,7 @@ impl Oracle {
     }
 
     /// One ledger is executed again from the start.
-    pub fn replay(&mut self, genesis: &Genesis, ledger: &LedgerStore) {
+    pub fn replay(&mut self, genesis: &Genesis, ledger: &LedgerHandle) {
         self.note("I6 replay", i06_replay::check(genesis, ledger));
     }
 

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use consilium_ledger::keys;
 use consilium_proto::ids::{Height, NodeId};
 use consilium_proto::pb::{self, NodeState, NodeStatus, RosterState, action::Action};
+use consilium_replica::topology::{Introduction, NodeInfo};
 
 use crate::bugs::Bug;
 use crate::disk::CrashKind;
@@ -13,7 +14,6 @@ use crate::event::Event;
 use crate::invariants::Violation;
 use crate::invariants::i20_progress_resumes::{CALM_MS_MAX, Standing};
 use crate::machine::State;
-use crate::node::topology::Invitation;
 use crate::rng::Rng;
 use crate::stats::Stats;
 use crate::swarm::Swarm;
@@ -98,7 +98,8 @@ fn calm(world: &mut World) {
     world.nemesis.end();
     for id in 0..world.machines.len() {
         let host = &mut world.machines[id].host;
-        (host.clock_offset, host.slow, host.armed) = (0, false, None);
+        (host.clock_offset, host.slow) = (0, false);
+        host.disk.tripwire.borrow_mut().armed = None;
         if !host.honest() {
             world.crash(id, CrashKind::Process, None);
             world.machines[id].state = State::Out("expelled");
@@ -117,7 +118,9 @@ fn calm(world: &mut World) {
 
 /// The probe is certified, and every honest node has its certificate.
 fn settled(world: &World) -> bool {
-    world.client.probed && standings(world).iter().all(|s| s.certified >= world.env.oracle.highest())
+    world.client.probed
+        && world.machines.iter().filter(|m| m.host.honest()).filter_map(|m| m.node()).all(|node| node.is_idle())
+        && standings(world).iter().all(|s| s.certified >= world.env.oracle.highest())
 }
 
 fn standings(world: &World) -> Vec<Standing> {
@@ -127,7 +130,7 @@ fn standings(world: &World) -> Vec<Standing> {
         .map(|machine| Standing {
             node: machine.host.node,
             certified: machine.node().map_or(Height::GENESIS, |node| node.certified()),
-            header: machine.host.disk.ledger.header(height).map(|header| header.hash()),
+            header: machine.host.disk.ledger.borrow().header(height).map(|header| header.hash()),
         })
         .collect()
 }
@@ -135,7 +138,7 @@ fn standings(world: &World) -> Vec<Standing> {
 fn probe_height(world: &World) -> Option<Height> {
     let probe = world.client.probe?;
     let ledgers = world.machines.iter().filter(|m| m.host.honest() && m.in_use());
-    ledgers.filter_map(|m| m.host.disk.ledger.location(&probe)).map(|l| l.height).next()
+    ledgers.filter_map(|m| m.host.disk.ledger.borrow().location(&probe)).map(|l| l.height).next()
 }
 
 fn finish(world: &mut World) {
@@ -157,10 +160,10 @@ fn finish(world: &mut World) {
     world.env.oracle.finish(probe, &standings);
     if let Some(best) = world.best() {
         let genesis = world.env.fixture.genesis.clone();
-        world.env.oracle.replay(&genesis, &world.machines[best].host.disk.ledger);
+        world.env.oracle.replay(&genesis, &world.machines[best].host.disk.ledger_port());
     }
     for machine in world.machines.iter().filter(|m| m.host.honest() && m.in_use()) {
-        world.env.oracle.final_ledger(&machine.host.disk.ledger);
+        world.env.oracle.final_ledger(&machine.host.disk.ledger.borrow());
     }
 }
 
@@ -169,13 +172,13 @@ fn finish(world: &mut World) {
 fn quorum_is_lost(world: &World) -> bool {
     let Some(best) = world.best().and_then(|best| world.machines[best].node()) else { return true };
     let here = |node: NodeId| world.machines.iter().any(|m| m.host.node == node && m.host.honest() && m.in_use());
-    let set = &best.topology.validators;
-    let certifying = best.voting.schedule().set_at(best.certified().next()).unwrap_or(set);
+    let set = best.replica.topology().validators();
+    let certifying = best.replica.voting().schedule().set_at(best.certified().next()).unwrap_or(set);
     let quorum = |set: &consilium_proto::validators::ValidatorSet| {
         let seats = set.seats().iter().filter(|seat| here(seat.id));
         set.is_quorum(seats.map(|seat| u128::from(seat.power.0)).sum())
     };
-    let voters = best.core.status().membership.voters;
+    let voters = &best.status().raft.membership.voters;
     let left = voters.iter().filter(|voter| here(NodeId(voter.get()))).count();
     !quorum(set) || !quorum(certifying) || left <= voters.len() / 2
 }
@@ -188,10 +191,11 @@ pub(crate) fn operate(world: &mut World) {
     if world.machines[best].node().is_none_or(|node| node.certified() < node.height()) {
         return;
     }
-    let ledger = &world.machines[best].host.disk.ledger;
+    let ledger = std::rc::Rc::clone(&world.machines[best].host.disk.ledger);
+    let ledger = ledger.borrow();
     let nodes: Vec<NodeState> =
         ledger.scan(&keys::nodes()).filter_map(|row| prost::Message::decode(row.clone()).ok()).collect();
-    let membership = world.machines[best].node().map(|node| node.core.status().membership).unwrap_or_default();
+    let membership = world.machines[best].node().map(|n| n.status().raft.membership.clone()).unwrap_or_default();
     let in_raft: BTreeSet<NodeId> = membership
         .voters
         .iter()
@@ -201,14 +205,15 @@ pub(crate) fn operate(world: &mut World) {
         .collect();
     let roster: RosterState = ledger.message(&keys::roster()).unwrap_or_default();
     let height = ledger.tip().map(|(_, tip)| tip.header.height).unwrap_or_default();
-    let known = roster.nodes.iter().copied().map(NodeId).collect();
-    let invitation = Invitation { nodes: known, height };
+    let known = nodes.iter().filter(|node| roster.nodes.contains(&node.raft_id));
+    let known: Vec<NodeInfo> = known.filter_map(|node| NodeInfo::new(node, true).ok()).collect();
+    let introduction = Introduction { nodes: known, height };
     for state in nodes {
         let node = NodeId(state.raft_id);
         let machine = world.machines.iter().position(|m| m.host.node == node);
         match (machine, state.status == NodeStatus::Retired as i32) {
             (None, false) => {
-                let id = world.add_machine(node, &state.member, &state.name, invitation.clone());
+                let id = world.add_machine(node, &state.member, &state.name, introduction.clone());
                 world.env.note(format_args!("{id} joins as node {node}"));
                 world.env.stats.count("nodes joined");
                 world.schedule(50, Event::Start(id));

@@ -45,6 +45,10 @@ pub enum Fault {
     Suspension,
     /// Logs are cut short, so that followers need certified blocks.
     Compaction,
+    /// A node is asked to stop, and hands leadership over first.
+    OrderlyStop,
+    /// More is submitted at once than queues hold.
+    Overload,
     /// Two machines with one key.
     Twins,
     /// A leader that sends different logs to different followers.
@@ -61,11 +65,13 @@ pub enum Fault {
     WithholdVotes,
     /// A member whose Raft messages are hostile.
     HostileRaft,
+    /// A leader whose blocks cannot be read in part.
+    Garble,
 }
 
 impl Fault {
     /// What makes a machine Byzantine.
-    pub const BYZANTINE: [Self; 8] = [
+    pub const BYZANTINE: [Self; 9] = [
         Self::Twins,
         Self::Equivocate,
         Self::Forge,
@@ -74,10 +80,11 @@ impl Fault {
         Self::DoubleSign,
         Self::WithholdVotes,
         Self::HostileRaft,
+        Self::Garble,
     ];
 
     /// What else a seed may ask for, and in how many of a thousand it does.
-    pub const USUAL: [(Self, u64); 16] = [
+    pub const USUAL: [(Self, u64); 18] = [
         (Self::Loss, 500),
         (Self::Duplicate, 400),
         (Self::Delay, 400),
@@ -94,6 +101,8 @@ impl Fault {
         (Self::Nodes, 400),
         (Self::Suspension, 250),
         (Self::Compaction, 400),
+        (Self::OrderlyStop, 300),
+        (Self::Overload, 200),
     ];
 
     /// Whether it makes a machine Byzantine.
@@ -136,6 +145,8 @@ pub struct Swarm {
     pub fault_pause: u64,
     /// Pause between submissions, on average.
     pub submit_pause: u64,
+    /// Transactions that a queue holds.
+    pub queued_max: usize,
     /// Log entries kept before compaction.
     pub log_entries_max: u64,
     /// Length of the stormy phase.
@@ -187,6 +198,7 @@ impl Swarm {
         let duplicate = rate(Fault::Duplicate, 5, 150);
         let delay = rate(Fault::Delay, 5, 80);
         let compaction = asked.contains(&Fault::Compaction);
+        let overload = asked.contains(&Fault::Overload);
         Self {
             members,
             first_nodes: if byzantine { 1 } else { rng.range(1, 2) },
@@ -202,6 +214,7 @@ impl Swarm {
             sync_max: rng.range(1, 15),
             fault_pause: rng.range(150, 900),
             submit_pause: rng.range(60, 250),
+            queued_max: if overload { rng.range(4, 12) as usize } else { 10_000 },
             log_entries_max: if compaction { rng.range(6, 20) } else { 10_000 },
             storm_ms: rng.range(6_000, 12_000),
             asked,

@@ -65,6 +65,9 @@ fn every_kind_of_fault_happens_and_nothing_breaks() {
         "elections won",
         "rotations",
         "transactions acknowledged",
+        "reads answered",
+        "transactions turned away",
+        "hand-overs",
     ];
     for event in events {
         assert!(total.get(event) > 0, "never: {event}");
@@ -146,4 +149,10 @@ bugs! {
     membership_apart: MembershipApart,
     log_before_ledger: LogBeforeLedger,
     retired_at_once: RetiredAtOnce,
+    void_blocks: VoidBlocks,
+    stale_cache: StaleCache,
+    certificate_lost_in_batch: CertificateLostInBatch,
+    read_of_deposed_leader: ReadOfDeposedLeader,
+    lost_with_leadership: LostWithLeadership,
+    unbounded_queue: UnboundedQueue,
 }

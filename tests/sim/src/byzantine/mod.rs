@@ -4,33 +4,33 @@
 pub mod bug_wiring;
 pub mod raft_wire;
 
-use consilium_proto::ids::{HeaderHash, NodeId};
+use consilium_proto::ids::{HeaderHash, NodeId, TimeMs};
 use consilium_proto::pb;
 use consilium_proto::vote::{Vote, signing_bytes};
+use consilium_replica::peer::PeerMessage;
+use consilium_replica::submission::Submission;
 
 use crate::env::Env;
 use crate::event::{Packet, Send};
 use crate::machine::Host;
-use crate::node::Node;
 use crate::swarm::Fault;
 
-/// What a traitor does to a vote of its own; `true` if it does not go out as it is.
-pub fn tamper_vote(node: &Node, host: &Host, env: &mut Env, vote: &Vote) -> bool {
+/// What a traitor says instead of a vote of its own; `None` if it goes out as it
+/// is, `Some(None)` if it does not go out.
+pub fn tamper_vote(host: &Host, env: &mut Env, vote: &Vote) -> Option<Option<Vote>> {
+    if vote.validator != host.node {
+        return None;
+    }
     match host.byzantine {
         Some(Fault::WithholdVotes) => {
             env.stats.fault(Fault::WithholdVotes);
-            true
+            Some(None)
         }
-        Some(Fault::DoubleSign) if env.rng.chance(400) => {
+        Some(Fault::DoubleSign) if env.rng.chance(200) => {
             env.stats.fault(Fault::DoubleSign);
-            let other = second_vote(host, vote);
-            for peer in node.topology.peers(host.node) {
-                let told = if env.rng.chance(500) { other.clone() } else { vote.clone() };
-                host.send(env, peer, Packet::Vote(told));
-            }
-            true
+            Some(Some(second_vote(host, vote)))
         }
-        Some(_) | None => false,
+        Some(_) | None => None,
     }
 }
 
@@ -44,38 +44,54 @@ fn second_vote(host: &Host, vote: &Vote) -> Vote {
     Vote { header_hash, signature, ..vote.clone() }
 }
 
-/// What a traitor that leads does to its proposals.
-pub fn tamper_proposal(host: &Host, env: &mut Env, proposal: &mut pb::BlockProposal) {
-    match host.byzantine {
-        Some(Fault::Withhold) if !proposal.transactions.is_empty() => {
+/// What a traitor that leads does to transactions that come to it.
+pub fn tamper_submissions(
+    host: &Host,
+    env: &mut Env,
+    leads: bool,
+    mut submissions: Vec<Option<Submission>>,
+) -> Vec<Option<Submission>> {
+    match host.byzantine.filter(|_| leads && !env.calm) {
+        Some(Fault::Withhold) => {
             env.stats.fault(Fault::Withhold);
-            proposal.transactions.clear();
+            submissions.clear();
         }
-        Some(Fault::LieTime) if env.rng.chance(300) => {
-            env.stats.fault(Fault::LieTime);
-            let lie = env.rng.range(2_000, 20_000);
-            proposal.time_ms = if env.rng.chance(500) { proposal.time_ms + lie } else { proposal.time_ms - lie };
+        Some(Fault::Forge) => {
+            if let Some(first) = submissions.first().cloned().flatten() {
+                env.stats.fault(Fault::Forge);
+                submissions.push(Some(forged(env, first)));
+            }
         }
-        Some(Fault::Forge) => forge(env, proposal),
         Some(_) | None => {}
     }
+    submissions
 }
 
-fn forge(env: &mut Env, proposal: &mut pb::BlockProposal) {
-    let Some(first) = proposal.transactions.first().cloned() else { return };
-    env.stats.fault(Fault::Forge);
-    let mut forged = first;
+/// The same signature under another body, or another signature under the same.
+fn forged(env: &mut Env, first: Submission) -> Submission {
+    let mut transaction = first.transaction;
     if env.rng.chance(500) {
-        // Another body under the same signature: a transaction of the traitor's.
-        let mut body = forged.body.to_vec();
+        let mut body = transaction.body.to_vec();
         if let Some(last) = body.last_mut() {
             *last ^= 1;
         }
-        forged.body = body.into();
+        transaction.id = consilium_proto::transaction::transaction_id(&body);
+        transaction.body = body.into();
     } else {
-        forged.signature = vec![7; 64].into();
+        transaction.signature = [7; 64];
     }
-    proposal.transactions.insert(0, forged);
+    Submission { transaction, verdict: first.verdict }
+}
+
+/// The time that a traitor that leads takes for its blocks.
+pub fn tamper_time(host: &Host, env: &mut Env, leads: bool, wall: TimeMs) -> TimeMs {
+    let lies = leads && !env.calm && host.byzantine == Some(Fault::LieTime);
+    if !lies || !env.rng.chance(100) {
+        return wall;
+    }
+    env.stats.fault(Fault::LieTime);
+    let lie = env.rng.range(2_000, 20_000);
+    TimeMs(if env.rng.chance(500) { wall.0 + lie } else { wall.0 - lie })
 }
 
 /// Blocks as no validator certified them.
@@ -98,43 +114,66 @@ fn forge_blocks(env: &mut Env, blocks: &[pb::FetchBlocksResponse]) -> Vec<pb::Fe
 
 /// Whom an equivocating leader tells something else: one follower, who is then
 /// found to be wrong, or half of them, so that nobody is right.
-fn is_told_otherwise(env: &Env, send: &Send) -> bool {
+fn is_told_otherwise(env: &Env, from: NodeId, to: NodeId) -> bool {
     if env.swarm.epoch_blocks.is_multiple_of(2) {
-        send.to.0 == send.from.0 % env.swarm.members + 1
+        to.0 == from.0 % env.swarm.members + 1
     } else {
-        send.to.0.is_multiple_of(2)
+        to.0.is_multiple_of(2)
     }
 }
 
 /// What a traitor does to what leaves its machine.
 pub fn tamper_outbox(byzantine: Fault, env: &mut Env, send: Send) -> Vec<Send> {
-    if let (Packet::Blocks { blocks, request }, Fault::Forge) = (&send.packet, byzantine) {
-        let packet = Packet::Blocks { blocks: forge_blocks(env, blocks), request: *request };
-        return vec![Send { packet, ..send }];
+    match send.packet {
+        Packet::Blocks { blocks, call } if byzantine == Fault::Forge && !blocks.is_empty() => {
+            let packet = Packet::Blocks { blocks: forge_blocks(env, &blocks), call };
+            vec![Send { packet, ..send }]
+        }
+        Packet::Messages(messages) => {
+            let (from, to) = (send.from, send.to);
+            let messages = messages.into_iter().flat_map(|m| tamper_message(byzantine, env, (from, to), m)).collect();
+            vec![Send { packet: Packet::Messages(messages), ..send }]
+        }
+        packet => vec![Send { packet, ..send }],
     }
-    let Packet::Raft(bytes) = &send.packet else { return vec![send] };
+}
+
+fn tamper_message(
+    byzantine: Fault,
+    env: &mut Env,
+    (from, to): (NodeId, NodeId),
+    message: PeerMessage,
+) -> Vec<PeerMessage> {
+    let PeerMessage::Raft(bytes) = &message else { return vec![message] };
     match byzantine {
         Fault::Equivocate => match raft_wire::other_time(bytes, 1) {
-            Some(changed) if is_told_otherwise(env, &send) => {
+            Some(changed) if is_told_otherwise(env, from, to) => {
                 env.stats.fault(Fault::Equivocate);
-                vec![Send { packet: Packet::Raft(changed), ..send }]
+                vec![PeerMessage::Raft(changed)]
             }
-            Some(_) | None => vec![send],
+            Some(_) | None => vec![message],
+        },
+        Fault::Garble => match raft_wire::garbled(bytes, from) {
+            Some(changed) => {
+                env.stats.fault(Fault::Garble);
+                vec![PeerMessage::Raft(changed)]
+            }
+            None => vec![message],
         },
         Fault::HostileRaft => {
-            let mut sends = vec![send.clone()];
             let other = NodeId(env.rng.range(1, 9));
             let hostile = match env.rng.below(20) {
                 0 => raft_wire::with_sender(bytes, other),
                 1..=4 => raft_wire::mutate(bytes, &mut env.rng),
                 _ => None,
             };
+            let mut messages = vec![message];
             if let Some(hostile) = hostile {
                 env.stats.fault(Fault::HostileRaft);
-                sends.push(Send { packet: Packet::Raft(hostile), ..send });
+                messages.push(PeerMessage::Raft(hostile));
             }
-            sends
+            messages
         }
-        _ => vec![send],
+        _ => vec![message],
     }
 }

@@ -103,12 +103,32 @@ pub fn with_sender(bytes: &[u8], from: NodeId) -> Option<Bytes> {
 /// index and term. `None` if the message carries no block.
 #[must_use]
 pub fn other_time(bytes: &[u8], salt: u64) -> Option<Bytes> {
+    with_blocks(bytes, |proposal| {
+        proposal.time_ms += 1 + salt % 3;
+        true
+    })
+}
+
+/// An append with observations that cannot be read in some of the blocks that a
+/// node proposed, the same for everybody.
+#[must_use]
+pub fn garbled(bytes: &[u8], proposer: NodeId) -> Option<Bytes> {
+    with_blocks(bytes, |proposal| {
+        let chosen = proposal.proposer == proposer.0 && proposal.time_ms.is_multiple_of(3);
+        if chosen {
+            proposal.observed_votes = vec![pb::Vote::default()];
+        }
+        chosen
+    })
+}
+
+fn with_blocks(bytes: &[u8], change: impl Fn(&mut pb::BlockProposal) -> bool) -> Option<Bytes> {
     let mut fields = parse(bytes)?;
     let mut changed = false;
     for (number, value) in &mut fields {
         let Value::Bytes(entry) = value else { continue };
         if *number == ENTRIES
-            && let Some(other) = other_entry(entry, salt)
+            && let Some(other) = other_entry(entry, &change)
         {
             *entry = other;
             changed = true;
@@ -117,17 +137,16 @@ pub fn other_time(bytes: &[u8], salt: u64) -> Option<Bytes> {
     changed.then(|| encode(&fields).into())
 }
 
-fn other_entry(entry: &[u8], salt: u64) -> Option<Vec<u8>> {
+fn other_entry(entry: &[u8], change: &impl Fn(&mut pb::BlockProposal) -> bool) -> Option<Vec<u8>> {
     let mut fields = parse(entry)?;
     let data = fields.iter_mut().find_map(|field| match field {
         (ENTRY_DATA, Value::Bytes(data)) if !data.is_empty() => Some(data),
         _ => None,
     })?;
     let mut proposal = pb::BlockProposal::decode(data.as_slice()).ok()?;
-    if proposal.proposer == 0 {
+    if proposal.proposer == 0 || !change(&mut proposal) {
         return None;
     }
-    proposal.time_ms += 1 + salt % 3;
     *data = proposal.encode_to_vec();
     Some(encode(&fields))
 }

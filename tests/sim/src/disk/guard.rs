@@ -1,50 +1,38 @@
 //! The guard's file: two slots written in turn, as in the daemon, so that a
 //! torn write leaves the state before.
 
-use consilium_consensus::voting::VoteGuard;
+use std::cell::RefCell;
+use std::rc::Rc;
 
+use consilium_replica::ports::{Guard, GuardRecord, PortFault};
+
+use super::port::Tripwire;
+use crate::env::CrashPoint;
 use crate::rng::Rng;
-
-/// What the guard remembers: the newest vote, and how far the log went then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GuardState {
-    /// The newest vote.
-    pub vote: VoteGuard,
-    /// The log held at least this index.
-    pub last_index: u64,
-    /// The log was committed at least up to here.
-    pub commit: u64,
-}
-
-impl Default for GuardState {
-    fn default() -> Self {
-        Self { vote: VoteGuard::NONE, last_index: 0, commit: 0 }
-    }
-}
 
 /// The file.
 #[derive(Clone, Debug)]
 pub struct GuardFile {
-    slots: [Option<(u64, GuardState)>; 2],
+    slots: [Option<(u64, GuardRecord)>; 2],
     /// A write that is not synced yet.
-    writing: Option<(u64, GuardState)>,
+    writing: Option<(u64, GuardRecord)>,
 }
 
 impl GuardFile {
     /// The file of a node that has never voted.
     #[must_use]
     pub fn new() -> Self {
-        Self { slots: [Some((0, GuardState::default())), None], writing: None }
+        Self { slots: [Some((0, GuardRecord::default())), None], writing: None }
     }
 
     /// What would be read now; `None` if neither slot is intact.
     #[must_use]
-    pub fn read(&self) -> Option<GuardState> {
+    pub fn read(&self) -> Option<GuardRecord> {
         self.slots.iter().flatten().max_by_key(|(sequence, _)| *sequence).map(|(_, state)| *state)
     }
 
     /// Starts a write.
-    pub fn write(&mut self, state: GuardState) {
+    pub fn write(&mut self, state: GuardRecord) {
         let newest = self.slots.iter().flatten().map(|(sequence, _)| *sequence).max().unwrap_or(0);
         self.writing = Some((newest + 1, state));
     }
@@ -78,5 +66,22 @@ impl GuardFile {
 impl Default for GuardFile {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// The file as a replica's port.
+pub struct GuardPort<'a> {
+    /// The file.
+    pub file: &'a mut GuardFile,
+    /// Where the machine may fail.
+    pub tripwire: &'a Rc<RefCell<Tripwire>>,
+}
+
+impl Guard for GuardPort<'_> {
+    fn write(&mut self, record: GuardRecord) -> Result<(), PortFault> {
+        self.file.write(record);
+        self.tripwire.borrow_mut().pass(CrashPoint::BeforeGuard)?;
+        self.file.sync();
+        self.tripwire.borrow_mut().pass(CrashPoint::AfterGuard)
     }
 }

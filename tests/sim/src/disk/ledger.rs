@@ -135,24 +135,17 @@ impl LedgerStore {
         self.certificates.get(&height)
     }
 
+    /// The certificate of the highest certified height at or below one.
+    #[must_use]
+    pub fn certificate_up_to(&self, height: Height) -> Option<&BlockCertificate> {
+        self.certificates.range(..=height).next_back().map(|(_, certificate)| certificate)
+    }
+
     /// The newest certified header.
     #[must_use]
     pub fn newest_certified(&self) -> Option<CertifiedHeader> {
         let (height, certificate) = self.certificates.last_key_value()?;
         Some(CertifiedHeader { header: self.header(*height)?, certificate: certificate.clone() })
-    }
-
-    /// The certified header of the first epoch boundary at or above a height.
-    #[must_use]
-    pub fn boundary_from(&self, from: Height) -> Option<CertifiedHeader> {
-        let boundary = |height: &Height| {
-            let header = self.header(*height)?;
-            self.next_set_of(&header).is_some().then_some(header)
-        };
-        let mut certified = self.certificates.range(from..);
-        certified.find_map(|(height, certificate)| {
-            Some(CertifiedHeader { header: boundary(height)?, certificate: certificate.clone() })
-        })
     }
 
     /// The set that follows a header, if the header ends its epoch.

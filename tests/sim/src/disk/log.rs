@@ -9,7 +9,10 @@ use bytes::Bytes;
 use consilium_consensus::{
     HardState, LogBounds, LogEntry, LogError, LogIndex, LogPosition, LogReader, Membership, Persist, Term,
 };
+use consilium_replica::ports::{Log, LogBatch, LogStart, PortFault};
 
+use super::port::Tripwire;
+use crate::env::CrashPoint;
 use crate::rng::Rng;
 
 #[derive(Clone, Debug)]
@@ -154,24 +157,78 @@ impl LogDisk {
         self.durable.last()
     }
 
-    fn entry(&self, index: LogIndex) -> Result<LogEntry, LogError> {
+    /// An entry that was written.
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub fn entry(&self, index: LogIndex) -> Result<LogEntry, LogError> {
         let bytes = self.live.entries.get(&index).ok_or(LogError::Missing { index })?;
         LogEntry::decode(bytes).map_err(|e| LogError::Corrupt { index, detail: e.to_string() })
     }
 }
 
-/// The reader that a core gets.
+/// The log as a replica's port. Clones are the same log.
 #[derive(Clone, Debug)]
-pub struct LogHandle(pub Rc<RefCell<LogDisk>>);
+pub struct LogHandle {
+    /// The database.
+    pub disk: Rc<RefCell<LogDisk>>,
+    /// Where the machine may fail.
+    pub tripwire: Rc<RefCell<Tripwire>>,
+    /// A bug: a write is reported before it is synced.
+    pub lazy: bool,
+}
+
+impl LogHandle {
+    fn pass(&self, point: CrashPoint) -> Result<(), PortFault> {
+        self.tripwire.borrow_mut().pass(point)
+    }
+}
+
+impl Log for LogHandle {
+    fn hard_state(&self) -> Result<HardState, PortFault> {
+        Ok(self.disk.borrow().hard_state())
+    }
+
+    fn last(&self) -> LogIndex {
+        self.disk.borrow().durable_last()
+    }
+
+    fn append(&self, batch: &LogBatch<'_>) -> Result<(), PortFault> {
+        self.pass(CrashPoint::BeforeLog)?;
+        if batch.rounds().iter().any(|round| round.snapshot.is_some()) {
+            self.pass(CrashPoint::BeforeSnapshot)?;
+        }
+        batch.rounds().iter().for_each(|round| self.disk.borrow_mut().write_round(round));
+        if batch.must_sync() && !self.lazy {
+            self.disk.borrow_mut().sync();
+        }
+        self.pass(CrashPoint::AfterLog)
+    }
+
+    fn reset_to(&self, start: LogStart, hard_state: HardState) -> Result<(), PortFault> {
+        let mut disk = self.disk.borrow_mut();
+        disk.reset_to(start.position(), hard_state);
+        disk.sync();
+        Ok(())
+    }
+
+    fn compact_to(&self, start: LogStart) -> Result<(), PortFault> {
+        self.pass(CrashPoint::BeforeCompaction)?;
+        let mut disk = self.disk.borrow_mut();
+        disk.compact_to(start.position());
+        disk.sync();
+        Ok(())
+    }
+}
 
 impl LogReader for LogHandle {
     fn bounds(&self) -> Result<LogBounds, LogError> {
-        let log = self.0.borrow();
+        let log = self.disk.borrow();
         Ok(LogBounds { truncated: log.live.truncated, last: log.last() })
     }
 
     fn entries(&self, low: LogIndex, high: LogIndex, bytes_max: usize) -> Result<Vec<LogEntry>, LogError> {
-        let log = self.0.borrow();
+        let log = self.disk.borrow();
         let mut entries: Vec<LogEntry> = Vec::new();
         let mut bytes = 0;
         for index in low.0..high.0 {
@@ -186,7 +243,7 @@ impl LogReader for LogHandle {
     }
 
     fn term(&self, index: LogIndex) -> Result<Term, LogError> {
-        let log = self.0.borrow();
+        let log = self.disk.borrow();
         if index == log.live.truncated.index {
             return Ok(log.live.truncated.term);
         }

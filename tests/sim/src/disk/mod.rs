@@ -9,10 +9,12 @@
 mod guard;
 mod ledger;
 mod log;
+pub mod port;
 
-pub use guard::{GuardFile, GuardState};
+pub use guard::{GuardFile, GuardPort};
 pub use ledger::LedgerStore;
 pub use log::{LogDisk, LogHandle};
+pub use port::{LedgerHandle, SimLedger, Tripwire};
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -48,11 +50,13 @@ pub struct Disk {
     /// The Raft log.
     pub log: Rc<RefCell<LogDisk>>,
     /// The ledger.
-    pub ledger: LedgerStore,
+    pub ledger: Rc<RefCell<LedgerStore>>,
     /// The guard.
     pub guard: GuardFile,
     /// The ledger is to be rebuilt from certified blocks.
     pub repair: bool,
+    /// Where the machine may fail.
+    pub tripwire: Rc<RefCell<Tripwire>>,
 }
 
 impl Disk {
@@ -62,16 +66,34 @@ impl Disk {
         Self {
             owner,
             log: Rc::new(RefCell::new(LogDisk::new(membership))),
-            ledger: LedgerStore::default(),
+            ledger: Rc::default(),
             guard: GuardFile::new(),
             repair: false,
+            tripwire: Rc::default(),
         }
     }
 
     /// A copy that shares nothing with this one.
     #[must_use]
     pub fn copy(&self) -> Self {
-        Self { log: Rc::new(RefCell::new(self.log.borrow().clone())), ..self.clone() }
+        Self {
+            log: Rc::new(RefCell::new(self.log.borrow().clone())),
+            ledger: Rc::new(RefCell::new(self.ledger.borrow().clone())),
+            tripwire: Rc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// The log as a port. `lazy` is a bug: see [`LogHandle`].
+    #[must_use]
+    pub fn log_port(&self, lazy: bool) -> LogHandle {
+        LogHandle { disk: Rc::clone(&self.log), tripwire: Rc::clone(&self.tripwire), lazy }
+    }
+
+    /// The ledger as a port.
+    #[must_use]
+    pub fn ledger_port(&self) -> LedgerHandle {
+        LedgerHandle { store: Rc::clone(&self.ledger), tripwire: Rc::clone(&self.tripwire) }
     }
 
     /// The machine goes down.
@@ -80,7 +102,7 @@ impl Disk {
         lost.torn += u64::from(self.guard.crash(rng));
         if kind == CrashKind::Power {
             lost.writes += self.log.borrow_mut().power_cut(rng);
-            lost.writes += self.ledger.power_cut(rng);
+            lost.writes += self.ledger.borrow_mut().power_cut(rng);
         } else {
             self.log.borrow_mut().sync();
         }

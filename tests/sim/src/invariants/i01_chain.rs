@@ -1,9 +1,7 @@
 //! I1: every block continues the one before: parent hash, height, leaf count and
 //! root recomputed equal those of the header.
 
-use consilium_ledger::Executed;
-use consilium_proto::header::Header;
-use consilium_proto::merkle::Frontier;
+use crate::disk::port::Observation;
 
 use super::Check;
 
@@ -11,12 +9,12 @@ use super::Check;
 ///
 /// # Errors
 /// What does not fit.
-pub fn check(parent: &Header, frontier: &Frontier, executed: &Executed) -> Check {
-    let header = &executed.tip.header;
+pub fn check(executed: &Observation) -> Check {
+    let (parent, header) = (&executed.parent.header, &executed.tip.header);
     if header.height != parent.height.next() || header.previous_hash != parent.hash() {
         return Err(format!("block {} does not continue block {}", header.height, parent.height));
     }
-    let mut tree = frontier.clone();
+    let mut tree = executed.parent.frontier.clone();
     for (index, leaf) in &executed.leaves {
         if *index != tree.size() || leaf.height != header.height {
             return Err(format!("leaf {index} of block {} is out of place", header.height));

@@ -8,7 +8,7 @@ use consilium_proto::ids::{HeaderHash, Height, NodeId};
 use consilium_proto::vote::Vote;
 
 use super::Check;
-use crate::disk::GuardState;
+use consilium_replica::ports::GuardRecord;
 
 /// Every vote that an honest node let go.
 #[derive(Default)]
@@ -23,7 +23,7 @@ impl VoteGuards {
     ///
     /// # Errors
     /// If it must not.
-    pub fn sent(&mut self, vote: &Vote, guard: GuardState) -> Check {
+    pub fn sent(&mut self, vote: &Vote, guard: GuardRecord) -> Check {
         let (node, height) = (vote.validator, vote.height);
         if guard.vote.voted_height < height {
             return Err(format!("{node} votes at {height}, its guard remembers {}", guard.vote.voted_height));

@@ -53,7 +53,7 @@ impl RaftSafety {
 }
 
 /// Enough to tell entries of one run apart; never part of the trace.
-fn digest(entry: &LogEntry) -> u64 {
+pub(super) fn digest(entry: &LogEntry) -> u64 {
     let (kind, data) = match &entry.kind {
         EntryKind::Normal(data) => (1, data.as_ref()),
         EntryKind::ConfChange(data) => (2, data.as_ref()),

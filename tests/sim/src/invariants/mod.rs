@@ -18,6 +18,9 @@ pub mod i16_raft_ids;
 pub mod i18_once;
 pub mod i19_time;
 pub mod i20_progress_resumes;
+pub mod i21_linearizable;
+pub mod i22_bounded;
+pub mod i23_meaning;
 
 /// A broken invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]

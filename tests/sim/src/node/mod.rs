@@ -1,129 +1,140 @@
-//! One running node: the real Raft core, the real voting and the real rules, and
-//! between them the wiring of the daemon (`node/src/runtime`), thread for thread:
-//! driver (here), writer, applier, certifier, catching up. A thread of the daemon
-//! that waits for a disk is a timer here.
+//! One running node: the product's replica, and around it what the daemon's
+//! threads, network and disk do, with the time that they take. Nothing here
+//! decides: what is decided is decided by `consilium-replica`.
 
-pub mod apply;
-pub mod catch_up;
-pub mod certify;
-pub mod chain;
-mod inputs;
-pub mod lead;
-mod membership;
-pub mod oversight;
-pub mod repair;
+mod arrive;
+mod disk;
+mod perform;
+pub mod rebuild;
 pub mod start;
-pub mod topology;
-pub mod waiters;
-pub mod write;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use consilium_consensus::voting::Voting;
-use consilium_consensus::{Core, LogEntry, LogIndex, Output, Role};
-use consilium_ledger::{Tip, unseen_nodes};
-use consilium_proto::ids::{Height, NodeId};
-use consilium_proto::vote::Vote;
+use bytes::Bytes;
+use consilium_consensus::{LogPosition, Role, Term};
+use consilium_proto::ids::{Height, NodeId, TransactionId};
+use consilium_replica::disk::{LogWrite, VoteWrite};
+use consilium_replica::{CallId, Input, Replica, RequestId};
 
-use self::apply::{Applier, ApplierJob};
-use self::catch_up::CatchUp;
-use self::certify::{Certifier, CertifierInput};
-use self::lead::Leading;
-use self::start::TICK_MS;
-use self::topology::Topology;
-use self::waiters::Waiters;
-use self::write::Writer;
-use crate::disk::LogHandle;
+use crate::byzantine::bug_wiring::BugState;
+use crate::disk::{LogHandle, SimLedger};
 use crate::env::{Env, Halt};
 use crate::event::{Packet, Timer};
 use crate::machine::Host;
 
+/// Milliseconds of one tick of Raft.
+pub const TICK_MS: u64 = 50;
+/// How long a client waits for an answer.
+pub const REQUEST_MS: u64 = 20_000;
+
+/// The product's replica on a simulated disk.
+pub type SimReplica = Replica<SimLedger, LogHandle>;
+
+/// Who waits for an answer of the replica.
+enum Asker {
+    /// A client, for a transaction.
+    Client(TransactionId),
+    /// A client that reads: the highest height of which anybody was told before.
+    Reader(Height),
+    /// A peer that handed transactions over.
+    Forwarder(NodeId, CallId),
+    /// A peer that starts.
+    Starter(NodeId),
+}
+
 /// A running node.
 pub struct Node {
-    /// Raft.
-    pub core: Core<LogHandle>,
-    pub(crate) voting: Voting,
-    pub(crate) topology: Topology,
-    pub(crate) writer: Writer,
-    pub(crate) applier: Applier,
-    pub(crate) certifier: Certifier,
-    pub(crate) leading: Leading,
-    pub(crate) waiters: Waiters,
-    pub(crate) catch_up: CatchUp,
-    /// The newest vote of each node, as it came.
-    pub(crate) votes: BTreeMap<NodeId, Vote>,
-    /// Nodes that the ledger has not seen in the current window.
-    pub(crate) unseen: BTreeSet<NodeId>,
-    /// Membership entries whose change a bug holds back.
-    held_changes: Vec<LogEntry>,
-    pub(crate) ticks: u64,
+    /// The replica.
+    pub replica: SimReplica,
+    /// What waits for the replica's thread.
+    inbox: Vec<Input>,
+    /// The thread is to run soon.
+    turn_due: bool,
+    /// For the thread that writes the log.
+    log_queue: VecDeque<LogWrite>,
+    log_writing: Vec<LogWrite>,
+    /// For the thread that writes what votes wait for.
+    vote_queue: VecDeque<VoteWrite>,
+    /// For the verifiers.
+    checks: VecDeque<(LogPosition, Bytes)>,
+    /// Calls to peers that are not answered.
+    calls: BTreeSet<CallId>,
+    askers: BTreeMap<RequestId, Asker>,
+    requests: u64,
+    /// Executed boundaries without a certificate.
+    boundaries: BTreeSet<Height>,
+    /// What bugs that count for themselves remember.
+    pub(crate) bugs: BugState,
+    /// The leader changed in this turn.
+    leader_changed: bool,
+    /// A bug: whose messages of Raft are not listened to, up to which term.
+    distrusted: Option<(NodeId, Term)>,
+    /// The replica's own, as of its last tick.
+    status: consilium_replica::Status,
 }
 
 impl Node {
     /// Starts the threads.
     ///
     /// # Errors
-    /// What is wrong with the disk.
-    pub fn new(
-        host: &mut Host,
-        env: &mut Env,
-        core: Core<LogHandle>,
-        voting: Voting,
-        (applied, tip): (LogIndex, Tip),
-    ) -> Result<Self, Halt> {
-        let ledger = &host.disk.ledger;
-        let unseen = unseen_nodes(ledger).map_err(|e| Halt::Fault(e.to_string()))?;
+    /// Why the node goes down at once.
+    pub fn new(host: &mut Host, env: &mut Env, replica: SimReplica) -> Result<Self, Halt> {
+        let status = replica.status();
         let mut node = Self {
-            core,
-            voting,
-            topology: Topology::with_invitation(ledger, &host.invitation),
-            writer: Writer::default(),
-            applier: Applier::new(applied, tip),
-            certifier: Certifier::default(),
-            leading: Leading::default(),
-            waiters: Waiters::default(),
-            catch_up: CatchUp::default(),
-            votes: start::no_votes(),
-            unseen,
-            held_changes: Vec::new(),
-            ticks: 0,
+            replica,
+            inbox: Vec::new(),
+            turn_due: false,
+            log_queue: VecDeque::new(),
+            log_writing: Vec::new(),
+            vote_queue: VecDeque::new(),
+            checks: VecDeque::new(),
+            calls: BTreeSet::new(),
+            askers: BTreeMap::new(),
+            requests: 0,
+            boundaries: BTreeSet::new(),
+            bugs: BugState::default(),
+            leader_changed: false,
+            distrusted: None,
+            status,
         };
-        node.core.set_known_peers(node.topology.speakers());
-        for (header, next_set) in start::uncertified(&host.disk) {
-            node.certifier.inputs.push_back(CertifierInput::Executed { header, votable: true, next_set });
-        }
         if host.honest() {
             // What is on disk as certified now is what counts.
             env.oracle.boundary(host.node, None);
         }
         let first = env.rng.below(TICK_MS);
         host.timer(env, first, Timer::Tick);
-        node.work(host, env)?;
+        node.turn(host, env)?;
         Ok(node)
     }
 
-    /// The height that is applied.
+    /// The height that is executed.
     #[must_use]
     pub fn height(&self) -> Height {
-        self.applier.tip.header.height
+        self.replica.applied().height
     }
 
     /// The height that is certified.
     #[must_use]
     pub fn certified(&self) -> Height {
-        self.voting.certified()
+        self.replica.newest_certified().map_or(Height::GENESIS, |c| c.header.height)
     }
 
-    /// Whether it leads.
+    /// Whether it leads, as of its last tick.
     #[must_use]
     pub fn leads(&self) -> bool {
-        self.core.role() == Role::Leader
+        self.status.raft.role == Role::Leader
     }
 
-    /// Whether its writer, applier and certifier have nothing to do.
+    /// The replica's picture of itself, as of its last tick.
     #[must_use]
-    pub fn idle(&self) -> bool {
-        self.certifier.inputs.is_empty() && self.applier.queue.is_empty()
+    pub fn status(&self) -> &consilium_replica::Status {
+        &self.status
+    }
+
+    /// Whether nobody waits for an answer here.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.askers.values().all(|asker| !matches!(asker, Asker::Client(_)))
     }
 
     /// A timer of this node.
@@ -132,95 +143,60 @@ impl Node {
     /// Why the node goes down.
     pub fn timer(&mut self, host: &mut Host, env: &mut Env, timer: Timer) -> Result<(), Halt> {
         match timer {
-            Timer::Tick => self.tick(host, env),
-            Timer::Writer => self.written(host, env)?,
-            Timer::Applier => self.apply_next(host, env)?,
-            Timer::Certifier => self.certifier_written(host, env)?,
-            Timer::Fetch(request) => self.fetch_timed_out(request),
-            Timer::OwnVotes | Timer::Repair => {}
-        }
-        self.work(host, env)
-    }
-
-    fn tick(&mut self, host: &mut Host, env: &mut Env) {
-        host.timer(env, TICK_MS, Timer::Tick);
-        self.ticks += 1;
-        self.core.tick();
-        self.lead(host, env);
-        if self.ticks.is_multiple_of(10) {
-            self.watch_certificates(host, env);
-            self.compact(host, env);
-        }
-        self.certifier.tick_due = true;
-    }
-
-    /// Does all that can be done now.
-    ///
-    /// # Errors
-    /// Why the node goes down.
-    pub(crate) fn work(&mut self, host: &mut Host, env: &mut Env) -> Result<(), Halt> {
-        loop {
-            self.propose(host, env)?;
-            let mut busy = self.certify(host, env)?;
-            while let Some(output) = self.core.take_output().map_err(|e| Halt::Fault(e.to_string()))? {
-                busy = true;
-                self.dispatch(host, env, output)?;
+            Timer::Tick => {
+                host.timer(env, TICK_MS, Timer::Tick);
+                self.push(host, env, Input::Tick);
             }
-            self.start_writing(host, env)?;
-            self.start_applying(host, env);
-            if !busy {
-                break;
+            Timer::Turn => {
+                self.turn_due = false;
+                self.turn(host, env)?;
             }
-        }
-        if host.honest() {
-            env.oracle.status(&self.core.status());
+            Timer::LogWriter => self.log_written(host, env)?,
+            Timer::VoteWriter => self.vote_written(host, env)?,
+            Timer::Verifier => self.check_next(host, env),
+            Timer::Call(call) => {
+                if self.calls.remove(&call) {
+                    self.push(host, env, Input::ForwardAnswer { call, results: Vec::new() });
+                }
+            }
+            Timer::OwnVotes | Timer::Rebuild => {}
         }
         Ok(())
     }
 
-    fn dispatch(&mut self, host: &mut Host, env: &mut Env, output: Output) -> Result<(), Halt> {
-        let Output { messages, persist, committed, reads: _, leadership, snapshot_wanted, snapshot_offered } = output;
-        for message in messages {
-            host.send(env, NodeId(message.to.get()), Packet::Raft(message.bytes));
+    /// Something for the replica, whose thread runs a little later and takes all
+    /// that came meanwhile.
+    pub(crate) fn push(&mut self, host: &Host, env: &mut Env, input: Input) {
+        self.inbox.push(input);
+        if !self.turn_due {
+            self.turn_due = true;
+            let time = env.rng.below(3);
+            host.timer(env, time, Timer::Turn);
         }
-        if let Some(round) = persist {
-            self.writer.push(round);
-        }
-        if !committed.is_empty() {
-            if host.honest() {
-                committed.iter().for_each(|entry| env.oracle.committed(host.node, entry));
-            }
-            let memberships = self.apply_memberships(host, env, &committed)?;
-            self.applier.queue.push_back(ApplierJob::Committed(committed, memberships));
-        }
-        if leadership.is_some() {
-            self.leadership_changed(host, env);
-        }
-        if !snapshot_wanted.is_empty() {
-            self.offer_snapshot(host, env);
-        }
-        if let Some(offer) = snapshot_offered {
-            self.catch_up(host, env, offer);
+    }
+
+    /// The replica's thread runs.
+    pub(crate) fn turn(&mut self, host: &mut Host, env: &mut Env) -> Result<(), Halt> {
+        let inputs = std::mem::take(&mut self.inbox);
+        self.leader_changed = false;
+        let outputs = self.replica.handle(host.clock(env, self.leads()), inputs);
+        self.tell_oracle(host, env);
+        for output in outputs {
+            self.perform(host, env, output)?;
         }
         Ok(())
     }
 
-    fn leadership_changed(&mut self, host: &mut Host, env: &mut Env) {
-        let status = self.core.status();
-        env.note(format_args!("{} {:?} of {:?} in term {}", host.machine, status.role, status.leader, status.term));
-        if status.role == Role::Leader {
-            env.stats.count("elections won");
-            if host.honest() {
-                env.oracle.leads(status.term, host.node);
-            }
-        } else {
-            self.leading.clear();
-        }
-        self.leading.changed(self.height());
-        if let Some(leader) = status.leader {
-            for transaction in self.waiters.unanswered() {
-                self.submit(host, env, transaction, leader);
-            }
+    fn request(&mut self, asker: Asker) -> RequestId {
+        self.requests += 1;
+        let request = RequestId(self.requests);
+        self.askers.insert(request, asker);
+        request
+    }
+
+    pub(crate) fn broadcast(&self, host: &Host, env: &mut Env, packet: &Packet) {
+        for peer in self.replica.topology().others(host.node) {
+            host.send(env, peer, packet.clone());
         }
     }
 }

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use consilium_consensus::{Membership, RaftId};
 use consilium_proto::ids::NodeId;
+use consilium_replica::topology::Introduction;
 
 use super::World;
 use crate::disk::Disk;
 use crate::event::{Event, MachineId};
 use crate::fixture::vote_label;
 use crate::machine::{Host, Machine, State};
-use crate::node::topology::Invitation;
 
 impl World {
     pub(super) fn found(&mut self) {
         for (node, member, name) in self.env.fixture.nodes() {
-            let id = self.add_machine(node, &member, &name, Invitation::default());
+            let id = self.add_machine(node, &member, &name, Introduction::default());
             let at = self.rng.below(50);
             self.schedule(at, Event::Start(id));
         }
@@ -30,12 +30,13 @@ impl World {
             self.schedule(1_000, Event::Retry(id));
         }
         self.schedule(1_500, Event::Submit);
+        self.schedule(1_700, Event::Read);
         self.schedule(1_200, Event::Fault);
         self.schedule(1_000, Event::Operate);
     }
 
     /// A machine with a fresh disk.
-    pub fn add_machine(&mut self, node: NodeId, member: &str, name: &str, invitation: Invitation) -> MachineId {
+    pub fn add_machine(&mut self, node: NodeId, member: &str, name: &str, introduction: Introduction) -> MachineId {
         let machine = self.machines.len();
         let founders = self.env.fixture.nodes().into_iter().filter_map(|(id, _, _)| RaftId::new(id.0));
         let membership = Membership::new(founders.collect::<Vec<_>>(), []);
@@ -48,10 +49,9 @@ impl World {
             key,
             disk: Disk::new(node, membership.clone()),
             disk_number: 0,
-            invitation,
+            introduction,
             incarnation: 0,
             clock_offset: 0,
-            armed: None,
             byzantine: None,
             slow: false,
         };
@@ -74,10 +74,9 @@ impl World {
             key: Arc::clone(&original.key),
             disk: original.disk.copy(),
             disk_number: original.disk_number,
-            invitation: original.invitation.clone(),
+            introduction: original.introduction.clone(),
             incarnation: 0,
             clock_offset: 0,
-            armed: None,
             byzantine: original.byzantine,
             slow: false,
         };

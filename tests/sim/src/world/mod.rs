@@ -4,8 +4,11 @@
 mod founding;
 mod traffic;
 
+use std::sync::Arc;
+
 use consilium_proto::ids::{NodeId, TransactionId};
 use consilium_proto::pb::action::Action;
+use consilium_replica::topology::Topology;
 
 use crate::bugs::Bug;
 use crate::client::Client;
@@ -16,9 +19,8 @@ use crate::machine::{Machine, State};
 use crate::nemesis::Nemesis;
 use crate::net::Network;
 use crate::node::start;
-use crate::node::topology::Topology;
 use crate::rng::Rng;
-use crate::swarm::Swarm;
+use crate::swarm::{Fault, Swarm};
 use crate::trace::Trace;
 
 /// A whole run.
@@ -71,6 +73,16 @@ impl World {
         }
     }
 
+    /// Tells a node to stop; its process ends later.
+    pub fn stop(&mut self, at: MachineId, after: u64) {
+        let Machine { host, state } = &mut self.machines[at];
+        if let State::Up(node) = state {
+            node.push(host, &mut self.env, consilium_replica::Input::Stop);
+            let incarnation = host.incarnation;
+            self.schedule(after, Event::Stopped { at, incarnation });
+        }
+    }
+
     /// An administrator submits something.
     pub fn submit_by_admin(&mut self, member: usize, action: Action) {
         let id = self.client.by_admin(&mut self.env, member, action);
@@ -87,8 +99,9 @@ impl World {
 
     /// The network as the best node knows it.
     #[must_use]
-    pub fn topology(&self) -> Option<Topology> {
-        self.best().map(|best| Topology::load(&self.machines[best].host.disk.ledger))
+    pub fn topology(&self) -> Option<Arc<Topology>> {
+        let best = self.best().and_then(|best| self.machines[best].node());
+        best.map(|node| Arc::clone(node.replica.topology()))
     }
 
     /// The next event, until `end` or a violation. Returns whether there was one.
@@ -121,7 +134,13 @@ impl World {
                 }
             }
             Event::Start(id) => self.start(id),
+            Event::Stopped { at, incarnation } => {
+                if self.machines[at].host.incarnation == incarnation {
+                    self.crash(at, CrashKind::Process, Some(100));
+                }
+            }
             Event::Submit => self.submit(),
+            Event::Read => self.read(),
             Event::Retry(id) => self.retry(id),
             Event::Operate => crate::run::operate(self),
             Event::Fault => self.fault(),
@@ -179,27 +198,54 @@ impl World {
             return;
         }
         if let Some(topology) = self.topology() {
-            let id = self.client.next(&mut self.env, &topology);
-            self.retry(id);
+            let burst = self.env.swarm.has(Fault::Overload) && self.rng.chance(60);
+            let count = if burst { 3 * self.env.swarm.queued_max } else { 1 };
+            if burst {
+                self.env.stats.fault(Fault::Overload);
+            }
+            for _ in 0..count {
+                let id = self.client.next(&mut self.env, &topology);
+                self.retry(id);
+            }
         }
         let pause = self.rng.range(1, 2 * self.env.swarm.submit_pause);
         self.schedule(pause, Event::Submit);
     }
 
+    /// A node that is up, at random.
+    fn any_node(&mut self) -> Option<MachineId> {
+        let up: Vec<MachineId> = (0..self.machines.len()).filter(|m| self.machines[*m].node().is_some()).collect();
+        self.rng.pick(&up).copied()
+    }
+
+    fn read(&mut self) {
+        if let Some(target) = self.any_node() {
+            let Machine { host, state } = &mut self.machines[target];
+            if let State::Up(node) = state {
+                node.read(host, &mut self.env);
+            }
+        }
+        let pause = self.rng.range(20, 400);
+        self.schedule(pause, Event::Read);
+    }
+
     /// A client tries a node; if that does not help, another one later.
     fn retry(&mut self, id: TransactionId) {
         let Some(transaction) = self.client.open.get(&id).cloned() else { return };
-        let late = transaction.valid_until.0 + 5_000 < crate::fixture::START_MS + self.env.now;
+        let now = crate::fixture::START_MS + self.env.now;
+        let late = transaction.valid_until.0 + 5_000 < now;
         if late {
             self.client.open.remove(&id);
             return;
         }
-        let up: Vec<MachineId> = (0..self.machines.len()).filter(|m| self.machines[*m].node().is_some()).collect();
-        if let Some(target) = self.rng.pick(&up).copied() {
+        if let Some(target) = self.any_node() {
             let Machine { host, state } = &mut self.machines[target];
             if let State::Up(node) = state {
-                let result = node.client(host, &mut self.env, transaction);
-                self.halted(target, result);
+                if transaction.valid_until.0 < now {
+                    node.want_time(host, &mut self.env, transaction.valid_until);
+                } else {
+                    node.client(host, &mut self.env, transaction);
+                }
             }
         }
         let after = self.rng.range(500, 2_500);
@@ -213,9 +259,9 @@ impl World {
         let Some(best) = self.best().and_then(|best| self.machines[best].node()) else { return false };
         let node = self.machines[id].host.node;
         let here = |other: NodeId| other != node && self.machines.iter().any(|m| m.host.node == other && m.in_use());
-        let set = &best.topology.validators;
+        let set = best.replica.topology().validators();
         let power: u128 = set.seats().iter().filter(|s| here(s.id)).map(|s| u128::from(s.power.0)).sum();
-        let voters = best.core.status().membership.voters;
+        let voters = &best.status().raft.membership.voters;
         let left = voters.iter().filter(|voter| here(NodeId(voter.get()))).count();
         self.machines[id].host.honest() && set.is_quorum(power) && left > voters.len() / 2 && left >= 3
     }

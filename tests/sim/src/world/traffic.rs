@@ -2,13 +2,14 @@
 //! them.
 
 use consilium_proto::ids::NodeId;
+use consilium_replica::catch_up::rebuild::RebuildInput;
 
 use super::World;
 use crate::disk::CrashKind;
 use crate::env::Halt;
 use crate::event::{Event, MachineId, Packet, Send, Timer};
 use crate::machine::{Machine, State};
-use crate::node::start;
+use crate::node::{rebuild, start};
 use crate::swarm::Fault;
 
 impl World {
@@ -19,14 +20,16 @@ impl World {
             (State::Asking(asking), Timer::OwnVotes) => {
                 start::finish(host, &mut self.env, asking).map(|state| next = Some(state))
             }
-            (State::Repairing(repair), Timer::Repair) => {
-                repair.ask(host, &mut self.env);
-                Ok(())
+            (State::Rebuilding(rebuild), Timer::Rebuild) => {
+                rebuild::tick(rebuild, host, &mut self.env).map(|done| next = done.then_some(State::Down))
             }
             (State::Up(node), timer) => node.timer(host, &mut self.env, timer),
-            (State::Down | State::Out(_) | State::Asking(_) | State::Repairing(_), _) => Ok(()),
+            (State::Down | State::Out(_) | State::Asking(_) | State::Rebuilding(_), _) => Ok(()),
         };
         if let Some(next) = next {
+            if matches!(next, State::Down) {
+                self.schedule(1, Event::Start(id));
+            }
             let out = if let State::Out(why) = next { Some(why) } else { None };
             self.machines[id].state = next;
             if let Some(why) = out {
@@ -42,22 +45,26 @@ impl World {
             (State::Up(node), packet) => node.packet(host, &mut self.env, from, packet),
             (State::Asking(asking), Packet::OwnVote(vote)) => {
                 if let Some(vote) = *vote {
-                    asking.answer(host, vote);
+                    asking.answer(vote);
                 }
                 Ok(())
             }
-            (State::Repairing(repair), Packet::Blocks { blocks, request }) => {
-                match repair.blocks(host, &mut self.env, blocks, request) {
-                    Ok(true) => {
-                        self.machines[id].state = State::Down;
-                        self.schedule(1, Event::Start(id));
-                        Ok(())
+            (State::Rebuilding(rebuild), Packet::Blocks { blocks, call }) => {
+                let blocks = blocks.into_iter().map(|block| RebuildInput::Fetched { call, block: Box::new(block) });
+                let inputs = blocks.chain([RebuildInput::FetchEnded { call, problem: None }]);
+                let mut done = Ok(false);
+                for input in inputs {
+                    if matches!(done, Ok(false)) {
+                        done = rebuild::input(rebuild, host, &mut self.env, input);
                     }
-                    Ok(false) => Ok(()),
-                    Err(halt) => Err(halt),
                 }
+                if matches!(done, Ok(true)) {
+                    self.machines[id].state = State::Down;
+                    self.schedule(1, Event::Start(id));
+                }
+                done.map(drop)
             }
-            (State::Down | State::Out(_) | State::Asking(_) | State::Repairing(_), _) => Ok(()),
+            (State::Down | State::Out(_) | State::Asking(_) | State::Rebuilding(_), _) => Ok(()),
         };
         self.halted(id, result);
     }
@@ -90,7 +97,10 @@ impl World {
 
     /// What left the machines goes on its way.
     pub(super) fn flush(&mut self) {
-        for send in std::mem::take(&mut self.env.outbox) {
+        for mut send in std::mem::take(&mut self.env.outbox) {
+            if let Packet::Messages(messages) = &mut send.packet {
+                *messages = crate::byzantine::bug_wiring::batch(&self.env, std::mem::take(messages));
+            }
             match self.machines[send.machine].host.byzantine {
                 Some(fault) if !self.env.calm => {
                     crate::byzantine::tamper_outbox(fault, &mut self.env, send).into_iter().for_each(|s| self.send(s));
@@ -103,6 +113,9 @@ impl World {
         }
         for id in std::mem::take(&mut self.env.answers) {
             self.client.answered(&id);
+            if self.client.probed && self.env.probed_at.is_none() {
+                self.env.probed_at = Some(self.env.now);
+            }
         }
     }
 

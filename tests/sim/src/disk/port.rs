@@ -1,0 +1,297 @@
+//! The disk as a replica's ports: what it writes, where a machine may fail while
+//! it does, and what a bug that was put back does to it.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use consilium_consensus::{LogIndex, LogPosition, Membership};
+use consilium_ledger::state_map::{NodePath, TrieStore};
+use consilium_ledger::{Executed, Location, StateReader, StoreFault, Table, Tip};
+use consilium_proto::header::{Header, Leaf};
+use consilium_proto::ids::{Height, TransactionId};
+use consilium_proto::pb;
+use consilium_proto::validators::ValidatorSet;
+use consilium_proto::vote::BlockCertificate;
+use consilium_replica::CachedLedger;
+use consilium_replica::ports::{Ledger, PortFault};
+
+use super::LedgerStore;
+use crate::bugs::Bug;
+use crate::env::CrashPoint;
+
+/// Where a machine is to fail, and whether it has.
+#[derive(Clone, Debug, Default)]
+pub struct Tripwire {
+    /// The place, and how often it is passed before.
+    pub armed: Option<(CrashPoint, u32)>,
+    /// The machine has failed there.
+    pub tripped: Option<CrashPoint>,
+}
+
+impl Tripwire {
+    /// Passes a place.
+    ///
+    /// # Errors
+    /// If this is where the machine fails.
+    pub fn pass(&mut self, point: CrashPoint) -> Result<(), PortFault> {
+        match &mut self.armed {
+            Some((armed, 0)) if *armed == point => {
+                self.armed = None;
+                self.tripped = Some(point);
+                Err(PortFault { what: "machine", cause: format!("fails at {point:?}") })
+            }
+            Some((armed, left)) if *armed == point => {
+                *left -= 1;
+                Ok(())
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// A block that was written.
+#[derive(Debug)]
+pub struct Observation {
+    /// What it was executed on.
+    pub parent: Tip,
+    /// What it came to.
+    pub tip: Tip,
+    /// Its leaves.
+    pub leaves: Vec<(u64, Leaf)>,
+    /// If it ended its epoch.
+    pub next_set: Option<ValidatorSet>,
+}
+
+/// The ledger's database as a port. Clones are the same database.
+#[derive(Clone, Debug)]
+pub struct LedgerHandle {
+    /// The database.
+    pub store: Rc<RefCell<LedgerStore>>,
+    /// Where the machine may fail.
+    pub tripwire: Rc<RefCell<Tripwire>>,
+}
+
+impl LedgerHandle {
+    fn pass(&self, point: CrashPoint) -> Result<(), PortFault> {
+        self.tripwire.borrow_mut().pass(point)
+    }
+}
+
+impl StateReader for LedgerHandle {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreFault> {
+        self.store.borrow().get(table, key)
+    }
+}
+
+impl TrieStore for LedgerHandle {
+    type Error = StoreFault;
+
+    fn node(&self, path: &NodePath) -> Result<Option<Bytes>, StoreFault> {
+        self.get(Table::Trie, &path.to_bytes())
+    }
+}
+
+impl Ledger for LedgerHandle {
+    fn tip(&self) -> Result<Option<(LogIndex, Tip)>, PortFault> {
+        Ok(self.store.borrow().tip().cloned())
+    }
+
+    fn block(&self, height: Height) -> Result<Option<pb::Block>, PortFault> {
+        Ok(self.store.borrow().block(height))
+    }
+
+    fn header(&self, height: Height) -> Result<Option<Header>, PortFault> {
+        Ok(self.store.borrow().header(height))
+    }
+
+    fn position(&self, height: Height) -> Result<Option<LogPosition>, PortFault> {
+        Ok(self.store.borrow().position(height))
+    }
+
+    fn membership_at(&self, height: Height) -> Result<Membership, PortFault> {
+        let membership = self.store.borrow().membership_at(height).cloned();
+        membership.ok_or_else(|| PortFault::corrupt("membership", "absent"))
+    }
+
+    fn membership_changed_at(&self, height: Height) -> Result<Option<Membership>, PortFault> {
+        Ok(self.store.borrow().membership_changed_at(height).cloned())
+    }
+
+    fn certificate_at(&self, height: Height) -> Result<Option<BlockCertificate>, PortFault> {
+        Ok(self.store.borrow().certificate_at(height).cloned())
+    }
+
+    fn certificate_up_to(&self, height: Height) -> Result<Option<BlockCertificate>, PortFault> {
+        Ok(self.store.borrow().certificate_up_to(height).cloned())
+    }
+
+    fn location(&self, id: &TransactionId) -> Result<Option<Location>, PortFault> {
+        Ok(self.store.borrow().location(id))
+    }
+
+    fn write_block(
+        &self,
+        position: LogPosition,
+        executed: &Executed,
+        membership: Option<&Membership>,
+    ) -> Result<(), PortFault> {
+        self.pass(CrashPoint::BeforeBlock)?;
+        self.store.borrow_mut().write_block(position, executed, membership);
+        self.pass(CrashPoint::AfterBlock)
+    }
+
+    fn write_certificate(&self, certificate: &BlockCertificate) -> Result<(), PortFault> {
+        self.pass(CrashPoint::BeforeCertificate)?;
+        self.store.borrow_mut().write_certificate(certificate);
+        self.pass(CrashPoint::AfterCertificate)
+    }
+
+    fn flush(&self) -> Result<(), PortFault> {
+        self.store.borrow_mut().sync();
+        self.pass(CrashPoint::AfterLedgerSync)
+    }
+}
+
+/// What a bug does to the port.
+#[derive(Debug, Default)]
+struct PortBugs {
+    bug: Option<Bug>,
+    /// A membership that is stored too late.
+    held: Option<Membership>,
+    /// Versions of records whose rows are missed by the cache.
+    missed: BTreeSet<Height>,
+}
+
+/// A replica's ledger: the cache of the product over the simulated database, with
+/// a bug in between if one was put back.
+#[derive(Debug)]
+pub struct SimLedger {
+    cached: CachedLedger<LedgerHandle>,
+    bugs: RefCell<PortBugs>,
+    /// Blocks that were written, for the oracle.
+    pub observed: Rc<RefCell<Vec<Observation>>>,
+    /// A membership that is stored apart from the blocks, for the bug that did so.
+    apart: Option<super::LogHandle>,
+}
+
+impl SimLedger {
+    /// Over a database.
+    #[must_use]
+    pub fn new(handle: LedgerHandle, bug: Option<Bug>, log: super::LogHandle) -> Self {
+        let apart = (bug == Some(Bug::MembershipApart)).then_some(log);
+        let bugs = RefCell::new(PortBugs { bug, ..PortBugs::default() });
+        Self { cached: CachedLedger::new(handle), bugs, observed: Rc::default(), apart }
+    }
+
+    /// The database.
+    #[must_use]
+    pub fn handle(&self) -> &LedgerHandle {
+        self.cached.inner()
+    }
+
+    fn write(
+        &self,
+        position: LogPosition,
+        executed: &Executed,
+        membership: Option<&Membership>,
+    ) -> Result<(), PortFault> {
+        let mut bugs = self.bugs.borrow_mut();
+        match bugs.bug {
+            Some(Bug::LateConfChange) => {
+                let late = bugs.held.take();
+                bugs.held = membership.cloned();
+                self.cached.write_block(position, executed, late.as_ref())
+            }
+            // The cache does not hear of every fifth block.
+            Some(Bug::StaleCache) if executed.tip.header.height.0.is_multiple_of(5) => {
+                bugs.missed.insert(executed.tip.header.height);
+                self.cached.inner().write_block(position, executed, membership)
+            }
+            Some(_) | None => self.cached.write_block(position, executed, membership),
+        }
+    }
+}
+
+impl StateReader for SimLedger {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreFault> {
+        self.cached.get(table, key)
+    }
+}
+
+impl TrieStore for SimLedger {
+    type Error = StoreFault;
+
+    fn node(&self, path: &NodePath) -> Result<Option<Bytes>, StoreFault> {
+        self.cached.node(path)
+    }
+}
+
+impl Ledger for SimLedger {
+    fn tip(&self) -> Result<Option<(LogIndex, Tip)>, PortFault> {
+        self.cached.tip()
+    }
+
+    fn block(&self, height: Height) -> Result<Option<pb::Block>, PortFault> {
+        self.cached.block(height)
+    }
+
+    fn header(&self, height: Height) -> Result<Option<Header>, PortFault> {
+        self.cached.header(height)
+    }
+
+    fn position(&self, height: Height) -> Result<Option<LogPosition>, PortFault> {
+        self.cached.position(height)
+    }
+
+    fn membership_at(&self, height: Height) -> Result<Membership, PortFault> {
+        match &self.apart {
+            Some(log) => Ok(log.disk.borrow().membership()),
+            None => self.cached.membership_at(height),
+        }
+    }
+
+    fn membership_changed_at(&self, height: Height) -> Result<Option<Membership>, PortFault> {
+        self.cached.membership_changed_at(height)
+    }
+
+    fn certificate_at(&self, height: Height) -> Result<Option<BlockCertificate>, PortFault> {
+        self.cached.certificate_at(height)
+    }
+
+    fn certificate_up_to(&self, height: Height) -> Result<Option<BlockCertificate>, PortFault> {
+        self.cached.certificate_up_to(height)
+    }
+
+    fn location(&self, id: &TransactionId) -> Result<Option<Location>, PortFault> {
+        self.cached.location(id)
+    }
+
+    fn write_block(
+        &self,
+        position: LogPosition,
+        executed: &Executed,
+        membership: Option<&Membership>,
+    ) -> Result<(), PortFault> {
+        let parent = self.tip()?.map(|(_, tip)| tip);
+        if let Some(parent) = parent {
+            let (tip, leaves) = (executed.tip.clone(), executed.leaves.clone());
+            let next_set = executed.events.next_set().cloned();
+            self.observed.borrow_mut().push(Observation { parent, tip, leaves, next_set });
+        }
+        self.write(position, executed, membership)
+    }
+
+    fn write_certificate(&self, certificate: &BlockCertificate) -> Result<(), PortFault> {
+        self.cached.write_certificate(certificate)
+    }
+
+    fn flush(&self) -> Result<(), PortFault> {
+        // The bug: whoever cuts the log believes that the ledger was synced.
+        match self.bugs.borrow().bug {
+            Some(Bug::LogBeforeLedger) => Ok(()),
+            Some(_) | None => self.cached.flush(),
+        }
+    }
+}

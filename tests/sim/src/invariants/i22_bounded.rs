@@ -1,0 +1,18 @@
+//! I22: what waits in a node is bounded.
+
+use consilium_proto::ids::NodeId;
+use consilium_replica::Status;
+
+use super::Check;
+
+/// Checks the queues of a node.
+///
+/// # Errors
+/// The one that is too long.
+pub fn check(node: NodeId, status: &Status, queued_max: usize) -> Check {
+    if status.queued > queued_max || status.waiting > queued_max {
+        let Status { queued, waiting, .. } = status;
+        return Err(format!("{queued} queued and {waiting} awaited at {node}, at most {queued_max} may be"));
+    }
+    Ok(())
+}

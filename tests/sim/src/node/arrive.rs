@@ -1,0 +1,187 @@
+//! What comes to a node from outside: packets of peers, and clients. Whoever is
+//! not of the ledger is refused at the handshake, as the daemon's transport does.
+
+use consilium_ledger::CheckedTransaction;
+use consilium_proto::ids::{Height, NodeId, TimeMs};
+use consilium_proto::transaction::Transaction;
+use consilium_replica::catch_up::Serving;
+use consilium_replica::peer::PeerMessage;
+use consilium_replica::submission::{Submission, Verdict, WaitFor};
+use consilium_replica::{Input, Output};
+
+use super::{Asker, Node, REQUEST_MS};
+use crate::bugs::Bug;
+use crate::byzantine::raft_wire::claimed_sender;
+use crate::env::{Env, Halt};
+use crate::event::Packet;
+use crate::machine::Host;
+
+impl Node {
+    /// A packet arrives over the connection of `from`.
+    ///
+    /// # Errors
+    /// Why the node goes down.
+    pub fn packet(&mut self, host: &mut Host, env: &mut Env, from: NodeId, packet: Packet) -> Result<(), Halt> {
+        if !self.may_speak(env, from) && !env.has(Bug::StrangerMessage) {
+            return Ok(());
+        }
+        match packet {
+            Packet::Messages(messages) => return self.messages(host, env, from, messages),
+            Packet::Forward { call, transactions } => {
+                let id = env.fixture.genesis.ledger_id;
+                let parsed: Vec<_> = transactions.iter().map(|t| Transaction::parse(t, id).ok()).collect();
+                let submissions = parsed.into_iter().map(|t| t.map(|t| submission(host, env, t))).collect();
+                let request = self.request(Asker::Forwarder(from, call));
+                let submissions = crate::byzantine::tamper_submissions(host, env, self.leads(), submissions);
+                self.push(host, env, Input::Forwarded { request, submissions });
+            }
+            Packet::ForwardAnswer { call, results } => {
+                if self.calls.remove(&call) {
+                    self.push(host, env, Input::ForwardAnswer { call, results });
+                }
+            }
+            Packet::FetchBlocks { first, call } => self.serve_blocks(host, env, from, first, call)?,
+            Packet::Blocks { blocks, call } => {
+                for block in blocks {
+                    self.push(host, env, Input::Fetched { call, block: Box::new(block) });
+                }
+                self.push(host, env, Input::FetchEnded { call, problem: None });
+            }
+            Packet::RequestTimeBlock(after) => self.push(host, env, Input::RequestTimeBlock(after)),
+            Packet::AskOwnVote => {
+                let request = self.request(Asker::Starter(from));
+                self.push(host, env, Input::AskOwnVote { request, from });
+            }
+            Packet::OwnVote(_) => {}
+        }
+        Ok(())
+    }
+
+    fn may_speak(&self, env: &Env, from: NodeId) -> bool {
+        let topology = self.replica.topology();
+        // The bug: whoever is retired is refused at once.
+        let known = if env.has(Bug::RetiredAtOnce) { topology.node(from) } else { topology.peer(from) };
+        known.is_some()
+    }
+
+    fn messages(
+        &mut self,
+        host: &mut Host,
+        env: &mut Env,
+        from: NodeId,
+        messages: Vec<PeerMessage>,
+    ) -> Result<(), Halt> {
+        for message in messages {
+            let raft = matches!(message, PeerMessage::Raft(_));
+            if raft && self.distrusted.is_some_and(|(leader, _)| leader == from) {
+                continue;
+            }
+            // Where nobody lies there is nothing to compare.
+            if let (PeerMessage::Raft(bytes), false) = (&message, env.traitors.is_empty()) {
+                let claimed = claimed_sender(bytes);
+                if claimed != Some(from) {
+                    self.false_sender(host, env, (from, claimed), message)?;
+                    continue;
+                }
+            }
+            if let PeerMessage::Vote(vote) = &message {
+                crate::byzantine::bug_wiring::heard(self, host, env, vote);
+            }
+            let input = Input::Peer { from, messages: vec![message] };
+            self.push(host, env, input);
+        }
+        Ok(())
+    }
+
+    /// A message that claims another sender than its connection proves must be
+    /// refused.
+    fn false_sender(
+        &mut self,
+        host: &mut Host,
+        env: &mut Env,
+        (proven, claimed): (NodeId, Option<NodeId>),
+        message: PeerMessage,
+    ) -> Result<(), Halt> {
+        self.turn(host, env)?;
+        let from = if env.has(Bug::StrangerMessage) { claimed.unwrap_or(proven) } else { proven };
+        let input = Input::Peer { from, messages: vec![message] };
+        let outputs = self.replica.handle(host.clock(env, self.leads()), [input]);
+        let refused = |output: &Output| {
+            use consilium_replica::notice::Notice::{RaftIgnored, RaftRejected};
+            matches!(output, Output::Notice(RaftRejected { .. } | RaftIgnored { .. }))
+        };
+        if host.honest() && !outputs.iter().any(refused) {
+            env.oracle.stepped(proven, claimed);
+        }
+        self.tell_oracle(host, env);
+        outputs.into_iter().try_for_each(|output| self.perform(host, env, output))
+    }
+
+    fn serve_blocks(
+        &self,
+        host: &Host,
+        env: &mut Env,
+        to: NodeId,
+        first: Height,
+        call: consilium_replica::CallId,
+    ) -> Result<(), Halt> {
+        let mut serving = Serving::new(env.fixture.genesis.ledger_id, first, self.certified());
+        let mut blocks = Vec::new();
+        while let Some(block) = serving.next(&host.disk.ledger_port()).map_err(|e| host.failed(&e))? {
+            blocks.push(block);
+        }
+        env.stats.count("block fetches served");
+        host.send(env, to, Packet::Blocks { blocks, call });
+        Ok(())
+    }
+
+    /// A client submits a transaction here.
+    pub fn client(&mut self, host: &mut Host, env: &mut Env, transaction: Transaction) {
+        let id = transaction.id;
+        let submission = submission(host, env, transaction);
+        let tampered = crate::byzantine::tamper_submissions(host, env, self.leads(), vec![Some(submission)]);
+        for submission in tampered.into_iter().flatten() {
+            let request = self.request(Asker::Client(id));
+            let deadline_ms = env.now + REQUEST_MS;
+            self.push(host, env, Input::Submit { request, submission, wait_for: WaitFor::Certified, deadline_ms });
+        }
+    }
+
+    /// A client reads here.
+    pub fn read(&mut self, host: &mut Host, env: &mut Env) {
+        let told = env.oracle.told();
+        if env.has(Bug::ReadOfDeposedLeader) && self.leads() {
+            // The bug: whoever believes to lead answers at once.
+            env.oracle.read(host.node, told, self.height());
+            return;
+        }
+        let request = self.request(Asker::Reader(told));
+        let mut context = [0; 16];
+        context[..8].copy_from_slice(&(host.machine as u64 + 1).to_be_bytes());
+        context[8..].copy_from_slice(&(request.0 + (host.incarnation << 32)).to_be_bytes());
+        self.push(host, env, Input::Read { request, context: consilium_consensus::ReadContext(context) });
+    }
+
+    /// Somebody needs the ledger's time to pass a moment.
+    pub fn want_time(&mut self, host: &Host, env: &mut Env, after: TimeMs) {
+        match self.status().raft.leader {
+            Some(leader) if leader.get() == host.node.0 => self.push(host, env, Input::RequestTimeBlock(after)),
+            Some(leader) => host.send(env, NodeId(leader.get()), Packet::RequestTimeBlock(after)),
+            None => {}
+        }
+    }
+}
+
+/// Looks at a signature, as the daemon's verifiers do.
+fn submission(host: &Host, env: &mut Env, transaction: Transaction) -> Submission {
+    let mut checked = CheckedTransaction { transaction, verified_under: None };
+    let known = env.verify(&host.disk.ledger_port(), &mut checked);
+    let CheckedTransaction { transaction, verified_under } = checked;
+    let verdict = match verified_under {
+        Some(key) => Verdict::Good(key),
+        None if transaction.enrollment().is_some() => Verdict::Enrollment,
+        None if known => Verdict::BadSignature,
+        None => Verdict::UnknownAuthor,
+    };
+    Submission { transaction, verdict }
+}

@@ -1,0 +1,95 @@
+//! The threads that wait for the disk. What they do, and in which order, is the
+//! product's (`consilium_replica::disk`); that it takes time is simulated.
+
+use consilium_replica::Input;
+use consilium_replica::disk::{LogWrite, VoteWrite, Written, write_for_vote, write_log};
+use consilium_replica::ports::{GuardRecord, PortFault};
+
+use super::Node;
+use crate::bugs::Bug;
+use crate::disk::GuardPort;
+use crate::env::{Env, Halt};
+use crate::event::Timer;
+use crate::machine::Host;
+
+impl Node {
+    pub(super) fn write_log(&mut self, host: &mut Host, env: &mut Env, write: LogWrite) -> Result<(), Halt> {
+        self.log_queue.push_back(write);
+        self.start_log(host, env)
+    }
+
+    /// Takes all that waits, unless a batch is under way.
+    fn start_log(&mut self, host: &mut Host, env: &mut Env) -> Result<(), Halt> {
+        if !self.log_writing.is_empty() || self.log_queue.is_empty() {
+            return Ok(());
+        }
+        self.log_writing = std::mem::take(&mut self.log_queue).into();
+        let time = host.sync_time(env);
+        host.timer(env, time, Timer::LogWriter);
+        if env.has(Bug::AckBeforeSync) {
+            self.do_log_writes(host, env, true)?;
+        }
+        Ok(())
+    }
+
+    /// The batch reaches the disk.
+    pub(super) fn log_written(&mut self, host: &mut Host, env: &mut Env) -> Result<(), Halt> {
+        if env.has(Bug::AckBeforeSync) {
+            host.disk.log.borrow_mut().sync();
+        } else {
+            self.do_log_writes(host, env, false)?;
+        }
+        self.log_writing.clear();
+        self.start_log(host, env)
+    }
+
+    fn do_log_writes(&mut self, host: &mut Host, env: &mut Env, lazy: bool) -> Result<(), Halt> {
+        let writes = self.log_writing.clone();
+        for write in &writes {
+            match write {
+                LogWrite::Round(round) => {
+                    if let Some(meta) = round.snapshot.as_ref().filter(|_| host.honest()) {
+                        env.oracle.resumed(host.node, meta.index, &meta.membership);
+                        env.stats.count("snapshots installed");
+                    }
+                }
+                LogWrite::Compact(_) => env.stats.fault(crate::swarm::Fault::Compaction),
+            }
+        }
+        let ledger = host.writer_ledger(env);
+        let reports = write_log(&host.disk.log_port(lazy), &ledger, writes).map_err(|e| host.failed(&e))?;
+        if host.honest() {
+            env.oracle.reported(host.node, host.disk.log.borrow().hard_state());
+        }
+        reports.into_iter().for_each(|written| self.push(host, env, Input::Written(written)));
+        Ok(())
+    }
+
+    /// A write that votes wait for begins: from now on it may be torn.
+    pub(super) fn write_for_vote(&mut self, host: &mut Host, env: &mut Env, write: VoteWrite) {
+        if let VoteWrite::Guard { vote, commit } = write {
+            let last_index = host.disk.log.borrow().durable_last();
+            env.note(format_args!("{} remembers a vote at {}", host.machine, vote.voted_height));
+            host.disk.guard.write(GuardRecord { vote, last_index, commit });
+        }
+        self.vote_queue.push_back(write);
+        let time = host.sync_time(env);
+        host.timer(env, time, Timer::VoteWriter);
+    }
+
+    /// It is durable.
+    pub(super) fn vote_written(&mut self, host: &mut Host, env: &mut Env) -> Result<(), Halt> {
+        let Some(write) = self.vote_queue.pop_front() else { return Ok(()) };
+        let (log, ledger) = (host.disk.log_port(false), host.disk.ledger_port());
+        let mut guard = GuardPort { file: &mut host.disk.guard, tripwire: &host.disk.tripwire };
+        let written: Result<Written, PortFault> = write_for_vote(&mut guard, &log, &ledger, write);
+        let written = written.map_err(|e| host.failed(&e))?;
+        if let VoteWrite::Guard { vote, .. } = write
+            && host.honest()
+        {
+            env.oracle.remembered(host.node, vote.voted_height);
+        }
+        self.push(host, env, Input::Written(written));
+        Ok(())
+    }
+}

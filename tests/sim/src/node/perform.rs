@@ -1,0 +1,302 @@
+//! Does what the replica asks for, over a virtual network and disk, and tells the
+//! oracle of it.
+
+use consilium_proto::ids::NodeId;
+use consilium_proto::pb;
+use consilium_proto::pb::ForwardResult;
+use consilium_replica::block::CheckedBlock;
+use consilium_replica::notice::{Alarm, Notice};
+use consilium_replica::peer::PeerMessage;
+use consilium_replica::submission::{Located, Refused};
+use consilium_replica::{ExecutedBlock, Fault, Input, Output, RequestId};
+use prost::Message;
+
+use super::{Asker, Node};
+use crate::bugs::Bug;
+use crate::env::{Env, Halt};
+use crate::event::{Packet, Timer};
+use crate::machine::Host;
+
+/// How long a call to the leader takes at most.
+const CALL_MS: u64 = 600;
+
+impl Node {
+    pub(super) fn perform(&mut self, host: &mut Host, env: &mut Env, output: Output) -> Result<(), Halt> {
+        match output {
+            Output::Send { to, message } => self.send(host, env, to, message),
+            Output::WriteLog(write) => self.write_log(host, env, write)?,
+            Output::WriteVote(write) => self.write_for_vote(host, env, write),
+            Output::Check { position, entry } => {
+                self.checks.push_back((position, entry));
+                let time = env.rng.below(4);
+                host.timer(env, time, Timer::Verifier);
+            }
+            Output::Forward { call, to, transactions } => {
+                if env.has(Bug::LostWithLeadership) && self.leader_changed {
+                    // The bug: what was to be sent again is lost.
+                    let results = vec![ForwardResult::Queued; transactions.len()];
+                    self.push(host, env, Input::ForwardAnswer { call, results });
+                } else {
+                    self.calls.insert(call);
+                    host.timer(env, CALL_MS, Timer::Call(call));
+                    let transactions = transactions.iter().map(|t| t.to_wire()).collect();
+                    host.send(env, to, Packet::Forward { call, transactions });
+                }
+            }
+            Output::Fetch { call, from, first } => host.send(env, from, Packet::FetchBlocks { first, call }),
+            Output::Answer { request, result } => self.answer(host, env, request, result),
+            Output::ForwardedAnswer { request, results } => {
+                if let Some(Asker::Forwarder(to, call)) = self.askers.remove(&request) {
+                    host.send(env, to, Packet::ForwardAnswer { call, results });
+                }
+            }
+            Output::ReadAnswer { request, ready } => {
+                if let Some(Asker::Reader(told)) = self.askers.remove(&request)
+                    && ready
+                {
+                    env.stats.count("reads answered");
+                    if host.honest() {
+                        env.oracle.read(host.node, told, self.height());
+                    }
+                }
+            }
+            Output::OwnVoteAnswer { request, vote } => {
+                if let Some(Asker::Starter(to)) = self.askers.remove(&request) {
+                    host.send(env, to, Packet::OwnVote(Box::new(vote)));
+                }
+            }
+            Output::Executed(block) => self.executed(host, env, &block),
+            Output::Certified(certified) => self.certified_header(host, env, &certified),
+            Output::Topology(topology) => {
+                for node in topology.nodes().filter(|_| host.honest()) {
+                    env.oracle.named(node.id, node.vote_key.raw());
+                }
+            }
+            Output::Leader(leader) => self.leader_changed |= leader.is_some(),
+            Output::Status(status) => {
+                self.status = *status;
+                if host.honest() {
+                    env.oracle.status(&self.status.raft);
+                    env.oracle.queues(host.node, &self.status, env.swarm.queued_max);
+                }
+            }
+            Output::Raise(alarm) => raised(env, alarm),
+            Output::Notice(notice) => self.notice(host, env, notice)?,
+            Output::Continue => self.push(host, env, Input::Continue),
+            Output::Halt(fault) => return Err(halt(host, fault)),
+            Output::StopFetch(_) | Output::Applied(_) | Output::Clear(_) | Output::TransferAnswer { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, host: &mut Host, env: &mut Env, to: NodeId, message: PeerMessage) {
+        if let PeerMessage::Vote(vote) = &message {
+            if host.honest() {
+                env.oracle.vote_sent(vote, host.disk.guard.read().unwrap_or_default());
+            } else if let Some(instead) = crate::byzantine::tamper_vote(host, env, vote) {
+                return instead.into_iter().for_each(|vote| host.say(env, to, PeerMessage::Vote(vote)));
+            }
+            crate::byzantine::bug_wiring::sent(self, env, vote);
+        }
+        host.say(env, to, message);
+    }
+
+    /// A verifier has time: decodes an entry and looks at its signatures.
+    pub(super) fn check_next(&mut self, host: &Host, env: &mut Env) {
+        let Some((position, entry)) = self.checks.pop_front() else { return };
+        let malformed = || {
+            let proposal = pb::BlockProposal::decode(entry.clone()).ok()?;
+            consilium_proto::observed::Observed::of_proposal(&proposal).err()
+        };
+        // The bug, on every second node: what cannot be read in part counts for nothing.
+        let void = env.has(Bug::VoidBlocks) && host.node.0.is_multiple_of(2) && malformed().is_some();
+        let block = CheckedBlock::decode(entry.clone(), env.fixture.genesis.ledger_id).filter(|_| !void);
+        let block = block.map(|mut block| {
+            let ledger = host.disk.ledger_port();
+            for checked in &mut block.transactions {
+                env.verify(&ledger, checked);
+            }
+            block
+        });
+        self.push(host, env, Input::Checked { position, block });
+    }
+
+    fn answer(&mut self, host: &Host, env: &mut Env, request: RequestId, result: Result<Located, Refused>) {
+        let Some(Asker::Client(id)) = self.askers.remove(&request) else { return };
+        match result {
+            Ok(located) => {
+                if host.honest() {
+                    env.oracle.acknowledged(id, located.height, located.outcome as i32);
+                    env.answers.push(id);
+                }
+            }
+            Err(Refused::Overloaded) => env.stats.count("transactions turned away"),
+            Err(Refused::TimedOut) if host.honest() => env.late(host.node),
+            Err(Refused::Expired | Refused::BadSignature | Refused::UnknownAuthor | Refused::TimedOut) => {}
+        }
+    }
+
+    fn executed(&mut self, host: &mut Host, env: &mut Env, block: &ExecutedBlock) {
+        let ExecutedBlock { header, position, votable, leaves, events } = block;
+        env.note(format_args!("{} executed {} with {} leaves", host.machine, header.height, leaves.len()));
+        env.stats.count("blocks executed");
+        env.stats.add("transactions executed", leaves.len() as u64);
+        for (_, leaf) in leaves {
+            env.stats.count(outcome_name(leaf.outcome));
+        }
+        if host.honest()
+            && let Ok(entry) = host.disk.log.borrow().entry(position.index)
+            && entry.position() == *position
+        {
+            env.oracle.meaning(host.node, &entry, true);
+            if *votable {
+                env.oracle.committed(host.node, &entry);
+            }
+        }
+        if events.next_set().is_some() && header.height > self.certified() {
+            self.boundaries.insert(header.height);
+            self.tell_boundary(host, env);
+        }
+        crate::byzantine::bug_wiring::executed(self, host, env, header, events.next_set());
+    }
+
+    fn certified_header(&mut self, host: &Host, env: &mut Env, certified: &consilium_proto::vote::CertifiedHeader) {
+        let height = certified.header.height;
+        self.boundaries = self.boundaries.split_off(&height.next());
+        self.bugs.forget(height);
+        self.tell_boundary(host, env);
+        env.note(format_args!("{} certified {height}", host.machine));
+        env.stats.count("certificates");
+        if host.honest() {
+            let next = host.disk.ledger.borrow().next_set_of(&certified.header);
+            if next.is_some() {
+                env.stats.count("epoch ends certified");
+            }
+            env.oracle.certified(certified, next.as_ref(), env.now);
+        }
+    }
+
+    fn tell_boundary(&self, host: &Host, env: &mut Env) {
+        if host.honest() {
+            env.oracle.boundary(host.node, self.boundaries.first().copied());
+        }
+    }
+
+    /// What was written since the last turn.
+    pub(super) fn tell_oracle(&mut self, host: &Host, env: &mut Env) {
+        let written = std::mem::take(&mut *self.replica.ledger().observed.borrow_mut());
+        if !host.honest() {
+            return;
+        }
+        written.iter().for_each(|observation| env.oracle.executed(host.node, observation));
+    }
+
+    fn notice(&mut self, host: &mut Host, env: &mut Env, notice: Notice) -> Result<(), Halt> {
+        env.note(format_args!("{}: {notice}", host.machine));
+        self.distrust_forever(env, &notice);
+        match notice {
+            Notice::Leadership { term, role: consilium_consensus::Role::Leader, .. } => {
+                env.stats.count("elections won");
+                if host.honest() {
+                    env.oracle.leads(term, host.node);
+                }
+            }
+            Notice::MembershipChanged { index, membership } => {
+                env.stats.count("membership changes applied");
+                if host.honest() {
+                    env.oracle.membership(host.node, index, &membership);
+                }
+                if env.has(Bug::MembershipApart) {
+                    let mut log = host.disk.log.borrow_mut();
+                    log.write_membership(&membership);
+                    log.sync();
+                }
+            }
+            Notice::MembershipRefused(reason) => {
+                env.stats.count("membership changes refused");
+                if host.honest() {
+                    env.oracle.membership_refused(&reason);
+                }
+            }
+            Notice::EntryIsNoBlock(index) => {
+                env.stats.count("entries that are no block");
+                if host.honest()
+                    && let Ok(entry) = host.disk.log.borrow().entry(index)
+                {
+                    env.oracle.meaning(host.node, &entry, false);
+                }
+            }
+            other => env.stats.count(name_of(&other)),
+        }
+        Ok(())
+    }
+}
+
+impl Node {
+    /// The bug: a leader that is distrusted is so for the rest of its term.
+    fn distrust_forever(&mut self, env: &Env, notice: &Notice) {
+        match notice {
+            Notice::LeaderDistrusted(leader) if env.has(Bug::DistrustForever) => {
+                self.distrusted = Some((NodeId(leader.get()), self.status.raft.term));
+            }
+            Notice::Leadership { term, .. } => {
+                self.distrusted = self.distrusted.filter(|(_, distrusted)| distrusted >= term);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn raised(env: &mut Env, alarm: Alarm) {
+    match alarm {
+        Alarm::Equivocation(evidence) => {
+            let culprit = evidence.first.validator;
+            env.stats.count("evidence found");
+            if !env.is_traitor(culprit) && env.bug.is_none() {
+                env.oracle.fail("I9 vote guard", format!("there is evidence against the honest {culprit}"));
+            }
+        }
+        Alarm::CertificatesStalled { .. } | Alarm::NodeRetired(_) | Alarm::StateDiverged { .. } => {}
+    }
+}
+
+fn halt(host: &Host, fault: Fault) -> Halt {
+    match (host.disk.tripwire.borrow_mut().tripped.take(), fault) {
+        (Some(point), _) => Halt::Crash(point),
+        (None, fault @ Fault::Diverged { .. }) => Halt::Diverged(fault.to_string()),
+        (None, fault) => Halt::Fault(fault.to_string()),
+    }
+}
+
+fn outcome_name(outcome: pb::Outcome) -> &'static str {
+    if outcome == pb::Outcome::Applied { "transactions applied" } else { "transactions refused" }
+}
+
+/// Notices that are only counted.
+fn name_of(notice: &Notice) -> &'static str {
+    match notice {
+        Notice::Leadership { .. } => "changes of leadership",
+        Notice::RaftRejected { .. } => "raft messages refused",
+        Notice::RaftIgnored { .. } => "raft messages ignored",
+        Notice::ForeignVote { .. } => "foreign votes",
+        Notice::Proposed { .. } => "blocks proposed",
+        Notice::NotProposed(_) => "proposals not taken",
+        Notice::MembershipProposed(_) => "membership changes proposed",
+        Notice::MembershipNotProposed(_) => "membership changes not proposed",
+        Notice::MembershipChanged { .. } => "membership changes applied",
+        Notice::MembershipRefused(_) => "membership changes refused",
+        Notice::HandingOver(_) => "hand-overs",
+        Notice::Rotating(_) => "rotations",
+        Notice::NotHandedOver(_) => "hand-overs refused",
+        Notice::LeaderDistrusted(_) => "leaders distrusted",
+        Notice::LeaderTrusted => "leaders trusted again",
+        Notice::EntryIsNoBlock(_) => "entries that are no block",
+        Notice::CompactionNotTaken(_) => "compactions not taken",
+        Notice::CatchingUp { .. } => "snapshots offered",
+        Notice::CaughtUp(_) => "logs replaced",
+        Notice::NotCaughtUp(_) => "catching up failed",
+        Notice::SnapshotNotOffered(_) => "snapshots not offered",
+        Notice::VoteRefused { .. } => "votes refused",
+        Notice::VoteWithheld { .. } => "votes withheld for the time",
+    }
+}
