@@ -17,9 +17,12 @@
 
 pub mod guard;
 pub mod ledger_port;
+pub mod ledger_reader;
 pub mod ledger_store;
 pub mod marker;
 pub mod raft_log;
+pub mod snapshot;
+mod tip_row;
 
 use std::path::PathBuf;
 

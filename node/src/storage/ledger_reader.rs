@@ -1,0 +1,260 @@
+//! Reading the ledger: written once, for the present state of the database and
+//! for a snapshot of it. Who reads several rows that belong together takes a
+//! snapshot ([`LedgerStore::snapshot`](super::ledger_store::LedgerStore)); the
+//! applier, the only writer, reads what is there.
+//!
+//! An iterator of RocksDB gives a failure of the disk as its last item: every
+//! item is looked at.
+
+use bytes::Bytes;
+use consilium_consensus::{LogIndex, LogPosition, Membership, Term};
+use consilium_ledger::state_map::{NodePath, TrieStore};
+use consilium_ledger::{Location, StateReader, StoreFault, Table, Tip, keys};
+use consilium_proto::hash::Hash;
+use consilium_proto::header::Header;
+use consilium_proto::ids::{Height, TransactionId};
+use consilium_proto::merkle::NodeReader;
+use consilium_proto::pb;
+use consilium_proto::vote::BlockCertificate;
+use prost::Message;
+use rocksdb::{ColumnFamily, DB, DBIterator, Direction, IteratorMode, ReadOptions};
+
+use super::{StorageError, tip_row};
+
+pub(super) const NAME: &str = "ledger";
+pub(super) const CERTIFICATES: &str = "certificates";
+pub(super) const POSITIONS: &str = "positions";
+pub(super) const MEMBERSHIPS: &str = "memberships";
+pub(super) const META: &str = "meta";
+pub(super) const TIP: &[u8] = b"tip";
+
+/// A key and its value.
+pub type StoredRow = (Box<[u8]>, Box<[u8]>);
+
+/// Where rows are read from.
+pub trait Source {
+    /// The database itself.
+    fn database(&self) -> &DB;
+
+    /// A value.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    fn get(&self, family: &ColumnFamily, key: &[u8]) -> Result<Option<Vec<u8>>, rocksdb::Error>;
+
+    /// Rows in order.
+    fn iterate(&self, family: &ColumnFamily, options: ReadOptions, mode: IteratorMode<'_>) -> DBIterator<'_>;
+}
+
+impl Source for DB {
+    fn database(&self) -> &DB {
+        self
+    }
+
+    fn get(&self, family: &ColumnFamily, key: &[u8]) -> Result<Option<Vec<u8>>, rocksdb::Error> {
+        self.get_cf(family, key)
+    }
+
+    fn iterate(&self, family: &ColumnFamily, options: ReadOptions, mode: IteratorMode<'_>) -> DBIterator<'_> {
+        self.iterator_cf_opt(family, options, mode)
+    }
+}
+
+/// The tables of the ledger as one source has them.
+pub struct Ledger<S> {
+    pub(super) source: S,
+}
+
+impl<S> std::fmt::Debug for Ledger<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger").finish_non_exhaustive()
+    }
+}
+
+impl<S: Source> Ledger<S> {
+    pub(super) fn family(&self, name: &'static str) -> &ColumnFamily {
+        self.source.database().cf_handle(name).expect("all families are opened with the database")
+    }
+
+    fn value(&self, family: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        self.source.get(self.family(family), key).map_err(StorageError::database(NAME))
+    }
+
+    /// The row nearest to a height in a table that is kept by height.
+    fn near(
+        &self,
+        family: &'static str,
+        height: Height,
+        direction: Direction,
+    ) -> Result<Option<StoredRow>, StorageError> {
+        let start = keys::height(height);
+        let mode = IteratorMode::From(&start, direction);
+        let row = self.source.iterate(self.family(family), ReadOptions::default(), mode).next();
+        row.transpose().map_err(StorageError::database(NAME))
+    }
+
+    /// Where the ledger stands, with the applied index; `None` before genesis.
+    ///
+    /// # Errors
+    /// If the disk fails or the row is damaged.
+    pub fn tip(&self) -> Result<Option<(LogIndex, Tip)>, StorageError> {
+        self.value(META, TIP)?.map(|bytes| tip_row::decode(&bytes)).transpose()
+    }
+
+    /// Raft's membership as of the entry that holds a block.
+    ///
+    /// # Errors
+    /// If the disk fails, or there is none.
+    pub fn membership_at(&self, height: Height) -> Result<Membership, StorageError> {
+        let row = self.near(MEMBERSHIPS, height, Direction::Reverse)?;
+        let (_, bytes) = row.ok_or_else(|| StorageError::corrupt("membership", "absent"))?;
+        decode_membership(&bytes)
+    }
+
+    /// The membership, if it changed with exactly this block.
+    ///
+    /// # Errors
+    /// If the disk fails or the row is damaged.
+    pub fn membership_changed_at(&self, height: Height) -> Result<Option<Membership>, StorageError> {
+        self.value(MEMBERSHIPS, &keys::height(height))?.map(|bytes| decode_membership(&bytes)).transpose()
+    }
+
+    /// The certificate of the lowest certified height at or above `height`.
+    ///
+    /// # Errors
+    /// If the disk fails or the value is damaged.
+    pub fn certificate_from(&self, height: Height) -> Result<Option<BlockCertificate>, StorageError> {
+        self.certificate_near(height, Direction::Forward)
+    }
+
+    /// The certificate of the highest certified height at or below `height`.
+    ///
+    /// # Errors
+    /// If the disk fails or the value is damaged.
+    pub fn certificate_up_to(&self, height: Height) -> Result<Option<BlockCertificate>, StorageError> {
+        self.certificate_near(height, Direction::Reverse)
+    }
+
+    fn certificate_near(&self, height: Height, direction: Direction) -> Result<Option<BlockCertificate>, StorageError> {
+        self.near(CERTIFICATES, height, direction)?.map(|(_, value)| decode_certificate(&value)).transpose()
+    }
+
+    /// The certificate over exactly this height.
+    ///
+    /// # Errors
+    /// If the disk fails or the value is damaged.
+    pub fn certificate_at(&self, height: Height) -> Result<Option<BlockCertificate>, StorageError> {
+        self.value(CERTIFICATES, &keys::height(height))?.map(|value| decode_certificate(&value)).transpose()
+    }
+
+    /// Where in the Raft log a block stood.
+    ///
+    /// # Errors
+    /// If the disk fails or the value is damaged.
+    pub fn position(&self, height: Height) -> Result<Option<LogPosition>, StorageError> {
+        let Some(value) = self.value(POSITIONS, &keys::height(height))? else { return Ok(None) };
+        let value: [u8; 16] = value.as_slice().try_into().map_err(|_| StorageError::corrupt("position", "length"))?;
+        let (index, term) = value.split_at(8);
+        let number = |b: &[u8]| b.try_into().map(u64::from_be_bytes).unwrap_or_default();
+        Ok(Some(LogPosition { index: LogIndex(number(index)), term: Term(number(term)) }))
+    }
+
+    /// A block.
+    ///
+    /// # Errors
+    /// If the disk fails or the value is damaged.
+    pub fn block(&self, height: Height) -> Result<Option<pb::Block>, StorageError> {
+        let Some(bytes) = self.read(Table::Blocks, &keys::height(height))? else { return Ok(None) };
+        pb::Block::decode(bytes).map(Some).map_err(|e| StorageError::corrupt("block", e))
+    }
+
+    /// A header.
+    ///
+    /// # Errors
+    /// If the disk fails or the value is damaged.
+    pub fn header(&self, height: Height) -> Result<Option<Header>, StorageError> {
+        let Some(block) = self.block(height)? else { return Ok(None) };
+        let header = block.header.ok_or_else(|| StorageError::corrupt("block", "no header"))?;
+        Header::try_from(&header).map(Some).map_err(|e| StorageError::corrupt("block", e))
+    }
+
+    /// Where a transaction is.
+    ///
+    /// # Errors
+    /// If the disk fails or the value is damaged.
+    pub fn location(&self, id: &TransactionId) -> Result<Option<Location>, StorageError> {
+        let bytes = self.read(Table::Transactions, &keys::transaction(id))?;
+        bytes.map(|b| Location::decode(&b)).transpose().map_err(|e| StorageError::corrupt("transaction", e))
+    }
+
+    /// A row of a table.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn read(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+        Ok(self.value(table.name(), key)?.map(Bytes::from))
+    }
+
+    /// A decoded row.
+    ///
+    /// # Errors
+    /// If the disk fails or the value is damaged.
+    pub fn message<M: Message + Default>(&self, table: Table, key: &[u8]) -> Result<Option<M>, StorageError> {
+        let Some(bytes) = self.read(table, key)? else { return Ok(None) };
+        M::decode(bytes).map(Some).map_err(|e| StorageError::corrupt(table.name(), e))
+    }
+
+    /// A decoded row of the authenticated state.
+    ///
+    /// # Errors
+    /// If the disk fails or the value is damaged.
+    pub fn state<M: Message + Default>(&self, key: &[u8]) -> Result<Option<M>, StorageError> {
+        self.message(Table::State, key)
+    }
+
+    /// Rows of a table whose keys start with `prefix`, from `start` on.
+    pub fn scan(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        start: &[u8],
+    ) -> impl Iterator<Item = Result<StoredRow, StorageError>> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_range(rocksdb::PrefixRange(prefix));
+        let mode = IteratorMode::From(start, Direction::Forward);
+        let rows = self.source.iterate(self.family(table.name()), options, mode);
+        rows.map(|item| item.map_err(StorageError::database(NAME)))
+    }
+}
+
+fn decode_membership(value: &[u8]) -> Result<Membership, StorageError> {
+    Membership::decode(value).map_err(|e| StorageError::corrupt("membership", e))
+}
+
+fn decode_certificate(value: &[u8]) -> Result<BlockCertificate, StorageError> {
+    let message = pb::BlockCertificate::decode(value).map_err(|e| StorageError::corrupt("certificate", e))?;
+    BlockCertificate::try_from(&message).map_err(|e| StorageError::corrupt("certificate", e))
+}
+
+impl<S: Source> TrieStore for Ledger<S> {
+    type Error = StorageError;
+
+    fn node(&self, path: &NodePath) -> Result<Option<Bytes>, StorageError> {
+        self.read(Table::Trie, &path.to_bytes())
+    }
+}
+
+impl<S: Source> StateReader for Ledger<S> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreFault> {
+        self.read(table, key).map_err(|e| StoreFault::Read { table: table.name(), cause: e.to_string() })
+    }
+}
+
+impl<S: Source> NodeReader for Ledger<S> {
+    type Error = StorageError;
+
+    fn node(&self, level: u8, index: u64) -> Result<Option<Hash>, StorageError> {
+        let Some(bytes) = self.read(Table::Tree, &keys::tree_node(level, index))? else { return Ok(None) };
+        Hash::try_from(bytes.as_ref()).map(Some).map_err(|e| StorageError::corrupt("tree node", e))
+    }
+}

@@ -1,0 +1,80 @@
+//! The ledger as of one moment: whoever answers a request reads all of it from
+//! one snapshot, so that what it decides by and what it releases belong
+//! together, whatever the applier writes meanwhile.
+//!
+//! A snapshot keeps RocksDB from forgetting what it holds: it is taken for one
+//! answer, or one item of a stream, and dropped.
+
+use consilium_consensus::LogIndex;
+use consilium_ledger::Tip;
+use consilium_proto::header::Header;
+use consilium_proto::ids::Height;
+use rocksdb::{ColumnFamily, DB, DBIterator, IteratorMode, ReadOptions};
+
+use super::StorageError;
+use super::ledger_reader::{Ledger, META, NAME, Source, TIP};
+use super::ledger_store::LedgerStore;
+use super::tip_row;
+
+/// Reads the ledger as it was when the snapshot was taken.
+pub type LedgerSnapshot<'a> = Ledger<Moment<'a>>;
+
+/// A moment of the database.
+pub struct Moment<'a> {
+    database: &'a DB,
+    snapshot: rocksdb::Snapshot<'a>,
+    applied: LogIndex,
+    tip: Tip,
+}
+
+impl LedgerStore {
+    /// The ledger as of now.
+    ///
+    /// # Errors
+    /// If the disk fails, or there is no genesis block.
+    pub fn snapshot(&self) -> Result<LedgerSnapshot<'_>, StorageError> {
+        let database = &self.source;
+        let snapshot = database.snapshot();
+        let tip = snapshot.get_cf(self.family(META), TIP).map_err(StorageError::database(NAME))?;
+        let tip = tip.ok_or_else(|| StorageError::corrupt("ledger", "has no genesis block"))?;
+        let (applied, tip) = tip_row::decode(&tip)?;
+        Ok(Ledger { source: Moment { database, snapshot, applied, tip } })
+    }
+}
+
+impl LedgerSnapshot<'_> {
+    /// The newest header of that moment.
+    #[must_use]
+    pub fn tip_header(&self) -> &Header {
+        &self.source.tip.header
+    }
+
+    /// The height of that moment: of every row that is read here.
+    #[must_use]
+    pub fn height(&self) -> Height {
+        self.tip_header().height
+    }
+
+    /// The entry of the log that holds the newest block.
+    #[must_use]
+    pub fn applied(&self) -> LogIndex {
+        self.source.applied
+    }
+}
+
+impl Source for Moment<'_> {
+    fn database(&self) -> &DB {
+        self.database
+    }
+
+    fn get(&self, family: &ColumnFamily, key: &[u8]) -> Result<Option<Vec<u8>>, rocksdb::Error> {
+        self.snapshot.get_cf(family, key)
+    }
+
+    fn iterate(&self, family: &ColumnFamily, options: ReadOptions, mode: IteratorMode<'_>) -> DBIterator<'_> {
+        self.snapshot.iterator_cf_opt(family, options, mode)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
