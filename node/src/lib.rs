@@ -4,13 +4,15 @@
 //! * [`storage`] keeps the Raft log, the ledger, and the small files of the guard;
 //! * [`identity`] applies the X.509 profile to the ledger's members and to TLS;
 //! * [`handle`] asks the replica, [`published`] shows what it tells;
-//! * [`transport`] speaks with the other nodes, [`api`] serves clients;
+//! * [`transport`] speaks with the other nodes, [`api`] serves clients, and
+//!   [`access`] decides who may read what;
 //! * [`setup`] says what must be true before a node starts;
 //! * [`runtime`] owns the threads and wires everything.
 //!
 //! What a node decides is in `consilium-replica`. See docs/ARCHITECTURE.md for the
 //! picture.
 
+pub mod access;
 pub mod alarms;
 pub mod api;
 pub mod clock;

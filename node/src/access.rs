@@ -1,0 +1,153 @@
+//! Who may read what: one pure function of the reader and of facts about what
+//! is asked for. Whoever serves data to a client gathers the facts, from one
+//! snapshot of the ledger, asks [`decide`], and releases from that snapshot.
+//!
+//! It reads no disk, knows no connection, and says nothing of whether the
+//! reader is who it claims to be: an identity that has fallen never gets here.
+//! What is denied must look to the reader as if it did not exist.
+
+use consilium_certs::{Role, SpiffeId};
+
+/// A question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// Who asks: its member and its role are in its name.
+    pub reader: &'a SpiffeId,
+    /// For what.
+    pub what: What<'a>,
+}
+
+/// What is asked for, with the facts that decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What<'a> {
+    /// One version of a record: its metadata and its payload.
+    Record(Record<'a>),
+    /// A key wrap of a version that the reader may have.
+    Wrap {
+        /// SPIFFE id of whose key it is wrapped for; `None` if nobody's.
+        owner: Option<&'a str>,
+    },
+    /// A row of the authenticated state, with its proof.
+    StateRow {
+        /// See [`consilium_ledger::keys`].
+        key: &'a [u8],
+    },
+    /// A certified block: headers, and transactions without attachments.
+    Block,
+}
+
+/// What is known of one version of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// The member that wrote it.
+    pub author_member: &'a str,
+    /// SPIFFE ids of those whose keys this version is wrapped for; of a
+    /// retraction, the version before it.
+    pub recipients: &'a [String],
+}
+
+/// The answer, with its reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// It may be released.
+    Allow(Grant),
+    /// It must look as if it were absent.
+    Deny(Denial),
+}
+
+/// Why something may be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grant {
+    /// The reader's member wrote it.
+    AuthorsMember,
+    /// It is wrapped for a key of the reader.
+    Recipient,
+    /// The reader is an auditor.
+    Auditor,
+    /// Every identity of the network may have it.
+    Everyone,
+}
+
+/// Why something may not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denial {
+    /// Another member wrote it, and it is wrapped for others.
+    NotRecipient,
+    /// The wrap is for another's key.
+    NotOwner,
+    /// Only auditors may have it.
+    NotAuditor,
+    /// No rule names it.
+    Unlisted,
+}
+
+impl Decision {
+    /// Whether it may be released.
+    #[must_use]
+    pub const fn allows(self) -> bool {
+        match self {
+            Self::Allow(_) => true,
+            Self::Deny(_) => false,
+        }
+    }
+}
+
+/// Decides one request.
+#[must_use]
+pub fn decide(request: &Request<'_>) -> Decision {
+    let Request { reader, what } = *request;
+    match what {
+        What::Record(record) => record_version(reader, &record),
+        What::Wrap { owner } => key_wrap(reader, owner),
+        What::StateRow { key } => state_row(reader, key),
+        What::Block => Decision::Allow(Grant::Everyone),
+    }
+}
+
+fn record_version(reader: &SpiffeId, record: &Record<'_>) -> Decision {
+    if reader.trust_domain().as_str() == record.author_member {
+        return Decision::Allow(Grant::AuthorsMember);
+    }
+    let name = reader.to_string();
+    match record.recipients.contains(&name) {
+        true => Decision::Allow(Grant::Recipient),
+        false => Decision::Deny(Denial::NotRecipient),
+    }
+}
+
+/// A wrap helps only who has the key: the author's member gets no others.
+fn key_wrap(reader: &SpiffeId, owner: Option<&str>) -> Decision {
+    match owner.is_some_and(|owner| owner == reader.to_string()) {
+        true => Decision::Allow(Grant::Recipient),
+        false => Decision::Deny(Denial::NotOwner),
+    }
+}
+
+fn state_row(reader: &SpiffeId, key: &[u8]) -> Decision {
+    match state_row_readers(key) {
+        Some(Readers::Everyone) => Decision::Allow(Grant::Everyone),
+        Some(Readers::Auditors) if reader.role() == Role::Auditor => Decision::Allow(Grant::Auditor),
+        Some(Readers::Auditors) => Decision::Deny(Denial::NotAuditor),
+        None => Decision::Deny(Denial::Unlisted),
+    }
+}
+
+/// Who may read a kind of state row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Readers {
+    Everyone,
+    Auditors,
+}
+
+/// Public keys, standings and what members decided are for every identity, a
+/// record's entry is for auditors, and the rest of the state is nobody's.
+fn state_row_readers(key: &[u8]) -> Option<Readers> {
+    match key.first() {
+        Some(1..=5 | 8..=0x14) => Some(Readers::Everyone),
+        Some(6) => Some(Readers::Auditors),
+        Some(_) | None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

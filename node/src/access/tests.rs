@@ -1,0 +1,106 @@
+//! The whole table of today's rules.
+#![allow(clippy::unwrap_used)]
+
+use consilium_certs::SpiffeId;
+use consilium_ledger::keys;
+use consilium_proto::ids::{Epoch, Fingerprint, KeyId, NodeId, RecordId};
+
+use super::{Decision, Denial, Grant, Record, Request, What, decide};
+
+const CLERK: &str = "spiffe://a.example/clinician/clerk";
+const COLLEAGUE: &str = "spiffe://a.example/service/ehr";
+const GUEST: &str = "spiffe://b.example/clinician/guest";
+const HOMONYM: &str = "spiffe://b.example/service/guest";
+const AUDITOR: &str = "spiffe://c.example/auditor/auditor";
+
+fn ask(reader: &str, what: What<'_>) -> Decision {
+    let reader: SpiffeId = reader.parse().unwrap();
+    decide(&Request { reader: &reader, what })
+}
+
+#[test]
+fn records_are_for_the_authors_member_and_for_recipients() {
+    use Decision::{Allow, Deny};
+    let guest = [GUEST.to_owned()];
+    let both = [CLERK.to_owned(), GUEST.to_owned()];
+    let table: [(&str, &[String], Decision); 9] = [
+        (CLERK, &[], Allow(Grant::AuthorsMember)),
+        (COLLEAGUE, &[], Allow(Grant::AuthorsMember)),
+        (COLLEAGUE, &both, Allow(Grant::AuthorsMember)),
+        (GUEST, &guest, Allow(Grant::Recipient)),
+        (GUEST, &both, Allow(Grant::Recipient)),
+        (GUEST, &[], Deny(Denial::NotRecipient)),
+        // Another of the recipient's member, and one with the same name.
+        (HOMONYM, &both, Deny(Denial::NotRecipient)),
+        (AUDITOR, &both, Deny(Denial::NotRecipient)),
+        (AUDITOR, &[], Deny(Denial::NotRecipient)),
+    ];
+    for (reader, recipients, expected) in table {
+        let what = What::Record(Record { author_member: "a.example", recipients });
+        assert_eq!(ask(reader, what), expected, "{reader} of {recipients:?}");
+    }
+}
+
+#[test]
+fn a_member_whose_name_begins_alike_is_another() {
+    for author_member in ["a.exampl", "a.example.org", "", "A.EXAMPLE"] {
+        let what = What::Record(Record { author_member, recipients: &[] });
+        assert_eq!(ask(CLERK, what), Decision::Deny(Denial::NotRecipient), "{author_member}");
+    }
+}
+
+#[test]
+fn wraps_are_for_the_owner_of_the_key_alone() {
+    let table = [
+        (CLERK, Some(CLERK), Decision::Allow(Grant::Recipient)),
+        (CLERK, Some(COLLEAGUE), Decision::Deny(Denial::NotOwner)),
+        (GUEST, Some(CLERK), Decision::Deny(Denial::NotOwner)),
+        (AUDITOR, Some(CLERK), Decision::Deny(Denial::NotOwner)),
+        (CLERK, None, Decision::Deny(Denial::NotOwner)),
+    ];
+    for (reader, owner, expected) in table {
+        assert_eq!(ask(reader, What::Wrap { owner }), expected, "{reader} of {owner:?}");
+    }
+}
+
+#[test]
+fn state_rows_are_public_but_for_records() {
+    let record = keys::record(&RecordId([7; 16]));
+    let public = [
+        keys::member("a.example"),
+        keys::node(NodeId(1)),
+        keys::signer(&Fingerprint::from_bytes([1; 32])),
+        keys::encryption_key(&KeyId::from_bytes([1; 32])),
+        keys::identity(CLERK),
+        keys::certificate(&[1], &[2]),
+        keys::parameters(),
+        keys::stake("a.example"),
+        keys::participation(),
+        keys::epoch(Epoch(0)),
+        keys::roster(),
+        keys::penalty(1),
+        keys::proposal(1),
+        keys::access_policy(1),
+        keys::protocol(),
+        keys::standing(NodeId(1)),
+        keys::vote_key(&[1]),
+    ];
+    for reader in [CLERK, GUEST, AUDITOR] {
+        for key in &public {
+            assert_eq!(ask(reader, What::StateRow { key }), Decision::Allow(Grant::Everyone));
+        }
+        for key in [&[][..], &[0x00], &[0x07, 1], &[0x15], &[0xff, 6]] {
+            assert_eq!(ask(reader, What::StateRow { key }), Decision::Deny(Denial::Unlisted), "{key:?}");
+        }
+    }
+    assert_eq!(ask(AUDITOR, What::StateRow { key: &record }), Decision::Allow(Grant::Auditor));
+    // Not even for the author's member.
+    assert_eq!(ask(CLERK, What::StateRow { key: &record }), Decision::Deny(Denial::NotAuditor));
+}
+
+#[test]
+fn blocks_are_for_everyone() {
+    for reader in [CLERK, GUEST, AUDITOR] {
+        assert_eq!(ask(reader, What::Block), Decision::Allow(Grant::Everyone));
+    }
+}
