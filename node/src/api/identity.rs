@@ -1,16 +1,16 @@
 //! `IdentityService`.
 
 use consilium_grpc::identity_service_server::IdentityService;
-use consilium_ledger::{Table, keys};
+use consilium_ledger::keys;
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::ids::{Fingerprint, KeyId};
 use consilium_proto::pb;
 use tonic::{Request, Response, Status};
 
 use super::Api;
-use super::errors::{self, Reason};
+use super::errors::Reason;
 use crate::storage::StorageError;
-use crate::storage::ledger_store::LedgerStore;
+use crate::storage::snapshot::LedgerSnapshot;
 use consilium_replica::submission::WaitFor;
 
 #[tonic::async_trait]
@@ -45,23 +45,23 @@ impl IdentityService for Api {
             return Err(Reason::InvalidArgument.field(&error));
         }
         self.freshen(request.read.as_ref(), within).await?;
-        let found = look_up(&self.ledger, &request.spiffe_id).map_err(|e| errors::storage(&e))?;
+        let found = self.read(move |ledger| look_up(ledger, &request.spiffe_id)).await?;
         found.map(Response::new).ok_or_else(|| Reason::NotFound.status("this identity is not enrolled"))
     }
 }
 
-fn look_up(store: &LedgerStore, spiffe_id: &str) -> Result<Option<pb::GetIdentityResponse>, StorageError> {
-    let Some(identity) = store.message::<pb::IdentityState>(Table::State, &keys::identity(spiffe_id))? else {
+fn look_up(ledger: &LedgerSnapshot<'_>, spiffe_id: &str) -> Result<Option<pb::GetIdentityResponse>, StorageError> {
+    let Some(identity) = ledger.state::<pb::IdentityState>(&keys::identity(spiffe_id))? else {
         return Ok(None);
     };
     let corrupt = |e: FieldError| StorageError::corrupt("identity", e);
     let signer_id = Fingerprint::from_bytes(fixed("signing_key_id", &identity.signing_key_id).map_err(corrupt)?);
-    let signer = store.message(Table::State, &keys::signer(&signer_id))?;
+    let signer = ledger.state(&keys::signer(&signer_id))?;
     let encryption_key = match identity.encryption_key_id.is_empty() {
         true => None,
         false => {
             let id = KeyId::from_bytes(fixed("encryption_key_id", &identity.encryption_key_id).map_err(corrupt)?);
-            store.message::<pb::EncryptionKeyState>(Table::State, &keys::encryption_key(&id))?
+            ledger.state::<pb::EncryptionKeyState>(&keys::encryption_key(&id))?
         }
     };
     Ok(Some(pb::GetIdentityResponse {

@@ -4,7 +4,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use consilium_certs::Role;
 use consilium_grpc::ledger_service_server::LedgerService;
 use consilium_ledger::{Table, state_map};
 use consilium_proto::error::{FieldError, fixed};
@@ -18,10 +17,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::errors::{self, Reason};
-use super::submit::{locate, wait_for};
+use super::submit::wait_for;
 use super::{Api, Caller};
+use crate::access::{self, Decision, What};
 use crate::clock::now_ms;
 use crate::storage::StorageError;
+use crate::storage::snapshot::LedgerSnapshot;
 
 type Answer<T> = Result<Response<T>, Status>;
 type Stream1<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -81,7 +82,7 @@ impl LedgerService for Api {
         let id = transaction_id(&request.transaction_id)?;
         self.freshen(request.read.as_ref(), within).await?;
         let valid_until = TimeMs(request.valid_until_ms);
-        let mut status = self.transaction_status(&id, valid_until)?;
+        let mut status = self.transaction_status(id, valid_until).await?;
         let past = valid_until.0 != 0 && now_ms() > valid_until;
         if status.status == pb::TransactionStatus::Pending as i32 && past {
             // Only a later certified block proves that it can never execute.
@@ -92,7 +93,7 @@ impl LedgerService for Api {
                 c.as_ref().is_some_and(|c| c.header.time > valid_until)
             };
             let _ = tokio::time::timeout(patience, certified.wait_for(passed)).await;
-            status = self.transaction_status(&id, valid_until)?;
+            status = self.transaction_status(id, valid_until).await?;
         }
         Ok(Response::new(status))
     }
@@ -122,13 +123,15 @@ impl LedgerService for Api {
     async fn list_blocks(&self, request: Request<pb::ListBlocksRequest>) -> Answer<Self::ListBlocksStream> {
         let caller = Self::caller(&request)?;
         let pb::ListBlocksRequest { from_height, to_height, headers_only } = request.into_inner();
+        may_read_blocks(&caller)?;
         let certified = self.published.certified_height().0;
         let last = if to_height == 0 { certified } else { to_height.min(certified) };
         let (sender, receiver) = mpsc::channel(READ_AHEAD);
-        let api = self.clone();
+        let ledger = Arc::clone(&self.ledger);
         tokio::task::spawn_blocking(move || {
             for height in from_height..=last {
-                let item = listed(&api, Height(height), headers_only, height == last);
+                // A snapshot for each: a slow reader holds none.
+                let item = ledger.snapshot().and_then(|ledger| listed(&ledger, Height(height), headers_only));
                 let item = item.map_err(|e| errors::storage(&e));
                 let ended = item.is_err() || !caller.info.stands();
                 if sender.blocking_send(item).is_err() || ended {
@@ -143,6 +146,7 @@ impl LedgerService for Api {
 
     async fn watch(&self, request: Request<pb::WatchRequest>) -> Answer<Self::WatchStream> {
         let caller = Self::caller(&request)?;
+        may_read_blocks(&caller)?;
         let request = request.into_inner();
         let (sender, receiver) = mpsc::channel(READ_AHEAD);
         tokio::spawn(watch(self.clone(), caller, request, sender));
@@ -162,10 +166,10 @@ impl LedgerService for Api {
             let error = FieldError::range("old_size", 1, head.header.tree_size, old_size);
             return Err(Reason::InvalidArgument.field(&error));
         }
-        let api = self.clone();
-        let proof = tokio::task::spawn_blocking(move || prove_consistency(&*api.ledger, old_size, size)).await;
-        let proof = proof.map_err(|_| Reason::Internal.status("stopping"))?;
-        let proof = proof.map_err(|e| errors::storage(&StorageError::corrupt("tree", e)))?;
+        let read = move |ledger: &LedgerSnapshot<'_>| {
+            prove_consistency(ledger, old_size, size).map_err(|e| StorageError::corrupt("tree", e))
+        };
+        let proof = self.read(read).await?;
         Ok(Response::new(pb::GetConsistencyProofResponse {
             path: proof.path().iter().map(consilium_proto::hash::Hash::to_bytes).collect(),
             new_size: size,
@@ -178,14 +182,11 @@ impl LedgerService for Api {
         let within = self.time_left(&request);
         let request = request.into_inner();
         self.freshen(request.read.as_ref(), within).await?;
-        if !may_read_state(&caller, &request.key) {
-            return Err(Reason::PermissionDenied.status("this key is not for the caller"));
+        // Which kinds of rows there are is no secret: this says why.
+        match access::decide(&access::Request { reader: &caller.id, what: What::StateRow { key: &request.key } }) {
+            Decision::Allow(_) => self.read(move |ledger| prove_state(ledger, &request.key)).await.map(Response::new),
+            Decision::Deny(_) => Err(Reason::PermissionDenied.status("this key is not for the caller")),
         }
-        let api = self.clone();
-        let answer = tokio::task::spawn_blocking(move || prove_state(&api, &request.key)).await;
-        let answer = answer.map_err(|_| Reason::Internal.status("stopping"))?;
-        let answer = answer.map_err(|e| errors::storage(&e))?;
-        answer.map(Response::new).ok_or_else(|| Reason::Behind.status("the state moved on; ask again"))
     }
 
     async fn get_genesis(&self, request: Request<pb::GetGenesisRequest>) -> Answer<pb::GetGenesisResponse> {
@@ -226,9 +227,9 @@ impl Api {
         Ok(pb::SubmitStreamResponse { transaction_id: id, sequence, result: Some(result) })
     }
 
-    fn transaction_status(
+    async fn transaction_status(
         &self,
-        id: &TransactionId,
+        id: TransactionId,
         valid_until: TimeMs,
     ) -> Result<pb::GetTransactionResponse, Status> {
         let answer = |status: pb::TransactionStatus, height: u64, outcome: i32| pb::GetTransactionResponse {
@@ -237,7 +238,7 @@ impl Api {
             outcome,
         };
         let certified = self.published.certified();
-        let located = locate(self, id).map_err(|e| errors::storage(&e))?;
+        let located = self.locate(id).await?;
         let (height, time) = certified.map_or((Height::GENESIS, TimeMs(0)), |c| (c.header.height, c.header.time));
         Ok(match located {
             Some(l) if l.height <= height => answer(pb::TransactionStatus::Certified, l.height.0, l.outcome as i32),
@@ -257,19 +258,26 @@ fn transaction_id(bytes: &[u8]) -> Result<TransactionId, Status> {
     fixed("transaction_id", bytes).map(TransactionId::from_bytes).map_err(|e| Reason::InvalidArgument.field(&e))
 }
 
-fn listed(api: &Api, height: Height, headers_only: bool, last: bool) -> Result<pb::ListBlocksResponse, StorageError> {
-    let certificate = match last {
-        true => api.ledger.certificate_from(height)?.filter(|c| c.height == height),
-        false => api.ledger.certificate_at(height)?,
-    };
-    Ok(pb::ListBlocksResponse {
-        block: Some(stored_block(api, height, headers_only)?),
-        certificate: certificate.as_ref().map(Into::into),
-    })
+/// Blocks are asked for by height: a stream that may not have them ends at once.
+fn may_read_blocks(caller: &Caller) -> Result<(), Status> {
+    match access::decide(&access::Request { reader: &caller.id, what: What::Block }) {
+        Decision::Allow(_) => Ok(()),
+        Decision::Deny(_) => Err(Reason::PermissionDenied.status("blocks are not for the caller")),
+    }
 }
 
-fn stored_block(api: &Api, height: Height, headers_only: bool) -> Result<pb::Block, StorageError> {
-    let block = api.ledger.block(height)?.ok_or_else(|| StorageError::corrupt("block", "absent"))?;
+fn listed(
+    ledger: &LedgerSnapshot<'_>,
+    height: Height,
+    headers_only: bool,
+) -> Result<pb::ListBlocksResponse, StorageError> {
+    let certificate = ledger.certificate_at(height)?;
+    let block = Some(stored_block(ledger, height, headers_only)?);
+    Ok(pb::ListBlocksResponse { block, certificate: certificate.as_ref().map(Into::into) })
+}
+
+fn stored_block(ledger: &LedgerSnapshot<'_>, height: Height, headers_only: bool) -> Result<pb::Block, StorageError> {
+    let block = ledger.block(height)?.ok_or_else(|| StorageError::corrupt("block", "absent"))?;
     Ok(match headers_only {
         true => pb::Block { transactions: Vec::new(), ..block },
         false => block,
@@ -304,15 +312,8 @@ async fn watch(
             () = sender.closed() => return,
         };
         while next <= last {
-            let block = {
-                let api = api.clone();
-                tokio::task::spawn_blocking(move || stored_block(&api, next, request.headers_only)).await
-            };
-            let item = match block {
-                Ok(Ok(block)) => Ok(pb::WatchResponse { block: Some(block), cursor: next.0 }),
-                Ok(Err(error)) => Err(errors::storage(&error)),
-                Err(_) => return,
-            };
+            let block = api.read(move |ledger| stored_block(ledger, next, request.headers_only)).await;
+            let item = block.map(|block| pb::WatchResponse { block: Some(block), cursor: next.0 });
             let failed = item.is_err();
             if sender.send(item).await.is_err() || failed {
                 return;
@@ -322,34 +323,13 @@ async fn watch(
     }
 }
 
-/// Public keys and standings are for every identity; a record's entry is for
-/// its own member, and the rest of the state is nobody's.
-fn may_read_state(caller: &Caller, key: &[u8]) -> bool {
-    match key.first() {
-        Some(1..=5 | 8..=0x14) => true,
-        Some(6) => caller.has_role(Role::Auditor),
-        Some(_) | None => false,
-    }
-}
-
-fn prove_state(api: &Api, key: &[u8]) -> Result<Option<pb::GetStateResponse>, StorageError> {
-    // The tree is kept in place: value, proof and header belong together only
-    // if no block came between.
-    for _ in 0..8 {
-        let Some((_, before)) = api.ledger.tip()? else { return Ok(None) };
-        let value = api.ledger.read(Table::State, key)?;
-        let proof =
-            state_map::prove(&*api.ledger, &KeyHash::of(key)).map_err(|e| StorageError::corrupt("state tree", e))?;
-        let Some((_, after)) = api.ledger.tip()? else { return Ok(None) };
-        if before.header == after.header {
-            let certificate = api.ledger.certificate_at(after.header.height)?;
-            return Ok(Some(pb::GetStateResponse {
-                value,
-                proof: proof.encode().into(),
-                header: Some((&after.header).into()),
-                certificate: certificate.as_ref().map(Into::into),
-            }));
-        }
-    }
-    Ok(None)
+/// A row with its proof: value, proof, header and certificate of one moment.
+pub(super) fn prove_state(ledger: &LedgerSnapshot<'_>, key: &[u8]) -> Result<pb::GetStateResponse, StorageError> {
+    let proof = state_map::prove(ledger, &KeyHash::of(key)).map_err(|e| StorageError::corrupt("state tree", e))?;
+    Ok(pb::GetStateResponse {
+        value: ledger.read(Table::State, key)?,
+        proof: proof.encode().into(),
+        header: Some(ledger.tip_header().into()),
+        certificate: ledger.certificate_at(ledger.height())?.as_ref().map(Into::into),
+    })
 }

@@ -6,6 +6,8 @@ mod governance;
 mod identity;
 mod ledger;
 mod operator;
+mod reading;
+mod record_reader;
 mod records;
 mod submit;
 mod validators;
@@ -68,10 +70,6 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    pub(crate) fn member(&self) -> &str {
-        self.id.trust_domain().as_str()
-    }
-
     pub(crate) fn has_role(&self, role: Role) -> bool {
         self.id.role() == role
     }

@@ -12,7 +12,7 @@ use consilium_replica::topology::NodeInfo;
 use tonic::{Request, Response, Status};
 
 use super::Api;
-use super::errors::{self, Reason};
+use super::errors::Reason;
 use crate::cuts::MemberCut;
 
 #[tonic::async_trait]
@@ -22,7 +22,7 @@ impl OperatorService for Api {
         request: Request<pb::GetStatusRequest>,
     ) -> Result<Response<pb::GetStatusResponse>, Status> {
         Self::caller(&request)?;
-        self.status().map(Response::new)
+        self.status().await.map(Response::new)
     }
 
     async fn transfer_leadership(
@@ -50,10 +50,10 @@ impl OperatorService for Api {
 }
 
 impl Api {
-    fn status(&self) -> Result<pb::GetStatusResponse, Status> {
+    async fn status(&self) -> Result<pb::GetStatusResponse, Status> {
+        let header = self.read(|ledger| Ok(ledger.tip_header().clone())).await?;
         let published = &self.published;
         let (topology, applied, status) = (published.topology().get(), published.applied(), published.status());
-        let header = self.ledger.header(applied.height).map_err(|e| errors::storage(&e))?;
         let raft = &status.raft;
         let forecast = self.peers.connections().expiries().newest();
         let alarms = self.alarms.list().into_iter().map(|(name, alarm)| pb::Alarm {
@@ -72,10 +72,10 @@ impl Api {
             last_index: raft.last_index.0,
             commit_index: raft.commit.0,
             applied_index: applied.index.0,
-            applied_height: applied.height.0,
+            applied_height: header.height.0,
             certified_height: published.certified_height().0,
-            state_root: header.as_ref().map(|h| h.state_root.to_bytes()).unwrap_or_default(),
-            tree_size: header.as_ref().map_or(0, |h| h.tree_size),
+            state_root: header.state_root.to_bytes(),
+            tree_size: header.tree_size,
             peers: self.peer_status(&status),
             alarms: alarms.collect(),
             certificate_not_after_s: self.peers.certificate_not_after(),

@@ -14,10 +14,11 @@ use consilium_proto::transaction::Transaction;
 use consilium_proto::vote::CertifiedHeader;
 use tonic::Status;
 
-use super::errors::{self, Reason};
+use super::errors::Reason;
 use super::{Api, Caller};
 use crate::clock::now_ms;
 use crate::storage::StorageError;
+use crate::storage::snapshot::LedgerSnapshot;
 use consilium_replica::submission::{Located, Refused, WaitFor};
 
 impl Api {
@@ -81,12 +82,13 @@ impl Api {
 
     /// The receipt of an executed transaction under the newest certificate.
     pub(super) async fn receipt(&self, id: TransactionId) -> Result<Receipt, Status> {
-        let api = self.clone();
-        let result = tokio::task::spawn_blocking(move || make_receipt(&api, id)).await;
-        let receipt = result.map_err(|_| Reason::Internal.status("stopping"))?;
-        receipt
-            .map_err(|e| errors::storage(&e))?
-            .ok_or_else(|| Reason::NotCertified.status("the transaction is not in a certified block (yet)"))
+        // Before the snapshot is taken: what it certifies is in it.
+        let newest = self.published.certified();
+        let receipt = match newest {
+            Some(newest) => self.read(move |ledger| make_receipt(ledger, &newest, id)).await?,
+            None => None,
+        };
+        receipt.ok_or_else(|| Reason::NotCertified.status("the transaction is not in a certified block (yet)"))
     }
 }
 
@@ -106,32 +108,30 @@ fn check_validity(transaction: &Transaction, now: TimeMs, skew_ms: u64) -> Resul
     Ok(())
 }
 
-/// Where an executed transaction is.
-pub(super) fn locate(api: &Api, id: &TransactionId) -> Result<Option<Located>, StorageError> {
-    let Some(location) = api.ledger.location(id)? else { return Ok(None) };
-    let outcome = Outcome::try_from(location.outcome).map_err(|e| StorageError::corrupt("transaction", e))?;
-    Ok(Some(Located { height: location.height, outcome }))
-}
-
-fn make_receipt(api: &Api, id: TransactionId) -> Result<Option<Receipt>, StorageError> {
-    let Some(location) = api.ledger.location(&id)? else { return Ok(None) };
-    let newest = api.published.certified();
-    let Some(newest) = newest.filter(|c| c.header.height >= location.height) else { return Ok(None) };
+fn make_receipt(
+    ledger: &LedgerSnapshot<'_>,
+    newest: &CertifiedHeader,
+    id: TransactionId,
+) -> Result<Option<Receipt>, StorageError> {
+    let Some(location) = ledger.location(&id)? else { return Ok(None) };
+    if location.height > newest.header.height {
+        return Ok(None);
+    }
     // The first certificate at or above the leaf's height: the same receipt
     // whenever it is asked for.
-    let head = match api.ledger.certificate_from(location.height)? {
+    let head = match ledger.certificate_from(location.height)? {
         Some(certificate) if certificate.height <= newest.header.height => {
-            let header = api.ledger.header(certificate.height)?;
+            let header = ledger.header(certificate.height)?;
             let header = header.ok_or_else(|| StorageError::corrupt("block", "absent"))?;
             CertifiedHeader { header, certificate }
         }
-        Some(_) | None => newest.as_ref().clone(),
+        Some(_) | None => newest.clone(),
     };
-    let proof = prove_inclusion(&*api.ledger, location.leaf_index, head.header.tree_size)
+    let proof = prove_inclusion(ledger, location.leaf_index, head.header.tree_size)
         .map_err(|e| StorageError::corrupt("tree", e))?;
     let outcome = Outcome::try_from(location.outcome).map_err(|e| StorageError::corrupt("transaction", e))?;
     Ok(Some(Receipt {
-        ledger_id: api.genesis.ledger_id,
+        ledger_id: newest.header.ledger_id,
         leaf: Leaf { transaction_id: id, height: Height(location.height.0), outcome },
         leaf_index: location.leaf_index,
         inclusion_path: proof.path().to_vec(),

@@ -2,11 +2,11 @@
 //! light clients follow.
 
 use consilium_grpc::validators_service_server::ValidatorsService;
-use consilium_ledger::{Table, forecast_election, keys};
+use consilium_ledger::{forecast_election, keys};
 use consilium_proto::error::FieldError;
 use consilium_proto::ids::{Epoch, Height, MemberId, NodeId};
-use consilium_proto::pb::{self, EpochState, MemberState, NodeState, ParticipationState, RosterState, StakeState};
-use prost::Message;
+use consilium_proto::pb::{self, EpochState, MemberState, ParticipationState, RosterState, StakeState};
+use consilium_proto::validators::ValidatorSet;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -15,6 +15,7 @@ use super::Api;
 use super::errors::{self, Reason};
 use crate::storage::StorageError;
 use crate::storage::ledger_store::LedgerStore;
+use crate::storage::snapshot::LedgerSnapshot;
 
 /// Penalties in one answer.
 const PENALTIES_MAX: usize = 1_000;
@@ -29,7 +30,7 @@ impl ValidatorsService for Api {
         let topology = self.published.topology().get();
         let current = topology.epoch().epoch;
         let wanted = epoch.map_or(current, Epoch);
-        let row: Option<EpochState> = self.row(&keys::epoch(wanted))?;
+        let row: Option<EpochState> = self.read(move |ledger| ledger.state(&keys::epoch(wanted))).await?;
         let row = row.ok_or_else(|| Reason::NotFound.status(format!("epoch {wanted} has not begun")))?;
         let ends_ms = topology.epoch_ends().0;
         Ok(Response::new(pb::GetEpochResponse { epoch: Some(row), current: current.0, ends_ms }))
@@ -42,9 +43,8 @@ impl ValidatorsService for Api {
         Self::caller(&request)?;
         let within = self.time_left(&request);
         self.freshen(request.get_ref().read.as_ref(), within).await?;
-        let api = self.clone();
-        let answer = tokio::task::spawn_blocking(move || api.candidates());
-        answer.await.map_err(|_| Reason::Internal.status("listing candidates failed"))?.map(Response::new)
+        let topology = self.published.topology().get();
+        self.read(move |ledger| candidates(ledger, topology.validators())).await.map(Response::new)
     }
 
     async fn get_stake(&self, request: Request<pb::GetStakeRequest>) -> Result<Response<pb::GetStakeResponse>, Status> {
@@ -53,9 +53,12 @@ impl ValidatorsService for Api {
         let pb::GetStakeRequest { member, read } = request.into_inner();
         MemberId::parse("member", &member).map_err(|e| Reason::InvalidArgument.field(&e))?;
         self.freshen(read.as_ref(), within).await?;
-        let row: Option<MemberState> = self.row(&keys::member(&member))?;
-        let allotted = row.ok_or_else(|| Reason::NotFound.status("no such member"))?.stake;
-        let stake: StakeState = self.row(&keys::stake(&member))?.unwrap_or_default();
+        let read = move |ledger: &LedgerSnapshot<'_>| {
+            let row: Option<MemberState> = ledger.state(&keys::member(&member))?;
+            let stake: StakeState = ledger.state(&keys::stake(&member))?.unwrap_or_default();
+            Ok(row.map(|row| (row.stake, stake)))
+        };
+        let (allotted, stake) = self.read(read).await?.ok_or_else(|| Reason::NotFound.status("no such member"))?;
         let bound = stake.delegations.iter().map(|d| d.amount);
         let bound = bound.chain(stake.unbonding.iter().map(|u| u.amount));
         let bound = bound.chain(stake.pending.iter().filter(|p| p.from == 0).map(|p| p.amount));
@@ -95,75 +98,88 @@ impl ValidatorsService for Api {
         Self::caller(&request)?;
         let within = self.time_left(&request);
         self.freshen(request.get_ref().read.as_ref(), within).await?;
-        let last = self.roster()?.last_penalty;
-        let mut penalties = Vec::new();
-        for number in (1..=last).rev().take(PENALTIES_MAX) {
-            penalties.extend(self.row::<pb::PenaltyState>(&keys::penalty(number))?);
-        }
-        Ok(Response::new(pb::ListPenaltiesResponse { penalties }))
+        self.read(penalties).await.map(Response::new)
     }
 }
 
-impl Api {
-    /// A row of the authenticated state.
-    pub(super) fn row<M: Message + Default>(&self, key: &[u8]) -> Result<Option<M>, Status> {
-        self.ledger.message(Table::State, key).map_err(|e| errors::storage(&e))
+fn candidates(
+    ledger: &LedgerSnapshot<'_>,
+    validators: &ValidatorSet,
+) -> Result<pb::ListCandidatesResponse, StorageError> {
+    let forecast = forecast_election(ledger, ledger.tip_header()).map_err(|e| StorageError::corrupt("state", e))?;
+    let participation: ParticipationState = ledger.state(&keys::participation())?.unwrap_or_default();
+    let mut candidates = Vec::with_capacity(forecast.candidates.len());
+    for entry in &forecast.candidates {
+        let id = NodeId(entry.node);
+        candidates.push(pb::Candidate {
+            node: ledger.state(&keys::node(id))?,
+            stake: entry.stake,
+            self_delegation: entry.self_delegation,
+            power: validators.seat(id).map_or(0, |seat| seat.power.0),
+            standing: ledger.state(&keys::standing(id))?,
+            participation: participation.nodes.iter().find(|n| n.node == entry.node).copied(),
+        });
     }
+    Ok(pb::ListCandidatesResponse { candidates, forecast: Some(forecast) })
+}
 
-    pub(super) fn roster(&self) -> Result<RosterState, Status> {
-        Ok(self.row(&keys::roster())?.unwrap_or_default())
+/// The newest penalties, newest first.
+fn penalties(ledger: &LedgerSnapshot<'_>) -> Result<pb::ListPenaltiesResponse, StorageError> {
+    let last = ledger.state::<RosterState>(&keys::roster())?.unwrap_or_default().last_penalty;
+    let mut penalties = Vec::new();
+    for number in (1..=last).rev().take(PENALTIES_MAX) {
+        penalties.extend(ledger.state::<pb::PenaltyState>(&keys::penalty(number))?);
     }
-
-    fn candidates(&self) -> Result<pb::ListCandidatesResponse, Status> {
-        let store = &self.ledger;
-        let tip = store.tip().map_err(|e| errors::storage(&e))?;
-        let (_, tip) = tip.ok_or_else(|| Reason::Internal.status("the ledger has no genesis"))?;
-        let forecast = forecast_election(&**store, &tip.header)
-            .map_err(|e| errors::storage(&StorageError::corrupt("state", e)))?;
-        let participation: ParticipationState = self.row(&keys::participation())?.unwrap_or_default();
-        let topology = self.published.topology().get();
-        let mut candidates = Vec::new();
-        for entry in &forecast.candidates {
-            let id = NodeId(entry.node);
-            let node: Option<NodeState> = self.row(&keys::node(id))?;
-            candidates.push(pb::Candidate {
-                node,
-                stake: entry.stake,
-                self_delegation: entry.self_delegation,
-                power: topology.validators().seat(id).map_or(0, |seat| seat.power.0),
-                standing: self.row(&keys::standing(id))?,
-                participation: participation.nodes.iter().find(|n| n.node == entry.node).copied(),
-            });
-        }
-        Ok(pb::ListCandidatesResponse { candidates, forecast: Some(forecast) })
-    }
+    Ok(pb::ListPenaltiesResponse { penalties })
 }
 
 type Sender = mpsc::Sender<Result<pb::ListSetChangesResponse, Status>>;
 
-/// Every change of the set whose boundary is above `after`, up to `last`.
+/// Every change of the set whose boundary is above `after`, up to `last`. A
+/// snapshot for each: a slow reader holds none.
 fn send_set_changes(store: &LedgerStore, after: Height, last: Height, sender: &Sender) -> Result<(), StorageError> {
     for epoch in 1.. {
-        let row: Option<EpochState> = store.message(Table::State, &keys::epoch(Epoch(epoch)))?;
-        let Some(row) = row else { return Ok(()) };
-        let boundary = Height(row.first_height.saturating_sub(1));
-        if boundary > last {
-            return Ok(());
-        }
-        if boundary <= after {
-            continue;
-        }
-        let header = store.header(boundary)?.ok_or_else(|| StorageError::corrupt("block", "absent"))?;
-        if header.next_validators_hash == header.validators_hash {
-            continue;
-        }
-        let certificate = store.certificate_at(boundary)?;
-        let certificate = certificate.ok_or_else(|| StorageError::corrupt("certificate", "of a boundary is absent"))?;
-        let boundary = pb::CertifiedHeader { header: Some((&header).into()), certificate: Some((&certificate).into()) };
-        let change = pb::SetChange { boundary: Some(boundary), next: row.validators };
-        if sender.blocking_send(Ok(pb::ListSetChangesResponse { change: Some(change) })).is_err() {
+        let change = match boundary(&store.snapshot()?, Epoch(epoch), (after, last))? {
+            Boundary::Beyond => return Ok(()),
+            Boundary::Unchanged => continue,
+            Boundary::Change(change) => change,
+        };
+        if sender.blocking_send(Ok(pb::ListSetChangesResponse { change: Some(*change) })).is_err() {
             return Ok(());
         }
     }
     Ok(())
+}
+
+/// What the block before an epoch tells who asked for changes of the set.
+enum Boundary {
+    /// It is above the last height asked for, or has not come yet.
+    Beyond,
+    /// It was known before, or the set stays.
+    Unchanged,
+    Change(Box<pb::SetChange>),
+}
+
+fn boundary(
+    ledger: &LedgerSnapshot<'_>,
+    epoch: Epoch,
+    (after, last): (Height, Height),
+) -> Result<Boundary, StorageError> {
+    let row: Option<EpochState> = ledger.state(&keys::epoch(epoch))?;
+    let Some(row) = row else { return Ok(Boundary::Beyond) };
+    let height = Height(row.first_height.saturating_sub(1));
+    if height > last {
+        return Ok(Boundary::Beyond);
+    }
+    if height <= after {
+        return Ok(Boundary::Unchanged);
+    }
+    let header = ledger.header(height)?.ok_or_else(|| StorageError::corrupt("block", "absent"))?;
+    if header.next_validators_hash == header.validators_hash {
+        return Ok(Boundary::Unchanged);
+    }
+    let certificate = ledger.certificate_at(height)?;
+    let certificate = certificate.ok_or_else(|| StorageError::corrupt("certificate", "of a boundary is absent"))?;
+    let boundary = pb::CertifiedHeader { header: Some((&header).into()), certificate: Some((&certificate).into()) };
+    Ok(Boundary::Change(Box::new(pb::SetChange { boundary: Some(boundary), next: row.validators })))
 }
