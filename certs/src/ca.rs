@@ -14,7 +14,7 @@ use x509_parser::prelude::{ExtendedKeyUsage, GeneralName};
 
 use crate::profile::{self, Extensions, ProfileError, PublicKey};
 use crate::serial::Serial;
-use crate::spiffe::TrustDomain;
+use consilium_proto::names::MemberId;
 
 /// Most CA certificates in a bundle: a root, its successor, and issuing CAs.
 pub const MAX_BUNDLE_CERTIFICATES: usize = 8;
@@ -47,9 +47,9 @@ pub enum BundleError {
         /// Position in the bundle, from 0.
         index: usize,
         /// The trust domain of the first certificate.
-        expected: TrustDomain,
+        expected: MemberId,
         /// The trust domain of this one.
-        found: TrustDomain,
+        found: MemberId,
     },
     /// A certificate occurs twice.
     #[error("CA certificate {index} occurs twice")]
@@ -63,7 +63,7 @@ pub enum BundleError {
 #[derive(Clone, PartialEq, Eq)]
 pub struct CaCertificate {
     der: Vec<u8>,
-    trust_domain: TrustDomain,
+    member: MemberId,
     path_length: u32,
     serial: Serial,
     not_before: i64,
@@ -85,11 +85,11 @@ impl CaCertificate {
         let extensions = Extensions::scan(&certificate)?;
         let path_length = check_ca(&extensions)?;
         check_extended_key_usage(&extensions)?;
-        let trust_domain = trust_domain(&extensions)?;
+        let member = member_of(&extensions)?;
         let subject_key_id = extensions.subject_key_id.ok_or(ProfileError::MissingExtension("subjectKeyIdentifier"))?;
         Ok(Self {
             der: der.to_vec(),
-            trust_domain,
+            member,
             path_length,
             serial: basics.serial,
             not_before: basics.not_before,
@@ -109,8 +109,8 @@ impl CaCertificate {
 
     /// The member that the CA speaks for.
     #[must_use]
-    pub fn trust_domain(&self) -> &TrustDomain {
-        &self.trust_domain
+    pub fn member(&self) -> &MemberId {
+        &self.member
     }
 
     /// How many further CAs may stand between this one and a leaf: 0 or 1.
@@ -174,7 +174,7 @@ impl CaCertificate {
 impl fmt::Debug for CaCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CaCertificate")
-            .field("trust_domain", &self.trust_domain)
+            .field("member", &self.member)
             .field("serial", &self.serial)
             .field("not_before", &self.not_before)
             .field("not_after", &self.not_after)
@@ -185,7 +185,7 @@ impl fmt::Debug for CaCertificate {
 /// The CA certificates of one member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaBundle {
-    trust_domain: TrustDomain,
+    member: MemberId,
     certificates: Vec<CaCertificate>,
 }
 
@@ -219,7 +219,7 @@ impl CaBundle {
             certificates.push(parsed);
         }
         let first = certificates.first().ok_or(BundleError::Empty)?;
-        Ok(Self { trust_domain: first.trust_domain.clone(), certificates })
+        Ok(Self { member: first.member.clone(), certificates })
     }
 
     /// The certificates in DER, in the order given: what the ledger keeps.
@@ -230,8 +230,8 @@ impl CaBundle {
 
     /// The member whose bundle this is.
     #[must_use]
-    pub fn trust_domain(&self) -> &TrustDomain {
-        &self.trust_domain
+    pub fn member(&self) -> &MemberId {
+        &self.member
     }
 
     /// The CA certificates, in the order given.
@@ -253,11 +253,9 @@ fn check_member(earlier: &[CaCertificate], new: &CaCertificate, index: usize) ->
         return Err(BundleError::Duplicate { index });
     }
     match earlier.first() {
-        Some(first) if first.trust_domain != new.trust_domain => Err(BundleError::MixedTrustDomains {
-            index,
-            expected: first.trust_domain.clone(),
-            found: new.trust_domain.clone(),
-        }),
+        Some(first) if first.member != new.member => {
+            Err(BundleError::MixedTrustDomains { index, expected: first.member.clone(), found: new.member.clone() })
+        }
         _ => Ok(()),
     }
 }
@@ -283,12 +281,12 @@ fn check_extended_key_usage(extensions: &Extensions<'_>) -> Result<(), ProfileEr
     if extensions.extended_key_usage.is_none_or(admits_tls) { Ok(()) } else { Err(ProfileError::CaExtendedKeyUsage) }
 }
 
-fn trust_domain(extensions: &Extensions<'_>) -> Result<TrustDomain, ProfileError> {
+fn member_of(extensions: &Extensions<'_>) -> Result<MemberId, ProfileError> {
     let uri = extensions.single_uri()?;
     if !matches!(extensions.names, [GeneralName::URI(_)]) {
         return Err(ProfileError::NameKind);
     }
-    Ok(TrustDomain::from_uri(uri)?)
+    Ok(MemberId::from_uri(uri)?)
 }
 
 fn anchor(der: &[u8]) -> Result<TrustAnchor<'static>, ProfileError> {

@@ -13,8 +13,8 @@ use x509_parser::prelude::{ExtendedKeyUsage, GeneralName};
 
 use crate::profile::{self, Basics, Extensions, KeyType, ProfileError, PublicKey};
 use crate::serial::Serial;
-use crate::spiffe::{Role, SpiffeId};
 use crate::verify::VerifyError;
+use consilium_proto::names::{Role, SpiffeId};
 
 /// Longest validity of an identity certificate, in days.
 pub const MAX_IDENTITY_VALIDITY_DAYS: i64 = 825;

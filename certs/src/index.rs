@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use crate::reason::{RevocationReason, RevokedEntry};
 use crate::serial::Serial;
-use crate::spiffe::SpiffeId;
+use consilium_proto::names::SpiffeId;
 
 /// Version of the format; another one is refused, not guessed at.
 const INDEX_VERSION: u32 = 1;

@@ -26,7 +26,7 @@ use crate::identity::IdentityCertificate;
 use crate::profile::{MAX_CERTIFICATE_BYTES, ProfileError, PublicKey};
 use crate::reason::RevokedEntry;
 use crate::serial::{MAX_SERIAL_OCTETS, Serial};
-use crate::spiffe::{InvalidSpiffeId, Role, SpiffeId, TrustDomain};
+use consilium_proto::names::{InvalidName, MemberId, Role, SpiffeId};
 
 /// Most bytes of an attribute in a distinguished name (RFC 5280 `ub-name`s of
 /// 64), which OpenSSL enforces.
@@ -37,7 +37,7 @@ const MAX_DN_BYTES: usize = 64;
 pub enum IssueError {
     /// The name breaks the grammar of SPIFFE ids.
     #[error(transparent)]
-    SpiffeId(#[from] InvalidSpiffeId),
+    SpiffeId(#[from] InvalidName),
     /// A DNS name asked for is not one.
     #[error("not a DNS name")]
     DnsName,
@@ -139,17 +139,17 @@ impl MemberCa {
     ///
     /// # Errors
     /// [`IssueError`] when the validity is absurd or the random source fails.
-    pub fn create(trust_domain: &TrustDomain, validity: Validity) -> Result<Self, IssueError> {
+    pub fn create(member: &MemberId, validity: Validity) -> Result<Self, IssueError> {
         let key = KeyPair::generate()?;
         let serial = random_serial()?;
         let mut params = params(validity, &serial);
         // The CN tells the member's CAs apart by name as well as by key, so
         // that chains and CRLs of an old and a new one are never confused.
         params.distinguished_name =
-            distinguished_name(trust_domain, None, &format!("Consilium CA {}", &serial.to_string()[..16]));
+            distinguished_name(member, None, &format!("Consilium CA {}", &serial.to_string()[..16]));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.subject_alt_names = vec![SanType::URI(trust_domain.to_uri().try_into()?)];
+        params.subject_alt_names = vec![SanType::URI(member.to_uri().try_into()?)];
         let certificate = params.self_signed(&key)?;
         Self::new(certificate.der(), certificate.pem(), key)
     }
@@ -272,7 +272,7 @@ impl MemberCa {
     }
 
     fn sign(&self, request: &IdentityRequest, key: &impl PublicKeyData) -> Result<IssuedIdentity, IssueError> {
-        let member = self.certificate.trust_domain();
+        let member = self.certificate.member();
         let spiffe_id = SpiffeId::new(member.clone(), request.role, &request.name)?;
         let mut params = params(request.validity, &random_serial()?);
         params.distinguished_name = distinguished_name(member, Some(request.role), &request.name);
@@ -315,7 +315,7 @@ fn params(validity: Validity, serial: &Serial) -> CertificateParams {
 }
 
 /// For human eyes only: nothing in this network reads subject names.
-fn distinguished_name(member: &TrustDomain, role: Option<Role>, common_name: &str) -> DistinguishedName {
+fn distinguished_name(member: &MemberId, role: Option<Role>, common_name: &str) -> DistinguishedName {
     let mut name = DistinguishedName::new();
     if member.as_str().len() <= MAX_DN_BYTES {
         name.push(DnType::OrganizationName, member.as_str());

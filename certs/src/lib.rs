@@ -11,8 +11,9 @@
 //! [`verify_chain`] (path, time, trust domain, revocation), then the caller's
 //! own authorisation by role. [`tls`] does this inside the handshake.
 //!
-//! This crate knows no other crate of the project and must never read a clock:
-//! time is an argument, except where rustls hands its own to a verifier.
+//! Of the project's crates this one knows `consilium-proto` alone, whose names
+//! its certificates carry. It must never read a clock: time is an argument,
+//! except where rustls hands its own to a verifier.
 
 #![forbid(unsafe_code)]
 
@@ -25,7 +26,6 @@ mod profile;
 mod reason;
 mod reload;
 mod serial;
-mod spiffe;
 mod store;
 pub mod tls;
 mod verify;
@@ -39,6 +39,5 @@ pub use profile::{KeyType, MAX_CERTIFICATE_BYTES, ProfileError, PublicKey};
 pub use reason::{RevocationReason, RevokedEntry, UnknownReason};
 pub use reload::{LoadedIdentity, Reload, ReloadError, ReloadingResolver, load_identity};
 pub use serial::{InvalidSerial, MAX_SERIAL_OCTETS, Serial};
-pub use spiffe::{InvalidSpiffeId, MAX_NAME_BYTES, MAX_TRUST_DOMAIN_BYTES, Role, SpiffeId, TrustDomain};
 pub use store::{CaStore, IssuedFiles, RevokeTarget, StoreError};
 pub use verify::{MAX_CHAIN_CERTIFICATES, Purpose, RevocationPolicy, VerifyError, chain_not_after, verify_chain};

@@ -20,7 +20,7 @@ use x509_parser::prelude::{
 use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 
 use crate::serial::{InvalidSerial, Serial};
-use crate::spiffe::{InvalidSpiffeId, Role};
+use consilium_proto::names::{InvalidName, Role};
 
 /// Largest certificate that is looked at, in bytes of DER.
 pub const MAX_CERTIFICATE_BYTES: usize = 8 * 1024;
@@ -101,7 +101,7 @@ pub enum ProfileError {
     NameKind,
     /// The URI name is not a SPIFFE id of the profile.
     #[error("URI name: {0}")]
-    SpiffeId(#[from] InvalidSpiffeId),
+    SpiffeId(#[from] InvalidName),
     /// The extended key usage is not exactly what the role calls for.
     #[error("extended key usage is not exactly that of role {role}")]
     ExtendedKeyUsage {

@@ -24,9 +24,9 @@ use zeroize::Zeroizing;
 
 use crate::identity::IdentityCertificate;
 use crate::profile::ProfileError;
-use crate::spiffe::SpiffeId;
 use crate::tls;
 use crate::verify::{MAX_CHAIN_CERTIFICATES, VerifyError, check_bounds};
+use consilium_proto::names::SpiffeId;
 
 /// Largest certificate or key file, in bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;

@@ -18,7 +18,7 @@ use crate::index::{Index, IssuedRecord, RevocationRecord};
 use crate::issue::{IdentityRequest, IssueError, IssuedIdentity, MemberCa, Validity};
 use crate::reason::RevocationReason;
 use crate::serial::Serial;
-use crate::spiffe::{SpiffeId, TrustDomain};
+use consilium_proto::names::{MemberId, SpiffeId};
 
 const CA_CERT: &str = "ca.pem";
 const CA_KEY: &str = "ca.key";
@@ -96,10 +96,10 @@ impl CaStore {
     ///
     /// # Errors
     /// [`StoreError`]; `AlreadyExists` if there is a CA already.
-    pub fn init(dir: &Path, trust_domain: &TrustDomain, validity: Validity) -> Result<Self, StoreError> {
+    pub fn init(dir: &Path, member: &MemberId, validity: Validity) -> Result<Self, StoreError> {
         create_dir(dir)?;
         let _lock = lock(dir)?;
-        let ca = MemberCa::create(trust_domain, validity)?;
+        let ca = MemberCa::create(member, validity)?;
         write_new(&dir.join(CA_KEY), ca.key_pem().as_bytes(), KEY_MODE)?;
         write_new(&dir.join(CA_CERT), ca.cert_pem().as_bytes(), PUBLIC_MODE)?;
         let store = Self { dir: dir.to_owned(), ca };
@@ -213,7 +213,7 @@ impl CaStore {
         issue: impl FnOnce() -> Result<IssuedIdentity, IssueError>,
     ) -> Result<IssuedFiles, StoreError> {
         // The name becomes part of a path: through the grammar first.
-        let member = self.ca.certificate().trust_domain().clone();
+        let member = self.ca.certificate().member().clone();
         let id = SpiffeId::new(member, request.role, &request.name).map_err(IssueError::SpiffeId)?;
         let stem = format!("{}-{}", id.role(), id.name());
         let cert_path = out.join(format!("{stem}.pem"));

@@ -18,7 +18,7 @@ use crate::crl::Crl;
 use crate::identity::IdentityCertificate;
 use crate::profile::{MAX_CERTIFICATE_BYTES, ProfileError};
 use crate::serial::Serial;
-use crate::spiffe::{Role, SpiffeId, TrustDomain};
+use consilium_proto::names::{MemberId, Role, SpiffeId};
 
 /// Most certificates that a peer may present, leaf and root included. With
 /// [`MAX_CERTIFICATE_BYTES`] each, this bounds a chain to 32 KiB.
@@ -92,16 +92,16 @@ pub enum VerifyError {
     #[error("certificate of {presented} against the bundle of {expected}")]
     TrustDomain {
         /// The trust domain that the certificate names.
-        presented: TrustDomain,
+        presented: MemberId,
         /// The bundle's trust domain.
-        expected: TrustDomain,
+        expected: MemberId,
     },
     /// No member of that trust domain is known.
     #[error("{0} is not a member")]
-    UnknownMember(TrustDomain),
+    UnknownMember(MemberId),
     /// The member is suspended.
     #[error("member {0} is suspended")]
-    MemberSuspended(TrustDomain),
+    MemberSuspended(MemberId),
     /// The role may not connect here.
     #[error("role {0} is not accepted here")]
     RoleNotAccepted(Role),
@@ -208,7 +208,7 @@ pub fn verify_chain(
     check_bounds(chain)?;
     let (leaf, rest) = chain.split_first().ok_or(VerifyError::EmptyChain)?;
     let identity = IdentityCertificate::parse(leaf)?;
-    check_trust_domain(identity.spiffe_id().trust_domain(), bundle)?;
+    check_trust_domain(identity.spiffe_id().member(), bundle)?;
     check_purpose(&identity, purpose)?;
     identity.check_time(at_unix_secs)?;
     let intermediates = parse_intermediates(rest, bundle)?;
@@ -252,11 +252,11 @@ pub(crate) fn check_bounds(chain: &[CertificateDer<'_>]) -> Result<(), VerifyErr
     }
 }
 
-fn check_trust_domain(presented: &TrustDomain, bundle: &CaBundle) -> Result<(), VerifyError> {
-    if presented == bundle.trust_domain() {
+fn check_trust_domain(presented: &MemberId, bundle: &CaBundle) -> Result<(), VerifyError> {
+    if presented == bundle.member() {
         return Ok(());
     }
-    Err(VerifyError::TrustDomain { presented: presented.clone(), expected: bundle.trust_domain().clone() })
+    Err(VerifyError::TrustDomain { presented: presented.clone(), expected: bundle.member().clone() })
 }
 
 fn check_purpose(identity: &IdentityCertificate, purpose: Purpose) -> Result<(), VerifyError> {
@@ -275,7 +275,7 @@ fn parse_intermediates(rest: &[CertificateDer<'_>], bundle: &CaBundle) -> Result
             continue;
         }
         let ca = CaCertificate::parse(der).map_err(|error| VerifyError::Intermediate { index, error })?;
-        check_trust_domain(ca.trust_domain(), bundle)?;
+        check_trust_domain(ca.member(), bundle)?;
         intermediates.push(ca);
     }
     Ok(intermediates)

@@ -53,8 +53,8 @@ pub struct NodeRequest {
 pub fn make_part(request: PartRequest) -> Result<pb::GenesisMember, ClientError> {
     refuse_private_key("the CA file", &request.ca_pem)?;
     let bundle = CaBundle::from_pem(&request.ca_pem).map_err(|e| ClientError::Usage(format!("CA bundle: {e}")))?;
-    if bundle.trust_domain().as_str() != request.id {
-        let found = bundle.trust_domain();
+    if bundle.member().as_str() != request.id {
+        let found = bundle.member();
         return Err(ClientError::Usage(format!("the CA bundle is of {found}, not of {}", request.id)));
     }
     let part = pb::GenesisMember {
@@ -160,7 +160,7 @@ pub fn endorse(genesis: &Genesis, chain: Vec<Bytes>, key: &SigningKey) -> Result
         .map_err(|e| ClientError::Usage(format!("certificate: {e}")))?;
     let signature = key.sign(&endorsement_input(&genesis.ledger_id))?;
     let endorsement = pb::Endorsement {
-        member: certificate.spiffe_id().trust_domain().to_string(),
+        member: certificate.spiffe_id().member().to_string(),
         certificate_chain: chain,
         signature: Bytes::copy_from_slice(&signature),
     };

@@ -102,7 +102,7 @@ impl Client {
         let identity = Identity::load(&profile)?;
         let trust = profile.trust.as_deref().map(|path| Trust::load(path, genesis.ledger_id)).transpose()?;
         let dialer = Dialer::new(&genesis, trust.as_ref(), &identity)?;
-        let own = identity.spiffe_id().trust_domain().as_str();
+        let own = identity.spiffe_id().member().as_str();
         let endpoints = match profile.endpoints.is_empty() {
             true => trust::endpoints(&genesis, trust.as_ref(), own),
             false => profile.endpoints,

@@ -76,7 +76,7 @@ impl Client {
 
     /// The own chain without the member's CA, which is on the ledger.
     fn chain_below_ca(&self) -> Vec<Bytes> {
-        let own = self.genesis().member(self.identity().spiffe_id().trust_domain().as_str());
+        let own = self.genesis().member(self.identity().spiffe_id().member().as_str());
         let bundle = own.map(|member| member.ca_bundle.as_slice()).unwrap_or_default();
         self.identity().chain().iter().filter(|der| !bundle.contains(der)).cloned().collect()
     }

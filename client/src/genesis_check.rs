@@ -7,10 +7,11 @@
 use std::collections::BTreeSet;
 
 use consilium_certs::{
-    BundleError, CaBundle, IdentityCertificate, Purpose, RevocationPolicy, Role, SpiffeId, VerifyError, verify_chain,
+    BundleError, CaBundle, IdentityCertificate, Purpose, RevocationPolicy, VerifyError, verify_chain,
 };
 use consilium_proto::genesis::{Genesis, Member, endorsement_input};
-use consilium_proto::ids::MemberId;
+use consilium_proto::names::MemberId;
+use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::pb;
 use consilium_proto::signing::{SignatureAlgorithm, SigningError, VerifyingKey, signature_from_slice};
 use rustls_pki_types::CertificateDer;
@@ -123,7 +124,7 @@ pub fn check_members(genesis: &Genesis) -> Result<(), GenesisError> {
         }
         let mut names = BTreeSet::new();
         for node in &member.nodes {
-            let (id, name) = (member.id.clone(), node.name.clone());
+            let (id, name) = (member.id.clone(), node.name.to_string());
             if !names.insert(&node.name) {
                 return Err(GenesisError::NodeTwice { member: id, node: name });
             }
@@ -180,7 +181,7 @@ fn verify_signature(genesis: &Genesis, by: &IdentityCertificate, signature: &[u8
 fn bundle_of(member: &Member) -> Result<CaBundle, GenesisError> {
     let bundle = CaBundle::from_ders(&member.ca_bundle)
         .map_err(|cause| GenesisError::Bundle { member: member.id.clone(), cause })?;
-    let found = bundle.trust_domain().as_str();
+    let found = bundle.member().as_str();
     if found == member.id.as_str() {
         Ok(bundle)
     } else {

@@ -5,10 +5,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use consilium_certs::{ReloadingResolver, SpiffeId};
+use consilium_certs::ReloadingResolver;
 use consilium_proto::envelope::SearchKey;
 use consilium_proto::ids::{Fingerprint, KeyId};
 use consilium_proto::keys::EncryptionPrivateKey;
+use consilium_proto::names::SpiffeId;
 use consilium_proto::signing::SigningKey;
 use consilium_proto::transaction::{encryption_key_id, signing_key_fingerprint};
 

@@ -7,8 +7,8 @@ pub mod invitation;
 use std::str::FromStr;
 
 use bytes::Bytes;
-use consilium_certs::{Role, SpiffeId};
 use consilium_proto::ids::Height;
+use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::pb::{self, action::Action};
 
 use crate::client::{Client, Submitted};
@@ -42,7 +42,7 @@ impl FromStr for NodeRef {
             if id.role() != Role::Node {
                 return Err(format!("{id} is not of role node"));
             }
-            return Ok(Self::Name { member: id.trust_domain().to_string(), name: id.name().to_owned() });
+            return Ok(Self::Name { member: id.member().to_string(), name: id.name().to_owned() });
         }
         let (member, name) = text.split_once('/').ok_or("is no raft id, SPIFFE id or MEMBER/NAME")?;
         SpiffeId::new(member.parse().map_err(|e| format!("{e}"))?, Role::Node, name).map_err(|e| e.to_string())?;
@@ -96,7 +96,7 @@ impl Client {
     /// As [`Client::perform`]; a vote key of another node; an answer that
     /// proves something else.
     pub async fn register_node(&self, node: pb::NodeDescription) -> Result<Registered, ClientError> {
-        let member = self.identity().spiffe_id().trust_domain().to_string();
+        let member = self.identity().spiffe_id().member().to_string();
         self.bring_in(Action::RegisterNode(pb::RegisterNode { member, node: Some(node.clone()) }), &node, 0).await
     }
 

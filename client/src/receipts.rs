@@ -5,6 +5,7 @@
 use bytes::Bytes;
 use consilium_proto::genesis::Genesis;
 use consilium_proto::ids::{NodeId, TransactionId};
+use consilium_proto::names::SpiffeId;
 use consilium_proto::pb;
 use consilium_proto::receipt::Receipt;
 use serde::Serialize;
@@ -146,7 +147,7 @@ pub fn report(receipt: &Receipt, genesis: &Genesis) -> Result<ReceiptReport, Cli
     let header = &receipt.head.header;
     let spiffe_id = |id: NodeId| {
         let (member, node) = genesis.nodes().find(|(_, node)| node.raft_id == id)?;
-        Some(format!("spiffe://{}/node/{}", member.id, node.name))
+        Some(SpiffeId::node(&member.id, &node.name).to_string())
     };
     let seats = receipt.head.certificate.signatures().filter_map(|(id, _)| set.seat(id));
     let signers: Vec<_> =

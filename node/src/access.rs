@@ -6,7 +6,7 @@
 //! reader is who it claims to be: an identity that has fallen never gets here.
 //! What is denied must look to the reader as if it did not exist.
 
-use consilium_certs::{Role, SpiffeId};
+use consilium_proto::names::{Role, SpiffeId};
 
 /// A question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +105,7 @@ pub fn decide(request: &Request<'_>) -> Decision {
 }
 
 fn record_version(reader: &SpiffeId, record: &Record<'_>) -> Decision {
-    if reader.trust_domain().as_str() == record.author_member {
+    if reader.member().as_str() == record.author_member {
         return Decision::Allow(Grant::AuthorsMember);
     }
     let name = reader.to_string();

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use consilium_certs::{ReloadingResolver, Role};
+use consilium_certs::ReloadingResolver;
 use consilium_proto::genesis::Genesis;
 use consilium_proto::ids::NodeId;
+use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::signing::SigningKey;
 use consilium_replica::start::{Recovered, recover, write_genesis};
 
@@ -106,10 +107,9 @@ pub fn prepare(config: Config) -> Result<Prepared, Fault> {
     if id.role() != Role::Node {
         return Err(Fault::Setup(format!("configuration key `identity.certificate`: {id} is not of role node")));
     }
-    let spiffe_id = id.to_string();
     let vote_key = Arc::new(load_vote_key(&identity.vote_key)?);
-    let me = own_raft_id(&genesis, invitation.as_ref(), &spiffe_id, &vote_key)?;
-    let resolver = Arc::new(resolver);
+    let me = own_raft_id(&genesis, invitation.as_ref(), &id, &vote_key)?;
+    let (resolver, spiffe_id) = (Arc::new(resolver), id.to_string());
     Ok(Prepared { config, genesis, genesis_bytes: bytes.into(), invitation, me, spiffe_id, resolver, vote_key })
 }
 
@@ -118,19 +118,19 @@ pub fn prepare(config: Config) -> Result<Prepared, Fault> {
 fn own_raft_id(
     genesis: &Genesis,
     invitation: Option<&Invitation>,
-    spiffe_id: &str,
+    spiffe_id: &SpiffeId,
     vote_key: &SigningKey,
 ) -> Result<NodeId, Fault> {
-    let founding = genesis.nodes().map(|(member, node)| {
-        (format!("spiffe://{}/node/{}", member.id, node.name), node.raft_id, node.vote_key.clone())
-    });
+    let founding = genesis
+        .nodes()
+        .map(|(member, node)| (SpiffeId::node(&member.id, &node.name), node.raft_id, node.vote_key.clone()));
     let invited = invitation.map(|i| (i.own.spiffe_id.clone(), i.own.id, i.own.vote_key.clone()));
     let place = if invited.is_some() { "invitation" } else { "genesis document" };
     let candidates: Vec<_> = match invited {
         Some(own) => vec![own],
         None => founding.collect(),
     };
-    let Some((_, id, key)) = candidates.into_iter().find(|(name, ..)| name == spiffe_id) else {
+    let Some((_, id, key)) = candidates.into_iter().find(|(name, ..)| *name == *spiffe_id) else {
         return Err(Fault::Setup(format!(
             "the {place} has no node {spiffe_id}: wrong certificate, or a node that joins and needs `invitation`"
         )));

@@ -7,8 +7,9 @@ use prost::Message;
 
 use crate::error::{FieldError, fixed, in_range, length_in};
 use crate::hash::sha256;
-use crate::ids::{LedgerId, MemberId, NodeId, TimeMs, VotingPower};
+use crate::ids::{LedgerId, NodeId, TimeMs, VotingPower};
 use crate::limits::{CA_BUNDLE_MAX, CERTIFICATE_BYTES_MAX, GENESIS_MEMBERS_MAX, GENESIS_NODES_MAX, VOTING_POWER_MAX};
+use crate::names::{MemberId, NodeName, check_plain};
 use crate::parameters::Parameters;
 use crate::pb;
 use crate::signing::{self, Domain, SignatureAlgorithm, VerifyingKey};
@@ -55,7 +56,7 @@ pub struct Node {
     /// Raft id.
     pub raft_id: NodeId,
     /// Name in the SPIFFE id.
-    pub name: String,
+    pub name: NodeName,
     /// host:port for peers.
     pub peer_address: String,
     /// host:port for clients.
@@ -90,7 +91,7 @@ impl Genesis {
         let body = pb::Genesis::decode(document.body.clone())
             .map_err(|_| FieldError::malformed("genesis.body", "is not a Genesis"))?;
         in_range("genesis.format_version", body.format_version.into(), 1, 1)?;
-        check_name("genesis.network", &body.network)?;
+        check_plain("genesis.network", &body.network)?;
         let parameters = body.parameters.ok_or_else(|| FieldError::missing("genesis.parameters"))?;
         length_in("genesis.members", body.members.len(), 1, GENESIS_MEMBERS_MAX)?;
         let mut members = Vec::with_capacity(body.members.len());
@@ -179,7 +180,7 @@ impl Member {
 
 impl Node {
     fn parse(m: pb::GenesisNode) -> Result<Self, FieldError> {
-        check_name("nodes.name", &m.name)?;
+        let name = NodeName::parse("nodes.name", &m.name)?;
         check_address("nodes.peer_address", &m.peer_address)?;
         check_address("nodes.client_address", &m.client_address)?;
         let point = fixed::<65>("nodes.vote_key", &m.vote_key)?;
@@ -187,7 +188,7 @@ impl Node {
             .map_err(|_| FieldError::malformed("nodes.vote_key", "is not an uncompressed P-256 key"))?;
         Ok(Self {
             raft_id: NodeId(m.raft_id),
-            name: m.name,
+            name,
             peer_address: m.peer_address,
             client_address: m.client_address,
             vote_key,
@@ -209,19 +210,6 @@ fn check_raft_ids(members: &[Member]) -> Result<(), FieldError> {
         return Err(FieldError::malformed("genesis.members.nodes.raft_id", "must count from 1 in document order"));
     }
     Ok(())
-}
-
-/// Checks a name: `[a-z0-9-]{1,64}`.
-///
-/// # Errors
-/// If it has another form.
-pub fn check_name(field: &str, name: &str) -> Result<(), FieldError> {
-    length_in(field, name.len(), 1, 64)?;
-    if name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
-        Ok(())
-    } else {
-        Err(FieldError::malformed(field, "must be lowercase letters, digits or '-'"))
-    }
 }
 
 /// Checks an address: `host:port`.

@@ -130,39 +130,3 @@ short_id! {
     /// Blinded search tag.
     SearchTag
 }
-
-/// A member organisation's id: its SPIFFE trust domain.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MemberId(String);
-
-impl MemberId {
-    /// Parses a trust domain: lowercase letters, digits, `-` and `.`, labels
-    /// of 1 to 63 characters, at most 253 in all.
-    ///
-    /// # Errors
-    /// A [`crate::error::FieldError`] that names `field`.
-    pub fn parse(field: &str, text: &str) -> Result<Self, crate::error::FieldError> {
-        let label_ok = |label: &str| {
-            (1..=63).contains(&label.len())
-                && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-        };
-        if text.len() > 253 || !text.split('.').all(label_ok) {
-            return Err(crate::error::FieldError::malformed(field, "is not a SPIFFE trust domain"));
-        }
-        Ok(Self(text.to_owned()))
-    }
-
-    /// The trust domain.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Display for MemberId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}

@@ -1,6 +1,6 @@
 //! The contract of Consilium: what both sides of a wire must agree on.
 //!
-//! Generated messages and services (`pb`), typed identifiers, hashing and
+//! Generated messages (`pb`), typed identifiers and names, hashing and
 //! signing with domain separation, the ledger's Merkle tree and the
 //! authenticated state's tree, headers, votes, block certificates, receipts,
 //! the genesis document, and the envelopes that encrypt records.
@@ -20,6 +20,7 @@ pub mod keys;
 pub mod light_client;
 pub mod limits;
 pub mod merkle;
+pub mod names;
 pub mod observed;
 pub mod parameters;
 pub mod receipt;

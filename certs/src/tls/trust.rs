@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::ca::CaBundle;
 use crate::crl::Crl;
-use crate::spiffe::TrustDomain;
+use consilium_proto::names::MemberId;
 
 /// What is believed about a member at present.
 #[derive(Clone, Debug)]
@@ -23,24 +23,24 @@ pub struct MemberTrust {
 /// must not block: it is called on a network thread.
 pub trait TrustSource: fmt::Debug + Send + Sync {
     /// What is believed about the member now; `None` if it is no member.
-    fn member(&self, trust_domain: &TrustDomain) -> Option<Arc<MemberTrust>>;
+    fn member(&self, member: &MemberId) -> Option<Arc<MemberTrust>>;
 }
 
 /// A trust source that never changes: for clients with configured bundles, and
 /// for tests.
 #[derive(Clone, Debug, Default)]
-pub struct StaticTrust(BTreeMap<TrustDomain, Arc<MemberTrust>>);
+pub struct StaticTrust(BTreeMap<MemberId, Arc<MemberTrust>>);
 
 impl StaticTrust {
     /// One entry per bundle; of two for one member the later one counts.
     pub fn new(members: impl IntoIterator<Item = MemberTrust>) -> Self {
-        let entry = |trust: MemberTrust| (trust.bundle.trust_domain().clone(), Arc::new(trust));
+        let entry = |trust: MemberTrust| (trust.bundle.member().clone(), Arc::new(trust));
         Self(members.into_iter().map(entry).collect())
     }
 }
 
 impl TrustSource for StaticTrust {
-    fn member(&self, trust_domain: &TrustDomain) -> Option<Arc<MemberTrust>> {
-        self.0.get(trust_domain).cloned()
+    fn member(&self, member: &MemberId) -> Option<Arc<MemberTrust>> {
+        self.0.get(member).cloned()
     }
 }

@@ -16,8 +16,8 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use super::config::SIGNATURE_ALGORITHMS;
 use super::trust::TrustSource;
 use crate::identity::IdentityCertificate;
-use crate::spiffe::{Role, SpiffeId, TrustDomain};
 use crate::verify::{Purpose, RevocationPolicy, VerifyError, check_bounds, verify_chain};
+use consilium_proto::names::{MemberId, Role, SpiffeId};
 
 /// Told why a peer was refused; for logs and metrics. Called on the network
 /// thread.
@@ -63,7 +63,7 @@ impl Judge {
         chain.extend(intermediates.iter().map(|der| CertificateDer::from(der.as_ref())));
         check_bounds(&chain)?;
         let claimed = IdentityCertificate::parse(end_entity)?;
-        let member = claimed.spiffe_id().trust_domain();
+        let member = claimed.spiffe_id().member();
         let trust = self.trust.member(member).ok_or_else(|| VerifyError::UnknownMember(member.clone()))?;
         let at = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let identity = verify_chain(&chain, &trust.bundle, &trust.crls, self.policy, at, purpose)?;
@@ -158,7 +158,7 @@ pub enum ExpectedServer {
     /// Any node of any member.
     AnyNode,
     /// Any node of one member.
-    NodeOf(TrustDomain),
+    NodeOf(MemberId),
     /// Exactly this node.
     Exactly(SpiffeId),
 }
@@ -167,9 +167,9 @@ impl ExpectedServer {
     fn admit(&self, presented: &SpiffeId) -> Result<(), VerifyError> {
         match self {
             Self::AnyNode => Ok(()),
-            Self::NodeOf(member) if member == presented.trust_domain() => Ok(()),
+            Self::NodeOf(member) if member == presented.member() => Ok(()),
             Self::NodeOf(member) => {
-                Err(VerifyError::TrustDomain { presented: presented.trust_domain().clone(), expected: member.clone() })
+                Err(VerifyError::TrustDomain { presented: presented.member().clone(), expected: member.clone() })
             }
             Self::Exactly(id) if id == presented => Ok(()),
             Self::Exactly(id) => Err(VerifyError::UnexpectedIdentity {

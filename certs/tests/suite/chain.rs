@@ -1,9 +1,10 @@
 //! Chains against bundles, at fixed times.
 
 use consilium_certs::{
-    CaBundle, Crl, IdentityCertificate, MAX_CERTIFICATE_BYTES, MemberCa, ProfileError, Purpose, RevocationPolicy, Role,
+    CaBundle, Crl, IdentityCertificate, MAX_CERTIFICATE_BYTES, MemberCa, ProfileError, Purpose, RevocationPolicy,
     VerifyError, chain_not_after, keep_newest, verify_chain,
 };
+use consilium_proto::names::Role;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls_pki_types::CertificateDer;
 

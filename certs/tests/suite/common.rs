@@ -1,9 +1,10 @@
 //! Two members, their CAs, and certificates inside and outside the profile.
 
 use consilium_certs::{
-    CaBundle, Crl, IdentityRequest, IssuedIdentity, MemberCa, RevocationReason, RevokedEntry, Role, Serial, SubjectKey,
+    CaBundle, Crl, IdentityRequest, IssuedIdentity, MemberCa, RevocationReason, RevokedEntry, Serial, SubjectKey,
     Validity,
 };
+use consilium_proto::names::Role;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     PublicKeyData, SanType, SerialNumber,

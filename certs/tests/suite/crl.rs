@@ -1,6 +1,7 @@
 //! The form of revocation lists.
 
-use consilium_certs::{Crl, CrlError, CrlNumber, MAX_CRL_BYTES, MemberCa, Role};
+use consilium_certs::{Crl, CrlError, CrlNumber, MAX_CRL_BYTES, MemberCa};
+use consilium_proto::names::Role;
 use rcgen::{
     CertificateRevocationListParams, CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope, Issuer, KeyIdMethod,
     KeyPair, SerialNumber,

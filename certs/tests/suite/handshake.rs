@@ -6,9 +6,8 @@ use consilium_certs::tls::{
     ConsiliumClientVerifier, ConsiliumServerVerifier, ExpectedServer, MemberTrust, StaticTrust, TrustSource,
     client_config, peer_identity, server_config,
 };
-use consilium_certs::{
-    Crl, IdentityRequest, LoadedIdentity, MemberCa, Role, Serial, SubjectKey, TrustDomain, VerifyError,
-};
+use consilium_certs::{Crl, IdentityRequest, LoadedIdentity, MemberCa, Serial, SubjectKey, VerifyError};
+use consilium_proto::names::{MemberId, Role};
 use rustls::sign::SingleCertAndKey;
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, ClientConnection, Connection, Error, HandshakeKind, NamedGroup,
@@ -226,7 +225,7 @@ fn the_wrong_members_ca_is_refused() {
 fn strangers_suspended_members_and_wrong_roles_are_refused() {
     let world = World::new();
     let service = identity_of(&world.lab, Role::Service, "lis");
-    let member: TrustDomain = OTHER.parse().unwrap();
+    let member: MemberId = OTHER.parse().unwrap();
 
     let only_mary = world.trust().into_iter().take(1).collect();
     let outcome = attempt(&world, only_mary, &Role::ALL, &service);
@@ -319,8 +318,8 @@ fn a_client_refuses_servers_that_it_did_not_expect() {
         let (mut client, mut server) = connect(&client, &server);
         shake(&mut client, &mut server).0
     };
-    let mary: TrustDomain = MEMBER.parse().unwrap();
-    let lab: TrustDomain = OTHER.parse().unwrap();
+    let mary: MemberId = MEMBER.parse().unwrap();
+    let lab: MemberId = OTHER.parse().unwrap();
     let id = node.identity().spiffe_id().clone();
     let other_id = "spiffe://st-mary.example/node/n2".parse().unwrap();
     let denied = invalid(CertificateError::ApplicationVerificationFailure);

@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use consilium_certs::{
-    CaBundle, CaCertificate, Crl, IdentityCertificate, Purpose, RevocationPolicy, Role, verify_chain,
-};
+use consilium_certs::{CaBundle, CaCertificate, Crl, IdentityCertificate, Purpose, RevocationPolicy, verify_chain};
+use consilium_proto::names::Role;
 use proptest::prelude::*;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};

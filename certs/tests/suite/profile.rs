@@ -1,9 +1,10 @@
 //! The profile of identities and CAs: what is accepted, and each refusal.
 
 use consilium_certs::{
-    BundleError, CaBundle, CaCertificate, IdentityCertificate, InvalidSerial, InvalidSpiffeId, IssueError, KeyType,
-    ProfileError, Role, SubjectKey,
+    BundleError, CaBundle, CaCertificate, IdentityCertificate, InvalidSerial, IssueError, KeyType, ProfileError,
+    SubjectKey,
 };
+use consilium_proto::names::{InvalidName, Role};
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, ExtendedKeyUsagePurpose as Eku, GeneralSubtree, IsCa,
     KeyPair, KeyUsagePurpose as Ku, NameConstraints, PublicKeyData, SanType, SerialNumber,
@@ -62,17 +63,17 @@ fn refuses_each_deviation_of_a_leaf() {
         (
             "foreign scheme",
             |p| p.subject_alt_names = vec![uri("https://st-mary.example/clinician/who")],
-            ProfileError::SpiffeId(InvalidSpiffeId::Scheme),
+            ProfileError::SpiffeId(InvalidName::Scheme),
         ),
         (
             "trust domain id as a leaf's",
             |p| p.subject_alt_names = vec![uri("spiffe://st-mary.example")],
-            ProfileError::SpiffeId(InvalidSpiffeId::Path),
+            ProfileError::SpiffeId(InvalidName::Path),
         ),
         (
             "unknown role",
             |p| p.subject_alt_names = vec![uri("spiffe://st-mary.example/root/who")],
-            ProfileError::SpiffeId(InvalidSpiffeId::Role),
+            ProfileError::SpiffeId(InvalidName::Role),
         ),
         ("no EKU", |p| p.extended_key_usages.clear(), ProfileError::MissingExtension("extKeyUsage")),
         (
@@ -270,7 +271,7 @@ fn a_request_outside_the_profile_is_not_issued() {
         Some(IssueError::Profile(ProfileError::ValidityTooLong { seconds: 826 * DAY, max_seconds: 825 * DAY }))
     );
     let traversal = request(Role::Patient, "../../x");
-    assert_eq!(member.issue(&traversal).err(), Some(IssueError::SpiffeId(InvalidSpiffeId::Name)));
+    assert_eq!(member.issue(&traversal).err(), Some(IssueError::SpiffeId(InvalidName::Name)));
     let mut dns = request(Role::Node, "n1");
     dns.dns_names = vec!["not a name".into()];
     assert_eq!(member.issue(&dns).err(), Some(IssueError::DnsName));
@@ -350,7 +351,7 @@ fn refuses_each_deviation_of_a_ca() {
         (
             "URI with a path",
             |p| p.subject_alt_names = vec![uri("spiffe://st-mary.example/ca")],
-            ProfileError::SpiffeId(InvalidSpiffeId::TrustDomain),
+            ProfileError::SpiffeId(InvalidName::TrustDomain),
         ),
         ("DNS name besides", dns, ProfileError::NameKind),
         (
@@ -378,7 +379,7 @@ fn bundles_are_of_one_member_and_bounded() {
     let (first, second, other) = (ca(MEMBER), ca(MEMBER), ca(OTHER));
     let der = |ca: &consilium_certs::MemberCa| ca.certificate().der().to_vec();
     let bundle = CaBundle::from_ders([der(&first), der(&second)]).unwrap();
-    assert_eq!(bundle.trust_domain().as_str(), MEMBER);
+    assert_eq!(bundle.member().as_str(), MEMBER);
     assert_eq!(bundle.to_ders(), [der(&first), der(&second)]);
     let pem = format!("{}{}", first.cert_pem(), second.cert_pem());
     assert_eq!(CaBundle::from_pem(pem.as_bytes()), Ok(bundle));

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use consilium_certs::{
-    IssuedIdentity, ProfileError, Reload, ReloadError, ReloadingResolver, Role, SpiffeId, VerifyError, load_identity,
+    IssuedIdentity, ProfileError, Reload, ReloadError, ReloadingResolver, VerifyError, load_identity,
 };
+use consilium_proto::names::{Role, SpiffeId};
 use tempfile::TempDir;
 
 use crate::common::*;

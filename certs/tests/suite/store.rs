@@ -5,9 +5,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use consilium_certs::{
-    CaStore, Crl, CrlNumber, RevocationReason, RevokeTarget, Role, StoreError, Validity, load_identity,
-};
+use consilium_certs::{CaStore, Crl, CrlNumber, RevocationReason, RevokeTarget, StoreError, Validity, load_identity};
+use consilium_proto::names::Role;
 
 use crate::common::*;
 

@@ -113,7 +113,7 @@ impl Authors {
     fn verified(&self, chain: &[Bytes], time: TimeMs) -> Result<IdentityCertificate, String> {
         let leaf = chain.first().ok_or("there is none")?;
         let claimed = IdentityCertificate::parse(leaf).map_err(|e| e.to_string())?;
-        let member = claimed.spiffe_id().trust_domain().as_str();
+        let member = claimed.spiffe_id().member().as_str();
         let bundles = self.bundles.get(member).ok_or("its member is neither in the genesis nor proposed")?;
         let chain: Vec<CertificateDer<'_>> = chain.iter().map(|der| CertificateDer::from(der.as_ref())).collect();
         let at_s = i64::try_from(time.0 / 1_000).map_err(|_| "the block's time is out of range")?;

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use consilium_proto::ids::MemberId;
+use consilium_proto::names::MemberId;
 
 use super::*;
 use crate::client::now_ms;

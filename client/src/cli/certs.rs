@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use consilium_certs::{
-    CaBundle, CaCertificate, CaStore, Crl, IdentityCertificate, IdentityRequest, RevocationReason, RevokeTarget, Role,
-    Serial, SpiffeId, StoreError, SubjectKey, TrustDomain, Validity,
+    CaBundle, CaCertificate, CaStore, Crl, IdentityCertificate, IdentityRequest, RevocationReason, RevokeTarget,
+    Serial, StoreError, SubjectKey, Validity,
 };
+use consilium_proto::names::{MemberId, Role, SpiffeId};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use serde::Serialize;
@@ -38,8 +39,8 @@ pub enum CertsCommand {
         #[arg(long, value_name = "DIR")]
         dir: PathBuf,
         /// SPIFFE trust domain of the member, for example st-mary.example
-        #[arg(long, value_name = "ID", value_parser = parse::<TrustDomain>)]
-        member: TrustDomain,
+        #[arg(long, value_name = "ID", value_parser = parse::<MemberId>)]
+        member: MemberId,
         /// Validity of the CA certificate
         #[arg(long, default_value_t = 3650, value_parser = clap::value_parser!(i64).range(1..=7300))]
         days: i64,
@@ -165,7 +166,7 @@ pub fn run(args: CertsArgs, ctx: &Context) -> Result<(), CliError> {
     }
 }
 
-fn init(dir: &Path, member: &TrustDomain, validity: Validity, ctx: &Context) -> Result<(), CliError> {
+fn init(dir: &Path, member: &MemberId, validity: Validity, ctx: &Context) -> Result<(), CliError> {
     let made = CaStore::init(dir, member, validity).map_err(store)?;
     let view = CaView {
         member: member.to_string(),
@@ -231,7 +232,7 @@ fn inspect_certificate(der: &[u8]) -> Inspected {
             not_after: time_s(c.not_after()),
         },
         (Err(_), Ok(c)) => Inspected::Ca {
-            member: c.trust_domain().to_string(),
+            member: c.member().to_string(),
             serial: c.serial().to_string(),
             path_length: c.path_length(),
             not_before: time_s(c.not_before()),

@@ -11,8 +11,8 @@ pub mod view;
 mod tests;
 
 use clap::{Args, Subcommand, ValueEnum};
-use consilium_certs::Role;
 use consilium_proto::limits::{PROPOSAL_LIFE_MAX_MS, PROPOSAL_LIFE_MIN_MS};
+use consilium_proto::names::Role;
 use consilium_proto::pb;
 use consilium_proto::transaction::Topic;
 use serde::Serialize;
@@ -144,7 +144,7 @@ async fn propose(args: ProposeArgs, client: &Client, ctx: &Context) -> Result<()
     let topic = Topic::parse(&wire).map_err(ClientError::from)?;
     let present = Present::read(client, &topic).await?;
     let preview = client.preview_proposal(&wire).await?;
-    let own = client.identity().spiffe_id().trust_domain().as_str().to_owned();
+    let own = client.identity().spiffe_id().member().as_str().to_owned();
     let expires_ms = now_ms().saturating_add(args.expires);
     let plan = plan(&topic, &present, &preview, &own, &args.reason, expires_ms);
     if !preview.possible {
@@ -170,7 +170,7 @@ async fn vote(
     if before.status != "open" {
         return Err(CliError::failed(format!("proposal {number} is {}, nobody can vote on it", before.status)));
     }
-    let own = client.identity().spiffe_id().trust_domain().as_str();
+    let own = client.identity().spiffe_id().member().as_str();
     let mut text = before.text();
     if let Some(tally) = before.tally {
         text += &format!("\nwith the vote of {own}:\n{}", tally.with(own, choice).text(true));

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
-use consilium_certs::SpiffeId;
 use consilium_proto::keys::EncryptionPublicKey;
+use consilium_proto::names::SpiffeId;
 use consilium_proto::pb;
 use consilium_proto::signing::VerifyingKey;
 use serde::Serialize;

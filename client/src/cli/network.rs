@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use consilium_proto::genesis::{GENESIS_BYTES_MAX, Genesis};
+use consilium_proto::names::SpiffeId;
 use prost::Message;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -106,6 +107,8 @@ struct MemberView {
 struct NodeView {
     raft_id: u64,
     name: String,
+    #[serde(skip)]
+    spiffe_id: String,
     peer_address: String,
     client_address: String,
     power: u64,
@@ -199,7 +202,8 @@ fn view(genesis: &Genesis) -> Result<GenesisView, ClientError> {
             let power = set.seat(node.raft_id).map_or(0, |seat| seat.power.0);
             NodeView {
                 raft_id: node.raft_id.0,
-                name: node.name.clone(),
+                name: node.name.to_string(),
+                spiffe_id: SpiffeId::node(&member.id, &node.name).to_string(),
                 peer_address: node.peer_address.clone(),
                 client_address: node.client_address.clone(),
                 power,
@@ -268,7 +272,7 @@ fn describe(view: &GenesisView) -> String {
         member.nodes.iter().map(|node| {
             vec![
                 node.raft_id.to_string(),
-                format!("spiffe://{}/node/{}", member.id, node.name),
+                node.spiffe_id.clone(),
                 format!("{} ({:.1} %)", node.power, node.power_percent),
                 node.peer_address.clone(),
                 node.client_address.clone(),

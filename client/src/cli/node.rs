@@ -185,7 +185,7 @@ async fn retire(node: &NodeRef, consent: Consent, client: &Client, ctx: &Context
 
 /// A node of the own member, active.
 fn own<'a>(client: &Client, node: &'a pb::NodeState) -> Result<&'a pb::NodeState, CliError> {
-    let own = client.identity().spiffe_id().trust_domain().as_str();
+    let own = client.identity().spiffe_id().member().as_str();
     let (name, raft_id) = (&node.name, node.raft_id);
     if node.member != own {
         let error =

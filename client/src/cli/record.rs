@@ -454,7 +454,7 @@ fn search_key(client: &Client) -> Result<&SearchKey, CliError> {
 }
 
 fn member(client: &Client) -> &str {
-    client.identity().spiffe_id().trust_domain().as_str()
+    client.identity().spiffe_id().member().as_str()
 }
 
 fn read(path: &Path) -> Result<Bytes, CliError> {

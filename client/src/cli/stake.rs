@@ -105,7 +105,7 @@ struct ChangedView {
 /// What the network, or the rules, object to.
 pub async fn run(args: StakeArgs, ctx: &Context) -> Result<(), CliError> {
     let client = ctx.client().await?;
-    let own = client.identity().spiffe_id().trust_domain().to_string();
+    let own = client.identity().spiffe_id().member().to_string();
     let members = client.list_members(None).await?;
     let names = names(&members);
     let find = |node: &NodeRef| node.find(&members).map(|found| found.raft_id);

@@ -184,7 +184,7 @@ async fn own_node(client: &Client, node: &NodeRef) -> Result<u64, CliError> {
     need_admin(client)?;
     let members = client.list_members(None).await?;
     let found = node.find(&members)?;
-    let own = client.identity().spiffe_id().trust_domain().as_str();
+    let own = client.identity().spiffe_id().member().as_str();
     if found.member == own {
         return Ok(found.raft_id);
     }

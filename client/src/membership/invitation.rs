@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use consilium_certs::CaBundle;
-use consilium_proto::genesis::{Genesis, check_address, check_name, ledger_id};
-use consilium_proto::ids::{Height, MemberId};
+use consilium_proto::genesis::{Genesis, check_address, ledger_id};
+use consilium_proto::ids::Height;
+use consilium_proto::names::{MemberId, NodeName};
 use consilium_proto::pb;
 use consilium_proto::signing::{SignatureAlgorithm, VerifyingKey};
 use prost::Message;
@@ -166,13 +167,13 @@ impl Invitation {
 fn check_member(member: &pb::MemberState) -> Result<(), String> {
     MemberId::parse("id", &member.id).map_err(|e| e.to_string())?;
     let bundle = CaBundle::from_ders(&member.ca_bundle).map_err(|e| format!("CA bundle: {e}"))?;
-    let found = bundle.trust_domain();
+    let found = bundle.member();
     if found.as_str() == member.id { Ok(()) } else { Err(format!("the CA bundle is of {found}")) }
 }
 
 fn check_node(node: &pb::NodeState) -> Result<(), String> {
-    let checked = check_name("name", &node.name)
-        .and_then(|()| check_address("peer_address", &node.peer_address))
+    let checked = NodeName::parse("name", &node.name)
+        .and_then(|_| check_address("peer_address", &node.peer_address))
         .and_then(|()| check_address("client_address", &node.client_address));
     checked.map_err(|e| e.to_string())?;
     VerifyingKey::from_raw(SignatureAlgorithm::Es256, &node.vote_key).map_err(|e| format!("vote key: {e}"))?;

@@ -111,7 +111,7 @@ fn node_state(member: &Member, node: &Node) -> pb::NodeState {
     pb::NodeState {
         raft_id: node.raft_id.0,
         member: member.id.as_str().to_owned(),
-        name: node.name.clone(),
+        name: node.name.to_string(),
         peer_address: node.peer_address.clone(),
         client_address: node.client_address.clone(),
         vote_key: node.vote_key.raw().to_vec().into(),

@@ -9,6 +9,7 @@ use consilium_consensus::RaftId;
 use consilium_ledger::{Events, StateReader, Table, keys};
 use consilium_proto::header::Header;
 use consilium_proto::ids::{Epoch, Height, NodeId, TimeMs};
+use consilium_proto::names::SpiffeId;
 use consilium_proto::parameters::Parameters;
 use consilium_proto::pb::{
     self, EpochState, JailReason, MemberState, MemberStatus, NodeState, RosterState, ValidatorStandingState,
@@ -29,12 +30,10 @@ pub const DEPARTED_EPOCHS: u64 = 4;
 pub struct NodeInfo {
     /// Raft id.
     pub id: NodeId,
-    /// Its member.
-    pub member: String,
+    /// Its name, with its member.
+    pub spiffe_id: SpiffeId,
     /// Whether the member has its rights.
     pub member_active: bool,
-    /// `spiffe://<member>/node/<name>`.
-    pub spiffe_id: String,
     /// host:port for peers.
     pub peer_address: String,
     /// host:port for clients.
@@ -57,8 +56,7 @@ impl NodeInfo {
             .ok_or_else(|| PortFault::corrupt("node", "vote key"))?;
         Ok(Self {
             id: NodeId(node.raft_id),
-            spiffe_id: format!("spiffe://{}/node/{}", node.member, node.name),
-            member: node.member.clone(),
+            spiffe_id: SpiffeId::try_from(node).map_err(|e| PortFault::corrupt("node", e))?,
             member_active,
             peer_address: node.peer_address.clone(),
             client_address: node.client_address.clone(),
@@ -143,8 +141,8 @@ impl Topology {
 
     /// Whether one of these bears a name.
     #[must_use]
-    pub fn has_peer_named(&self, spiffe_id: &str) -> bool {
-        self.nodes.values().chain(self.departing.values()).any(|node| node.spiffe_id == spiffe_id)
+    pub fn has_peer_named(&self, spiffe_id: &SpiffeId) -> bool {
+        self.nodes.values().chain(self.departing.values()).any(|node| node.spiffe_id == *spiffe_id)
     }
 
     /// Raft ids of all of these, ascending.

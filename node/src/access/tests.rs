@@ -1,9 +1,9 @@
 //! The whole table of today's rules.
 #![allow(clippy::unwrap_used)]
 
-use consilium_certs::SpiffeId;
 use consilium_ledger::keys;
 use consilium_proto::ids::{Epoch, Fingerprint, KeyId, NodeId, RecordId};
+use consilium_proto::names::SpiffeId;
 
 use super::{Decision, Denial, Grant, Record, Request, What, decide};
 

@@ -40,7 +40,7 @@ impl IdentityService for Api {
         Self::caller(&request)?;
         let within = self.time_left(&request);
         let request = request.into_inner();
-        if request.spiffe_id.parse::<consilium_certs::SpiffeId>().is_err() {
+        if request.spiffe_id.parse::<consilium_proto::names::SpiffeId>().is_err() {
             let error = FieldError::malformed("spiffe_id", "is not spiffe://<member>/<role>/<name>");
             return Err(Reason::InvalidArgument.field(&error));
         }

@@ -16,9 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use consilium_certs::{Role, SpiffeId};
 use consilium_proto::genesis::Genesis;
 use consilium_proto::ids::{Height, LedgerId, TimeMs};
+use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::pb;
 use consilium_proto::pb::read_options::Consistency;
 use tonic::{Request, Status};

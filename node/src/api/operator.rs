@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use consilium_certs::Role;
 use consilium_consensus::RaftId;
 use consilium_grpc::operator_service_server::OperatorService;
 use consilium_proto::ids::{Height, NodeId};
+use consilium_proto::names::Role;
 use consilium_proto::pb;
 use consilium_replica::topology::NodeInfo;
 use tonic::{Request, Response, Status};
@@ -31,8 +31,8 @@ impl OperatorService for Api {
     ) -> Result<Response<pb::TransferLeadershipResponse>, Status> {
         let caller = Self::caller(&request)?;
         let topology = self.published.topology().get();
-        let own = topology.node(self.published.me()).map(|n| n.spiffe_id.clone()).unwrap_or_default();
-        let same_member = own.starts_with(&format!("{}/", caller.id.trust_domain().to_uri()));
+        let own = topology.node(self.published.me());
+        let same_member = own.is_some_and(|own| own.spiffe_id.member() == caller.id.member());
         if !caller.has_role(Role::Admin) || !same_member {
             return Err(Reason::PermissionDenied.status("only an administrator of this node's member may do this"));
         }
@@ -64,7 +64,7 @@ impl Api {
         Ok(pb::GetStatusResponse {
             ledger_id: self.genesis.ledger_id.to_bytes(),
             raft_id: published.me().0,
-            spiffe_id: topology.node(published.me()).map(|n| n.spiffe_id.clone()).unwrap_or_default(),
+            spiffe_id: topology.node(published.me()).map(|n| n.spiffe_id.to_string()).unwrap_or_default(),
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
             raft_role: role_name(raft.role).to_owned(),
             leader: published.leader().map_or(0, |l| l.0),
@@ -100,7 +100,7 @@ impl Api {
             let progress = id.and_then(|id| raft.peers.get(&id));
             pb::PeerStatus {
                 raft_id: node.id.0,
-                spiffe_id: node.spiffe_id.clone(),
+                spiffe_id: node.spiffe_id.to_string(),
                 client_address: node.client_address.clone(),
                 voter: id.is_some_and(|id| raft.membership.is_voter(id)),
                 voting_power: validators.seat(node.id).map_or(0, |v| v.power.0),

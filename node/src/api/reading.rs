@@ -21,7 +21,7 @@ impl Api {
         &self,
         work: impl FnOnce(&LedgerSnapshot<'_>) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, Status> {
-        off_worker(&self.ledger, move |ledger| work(&ledger.snapshot()?)).await
+        read(&self.ledger, work).await
     }
 
     /// Where an executed transaction is: one row, which never changes, and that
@@ -34,6 +34,14 @@ impl Api {
         })
         .await
     }
+}
+
+/// As [`Api::read`].
+async fn read<T: Send + 'static>(
+    ledger: &Arc<LedgerStore>,
+    work: impl FnOnce(&LedgerSnapshot<'_>) -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, Status> {
+    off_worker(ledger, move |ledger| work(&ledger.snapshot()?)).await
 }
 
 async fn off_worker<T: Send + 'static>(

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use consilium_certs::SpiffeId;
 use consilium_ledger::{Table, keys};
 use consilium_proto::ids::{KeyId, RecordId};
+use consilium_proto::names::SpiffeId;
 use consilium_proto::pb::{EncryptionKeyState, KeyWrap, KeyWrapRef, RecordState, RecordVersion};
 
 use crate::access::{Record, Request, What, decide};

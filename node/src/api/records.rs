@@ -3,11 +3,11 @@
 //! order and pages.
 
 use bytes::Bytes;
-use consilium_certs::SpiffeId;
 use consilium_grpc::records_service_server::RecordsService;
 use consilium_ledger::{Table, keys};
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::ids::{PatientPseudonym, RecordId, SearchTag};
+use consilium_proto::names::SpiffeId;
 use consilium_proto::pb;
 use tonic::{Request, Response, Status};
 

@@ -4,7 +4,8 @@
 use consilium_grpc::validators_service_server::ValidatorsService;
 use consilium_ledger::{forecast_election, keys};
 use consilium_proto::error::FieldError;
-use consilium_proto::ids::{Epoch, Height, MemberId, NodeId};
+use consilium_proto::ids::{Epoch, Height, NodeId};
+use consilium_proto::names::MemberId;
 use consilium_proto::pb::{self, EpochState, MemberState, ParticipationState, RosterState, StakeState};
 use consilium_proto::validators::ValidatorSet;
 use tokio::sync::mpsc;

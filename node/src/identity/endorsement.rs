@@ -1,8 +1,9 @@
 //! Checks that every founding member has endorsed the genesis document.
 
-use consilium_certs::{CaBundle, Purpose, RevocationPolicy, Role, verify_chain};
+use consilium_certs::{CaBundle, Purpose, RevocationPolicy, verify_chain};
 use consilium_proto::error::fixed;
 use consilium_proto::genesis::{Genesis, Member, endorsement_input};
+use consilium_proto::names::Role;
 use consilium_proto::pb::Endorsement;
 use rustls_pki_types::CertificateDer;
 
@@ -33,8 +34,8 @@ pub fn verify_endorsements(genesis: &Genesis) -> Result<(), EndorsementError> {
 
 fn verify(genesis: &Genesis, member: &Member, endorsement: &Endorsement) -> Result<(), String> {
     let bundle = CaBundle::from_ders(&member.ca_bundle).map_err(|e| e.to_string())?;
-    if bundle.trust_domain().as_str() != member.id.as_str() {
-        return Err(format!("the bundle is of {}", bundle.trust_domain().as_str()));
+    if bundle.member().as_str() != member.id.as_str() {
+        return Err(format!("the bundle is of {}", bundle.member().as_str()));
     }
     let chain: Vec<_> = endorsement.certificate_chain.iter().map(|d| CertificateDer::from(d.as_ref())).collect();
     let at = i64::try_from(genesis.time.0 / 1_000).map_err(|e| e.to_string())?;

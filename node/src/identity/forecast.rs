@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use consilium_certs::tls::MemberTrust;
-use consilium_certs::{Crl, Purpose, SpiffeId, TrustDomain, VerifyError, chain_not_after};
+use consilium_certs::{Crl, Purpose, VerifyError, chain_not_after};
 use consilium_proto::ids::VotingPower;
+use consilium_proto::names::{MemberId, SpiffeId};
 use consilium_proto::pb;
 use consilium_proto::validators::Quorum;
 use rustls_pki_types::CertificateDer;
@@ -23,7 +24,7 @@ use consilium_replica::topology::Topology;
 const NODES_MAX: usize = 1_024;
 
 type Chain = Arc<[CertificateDer<'static>]>;
-type Members = BTreeMap<TrustDomain, Arc<MemberTrust>>;
+type Members = BTreeMap<MemberId, Arc<MemberTrust>>;
 
 /// What ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,12 +118,12 @@ impl Expiries {
         self.note(own.0, &own.1.into());
         let seen = {
             let mut seen = self.seen();
-            seen.retain(|id, _| topology.nodes().any(|node| node.spiffe_id == *id));
+            seen.retain(|id, _| topology.nodes().any(|node| node.spiffe_id.to_string() == *id));
             seen.clone()
         };
         let ends: BTreeMap<&str, i64> =
             seen.iter().map(|(id, chain)| (id.as_str(), end_of(id, chain, members, now_s))).collect();
-        let end = |node| topology.node(node).and_then(|n| ends.get(n.spiffe_id.as_str()).copied());
+        let end = |node| topology.node(node).and_then(|n| ends.get(n.spiffe_id.to_string().as_str()).copied());
         let validators = topology.validators();
         let seats: Vec<_> = validators.seats().iter().map(|seat| (seat.power, end(seat.id))).collect();
         let mut expiries: Vec<Expiry> = ends
@@ -150,7 +151,7 @@ impl Expiries {
 /// The end of a chain. One that others would refuse today, as after a rotation
 /// that left its CA out, ends now.
 fn end_of(id: &str, chain: &[CertificateDer<'static>], members: &Members, now_s: i64) -> i64 {
-    let Some(member) = id.parse::<SpiffeId>().ok().and_then(|id| members.get(id.trust_domain())) else { return now_s };
+    let Some(member) = id.parse::<SpiffeId>().ok().and_then(|id| members.get(id.member())) else { return now_s };
     match chain_not_after(chain, &member.bundle, now_s, Purpose::Server) {
         Ok(end) => end,
         Err(VerifyError::Expired { not_after, .. } | VerifyError::AnchorNotValid { not_after, .. }) => {
@@ -161,7 +162,7 @@ fn end_of(id: &str, chain: &[CertificateDer<'static>], members: &Members, now_s:
 }
 
 fn of_member(member: &MemberTrust) -> impl Iterator<Item = Expiry> {
-    let subject = member.bundle.trust_domain().to_string();
+    let subject = member.bundle.member().to_string();
     let ca = Expiry { not_after_s: member.bundle.not_after(), subject: subject.clone(), kind: Kind::CaCertificate };
     let list = member.crls.iter().map(Crl::next_update).min();
     let list = list.map(|not_after_s| Expiry { not_after_s, subject, kind: Kind::RevocationList });

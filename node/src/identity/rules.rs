@@ -17,7 +17,7 @@ const POLICY: RevocationPolicy = RevocationPolicy { enforce_expiry: false };
 impl IdentityRules for X509Rules {
     fn claimed_member(&self, chain: &[Bytes]) -> Option<String> {
         let leaf = IdentityCertificate::parse(chain.first()?).ok()?;
-        Some(leaf.spiffe_id().trust_domain().as_str().to_owned())
+        Some(leaf.spiffe_id().member().as_str().to_owned())
     }
 
     fn verify(&self, chain: &[Bytes], bundle: &[Bytes], crls: &[Bytes], at_s: u64) -> Option<VerifiedIdentity> {
@@ -37,7 +37,7 @@ impl IdentityRules for X509Rules {
     }
 
     fn check_bundle(&self, member: &str, bundle: &[Bytes]) -> bool {
-        CaBundle::from_ders(bundle).is_ok_and(|bundle| bundle.trust_domain().as_str() == member)
+        CaBundle::from_ders(bundle).is_ok_and(|bundle| bundle.member().as_str() == member)
     }
 
     fn verify_revocations(&self, crl: &[u8], bundle: &[Bytes]) -> Option<RevocationList> {

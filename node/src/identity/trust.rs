@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use consilium_certs::tls::{MemberTrust, TrustSource};
-use consilium_certs::{CaBundle, Crl, TrustDomain};
+use consilium_certs::{CaBundle, Crl};
 use consilium_ledger::{Table, keys};
 use consilium_proto::ids::Height;
+use consilium_proto::names::MemberId;
 use consilium_proto::pb::{MemberState, MemberStatus};
 use prost::Message;
 use tokio::sync::watch;
@@ -21,7 +22,7 @@ use crate::storage::ledger_store::LedgerStore;
 /// Members as of the newest executed block.
 #[derive(Debug, Default)]
 pub struct LedgerTrust {
-    members: ArcSwap<BTreeMap<TrustDomain, Arc<MemberTrust>>>,
+    members: ArcSwap<BTreeMap<MemberId, Arc<MemberTrust>>>,
     version: watch::Sender<u64>,
     invitation: Option<Invitation>,
 }
@@ -45,7 +46,7 @@ impl LedgerTrust {
         let mut members = BTreeMap::new();
         let mut insert = |state: &MemberState| -> Result<(), StorageError> {
             let trust = member_trust(state)?;
-            members.insert(trust.bundle.trust_domain().clone(), Arc::new(trust));
+            members.insert(trust.bundle.member().clone(), Arc::new(trust));
             Ok(())
         };
         let prefix = keys::members();
@@ -65,14 +66,14 @@ impl LedgerTrust {
 
     /// All members as of the last reload.
     #[must_use]
-    pub fn members(&self) -> Arc<BTreeMap<TrustDomain, Arc<MemberTrust>>> {
+    pub fn members(&self) -> Arc<BTreeMap<MemberId, Arc<MemberTrust>>> {
         self.members.load_full()
     }
 
     /// Whether a member had its rights at the last reload.
     #[must_use]
     pub fn is_active(&self, member: &str) -> bool {
-        let domain: Option<TrustDomain> = member.parse().ok();
+        let domain: Option<MemberId> = member.parse().ok();
         domain.is_some_and(|domain| self.members.load().get(&domain).is_some_and(|m| !m.suspended))
     }
 
@@ -89,7 +90,7 @@ fn member_trust(state: &MemberState) -> Result<MemberTrust, StorageError> {
 }
 
 impl TrustSource for LedgerTrust {
-    fn member(&self, trust_domain: &TrustDomain) -> Option<Arc<MemberTrust>> {
-        self.members.load().get(trust_domain).cloned()
+    fn member(&self, member: &MemberId) -> Option<Arc<MemberTrust>> {
+        self.members.load().get(member).cloned()
     }
 }

@@ -96,7 +96,7 @@ impl Identities {
     fn reload(&self) {
         let alarms = &self.alarms;
         let current = self.resolver.current();
-        let own = self.trust.member(current.identity().spiffe_id().trust_domain());
+        let own = self.trust.member(current.identity().spiffe_id().member());
         let standing = |pair: &LoadedIdentity| standing(pair, own.as_deref(), now_s());
         let in_use = standing(&current);
         match self.resolver.reload_if_changed(|new| acceptable(new, in_use.is_ok(), standing(new), now_s())) {
@@ -127,7 +127,7 @@ impl Identities {
 
 /// What the other nodes think of a pair, as far as the ledger here tells.
 fn standing(pair: &LoadedIdentity, own: Option<&MemberTrust>, now_s: i64) -> Result<(), VerifyError> {
-    let domain = || pair.identity().spiffe_id().trust_domain().clone();
+    let domain = || pair.identity().spiffe_id().member().clone();
     let own = own.ok_or_else(|| VerifyError::UnknownMember(domain()))?;
     verify_chain(pair.chain(), &own.bundle, &own.crls, POLICY, now_s, Purpose::Server).map(|_| ())
 }
@@ -185,7 +185,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::identity::forecast::{Expiry, Kind};
-    use consilium_certs::{IdentityRequest, MemberCa, Role, SubjectKey, Validity};
+    use consilium_certs::{IdentityRequest, MemberCa, SubjectKey, Validity};
+    use consilium_proto::names::Role;
     use time::{Duration, OffsetDateTime};
 
     const NOW: i64 = 1_780_000_000;

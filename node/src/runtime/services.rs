@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use consilium_certs::Role;
 use consilium_certs::tls::{ConsiliumClientVerifier, RefusalHook, TrustSource, server_config};
 use consilium_grpc::governance_service_server::GovernanceServiceServer;
 use consilium_grpc::identity_service_server::IdentityServiceServer;
@@ -12,6 +11,7 @@ use consilium_grpc::operator_service_server::OperatorServiceServer;
 use consilium_grpc::peer_service_server::PeerServiceServer;
 use consilium_grpc::records_service_server::RecordsServiceServer;
 use consilium_grpc::validators_service_server::ValidatorsServiceServer;
+use consilium_proto::names::Role;
 use consilium_proto::pb;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use consilium_certs::ReloadingResolver;
 use consilium_certs::tls::{ConsiliumServerVerifier, ExpectedServer, TrustSource, client_config};
-use consilium_certs::{ReloadingResolver, SpiffeId};
 use consilium_grpc::peer_service_client::PeerServiceClient;
 use consilium_proto::ids::{Height, NodeId};
 use consilium_proto::pb;
@@ -90,7 +90,7 @@ impl PeerClients {
         let unavailable = |what: String| Status::unavailable(what);
         let topology = self.topology.get();
         let node = topology.peer(peer).ok_or_else(|| unavailable("no such node".into()))?;
-        let expected: SpiffeId = node.spiffe_id.parse().map_err(|_| unavailable("peer's identity".into()))?;
+        let expected = node.spiffe_id.clone();
         let trust: Arc<dyn TrustSource> = Arc::<LedgerTrust>::clone(&self.trust);
         let verifier =
             ConsiliumServerVerifier::new(trust, ExpectedServer::Exactly(expected)).with_revocation_policy(POLICY);

@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use consilium_certs::tls::{MemberTrust, TrustSource, peer_identity};
-use consilium_certs::{IdentityCertificate, Purpose, RevocationPolicy, Role, verify_chain};
+use consilium_certs::{IdentityCertificate, Purpose, RevocationPolicy, verify_chain};
+use consilium_proto::names::Role;
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
@@ -161,7 +162,7 @@ impl Connections {
     }
 
     fn verifies(&self, entry: &OpenConnection) -> bool {
-        let member = self.trust.member(entry.identity.spiffe_id().trust_domain());
+        let member = self.trust.member(entry.identity.spiffe_id().member());
         member.is_some_and(|member: Arc<MemberTrust>| {
             let MemberTrust { bundle, crls, suspended } = &*member;
             let verified = verify_chain(&entry.chain, bundle, crls, POLICY, now_s(), entry.side.purpose());

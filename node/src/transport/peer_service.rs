@@ -42,9 +42,9 @@ impl Peers {
             tracing::warn!(peer = %info.identity.spiffe_id(), address = %info.address, why, "peer refused");
             Status::permission_denied("not a peer of this ledger")
         };
-        let spiffe_id = info.identity.spiffe_id().to_string();
+        let spiffe_id = info.identity.spiffe_id();
         let topology = self.published.topology().get();
-        if !topology.has_peer_named(&spiffe_id) {
+        if !topology.has_peer_named(spiffe_id) {
             return Err(refused("not a node of the ledger"));
         }
         let text = |key| request.metadata().get(key).and_then(|v| v.to_str().ok()).unwrap_or_default();
@@ -54,7 +54,7 @@ impl Peers {
         // A lost node and the one in its place bear the same name for a while:
         // the raft id says which one is calling.
         let claimed = text(RAFT_ID_KEY).parse().map(NodeId).map_err(|_| refused("no raft id"))?;
-        let node = topology.peer(claimed).filter(|node| node.spiffe_id == spiffe_id);
+        let node = topology.peer(claimed).filter(|node| node.spiffe_id == *spiffe_id);
         let node = node.ok_or_else(|| refused("another raft id than its identity's"))?;
         if !info.stands() {
             return Err(refused("revoked or expired"));

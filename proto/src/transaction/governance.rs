@@ -5,11 +5,12 @@ use bytes::Bytes;
 
 use super::stake::node;
 use crate::error::{FieldError, fixed, in_range, length_in};
-use crate::genesis::{Member, check_address, check_name};
-use crate::ids::{Height, MemberId, NodeId, TimeMs};
+use crate::genesis::{Member, check_address};
+use crate::ids::{Height, NodeId, TimeMs};
 use crate::limits::{
     CA_BUNDLE_MAX, CERTIFICATE_BYTES_MAX, POLICY_BYTES_MAX, PROPOSAL_REASON_CHARS_MAX, VOTING_POWER_MAX,
 };
+use crate::names::{MemberId, NodeName};
 use crate::parameters::Parameters;
 use crate::pb;
 use crate::signing::{SignatureAlgorithm, VerifyingKey};
@@ -18,7 +19,7 @@ use crate::signing::{SignatureAlgorithm, VerifyingKey};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeDescription {
     /// Name in the SPIFFE id.
-    pub name: String,
+    pub name: NodeName,
     /// host:port for peers.
     pub peer_address: String,
     /// host:port for clients.
@@ -124,14 +125,14 @@ pub enum Topic {
 impl NodeDescription {
     fn parse(m: Option<&pb::NodeDescription>) -> Result<Box<Self>, FieldError> {
         let m = m.ok_or_else(|| FieldError::missing("node"))?;
-        check_name("node.name", &m.name)?;
+        let name = NodeName::parse("node.name", &m.name)?;
         check_address("node.peer_address", &m.peer_address)?;
         check_address("node.client_address", &m.client_address)?;
         let point = fixed::<65>("node.vote_key", &m.vote_key)?;
         let vote_key = VerifyingKey::from_raw(SignatureAlgorithm::Es256, &point)
             .map_err(|_| FieldError::malformed("node.vote_key", "is not an uncompressed P-256 key"))?;
         Ok(Box::new(Self {
-            name: m.name.clone(),
+            name,
             peer_address: m.peer_address.clone(),
             client_address: m.client_address.clone(),
             vote_key,

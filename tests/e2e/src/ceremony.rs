@@ -8,8 +8,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use consilium_certs::{CaStore, IdentityRequest, IssuedFiles, Role, SubjectKey, Validity};
+use consilium_certs::{CaStore, IdentityRequest, IssuedFiles, SubjectKey, Validity};
 use consilium_proto::genesis::{endorsement_input, ledger_id};
+use consilium_proto::names::Role;
 use consilium_proto::parameters::recommended_parameters;
 use consilium_proto::pb;
 use consilium_proto::signing::{SignatureAlgorithm, SigningKey};

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Context;
-use consilium_certs::Role;
 use consilium_client::client::now_ms;
+use consilium_proto::names::Role;
 use consilium_proto::pb::{self, proposal_topic::Topic};
 
 use crate::binaries::cli_binary;

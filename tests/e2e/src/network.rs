@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use consilium_certs::Role;
 use consilium_client::Client;
 use consilium_grpc::operator_service_client::OperatorServiceClient;
 use consilium_proto::genesis::Genesis;
+use consilium_proto::names::Role;
 use consilium_proto::pb;
 use tempfile::TempDir;
 use tonic::Code;

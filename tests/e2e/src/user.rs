@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use consilium_certs::{Role, Serial};
+use consilium_certs::Serial;
 use consilium_client::retry::RetryPolicy;
 use consilium_client::{Client, Profile};
 use consilium_proto::keys::{EncryptionPrivateKey, EncryptionPublicKey, KemId};
+use consilium_proto::names::Role;
 use consilium_proto::signing::{SignatureAlgorithm, SigningKey};
 use tonic::transport::Channel;
 

@@ -126,7 +126,8 @@ impl Client {
 
     fn node_action(&mut self, env: &mut Env, member: usize, topology: &Topology) -> Option<Action> {
         let owner = member_id(member as u64 + 1);
-        let own: Vec<NodeId> = topology.nodes().filter(|n| n.member == owner).map(|n| n.id).collect();
+        let own: Vec<NodeId> =
+            topology.nodes().filter(|n| n.spiffe_id.member().as_str() == owner).map(|n| n.id).collect();
         if own.len() > 1 && self.rng.chance(400) {
             env.stats.fault(Fault::Nodes);
             let raft_id = self.rng.pick(&own)?.0;

@@ -13,12 +13,13 @@ mod transactions;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use consilium_certs::{IdentityRequest, MemberCa, Role, SubjectKey, Validity};
+use consilium_certs::{IdentityRequest, MemberCa, SubjectKey, Validity};
 use consilium_proto::genesis::Genesis;
 use consilium_proto::hash::{Hash, sha256};
 use consilium_proto::header::{Header, Leaf};
 use consilium_proto::ids::{Epoch, Fingerprint, HeaderHash, Height, NodeId, TimeMs, VotingPower};
 use consilium_proto::merkle::Frontier;
+use consilium_proto::names::Role;
 use consilium_proto::parameters::recommended_parameters;
 use consilium_proto::pb::{self, Outcome};
 use consilium_proto::signing::{SignatureAlgorithm, SigningKey};

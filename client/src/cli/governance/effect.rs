@@ -165,7 +165,7 @@ fn ca_lines<D: AsRef<[u8]>>(prefix: &str, ders: impl IntoIterator<Item = D>) -> 
         match CaBundle::from_ders([der.as_ref()]) {
             Ok(ca) => format!(
                 "{prefix} the CA of {}, valid until {}, SHA-256 {fingerprint}.",
-                ca.trust_domain(),
+                ca.member(),
                 time_s(ca.not_after())
             ),
             Err(problem) => format!("{prefix} a certificate outside the profile ({problem}), SHA-256 {fingerprint}."),

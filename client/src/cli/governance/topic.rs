@@ -233,8 +233,8 @@ fn rotate(member: &str, bundle: &Path, without_overlap: bool) -> Result<pb::Rota
     let pem = files::read(bundle, SMALL_FILE_BYTES_MAX)?;
     refuse_private_key("the CA bundle", &pem)?;
     let parsed = CaBundle::from_pem(&pem).map_err(|e| ClientError::file(bundle, e))?;
-    if parsed.trust_domain().as_str() != member {
-        return Err(ClientError::file(bundle, format!("is of {}, not of {member}", parsed.trust_domain())));
+    if parsed.member().as_str() != member {
+        return Err(ClientError::file(bundle, format!("is of {}, not of {member}", parsed.member())));
     }
     let ca_bundle = parsed.to_ders().into_iter().map(Bytes::from).collect();
     Ok(pb::RotateCaBundle { member: member.to_owned(), ca_bundle, without_overlap })

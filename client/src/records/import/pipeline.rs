@@ -218,7 +218,7 @@ struct ReadCounts {
 fn produce(shared: &Shared, files: &[SourceFile], sender: &mpsc::Sender<Batch>) -> ReadCounts {
     let total = files.iter().map(|f| f.bytes).sum();
     (shared.notify)(Event::Found { files: files.len(), bytes: total });
-    let member = shared.client.identity().spiffe_id().trust_domain().as_str().to_owned();
+    let member = shared.client.identity().spiffe_id().member().as_str().to_owned();
     let known = lock(&shared.journal).as_ref().map(|j| j.certified().clone()).unwrap_or_default();
     let mut packer = Packer { shared, sender, known, open: Vec::new(), counts: ReadCounts::default() };
     let (mut skipped, mut refused) = (0, 0);

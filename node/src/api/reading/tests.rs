@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use consilium_certs::SpiffeId;
 use consilium_ledger::{Row, Table, keys};
 use consilium_proto::header::Header;
 use consilium_proto::ids::{KeyId, RecordId};
+use consilium_proto::names::SpiffeId;
 use consilium_proto::pb::{EncryptionKeyState, KeyWrapRef, RecordState, RecordVersion};
 use consilium_proto::state_tree::{StateProof, verify_state_proof};
 use prost::Message;

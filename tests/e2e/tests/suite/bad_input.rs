@@ -1,11 +1,11 @@
 //! Input that is refused: a precise status, a named field, and no trace.
 
 use bytes::Bytes;
-use consilium_certs::Role;
 use consilium_client::Client;
 use consilium_client::client::now_ms;
 use consilium_e2e::{Network, User, bad_fields, head, reason, record, submit_raw};
 use consilium_proto::header::Header;
+use consilium_proto::names::Role;
 use consilium_proto::pb;
 use consilium_proto::transaction;
 use tonic::Code;

@@ -1,9 +1,9 @@
 //! Nodes are blind: what a client encrypts is nowhere on their disks, in their
 //! logs, or in what they publish about themselves.
 
-use consilium_certs::Role;
 use consilium_e2e::{Network, holds, http_get, random_id, seal_with};
 use consilium_proto::envelope::ContentKey;
+use consilium_proto::names::Role;
 use consilium_proto::pb;
 
 const PLAINTEXT: &[u8] = b"{\"resourceType\":\"Condition\",\"note\":\"CANARY-hypertriglyceridaemia-4711\"}";

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use consilium_certs::Role;
 use consilium_client::records::RecordReader;
 use consilium_e2e::{Load, Network, User, eventually_async, ledger_at};
+use consilium_proto::names::Role;
 
 async fn write(user: &User, count: usize) -> anyhow::Result<Vec<consilium_e2e::Ack>> {
     // One writer: every transaction gets a block and a log entry of its own.

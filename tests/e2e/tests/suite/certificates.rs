@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use consilium_certs::Role;
 use consilium_e2e::{Network, eventually_async, reason, record, submit_raw};
+use consilium_proto::names::Role;
 use consilium_proto::pb;
 use tonic::Code;
 

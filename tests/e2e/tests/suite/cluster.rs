@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use consilium_certs::Role;
 use consilium_client::records::{QueryFilter, RecordReader};
 use consilium_e2e::{Network, User, bad_fields, reason, record, seal_with};
 use consilium_grpc::records_service_client::RecordsServiceClient;
 use consilium_proto::envelope::ContentKey;
 use consilium_proto::ids::{PatientPseudonym, RecordId};
+use consilium_proto::names::Role;
 use consilium_proto::pb;
 use futures::TryStreamExt;
 use pb::read_options::Consistency;

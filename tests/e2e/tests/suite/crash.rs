@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use consilium_certs::Role;
 use consilium_client::Client;
 use consilium_e2e::{Ack, Load, Network, Row, User, ledger_at, reason, record, submit_raw};
 use consilium_grpc::ledger_service_client::LedgerServiceClient;
+use consilium_proto::names::Role;
 use consilium_proto::pb;
 use consilium_proto::pb::read_options::Consistency;
 use tonic::Code;

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use consilium_certs::Role;
 use consilium_e2e::{Exit, Load, Network, copy_tree, eventually_async};
+use consilium_proto::names::Role;
 
 fn refused(exit: &Exit, texts: &[&str]) {
     assert_eq!(exit.code, Some(1), "{}", exit.output);

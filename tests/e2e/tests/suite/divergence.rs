@@ -6,9 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use consilium_certs::Role;
 use consilium_e2e::{Load, Network, eventually_async, head, ledger_at};
 use consilium_grpc::operator_service_client::OperatorServiceClient;
+use consilium_proto::names::Role;
 use consilium_proto::pb;
 use rocksdb::{DB, IteratorMode, Options};
 

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use consilium_certs::Role;
 use consilium_client::ClientError;
 use consilium_e2e::{DoubleSigner, Network, eventually_async, short_epochs};
+use consilium_proto::names::Role;
 use consilium_proto::pb::{self, proposal_topic::Topic};
 
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -7,10 +7,10 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use consilium_certs::Role;
 use consilium_e2e::{
     Ack, Load, Network, Row, User, eventually, eventually_async, ledger_at, longest_pause, short_epochs,
 };
+use consilium_proto::names::Role;
 use consilium_proto::pb;
 
 const PATIENCE: Duration = Duration::from_secs(60);

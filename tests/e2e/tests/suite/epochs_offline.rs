@@ -4,10 +4,10 @@
 use std::fs;
 use std::process::Command;
 
-use consilium_certs::Role;
 use consilium_client::receipts::verify_receipt;
 use consilium_e2e::{Exit, Network, User, cli_binary, node_binary, record, run_to_end, short_epochs};
 use consilium_proto::ids::TransactionId;
+use consilium_proto::names::Role;
 use consilium_proto::pb;
 use prost::Message;
 

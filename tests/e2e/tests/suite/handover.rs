@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use consilium_certs::Role;
 use consilium_e2e::{Load, Network};
+use consilium_proto::names::Role;
 
 #[test]
 fn a_stopping_leader_hands_over_and_no_write_fails() {

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use consilium_certs::{CaStore, MemberCa, RevocationReason, RevokeTarget, Role};
+use consilium_certs::{CaStore, MemberCa, RevocationReason, RevokeTarget};
 use consilium_e2e::{Dial, Network, RawIdentity, around_now, at_offset, eventually_async, reason, record, submit_raw};
 use consilium_grpc::ledger_service_client::LedgerServiceClient;
 use consilium_grpc::operator_service_client::OperatorServiceClient;
+use consilium_proto::names::Role;
 use consilium_proto::pb;
 use time::OffsetDateTime;
 use tonic::Code;

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context;
-use consilium_certs::Role;
 use consilium_e2e::{Exit, Network, User, cli_binary, run_to_end, shared_folder};
+use consilium_proto::names::Role;
 use serde_json::Value;
 
 fn cli(user: &User, network: &Network, arguments: &[&str]) -> anyhow::Result<Exit> {

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use consilium_certs::Role;
 use consilium_e2e::{Load, Network, longest_pause, short_epochs};
+use consilium_proto::names::Role;
 use consilium_proto::pb::{self, proposal_topic::Topic};
 
 #[test]

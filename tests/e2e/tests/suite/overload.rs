@@ -1,7 +1,7 @@
 //! Too much at once: a refusal with a hint when to come back, not growth.
 
-use consilium_certs::Role;
 use consilium_e2e::{Network, ledger_at, reason, record, retry_delay, submit_raw};
+use consilium_proto::names::Role;
 use consilium_proto::parameters::recommended_parameters;
 use consilium_proto::pb;
 use consilium_proto::transaction::transaction_id;

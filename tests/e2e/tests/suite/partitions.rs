@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use consilium_certs::Role;
 use consilium_e2e::{Load, Network, eventually_async, longest_pause, record, submit_raw};
 use consilium_grpc::records_service_client::RecordsServiceClient;
+use consilium_proto::names::Role;
 use consilium_proto::pb;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};

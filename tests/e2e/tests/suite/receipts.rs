@@ -1,12 +1,12 @@
 //! Receipts: verified offline from the genesis alone, in our form and as COSE.
 
-use consilium_certs::Role;
 use consilium_client::receipts::verify_receipt;
 use consilium_e2e::{Network, record};
 use consilium_grpc::ledger_service_client::LedgerServiceClient;
 use consilium_proto::cose::verify_inclusion_receipt;
 use consilium_proto::header::Header;
 use consilium_proto::merkle::{ConsistencyProof, verify_consistency};
+use consilium_proto::names::Role;
 use consilium_proto::pb;
 use consilium_proto::receipt::Receipt;
 use prost::Message;

@@ -7,9 +7,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use consilium_certs::{CaStore, IdentityRequest, IssuedFiles, Role, SubjectKey, Validity};
+use consilium_certs::{CaStore, IdentityRequest, IssuedFiles, SubjectKey, Validity};
 use consilium_client::{Client, ClientError};
 use consilium_e2e::{Dial, Load, Network, RawIdentity, User, around_now, at_offset, eventually, eventually_async};
+use consilium_proto::names::Role;
 use consilium_proto::pb::{self, action::Action, proposal_topic::Topic};
 use time::OffsetDateTime;
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use consilium_certs::Role;
 use consilium_e2e::{Network, eventually_async, record, short_epochs, submit_raw};
 use consilium_grpc::ledger_service_client::LedgerServiceClient;
+use consilium_proto::names::Role;
 use consilium_proto::pb::{self, proposal_topic::Topic};
 use futures::future::join_all;
 use tonic::Streaming;

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use consilium_certs::Role;
 use consilium_e2e::{Exit, Network, cli_binary, copy_tree, files_below, flip_bits, node_binary, record, run_to_end};
 use consilium_grpc::records_service_client::RecordsServiceClient;
+use consilium_proto::names::Role;
 use consilium_proto::pb;
 
 fn verify(network: &Network, arguments: &[&str]) -> anyhow::Result<Exit> {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use consilium_certs::Role;
 use consilium_e2e::{Load, Network};
 use consilium_grpc::ledger_service_client::LedgerServiceClient;
 use consilium_proto::ids::Height;
+use consilium_proto::names::Role;
 use consilium_proto::pb;
 use consilium_proto::transaction::transaction_id;
 

@@ -94,7 +94,7 @@ fn add<R: StateReader>(
 ) -> Result<NodeId, Unfit> {
     active_member(view, member)?;
     let replaced = replaces.unwrap_or_default();
-    let name_taken = of_member(view, member)?.iter().any(|n| n.name == node.name && n.raft_id != replaced.0);
+    let name_taken = of_member(view, member)?.iter().any(|n| n.name == node.name.as_str() && n.raft_id != replaced.0);
     fits(!name_taken, Outcome::NodeExists, || format!("{member} has a node {}", node.name))?;
     let vote_key = keys::vote_key(node.vote_key.raw());
     let key_used = view.get(Table::State, &vote_key)?.is_some();
@@ -110,7 +110,7 @@ fn add<R: StateReader>(
     view.put_node(&NodeState {
         raft_id,
         member: member.to_owned(),
-        name: node.name.clone(),
+        name: node.name.to_string(),
         peer_address: node.peer_address.clone(),
         client_address: node.client_address.clone(),
         vote_key: node.vote_key.raw().to_vec().into(),

@@ -1,25 +1,30 @@
-//! Names: trust domains, roles and SPIFFE ids, with one spelling for each.
+//! Names: members, roles, nodes and SPIFFE ids, with one spelling for each.
 //!
 //! The grammar is a strict subset of the SPIFFE-ID specification: lower case
 //! only, no percent-encoding, exactly two path segments. Whatever is compared,
 //! logged or used in a file name elsewhere has passed through here first, so
 //! nothing here may ever normalise: a second spelling is refused, not repaired.
+//!
+//! Knows neither X.509 nor I/O: a name claims, `consilium-certs` verifies.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Longest trust domain, in bytes (the limit of a DNS name).
-pub const MAX_TRUST_DOMAIN_BYTES: usize = 253;
-/// Longest DNS label within a trust domain, in bytes (RFC 1035 §2.3.4).
-const MAX_LABEL_BYTES: usize = 63;
+use crate::error::{FieldError, length_in};
+use crate::pb;
+
+/// Longest member id, in bytes (the limit of a DNS name).
+pub const MEMBER_ID_BYTES_MAX: usize = 253;
+/// Longest DNS label within a member id, in bytes (RFC 1035 §2.3.4).
+const LABEL_BYTES_MAX: usize = 63;
 /// Longest name within a member and role, in bytes.
-pub const MAX_NAME_BYTES: usize = 64;
+pub const NAME_BYTES_MAX: usize = 64;
 const SCHEME: &str = "spiffe://";
 
-/// Why a text is not a trust domain, role or SPIFFE id. The offending text is
+/// Why a text is not a member id, role or SPIFFE id. The offending text is
 /// not repeated: it is hostile until proven otherwise and errors are logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidSpiffeId {
+pub enum InvalidName {
     /// The text does not begin with `spiffe://`.
     #[error("not a spiffe:// URI")]
     Scheme,
@@ -39,17 +44,25 @@ pub enum InvalidSpiffeId {
 
 /// A member's id: a SPIFFE trust domain such as `st-mary.example`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TrustDomain(String);
+pub struct MemberId(String);
 
-impl TrustDomain {
+impl MemberId {
+    /// Parses a field of a message.
+    ///
+    /// # Errors
+    /// A [`FieldError`] that names `field`.
+    pub fn parse(field: &str, text: &str) -> Result<Self, FieldError> {
+        text.parse().map_err(|_| FieldError::malformed(field, "is not a SPIFFE trust domain"))
+    }
+
     /// The name, without scheme.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The trust domain's own SPIFFE id, `spiffe://<member>`: what a CA
-    /// certificate of the member carries.
+    /// The member's own SPIFFE id, `spiffe://<member>`: what its CA
+    /// certificates carry.
     #[must_use]
     pub fn to_uri(&self) -> String {
         format!("{SCHEME}{}", self.0)
@@ -58,32 +71,56 @@ impl TrustDomain {
     /// Reads `spiffe://<member>` with nothing behind it, not even a slash.
     ///
     /// # Errors
-    /// [`InvalidSpiffeId::Scheme`] or [`InvalidSpiffeId::TrustDomain`].
-    pub fn from_uri(uri: &str) -> Result<Self, InvalidSpiffeId> {
-        uri.strip_prefix(SCHEME).ok_or(InvalidSpiffeId::Scheme)?.parse()
+    /// [`InvalidName::Scheme`] or [`InvalidName::TrustDomain`].
+    pub fn from_uri(uri: &str) -> Result<Self, InvalidName> {
+        uri.strip_prefix(SCHEME).ok_or(InvalidName::Scheme)?.parse()
     }
 }
 
-impl FromStr for TrustDomain {
-    type Err = InvalidSpiffeId;
+impl FromStr for MemberId {
+    type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let sized = (1..=MAX_TRUST_DOMAIN_BYTES).contains(&text.len());
-        if sized && text.split('.').all(is_label) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(InvalidSpiffeId::TrustDomain)
-        }
+        let sized = (1..=MEMBER_ID_BYTES_MAX).contains(&text.len());
+        if sized && text.split('.').all(is_label) { Ok(Self(text.to_owned())) } else { Err(InvalidName::TrustDomain) }
     }
 }
 
-impl fmt::Display for TrustDomain {
+impl fmt::Display for MemberId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-/// What an identity is for; its rights follow from it (design, Identity).
+/// A node's name within its member: `[a-z0-9-]{1,64}`, a subset of what a
+/// SPIFFE id allows, so that every node has one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeName(String);
+
+impl NodeName {
+    /// Parses a field of a message.
+    ///
+    /// # Errors
+    /// A [`FieldError`] that names `field`.
+    pub fn parse(field: &str, text: &str) -> Result<Self, FieldError> {
+        check_plain(field, text)?;
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What an identity is for; its rights follow from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// A ledger node: the only role that may act as a TLS server.
@@ -134,10 +171,10 @@ impl Role {
 }
 
 impl FromStr for Role {
-    type Err = InvalidSpiffeId;
+    type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or(InvalidSpiffeId::Role)
+        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or(InvalidName::Role)
     }
 }
 
@@ -147,10 +184,10 @@ impl fmt::Display for Role {
     }
 }
 
-/// One identity: `spiffe://<trust_domain>/<role>/<name>`.
+/// One identity: `spiffe://<member>/<role>/<name>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpiffeId {
-    trust_domain: TrustDomain,
+    member: MemberId,
     role: Role,
     name: String,
 }
@@ -159,18 +196,24 @@ impl SpiffeId {
     /// Builds an id from its parts.
     ///
     /// # Errors
-    /// [`InvalidSpiffeId::Name`] when the name breaks the grammar.
-    pub fn new(trust_domain: TrustDomain, role: Role, name: &str) -> Result<Self, InvalidSpiffeId> {
+    /// [`InvalidName::Name`] when the name breaks the grammar.
+    pub fn new(member: MemberId, role: Role, name: &str) -> Result<Self, InvalidName> {
         if !is_name(name) {
-            return Err(InvalidSpiffeId::Name);
+            return Err(InvalidName::Name);
         }
-        Ok(Self { trust_domain, role, name: name.to_owned() })
+        Ok(Self { member, role, name: name.to_owned() })
+    }
+
+    /// A node's id.
+    #[must_use]
+    pub fn node(member: &MemberId, name: &NodeName) -> Self {
+        Self { member: member.clone(), role: Role::Node, name: name.0.clone() }
     }
 
     /// The member.
     #[must_use]
-    pub fn trust_domain(&self) -> &TrustDomain {
-        &self.trust_domain
+    pub fn member(&self) -> &MemberId {
+        &self.member
     }
 
     /// The role.
@@ -186,31 +229,49 @@ impl SpiffeId {
     }
 }
 
+impl TryFrom<&pb::NodeState> for SpiffeId {
+    type Error = FieldError;
+
+    fn try_from(node: &pb::NodeState) -> Result<Self, FieldError> {
+        Ok(Self::node(&MemberId::parse("member", &node.member)?, &NodeName::parse("name", &node.name)?))
+    }
+}
+
 impl FromStr for SpiffeId {
-    type Err = InvalidSpiffeId;
+    type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let rest = text.strip_prefix(SCHEME).ok_or(InvalidSpiffeId::Scheme)?;
-        let (domain, path) = rest.split_once('/').ok_or(InvalidSpiffeId::Path)?;
-        let trust_domain = domain.parse()?;
-        let (role, name) = path.split_once('/').ok_or(InvalidSpiffeId::Path)?;
+        let rest = text.strip_prefix(SCHEME).ok_or(InvalidName::Scheme)?;
+        let (member, path) = rest.split_once('/').ok_or(InvalidName::Path)?;
+        let member = member.parse()?;
+        let (role, name) = path.split_once('/').ok_or(InvalidName::Path)?;
         if name.contains('/') {
-            return Err(InvalidSpiffeId::Path);
+            return Err(InvalidName::Path);
         }
-        Self::new(trust_domain, role.parse()?, name)
+        Self::new(member, role.parse()?, name)
     }
 }
 
 impl fmt::Display for SpiffeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{SCHEME}{}/{}/{}", self.trust_domain, self.role, self.name)
+        write!(f, "{SCHEME}{}/{}/{}", self.member, self.role, self.name)
+    }
+}
+
+/// Checks a plain name, of a node or a network: `[a-z0-9-]{1,64}`.
+pub(crate) fn check_plain(field: &str, name: &str) -> Result<(), FieldError> {
+    length_in(field, name.len(), 1, NAME_BYTES_MAX)?;
+    if name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+        Ok(())
+    } else {
+        Err(FieldError::malformed(field, "must be lowercase letters, digits or '-'"))
     }
 }
 
 fn is_label(label: &str) -> bool {
     let alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = label.as_bytes();
-    bytes.len() <= MAX_LABEL_BYTES
+    bytes.len() <= LABEL_BYTES_MAX
         && bytes.first().is_some_and(alphanumeric)
         && bytes.last().is_some_and(alphanumeric)
         && bytes.iter().all(|byte| alphanumeric(byte) || *byte == b'-')
@@ -219,7 +280,7 @@ fn is_label(label: &str) -> bool {
 fn is_name(name: &str) -> bool {
     let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
     // `.` and `..` are path navigation to anything that treats an id as a path.
-    (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(allowed) && !matches!(name, "." | "..")
+    (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(allowed) && !matches!(name, "." | "..")
 }
 
 #[cfg(test)]
@@ -234,7 +295,7 @@ mod tests {
     fn reads_and_writes_one_spelling() {
         let text = "spiffe://st-mary.example/clinician/dr_who-1.2";
         let id: SpiffeId = text.parse().unwrap();
-        assert_eq!(id.trust_domain().as_str(), "st-mary.example");
+        assert_eq!(id.member().as_str(), "st-mary.example");
         assert_eq!(id.role(), Role::Clinician);
         assert_eq!(id.name(), "dr_who-1.2");
         assert_eq!(id.to_string(), text);
@@ -245,12 +306,12 @@ mod tests {
         for role in Role::ALL {
             assert_eq!(role.as_str().parse(), Ok(role));
         }
-        assert_eq!("Node".parse::<Role>(), Err(InvalidSpiffeId::Role));
+        assert_eq!("Node".parse::<Role>(), Err(InvalidName::Role));
     }
 
     #[test]
     fn refuses_hostile_ids() {
-        use InvalidSpiffeId as E;
+        use InvalidName as E;
         let long = format!("spiffe://a.example/node/{}", "n".repeat(65));
         let cases = [
             ("", E::Scheme),
@@ -286,15 +347,39 @@ mod tests {
     }
 
     #[test]
-    fn bounds_of_a_trust_domain() {
+    fn bounds_of_a_member_id() {
         let label = "a".repeat(63);
         let longest = format!("{label}.{label}.{label}.{}", "a".repeat(61));
-        assert_eq!(longest.len(), MAX_TRUST_DOMAIN_BYTES);
-        assert!(longest.parse::<TrustDomain>().is_ok());
-        assert!(format!("{longest}a").parse::<TrustDomain>().is_err());
-        assert!("a".repeat(64).parse::<TrustDomain>().is_err());
-        let with_slash = TrustDomain::from_uri("spiffe://a.example/");
-        assert_eq!(with_slash, Err(InvalidSpiffeId::TrustDomain));
+        assert_eq!(longest.len(), MEMBER_ID_BYTES_MAX);
+        assert!(longest.parse::<MemberId>().is_ok());
+        assert!(format!("{longest}a").parse::<MemberId>().is_err());
+        assert!("a".repeat(64).parse::<MemberId>().is_err());
+        let with_slash = MemberId::from_uri("spiffe://a.example/");
+        assert_eq!(with_slash, Err(InvalidName::TrustDomain));
+    }
+
+    #[test]
+    fn a_node_has_a_spiffe_id() {
+        let row = |member: &str, name: &str| pb::NodeState {
+            member: member.into(),
+            name: name.into(),
+            ..pb::NodeState::default()
+        };
+        let id = SpiffeId::try_from(&row("a.example", "n-1")).unwrap();
+        assert_eq!((id.role(), id.to_string().as_str()), (Role::Node, "spiffe://a.example/node/n-1"));
+        assert_eq!(id.to_string().parse(), Ok(id));
+        let longest = "n".repeat(NAME_BYTES_MAX);
+        assert!(SpiffeId::try_from(&row("a.example", &longest)).is_ok());
+        for (member, name) in [
+            ("A", "n1"),
+            ("", "n1"),
+            ("a.example", ""),
+            ("a.example", "n.1"),
+            ("a.example", "N"),
+            ("a.example", &format!("{longest}n")),
+        ] {
+            assert!(SpiffeId::try_from(&row(member, name)).is_err(), "{member}/{name}");
+        }
     }
 
     proptest! {
