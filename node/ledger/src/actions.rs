@@ -11,13 +11,15 @@ mod stake;
 mod write_record;
 
 use consilium_proto::ids::{Height, LedgerId, TimeMs};
+use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::pb::{MemberState, MemberStatus, Outcome, SignerState};
 use consilium_proto::transaction::{Action, Transaction};
 
 use crate::epoch::EpochInForce;
 use crate::keys;
+use crate::roster::corrupt;
 use crate::rules::{IdentityRules, Refusal, ensure};
-use crate::view::{StateReader, Table, View};
+use crate::view::{StateReader, StoreFault, Table, View};
 
 /// What an action may know beside the state.
 pub(crate) struct Context<'a> {
@@ -32,22 +34,32 @@ pub(crate) struct Context<'a> {
 
 /// Who acts.
 pub(crate) struct Author {
-    pub(crate) spiffe_id: String,
-    pub(crate) member: String,
-    pub(crate) role: String,
+    pub(crate) id: SpiffeId,
 }
 
 impl Author {
-    /// Splits a SPIFFE id that was verified at enrolment.
-    fn of(signer: &SignerState) -> Option<Self> {
-        let mut parts = signer.spiffe_id.strip_prefix("spiffe://")?.split('/');
-        let (member, role) = (parts.next()?.to_owned(), parts.next()?.to_owned());
-        Some(Self { spiffe_id: signer.spiffe_id.clone(), member, role })
+    /// Who enrolled. Only verified names are enrolled: another is a damaged row.
+    fn of(signer: &SignerState) -> Result<Self, StoreFault> {
+        let id = signer.spiffe_id.parse().map_err(|e| corrupt(format!("signer: {e}")))?;
+        Ok(Self { id })
+    }
+
+    pub(crate) fn member(&self) -> &str {
+        self.id.member().as_str()
     }
 
     /// Only administrators act for their member.
     pub(crate) fn ensure_admin(&self) -> Result<(), Refusal> {
-        ensure(self.role == "admin", Outcome::RoleNotAllowed)
+        ensure(self.id.role() == Role::Admin, Outcome::RoleNotAllowed)
+    }
+
+    /// Only those who treat patients, and their systems, write records.
+    pub(crate) fn ensure_writer(&self) -> Result<(), Refusal> {
+        let writes = match self.id.role() {
+            Role::Service | Role::Clinician | Role::Device => true,
+            Role::Node | Role::Admin | Role::Researcher | Role::Auditor | Role::Patient => false,
+        };
+        ensure(writes, Outcome::RoleNotAllowed)
     }
 }
 
@@ -86,11 +98,11 @@ fn admit<R: StateReader>(
     signer: Option<&SignerState>,
 ) -> Result<Author, Refusal> {
     let signer = signer.ok_or(Refusal::Rejected(Outcome::UnknownAuthor))?;
-    let author = Author::of(signer).ok_or(Refusal::Rejected(Outcome::UnknownAuthor))?;
+    let author = Author::of(signer)?;
     let now_s = cx.time.0 / 1_000;
     ensure((signer.not_before_s..=signer.not_after_s).contains(&now_s), Outcome::AuthorExpired)?;
     ensure(signer.revoked_ms == 0, Outcome::AuthorRevoked)?;
-    let member = active_member(view, &author.member)?;
+    let member = active_member(view, author.member())?;
     // Its CAs left the member's bundle after a compromise.
     ensure(signer.enrolled_height > member.enrolled_above || member.enrolled_above == 0, Outcome::AuthorRevoked)?;
     Ok(author)

@@ -1,6 +1,7 @@
 //! What a rule may answer, and what the rules need to know of X.509.
 
 use bytes::Bytes;
+use consilium_proto::names::{MemberId, SpiffeId};
 use consilium_proto::pb::Outcome;
 use consilium_proto::signing::VerifyingKey;
 
@@ -30,8 +31,8 @@ pub(crate) fn ensure(condition: bool, rejection: Rejection) -> Result<(), Refusa
 /// An identity whose certificate verified.
 #[derive(Debug, Clone)]
 pub struct VerifiedIdentity {
-    /// spiffe://<member>/<role>/<name>.
-    pub spiffe_id: String,
+    /// Who it names.
+    pub spiffe_id: SpiffeId,
     /// The certificate's own key, if it is one that can sign transactions (P-256).
     pub key: Option<VerifyingKey>,
     /// Big-endian, without leading zeros.
@@ -59,14 +60,14 @@ pub struct RevocationList {
 /// whatever the machine, the clock, or the files beside it.
 pub trait IdentityRules {
     /// Member (trust domain) that a leaf certificate names, without verifying.
-    fn claimed_member(&self, chain: &[Bytes]) -> Option<String>;
+    fn claimed_member(&self, chain: &[Bytes]) -> Option<MemberId>;
 
     /// Verifies a chain under a member's bundle and lists at a time.
     fn verify(&self, chain: &[Bytes], bundle: &[Bytes], crls: &[Bytes], at_s: u64) -> Option<VerifiedIdentity>;
 
     /// Whether certificates are the CA bundle of a member: each is a CA that
     /// names it. Says nothing about time.
-    fn check_bundle(&self, member: &str, bundle: &[Bytes]) -> bool;
+    fn check_bundle(&self, member: &MemberId, bundle: &[Bytes]) -> bool;
 
     /// Verifies a revocation list under a member's bundle.
     fn verify_revocations(&self, crl: &[u8], bundle: &[Bytes]) -> Option<RevocationList>;

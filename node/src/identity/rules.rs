@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use consilium_certs::{CaBundle, Crl, IdentityCertificate, KeyType, Purpose, RevocationPolicy, verify_chain};
 use consilium_ledger::{IdentityRules, RevocationList, VerifiedIdentity};
+use consilium_proto::names::MemberId;
 use consilium_proto::signing::{SignatureAlgorithm, VerifyingKey};
 use rustls_pki_types::CertificateDer;
 
@@ -15,9 +16,9 @@ pub struct X509Rules;
 const POLICY: RevocationPolicy = RevocationPolicy { enforce_expiry: false };
 
 impl IdentityRules for X509Rules {
-    fn claimed_member(&self, chain: &[Bytes]) -> Option<String> {
+    fn claimed_member(&self, chain: &[Bytes]) -> Option<MemberId> {
         let leaf = IdentityCertificate::parse(chain.first()?).ok()?;
-        Some(leaf.spiffe_id().member().as_str().to_owned())
+        Some(leaf.spiffe_id().member().clone())
     }
 
     fn verify(&self, chain: &[Bytes], bundle: &[Bytes], crls: &[Bytes], at_s: u64) -> Option<VerifiedIdentity> {
@@ -27,7 +28,7 @@ impl IdentityRules for X509Rules {
         let at = i64::try_from(at_s).ok()?;
         let identity = verify_chain(&chain, &bundle, &crls, POLICY, at, Purpose::Client).ok()?;
         Some(VerifiedIdentity {
-            spiffe_id: identity.spiffe_id().to_string(),
+            spiffe_id: identity.spiffe_id().clone(),
             key: certificate_key(&identity),
             serial: identity.serial().as_bytes().to_vec(),
             not_before_s: u64::try_from(identity.not_before()).ok()?,
@@ -36,8 +37,8 @@ impl IdentityRules for X509Rules {
         })
     }
 
-    fn check_bundle(&self, member: &str, bundle: &[Bytes]) -> bool {
-        CaBundle::from_ders(bundle).is_ok_and(|bundle| bundle.member().as_str() == member)
+    fn check_bundle(&self, member: &MemberId, bundle: &[Bytes]) -> bool {
+        CaBundle::from_ders(bundle).is_ok_and(|bundle| bundle.member() == member)
     }
 
     fn verify_revocations(&self, crl: &[u8], bundle: &[Bytes]) -> Option<RevocationList> {
@@ -78,7 +79,7 @@ mod tests {
         let (a, next, b) = (ca("a.example"), ca("a.example"), ca("b.example"));
         let is_bundle = |bundle: &[&Bytes]| {
             let bundle: Vec<Bytes> = bundle.iter().map(|der| (*der).clone()).collect();
-            X509Rules.check_bundle("a.example", &bundle)
+            X509Rules.check_bundle(&"a.example".parse().unwrap(), &bundle)
         };
         assert!(is_bundle(&[&a]) && is_bundle(&[&a, &next]));
         assert!(!is_bundle(&[&b]) && !is_bundle(&[&a, &b]) && !is_bundle(&[&a, &a]));

@@ -35,14 +35,14 @@ pub(super) fn run<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>, enro
         signing_key_id: signers.last().map(|(f, _)| f.to_bytes()).unwrap_or_default(),
         encryption_key_id: encryption_key_id.map(|id| id.to_bytes()).unwrap_or_default(),
     };
-    view.put_message(Table::State, keys::identity(&identity.spiffe_id), &newest);
+    view.put_message(Table::State, keys::identity(&identity.spiffe_id.to_string()), &newest);
     Ok(())
 }
 
 fn verify<R: StateReader>(view: &View<'_, R>, cx: &Context<'_>, enroll: &Enroll) -> Result<VerifiedIdentity, Refusal> {
     let refused = || Refusal::Rejected(Outcome::CertificateRefused);
     let member_id = cx.identities.claimed_member(&enroll.chain).ok_or_else(refused)?;
-    let member = active_member(view, &member_id)?;
+    let member = active_member(view, member_id.as_str())?;
     let at_s = cx.time.0 / 1_000;
     cx.identities.verify(&enroll.chain, &member.ca_bundle, &member.crls, at_s).ok_or_else(refused)
 }
@@ -57,12 +57,12 @@ fn put_signer<R: StateReader>(
     fingerprint: Fingerprint,
     key: &VerifyingKey,
 ) -> Result<(), Refusal> {
-    let place = keys::signer(&fingerprint);
+    let (place, spiffe_id) = (keys::signer(&fingerprint), identity.spiffe_id.to_string());
     if let Some(before) = view.message::<SignerState>(Table::State, &place)? {
-        ensure(before.spiffe_id == identity.spiffe_id, Outcome::KeyInUse)?;
+        ensure(before.spiffe_id == spiffe_id, Outcome::KeyInUse)?;
     }
     let signer = SignerState {
-        spiffe_id: identity.spiffe_id.clone(),
+        spiffe_id,
         signing_key: key.to_bytes().into(),
         certificate_sha256: certificate.to_bytes(),
         serial: identity.serial.clone().into(),
@@ -97,11 +97,11 @@ fn put_encryption_key<R: StateReader>(
 ) -> Result<Option<KeyId>, Refusal> {
     let Some(key) = &enroll.encryption_key else { return Ok(None) };
     let id = encryption_key_id(key);
-    let place = keys::encryption_key(&id);
+    let (place, spiffe_id) = (keys::encryption_key(&id), identity.spiffe_id.to_string());
     if let Some(before) = view.message::<EncryptionKeyState>(Table::State, &place)? {
-        ensure(before.spiffe_id == identity.spiffe_id, Outcome::KeyInUse)?;
+        ensure(before.spiffe_id == spiffe_id, Outcome::KeyInUse)?;
     }
-    let key = EncryptionKeyState { spiffe_id: identity.spiffe_id.clone(), encryption_key: key.encode().into() };
+    let key = EncryptionKeyState { spiffe_id, encryption_key: key.encode().into() };
     view.put_message(Table::State, place, &key);
     Ok(Some(id))
 }

@@ -25,7 +25,7 @@ pub(super) fn run<R: StateReader>(
 ) -> Result<(), Refusal> {
     author.ensure_admin()?;
     // An earlier action of this transaction may have cut the author's member off.
-    active_member(view, &author.member)?;
+    active_member(view, author.member())?;
     match action {
         GovernanceAction::Propose(propose) => open(view, cx, author, propose),
         GovernanceAction::Ballot { proposal, approve } => {
@@ -34,7 +34,7 @@ pub(super) fn run<R: StateReader>(
         }
         GovernanceAction::Cancel(number) => {
             let proposal = find_open(view, cx, *number)?;
-            ensure(proposal.member == author.member, Outcome::NotOwner)?;
+            ensure(proposal.member == author.member(), Outcome::NotOwner)?;
             Ok(close(view, cx, proposal, ProposalStatus::Cancelled, String::new())?)
         }
     }
@@ -59,8 +59,8 @@ fn open<R: StateReader>(
     view.put_roster(&roster);
     let proposal = ProposalState {
         number,
-        proposer: author.spiffe_id.clone(),
-        member: author.member.clone(),
+        proposer: author.id.to_string(),
+        member: author.member().to_owned(),
         topic: Some(propose.wire.clone()),
         reason: propose.reason.clone(),
         opened_ms: cx.time.0,
@@ -121,12 +121,12 @@ fn vote<R: StateReader>(
 ) -> Result<(), Refusal> {
     let choice = if approve { BallotChoice::Approve } else { BallotChoice::Reject };
     let ballot = BallotState {
-        member: author.member.clone(),
-        author: author.spiffe_id.clone(),
+        member: author.member().to_owned(),
+        author: author.id.to_string(),
         choice: choice as i32,
         height: cx.height.0,
     };
-    match proposal.ballots.binary_search_by(|b| b.member.cmp(&author.member)) {
+    match proposal.ballots.binary_search_by(|b| b.member.as_str().cmp(author.member())) {
         Ok(place) => proposal.ballots[place] = ballot,
         Err(place) => proposal.ballots.insert(place, ballot),
     }

@@ -22,10 +22,10 @@ pub(super) fn run<R: StateReader>(
     let change = change(cx, 0);
     match action {
         NodeAction::Register { member, node } => {
-            ensure(member.as_str() == author.member, Outcome::NotOwner)?;
+            ensure(member.as_str() == author.member(), Outcome::NotOwner)?;
             let max = view.parameters()?.nodes_per_member_max as usize;
-            ensure(nodes::of_member(view, &author.member)?.len() < max, Outcome::TooManyNodes)?;
-            nodes::register(view, &author.member, node)?;
+            ensure(nodes::of_member(view, author.member())?.len() < max, Outcome::TooManyNodes)?;
+            nodes::register(view, author.member(), node)?;
         }
         NodeAction::Replace { lost, node } => {
             ensure_own(view, author, *lost)?;
@@ -40,5 +40,5 @@ pub(super) fn run<R: StateReader>(
 }
 
 fn ensure_own<R: StateReader>(view: &View<'_, R>, author: &Author, node: NodeId) -> Result<(), Refusal> {
-    ensure(nodes::serving(view, node)?.member == author.member, Outcome::NotOwner)
+    ensure(nodes::serving(view, node)?.member == author.member(), Outcome::NotOwner)
 }

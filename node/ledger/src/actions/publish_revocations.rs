@@ -17,7 +17,7 @@ pub(super) fn run<R: StateReader>(
     crl: &Bytes,
 ) -> Result<(), Refusal> {
     let refused = || Refusal::Rejected(Outcome::RevocationsRefused);
-    let mut member = active_member(view, &author.member)?;
+    let mut member = active_member(view, author.member())?;
     let list = cx.identities.verify_revocations(crl, &member.ca_bundle).ok_or_else(refused)?;
     let mut kept = Vec::with_capacity(member.crls.len() + 1);
     for before in &member.crls {

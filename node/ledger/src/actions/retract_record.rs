@@ -7,7 +7,6 @@ use consilium_proto::pb::{Outcome, RecordState, RecordVersion};
 use consilium_proto::transaction::RetractRecord;
 use prost::Message;
 
-use super::write_record::WRITER_ROLES;
 use super::{Author, Context};
 use crate::keys;
 use crate::rules::{Refusal, ensure};
@@ -19,11 +18,11 @@ pub(super) fn run<R: StateReader>(
     author: &Author,
     retract: RetractRecord,
 ) -> Result<(), Refusal> {
-    ensure(WRITER_ROLES.contains(&author.role.as_str()), Outcome::RoleNotAllowed)?;
+    author.ensure_writer()?;
     let place = keys::record(&retract.record_id);
     let mut record: RecordState =
         view.message(Table::State, &place)?.ok_or(Refusal::Rejected(Outcome::RecordNotFound))?;
-    ensure(record.member == author.member, Outcome::RecordMismatch)?;
+    ensure(record.member == author.member(), Outcome::RecordMismatch)?;
     ensure(!record.retracted, Outcome::RecordRetracted)?;
     ensure(record.version == retract.version, Outcome::VersionConflict)?;
     let number = record.version.checked_add(1).ok_or(Refusal::Rejected(Outcome::VersionConflict))?;
@@ -33,7 +32,7 @@ pub(super) fn run<R: StateReader>(
     let before: RecordVersion = view.message(Table::Versions, &current)?.ok_or(missing)?;
     let version = RecordVersion {
         version: number,
-        author: author.spiffe_id.clone(),
+        author: author.id.to_string(),
         payload_sha256: Bytes::new(),
         payload_size: 0,
         wraps: Vec::new(),

@@ -44,6 +44,6 @@ fn candidate<R: StateReader>(view: &View<'_, R>, id: NodeId) -> Result<NodeState
 fn own_node<R: StateReader>(view: &View<'_, R>, author: &Author, id: NodeId) -> Result<NodeState, Refusal> {
     let node = view.node(id)?.filter(|n| n.status != NodeStatus::Retired as i32);
     let node = node.ok_or(Refusal::Rejected(Outcome::NodeNotFound))?;
-    ensure(node.member == author.member, Outcome::NotOwner)?;
+    ensure(node.member == author.member(), Outcome::NotOwner)?;
     Ok(node)
 }

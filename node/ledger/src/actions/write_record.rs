@@ -12,9 +12,6 @@ use crate::keys;
 use crate::rules::{Refusal, ensure};
 use crate::view::{StateReader, Table, View};
 
-/// Roles that may write records.
-pub(super) const WRITER_ROLES: [&str; 3] = ["service", "clinician", "device"];
-
 pub(super) fn run<R: StateReader>(
     view: &mut View<'_, R>,
     cx: &Context<'_>,
@@ -22,7 +19,7 @@ pub(super) fn run<R: StateReader>(
     write: &WriteRecord,
     sequence: u64,
 ) -> Result<(), Refusal> {
-    ensure(WRITER_ROLES.contains(&author.role.as_str()), Outcome::RoleNotAllowed)?;
+    author.ensure_writer()?;
     for wrap in &write.wraps {
         let recipient = view.message::<EncryptionKeyState>(Table::State, &keys::encryption_key(&wrap.recipient))?;
         ensure(recipient.is_some(), Outcome::UnknownRecipient)?;
@@ -32,7 +29,7 @@ pub(super) fn run<R: StateReader>(
     let version = describe(cx, author, write, before.as_ref()).encode_to_vec();
     let sequence = before.map_or(sequence, |b| b.sequence);
     let record = RecordState {
-        member: author.member.clone(),
+        member: author.member().to_owned(),
         patient: Bytes::copy_from_slice(&write.patient.0),
         kind: write.kind.clone(),
         version: write.version,
@@ -62,7 +59,7 @@ fn check_succession(
         Some(record) => {
             ensure(write.version != 1, Outcome::RecordExists)?;
             let same =
-                record.member == author.member && record.patient == write.patient.0[..] && record.kind == write.kind;
+                record.member == author.member() && record.patient == write.patient.0[..] && record.kind == write.kind;
             ensure(same, Outcome::RecordMismatch)?;
             ensure(!record.retracted, Outcome::RecordRetracted)?;
             ensure(record.version.checked_add(1) == Some(write.version), Outcome::VersionConflict)?;
@@ -81,7 +78,7 @@ fn describe(cx: &Context<'_>, author: &Author, write: &WriteRecord, before: Opti
         version: write.version,
         patient: Bytes::copy_from_slice(&write.patient.0),
         kind: write.kind.clone(),
-        author: author.spiffe_id.clone(),
+        author: author.id.to_string(),
         confidentiality: write.confidentiality as i32,
         payload_sha256: write.payload_hash.to_bytes(),
         payload_size: write.payload_size,
@@ -102,7 +99,7 @@ fn put_index<R: StateReader>(view: &mut View<'_, R>, author: &Author, write: &Wr
     let mut prefixes: Vec<_> = write.tags.iter().map(keys::index_tag).collect();
     if write.version == 1 {
         prefixes.push(keys::index_patient(&write.patient));
-        prefixes.push(keys::index_member(&author.member));
+        prefixes.push(keys::index_member(author.member()));
     }
     for prefix in prefixes {
         view.put(Table::Index, keys::index_entry(prefix, sequence), id.clone());

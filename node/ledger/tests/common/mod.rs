@@ -17,6 +17,7 @@ use consilium_proto::genesis::Genesis;
 use consilium_proto::hash::{Hash, sha256};
 use consilium_proto::header::Header;
 use consilium_proto::ids::{Epoch, Fingerprint, NodeId, TimeMs};
+use consilium_proto::names::{MemberId, SpiffeId};
 use consilium_proto::observed::Observed;
 use consilium_proto::parameters::recommended_parameters;
 use consilium_proto::pb::{self, Outcome};
@@ -73,9 +74,9 @@ impl StateReader for Store {
 pub struct Rules;
 
 impl IdentityRules for Rules {
-    fn claimed_member(&self, chain: &[Bytes]) -> Option<String> {
+    fn claimed_member(&self, chain: &[Bytes]) -> Option<MemberId> {
         let text = String::from_utf8_lossy(&chain[0]).into_owned();
-        text.split('/').next().map(str::to_owned)
+        text.split('/').next()?.parse().ok()
     }
 
     fn verify(&self, chain: &[Bytes], _: &[Bytes], crls: &[Bytes], _: u64) -> Option<VerifiedIdentity> {
@@ -83,8 +84,9 @@ impl IdentityRules for Rules {
         let parts: Vec<_> = std::str::from_utf8(name).ok()?.split('/').collect();
         let serial = sha256(&[&chain[0]])[..8].to_vec();
         let revoked = crls.iter().any(|crl| crl[1..].chunks(8).any(|s| s == serial));
+        let spiffe_id = SpiffeId::new(parts[0].parse().ok()?, parts[1].parse().ok()?, parts[2]).ok()?;
         (!revoked).then(|| VerifiedIdentity {
-            spiffe_id: format!("spiffe://{}/{}/{}", parts[0], parts[1], parts[2]),
+            spiffe_id,
             key: VerifyingKey::from_raw(SignatureAlgorithm::Es256, point).ok(),
             serial,
             not_before_s: 0,
@@ -94,7 +96,7 @@ impl IdentityRules for Rules {
     }
 
     /// The name of a CA starts with "ca".
-    fn check_bundle(&self, _: &str, bundle: &[Bytes]) -> bool {
+    fn check_bundle(&self, _: &MemberId, bundle: &[Bytes]) -> bool {
         bundle.iter().all(|ca| ca.starts_with(b"ca"))
     }
 

@@ -16,8 +16,8 @@ pub(super) fn run<R: StateReader>(
 ) -> Result<(), Refusal> {
     author.ensure_admin()?;
     candidate(view, node)?;
-    let mut account = Account::load(view, &author.member)?;
+    let mut account = Account::load(view, author.member())?;
     account.delegate(node, amount)?;
-    account.store(view, &author.member)?;
+    account.store(view, author.member())?;
     Ok(())
 }

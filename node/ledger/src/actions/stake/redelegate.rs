@@ -17,8 +17,8 @@ pub(super) fn run<R: StateReader>(
 ) -> Result<(), Refusal> {
     author.ensure_admin()?;
     candidate(view, to)?;
-    let mut account = Account::load(view, &author.member)?;
+    let mut account = Account::load(view, author.member())?;
     account.redelegate(from, to, amount)?;
-    account.store(view, &author.member)?;
+    account.store(view, author.member())?;
     Ok(())
 }

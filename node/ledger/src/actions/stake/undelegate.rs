@@ -14,8 +14,8 @@ pub(super) fn run<R: StateReader>(
     amount: u64,
 ) -> Result<(), Refusal> {
     author.ensure_admin()?;
-    let mut account = Account::load(view, &author.member)?;
+    let mut account = Account::load(view, author.member())?;
     account.undelegate(node, amount)?;
-    account.store(view, &author.member)?;
+    account.store(view, author.member())?;
     Ok(())
 }

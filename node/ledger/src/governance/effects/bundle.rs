@@ -4,6 +4,7 @@
 //! under the CAs that left acts any more.
 
 use bytes::Bytes;
+use consilium_proto::names::MemberId;
 use consilium_proto::pb::Outcome;
 
 use super::{Change, Unfit, fits, present_member};
@@ -12,11 +13,11 @@ use crate::view::{StateReader, View};
 pub(super) fn rotate<R: StateReader>(
     view: &mut View<'_, R>,
     change: &Change<'_>,
-    id: &str,
+    id: &MemberId,
     bundle: &[Bytes],
     without_overlap: bool,
 ) -> Result<(), Unfit> {
-    let mut member = present_member(view, id)?;
+    let mut member = present_member(view, id.as_str())?;
     let refuse = Outcome::ProposalRefused;
     fits(change.identities.check_bundle(id, bundle), refuse, || format!("the CA bundle does not name {id}"))?;
     fits(member.ca_bundle != bundle, refuse, || format!("{id} has this CA bundle"))?;

@@ -14,7 +14,7 @@ use crate::view::{StateReader, StoreFault, Table, View};
 pub(super) fn admit<R: StateReader>(view: &mut View<'_, R>, change: &Change<'_>, member: &Member) -> Result<(), Unfit> {
     let id = member.id.as_str();
     fits(view.member(id)?.is_none(), Outcome::ProposalRefused, || format!("{id} is a member, or was one"))?;
-    let bundle_is_its_own = change.identities.check_bundle(id, &member.ca_bundle);
+    let bundle_is_its_own = change.identities.check_bundle(&member.id, &member.ca_bundle);
     fits(bundle_is_its_own, Outcome::ProposalRefused, || format!("the CA bundle does not name {id}"))?;
     view.put_member(&MemberState {
         id: id.to_owned(),

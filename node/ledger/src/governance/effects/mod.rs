@@ -21,7 +21,7 @@ pub(super) fn run<R: StateReader>(view: &mut View<'_, R>, change: &Change<'_>, t
         Topic::Reinstate(member) => members::reinstate(view, member.as_str()),
         Topic::Remove(member) => members::remove(view, change, member.as_str()),
         Topic::RotateCaBundle { member, ca_bundle, without_overlap } => {
-            bundle::rotate(view, change, member.as_str(), ca_bundle, *without_overlap)
+            bundle::rotate(view, change, member, ca_bundle, *without_overlap)
         }
         Topic::Node(NodeAction::Register { member, node }) => nodes::register(view, member.as_str(), node).map(|_| ()),
         Topic::Node(NodeAction::Replace { lost, node }) => nodes::replace(view, change, *lost, node).map(|_| ()),
