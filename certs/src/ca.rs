@@ -51,6 +51,14 @@ pub enum BundleError {
         /// The trust domain of this one.
         found: MemberId,
     },
+    /// The bundle is another member's.
+    #[error("is of {found}, not of {expected}")]
+    OtherMember {
+        /// Whose bundle it should be.
+        expected: MemberId,
+        /// Whose it is.
+        found: MemberId,
+    },
     /// A certificate occurs twice.
     #[error("CA certificate {index} occurs twice")]
     Duplicate {
@@ -220,6 +228,29 @@ impl CaBundle {
         }
         let first = certificates.first().ok_or(BundleError::Empty)?;
         Ok(Self { member: first.member.clone(), certificates })
+    }
+
+    /// Reads the DER certificates of a member's bundle.
+    ///
+    /// # Errors
+    /// [`BundleError`], also for the bundle of another member.
+    pub fn of_member<D: AsRef<[u8]>>(
+        member: &MemberId,
+        ders: impl IntoIterator<Item = D>,
+    ) -> Result<Self, BundleError> {
+        Self::from_ders(ders)?.belonging_to(member)
+    }
+
+    /// The bundle, if it is this member's.
+    ///
+    /// # Errors
+    /// [`BundleError::OtherMember`].
+    pub fn belonging_to(self, member: &MemberId) -> Result<Self, BundleError> {
+        if self.member == *member {
+            Ok(self)
+        } else {
+            Err(BundleError::OtherMember { expected: member.clone(), found: self.member })
+        }
     }
 
     /// The certificates in DER, in the order given: what the ledger keeps.

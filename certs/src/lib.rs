@@ -11,6 +11,9 @@
 //! [`verify_chain`] (path, time, trust domain, revocation), then the caller's
 //! own authorisation by role. [`tls`] does this inside the handshake.
 //!
+//! [`contract`] applies the profile to the ledger's documents, for node and
+//! client alike.
+//!
 //! Of the project's crates this one knows `consilium-proto` alone, whose names
 //! its certificates carry. It must never read a clock: time is an argument,
 //! except where rustls hands its own to a verifier.
@@ -18,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 mod ca;
+pub mod contract;
 mod crl;
 mod identity;
 mod index;

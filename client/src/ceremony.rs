@@ -5,14 +5,15 @@
 
 use bytes::Bytes;
 use consilium_certs::CaBundle;
+use consilium_certs::contract::genesis::{check_members, verify_endorsement};
 use consilium_proto::genesis::{Genesis, Member, endorsement_input};
+use consilium_proto::names::MemberId;
 use consilium_proto::parameters;
 use consilium_proto::pb;
 use consilium_proto::signing::SigningKey;
 use prost::Message;
 
 use crate::error::ClientError;
-use crate::genesis_check;
 
 /// Bytes of a member's part.
 pub const PART_BYTES_MAX: u64 = 256 * 1024;
@@ -52,11 +53,10 @@ pub struct NodeRequest {
 /// member, or an input that holds a private key.
 pub fn make_part(request: PartRequest) -> Result<pb::GenesisMember, ClientError> {
     refuse_private_key("the CA file", &request.ca_pem)?;
-    let bundle = CaBundle::from_pem(&request.ca_pem).map_err(|e| ClientError::Usage(format!("CA bundle: {e}")))?;
-    if bundle.member().as_str() != request.id {
-        let found = bundle.member();
-        return Err(ClientError::Usage(format!("the CA bundle is of {found}, not of {}", request.id)));
-    }
+    let id = MemberId::parse("id", &request.id)?;
+    let bundle = CaBundle::from_pem(&request.ca_pem)
+        .and_then(|bundle| bundle.belonging_to(&id))
+        .map_err(|e| ClientError::Usage(format!("CA bundle: {e}")))?;
     let part = pb::GenesisMember {
         id: request.id,
         display_name: request.display_name,
@@ -145,7 +145,7 @@ pub fn assemble(
     };
     let document = pb::GenesisDocument { body: body.encode_to_vec().into(), endorsements: Vec::new() };
     let genesis = Genesis::parse(&document.encode_to_vec())?;
-    genesis_check::check_members(&genesis).map_err(|e| ClientError::Usage(e.to_string()))?;
+    check_members(&genesis).map_err(|e| ClientError::Usage(e.to_string()))?;
     Ok(document)
 }
 
@@ -164,7 +164,7 @@ pub fn endorse(genesis: &Genesis, chain: Vec<Bytes>, key: &SigningKey) -> Result
         certificate_chain: chain,
         signature: Bytes::copy_from_slice(&signature),
     };
-    genesis_check::verify_endorsement(genesis, &endorsement).map_err(|e| ClientError::Usage(e.to_string()))?;
+    verify_endorsement(genesis, &endorsement).map_err(|e| ClientError::Usage(e.to_string()))?;
     Ok(endorsement)
 }
 
@@ -181,7 +181,7 @@ pub fn add_endorsements(
     let mut document = pb::GenesisDocument::decode(Bytes::copy_from_slice(document))
         .map_err(|_| ClientError::Usage("not a genesis document".into()))?;
     for endorsement in endorsements {
-        genesis_check::verify_endorsement(&genesis, &endorsement)
+        verify_endorsement(&genesis, &endorsement)
             .map_err(|e| ClientError::Verification(crate::Unverified::Contradiction(e.to_string())))?;
         if !document.endorsements.iter().any(|held| held.member == endorsement.member) {
             document.endorsements.push(endorsement);

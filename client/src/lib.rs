@@ -38,7 +38,6 @@ pub mod fhir;
 pub mod files;
 #[cfg(test)]
 mod fixture;
-pub mod genesis_check;
 pub mod governance;
 pub mod identity;
 pub mod light_client;

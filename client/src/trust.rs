@@ -9,31 +9,21 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use consilium_certs::CaBundle;
-use consilium_certs::tls::{MemberTrust, StaticTrust};
-use consilium_proto::genesis::{self, Genesis, check_address};
+use consilium_certs::contract::invitation::{INVITATION_BYTES_MAX, Invitation, InvitedMember, Standing};
+use consilium_certs::tls::StaticTrust;
+use consilium_proto::genesis::{self, Genesis};
 use consilium_proto::ids::LedgerId;
-use consilium_proto::pb::{JoinInvitation, MemberState, MemberStatus, NodeState, NodeStatus};
-use prost::Message;
+use consilium_proto::names::MemberId;
+use consilium_proto::pb::NodeState;
 
 use crate::error::ClientError;
 use crate::files;
 
-/// Bytes of an invitation.
-const INVITATION_BYTES_MAX: u64 = 16 * 1024 * 1024;
-
 /// Members and nodes of an invitation (invitation.proto).
 #[derive(Debug, Clone)]
 pub struct Trust {
-    members: BTreeMap<String, Standing>,
+    members: BTreeMap<MemberId, InvitedMember>,
     nodes: Vec<NodeState>,
-}
-
-/// A member as the invitation has it.
-#[derive(Debug, Clone)]
-enum Standing {
-    Member(CaBundle),
-    Suspended(CaBundle),
-    Removed,
 }
 
 impl Trust {
@@ -42,35 +32,17 @@ impl Trust {
     /// # Errors
     /// [`ClientError::File`], also for one of another ledger.
     pub fn load(path: &Path, ledger: LedgerId) -> Result<Self, ClientError> {
-        let bytes = files::read(path, INVITATION_BYTES_MAX)?;
+        let bytes = files::read(path, INVITATION_BYTES_MAX as u64)?;
         Self::parse(&bytes, ledger).map_err(|cause| ClientError::file(path, cause))
     }
 
     fn parse(bytes: &[u8], ledger: LedgerId) -> Result<Self, String> {
-        let message = JoinInvitation::decode(bytes).map_err(|_| "is not an invitation")?;
-        let genesis = Genesis::parse(&message.genesis).map_err(|e| e.to_string())?;
-        if genesis.ledger_id != ledger {
-            return Err(format!("is of ledger {}, not of {ledger}", genesis.ledger_id));
+        let invitation = Invitation::parse(bytes).map_err(|e| e.to_string())?;
+        if invitation.genesis.ledger_id != ledger {
+            return Err(format!("is of ledger {}, not of {ledger}", invitation.genesis.ledger_id));
         }
-        let members = message.members.into_iter().map(standing).collect::<Result<_, String>>()?;
-        let serves = |node: &NodeState| node.status != NodeStatus::Retired as i32;
-        let nodes: Vec<_> = message.nodes.into_iter().filter(serves).collect();
-        for node in &nodes {
-            check_address("nodes.client_address", &node.client_address).map_err(|e| e.to_string())?;
-        }
-        Ok(Self { members, nodes })
+        Ok(Self { members: invitation.members, nodes: invitation.message.nodes })
     }
-}
-
-fn standing(member: MemberState) -> Result<(String, Standing), String> {
-    let bundle = CaBundle::from_ders(&member.ca_bundle).map_err(|e| format!("CA bundle of {}: {e}", member.id));
-    let standing = match member.status() {
-        MemberStatus::Active => Standing::Member(bundle?),
-        MemberStatus::Suspended => Standing::Suspended(bundle?),
-        MemberStatus::Removed => Standing::Removed,
-        MemberStatus::Unspecified => return Err(format!("does not say whether {} is a member", member.id)),
-    };
-    Ok((member.id, standing))
 }
 
 /// Whose servers are believed to be nodes. For a member that the invitation
@@ -78,18 +50,12 @@ fn standing(member: MemberState) -> Result<(String, Standing), String> {
 pub(crate) fn server_trust(genesis: &Genesis, trust: Option<&Trust>) -> Result<StaticTrust, ClientError> {
     let mut members = BTreeMap::new();
     for member in &genesis.members {
-        let bundle = CaBundle::from_ders(&member.ca_bundle)
+        let bundle = CaBundle::of_member(&member.id, &member.ca_bundle)
             .map_err(|e| ClientError::contradiction(format!("CA bundle of {}: {e}", member.id)))?;
-        members.insert(member.id.as_str().to_owned(), Standing::Member(bundle));
+        members.insert(member.id.clone(), InvitedMember { bundle, standing: Standing::Active });
     }
     members.extend(trust.into_iter().flat_map(|t| t.members.clone()));
-    let trusted = |(bundle, suspended)| MemberTrust { bundle, crls: Vec::new(), suspended };
-    let members = members.into_values().filter_map(|standing| match standing {
-        Standing::Member(bundle) => Some(trusted((bundle, false))),
-        Standing::Suspended(bundle) => Some(trusted((bundle, true))),
-        Standing::Removed => None,
-    });
-    Ok(StaticTrust::new(members))
+    Ok(StaticTrust::new(members.into_values().filter_map(InvitedMember::trust)))
 }
 
 /// host:port of the nodes: of the own member first, and those that the
@@ -118,49 +84,62 @@ fn founding_node<'a>((member, node): (&'a genesis::Member, &'a genesis::Node)) -
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use consilium_certs::tls::TrustSource;
+    use consilium_proto::pb::{JoinInvitation, MemberState, MemberStatus};
+    use prost::Message;
+
     use super::*;
+    use crate::fixture::government::{description, node_state};
     use crate::fixture::{MEMBER, Member, Network};
+
+    const JOINED: &str = "joined.example";
 
     fn member(member: &Member, status: MemberStatus) -> MemberState {
         let ca_bundle = member.ca.ca().bundle().to_ders().into_iter().map(Into::into).collect();
         MemberState { id: member.id.clone(), ca_bundle, status: status.into(), ..Default::default() }
     }
 
-    fn node(raft_id: u64, member: &str, address: &str, status: NodeStatus) -> NodeState {
-        let (member, client_address) = (member.to_owned(), address.to_owned());
-        NodeState { raft_id, member, client_address, status: status.into(), ..Default::default() }
+    fn node(network: &Network, raft_id: u64, member: &str, address: &str) -> NodeState {
+        let vote_key = network.later_vote_keys[0].verifying_key().raw().to_vec().into();
+        let node = node_state(raft_id, member, description("n9", vote_key), 0);
+        NodeState { client_address: address.to_owned(), ..node }
     }
 
-    fn parse(network: &Network, members: Vec<MemberState>, nodes: Vec<NodeState>) -> Result<Trust, String> {
-        let invitation = JoinInvitation { genesis: network.document.clone(), members, nodes, ..Default::default() };
-        Trust::parse(&invitation.encode_to_vec(), network.genesis.ledger_id)
+    /// For node 9 of the first of the members.
+    fn invitation(network: &Network, members: Vec<MemberState>, nodes: Vec<NodeState>) -> JoinInvitation {
+        let node = Some(node(network, 9, &members[0].id, "nine:1"));
+        JoinInvitation { genesis: network.document.clone(), node, nodes, members, height: 1 }
+    }
+
+    fn trust(network: &Network, members: Vec<MemberState>) -> Trust {
+        let nodes = vec![node(network, 8, &members[0].id, "eight:1")];
+        let invitation = invitation(network, members, nodes);
+        Trust::parse(&invitation.encode_to_vec(), network.genesis.ledger_id).unwrap()
     }
 
     fn trusts(network: &Network, trust: &Trust, member: &str) -> Option<bool> {
-        use consilium_certs::tls::TrustSource;
         let source = server_trust(&network.genesis, Some(trust)).unwrap();
         source.member(&member.parse().unwrap()).map(|found| found.suspended)
     }
 
     #[test]
     fn an_invitation_adds_and_replaces_members() {
-        let network = Network::new();
-        let joined = Member::new(network.folder.path(), "joined.example", 1);
-        let trust = parse(&network, vec![member(&joined, MemberStatus::Active)], Vec::new()).unwrap();
-        assert_eq!(trusts(&network, &trust, "joined.example"), Some(false));
-        assert_eq!(trusts(&network, &trust, MEMBER), Some(false), "the genesis still counts");
+        let network = Network::endorsed();
+        let joined = Member::new(network.folder.path(), JOINED, 1);
+        let with_joined = trust(&network, vec![member(&joined, MemberStatus::Active)]);
+        assert_eq!(trusts(&network, &with_joined, JOINED), Some(false));
+        assert_eq!(trusts(&network, &with_joined, MEMBER), Some(false), "the genesis still counts");
         for (status, expected) in [(MemberStatus::Suspended, Some(true)), (MemberStatus::Removed, None)] {
-            let trust = parse(&network, vec![member(&network.member, status)], Vec::new()).unwrap();
+            let trust = trust(&network, vec![member(&network.member, status)]);
             assert_eq!(trusts(&network, &trust, MEMBER), expected);
         }
     }
 
     #[test]
     fn a_rotated_ca_takes_the_place_of_the_one_in_the_genesis() {
-        use consilium_certs::tls::TrustSource;
-        let network = Network::new();
+        let network = Network::endorsed();
         let rotated = Member::new(&network.folder.path().join("rotated"), MEMBER, 1);
-        let trust = parse(&network, vec![member(&rotated, MemberStatus::Active)], Vec::new()).unwrap();
+        let trust = trust(&network, vec![member(&rotated, MemberStatus::Active)]);
         let source = server_trust(&network.genesis, Some(&trust)).unwrap();
         let found = source.member(&MEMBER.parse().unwrap()).unwrap();
         assert_eq!(found.bundle.to_ders(), rotated.ca.ca().bundle().to_ders());
@@ -168,28 +147,27 @@ mod tests {
 
     #[test]
     fn nodes_of_the_invitation_come_before_those_of_the_genesis() {
-        let network = Network::new();
-        let nodes = vec![
-            node(5, "joined.example", "five:1", NodeStatus::Active),
-            node(2, MEMBER, "two:1", NodeStatus::Active),
-            node(4, MEMBER, "four:1", NodeStatus::Retired),
-        ];
-        let trust = parse(&network, Vec::new(), nodes).unwrap();
+        let network = Network::endorsed();
+        let joined = Member::new(network.folder.path(), JOINED, 1);
+        let members = vec![member(&joined, MemberStatus::Active), member(&network.member, MemberStatus::Active)];
+        let nodes = vec![node(&network, 5, JOINED, "five:1"), node(&network, 2, MEMBER, "two:1")];
+        let invitation = invitation(&network, members, nodes).encode_to_vec();
+        let trust = Trust::parse(&invitation, network.genesis.ledger_id).unwrap();
         let order = |own: &str| endpoints(&network.genesis, Some(&trust), own);
-        assert_eq!(order("joined.example"), ["five:1", "two:1", "127.0.0.1:2", "127.0.0.1:6"]);
+        assert_eq!(order(JOINED), ["five:1", "two:1", "127.0.0.1:2", "127.0.0.1:6"]);
         assert_eq!(order(MEMBER), ["two:1", "127.0.0.1:2", "127.0.0.1:6", "five:1"]);
         assert_eq!(endpoints(&network.genesis, None, MEMBER), ["127.0.0.1:2", "127.0.0.1:4", "127.0.0.1:6"]);
     }
 
     #[test]
     fn invitations_of_other_ledgers_and_malformed_ones_are_refused() {
-        let (network, other) = (Network::new(), Network::new());
-        let foreign = JoinInvitation { genesis: other.document, ..Default::default() }.encode_to_vec();
-        assert!(Trust::parse(&foreign, network.genesis.ledger_id).unwrap_err().contains("is of ledger"));
-        assert_eq!(Trust::parse(&[0xff], network.genesis.ledger_id).unwrap_err(), "is not an invitation");
-        let unsaid = member(&network.member, MemberStatus::Unspecified);
-        assert!(parse(&network, vec![unsaid], Vec::new()).unwrap_err().contains("does not say whether"));
-        let node = node(5, MEMBER, "no port", NodeStatus::Active);
-        assert!(parse(&network, Vec::new(), vec![node]).unwrap_err().contains("nodes.client_address"));
+        let (network, other) = (Network::endorsed(), Network::endorsed());
+        let members = vec![member(&other.member, MemberStatus::Active)];
+        let good = invitation(&other, members, vec![node(&other, 1, MEMBER, "one:1")]);
+        let ledger = network.genesis.ledger_id;
+        assert!(Trust::parse(&good.encode_to_vec(), ledger).unwrap_err().contains("is of ledger"));
+        assert_eq!(Trust::parse(&[0xff], ledger).unwrap_err(), "is not an invitation");
+        let cut = JoinInvitation { nodes: Vec::new(), ..good };
+        assert_eq!(Trust::parse(&cut.encode_to_vec(), ledger).unwrap_err(), "names no node that serves");
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use consilium_certs::ReloadingResolver;
+use consilium_certs::{ReloadingResolver, contract};
 use consilium_proto::genesis::Genesis;
 use consilium_proto::ids::NodeId;
 use consilium_proto::names::{Role, SpiffeId};
@@ -14,7 +14,6 @@ use consilium_replica::start::{Recovered, recover, write_genesis};
 
 use crate::config::Config;
 use crate::fault::Fault;
-use crate::identity::endorsement::verify_endorsements;
 use crate::identity::invitation::Invitation;
 use crate::storage::StorageError;
 use crate::storage::guard::Guard;
@@ -92,7 +91,7 @@ impl DataDir {
 pub fn prepare(config: Config) -> Result<Prepared, Fault> {
     let bytes = std::fs::read(&config.genesis).map_err(StorageError::file(&config.genesis))?;
     let genesis = Genesis::parse(&bytes).map_err(|e| Fault::Setup(format!("genesis document: {e}")))?;
-    verify_endorsements(&genesis).map_err(|e| Fault::Setup(e.to_string()))?;
+    contract::genesis::check(&genesis).map_err(|e| Fault::Setup(format!("genesis document: {e}")))?;
     let invitation = config.invitation.as_deref().map(Invitation::read).transpose()?;
     if invitation.as_ref().is_some_and(|i| i.genesis != bytes) {
         return Err(Fault::Setup(

@@ -7,6 +7,7 @@
 
 mod chain;
 mod common;
+mod contract;
 mod crl;
 mod handshake;
 mod hostile;

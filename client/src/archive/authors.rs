@@ -10,13 +10,15 @@ use std::collections::BTreeMap;
 use std::num::NonZero;
 
 use bytes::Bytes;
-use consilium_certs::{CaBundle, IdentityCertificate, KeyType, Purpose, RevocationPolicy, verify_chain};
+use consilium_certs::contract::certificate_key;
+use consilium_certs::contract::identity_rules::{claimed_member, verify_under};
+use consilium_certs::{CaBundle, IdentityCertificate};
 use consilium_proto::genesis::Genesis;
 use consilium_proto::ids::{Fingerprint, Height, TimeMs, TransactionId};
+use consilium_proto::names::MemberId;
 use consilium_proto::pb;
-use consilium_proto::signing::{SignatureAlgorithm, VerifyingKey, verify_batch};
+use consilium_proto::signing::{VerifyingKey, verify_batch};
 use consilium_proto::transaction::{enrollment_proof_input, signing_key_fingerprint};
-use rustls_pki_types::CertificateDer;
 
 use super::failure::VerifyFailure;
 
@@ -38,7 +40,7 @@ pub(super) struct Signed {
 #[derive(Debug)]
 pub(super) struct Authors {
     /// By member, in the order in which they came up.
-    bundles: BTreeMap<String, Vec<CaBundle>>,
+    bundles: BTreeMap<MemberId, Vec<CaBundle>>,
     keys: BTreeMap<Fingerprint, VerifyingKey>,
     pending: Vec<Signed>,
 }
@@ -72,8 +74,9 @@ impl Authors {
     }
 
     fn learn_bundle(&mut self, member: &str, ders: &[Bytes]) {
-        if let Ok(bundle) = CaBundle::from_ders(ders) {
-            self.bundles.entry(member.to_owned()).or_default().push(bundle);
+        let Ok(member) = member.parse::<MemberId>() else { return };
+        if let Ok(bundle) = CaBundle::of_member(&member, ders) {
+            self.bundles.entry(member).or_default().push(bundle);
         }
     }
 
@@ -111,18 +114,12 @@ impl Authors {
     }
 
     fn verified(&self, chain: &[Bytes], time: TimeMs) -> Result<IdentityCertificate, String> {
-        let leaf = chain.first().ok_or("there is none")?;
-        let claimed = IdentityCertificate::parse(leaf).map_err(|e| e.to_string())?;
-        let member = claimed.spiffe_id().member().as_str();
-        let bundles = self.bundles.get(member).ok_or("its member is neither in the genesis nor proposed")?;
-        let chain: Vec<CertificateDer<'_>> = chain.iter().map(|der| CertificateDer::from(der.as_ref())).collect();
-        let at_s = i64::try_from(time.0 / 1_000).map_err(|_| "the block's time is out of range")?;
-        // Revocation is part of the outcome, which the validators signed.
-        let policy = RevocationPolicy::default();
-        let verify = |bundle| verify_chain(&chain, bundle, &[], policy, at_s, Purpose::Client);
+        let member = claimed_member(chain).ok_or("it is outside the profile")?;
+        let bundles = self.bundles.get(&member).ok_or("its member is neither in the genesis nor proposed")?;
         let mut refused = None;
         for bundle in bundles.iter().rev() {
-            match verify(bundle) {
+            // Revocation is part of the outcome, which the validators signed.
+            match verify_under(chain, bundle, &[], time.0 / 1_000) {
                 Ok(identity) => return Ok(identity),
                 Err(error) => refused = Some(error),
             }
@@ -159,12 +156,4 @@ impl Authors {
 fn first_bad(items: &[Signed]) -> Option<usize> {
     let batch: Vec<_> = items.iter().map(|s| (s.key.clone(), s.message.as_slice(), s.signature)).collect();
     verify_batch(&batch).iter().position(|good| !good)
-}
-
-/// The key in a certificate, if transactions can be signed with it.
-pub(super) fn certificate_key(identity: &IdentityCertificate) -> Option<VerifyingKey> {
-    match identity.key_type() {
-        KeyType::EcP256 => VerifyingKey::from_raw(SignatureAlgorithm::Es256, identity.public_key().point()).ok(),
-        KeyType::EcP384 => None,
-    }
 }

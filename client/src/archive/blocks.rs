@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use consilium_certs::IdentityCertificate;
+use consilium_certs::contract::certificate_key;
 use consilium_proto::error::{FieldError, fixed, length_in};
 use consilium_proto::genesis::Genesis;
 use consilium_proto::hash::sha256;
@@ -16,7 +17,7 @@ use consilium_proto::transaction::{signing_bytes, transaction_id};
 use consilium_proto::vote::BlockCertificate;
 use prost::Message;
 
-use super::authors::{Authors, Signed, certificate_key};
+use super::authors::{Authors, Signed};
 use super::epochs::Epochs;
 use super::failure::VerifyFailure;
 use super::report::Counts;

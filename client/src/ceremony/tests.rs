@@ -2,13 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use consilium_proto::names::MemberId;
+use consilium_certs::contract::genesis::{GenesisError, check_members, verify_endorsements};
 
 use super::*;
 use crate::client::now_ms;
 use crate::files;
 use crate::fixture::Member as House;
-use crate::genesis_check::{GenesisError, check_members, verify_endorsements};
 use crate::identity::load_signing_key;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use consilium_certs::contract::invitation::Invitation;
 use consilium_proto::pb;
 use prost::Message;
 use serde::Serialize;
@@ -17,7 +18,7 @@ use crate::client::Client;
 use crate::files::{self, PUBLIC_MODE, SMALL_FILE_BYTES_MAX};
 use crate::membership::NodeRef;
 use crate::membership::folder::{HTTP_DEFAULT, LaidOut, Settings, lay_out};
-use crate::membership::invitation::{INVITATION_BYTES_MAX, Invitation};
+use crate::membership::invitation;
 
 /// A member's own steps.
 #[derive(Debug, Args)]
@@ -214,8 +215,7 @@ pub(crate) async fn invitation_of(
 }
 
 fn join(args: JoinArgs, ctx: &Context) -> Result<(), CliError> {
-    let bytes = files::read(&args.invitation, INVITATION_BYTES_MAX)?;
-    let invitation = Invitation::parse(&bytes)?;
+    let invitation = invitation::read(&args.invitation)?;
     let laid_out = lay_out(&args.folder.dir, &invitation, &args.folder.settings.into());
     let laid_out = laid_out.map_err(|e| {
         let key =
@@ -237,7 +237,7 @@ impl InvitationView {
         Self {
             network: invitation.genesis.network.clone(),
             ledger_id: invitation.genesis.ledger_id.to_string(),
-            node: invitation.spiffe_id(),
+            node: invitation.spiffe_id.to_string(),
             raft_id: invitation.node.raft_id,
             height: invitation.height().0,
             members: invitation.message.members.iter().map(|m| m.id.clone()).collect(),

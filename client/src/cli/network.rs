@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
+use consilium_certs::contract;
 use consilium_proto::genesis::{GENESIS_BYTES_MAX, Genesis};
 use consilium_proto::names::SpiffeId;
 use prost::Message;
@@ -19,7 +20,7 @@ use crate::ceremony::{self, PART_BYTES_MAX};
 use crate::client::now_ms;
 use crate::error::ClientError;
 use crate::files::{self, PUBLIC_MODE, SMALL_FILE_BYTES_MAX};
-use crate::{genesis_check, identity, parameters};
+use crate::{identity, parameters};
 
 /// The members' common steps.
 #[derive(Debug, Args)]
@@ -211,7 +212,7 @@ fn view(genesis: &Genesis) -> Result<GenesisView, ClientError> {
             }
         });
         let endorsement = genesis.endorsements.iter().find(|e| e.member == member.id.as_str());
-        let endorser = endorsement.and_then(|e| genesis_check::verify_endorsement(genesis, e).ok());
+        let endorser = endorsement.and_then(|e| contract::genesis::verify_endorsement(genesis, e).ok());
         MemberView {
             id: member.id.to_string(),
             display_name: member.display_name.clone(),
@@ -221,8 +222,8 @@ fn view(genesis: &Genesis) -> Result<GenesisView, ClientError> {
             nodes: nodes.collect(),
         }
     });
-    let members_problem = genesis_check::check_members(genesis).err();
-    let endorsement_problem = genesis_check::verify_endorsements(genesis).err();
+    let members_problem = contract::genesis::check_members(genesis).err();
+    let endorsement_problem = contract::genesis::verify_endorsements(genesis).err();
     Ok(GenesisView {
         network: genesis.network.clone(),
         ledger_id: genesis.ledger_id.to_string(),

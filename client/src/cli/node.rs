@@ -241,7 +241,7 @@ async fn finish(
     }
     let view = RegisteredView {
         raft_id: registered.node.raft_id,
-        node: invitation.spiffe_id(),
+        node: invitation.spiffe_id.to_string(),
         transaction: registered.submitted.as_ref().map(SubmittedView::new),
         invitation: InvitationView::new(&invitation),
         folder,

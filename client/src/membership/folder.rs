@@ -9,17 +9,17 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use consilium_certs::{Purpose, RevocationPolicy, load_identity, verify_chain};
+use consilium_certs::contract::invitation::Invitation;
+use consilium_certs::{Purpose, RevocationPolicy, contract, load_identity, verify_chain};
 use consilium_proto::genesis::{GENESIS_BYTES_MAX, Genesis};
 use consilium_proto::pb;
 use consilium_proto::signing::{SignatureAlgorithm, SigningKey};
 use prost::Message;
 
-use super::invitation::{INVITATION_BYTES_MAX, Invitation};
+use super::invitation;
 use crate::client::now_ms;
 use crate::error::ClientError;
 use crate::files::{self, PUBLIC_MODE, SECRET_MODE};
-use crate::genesis_check::verify_endorsements;
 use crate::identity::load_signing_key;
 
 const CONFIG: &str = "node.toml";
@@ -157,9 +157,7 @@ impl VoteKey {
 pub fn unfinished<'a>(folder: &Path, members: &'a [pb::MemberEntry]) -> Result<Option<&'a pb::NodeState>, ClientError> {
     let config = read_config(folder)?;
     let path = folder.join(setting(config.as_ref(), "invitation").unwrap_or(INVITATION));
-    let invited = files::read(&path, INVITATION_BYTES_MAX).ok();
-    let invited = invited.and_then(|bytes| pb::JoinInvitation::decode(bytes.as_slice()).ok()).and_then(|i| i.node);
-    let invited = invited.map_or(0, |node| node.raft_id);
+    let invited = invitation::read(&path).map_or(0, |invitation| invitation.node.raft_id);
     let in_place = vote_key_path(folder)?;
     for key in [with_suffix(&in_place, "new"), in_place] {
         if !key.exists() {
@@ -259,19 +257,19 @@ fn check_vote_key(path: &Path, invitation: &Invitation) -> Result<(), ClientErro
     if key.verifying_key().raw() == invitation.node.vote_key {
         return Ok(());
     }
-    let node = invitation.spiffe_id();
+    let node = &invitation.spiffe_id;
     Err(ClientError::file(path, format!("is not the vote key that the ledger has for {node}")))
 }
 
 fn check_identity([certificate, key]: &[PathBuf; 2], invitation: &Invitation) -> Result<(), ClientError> {
     let loaded = load_identity(certificate, key).map_err(|e| ClientError::file(certificate, e))?;
-    let (expected, found) = (invitation.spiffe_id(), loaded.identity().spiffe_id());
-    if found.to_string() != expected {
+    let (expected, found) = (&invitation.spiffe_id, loaded.identity().spiffe_id());
+    if found != expected {
         return Err(ClientError::file(certificate, format!("is of {found}, not of {expected}")));
     }
     let now = i64::try_from(now_ms() / 1_000).unwrap_or(i64::MAX);
     let chain = loaded.certified_key().cert.clone();
-    verify_chain(&chain, &invitation.own_bundle()?, &[], RevocationPolicy::default(), now, Purpose::Server)
+    verify_chain(&chain, &invitation.own_bundle, &[], RevocationPolicy::default(), now, Purpose::Server)
         .map_err(|e| ClientError::file(certificate, format!("under the member's CA on the ledger: {e}")))?;
     Ok(())
 }
@@ -284,7 +282,7 @@ fn read_genesis(path: &Path, invitation: &Invitation) -> Result<Bytes, ClientErr
     if genesis.ledger_id != invitation.genesis.ledger_id {
         return Err(ClientError::file(path, format!("is of ledger {}, not of the invitation's", genesis.ledger_id)));
     }
-    verify_endorsements(&genesis).map_err(|e| ClientError::file(path, e))?;
+    contract::genesis::check(&genesis).map_err(|e| ClientError::file(path, e))?;
     Ok(bytes.into())
 }
 

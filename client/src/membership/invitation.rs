@@ -1,39 +1,20 @@
-//! The invitation with which a new node finds its way into a running network.
-//!
-//! It holds nothing secret and grants nothing: the joining node verifies the
-//! whole ledger from the genesis document, whose id people compare by phone.
-//! The rest only says whom to talk to at first, and which CAs to expect there.
+//! Makes and reads the invitation with which a new node finds its way into a
+//! running network. What it has to be is a rule of the contract
+//! ([`consilium_certs::contract::invitation`]); people compare the ledger id in
+//! it by phone.
 
-use std::collections::BTreeSet;
+use std::path::Path;
 
-use bytes::Bytes;
-use consilium_certs::CaBundle;
-use consilium_proto::genesis::{Genesis, check_address, ledger_id};
-use consilium_proto::ids::Height;
-use consilium_proto::names::{MemberId, NodeName};
+use consilium_certs::contract::invitation::{INVITATION_BYTES_MAX, Invitation, InvitationError};
+use consilium_proto::genesis::ledger_id;
 use consilium_proto::pb;
-use consilium_proto::signing::{SignatureAlgorithm, VerifyingKey};
 use prost::Message;
 
 use crate::ceremony::refuse_private_key;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::transport::ledger_service;
-use crate::{genesis_check, state_keys};
-
-/// Bytes of an encoded invitation.
-pub const INVITATION_BYTES_MAX: u64 = 16 * 1024 * 1024;
-
-/// An invitation that passed every check that needs no network.
-#[derive(Debug, Clone)]
-pub struct Invitation {
-    /// The parsed genesis, endorsed by all founding members.
-    pub genesis: Genesis,
-    /// The message.
-    pub message: pb::JoinInvitation,
-    /// The node that joins.
-    pub node: pb::NodeState,
-}
+use crate::{files, state_keys};
 
 impl Client {
     /// Makes the invitation of a node that is on the ledger. Every row in it is
@@ -64,7 +45,8 @@ impl Client {
             position.ok_or_else(|| ClientError::Usage(format!("node {raft_id} is no active node of the ledger")))?;
         let node = Some(nodes.remove(position));
         let genesis = genesis.encode_to_vec().into();
-        Invitation::check(pb::JoinInvitation { genesis, node, nodes, members, height: height.0 })
+        let message = pb::JoinInvitation { genesis, node, nodes, members, height: height.0 };
+        Invitation::try_from(message).map_err(unusable)
     }
 
     /// Members of the genesis document that are no more: whoever joins must not
@@ -96,89 +78,28 @@ impl Client {
     }
 }
 
-impl Invitation {
-    /// Reads an encoded invitation and checks it.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn parse(bytes: &[u8]) -> Result<Self, ClientError> {
-        refuse_private_key("the invitation", bytes)?;
-        let message = pb::JoinInvitation::decode(Bytes::copy_from_slice(bytes));
-        Self::check(message.map_err(|_| ClientError::Usage("not an invitation".into()))?)
-    }
-
-    /// Checks the genesis document with its endorsements, the CA bundles, and
-    /// that the nodes belong to the members.
-    fn check(message: pb::JoinInvitation) -> Result<Self, ClientError> {
-        let genesis = Genesis::parse(&message.genesis)?;
-        let unusable = |problem: String| ClientError::contradiction(format!("invitation: {problem}"));
-        genesis_check::check_members(&genesis).map_err(|e| unusable(e.to_string()))?;
-        genesis_check::verify_endorsements(&genesis).map_err(|e| unusable(e.to_string()))?;
-        let mut members = BTreeSet::new();
-        for member in &message.members {
-            check_member(member).map_err(|problem| unusable(format!("{}: {problem}", member.id)))?;
-            if !members.insert(member.id.as_str()) {
-                return Err(unusable(format!("{} stands twice", member.id)));
-            }
-        }
-        let node = message.node.clone().ok_or_else(|| unusable("names no node that joins".into()))?;
-        let mut raft_ids = BTreeSet::new();
-        for one in std::iter::once(&node).chain(&message.nodes) {
-            check_node(one).map_err(|problem| unusable(format!("node {}: {problem}", one.raft_id)))?;
-            if !members.contains(one.member.as_str()) || !raft_ids.insert(one.raft_id) {
-                return Err(unusable(format!("node {} stands twice, or its member is missing", one.raft_id)));
-            }
-        }
-        if message.nodes.is_empty() {
-            return Err(unusable("names no node that serves".into()));
-        }
-        Ok(Self { genesis, message, node })
-    }
-
-    /// `spiffe://member/node/name` of the node that joins.
-    #[must_use]
-    pub fn spiffe_id(&self) -> String {
-        format!("spiffe://{}/node/{}", self.node.member, self.node.name)
-    }
-
-    /// The CA bundle of the node's member, as the ledger has it.
-    ///
-    /// # Errors
-    /// If it does not parse, which the check excludes.
-    pub fn own_bundle(&self) -> Result<CaBundle, ClientError> {
-        let own = self.message.members.iter().find(|m| m.id == self.node.member);
-        let bundle = own.map(|m| m.ca_bundle.as_slice()).unwrap_or_default();
-        CaBundle::from_ders(bundle).map_err(|e| ClientError::contradiction(format!("CA bundle: {e}")))
-    }
-
-    /// Height that the rows were read at.
-    #[must_use]
-    pub fn height(&self) -> Height {
-        Height(self.message.height)
-    }
-
-    /// The encoded message.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        self.message.encode_to_vec()
-    }
+/// Reads an invitation and checks it.
+///
+/// # Errors
+/// [`ClientError::File`], or what is wrong with it.
+pub fn read(path: &Path) -> Result<Invitation, ClientError> {
+    parse(&files::read(path, INVITATION_BYTES_MAX as u64)?)
 }
 
-fn check_member(member: &pb::MemberState) -> Result<(), String> {
-    MemberId::parse("id", &member.id).map_err(|e| e.to_string())?;
-    let bundle = CaBundle::from_ders(&member.ca_bundle).map_err(|e| format!("CA bundle: {e}"))?;
-    let found = bundle.member();
-    if found.as_str() == member.id { Ok(()) } else { Err(format!("the CA bundle is of {found}")) }
+pub(crate) fn parse(bytes: &[u8]) -> Result<Invitation, ClientError> {
+    refuse_private_key("the invitation", bytes)?;
+    Invitation::parse(bytes).map_err(unusable)
 }
 
-fn check_node(node: &pb::NodeState) -> Result<(), String> {
-    let checked = NodeName::parse("name", &node.name)
-        .and_then(|_| check_address("peer_address", &node.peer_address))
-        .and_then(|()| check_address("client_address", &node.client_address));
-    checked.map_err(|e| e.to_string())?;
-    VerifyingKey::from_raw(SignatureAlgorithm::Es256, &node.vote_key).map_err(|e| format!("vote key: {e}"))?;
-    if node.raft_id == 0 || node.status() != pb::NodeStatus::Active {
-        return Err("is not active".into());
+fn unusable(error: InvitationError) -> ClientError {
+    let what = format!("invitation: {error}");
+    match error {
+        InvitationError::Size { .. } | InvitationError::Encoding => ClientError::Usage(what),
+        InvitationError::GenesisForm(_)
+        | InvitationError::Genesis(_)
+        | InvitationError::NoNode
+        | InvitationError::NobodyServes
+        | InvitationError::Member { .. }
+        | InvitationError::Node { .. } => ClientError::contradiction(what),
     }
-    Ok(())
 }

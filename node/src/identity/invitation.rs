@@ -1,20 +1,18 @@
-//! The invitation of a node that joins a running ledger: whom to talk to, and
-//! under which CAs, until its own copy of the ledger says so itself. Nothing
-//! that it says is believed about the ledger: every block is verified from the
-//! genesis document on.
+//! The invitation of a node that joins a running ledger, as topology and trust
+//! read it until the node's own copy of the ledger says so itself. What an
+//! invitation has to be is a rule of the contract. Nothing that it says is
+//! believed about the ledger: every block is verified from the genesis document
+//! on.
 
 use std::path::Path;
 
 use bytes::Bytes;
+use consilium_certs::contract::invitation::{self as contract, INVITATION_BYTES_MAX, Standing};
 use consilium_proto::ids::Height;
-use consilium_proto::pb::{JoinInvitation, MemberState, MemberStatus};
-use prost::Message;
+use consilium_proto::pb::{MemberState, NodeState};
 
 use crate::storage::StorageError;
 use consilium_replica::topology::{Introduction, NodeInfo};
-
-/// Bytes of an invitation.
-const INVITATION_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// A parsed invitation.
 #[derive(Debug, Clone)]
@@ -35,15 +33,14 @@ impl Invitation {
     /// Reads an invitation.
     ///
     /// # Errors
-    /// If the file cannot be read, or holds something else.
+    /// If the file cannot be read, or holds something that must not be used.
     pub fn read(path: &Path) -> Result<Self, StorageError> {
         let length = std::fs::metadata(path).map_err(StorageError::file(path))?.len();
-        if length > INVITATION_BYTES_MAX {
+        if length > INVITATION_BYTES_MAX as u64 {
             return Err(StorageError::corrupt("invitation", "is too large"));
         }
         let bytes = std::fs::read(path).map_err(StorageError::file(path))?;
-        let message = JoinInvitation::decode(bytes.as_slice()).map_err(|e| StorageError::corrupt("invitation", e))?;
-        Self::parse(message)
+        contract::Invitation::parse(&bytes).map_err(|e| StorageError::corrupt("invitation", e))?.try_into()
     }
 
     /// What a replica is told of it.
@@ -51,18 +48,22 @@ impl Invitation {
     pub fn introduction(&self) -> Introduction {
         Introduction { nodes: self.nodes.clone(), height: self.height }
     }
+}
 
-    fn parse(m: JoinInvitation) -> Result<Self, StorageError> {
-        let active = |member: &str| {
-            m.members.iter().any(|known| known.id == member && known.status == MemberStatus::Active as i32)
+impl TryFrom<contract::Invitation> for Invitation {
+    type Error = StorageError;
+
+    fn try_from(checked: contract::Invitation) -> Result<Self, StorageError> {
+        let active = |node: &NodeState| {
+            let member = checked.members.iter().find(|(id, _)| id.as_str() == node.member);
+            member.is_some_and(|(_, member)| member.standing == Standing::Active)
         };
-        let own = m.node.as_ref().ok_or_else(|| StorageError::corrupt("invitation", "names no node"))?;
-        let own = NodeInfo::new(own, active(&own.member)).map_err(damaged)?;
-        let nodes = m.nodes.iter().map(|node| NodeInfo::new(node, active(&node.member)));
-        let mut nodes = nodes.collect::<Result<Vec<_>, _>>().map_err(damaged)?;
-        nodes.retain(|node| node.id != own.id);
+        let info = |node: &NodeState| NodeInfo::new(node, active(node)).map_err(damaged);
+        let own = info(&checked.node)?;
+        let mut nodes = checked.message.nodes.iter().map(info).collect::<Result<Vec<_>, _>>()?;
         nodes.push(own.clone());
-        Ok(Self { genesis: m.genesis, own, nodes, members: m.members, height: Height(m.height) })
+        let message = checked.message;
+        Ok(Self { genesis: message.genesis, own, nodes, members: message.members, height: Height(message.height) })
     }
 }
 

@@ -127,10 +127,15 @@ pub(crate) fn document(
     endorsed(members, &genesis)
 }
 
-/// The same members under another name: another ledger.
-pub(crate) fn renamed(members: &[Member], document: &[u8], name: &str) -> anyhow::Result<Vec<u8>> {
+/// The document with a change, endorsed again: another ledger.
+pub(crate) fn changed(
+    members: &[Member],
+    document: &[u8],
+    change: impl FnOnce(&mut pb::Genesis),
+) -> anyhow::Result<Vec<u8>> {
     let document = pb::GenesisDocument::decode(document)?;
-    let genesis = pb::Genesis { network: name.into(), ..pb::Genesis::decode(document.body)? };
+    let mut genesis = pb::Genesis::decode(document.body)?;
+    change(&mut genesis);
     endorsed(members, &genesis)
 }
 

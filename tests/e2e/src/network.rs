@@ -260,10 +260,18 @@ impl Network {
     /// # Errors
     /// If it cannot be made.
     pub fn other_genesis(&self) -> anyhow::Result<PathBuf> {
-        let document = ceremony::renamed(&self.members, &fs::read(&self.genesis_path)?, "another")?;
+        let document = self.changed_genesis(|genesis| genesis.network = "another".into())?;
         let path = self.dir.path().join("other-genesis.pb");
         fs::write(&path, document)?;
         Ok(path)
+    }
+
+    /// The document with a change, endorsed by all members.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn changed_genesis(&self, change: impl FnOnce(&mut pb::Genesis)) -> anyhow::Result<Vec<u8>> {
+        ceremony::changed(&self.members, &fs::read(&self.genesis_path)?, change)
     }
 
     /// No node may have panicked, whatever the scenario did to it.

@@ -1,9 +1,13 @@
 //! Disks and genesis documents that are not the node's own.
 
 use std::fs;
+use std::process::Command;
 
-use consilium_e2e::{Exit, Load, Network, copy_tree, eventually_async};
+use consilium_e2e::{Exit, Load, Network, cli_binary, copy_tree, eventually_async, run_to_end};
 use consilium_proto::names::Role;
+use consilium_proto::pb::{Endorsement, GenesisDocument, GenesisNode};
+use consilium_proto::signing::{SignatureAlgorithm, SigningKey};
+use prost::Message;
 
 fn refused(exit: &Exit, texts: &[&str]) {
     assert_eq!(exit.code, Some(1), "{}", exit.output);
@@ -151,19 +155,52 @@ fn another_genesis_is_refused_at_the_start() {
     });
 }
 
+/// Gives the node a genesis document; command line and node refuse it alike.
+fn refused_by_both(network: &Network, document: &[u8], why: &str) -> anyhow::Result<()> {
+    let path = network.folder().join("refused.pb");
+    fs::write(&path, document)?;
+    let mut inspect = Command::new(cli_binary()?);
+    refused(&run_to_end(inspect.args(["network", "inspect"]).arg(&path), &path)?, &[why]);
+    let node = &network.nodes[0];
+    let config = fs::read_to_string(&node.config)?;
+    fs::write(&node.config, config.replace("../genesis.pb", &path.display().to_string()))?;
+    refused(&node.command(&["check"])?, &[why]);
+    fs::write(&node.config, config)?;
+    Ok(())
+}
+
 #[test]
-fn a_genesis_that_lacks_an_endorsement_is_refused() {
+fn a_genesis_that_the_command_line_refuses_no_node_starts_on() {
     Network::of(3).run(async |network| {
-        use prost::Message;
-        let mut document = consilium_proto::pb::GenesisDocument::decode(&*fs::read(&network.genesis_path)?)?;
-        document.endorsements.remove(1);
-        let path = network.folder().join("unendorsed.pb");
-        fs::write(&path, document.encode_to_vec())?;
-        let node = &network.nodes[0];
-        let config = fs::read_to_string(&node.config)?;
-        fs::write(&node.config, config.replace("../genesis.pb", &path.display().to_string()))?;
-        refused(&node.command(&["check"])?, &["endorsement", &network.members[1].id]);
-        Ok(())
+        let good = GenesisDocument::decode(&*fs::read(&network.genesis_path)?)?;
+        let spoilt = |spoil: &dyn Fn(&mut Vec<Endorsement>), why: &str| {
+            let mut document = good.clone();
+            spoil(&mut document.endorsements);
+            refused_by_both(network, &document.encode_to_vec(), why)
+        };
+        let second = &network.members[1].id;
+        spoilt(&|e| drop(e.remove(1)), &format!("not endorsed by {second}"))?;
+        spoilt(&|e| e.swap(0, 1), "is out of order")?;
+        spoilt(&|e| e.insert(1, e[1].clone()), &format!("the endorsement of {second} is out of order"))?;
+        let stranger = Endorsement { member: "mallory.example".into(), ..good.endorsements[0].clone() };
+        spoilt(&|e| e.push(stranger.clone()), "which is no member")?;
+        let twice = network.changed_genesis(|genesis| {
+            let nodes = &mut genesis.members[2].nodes;
+            let vote_key = SigningKey::generate(SignatureAlgorithm::Es256).unwrap().verifying_key();
+            nodes.push(GenesisNode {
+                raft_id: 4,
+                peer_address: "127.0.0.1:1".into(),
+                client_address: "127.0.0.1:2".into(),
+                vote_key: vote_key.raw().to_vec().into(),
+                ..nodes[0].clone()
+            });
+        })?;
+        refused_by_both(network, &twice, "has two nodes named n1")?;
+        let shared = network.changed_genesis(|genesis| {
+            let address = genesis.members[0].nodes[0].client_address.clone();
+            genesis.members[2].nodes[0].peer_address = address;
+        })?;
+        refused_by_both(network, &shared, "is used twice")
     });
 }
 

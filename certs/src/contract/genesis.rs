@@ -1,39 +1,32 @@
-//! The part of a genesis document that needs X.509: CA bundles and
-//! endorsements. The rest is checked by [`Genesis::parse`].
+//! A genesis document that a network may start on: CA bundles, names and
+//! addresses of its members, and their endorsements. What needs no X.509 and
+//! no comparison of members is checked by [`Genesis::parse`].
 //!
 //! Certificates are judged at the genesis time, so that the same document is
 //! good or bad for ever, whoever looks at it and when.
 
 use std::collections::BTreeSet;
 
-use consilium_certs::{
-    BundleError, CaBundle, IdentityCertificate, Purpose, RevocationPolicy, VerifyError, verify_chain,
-};
 use consilium_proto::genesis::{Genesis, Member, endorsement_input};
-use consilium_proto::names::MemberId;
-use consilium_proto::names::{Role, SpiffeId};
+use consilium_proto::names::{MemberId, NodeName, Role, SpiffeId};
 use consilium_proto::pb;
-use consilium_proto::signing::{SignatureAlgorithm, SigningError, VerifyingKey, signature_from_slice};
+use consilium_proto::signing::{SigningError, signature_from_slice};
 use rustls_pki_types::CertificateDer;
+
+use super::certificate_key;
+use crate::ca::{BundleError, CaBundle};
+use crate::verify::{Purpose, RevocationPolicy, VerifyError, verify_chain};
 
 /// Why a genesis document must not be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GenesisError {
-    /// A member's CA bundle is outside the certificate profile.
+    /// A member's CA bundle is outside the certificate profile, or another's.
     #[error("CA bundle of {member}: {cause}")]
     Bundle {
         /// The member.
         member: MemberId,
         /// What is wrong.
         cause: BundleError,
-    },
-    /// A member's CA certificates name another trust domain than its id.
-    #[error("the CA bundle of {member} is of {found}")]
-    OtherTrustDomain {
-        /// The member.
-        member: MemberId,
-        /// The trust domain in the certificates.
-        found: String,
     },
     /// A CA certificate is not valid at the genesis time.
     #[error("a CA certificate of {member} is not valid at the genesis time")]
@@ -47,7 +40,7 @@ pub enum GenesisError {
         /// The member.
         member: MemberId,
         /// The name.
-        node: String,
+        node: NodeName,
     },
     /// Two listeners have one address.
     #[error("address {address} of {member} is used twice")]
@@ -91,6 +84,12 @@ pub enum GenesisError {
         /// The endorser's role.
         found: Role,
     },
+    /// The endorser's certificate has a key that nothing is signed with.
+    #[error("endorsement of {member}: the administrator's key is not on P-256")]
+    Key {
+        /// The member.
+        member: MemberId,
+    },
     /// The signature is not one of the endorser over this ledger id.
     #[error("endorsement of {member}: {cause}")]
     Signature {
@@ -110,27 +109,33 @@ pub struct Endorser {
     pub administrator: SpiffeId,
 }
 
-/// Checks bundles, names and addresses of all members.
+/// Checks that a network may start on a document: members and endorsements.
+///
+/// # Errors
+/// The first problem found.
+pub fn check(genesis: &Genesis) -> Result<Vec<Endorser>, GenesisError> {
+    check_members(genesis)?;
+    verify_endorsements(genesis)
+}
+
+/// Checks bundles, names and addresses of all members: what can be said before
+/// anybody has endorsed.
 ///
 /// # Errors
 /// The first problem found.
 pub fn check_members(genesis: &Genesis) -> Result<(), GenesisError> {
     let mut addresses = BTreeSet::new();
     for member in &genesis.members {
-        let bundle = bundle_of(member)?;
-        let at = unix_seconds(genesis);
-        if !bundle.certificates().iter().all(|ca| ca.is_valid_at(at)) {
-            return Err(GenesisError::CaNotValid { member: member.id.clone() });
-        }
+        check_bundle(genesis, member)?;
         let mut names = BTreeSet::new();
         for node in &member.nodes {
-            let (id, name) = (member.id.clone(), node.name.to_string());
             if !names.insert(&node.name) {
-                return Err(GenesisError::NodeTwice { member: id, node: name });
+                return Err(GenesisError::NodeTwice { member: member.id.clone(), node: node.name.clone() });
             }
             for address in [&node.peer_address, &node.client_address] {
                 if !addresses.insert(address) {
-                    return Err(GenesisError::AddressTwice { member: id, address: address.clone() });
+                    let (member, address) = (member.id.clone(), address.clone());
+                    return Err(GenesisError::AddressTwice { member, address });
                 }
             }
         }
@@ -138,8 +143,17 @@ pub fn check_members(genesis: &Genesis) -> Result<(), GenesisError> {
     Ok(())
 }
 
+fn check_bundle(genesis: &Genesis, member: &Member) -> Result<(), GenesisError> {
+    let at = unix_seconds(genesis);
+    if bundle_of(member)?.certificates().iter().all(|ca| ca.is_valid_at(at)) {
+        Ok(())
+    } else {
+        Err(GenesisError::CaNotValid { member: member.id.clone() })
+    }
+}
+
 /// Checks that every member has endorsed the document, once, in the members'
-/// order, by an administrator under its own CA bundle.
+/// order, by an administrator under its own CA bundle, and nobody else has.
 ///
 /// # Errors
 /// The first problem found.
@@ -168,29 +182,20 @@ pub fn verify_endorsement(genesis: &Genesis, endorsement: &pb::Endorsement) -> R
     if administrator.spiffe_id().role() != Role::Admin {
         return Err(GenesisError::NotAdmin { member: id(), found: administrator.spiffe_id().role() });
     }
-    verify_signature(genesis, &administrator, &endorsement.signature)
+    let key = certificate_key(&administrator).ok_or_else(|| GenesisError::Key { member: id() })?;
+    signature_from_slice(&endorsement.signature)
+        .and_then(|signature| key.verify(&endorsement_input(&genesis.ledger_id), &signature))
         .map_err(|cause| GenesisError::Signature { member: id(), cause })?;
     Ok(Endorser { member: id(), administrator: administrator.spiffe_id().clone() })
 }
 
-fn verify_signature(genesis: &Genesis, by: &IdentityCertificate, signature: &[u8]) -> Result<(), SigningError> {
-    let key = VerifyingKey::from_raw(SignatureAlgorithm::Es256, by.public_key().point())?;
-    key.verify(&endorsement_input(&genesis.ledger_id), &signature_from_slice(signature)?)
-}
-
 fn bundle_of(member: &Member) -> Result<CaBundle, GenesisError> {
-    let bundle = CaBundle::from_ders(&member.ca_bundle)
-        .map_err(|cause| GenesisError::Bundle { member: member.id.clone(), cause })?;
-    let found = bundle.member().as_str();
-    if found == member.id.as_str() {
-        Ok(bundle)
-    } else {
-        Err(GenesisError::OtherTrustDomain { member: member.id.clone(), found: found.to_owned() })
-    }
+    CaBundle::of_member(&member.id, &member.ca_bundle)
+        .map_err(|cause| GenesisError::Bundle { member: member.id.clone(), cause })
 }
 
 fn unix_seconds(genesis: &Genesis) -> i64 {
-    i64::try_from(genesis.time.0 / 1000).unwrap_or(i64::MAX)
+    i64::try_from(genesis.time.0 / 1_000).unwrap_or(i64::MAX)
 }
 
 fn list(members: &[MemberId]) -> String {
