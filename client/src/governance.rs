@@ -9,12 +9,12 @@ use consilium_grpc::governance_service_client::GovernanceServiceClient;
 use consilium_proto::ids::Height;
 use consilium_proto::parameters::Share;
 use consilium_proto::pb::{self, action::Action};
+use consilium_proto::state;
 use consilium_proto::transaction::Topic;
 use prost::Message;
 
 use crate::client::{Client, Submitted};
 use crate::error::ClientError;
-use crate::state_keys;
 
 /// Proposals of one page.
 const PAGE_SIZE: u32 = 100;
@@ -138,7 +138,7 @@ impl Client {
     pub async fn proven_proposal(&self, number: u64) -> Result<pb::GetProposalResponse, ClientError> {
         let mut answer = self.proposal(number, None).await?;
         let proven: pb::ProposalState = self
-            .proven_row(&state_keys::proposal(number))
+            .proven_row(&state::keys::proposal(number))
             .await?
             .ok_or_else(|| ClientError::contradiction(format!("the ledger's state holds no proposal {number}")))?;
         let told = answer.proposal.as_ref();
@@ -205,7 +205,7 @@ impl Client {
     /// # Errors
     /// As [`Client::read`], or an answer that proves nothing.
     pub async fn proven_parameters(&self) -> Result<pb::Parameters, ClientError> {
-        let row = self.proven_row(&state_keys::parameters()).await?;
+        let row = self.proven_row(&state::keys::parameters()).await?;
         row.ok_or_else(|| ClientError::contradiction("the ledger's state holds no parameters"))
     }
 

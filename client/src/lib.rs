@@ -48,7 +48,6 @@ mod proven;
 pub mod receipts;
 pub mod records;
 pub mod retry;
-mod state_keys;
 pub mod transport;
 pub mod trust;
 pub mod validators;

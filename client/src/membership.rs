@@ -7,13 +7,13 @@ pub mod invitation;
 use std::str::FromStr;
 
 use bytes::Bytes;
-use consilium_proto::ids::Height;
+use consilium_proto::ids::{Height, NodeId};
 use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::pb::{self, action::Action};
+use consilium_proto::state;
 
 use crate::client::{Client, Submitted};
 use crate::error::ClientError;
-use crate::state_keys;
 
 /// How people name a node: by raft id, as `spiffe://member/node/name`, or as
 /// `member/name`.
@@ -166,7 +166,7 @@ impl Client {
     /// # Errors
     /// As [`Client::read`], or an answer that proves nothing.
     pub async fn proven_node(&self, raft_id: u64) -> Result<Option<pb::NodeState>, ClientError> {
-        let node: Option<pb::NodeState> = self.proven_row(&state_keys::node(raft_id)).await?;
+        let node: Option<pb::NodeState> = self.proven_row(&state::keys::node(NodeId(raft_id))).await?;
         match node {
             Some(node) if node.raft_id != raft_id => {
                 Err(ClientError::contradiction(format!("the row of node {raft_id} names another node")))

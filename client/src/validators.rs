@@ -2,13 +2,13 @@
 //! transactions of a member about its own stake and nodes.
 
 use consilium_grpc::validators_service_client::ValidatorsServiceClient;
-use consilium_proto::ids::Height;
+use consilium_proto::ids::{Epoch, Height};
 use consilium_proto::pb::{self, action::Action};
+use consilium_proto::state;
 
 use crate::client::{Client, Submitted};
 use crate::error::ClientError;
 use crate::governance::at_least;
-use crate::state_keys;
 
 /// The outcome of an election, proven.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,7 +37,7 @@ impl Client {
             return Err(ClientError::contradiction("the answer is about another epoch"));
         }
         // The row of an epoch is written once and never changes.
-        let proven: Option<pb::EpochState> = self.proven_row(&state_keys::epoch(told.epoch)).await?;
+        let proven: Option<pb::EpochState> = self.proven_row(&state::keys::epoch(Epoch(told.epoch))).await?;
         match proven {
             Some(state) if state == told => Ok(Election { state, current: answer.current, ends_ms: answer.ends_ms }),
             Some(_) | None => {

@@ -7,6 +7,7 @@
 //! What is denied must look to the reader as if it did not exist.
 
 use consilium_proto::names::{Role, SpiffeId};
+use consilium_proto::state::{self, Readers};
 
 /// A question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,28 +125,11 @@ fn key_wrap(reader: &SpiffeId, owner: Option<&str>) -> Decision {
 }
 
 fn state_row(reader: &SpiffeId, key: &[u8]) -> Decision {
-    match state_row_readers(key) {
-        Some(Readers::Everyone) => Decision::Allow(Grant::Everyone),
-        Some(Readers::Auditors) if reader.role() == Role::Auditor => Decision::Allow(Grant::Auditor),
-        Some(Readers::Auditors) => Decision::Deny(Denial::NotAuditor),
-        None => Decision::Deny(Denial::Unlisted),
-    }
-}
-
-/// Who may read a kind of state row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Readers {
-    Everyone,
-    Auditors,
-}
-
-/// Public keys, standings and what members decided are for every identity, a
-/// record's entry is for auditors, and the rest of the state is nobody's.
-fn state_row_readers(key: &[u8]) -> Option<Readers> {
-    match key.first() {
-        Some(1..=5 | 8..=0x14) => Some(Readers::Everyone),
-        Some(6) => Some(Readers::Auditors),
-        Some(_) | None => None,
+    match state::readers(key) {
+        Readers::Everyone => Decision::Allow(Grant::Everyone),
+        Readers::Auditors if reader.role() == Role::Auditor => Decision::Allow(Grant::Auditor),
+        Readers::Auditors => Decision::Deny(Denial::NotAuditor),
+        Readers::Nobody => Decision::Deny(Denial::Unlisted),
     }
 }
 

@@ -25,6 +25,7 @@ pub mod observed;
 pub mod parameters;
 pub mod receipt;
 pub mod signing;
+pub mod state;
 pub mod state_tree;
 pub mod transaction;
 pub mod validators;

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use consilium_proto::hash::{Hash, sha256};
 use consilium_proto::header::Header;
-use consilium_proto::ids::{Height, TimeMs};
+use consilium_proto::ids::{Epoch, Height, RecordId, TimeMs};
 use consilium_proto::pb;
+use consilium_proto::state::{StateKey, StateRow};
 use consilium_proto::state_tree::{KeyHash, ValueHash, root_of_sorted};
 use consilium_proto::validators::ValidatorSet;
 use prost::Message;
@@ -15,10 +16,6 @@ use prost::Message;
 use super::epochs::Begun;
 use super::failure::VerifyFailure;
 
-/// State key of a record: this byte, then its id (state.proto).
-const RECORD: u8 = 0x06;
-/// State key of an election's outcome: this byte, then the epoch (validators.proto).
-const EPOCH: u8 = 0x0c;
 const RECORD_ID_BYTES: usize = 16;
 
 /// A record as the state names it.
@@ -75,25 +72,26 @@ impl Rows {
         }
         self.last_state_key = Some(row.key.clone());
         self.state.push((KeyHash::of(&row.key), ValueHash::of(&row.value)));
-        match row.key.split_first() {
-            Some((&RECORD, id)) => self.record(id, row),
-            Some((&EPOCH, epoch)) => self.election(epoch, row),
-            Some(_) | None => Ok(()),
+        match (StateRow::of(&row.key), StateKey::decode(&row.key)) {
+            (_, Some(StateKey::Record(id))) => self.record(id, row),
+            (_, Some(StateKey::Epoch(epoch))) => self.election(epoch, row),
+            (Some(StateRow::Record), None) => Err(VerifyFailure::Structure("has a malformed record in the state")),
+            (Some(StateRow::Epoch), None) => Err(VerifyFailure::Structure("has a malformed election in the state")),
+            // Checked by the root of the state alone.
+            (Some(_) | None, _) => Ok(()),
         }
     }
 
-    fn record(&mut self, id: &[u8], row: &pb::ArchiveRow) -> Result<(), VerifyFailure> {
+    fn record(&mut self, id: RecordId, row: &pb::ArchiveRow) -> Result<(), VerifyFailure> {
         let malformed = VerifyFailure::Structure("has a malformed record in the state");
-        let id = id.try_into().map_err(|_| malformed.clone())?;
         let state = pb::RecordState::decode(row.value.clone()).map_err(|_| malformed.clone())?;
         let version_sha256 = state.version_sha256[..].try_into().map_err(|_| malformed)?;
-        self.records.insert(id, Committed { version: state.version, version_sha256 });
+        self.records.insert(id.0, Committed { version: state.version, version_sha256 });
         Ok(())
     }
 
-    fn election(&mut self, epoch: &[u8], row: &pb::ArchiveRow) -> Result<(), VerifyFailure> {
+    fn election(&mut self, Epoch(epoch): Epoch, row: &pb::ArchiveRow) -> Result<(), VerifyFailure> {
         let malformed = VerifyFailure::Structure("has a malformed election in the state");
-        let epoch = u64::from_be_bytes(epoch.try_into().map_err(|_| malformed.clone())?);
         let state = pb::EpochState::decode(row.value.clone()).map_err(|_| malformed.clone())?;
         let set = state.validators.as_ref().and_then(|set| ValidatorSet::try_from(set).ok()).ok_or(malformed)?;
         if state.epoch != epoch {

@@ -13,8 +13,9 @@ use prost::Message;
 use crate::ceremony::refuse_private_key;
 use crate::client::Client;
 use crate::error::ClientError;
+use crate::files;
 use crate::transport::ledger_service;
-use crate::{files, state_keys};
+use consilium_proto::state;
 
 impl Client {
     /// Makes the invitation of a node that is on the ledger. Every row in it is
@@ -29,7 +30,7 @@ impl Client {
         let (mut members, mut nodes) = (Vec::new(), Vec::new());
         for entry in self.list_members(Some(height)).await? {
             let id = entry.member.unwrap_or_default().id;
-            let member: Option<pb::MemberState> = self.proven_row(&state_keys::member(&id)).await?;
+            let member: Option<pb::MemberState> = self.proven_row(&state::keys::member(&id)).await?;
             let Some(member) = member.filter(|m| m.status() != pb::MemberStatus::Removed) else { continue };
             let serves = member.status() == pb::MemberStatus::Active;
             for listed in entry.nodes {
@@ -56,7 +57,7 @@ impl Client {
         for founder in &self.genesis().members {
             let id = founder.id.as_str();
             if present.iter().all(|member| member.id != id) {
-                removed.extend(self.proven_row(&state_keys::member(id)).await?);
+                removed.extend(self.proven_row(&state::keys::member(id)).await?);
             }
         }
         Ok(removed)

@@ -86,7 +86,10 @@ fn state_rows(genesis: &Genesis) -> Result<Vec<Row>, ExecutionError> {
     }
     for (member, node) in genesis.nodes() {
         rows.push(row(keys::node(node.raft_id), &node_state(member, node)));
-        rows.push(row(keys::vote_key(node.vote_key.raw()), &pb::VoteKeyState { raft_id: node.raft_id.0 }));
+        rows.push(row(
+            keys::vote_key(&Hash::of(&[node.vote_key.raw()])),
+            &pb::VoteKeyState { raft_id: node.raft_id.0 },
+        ));
     }
     Ok(rows)
 }

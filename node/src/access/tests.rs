@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 use consilium_ledger::keys;
+use consilium_proto::hash::Hash;
 use consilium_proto::ids::{Epoch, Fingerprint, KeyId, NodeId, RecordId};
 use consilium_proto::names::SpiffeId;
+use consilium_proto::state::CertificateName;
 
 use super::{Decision, Denial, Grant, Record, Request, What, decide};
 
@@ -72,7 +74,7 @@ fn state_rows_are_public_but_for_records() {
         keys::signer(&Fingerprint::from_bytes([1; 32])),
         keys::encryption_key(&KeyId::from_bytes([1; 32])),
         keys::identity(CLERK),
-        keys::certificate(&[1], &[2]),
+        keys::certificate(&CertificateName::new(&[1], &[2])),
         keys::parameters(),
         keys::stake("a.example"),
         keys::participation(),
@@ -83,7 +85,7 @@ fn state_rows_are_public_but_for_records() {
         keys::access_policy(1),
         keys::protocol(),
         keys::standing(NodeId(1)),
-        keys::vote_key(&[1]),
+        keys::vote_key(&Hash::from_bytes([1; 32])),
     ];
     for reader in [CLERK, GUEST, AUDITOR] {
         for key in &public {

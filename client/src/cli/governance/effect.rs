@@ -9,12 +9,13 @@ use consilium_certs::CaBundle;
 use consilium_proto::genesis::Member;
 use consilium_proto::hash::sha256;
 use consilium_proto::pb;
+use consilium_proto::state;
 use consilium_proto::transaction::{NodeAction, NodeDescription, Topic};
 
 use crate::cli::text::time_s;
 use crate::client::Client;
 use crate::error::ClientError;
-use crate::{parameters, state_keys};
+use crate::parameters;
 
 /// What effects are told against.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +42,7 @@ impl Present {
             }
             // Which CA stays is what this topic turns on.
             Topic::RotateCaBundle { member, .. } => {
-                let proven: Option<pb::MemberState> = client.proven_row(&state_keys::member(member.as_str())).await?;
+                let proven: Option<pb::MemberState> = client.proven_row(&state::keys::member(member.as_str())).await?;
                 present.members.retain(|entry| id_of(entry) != member.as_str());
                 present.members.extend(proven.map(|m| pb::MemberEntry { member: Some(m), nodes: Vec::new() }));
             }

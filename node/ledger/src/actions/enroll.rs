@@ -7,6 +7,7 @@
 use consilium_proto::ids::{Fingerprint, KeyId};
 use consilium_proto::pb::{CertificateIndexState, EncryptionKeyState, IdentityState, Outcome, SignerState};
 use consilium_proto::signing::VerifyingKey;
+use consilium_proto::state::CertificateName;
 use consilium_proto::transaction::{Enroll, encryption_key_id, signing_bytes, signing_key_fingerprint};
 
 use super::{Context, active_member};
@@ -81,7 +82,7 @@ fn put_certificate_index<R: StateReader>(
     identity: &VerifiedIdentity,
     signers: &[(Fingerprint, VerifyingKey)],
 ) -> Result<(), Refusal> {
-    let place = keys::certificate(&identity.issuer_key_id, &identity.serial);
+    let place = keys::certificate(&CertificateName::new(&identity.issuer_key_id, &identity.serial));
     let mut index: CertificateIndexState = view.message(Table::State, &place)?.unwrap_or_default();
     index.signers.extend(signers.iter().map(|(f, _)| f.to_bytes()));
     index.signers.sort();

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use consilium_proto::ids::Fingerprint;
 use consilium_proto::pb::{CertificateIndexState, Outcome, SignerState};
+use consilium_proto::state::CertificateName;
 
 use super::{Author, Context, active_member};
 use crate::keys;
@@ -41,7 +42,7 @@ fn revoke_signers<R: StateReader>(
     list: &RevocationList,
 ) -> Result<(), Refusal> {
     for serial in &list.serials {
-        let place = keys::certificate(&list.issuer_key_id, serial);
+        let place = keys::certificate(&CertificateName::new(&list.issuer_key_id, serial));
         let index: CertificateIndexState = view.message(Table::State, &place)?.unwrap_or_default();
         for fingerprint in &index.signers {
             revoke_signer(view, cx, fingerprint, serial)?;

@@ -3,6 +3,7 @@
 //! and never again, whatever becomes of the node: a peer that remembers an old
 //! one can never take a new machine for it.
 
+use consilium_proto::hash::Hash;
 use consilium_proto::ids::NodeId;
 use consilium_proto::limits::VALIDATORS_MAX;
 use consilium_proto::pb::{JailReason, NodeState, NodeStatus, Outcome, VoteKeyState};
@@ -96,7 +97,7 @@ fn add<R: StateReader>(
     let replaced = replaces.unwrap_or_default();
     let name_taken = of_member(view, member)?.iter().any(|n| n.name == node.name.as_str() && n.raft_id != replaced.0);
     fits(!name_taken, Outcome::NodeExists, || format!("{member} has a node {}", node.name))?;
-    let vote_key = keys::vote_key(node.vote_key.raw());
+    let vote_key = keys::vote_key(&Hash::of(&[node.vote_key.raw()]));
     let key_used = view.get(Table::State, &vote_key)?.is_some();
     fits(!key_used, Outcome::NodeExists, || format!("the vote key of {} was used before", node.name))?;
     let mut roster = view.roster()?;

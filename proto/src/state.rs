@@ -1,0 +1,285 @@
+//! Rows of the authenticated state, in one table: the first byte of the key,
+//! the rest of it, the message of the value, who may read it, and words for it.
+//! Everything that anyone knows of a row's key is derived from this table; the
+//! list at the top of state.proto is compared with it by a test.
+//!
+//! Numbers are big-endian, so that the order of bytes is the order of values.
+//! Changing a key breaks the state root. Rows that are not part of the
+//! authenticated state are not here.
+
+use crate::hash::{HASH_LEN, Hash};
+use crate::ids::{Epoch, Fingerprint, KeyId, NodeId, RecordId};
+
+/// Who may ask for a row of the state, and for the proof that there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readers {
+    /// Every enrolled identity of an active member.
+    Everyone,
+    /// Auditors of any member.
+    Auditors,
+    /// No one: the key is none of the table's.
+    Nobody,
+}
+
+/// Makes, of one line for each kind of row, [`StateRow`], [`StateKey`] and the
+/// functions of [`keys`].
+macro_rules! rows {
+    ($(
+        $(#[$doc:meta])*
+        $tag:literal $Row:ident $(($part:ident: $Part:ty, from $Arg:ty))? = $Value:ident,
+        $readers:ident, $words:literal, $key:ident $(, all $all:ident)?;
+    )+) => {
+        /// A kind of row; the number is the first byte of its keys.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum StateRow {
+            $($(#[$doc])* $Row = $tag,)+
+        }
+
+        /// The key of a row.
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum StateKey {
+            $($(#[$doc])* $Row $(($Part))?,)+
+        }
+
+        impl StateRow {
+            /// All kinds, ascending by their first byte.
+            pub const ALL: &[Self] = &[$(Self::$Row),+];
+
+            /// The kind of row that a stored key is of, by its first byte alone.
+            #[must_use]
+            pub fn of(key: &[u8]) -> Option<Self> {
+                match *key.first()? {
+                    $($tag => Some(Self::$Row),)+
+                    _ => None,
+                }
+            }
+
+            /// Name of the message that is the row's value.
+            #[must_use]
+            pub fn message(self) -> &'static str {
+                // The message must exist.
+                match self { $(Self::$Row => { let _: fn(crate::pb::$Value) = drop; stringify!($Value) })+ }
+            }
+
+            /// Who may read it.
+            #[must_use]
+            pub fn readers(self) -> Readers {
+                match self { $(Self::$Row => Readers::$readers,)+ }
+            }
+
+            #[cfg(test)]
+            fn words(self) -> &'static str {
+                match self { $(Self::$Row => $words,)+ }
+            }
+        }
+
+        impl StateKey {
+            /// The kind of row that it is the key of.
+            #[must_use]
+            pub fn row(&self) -> StateRow {
+                match self { $(Self::$Row { .. } => StateRow::$Row,)+ }
+            }
+
+            /// Parses a stored key; `None` if it is none of the table's.
+            #[must_use]
+            pub fn decode(key: &[u8]) -> Option<Self> {
+                let (_, rest) = key.split_first()?;
+                match StateRow::of(key)? {
+                    $(StateRow::$Row => { rows!(@decode rest, $Row $(, $Part)?) })+
+                }
+            }
+
+            /// The stored key.
+            #[must_use]
+            pub fn encode(&self) -> Vec<u8> {
+                let mut key = vec![self.row() as u8];
+                match self { $(Self::$Row $(($part))? => { $($part.append(&mut key);)? })+ }
+                key
+            }
+        }
+
+        /// Says what the row is about.
+        impl std::fmt::Display for StateKey {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                match self { $(Self::$Row $(($part))? => { $(let $part = $part.shown();)? write!(f, $words) })+ }
+            }
+        }
+
+        /// Stored keys and, for all rows of a kind, their common prefix.
+        pub mod keys {
+            use super::*;
+
+            $(
+                $(#[$doc])*
+                #[must_use]
+                pub fn $key($($part: $Arg)?) -> Vec<u8> {
+                    StateKey::$Row $(($part.to_owned()))?.encode()
+                }
+
+                $(
+                    /// Prefix of all rows of this kind.
+                    #[must_use]
+                    pub fn $all() -> Vec<u8> {
+                        vec![$tag]
+                    }
+                )?
+            )+
+        }
+    };
+    (@decode $rest:ident, $Row:ident) => { $rest.is_empty().then_some(Self::$Row) };
+    (@decode $rest:ident, $Row:ident, $Part:ty) => { <$Part as KeyPart>::parse($rest).map(Self::$Row) };
+}
+
+rows! {
+    /// A member organisation.
+    0x01 Member(id: String, from &str) = MemberState, Everyone, "member {id}", member, all members;
+    /// A node.
+    0x02 Node(id: NodeId, from NodeId) = NodeState, Everyone, "node {id}", node, all nodes;
+    /// An enrolled signer.
+    0x03 Signer(id: Fingerprint, from &Fingerprint) = SignerState, Everyone, "enrolled signer {id}", signer;
+    /// A recipient's encryption key.
+    0x04 EncryptionKey(id: KeyId, from &KeyId) = EncryptionKeyState, Everyone, "encryption key {id}", encryption_key;
+    /// The newest enrolment of an identity.
+    0x05 Identity(id: String, from &str) = IdentityState, Everyone, "identity {id}", identity;
+    /// A record.
+    0x06 Record(id: RecordId, from &RecordId) = RecordState, Auditors, "record {id}", record;
+    /// Signers that were enrolled with a certificate.
+    0x08 Certificate(name: CertificateName, from &CertificateName) = CertificateIndexState, Everyone,
+        "signers of certificate {name}", certificate;
+    /// The parameters in force.
+    0x09 Parameters = Parameters, Everyone, "parameters", parameters;
+    /// How a member's stake is delegated.
+    0x0a Stake(member: String, from &str) = StakeState, Everyone, "stake of member {member}", stake;
+    /// Who was seen in the current window and epoch.
+    0x0b Participation = ParticipationState, Everyone, "participation", participation;
+    /// An election's outcome.
+    0x0c Epoch(epoch: Epoch, from Epoch) = EpochState, Everyone, "epoch {epoch}", epoch, all epochs;
+    /// Which members, nodes and open proposals exist.
+    0x0d Roster = RosterState, Everyone, "roster", roster;
+    /// A penalty, by its number.
+    0x0e Penalty(number: u64, from u64) = PenaltyState, Everyone, "penalty {number}", penalty, all penalties;
+    /// A proposal, by its number.
+    0x0f Proposal(number: u64, from u64) = ProposalState, Everyone, "proposal {number}", proposal, all proposals;
+    /// A version of the access policy.
+    0x11 AccessPolicy(version: u32, from u32) = AccessPolicyState, Everyone, "access policy {version}", access_policy;
+    /// The version of the rules.
+    0x12 Protocol = ProtocolState, Everyone, "protocol version", protocol;
+    /// Jailing and announced absence of a node.
+    0x13 Standing(node: NodeId, from NodeId) = ValidatorStandingState, Everyone, "standing of node {node}", standing,
+        all standings;
+    /// Whose vote key a key is, by the SHA-256 of the key.
+    0x14 VoteKey(sha256: Hash, from &Hash) = VoteKeyState, Everyone, "owner of vote key {sha256}", vote_key;
+}
+
+/// First bytes that no row may take: kept for consents, access events and
+/// erasure, or once named in documents for something else.
+pub const RESERVED: [u8; 4] = [0x07, 0x10, 0x15, 0x16];
+
+/// Who may ask for a stored key.
+#[must_use]
+pub fn readers(key: &[u8]) -> Readers {
+    StateRow::of(key).map_or(Readers::Nobody, StateRow::readers)
+}
+
+/// What a row of the state is about, in words, by its stored key: for reports
+/// and never for rules.
+#[must_use]
+pub fn describe(key: &[u8]) -> String {
+    match StateKey::decode(key) {
+        Some(key) => key.to_string(),
+        None if key.is_empty() => "an empty key".to_owned(),
+        None => format!("unknown key {}", hex::encode(key)),
+    }
+}
+
+/// Issuer and serial number of a certificate, which name it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CertificateName {
+    /// Key identifier of the issuing CA.
+    pub issuer_key_id: Vec<u8>,
+    /// Serial number, big-endian without leading zeros.
+    pub serial: Vec<u8>,
+}
+
+impl CertificateName {
+    /// Names a certificate.
+    #[must_use]
+    pub fn new(issuer_key_id: &[u8], serial: &[u8]) -> Self {
+        Self { issuer_key_id: issuer_key_id.to_vec(), serial: serial.to_vec() }
+    }
+}
+
+/// What follows the first byte of a key.
+trait KeyPart: Sized {
+    fn append(&self, key: &mut Vec<u8>);
+    fn parse(rest: &[u8]) -> Option<Self>;
+    fn shown(&self) -> String;
+}
+
+impl KeyPart for String {
+    fn append(&self, key: &mut Vec<u8>) {
+        key.extend_from_slice(self.as_bytes());
+    }
+
+    fn parse(rest: &[u8]) -> Option<Self> {
+        Self::from_utf8(rest.to_vec()).ok()
+    }
+
+    fn shown(&self) -> String {
+        self.escape_debug().to_string()
+    }
+}
+
+impl KeyPart for CertificateName {
+    fn append(&self, key: &mut Vec<u8>) {
+        key.push(u8::try_from(self.issuer_key_id.len()).unwrap_or(u8::MAX));
+        key.extend_from_slice(&self.issuer_key_id);
+        key.extend_from_slice(&self.serial);
+    }
+
+    fn parse(rest: &[u8]) -> Option<Self> {
+        let (length, rest) = rest.split_first()?;
+        let (issuer_key_id, serial) = rest.split_at_checked(usize::from(*length))?;
+        Some(Self::new(issuer_key_id, serial))
+    }
+
+    fn shown(&self) -> String {
+        format!("{} of issuer {}", hex::encode(&self.serial), hex::encode(&self.issuer_key_id))
+    }
+}
+
+/// A part of fixed length: how it becomes bytes, and how it is made of them.
+macro_rules! fixed_part {
+    ($($Part:ty, $Bytes:ty, $to:expr, $from:expr;)+) => {$(
+        impl KeyPart for $Part {
+            fn append(&self, key: &mut Vec<u8>) {
+                let to: fn(&Self) -> $Bytes = $to;
+                key.extend_from_slice(&to(self));
+            }
+
+            fn parse(rest: &[u8]) -> Option<Self> {
+                <$Bytes>::try_from(rest).ok().map($from)
+            }
+
+            fn shown(&self) -> String {
+                self.to_string()
+            }
+        }
+    )+};
+}
+
+fixed_part! {
+    u32, [u8; 4], |n| n.to_be_bytes(), u32::from_be_bytes;
+    u64, [u8; 8], |n| n.to_be_bytes(), u64::from_be_bytes;
+    NodeId, [u8; 8], |id| id.0.to_be_bytes(), |bytes| NodeId(u64::from_be_bytes(bytes));
+    Epoch, [u8; 8], |epoch| epoch.0.to_be_bytes(), |bytes| Epoch(u64::from_be_bytes(bytes));
+    RecordId, [u8; 16], |id| id.0, RecordId;
+    Fingerprint, [u8; HASH_LEN], |id| *id.as_bytes(), Fingerprint::from_bytes;
+    KeyId, [u8; HASH_LEN], |id| *id.as_bytes(), KeyId::from_bytes;
+    Hash, [u8; HASH_LEN], |hash| *hash.as_bytes(), Hash::from_bytes;
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;
