@@ -35,10 +35,7 @@ pub fn dump(data_dir: &Path, genesis: &Path, out: &mut impl Write) -> Result<(),
         let height = Height(height);
         let block =
             store.block(height)?.ok_or_else(|| StorageError::corrupt("block", format!("{height} is absent")))?;
-        let mut attachments = Vec::new();
-        for executed in &block.transactions {
-            attachments.extend(stored_attachments(&store, parsed.ledger_id, executed)?);
-        }
+        let attachments = stored_attachments(&store, parsed.ledger_id, &block)?;
         let certificate = store.certificate_at(height)?.as_ref().map(Into::into);
         let next_validators = next_validators(&store, &block)?;
         archive.entry(Entry::Block(pb::ArchiveBlock {

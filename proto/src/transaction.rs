@@ -5,6 +5,7 @@
 //! commitment. Two checks are left to others: the signature (its key is on the
 //! ledger; see [`Transaction::signing_bytes`]) and the rules.
 
+mod attachments;
 mod governance;
 mod stake;
 
@@ -17,11 +18,13 @@ use crate::ids::{Fingerprint, KeyId, LedgerId, PatientPseudonym, RecordId, Searc
 use crate::keys::EncryptionPublicKey;
 use crate::limits::{
     ACTIONS_MAX, BODY_BYTES_MAX, CERTIFICATE_BYTES_MAX, CHAIN_CERTIFICATES_MAX, CRL_BYTES_MAX, KIND_CHARS_MAX,
-    PAYLOAD_BYTES_MAX, TAGS_MAX, TRANSACTION_BYTES_MAX, WRAP_BYTES_MAX, WRAPS_MAX,
+    PAYLOAD_BYTES_MAX, TAGS_MAX, TRANSACTION_BYTES_MAX, WRAPS_MAX,
 };
 use crate::pb;
 use crate::signing::{self, Domain, SigningError, SigningKey, VerifyingKey};
 
+use attachments::Erasure;
+pub use attachments::{Attachment, Commitment, Size, Slot};
 pub use governance::{GovernanceAction, NodeAction, NodeDescription, Propose, Topic};
 pub use stake::StakeAction;
 
@@ -41,7 +44,7 @@ pub struct Transaction {
     /// What it does.
     pub actions: Vec<Action>,
     /// In the order in which the actions name them.
-    pub attachments: Vec<Bytes>,
+    pub attachments: Vec<Attachment>,
 }
 
 /// A parsed action.
@@ -147,8 +150,8 @@ impl Transaction {
     /// # Errors
     /// The first field that is wrong.
     pub fn parse(m: &pb::SignedTransaction, ledger: LedgerId) -> Result<Self, FieldError> {
-        let transaction = Self::parse_body(m, ledger)?;
-        check_attachments(&transaction.actions, &m.attachments, false)?;
+        let mut transaction = Self::parse_body(m, ledger)?;
+        attachments::fill(&mut transaction.attachments, &m.attachments, Erasure::Impossible)?;
         Ok(transaction)
     }
 
@@ -158,9 +161,19 @@ impl Transaction {
     /// # Errors
     /// The first field that is wrong.
     pub fn parse_stored(m: &pb::SignedTransaction, ledger: LedgerId) -> Result<Self, FieldError> {
-        let transaction = Self::parse_body(m, ledger)?;
-        check_attachments(&transaction.actions, &m.attachments, true)?;
+        let mut transaction = Self::parse_body(m, ledger)?;
+        attachments::fill(&mut transaction.attachments, &m.attachments, Erasure::Possible)?;
         Ok(transaction)
+    }
+
+    /// Parses a transaction as a block holds it, without its attachments: each
+    /// counts as gone.
+    ///
+    /// # Errors
+    /// The first field that is wrong.
+    pub fn parse_bare(m: &pb::SignedTransaction, ledger: LedgerId) -> Result<Self, FieldError> {
+        length_in("transaction.attachments", m.attachments.len(), 0, 0)?;
+        Self::parse_body(m, ledger)
     }
 
     /// How many attachments a transaction's body names.
@@ -168,9 +181,10 @@ impl Transaction {
     /// # Errors
     /// The first field of the body that is wrong.
     pub fn count_attachments(m: &pb::SignedTransaction, ledger: LedgerId) -> Result<usize, FieldError> {
-        Ok(attachment_count(&Self::parse_body(m, ledger)?.actions))
+        Ok(Self::parse_body(m, ledger)?.attachments.len())
     }
 
+    /// Everything but the contents of attachments.
     fn parse_body(m: &pb::SignedTransaction, ledger: LedgerId) -> Result<Self, FieldError> {
         length_in("transaction.body", m.body.len(), 1, BODY_BYTES_MAX)?;
         let attachment_bytes: usize = m.attachments.iter().map(Bytes::len).sum();
@@ -192,8 +206,8 @@ impl Transaction {
             signature: fixed("transaction.signature", &m.signature)?,
             body: m.body.clone(),
             valid_until: TimeMs(body.valid_until_ms),
+            attachments: attachments::absent(&actions),
             actions,
-            attachments: m.attachments.clone(),
         };
         tx.check_enrollment()
     }
@@ -234,13 +248,14 @@ impl Transaction {
     /// Bytes on the wire, roughly: what a block's size limit counts.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.body.len() + self.attachments.iter().map(Bytes::len).sum::<usize>() + 128
+        self.body.len() + self.attachments.iter().map(|a| a.bytes.len()).sum::<usize>() + 128
     }
 
     /// The wire form.
     #[must_use]
     pub fn to_wire(&self) -> pb::SignedTransaction {
-        pb::SignedTransaction { attachments: self.attachments.clone(), ..self.to_wire_without_attachments() }
+        let attachments = self.attachments.iter().map(|a| a.bytes.clone()).collect();
+        pb::SignedTransaction { attachments, ..self.to_wire_without_attachments() }
     }
 
     /// The wire form of what is hashed, for blocks.
@@ -281,54 +296,12 @@ pub fn sign(
     })
 }
 
-/// How many attachments a body's actions name.
-fn attachment_count(actions: &[Action]) -> usize {
-    actions
-        .iter()
-        .map(|action| match action {
-            Action::WriteRecord(write) => 1 + write.wraps.len(),
-            Action::Enroll(_)
-            | Action::PublishRevocations(_)
-            | Action::RetractRecord(_)
-            | Action::Stake(_)
-            | Action::Node(_)
-            | Action::Governance(_) => 0,
-        })
-        .sum()
-}
-
-fn check_attachments(actions: &[Action], attachments: &[Bytes], may_be_gone: bool) -> Result<(), FieldError> {
-    let mut left = attachments.iter().enumerate();
-    let mut expect = |hash: &Hash, size: Option<u32>| {
-        let (i, bytes) = left.next().ok_or_else(|| FieldError::missing("transaction.attachments"))?;
-        let field = || format!("transaction.attachments[{i}]");
-        if may_be_gone && bytes.is_empty() {
-            return Ok(());
-        }
-        if size.is_some_and(|s| bytes.len() != s as usize) || (size.is_none() && bytes.len() > WRAP_BYTES_MAX) {
-            return Err(FieldError::malformed(field(), "does not have the size that the action names"));
-        }
-        if sha256(&[bytes]) != *hash.as_bytes() {
-            return Err(FieldError::malformed(field(), "does not have the SHA-256 that the action names"));
-        }
-        Ok(())
-    };
-    for action in actions {
-        if let Action::WriteRecord(write) = action {
-            expect(&write.payload_hash, Some(write.payload_size))?;
-            for wrap in &write.wraps {
-                expect(&wrap.wrap_hash, None)?;
-            }
-        }
-    }
-    match left.next() {
-        None => Ok(()),
-        Some(_) => Err(FieldError::malformed("transaction.attachments", "holds more than the actions name")),
-    }
-}
-
 impl Action {
-    fn parse(m: pb::Action) -> Result<Self, FieldError> {
+    /// Parses and checks.
+    ///
+    /// # Errors
+    /// The first field that is wrong.
+    pub fn parse(m: pb::Action) -> Result<Self, FieldError> {
         use pb::action::Action as Pb;
         match m.action {
             None => Err(FieldError::missing("action")),

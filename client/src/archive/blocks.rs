@@ -5,15 +5,14 @@ use std::collections::{BTreeMap, HashSet};
 use bytes::Bytes;
 use consilium_certs::IdentityCertificate;
 use consilium_certs::contract::certificate_key;
-use consilium_proto::error::{FieldError, fixed, length_in};
+use consilium_proto::error::FieldError;
 use consilium_proto::genesis::Genesis;
-use consilium_proto::hash::sha256;
 use consilium_proto::header::{Header, Leaf};
 use consilium_proto::ids::{Epoch, Fingerprint, HeaderHash, Height, NodeId, TransactionId};
-use consilium_proto::limits::{ACTIONS_MAX, VALIDITY_AHEAD_MAX_MS};
+use consilium_proto::limits::VALIDITY_AHEAD_MAX_MS;
 use consilium_proto::merkle::Frontier;
 use consilium_proto::pb::{self, Outcome};
-use consilium_proto::transaction::{signing_bytes, transaction_id};
+use consilium_proto::transaction::{Commitment, Transaction};
 use consilium_proto::vote::BlockCertificate;
 use prost::Message;
 
@@ -47,6 +46,7 @@ struct Executed {
     signature: [u8; 64],
     signed: Vec<u8>,
     body: pb::TransactionBody,
+    commitments: Vec<Commitment>,
     outcome: Outcome,
 }
 
@@ -261,7 +261,7 @@ impl Chain {
     ) -> Result<(), VerifyFailure> {
         let height = header.height;
         let applied = transactions.iter().filter(|t| t.outcome == Outcome::Applied);
-        let commitments: Vec<_> = applied.flat_map(|t| commitments(&t.body).map(|c| (t.id, c))).collect();
+        let commitments: Vec<_> = applied.flat_map(|t| t.commitments.iter().map(|c| (t.id, c))).collect();
         if found.is_empty() {
             self.counts.blocks_without_attachments += u64::from(!commitments.is_empty());
             return Ok(());
@@ -269,13 +269,12 @@ impl Chain {
         if found.len() != commitments.len() {
             return Err(VerifyFailure::AttachmentCount { height, expected: commitments.len(), found: found.len() });
         }
-        for (index, (bytes, (transaction, (hash, size)))) in found.iter().zip(commitments).enumerate() {
+        for (index, (bytes, (transaction, commitment))) in found.iter().zip(commitments).enumerate() {
             if bytes.is_empty() {
                 self.counts.attachments_erased += 1;
                 continue;
             }
-            let sized = size.is_none_or(|size| bytes.len() == size as usize);
-            if !sized || sha256(&[bytes])[..] != hash[..] {
+            if commitment.check(bytes).is_err() {
                 return Err(VerifyFailure::Attachment { height, transaction, index });
             }
             self.counts.attachments += 1;
@@ -365,21 +364,17 @@ fn false_refusal(height: Height, t: &Executed) -> VerifyFailure {
 }
 
 fn parse(m: &pb::ExecutedTransaction, genesis: &Genesis) -> Result<Executed, FieldError> {
-    let transaction = m.transaction.as_ref().ok_or_else(|| FieldError::missing("transaction"))?;
-    length_in("transaction.attachments", transaction.attachments.len(), 0, 0)?;
+    let wire = m.transaction.as_ref().ok_or_else(|| FieldError::missing("transaction"))?;
+    let transaction = Transaction::parse_bare(wire, genesis.ledger_id)?;
     let body = pb::TransactionBody::decode(transaction.body.clone())
         .map_err(|_| FieldError::malformed("transaction.body", "is not a TransactionBody"))?;
-    if fixed::<32>("transaction.body.ledger_id", &body.ledger_id)? != *genesis.ledger_id.as_bytes() {
-        return Err(FieldError::malformed("transaction.body.ledger_id", "names another ledger"));
-    }
-    fixed::<16>("transaction.body.nonce", &body.nonce)?;
-    length_in("transaction.body.actions", body.actions.len(), 1, ACTIONS_MAX)?;
     let outcome = Outcome::try_from(m.outcome).ok().filter(|o| *o != Outcome::Unspecified);
     Ok(Executed {
-        id: transaction_id(&transaction.body),
-        author: Fingerprint::from_bytes(fixed("transaction.author", &transaction.author)?),
-        signature: fixed("transaction.signature", &transaction.signature)?,
-        signed: signing_bytes(&transaction.body),
+        id: transaction.id,
+        author: transaction.author,
+        signature: transaction.signature,
+        signed: transaction.signing_bytes(),
+        commitments: transaction.attachments.iter().map(|a| a.commitment).collect(),
         body,
         outcome: outcome.ok_or_else(|| FieldError::malformed("outcome", "is not a known outcome"))?,
     })
@@ -389,17 +384,5 @@ fn enrollment(body: &pb::TransactionBody) -> Option<&pb::EnrollIdentity> {
     body.actions.iter().find_map(|a| match &a.action {
         Some(pb::action::Action::EnrollIdentity(enroll)) => Some(enroll),
         _ => None,
-    })
-}
-
-/// Hash and, for payloads, size of each attachment, in order.
-fn commitments(body: &pb::TransactionBody) -> impl Iterator<Item = (Bytes, Option<u32>)> + '_ {
-    let writes = body.actions.iter().filter_map(|a| match &a.action {
-        Some(pb::action::Action::WriteRecord(write)) => Some(write),
-        _ => None,
-    });
-    writes.flat_map(|write| {
-        let payload = (write.payload_sha256.clone(), Some(write.payload_size));
-        std::iter::once(payload).chain(write.wraps.iter().map(|w| (w.wrap_sha256.clone(), None)))
     })
 }

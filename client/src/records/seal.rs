@@ -2,6 +2,8 @@
 //! to them. Pure and CPU-bound (about 0.4 ms per X-Wing wrap): callers run it
 //! on blocking threads.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use consilium_proto::envelope::{
     ContentKey, EnvelopeContext, EnvelopeError, PAYLOAD_OVERHEAD, padded_len, seal_payload, wrap_key,
@@ -11,6 +13,7 @@ use consilium_proto::hash::sha256;
 use consilium_proto::ids::{LedgerId, RecordId};
 use consilium_proto::limits::{PAYLOAD_BYTES_MAX, WRAPS_MAX};
 use consilium_proto::pb;
+use consilium_proto::transaction::{Action, Slot};
 
 use super::pack::Size;
 use super::{Recipient, RecordDraft};
@@ -32,7 +35,7 @@ pub struct SealedRecord {
     pub record_id: RecordId,
     /// Commits to everything below.
     pub action: pb::Action,
-    /// Payload, then one wrap per recipient.
+    /// In the order in which the action names them.
     pub attachments: Vec<Bytes>,
 }
 
@@ -53,12 +56,12 @@ pub fn seal(
     let key = ContentKey::generate()?;
     let payload = Bytes::from(seal_payload(&key, &context, &draft.plaintext)?);
     let payload_size = u32::try_from(payload.len()).map_err(|_| EnvelopeError::TooLarge(payload.len()))?;
-    let mut wraps = Vec::with_capacity(recipients.len());
-    let mut attachments = vec![payload];
+    let mut wraps = BTreeMap::new();
+    let mut refs = Vec::with_capacity(recipients.len());
     for recipient in recipients {
         let wrap = Bytes::from(wrap_key(&key, &recipient.key, &context)?.encode());
-        wraps.push(pb::KeyWrapRef { recipient_key_id: recipient.key_id().to_bytes(), wrap_sha256: hash(&wrap) });
-        attachments.push(wrap);
+        refs.push(pb::KeyWrapRef { recipient_key_id: recipient.key_id().to_bytes(), wrap_sha256: hash(&wrap) });
+        wraps.insert(recipient.key_id(), wrap);
     }
     let write = pb::WriteRecord {
         record_id: Bytes::copy_from_slice(&record_id.0),
@@ -66,12 +69,18 @@ pub fn seal(
         patient: Bytes::copy_from_slice(&draft.patient.0),
         kind: draft.kind.clone(),
         confidentiality: draft.confidentiality.into(),
-        payload_sha256: hash(&attachments[0]),
+        payload_sha256: hash(&payload),
         payload_size,
         tags: draft.tags.iter().map(|t| Bytes::copy_from_slice(&t.0)).collect(),
-        wraps,
+        wraps: refs,
     };
     let action = pb::Action { action: Some(pb::action::Action::WriteRecord(write)) };
+    let slots = Action::parse(action.clone())?.commitments().into_iter().map(|c| c.slot);
+    let attachments = slots.map(|slot| match slot {
+        Slot::Payload { .. } => Ok(payload.clone()),
+        Slot::Wrap { recipient, .. } => wraps.remove(&recipient).ok_or_else(|| FieldError::missing("wraps")),
+    });
+    let attachments = attachments.collect::<Result<_, _>>()?;
     Ok(SealedRecord { record_id, action, attachments })
 }
 

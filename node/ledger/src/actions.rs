@@ -73,6 +73,7 @@ pub(crate) fn run<R: StateReader>(
         return enroll::run(view, cx, enrollment);
     }
     let author = admit(view, cx, signer)?;
+    store_attachments(view, cx.transaction);
     for (index, action) in cx.transaction.actions.iter().enumerate() {
         match action {
             Action::Enroll(_) => return Err(Refusal::Rejected(Outcome::RoleNotAllowed)),
@@ -89,6 +90,16 @@ pub(crate) fn run<R: StateReader>(
         }
     }
     Ok(())
+}
+
+/// Stores all attachments, whatever actions they belong to: before these run,
+/// so that what one of them erases stays erased. When a block is replayed after
+/// an erasure some are gone, and nothing is stored for them.
+fn store_attachments<R: StateReader>(view: &mut View<'_, R>, transaction: &Transaction) {
+    for attachment in transaction.attachments.iter().filter(|a| !a.bytes.is_empty()) {
+        let (table, key) = keys::attachment(&attachment.commitment.slot);
+        view.put(table, key, attachment.bytes.clone());
+    }
 }
 
 /// Whether the author may act at all, at the block's time.

@@ -6,9 +6,12 @@
 use consilium_proto::hash::sha256;
 use consilium_proto::ids::{Height, KeyId, PatientPseudonym, RecordId, SearchTag, TransactionId};
 use consilium_proto::state::StateRow;
+use consilium_proto::transaction::Slot;
 
 pub use consilium_proto::state::describe;
 pub use consilium_proto::state::keys::*;
+
+use crate::view::Table;
 
 const INDEX_PATIENT: u8 = b'p';
 const INDEX_MEMBER: u8 = b'm';
@@ -44,6 +47,15 @@ pub fn wrap(id: &RecordId, number: u32, recipient: &KeyId) -> Vec<u8> {
     let mut key = version(id, number);
     key.extend_from_slice(recipient.as_bytes());
     key
+}
+
+/// Table and key of an attachment.
+#[must_use]
+pub fn attachment(slot: &Slot) -> (Table, Vec<u8>) {
+    match slot {
+        Slot::Payload { record, version } => (Table::Payloads, payload(record, *version)),
+        Slot::Wrap { record, version, recipient } => (Table::Wraps, wrap(record, *version, recipient)),
+    }
 }
 
 /// Transactions: where a transaction is.

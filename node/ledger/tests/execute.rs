@@ -11,7 +11,7 @@ use bytes::Bytes;
 use common::{Identity, Ledger, START};
 use consilium_ledger::{CheckedTransaction, Event, StateReader, Table, keys};
 use consilium_proto::hash::sha256;
-use consilium_proto::ids::{Height, TimeMs};
+use consilium_proto::ids::{Height, RecordId, TimeMs};
 use consilium_proto::merkle::root_of;
 use consilium_proto::observed::Observed;
 use consilium_proto::pb::{self, Outcome};
@@ -125,7 +125,7 @@ fn records_are_created_amended_and_retracted() {
     assert_eq!(ledger.submit(&a, vec![Write::Retract { id: 1, version: 1 }]), Outcome::VersionConflict);
     assert_eq!(ledger.submit(&a, vec![Write::Retract { id: 1, version: 2 }]), Outcome::Applied);
     assert_eq!(ledger.submit(&a, vec![Write::Version { id: 1, version: 4, kind: 0 }]), Outcome::RecordRetracted);
-    let id = consilium_proto::ids::RecordId([1; 16]);
+    let id = RecordId([1; 16]);
     let state: pb::RecordState = ledger.store.message(Table::State, &keys::record(&id)).unwrap();
     assert_eq!((state.version, state.retracted), (3, true));
     let last: pb::RecordVersion = ledger.store.message(Table::Versions, &keys::version(&id, 3)).unwrap();
@@ -143,6 +143,22 @@ fn a_refused_action_undoes_its_transaction() {
     assert_eq!(ledger.tip.header.state_root, root);
     assert!(!ledger.store.0.keys().any(|(table, _)| *table == Table::Payloads));
     assert_eq!(ledger.submit(&a, vec![first(1), first(2)]), Outcome::Applied);
+}
+
+#[test]
+fn every_attachment_is_stored_under_its_own_action() {
+    let mut ledger = Records::new();
+    let a = Identity::new("a.example", "service", "ehr");
+    ledger.enroll(&a);
+    let amended = Write::Version { id: 2, version: 2, kind: 0 };
+    let writes = vec![first(1), first(2), Write::Retract { id: 1, version: 1 }, amended, first(3)];
+    assert_eq!(ledger.submit(&a, writes), Outcome::Applied);
+    for (id, version) in [(1, 1), (2, 1), (2, 2), (3, 1)] {
+        let stored = ledger.store.get(Table::Payloads, &keys::payload(&RecordId([id; 16]), version)).unwrap();
+        assert_eq!(stored, Some(Bytes::from(format!("payload {id} {version}"))));
+    }
+    let payloads = ledger.store.0.keys().filter(|(table, _)| *table == Table::Payloads);
+    assert_eq!(payloads.count(), 4);
 }
 
 #[test]

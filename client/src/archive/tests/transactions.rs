@@ -120,7 +120,24 @@ fn with_newcomer(proposal: Option<(MakeTopic, Outcome)>) -> Ledger {
 #[test]
 fn enrolments_verify_under_bundles_that_were_proposed_on_the_ledger() {
     let admit: fn(Vec<Bytes>) -> Topic = |ca_bundle| {
-        let member = pb::GenesisMember { id: "b.example".into(), ca_bundle, ..Default::default() };
+        let member = pb::GenesisMember {
+            id: "b.example".into(),
+            display_name: "B".into(),
+            ca_bundle,
+            stake: 1,
+            nodes: vec![pb::GenesisNode {
+                name: "node-1".into(),
+                raft_id: 0,
+                peer_address: "b.example:7402".into(),
+                client_address: "b.example:7401".into(),
+                vote_key: SigningKey::generate(SignatureAlgorithm::Es256)
+                    .unwrap()
+                    .verifying_key()
+                    .raw()
+                    .to_vec()
+                    .into(),
+            }],
+        };
         Topic::AdmitMember(pb::AdmitMember { member: Some(member) })
     };
     let rotate: fn(Vec<Bytes>) -> Topic = |ca_bundle| {

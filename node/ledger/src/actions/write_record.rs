@@ -1,10 +1,11 @@
 //! Writing a record version. The ledger keeps who, when, which kind, sizes and
-//! commitments; the payload and the wraps go to erasable tables.
+//! commitments; the payload and the wraps, which are attachments, go to erasable
+//! tables.
 
 use bytes::Bytes;
 use consilium_proto::hash::sha256;
 use consilium_proto::pb::{EncryptionKeyState, KeyWrapRef, Outcome, RecordState, RecordVersion};
-use consilium_proto::transaction::{Action, WriteRecord};
+use consilium_proto::transaction::{WrapRef, WriteRecord};
 use prost::Message;
 
 use super::{Author, Context};
@@ -40,7 +41,6 @@ pub(super) fn run<R: StateReader>(
     view.put_message(Table::State, keys::record(&write.record_id), &record);
     view.put(Table::Versions, keys::version(&write.record_id, write.version), version);
     put_index(view, author, write, sequence);
-    put_attachments(view, cx, write);
     Ok(())
 }
 
@@ -69,10 +69,8 @@ fn check_succession(
 }
 
 fn describe(cx: &Context<'_>, author: &Author, write: &WriteRecord, before: Option<&RecordState>) -> RecordVersion {
-    let wrap = |w: &consilium_proto::transaction::WrapRef| KeyWrapRef {
-        recipient_key_id: w.recipient.to_bytes(),
-        wrap_sha256: w.wrap_hash.to_bytes(),
-    };
+    let wrap =
+        |w: &WrapRef| KeyWrapRef { recipient_key_id: w.recipient.to_bytes(), wrap_sha256: w.wrap_hash.to_bytes() };
     RecordVersion {
         record_id: Bytes::copy_from_slice(&write.record_id.0),
         version: write.version,
@@ -104,32 +102,4 @@ fn put_index<R: StateReader>(view: &mut View<'_, R>, author: &Author, write: &Wr
     for prefix in prefixes {
         view.put(Table::Index, keys::index_entry(prefix, sequence), id.clone());
     }
-}
-
-/// Attachments stand in the order of the actions; when a block is replayed
-/// after an erasure some are absent, and nothing is stored for them.
-fn put_attachments<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>, write: &WriteRecord) {
-    let Some(first) = attachment_offset(cx, write) else { return };
-    let attachment = |i: usize| cx.transaction.attachments.get(first + i).filter(|a| !a.is_empty()).cloned();
-    if let Some(payload) = attachment(0) {
-        view.put(Table::Payloads, keys::payload(&write.record_id, write.version), payload);
-    }
-    for (i, wrap) in write.wraps.iter().enumerate() {
-        if let Some(bytes) = attachment(1 + i) {
-            view.put(Table::Wraps, keys::wrap(&write.record_id, write.version, &wrap.recipient), bytes);
-        }
-    }
-}
-
-fn attachment_offset(cx: &Context<'_>, write: &WriteRecord) -> Option<usize> {
-    let mut offset = 0;
-    for action in &cx.transaction.actions {
-        if let Action::WriteRecord(other) = action {
-            if std::ptr::eq(other, write) {
-                return Some(offset);
-            }
-            offset += 1 + other.wraps.len();
-        }
-    }
-    None
 }

@@ -2,10 +2,10 @@
 //! up to a certificate, a bounded number at a time.
 
 use bytes::Bytes;
-use consilium_ledger::{StateReader, Table, keys};
+use consilium_ledger::{StateReader, keys};
 use consilium_proto::ids::{Height, LedgerId};
 use consilium_proto::pb::{self, Outcome};
-use consilium_proto::transaction::{Action, Transaction};
+use consilium_proto::transaction::{Slot, Transaction};
 
 use crate::ports::{Ledger, PortFault};
 
@@ -54,10 +54,7 @@ impl Serving {
         let height = self.next;
         let block = ledger.block(height)?.ok_or_else(|| PortFault::corrupt("block", "absent"))?;
         let position = ledger.position(height)?.unwrap_or_default();
-        let mut attachments = Vec::new();
-        for executed in &block.transactions {
-            attachments.extend(stored_attachments(ledger, self.ledger_id, executed)?);
-        }
+        let attachments = stored_attachments(ledger, self.ledger_id, &block)?;
         // The first block of an answer comes with the membership, changed or not.
         let membership = match self.blocks {
             0 => Some(ledger.membership_at(height)?),
@@ -74,33 +71,26 @@ impl Serving {
     }
 }
 
-/// Attachments of an executed transaction, an empty entry for each that is not
-/// there (a refused transaction's were never kept, an erased record's are gone).
+/// Attachments of a block in order, an empty entry for each that is not there (a
+/// refused transaction's were never kept, an erased record's are gone). Which there
+/// are follows from the transactions alone.
 ///
 /// # Errors
-/// If the disk fails or the transaction does not parse.
-pub fn stored_attachments(
-    ledger: &impl StateReader,
-    id: LedgerId,
-    executed: &pb::ExecutedTransaction,
-) -> Result<Vec<Bytes>, PortFault> {
-    let wire = executed.transaction.as_ref().ok_or_else(|| PortFault::corrupt("block", "no transaction"))?;
-    let count = Transaction::count_attachments(wire, id).map_err(|e| PortFault::corrupt("block", e))?;
-    if executed.outcome != Outcome::Applied as i32 {
-        return Ok(vec![Bytes::new(); count]);
-    }
-    let blank = pb::SignedTransaction { attachments: vec![Bytes::new(); count], ..wire.clone() };
-    let parsed = Transaction::parse_stored(&blank, id).map_err(|e| PortFault::corrupt("block", e))?;
-    let mut attachments = Vec::with_capacity(count);
-    for action in &parsed.actions {
-        if let Action::WriteRecord(write) = action {
-            let (id, version) = (write.record_id, write.version);
-            attachments.push(ledger.get(Table::Payloads, &keys::payload(&id, version))?.unwrap_or_default());
-            for wrap in &write.wraps {
-                let key = keys::wrap(&id, version, &wrap.recipient);
-                attachments.push(ledger.get(Table::Wraps, &key)?.unwrap_or_default());
-            }
+/// If the disk fails, or the block is none that was stored.
+pub fn stored_attachments(ledger: &impl StateReader, id: LedgerId, block: &pb::Block) -> Result<Vec<Bytes>, PortFault> {
+    let mut attachments = Vec::new();
+    for executed in &block.transactions {
+        let wire = executed.transaction.as_ref().ok_or_else(|| PortFault::corrupt("block", "no transaction"))?;
+        let transaction = Transaction::parse_bare(wire, id).map_err(|e| PortFault::corrupt("block", e))?;
+        let applied = executed.outcome == Outcome::Applied as i32;
+        for attachment in &transaction.attachments {
+            attachments.push(if applied { stored(ledger, &attachment.commitment.slot)? } else { Bytes::new() });
         }
     }
     Ok(attachments)
+}
+
+fn stored(ledger: &impl StateReader, slot: &Slot) -> Result<Bytes, PortFault> {
+    let (table, key) = keys::attachment(slot);
+    Ok(ledger.get(table, &key)?.unwrap_or_default())
 }

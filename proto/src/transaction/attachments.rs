@@ -1,0 +1,181 @@
+//! Attachments: which of them an action names, in what order, and what each
+//! must be. Everyone who makes, checks, stores, sends or archives attachments
+//! asks [`Action::commitments`]; a new action says there what it attaches, or it
+//! does not compile. A new [`Slot`] does not compile before each of them knows
+//! what to do with it.
+
+use bytes::Bytes;
+
+use super::{Action, WriteRecord};
+use crate::error::FieldError;
+use crate::hash::{Hash, sha256};
+use crate::ids::{KeyId, RecordId};
+use crate::limits::WRAP_BYTES_MAX;
+
+/// What an attachment is, and so where it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Slot {
+    /// The encrypted content of a version of a record.
+    Payload {
+        /// The record.
+        record: RecordId,
+        /// Its version.
+        version: u32,
+    },
+    /// The key of a version of a record, wrapped for a recipient.
+    Wrap {
+        /// The record.
+        record: RecordId,
+        /// Its version.
+        version: u32,
+        /// The recipient's key.
+        recipient: KeyId,
+    },
+}
+
+/// Bytes that an attachment may have. None has 0: that stands for one that is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// So many.
+    Exactly(u32),
+    /// So many or less.
+    AtMost(usize),
+}
+
+/// What an action says of an attachment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Commitment {
+    /// What it is.
+    pub slot: Slot,
+    /// SHA-256 of its bytes.
+    pub hash: Hash,
+    /// Its size.
+    pub size: Size,
+}
+
+/// An attachment of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// What an action says of it.
+    pub commitment: Commitment,
+    /// Its content; empty if it is gone, in a transaction of a block.
+    pub bytes: Bytes,
+}
+
+impl Commitment {
+    /// Checks an attachment's content, which must be there.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self, bytes: &[u8]) -> Result<(), &'static str> {
+        let sized = match self.size {
+            Size::Exactly(size) => bytes.len() == size as usize,
+            Size::AtMost(max) => (1..=max).contains(&bytes.len()),
+        };
+        if !sized {
+            return Err("does not have the size that the action names");
+        }
+        match sha256(&[bytes]) == *self.hash.as_bytes() {
+            true => Ok(()),
+            false => Err("does not have the SHA-256 that the action names"),
+        }
+    }
+}
+
+impl Action {
+    /// Its attachments, in the order in which a transaction holds them.
+    #[must_use]
+    pub fn commitments(&self) -> Vec<Commitment> {
+        match self {
+            Self::WriteRecord(write) => write.commitments(),
+            Self::Enroll(_)
+            | Self::PublishRevocations(_)
+            | Self::RetractRecord(_)
+            | Self::Stake(_)
+            | Self::Node(_)
+            | Self::Governance(_) => Vec::new(),
+        }
+    }
+}
+
+impl WriteRecord {
+    /// The payload, then the wraps.
+    fn commitments(&self) -> Vec<Commitment> {
+        let (record, version) = (self.record_id, self.version);
+        let payload = Commitment {
+            slot: Slot::Payload { record, version },
+            hash: self.payload_hash,
+            size: Size::Exactly(self.payload_size),
+        };
+        let wraps = self.wraps.iter().map(|wrap| Commitment {
+            slot: Slot::Wrap { record, version, recipient: wrap.recipient },
+            hash: wrap.wrap_hash,
+            size: Size::AtMost(WRAP_BYTES_MAX),
+        });
+        std::iter::once(payload).chain(wraps).collect()
+    }
+}
+
+/// Whether attachments may have been erased since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Erasure {
+    /// No: each must be there.
+    Impossible,
+    /// Yes: an empty one stands for each that is gone.
+    Possible,
+}
+
+/// The attachments of actions, all of them gone.
+pub(super) fn absent(actions: &[Action]) -> Vec<Attachment> {
+    let commitments = actions.iter().flat_map(Action::commitments);
+    commitments.map(|commitment| Attachment { commitment, bytes: Bytes::new() }).collect()
+}
+
+/// Gives attachments their contents, each of which must be what its action says.
+pub(super) fn fill(attachments: &mut [Attachment], contents: &[Bytes], erasure: Erasure) -> Result<(), FieldError> {
+    if contents.len() < attachments.len() {
+        return Err(FieldError::missing("transaction.attachments"));
+    }
+    if contents.len() > attachments.len() {
+        return Err(FieldError::malformed("transaction.attachments", "holds more than the actions name"));
+    }
+    for (i, (attachment, bytes)) in attachments.iter_mut().zip(contents).enumerate() {
+        if erasure == Erasure::Impossible || !bytes.is_empty() {
+            let check = attachment.commitment.check(bytes);
+            check.map_err(|why| FieldError::malformed(format!("transaction.attachments[{i}]"), why))?;
+        }
+        attachment.bytes = bytes.clone();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contents_are_checked_and_only_stored_ones_may_be_gone() {
+        let slot = Slot::Payload { record: RecordId([1; 16]), version: 1 };
+        let named = |bytes: &[u8], size| Attachment {
+            commitment: Commitment { slot, hash: Hash::of(&[bytes]), size },
+            bytes: Bytes::new(),
+        };
+        let all = [named(b"ab", Size::Exactly(2)), named(b"c", Size::AtMost(1)), named(b"", Size::AtMost(1))];
+        let fill = |contents: &[&'static str], erasure| {
+            let mut attachments = all[..2].to_vec();
+            let contents: Vec<_> = contents.iter().map(|text| Bytes::from_static(text.as_bytes())).collect();
+            fill(&mut attachments, &contents, erasure)
+                .map(|()| attachments.into_iter().map(|a| a.bytes).collect::<Vec<_>>())
+        };
+        for erasure in [Erasure::Impossible, Erasure::Possible] {
+            assert_eq!(fill(&["ab", "c"], erasure), Ok(vec!["ab".into(), "c".into()]));
+            for bad in [&["ab"][..], &["ab", "c", "c"], &["abc", "c"], &["ac", "c"], &["ab", "d"]] {
+                assert!(fill(bad, erasure).is_err(), "{bad:?}");
+            }
+        }
+        assert_eq!(fill(&["", "c"], Erasure::Possible), Ok(vec!["".into(), "c".into()]));
+        assert!(fill(&["", "c"], Erasure::Impossible).is_err() && fill(&["ab", ""], Erasure::Impossible).is_err());
+        // Nobody may commit to nothing: that could not be told from a loss.
+        assert!(all[2].commitment.check(b"").is_err());
+    }
+}
