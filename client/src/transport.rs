@@ -13,6 +13,7 @@ use consilium_certs::tls::{ConsiliumServerVerifier, ExpectedServer, RefusalHook,
 use consilium_grpc::ledger_service_client::LedgerServiceClient;
 use consilium_grpc::validators_service_client::ValidatorsServiceClient;
 use consilium_proto::genesis::Genesis;
+use consilium_proto::limits::ANSWER_BYTES_MAX;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -24,9 +25,6 @@ use crate::client::now_ms;
 use crate::error::ClientError;
 use crate::identity::Identity;
 use crate::trust::{self, Trust};
-
-/// Largest answer that is taken, bytes: a block at the ledger's hard limit.
-pub const ANSWER_BYTES_MAX: usize = 20 * 1024 * 1024;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);

@@ -7,6 +7,9 @@ pub const BODY_BYTES_MAX: usize = 256 * 1024;
 pub const TRANSACTION_BYTES_MAX: usize = 1024 * 1024;
 /// Actions of a transaction.
 pub const ACTIONS_MAX: usize = 1_000;
+/// Numbers that a leaf of the ledger's tree has for its actions: the sequence
+/// of a record is its leaf times this, plus its action.
+pub const SEQUENCES_PER_LEAF: u64 = 1_024;
 /// Bytes of one payload.
 pub const PAYLOAD_BYTES_MAX: u32 = 768 * 1024;
 /// Bytes of one encoded key wrap.
@@ -50,3 +53,41 @@ pub const PROPOSAL_LIFE_MAX_MS: u64 = 90 * 24 * 60 * 60 * 1000;
 pub const PROPOSALS_OPEN_MAX: usize = 100;
 /// Proofs of double signing in one block.
 pub const EVIDENCE_PER_BLOCK_MAX: usize = 16;
+
+/// Bytes of a block with its attachments: the most that the parameter
+/// `block_bytes_max` may be set to.
+pub const BLOCK_BYTES_MAX: usize = 16 * MIB;
+/// Bytes of a Raft entry: a block, what its encoding adds (at most 4 bytes for
+/// each attachment, whose commitment takes 70 of the body), and observations.
+pub const ENTRY_BYTES_MAX: usize = BLOCK_BYTES_MAX + BLOCK_BYTES_MAX / 16;
+/// Bytes of a Raft message: a single entry of that size, or many small ones.
+pub const RAFT_MESSAGE_BYTES_MAX: usize = ENTRY_BYTES_MAX + FRAME_BYTES;
+/// Bytes after which a batch of messages to a peer takes no further one.
+pub const PEER_BATCH_BYTES: usize = 2 * MIB;
+/// Bytes after which a batch of transactions for the leader takes no further one.
+pub const FORWARD_BATCH_BYTES: usize = 4 * MIB;
+/// Bytes of a message between peers: a batch that one more message joined.
+pub const PEER_MESSAGE_BYTES_MAX: usize = PEER_BATCH_BYTES + RAFT_MESSAGE_BYTES_MAX + FRAME_BYTES;
+/// Bytes of a request of a client: a transaction with its attachments.
+pub const REQUEST_BYTES_MAX: usize = TRANSACTION_BYTES_MAX + 64 * 1024;
+/// Bytes of an answer to a client: a block with its certificate.
+pub const ANSWER_BYTES_MAX: usize = ENTRY_BYTES_MAX + FRAME_BYTES;
+
+const MIB: usize = 1024 * 1024;
+/// Room for what stands around the content of a large message: headers,
+/// certificates, lengths.
+const FRAME_BYTES: usize = MIB;
+
+// What must hold between them.
+const _: () = {
+    assert!(ACTIONS_MAX as u64 <= SEQUENCES_PER_LEAF, "sequences of records are unique");
+    assert!(BODY_BYTES_MAX + PAYLOAD_BYTES_MAX as usize <= TRANSACTION_BYTES_MAX, "the largest payload fits");
+    assert!(CHAIN_CERTIFICATES_MAX * CERTIFICATE_BYTES_MAX < BODY_BYTES_MAX, "the longest chain fits");
+    assert!(CRL_BYTES_MAX < BODY_BYTES_MAX && POLICY_BYTES_MAX < BODY_BYTES_MAX, "lists and policies fit");
+    assert!(TRANSACTION_BYTES_MAX < BLOCK_BYTES_MAX, "every transaction fits into a block");
+    assert!(BLOCK_BYTES_MAX < ENTRY_BYTES_MAX && ENTRY_BYTES_MAX < RAFT_MESSAGE_BYTES_MAX, "every block is replicated");
+    assert!(RAFT_MESSAGE_BYTES_MAX < PEER_MESSAGE_BYTES_MAX, "every Raft message is sent");
+    assert!(FORWARD_BATCH_BYTES + REQUEST_BYTES_MAX <= PEER_MESSAGE_BYTES_MAX, "every batch is forwarded");
+    assert!(ENTRY_BYTES_MAX < ANSWER_BYTES_MAX, "every block is told to clients");
+    assert!(VALIDATORS_MAX as u128 * VOTING_POWER_MAX as u128 <= u64::MAX as u128, "powers add up in 64 bits");
+};

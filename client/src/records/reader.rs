@@ -11,6 +11,7 @@ use consilium_proto::envelope::{EnvelopeContext, KeyWrap, open_payload, unwrap_k
 use consilium_proto::error::fixed;
 use consilium_proto::hash::sha256;
 use consilium_proto::ids::{PatientPseudonym, RecordId, SearchTag};
+use consilium_proto::limits::ANSWER_BYTES_MAX;
 use consilium_proto::pb;
 use futures::stream::{self, Stream};
 use prost::Message;
@@ -19,7 +20,6 @@ use zeroize::Zeroizing;
 
 use crate::client::Client;
 use crate::error::ClientError;
-use crate::transport::ANSWER_BYTES_MAX;
 
 /// Records asked for at once.
 const PAGE_SIZE: u32 = 500;

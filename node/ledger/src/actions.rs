@@ -11,6 +11,7 @@ mod stake;
 mod write_record;
 
 use consilium_proto::ids::{Height, LedgerId, TimeMs};
+use consilium_proto::limits::SEQUENCES_PER_LEAF;
 use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::pb::{MemberState, MemberStatus, Outcome, SignerState};
 use consilium_proto::transaction::{Action, Transaction};
@@ -79,8 +80,7 @@ pub(crate) fn run<R: StateReader>(
             Action::Enroll(_) => return Err(Refusal::Rejected(Outcome::RoleNotAllowed)),
             Action::PublishRevocations(crl) => publish_revocations::run(view, cx, &author, crl)?,
             Action::WriteRecord(write) => {
-                // Fewer than 1,024 actions: see limits::ACTIONS_MAX.
-                let sequence = cx.leaf_index * 1_024 + index as u64;
+                let sequence = cx.leaf_index * SEQUENCES_PER_LEAF + index as u64;
                 write_record::run(view, cx, &author, write, sequence)?;
             }
             Action::RetractRecord(retract) => retract_record::run(view, cx, &author, *retract)?,

@@ -13,7 +13,7 @@ use crate::io::{CallId, Output};
 /// Transactions handed over in one call.
 pub const FORWARD_MAX: usize = 256;
 /// Bytes handed over in one call, unless one transaction is larger.
-const BYTES_MAX: usize = 4 * 1024 * 1024;
+const BYTES_MAX: usize = consilium_proto::limits::FORWARD_BATCH_BYTES;
 /// Calls under way.
 const CALLS_MAX: usize = 8;
 /// Pause before what was not taken is offered again.

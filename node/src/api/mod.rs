@@ -34,9 +34,6 @@ use crate::transport::connections::PeerInfo;
 use crate::transport::{Outbox, PeerClients};
 use errors::Reason;
 
-/// Bytes of a request: a transaction with its attachments and framing.
-pub const REQUEST_BYTES_MAX: usize = consilium_proto::limits::TRANSACTION_BYTES_MAX + 64 * 1024;
-
 /// What the services share. Cheap to clone.
 #[derive(Clone)]
 pub struct Api {

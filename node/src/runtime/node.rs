@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use consilium_consensus::{Config as CoreConfig, ElectionTicks, RaftId};
 use consilium_proto::ids::Height;
+use consilium_proto::limits;
 use consilium_replica::disk::{LogWrite, VoteWrite};
 use consilium_replica::{CachedLedger, Replica, Settings, Start};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -158,7 +159,7 @@ async fn prepare_node(prepared: Prepared, opened: Opened) -> Result<(Node, NodeR
 }
 
 fn settings(prepared: &Prepared) -> Result<Settings, Fault> {
-    let Config { raft, limits, .. } = &prepared.config;
+    let Config { raft, limits: queues, .. } = &prepared.config;
     let id = RaftId::new(prepared.me.0).ok_or_else(|| Fault::Setup("raft id 0".into()))?;
     let ticks = raft.election_ticks.get();
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -166,8 +167,8 @@ fn settings(prepared: &Prepared) -> Result<Settings, Fault> {
         core: CoreConfig {
             election_ticks: ElectionTicks { min: ticks, max: 2 * ticks },
             heartbeat_ticks: raft.heartbeat_ticks.get(),
-            entry_bytes_max: 17 * 1024 * 1024,
-            message_bytes_max: 20 * 1024 * 1024,
+            entry_bytes_max: limits::ENTRY_BYTES_MAX,
+            message_bytes_max: limits::RAFT_MESSAGE_BYTES_MAX,
             ..CoreConfig::new(id)
         },
         blocks_in_flight: raft.blocks_in_flight.get() as u64,
@@ -175,8 +176,8 @@ fn settings(prepared: &Prepared) -> Result<Settings, Fault> {
         log_entries_kept: raft.log_entries_kept.get(),
         certificate_timeout_ms: millis(raft.certificate_timeout),
         fetch_timeout_ms: millis(FETCH_TIMEOUT),
-        queued_transactions_max: limits.queued_transactions_max.get(),
-        queued_bytes_max: limits.queued_bytes_max.get(),
+        queued_transactions_max: queues.queued_transactions_max.get(),
+        queued_bytes_max: queues.queued_bytes_max.get(),
     })
 }
 

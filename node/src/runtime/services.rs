@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
 
-use crate::api::{Api, REQUEST_BYTES_MAX};
+use crate::api::Api;
 use crate::config::{Config, Limits};
 use crate::fault::Fault;
 use crate::http;
@@ -32,6 +32,7 @@ use crate::transport::PEER_MESSAGE_BYTES_MAX;
 use crate::transport::accept::{AcceptLimits, Accepted, accept};
 use crate::transport::connections::{Connections, POLICY};
 use crate::transport::peer_service::Peers;
+use consilium_proto::limits::REQUEST_BYTES_MAX;
 
 /// Requests under way on a connection of a peer.
 const PEER_CONCURRENCY: usize = 1_024;

@@ -11,6 +11,7 @@ mod outbox;
 pub mod peer_service;
 
 pub use clients::PeerClients;
+pub use consilium_proto::limits::PEER_MESSAGE_BYTES_MAX;
 pub use forward::Forwarder;
 pub use outbox::{Outbox, PeerStreams};
 
@@ -18,5 +19,3 @@ pub use outbox::{Outbox, PeerStreams};
 pub const LEDGER_ID_KEY: &str = "consilium-ledger-id";
 /// Metadata key: the caller's raft id, decimal.
 pub const RAFT_ID_KEY: &str = "consilium-raft-id";
-/// Bytes of a message between peers: a Raft append with a full block.
-pub const PEER_MESSAGE_BYTES_MAX: usize = 24 * 1024 * 1024;

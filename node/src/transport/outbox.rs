@@ -22,7 +22,7 @@ use crate::published::LiveTopology;
 /// Messages that wait for a peer.
 const QUEUE_MAX: usize = 4_096;
 /// Bytes sent together, unless one message is larger.
-const BATCH_BYTES_MAX: usize = 2 * 1024 * 1024;
+const BATCH_BYTES_MAX: usize = consilium_proto::limits::PEER_BATCH_BYTES;
 
 type Queues = BTreeMap<NodeId, mpsc::Sender<PeerMessage>>;
 
