@@ -1,13 +1,140 @@
 //! The parameters of a ledger: limits and thresholds that all nodes apply, set
 //! by the genesis document and changed by governance. Parsed and bounded here,
 //! so that no value that could stop a network ever gets into force.
+//!
+//! One table has them all: name, type, range, and what is recommended. A field
+//! of genesis.proto that is not in it does not compile.
 
 use crate::error::{FieldError, in_range};
-use crate::limits::{VALIDATORS_MAX, VOTING_POWER_MAX};
+use crate::limits::{BLOCK_BYTES_MAX, VALIDATORS_MAX, VOTING_POWER_MAX};
 use crate::pb;
 use crate::validators::Quorum;
 
-/// A share of stake that must be exceeded.
+/// Makes [`Parameters`] and everything that goes through its fields. Fractions
+/// are two fields of the message and come after the numbers.
+macro_rules! parameters {
+    (
+        numbers { $($(#[$ndoc:meta])* $number:ident: $Number:ident, $min:expr => $max:expr, recommended $value:expr;)+ }
+        fractions { $($(#[$fdoc:meta])* $fraction:ident: $Fraction:ty = $top:ident / $bottom:ident,
+            by $parse:expr, recommended $over:literal / $under:literal;)+ }
+    ) => {
+        /// Checked parameters. See `Parameters` in genesis.proto.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub struct Parameters {
+            $($(#[$ndoc])* pub $number: $Number,)+
+            $($(#[$fdoc])* pub $fraction: $Fraction,)+
+        }
+
+        impl TryFrom<&pb::Parameters> for Parameters {
+            type Error = FieldError;
+
+            fn try_from(m: &pb::Parameters) -> Result<Self, FieldError> {
+                let pb::Parameters { $($number,)+ $($top, $bottom,)+ } = *m;
+                $(in_range(stringify!($number), $number.into(), $min, $max)?;)+
+                $(let $fraction = $parse(stringify!($top), $top, $bottom)?;)+
+                Ok(Self { $($number,)+ $($fraction,)+ })
+            }
+        }
+
+        impl From<&Parameters> for pb::Parameters {
+            fn from(p: &Parameters) -> Self {
+                $(let ($top, $bottom) = p.$fraction.fraction();)+
+                Self { $($number: p.$number,)+ $($top, $bottom,)+ }
+            }
+        }
+
+        /// What `network init` proposes where nobody asks for something else.
+        #[must_use]
+        pub const fn recommended_parameters() -> pb::Parameters {
+            pb::Parameters { $($number: $value,)+ $($top: $over, $bottom: $under,)+ }
+        }
+
+        /// Names and values.
+        #[must_use]
+        pub fn values(m: &pb::Parameters) -> Vec<(&'static str, u64)> {
+            vec![
+                $((stringify!($number), m.$number.into()),)+
+                $((stringify!($top), m.$top.into()), (stringify!($bottom), m.$bottom.into()),)+
+            ]
+        }
+
+        /// Sets a parameter by its name; whether the value is in its range, and
+        /// fits the others, is seen when all are parsed.
+        ///
+        /// # Errors
+        /// If there is no such parameter, or it cannot hold the value.
+        pub fn set(m: &mut pb::Parameters, name: &str, value: u64) -> Result<(), FieldError> {
+            let too_large = |max: u64| FieldError::range(name, 0, max, value);
+            match name {
+                $(stringify!($number) => m.$number = $Number::try_from(value).map_err(|_| too_large($max))?,)+
+                $(
+                    stringify!($top) => m.$top = u32::try_from(value).map_err(|_| too_large(u32::MAX.into()))?,
+                    stringify!($bottom) => m.$bottom = u32::try_from(value).map_err(|_| too_large(u32::MAX.into()))?,
+                )+
+                _ => return Err(FieldError::malformed(name, "is not the name of a parameter")),
+            }
+            Ok(())
+        }
+    };
+}
+
+parameters! {
+    numbers {
+        /// Transactions in a block.
+        block_transactions_max: u32, 1 => 10_000, recommended 1_000;
+        /// Bytes of a block.
+        block_bytes_max: u32, 64 * 1024 => BLOCK_BYTES_MAX as u64, recommended 4 * 1024 * 1024;
+        /// Allowed clock difference, milliseconds.
+        clock_skew_max_ms: u64, 100 => 600_000, recommended 5_000;
+        /// Length of an epoch, milliseconds of block time.
+        epoch_ms: u64, 1_000 => 30 * 24 * 3_600_000, recommended 3_600_000;
+        /// Blocks of an epoch, at most.
+        epoch_blocks: u64, 4 => 1_000_000_000, recommended 1_000_000;
+        /// Seats.
+        max_validators: u32, 1 => VALIDATORS_MAX as u64 / 2, recommended 7;
+        /// Seats of one member.
+        max_seats_per_member: u32, 1 => 16, recommended 2;
+        /// Stake that a candidate's own member must delegate to it.
+        min_self_delegation: u64, 0 => VOTING_POWER_MAX, recommended 1;
+        /// By how much a challenger's stake must exceed, percent.
+        hysteresis_percent: u32, 0 => 100, recommended 10;
+        /// Epochs until withdrawn stake is free.
+        unbonding_epochs: u32, 0 => 10_000, recommended 24;
+        /// Blocks in which a validator must be seen once.
+        miss_window_blocks: u64, 4 => 1_000_000, recommended 64;
+        /// Share of missed windows above which a validator is jailed, percent.
+        jail_missed_percent: u32, 1 => 100, recommended 50;
+        /// Share of the self-delegated stake that double signing costs, percent.
+        equivocation_cut_percent: u32, 0 => 100, recommended 20;
+        /// Blocks after which leadership is handed on; 0: never.
+        rotation_blocks: u64, 0 => 1_000_000_000, recommended 100_000;
+        /// Nodes that a member may have without a proposal.
+        nodes_per_member_max: u32, 1 => 16, recommended 3;
+    }
+    fractions {
+        /// Share of power that certifies.
+        quorum: Quorum = quorum_numerator / quorum_denominator,
+            by |_, over, under| Quorum::new(over, under), recommended 2 / 3;
+        /// The power of a member's seats stays below this share.
+        power_cap: Share = power_cap_numerator / power_cap_denominator,
+            by Share::at_most_a_third, recommended 1 / 3;
+        /// Share of all active stake that accepts a proposal.
+        governance_quorum: Share = governance_numerator / governance_denominator,
+            by Share::at_least_half, recommended 2 / 3;
+        /// Share of the others' active stake that suspends a member.
+        suspension_quorum: Share = suspension_numerator / suspension_denominator,
+            by Share::at_least_a_quarter, recommended 1 / 3;
+    }
+}
+
+/// Name, value before and value after of each parameter that differs.
+#[must_use]
+pub fn differences(before: &pb::Parameters, after: &pb::Parameters) -> Vec<(&'static str, u64, u64)> {
+    let pairs = values(before).into_iter().zip(values(after));
+    pairs.filter(|(old, new)| old != new).map(|((name, old), (_, new))| (name, old, new)).collect()
+}
+
+/// A share of stake or power.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share {
     /// Above the line.
@@ -16,19 +143,34 @@ pub struct Share {
     pub denominator: u32,
 }
 
-/// Least share 1/n, and the words for less.
-type Least = (u64, &'static str);
-const HALF: Least = (2, "must be at least 1/2 and below 1, denominator at most 1000");
-const QUARTER: Least = (4, "must be at least 1/4 and below 1, denominator at most 1000");
-
 impl Share {
-    fn parse(field: &str, numerator: u32, denominator: u32, least: Least) -> Result<Self, FieldError> {
-        let (least, problem) = least;
-        let at_least = u64::from(numerator) * least >= u64::from(denominator);
-        if denominator == 0 || denominator > 1_000 || !at_least || numerator >= denominator {
-            return Err(FieldError::malformed(field, problem));
-        }
-        Ok(Self { numerator, denominator })
+    fn at_least_half(field: &str, numerator: u32, denominator: u32) -> Result<Self, FieldError> {
+        let problem = "must be at least 1/2 and below 1, denominator at most 1000";
+        Self { numerator, denominator }.at_least(2, field, problem)
+    }
+
+    fn at_least_a_quarter(field: &str, numerator: u32, denominator: u32) -> Result<Self, FieldError> {
+        let problem = "must be at least 1/4 and below 1, denominator at most 1000";
+        Self { numerator, denominator }.at_least(4, field, problem)
+    }
+
+    fn at_least(self, part: u64, field: &str, problem: &'static str) -> Result<Self, FieldError> {
+        let Self { numerator, denominator } = self;
+        let enough = u64::from(numerator) * part >= u64::from(denominator);
+        let fits = (1..=1_000).contains(&denominator) && enough && numerator < denominator;
+        if fits { Ok(self) } else { Err(FieldError::malformed(field, problem)) }
+    }
+
+    fn at_most_a_third(field: &str, numerator: u32, denominator: u32) -> Result<Self, FieldError> {
+        let fits = numerator != 0 && denominator <= 1_000 && u64::from(numerator) * 3 <= u64::from(denominator);
+        let problem = "must be above 0 and at most 1/3, denominator at most 1000";
+        if fits { Ok(Self { numerator, denominator }) } else { Err(FieldError::malformed(field, problem)) }
+    }
+
+    /// Numerator and denominator.
+    #[must_use]
+    pub fn fraction(self) -> (u32, u32) {
+        (self.numerator, self.denominator)
     }
 
     /// Whether `part` exceeds this share of `total`.
@@ -41,193 +183,6 @@ impl Share {
     #[must_use]
     pub fn needed(self, total: u128) -> u128 {
         total * u128::from(self.numerator) / u128::from(self.denominator) + 1
-    }
-}
-
-/// Checked parameters. See `Parameters` in genesis.proto.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Parameters {
-    /// Transactions in a block.
-    pub block_transactions_max: u32,
-    /// Bytes of a block.
-    pub block_bytes_max: u32,
-    /// Allowed clock difference, milliseconds.
-    pub clock_skew_max_ms: u64,
-    /// Share of power that certifies.
-    pub quorum: Quorum,
-    /// Length of an epoch, milliseconds of block time.
-    pub epoch_ms: u64,
-    /// Blocks of an epoch, at most.
-    pub epoch_blocks: u64,
-    /// Seats.
-    pub max_validators: u32,
-    /// Seats of one member.
-    pub max_seats_per_member: u32,
-    /// Stake that a candidate's own member must delegate to it.
-    pub min_self_delegation: u64,
-    /// The power of a member's seats stays below this share.
-    pub power_cap: (u32, u32),
-    /// By how much a challenger's stake must exceed, percent.
-    pub hysteresis_percent: u32,
-    /// Epochs until withdrawn stake is free.
-    pub unbonding_epochs: u32,
-    /// Blocks in which a validator must be seen once.
-    pub miss_window_blocks: u64,
-    /// Share of missed windows above which a validator is jailed, percent.
-    pub jail_missed_percent: u32,
-    /// Share of the self-delegated stake that double signing costs, percent.
-    pub equivocation_cut_percent: u32,
-    /// Blocks after which leadership is handed on; 0: never.
-    pub rotation_blocks: u64,
-    /// Share of all active stake that accepts a proposal.
-    pub governance_quorum: Share,
-    /// Share of the others' active stake that suspends a member.
-    pub suspension_quorum: Share,
-    /// Nodes that a member may have without a proposal.
-    pub nodes_per_member_max: u32,
-}
-
-impl TryFrom<&pb::Parameters> for Parameters {
-    type Error = FieldError;
-
-    fn try_from(m: &pb::Parameters) -> Result<Self, FieldError> {
-        in_range("block_transactions_max", m.block_transactions_max.into(), 1, 10_000)?;
-        in_range("block_bytes_max", m.block_bytes_max.into(), 64 * 1024, 16 * 1024 * 1024)?;
-        in_range("clock_skew_max_ms", m.clock_skew_max_ms, 100, 600_000)?;
-        in_range("epoch_ms", m.epoch_ms, 1_000, 30 * 24 * 3_600 * 1_000)?;
-        in_range("epoch_blocks", m.epoch_blocks, 4, 1_000_000_000)?;
-        in_range("max_validators", m.max_validators.into(), 1, VALIDATORS_MAX as u64 / 2)?;
-        in_range("max_seats_per_member", m.max_seats_per_member.into(), 1, 16)?;
-        in_range("min_self_delegation", m.min_self_delegation, 0, VOTING_POWER_MAX)?;
-        in_range("hysteresis_percent", m.hysteresis_percent.into(), 0, 100)?;
-        in_range("unbonding_epochs", m.unbonding_epochs.into(), 0, 10_000)?;
-        in_range("miss_window_blocks", m.miss_window_blocks, 4, 1_000_000)?;
-        in_range("jail_missed_percent", m.jail_missed_percent.into(), 1, 100)?;
-        in_range("equivocation_cut_percent", m.equivocation_cut_percent.into(), 0, 100)?;
-        in_range("rotation_blocks", m.rotation_blocks, 0, 1_000_000_000)?;
-        in_range("nodes_per_member_max", m.nodes_per_member_max.into(), 1, 16)?;
-        Ok(Self {
-            block_transactions_max: m.block_transactions_max,
-            block_bytes_max: m.block_bytes_max,
-            clock_skew_max_ms: m.clock_skew_max_ms,
-            quorum: Quorum::new(m.quorum_numerator, m.quorum_denominator)?,
-            epoch_ms: m.epoch_ms,
-            epoch_blocks: m.epoch_blocks,
-            max_validators: m.max_validators,
-            max_seats_per_member: m.max_seats_per_member,
-            min_self_delegation: m.min_self_delegation,
-            power_cap: power_cap(m.power_cap_numerator, m.power_cap_denominator)?,
-            hysteresis_percent: m.hysteresis_percent,
-            unbonding_epochs: m.unbonding_epochs,
-            miss_window_blocks: m.miss_window_blocks,
-            jail_missed_percent: m.jail_missed_percent,
-            equivocation_cut_percent: m.equivocation_cut_percent,
-            rotation_blocks: m.rotation_blocks,
-            governance_quorum: Share::parse(
-                "governance_numerator",
-                m.governance_numerator,
-                m.governance_denominator,
-                HALF,
-            )?,
-            suspension_quorum: Share::parse(
-                "suspension_numerator",
-                m.suspension_numerator,
-                m.suspension_denominator,
-                QUARTER,
-            )?,
-            nodes_per_member_max: m.nodes_per_member_max,
-        })
-    }
-}
-
-impl From<&Parameters> for pb::Parameters {
-    fn from(p: &Parameters) -> Self {
-        let Parameters {
-            block_transactions_max,
-            block_bytes_max,
-            clock_skew_max_ms,
-            quorum,
-            epoch_ms,
-            epoch_blocks,
-            max_validators,
-            max_seats_per_member,
-            min_self_delegation,
-            power_cap: (power_cap_numerator, power_cap_denominator),
-            hysteresis_percent,
-            unbonding_epochs,
-            miss_window_blocks,
-            jail_missed_percent,
-            equivocation_cut_percent,
-            rotation_blocks,
-            governance_quorum,
-            suspension_quorum,
-            nodes_per_member_max,
-        } = *p;
-        let (quorum_numerator, quorum_denominator) = quorum.fraction();
-        Self {
-            block_transactions_max,
-            block_bytes_max,
-            clock_skew_max_ms,
-            quorum_numerator,
-            quorum_denominator,
-            epoch_ms,
-            epoch_blocks,
-            max_validators,
-            max_seats_per_member,
-            min_self_delegation,
-            power_cap_numerator,
-            power_cap_denominator,
-            hysteresis_percent,
-            unbonding_epochs,
-            miss_window_blocks,
-            jail_missed_percent,
-            equivocation_cut_percent,
-            rotation_blocks,
-            governance_numerator: governance_quorum.numerator,
-            governance_denominator: governance_quorum.denominator,
-            suspension_numerator: suspension_quorum.numerator,
-            suspension_denominator: suspension_quorum.denominator,
-            nodes_per_member_max,
-        }
-    }
-}
-
-fn power_cap(numerator: u32, denominator: u32) -> Result<(u32, u32), FieldError> {
-    let at_most_a_third = u64::from(numerator) * 3 <= u64::from(denominator);
-    if numerator == 0 || denominator > 1_000 || !at_most_a_third {
-        let problem = "must be above 0 and at most 1/3, denominator at most 1000";
-        return Err(FieldError::malformed("power_cap_numerator", problem));
-    }
-    Ok((numerator, denominator))
-}
-
-/// What `network init` proposes where nobody asks for something else.
-#[must_use]
-pub const fn recommended_parameters() -> pb::Parameters {
-    pb::Parameters {
-        block_transactions_max: 1_000,
-        block_bytes_max: 4 * 1024 * 1024,
-        clock_skew_max_ms: 5_000,
-        quorum_numerator: 2,
-        quorum_denominator: 3,
-        epoch_ms: 3_600_000,
-        epoch_blocks: 1_000_000,
-        max_validators: 7,
-        max_seats_per_member: 2,
-        min_self_delegation: 1,
-        power_cap_numerator: 1,
-        power_cap_denominator: 3,
-        hysteresis_percent: 10,
-        unbonding_epochs: 24,
-        miss_window_blocks: 64,
-        jail_missed_percent: 50,
-        equivocation_cut_percent: 20,
-        rotation_blocks: 100_000,
-        governance_numerator: 2,
-        governance_denominator: 3,
-        suspension_numerator: 1,
-        suspension_denominator: 3,
-        nodes_per_member_max: 3,
     }
 }
 
@@ -265,5 +220,18 @@ mod tests {
             let needed = share.needed(total);
             assert!(share.exceeded_by(needed, total) && !share.exceeded_by(needed - 1, total));
         }
+    }
+
+    #[test]
+    fn every_parameter_is_set_by_its_name_and_only_it() {
+        for (name, value) in values(&recommended_parameters()) {
+            let mut changed = recommended_parameters();
+            set(&mut changed, name, value + 1).unwrap();
+            assert_eq!(differences(&recommended_parameters(), &changed), [(name, value, value + 1)]);
+        }
+        let mut parameters = recommended_parameters();
+        assert!(set(&mut parameters, "epoch", 3).is_err());
+        assert!(set(&mut parameters, "max_validators", 1 << 32).is_err());
+        assert_eq!(parameters, recommended_parameters());
     }
 }

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use consilium_certs::contract;
 use consilium_proto::genesis::{GENESIS_BYTES_MAX, Genesis};
 use consilium_proto::names::SpiffeId;
+use consilium_proto::parameters::values;
 use prost::Message;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -229,7 +230,7 @@ fn view(genesis: &Genesis) -> Result<GenesisView, ClientError> {
         ledger_id: genesis.ledger_id.to_string(),
         time: time_ms(genesis.time.0),
         parameters: ParametersView {
-            values: parameters::values(&(&genesis.parameters).into()).into_iter().collect(),
+            values: values(&(&genesis.parameters).into()).into_iter().collect(),
             quorum: quorum_text(genesis, total),
         },
         members: members.collect(),

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use consilium_certs::CaBundle;
 use consilium_proto::genesis::Member;
 use consilium_proto::hash::sha256;
+use consilium_proto::parameters::{differences, values};
 use consilium_proto::pb;
 use consilium_proto::state;
 use consilium_proto::transaction::{NodeAction, NodeDescription, Topic};
@@ -15,7 +16,6 @@ use consilium_proto::transaction::{NodeAction, NodeDescription, Topic};
 use crate::cli::text::time_s;
 use crate::client::Client;
 use crate::error::ClientError;
-use crate::parameters;
 
 /// What effects are told against.
 #[derive(Debug, Clone, Default)]
@@ -217,9 +217,9 @@ fn allot(member: &str, stake: u64, present: &Present) -> Vec<String> {
 
 fn parameter_effects(new: &pb::Parameters, before: Option<&pb::Parameters>) -> Vec<String> {
     let Some(before) = before else {
-        return parameters::values(new).into_iter().map(|(name, value)| format!("{name} becomes {value}.")).collect();
+        return values(new).into_iter().map(|(name, value)| format!("{name} becomes {value}.")).collect();
     };
-    let changes = parameters::changes(before, new);
+    let changes = differences(before, new);
     if changes.is_empty() {
         return vec!["Nothing changes: these parameters are in force.".into()];
     }

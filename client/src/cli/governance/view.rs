@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use consilium_certs::CaBundle;
+use consilium_proto::parameters::values;
 use consilium_proto::pb;
 use consilium_proto::transaction::Topic;
 use serde::Serialize;
@@ -11,7 +12,6 @@ use super::effect::{Present, effects, summary};
 use crate::cli::context::escaped;
 use crate::cli::text::{table, time_ms, time_s};
 use crate::error::ClientError;
-use crate::parameters;
 
 /// A proposal.
 #[derive(Debug, Serialize, PartialEq, Eq)]
@@ -306,7 +306,9 @@ fn node_view(node: &pb::NodeState) -> NodeView {
     }
 }
 
-fn member_status(status: pb::MemberStatus) -> &'static str {
+/// Standing of a member in a word.
+#[must_use]
+pub fn member_status(status: pb::MemberStatus) -> &'static str {
     match status {
         pb::MemberStatus::Active => "active",
         pb::MemberStatus::Suspended => "suspended",
@@ -377,7 +379,7 @@ impl RulesView {
     pub fn new(rules: &pb::GetRulesResponse) -> Self {
         let protocol = rules.protocol.unwrap_or_default();
         let next = (protocol.next_version, protocol.next_height);
-        let parameters = rules.parameters.as_ref().map(parameters::values).unwrap_or_default();
+        let parameters = rules.parameters.as_ref().map(values).unwrap_or_default();
         let policy = rules.access_policy.clone().map(|p| PolicyView {
             version: p.version,
             height: p.height,

@@ -93,7 +93,7 @@ impl Seating {
 }
 
 fn rules(parameters: &Parameters) -> Rules {
-    let (cap_numerator, cap_denominator) = parameters.power_cap;
+    let (cap_numerator, cap_denominator) = parameters.power_cap.fraction();
     Rules {
         max_validators: parameters.max_validators,
         max_seats_per_member: parameters.max_seats_per_member,

@@ -1,12 +1,11 @@
 //! The effects of a topic in plain sentences, from the state before it. Says
 //! nothing that the effects do not do; called only for a topic that fits.
 
-mod parameters;
-
 use bytes::Bytes;
 use consilium_proto::genesis::Member;
 use consilium_proto::ids::{Height, NodeId};
-use consilium_proto::pb::MemberState;
+use consilium_proto::parameters::{Parameters, differences};
+use consilium_proto::pb::{self, MemberState};
 use consilium_proto::transaction::{NodeAction, NodeDescription, Topic};
 
 use super::effects::{bundle, members, nodes, stake};
@@ -32,7 +31,7 @@ pub(super) fn effects<R: StateReader>(view: &View<'_, R>, change: &Change<'_>, t
         Topic::Node(NodeAction::Replace { lost, node }) => replace_node(view, change, *lost, node),
         Topic::Node(NodeAction::Retire(node)) => retire_node(view, change, *node),
         Topic::AllotStake { member, stake } => allot(view, member.as_str(), *stake),
-        Topic::Parameters(parameters) => parameters::changes(view, parameters),
+        Topic::Parameters(new) => parameters(view, new),
         Topic::AccessPolicy(text) => access_policy(view, text),
         Topic::LiftPenalty(number) => lift_penalty(view, *number),
         Topic::ActivateProtocol { version, height } => activate_protocol(view, *version, *height),
@@ -49,6 +48,11 @@ pub(super) fn seats<R: StateReader>(view: &View<'_, R>, arithmetic: &Arithmetic)
         lines.push(format!("The next election seats {} because of this.", name(view, *id)?));
     }
     Ok(lines)
+}
+
+fn parameters<R: StateReader>(view: &View<'_, R>, new: &Parameters) -> Lines {
+    let differences = differences(&pb::Parameters::from(&view.parameters()?), &pb::Parameters::from(new));
+    Ok(differences.iter().map(|(name, old, new)| format!("Sets {name} from {old} to {new}.")).collect())
 }
 
 fn admit<R: StateReader>(view: &View<'_, R>, member: &Member) -> Lines {
