@@ -93,7 +93,9 @@ macro_rules! rows {
             /// The stored key.
             #[must_use]
             pub fn encode(&self) -> Vec<u8> {
-                let mut key = vec![self.row() as u8];
+                // Most keys are a byte and a hash, or less.
+                let mut key = Vec::with_capacity(1 + HASH_LEN);
+                key.push(self.row() as u8);
                 match self { $(Self::$Row $(($part))? => { $($part.append(&mut key);)? })+ }
                 key
             }

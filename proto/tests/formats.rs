@@ -13,7 +13,7 @@ use consilium_proto::merkle::{Frontier, root_of};
 use consilium_proto::pb;
 use consilium_proto::receipt::{Receipt, ReceiptError};
 use consilium_proto::signing::{SignatureAlgorithm, SigningKey};
-use consilium_proto::transaction::{Transaction, signing_bytes, transaction_id};
+use consilium_proto::transaction::{self, Transaction, signing_bytes, signing_key_fingerprint, transaction_id};
 use consilium_proto::validators::{Quorum, Validator, ValidatorSet};
 use consilium_proto::vote::{self, BlockCertificate, CertificateError, CertifiedHeader, Vote};
 use proptest::prelude::*;
@@ -194,6 +194,61 @@ proptest! {
         }
         if let Ok(m) = pb::Vote::decode(bytes) {
             let _ = Vote::try_from(&m);
+        }
+    }
+}
+
+/// The bytes beside a label in the example at the top of transaction.proto,
+/// and in the lines that continue it.
+fn example(label: &str) -> Vec<u8> {
+    let text = include_str!("../consilium/v1/transaction.proto");
+    let (_, rest) = text.split_once(&format!("//   {label} ")).unwrap();
+    let mut lines = rest.lines();
+    let mut digits = lines.next().unwrap().trim().to_owned();
+    lines.map_while(|line| line.strip_prefix("//              ")).for_each(|more| digits += more.trim());
+    hex::decode(digits).unwrap()
+}
+
+#[test]
+fn the_example_in_transaction_proto_is_a_transaction() {
+    let body = pb::TransactionBody {
+        ledger_id: vec![4; 32].into(),
+        nonce: vec![5; 16].into(),
+        valid_until_ms: 1_800_000_000_000,
+        actions: vec![pb::Action {
+            action: Some(pb::action::Action::RetractRecord(pb::RetractRecord {
+                record_id: vec![6; 16].into(),
+                version: 1,
+            })),
+        }],
+    };
+    let key = SigningKey::from_ed25519_seed(&[7; 32]);
+    let signed = transaction::sign(&body, signing_key_fingerprint(&key.verifying_key()), &key, Vec::new()).unwrap();
+    assert_eq!(signed.body[..], example("body"));
+    assert_eq!(signed.author[..], example("author"));
+    assert_eq!(signed.signature[..], example("signature"));
+    let parsed = Transaction::parse(&signed, LedgerId::from_bytes([4; 32])).unwrap();
+    assert_eq!(parsed.id.as_bytes()[..], example("id"));
+}
+
+#[test]
+fn every_rpc_names_reasons_that_are_documented() {
+    let documented = include_str!("../../docs/errors.md");
+    for service in [
+        include_str!("../consilium/v1/governance_service.proto"),
+        include_str!("../consilium/v1/identity_service.proto"),
+        include_str!("../consilium/v1/ledger_service.proto"),
+        include_str!("../consilium/v1/operator_service.proto"),
+        include_str!("../consilium/v1/records_service.proto"),
+        include_str!("../consilium/v1/validators_service.proto"),
+    ] {
+        for (before, rpc) in service.match_indices("\n  rpc ").map(|(at, _)| service.split_at(at)) {
+            let (_, reasons) = before.rsplit_once("// Reasons: ").unwrap();
+            assert!(!reasons.contains("rpc"), "{} names no reasons", rpc.lines().nth(1).unwrap());
+            let words = reasons.split(|c: char| !c.is_ascii_uppercase() && c != '_');
+            for reason in words.filter(|word| word.contains('_')) {
+                assert!(documented.contains(&format!("| `{reason}` |")), "{reason} is not in docs/errors.md");
+            }
         }
     }
 }

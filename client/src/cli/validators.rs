@@ -321,7 +321,7 @@ fn reason_text(candidate: &pb::CandidateState) -> Option<String> {
     Some(text)
 }
 
-fn jail_text(reason: pb::JailReason) -> Option<&'static str> {
+pub(super) fn jail_text(reason: pb::JailReason) -> Option<&'static str> {
     match reason {
         pb::JailReason::Unspecified => None,
         pb::JailReason::MissedVotes => Some("missed votes"),

@@ -66,7 +66,7 @@ impl Api {
             raft_id: published.me().0,
             spiffe_id: topology.node(published.me()).map(|n| n.spiffe_id.to_string()).unwrap_or_default(),
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
-            raft_role: role_name(raft.role).to_owned(),
+            raft_role: raft_role(raft.role).into(),
             leader: published.leader().map_or(0, |l| l.0),
             term: raft.term.0,
             last_index: raft.last_index.0,
@@ -107,12 +107,12 @@ impl Api {
                 matched_index: progress.map_or(0, |p| p.matched.0),
                 voted_height: voted.get(&node.id).map_or(0, |h| h.0),
                 connected: node.id == me || self.outbox.is_connected(node.id),
-                jailed: match node.jailed {
-                    pb::JailReason::Unspecified => String::new(),
-                    pb::JailReason::MissedVotes => "missed votes".to_owned(),
-                    pb::JailReason::Equivocation => "equivocation".to_owned(),
-                },
-                member_status: if node.member_active { "active" } else { "suspended" }.to_owned(),
+                jailed: node.jailed.into(),
+                member_status: match node.member_active {
+                    true => pb::MemberStatus::Active,
+                    false => pb::MemberStatus::Suspended,
+                }
+                .into(),
             }
         };
         topology.nodes().map(peer).collect()
@@ -134,11 +134,11 @@ impl Api {
     }
 }
 
-fn role_name(role: consilium_consensus::Role) -> &'static str {
+fn raft_role(role: consilium_consensus::Role) -> pb::RaftRole {
     match role {
-        consilium_consensus::Role::Leader => "leader",
-        consilium_consensus::Role::Follower => "follower",
-        consilium_consensus::Role::Candidate => "candidate",
-        consilium_consensus::Role::PreCandidate => "pre-candidate",
+        consilium_consensus::Role::Leader => pb::RaftRole::Leader,
+        consilium_consensus::Role::Follower => pb::RaftRole::Follower,
+        consilium_consensus::Role::Candidate => pb::RaftRole::Candidate,
+        consilium_consensus::Role::PreCandidate => pb::RaftRole::PreCandidate,
     }
 }

@@ -38,13 +38,21 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Its name in metrics and status.
+    /// Its name in metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::NodeCertificate => "node certificate",
             Self::CaCertificate => "ca certificate",
             Self::RevocationList => "revocation list",
+        }
+    }
+
+    fn to_message(self) -> pb::ExpiryKind {
+        match self {
+            Self::NodeCertificate => pb::ExpiryKind::NodeCertificate,
+            Self::CaCertificate => pb::ExpiryKind::CaCertificate,
+            Self::RevocationList => pb::ExpiryKind::RevocationList,
         }
     }
 }
@@ -77,7 +85,7 @@ impl Forecast {
     pub fn to_messages(&self) -> Vec<pb::ExpiryForecast> {
         let message = |expiry: &Expiry| pb::ExpiryForecast {
             subject: expiry.subject.clone(),
-            kind: expiry.kind.name().to_owned(),
+            kind: expiry.kind.to_message().into(),
             not_after_s: expiry.not_after_s,
         };
         self.expiries.iter().map(message).collect()

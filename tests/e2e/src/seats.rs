@@ -60,7 +60,7 @@ impl Network {
         eventually_async(&format!("seats and voters {expected:?}"), SEATS_TIMEOUT, || async {
             for node in self.running() {
                 let status = self.status(node).await?;
-                if status.raft_role == "leader" && status.leader == status.raft_id {
+                if status.raft_role() == pb::RaftRole::Leader && status.leader == status.raft_id {
                     let (seats, voters) = (seats(&status), voters(&status));
                     let done = seats == expected && voters == expected && status.reconciliation == "settled";
                     anyhow::ensure!(done, "seats {seats:?}, voters {voters:?}: {}", status.reconciliation);

@@ -6,7 +6,9 @@ use consilium_proto::pb;
 use serde::Serialize;
 
 use crate::cli::context::escaped;
+use crate::cli::governance::view::member_status;
 use crate::cli::text::{table, time_ms, time_s};
+use crate::cli::validators::jail_text;
 
 /// Expiries that people are shown; scripts get all.
 const EXPIRIES_SHOWN: usize = 5;
@@ -26,7 +28,7 @@ pub(super) struct StatusView {
 pub(super) struct NodeView {
     spiffe_id: String,
     raft_id: u64,
-    raft_role: String,
+    raft_role: &'static str,
     leader: u64,
     term: u64,
     first_index: u64,
@@ -59,7 +61,7 @@ pub(super) struct NodeView {
 struct ExpiryView {
     not_after: String,
     subject: String,
-    kind: String,
+    kind: &'static str,
 }
 
 #[derive(Serialize)]
@@ -83,8 +85,8 @@ struct PeerView {
     voted_height: u64,
     connected: bool,
     /// Why, if it is.
-    jailed: Option<String>,
-    member_status: String,
+    jailed: Option<&'static str>,
+    member_status: &'static str,
 }
 
 #[derive(Serialize)]
@@ -106,9 +108,9 @@ impl NodeView {
     /// From the node's answer.
     pub(super) fn new(s: pb::GetStatusResponse) -> Self {
         Self {
+            raft_role: raft_role(s.raft_role()),
             spiffe_id: s.spiffe_id,
             raft_id: s.raft_id,
-            raft_role: s.raft_role,
             leader: s.leader,
             term: s.term,
             first_index: s.first_index,
@@ -134,8 +136,27 @@ impl NodeView {
     }
 }
 
+fn raft_role(role: pb::RaftRole) -> &'static str {
+    match role {
+        pb::RaftRole::Unspecified => "",
+        pb::RaftRole::Leader => "leader",
+        pb::RaftRole::Follower => "follower",
+        pb::RaftRole::Candidate => "candidate",
+        pb::RaftRole::PreCandidate => "pre-candidate",
+    }
+}
+
+fn expiry_kind(kind: pb::ExpiryKind) -> &'static str {
+    match kind {
+        pb::ExpiryKind::Unspecified => "unknown",
+        pb::ExpiryKind::NodeCertificate => "node certificate",
+        pb::ExpiryKind::CaCertificate => "ca certificate",
+        pb::ExpiryKind::RevocationList => "revocation list",
+    }
+}
+
 fn expiry(e: pb::ExpiryForecast) -> ExpiryView {
-    ExpiryView { not_after: time_s(e.not_after_s), subject: e.subject, kind: e.kind }
+    ExpiryView { not_after: time_s(e.not_after_s), kind: expiry_kind(e.kind()), subject: e.subject }
 }
 
 fn cut(c: pb::MemberCut) -> MemberCutView {
@@ -150,6 +171,8 @@ fn cut(c: pb::MemberCut) -> MemberCutView {
 
 fn peer(p: pb::PeerStatus) -> PeerView {
     PeerView {
+        jailed: jail_text(p.jailed()),
+        member_status: member_status(p.member_status()),
         raft_id: p.raft_id,
         spiffe_id: p.spiffe_id,
         client_address: p.client_address,
@@ -158,8 +181,6 @@ fn peer(p: pb::PeerStatus) -> PeerView {
         matched_index: p.matched_index,
         voted_height: p.voted_height,
         connected: p.connected,
-        jailed: Some(p.jailed).filter(|reason| !reason.is_empty()),
-        member_status: p.member_status,
     }
 }
 
@@ -177,7 +198,7 @@ pub(super) fn describe(views: &[StatusView]) -> String {
             view.endpoint.clone(),
             node.spiffe_id.clone(),
             node.raft_id.to_string(),
-            node.raft_role.clone(),
+            node.raft_role.to_owned(),
             node.leader.to_string(),
             node.term.to_string(),
             node.applied_height.to_string(),
@@ -216,17 +237,17 @@ fn network_text(node: &NodeView) -> String {
     for peer in &node.peers {
         let name = escaped(&peer.spiffe_id);
         if let Some(reason) = &peer.jailed {
-            text += &format!("\njailed: {name} (raft id {}) for {}", peer.raft_id, escaped(reason));
+            text += &format!("\njailed: {name} (raft id {}) for {reason}", peer.raft_id);
         }
-        if !["", "active"].contains(&peer.member_status.as_str()) {
-            text += &format!("\n{}: {name} (raft id {})", escaped(&peer.member_status), peer.raft_id);
+        if peer.member_status != "active" {
+            text += &format!("\n{}: {name} (raft id {})", peer.member_status, peer.raft_id);
         }
     }
     if let Some(date) = &node.quorum_lost {
         text += &format!("\nif nobody renews, certificates of a quorum end on {date}");
     }
     for e in node.expiries.iter().take(EXPIRIES_SHOWN) {
-        text += &format!("\nends {}: {} of {}", e.not_after, escaped(&e.kind), escaped(&e.subject));
+        text += &format!("\nends {}: {} of {}", e.not_after, e.kind, escaped(&e.subject));
     }
     text
 }
@@ -271,12 +292,12 @@ mod tests {
         let peer = pb::PeerStatus {
             raft_id: 3,
             spiffe_id: "spiffe://c.example/node/n1".into(),
-            jailed: "missed votes".into(),
-            member_status: "suspended".into(),
+            jailed: pb::JailReason::MissedVotes.into(),
+            member_status: pb::MemberStatus::Suspended.into(),
             ..Default::default()
         };
-        let expiry =
-            pb::ExpiryForecast { subject: "c.example".into(), kind: "ca certificate".into(), not_after_s: 86_400 };
+        let kind = pb::ExpiryKind::CaCertificate.into();
+        let expiry = pb::ExpiryForecast { subject: "c.example".into(), kind, not_after_s: 86_400 };
         pb::GetStatusResponse {
             raft_id: 1,
             certified_height: 9,

@@ -85,7 +85,7 @@ async fn taken(network: &Network, node: usize, end: i64) -> anyhow::Result<()> {
         anyhow::ensure!(status.certificate_not_after_s == end, "{status:?}");
         anyhow::ensure!(alarm(&status, "certificate_reload_failed").is_none(), "{:?}", status.alarms);
         for other in network.running() {
-            let seen = ends(&network.status(other).await?, "node certificate").get(&subject).copied();
+            let seen = ends(&network.status(other).await?, pb::ExpiryKind::NodeCertificate).get(&subject).copied();
             anyhow::ensure!(seen == Some(end), "node {other} knows {seen:?} of {subject}");
         }
         Ok(())
@@ -93,8 +93,8 @@ async fn taken(network: &Network, node: usize, end: i64) -> anyhow::Result<()> {
     .await
 }
 
-fn ends(status: &pb::GetStatusResponse, kind: &str) -> BTreeMap<String, i64> {
-    let of_kind = status.expiries.iter().filter(|e| e.kind == kind);
+fn ends(status: &pb::GetStatusResponse, kind: pb::ExpiryKind) -> BTreeMap<String, i64> {
+    let of_kind = status.expiries.iter().filter(|e| e.kind() == kind);
     of_kind.map(|e| (e.subject.clone(), e.not_after_s)).collect()
 }
 
@@ -196,7 +196,10 @@ fn a_member_moves_to_a_new_ca_while_the_network_goes_on() {
         for node in network.running() {
             let status = network.status(node).await?;
             assert_eq!(status.alarms, vec![], "node {node}");
-            assert_eq!(ends(&status, "ca certificate")[&member], network.members[0].ca.ca().certificate().not_after());
+            assert_eq!(
+                ends(&status, pb::ExpiryKind::CaCertificate)[&member],
+                network.members[0].ca.ca().certificate().not_after()
+            );
         }
         // The node of the new CA counts: with another one away, its vote is needed.
         network.nodes[3].kill9()?;
@@ -227,8 +230,11 @@ fn ends_are_foretold_and_with_them_the_loss_of_the_quorum() {
                 let at: Vec<i64> = status.expiries.iter().map(|e| e.not_after_s).collect();
                 assert!(at.is_sorted(), "{:?}", status.expiries);
                 anyhow::ensure!(status.quorum_lost_s == lost, "{status:?}");
-                assert_eq!(ends(&status, "ca certificate").len(), 4);
-                assert_eq!(ends(&status, "revocation list"), [(network.members[0].id.clone(), next_update)].into());
+                assert_eq!(ends(&status, pb::ExpiryKind::CaCertificate).len(), 4);
+                assert_eq!(
+                    ends(&status, pb::ExpiryKind::RevocationList),
+                    [(network.members[0].id.clone(), next_update)].into()
+                );
                 let own = alarm(&status, "identity_expiring");
                 let expected = ["ends in 4 days", "ends in 7 days"].get(node);
                 anyhow::ensure!(own.is_some() == expected.is_some(), "node {node}: {:?}", status.alarms);

@@ -80,7 +80,12 @@ fn status_is_consistent_over_the_nodes() {
             assert_eq!(status.ledger_id, network.genesis.ledger_id.to_bytes());
             assert_eq!(status.raft_id, network.nodes[node].raft_id());
             assert_eq!(status.spiffe_id, format!("spiffe://{}/node/n1", network.members[node].id));
-            assert_eq!(status.raft_role, if node == leader { "leader" } else { "follower" });
+            let expected = if node == leader {
+                consilium_proto::pb::RaftRole::Leader
+            } else {
+                consilium_proto::pb::RaftRole::Follower
+            };
+            assert_eq!(status.raft_role(), expected);
             assert_eq!(status.alarms, vec![]);
             assert_eq!(status.peers.len(), 4);
             assert!(status.peers.iter().all(|p| p.voter && p.voting_power == 100), "{:?}", status.peers);
