@@ -1,10 +1,6 @@
 //! Double signing: what proves it, what it costs, and that one incident is
 //! punished once.
-#![allow(clippy::unwrap_used, missing_docs)]
 
-mod common;
-
-use common::{Action, Identity, Ledger, MemberSpec, approve, propose, reason, redelegate, release, seats};
 use consilium_ledger::{Table, keys};
 use consilium_proto::header::Header;
 use consilium_proto::ids::{LedgerId, NodeId, TimeMs};
@@ -13,6 +9,8 @@ use consilium_proto::pb::proposal_topic::Topic;
 use consilium_proto::pb::{self, JailReason, NotSeatedReason, Outcome, PenaltyState, RosterState};
 use consilium_proto::signing::{SignatureAlgorithm, SigningKey};
 use consilium_proto::vote::{Equivocation, Vote};
+
+use crate::common::{Action, Identity, Ledger, MemberSpec, approve, propose, reason, redelegate, release, seats};
 
 const ALL: [u64; 5] = [1, 2, 3, 4, 5];
 const FIVE: [MemberSpec<'static>; 5] =

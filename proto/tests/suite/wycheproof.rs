@@ -2,13 +2,10 @@
 //! functions that the ledger uses. The vectors are read where they lie; without
 //! them the tests say so and pass.
 
-#![allow(clippy::unwrap_used, missing_docs)]
-
-mod common;
-
-use common::{bytes, text, vectors};
 use consilium_proto::envelope::{EnvelopeError, aead};
 use consilium_proto::signing::{SignatureAlgorithm, SigningError, VerifyingKey, verify};
+
+use crate::common::{bytes, text, vectors};
 
 #[test]
 fn ecdsa_p256_sha256_p1363() {

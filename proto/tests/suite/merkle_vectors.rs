@@ -2,51 +2,19 @@
 //! read at test time and never copied into the project. Bytes in, verdict out:
 //! hashes of a wrong length are part of what must be refused.
 
-#![allow(clippy::unwrap_used)]
-
-use std::path::PathBuf;
-
 use consilium_proto::hash::{Hash, LengthError};
 use consilium_proto::merkle::{
     ConsistencyProof, InclusionProof, leaf_hash, root_of, verify_consistency, verify_inclusion,
 };
 use serde_json::Value;
 
+use crate::common::{base64, vectors};
+
 /// Accepted and refused cases of `inclusion.json`.
 const INCLUSION_COUNTS: (usize, usize) = (5, 63);
 
 /// Accepted and refused cases of `consistency.json`.
 const CONSISTENCY_COUNTS: (usize, usize) = (4, 59);
-
-/// The parsed vector file, or `None` (with a note) where vectors are absent.
-fn vectors(name: &str) -> Option<Value> {
-    let shared = std::env::var_os("CONSILIUM_SHARED")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared")), PathBuf::from);
-    let path = shared.join("vectors/merkle").join(name);
-    match std::fs::read(&path) {
-        Ok(bytes) => Some(serde_json::from_slice(&bytes).unwrap()),
-        Err(_) => {
-            eprintln!("SKIPPED: vectors absent at {}", path.display());
-            None
-        }
-    }
-}
-
-/// RFC 4648 base64 with padding: only for the well-formed text of the vectors.
-fn base64(text: &str) -> Vec<u8> {
-    const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let (mut bytes, mut buffer, mut bits) = (Vec::new(), 0u32, 0u32);
-    for character in text.trim_end_matches('=').chars() {
-        let digit = u32::try_from(ALPHABET.find(character).unwrap()).unwrap();
-        buffer = buffer << 6 | digit;
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push(u8::try_from(buffer >> bits & 0xff).unwrap());
-        }
-    }
-    bytes
-}
 
 fn hash(value: &Value) -> Result<Hash, LengthError> {
     Hash::try_from(&base64(value.as_str().unwrap_or_default())[..])
@@ -76,7 +44,7 @@ fn judge_consistency(case: &Value) -> Verdict {
 /// Judges every case of a file; counts (accepted, refused).
 fn judge_all(name: &str, judge: fn(&Value) -> Verdict) -> Option<(usize, usize)> {
     let (mut accepted, mut refused) = (0, 0);
-    for case in vectors(name)?.as_array().unwrap() {
+    for case in vectors(&format!("merkle/{name}"))?.as_array().unwrap() {
         let verdict = judge(case);
         let want_error = case["wantErr"].as_bool().unwrap();
         assert_eq!(verdict.is_err(), want_error, "{}: {verdict:?}", case["name"]);
@@ -104,7 +72,7 @@ fn consistency_proofs() {
 
 #[test]
 fn roots_of_the_customary_leaves() {
-    let Some(file) = vectors("roots.json") else {
+    let Some(file) = vectors("merkle/roots.json") else {
         return;
     };
     let text = |value: &Value| value.as_str().unwrap().to_owned();

@@ -1,7 +1,7 @@
 //! A network of members, nodes and administrators over the rules alone: blocks
 //! in, rows and headers out, and checked after every block: the header's chain,
 //! the state root against all rows, and a replica that executes the same.
-#![allow(clippy::unwrap_used, dead_code, missing_docs, unreachable_pub)]
+#![allow(unreachable_pub)]
 
 pub mod topics;
 

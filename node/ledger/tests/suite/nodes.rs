@@ -1,16 +1,14 @@
 //! Nodes that come and go, and that a raft id and a vote key are given once.
-#![allow(clippy::unwrap_used, missing_docs)]
-
-mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::topics::{register_action, remove, replace_action, retire_action, suspend};
-use common::{Identity, Ledger, redelegate, seats};
 use consilium_proto::observed::Observed;
 use consilium_proto::pb::proposal_topic::Topic;
 use consilium_proto::pb::{self, NodeStatus, Outcome};
 use proptest::prelude::*;
+
+use crate::common::topics::{register_action, remove, replace_action, retire_action, suspend};
+use crate::common::{Identity, Ledger, redelegate, seats};
 
 const A: &str = "a.example";
 const B: &str = "b.example";

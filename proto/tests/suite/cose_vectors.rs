@@ -1,11 +1,6 @@
 //! Receipts of another implementation (npm `@transmute/cose`) and the COSE
 //! working group's examples of COSE_Sign1 with ES256, good and bad.
 
-#![allow(clippy::unwrap_used, missing_docs)]
-
-mod common;
-
-use common::{base64url, bytes, text, vectors};
 use consilium_proto::cose::{
     CoseError, InclusionProof, Receipt, VerifiedReceipt, assemble_receipt, receipt_tbs, verify_inclusion_receipt,
     verify_sign1,
@@ -13,8 +8,10 @@ use consilium_proto::cose::{
 use consilium_proto::signing::{SignatureAlgorithm, VerifyingKey};
 use serde_json::Value;
 
+use crate::common::{base64, bytes, text, vectors};
+
 fn es256_key(jwk: &Value) -> VerifyingKey {
-    let point = [vec![4], base64url(&jwk["x"]), base64url(&jwk["y"])].concat();
+    let point = [vec![4], base64(text(&jwk["x"])), base64(text(&jwk["y"]))].concat();
     VerifyingKey::from_raw(SignatureAlgorithm::Es256, &point).unwrap()
 }
 

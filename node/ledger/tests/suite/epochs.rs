@@ -1,12 +1,8 @@
 //! Epochs: when they end, what the block that ends one commits to, and what the
 //! ledger keeps of each election.
-#![allow(clippy::unwrap_used, missing_docs)]
-
-mod common;
 
 use std::collections::BTreeMap;
 
-use common::{Ledger, MemberSpec, Rules, START, approve, powers, propose, reason, redelegate, seats, undelegate};
 use consilium_ledger::{BlockInput, ExecutionError, PROTOCOL_VERSION, execute};
 use consilium_proto::ids::{Epoch, Height, NodeId};
 use consilium_proto::light_client::{SetChange, TrustedSet};
@@ -16,6 +12,10 @@ use consilium_proto::pb::{ActivateProtocol, NotSeatedReason, Outcome, SuspendMem
 use consilium_proto::validators::ValidatorSet;
 use consilium_proto::vote::CertifiedHeader;
 use proptest::prelude::*;
+
+use crate::common::{
+    Ledger, MemberSpec, Rules, START, approve, powers, propose, reason, redelegate, seats, undelegate,
+};
 
 const ALL: [u64; 4] = [1, 2, 3, 4];
 const FOUR: [MemberSpec<'static>; 4] =

@@ -1,17 +1,15 @@
 //! Members that come and go: what each change does to the rows, and when it is
 //! refused because the network could not go on.
-#![allow(clippy::unwrap_used, missing_docs)]
-
-mod common;
 
 use bytes::Bytes;
-use common::topics::{allot, ballot, propose, reinstate, remove, retire_action, rotate, suspend};
-use common::{Action, Identity, Ledger, delegate, reason, redelegate, seats};
 use consilium_ledger::{Table, keys};
 use consilium_proto::ids::Epoch;
 use consilium_proto::observed::Observed;
 use consilium_proto::pb::proposal_topic::Topic;
 use consilium_proto::pb::{self, BallotChoice, MemberStatus, NodeStatus, NotSeatedReason, Outcome, ProposalStatus};
+
+use crate::common::topics::{allot, ballot, propose, reinstate, remove, retire_action, rotate, suspend};
+use crate::common::{Action, Identity, Ledger, delegate, reason, redelegate, seats};
 
 const A: &str = "a.example";
 const B: &str = "b.example";

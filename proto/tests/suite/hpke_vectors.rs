@@ -2,17 +2,14 @@
 //! wraps: DHKEM(X25519), DHKEM(P-256) with HKDF-SHA256 and AES-256-GCM in full,
 //! X-Wing up to the shared secret (its published vectors use another AEAD).
 
-#![allow(clippy::unwrap_used, missing_docs)]
-
-mod common;
-
-use common::{bytes, vectors};
 use consilium_proto::keys::{EncryptionPrivateKey, EncryptionPublicKey, KemId};
 use hpke::aead::AesGcm256;
 use hpke::kdf::HkdfSha256;
 use hpke::kem::{DhP256HkdfSha256, X25519HkdfSha256, XWing};
 use hpke::{Deserializable, Kem, OpModeR, Serializable};
 use serde_json::Value;
+
+use crate::common::{bytes, vectors};
 
 const AES_256_GCM: u64 = 2;
 const HKDF_SHA256: u64 = 1;

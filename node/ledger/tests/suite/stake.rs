@@ -1,13 +1,11 @@
 //! Stake: delegated, moved and withdrawn at the ends of epochs, never made nor
 //! lost on the way.
-#![allow(clippy::unwrap_used, missing_docs)]
 
-mod common;
-
-use common::{Action, Identity, Ledger, delegate, reason, redelegate, seats, undelegate};
 use consilium_proto::observed::Observed;
 use consilium_proto::pb::{self, NotSeatedReason, Outcome};
 use proptest::prelude::*;
+
+use crate::common::{Action, Identity, Ledger, delegate, reason, redelegate, seats, undelegate};
 
 const ALL: [u64; 4] = [1, 2, 3, 4];
 
@@ -82,7 +80,7 @@ fn only_administrators_move_stake() {
     let clerk = Identity::new("a.example", "service", "ehr");
     let enrollment = ledger.enrollment(&clerk);
     ledger.block(&[enrollment], &Observed::default());
-    for action in [delegate(1, 1), redelegate(1, 2, 1), undelegate(1, 1), common::release(1)] {
+    for action in [delegate(1, 1), redelegate(1, 2, 1), undelegate(1, 1), crate::common::release(1)] {
         let transaction = ledger.sign(&clerk, vec![action]);
         let executed = ledger.block(&[transaction], &Observed::default());
         assert_eq!(executed.leaves[0].1.outcome, Outcome::RoleNotAllowed);

@@ -1,6 +1,5 @@
 //! Golden bytes of what is hashed and signed, and the joints between modules:
 //! votes, certificates and receipts. A change here breaks ledgers that exist.
-#![allow(clippy::unwrap_used, missing_docs)]
 
 use std::collections::BTreeMap;
 
@@ -201,7 +200,7 @@ proptest! {
 /// The bytes beside a label in the example at the top of transaction.proto,
 /// and in the lines that continue it.
 fn example(label: &str) -> Vec<u8> {
-    let text = include_str!("../consilium/v1/transaction.proto");
+    let text = include_str!("../../consilium/v1/transaction.proto");
     let (_, rest) = text.split_once(&format!("//   {label} ")).unwrap();
     let mut lines = rest.lines();
     let mut digits = lines.next().unwrap().trim().to_owned();
@@ -233,14 +232,14 @@ fn the_example_in_transaction_proto_is_a_transaction() {
 
 #[test]
 fn every_rpc_names_reasons_that_are_documented() {
-    let documented = include_str!("../../docs/errors.md");
+    let documented = include_str!("../../../docs/errors.md");
     for service in [
-        include_str!("../consilium/v1/governance_service.proto"),
-        include_str!("../consilium/v1/identity_service.proto"),
-        include_str!("../consilium/v1/ledger_service.proto"),
-        include_str!("../consilium/v1/operator_service.proto"),
-        include_str!("../consilium/v1/records_service.proto"),
-        include_str!("../consilium/v1/validators_service.proto"),
+        include_str!("../../consilium/v1/governance_service.proto"),
+        include_str!("../../consilium/v1/identity_service.proto"),
+        include_str!("../../consilium/v1/ledger_service.proto"),
+        include_str!("../../consilium/v1/operator_service.proto"),
+        include_str!("../../consilium/v1/records_service.proto"),
+        include_str!("../../consilium/v1/validators_service.proto"),
     ] {
         for (before, rpc) in service.match_indices("\n  rpc ").map(|(at, _)| service.split_at(at)) {
             let (_, reasons) = before.rsplit_once("// Reasons: ").unwrap();

@@ -1,17 +1,15 @@
 //! What a block tells others of: exactly what its rules did, in the order in
 //! which they did it, and nothing of what was taken back.
-#![allow(clippy::unwrap_used, missing_docs)]
 
-mod common;
-
-use common::topics::{ballot, suspend};
-use common::{Action, Ledger, Store, delegate};
 use consilium_ledger::{Event, Events, Table, genesis_block, keys};
 use consilium_proto::ids::NodeId;
 use consilium_proto::observed::Observed;
 use consilium_proto::pb::proposal_topic::Topic;
 use consilium_proto::pb::{self, BallotChoice, MemberStatus, Outcome};
 use consilium_proto::validators::ValidatorSet;
+
+use crate::common::topics::{ballot, suspend};
+use crate::common::{Action, Ledger, Store, delegate};
 
 const A: &str = "a.example";
 const B: &str = "b.example";
@@ -56,7 +54,7 @@ fn a_suspension_tells_of_the_member_and_of_the_end_of_the_epoch() {
     // Opening tries the change out, and takes it back.
     let transaction = {
         let expires_ms = ledger.tip.header.time.0 + 3_600_000;
-        ledger.by_admin(A, vec![common::topics::propose(suspend(D), expires_ms)])
+        ledger.by_admin(A, vec![crate::common::topics::propose(suspend(D), expires_ms)])
     };
     assert_eq!(ledger.block(&[transaction], &Observed::default()).events, Events::default());
     let accepts = ledger.by_admin(B, vec![ballot(1, BallotChoice::Approve)]);

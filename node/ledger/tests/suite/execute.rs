@@ -1,14 +1,10 @@
 //! The rules, driven as a node drives them: blocks in, rows and headers out.
 //! A model that knows nothing of trees and tables predicts every outcome.
-#![allow(clippy::unwrap_used, missing_docs)]
-
-mod common;
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 
 use bytes::Bytes;
-use common::{Identity, Ledger, START};
 use consilium_ledger::{CheckedTransaction, Event, StateReader, Table, keys};
 use consilium_proto::hash::sha256;
 use consilium_proto::ids::{Height, RecordId, TimeMs};
@@ -17,6 +13,8 @@ use consilium_proto::observed::Observed;
 use consilium_proto::pb::{self, Outcome};
 use consilium_proto::transaction;
 use proptest::prelude::*;
+
+use crate::common::{Identity, Ledger, START};
 
 /// Two members with a node each.
 struct Records(Ledger);
