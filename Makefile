@@ -45,6 +45,19 @@ build: setup-build ## The programs consilium-node and consilium
 	fi
 	cargo build --release --workspace --locked --bins
 
+.PHONY: check
+check: setup-build ## Compiles everything without making programs: the quickest answer
+	cargo check --release --workspace --all-targets --locked
+
+.PHONY: unit
+unit: setup-test ## Tests of one crate (CRATE=ledger, TEST=part of a name)
+	@[[ -n "$(CRATE)" ]] || { echo "usage: make unit CRATE=ledger [TEST=part-of-a-name]" >&2; exit 2; }
+	cargo nextest run --release --locked -p consilium-$(CRATE) $(TEST)
+
+.PHONY: fmt
+fmt: ## Formats all code
+	cargo fmt --all
+
 .PHONY: lint
 lint: setup-test ## Format, clippy, licences, protobuf, scripts
 	.ci/lint

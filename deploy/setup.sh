@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a build needs and this machine lacks: Debian packages, and
-# cargo-nextest for the tests. Asks nothing, does nothing when nothing is
+# cargo-nextest for the tests; and has plain cargo build where `make` builds.
+# Asks nothing, does nothing when nothing is
 # missing, and says what it does.
 #
 # usage: deploy/setup.sh [build|test]
@@ -72,6 +73,18 @@ if ! cargo --version >/dev/null 2>&1; then
     say "installing Rust $toolchain"
     rustup toolchain install "$toolchain" --profile minimal --component rustfmt --component clippy >&2 ||
         fail "Rust $toolchain, which rust-toolchain.toml pins, is not installed and cannot be."
+fi
+
+# Plain cargo and an IDE build in ./target. As a link to the folder that `make`
+# uses, it spares them a second RocksDB. A folder that somebody has there
+# already, or has named in the environment, is theirs and stays as it is.
+shared=${XDG_CACHE_HOME:-$HOME/.cache}/consilium-target
+if [[ ${CARGO_TARGET_DIR:-$shared} == "$shared" ]]; then
+    mkdir -p "$shared"
+    if [[ ! -e target && ! -L target ]]; then
+        ln -s "$shared" target
+        say "target is now a link to $shared, for plain cargo"
+    fi
 fi
 
 mapfile -t packages < <(missing_packages)
