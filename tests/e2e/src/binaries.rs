@@ -1,10 +1,10 @@
 //! Where the shipped binaries and the shared material are.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 
-/// The node's binary: `CONSILIUM_E2E_NODE`, or beside this test's own folder.
+/// The node's binary: `CONSILIUM_E2E_NODE`, or of the same build as this program.
 ///
 /// # Errors
 /// If it has not been built.
@@ -12,7 +12,7 @@ pub fn node_binary() -> anyhow::Result<PathBuf> {
     find("CONSILIUM_E2E_NODE", "consilium-node")
 }
 
-/// The command line's binary: `CONSILIUM_E2E_CLI`, or beside this test's own folder.
+/// The command line's binary: `CONSILIUM_E2E_CLI`, or of the same build as this program.
 ///
 /// # Errors
 /// If it has not been built.
@@ -26,14 +26,13 @@ fn find(variable: &str, name: &str) -> anyhow::Result<PathBuf> {
         anyhow::ensure!(path.is_file(), "{variable} names {}, which is not a file", path.display());
         return Ok(path);
     }
-    // target/PROFILE/deps/suite-HASH -> target/PROFILE/NAME
+    // target/PROFILE/deps/suite-HASH, or target/PROFILE/consilium-demo -> target/PROFILE/NAME
     let own = std::env::current_exe().context("own executable")?;
-    let folder = own.parent().and_then(Path::parent).context("folder of the own executable")?;
-    let path = folder.join(name);
+    let above = own.ancestors().skip(1).find(|folder| folder.file_name().is_none_or(|name| name != "deps"));
+    let path = above.context("folder of the own executable")?.join(name);
     anyhow::ensure!(
         path.is_file(),
-        "{} is missing: process tests run the shipped binaries. Build them with `cargo build --release --workspace` \
-         or set {variable}",
+        "{} is missing: the harness runs the shipped binaries. Build them with `make build` or set {variable}",
         path.display()
     );
     Ok(path)

@@ -12,7 +12,7 @@ use consilium_proto::pb;
 use crate::TestResult;
 use crate::ceremony::{self, Member};
 use crate::links::Links;
-use crate::network::Network;
+use crate::network::{Folder, Network};
 use crate::node::Node;
 use crate::settings::Settings;
 
@@ -122,7 +122,7 @@ impl NetworkBuilder {
     /// If the ceremony, an `init`, or a start fails.
     pub async fn build(self) -> anyhow::Result<Network> {
         let dir = tempfile::Builder::new().prefix("consilium-e2e-").tempdir()?;
-        let ip = own_address()?;
+        let ip = own_loopback_address()?;
         let members = MEMBERS[..self.members]
             .iter()
             .map(|id| Member::create(id, dir.path().join(id)))
@@ -149,6 +149,7 @@ impl NetworkBuilder {
         for node in &nodes {
             settings.write(node, false)?;
         }
+        let dir = Folder::Scratch(dir);
         let mut network = Network::assemble(members, nodes, (genesis_path, genesis), settings, links, ip, dir).await?;
         for node in &network.nodes {
             node.init()?;
@@ -164,7 +165,10 @@ impl NetworkBuilder {
 /// A loopback address that no other test process uses: ports can then be fixed,
 /// and neither an outgoing connection nor another test can take one while a
 /// node is down.
-fn own_address() -> anyhow::Result<Ipv4Addr> {
+///
+/// # Errors
+/// If there is none.
+pub fn own_loopback_address() -> anyhow::Result<Ipv4Addr> {
     static NETWORKS: AtomicU8 = AtomicU8::new(1);
     let process = std::process::id();
     for _ in 0..32 {

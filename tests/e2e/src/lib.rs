@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod adopted;
 mod binaries;
 mod builder;
 mod ceremony;
@@ -30,7 +31,7 @@ mod status;
 mod user;
 
 pub use binaries::{cli_binary, node_binary, shared_folder};
-pub use builder::{NetworkBuilder, short_epochs};
+pub use builder::{NetworkBuilder, own_loopback_address, short_epochs};
 pub use ceremony::{Member, around_now, at_offset};
 pub use condition::{eventually, eventually_async};
 pub use disk::{copy_tree, files_below, flip_bits, holds};

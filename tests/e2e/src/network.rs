@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -27,7 +27,25 @@ use crate::user::User;
 /// For agreement after a fault, on a machine that runs other tests.
 const AGREE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The network. Ends its processes and removes its folder when dropped.
+/// Where everything of a network lies.
+#[derive(Debug)]
+pub(crate) enum Folder {
+    /// Removed with the network.
+    Scratch(TempDir),
+    /// Somebody else's.
+    Lasting(PathBuf),
+}
+
+impl Folder {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Scratch(dir) => dir.path(),
+            Self::Lasting(path) => path,
+        }
+    }
+}
+
+/// The network. Ends its processes when dropped, and removes a scratch folder.
 #[derive(Debug)]
 pub struct Network {
     /// Members in the order in which they came, those of the genesis ascending
@@ -47,7 +65,7 @@ pub struct Network {
     pub(crate) ip: Ipv4Addr,
     links: Option<Links>,
     /// Last, so that the files outlive the processes.
-    dir: TempDir,
+    dir: Folder,
 }
 
 impl Network {
@@ -64,7 +82,7 @@ impl Network {
         settings: Settings,
         links: Option<Links>,
         ip: Ipv4Addr,
-        dir: TempDir,
+        dir: Folder,
     ) -> anyhow::Result<Self> {
         let observers = Vec::new();
         let mut network =
@@ -76,9 +94,9 @@ impl Network {
         Ok(network)
     }
 
-    /// The scratch folder.
+    /// The folder that holds everything.
     #[must_use]
-    pub fn folder(&self) -> &std::path::Path {
+    pub fn folder(&self) -> &Path {
         self.dir.path()
     }
 
@@ -275,7 +293,10 @@ impl Network {
     }
 
     /// No node may have panicked, whatever the scenario did to it.
-    pub(crate) fn check_logs(&self) -> TestResult {
+    ///
+    /// # Errors
+    /// If one did.
+    pub fn check_logs(&self) -> TestResult {
         for node in &self.nodes {
             anyhow::ensure!(!node.log_contains(&["panicked at"]), "node {} panicked", node.raft_id());
         }
@@ -295,9 +316,9 @@ impl Drop for Network {
         if std::thread::panicking() {
             self.explain();
         }
-        if std::env::var_os("CONSILIUM_E2E_KEEP").is_some() {
-            eprintln!("kept: {}", self.dir.path().display());
-            self.dir.disable_cleanup(true);
+        if let (Folder::Scratch(dir), Some(_)) = (&mut self.dir, std::env::var_os("CONSILIUM_E2E_KEEP")) {
+            eprintln!("kept: {}", dir.path().display());
+            dir.disable_cleanup(true);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! One node process: set up, started, killed, stopped, and asked from outside.
 
 use std::fs::{self, OpenOptions};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -58,7 +59,11 @@ pub struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(index: usize, raft_id: u64, dir: &Path, ip: std::net::Ipv4Addr) -> Self {
+    /// A node that will listen at a loopback address, at ports that its index
+    /// chooses; its files will be in a folder. Raft id 0 as long as the ledger
+    /// has not said.
+    #[must_use]
+    pub fn new(index: usize, raft_id: u64, dir: &Path, ip: Ipv4Addr) -> Self {
         let port = |base: u16| SocketAddr::from((ip, base + u16::try_from(index).unwrap_or(u16::MAX)));
         Self {
             index,
@@ -83,6 +88,14 @@ impl Node {
 
     pub(crate) fn set_raft_id(&mut self, raft_id: u64) {
         self.raft_id = raft_id;
+    }
+
+    /// The address that it listens at.
+    pub(crate) fn ip(&self) -> anyhow::Result<Ipv4Addr> {
+        match self.client.ip() {
+            IpAddr::V4(ip) => Ok(ip),
+            IpAddr::V6(ip) => anyhow::bail!("a node of the harness at {ip}"),
+        }
     }
 
     pub(crate) fn pid_cell(&self) -> Arc<AtomicU32> {
@@ -132,19 +145,37 @@ impl Node {
     /// # Errors
     /// If it runs already or the binary is missing.
     pub fn start(&mut self) -> anyhow::Result<()> {
-        anyhow::ensure!(self.child.is_none(), "node {} runs already", self.raft_id());
+        let mut command = self.run_command()?;
+        self.spawn(&mut command)
+    }
+
+    /// The same in a process group of its own, which Ctrl-C does not reach.
+    pub(crate) fn start_apart(&mut self) -> anyhow::Result<()> {
+        let mut command = self.run_command()?;
+        self.spawn(command.process_group(0))
+    }
+
+    fn run_command(&self) -> anyhow::Result<Command> {
         let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
-        let child = Command::new(node_binary()?)
-            .args(["run", "--config"])
-            .arg(&self.config)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .env("RUST_BACKTRACE", "1")
-            .spawn()?;
+        let mut command = Command::new(node_binary()?);
+        command.args(["run", "--config"]).arg(&self.config);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).env("RUST_BACKTRACE", "1");
+        Ok(command)
+    }
+
+    fn spawn(&mut self, command: &mut Command) -> anyhow::Result<()> {
+        anyhow::ensure!(self.child.is_none(), "node {} runs already", self.raft_id());
+        let child = command.spawn()?;
         self.pid.store(child.id(), Ordering::Relaxed);
         self.child = Some(child);
         Ok(())
+    }
+
+    /// Forgets its process, which goes on. Answers with the process id.
+    pub(crate) fn release(&mut self) -> anyhow::Result<u32> {
+        let pid = self.pid()?;
+        self.child = None;
+        Ok(pid)
     }
 
     /// Waits until `/readyz` says yes.

@@ -50,6 +50,29 @@ impl Network {
         Ok(target)
     }
 
+    /// Waits until what the leader says is as it is wished; a node that does not
+    /// answer is passed over. Answers with what the leader says then.
+    ///
+    /// # Errors
+    /// If it is not so in time.
+    pub async fn leader_says(
+        &self,
+        what: &str,
+        wish: impl Fn(&pb::GetStatusResponse) -> anyhow::Result<()>,
+    ) -> anyhow::Result<pb::GetStatusResponse> {
+        eventually_async(what, SEATS_TIMEOUT, || async {
+            for node in self.running() {
+                let Ok(status) = self.status(node).await else { continue };
+                if status.raft_role() == pb::RaftRole::Leader && status.leader == status.raft_id {
+                    wish(&status)?;
+                    return Ok(status);
+                }
+            }
+            anyhow::bail!("nobody leads")
+        })
+        .await
+    }
+
     /// Waits until exactly these nodes are seated and vote in Raft, as the
     /// leader sees it, and the leader is done.
     ///
@@ -57,17 +80,11 @@ impl Network {
     /// If it is not so in time.
     pub async fn settled(&self, nodes: &[usize]) -> anyhow::Result<pb::GetStatusResponse> {
         let expected: BTreeSet<u64> = nodes.iter().map(|n| self.nodes[*n].raft_id()).collect();
-        eventually_async(&format!("seats and voters {expected:?}"), SEATS_TIMEOUT, || async {
-            for node in self.running() {
-                let status = self.status(node).await?;
-                if status.raft_role() == pb::RaftRole::Leader && status.leader == status.raft_id {
-                    let (seats, voters) = (seats(&status), voters(&status));
-                    let done = seats == expected && voters == expected && status.reconciliation == "settled";
-                    anyhow::ensure!(done, "seats {seats:?}, voters {voters:?}: {}", status.reconciliation);
-                    return Ok(status);
-                }
-            }
-            anyhow::bail!("nobody leads")
+        self.leader_says(&format!("seats and voters {expected:?}"), |status| {
+            let (seats, voters) = (seats(status), voters(status));
+            let done = seats == expected && voters == expected && status.reconciliation == "settled";
+            anyhow::ensure!(done, "seats {seats:?}, voters {voters:?}: {}", status.reconciliation);
+            Ok(())
         })
         .await
     }

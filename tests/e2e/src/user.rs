@@ -57,7 +57,7 @@ impl User {
             key: files.key_path,
             signing_key: Some(file("signing.key")),
             encryption_key: Some(file("encryption.key")),
-            search_key: Some(network.folder().join("search.key")),
+            search_key: Some(network.folder().join("search.key")).filter(|key| key.exists()),
         };
         let client = Client::connect(profile.clone()).await?;
         let serial = files.issued.certificate.serial().clone();
