@@ -18,12 +18,11 @@ help: ## Shows this list
 
 .PHONY: demo
 demo: build ## Four hospitals on this machine, from ceremony to audit (KEEP=1 leaves them running)
-	@CONSILIUM_BIN_DIR="$(BIN)" deploy/demo/run.sh
+	@"$(BIN)/consilium-demo" hospitals
 
 .PHONY: demo-governance
 demo-governance: build ## Five hospitals: stake, elections, joining, suspension, evidence, penalties
-	cargo build --release --workspace --locked --example double-sign
-	@CONSILIUM_BIN_DIR="$(BIN)" deploy/demo/governance.sh
+	@"$(BIN)/consilium-demo" governance
 
 .PHONY: test
 test: setup-test build ## Every test
@@ -64,11 +63,12 @@ lint: setup-test ## Format, clippy, licences, protobuf, scripts
 
 .PHONY: bench-net
 bench-net: build ## Load on a network of three nodes (BENCH_ARGS="--sweep 1,16,64,256")
-	@CONSILIUM_BIN_DIR="$(BIN)" deploy/demo/bench.sh $(BENCH_ARGS)
+	@"$(BIN)/consilium-demo" bench $(BENCH_ARGS)
 
 .PHONY: clean-demo
 clean-demo: ## Stops and removes a demo that KEEP=1 left running
-	@deploy/demo/clean.sh
+	@[[ -x "$(BIN)/consilium-demo" ]] || $(MAKE) build
+	@"$(BIN)/consilium-demo" clean
 
 .PHONY: setup-build
 setup-build:
