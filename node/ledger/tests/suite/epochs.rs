@@ -3,6 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use consilium_kit::{
+    Ledger, MemberSpec, Rules, START, approve, powers, propose, reason, redelegate, seats, undelegate,
+};
 use consilium_ledger::{BlockInput, ExecutionError, PROTOCOL_VERSION, execute};
 use consilium_proto::ids::{Epoch, Height, NodeId};
 use consilium_proto::light_client::{SetChange, TrustedSet};
@@ -12,10 +15,6 @@ use consilium_proto::pb::{ActivateProtocol, NotSeatedReason, Outcome, SuspendMem
 use consilium_proto::validators::ValidatorSet;
 use consilium_proto::vote::CertifiedHeader;
 use proptest::prelude::*;
-
-use crate::common::{
-    Ledger, MemberSpec, Rules, START, approve, powers, propose, reason, redelegate, seats, undelegate,
-};
 
 const ALL: [u64; 4] = [1, 2, 3, 4];
 const FOUR: [MemberSpec<'static>; 4] =

@@ -8,8 +8,8 @@ use consilium_proto::pb::proposal_topic::Topic;
 use consilium_proto::pb::{self, BallotChoice, MemberStatus, Outcome};
 use consilium_proto::validators::ValidatorSet;
 
-use crate::common::topics::{ballot, suspend};
-use crate::common::{Action, Ledger, Store, delegate};
+use consilium_kit::topics::{ballot, suspend};
+use consilium_kit::{Action, Ledger, Rows, delegate};
 
 const A: &str = "a.example";
 const B: &str = "b.example";
@@ -36,7 +36,7 @@ fn all_unseen() -> Event {
 #[test]
 fn the_genesis_tells_of_everything_that_it_founds() {
     let ledger = four();
-    let executed = genesis_block(&Store::default(), &ledger.genesis).unwrap();
+    let executed = genesis_block(&Rows::default(), &ledger.genesis).unwrap();
     let mut expected: Vec<Event> = [A, B, C, D].map(|id| Event::MemberChanged(ledger.member(id))).into();
     expected.extend([Event::NodesChanged, Event::ParametersChanged, all_unseen()]);
     assert_eq!(executed.events, expected.into_iter().collect());
@@ -54,7 +54,7 @@ fn a_suspension_tells_of_the_member_and_of_the_end_of_the_epoch() {
     // Opening tries the change out, and takes it back.
     let transaction = {
         let expires_ms = ledger.tip.header.time.0 + 3_600_000;
-        ledger.by_admin(A, vec![crate::common::topics::propose(suspend(D), expires_ms)])
+        ledger.by_admin(A, vec![consilium_kit::topics::propose(suspend(D), expires_ms)])
     };
     assert_eq!(ledger.block(&[transaction], &Observed::default()).events, Events::default());
     let accepts = ledger.by_admin(B, vec![ballot(1, BallotChoice::Approve)]);

@@ -1,16 +1,15 @@
 //! Double signing: what proves it, what it costs, and that one incident is
 //! punished once.
 
+use consilium_kit::topics::replace_action;
+use consilium_kit::{Action, Identity, Ledger, MemberSpec, approve, propose, reason, redelegate, release, seats};
 use consilium_ledger::{Table, keys};
 use consilium_proto::header::Header;
 use consilium_proto::ids::{LedgerId, NodeId, TimeMs};
 use consilium_proto::observed::Observed;
 use consilium_proto::pb::proposal_topic::Topic;
 use consilium_proto::pb::{self, JailReason, NotSeatedReason, Outcome, PenaltyState, RosterState};
-use consilium_proto::signing::{SignatureAlgorithm, SigningKey};
 use consilium_proto::vote::{Equivocation, Vote};
-
-use crate::common::{Action, Identity, Ledger, MemberSpec, approve, propose, reason, redelegate, release, seats};
 
 const ALL: [u64; 5] = [1, 2, 3, 4, 5];
 const FIVE: [MemberSpec<'static>; 5] =
@@ -203,18 +202,8 @@ fn a_lifted_penalty_is_settled() {
 fn a_replacement_answers_for_the_liar() {
     let mut ledger = Ledger::new(&FIVE, |p| p.epoch_blocks = 10);
     let evidence = lie(&ledger, 5, &ledger.tip.header.clone());
-    let key = SigningKey::generate(SignatureAlgorithm::Es256).unwrap();
-    let replace = Action::ReplaceNode(pb::ReplaceNode {
-        raft_id: 5,
-        node: Some(pb::NodeDescription {
-            name: "n2".into(),
-            peer_address: "h:3".into(),
-            client_address: "h:4".into(),
-            vote_key: key.verifying_key().raw().to_vec().into(),
-        }),
-    });
+    let replace = replace_action(5, ledger.new_node("n2"));
     assert_eq!(ledger.submit("e.example", replace), Outcome::Applied);
-    ledger.vote_keys.insert(6, key);
     let epoch = ledger.end_epoch(&[1, 2, 3, 4, 6]);
     assert_eq!(seats(&epoch), [1, 2, 3, 4, 6]);
     assert_eq!(epoch.candidates[4].reason(), NotSeatedReason::Retiring);

@@ -5,16 +5,15 @@ use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 
 use bytes::Bytes;
+use consilium_kit::people::write_record;
+use consilium_kit::{Action, Identity, Ledger, START};
 use consilium_ledger::{CheckedTransaction, Event, StateReader, Table, keys};
 use consilium_proto::hash::sha256;
 use consilium_proto::ids::{Height, RecordId, TimeMs};
 use consilium_proto::merkle::root_of;
 use consilium_proto::observed::Observed;
 use consilium_proto::pb::{self, Outcome};
-use consilium_proto::transaction;
 use proptest::prelude::*;
-
-use crate::common::{Identity, Ledger, START};
 
 /// Two members with a node each.
 struct Records(Ledger);
@@ -41,8 +40,7 @@ impl Records {
     fn transaction(&mut self, by: &Identity, writes: Vec<Write>) -> CheckedTransaction {
         let attachments = writes.iter().filter_map(Write::payload).collect();
         let body = self.body(writes.into_iter().map(Write::action).collect());
-        let signed = transaction::sign(&body, by.author(), &by.key, attachments).unwrap();
-        self.check(&signed)
+        self.check(&by.sign(&body, attachments))
     }
 
     fn outcomes(&mut self, transactions: &[CheckedTransaction]) -> Vec<Outcome> {
@@ -76,28 +74,16 @@ impl Write {
         }
     }
 
-    fn action(self) -> pb::action::Action {
+    fn action(self) -> Action {
         let payload = self.payload();
         match self {
             Self::Version { id, version, kind } => {
-                let payload = payload.unwrap();
-                pb::action::Action::WriteRecord(pb::WriteRecord {
-                    record_id: Bytes::copy_from_slice(&[id; 16]),
-                    version,
-                    patient: Bytes::copy_from_slice(&[id; 16]),
-                    kind: format!("Kind{kind}"),
-                    confidentiality: pb::Confidentiality::Normal as i32,
-                    payload_sha256: Bytes::copy_from_slice(&sha256(&[&payload])),
-                    payload_size: payload.len() as u32,
-                    tags: Vec::new(),
-                    wraps: Vec::new(),
-                })
+                write_record([id; 16], version, &format!("Kind{kind}"), &payload.unwrap())
             }
-            Self::Retract { id, version } => pb::action::Action::RetractRecord(pb::RetractRecord {
-                record_id: Bytes::copy_from_slice(&[id; 16]),
-                version,
-            }),
-            Self::Revoke(crl) => pb::action::Action::PublishRevocations(pb::PublishRevocations { crl: crl.into() }),
+            Self::Retract { id, version } => {
+                Action::RetractRecord(pb::RetractRecord { record_id: Bytes::copy_from_slice(&[id; 16]), version })
+            }
+            Self::Revoke(crl) => Action::PublishRevocations(pb::PublishRevocations { crl: crl.into() }),
         }
     }
 }

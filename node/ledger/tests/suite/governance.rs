@@ -1,6 +1,8 @@
 //! Proposals: who may open them, how ballots decide, what becomes of them, and
 //! that a decision takes effect exactly once.
 
+use consilium_kit::topics::{activate, allot, ballot, cancel, lift, policy, propose, reinstate, suspend};
+use consilium_kit::{Action, Identity, Ledger, Rules, seats};
 use consilium_ledger::{BlockInput, ExecutionError, Table, execute, keys};
 use consilium_proto::ids::{Epoch, Height, NodeId, TimeMs};
 use consilium_proto::limits::{PROPOSAL_LIFE_MAX_MS, PROPOSAL_LIFE_MIN_MS, PROPOSALS_OPEN_MAX};
@@ -9,9 +11,6 @@ use consilium_proto::pb::proposal_topic::Topic;
 use consilium_proto::pb::{self, BallotChoice, JailReason, MemberStatus, Outcome, ProposalStatus};
 use consilium_proto::vote::{Equivocation, Vote};
 use proptest::prelude::*;
-
-use crate::common::topics::{activate, allot, ballot, cancel, lift, policy, propose, reinstate, suspend};
-use crate::common::{Action, Identity, Ledger, Rules, seats};
 
 const A: &str = "a.example";
 const B: &str = "b.example";
@@ -338,10 +337,10 @@ fn a_replacement_takes_over_the_jailing_and_is_freed_with_it() {
     let action = evidence(&ledger, 4);
     assert_eq!(ledger.submit(A, action), Outcome::Applied);
     let node = ledger.new_node("n1");
-    assert_eq!(ledger.submit(D, crate::common::topics::replace_action(4, node)), Outcome::Applied);
+    assert_eq!(ledger.submit(D, consilium_kit::topics::replace_action(4, node)), Outcome::Applied);
     assert_eq!(ledger.standing(5).jailed(), JailReason::Equivocation);
     let node = ledger.new_node("n1");
-    assert_eq!(ledger.submit(D, crate::common::topics::replace_action(5, node)), Outcome::Applied);
+    assert_eq!(ledger.submit(D, consilium_kit::topics::replace_action(5, node)), Outcome::Applied);
     assert_eq!(ledger.standing(6).jailed(), JailReason::Equivocation);
     ledger.execute(&[A, B, C], lift(1));
     assert_eq!(ledger.standing(6).jailed(), JailReason::Unspecified);

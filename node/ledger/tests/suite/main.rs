@@ -4,7 +4,6 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
-mod common;
 mod epochs;
 mod events;
 mod evidence;

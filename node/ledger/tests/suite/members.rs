@@ -2,14 +2,13 @@
 //! refused because the network could not go on.
 
 use bytes::Bytes;
+use consilium_kit::topics::{allot, ballot, propose, reinstate, remove, retire_action, rotate, suspend};
+use consilium_kit::{Action, Identity, Ledger, delegate, reason, redelegate, seats};
 use consilium_ledger::{Table, keys};
 use consilium_proto::ids::Epoch;
 use consilium_proto::observed::Observed;
 use consilium_proto::pb::proposal_topic::Topic;
 use consilium_proto::pb::{self, BallotChoice, MemberStatus, NodeStatus, NotSeatedReason, Outcome, ProposalStatus};
-
-use crate::common::topics::{allot, ballot, propose, reinstate, remove, retire_action, rotate, suspend};
-use crate::common::{Action, Identity, Ledger, delegate, reason, redelegate, seats};
 
 const A: &str = "a.example";
 const B: &str = "b.example";

@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use consilium_kit::topics::{register_action, remove, replace_action, retire_action, suspend};
+use consilium_kit::{Identity, Ledger, redelegate, seats};
 use consilium_proto::observed::Observed;
 use consilium_proto::pb::proposal_topic::Topic;
 use consilium_proto::pb::{self, NodeStatus, Outcome};
 use proptest::prelude::*;
-
-use crate::common::topics::{register_action, remove, replace_action, retire_action, suspend};
-use crate::common::{Identity, Ledger, redelegate, seats};
 
 const A: &str = "a.example";
 const B: &str = "b.example";

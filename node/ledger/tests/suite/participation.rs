@@ -3,13 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use consilium_kit::{Action, Ledger, MemberSpec, START, reason, release, seats};
 use consilium_ledger::{Event, Events, unseen_nodes};
 use consilium_proto::ids::NodeId;
 use consilium_proto::observed::Observed;
 use consilium_proto::pb::{self, JailReason, NotSeatedReason, Outcome};
 use consilium_proto::vote::{BlockCertificate, Vote};
-
-use crate::common::{Action, Ledger, MemberSpec, START, reason, release, seats};
 
 const ALL: [u64; 4] = [1, 2, 3, 4];
 const FOUR: [MemberSpec<'static>; 4] =
@@ -197,7 +196,7 @@ fn a_learner_is_elected_once_it_is_seen() {
     });
     let epoch = ledger.end_epoch(&[1, 2, 3, 4]);
     assert_eq!((seats(&epoch), reason(&epoch, 4)), (vec![1, 2, 3], NotSeatedReason::Outranked));
-    ledger.submit("a.example", crate::common::redelegate(1, 4, 60));
+    ledger.submit("a.example", consilium_kit::redelegate(1, 4, 60));
     let epoch = ledger.end_epoch(&[1, 2, 3]);
     assert_eq!((seats(&epoch), reason(&epoch, 4)), (vec![1, 2, 3], NotSeatedReason::NotCaughtUp));
     assert_eq!(ledger.standing(4).jailed(), JailReason::Unspecified);

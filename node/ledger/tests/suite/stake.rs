@@ -1,11 +1,10 @@
 //! Stake: delegated, moved and withdrawn at the ends of epochs, never made nor
 //! lost on the way.
 
+use consilium_kit::{Action, Identity, Ledger, delegate, reason, redelegate, seats, undelegate};
 use consilium_proto::observed::Observed;
 use consilium_proto::pb::{self, NotSeatedReason, Outcome};
 use proptest::prelude::*;
-
-use crate::common::{Action, Identity, Ledger, delegate, reason, redelegate, seats, undelegate};
 
 const ALL: [u64; 4] = [1, 2, 3, 4];
 
@@ -80,7 +79,7 @@ fn only_administrators_move_stake() {
     let clerk = Identity::new("a.example", "service", "ehr");
     let enrollment = ledger.enrollment(&clerk);
     ledger.block(&[enrollment], &Observed::default());
-    for action in [delegate(1, 1), redelegate(1, 2, 1), undelegate(1, 1), crate::common::release(1)] {
+    for action in [delegate(1, 1), redelegate(1, 2, 1), undelegate(1, 1), consilium_kit::release(1)] {
         let transaction = ledger.sign(&clerk, vec![action]);
         let executed = ledger.block(&[transaction], &Observed::default());
         assert_eq!(executed.leaves[0].1.outcome, Outcome::RoleNotAllowed);

@@ -1,184 +1,46 @@
 //! A network of members, nodes and administrators over the rules alone: blocks
 //! in, rows and headers out, and checked after every block: the header's chain,
 //! the state root against all rows, and a replica that executes the same.
-#![allow(unreachable_pub)]
 
 pub mod topics;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use bytes::Bytes;
-use consilium_ledger::state_map::{NodePath, TrieStore};
-use consilium_ledger::{
-    BlockInput, CheckedTransaction, Event, Executed, IdentityRules, RevocationList, StateReader, StoreFault, Table,
-    Tip, VerifiedIdentity, execute, genesis_block, keys,
-};
+use consilium_ledger::{BlockInput, CheckedTransaction, Event, Executed, Table, Tip, execute, genesis_block, keys};
 use consilium_proto::genesis::Genesis;
-use consilium_proto::hash::{Hash, sha256};
 use consilium_proto::header::Header;
-use consilium_proto::ids::{Epoch, Fingerprint, NodeId, TimeMs};
-use consilium_proto::names::{MemberId, SpiffeId};
+use consilium_proto::ids::{Epoch, NodeId, TimeMs};
 use consilium_proto::observed::Observed;
 use consilium_proto::parameters::recommended_parameters;
-use consilium_proto::pb::{self, Outcome};
-use consilium_proto::signing::{SignatureAlgorithm, SigningKey, VerifyingKey};
-use consilium_proto::state_tree::{KeyHash, ValueHash, root_of_sorted};
-use consilium_proto::transaction::{self, Transaction};
+use consilium_proto::pb::{self, BallotChoice, Outcome};
+use consilium_proto::signing::SigningKey;
+use consilium_proto::transaction::Transaction;
 use consilium_proto::vote::{BlockCertificate, Vote};
+
 use prost::Message;
+
+use crate::keys::vote as vote_key;
+use crate::{Identity, MemberSpec, Rows, Rules, genesis, people};
 
 pub use pb::action::Action;
 
 /// Time of the genesis; each block is a second later.
 pub const START: u64 = 1_800_000_000_000;
 
-#[derive(Debug, Default, Clone, PartialEq)]
-pub struct Store(pub BTreeMap<(Table, Vec<u8>), Bytes>);
-
-impl Store {
-    pub fn write(&mut self, executed: &Executed) {
-        for row in &executed.rows {
-            match &row.value {
-                Some(value) => drop(self.0.insert((row.table, row.key.clone()), value.clone())),
-                None => drop(self.0.remove(&(row.table, row.key.clone()))),
-            }
-        }
-    }
-
-    pub fn message<M: Message + Default>(&self, table: Table, key: &[u8]) -> Option<M> {
-        self.0.get(&(table, key.to_vec())).map(|v| M::decode(v.clone()).unwrap())
-    }
-
-    pub fn state_root(&self) -> Hash {
-        let rows = self.0.iter().filter(|((table, _), _)| *table == Table::State);
-        let pairs: BTreeMap<_, _> = rows.map(|((_, key), value)| (KeyHash::of(key), ValueHash::of(value))).collect();
-        root_of_sorted(pairs).unwrap()
-    }
-}
-
-impl TrieStore for Store {
-    type Error = StoreFault;
-
-    fn node(&self, path: &NodePath) -> Result<Option<Bytes>, StoreFault> {
-        self.get(Table::Trie, &path.to_bytes())
-    }
-}
-
-impl StateReader for Store {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreFault> {
-        Ok(self.0.get(&(table, key.to_vec())).cloned())
-    }
-}
-
-/// Certificates of these tests are `member/role/name/` and the public point.
-pub struct Rules;
-
-impl IdentityRules for Rules {
-    fn claimed_member(&self, chain: &[Bytes]) -> Option<MemberId> {
-        let text = String::from_utf8_lossy(&chain[0]).into_owned();
-        text.split('/').next()?.parse().ok()
-    }
-
-    fn verify(&self, chain: &[Bytes], _: &[Bytes], crls: &[Bytes], _: u64) -> Option<VerifiedIdentity> {
-        let (name, point) = chain[0].split_at(chain[0].len() - 65);
-        let parts: Vec<_> = std::str::from_utf8(name).ok()?.split('/').collect();
-        let serial = sha256(&[&chain[0]])[..8].to_vec();
-        let revoked = crls.iter().any(|crl| crl[1..].chunks(8).any(|s| s == serial));
-        let spiffe_id = SpiffeId::new(parts[0].parse().ok()?, parts[1].parse().ok()?, parts[2]).ok()?;
-        (!revoked).then(|| VerifiedIdentity {
-            spiffe_id,
-            key: VerifyingKey::from_raw(SignatureAlgorithm::Es256, point).ok(),
-            serial,
-            not_before_s: 0,
-            not_after_s: START / 1_000 + 86_400,
-            issuer_key_id: vec![7],
-        })
-    }
-
-    /// The name of a CA starts with "ca".
-    fn check_bundle(&self, _: &MemberId, bundle: &[Bytes]) -> bool {
-        bundle.iter().all(|ca| ca.starts_with(b"ca"))
-    }
-
-    /// A list is its number and the serials; its issuer is the CA "ca".
-    fn verify_revocations(&self, crl: &[u8], bundle: &[Bytes]) -> Option<RevocationList> {
-        let serials = crl[1..].chunks(8).map(<[u8]>::to_vec).collect();
-        let list = RevocationList { issuer_key_id: vec![7], number: vec![crl[0]], serials };
-        bundle.iter().any(|ca| ca.as_ref() == b"ca").then_some(list)
-    }
-}
-
-pub struct Identity {
-    pub certificate: Bytes,
-    pub certificate_key: SigningKey,
-    pub key: SigningKey,
-}
-
-impl Identity {
-    pub fn new(member: &str, role: &str, name: &str) -> Self {
-        let certificate_key = SigningKey::generate(SignatureAlgorithm::Es256).unwrap();
-        let mut certificate = format!("{member}/{role}/{name}/").into_bytes();
-        certificate.extend_from_slice(certificate_key.verifying_key().raw());
-        let key = SigningKey::generate(SignatureAlgorithm::Ed25519).unwrap();
-        Self { certificate: certificate.into(), certificate_key, key }
-    }
-
-    pub fn author(&self) -> Fingerprint {
-        transaction::signing_key_fingerprint(&self.key.verifying_key())
-    }
-
-    pub fn serial(&self) -> Vec<u8> {
-        sha256(&[&self.certificate])[..8].to_vec()
-    }
-}
-
 pub struct Ledger {
     pub genesis: Genesis,
-    pub store: Store,
+    pub store: Rows,
     pub tip: Tip,
     /// By raft id: the keys that sign votes.
-    pub vote_keys: BTreeMap<u64, SigningKey>,
+    pub vote_keys: BTreeMap<u64, Arc<SigningKey>>,
     /// By member: its administrator, enrolled in block 1.
     pub admins: BTreeMap<String, Identity>,
     /// All headers, from genesis.
     pub headers: Vec<Header>,
-    replica: (Store, Tip),
+    replica: (Rows, Tip),
+    vote_keys_made: u64,
     nonce: u64,
-}
-
-/// A member of a genesis: id, stake, number of nodes.
-pub type MemberSpec<'a> = (&'a str, u64, usize);
-
-fn genesis(members: &[MemberSpec<'_>], parameters: pb::Parameters, keys: &mut BTreeMap<u64, SigningKey>) -> Genesis {
-    let mut node = |name: usize| {
-        let raft_id = keys.len() as u64 + 1;
-        let key = SigningKey::generate(SignatureAlgorithm::Es256).unwrap();
-        let vote_key = key.verifying_key().raw().to_vec().into();
-        keys.insert(raft_id, key);
-        pb::GenesisNode {
-            name: format!("n{name}"),
-            raft_id,
-            peer_address: "h:1".into(),
-            client_address: "h:2".into(),
-            vote_key,
-        }
-    };
-    let member = |(id, stake, nodes): &MemberSpec<'_>| pb::GenesisMember {
-        id: (*id).into(),
-        display_name: (*id).into(),
-        ca_bundle: vec![Bytes::from_static(b"ca")],
-        stake: *stake,
-        nodes: (1..=*nodes).map(&mut node).collect(),
-    };
-    let body = pb::Genesis {
-        format_version: 1,
-        network: "test".into(),
-        time_ms: START,
-        parameters: Some(parameters),
-        members: members.iter().map(member).collect(),
-    };
-    let document = pb::GenesisDocument { body: body.encode_to_vec().into(), endorsements: Vec::new() };
-    Genesis::parse(&document.encode_to_vec()).unwrap()
 }
 
 impl Ledger {
@@ -187,22 +49,23 @@ impl Ledger {
     pub fn new(members: &[MemberSpec<'_>], change: impl FnOnce(&mut pb::Parameters)) -> Self {
         let mut parameters = recommended_parameters();
         change(&mut parameters);
-        let mut vote_keys = BTreeMap::new();
-        let genesis = genesis(members, parameters, &mut vote_keys);
-        let mut store = Store::default();
+        let genesis = genesis("test", START, parameters, members);
+        let mut store = Rows::default();
         let executed = genesis_block(&store, &genesis).unwrap();
         store.write(&executed);
         let admin = |(id, _, _): &MemberSpec<'_>| ((*id).to_owned(), Identity::new(id, "admin", "root"));
         let mut ledger = Self {
+            vote_keys: genesis.nodes().map(|(_, node)| (node.raft_id.0, vote_key(node.raft_id.0))).collect(),
             genesis,
             replica: (store.clone(), executed.tip.clone()),
             store,
             headers: vec![executed.tip.header.clone()],
             tip: executed.tip,
-            vote_keys,
             admins: members.iter().map(admin).collect(),
+            vote_keys_made: 0,
             nonce: 0,
         };
+        ledger.vote_keys_made = ledger.vote_keys.len() as u64;
         let admins = std::mem::take(&mut ledger.admins);
         let enrollments: Vec<_> = admins.values().map(|admin| ledger.enrollment(admin)).collect();
         ledger.admins = admins;
@@ -217,14 +80,7 @@ impl Ledger {
 
     pub fn body(&mut self, actions: Vec<Action>) -> pb::TransactionBody {
         self.nonce += 1;
-        let mut nonce = [0; 16];
-        nonce[..8].copy_from_slice(&self.nonce.to_be_bytes());
-        pb::TransactionBody {
-            ledger_id: self.genesis.ledger_id.to_bytes(),
-            nonce: Bytes::copy_from_slice(&nonce),
-            valid_until_ms: self.now() + 3_600_000,
-            actions: actions.into_iter().map(|action| pb::Action { action: Some(action) }).collect(),
-        }
+        people::body(self.genesis.ledger_id.to_bytes(), self.nonce, self.now() + 3_600_000, actions)
     }
 
     pub fn check(&self, signed: &pb::SignedTransaction) -> CheckedTransaction {
@@ -234,26 +90,18 @@ impl Ledger {
 
     pub fn sign(&mut self, by: &Identity, actions: Vec<Action>) -> CheckedTransaction {
         let body = self.body(actions);
-        self.check(&transaction::sign(&body, by.author(), &by.key, Vec::new()).unwrap())
+        self.check(&by.sign(&body, Vec::new()))
     }
 
     /// A transaction by the administrator of a member.
     pub fn by_admin(&mut self, member: &str, actions: Vec<Action>) -> CheckedTransaction {
         let body = self.body(actions);
-        let admin = &self.admins[member];
-        self.check(&transaction::sign(&body, admin.author(), &admin.key, Vec::new()).unwrap())
+        self.check(&self.admins[member].sign(&body, Vec::new()))
     }
 
     pub fn enrollment(&mut self, who: &Identity) -> CheckedTransaction {
-        let fingerprint = Fingerprint::from_bytes(sha256(&[&who.certificate]));
-        let proof = who.key.sign(&transaction::enrollment_proof_input(&fingerprint)).unwrap();
-        let body = self.body(vec![Action::EnrollIdentity(pb::EnrollIdentity {
-            certificate_chain: vec![who.certificate.clone()],
-            signing_key: who.key.verifying_key().to_bytes().into(),
-            encryption_key: Bytes::new(),
-            signing_key_proof: Bytes::copy_from_slice(&proof),
-        })]);
-        self.check(&transaction::sign(&body, fingerprint, &who.certificate_key, Vec::new()).unwrap())
+        let body = self.body(vec![who.enrollment()]);
+        self.check(&who.sign_enrollment(&body))
     }
 
     /// Executes a block a second after the one before.
@@ -404,13 +252,9 @@ pub fn release(node: u64) -> Action {
 
 /// Opens a proposal that ten minutes are left for.
 pub fn propose(ledger: &Ledger, topic: pb::proposal_topic::Topic) -> Action {
-    Action::Propose(pb::Propose {
-        expires_ms: ledger.tip.header.time.0 + 600_000,
-        reason: "test".into(),
-        topic: Some(pb::ProposalTopic { topic: Some(topic) }),
-    })
+    topics::propose(topic, ledger.tip.header.time.0 + 600_000)
 }
 
 pub fn approve(proposal: u64) -> Action {
-    Action::CastBallot(pb::CastBallot { proposal, choice: pb::BallotChoice::Approve as i32 })
+    topics::ballot(proposal, BallotChoice::Approve)
 }

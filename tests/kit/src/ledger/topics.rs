@@ -6,9 +6,10 @@ use consilium_proto::ids::NodeId;
 use consilium_proto::observed::Observed;
 use consilium_proto::pb::proposal_topic::Topic;
 use consilium_proto::pb::{self, BallotChoice, Outcome, ProposalStatus};
-use consilium_proto::signing::{SignatureAlgorithm, SigningKey};
 
-use super::{Action, Identity, Ledger, Rules};
+use super::{Action, Ledger};
+use crate::keys::vote as vote_key;
+use crate::{Identity, Rules, genesis};
 
 pub fn suspend(member: &str) -> Topic {
     Topic::SuspendMember(pb::SuspendMember { member: member.into() })
@@ -77,26 +78,21 @@ impl Ledger {
     /// A node with a vote key of its own, which the ledger will know under the
     /// next raft id.
     pub fn new_node(&mut self, name: &str) -> pb::NodeDescription {
-        let key = SigningKey::generate(SignatureAlgorithm::Es256).unwrap();
-        let vote_key = key.verifying_key().raw().to_vec().into();
-        self.vote_keys.insert(self.roster().last_raft_id + 1, key);
-        pb::NodeDescription { name: name.into(), peer_address: "h:3".into(), client_address: "h:4".into(), vote_key }
+        let pb::GenesisNode { name, peer_address, client_address, vote_key, .. } = self.next_node(name, 1);
+        pb::NodeDescription { name, peer_address, client_address, vote_key }
     }
 
     /// A member with so many nodes, as it describes itself.
     pub fn newcomer(&mut self, id: &str, stake: u64, nodes: usize) -> Topic {
-        let first = self.roster().last_raft_id + 1;
-        let node = |index: usize| {
-            let key = SigningKey::generate(SignatureAlgorithm::Es256).unwrap();
-            let vote_key = key.verifying_key().raw().to_vec().into();
-            self.vote_keys.insert(first + index as u64, key);
-            let (peer_address, client_address) = ("h:5".into(), "h:6".into());
-            pb::GenesisNode { name: format!("n{index}"), raft_id: 0, peer_address, client_address, vote_key }
-        };
-        let nodes = (0..nodes).map(node).collect();
-        let ca_bundle = vec![Bytes::from_static(b"ca")];
-        let member = pb::GenesisMember { id: id.into(), display_name: id.into(), ca_bundle, stake, nodes };
-        Topic::AdmitMember(pb::AdmitMember { member: Some(member) })
+        let nodes = (1..).take(nodes).map(|ahead| self.next_node(&format!("n{}", ahead - 1), ahead)).collect();
+        Topic::AdmitMember(pb::AdmitMember { member: Some(genesis::member(id, stake, nodes)) })
+    }
+
+    /// No two nodes have one vote key, though a raft id may be offered again.
+    fn next_node(&mut self, name: &str, ahead: u64) -> pb::GenesisNode {
+        self.vote_keys_made += 1;
+        self.vote_keys.insert(self.roster().last_raft_id + ahead, vote_key(self.vote_keys_made));
+        genesis::node(name, self.vote_keys_made)
     }
 
     /// Enrols an administrator of a member that joined.
@@ -152,11 +148,7 @@ impl Ledger {
         let (root, rows) = (self.tip.header.state_root, self.store.clone());
         assert_eq!(self.submit(member, action), outcome);
         assert_eq!(self.tip.header.state_root, root);
-        let state = |store: &super::Store| {
-            let rows = store.0.iter().filter(|((table, _), _)| *table == Table::State);
-            rows.map(|(key, value)| (key.clone(), value.clone())).collect::<Vec<_>>()
-        };
-        assert_eq!(state(&self.store), state(&rows));
+        assert_eq!(self.store.state(), rows.state());
     }
 
     /// [`Self::refused`] for a proposal.
