@@ -21,8 +21,6 @@ mod convert;
 mod core;
 mod entry;
 mod hard_state;
-#[cfg(test)]
-mod hostile;
 mod ids;
 mod log;
 mod log_view;
@@ -32,8 +30,6 @@ mod preflight;
 pub mod reconcile;
 mod reject;
 mod screen;
-#[cfg(test)]
-mod screen_tests;
 mod snapshot;
 mod status;
 mod term_runs;

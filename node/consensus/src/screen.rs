@@ -358,3 +358,6 @@ fn check_read_response(peer: RaftId, message: Message, view: &View<'_>) -> Resul
     }
     Ok(message)
 }
+
+#[cfg(test)]
+mod tests;

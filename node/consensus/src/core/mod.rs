@@ -10,8 +10,6 @@
 //! `messages_after`) and `applied`. Several writes may be under way at once.
 
 mod drain;
-#[cfg(test)]
-mod durability_tests;
 mod followers;
 mod members;
 mod progress;
@@ -172,11 +170,6 @@ impl<R: LogReader> Core<R> {
 
     fn view(&self) -> &LogView<R> {
         self.raw.store()
-    }
-
-    #[cfg(test)]
-    pub(crate) fn log_view_for_tests(&self) -> &LogView<R> {
-        self.view()
     }
 
     /// The peers that may speak besides the members of the configuration: nodes known to the

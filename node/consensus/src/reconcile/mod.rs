@@ -10,8 +10,6 @@
 //! before it and after it. It must never read a clock, take the leader's own vote, or reduce
 //! the voters below three while three are elected.
 
-#[cfg(test)]
-mod properties;
 mod reason;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,8 @@
 //! Situations, and the exact step for each.
 #![allow(clippy::unwrap_used)]
 
+mod properties;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
@@ -9,13 +11,13 @@ use crate::membership::Membership;
 use crate::membership::MembershipChange::{AddLearner, AddVoter, Remove};
 use crate::status::PeerState;
 
-pub(super) const COMMIT: u64 = 1000;
+const COMMIT: u64 = 1000;
 
-pub(super) fn id(value: u64) -> RaftId {
+fn id(value: u64) -> RaftId {
     RaftId::new(value).unwrap()
 }
 
-pub(super) fn ids(values: &[u64]) -> BTreeSet<RaftId> {
+fn ids(values: &[u64]) -> BTreeSet<RaftId> {
     values.iter().copied().map(id).collect()
 }
 
@@ -23,7 +25,7 @@ fn desired(voters: &[u64], learners: &[u64]) -> Desired {
     Desired { voters: ids(voters), learners: ids(learners) }
 }
 
-pub(super) fn peer() -> PeerProgress {
+fn peer() -> PeerProgress {
     PeerProgress {
         matched: LogIndex(COMMIT),
         state: PeerState::Replicate,
@@ -34,7 +36,7 @@ pub(super) fn peer() -> PeerProgress {
 }
 
 /// A leader with nothing under way and everyone alive and caught up.
-pub(super) fn leader(me: RaftId, membership: Membership) -> Status {
+fn leader(me: RaftId, membership: Membership) -> Status {
     let others = membership.voters.union(&membership.learners).filter(|id| **id != me);
     Status {
         id: me,

@@ -26,8 +26,6 @@ mod disputes;
 mod effect;
 mod round;
 mod schedule;
-#[cfg(test)]
-pub(crate) mod tests;
 mod votes;
 
 use std::collections::BTreeMap;

@@ -28,8 +28,8 @@ fn a_single_node_leads_itself() {
 fn equal_seeds_give_equal_traces() {
     let run = |seed| {
         let mut cluster = Cluster::new(3, seed);
-        cluster.net.loss_per_mille = 50;
-        cluster.net.duplicate_per_mille = 50;
+        cluster.net.links.loss_per_mille = 50;
+        cluster.net.links.duplicate_per_mille = 50;
         for i in 0..10 {
             cluster.ticks(5);
             if let Some(leader) = cluster.leader() {
@@ -53,11 +53,11 @@ fn a_partitioned_node_does_not_raise_the_term() {
     let leader = cluster.elect();
     let term = cluster.core(leader).status().term;
     let everyone = cluster.everyone();
-    cluster.net.isolate(id(3), &everyone);
+    cluster.net.links.isolate(id(3), &everyone);
     cluster.ticks(300);
     let away = cluster.core(id(3)).status();
     assert_eq!((away.term, away.role), (term, Role::PreCandidate));
-    cluster.net.heal();
+    cluster.net.links.heal();
     cluster.ticks(100);
     for node in everyone {
         let status = cluster.core(node).status();
@@ -71,7 +71,7 @@ fn a_leader_without_quorum_steps_down() {
     let mut cluster = Cluster::new(3, 4);
     let leader = cluster.elect();
     let everyone = cluster.everyone();
-    cluster.net.isolate(leader, &everyone);
+    cluster.net.links.isolate(leader, &everyone);
     cluster.ticks(80);
     assert_ne!(cluster.core(leader).status().role, Role::Leader);
     assert_ne!(cluster.elect(), leader);
@@ -84,9 +84,9 @@ fn leadership_is_handed_to_the_most_caught_up_voter() {
     let leader = cluster.elect();
     let everyone = cluster.everyone();
     cluster.commit("a", &everyone);
-    cluster.net.isolate(id(2), &everyone);
+    cluster.net.links.isolate(id(2), &everyone);
     cluster.commit("b", &[id(1), id(3)]);
-    cluster.net.heal();
+    cluster.net.links.heal();
     assert_eq!(cluster.core(leader).transfer_leadership(None), Ok(id(3)));
     assert_eq!(cluster.core(leader).propose("late".into()), Err(ProposeError::Transferring { to: id(3) }));
     cluster.pump(leader);

@@ -19,8 +19,8 @@ fn disturb(cluster: &mut Cluster) {
     match cluster.rng.below(8) {
         0 | 1 if cluster.is_up(victim) => cluster.crash(victim),
         0..=2 if !cluster.is_up(victim) => cluster.start(victim),
-        3 => cluster.net.isolate(victim, &everyone),
-        4 => cluster.net.heal(),
+        3 => cluster.net.links.isolate(victim, &everyone),
+        4 => cluster.net.links.heal(),
         5 if cluster.is_up(victim) => cluster.compact(victim),
         6 => {
             if let Some(leader) = cluster.leader() {
@@ -50,9 +50,9 @@ fn run(seed: u64) -> usize {
         config.cache_bytes_max = 200;
         config.snapshot_ticks_max = 40;
     });
-    cluster.net.loss_per_mille = 50;
-    cluster.net.duplicate_per_mille = 50;
-    cluster.net.latency_max = 15;
+    cluster.net.links.loss_per_mille = 50;
+    cluster.net.links.duplicate_per_mille = 50;
+    cluster.net.links.latency_max = 15;
     cluster.write_steps_max = 20;
     for i in 0..60 {
         propose(&mut cluster, &format!("{i}"));
@@ -61,9 +61,9 @@ fn run(seed: u64) -> usize {
         disturb(&mut cluster);
     }
     // Peace: all faults end, and the group has to make progress (I20).
-    cluster.net.heal();
-    cluster.net.loss_per_mille = 0;
-    cluster.net.duplicate_per_mille = 0;
+    cluster.net.links.heal();
+    cluster.net.links.loss_per_mille = 0;
+    cluster.net.links.duplicate_per_mille = 0;
     for node in cluster.everyone() {
         if !cluster.is_up(node) {
             cluster.start(node);

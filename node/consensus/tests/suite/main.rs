@@ -5,11 +5,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod cluster;
+mod durability;
 mod elections;
 mod faults;
+mod hostile;
 mod membership;
 mod reads;
 mod reconcile;
 mod replication;
 mod single_core;
 mod snapshots;
+mod voting;

@@ -14,7 +14,7 @@ fn voters(ids: &[u64]) -> Membership {
 /// Waits until all of `nodes` have applied `expected`.
 fn settle(cluster: &mut Cluster, nodes: &[RaftId], expected: &Membership) {
     cluster.until(300, "membership does not settle", |cluster| {
-        nodes.iter().all(|node| cluster.nodes[node].store.borrow().membership == *expected)
+        nodes.iter().all(|node| cluster.nodes[node].store.membership == *expected)
     });
 }
 
@@ -34,10 +34,9 @@ fn a_joint_change_leaves_by_itself_with_an_empty_entry() {
     cluster.add_node(id(4), voters(&[1, 2, 3]));
     let index = change(&mut cluster, &[Change::AddVoter(id(4)), Change::Remove(id(3))]);
     settle(&mut cluster, &[id(1), id(2), id(4)], &voters(&[1, 2, 4]));
-    let store = cluster.nodes[&id(1)].store.borrow();
+    let store = &cluster.nodes[&id(1)].store;
     let leave = store.entry(LogIndex(index.0 + 1)).unwrap();
     assert_eq!(leave.kind, EntryKind::ConfChange(Default::default()));
-    drop(store);
     cluster.commit("b", &[id(1), id(2), id(4)]);
     assert_eq!(cluster.machine(id(4)), ["a", "b"]);
 }
@@ -100,13 +99,13 @@ fn a_leader_that_loses_its_vote_steps_down() {
     let everyone = cluster.everyone();
     cluster.commit("a", &everyone);
     // The change reaches the others, but node 1 never hears that it did.
-    cluster.net.cut(id(2), id(1));
-    cluster.net.cut(id(3), id(1));
+    cluster.net.links.cut(id(2), id(1));
+    cluster.net.links.cut(id(3), id(1));
     cluster.core(first).propose_membership(&[Change::Remove(id(3))]).unwrap();
     cluster.pump(first);
     cluster.ticks(2);
     cluster.crash(first);
-    cluster.net.heal();
+    cluster.net.links.heal();
     // Node 3 asks first after the lease of node 1 is over: it leads, commits the change, and
     // is out.
     cluster.until(200, "node 3 never leads", |cluster| cluster.core(id(3)).status().role == Role::Leader);
@@ -164,11 +163,11 @@ fn a_removed_node_cannot_raise_the_term() {
     let everyone = cluster.everyone();
     cluster.commit("a", &everyone);
     // It never learns of its removal.
-    cluster.net.isolate(id(4), &everyone);
+    cluster.net.links.isolate(id(4), &everyone);
     change(&mut cluster, &[Change::Remove(id(4))]);
     settle(&mut cluster, &[id(1), id(2), id(3)], &voters(&[1, 2, 3]));
     let term = cluster.core(id(1)).status().term;
-    cluster.net.heal();
+    cluster.net.links.heal();
     cluster.ticks(300);
     assert_eq!(cluster.core(id(1)).status().term, term);
     assert_eq!(cluster.leader(), Some(id(1)));

@@ -36,7 +36,7 @@ fn reads_that_cannot_be_confirmed_are_dropped() {
     let everyone = cluster.everyone();
     let leader = cluster.elect();
     cluster.commit("a", &everyone);
-    cluster.net.isolate(leader, &everyone);
+    cluster.net.links.isolate(leader, &everyone);
     for node in [leader, id(3)] {
         cluster.core(node).read_index(CONTEXT).unwrap();
         cluster.pump(node);
@@ -49,7 +49,7 @@ fn reads_that_cannot_be_confirmed_are_dropped() {
         assert_eq!(cluster.nodes[&node].reads, [expected], "node {node}");
     }
     // Given up is given up: no second outcome later, and the context is free again.
-    cluster.net.heal();
+    cluster.net.links.heal();
     let leader = cluster.elect();
     cluster.ticks(60);
     assert_eq!(cluster.nodes[&leader].reads.len(), usize::from(leader != id(2)));

@@ -97,7 +97,7 @@ impl Group {
 
     fn observe(&mut self) {
         for node in self.cluster.nodes.values() {
-            let store = node.store.borrow();
+            let store = &node.store;
             for (index, data) in store.machine.iter().rev() {
                 if self.log.committed.insert(*index, data.clone()).is_some() {
                     break;
@@ -124,7 +124,7 @@ impl Group {
     fn reached_by(&self, nodes: &BTreeSet<RaftId>) -> bool {
         let Desired { voters, learners } = self.desired.clone();
         let expected = Membership { voters, learners, ..Membership::default() };
-        let store = |node: &RaftId| self.cluster.nodes[node].store.borrow();
+        let store = |node: &RaftId| &self.cluster.nodes[node].store;
         let last = nodes.iter().map(|node| store(node).applied).max();
         nodes.iter().all(|node| store(node).membership == expected && Some(store(node).applied) == last)
     }
@@ -147,7 +147,7 @@ impl Group {
     /// Everyone who takes part has every command that was ever committed, once and in order.
     fn check_nothing_lost(&self) {
         for node in self.wanted() {
-            let store = self.cluster.nodes[&node].store.borrow();
+            let store = &self.cluster.nodes[&node].store;
             let machine: BTreeMap<LogIndex, Bytes> = store.machine.iter().cloned().collect();
             assert_eq!(machine.len(), store.machine.len(), "node {node} applied an index twice");
             assert_eq!(machine, self.log.committed, "node {node}");
@@ -302,12 +302,12 @@ fn who_does_not_take_leadership_is_passed_over() {
     let elsewhere = desired(&[2, 3, 4], &[1, 5, 6, 7]);
     let step = |group: &mut Group| next_step(&elsewhere, &group.cluster.core(leader).status(), &LIMITS);
     assert_eq!(step(&mut group), Step::HandOver(id(2)));
-    group.cluster.net.cut(leader, id(2));
+    group.cluster.net.links.cut(leader, id(2));
     group.cluster.core(leader).transfer_leadership(Some(id(2))).unwrap();
     group.cluster.pump(leader);
     assert_eq!(step(&mut group), Step::Wait(WaitReason::HandingOver { to: id(2) }));
     group.cluster.until(40, "no end", |cluster| cluster.core(leader).status().transferring_to.is_none());
-    group.cluster.net.heal();
+    group.cluster.net.links.heal();
     group.cluster.ticks(10);
     let progress = group.cluster.core(leader).status().peers[&id(2)];
     assert!(progress.recently_active && progress.ticks_since_declined == Some(10), "{progress:?}");
@@ -384,8 +384,8 @@ fn disturb(group: &mut Group) {
     match group.cluster.rng.below(10) {
         0 | 1 if group.cluster.is_up(victim) && down < 2 => group.cluster.crash(victim),
         0..=3 if !group.cluster.is_up(victim) => group.cluster.start(victim),
-        4 => group.cluster.net.isolate(victim, &everyone),
-        5 | 6 => group.cluster.net.heal(),
+        4 => group.cluster.net.links.isolate(victim, &everyone),
+        5 | 6 => group.cluster.net.links.heal(),
         7 if group.cluster.is_up(victim) => group.cluster.compact(victim),
         _ => {}
     }
@@ -394,7 +394,7 @@ fn disturb(group: &mut Group) {
 /// A round of faults under the present election, then peace until it is in force.
 fn round(group: &mut Group) {
     elect(group);
-    group.cluster.net.loss_per_mille = 50;
+    group.cluster.net.links.loss_per_mille = 50;
     let ticks = group.cluster.rng.below(250);
     for tick in 0..ticks {
         group.tick();
@@ -409,8 +409,8 @@ fn round(group: &mut Group) {
             group.log.killed_in_joint += 1;
         }
     }
-    group.cluster.net.heal();
-    group.cluster.net.loss_per_mille = 0;
+    group.cluster.net.links.heal();
+    group.cluster.net.links.loss_per_mille = 0;
     for node in group.cluster.everyone() {
         if !group.cluster.is_up(node) {
             group.cluster.start(node);
@@ -433,8 +433,8 @@ fn elections_in_a_row_under_faults() {
     for seed in seeds {
         println!("seed {seed}; replay: CONSILIUM_SEED={seed} cargo nextest run -p consilium-consensus in_a_row");
         let mut group = Group::new(seed);
-        group.cluster.net.duplicate_per_mille = 50;
-        group.cluster.net.latency_max = 15;
+        group.cluster.net.links.duplicate_per_mille = 50;
+        group.cluster.net.links.latency_max = 15;
         group.cluster.write_steps_max = 20;
         (0..6).for_each(|_| round(&mut group));
         commands += group.log.committed.len() as u32;

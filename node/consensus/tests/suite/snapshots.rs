@@ -11,7 +11,7 @@ fn lagging(seed: u64) -> Cluster {
     let mut cluster = Cluster::new(3, seed);
     let everyone = cluster.everyone();
     cluster.commit("0", &everyone);
-    cluster.net.isolate(id(3), &everyone);
+    cluster.net.links.isolate(id(3), &everyone);
     for i in 1..6 {
         cluster.commit(&format!("{i}"), &[id(1), id(2)]);
     }
@@ -23,7 +23,7 @@ fn lagging(seed: u64) -> Cluster {
 #[test]
 fn a_lagging_follower_gets_a_snapshot() {
     let mut cluster = lagging(1);
-    cluster.net.heal();
+    cluster.net.links.heal();
     cluster.until(200, "no catch-up", |cluster| cluster.machine(id(3)).len() == 6);
     assert_eq!(cluster.nodes[&id(3)].snapshots_installed, 1);
     cluster.commit("6", &[id(1), id(2), id(3)]);
@@ -47,7 +47,7 @@ fn a_new_node_joins_by_snapshot() {
     cluster.until(200, "no catch-up", |cluster| cluster.machine(id(4)) == ["0"]);
     assert_eq!(cluster.nodes[&id(4)].snapshots_installed, 1);
     let expected = Membership::new([1, 2, 3].map(id), [id(4)]);
-    cluster.until(100, "membership", |cluster| cluster.nodes[&id(4)].store.borrow().membership == expected);
+    cluster.until(100, "membership", |cluster| cluster.nodes[&id(4)].store.membership == expected);
 }
 
 /// Trap 11, etcd 10225: a transfer that nobody reports on does not cut a follower off.
@@ -60,7 +60,7 @@ fn an_unreported_transfer_times_out() {
         cluster.start(node);
     }
     cluster.install_snapshots = false;
-    cluster.net.heal();
+    cluster.net.links.heal();
     cluster.until(200, "no transfer", |cluster| {
         let Some(leader) = cluster.leader() else { return false };
         let status = cluster.core(leader).status();
@@ -77,7 +77,7 @@ fn an_unreported_transfer_times_out() {
 fn only_the_held_snapshot_is_installed() {
     let mut cluster = lagging(4);
     cluster.install_snapshots = false;
-    cluster.net.heal();
+    cluster.net.links.heal();
     let meta = cluster.meta(id(1));
     assert_eq!(cluster.core(id(3)).install_snapshot(&meta), Err(InstallError::NotHeld));
     cluster.ticks(20);

@@ -1,7 +1,4 @@
-//! What survives a crash, and the reader over it.
-//!
-//! Only completed writes are here: an entry on its way to disk is not readable, so that a core
-//! which forgot to cache it would be caught.
+//! What of a node survives a crash: its log, and the state that it has applied.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,127 +6,114 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use consilium_consensus::{
-    HardState, Initial, LogBounds, LogEntry, LogError, LogIndex, LogPosition, LogReader, Membership, Persist,
-    SnapshotMeta, Term,
+    HardState, Initial, LogEntry, LogIndex, LogPosition, LogReader, Membership, Persist, PersistSeq, SnapshotMeta,
 };
+use consilium_kit::{LogHandle, MemoryLog, Rng};
 
-#[derive(Clone)]
+/// What a state machine holds: the commands, with their indexes.
+type Machine = Vec<(LogIndex, Bytes)>;
+
 pub(crate) struct Store {
-    pub(crate) truncated: LogPosition,
-    /// Encoded, as on a disk.
-    pub(crate) entries: BTreeMap<LogIndex, Bytes>,
-    pub(crate) hard_state: HardState,
+    log: Rc<RefCell<MemoryLog>>,
     pub(crate) applied: LogIndex,
     pub(crate) membership: Membership,
-    pub(crate) machine: Vec<(LogIndex, Bytes)>,
+    pub(crate) machine: Machine,
     /// States set aside for followers.
-    archives: BTreeMap<LogIndex, (SnapshotMeta, Vec<(LogIndex, Bytes)>)>,
+    archives: BTreeMap<LogIndex, (SnapshotMeta, Machine)>,
+    /// A fetched state; it is durable with the log's new beginning.
+    staged: Option<(SnapshotMeta, Machine)>,
 }
 
 impl Store {
     pub(crate) fn new(membership: Membership) -> Self {
         Self {
-            truncated: LogPosition::default(),
-            entries: BTreeMap::new(),
-            hard_state: HardState::default(),
+            log: Rc::default(),
             applied: LogIndex(0),
             membership,
-            machine: Vec::new(),
+            machine: Machine::new(),
             archives: BTreeMap::new(),
+            staged: None,
         }
     }
 
     pub(crate) fn initial(&self) -> Initial {
-        Initial { hard_state: self.hard_state, membership: self.membership.clone(), applied: self.applied }
+        let mut hard_state = self.log.borrow().hard_state();
+        // A commit that is not below is stored with the applied index.
+        hard_state.commit = hard_state.commit.max(self.applied);
+        Initial { hard_state, membership: self.membership.clone(), applied: self.applied }
+    }
+
+    pub(crate) fn reader(&self) -> LogHandle {
+        LogHandle::of_synced(&self.log)
     }
 
     pub(crate) fn last(&self) -> LogIndex {
-        self.entries.last_key_value().map_or(self.truncated.index, |(index, _)| *index)
+        self.log.borrow().durable_last()
     }
 
     pub(crate) fn entry(&self, index: LogIndex) -> Option<LogEntry> {
-        self.entries.get(&index).map(|bytes| LogEntry::decode(bytes).unwrap())
+        self.reader().entries(index, LogIndex(index.0 + 1), usize::MAX).ok()?.pop()
     }
 
-    fn term_at(&self, index: LogIndex) -> Option<Term> {
-        if index == self.truncated.index {
-            return Some(self.truncated.term);
-        }
-        self.entry(index).map(|entry| entry.term)
+    pub(crate) fn write(&mut self, persist: &Persist) {
+        let staged = self.staged.as_ref().map(|(meta, _)| meta);
+        assert!(persist.snapshot.is_none() || persist.snapshot.as_ref() == staged, "a snapshot without its state");
+        self.log.borrow_mut().write(persist);
     }
 
-    /// One atomic, synced batch.
-    pub(crate) fn write(&mut self, persist: &Persist, staged: Option<Store>) {
-        if let Some(meta) = &persist.snapshot {
-            let state = staged.expect("a snapshot is written with its state");
-            self.machine = state.machine;
+    pub(crate) fn sync_to(&mut self, seq: PersistSeq) {
+        self.log.borrow_mut().sync_to(seq);
+        self.install_staged();
+    }
+
+    pub(crate) fn power_cut(&mut self, rng: &mut Rng) {
+        self.log.borrow_mut().power_cut(rng);
+        self.install_staged();
+        self.staged = None;
+    }
+
+    /// The staged state takes over once the log begins with it.
+    fn install_staged(&mut self) {
+        let begins = self.log.borrow().durable_truncated();
+        if let Some((meta, machine)) = self.staged.take_if(|(meta, _)| meta.position() == begins) {
             self.applied = meta.index;
-            self.membership = meta.membership.clone();
-            self.truncated = meta.position();
-            self.entries.clear();
-        }
-        if let Some(first) = persist.entries.first() {
-            self.entries.split_off(&first.index);
-            assert!(first.index.0 <= self.last().0 + 1, "gap before {}", first.index);
-        }
-        for entry in &persist.entries {
-            self.entries.insert(entry.index, entry.encode());
-        }
-        if let Some(state) = persist.hard_state {
-            let commit = state.commit.max(self.hard_state.commit);
-            self.hard_state = HardState { commit, ..state };
+            self.membership = meta.membership;
+            self.machine = machine;
         }
     }
 
+    /// Durable with all that was written before it, though nobody is told of that yet.
     pub(crate) fn compact(&mut self, position: LogPosition) {
-        self.truncated = position;
-        self.entries = self.entries.split_off(&LogIndex(position.index.0 + 1));
+        let mut log = self.log.borrow_mut();
+        log.compact_to(position);
+        log.sync();
+        drop(log);
+        self.install_staged();
     }
 
     /// Sets the present state aside.
     pub(crate) fn archive_now(&mut self) -> Option<SnapshotMeta> {
-        let meta = SnapshotMeta {
-            index: self.applied,
-            term: self.term_at(self.applied)?,
-            membership: self.membership.clone(),
-        };
+        let term = self.reader().term(self.applied).ok()?;
+        let meta = SnapshotMeta { index: self.applied, term, membership: self.membership.clone() };
         self.archives.insert(self.applied, (meta.clone(), self.machine.clone()));
         Some(meta)
     }
 
     /// The state that `meta` describes, if it was set aside here.
-    pub(crate) fn archive(&self, meta: &SnapshotMeta) -> Option<Store> {
+    pub(crate) fn archive(&self, meta: &SnapshotMeta) -> Option<Machine> {
         let (found, machine) = self.archives.get(&meta.index)?;
-        (found == meta).then(|| Store { machine: machine.clone(), ..Store::new(meta.membership.clone()) })
-    }
-}
-
-/// The reader that a core gets.
-pub(crate) struct Disk(pub(crate) Rc<RefCell<Store>>);
-
-impl LogReader for Disk {
-    fn bounds(&self) -> Result<LogBounds, LogError> {
-        let store = self.0.borrow();
-        Ok(LogBounds { truncated: store.truncated, last: store.last() })
+        (found == meta).then(|| machine.clone())
     }
 
-    fn entries(&self, low: LogIndex, high: LogIndex, bytes_max: usize) -> Result<Vec<LogEntry>, LogError> {
-        let store = self.0.borrow();
-        let mut entries: Vec<LogEntry> = Vec::new();
-        let mut bytes = 0;
-        for index in low.0..high.0 {
-            let index = LogIndex(index);
-            let entry = store.entry(index).ok_or(LogError::Missing { index })?;
-            bytes += entry.data_len();
-            if bytes > bytes_max && !entries.is_empty() {
-                break;
-            }
-            entries.push(entry);
-        }
-        Ok(entries)
+    /// Keeps a fetched state for the write that the core will ask for.
+    pub(crate) fn stage(&mut self, meta: SnapshotMeta, machine: Machine) {
+        self.staged = Some((meta, machine));
     }
 
-    fn term(&self, index: LogIndex) -> Result<Term, LogError> {
-        self.0.borrow().term_at(index).ok_or(LogError::Missing { index })
+    /// A log that lost its entries, but not what it had promised.
+    pub(crate) fn lose_entries(&mut self, hard_state: HardState) {
+        let mut log = self.log.borrow_mut();
+        log.reset_to(LogPosition::default(), hard_state);
+        log.sync();
     }
 }

@@ -5,26 +5,24 @@
 //! watches every applied entry and every election of every node.
 
 pub(crate) mod disk;
-pub(crate) mod net;
 pub(crate) mod oracle;
-pub(crate) mod rng;
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
 
 use bytes::Bytes;
 use consilium_consensus::{
     Config, Core, ElectionTicks, EntryKind, IncomingSnapshot, Installed, LogEntry, LogIndex, Membership,
     MembershipOutcome, Output, Persist, Proposed, RaftId, ReadOutcome, Role, SnapshotMeta,
 };
+use consilium_kit::net::Links;
+use consilium_kit::{LogHandle, Network, Rng};
 
-use self::disk::{Disk, Store};
-use self::net::Network;
+use self::disk::Store;
 use self::oracle::Oracle;
-use self::rng::Rng;
 
 pub(crate) const STEPS_PER_TICK: u64 = 10;
+/// Steps that a message takes, `1..=LATENCY_MAX`, unless a test says otherwise.
+const LATENCY_MAX: u64 = 5;
 
 pub(crate) fn id(value: u64) -> RaftId {
     RaftId::new(value).unwrap()
@@ -32,19 +30,17 @@ pub(crate) fn id(value: u64) -> RaftId {
 
 /// A node: what survives a crash (`store`) and what does not.
 pub(crate) struct Node {
-    pub(crate) store: Rc<RefCell<Store>>,
-    pub(crate) core: Option<Core<Disk>>,
+    pub(crate) store: Store,
+    pub(crate) core: Option<Core<LogHandle>>,
     /// Writes under way, with the step at which they are durable.
     writes: VecDeque<(u64, Persist)>,
-    /// A fetched state waiting for its write.
-    staged: Option<Store>,
     pub(crate) reads: Vec<ReadOutcome>,
     pub(crate) snapshots_installed: u32,
 }
 
 pub(crate) struct Cluster {
     pub(crate) nodes: BTreeMap<RaftId, Node>,
-    pub(crate) net: Network,
+    pub(crate) net: Network<RaftId, Bytes>,
     pub(crate) oracle: Oracle,
     pub(crate) rng: Rng,
     pub(crate) now: u64,
@@ -63,11 +59,12 @@ impl Cluster {
     }
 
     pub(crate) fn with_config(voters: u64, seed: u64, adjust: fn(&mut Config)) -> Self {
+        let mut rng = Rng::new(seed);
         let mut cluster = Self {
             nodes: BTreeMap::new(),
-            net: Network::default(),
+            net: Network::new(Links::new(rng.fork(1), LATENCY_MAX)),
             oracle: Oracle::default(),
-            rng: Rng::new(seed),
+            rng,
             now: 0,
             write_steps_max: 4,
             install_snapshots: true,
@@ -83,18 +80,9 @@ impl Cluster {
 
     /// Adds a node with an empty disk that believes in `membership`.
     pub(crate) fn add_node(&mut self, node: RaftId, membership: Membership) {
-        let store = Rc::new(RefCell::new(Store::new(membership)));
-        self.nodes.insert(
-            node,
-            Node {
-                store,
-                core: None,
-                writes: VecDeque::new(),
-                staged: None,
-                reads: Vec::new(),
-                snapshots_installed: 0,
-            },
-        );
+        let store = Store::new(membership);
+        let (writes, reads) = (VecDeque::new(), Vec::new());
+        self.nodes.insert(node, Node { store, core: None, writes, reads, snapshots_installed: 0 });
         self.start(node);
     }
 
@@ -112,8 +100,7 @@ impl Cluster {
         let config = self.config(node);
         let everyone: Vec<RaftId> = self.nodes.keys().copied().collect();
         let entry = self.nodes.get_mut(&node).unwrap();
-        let initial = entry.store.borrow().initial();
-        let mut core = Core::new(config, initial, Disk(Rc::clone(&entry.store))).unwrap();
+        let mut core = Core::new(config, entry.store.initial(), entry.store.reader()).unwrap();
         core.set_known_peers(everyone.iter().copied());
         entry.core = Some(core);
         // The others learn of it, as from the ledger.
@@ -125,18 +112,13 @@ impl Cluster {
     /// Loses everything that was not durable. Some writes may have reached the disk without
     /// anyone having been told.
     pub(crate) fn crash(&mut self, node: RaftId) {
-        let landed = self.rng.below(3);
         let entry = self.nodes.get_mut(&node).unwrap();
         entry.core = None;
-        for _ in 0..landed {
-            let Some((_, persist)) = entry.writes.pop_front() else { break };
-            entry.store.borrow_mut().write(&persist, entry.staged.take());
-        }
         entry.writes.clear();
-        entry.staged = None;
+        entry.store.power_cut(&mut self.rng);
     }
 
-    pub(crate) fn core(&mut self, node: RaftId) -> &mut Core<Disk> {
+    pub(crate) fn core(&mut self, node: RaftId) -> &mut Core<LogHandle> {
         self.nodes.get_mut(&node).unwrap().core.as_mut().unwrap()
     }
 
@@ -150,7 +132,7 @@ impl Cluster {
         for message in self.net.due(self.now) {
             let (from, to) = (message.from, message.to);
             if let Some(core) = self.nodes.get_mut(&to).and_then(|node| node.core.as_mut()) {
-                let result = core.step(from, message.bytes);
+                let result = core.step(from, message.message);
                 self.trace.push(format!("{} {from}>{to} {result:?}", self.now));
                 self.oracle.stepped(from, to, &result);
                 self.pump(to);
@@ -195,11 +177,12 @@ impl Cluster {
     fn handle(&mut self, node: RaftId, output: Output) {
         let Output { messages, persist, committed, reads, leadership, snapshot_wanted, snapshot_offered } = output;
         for message in messages {
-            self.net.send(self.now, &mut self.rng, node, message);
+            self.net.send(self.now, node, message.to, message.bytes);
         }
         if let Some(persist) = persist {
             let steps = 1 + self.rng.below(self.write_steps_max);
             let entry = self.nodes.get_mut(&node).unwrap();
+            entry.store.write(&persist);
             let after = entry.writes.back().map_or(0, |(at, _)| *at);
             entry.writes.push_back(((self.now + steps).max(after), persist));
         }
@@ -220,7 +203,7 @@ impl Cluster {
         let Some(last) = committed.last() else { return };
         let entry = self.nodes.get_mut(&node).unwrap();
         let core = entry.core.as_mut().unwrap();
-        let mut store = entry.store.borrow_mut();
+        let store = &mut entry.store;
         for entry in committed {
             self.oracle.applied(node, entry, store.applied);
             // By kind first: the entry that leaves a joint configuration is empty.
@@ -234,9 +217,6 @@ impl Cluster {
             }
             store.applied = entry.index;
         }
-        // One batch: state, applied index, membership, and a commit that is not below.
-        store.hard_state.commit = store.hard_state.commit.max(last.index);
-        drop(store);
         core.applied(last.index).unwrap();
     }
 
@@ -247,12 +227,11 @@ impl Cluster {
                 return;
             }
             let (_, persist) = entry.writes.pop_front().unwrap();
-            let staged = persist.snapshot.as_ref().and_then(|_| entry.staged.take());
             entry.snapshots_installed += u32::from(persist.snapshot.is_some());
-            entry.store.borrow_mut().write(&persist, staged);
+            entry.store.sync_to(persist.seq);
             entry.core.as_mut().unwrap().persisted(persist.seq).unwrap();
             for message in persist.messages_after {
-                self.net.send(self.now, &mut self.rng, node, message);
+                self.net.send(self.now, node, message.to, message.bytes);
             }
             self.pump(node);
         }
@@ -261,7 +240,7 @@ impl Cluster {
     /// Offers the present state of `node` to whoever lacks entries.
     pub(crate) fn offer_snapshot(&mut self, node: RaftId) {
         let entry = self.nodes.get_mut(&node).unwrap();
-        let meta = entry.store.borrow_mut().archive_now();
+        let meta = entry.store.archive_now();
         if let Some(meta) = meta {
             entry.core.as_mut().unwrap().offer_snapshot(meta).unwrap();
         }
@@ -269,7 +248,7 @@ impl Cluster {
 
     /// What a node does with an offer: fetch from the sender, compare, install.
     fn fetch_and_install(&mut self, node: RaftId, offer: &IncomingSnapshot) {
-        let archive = self.nodes[&offer.from].store.borrow().archive(&offer.meta);
+        let archive = self.nodes[&offer.from].store.archive(&offer.meta);
         let entry = self.nodes.get_mut(&node).unwrap();
         let core = entry.core.as_mut().unwrap();
         match archive {
@@ -277,7 +256,7 @@ impl Cluster {
             Some(state) => {
                 let result = core.install_snapshot(&offer.meta);
                 if result == Ok(Installed::Persisting) {
-                    entry.staged = Some(state);
+                    entry.store.stage(offer.meta.clone(), state);
                 }
             }
         }
@@ -287,7 +266,7 @@ impl Cluster {
     pub(crate) fn compact(&mut self, node: RaftId) {
         let index = self.core(node).status().applied;
         if let Ok(position) = self.core(node).compact_to(index) {
-            self.nodes[&node].store.borrow_mut().compact(position);
+            self.nodes.get_mut(&node).unwrap().store.compact(position);
         }
     }
 
@@ -319,14 +298,14 @@ impl Cluster {
         let leader = self.elect();
         let proposed = self.propose(leader, data);
         self.until(200, "not applied everywhere", |cluster| {
-            nodes.iter().all(|node| cluster.nodes[node].store.borrow().applied >= proposed.index)
+            nodes.iter().all(|node| cluster.nodes[node].store.applied >= proposed.index)
         });
         proposed
     }
 
     /// The commands that `node` has applied.
     pub(crate) fn machine(&self, node: RaftId) -> Vec<String> {
-        let store = self.nodes[&node].store.borrow();
+        let store = &self.nodes[&node].store;
         store.machine.iter().map(|(_, data)| String::from_utf8_lossy(data).into_owned()).collect()
     }
 
@@ -335,12 +314,12 @@ impl Cluster {
     }
 
     pub(crate) fn applied(&self, node: RaftId) -> LogIndex {
-        self.nodes[&node].store.borrow().applied
+        self.nodes[&node].store.applied
     }
 
     /// The meta of the state that `node` could offer now.
-    pub(crate) fn meta(&self, node: RaftId) -> SnapshotMeta {
-        self.nodes[&node].store.borrow_mut().archive_now().unwrap()
+    pub(crate) fn meta(&mut self, node: RaftId) -> SnapshotMeta {
+        self.nodes.get_mut(&node).unwrap().store.archive_now().unwrap()
     }
 }
 

@@ -1,35 +1,26 @@
 //! What counts as durable, in the corners that a random run rarely meets.
-#![allow(clippy::unwrap_used)]
 
+use consilium_consensus::{Config, Core, ElectionTicks, LogIndex, Membership, PersistSeq, Role};
+use consilium_kit::LogHandle;
 use raft::eraftpb::{Entry, Message, MessageType};
+use raft_prost::Message as _;
 
-use super::{Core, Initial};
-use crate::config::{Config, ElectionTicks};
-use crate::hard_state::HardState;
-use crate::hostile::Disk;
-use crate::ids::{LogIndex, RaftId};
-use crate::membership::Membership;
-use crate::output::PersistSeq;
-use crate::status::Role;
-use crate::wire;
+use crate::cluster::disk::Store;
+use crate::cluster::id;
 
-fn id(value: u64) -> RaftId {
-    RaftId::new(value).unwrap()
-}
-
-fn core(me: u64, membership: Membership) -> Core<Disk> {
+fn core(me: u64, membership: Membership) -> Core<LogHandle> {
     let mut config = Config::new(id(me));
     config.election_ticks = ElectionTicks { min: 5, max: 6 };
-    let initial = Initial { hard_state: HardState::default(), membership, applied: LogIndex(0) };
-    Core::new(config, initial, Disk::default()).unwrap()
+    let store = Store::new(membership);
+    Core::new(config, store.initial(), store.reader()).unwrap()
 }
 
 /// An append of one entry at index 1, written in `entry_term`, by the leader `from` of `term`.
-fn overwrite(core: &mut Core<Disk>, from: u64, term: u64, entry_term: u64) -> PersistSeq {
+fn overwrite(core: &mut Core<LogHandle>, from: u64, term: u64, entry_term: u64) -> PersistSeq {
     let entries = vec![Entry { index: 1, term: entry_term, data: vec![9], ..Entry::default() }];
     let msg_type = MessageType::MsgAppend as i32;
     let message = Message { msg_type, from, to: 2, term, entries, ..Message::default() };
-    core.step(id(from), wire::encode(&message)).unwrap();
+    core.step(id(from), message.encode_to_vec().into()).unwrap();
     core.take_output().unwrap().unwrap().persist.unwrap().seq
 }
 

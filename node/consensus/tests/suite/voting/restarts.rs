@@ -1,7 +1,8 @@
 //! Crashes: what the guard holds is never contradicted, and never a deadlock.
 
+use consilium_consensus::voting::HEADERS_MAX;
+
 use super::*;
-use crate::voting::HEADERS_MAX;
 
 fn two_epochs() -> Chain {
     Chain::new(vec![equal(&[1, 2, 3, 4]), equal(&[1, 2, 3, 4])], &[10])

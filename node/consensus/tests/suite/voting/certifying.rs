@@ -1,7 +1,8 @@
 //! When a header is certified, and when this node is wrong.
 
+use consilium_consensus::voting::{HEADERS_MAX, VOTES_PER_NODE_MAX, VoteProblem, VotingError};
+
 use super::*;
-use crate::voting::{HEADERS_MAX, VOTES_PER_NODE_MAX, VoteProblem, VotingError};
 
 const NOTHING: [(u64, bool); 0] = [];
 

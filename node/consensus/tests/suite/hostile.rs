@@ -4,74 +4,31 @@
 //! with ticks, writes that complete late, reads, proposals and snapshots. The library below
 //! panics on most of these without the screen; the profile has overflow checks on. Safety is
 //! not asserted here: with a lying leader the ledger's certificates provide it, not Raft.
-#![allow(clippy::unwrap_used)]
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use bytes::Bytes;
+use consilium_consensus::{
+    Config, Core, ElectionTicks, EntryKind, HardState, Initial, LogIndex, Membership, Outbound, Output, Persist,
+    RaftId, ReadContext, SnapshotMeta, Term,
+};
+use consilium_kit::{LogHandle, MemoryLog};
 use proptest::prelude::*;
 use raft::eraftpb::{
     ConfChangeSingle, ConfChangeV2, ConfState, Entry, Message, MessageType, Snapshot, SnapshotMetadata,
 };
 use raft_prost::Message as _;
 
-use crate::config::{Config, ElectionTicks};
-use crate::core::{Core, Initial};
-use crate::entry::{EntryKind, LogEntry};
-use crate::hard_state::HardState;
-use crate::ids::{LogIndex, LogPosition, RaftId, Term};
-use crate::log::{LogBounds, LogError, LogReader};
-use crate::membership::Membership;
-use crate::output::{Outbound, Output, Persist, ReadContext};
-use crate::wire;
-
-#[derive(Default)]
-struct Stored {
-    truncated: LogPosition,
-    entries: BTreeMap<LogIndex, LogEntry>,
-}
-
-#[derive(Clone, Default)]
-pub(crate) struct Disk(Rc<RefCell<Stored>>);
-
-impl Disk {
-    fn write(&self, persist: &Persist) {
-        let mut stored = self.0.borrow_mut();
-        if let Some(meta) = &persist.snapshot {
-            stored.truncated = meta.position();
-            stored.entries.clear();
-        }
-        if let Some(first) = persist.entries.first() {
-            stored.entries.split_off(&first.index);
-        }
-        stored.entries.extend(persist.entries.iter().map(|entry| (entry.index, entry.clone())));
-    }
-}
-
-impl LogReader for Disk {
-    fn bounds(&self) -> Result<LogBounds, LogError> {
-        let stored = self.0.borrow();
-        let last = stored.entries.last_key_value();
-        let last = last.map_or(stored.truncated.index, |(index, _)| *index);
-        Ok(LogBounds { truncated: stored.truncated, last })
-    }
-    fn entries(&self, low: LogIndex, high: LogIndex, _: usize) -> Result<Vec<LogEntry>, LogError> {
-        let stored = self.0.borrow();
-        let entries: Vec<_> = stored.entries.range(low..high).map(|(_, e)| e.clone()).collect();
-        if entries.len() as u64 == high.0 - low.0 { Ok(entries) } else { Err(LogError::Missing { index: low }) }
-    }
-    fn term(&self, index: LogIndex) -> Result<Term, LogError> {
-        let stored = self.0.borrow();
-        stored.entries.get(&index).map(|e| e.term).ok_or(LogError::Missing { index })
-    }
-}
+use crate::cluster::id;
 
 struct Node {
-    core: Core<Disk>,
-    disk: Disk,
+    core: Core<LogHandle>,
+    log: Rc<RefCell<MemoryLog>>,
     writes: VecDeque<Persist>,
+    /// Of what was or will be applied.
+    terms: BTreeMap<LogIndex, Term>,
 }
 
 struct Group {
@@ -80,10 +37,6 @@ struct Group {
     sent: Vec<(usize, RaftId, Bytes)>,
     delivered: usize,
     accepted: u32,
-}
-
-fn id(value: u64) -> RaftId {
-    RaftId::new(value).unwrap()
 }
 
 impl Group {
@@ -98,9 +51,9 @@ impl Group {
                 membership: Membership::new((1..=3).map(id), []),
                 applied: LogIndex(0),
             };
-            let disk = Disk::default();
-            let core = Core::new(config, initial, disk.clone()).unwrap();
-            Node { core, disk, writes: VecDeque::new() }
+            let log = Rc::default();
+            let core = Core::new(config, initial, LogHandle::of_synced(&log)).unwrap();
+            Node { core, log, writes: VecDeque::new(), terms: BTreeMap::new() }
         });
         Self { nodes: nodes.collect(), sent: Vec::new(), delivered: 0, accepted: 0 }
     }
@@ -136,9 +89,12 @@ impl Group {
         while let Ok(Some(output)) = self.nodes[node].core.take_output() {
             let Output { messages, persist, committed, snapshot_wanted, snapshot_offered, .. } = output;
             self.send(node, messages);
-            self.nodes[node].writes.extend(persist);
-            let core = &mut self.nodes[node].core;
+            let Node { core, writes, terms, .. } = &mut self.nodes[node];
+            let snapshot = persist.as_ref().and_then(|persist| persist.snapshot.as_ref());
+            terms.extend(snapshot.map(|meta| (meta.index, meta.term)));
+            writes.extend(persist);
             for entry in &committed {
+                terms.insert(entry.index, entry.term);
                 if matches!(entry.kind, EntryKind::ConfChange(_)) {
                     let _ = core.apply_membership(entry);
                 }
@@ -149,9 +105,9 @@ impl Group {
             if !snapshot_wanted.is_empty() {
                 let status = core.status();
                 let index = status.applied;
-                let term = Term(core.raw_term(index));
+                let term = terms.get(&index).copied().unwrap_or_default();
                 let membership = status.membership;
-                let _ = core.offer_snapshot(crate::snapshot::SnapshotMeta { index, term, membership });
+                let _ = core.offer_snapshot(SnapshotMeta { index, term, membership });
             }
             // Even a node that verifies nothing must not fall over.
             if let Some(offer) = snapshot_offered {
@@ -171,7 +127,8 @@ impl Group {
     fn complete(&mut self, node: usize) {
         let entry = &mut self.nodes[node];
         let Some(persist) = entry.writes.pop_front() else { return };
-        entry.disk.write(&persist);
+        entry.log.borrow_mut().write(&persist);
+        entry.log.borrow_mut().sync();
         entry.core.persisted(persist.seq).unwrap();
         self.send(node, persist.messages_after);
         self.pump(node);
@@ -219,10 +176,9 @@ impl Group {
             Action::Compact { node } => {
                 let applied = self.nodes[*node].core.status().applied;
                 if let Ok(position) = self.nodes[*node].core.compact_to(applied) {
-                    let mut stored = self.nodes[*node].disk.0.borrow_mut();
-                    stored.truncated = position;
-                    let keep = stored.entries.split_off(&LogIndex(position.index.0 + 1));
-                    stored.entries = keep;
+                    let mut log = self.nodes[*node].log.borrow_mut();
+                    log.compact_to(position);
+                    log.sync();
                 }
             }
             Action::Hostile { from, to, base, mutations } => {
@@ -236,16 +192,9 @@ impl Group {
                 message.from = *from as u64 + 1;
                 message.to = *to as u64 + 1;
                 mutations.iter().for_each(|mutation| mutation.apply(&mut message));
-                self.step(*from, id(*to as u64 + 1), wire::encode(&message));
+                self.step(*from, id(*to as u64 + 1), message.encode_to_vec().into());
             }
         }
-    }
-}
-
-impl<R: LogReader> Core<R> {
-    fn raw_term(&self, index: LogIndex) -> u64 {
-        use raft::Storage as _;
-        self.log_view_for_tests().term(index.0).unwrap_or_default()
     }
 }
 

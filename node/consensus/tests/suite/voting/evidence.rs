@@ -1,7 +1,8 @@
 //! Late votes, presence, double signing, and heights that nodes disagree about.
 
+use consilium_consensus::voting::KEPT_BELOW;
+
 use super::*;
-use crate::voting::KEPT_BELOW;
 
 /// A node without a seat that certified a height by certificate.
 fn certified_node(chain: &Chain, height: u64) -> Voting {

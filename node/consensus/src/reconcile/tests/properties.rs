@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use proptest::collection::btree_set;
 use proptest::prelude::*;
 
-use super::tests::{COMMIT, id, leader};
 use super::*;
 use crate::ids::LogIndex;
 use crate::membership::Membership;

@@ -1,6 +1,5 @@
 //! Tests of voting with real keys. This file builds chains of headers and nodes
 //! for the others.
-#![allow(clippy::unwrap_used)]
 
 mod certifying;
 mod epochs;
@@ -8,32 +7,27 @@ mod evidence;
 mod random;
 mod restarts;
 mod rounds;
+mod schedule;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
+use consilium_consensus::voting::{Clock, Effect, Start, VoteGuard, Voting};
+use consilium_kit::keys;
 use consilium_proto::hash::Hash;
 use consilium_proto::header::Header;
 use consilium_proto::ids::{Epoch, HeaderHash, Height, LedgerId, NodeId, TimeMs, VotingPower};
-use consilium_proto::signing::{SignatureAlgorithm, SigningKey};
+use consilium_proto::signing::SigningKey;
 use consilium_proto::validators::{Quorum, Validator, ValidatorSet};
 use consilium_proto::vote::{BlockCertificate, CertifiedHeader, Vote};
-
-use super::{Clock, Effect, Start, VoteGuard, Voting};
 
 /// Wall clock at the start of a test, in milliseconds; blocks are a second older.
 const NOW_MS: u64 = 1_000_000;
 /// Tolerance of block times, in milliseconds.
 const SKEW_MS: u64 = 500;
 
-/// Vote keys of nodes 1 to 6.
-pub(crate) fn keys() -> &'static [Arc<SigningKey>] {
-    static KEYS: OnceLock<Vec<Arc<SigningKey>>> = OnceLock::new();
-    KEYS.get_or_init(|| (0..6).map(|_| Arc::new(SigningKey::generate(SignatureAlgorithm::Es256).unwrap())).collect())
-}
-
-fn key(id: u64) -> &'static Arc<SigningKey> {
-    &keys()[id as usize - 1]
+fn key(id: u64) -> Arc<SigningKey> {
+    keys::vote(id)
 }
 
 /// The set of nodes and their powers.
@@ -104,7 +98,7 @@ impl Chain {
     }
 
     fn vote(&self, id: u64, height: u64, branch: u8) -> Vote {
-        Vote::sign(NodeId(id), &self.header(height, branch), key(id)).unwrap()
+        Vote::sign(NodeId(id), &self.header(height, branch), &key(id)).unwrap()
     }
 
     fn certified(&self, signers: &[u64], height: u64, branch: u8) -> CertifiedHeader {
@@ -119,7 +113,7 @@ impl Chain {
         let above = certified.as_ref().map_or(0, |c| c.header.height.0) + 1;
         Voting::new(Start {
             me: NodeId(id),
-            key: Arc::clone(key(id)),
+            key: key(id),
             ledger_id: ledger(),
             clock_skew_max_ms: SKEW_MS,
             guard,
