@@ -283,5 +283,4 @@ fixed_part! {
 }
 
 #[cfg(test)]
-#[path = "state_tests.rs"]
 mod tests;

@@ -68,12 +68,4 @@ pub struct LogPosition {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn zero_is_nobody() {
-        assert_eq!(RaftId::new(0), None);
-        assert_eq!(RaftId::new(7).map(RaftId::get), Some(7));
-    }
-}
+mod tests;

@@ -105,7 +105,7 @@ fn list() -> String {
 
 #[test]
 fn the_list_in_state_proto_is_the_table() {
-    let (text, expected) = (include_str!("../consilium/v1/state.proto"), list());
+    let (text, expected) = (include_str!("../../consilium/v1/state.proto"), list());
     let listed: String =
         text.lines().filter(|line| line.starts_with("//   ")).map(|line| format!("{line}\n")).collect();
     assert_eq!(listed, expected, "state.proto must list:\n{expected}");
@@ -114,10 +114,10 @@ fn the_list_in_state_proto_is_the_table() {
 #[test]
 fn every_message_names_its_key() {
     let files = [
-        include_str!("../consilium/v1/state.proto"),
-        include_str!("../consilium/v1/validators.proto"),
-        include_str!("../consilium/v1/governance.proto"),
-        include_str!("../consilium/v1/genesis.proto"),
+        include_str!("../../consilium/v1/state.proto"),
+        include_str!("../../consilium/v1/validators.proto"),
+        include_str!("../../consilium/v1/governance.proto"),
+        include_str!("../../consilium/v1/genesis.proto"),
     ];
     for row in StateRow::ALL {
         let head = format!("\nmessage {} {{\n", row.message());

@@ -1,0 +1,52 @@
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn entry(kind: EntryKind) -> LogEntry {
+    LogEntry { term: Term(3), index: LogIndex(0x0102), kind }
+}
+
+#[test]
+fn golden_bytes() {
+    let head = |tag: u8| [&[1, tag], &[0, 0, 0, 0, 0, 0, 0, 3][..], &[0, 0, 0, 0, 0, 0, 1, 2]].concat();
+    let normal = entry(EntryKind::Normal(Bytes::from_static(b"ab")));
+    assert_eq!(normal.encode(), [head(1), b"ab".to_vec()].concat());
+    assert_eq!(entry(EntryKind::ConfChange(Bytes::new())).encode(), head(2));
+    assert_eq!(entry(EntryKind::Empty).encode(), head(3));
+}
+
+#[test]
+fn refuses_what_no_leader_writes() {
+    let mut bytes = entry(EntryKind::Empty).encode().to_vec();
+    bytes[1] = TAG_NORMAL;
+    assert_eq!(LogEntry::decode(&bytes.clone().into()), Err(DecodeError::Truncated { missing: 1 }));
+    bytes[1] = 9;
+    assert_eq!(LogEntry::decode(&bytes.clone().into()), Err(DecodeError::Tag { found: 9 }));
+    bytes[0] = 2;
+    assert_eq!(LogEntry::decode(&bytes.into()), Err(DecodeError::Version { found: 2 }));
+    assert_eq!(LogEntry::decode(&Bytes::from_static(&[1, 1, 0])), Err(DecodeError::Truncated { missing: 7 }));
+}
+
+proptest! {
+    #[test]
+    fn round_trip(term: u64, index: u64, data in proptest::collection::vec(any::<u8>(), 1..64)) {
+        for kind in [
+            EntryKind::Normal(data.clone().into()),
+            EntryKind::ConfChange(data.clone().into()),
+            EntryKind::Empty,
+        ] {
+            let entry = LogEntry { term: Term(term), index: LogIndex(index), kind };
+            prop_assert_eq!(LogEntry::decode(&entry.encode()), Ok(entry));
+        }
+    }
+
+    #[test]
+    fn decode_is_total_and_canonical(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+        let bytes = Bytes::from(bytes);
+        if let Ok(entry) = LogEntry::decode(&bytes) {
+            prop_assert_eq!(entry.encode(), bytes);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+fn header() -> Header {
+    let h = |b| Hash::from_bytes([b; 32]);
+    Header {
+        ledger_id: LedgerId::from_bytes([1; 32]),
+        height: Height(2),
+        previous_hash: HeaderHash::from_bytes([3; 32]),
+        time: TimeMs(4),
+        epoch: Epoch(5),
+        tree_size: 6,
+        tree_root: h(7),
+        state_root: h(8),
+        validators_hash: h(9),
+        next_validators_hash: h(10),
+        proposer: NodeId(11),
+    }
+}
+
+#[test]
+fn layout_is_golden() {
+    let layout = header().layout();
+    assert_eq!(&layout[..32], &[1; 32]);
+    assert_eq!(&layout[32..40], &[0, 0, 0, 0, 0, 0, 0, 2]);
+    assert_eq!(&layout[HEADER_LAYOUT_BYTES - 8..], &[0, 0, 0, 0, 0, 0, 0, 11]);
+    assert_eq!(
+        hex::encode(header().hash().as_bytes()),
+        "c0df7dd21dd5dcb704b61bbf047d2b297849e3977c73b564a29626cb4fa41a8a"
+    );
+}
+
+#[test]
+fn header_round_trips_and_every_field_is_hashed() {
+    let h = header();
+    assert_eq!(Header::try_from(&pb::Header::from(&h)).unwrap(), h);
+    let base = h.layout();
+    for i in 0..base.len() {
+        let mut other = base;
+        other[i] ^= 1;
+        assert_ne!(other, base);
+    }
+}
+
+#[test]
+fn leaf_round_trips_and_refuses_unknown_outcomes() {
+    let leaf =
+        Leaf { transaction_id: TransactionId::from_bytes([9; 32]), height: Height(77), outcome: pb::Outcome::Expired };
+    assert_eq!(Leaf::from_entry(&leaf.entry()).unwrap(), leaf);
+    let mut entry = leaf.entry();
+    entry[43] = 200;
+    assert!(Leaf::from_entry(&entry).is_err());
+    entry[43] = 0;
+    assert!(Leaf::from_entry(&entry).is_err());
+}
