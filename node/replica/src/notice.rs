@@ -246,6 +246,38 @@ impl Notice {
     }
 }
 
+impl Notice {
+    /// The metric that counts its kind, if one does.
+    #[must_use]
+    pub fn counter(&self) -> Option<&'static str> {
+        match self {
+            Self::RaftRejected { .. } => Some("consilium_raft_rejected_total"),
+            Self::VoteRefused { .. } => Some("consilium_votes_refused_total"),
+            Self::Leadership { .. }
+            | Self::RaftIgnored { .. }
+            | Self::ForeignVote { .. }
+            | Self::Proposed { .. }
+            | Self::NotProposed(_)
+            | Self::MembershipProposed(_)
+            | Self::MembershipNotProposed(_)
+            | Self::MembershipChanged { .. }
+            | Self::MembershipRefused(_)
+            | Self::HandingOver(_)
+            | Self::Rotating(_)
+            | Self::NotHandedOver(_)
+            | Self::LeaderDistrusted(_)
+            | Self::LeaderTrusted
+            | Self::EntryIsNoBlock(_)
+            | Self::CompactionNotTaken(_)
+            | Self::CatchingUp { .. }
+            | Self::CaughtUp(_)
+            | Self::NotCaughtUp(_)
+            | Self::SnapshotNotOffered(_)
+            | Self::VoteWithheld { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

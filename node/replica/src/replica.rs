@@ -8,7 +8,7 @@ mod turn;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use consilium_consensus::voting::{Clock, Start as VotingStart, Voting};
+use consilium_consensus::voting::{Clock, Start as VotingStart, VoteGuard, Voting};
 use consilium_consensus::{Config as CoreConfig, Core, LogEntry, LogReader, Membership, Outbound, PersistSeq};
 use consilium_ledger::unseen_nodes;
 use consilium_proto::ids::{Height, LedgerId, NodeId};
@@ -130,25 +130,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         }
         let mut core = Core::new(settings.core.clone(), initial, log)?;
         core.set_known_peers(topology.peer_ids());
-        let certified = newest_certified(&ledger, tip.header.height)?;
-        let certified_header = match &certified {
-            Some(certified) => certified.header.clone(),
-            None => ledger.header(Height::GENESIS)?.ok_or_else(|| PortFault::corrupt("block", "no genesis"))?,
-        };
-        let voting = Voting::new(VotingStart {
-            me,
-            key,
-            ledger_id,
-            clock_skew_max_ms: topology.parameters().clock_skew_max_ms,
-            guard: guard.vote,
-            certified,
-            validators: validators_above(&ledger, &certified_header)?,
-            nodes: topology.vote_keys(),
-        });
-        let mut certifier = Certifier::new(voting, unseen_nodes(&ledger)?);
-        for (header, next_set) in uncertified(&ledger, &certified_header, tip.header.height, guard.vote.voted_height)? {
-            certifier.push(CertifyInput::Executed { header: Box::new(header), votable: true, next_set });
-        }
+        let certifier = certifier((me, ledger_id, key), &ledger, &topology, (tip.header.height, guard.vote))?;
         let mempool = Mempool::new(settings.queued_transactions_max, settings.queued_bytes_max);
         let (timeout, cut) = (settings.certificate_timeout_ms, (settings.log_entries_max, settings.log_entries_kept));
         Ok(Self {
@@ -246,6 +228,38 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             voted: self.certifier.voted_heights(),
         }
     }
+}
+
+/// Voting goes on above the newest certified header that is stored.
+///
+/// # Errors
+/// If the disk fails or does not fit together.
+fn certifier(
+    (me, ledger_id, key): (NodeId, LedgerId, Arc<SigningKey>),
+    ledger: &impl Ledger,
+    topology: &Topology,
+    (applied, guard): (Height, VoteGuard),
+) -> Result<Certifier, Fault> {
+    let certified = newest_certified(ledger, applied)?;
+    let header = match &certified {
+        Some(certified) => certified.header.clone(),
+        None => ledger.header(Height::GENESIS)?.ok_or_else(|| PortFault::corrupt("block", "no genesis"))?,
+    };
+    let voting = Voting::new(VotingStart {
+        me,
+        key,
+        ledger_id,
+        clock_skew_max_ms: topology.parameters().clock_skew_max_ms,
+        guard,
+        certified,
+        validators: validators_above(ledger, &header)?,
+        nodes: topology.vote_keys(),
+    });
+    let mut certifier = Certifier::new(voting, unseen_nodes(ledger)?);
+    for (header, next_set) in uncertified(ledger, &header, applied, guard.voted_height)? {
+        certifier.push(CertifyInput::Executed { header: Box::new(header), votable: true, next_set });
+    }
+    Ok(certifier)
 }
 
 /// The newest certified header that is stored.

@@ -51,8 +51,10 @@ impl OperatorService for Api {
 
 impl Api {
     async fn status(&self) -> Result<pb::GetStatusResponse, Status> {
-        let header = self.read(|ledger| Ok(ledger.tip_header().clone())).await?;
         let published = &self.published;
+        // Before the snapshot is taken: what is certified is in it.
+        let certified = published.certified_height();
+        let header = self.read(|ledger| Ok(ledger.tip_header().clone())).await?;
         let (topology, applied, status) = (published.topology().get(), published.applied(), published.status());
         let raft = &status.raft;
         let forecast = self.peers.connections().expiries().newest();
@@ -73,7 +75,7 @@ impl Api {
             commit_index: raft.commit.0,
             applied_index: applied.index.0,
             applied_height: header.height.0,
-            certified_height: published.certified_height().0,
+            certified_height: certified.0,
             state_root: header.state_root.to_bytes(),
             tree_size: header.tree_size,
             peers: self.peer_status(&status),

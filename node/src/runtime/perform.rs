@@ -140,14 +140,11 @@ impl Performer {
 
 /// For the operator's log, and what is counted.
 fn log(notice: &Notice) {
-    match notice {
-        Notice::RaftRejected { .. } => metrics::counter!("consilium_raft_rejected_total").increment(1),
-        Notice::VoteRefused { .. } => metrics::counter!("consilium_votes_refused_total").increment(1),
-        Notice::Proposed { transactions, .. } => {
-            metrics::histogram!("consilium_block_transactions").record(*transactions as f64);
-            return;
-        }
-        _ => {}
+    if let Notice::Proposed { transactions, .. } = notice {
+        metrics::histogram!("consilium_block_transactions").record(*transactions as f64);
+    }
+    if let Some(counter) = notice.counter() {
+        metrics::counter!(counter).increment(1);
     }
     match notice.severity() {
         Severity::Debug => tracing::debug!(target: "consilium_node::replica", "{notice}"),
