@@ -11,9 +11,9 @@ use futures::stream::{self, Stream};
 use pb::submit_stream_response::Result as Answer;
 use tonic::{Code, Streaming};
 
-use crate::client::{Client, Submitted, outcome_from};
-use crate::error::ClientError;
-use crate::retry::is_retryable_code;
+use crate::client::Client;
+use crate::error::{ClientError, is_retryable_code};
+use crate::submit::{Submitted, outcome_from};
 use crate::transport::ledger_service;
 
 /// Answer to the transaction at a position of the input.

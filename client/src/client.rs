@@ -7,16 +7,13 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use consilium_proto::genesis::{GENESIS_BYTES_MAX, Genesis};
-use consilium_proto::ids::{Height, TransactionId};
-use consilium_proto::receipt::Receipt;
-use consilium_proto::transaction::{self, Transaction};
-use consilium_proto::{error::fixed, pb};
+use consilium_proto::header::Header;
+use consilium_proto::pb;
 use tonic::transport::Channel;
-use tonic::{Request, Response, Status};
+use tonic::{Response, Status};
 
 use crate::error::ClientError;
 use crate::files;
@@ -24,11 +21,8 @@ use crate::identity::Identity;
 use crate::light_client::Followed;
 use crate::profile::Profile;
 use crate::retry::{Failure, RetryPolicy, retry};
-use crate::transport::{Dialer, ledger_service};
+use crate::transport::Dialer;
 use crate::trust::{self, Trust};
-
-/// How long a new transaction stays valid, milliseconds.
-pub const VALIDITY_MS: u64 = 10 * 60 * 1000;
 
 /// A client of one ledger. Cheap to clone; clones share connections.
 #[derive(Clone)]
@@ -51,33 +45,6 @@ pub(crate) struct Inner {
 struct Node {
     address: Arc<str>,
     channel: Channel,
-}
-
-/// A transaction whose fate is known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Submitted {
-    /// Its id.
-    pub transaction_id: TransactionId,
-    /// Its block.
-    pub height: Height,
-    /// What the rules said.
-    pub outcome: pb::Outcome,
-    /// Verified. Absent when ORDERED was waited for. To be kept, it needs
-    /// [`Client::self_contained`].
-    pub receipt: Option<Receipt>,
-}
-
-impl Submitted {
-    /// Itself, if the transaction took effect.
-    ///
-    /// # Errors
-    /// [`ClientError::Rejected`].
-    pub fn into_applied(self) -> Result<Self, ClientError> {
-        match self.outcome {
-            pb::Outcome::Applied => Ok(self),
-            outcome => Err(ClientError::Rejected { outcome, transaction_id: self.transaction_id, height: self.height }),
-        }
-    }
 }
 
 impl Client {
@@ -148,96 +115,6 @@ impl Client {
         self.0.dialer.channel(address)
     }
 
-    /// Signs a transaction that stays valid for [`VALIDITY_MS`], after the
-    /// stateless checks that every node makes.
-    ///
-    /// # Errors
-    /// A field that nodes would refuse, or a key that cannot sign.
-    pub fn sign(
-        &self,
-        actions: Vec<pb::Action>,
-        attachments: Vec<Bytes>,
-    ) -> Result<pb::SignedTransaction, ClientError> {
-        let identity = self.identity();
-        let body = self.body(actions);
-        let signed = transaction::sign(&body, identity.author(), identity.signing_key()?, attachments)?;
-        Transaction::parse(&signed, self.genesis().ledger_id)?;
-        Ok(signed)
-    }
-
-    /// A body with a fresh nonce, valid for [`VALIDITY_MS`] from now.
-    pub(crate) fn body(&self, actions: Vec<pb::Action>) -> pb::TransactionBody {
-        pb::TransactionBody {
-            ledger_id: self.genesis().ledger_id.to_bytes(),
-            nonce: Bytes::copy_from_slice(&rand::random::<[u8; 16]>()),
-            valid_until_ms: now_ms() + VALIDITY_MS,
-            actions,
-        }
-    }
-
-    /// Submits until the transaction's fate is known. A CERTIFIED answer comes
-    /// with a receipt, verified here; an ORDERED one is the node's word.
-    ///
-    /// # Errors
-    /// A final refusal of the node, [`ClientError::GaveUp`] (submitting the
-    /// same transaction again is safe), or an answer that proves nothing. A
-    /// transaction that the rules refuse is no error here; see
-    /// [`Submitted::into_applied`].
-    pub async fn submit(&self, tx: pb::SignedTransaction, wait: pb::WaitFor) -> Result<Submitted, ClientError> {
-        let id = transaction::transaction_id(&tx.body);
-        let request = pb::SubmitRequest { transaction: Some(tx), wait_for: wait.into(), omit_receipt: false };
-        let answer = self
-            .call(|channel, left| {
-                let mut request = Request::new(request.clone());
-                request.set_timeout(left);
-                async move { ledger_service(channel).submit(request).await }
-            })
-            .await?;
-        self.check_submitted(id, &answer, wait).await
-    }
-
-    async fn check_submitted(
-        &self,
-        id: TransactionId,
-        answer: &pb::SubmitResponse,
-        wait: pb::WaitFor,
-    ) -> Result<Submitted, ClientError> {
-        if fixed::<32>("transaction_id", &answer.transaction_id)? != *id.as_bytes() {
-            return Err(ClientError::contradiction("the answer is about another transaction"));
-        }
-        let receipt = match &answer.receipt {
-            Some(receipt) => Some(self.verified_receipt(receipt, id).await?),
-            None => None,
-        };
-        let submitted = Submitted {
-            transaction_id: id,
-            height: Height(answer.height),
-            outcome: outcome_from(answer.outcome)?,
-            receipt,
-        };
-        if let Some(receipt) = &submitted.receipt
-            && (receipt.leaf.height, receipt.leaf.outcome) != (submitted.height, submitted.outcome)
-        {
-            return Err(ClientError::contradiction("the answer differs from its receipt"));
-        }
-        if wait != pb::WaitFor::Ordered && submitted.receipt.is_none() {
-            return Err(ClientError::contradiction("a certified answer has no receipt"));
-        }
-        Ok(submitted)
-    }
-
-    /// Parses a receipt and verifies it under the validators of its head.
-    pub(crate) async fn verified_receipt(&self, m: &pb::Receipt, id: TransactionId) -> Result<Receipt, ClientError> {
-        let receipt = Receipt::try_from(m)?;
-        self.check_ledger(&receipt.head.header)?;
-        self.follow_to(&receipt.head.header).await?;
-        self.0.validators.verify_receipt(&receipt, self.genesis().ledger_id)?;
-        if receipt.leaf.transaction_id != id {
-            return Err(ClientError::contradiction("the receipt is of another transaction"));
-        }
-        Ok(receipt)
-    }
-
     /// Makes a unary call with retries at one node after the other.
     ///
     /// # Errors
@@ -272,6 +149,14 @@ impl Client {
         .await
     }
 
+    pub(crate) fn check_ledger(&self, header: &Header) -> Result<(), ClientError> {
+        if header.ledger_id == self.genesis().ledger_id {
+            Ok(())
+        } else {
+            Err(ClientError::contradiction("the header is of another ledger"))
+        }
+    }
+
     pub(crate) fn inner(&self) -> &Inner {
         &self.0
     }
@@ -296,19 +181,5 @@ impl Inner {
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Client({} on ledger {})", self.identity().spiffe_id(), self.genesis().ledger_id)
-    }
-}
-
-/// Milliseconds since 1970, by this machine's clock.
-#[must_use]
-pub fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-pub(crate) fn outcome_from(code: i32) -> Result<pb::Outcome, ClientError> {
-    match pb::Outcome::try_from(code) {
-        Ok(pb::Outcome::Unspecified) | Err(_) => Err(ClientError::contradiction("the answer has no known outcome")),
-        Ok(outcome) => Ok(outcome),
     }
 }

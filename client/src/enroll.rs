@@ -6,8 +6,9 @@ use consilium_proto::ids::Height;
 use consilium_proto::{pb, transaction};
 use tonic::Request;
 
-use crate::client::{Client, Submitted, outcome_from};
+use crate::client::Client;
 use crate::error::ClientError;
+use crate::submit::{Submitted, outcome_from};
 
 impl Client {
     /// The enrolment of this identity: its certificate, signing key (with

@@ -121,7 +121,7 @@ impl ClientError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Transport { .. } | Self::GaveUp { .. } => true,
-            Self::Status { code, .. } => crate::retry::is_retryable_code(*code),
+            Self::Status { code, .. } => is_retryable_code(*code),
             Self::Field(_)
             | Self::File { .. }
             | Self::Setting { .. }
@@ -134,47 +134,13 @@ impl ClientError {
             | Self::Usage(_) => false,
         }
     }
-
-    /// What the person in front of the screen can do about it.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Setting { .. } => Some("set it in the configuration file, or pass the flag of the same name"),
-            Self::Transport { .. } => Some("check the endpoints, and that this identity's member is in the genesis"),
-            Self::GaveUp { last, .. } => last.hint().or(Some("sending the same transaction again is safe")),
-            Self::Verification(_) => Some("do not trust this answer; ask another node, and tell its operator"),
-            Self::Rejected { outcome, .. } => outcome_hint(*outcome),
-            Self::Status { reason, .. } if reason == "UNKNOWN_AUTHOR" => Some("run `consilium identity enroll` first"),
-            Self::Field(_)
-            | Self::File { .. }
-            | Self::Status { .. }
-            | Self::Key(_)
-            | Self::Signing(_)
-            | Self::Envelope(_)
-            | Self::Tls(_)
-            | Self::Usage(_) => None,
-        }
-    }
 }
 
-/// What to do about a refusal of the rules, where that is not plain from its name.
-const OUTCOME_HINTS: [(pb::Outcome, &str); 12] = [
-    (pb::Outcome::UnknownAuthor, "run `consilium identity enroll` first"),
-    (pb::Outcome::RoleNotAllowed, "use an identity whose role may do this; governance and stake are for admins"),
-    (pb::Outcome::StakeNotAvailable, "see `consilium stake show`; changes under way count, too"),
-    (pb::Outcome::NodeNotFound, "see `consilium governance members`"),
-    (pb::Outcome::ReleaseTooEarly, "ask again in the next epoch; see `consilium validators epoch`"),
-    (pb::Outcome::NotJailed, "see `consilium validators list`; a penalty is lifted by a proposal"),
-    (pb::Outcome::ProposalRefused, "the state has moved on; look again and decide anew"),
-    (pb::Outcome::ProposalClosed, "see `consilium governance show`"),
-    (pb::Outcome::WouldStrandNetwork, "first have validators elected that can take over"),
-    (pb::Outcome::NodeExists, "choose another name, or a new vote key: a key serves one node once"),
-    (pb::Outcome::TooManyNodes, "retire a node, or use `consilium governance propose add-node`"),
-    (pb::Outcome::TooManyProposals, "cancel open proposals first"),
-];
-
-fn outcome_hint(outcome: pb::Outcome) -> Option<&'static str> {
-    OUTCOME_HINTS.iter().find(|(about, _)| *about == outcome).map(|(_, hint)| *hint)
+/// Codes that mean "not now". UNKNOWN and INTERNAL are not among them, except
+/// when they stand for a broken connection; see [`crate::retry::classify`].
+#[must_use]
+pub fn is_retryable_code(code: Code) -> bool {
+    matches!(code, Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Aborted)
 }
 
 impl From<ReceiptError> for ClientError {

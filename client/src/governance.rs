@@ -13,8 +13,9 @@ use consilium_proto::state;
 use consilium_proto::transaction::Topic;
 use prost::Message;
 
-use crate::client::{Client, Submitted};
+use crate::client::Client;
 use crate::error::ClientError;
+use crate::submit::Submitted;
 
 /// Proposals of one page.
 const PAGE_SIZE: u32 = 100;
@@ -207,6 +208,14 @@ impl Client {
     pub async fn proven_parameters(&self) -> Result<pb::Parameters, ClientError> {
         let row = self.proven_row(&state::keys::parameters()).await?;
         row.ok_or_else(|| ClientError::contradiction("the ledger's state holds no parameters"))
+    }
+
+    /// A member as the state has it, proven against a certified header.
+    ///
+    /// # Errors
+    /// As [`Client::read`], or an answer that proves nothing.
+    pub async fn proven_member(&self, id: &str) -> Result<Option<pb::MemberState>, ClientError> {
+        self.proven_row(&state::keys::member(id)).await
     }
 
     /// A row of the authenticated state, proven and decoded.

@@ -1,4 +1,4 @@
-//! The Consilium SDK and what the command line `consilium` is made of.
+//! The Consilium SDK.
 //!
 //! [`Client`] holds an identity, the genesis of one ledger and connections to
 //! its nodes. It signs transactions, submits them until their fate is known,
@@ -15,7 +15,12 @@
 //! use consilium_client::{Client, Profile, pb};
 //!
 //! # async fn example(actions: Vec<pb::Action>) -> Result<(), consilium_client::ClientError> {
-//! let profile = Profile::load("config.toml".as_ref(), None)?;
+//! let profile = Profile {
+//!     genesis: Some("genesis.pb".into()),
+//!     certificate: Some("service-ehr.pem".into()),
+//!     key: Some("service-ehr.key".into()),
+//!     ..Profile::default()
+//! };
 //! let client = Client::connect(profile).await?;
 //! let transaction = client.sign(actions, Vec::new())?;
 //! let done = client.submit(transaction, pb::WaitFor::Certified).await?.into_applied()?;
@@ -27,17 +32,17 @@
 #![forbid(unsafe_code)]
 
 pub mod archive;
-pub mod bench;
 pub mod bulk;
 pub mod ceremony;
-pub mod cli;
 pub mod client;
+pub mod clock;
 mod enroll;
 pub mod error;
 pub mod fhir;
 pub mod files;
 #[cfg(test)]
 mod fixture;
+mod following;
 pub mod governance;
 pub mod identity;
 pub mod light_client;
@@ -48,13 +53,15 @@ mod proven;
 pub mod receipts;
 pub mod records;
 pub mod retry;
+pub mod submit;
 pub mod transport;
 pub mod trust;
 pub mod validators;
 pub mod watch;
 
-pub use client::{Client, Submitted};
+pub use client::Client;
 pub use consilium_proto::pb;
 pub use error::{ClientError, Unverified};
 pub use identity::Identity;
-pub use profile::{Profile, ProfileOverrides};
+pub use profile::Profile;
+pub use submit::Submitted;

@@ -12,8 +12,9 @@ use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::pb::{self, action::Action};
 use consilium_proto::state;
 
-use crate::client::{Client, Submitted};
+use crate::client::Client;
 use crate::error::ClientError;
+use crate::submit::Submitted;
 
 /// How people name a node: by raft id, as `spiffe://member/node/name`, or as
 /// `member/name`.

@@ -133,14 +133,6 @@ impl Client {
         same_header(&tip, to)
     }
 
-    pub(crate) fn check_ledger(&self, header: &Header) -> Result<(), ClientError> {
-        if header.ledger_id == self.genesis().ledger_id {
-            Ok(())
-        } else {
-            Err(ClientError::contradiction("the header is of another ledger"))
-        }
-    }
-
     /// The newest enrolment of an identity, with keys proven against a
     /// certified header. Cached for a minute.
     ///

@@ -10,8 +10,9 @@ use consilium_proto::pb;
 use consilium_proto::receipt::Receipt;
 use serde::Serialize;
 
-use crate::client::{Client, outcome_from};
+use crate::client::Client;
 use crate::error::ClientError;
+use crate::submit::outcome_from;
 use crate::transport::ledger_service;
 
 /// Bytes of an encoded receipt that is kept: some thousands of changes of the

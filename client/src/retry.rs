@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::error::ClientError;
+use crate::error::{ClientError, is_retryable_code};
 
 /// How long and how eagerly to retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,13 +57,6 @@ pub enum Verdict {
     Retry(Option<Duration>),
     /// The answer will not change.
     Final,
-}
-
-/// Codes that mean "not now". UNKNOWN and INTERNAL are not among them, except
-/// when they stand for a broken connection; see [`classify`].
-#[must_use]
-pub fn is_retryable_code(code: Code) -> bool {
-    matches!(code, Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Aborted)
 }
 
 /// Judges a failure.

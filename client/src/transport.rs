@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use crate::client::now_ms;
+use crate::clock::now_ms;
 use crate::error::ClientError;
 use crate::identity::Identity;
 use crate::trust::{self, Trust};

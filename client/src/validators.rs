@@ -6,9 +6,10 @@ use consilium_proto::ids::{Epoch, Height};
 use consilium_proto::pb::{self, action::Action};
 use consilium_proto::state;
 
-use crate::client::{Client, Submitted};
+use crate::client::Client;
 use crate::error::ClientError;
 use crate::governance::at_least;
+use crate::submit::Submitted;
 
 /// The outcome of an election, proven.
 #[derive(Debug, Clone, PartialEq)]

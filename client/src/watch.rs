@@ -16,9 +16,10 @@ use consilium_proto::{pb, transaction};
 use futures::Stream;
 use tonic::Streaming;
 
-use crate::client::{Client, outcome_from};
+use crate::client::Client;
 use crate::error::ClientError;
 use crate::proven::check_link;
+use crate::submit::outcome_from;
 use crate::transport::ledger_service;
 
 /// Blocks that may wait for a certificate. Leaders record certificates in

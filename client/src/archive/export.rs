@@ -123,7 +123,7 @@ async fn followed_change(
 }
 
 /// Asks for blocks; the stream may end early.
-pub(crate) async fn list_blocks(
+pub async fn list_blocks(
     client: &Client,
     from_height: u64,
     to_height: u64,

@@ -37,7 +37,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use export::list_blocks;
+pub use export::list_blocks;
 pub use export::{ExportError, export};
 pub use failure::VerifyFailure;
 pub use format::{ArchiveError, ArchiveReader, ArchiveWriter, ENTRY_BYTES_MAX, MAGIC};

@@ -5,7 +5,7 @@
 use consilium_certs::contract::genesis::{GenesisError, check_members, verify_endorsements};
 
 use super::*;
-use crate::client::now_ms;
+use crate::clock::now_ms;
 use crate::files;
 use crate::fixture::Member as House;
 use crate::identity::load_signing_key;

@@ -17,7 +17,7 @@ use consilium_proto::signing::{SignatureAlgorithm, SigningKey};
 use prost::Message;
 
 use super::invitation;
-use crate::client::now_ms;
+use crate::clock::now_ms;
 use crate::error::ClientError;
 use crate::files::{self, PUBLIC_MODE, SECRET_MODE};
 use crate::identity::load_signing_key;

@@ -25,7 +25,7 @@ pub use pack::{PackLimits, Size, pack};
 pub use reader::{Opened, QueryFilter, RecordReader, check_history};
 pub use recipient::{Recipient, recipient};
 pub use seal::{SealedRecord, seal, size_of};
-pub(crate) use writer::retract;
+pub use writer::retract;
 pub use writer::{Draft, Prepared, RecordWriter, Sealer, Target};
 
 use consilium_proto::ids::RecordId;

@@ -8,8 +8,9 @@ use consilium_proto::pb;
 use consilium_proto::transaction::transaction_id;
 
 use super::{PackLimits, Recipient, RecordDraft, RecordReader, Size, new_record_id, pack, recipient, seal, size_of};
-use crate::client::{Client, Submitted};
+use crate::client::Client;
 use crate::error::ClientError;
+use crate::submit::Submitted;
 
 /// Which version of which record a draft becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,11 +212,7 @@ impl RecordWriter {
 ///
 /// # Errors
 /// If the record cannot be seen or is retracted already, or the rules refuse.
-pub(crate) async fn retract(
-    client: &Client,
-    record_id: RecordId,
-    wait: pb::WaitFor,
-) -> Result<(Submitted, u32), ClientError> {
+pub async fn retract(client: &Client, record_id: RecordId, wait: pb::WaitFor) -> Result<(Submitted, u32), ClientError> {
     let current = RecordReader::new(client.clone()).current(record_id).await?;
     let next = next_version(&current)?;
     let retract = pb::RetractRecord { record_id: Bytes::copy_from_slice(&record_id.0), version: current.version };

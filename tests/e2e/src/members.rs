@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Context;
-use consilium_client::client::now_ms;
+use consilium_client::clock::now_ms;
 use consilium_proto::names::Role;
 use consilium_proto::pb::{self, proposal_topic::Topic};
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use consilium_client::Client;
-use consilium_client::client::now_ms;
+use consilium_client::clock::now_ms;
 use consilium_e2e::{Network, User, bad_fields, head, reason, record, submit_raw};
 use consilium_proto::header::Header;
 use consilium_proto::names::Role;

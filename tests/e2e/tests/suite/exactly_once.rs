@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use consilium_client::Client;
-use consilium_client::client::now_ms;
+use consilium_client::clock::now_ms;
 use consilium_e2e::{Network, User, eventually_async, ledger_at, record, submit_raw};
 use consilium_grpc::ledger_service_client::LedgerServiceClient;
 use consilium_proto::ids::TransactionId;

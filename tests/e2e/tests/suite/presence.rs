@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use consilium_client::ClientError;
-use consilium_client::client::now_ms;
+use consilium_client::clock::now_ms;
 use consilium_e2e::{Load, Network, User, eventually_async, record, short_epochs};
 use consilium_proto::names::Role;
 use consilium_proto::pb;

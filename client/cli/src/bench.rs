@@ -1,0 +1,124 @@
+//! `consilium bench`: a load test that measures what a caller waits for.
+//!
+//! Closed loop: each client has one transaction outstanding and sends the next
+//! one when the answer is there. Payload ciphertexts and key wraps come from a
+//! small pool made before the timing; nonce, record id and signature of each
+//! transaction are its own and made in the timed loop. Only transactions that
+//! took effect count. Nothing is retried: a refused one is an error of its
+//! reason, and its client goes on with a new one after a short wait.
+
+mod load;
+mod process;
+mod stats;
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use consilium_proto::pb;
+use serde::Serialize;
+
+use super::{CliError, Context};
+use load::{BenchPlan, run as run_plan};
+use stats::{Row, table};
+
+/// Not counted, at the start of each run.
+const WARM_UP: Duration = Duration::from_secs(2);
+/// Connections unless asked otherwise.
+const CONNECTIONS_DEFAULT: usize = 8;
+
+/// Measure throughput and latency of record submission
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Concurrent clients, each with one transaction outstanding
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) clients: u32,
+    /// Numbers of clients to run one after the other, for example 1,16,64,256
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=10_000), conflicts_with = "clients")]
+    pub(crate) sweep: Vec<u32>,
+    /// Seconds measured per run, after 2 s of warm-up
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub(crate) seconds: u64,
+    /// Bytes of plaintext per record
+    #[arg(long, default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(1..=700_000))]
+    pub(crate) payload: u32,
+    /// Connections, spread over the endpoints [default: clients, at most 8]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=20))]
+    pub(crate) connections: Option<u32>,
+    /// What each client waits for
+    #[arg(long, value_enum, default_value_t = Wait::Certified)]
+    pub(crate) wait: Wait,
+    /// Add to each record a key wrap for this identity's encryption key
+    #[arg(long)]
+    pub(crate) kem: bool,
+    /// Server processes on this machine whose CPU time is shown, comma-separated
+    #[arg(long, value_delimiter = ',', value_name = "PID")]
+    pub(crate) pids: Vec<u32>,
+}
+
+/// What to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Wait {
+    /// Ordered and executed by one node.
+    Ordered,
+    /// In a certified block.
+    Certified,
+}
+
+#[derive(Serialize)]
+struct BenchView {
+    note: String,
+    rows: Vec<Row>,
+}
+
+/// Runs `consilium bench`.
+pub(crate) async fn run(args: BenchArgs, ctx: &Context) -> Result<(), CliError> {
+    let client = ctx.client().await?;
+    let runs = if args.sweep.is_empty() { vec![args.clients] } else { args.sweep.clone() };
+    let mut rows = Vec::with_capacity(runs.len());
+    for clients in runs {
+        let plan = plan(&args, clients as usize);
+        let bar = ctx.progress(100, "load");
+        let row = run_plan(&client, &plan, |done| bar.set_position((done * 100.0) as u64)).await?;
+        bar.finish_and_clear();
+        rows.push(row);
+    }
+    let view = BenchView { note: note(&args), rows };
+    ctx.print(&view, |v| format!("{}\n{}", v.note, table(&v.rows)))?;
+    if view.rows.iter().all(|row| row.transactions == 0) {
+        return Err(CliError::failed("no transaction took effect").hint("see the reasons in the last column"));
+    }
+    Ok(())
+}
+
+fn plan(args: &BenchArgs, clients: usize) -> BenchPlan {
+    BenchPlan {
+        clients,
+        connections: args.connections.map_or(CONNECTIONS_DEFAULT.min(clients), |c| c as usize),
+        warm_up: WARM_UP,
+        measure: Duration::from_secs(args.seconds),
+        payload_bytes: args.payload as usize,
+        wrap: args.kem,
+        wait: match args.wait {
+            Wait::Ordered => pb::WaitFor::Ordered,
+            Wait::Certified => pb::WaitFor::Certified,
+        },
+        pids: args.pids.clone(),
+    }
+}
+
+fn note(args: &BenchArgs) -> String {
+    let (answer, wraps) = match (args.wait, args.kem) {
+        (Wait::Certified, true) => ("certified", "one key wrap"),
+        (Wait::Certified, false) => ("certified", "no key wraps"),
+        (Wait::Ordered, true) => ("ORDERED (not certified)", "one key wrap"),
+        (Wait::Ordered, false) => ("ORDERED (not certified)", "no key wraps"),
+    };
+    format!(
+        "records of {} bytes with {wraps}; only {answer} answers of applied transactions count; {} s each after {} s of \
+         warm-up\npayload ciphertexts and key wraps come from a pool made before the timing; nonce, record id and \
+         signature are each transaction's own, made in the timed loop",
+        args.payload,
+        args.seconds,
+        WARM_UP.as_secs(),
+    )
+}

@@ -1,0 +1,167 @@
+//! Counting and presenting. Latencies are microseconds in a histogram of three
+//! significant digits.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+/// Longest latency that is told apart, microseconds; longer ones count as this.
+const LATENCY_US_MAX: u64 = 10 * 60 * 1_000_000;
+
+/// What one client counted.
+#[derive(Debug, Clone)]
+pub(crate) struct Tally {
+    latencies_us: Histogram<u64>,
+    errors: BTreeMap<String, u64>,
+}
+
+/// One line of the result.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Row {
+    /// Concurrent clients.
+    pub(crate) clients: usize,
+    /// Connections that they shared.
+    pub(crate) connections: usize,
+    /// Seconds measured, warm-up excluded.
+    pub(crate) seconds: f64,
+    /// Transactions that took effect.
+    pub(crate) transactions: u64,
+    /// The same per second.
+    pub(crate) per_second: f64,
+    /// Median latency, milliseconds.
+    pub p50_ms: f64,
+    /// 90th percentile.
+    pub p90_ms: f64,
+    /// 99th percentile.
+    pub p99_ms: f64,
+    /// Answers that do not count, by reason.
+    pub(crate) errors: BTreeMap<String, u64>,
+    /// CPU time of each server process per transaction, microseconds, by pid.
+    pub(crate) server_cpu_us: BTreeMap<u32, f64>,
+    /// CPU time of this process per transaction, microseconds.
+    pub(crate) own_cpu_us: f64,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        let latencies_us =
+            Histogram::new_with_max(LATENCY_US_MAX, 3).expect("three digits up to ten minutes are allowed");
+        Self { latencies_us, errors: BTreeMap::new() }
+    }
+}
+
+impl Tally {
+    /// Counts a transaction that took effect.
+    pub(crate) fn success(&mut self, latency: Duration) {
+        let us = u64::try_from(latency.as_micros()).unwrap_or(LATENCY_US_MAX);
+        self.latencies_us.saturating_record(us.min(LATENCY_US_MAX));
+    }
+
+    /// Counts an answer that does not count.
+    pub(crate) fn error(&mut self, reason: impl Into<String>) {
+        *self.errors.entry(reason.into()).or_default() += 1;
+    }
+
+    /// Adds another client's counts.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.latencies_us.add(&other.latencies_us).expect("histograms of one shape add");
+        for (reason, count) in &other.errors {
+            *self.errors.entry(reason.clone()).or_default() += count;
+        }
+    }
+
+    /// Transactions that took effect.
+    pub(crate) fn transactions(&self) -> u64 {
+        self.latencies_us.len()
+    }
+
+    /// The line for a run; CPU times are totals over the measured time.
+    pub(crate) fn row(
+        &self,
+        clients: usize,
+        connections: usize,
+        measured: Duration,
+        server_cpu: &BTreeMap<u32, Duration>,
+        own_cpu: Duration,
+    ) -> Row {
+        let count = self.transactions();
+        let per_transaction = |cpu: Duration| if count == 0 { 0.0 } else { cpu.as_micros() as f64 / count as f64 };
+        let quantile = |q| self.latencies_us.value_at_quantile(q) as f64 / 1000.0;
+        Row {
+            clients,
+            connections,
+            seconds: measured.as_secs_f64(),
+            transactions: count,
+            per_second: count as f64 / measured.as_secs_f64().max(f64::MIN_POSITIVE),
+            p50_ms: quantile(0.5),
+            p90_ms: quantile(0.9),
+            p99_ms: quantile(0.99),
+            errors: self.errors.clone(),
+            server_cpu_us: server_cpu.iter().map(|(pid, cpu)| (*pid, per_transaction(*cpu))).collect(),
+            own_cpu_us: per_transaction(own_cpu),
+        }
+    }
+}
+
+/// Rows as a table for people.
+pub(crate) fn table(rows: &[Row]) -> String {
+    let head = ["CLIENTS", "TX/S", "P50 MS", "P90 MS", "P99 MS", "SERVER CPU US/TX", "OWN CPU US/TX", "ERRORS"];
+    let cells = rows.iter().map(|row| {
+        let servers: f64 = row.server_cpu_us.values().sum();
+        let errors: Vec<String> = row.errors.iter().map(|(reason, count)| format!("{reason}={count}")).collect();
+        vec![
+            row.clients.to_string(),
+            format!("{:.0}", row.per_second),
+            format!("{:.1}", row.p50_ms),
+            format!("{:.1}", row.p90_ms),
+            format!("{:.1}", row.p99_ms),
+            if row.server_cpu_us.is_empty() { "-".into() } else { format!("{servers:.0}") },
+            format!("{:.0}", row.own_cpu_us),
+            if errors.is_empty() { "none".into() } else { errors.join(" ") },
+        ]
+    });
+    crate::text::table(&head, cells)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_of_a_known_distribution() {
+        let (mut one, mut other) = (Tally::default(), Tally::default());
+        for ms in 1..=100 {
+            let tally = if ms % 2 == 0 { &mut one } else { &mut other };
+            tally.success(Duration::from_millis(ms));
+        }
+        one.error("RESOURCE_EXHAUSTED");
+        other.error("RESOURCE_EXHAUSTED");
+        one.merge(&other);
+        let cpu = BTreeMap::from([(7, Duration::from_millis(10))]);
+        let row = one.row(2, 1, Duration::from_secs(4), &cpu, Duration::from_millis(1));
+        assert_eq!((row.transactions, row.per_second), (100, 25.0));
+        // Three significant digits: the histogram's bucket ends just above.
+        for (found, expected) in [(row.p50_ms, 50.0), (row.p90_ms, 90.0), (row.p99_ms, 99.0)] {
+            assert!((expected..expected * 1.001).contains(&found), "{found} for {expected}");
+        }
+        assert_eq!(row.errors, BTreeMap::from([("RESOURCE_EXHAUSTED".to_owned(), 2)]));
+        assert_eq!(row.server_cpu_us, BTreeMap::from([(7, 100.0)]));
+        assert_eq!(row.own_cpu_us, 10.0);
+    }
+
+    #[test]
+    fn nothing_done_is_not_a_division_by_zero() {
+        let row = Tally::default().row(1, 1, Duration::from_secs(1), &BTreeMap::new(), Duration::from_secs(1));
+        assert_eq!((row.per_second, row.p99_ms, row.own_cpu_us), (0.0, 0.0, 0.0));
+        assert!(table(&[row]).lines().nth(1).is_some_and(|line| line.contains("none")));
+    }
+
+    #[test]
+    fn absurd_latencies_are_counted_at_the_limit() {
+        let mut tally = Tally::default();
+        tally.success(Duration::MAX);
+        assert_eq!(tally.transactions(), 1);
+    }
+}

@@ -1,0 +1,290 @@
+//! `consilium certs`: a member's certificate authority in a folder.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use consilium_certs::{
+    CaBundle, CaCertificate, CaStore, Crl, IdentityCertificate, IdentityRequest, RevocationReason, RevokeTarget,
+    Serial, StoreError, SubjectKey, Validity,
+};
+use consilium_proto::names::{MemberId, Role, SpiffeId};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
+use serde::Serialize;
+use time::{Duration, OffsetDateTime};
+
+use super::text::time_s;
+use super::{CliError, Context};
+use consilium_client::files;
+
+/// Certificates become valid this long ago, so that houses whose clocks are
+/// behind accept them at once.
+const BACKDATED: Duration = Duration::minutes(5);
+
+/// What to do with a CA.
+#[derive(Debug, Args)]
+pub(crate) struct CertsArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: CertsCommand,
+}
+
+/// What to do with a CA.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CertsCommand {
+    /// Make a member's CA in a new folder
+    Init {
+        /// Folder of the CA
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// SPIFFE trust domain of the member, for example st-mary.example
+        #[arg(long, value_name = "ID", value_parser = parse::<MemberId>)]
+        member: MemberId,
+        /// Validity of the CA certificate
+        #[arg(long, default_value_t = 3650, value_parser = clap::value_parser!(i64).range(1..=7300))]
+        days: i64,
+    },
+    /// Issue an identity into <role>-<name>.pem and .key
+    Issue(IssueArgs),
+    /// Revoke a certificate, or all of an identity; then run `certs crl`
+    Revoke {
+        /// Folder of the CA
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// Serial number, hexadecimal
+        #[arg(long, value_name = "HEX", value_parser = parse::<Serial>, required_unless_present = "id", conflicts_with = "id")]
+        serial: Option<Serial>,
+        /// spiffe://<member>/<role>/<name>
+        #[arg(long, value_name = "SPIFFE_ID", value_parser = parse::<SpiffeId>)]
+        id: Option<SpiffeId>,
+        /// unspecified, key-compromise, affiliation-changed, superseded,
+        /// cessation-of-operation or privilege-withdrawn
+        #[arg(long, default_value = "unspecified", value_parser = parse::<RevocationReason>)]
+        reason: RevocationReason,
+    },
+    /// Sign the next revocation list, ca.crl in the CA's folder
+    Crl {
+        /// Folder of the CA
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// By when the next list is due
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(i64).range(1..=365))]
+        days: i64,
+    },
+    /// Show certificates of a file, or a revocation list
+    Inspect {
+        /// PEM certificates, or a revocation list (DER or PEM)
+        file: PathBuf,
+        /// CA bundle to check a revocation list against, PEM
+        #[arg(long, value_name = "FILE")]
+        ca: Option<PathBuf>,
+    },
+}
+
+/// An identity to issue.
+#[derive(Debug, Args)]
+pub(crate) struct IssueArgs {
+    /// Folder of the CA
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// node, admin, service, clinician, researcher, auditor, patient or device
+    #[arg(long, value_parser = parse::<Role>)]
+    pub(crate) role: Role,
+    /// Name, unique within member and role
+    #[arg(long)]
+    pub(crate) name: String,
+    /// Folder for the files [default: the CA's]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Validity, at most 824
+    #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(i64).range(1..=824))]
+    pub(crate) days: i64,
+    /// DNS name to add, for servers
+    #[arg(long, value_name = "NAME")]
+    pub(crate) dns: Vec<String>,
+    /// IP address to add, for servers
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) ip: Vec<IpAddr>,
+    /// PKCS#10 request (PEM) by the holder of a key made elsewhere
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csr: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct CaView {
+    member: String,
+    certificate: PathBuf,
+    not_after: String,
+}
+
+#[derive(Serialize)]
+struct IssuedView {
+    spiffe_id: String,
+    serial: String,
+    certificate: PathBuf,
+    key: Option<PathBuf>,
+    not_after: String,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Inspected {
+    Identity { spiffe_id: String, serial: String, fingerprint: String, not_before: String, not_after: String },
+    Ca { member: String, serial: String, path_length: u32, not_before: String, not_after: String },
+    Outside { problem: String },
+    Crl { number: String, this_update: String, next_update: String, revoked: Vec<String> },
+}
+
+/// Runs `consilium certs`.
+pub(crate) fn run(args: CertsArgs, ctx: &Context) -> Result<(), CliError> {
+    let now = OffsetDateTime::now_utc();
+    match args.command {
+        CertsCommand::Init { dir, member, days } => init(&dir, &member, validity(now, days), ctx),
+        CertsCommand::Issue(args) => issue(args, now, ctx),
+        CertsCommand::Revoke { dir, serial, id, reason } => {
+            let target = match (serial, id) {
+                (Some(serial), _) => RevokeTarget::Serial(serial),
+                (None, Some(id)) => RevokeTarget::Identity(id),
+                (None, None) => return Err(CliError::usage("give --serial or --id")),
+            };
+            let revoked = CaStore::open(&dir).map_err(store)?.revoke(&target, reason, now).map_err(store)?;
+            let serials: Vec<String> = revoked.iter().map(Serial::to_string).collect();
+            ctx.print(&serials, |serials| {
+                format!("revoked: {}\nin force once `certs crl` is run and the list is published", serials.join(", "))
+            })
+        }
+        CertsCommand::Crl { dir, days } => {
+            CaStore::open(&dir).map_err(store)?.crl(now, Duration::days(days)).map_err(store)?;
+            let path = dir.join("ca.crl");
+            ctx.print(&path, |path| format!("revocation list: {}", path.display()))
+        }
+        CertsCommand::Inspect { file, ca } => inspect(&file, ca.as_deref(), ctx),
+    }
+}
+
+fn init(dir: &Path, member: &MemberId, validity: Validity, ctx: &Context) -> Result<(), CliError> {
+    let made = CaStore::init(dir, member, validity).map_err(store)?;
+    let view = CaView {
+        member: member.to_string(),
+        certificate: dir.join("ca.pem"),
+        not_after: time_s(made.ca().certificate().not_after()),
+    };
+    ctx.print(&view, |v| format!("CA of {}: {}\nvalid until {}", v.member, v.certificate.display(), v.not_after))
+}
+
+fn issue(args: IssueArgs, now: OffsetDateTime, ctx: &Context) -> Result<(), CliError> {
+    let ca = CaStore::open(&args.dir).map_err(store)?;
+    let request = IdentityRequest {
+        role: args.role,
+        name: args.name,
+        dns_names: args.dns,
+        ip_addrs: args.ip,
+        validity: validity(now, args.days),
+        key: SubjectKey::Generate,
+    };
+    let out = args.out.unwrap_or(args.dir);
+    let issued = match args.csr {
+        None => ca.issue(&request, &out),
+        Some(csr) => ca.issue_for_csr(&request, &files::read_text(&csr)?, &out),
+    }
+    .map_err(store)?;
+    let certificate = &issued.issued.certificate;
+    let view = IssuedView {
+        spiffe_id: certificate.spiffe_id().to_string(),
+        serial: certificate.serial().to_string(),
+        certificate: issued.cert_path.clone(),
+        key: issued.key_path.clone(),
+        not_after: time_s(certificate.not_after()),
+    };
+    ctx.print(&view, |v| {
+        let key = v.key.as_ref().map(|k| format!("key: {}\n", k.display())).unwrap_or_default();
+        format!("{}\ncertificate: {}\n{key}valid until {}", v.spiffe_id, v.certificate.display(), v.not_after)
+    })
+}
+
+fn inspect(file: &Path, ca: Option<&Path>, ctx: &Context) -> Result<(), CliError> {
+    let bytes = files::read(file, files::SMALL_FILE_BYTES_MAX)?;
+    let inspected = match ca {
+        Some(ca) => vec![inspect_crl(&bytes, ca)?],
+        None => CertificateDer::pem_slice_iter(&bytes)
+            .map(|der| der.map(|der| inspect_certificate(&der)))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| CliError::failed(format!("{}: not PEM", file.display())))?,
+    };
+    if inspected.is_empty() {
+        let error = CliError::failed(format!("{}: no certificate in it", file.display()));
+        return Err(error.hint("pass --ca to show a revocation list"));
+    }
+    ctx.print(&inspected, |all| all.iter().map(describe).collect::<Vec<_>>().join("\n\n"))
+}
+
+fn inspect_certificate(der: &[u8]) -> Inspected {
+    match (IdentityCertificate::parse(der), CaCertificate::parse(der)) {
+        (Ok(c), _) => Inspected::Identity {
+            spiffe_id: c.spiffe_id().to_string(),
+            serial: c.serial().to_string(),
+            fingerprint: hex::encode(c.fingerprint()),
+            not_before: time_s(c.not_before()),
+            not_after: time_s(c.not_after()),
+        },
+        (Err(_), Ok(c)) => Inspected::Ca {
+            member: c.member().to_string(),
+            serial: c.serial().to_string(),
+            path_length: c.path_length(),
+            not_before: time_s(c.not_before()),
+            not_after: time_s(c.not_after()),
+        },
+        (Err(as_identity), Err(as_ca)) => {
+            Inspected::Outside { problem: format!("no identity ({as_identity}) and no CA ({as_ca})") }
+        }
+    }
+}
+
+fn inspect_crl(bytes: &[u8], ca: &Path) -> Result<Inspected, CliError> {
+    let bundle = CaBundle::from_pem(&files::read(ca, files::SMALL_FILE_BYTES_MAX)?)
+        .map_err(|e| CliError::failed(format!("{}: {e}", ca.display())))?;
+    let crl = Crl::parse(&crl_der(bytes), &bundle).map_err(|e| CliError::failed(format!("revocation list: {e}")))?;
+    Ok(Inspected::Crl {
+        number: crl.number().to_string(),
+        this_update: time_s(crl.this_update()),
+        next_update: time_s(crl.next_update()),
+        revoked: crl.revoked().map(Serial::to_string).collect(),
+    })
+}
+
+/// A revocation list as DER, whichever of DER and PEM it is.
+pub(crate) fn crl_der(bytes: &[u8]) -> Vec<u8> {
+    match CertificateRevocationListDer::from_pem_slice(bytes) {
+        Ok(der) => der.as_ref().to_vec(),
+        Err(_) => bytes.to_vec(),
+    }
+}
+
+fn describe(inspected: &Inspected) -> String {
+    match inspected {
+        Inspected::Identity { spiffe_id, serial, fingerprint, not_before, not_after } => format!(
+            "identity {spiffe_id}\n  serial {serial}\n  fingerprint {fingerprint}\n  valid {not_before} to {not_after}"
+        ),
+        Inspected::Ca { member, serial, path_length, not_before, not_after } => format!(
+            "CA of {member}\n  serial {serial}\n  further CAs below it: {path_length}\n  valid {not_before} to {not_after}"
+        ),
+        Inspected::Outside { problem } => format!("outside the profile: {}", super::context::escaped(problem)),
+        Inspected::Crl { number, this_update, next_update, revoked } => format!(
+            "revocation list {number}\n  of {this_update}, next due {next_update}\n  revoked: {}",
+            if revoked.is_empty() { "nothing".to_owned() } else { revoked.join(", ") }
+        ),
+    }
+}
+
+fn validity(now: OffsetDateTime, days: i64) -> Validity {
+    Validity { not_before: now - BACKDATED, not_after: now + Duration::days(days) }
+}
+
+fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|e: T::Err| e.to_string())
+}
+
+fn store(error: StoreError) -> CliError {
+    CliError::failed(error.to_string())
+}

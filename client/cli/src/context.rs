@@ -1,0 +1,235 @@
+//! What every command shares: the connection's settings, output, errors.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use crate::config_file;
+use crate::hint::hint;
+
+use consilium_client::{Client, ClientError, Profile};
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Text,
+    /// One JSON document (or one per line where results come as a stream).
+    Json,
+}
+
+/// Which ledger, nodes and identity. Flags win over the environment, and both
+/// over the configuration file.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct ConnectionArgs {
+    /// Configuration file [default: ~/.config/consilium/config.toml]
+    #[arg(long, global = true, value_name = "FILE", env = "CONSILIUM_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Profile in the configuration file
+    #[arg(long, global = true, value_name = "NAME", env = "CONSILIUM_PROFILE")]
+    pub(crate) profile: Option<String>,
+    /// Genesis document
+    #[arg(long, global = true, value_name = "FILE", env = "CONSILIUM_GENESIS", hide_env_values = true)]
+    pub(crate) genesis: Option<PathBuf>,
+    /// Invitation with the members' present CA bundles and nodes
+    #[arg(long, global = true, value_name = "FILE", env = "CONSILIUM_TRUST", hide_short_help = true)]
+    pub(crate) trust: Option<PathBuf>,
+    /// Nodes to talk to, comma-separated
+    #[arg(long, global = true, value_name = "HOST:PORT", value_delimiter = ',', env = "CONSILIUM_ENDPOINTS")]
+    pub(crate) endpoints: Vec<String>,
+    /// Certificate chain, PEM, leaf first
+    #[arg(long, global = true, value_name = "FILE", env = "CONSILIUM_CERTIFICATE", hide_short_help = true)]
+    pub(crate) certificate: Option<PathBuf>,
+    /// Key of the certificate, PEM
+    #[arg(long, global = true, value_name = "FILE", env = "CONSILIUM_KEY", hide_short_help = true)]
+    pub(crate) key: Option<PathBuf>,
+    /// Key that signs transactions, PEM
+    #[arg(long, global = true, value_name = "FILE", env = "CONSILIUM_SIGNING_KEY", hide_short_help = true)]
+    pub(crate) signing_key: Option<PathBuf>,
+    /// Key that opens records, PEM
+    #[arg(long, global = true, value_name = "FILE", env = "CONSILIUM_ENCRYPTION_KEY", hide_short_help = true)]
+    pub(crate) encryption_key: Option<PathBuf>,
+    /// File with the network's search key
+    #[arg(long, global = true, value_name = "FILE", env = "CONSILIUM_SEARCH_KEY", hide_short_help = true)]
+    pub(crate) search_key: Option<PathBuf>,
+}
+
+/// What every command gets.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// How results are printed.
+    pub(crate) output: Output,
+    /// Which ledger, nodes and identity.
+    pub(crate) connection: ConnectionArgs,
+}
+
+impl Context {
+    /// A context.
+    pub(crate) fn new(output: Output, connection: ConnectionArgs) -> Self {
+        Self { output, connection }
+    }
+
+    /// The profile from file, environment and flags.
+    pub(crate) fn profile(&self) -> Result<Profile, CliError> {
+        let args = &self.connection;
+        let file = match (&args.config, config_file::default_path()) {
+            (Some(path), _) => Some(path.clone()),
+            (None, Some(path)) if path.exists() || args.profile.is_some() => Some(path),
+            (None, _) => None,
+        };
+        let base = match file {
+            Some(path) => config_file::load(&path, args.profile.as_deref())?,
+            None => Profile::default(),
+        };
+        let flags = Profile {
+            genesis: args.genesis.clone(),
+            trust: args.trust.clone(),
+            endpoints: args.endpoints.clone(),
+            certificate: args.certificate.clone(),
+            key: args.key.clone(),
+            signing_key: args.signing_key.clone(),
+            encryption_key: args.encryption_key.clone(),
+            search_key: args.search_key.clone(),
+        };
+        Ok(config_file::overridden(base, flags))
+    }
+
+    /// A client for the profile.
+    pub(crate) async fn client(&self) -> Result<Client, CliError> {
+        Ok(Client::connect(self.profile()?).await?)
+    }
+
+    /// Path of the genesis document.
+    pub(crate) fn genesis_path(&self) -> Result<PathBuf, CliError> {
+        Ok(self.profile()?.genesis.ok_or(ClientError::Setting { setting: "genesis" })?)
+    }
+
+    /// Prints a result: as JSON, or as the text that `text` makes of it.
+    pub(crate) fn print<T: Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) -> Result<(), CliError> {
+        let line = match self.output {
+            Output::Json => serde_json::to_string(value).map_err(|e| CliError::failed(e.to_string()))?,
+            Output::Text => text(value),
+        };
+        write_stdout(format!("{}\n", line.trim_end_matches('\n')).as_bytes())
+    }
+
+    /// A sign of life on stderr for work of unknown length, if that is a
+    /// terminal.
+    pub(crate) fn spinner(&self, what: &'static str) -> indicatif::ProgressBar {
+        if !std::io::stderr().is_terminal() {
+            return indicatif::ProgressBar::hidden();
+        }
+        let bar = indicatif::ProgressBar::new_spinner().with_message(what);
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar
+    }
+
+    /// A progress bar on stderr, if that is a terminal; otherwise one that
+    /// shows nothing.
+    pub(crate) fn progress(&self, length: u64, what: &'static str) -> indicatif::ProgressBar {
+        if !std::io::stderr().is_terminal() {
+            return indicatif::ProgressBar::hidden();
+        }
+        let bar = indicatif::ProgressBar::new(length).with_message(what);
+        let template = "{msg} [{bar:30}] {human_pos}/{human_len} {per_sec} ETA {eta}";
+        if let Ok(style) = indicatif::ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar
+    }
+}
+
+/// How a command ends when it does not succeed: printed on stderr as one
+/// `error:` line and, if there is one, a `hint:` line.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct CliError {
+    message: String,
+    hint: Option<String>,
+    exit_code: u8,
+}
+
+impl CliError {
+    /// The command failed, or a verification did. Exit code 1.
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None, exit_code: 1 }
+    }
+
+    /// The arguments make no sense. Exit code 2.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self { exit_code: 2, ..Self::failed(message) }
+    }
+
+    /// Says what to do about it.
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// Prints it and returns the exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        let mut err = std::io::stderr().lock();
+        // Nobody is left to tell if stderr is gone.
+        let _ = writeln!(err, "error: {}", escaped(&self.message));
+        if let Some(hint) = &self.hint {
+            let _ = writeln!(err, "hint: {}", escaped(hint));
+        }
+        ExitCode::from(self.exit_code)
+    }
+}
+
+impl std::fmt::Display for CliError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl<E: Into<ClientError>> From<E> for CliError {
+    fn from(error: E) -> Self {
+        let error = error.into();
+        let exit_code = match error {
+            ClientError::Usage(_) | ClientError::Setting { .. } => 2,
+            _ => 1,
+        };
+        Self { hint: hint(&error).map(str::to_owned), message: error.to_string(), exit_code }
+    }
+}
+
+/// Writes to stdout and flushes.
+pub(crate) fn write_stdout(bytes: &[u8]) -> Result<(), CliError> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(|e| CliError::failed(format!("stdout: {e}")))
+}
+
+/// Text with control characters (and what reorders text) made visible: names
+/// and messages come from the network, and a terminal obeys what it is sent.
+pub(crate) fn escaped(text: &str) -> String {
+    let harmful = |c: char| {
+        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if harmful(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_made_visible() {
+        assert_eq!(escaped("St Mary \u{1b}[2J\u{202e}é"), "St Mary \\u{1b}[2J\\u{202e}é");
+    }
+
+    #[test]
+    fn exit_codes_tell_usage_from_failure() {
+        assert_eq!(CliError::from(ClientError::Setting { setting: "key" }).exit_code, 2);
+        assert_eq!(CliError::from(ClientError::contradiction("x")).exit_code, 1);
+    }
+}

@@ -1,0 +1,278 @@
+//! `consilium governance`: what the members decide together.
+//!
+//! What is signed is shown before, told from the very bytes that are signed;
+//! what a node says about it stands below, marked as its word.
+
+pub(crate) mod effect;
+pub(crate) mod topic;
+pub(crate) mod view;
+
+#[cfg(test)]
+mod tests;
+
+use clap::{Args, Subcommand, ValueEnum};
+use consilium_proto::limits::{PROPOSAL_LIFE_MAX_MS, PROPOSAL_LIFE_MIN_MS};
+use consilium_proto::names::Role;
+use consilium_proto::pb;
+use consilium_proto::transaction::Topic;
+use serde::Serialize;
+
+use super::confirm::Consent;
+use super::context::escaped;
+use super::text::time_ms;
+use super::when::duration_ms;
+use super::{CliError, Context, SubmittedView};
+use consilium_client::Client;
+use consilium_client::ClientError;
+use consilium_client::clock::now_ms;
+use effect::{Present, effects, summary};
+use topic::TopicArgs;
+use view::{ProposalView, RulesView, TallyView, bullets};
+
+/// What the members decide together
+#[derive(Debug, Args)]
+pub(crate) struct GovernanceArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: GovernanceCommand,
+}
+
+/// What the members decide together.
+#[derive(Debug, Subcommand)]
+pub(crate) enum GovernanceCommand {
+    /// Open a proposal; it carries this member's approval (role admin)
+    Propose(ProposeArgs),
+    /// Vote for this member; a later vote replaces an earlier one (role admin)
+    Vote {
+        /// Number of the proposal
+        number: u64,
+        /// What this member says
+        choice: Choice,
+        /// Whether to ask.
+        #[command(flatten)]
+        consent: Consent,
+    },
+    /// Show a proposal, proven against a certified header
+    Show {
+        /// Its number
+        number: u64,
+    },
+    /// List open proposals, newest first
+    List {
+        /// Closed ones, too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Withdraw a proposal of this member (role admin)
+    Cancel {
+        /// Its number
+        number: u64,
+        /// Whether to ask.
+        #[command(flatten)]
+        consent: Consent,
+    },
+    /// Show members and their nodes
+    Members,
+    /// Show parameters, protocol version and access policy
+    Rules,
+}
+
+/// A proposal to open.
+#[derive(Debug, Args)]
+pub(crate) struct ProposeArgs {
+    /// Why, for the other members; never anything about a patient
+    #[arg(long, global = true, default_value = "", hide_default_value = true)]
+    pub(crate) reason: String,
+    /// How long it can be voted on, for example 12h
+    #[arg(long, global = true, value_name = "DURATION", value_parser = life, default_value = "7d")]
+    pub(crate) expires: u64,
+    /// Do not ask; needed where nobody can answer
+    #[arg(long, global = true)]
+    pub(crate) yes: bool,
+    /// What it does.
+    #[command(subcommand)]
+    pub(crate) topic: TopicArgs,
+}
+
+/// What a member says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Choice {
+    /// For it.
+    Approve,
+    /// Against it.
+    Reject,
+}
+
+impl From<Choice> for pb::BallotChoice {
+    fn from(choice: Choice) -> Self {
+        match choice {
+            Choice::Approve => Self::Approve,
+            Choice::Reject => Self::Reject,
+        }
+    }
+}
+
+/// A transaction and the proposal after it.
+#[derive(Serialize)]
+struct DoneView {
+    transaction: SubmittedView,
+    proposal: ProposalView,
+}
+
+/// Runs `consilium governance`.
+pub(crate) async fn run(args: GovernanceArgs, ctx: &Context) -> Result<(), CliError> {
+    let client = ctx.client().await?;
+    match args.command {
+        GovernanceCommand::Propose(args) => propose(args, &client, ctx).await,
+        GovernanceCommand::Vote { number, choice, consent } => vote(number, choice.into(), consent, &client, ctx).await,
+        GovernanceCommand::Show { number } => ctx.print(&shown(&client, number).await?, ProposalView::text),
+        GovernanceCommand::List { all } => list(all, &client, ctx).await,
+        GovernanceCommand::Cancel { number, consent } => cancel(number, consent, &client, ctx).await,
+        GovernanceCommand::Members => {
+            let members = client.list_members(None).await?;
+            ctx.print(&view::member_views(&members), |views| view::member_tables(views))
+        }
+        GovernanceCommand::Rules => ctx.print(&RulesView::new(&client.rules().await?), RulesView::text),
+    }
+}
+
+async fn propose(args: ProposeArgs, client: &Client, ctx: &Context) -> Result<(), CliError> {
+    need_admin(client)?;
+    let wire = args.topic.build(client).await?;
+    let topic = Topic::parse(&wire).map_err(ClientError::from)?;
+    let present = Present::read(client, &topic).await?;
+    let preview = client.preview_proposal(&wire).await?;
+    let own = client.identity().spiffe_id().member().as_str().to_owned();
+    let expires_ms = now_ms().saturating_add(args.expires);
+    let plan = plan(&topic, &present, &preview, &own, &args.reason, expires_ms);
+    if !preview.possible {
+        let refusal = format!("the proposal does not fit the present state: {}", preview.refusal);
+        return Err(CliError::failed(refusal).hint("nothing was signed"));
+    }
+    Consent { yes: args.yes }.ask(&plan, "Sign and submit this proposal?")?;
+    let done = client.propose(wire, &args.reason, expires_ms).await?;
+    let proposal = ProposalView::new(&done.proposal, Some(&present))?;
+    let view = DoneView { transaction: SubmittedView::new(&done.submitted), proposal };
+    ctx.print(&view, |v| format!("{}\n{}", v.transaction.text(), after(&v.proposal)))
+}
+
+async fn vote(
+    number: u64,
+    choice: pb::BallotChoice,
+    consent: Consent,
+    client: &Client,
+    ctx: &Context,
+) -> Result<(), CliError> {
+    need_admin(client)?;
+    let before = shown(client, number).await?;
+    if before.status != "open" {
+        return Err(CliError::failed(format!("proposal {number} is {}, nobody can vote on it", before.status)));
+    }
+    let own = client.identity().spiffe_id().member().as_str();
+    let mut text = before.text();
+    if let Some(tally) = before.tally {
+        text += &format!("\nwith the vote of {own}:\n{}", tally.with(own, choice).text(true));
+    }
+    let word = if choice == pb::BallotChoice::Approve { "Approve" } else { "Reject" };
+    consent.ask(&text, &format!("{word} proposal {number} for {own}?"))?;
+    let done = client.cast_ballot(number, choice).await?;
+    let proposal = ProposalView::new(&client.proposal(number, Some(done.height)).await?, None)?;
+    let view = DoneView { transaction: SubmittedView::new(&done), proposal };
+    ctx.print(&view, |v| format!("{}\n{}", v.transaction.text(), after(&v.proposal)))
+}
+
+async fn cancel(number: u64, consent: Consent, client: &Client, ctx: &Context) -> Result<(), CliError> {
+    need_admin(client)?;
+    let before = shown(client, number).await?;
+    consent.ask(&before.text(), &format!("Withdraw proposal {number}?"))?;
+    let done = client.cancel_proposal(number).await?;
+    let proposal = ProposalView::new(&client.proposal(number, Some(done.height)).await?, None)?;
+    let view = DoneView { transaction: SubmittedView::new(&done), proposal };
+    ctx.print(&view, |v| format!("{}\nproposal {number} is {}", v.transaction.text(), v.proposal.status))
+}
+
+async fn list(all: bool, client: &Client, ctx: &Context) -> Result<(), CliError> {
+    let (mut views, mut before) = (Vec::new(), 0);
+    loop {
+        let page = client.list_proposals(!all, before, None).await?;
+        for answer in &page.proposals {
+            views.push(ProposalView::new(answer, None)?);
+        }
+        before = page.next_before;
+        if before == 0 {
+            return ctx.print(&views, |views| view::proposal_table(views));
+        }
+    }
+}
+
+/// A proposal, proven, with its effects.
+async fn shown(client: &Client, number: u64) -> Result<ProposalView, CliError> {
+    let answer = client.proven_proposal(number).await?;
+    let wire = answer.proposal.as_ref().and_then(|p| p.topic.as_ref());
+    let topic = wire.ok_or_else(|| ClientError::contradiction("the proposal has no topic"))?;
+    let present = Present::read(client, &Topic::parse(topic).map_err(ClientError::from)?).await?;
+    Ok(ProposalView::new(&answer, Some(&present))?)
+}
+
+/// What is shown before a proposal is signed.
+fn plan(
+    topic: &Topic,
+    present: &Present,
+    preview: &pb::PreviewProposalResponse,
+    own: &str,
+    reason: &str,
+    expires_ms: u64,
+) -> String {
+    let mut text = format!("proposal: {}, vote until {}\n", summary(topic), time_ms(expires_ms));
+    if !reason.is_empty() {
+        text += &format!("reason: {}\n", escaped(reason));
+    }
+    text += &format!("\nwhat it does, told from what is signed:\n{}", bullets(effects(topic, present)));
+    let remarks = preview.effects.iter().chain(std::iter::once(&preview.quorum_arithmetic));
+    let remarks: Vec<&String> = remarks.filter(|line| !line.is_empty()).collect();
+    if !remarks.is_empty() {
+        text += &format!("\nwhat the node says about the present state:\n{}", bullets(remarks));
+    }
+    if let Some(tally) = &preview.tally {
+        let tally = TallyView::new(tally).with(own, pb::BallotChoice::Approve);
+        text += &format!("\nthe tally, with the approval of {own}:\n{}", tally.text(true));
+    }
+    text
+}
+
+/// How a proposal stands after a transaction about it.
+fn after(view: &ProposalView) -> String {
+    let mut text = format!("proposal {} is {}\n", view.number, view.status);
+    if !view.failure.is_empty() {
+        text += &format!("it failed because {}\n", escaped(&view.failure));
+    }
+    if let Some(tally) = &view.tally {
+        text += &format!("\n{}", tally.text(view.status == "open"));
+    }
+    if view.status == "open" {
+        text += &format!("\nthe others vote with: consilium governance vote {} approve\n", view.number);
+    }
+    text
+}
+
+/// Rules and stake are for administrators; asked before a person reads a plan
+/// that the ledger would refuse.
+pub(crate) fn need_admin(client: &Client) -> Result<(), CliError> {
+    let id = client.identity().spiffe_id();
+    if id.role() == Role::Admin {
+        return Ok(());
+    }
+    let error = CliError::failed(format!("{id} is not of role admin"));
+    Err(error.hint("use a profile, or --certificate and --key, of an administrator of this member"))
+}
+
+/// A proposal's life, inside of what the ledger accepts: the ledger counts from
+/// the block's time, this program from its own clock.
+fn life(text: &str) -> Result<u64, String> {
+    const MINUTE_MS: u64 = 60_000;
+    let ms = duration_ms(text)?;
+    if (PROPOSAL_LIFE_MIN_MS + MINUTE_MS..=PROPOSAL_LIFE_MAX_MS - 24 * 60 * MINUTE_MS).contains(&ms) {
+        return Ok(ms);
+    }
+    Err("must be between 2m and 89d".into())
+}

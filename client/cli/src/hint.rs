@@ -1,0 +1,45 @@
+//! What the person in front of the screen can do about an error.
+
+use consilium_client::{ClientError, pb};
+
+/// What the person in front of the screen can do about it.
+pub(crate) fn hint(error: &ClientError) -> Option<&'static str> {
+    match error {
+        ClientError::Setting { .. } => Some("set it in the configuration file, or pass the flag of the same name"),
+        ClientError::Transport { .. } => Some("check the endpoints, and that this identity's member is in the genesis"),
+        ClientError::GaveUp { last, .. } => hint(last).or(Some("sending the same transaction again is safe")),
+        ClientError::Verification(_) => Some("do not trust this answer; ask another node, and tell its operator"),
+        ClientError::Rejected { outcome, .. } => outcome_hint(*outcome),
+        ClientError::Status { reason, .. } if reason == "UNKNOWN_AUTHOR" => {
+            Some("run `consilium identity enroll` first")
+        }
+        ClientError::Field(_)
+        | ClientError::File { .. }
+        | ClientError::Status { .. }
+        | ClientError::Key(_)
+        | ClientError::Signing(_)
+        | ClientError::Envelope(_)
+        | ClientError::Tls(_)
+        | ClientError::Usage(_) => None,
+    }
+}
+
+/// What to do about a refusal of the rules, where that is not plain from its name.
+const OUTCOME_HINTS: [(pb::Outcome, &str); 12] = [
+    (pb::Outcome::UnknownAuthor, "run `consilium identity enroll` first"),
+    (pb::Outcome::RoleNotAllowed, "use an identity whose role may do this; governance and stake are for admins"),
+    (pb::Outcome::StakeNotAvailable, "see `consilium stake show`; changes under way count, too"),
+    (pb::Outcome::NodeNotFound, "see `consilium governance members`"),
+    (pb::Outcome::ReleaseTooEarly, "ask again in the next epoch; see `consilium validators epoch`"),
+    (pb::Outcome::NotJailed, "see `consilium validators list`; a penalty is lifted by a proposal"),
+    (pb::Outcome::ProposalRefused, "the state has moved on; look again and decide anew"),
+    (pb::Outcome::ProposalClosed, "see `consilium governance show`"),
+    (pb::Outcome::WouldStrandNetwork, "first have validators elected that can take over"),
+    (pb::Outcome::NodeExists, "choose another name, or a new vote key: a key serves one node once"),
+    (pb::Outcome::TooManyNodes, "retire a node, or use `consilium governance propose add-node`"),
+    (pb::Outcome::TooManyProposals, "cancel open proposals first"),
+];
+
+fn outcome_hint(outcome: pb::Outcome) -> Option<&'static str> {
+    OUTCOME_HINTS.iter().find(|(about, _)| *about == outcome).map(|(_, hint)| *hint)
+}

@@ -1,0 +1,109 @@
+//! `consilium identity`: enrolment, look-up, revocation.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use clap::{Args, Subcommand};
+use consilium_proto::keys::EncryptionPublicKey;
+use consilium_proto::names::SpiffeId;
+use consilium_proto::pb;
+use consilium_proto::signing::VerifyingKey;
+use serde::Serialize;
+
+use super::text::time_s;
+use super::{CliError, Context, SubmittedView};
+use consilium_client::files::{self, SMALL_FILE_BYTES_MAX};
+
+/// Identities on the ledger.
+#[derive(Debug, Args)]
+pub(crate) struct IdentityArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: IdentityCommand,
+}
+
+/// Identities on the ledger.
+#[derive(Debug, Subcommand)]
+pub(crate) enum IdentityCommand {
+    /// Bind this profile's signing and encryption keys to its certificate
+    Enroll,
+    /// Show the newest enrolment of an identity, proven against a certified header
+    Show {
+        /// spiffe://<member>/<role>/<name>
+        spiffe_id: SpiffeId,
+    },
+    /// Publish the member's revocation list
+    Revoke {
+        /// Revocation list made by `certs crl`, DER or PEM
+        #[arg(long, value_name = "FILE")]
+        crl: PathBuf,
+    },
+}
+
+#[derive(Serialize)]
+struct IdentityView {
+    spiffe_id: String,
+    certificate_sha256: String,
+    signing_key_id: String,
+    signing_algorithm: Option<String>,
+    encryption_key_id: Option<String>,
+    kem: Option<String>,
+    certificate_not_after: Option<String>,
+    revoked_ms: Option<u64>,
+}
+
+/// Runs `consilium identity`.
+pub(crate) async fn run(args: IdentityArgs, ctx: &Context) -> Result<(), CliError> {
+    let client = ctx.client().await?;
+    match args.command {
+        IdentityCommand::Enroll => {
+            let done = client.enroll().await?.into_applied()?;
+            let who = client.identity().spiffe_id();
+            ctx.print(&SubmittedView::new(&done), |v| format!("enrolled {who}\n{}", v.text()))
+        }
+        IdentityCommand::Show { spiffe_id } => {
+            let found = client.identity_of(&spiffe_id.to_string()).await?;
+            ctx.print(&view(&spiffe_id, &found), describe)
+        }
+        IdentityCommand::Revoke { crl } => {
+            let der = super::certs::crl_der(&files::read(&crl, SMALL_FILE_BYTES_MAX)?);
+            let publish = pb::PublishRevocations { crl: Bytes::from(der) };
+            let action = pb::Action { action: Some(pb::action::Action::PublishRevocations(publish)) };
+            let tx = client.sign(vec![action], Vec::new())?;
+            let done = client.submit(tx, pb::WaitFor::Certified).await?.into_applied()?;
+            ctx.print(&SubmittedView::new(&done), |v| format!("revocation list published\n{}", v.text()))
+        }
+    }
+}
+
+fn view(spiffe_id: &SpiffeId, found: &pb::GetIdentityResponse) -> IdentityView {
+    let state = found.identity.clone().unwrap_or_default();
+    let signer = found.signer.as_ref();
+    let signing_key = signer.and_then(|s| VerifyingKey::from_bytes(&s.signing_key).ok());
+    let encryption_key = EncryptionPublicKey::decode(&found.encryption_key).ok();
+    IdentityView {
+        spiffe_id: spiffe_id.to_string(),
+        certificate_sha256: hex::encode(&state.certificate_sha256),
+        signing_key_id: hex::encode(&state.signing_key_id),
+        signing_algorithm: signing_key.map(|key| key.algorithm().to_string()),
+        encryption_key_id: encryption_key.as_ref().map(|key| hex::encode(key.fingerprint())),
+        kem: encryption_key.map(|key| key.kem().to_string()),
+        certificate_not_after: signer.map(|s| time_s(i64::try_from(s.not_after_s).unwrap_or(i64::MAX))),
+        revoked_ms: signer.map(|s| s.revoked_ms).filter(|ms| *ms != 0),
+    }
+}
+
+fn describe(v: &IdentityView) -> String {
+    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".into());
+    let revoked = v.revoked_ms.map(|ms| format!("\nREVOKED since {}", super::text::time_ms(ms))).unwrap_or_default();
+    format!(
+        "{}\ncertificate {} (valid until {})\nsigning key {} ({})\nencryption key {} ({}){revoked}",
+        v.spiffe_id,
+        v.certificate_sha256,
+        or_none(&v.certificate_not_after),
+        v.signing_key_id,
+        or_none(&v.signing_algorithm),
+        or_none(&v.encryption_key_id),
+        or_none(&v.kem),
+    )
+}

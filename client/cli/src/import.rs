@@ -1,0 +1,177 @@
+//! `consilium import`: FHIR files and folders, with progress, a journal to
+//! continue from, and a summary.
+
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use indicatif::ProgressBar;
+use serde_json::json;
+
+use super::context::escaped;
+use super::{CliError, Context, Output};
+use consilium_client::ClientError;
+use consilium_client::records::RecordWriter;
+use consilium_client::records::import::{Event, ImportOptions, ImportSummary, Journal, find, import};
+
+/// Import FHIR R4 files (.json, .ndjson) and folders, each resource as a record
+#[derive(Debug, clap::Args)]
+pub(crate) struct ImportArgs {
+    /// Files and folders; in folders, hidden files and links are passed over
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Who else will be able to open the records (SPIFFE id), may be repeated
+    #[arg(long = "recipient", value_name = "SPIFFE")]
+    pub(crate) recipients: Vec<String>,
+    /// Note here what is certified; a second run continues after the first
+    #[arg(long, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
+    /// Transactions on their way at once
+    #[arg(long, value_name = "N", default_value = "8")]
+    pub(crate) in_flight: NonZero<usize>,
+}
+
+/// Imports.
+pub(crate) async fn run(args: ImportArgs, ctx: &Context) -> Result<(), CliError> {
+    let files = find(&args.paths).map_err(|(path, cause)| ClientError::file(path, cause))?;
+    let client = ctx.client().await?;
+    let writer = RecordWriter::new(client.clone(), &args.recipients).await?;
+    let journal = match args.journal {
+        Some(path) => {
+            let opened = Journal::open(&path, client.genesis().ledger_id);
+            let journal = opened.map_err(|e| ClientError::file(&path, e))?;
+            Some((path, journal))
+        }
+        None => None,
+    };
+    let resumable = journal.is_some();
+    let bar = ctx.progress(files.iter().map(|f| f.bytes).sum(), "import");
+    let watcher = Watcher { bar: bar.clone(), text: ctx.output == Output::Text, told: Arc::default() };
+    let told = Arc::clone(&watcher.told);
+    let notify = Box::new(move |event| watcher.tell(event));
+    let result = import(client, &writer, ImportOptions { files, journal, in_flight: args.in_flight, notify }).await;
+    bar.finish_and_clear();
+    let summary = result?;
+    let told = told.lock().unwrap_or_else(PoisonError::into_inner);
+    ctx.print(&to_json(&summary, &told), |_| to_text(&summary))?;
+    conclude(&summary, resumable)
+}
+
+fn conclude(summary: &ImportSummary, resumable: bool) -> Result<(), CliError> {
+    if let Some(cause) = &summary.stopped_by {
+        let hint = match resumable {
+            true => "run the same command again: the journal keeps it from writing anything twice",
+            false => "with --journal FILE a second run would continue where this one stopped",
+        };
+        return Err(CliError::failed(format!("the import was stopped: {cause}")).hint(hint));
+    }
+    if summary.refused > 0 {
+        return Err(CliError::failed(format!("{} documents were refused; all others are certified", summary.refused)));
+    }
+    Ok(())
+}
+
+/// What was told, for JSON output.
+#[derive(Default)]
+struct Told {
+    skipped: Vec<serde_json::Value>,
+    refused: Vec<serde_json::Value>,
+}
+
+struct Watcher {
+    bar: ProgressBar,
+    text: bool,
+    told: Arc<Mutex<Told>>,
+}
+
+impl Watcher {
+    fn tell(&self, event: Event) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::Found { bytes, .. } => self.bar.set_length(bytes),
+            Event::Read { bytes } => self.bar.inc(bytes),
+            Event::Certified { .. } => self.bar.tick(),
+            Event::Skipped { path, reason } => {
+                self.line(&format!("skipped {}: {reason}", path.display()));
+                told.skipped.push(json!({ "file": path.display().to_string(), "reason": reason }));
+            }
+            Event::Refused { path, error } => {
+                self.line(&format!("refused {}: {error}", path.display()));
+                told.refused.push(json!({
+                    "file": path.display().to_string(),
+                    "line": error.line,
+                    "path": error.path,
+                    "problem": error.problem.to_string(),
+                }));
+            }
+            Event::Unreadable { path, cause } => {
+                self.line(&format!("refused {}: {cause}", path.display()));
+                told.refused.push(json!({ "file": path.display().to_string(), "problem": cause }));
+            }
+            Event::BundleDivided { path, transactions } => {
+                self.line(&format!("divided {}: the Bundle needs {transactions} transactions", path.display()));
+            }
+        }
+    }
+
+    /// One line on stderr, above the bar.
+    fn line(&self, text: &str) {
+        if self.text {
+            let text = escaped(text);
+            self.bar.suspend(|| eprintln!("{text}"));
+        }
+    }
+}
+
+fn per_second(count: u64, summary: &ImportSummary) -> f64 {
+    let seconds = summary.elapsed.as_secs_f64();
+    if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
+}
+
+fn to_json(summary: &ImportSummary, told: &Told) -> serde_json::Value {
+    json!({
+        "kinds": summary.kinds,
+        "records": summary.records(),
+        "bytes": summary.bytes(),
+        "transactions": summary.transactions,
+        "transactions_recovered": summary.transactions_recovered,
+        "records_known": summary.records_known,
+        "bundles": summary.bundles,
+        "bundles_divided": summary.bundles_divided,
+        "files_skipped": summary.files_skipped,
+        "refused": summary.refused,
+        "skipped_files": told.skipped,
+        "refused_documents": told.refused,
+        "elapsed_ms": u64::try_from(summary.elapsed.as_millis()).unwrap_or(u64::MAX),
+        "transactions_per_second": per_second(summary.transactions, summary),
+        "records_per_second": per_second(summary.records(), summary),
+        "stopped_by": summary.stopped_by.as_ref().map(ToString::to_string),
+    })
+}
+
+fn to_text(summary: &ImportSummary) -> String {
+    let mut lines: Vec<String> =
+        summary.kinds.iter().map(|(kind, k)| format!("{kind:<28} {:>9} {:>14}", k.records, k.bytes)).collect();
+    if !lines.is_empty() {
+        lines.insert(0, format!("{:<28} {:>9} {:>14}", "KIND", "RECORDS", "BYTES"));
+    }
+    lines.push(format!("{:<28} {:>9} {:>14}", "all", summary.records(), summary.bytes()));
+    lines.push(format!(
+        "{} transactions in {:.1} s: {:.1} tx/s, {:.0} records/s",
+        summary.transactions,
+        summary.elapsed.as_secs_f64(),
+        per_second(summary.transactions, summary),
+        per_second(summary.records(), summary),
+    ));
+    let mut note = |count: u64, text: &str| {
+        if count > 0 {
+            lines.push(format!("{count} {text}"));
+        }
+    };
+    note(summary.transactions_recovered, "transactions of an earlier run were found certified or sent again");
+    note(summary.records_known, "resources were certified by an earlier run");
+    note(summary.bundles_divided, "Bundles needed more than one transaction");
+    note(summary.files_skipped, "files hold no FHIR resources and were skipped");
+    note(summary.refused, "documents were refused");
+    lines.join("\n")
+}

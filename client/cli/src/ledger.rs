@@ -1,0 +1,283 @@
+//! `consilium ledger`: the chain itself: head, blocks, export, verification.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{BufReader, BufWriter, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use clap::{Args, Subcommand};
+use consilium_proto::genesis::{GENESIS_BYTES_MAX, Genesis};
+use consilium_proto::header::Header;
+use consilium_proto::ids::Height;
+use consilium_proto::pb;
+use consilium_proto::transaction::transaction_id;
+use prost::Message;
+use serde_json::{Value, json};
+
+use super::{CliError, Context};
+use consilium_client::Client;
+use consilium_client::ClientError;
+use consilium_client::archive::{self, ExportError, Options, Report, list_blocks, verify_archive};
+use consilium_client::files;
+
+/// The daemon, which can dump its own data directory.
+const NODE_PROGRAM: &str = "consilium-node";
+const BUFFER_BYTES: usize = 1024 * 1024;
+
+/// Export and verify the whole ledger
+#[derive(Debug, Args)]
+pub(crate) struct LedgerArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: LedgerCommand,
+}
+
+/// What to do with the ledger.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LedgerCommand {
+    /// Show the newest certified header, verified against the genesis
+    Head,
+    /// Show a block and its transactions
+    Block(BlockArgs),
+    /// Write all certified blocks to a file, verifying them on the way
+    Export(ExportArgs),
+    /// Verify an archive, or a node's data directory, against the genesis alone
+    Verify(VerifyArgs),
+}
+
+/// Arguments of `ledger block`.
+#[derive(Debug, Args)]
+pub(crate) struct BlockArgs {
+    /// Height
+    pub(crate) height: u64,
+}
+
+/// Arguments of `ledger export`.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// New file; an existing one is left alone
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
+/// Arguments of `ledger verify`. The genesis document is the one of the
+/// connection settings (`--genesis FILE`).
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Archive; `-` reads stdin
+    #[arg(value_name = "FILE", required_unless_present = "data_dir", conflicts_with = "data_dir")]
+    pub(crate) file: Option<PathBuf>,
+    /// Data directory of a stopped node: dumped by `consilium-node`, of which nothing is believed
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// Runs a command.
+pub(crate) async fn run(args: LedgerArgs, ctx: &Context) -> Result<(), CliError> {
+    match args.command {
+        LedgerCommand::Head => head(ctx).await,
+        LedgerCommand::Block(args) => block(args.height, ctx).await,
+        LedgerCommand::Export(args) => export(&args.out, ctx).await,
+        LedgerCommand::Verify(args) => verify(args, ctx),
+    }
+}
+
+async fn head(ctx: &Context) -> Result<(), CliError> {
+    let client = ctx.client().await?;
+    let head = client.certified_head().await?;
+    let signers: Vec<u64> = head.certificate.signatures().map(|(id, _)| id.0).collect();
+    let mut value = header_json(&head.header);
+    value["signed_by"] = signers.clone().into();
+    ctx.print(&value, |_| format!("{}\nsigned by validators {signers:?}", header_text(&head.header)))
+}
+
+async fn block(height: u64, ctx: &Context) -> Result<(), CliError> {
+    let client = ctx.client().await?;
+    // For height 0 the range ends with the newest block; only the first is read.
+    let mut blocks = list_blocks(&client, height, height).await?;
+    let answer = loop {
+        let answer = blocks.message().await.map_err(ClientError::from)?;
+        let answer = answer.ok_or_else(|| ClientError::contradiction("the node sent no such block"))?;
+        if answer.block.as_ref().and_then(|b| b.header.as_ref()).is_some_and(|h| h.height == height) {
+            break answer;
+        }
+    };
+    let block = answer.block.unwrap_or_default();
+    let header = block.header.as_ref().ok_or_else(|| ClientError::contradiction("the block has no header"))?;
+    let header = Header::try_from(header)?;
+    let transactions: Vec<Value> = block.transactions.iter().map(transaction_json).collect();
+    let mut value = header_json(&header);
+    value["first_leaf"] = block.first_leaf.into();
+    value["transactions"] = transactions.clone().into();
+    ctx.print(&value, |_| {
+        let lines = transactions.iter().map(|t| {
+            let text = |key: &str| t[key].as_str().unwrap_or("?").to_owned();
+            format!("{} {} by {}", text("transaction_id"), text("outcome"), text("author"))
+        });
+        std::iter::once(header_text(&header)).chain(lines).collect::<Vec<_>>().join("\n")
+    })
+}
+
+fn transaction_json(executed: &pb::ExecutedTransaction) -> Value {
+    let transaction = executed.transaction.clone().unwrap_or_default();
+    let body = pb::TransactionBody::decode(transaction.body.clone()).unwrap_or_default();
+    json!({
+        "transaction_id": transaction_id(&transaction.body).to_string(),
+        "author": hex::encode(&transaction.author),
+        "outcome": executed.outcome().as_str_name(),
+        "actions": body.actions.len(),
+        "body_bytes": transaction.body.len(),
+    })
+}
+
+fn header_json(header: &Header) -> Value {
+    json!({
+        "ledger_id": header.ledger_id.to_string(),
+        "height": header.height.0,
+        "hash": header.hash().to_string(),
+        "previous_hash": header.previous_hash.to_string(),
+        "time_ms": header.time.0,
+        "epoch": header.epoch.0,
+        "tree_size": header.tree_size,
+        "tree_root": header.tree_root.to_string(),
+        "state_root": header.state_root.to_string(),
+        "validators_hash": header.validators_hash.to_string(),
+        "next_validators_hash": header.next_validators_hash.to_string(),
+        "proposer": header.proposer.0,
+    })
+}
+
+fn header_text(header: &Header) -> String {
+    format!(
+        "height     {}\nhash       {}\ntime       {} ms\ntree       {} leaves, root {}\nstate root {}\nproposer   {}",
+        header.height,
+        header.hash(),
+        header.time,
+        header.tree_size,
+        header.tree_root,
+        header.state_root,
+        header.proposer,
+    )
+}
+
+async fn export(out: &Path, ctx: &Context) -> Result<(), CliError> {
+    let client = ctx.client().await?;
+    let failed = |e: std::io::Error| match e.kind() {
+        std::io::ErrorKind::AlreadyExists => ClientError::file(out, "exists already and is not overwritten"),
+        _ => ClientError::file(out, e),
+    };
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(files::PUBLIC_MODE).open(out).map_err(failed)?;
+    let result = export_to(&client, file, out, ctx).await;
+    if !matches!(&result, Ok(report) if report.failure.is_none()) {
+        // Half an archive helps nobody and could be taken for a whole one.
+        let _ = std::fs::remove_file(out);
+    }
+    let report = result?;
+    print_report(&report, ctx)
+}
+
+async fn export_to(client: &Client, file: File, out: &Path, ctx: &Context) -> Result<Report, CliError> {
+    let bar = ctx.progress(0, "export");
+    let progress = |written, all| {
+        bar.set_length(all);
+        bar.set_position(written);
+    };
+    let failed = |e| match e {
+        ExportError::Client(e) => CliError::from(e),
+        ExportError::Archive(e) => ClientError::file(out, e).into(),
+        ExportError::NoBlock(_) => CliError::failed(e.to_string()),
+    };
+    let output = BufWriter::with_capacity(BUFFER_BYTES, file);
+    let (report, output) = archive::export(client, output, progress).await.map_err(failed)?;
+    let synced = output.into_inner().map_err(std::io::IntoInnerError::into_error);
+    synced.and_then(|file| file.sync_all()).map_err(|e| ClientError::file(out, e))?;
+    bar.finish_and_clear();
+    Ok(report)
+}
+
+fn verify(args: VerifyArgs, ctx: &Context) -> Result<(), CliError> {
+    let genesis_path = ctx.genesis_path()?;
+    let document = files::read(&genesis_path, GENESIS_BYTES_MAX as u64)?;
+    let genesis = Genesis::parse(&document).map_err(|e| ClientError::file(&genesis_path, e))?;
+    let report = match (args.data_dir, args.file) {
+        (Some(directory), _) => verify_directory(&directory, &genesis_path, &genesis, ctx)?,
+        (None, Some(path)) if path.as_os_str() == "-" => {
+            verify_stream(std::io::stdin().lock(), 0, &genesis, Options::default(), ctx)?
+        }
+        (None, Some(path)) => {
+            let file = File::open(&path).map_err(|e| ClientError::file(&path, e))?;
+            let length = file.metadata().map_or(0, |m| m.len());
+            verify_stream(file, length, &genesis, Options::default(), ctx)?
+        }
+        (None, None) => return Err(CliError::usage("give an archive or --data-dir")),
+    };
+    print_report(&report, ctx)
+}
+
+fn verify_stream(
+    input: impl Read,
+    length: u64,
+    genesis: &Genesis,
+    options: Options,
+    ctx: &Context,
+) -> Result<Report, CliError> {
+    let bar = ctx.progress(length, "verify");
+    let input = BufReader::with_capacity(BUFFER_BYTES, input);
+    let report = verify_archive(input, genesis, options, |bytes| bar.set_position(bytes));
+    bar.finish_and_clear();
+    Ok(report?)
+}
+
+/// Lets the node's own program read the directory, since only it knows the
+/// format. It may write what it likes: the verifier believes none of it.
+fn verify_directory(
+    directory: &Path,
+    genesis_path: &Path,
+    genesis: &Genesis,
+    ctx: &Context,
+) -> Result<Report, CliError> {
+    let program = node_program();
+    let mut child = Command::new(&program)
+        .arg("dump")
+        .arg("--data-dir")
+        .arg(directory)
+        .arg("--genesis")
+        .arg(genesis_path)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|e| {
+            CliError::failed(format!("cannot run {}: {e}", program.display()))
+                .hint("put consilium-node beside this program or on PATH")
+        })?;
+    let output = child.stdout.take().ok_or_else(|| CliError::failed("the dump has no output"))?;
+    let report = verify_stream(output, 0, genesis, Options { require_state: true }, ctx);
+    let status = child.wait().map_err(|e| CliError::failed(format!("{}: {e}", program.display())))?;
+    let report = report?;
+    if !status.success() && report.failure.is_some() && report.counts.blocks == 0 {
+        return Err(CliError::failed(format!("{} dump failed ({status})", program.display()))
+            .hint("the node must be stopped; a network that runs is exported with `ledger export`"));
+    }
+    Ok(report)
+}
+
+/// `consilium-node` beside this program, else from PATH.
+fn node_program() -> OsString {
+    let beside = std::env::current_exe().ok().map(|own| own.with_file_name(NODE_PROGRAM));
+    beside.filter(|path| path.is_file()).map_or_else(|| NODE_PROGRAM.into(), PathBuf::into_os_string)
+}
+
+fn print_report(report: &Report, ctx: &Context) -> Result<(), CliError> {
+    ctx.print(&report.to_json(), |_| report.to_text())?;
+    if report.is_good() {
+        return Ok(());
+    }
+    let cause = match &report.failure {
+        Some(failure) => format!("verification failed: {failure}"),
+        None => format!("no certificate makes any block above {} final", Height::GENESIS),
+    };
+    Err(CliError::failed(cause))
+}

@@ -1,0 +1,250 @@
+//! The command line `consilium`: arguments, output, exit codes.
+//!
+//! Machine output goes to stdout; errors, hints and progress to stderr. Exit
+//! codes: 0 done, 1 failed or verification failed, 2 wrong usage. No command
+//! takes a secret as an argument, or prints one.
+
+#![forbid(unsafe_code)]
+
+mod bench;
+mod certs;
+mod config_file;
+mod confirm;
+mod context;
+mod governance;
+mod hint;
+mod identity;
+mod import;
+mod keys;
+mod ledger;
+mod member;
+mod network;
+mod node;
+mod operate;
+mod receipt;
+mod record;
+mod stake;
+mod text;
+mod validators;
+mod watch;
+mod when;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use serde::Serialize;
+
+pub(crate) use context::{CliError, ConnectionArgs, Context, Output};
+
+use consilium_client::Submitted;
+
+/// Records, identities and operation of a Consilium network.
+#[derive(Debug, Parser)]
+#[command(name = "consilium", version, max_term_width = 100, propagate_version = true)]
+pub(crate) struct Cli {
+    /// How results are printed.
+    #[arg(long, value_enum, default_value_t = Output::Text, global = true)]
+    pub(crate) output: Output,
+    /// Which ledger, nodes and identity.
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Submit, amend, retract, get and find records
+    Record(record::RecordArgs),
+    /// Import FHIR files and folders
+    Import(import::ImportArgs),
+    /// Export and verify the whole ledger
+    Ledger(ledger::LedgerArgs),
+    /// Enrol, show and revoke identities
+    Identity(identity::IdentityArgs),
+    /// Fetch and verify receipts
+    Receipt(receipt::ReceiptArgs),
+    /// Ask what became of a transaction
+    Tx(receipt::TxArgs),
+    /// Follow certified blocks until interrupted
+    Watch(watch::WatchArgs),
+    /// Show the nodes as they see themselves, and their alarms
+    Status(operate::StatusArgs),
+    /// Planned operations on nodes
+    Operator(operate::OperatorArgs),
+    /// Run a member's certificate authority
+    Certs(certs::CertsArgs),
+    /// Make keys
+    Keys(keys::KeysArgs),
+    /// A member's part, invitations, and joining with one
+    Member(member::MemberArgs),
+    /// The members' common steps in founding a network
+    Network(network::NetworkArgs),
+    /// What the members decide together
+    Governance(governance::GovernanceArgs),
+    /// How a member's stake is delegated
+    Stake(stake::StakeArgs),
+    /// Who certifies, why, and who may not
+    Validators(validators::ValidatorsArgs),
+    /// Register, replace and retire a member's own nodes
+    Node(node::NodeArgs),
+    /// Measure throughput and latency of record submission
+    Bench(bench::BenchArgs),
+    /// Print a completion script for a shell
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// A submitted transaction, as every command shows it.
+#[derive(Debug, Serialize)]
+pub(crate) struct SubmittedView {
+    /// Hexadecimal.
+    pub(crate) transaction_id: String,
+    /// Its block.
+    pub(crate) height: u64,
+    /// What the rules said.
+    pub(crate) outcome: &'static str,
+    /// Whether a verified receipt came with it.
+    pub(crate) receipt_verified: bool,
+}
+
+impl SubmittedView {
+    /// From an SDK answer.
+    pub(crate) fn new(done: &Submitted) -> Self {
+        Self {
+            transaction_id: done.transaction_id.to_string(),
+            height: done.height.0,
+            outcome: done.outcome.as_str_name(),
+            receipt_verified: done.receipt.is_some(),
+        }
+    }
+
+    /// For people.
+    pub(crate) fn text(&self) -> String {
+        let proof = if self.receipt_verified { ", receipt verified" } else { "" };
+        format!("transaction {} at height {}{proof}", self.transaction_id, self.height)
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return CliError::failed(format!("cannot start: {e}")).report(),
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => e.report(),
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), CliError> {
+    let ctx = Context::new(cli.output, cli.connection);
+    match cli.command {
+        Command::Record(args) => record::run(args, &ctx).await,
+        Command::Import(args) => import::run(args, &ctx).await,
+        Command::Ledger(args) => ledger::run(args, &ctx).await,
+        Command::Identity(args) => identity::run(args, &ctx).await,
+        Command::Receipt(args) => receipt::run(args, &ctx).await,
+        Command::Tx(args) => receipt::run_tx(args, &ctx).await,
+        Command::Watch(args) => watch::run(args, &ctx).await,
+        Command::Status(args) => operate::run_status(args, &ctx).await,
+        Command::Operator(args) => operate::run_operator(args, &ctx).await,
+        Command::Certs(args) => certs::run(args, &ctx),
+        Command::Keys(args) => keys::run(&args, &ctx),
+        Command::Member(args) => member::run(args, &ctx).await,
+        Command::Network(args) => network::run(args, &ctx),
+        Command::Governance(args) => governance::run(args, &ctx).await,
+        Command::Stake(args) => stake::run(args, &ctx).await,
+        Command::Validators(args) => validators::run(args, &ctx).await,
+        Command::Node(args) => node::run(args, &ctx).await,
+        Command::Bench(args) => bench::run(args, &ctx).await,
+        Command::Completion { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "consilium", &mut script);
+            context::write_stdout(&script)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_argument_tree_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    fn parses(line: &str) -> bool {
+        Cli::try_parse_from(line.split_whitespace()).is_ok()
+    }
+
+    #[test]
+    fn commands_of_governance_and_membership_parse() {
+        let good = [
+            "consilium governance propose admit --part p --stake 5 --reason r --expires 12h --yes",
+            "consilium governance propose --yes suspend a.example",
+            "consilium governance propose rotate-ca a.example --bundle f --without-overlap",
+            "consilium governance propose add-node a.example --name n1 --peer h:1 --client h:2 --vote-key f.pub",
+            "consilium governance propose replace-node a.example/n1 --peer h:1 --vote-key f.pub",
+            "consilium governance propose retire-node 3",
+            "consilium governance propose allot-stake a.example 0",
+            "consilium governance propose set-parameter epoch_ms=60000 quorum=2/3",
+            "consilium governance propose access-policy --file f",
+            "consilium governance propose lift-penalty 1",
+            "consilium governance propose activate-protocol 2 --height 1000",
+            "consilium governance vote 3 approve --yes",
+            "consilium governance vote 3 reject",
+            "consilium --output json governance list --all",
+            "consilium validators epoch",
+            "consilium validators epoch 0",
+            "consilium validators maintenance a.example/n1 --from 2026-11-21T22:00:00Z --for 2h",
+            "consilium validators maintenance 4 --for 7d",
+            "consilium stake delegate --to spiffe://a.example/node/n1 5",
+            "consilium stake redelegate --from 1 --to b.example/n1 5",
+            "consilium stake show",
+            "consilium member invite --member a.example --node n1 --out f",
+            "consilium member join --invitation f --dir d --listen-client 127.0.0.1:1",
+            "consilium node register --name n2 --peer h:1 --client h:2 --dir d",
+            "consilium node replace 3 --dir d --yes",
+            "consilium node replace a.example/n1 --vote-key f.pub --out i",
+            "consilium node retire 3",
+        ];
+        for line in good {
+            assert!(parses(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn arguments_that_make_no_sense_are_refused() {
+        let bad = [
+            "consilium governance propose",
+            "consilium governance propose suspend",
+            "consilium governance propose set-parameter",
+            "consilium governance propose suspend a.example --expires 1m",
+            "consilium governance propose suspend a.example --expires 90d",
+            "consilium governance propose activate-protocol 2",
+            "consilium governance vote 3 abstain",
+            "consilium governance vote approve",
+            "consilium validators maintenance 4",
+            "consilium validators maintenance 4 --for 8d",
+            "consilium validators release n1",
+            "consilium stake delegate --to 1 0",
+            "consilium stake delegate 5",
+            "consilium stake undelegate --from 0 5",
+            "consilium node register --name n2 --peer h:1 --client h:2",
+            "consilium node replace 3",
+            "consilium node replace 3 --dir d --vote-key f.pub --out i",
+            "consilium node replace 3 --vote-key f.pub",
+            "consilium node replace 3 --dir d --out i",
+        ];
+        for line in bad {
+            assert!(!parses(line), "{line}");
+        }
+    }
+}

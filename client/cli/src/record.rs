@@ -1,0 +1,489 @@
+//! `consilium record`: submit, amend, retract, get, find. Documents go in and
+//! come out byte for byte.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use clap::{Args, Subcommand, ValueEnum};
+use consilium_proto::envelope::SearchKey;
+use consilium_proto::ids::{PatientPseudonym, RecordId};
+use consilium_proto::pb;
+use futures::StreamExt;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::context::escaped;
+use super::{CliError, Context};
+use consilium_client::ClientError;
+use consilium_client::fhir::{self, Content};
+use consilium_client::files;
+use consilium_client::records::{
+    self, Draft, QueryFilter, RecordDraft, RecordReader, RecordWriter, pseudonym_of, tag_of,
+};
+use consilium_client::{Client, Submitted};
+
+/// Records shown by a query unless the caller wants another number.
+const QUERY_LIMIT: usize = 100;
+
+/// Submit, amend, retract, get and find records
+#[derive(Debug, Args)]
+pub(crate) struct RecordArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: RecordCommand,
+}
+
+/// What to do with records.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RecordCommand {
+    /// Submit a document: a FHIR resource or Bundle, or with --kind and --patient anything else
+    Submit(SubmitArgs),
+    /// Submit a new version of a record; name its readers again, they are not taken over
+    Amend(AmendArgs),
+    /// Mark a record as entered in error; its history stays
+    Retract(RetractArgs),
+    /// Fetch, decrypt and write out a record, byte for byte
+    Get(GetArgs),
+    /// Find records
+    Query(QueryArgs),
+    /// Show all versions of a record
+    History(HistoryArgs),
+}
+
+/// What to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Wait {
+    /// Ordered and executed by one node; may still lack a block certificate.
+    Ordered,
+    /// In a certified block: final.
+    Certified,
+}
+
+impl From<Wait> for pb::WaitFor {
+    fn from(wait: Wait) -> Self {
+        match wait {
+            Wait::Ordered => Self::Ordered,
+            Wait::Certified => Self::Certified,
+        }
+    }
+}
+
+/// Who can read, and what to wait for.
+#[derive(Debug, Args)]
+pub(crate) struct WriteArgs {
+    /// Who else will be able to open it (SPIFFE id), may be repeated
+    #[arg(long = "recipient", value_name = "SPIFFE")]
+    pub(crate) recipients: Vec<String>,
+    /// What to wait for
+    #[arg(long, value_enum, default_value_t = Wait::Certified)]
+    pub(crate) wait: Wait,
+}
+
+/// Arguments of `record submit`.
+#[derive(Debug, Args)]
+pub(crate) struct SubmitArgs {
+    /// The document
+    pub(crate) file: PathBuf,
+    /// Kind of a document that is not FHIR
+    #[arg(long, requires = "patient")]
+    pub(crate) kind: Option<String>,
+    /// Patient of a document that is not FHIR: `Patient/ID`, a URL, `urn:uuid:...`, or `system|value`,
+    /// spelt as in the patient's FHIR references
+    #[arg(long, value_name = "REF", requires = "kind")]
+    pub(crate) patient: Option<String>,
+    /// Readers and waiting.
+    #[command(flatten)]
+    pub(crate) write: WriteArgs,
+}
+
+/// Arguments of `record amend`.
+#[derive(Debug, Args)]
+pub(crate) struct AmendArgs {
+    /// The record
+    pub(crate) id: RecordId,
+    /// The new document
+    pub(crate) file: PathBuf,
+    /// For a document that is not FHIR: its kind and patient stay as they are
+    #[arg(long)]
+    pub(crate) raw: bool,
+    /// Readers and waiting.
+    #[command(flatten)]
+    pub(crate) write: WriteArgs,
+}
+
+/// Arguments of `record retract`.
+#[derive(Debug, Args)]
+pub(crate) struct RetractArgs {
+    /// The record
+    pub(crate) id: RecordId,
+    /// What to wait for
+    #[arg(long, value_enum, default_value_t = Wait::Certified)]
+    pub(crate) wait: Wait,
+}
+
+/// Arguments of `record get`.
+#[derive(Debug, Args)]
+pub(crate) struct GetArgs {
+    /// The record
+    pub(crate) id: RecordId,
+    /// This version instead of the newest
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) version: Option<u32>,
+    /// Write the document here instead of to stdout; an existing file is left alone
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Show what the ledger says of it instead of the document
+    #[arg(long, conflicts_with = "out")]
+    pub(crate) metadata: bool,
+}
+
+/// Arguments of `record query`.
+#[derive(Debug, Args)]
+pub(crate) struct QueryArgs {
+    /// Patient: `Patient/ID`, `MEMBER/Patient/ID`, a URL, `urn:uuid:...`, or `system|value`, as in the FHIR references
+    #[arg(long, value_name = "REF", conflicts_with = "pseudonym")]
+    pub(crate) patient: Option<String>,
+    /// Patient by pseudonym
+    #[arg(long, value_name = "HEX")]
+    pub(crate) pseudonym: Option<PatientPseudonym>,
+    /// Resource type
+    #[arg(long)]
+    pub(crate) kind: Option<String>,
+    /// Author (SPIFFE id)
+    #[arg(long, value_name = "SPIFFE")]
+    pub(crate) author: Option<String>,
+    /// Author's member [default, if neither patient nor tag is given: your own]
+    #[arg(long, value_name = "ID")]
+    pub(crate) member: Option<String>,
+    /// Not before this time (RFC 3339)
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) from: Option<u64>,
+    /// Before this time (RFC 3339)
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) to: Option<u64>,
+    /// Search tag: id, encounter, category, code or identifier, such as `code=http://loinc.org|718-7`
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_tag)]
+    pub(crate) tag: Option<(String, String)>,
+    /// Show at most so many
+    #[arg(long, value_name = "N", default_value_t = QUERY_LIMIT)]
+    pub(crate) limit: usize,
+    /// Also fetch and decrypt each one
+    #[arg(long)]
+    pub(crate) decrypt: bool,
+}
+
+/// Arguments of `record history`.
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// The record
+    pub(crate) id: RecordId,
+}
+
+/// Runs a command.
+pub(crate) async fn run(args: RecordArgs, ctx: &Context) -> Result<(), CliError> {
+    let client = ctx.client().await?;
+    match args.command {
+        RecordCommand::Submit(args) => submit(&client, args, ctx).await,
+        RecordCommand::Amend(args) => amend(&client, args, ctx).await,
+        RecordCommand::Retract(args) => {
+            let (submitted, version) = records::retract(&client, args.id, args.wait.into()).await?;
+            print_written(ctx, &submitted, &[args.id], version)
+        }
+        RecordCommand::Get(args) => get(&client, args, ctx).await,
+        RecordCommand::Query(args) => query(&client, args, ctx).await,
+        RecordCommand::History(args) => {
+            let versions = RecordReader::new(client).history(args.id).await?;
+            let values: Vec<Value> = versions.iter().map(describe).collect();
+            ctx.print(&values, |_| table(&versions))
+        }
+    }
+}
+
+async fn submit(client: &Client, args: SubmitArgs, ctx: &Context) -> Result<(), CliError> {
+    let drafts = drafts_of(client, &args)?;
+    let writer = RecordWriter::new(client.clone(), &args.write.recipients).await?;
+    let written = writer.write(drafts.into_iter().map(Draft::new).collect(), args.write.wait.into()).await?;
+    for (submitted, ids) in &written {
+        print_written(ctx, submitted, ids, 1)?;
+    }
+    Ok(())
+}
+
+fn drafts_of(client: &Client, args: &SubmitArgs) -> Result<Vec<RecordDraft>, CliError> {
+    let key = search_key(client)?;
+    let bytes = read(&args.file)?;
+    if let (Some(kind), Some(patient)) = (&args.kind, &args.patient) {
+        return Ok(vec![RecordDraft::document(kind, patient, member(client), bytes, key)]);
+    }
+    let not_fhir = |cause: String| {
+        CliError::from(ClientError::file(&args.file, cause)).hint("another document needs --kind and --patient")
+    };
+    let split = fhir::split(&bytes, member(client)).map_err(|e| not_fhir(e.to_string()))?;
+    if split.content == Content::NotFhir {
+        return Err(not_fhir("is not a FHIR resource".into()));
+    }
+    if split.resources.is_empty() {
+        return Err(ClientError::file(&args.file, "is a Bundle without resources").into());
+    }
+    Ok(split.resources.iter().map(|r| RecordDraft::from_resource(r, key)).collect())
+}
+
+async fn amend(client: &Client, args: AmendArgs, ctx: &Context) -> Result<(), CliError> {
+    let draft = match args.raw {
+        true => raw_amendment(client, &args).await?,
+        false => fhir_amendment(client, &args.file)?,
+    };
+    let writer = RecordWriter::new(client.clone(), &args.write.recipients).await?;
+    let (submitted, version) = writer.amend(args.id, draft, args.write.wait.into()).await?;
+    print_written(ctx, &submitted, &[args.id], version)
+}
+
+fn fhir_amendment(client: &Client, file: &Path) -> Result<RecordDraft, CliError> {
+    let split = fhir::split(&read(file)?, member(client)).map_err(|e| ClientError::file(file, e))?;
+    match (split.content, split.resources.as_slice()) {
+        (Content::Resource, [resource]) => Ok(RecordDraft::from_resource(resource, search_key(client)?)),
+        _ => Err(CliError::from(ClientError::file(file, "is not a single FHIR resource"))
+            .hint("give --raw to amend a document that is not FHIR")),
+    }
+}
+
+/// The same description with other contents.
+async fn raw_amendment(client: &Client, args: &AmendArgs) -> Result<RecordDraft, CliError> {
+    let current = RecordReader::new(client.clone()).current(args.id).await?;
+    let tags = current.tags.iter().map(|t| consilium_proto::ids::SearchTag::parse("tags", t));
+    Ok(RecordDraft {
+        kind: current.kind.clone(),
+        patient: PatientPseudonym::parse("patient", &current.patient)?,
+        confidentiality: current.confidentiality(),
+        tags: tags.collect::<Result<_, _>>()?,
+        plaintext: read(&args.file)?,
+    })
+}
+
+async fn get(client: &Client, args: GetArgs, ctx: &Context) -> Result<(), CliError> {
+    let opened = RecordReader::new(client.clone()).get(args.id, args.version).await?;
+    if args.metadata {
+        let versions = [opened.record];
+        return ctx.print(&describe(&versions[0]), |_| table(&versions));
+    }
+    let Some(plaintext) = opened.plaintext else {
+        return Err(CliError::failed(format!(
+            "version {} marks the record as entered in error",
+            opened.record.version
+        ))
+        .hint("ask for an earlier version with --version"));
+    };
+    match &args.out {
+        Some(path) => Ok(files::write_new(path, &plaintext, files::SECRET_MODE)?),
+        None => {
+            let mut out = std::io::stdout().lock();
+            let written = out.write_all(&plaintext).and_then(|()| out.flush());
+            written.map_err(|e| CliError::failed(format!("stdout: {e}")))
+        }
+    }
+}
+
+async fn query(client: &Client, args: QueryArgs, ctx: &Context) -> Result<(), CliError> {
+    let filter = filter_of(client, &args)?;
+    let reader = RecordReader::new(client.clone());
+    let mut found = std::pin::pin!(reader.query(filter));
+    let mut shown = Vec::new();
+    let mut more = false;
+    while let Some(record) = found.next().await.transpose()? {
+        if shown.len() == args.limit {
+            more = true;
+            break;
+        }
+        shown.push(record);
+    }
+    if args.decrypt {
+        decrypt_all(&reader, &shown, ctx).await?;
+    } else {
+        let values: Vec<Value> = shown.iter().map(describe).collect();
+        ctx.print(&values, |_| table(&shown))?;
+    }
+    if more {
+        eprintln!("there are more; raise --limit");
+    }
+    Ok(())
+}
+
+/// One JSON line per record: its description and, where this identity can
+/// open it, its document as text (`document`) or hexadecimal (`document_hex`).
+async fn decrypt_all(reader: &RecordReader, records: &[pb::RecordVersion], ctx: &Context) -> Result<(), CliError> {
+    for record in records {
+        let id = RecordId::parse("record_id", &record.record_id)?;
+        let mut value = describe(record);
+        match reader.get(id, Some(record.version)).await {
+            Ok(opened) => {
+                let text = opened.plaintext.as_ref().map(|bytes| std::str::from_utf8(bytes).map_err(|_| bytes));
+                match text {
+                    Some(Ok(text)) => value["document"] = text.into(),
+                    Some(Err(bytes)) => value["document_hex"] = hex::encode(&**bytes).into(),
+                    None => value["not_opened"] = "entered in error".into(),
+                }
+            }
+            Err(e) => value["not_opened"] = e.to_string().into(),
+        }
+        ctx.print(&value, |value| decrypted_text(record, value))?;
+    }
+    Ok(())
+}
+
+fn decrypted_text(record: &pb::RecordVersion, value: &Value) -> String {
+    let text = |key| value.get(key).and_then(Value::as_str);
+    let head = format!("--- {} version {} {}", hex::encode(&record.record_id), record.version, escaped(&record.kind));
+    let keep_lines = |t: &str| t.lines().map(escaped).collect::<Vec<_>>().join("\n");
+    let body = text("document").map(keep_lines).or_else(|| text("document_hex").map(str::to_owned));
+    let refused = || format!("(not opened: {})", escaped(text("not_opened").unwrap_or("")));
+    format!("{head}\n{}", body.unwrap_or_else(refused))
+}
+
+fn filter_of(client: &Client, args: &QueryArgs) -> Result<QueryFilter, CliError> {
+    let mut filter = QueryFilter {
+        patient: args.pseudonym,
+        kind: args.kind.clone(),
+        author: args.author.clone(),
+        author_member: args.member.clone(),
+        from_ms: args.from,
+        to_ms: args.to,
+        tag: None,
+    };
+    if let Some(reference) = &args.patient {
+        filter.patient = Some(pseudonym_of(search_key(client)?, reference, member(client)));
+    }
+    if let Some((name, value)) = &args.tag {
+        filter.tag = Some(tag_of(search_key(client)?, name, value));
+    }
+    // A node wants one of these three; one's own records are the best guess.
+    if filter.patient.is_none() && filter.tag.is_none() && filter.author_member.is_none() {
+        filter.author_member = Some(member(client).to_owned());
+    }
+    Ok(filter)
+}
+
+fn print_written(ctx: &Context, submitted: &Submitted, ids: &[RecordId], version: u32) -> Result<(), CliError> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let value = json!({
+        "transaction_id": submitted.transaction_id.to_string(),
+        "height": submitted.height.0,
+        "certified": submitted.receipt.is_some(),
+        "version": version,
+        "record_ids": ids,
+    });
+    ctx.print(&value, |_| {
+        let state = if submitted.receipt.is_some() { "certified" } else { "ordered" };
+        let head = format!("{state} at height {}, transaction {}", submitted.height, submitted.transaction_id);
+        ids.iter().fold(head, |text, id| format!("{text}\nrecord {id} version {version}"))
+    })
+}
+
+fn describe(record: &pb::RecordVersion) -> Value {
+    json!({
+        "record_id": hex::encode(&record.record_id),
+        "version": record.version,
+        "patient": hex::encode(&record.patient),
+        "kind": record.kind,
+        "author": record.author,
+        "confidentiality": confidentiality_code(record),
+        "payload_sha256": hex::encode(&record.payload_sha256),
+        "payload_size": record.payload_size,
+        "tags": record.tags.iter().map(hex::encode).collect::<Vec<_>>(),
+        "recipients": record.wraps.iter().map(|w| hex::encode(&w.recipient_key_id)).collect::<Vec<_>>(),
+        "transaction_id": hex::encode(&record.transaction_id),
+        "height": record.height,
+        "time_ms": record.time_ms,
+        "time": time_text(record.time_ms),
+        "retraction": record.retraction,
+    })
+}
+
+fn table(records: &[pb::RecordVersion]) -> String {
+    let mut lines = vec![format!(
+        "{:<32} {:>7} {:<24} C {:<32} {:<24} {}",
+        "RECORD", "VERSION", "KIND", "PATIENT", "TIME", "AUTHOR"
+    )];
+    for r in records {
+        let kind = if r.retraction { format!("{} (in error)", r.kind) } else { r.kind.clone() };
+        lines.push(format!(
+            "{:<32} {:>7} {:<24} {} {:<32} {:<24} {}",
+            hex::encode(&r.record_id),
+            r.version,
+            escaped(&kind),
+            confidentiality_code(r),
+            hex::encode(&r.patient),
+            time_text(r.time_ms),
+            escaped(&r.author),
+        ));
+    }
+    lines.join("\n")
+}
+
+fn confidentiality_code(record: &pb::RecordVersion) -> &'static str {
+    match record.confidentiality() {
+        pb::Confidentiality::Unspecified => "?",
+        pb::Confidentiality::Unrestricted => "U",
+        pb::Confidentiality::Low => "L",
+        pb::Confidentiality::Moderate => "M",
+        pb::Confidentiality::Normal => "N",
+        pb::Confidentiality::Restricted => "R",
+        pb::Confidentiality::VeryRestricted => "V",
+    }
+}
+
+fn time_text(ms: u64) -> String {
+    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).ok();
+    time.and_then(|t| t.format(&Rfc3339).ok()).unwrap_or_else(|| ms.to_string())
+}
+
+fn parse_time(text: &str) -> Result<u64, String> {
+    let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| "write it as 2026-11-20T08:00:00Z".to_owned())?;
+    u64::try_from(time.unix_timestamp_nanos() / 1_000_000).map_err(|_| "is before 1970".to_owned())
+}
+
+fn parse_tag(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn search_key(client: &Client) -> Result<&SearchKey, CliError> {
+    Ok(client.identity().search_key().ok_or(ClientError::Setting { setting: "search_key" })?)
+}
+
+fn member(client: &Client) -> &str {
+    client.identity().spiffe_id().member().as_str()
+}
+
+fn read(path: &Path) -> Result<Bytes, CliError> {
+    Ok(files::read(path, fhir::FILE_BYTES_MAX)?.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_tags_are_parsed() {
+        assert_eq!(parse_time("1970-01-01T00:00:01.5Z"), Ok(1_500));
+        assert_eq!(parse_time("1970-01-01T01:00:00+01:00"), Ok(0));
+        assert!(parse_time("1969-12-31T23:59:59Z").is_err());
+        assert!(parse_time("yesterday").is_err());
+        assert_eq!(parse_tag("code=http://l|a=b"), Ok(("code".into(), "http://l|a=b".into())));
+        assert!(parse_tag("code").is_err());
+    }
+
+    #[test]
+    fn times_are_printed() {
+        assert_eq!(time_text(1_500), "1970-01-01T00:00:01.5Z");
+        assert_eq!(time_text(u64::MAX), u64::MAX.to_string());
+    }
+
+    #[test]
+    fn descriptions_say_nothing_of_contents_and_escape_names() {
+        let record = pb::RecordVersion { kind: "a\u{1b}[2J".into(), retraction: true, ..Default::default() };
+        assert!(table(std::slice::from_ref(&record)).contains("a\\u{1b}[2J (in error)"));
+        assert_eq!(describe(&record)["confidentiality"], "?");
+    }
+}

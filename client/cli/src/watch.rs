@@ -1,0 +1,67 @@
+//! `consilium watch`: follows the ledger, every block verified.
+
+use clap::Args;
+use consilium_proto::ids::Height;
+use serde::Serialize;
+
+use super::text::time_ms;
+use super::{CliError, Context};
+use consilium_client::watch::Watched;
+
+/// Follow certified blocks until interrupted
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    /// Resume after this height; 0 starts at the first block [default: the newest block]
+    #[arg(long, value_name = "HEIGHT")]
+    pub(crate) after: Option<u64>,
+    /// Leave out the transactions
+    #[arg(long)]
+    pub(crate) headers: bool,
+}
+
+#[derive(Serialize)]
+struct BlockView {
+    height: u64,
+    hash: String,
+    time_ms: u64,
+    transactions: Option<usize>,
+    tree_size: u64,
+    state_root: String,
+    proposer: u64,
+    contents_proven: bool,
+}
+
+/// Runs `consilium watch`.
+pub(crate) async fn run(args: WatchArgs, ctx: &Context) -> Result<(), CliError> {
+    let client = ctx.client().await?;
+    let after = match args.after {
+        Some(height) => Height(height),
+        None => client.certified_head().await?.header.height,
+    };
+    let mut watch = client.watch(after, args.headers);
+    loop {
+        tokio::select! {
+            block = watch.next() => ctx.print(&view(&block?, args.headers), describe)?,
+            _ = tokio::signal::ctrl_c() => return Ok(()),
+        }
+    }
+}
+
+fn view(watched: &Watched, headers_only: bool) -> BlockView {
+    let header = &watched.header;
+    BlockView {
+        height: header.height.0,
+        hash: header.hash().to_string(),
+        time_ms: header.time.0,
+        transactions: (!headers_only).then_some(watched.block.transactions.len()),
+        tree_size: header.tree_size,
+        state_root: header.state_root.to_string(),
+        proposer: header.proposer.0,
+        contents_proven: watched.contents_proven,
+    }
+}
+
+fn describe(v: &BlockView) -> String {
+    let transactions = v.transactions.map_or(String::new(), |n| format!(" transactions={n}"));
+    format!("{} {} {} proposer={}{transactions}", v.height, time_ms(v.time_ms), v.hash, v.proposer)
+}

@@ -1,0 +1,198 @@
+//! Real FHIR files through the import's pure steps: found, split byte for
+//! byte, blinded, encrypted, packed, and opened again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use consilium_client::fhir::Resource;
+use consilium_client::records::import::{Event, NOT_FHIR, SourceFile, find, read_documents};
+use consilium_client::records::{PackLimits, Recipient, RecordDraft, TAGS_MAX, new_record_id, pack, seal, size_of};
+use consilium_proto::envelope::{EnvelopeContext, KeyWrap, SearchKey, open_payload, unwrap_key};
+use consilium_proto::ids::LedgerId;
+use consilium_proto::keys::{EncryptionPrivateKey, KemId};
+use consilium_proto::limits::{ACTIONS_MAX, BODY_BYTES_MAX, TRANSACTION_BYTES_MAX};
+use consilium_proto::parameters::{Parameters, recommended_parameters};
+use consilium_proto::pb;
+use prost::Message;
+
+const MEMBER: &str = "st-mary.example";
+
+/// The folder of FHIR data, unless it is absent.
+fn data() -> Option<PathBuf> {
+    let shared = std::env::var_os("CONSILIUM_SHARED")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared")), PathBuf::from);
+    let data = shared.join("data/fhir");
+    if data.is_dir() {
+        return Some(data);
+    }
+    eprintln!("SKIPPED: vectors absent at {}", data.display());
+    None
+}
+
+struct Read {
+    file: SourceFile,
+    documents: Vec<(bool, Vec<Resource>)>,
+    events: Vec<Event>,
+}
+
+fn read_all(folder: &PathBuf) -> Vec<Read> {
+    let files = find(std::slice::from_ref(folder)).unwrap();
+    let read = |file: SourceFile| {
+        let (mut documents, mut events) = (Vec::new(), Vec::new());
+        read_documents(&file, MEMBER, &mut |e| events.push(e), &mut |d| {
+            documents.push((d.is_bundle, d.resources));
+            true
+        });
+        events.retain(|e| !matches!(e, Event::Read { .. }));
+        Read { file, documents, events }
+    };
+    files.into_iter().map(read).collect()
+}
+
+#[test]
+fn every_resource_is_found_once_and_is_a_part_of_its_file() {
+    let Some(data) = data() else { return };
+    let mut counts: BTreeMap<(String, &str), usize> = BTreeMap::new();
+    for read in read_all(&data) {
+        let folder = read.file.path.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+        if folder == "primitives" {
+            assert_eq!(read.events, [Event::Skipped { path: read.file.path.clone(), reason: NOT_FHIR }]);
+            assert!(read.documents.is_empty());
+            continue;
+        }
+        assert_eq!(read.events, [], "{}", read.file.path.display());
+        let text = std::fs::read(&read.file.path).unwrap();
+        let mut from = 0;
+        for resource in read.documents.iter().flat_map(|(_, resources)| resources) {
+            // In order and without overlap, so each one is its own part.
+            let at = text[from..].windows(resource.raw.len()).position(|w| w == resource.raw).unwrap();
+            from += at + resource.raw.len();
+            serde_json::from_slice::<serde_json::Value>(&resource.raw).unwrap();
+            *counts.entry((folder.clone(), resource.kind)).or_default() += 1;
+        }
+        if folder == "hl7-examples" {
+            assert_eq!(read.documents[0].1[0].raw, text, "a single resource is its whole file");
+        }
+        assert_eq!(read.documents.iter().any(|(is_bundle, _)| *is_bundle), folder == "bundles");
+    }
+    let total = |folder: &str| counts.iter().filter(|((f, _), _)| f == folder).map(|(_, n)| n).sum::<usize>();
+    // The table in the data's README.
+    assert_eq!([total("bundles"), total("bulk-ndjson"), total("hl7-examples")], [2046, 458, 42]);
+    assert_eq!(counts[&("bundles".to_owned(), "Observation")], 1004);
+    assert_eq!(counts[&("bulk-ndjson".to_owned(), "DocumentReference")], 78);
+    assert_eq!(counts[&("hl7-examples".to_owned(), "Consent")], 6);
+}
+
+#[test]
+fn all_records_of_a_patient_share_a_pseudonym() {
+    let Some(data) = data() else { return };
+    let key = SearchKey::from_bytes(&[4; 32]);
+    for read in read_all(&data.join("bundles")) {
+        let resources: Vec<_> = read.documents.into_iter().flat_map(|(_, r)| r).collect();
+        let patient = resources.iter().find(|r| r.kind == "Patient").unwrap();
+        let expected = format!("urn:uuid:{}", patient.id.as_ref().unwrap());
+        assert_eq!(patient.subject.canonical(), expected);
+        let others = ["Organization", "Practitioner"];
+        let pseudonym = RecordDraft::from_resource(patient, &key).patient;
+        for r in &resources {
+            let same = RecordDraft::from_resource(r, &key).patient == pseudonym;
+            assert_eq!(same, !others.contains(&r.kind), "{} on line {}", r.kind, r.line);
+        }
+    }
+    let bulk: BTreeSet<String> = read_all(&data.join("bulk-ndjson"))
+        .into_iter()
+        .flat_map(|r| r.documents)
+        .flat_map(|(_, resources)| resources)
+        .filter(|r| consilium_client::fhir::needs_patient(r.kind) || r.kind == "Patient")
+        .map(|r| r.subject.canonical().to_owned())
+        .collect();
+    assert_eq!(bulk.len(), 4, "four patients");
+}
+
+#[test]
+fn every_resource_comes_back_byte_for_byte_within_the_limits() {
+    let Some(data) = data() else { return };
+    let key = SearchKey::from_bytes(&[4; 32]);
+    let private = EncryptionPrivateKey::generate(KemId::X25519HkdfSha256).unwrap();
+    let recipients = [Recipient { name: "me".into(), key: private.public_key() }];
+    let ledger = LedgerId::from_bytes([3; 32]);
+    let limits = PackLimits::of(&Parameters::try_from(&recommended_parameters()).unwrap());
+    let mut divided = 0;
+    for read in read_all(&data) {
+        for (_, resources) in read.documents {
+            let drafts: Vec<_> = resources.iter().map(|r| RecordDraft::from_resource(r, &key)).collect();
+            let sizes: Vec<_> = drafts.iter().map(|d| size_of(d, &recipients)).collect();
+            let ranges = pack(&sizes, &limits);
+            divided += usize::from(ranges.len() > 1);
+            for range in ranges {
+                let sealed: Vec<_> = drafts[range.clone()]
+                    .iter()
+                    .map(|d| seal(d, ledger, new_record_id(), 1, &recipients).unwrap())
+                    .collect();
+                let actions = sealed.iter().map(|s| s.action.clone()).collect::<Vec<_>>();
+                assert!(actions.len() <= ACTIONS_MAX);
+                let body = pb::TransactionBody {
+                    ledger_id: ledger.to_bytes(),
+                    nonce: vec![1; 16].into(),
+                    valid_until_ms: u64::MAX,
+                    actions,
+                };
+                let attachments: usize = sealed.iter().flat_map(|s| &s.attachments).map(|a| a.len()).sum();
+                assert!(body.encoded_len() <= BODY_BYTES_MAX);
+                assert!(body.encoded_len() + attachments <= TRANSACTION_BYTES_MAX);
+                for (sealed, resource) in sealed.iter().zip(&resources[range]) {
+                    let context = EnvelopeContext { ledger_id: [3; 32], record_id: sealed.record_id.0, version: 1 };
+                    let content_key =
+                        unwrap_key(&KeyWrap::decode(&sealed.attachments[1]).unwrap(), &private, &context).unwrap();
+                    let plaintext = open_payload(&content_key, &context, &sealed.attachments[0]).unwrap();
+                    assert_eq!(*plaintext, resource.raw);
+                }
+            }
+            for draft in &drafts {
+                assert!(draft.tags.len() <= TAGS_MAX && draft.tags.windows(2).all(|pair| pair[0] < pair[1]));
+            }
+        }
+    }
+    eprintln!("{divided} Bundles needed more than one transaction");
+}
+
+#[test]
+fn folders_are_walked_without_links_and_hidden_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let patient = "{\"resourceType\":\"Patient\",\"id\":\"p\"}";
+    std::fs::create_dir(at("sub")).unwrap();
+    for name in ["b.json", "a.ndjson", "sub/C.JSON", ".hidden.json", "notes.txt"] {
+        std::fs::write(at(name), patient).unwrap();
+    }
+    std::os::unix::fs::symlink(at("b.json"), at("link.json")).unwrap();
+    std::os::unix::fs::symlink("/", at("root")).unwrap();
+    let found = find(&[folder.path().to_owned()]).unwrap();
+    let names: Vec<_> = found.iter().map(|f| f.path.strip_prefix(folder.path()).unwrap().to_str().unwrap()).collect();
+    assert_eq!(names, ["a.ndjson", "b.json", "sub/C.JSON"]);
+    assert_eq!(find(&[at("notes.txt")]).unwrap_err().1, "is neither .json nor .ndjson");
+    assert!(find(&[at("absent.json")]).is_err());
+    assert_eq!(find(&[at("link.json")]).unwrap().len(), 1, "a link that the caller names is followed");
+}
+
+#[test]
+fn damaged_lines_are_refused_and_the_others_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.ndjson");
+    let text = "{\"resourceType\":\"Patient\",\"id\":\"a\"}\r\n\n{\"resourceType\":\"Patient\",\"id\":\"b\n42\n{\"resourceType\":\"Patient\",\"id\":\"c\"}";
+    std::fs::write(&path, text).unwrap();
+    let read = read_all(&folder.path().to_owned()).pop().unwrap();
+    let ids: Vec<_> = read.documents.iter().flat_map(|(_, r)| r).map(|r| r.id.clone().unwrap()).collect();
+    assert_eq!(ids, ["a", "c"]);
+    let refused: Vec<String> = read
+        .events
+        .iter()
+        .map(|e| match e {
+            Event::Refused { error, .. } => error.to_string(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    // Which column a parser blames for an unterminated text is its own affair.
+    assert!(refused[0].starts_with("line 3: is not well-formed JSON (column "), "{refused:?}");
+    assert_eq!(refused[1..], ["line 4: must be a FHIR resource"]);
+}
