@@ -4,6 +4,7 @@
 //! what a node says about it stands below, marked as its word.
 
 pub(crate) mod effect;
+pub(crate) mod remark;
 pub(crate) mod topic;
 pub(crate) mod view;
 
@@ -26,6 +27,7 @@ use consilium_client::Client;
 use consilium_client::ClientError;
 use consilium_client::clock::now_ms;
 use effect::{Present, effects, summary};
+use remark::{refusal, remarks};
 use topic::TopicArgs;
 use view::{ProposalView, RulesView, TallyView, bullets};
 
@@ -145,8 +147,7 @@ async fn propose(args: ProposeArgs, client: &Client, ctx: &Context) -> Result<()
     let own = client.identity().spiffe_id().member().as_str().to_owned();
     let expires_ms = now_ms().saturating_add(args.expires);
     let plan = plan(&topic, &present, &preview, &own, &args.reason, expires_ms);
-    if !preview.possible {
-        let refusal = format!("the proposal does not fit the present state: {}", preview.refusal);
+    if let Some(refusal) = refusal(&preview, &present) {
         return Err(CliError::failed(refusal).hint("nothing was signed"));
     }
     Consent { yes: args.yes }.ask(&plan, "Sign and submit this proposal?")?;
@@ -228,8 +229,7 @@ fn plan(
         text += &format!("reason: {}\n", escaped(reason));
     }
     text += &format!("\nwhat it does, told from what is signed:\n{}", bullets(effects(topic, present)));
-    let remarks = preview.effects.iter().chain(std::iter::once(&preview.quorum_arithmetic));
-    let remarks: Vec<&String> = remarks.filter(|line| !line.is_empty()).collect();
+    let remarks = remarks(topic, present, preview);
     if !remarks.is_empty() {
         text += &format!("\nwhat the node says about the present state:\n{}", bullets(remarks));
     }

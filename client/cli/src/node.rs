@@ -17,6 +17,7 @@ use serde::Serialize;
 use super::confirm::Consent;
 use super::governance::effect::{Present, effects};
 use super::governance::need_admin;
+use super::governance::remark::{refusal, remarks};
 use super::governance::topic::{SuccessorArgs, read_vote_key};
 use super::governance::view::bullets;
 use super::member::{FolderView, InvitationView, SettingsArgs, invitation_of};
@@ -202,15 +203,13 @@ async fn agree(topic: Pb, question: &str, consent: Consent, client: &Client) -> 
     let topic = Topic::parse(&wire).map_err(ClientError::from)?;
     let present = Present::read(client, &topic).await?;
     let preview = client.preview_proposal(&wire).await?;
-    if !preview.possible {
-        let refusal = format!("the change does not fit the present state: {}", preview.refusal);
+    if let Some(refusal) = refusal(&preview, &present) {
         return Err(CliError::failed(refusal).hint("nothing was signed"));
     }
-    let remarks = preview.effects.iter().chain(std::iter::once(&preview.quorum_arithmetic));
     let plan = format!(
         "what it does, told from what is signed:\n{}\nwhat the node says about the present state:\n{}",
         bullets(effects(&topic, &present)),
-        bullets(remarks.filter(|line| !line.is_empty()))
+        bullets(remarks(&topic, &present, &preview))
     );
     consent.ask(&plan, question)
 }

@@ -116,14 +116,7 @@ fn preview_topic(
     ledger: &LedgerSnapshot<'_>,
     topic: &pb::ProposalTopic,
 ) -> Result<pb::PreviewProposalResponse, StorageError> {
-    let preview = preview(ledger, &X509Rules, ledger.tip_header(), topic).map_err(fault)?;
-    Ok(pb::PreviewProposalResponse {
-        possible: preview.possible,
-        refusal: preview.refusal.unwrap_or_default(),
-        tally: Some(preview.tally),
-        effects: preview.effects,
-        quorum_arithmetic: preview.quorum_arithmetic,
-    })
+    preview(ledger, &X509Rules, ledger.tip_header(), topic).map_err(fault)
 }
 
 fn members(ledger: &LedgerSnapshot<'_>) -> Result<pb::ListMembersResponse, StorageError> {

@@ -25,6 +25,8 @@ pub(crate) struct Present {
     pub(crate) parameters: Option<pb::Parameters>,
     /// The penalty that a topic is about.
     pub(crate) penalty: Option<pb::PenaltyState>,
+    /// The rules in force as a node tells them; for topics that number them.
+    pub(crate) rules: Option<pb::GetRulesResponse>,
 }
 
 impl Present {
@@ -36,6 +38,7 @@ impl Present {
             Topic::LiftPenalty(number) => {
                 present.penalty = client.penalties().await?.into_iter().find(|p| p.number == *number);
             }
+            Topic::AccessPolicy(_) | Topic::ActivateProtocol { .. } => present.rules = Some(client.rules().await?),
             // Which CA stays is what this topic turns on.
             Topic::RotateCaBundle { member, .. } => {
                 let proven = client.proven_member(member.as_str()).await?;
@@ -47,9 +50,7 @@ impl Present {
             | Topic::Reinstate(_)
             | Topic::Remove(_)
             | Topic::Node(_)
-            | Topic::AllotStake { .. }
-            | Topic::AccessPolicy(_)
-            | Topic::ActivateProtocol { .. } => {}
+            | Topic::AllotStake { .. } => {}
         }
         Ok(present)
     }
@@ -120,6 +121,7 @@ fn admit(member: &Member, present: &Present) -> Vec<String> {
         format!("{} ({}) becomes a member.", member.id, member.display_name),
         format!("It gets a stake of {}, {} of the {total} then active.", member.stake, percent(member.stake, total)),
     ];
+    lines.push("Its stake is delegated to its own nodes evenly.".into());
     lines.extend(ca_lines("It vouches for its identities with", &member.ca_bundle));
     lines.extend(member.nodes.iter().map(|node| {
         format!(
@@ -148,7 +150,9 @@ fn rotate(member: &str, bundle: &[Bytes], without_overlap: bool, present: &Prese
             lines.push("This will be refused: give --without-overlap if that is meant.".into());
         }
     } else if before.difference(&after).next().is_some() {
-        lines.push("Certificates under a CA that goes are refused from then on.".into());
+        lines.push(
+            "Certificates under a CA that goes are refused from then on; its revocation list goes with it.".into(),
+        );
     }
     lines
 }
@@ -183,7 +187,7 @@ fn node_effects(action: &NodeAction, present: &Present) -> Vec<String> {
         ],
         NodeAction::Retire(node) => vec![
             format!("Node {} retires for good; its raft id is never used again.", node_name(present, node.0)),
-            "It keeps its seat up to the end of the epoch; then stake left on it unbonds.".into(),
+            "A seat it keeps up to the end of the epoch; then stake left on it unbonds.".into(),
         ],
     }
 }
@@ -265,7 +269,7 @@ fn nodes_of(present: &Present, member: &str) -> String {
 }
 
 /// `member/name (raft id N)`, or the raft id alone.
-fn node_name(present: &Present, raft_id: u64) -> String {
+pub(crate) fn node_name(present: &Present, raft_id: u64) -> String {
     let mut nodes = present.members.iter().flat_map(|e| &e.nodes);
     nodes
         .find(|n| n.raft_id == raft_id)

@@ -179,13 +179,67 @@ fn a_tally_with_a_say_shows_what_is_left() {
     assert_eq!(TallyView::new(&tally()).with("c.example", pb::BallotChoice::Approve), TallyView::new(&tally()));
 }
 
+/// Node 3 leaves, and nobody could be seated after it.
+fn arithmetic() -> pb::QuorumArithmetic {
+    let power = |part| Some(pb::CertifyingPower { part, total: 400, numerator: 2, denominator: 3 });
+    pb::QuorumArithmetic { now: power(400), after: power(300), leaving: vec![3], next: None, next_seats: 0 }
+}
+
+#[test]
+fn what_the_node_says_is_told_for_each_topic() {
+    let leaving = |seated| vec![pb::LeavingNode { raft_id: 3, seated, delegated: 40 }];
+    let said = |pb: Pb, preview: pb::PreviewProposalResponse| remarks(&topic(pb), &present(), &preview);
+    let retire = |seated| {
+        let preview = pb::PreviewProposalResponse { leaving: leaving(seated), ..Default::default() };
+        said(Pb::RetireNode(pb::RetireNode { raft_id: 3 }), preview).join("\n")
+    };
+    assert!(retire(true).contains("retires with the end of the epoch"), "{}", retire(true));
+    assert!(retire(false).contains("retires at once") && retire(false).contains("The stake of 40 on it unbonds."));
+    let preview = pb::PreviewProposalResponse { leaving: leaving(true), ..Default::default() };
+    let remove = said(Pb::RemoveMember(pb::RemoveMember { member: "a.example".into() }), preview);
+    assert_eq!(
+        remove,
+        ["Node a.example/n1 (raft id 3) retires; the stake of 40 that other members have on it unbonds."]
+    );
+    let preview = pb::PreviewProposalResponse { bound_stake_taken: 80, ..Default::default() };
+    let allot = said(Pb::AllotStake(pb::AllotStake { member: "a.example".into(), stake: 20 }), preview);
+    assert_eq!(allot, ["80 of it is not free: it is taken from what waits, unbonds or is delegated."]);
+    let rules = pb::GetRulesResponse {
+        protocol: Some(pb::ProtocolState { version: 1, next_version: 2, next_height: 9 }),
+        ..Default::default()
+    };
+    let activate = topic(Pb::ActivateProtocol(pb::ActivateProtocol { version: 2, height: 900 }));
+    let now = Present { rules: Some(rules), ..present() };
+    let joins = pb::PreviewProposalResponse { joining: vec![5], seats_won: vec![3], ..Default::default() };
+    let expected = [
+        "A node joins under raft id 5.",
+        "Version 1 of the rules is in force.",
+        "Until now version 2 was to follow at height 9.",
+        "The next election seats node a.example/n1 (raft id 3) because of this.",
+    ];
+    assert_eq!(remarks(&activate, &now, &joins), expected);
+}
+
+#[test]
+fn a_refusal_is_told_with_its_fact_or_the_arithmetic() {
+    let with = |outcome: pb::Outcome| pb::PreviewProposalResponse {
+        refusal: Some(pb::PreviewRefusal { outcome: outcome.into(), fact: "a.example is not suspended".into() }),
+        arithmetic: Some(arithmetic()),
+        ..Default::default()
+    };
+    let text = refusal(&with(pb::Outcome::ProposalRefused), &present()).unwrap();
+    assert_eq!(text, "it does not fit the present state: a.example is not suspended");
+    let text = refusal(&with(pb::Outcome::WouldStrandNetwork), &present()).unwrap();
+    assert!(text.starts_with("the network could not go on: certifies now: 400 of 400, needs more than 266;"), "{text}");
+    assert_eq!(refusal(&pb::PreviewProposalResponse::default(), &present()), None);
+}
+
 #[test]
 fn the_plan_tells_what_is_signed_and_marks_what_the_node_says() {
     let suspend = topic(Pb::SuspendMember(pb::SuspendMember { member: "b.example".into() }));
     let preview = pb::PreviewProposalResponse {
-        possible: true,
-        effects: vec!["seats go\u{1b}[2J".into()],
-        quorum_arithmetic: "now 11 of 15".into(),
+        arithmetic: Some(arithmetic()),
+        seats_lost: vec![3],
         tally: Some(tally()),
         ..Default::default()
     };
@@ -196,8 +250,10 @@ fn the_plan_tells_what_is_signed_and_marks_what_the_node_says() {
         "what it does, told from what is signed:",
         "  - b.example is cut off",
         "what the node says about the present state:",
-        "  - seats go\\u{1b}[2J",
-        "  - now 11 of 15",
+        "  - Node a.example/n1 (raft id 3) loses its seat: the epoch ends with that block",
+        "  - The next election would seat node a.example/n1 (raft id 3) without this",
+        "  - certifies now: 400 of 400, needs more than 266; without a.example/n1 (raft id 3): 300 of 400, needs more \
+         than 266; next epoch: nobody could be seated",
         "the tally, with the approval of a.example:",
         "in favour 100",
     ]

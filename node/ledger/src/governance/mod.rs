@@ -1,13 +1,12 @@
 //! What members decide together, and what it does: the tally of a proposal,
 //! the change that it makes once it is accepted, the arithmetic that refuses a
-//! change after which nobody could certify, and all of it in words beforehand.
+//! change after which nobody could certify, and all of it in numbers beforehand.
 //!
 //! Opening, voting and closing are actions ([`crate::actions`]); this module
 //! never decides who may act. A change is applied to a view and then judged on
 //! it, so that what is judged is what happens; whoever applies one takes it
 //! back if it is refused ([`View::savepoint`]).
 
-mod describe;
 mod effects;
 mod preview;
 mod quorum;

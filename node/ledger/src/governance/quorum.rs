@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use consilium_proto::ids::NodeId;
-use consilium_proto::pb::{EpochState, MemberStatus, NodeStatus, ParticipationState};
+use consilium_proto::pb::{self, EpochState, MemberStatus, NodeStatus, ParticipationState};
 use consilium_proto::validators::{Quorum, ValidatorSet};
 
 use crate::epoch::{self, EpochInForce};
@@ -67,9 +67,9 @@ pub(super) struct Arithmetic {
     pub(super) now: Power,
     /// Of the current set, after: those that the change leaves in service.
     pub(super) after: Power,
-    /// Power that the change takes out of service, seen or not.
-    pub(super) leaving: u128,
-    /// Members whose seats leave.
+    /// Seats that the change takes out of service, seen or not.
+    pub(super) leaving: Vec<NodeId>,
+    /// Their members.
     pub(super) without: Vec<String>,
     /// Of the next set, after the change; `None` if nobody could be seated.
     pub(super) next: Option<Power>,
@@ -145,7 +145,7 @@ impl Arithmetic {
         Self {
             now: before.certifying(),
             after: after.certifying(),
-            leaving: Power::of(&before.current, leaves).part,
+            leaving: before.serving.iter().copied().filter(|id| leaves(*id)).collect(),
             without: without.into_iter().cloned().collect(),
             next: after.next_certifying(),
             next_seats: after.next_set.seats().len(),
@@ -159,15 +159,37 @@ impl Arithmetic {
     /// service is not to blame for a network that could not go on without it.
     pub(super) fn strands(&self) -> bool {
         let next_is_safe = self.next.is_some_and(Power::certifies);
-        let takes_power = self.leaving > 0;
+        let takes_power = !self.leaving.is_empty();
         (takes_power && !self.after.certifies()) || (!next_is_safe && (takes_power || self.next_was_safe))
     }
 }
 
+impl From<&Arithmetic> for pb::QuorumArithmetic {
+    fn from(arithmetic: &Arithmetic) -> Self {
+        Self {
+            now: Some(arithmetic.now.into()),
+            after: Some(arithmetic.after.into()),
+            leaving: arithmetic.leaving.iter().map(|id| id.0).collect(),
+            next: arithmetic.next.map(Into::into),
+            next_seats: u32::try_from(arithmetic.next_seats).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+impl From<Power> for pb::CertifyingPower {
+    fn from(power: Power) -> Self {
+        // VALIDATORS_MAX times VOTING_POWER_MAX is below 2^56.
+        let in_64_bits = |power: u128| u64::try_from(power).unwrap_or(u64::MAX);
+        let (numerator, denominator) = power.quorum.fraction();
+        Self { part: in_64_bits(power.part), total: in_64_bits(power.total), numerator, denominator }
+    }
+}
+
+/// As a refused proposal records it.
 impl fmt::Display for Arithmetic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "certifies now: {}", self.now)?;
-        if self.leaving > 0 {
+        if !self.leaving.is_empty() {
             write!(f, "; without {}: {}", self.without.join(", "), self.after)?;
         }
         match self.next {

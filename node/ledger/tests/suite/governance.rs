@@ -241,8 +241,7 @@ fn parameters_change_from_the_next_block_on_and_unchanged_ones_are_refused() {
     let present: pb::Parameters = ledger.store.message(Table::State, &keys::parameters()).unwrap();
     ledger.proposal_refused(A, Topic::ChangeParameters(present), Outcome::ProposalRefused);
     let changed = pb::Parameters { epoch_blocks: 4, ..present };
-    let preview = ledger.preview(Topic::ChangeParameters(changed));
-    assert_eq!((preview.possible, preview.effects), (true, vec!["Sets epoch_blocks from 1000000 to 4.".to_owned()]));
+    assert_eq!(ledger.preview(Topic::ChangeParameters(changed)).refusal, None);
     ledger.execute(&[A, B, C], Topic::ChangeParameters(changed));
     assert_eq!(ledger.tip.header.epoch, Epoch(0));
     // The epoch has more than four blocks: the next one ends it.
@@ -257,12 +256,10 @@ fn parameters_under_which_nobody_could_be_elected_are_refused() {
     let strict = Topic::ChangeParameters(pb::Parameters { min_self_delegation: 101, ..present });
     ledger.proposal_refused(A, strict.clone(), Outcome::WouldStrandNetwork);
     let preview = ledger.preview(strict);
-    assert!(!preview.possible);
-    assert_eq!(
-        preview.refusal.unwrap(),
-        "the network could not go on: certifies now: 400 of 400, needs more than 266; \
-         next epoch: nobody could be seated"
-    );
+    let refusal = preview.refusal.unwrap();
+    assert_eq!(refusal.outcome(), Outcome::WouldStrandNetwork);
+    assert_eq!(refusal.fact, "certifies now: 400 of 400, needs more than 266; next epoch: nobody could be seated");
+    assert_eq!(preview.arithmetic.unwrap().next, None);
 }
 
 #[test]
@@ -322,8 +319,6 @@ fn a_penalty_is_lifted_once_and_gives_back_what_it_took() {
     assert_eq!(ledger.submit(A, action), Outcome::Applied);
     assert_eq!((ledger.member(D).stake, ledger.standing(4).jailed()), (80, JailReason::Equivocation));
     assert_eq!(seats(&ledger.epoch(1)), [1, 2, 3]);
-    let preview = ledger.preview(lift(1));
-    assert_eq!(preview.effects[0], "Lifts penalty 1: d.example gets back 20 of stake.");
     ledger.execute(&[A, B, C], lift(1));
     assert_eq!((ledger.member(D).stake, ledger.standing(4).jailed()), (100, JailReason::Unspecified));
     ledger.proposal_refused(A, lift(1), Outcome::ProposalRefused);
@@ -350,15 +345,21 @@ fn a_replacement_takes_over_the_jailing_and_is_freed_with_it() {
 #[test]
 fn a_preview_says_what_a_malformed_or_unfit_topic_lacks() {
     let ledger = four();
-    let preview = ledger.preview(suspend("not a member"));
-    assert!(!preview.possible && preview.refusal.unwrap().contains("suspend_member"));
+    let malformed = ledger.preview(suspend("not a member")).refusal.unwrap();
+    assert!(malformed.fact.contains("suspend_member"), "{malformed:?}");
     let preview = ledger.preview(reinstate(A));
-    assert_eq!(preview.refusal.as_deref(), Some("a.example is not suspended"));
-    assert_eq!(preview.quorum_arithmetic, ARITHMETIC_OF_FOUR);
-    assert_eq!(preview.effects, [""; 0]);
+    let refusal = preview.refusal.unwrap();
+    assert_eq!((refusal.outcome(), refusal.fact.as_str()), (Outcome::ProposalRefused, "a.example is not suspended"));
+    let power = |part, total| Some(pb::CertifyingPower { part, total, numerator: 2, denominator: 3 });
+    let unchanged = pb::QuorumArithmetic {
+        now: power(400, 400),
+        after: power(400, 400),
+        leaving: vec![],
+        next: power(400_000, 400_000),
+        next_seats: 4,
+    };
+    assert_eq!(preview.arithmetic, Some(unchanged));
 }
-
-const ARITHMETIC_OF_FOUR: &str = "certifies now: 400 of 400, needs more than 266; next epoch, with 4 seats: 400000 of 400000, needs more than 266666";
 
 fn decide(stakes: &[u64], ballots: &[(usize, bool)], quorum: (u32, u32)) -> (Ledger, ProposalStatus) {
     let ids: Vec<String> = (0..stakes.len()).map(|i| format!("m{i}.example")).collect();

@@ -23,6 +23,11 @@ fn equal(members: &[&str]) -> Ledger {
     Ledger::new(&members, |_| ())
 }
 
+/// Against a quorum of more than two thirds.
+fn power(part: u64, total: u64) -> pb::CertifyingPower {
+    pb::CertifyingPower { part, total, numerator: 2, denominator: 3 }
+}
+
 fn four() -> Ledger {
     equal(&[A, B, C, D])
 }
@@ -32,9 +37,8 @@ fn a_member_is_admitted_with_its_nodes_and_its_stake_on_them() {
     let mut ledger = four();
     let topic = ledger.newcomer(E, 101, 2);
     let preview = ledger.preview(topic.clone());
-    assert!(preview.possible);
-    assert_eq!(preview.effects[0], "Admits e.example (e.example) with 1 CA and a stake of 101.");
-    assert!(preview.effects[1].contains("(n0 as 5, n1 as 6)"));
+    assert_eq!((&preview.refusal, &preview.joining[..]), (&None, &[5, 6][..]));
+    assert_eq!((preview.leaving, preview.seats_lost, preview.seats_won), (vec![], vec![], vec![]));
     ledger.execute(&[A, B, C], topic);
     let member = ledger.member(E);
     assert_eq!((member.status(), member.stake), (MemberStatus::Active, 101));
@@ -89,13 +93,16 @@ fn a_suspension_cuts_off_in_one_block() {
     let enrollment = ledger.enrollment(&clerk);
     ledger.block(&[enrollment], &Observed::default());
     let preview = ledger.preview(suspend(D));
-    assert!(preview.possible);
-    assert_eq!(
-        preview.quorum_arithmetic,
-        "certifies now: 400 of 400, needs more than 266; without d.example: 300 of 400, needs more than 266; \
-         next epoch, with 3 seats: 300000 of 300000, needs more than 200000"
-    );
-    assert!(preview.effects.iter().any(|line| line.starts_with("Node 4 (n1 of d.example) loses its seat")));
+    assert_eq!(preview.refusal, None);
+    let expected = pb::QuorumArithmetic {
+        now: Some(power(400, 400)),
+        after: Some(power(300, 400)),
+        leaving: vec![4],
+        next: Some(power(300_000, 300_000)),
+        next_seats: 3,
+    };
+    assert_eq!(preview.arithmetic, Some(expected));
+    assert_eq!((preview.leaving, preview.seats_lost), (vec![], vec![4]));
     let number = ledger.open(A, suspend(D));
     let accepts = ledger.by_admin(B, vec![ballot(number, BallotChoice::Approve)]);
     let own = ledger.by_admin(D, vec![delegate(1, 1)]);
@@ -137,7 +144,8 @@ fn a_removal_takes_nodes_stake_and_delegations_with_it() {
     ledger.end_epoch_soon();
     assert_eq!(ledger.submit(A, redelegate(1, 6, 5)), Outcome::Applied);
     let preview = ledger.preview(remove(E));
-    assert!(preview.effects.contains(&"Retires node 5 (n1 of e.example); the stake of 40 on it unbonds.".to_owned()));
+    let on_5 = pb::LeavingNode { raft_id: 5, seated: true, delegated: 40 };
+    assert_eq!(preview.leaving[0], on_5, "what others delegated to it");
     let epoch = ledger.tip.header.epoch.0;
     let proposal = ledger.pass(&[A, B, C, D], remove(E));
     assert_eq!(proposal.status(), ProposalStatus::Executed);
@@ -179,8 +187,6 @@ fn a_bundle_rotates_with_overlap() {
     ledger.proposal_refused(A, rotate(D, &["ca"], false), Outcome::ProposalRefused);
     ledger.proposal_refused(A, rotate(D, &["ca2"], false), Outcome::ProposalRefused);
     ledger.proposal_refused(A, rotate(D, &["ca", "of another"], false), Outcome::ProposalRefused);
-    let preview = ledger.preview(rotate(D, &["ca", "ca2"], false));
-    assert_eq!(preview.effects, ["Replaces the CA bundle of d.example: 1 CA stay, 1 join, 0 leave."]);
     ledger.execute(&[A, B, C], rotate(D, &["ca", "ca2"], false));
     assert_eq!((ledger.member(D).crls.len(), ledger.member(D).enrolled_above), (1, 0));
     // The CA of the list leaves, and the list with it; who is enrolled stays so.
@@ -208,17 +214,12 @@ fn an_allotment_changes_what_counts() {
     ledger.execute(&[A, B, C], allot(D, 130));
     assert_eq!((ledger.member(D).stake, ledger.delegations(D)), (130, vec![(4, 100)]));
     let preview = ledger.preview(allot(D, 20));
-    let expected = "30 of it is free; 80 is taken from what waits, unbonds or is delegated, in this order.";
-    assert_eq!(preview.effects, ["Sets the stake of d.example from 130 to 20.", expected]);
+    assert_eq!(preview.bound_stake_taken, 80, "30 are free");
     ledger.execute(&[A, B, C], allot(D, 20));
     assert_eq!((ledger.member(D).stake, ledger.delegations(D)), (20, vec![(4, 20)]));
     let topic = allot(D, 0);
     let preview = ledger.preview(topic.clone());
-    assert!(
-        preview.effects.iter().any(|l| l.starts_with("The next election would seat node 4")),
-        "{:?}",
-        preview.effects
-    );
+    assert_eq!((preview.seats_lost, preview.bound_stake_taken), (vec![4], 20));
     ledger.execute(&[A, B, C], topic);
     assert_eq!((ledger.member(D).stake, ledger.stake(D)), (0, pb::StakeState::default()));
 }
@@ -251,7 +252,7 @@ fn a_network_is_not_stranded() {
         for topic in [suspend(target), remove(target)] {
             let mut ledger = with_down(members, down);
             let preview = ledger.preview(topic.clone());
-            assert_eq!(preview.possible, !refused, "{members:?} {down} {target}: {}", preview.quorum_arithmetic);
+            assert_eq!(preview.refusal.is_some(), refused, "{members:?} {down} {target}: {:?}", preview.arithmetic);
             if refused {
                 ledger.proposal_refused(proposer, topic, Outcome::WouldStrandNetwork);
             } else {
@@ -264,7 +265,7 @@ fn a_network_is_not_stranded() {
 #[test]
 fn once_the_one_that_is_down_has_lost_its_seat_another_may_leave() {
     let mut ledger = with_down(&[A, B, C, D, E], 1);
-    assert!(!ledger.preview(suspend(A)).possible);
+    assert!(ledger.preview(suspend(A)).refusal.is_some());
     assert_eq!(seats(&ledger.end_epoch_of(&ALL)), ALL);
     ledger.execute(&[B, C], suspend(A));
     assert_eq!(seats(&ledger.epoch(ledger.tip.header.epoch.0 + 1)), [2, 3, 4]);
@@ -276,7 +277,7 @@ fn a_leader_that_leaves_out_votes_does_not_prevent_a_suspension() {
     ledger.end_epoch_of(&[4]);
     ledger.end_epoch_of(&[4]);
     let preview = ledger.preview(suspend(D));
-    assert!(preview.quorum_arithmetic.contains("without d.example: 300000 of 400000"), "{}", preview.quorum_arithmetic);
+    assert_eq!(preview.arithmetic.unwrap().after, Some(power(300_000, 400_000)));
     ledger.execute(&[A, B], suspend(D));
     assert_eq!(seats(&ledger.epoch(ledger.tip.header.epoch.0 + 1)), [1, 2, 3]);
 }

@@ -67,14 +67,8 @@ fn a_replacement_takes_the_place_and_all_stake_of_the_lost_node() {
     let node = ledger.new_node("n1");
     let topic = Topic::ReplaceNode(pb::ReplaceNode { raft_id: 5, node: Some(node.clone()) });
     let preview = ledger.preview(topic);
-    assert_eq!(
-        preview.effects[..2],
-        [
-            "Puts node 6 (n1) in the place of node 5 (n1 of e.example); it may be elected once caught up, from the end of \
-             an epoch on.",
-            "The stake of 140 on the old node moves to the new one."
-        ]
-    );
+    let leaving = pb::LeavingNode { raft_id: 5, seated: true, delegated: 140 };
+    assert_eq!((preview.joining, preview.leaving), (vec![6], vec![leaving]));
     ledger.refused(A, replace_action(5, node.clone()), Outcome::NotOwner);
     assert_eq!(ledger.submit(E, replace_action(5, node)), Outcome::Applied);
     assert_eq!((ledger.node(5).status(), ledger.node(6).status()), (NodeStatus::Retiring, NodeStatus::Active));

@@ -80,15 +80,14 @@ fn a_change_that_would_strand_the_network_is_refused_with_the_arithmetic() {
         };
         // With all four alive one may be cut off.
         let preview = admins[0].client.preview_proposal(&suspend("cedar.example")).await?;
-        assert!(preview.possible, "{preview:?}");
+        assert_eq!(preview.refusal, None);
         // With one dead, two would be left of four or of three.
         network.nodes[3].kill9()?;
         network.settled(&[0, 1, 2]).await?;
         let preview = admins[0].client.preview_proposal(&suspend("cedar.example")).await?;
-        assert!(!preview.possible, "{preview:?}");
-        let arithmetic = format!("{} {}", preview.refusal, preview.quorum_arithmetic);
-        assert!(preview.refusal.contains(" of ") && preview.refusal.contains("more than"), "{arithmetic}");
-        println!("refused: {}", preview.refusal);
+        let refusal = preview.refusal.unwrap();
+        assert_eq!(refusal.outcome(), pb::Outcome::WouldStrandNetwork, "{:?}", preview.arithmetic);
+        println!("refused: {}", refusal.fact);
         // The rules refuse it, too, whoever does not ask first.
         let done = admins[0].client.propose(suspend("cedar.example"), "", now_ms() + 600_000).await;
         assert_eq!(rejected(done), pb::Outcome::WouldStrandNetwork);
@@ -106,7 +105,7 @@ fn a_change_that_would_strand_the_network_is_refused_with_the_arithmetic() {
         let admins: Vec<_> = admins.iter().take(3).collect();
         eventually_async("enough power", PATIENCE, || async {
             let preview = admins[0].client.preview_proposal(&suspend("cedar.example")).await?;
-            anyhow::ensure!(preview.possible, "{}", preview.refusal);
+            anyhow::ensure!(preview.refusal.is_none(), "{:?}", preview.refusal);
             Ok(())
         })
         .await?;

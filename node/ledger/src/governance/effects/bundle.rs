@@ -38,6 +38,6 @@ pub(super) fn rotate<R: StateReader>(
 }
 
 /// Whether two bundles share a CA.
-pub(in crate::governance) fn overlaps(present: &[Bytes], new: &[Bytes]) -> bool {
+fn overlaps(present: &[Bytes], new: &[Bytes]) -> bool {
     present.iter().any(|ca| new.contains(ca))
 }

@@ -106,11 +106,7 @@ fn end_epoch_if_seated<R: StateReader>(
 }
 
 /// Nodes of a member that have a seat.
-pub(in crate::governance) fn seats_of<R: StateReader>(
-    view: &View<'_, R>,
-    epoch: &EpochInForce,
-    member: &str,
-) -> Result<Vec<NodeId>, StoreFault> {
+fn seats_of<R: StateReader>(view: &View<'_, R>, epoch: &EpochInForce, member: &str) -> Result<Vec<NodeId>, StoreFault> {
     let nodes = nodes::of_member(view, member)?;
     Ok(nodes.into_iter().map(|n| NodeId(n.raft_id)).filter(|id| epoch.is_seated(*id)).collect())
 }

@@ -1,11 +1,11 @@
 //! What an accepted topic does to the state, one file per group of topics.
 //! Each function refuses what does not fit the state, with a reason for people.
 
-pub(in crate::governance) mod bundle;
-pub(in crate::governance) mod members;
+mod bundle;
+mod members;
 pub(crate) mod nodes;
 pub(crate) mod rules;
-pub(in crate::governance) mod stake;
+mod stake;
 
 use consilium_proto::pb::{self, MemberState, MemberStatus, Outcome};
 use consilium_proto::transaction::{NodeAction, Topic};

@@ -33,9 +33,6 @@ pub(super) fn lift_penalty<R: StateReader>(
     })
 }
 
-pub(in crate::governance) fn find_penalty<R: StateReader>(
-    view: &View<'_, R>,
-    number: u64,
-) -> Result<Option<PenaltyState>, StoreFault> {
+fn find_penalty<R: StateReader>(view: &View<'_, R>, number: u64) -> Result<Option<PenaltyState>, StoreFault> {
     view.message(Table::State, &keys::penalty(number))
 }
