@@ -122,3 +122,6 @@ fn note(args: &BenchArgs) -> String {
         WARM_UP.as_secs(),
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -119,6 +119,16 @@ struct CaView {
 }
 
 #[derive(Serialize)]
+struct RevokedView {
+    revoked: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct CrlView {
+    file: PathBuf,
+}
+
+#[derive(Serialize)]
 struct IssuedView {
     spiffe_id: String,
     serial: String,
@@ -149,15 +159,15 @@ pub(crate) fn run(args: CertsArgs, ctx: &Context) -> Result<(), CliError> {
                 (None, None) => return Err(CliError::usage("give --serial or --id")),
             };
             let revoked = CaStore::open(&dir).map_err(store)?.revoke(&target, reason, now).map_err(store)?;
-            let serials: Vec<String> = revoked.iter().map(Serial::to_string).collect();
-            ctx.print(&serials, |serials| {
-                format!("revoked: {}\nin force once `certs crl` is run and the list is published", serials.join(", "))
+            let view = RevokedView { revoked: revoked.iter().map(Serial::to_string).collect() };
+            ctx.print(&view, |v| {
+                format!("revoked: {}\nin force once `certs crl` is run and the list is published", v.revoked.join(", "))
             })
         }
         CertsCommand::Crl { dir, days } => {
             CaStore::open(&dir).map_err(store)?.crl(now, Duration::days(days)).map_err(store)?;
-            let path = dir.join("ca.crl");
-            ctx.print(&path, |path| format!("revocation list: {}", path.display()))
+            let view = CrlView { file: dir.join("ca.crl") };
+            ctx.print(&view, |v| format!("revocation list: {}", v.file.display()))
         }
         CertsCommand::Inspect { file, ca } => inspect(&file, ca.as_deref(), ctx),
     }
@@ -288,3 +298,6 @@ fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, 
 fn store(error: StoreError) -> CliError {
     CliError::failed(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

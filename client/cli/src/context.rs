@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::config_file;
 use crate::hint::hint;
+use crate::json::Document;
 
 use consilium_client::{Client, ClientError, Profile};
 
@@ -112,7 +113,9 @@ impl Context {
     /// Prints a result: as JSON, or as the text that `text` makes of it.
     pub(crate) fn print<T: Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) -> Result<(), CliError> {
         let line = match self.output {
-            Output::Json => serde_json::to_string(value).map_err(|e| CliError::failed(e.to_string()))?,
+            Output::Json => {
+                serde_json::to_string(&Document::new(value)).map_err(|e| CliError::failed(e.to_string()))?
+            }
             Output::Text => text(value),
         };
         write_stdout(format!("{}\n", line.trim_end_matches('\n')).as_bytes())
@@ -219,17 +222,4 @@ pub(crate) fn escaped(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn control_characters_are_made_visible() {
-        assert_eq!(escaped("St Mary \u{1b}[2J\u{202e}é"), "St Mary \\u{1b}[2J\\u{202e}é");
-    }
-
-    #[test]
-    fn exit_codes_tell_usage_from_failure() {
-        assert_eq!(CliError::from(ClientError::Setting { setting: "key" }).exit_code, 2);
-        assert_eq!(CliError::from(ClientError::contradiction("x")).exit_code, 1);
-    }
-}
+mod tests;

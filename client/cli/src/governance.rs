@@ -5,6 +5,7 @@
 
 pub(crate) mod effect;
 pub(crate) mod remark;
+mod tally;
 pub(crate) mod topic;
 pub(crate) mod view;
 
@@ -20,6 +21,7 @@ use serde::Serialize;
 
 use super::confirm::Consent;
 use super::context::escaped;
+use super::json::{Many, One};
 use super::text::time_ms;
 use super::when::duration_ms;
 use super::{CliError, Context, SubmittedView};
@@ -29,7 +31,7 @@ use consilium_client::clock::now_ms;
 use effect::{Present, effects, summary};
 use remark::{refusal, remarks};
 use topic::TopicArgs;
-use view::{ProposalView, RulesView, TallyView, bullets};
+use view::{ProposalView, bullets};
 
 /// What the members decide together
 #[derive(Debug, Args)]
@@ -131,10 +133,9 @@ pub(crate) async fn run(args: GovernanceArgs, ctx: &Context) -> Result<(), CliEr
         GovernanceCommand::List { all } => list(all, &client, ctx).await,
         GovernanceCommand::Cancel { number, consent } => cancel(number, consent, &client, ctx).await,
         GovernanceCommand::Members => {
-            let members = client.list_members(None).await?;
-            ctx.print(&view::member_views(&members), |views| view::member_tables(views))
+            ctx.print(&Many(client.list_members(None).await?), |members| view::member_tables(&members.0))
         }
-        GovernanceCommand::Rules => ctx.print(&RulesView::new(&client.rules().await?), RulesView::text),
+        GovernanceCommand::Rules => ctx.print(&One(client.rules().await?), |rules| view::rules_text(&rules.0)),
     }
 }
 
@@ -172,7 +173,7 @@ async fn vote(
     let own = client.identity().spiffe_id().member().as_str();
     let mut text = before.text();
     if let Some(tally) = before.tally {
-        text += &format!("\nwith the vote of {own}:\n{}", tally.with(own, choice).text(true));
+        text += &format!("\nwith the vote of {own}:\n{}", tally::text(&tally::with(tally, own, choice), true));
     }
     let word = if choice == pb::BallotChoice::Approve { "Approve" } else { "Reject" };
     consent.ask(&text, &format!("{word} proposal {number} for {own}?"))?;
@@ -234,8 +235,8 @@ fn plan(
         text += &format!("\nwhat the node says about the present state:\n{}", bullets(remarks));
     }
     if let Some(tally) = &preview.tally {
-        let tally = TallyView::new(tally).with(own, pb::BallotChoice::Approve);
-        text += &format!("\nthe tally, with the approval of {own}:\n{}", tally.text(true));
+        let tally = tally::with(tally.clone(), own, pb::BallotChoice::Approve);
+        text += &format!("\nthe tally, with the approval of {own}:\n{}", tally::text(&tally, true));
     }
     text
 }
@@ -247,7 +248,7 @@ fn after(view: &ProposalView) -> String {
         text += &format!("it failed because {}\n", escaped(&view.failure));
     }
     if let Some(tally) = &view.tally {
-        text += &format!("\n{}", tally.text(view.status == "open"));
+        text += &format!("\n{}", tally::text(tally, view.status == "open"));
     }
     if view.status == "open" {
         text += &format!("\nthe others vote with: consilium governance vote {} approve\n", view.number);

@@ -107,3 +107,6 @@ fn describe(v: &IdentityView) -> String {
         or_none(&v.kem),
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -175,3 +175,6 @@ fn to_text(summary: &ImportSummary) -> String {
     note(summary.refused, "documents were refused");
     lines.join("\n")
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! `consilium ledger`: the chain itself: head, blocks, export, verification.
 
+mod report;
+
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, BufWriter, Read};
@@ -14,13 +16,15 @@ use consilium_proto::ids::Height;
 use consilium_proto::pb;
 use consilium_proto::transaction::transaction_id;
 use prost::Message;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::{CliError, Context};
 use consilium_client::Client;
 use consilium_client::ClientError;
 use consilium_client::archive::{self, ExportError, Options, Report, list_blocks, verify_archive};
 use consilium_client::files;
+
+use report::ReportView;
 
 /// The daemon, which can dump its own data directory.
 const NODE_PROGRAM: &str = "consilium-node";
@@ -87,10 +91,9 @@ pub(crate) async fn run(args: LedgerArgs, ctx: &Context) -> Result<(), CliError>
 async fn head(ctx: &Context) -> Result<(), CliError> {
     let client = ctx.client().await?;
     let head = client.certified_head().await?;
-    let signers: Vec<u64> = head.certificate.signatures().map(|(id, _)| id.0).collect();
-    let mut value = header_json(&head.header);
-    value["signed_by"] = signers.clone().into();
-    ctx.print(&value, |_| format!("{}\nsigned by validators {signers:?}", header_text(&head.header)))
+    let signed_by = head.certificate.signatures().map(|(id, _)| id.0).collect();
+    let view = HeadView { header: HeaderView::new(&head.header), signed_by };
+    ctx.print(&view, |v| format!("{}\nsigned by validators {:?}", v.header.text(), v.signed_by))
 }
 
 async fn block(height: u64, ctx: &Context) -> Result<(), CliError> {
@@ -107,59 +110,101 @@ async fn block(height: u64, ctx: &Context) -> Result<(), CliError> {
     let block = answer.block.unwrap_or_default();
     let header = block.header.as_ref().ok_or_else(|| ClientError::contradiction("the block has no header"))?;
     let header = Header::try_from(header)?;
-    let transactions: Vec<Value> = block.transactions.iter().map(transaction_json).collect();
-    let mut value = header_json(&header);
-    value["first_leaf"] = block.first_leaf.into();
-    value["transactions"] = transactions.clone().into();
-    ctx.print(&value, |_| {
-        let lines = transactions.iter().map(|t| {
-            let text = |key: &str| t[key].as_str().unwrap_or("?").to_owned();
-            format!("{} {} by {}", text("transaction_id"), text("outcome"), text("author"))
-        });
-        std::iter::once(header_text(&header)).chain(lines).collect::<Vec<_>>().join("\n")
-    })
+    let view = BlockView {
+        header: HeaderView::new(&header),
+        first_leaf: block.first_leaf,
+        transactions: block.transactions.iter().map(TransactionView::new).collect(),
+    };
+    ctx.print(&view, BlockView::text)
 }
 
-fn transaction_json(executed: &pb::ExecutedTransaction) -> Value {
-    let transaction = executed.transaction.clone().unwrap_or_default();
-    let body = pb::TransactionBody::decode(transaction.body.clone()).unwrap_or_default();
-    json!({
-        "transaction_id": transaction_id(&transaction.body).to_string(),
-        "author": hex::encode(&transaction.author),
-        "outcome": executed.outcome().as_str_name(),
-        "actions": body.actions.len(),
-        "body_bytes": transaction.body.len(),
-    })
+#[derive(Serialize)]
+struct HeadView {
+    #[serde(flatten)]
+    header: HeaderView,
+    signed_by: Vec<u64>,
 }
 
-fn header_json(header: &Header) -> Value {
-    json!({
-        "ledger_id": header.ledger_id.to_string(),
-        "height": header.height.0,
-        "hash": header.hash().to_string(),
-        "previous_hash": header.previous_hash.to_string(),
-        "time_ms": header.time.0,
-        "epoch": header.epoch.0,
-        "tree_size": header.tree_size,
-        "tree_root": header.tree_root.to_string(),
-        "state_root": header.state_root.to_string(),
-        "validators_hash": header.validators_hash.to_string(),
-        "next_validators_hash": header.next_validators_hash.to_string(),
-        "proposer": header.proposer.0,
-    })
+#[derive(Serialize)]
+struct BlockView {
+    #[serde(flatten)]
+    header: HeaderView,
+    first_leaf: u64,
+    transactions: Vec<TransactionView>,
 }
 
-fn header_text(header: &Header) -> String {
-    format!(
-        "height     {}\nhash       {}\ntime       {} ms\ntree       {} leaves, root {}\nstate root {}\nproposer   {}",
-        header.height,
-        header.hash(),
-        header.time,
-        header.tree_size,
-        header.tree_root,
-        header.state_root,
-        header.proposer,
-    )
+#[derive(Serialize)]
+struct HeaderView {
+    ledger_id: String,
+    height: u64,
+    hash: String,
+    previous_hash: String,
+    time_ms: u64,
+    epoch: u64,
+    tree_size: u64,
+    tree_root: String,
+    state_root: String,
+    validators_hash: String,
+    next_validators_hash: String,
+    proposer: u64,
+}
+
+#[derive(Serialize)]
+struct TransactionView {
+    transaction_id: String,
+    author: String,
+    outcome: &'static str,
+    actions: usize,
+    body_bytes: usize,
+}
+
+impl BlockView {
+    fn text(&self) -> String {
+        let line = |t: &TransactionView| format!("{} {} by {}", t.transaction_id, t.outcome, t.author);
+        let lines = self.transactions.iter().map(line);
+        std::iter::once(self.header.text()).chain(lines).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl TransactionView {
+    fn new(executed: &pb::ExecutedTransaction) -> Self {
+        let transaction = executed.transaction.clone().unwrap_or_default();
+        let body = pb::TransactionBody::decode(transaction.body.clone()).unwrap_or_default();
+        Self {
+            transaction_id: transaction_id(&transaction.body).to_string(),
+            author: hex::encode(&transaction.author),
+            outcome: executed.outcome().as_str_name(),
+            actions: body.actions.len(),
+            body_bytes: transaction.body.len(),
+        }
+    }
+}
+
+impl HeaderView {
+    fn new(header: &Header) -> Self {
+        Self {
+            ledger_id: header.ledger_id.to_string(),
+            height: header.height.0,
+            hash: header.hash().to_string(),
+            previous_hash: header.previous_hash.to_string(),
+            time_ms: header.time.0,
+            epoch: header.epoch.0,
+            tree_size: header.tree_size,
+            tree_root: header.tree_root.to_string(),
+            state_root: header.state_root.to_string(),
+            validators_hash: header.validators_hash.to_string(),
+            next_validators_hash: header.next_validators_hash.to_string(),
+            proposer: header.proposer.0,
+        }
+    }
+
+    fn text(&self) -> String {
+        let Self { height, hash, time_ms, tree_size, tree_root, state_root, proposer, .. } = self;
+        format!(
+            "height     {height}\nhash       {hash}\ntime       {time_ms} ms\ntree       {tree_size} leaves, root \
+             {tree_root}\nstate root {state_root}\nproposer   {proposer}"
+        )
+    }
 }
 
 async fn export(out: &Path, ctx: &Context) -> Result<(), CliError> {
@@ -271,7 +316,7 @@ fn node_program() -> OsString {
 }
 
 fn print_report(report: &Report, ctx: &Context) -> Result<(), CliError> {
-    ctx.print(&report.to_json(), |_| report.to_text())?;
+    ctx.print(&ReportView::new(report), ReportView::text)?;
     if report.is_good() {
         return Ok(());
     }
@@ -281,3 +326,6 @@ fn print_report(report: &Report, ctx: &Context) -> Result<(), CliError> {
     };
     Err(CliError::failed(cause))
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,7 @@ mod governance;
 mod hint;
 mod identity;
 mod import;
+mod json;
 mod keys;
 mod ledger;
 mod member;
@@ -172,79 +173,4 @@ async fn run(cli: Cli) -> Result<(), CliError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_argument_tree_is_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    fn parses(line: &str) -> bool {
-        Cli::try_parse_from(line.split_whitespace()).is_ok()
-    }
-
-    #[test]
-    fn commands_of_governance_and_membership_parse() {
-        let good = [
-            "consilium governance propose admit --part p --stake 5 --reason r --expires 12h --yes",
-            "consilium governance propose --yes suspend a.example",
-            "consilium governance propose rotate-ca a.example --bundle f --without-overlap",
-            "consilium governance propose add-node a.example --name n1 --peer h:1 --client h:2 --vote-key f.pub",
-            "consilium governance propose replace-node a.example/n1 --peer h:1 --vote-key f.pub",
-            "consilium governance propose retire-node 3",
-            "consilium governance propose allot-stake a.example 0",
-            "consilium governance propose set-parameter epoch_ms=60000 quorum=2/3",
-            "consilium governance propose access-policy --file f",
-            "consilium governance propose lift-penalty 1",
-            "consilium governance propose activate-protocol 2 --height 1000",
-            "consilium governance vote 3 approve --yes",
-            "consilium governance vote 3 reject",
-            "consilium --output json governance list --all",
-            "consilium validators epoch",
-            "consilium validators epoch 0",
-            "consilium validators maintenance a.example/n1 --from 2026-11-21T22:00:00Z --for 2h",
-            "consilium validators maintenance 4 --for 7d",
-            "consilium stake delegate --to spiffe://a.example/node/n1 5",
-            "consilium stake redelegate --from 1 --to b.example/n1 5",
-            "consilium stake show",
-            "consilium member invite --member a.example --node n1 --out f",
-            "consilium member join --invitation f --dir d --listen-client 127.0.0.1:1",
-            "consilium node register --name n2 --peer h:1 --client h:2 --dir d",
-            "consilium node replace 3 --dir d --yes",
-            "consilium node replace a.example/n1 --vote-key f.pub --out i",
-            "consilium node retire 3",
-        ];
-        for line in good {
-            assert!(parses(line), "{line}");
-        }
-    }
-
-    #[test]
-    fn arguments_that_make_no_sense_are_refused() {
-        let bad = [
-            "consilium governance propose",
-            "consilium governance propose suspend",
-            "consilium governance propose set-parameter",
-            "consilium governance propose suspend a.example --expires 1m",
-            "consilium governance propose suspend a.example --expires 90d",
-            "consilium governance propose activate-protocol 2",
-            "consilium governance vote 3 abstain",
-            "consilium governance vote approve",
-            "consilium validators maintenance 4",
-            "consilium validators maintenance 4 --for 8d",
-            "consilium validators release n1",
-            "consilium stake delegate --to 1 0",
-            "consilium stake delegate 5",
-            "consilium stake undelegate --from 0 5",
-            "consilium node register --name n2 --peer h:1 --client h:2",
-            "consilium node replace 3",
-            "consilium node replace 3 --dir d --vote-key f.pub --out i",
-            "consilium node replace 3 --vote-key f.pub",
-            "consilium node replace 3 --dir d --out i",
-        ];
-        for line in bad {
-            assert!(!parses(line), "{line}");
-        }
-    }
-}
+mod tests;

@@ -147,6 +147,12 @@ pub(crate) struct FolderView {
 }
 
 #[derive(Serialize)]
+struct PartView {
+    member: String,
+    file: PathBuf,
+}
+
+#[derive(Serialize)]
 struct InvitedView {
     invitation: InvitationView,
     file: PathBuf,
@@ -178,8 +184,13 @@ fn part(args: PartArgs, ctx: &Context) -> Result<(), CliError> {
     };
     let part = ceremony::make_part(request)?;
     files::write_new(&args.out, &part.encode_to_vec(), PUBLIC_MODE)?;
-    ctx.print(&args.out, |out| {
-        format!("part of {} with {} nodes: {}\nit holds public material only", part.id, part.nodes.len(), out.display())
+    ctx.print(&PartView { member: part.id.clone(), file: args.out }, |v| {
+        format!(
+            "part of {} with {} nodes: {}\nit holds public material only",
+            part.id,
+            part.nodes.len(),
+            v.file.display()
+        )
     })
 }
 
@@ -298,3 +309,6 @@ fn parse_node(text: &str) -> Result<NodeRequest, CliError> {
         vote_key: files::read(Path::new(&field("vote-key")?), SMALL_FILE_BYTES_MAX)?,
     })
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

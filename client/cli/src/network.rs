@@ -74,6 +74,19 @@ pub(crate) enum NetworkCommand {
     },
 }
 
+/// A document that was made for a ledger.
+#[derive(Serialize)]
+struct DocumentView {
+    ledger_id: String,
+    file: PathBuf,
+}
+
+#[derive(Serialize)]
+struct AssembledView {
+    file: PathBuf,
+    missing_endorsements: Vec<String>,
+}
+
 #[derive(Serialize)]
 struct GenesisView {
     network: String,
@@ -147,8 +160,9 @@ fn init(
     let document = ceremony::assemble(name, time_ms, members, chosen)?.encode_to_vec();
     files::write_new(out, &document, PUBLIC_MODE)?;
     let genesis = Genesis::parse(&document)?;
-    ctx.print(&genesis.ledger_id.to_string(), |id| {
-        format!("ledger id: {id}\ngenesis: {}\nnext: each member inspects and endorses it", out.display())
+    let view = DocumentView { ledger_id: genesis.ledger_id.to_string(), file: out.to_owned() };
+    ctx.print(&view, |v| {
+        format!("ledger id: {}\ngenesis: {}\nnext: each member inspects and endorses it", v.ledger_id, v.file.display())
     })
 }
 
@@ -161,9 +175,8 @@ fn endorse(out: &Path, ctx: &Context) -> Result<(), CliError> {
     let key = identity::load_signing_key(&key_path)?;
     let endorsement = ceremony::endorse(&genesis, chain, &key)?;
     files::write_new(out, &endorsement.encode_to_vec(), PUBLIC_MODE)?;
-    ctx.print(&genesis.ledger_id.to_string(), |id| {
-        format!("{} endorses ledger {id}: {}", endorsement.member, out.display())
-    })
+    let view = DocumentView { ledger_id: genesis.ledger_id.to_string(), file: out.to_owned() };
+    ctx.print(&view, |v| format!("{} endorses ledger {}: {}", endorsement.member, v.ledger_id, v.file.display()))
 }
 
 fn assemble(endorsements: &[PathBuf], out: &Path, ctx: &Context) -> Result<(), CliError> {
@@ -175,11 +188,12 @@ fn assemble(endorsements: &[PathBuf], out: &Path, ctx: &Context) -> Result<(), C
     }
     let document = ceremony::add_endorsements(&document, read)?.encode_to_vec();
     files::write_new(out, &document, PUBLIC_MODE)?;
-    let missing: Vec<String> =
+    let missing_endorsements =
         Genesis::parse(&document)?.missing_endorsements().iter().map(ToString::to_string).collect();
-    ctx.print(&missing, |missing| match missing.as_slice() {
-        [] => format!("genesis endorsed by all members: {}", out.display()),
-        some => format!("genesis: {}\nstill not endorsed by {}", out.display(), some.join(", ")),
+    let view = AssembledView { file: out.to_owned(), missing_endorsements };
+    ctx.print(&view, |v| match v.missing_endorsements.as_slice() {
+        [] => format!("genesis endorsed by all members: {}", v.file.display()),
+        some => format!("genesis: {}\nstill not endorsed by {}", v.file.display(), some.join(", ")),
     })
 }
 
@@ -294,3 +308,6 @@ fn read_chain(path: &Path) -> Result<Vec<Bytes>, ClientError> {
         .collect::<Result<_, _>>()
         .map_err(|_| ClientError::file(path, "is not PEM"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -282,3 +282,6 @@ impl RegisteredView {
         text
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,13 +8,14 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use consilium_grpc::operator_service_client::OperatorServiceClient;
 use consilium_proto::pb;
+use serde::Serialize;
 use tonic::transport::Channel;
 
 use super::{CliError, Context};
 use consilium_client::Client;
 use consilium_client::ClientError;
 use consilium_client::retry::Failure;
-use view::{NodeView, StatusView, describe};
+use view::{StatusView, describe};
 
 /// How long a node has to say how it is.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,6 +47,11 @@ pub(crate) enum OperatorCommand {
     },
 }
 
+#[derive(Serialize)]
+struct LeaderView {
+    leader: u64,
+}
+
 /// Runs `consilium status`.
 pub(crate) async fn run_status(args: StatusArgs, ctx: &Context) -> Result<(), CliError> {
     let client = ctx.client().await?;
@@ -74,7 +80,7 @@ pub(crate) async fn run_operator(args: OperatorArgs, ctx: &Context) -> Result<()
     let done = client
         .read(|channel| async move { OperatorServiceClient::new(channel).transfer_leadership(request).await })
         .await?;
-    ctx.print(&done.leader, |leader| format!("leader: {leader}"))
+    ctx.print(&LeaderView { leader: done.leader }, |v| format!("leader: {}", v.leader))
 }
 
 /// Asks all at once; answers in the order of the addresses, each once.
@@ -90,7 +96,7 @@ async fn ask_all(client: &Client, mut addresses: Vec<String>) -> Vec<StatusView>
                 Err(e) => Err(e),
             };
             match answer {
-                Ok(status) => StatusView { endpoint: address, node: Some(NodeView::new(status)), error: None },
+                Ok(status) => StatusView { endpoint: address, node: Some(status), error: None },
                 Err(e) => StatusView { endpoint: address, node: None, error: Some(e.to_string()) },
             }
         }
@@ -111,3 +117,6 @@ async fn ask(channel: Channel, address: &str, ledger: &[u8]) -> Result<pb::GetSt
     }
     Ok(status)
 }
+
+#[cfg(test)]
+mod tests;

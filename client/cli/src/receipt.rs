@@ -152,3 +152,6 @@ fn describe(report: &ReceiptReport) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

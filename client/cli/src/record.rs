@@ -10,14 +10,15 @@ use consilium_proto::envelope::SearchKey;
 use consilium_proto::ids::{PatientPseudonym, RecordId};
 use consilium_proto::pb;
 use futures::StreamExt;
-use serde_json::{Value, json};
+use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::context::escaped;
+use super::json::{self, Many, One};
 use super::{CliError, Context};
 use consilium_client::ClientError;
-use consilium_client::fhir::{self, Content};
+use consilium_client::fhir;
 use consilium_client::files;
 use consilium_client::records::{
     self, Draft, QueryFilter, RecordDraft, RecordReader, RecordWriter, pseudonym_of, tag_of,
@@ -195,8 +196,7 @@ pub(crate) async fn run(args: RecordArgs, ctx: &Context) -> Result<(), CliError>
         RecordCommand::Query(args) => query(&client, args, ctx).await,
         RecordCommand::History(args) => {
             let versions = RecordReader::new(client).history(args.id).await?;
-            let values: Vec<Value> = versions.iter().map(describe).collect();
-            ctx.print(&values, |_| table(&versions))
+            ctx.print(&Many(versions), |versions| table(&versions.0))
         }
     }
 }
@@ -221,7 +221,7 @@ fn drafts_of(client: &Client, args: &SubmitArgs) -> Result<Vec<RecordDraft>, Cli
         CliError::from(ClientError::file(&args.file, cause)).hint("another document needs --kind and --patient")
     };
     let split = fhir::split(&bytes, member(client)).map_err(|e| not_fhir(e.to_string()))?;
-    if split.content == Content::NotFhir {
+    if split.content == fhir::Content::NotFhir {
         return Err(not_fhir("is not a FHIR resource".into()));
     }
     if split.resources.is_empty() {
@@ -243,7 +243,7 @@ async fn amend(client: &Client, args: AmendArgs, ctx: &Context) -> Result<(), Cl
 fn fhir_amendment(client: &Client, file: &Path) -> Result<RecordDraft, CliError> {
     let split = fhir::split(&read(file)?, member(client)).map_err(|e| ClientError::file(file, e))?;
     match (split.content, split.resources.as_slice()) {
-        (Content::Resource, [resource]) => Ok(RecordDraft::from_resource(resource, search_key(client)?)),
+        (fhir::Content::Resource, [resource]) => Ok(RecordDraft::from_resource(resource, search_key(client)?)),
         _ => Err(CliError::from(ClientError::file(file, "is not a single FHIR resource"))
             .hint("give --raw to amend a document that is not FHIR")),
     }
@@ -265,8 +265,7 @@ async fn raw_amendment(client: &Client, args: &AmendArgs) -> Result<RecordDraft,
 async fn get(client: &Client, args: GetArgs, ctx: &Context) -> Result<(), CliError> {
     let opened = RecordReader::new(client.clone()).get(args.id, args.version).await?;
     if args.metadata {
-        let versions = [opened.record];
-        return ctx.print(&describe(&versions[0]), |_| table(&versions));
+        return ctx.print(&One(opened.record), |record| table(std::slice::from_ref(&record.0)));
     }
     let Some(plaintext) = opened.plaintext else {
         return Err(CliError::failed(format!(
@@ -299,10 +298,9 @@ async fn query(client: &Client, args: QueryArgs, ctx: &Context) -> Result<(), Cl
         shown.push(record);
     }
     if args.decrypt {
-        decrypt_all(&reader, &shown, ctx).await?;
+        decrypt_all(&reader, shown, ctx).await?;
     } else {
-        let values: Vec<Value> = shown.iter().map(describe).collect();
-        ctx.print(&values, |_| table(&shown))?;
+        ctx.print(&Many(shown), |shown| table(&shown.0))?;
     }
     if more {
         eprintln!("there are more; raise --limit");
@@ -310,35 +308,59 @@ async fn query(client: &Client, args: QueryArgs, ctx: &Context) -> Result<(), Cl
     Ok(())
 }
 
-/// One JSON line per record: its description and, where this identity can
-/// open it, its document as text (`document`) or hexadecimal (`document_hex`).
-async fn decrypt_all(reader: &RecordReader, records: &[pb::RecordVersion], ctx: &Context) -> Result<(), CliError> {
+/// One document for each record.
+async fn decrypt_all(reader: &RecordReader, records: Vec<pb::RecordVersion>, ctx: &Context) -> Result<(), CliError> {
     for record in records {
         let id = RecordId::parse("record_id", &record.record_id)?;
-        let mut value = describe(record);
-        match reader.get(id, Some(record.version)).await {
-            Ok(opened) => {
-                let text = opened.plaintext.as_ref().map(|bytes| std::str::from_utf8(bytes).map_err(|_| bytes));
-                match text {
-                    Some(Ok(text)) => value["document"] = text.into(),
-                    Some(Err(bytes)) => value["document_hex"] = hex::encode(&**bytes).into(),
-                    None => value["not_opened"] = "entered in error".into(),
-                }
-            }
-            Err(e) => value["not_opened"] = e.to_string().into(),
-        }
-        ctx.print(&value, |value| decrypted_text(record, value))?;
+        let content = match reader.get(id, Some(record.version)).await {
+            Ok(opened) => match opened.plaintext {
+                Some(plaintext) => Content::of(&plaintext),
+                None => Content::NotOpened("entered in error".into()),
+            },
+            Err(e) => Content::NotOpened(e.to_string()),
+        };
+        ctx.print(&OpenedView { record, content }, OpenedView::text)?;
     }
     Ok(())
 }
 
-fn decrypted_text(record: &pb::RecordVersion, value: &Value) -> String {
-    let text = |key| value.get(key).and_then(Value::as_str);
-    let head = format!("--- {} version {} {}", hex::encode(&record.record_id), record.version, escaped(&record.kind));
-    let keep_lines = |t: &str| t.lines().map(escaped).collect::<Vec<_>>().join("\n");
-    let body = text("document").map(keep_lines).or_else(|| text("document_hex").map(str::to_owned));
-    let refused = || format!("(not opened: {})", escaped(text("not_opened").unwrap_or("")));
-    format!("{head}\n{}", body.unwrap_or_else(refused))
+/// A record, and its document where this identity can open it.
+#[derive(Serialize)]
+struct OpenedView {
+    #[serde(serialize_with = "json::message")]
+    record: pb::RecordVersion,
+    #[serde(flatten)]
+    content: Content,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Content {
+    Document(String),
+    /// Not UTF-8.
+    DocumentHex(String),
+    NotOpened(String),
+}
+
+impl Content {
+    fn of(plaintext: &[u8]) -> Self {
+        match std::str::from_utf8(plaintext) {
+            Ok(text) => Self::Document(text.to_owned()),
+            Err(_) => Self::DocumentHex(hex::encode(plaintext)),
+        }
+    }
+}
+
+impl OpenedView {
+    fn text(&self) -> String {
+        let (id, kind) = (hex::encode(&self.record.record_id), escaped(&self.record.kind));
+        let body = match &self.content {
+            Content::Document(text) => text.lines().map(escaped).collect::<Vec<_>>().join("\n"),
+            Content::DocumentHex(text) => text.clone(),
+            Content::NotOpened(why) => format!("(not opened: {})", escaped(why)),
+        };
+        format!("--- {id} version {} {kind}\n{body}", self.record.version)
+    }
 }
 
 fn filter_of(client: &Client, args: &QueryArgs) -> Result<QueryFilter, CliError> {
@@ -364,39 +386,28 @@ fn filter_of(client: &Client, args: &QueryArgs) -> Result<QueryFilter, CliError>
     Ok(filter)
 }
 
-fn print_written(ctx: &Context, submitted: &Submitted, ids: &[RecordId], version: u32) -> Result<(), CliError> {
-    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    let value = json!({
-        "transaction_id": submitted.transaction_id.to_string(),
-        "height": submitted.height.0,
-        "certified": submitted.receipt.is_some(),
-        "version": version,
-        "record_ids": ids,
-    });
-    ctx.print(&value, |_| {
-        let state = if submitted.receipt.is_some() { "certified" } else { "ordered" };
-        let head = format!("{state} at height {}, transaction {}", submitted.height, submitted.transaction_id);
-        ids.iter().fold(head, |text, id| format!("{text}\nrecord {id} version {version}"))
-    })
+/// A transaction with the records that it wrote.
+#[derive(Serialize)]
+struct WrittenView {
+    transaction_id: String,
+    height: u64,
+    certified: bool,
+    version: u32,
+    record_ids: Vec<String>,
 }
 
-fn describe(record: &pb::RecordVersion) -> Value {
-    json!({
-        "record_id": hex::encode(&record.record_id),
-        "version": record.version,
-        "patient": hex::encode(&record.patient),
-        "kind": record.kind,
-        "author": record.author,
-        "confidentiality": confidentiality_code(record),
-        "payload_sha256": hex::encode(&record.payload_sha256),
-        "payload_size": record.payload_size,
-        "tags": record.tags.iter().map(hex::encode).collect::<Vec<_>>(),
-        "recipients": record.wraps.iter().map(|w| hex::encode(&w.recipient_key_id)).collect::<Vec<_>>(),
-        "transaction_id": hex::encode(&record.transaction_id),
-        "height": record.height,
-        "time_ms": record.time_ms,
-        "time": time_text(record.time_ms),
-        "retraction": record.retraction,
+fn print_written(ctx: &Context, submitted: &Submitted, ids: &[RecordId], version: u32) -> Result<(), CliError> {
+    let view = WrittenView {
+        transaction_id: submitted.transaction_id.to_string(),
+        height: submitted.height.0,
+        certified: submitted.receipt.is_some(),
+        version,
+        record_ids: ids.iter().map(ToString::to_string).collect(),
+    };
+    ctx.print(&view, |v| {
+        let state = if v.certified { "certified" } else { "ordered" };
+        let head = format!("{state} at height {}, transaction {}", v.height, v.transaction_id);
+        v.record_ids.iter().fold(head, |text, id| format!("{text}\nrecord {id} version {version}"))
     })
 }
 
@@ -461,29 +472,4 @@ fn read(path: &Path) -> Result<Bytes, CliError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_and_tags_are_parsed() {
-        assert_eq!(parse_time("1970-01-01T00:00:01.5Z"), Ok(1_500));
-        assert_eq!(parse_time("1970-01-01T01:00:00+01:00"), Ok(0));
-        assert!(parse_time("1969-12-31T23:59:59Z").is_err());
-        assert!(parse_time("yesterday").is_err());
-        assert_eq!(parse_tag("code=http://l|a=b"), Ok(("code".into(), "http://l|a=b".into())));
-        assert!(parse_tag("code").is_err());
-    }
-
-    #[test]
-    fn times_are_printed() {
-        assert_eq!(time_text(1_500), "1970-01-01T00:00:01.5Z");
-        assert_eq!(time_text(u64::MAX), u64::MAX.to_string());
-    }
-
-    #[test]
-    fn descriptions_say_nothing_of_contents_and_escape_names() {
-        let record = pb::RecordVersion { kind: "a\u{1b}[2J".into(), retraction: true, ..Default::default() };
-        assert!(table(std::slice::from_ref(&record)).contains("a\\u{1b}[2J (in error)"));
-        assert_eq!(describe(&record)["confidentiality"], "?");
-    }
-}
+mod tests;

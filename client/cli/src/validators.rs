@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::governance::need_admin;
 use super::governance::view::node_status;
+use super::json::Many;
 use super::text::{table, time_ms};
 use super::when::{When, duration_ms, when};
 use super::{CliError, Context, SubmittedView};
@@ -116,17 +117,6 @@ struct EpochCandidateView {
     not_seated: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
-struct PenaltyView {
-    number: u64,
-    raft_id: u64,
-    member: String,
-    evidence_height: u64,
-    cut: u64,
-    height: u64,
-    lifted_height: Option<u64>,
-}
-
 /// Runs `consilium validators`.
 pub(crate) async fn run(args: ValidatorsArgs, ctx: &Context) -> Result<(), CliError> {
     let client = ctx.client().await?;
@@ -140,8 +130,7 @@ pub(crate) async fn run(args: ValidatorsArgs, ctx: &Context) -> Result<(), CliEr
             ctx.print(&epoch_view(&election, &names), epoch_text)
         }
         ValidatorsCommand::Penalties => {
-            let views: Vec<PenaltyView> = client.penalties().await?.iter().map(penalty_view).collect();
-            ctx.print(&views, |views| penalty_table(views))
+            ctx.print(&Many(client.penalties().await?), |penalties| penalty_table(&penalties.0))
         }
         ValidatorsCommand::Release { node } => {
             let raft_id = own_node(&client, &node).await?;
@@ -327,25 +316,13 @@ pub(super) fn jail_text(reason: pb::JailReason) -> Option<&'static str> {
     }
 }
 
-fn penalty_view(p: &pb::PenaltyState) -> PenaltyView {
-    PenaltyView {
-        number: p.number,
-        raft_id: p.node,
-        member: p.member.clone(),
-        evidence_height: p.evidence_height,
-        cut: p.cut,
-        height: p.height,
-        lifted_height: Some(p.lifted_height).filter(|height| *height != 0),
-    }
-}
-
-fn penalty_table(views: &[PenaltyView]) -> String {
-    if views.is_empty() {
+fn penalty_table(penalties: &[pb::PenaltyState]) -> String {
+    if penalties.is_empty() {
         return "no penalties\n".into();
     }
-    let rows = views.iter().map(|p| {
-        let status = p.lifted_height.map_or_else(|| "in force".into(), |height| format!("lifted at {height}"));
-        let numbers = [p.number, p.raft_id].map(|n| n.to_string());
+    let rows = penalties.iter().map(|p| {
+        let status = if p.lifted_height == 0 { "in force".into() } else { format!("lifted at {}", p.lifted_height) };
+        let numbers = [p.number, p.node].map(|n| n.to_string());
         let facts = [p.evidence_height, p.cut, p.height].map(|n| n.to_string());
         [&numbers[..], std::slice::from_ref(&p.member), &facts[..], &[status]].concat()
     });

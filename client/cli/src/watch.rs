@@ -65,3 +65,6 @@ fn describe(v: &BlockView) -> String {
     let transactions = v.transactions.map_or(String::new(), |n| format!(" transactions={n}"));
     format!("{} {} {} proposer={}{transactions}", v.height, time_ms(v.time_ms), v.hash, v.proposer)
 }
+
+#[cfg(test)]
+mod tests;

@@ -217,5 +217,4 @@ fn join(kind: &str, path: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "split_tests.rs"]
 mod tests;

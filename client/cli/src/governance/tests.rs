@@ -13,6 +13,7 @@ use pb::proposal_topic::Topic as Pb;
 use time::{Duration, OffsetDateTime};
 
 use super::*;
+use crate::json::snapshot;
 use consilium_client::ceremony;
 
 fn topic(topic: Pb) -> Topic {
@@ -162,21 +163,22 @@ fn tally() -> pb::Tally {
 
 #[test]
 fn a_tally_with_a_say_shows_what_is_left() {
-    let with = TallyView::new(&tally()).with("a.example", pb::BallotChoice::Approve);
+    let with = tally::with(tally(), "a.example", pb::BallotChoice::Approve);
     assert_eq!((with.approving, with.rejecting), (100, 0));
     let expected = "accepted with more than 2/3 of 300 stake: 201 or more\n\
          in favour 100, against 0: 101 more are needed\n\n\
          MEMBER     STAKE  SAYS\na.example  100    approve\nb.example  200    -\n";
-    assert_eq!(with.text(true), expected);
-    assert!(with.text(false).contains("in favour 100, against 0\n"), "a closed vote has no outlook");
+    assert_eq!(tally::text(&with, true), expected);
+    assert!(tally::text(&with, false).contains("in favour 100, against 0\n"), "a closed vote has no outlook");
     // A later ballot replaces the earlier one.
-    let with = with.with("a.example", pb::BallotChoice::Reject);
+    let with = tally::with(with, "a.example", pb::BallotChoice::Reject);
     assert_eq!((with.approving, with.rejecting), (0, 100));
-    assert!(with.text(true).contains("not left: it cannot be accepted"), "{}", with.text(true));
-    let all = with.with("a.example", pb::BallotChoice::Approve).with("b.example", pb::BallotChoice::Approve);
-    assert!(all.text(true).contains("that is enough"), "{}", all.text(true));
+    assert!(tally::text(&with, true).contains("not left: it cannot be accepted"), "{}", tally::text(&with, true));
+    let all = tally::with(with, "a.example", pb::BallotChoice::Approve);
+    let all = tally::with(all, "b.example", pb::BallotChoice::Approve);
+    assert!(tally::text(&all, true).contains("that is enough"), "{}", tally::text(&all, true));
     // The target of a suspension has no line, and its say changes nothing.
-    assert_eq!(TallyView::new(&tally()).with("c.example", pb::BallotChoice::Approve), TallyView::new(&tally()));
+    assert_eq!(tally::with(tally(), "c.example", pb::BallotChoice::Approve), tally());
 }
 
 /// Node 3 leaves, and nobody could be seated after it.
@@ -301,7 +303,7 @@ fn views_are_tables_for_people_and_fields_for_scripts() {
     assert!(view.text().contains("the access policy:\n  | permit (all);\n"), "{}", view.text());
     let json = serde_json::to_value(&view).unwrap();
     assert_eq!(json["policy"], "permit (all);");
-    assert_eq!(json["tally"]["members"][1]["stake"], 200);
+    assert_eq!(json["tally"]["lines"][1]["stake"], 200);
     assert_eq!(json.get("closed_height"), None);
     let listed = ProposalView::new(&answer(pb::ProposalStatus::Open, 0), None).unwrap();
     assert!(serde_json::to_value(&listed).unwrap().get("effects").is_none());
@@ -309,15 +311,28 @@ fn views_are_tables_for_people_and_fields_for_scripts() {
     assert!(table.contains("7       open    set the access policy  0 of 201 needed"), "{table}");
     assert_eq!(view::proposal_table(&[]), "no proposals\n");
 
-    let members = view::member_views(&present().members);
-    let table = view::member_tables(&members);
+    let table = view::member_tables(&present().members);
     assert!(table.contains("a.example        active  100    -"), "{table}");
     assert!(table.contains("3   a.example/n1  unknown"), "{table}");
-    let rules = RulesView::new(&pb::GetRulesResponse {
+    let rules = view::rules_text(&pb::GetRulesResponse {
         parameters: Some(recommended_parameters()),
         protocol: Some(pb::ProtocolState { version: 1, next_version: 2, next_height: 9 }),
         access_policy: None,
     });
-    assert!(rules.text().contains("epoch_ms") && rules.text().contains("version 2 from height 9 on"));
-    assert_eq!(serde_json::to_value(&rules).unwrap()["parameters"]["max_validators"], 7);
+    assert!(rules.contains("epoch_ms") && rules.contains("version 2 from height 9 on"), "{rules}");
+}
+
+#[test]
+fn scripts_get_proposals_members_and_rules() {
+    let view = || ProposalView::new(&answer(pb::ProposalStatus::Executed, 0), Some(&present())).unwrap();
+    snapshot::check("proposal", &view());
+    snapshot::check("proposals", &[ProposalView::new(&answer(pb::ProposalStatus::Failed, 0), None).unwrap()]);
+    snapshot::check("proposal-changed", &DoneView { transaction: crate::tests::submitted(), proposal: view() });
+    snapshot::check("members", &Many(present().members));
+    let rules = pb::GetRulesResponse {
+        parameters: Some(recommended_parameters()),
+        protocol: Some(pb::ProtocolState { version: 1, next_version: 2, next_height: 9 }),
+        access_policy: None,
+    };
+    snapshot::check("rules", &One(rules));
 }

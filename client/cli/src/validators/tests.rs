@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::json::snapshot;
 
 fn candidate(node: u64, power: u64, reason: pb::NotSeatedReason) -> pb::CandidateState {
     pb::CandidateState {
@@ -127,7 +128,19 @@ fn penalties_are_listed_or_there_are_none() {
         lifted_height: 30,
         evidence: None,
     };
-    let text = penalty_table(&[penalty_view(&penalty)]);
+    let text = penalty_table(&[penalty]);
     assert!(text.ends_with("2       4     b.example  7             20         9             lifted at 30\n"), "{text}");
     assert_eq!(penalty_table(&[]), "no penalties\n");
+}
+
+#[test]
+fn scripts_get_elections_candidates_and_penalties() {
+    let names = BTreeMap::from([(1, "a.example/n1".to_owned())]);
+    snapshot::check("epoch", &epoch_view(&election(3), &names));
+    let node = pb::NodeState { raft_id: 1, member: "a.example".into(), name: "n1".into(), ..Default::default() };
+    let candidate = pb::Candidate { node: Some(node), stake: 10, power: 6, ..Default::default() };
+    let answer = pb::ListCandidatesResponse { candidates: vec![candidate], forecast: Some(election(3).state) };
+    snapshot::check("candidates", &candidates_view(&answer));
+    let penalty = pb::PenaltyState { number: 2, node: 4, member: "b.example".into(), cut: 20, ..Default::default() };
+    snapshot::check("penalties", &Many(vec![penalty]));
 }

@@ -18,8 +18,7 @@ fn validators_are_followed_through_the_epochs() {
     assert_eq!((report.counts.blocks, report.counts.set_changes), (10, 2));
     assert_eq!(report.counts.certificates, 3 + 3 + 3);
     assert_eq!((report.certified_height, report.state_checked), (Some(Height(9)), true));
-    assert!(report.to_text().contains("changed 2 times"), "{}", report.to_text());
-    assert_eq!(report.to_json()["set_changes"], 2);
+    assert_eq!(report.counts.set_changes, 2);
     ledger.rows.clear();
     assert!(ledger.report().is_good(), "from the network");
 }

@@ -15,6 +15,11 @@ fn cli(user: &User, network: &Network, arguments: &[&str]) -> anyhow::Result<Exi
     run_to_end(&mut command, &network.genesis_path)
 }
 
+/// The result in a JSON document of the command line.
+fn result(document: &str) -> anyhow::Result<Value> {
+    Ok(serde_json::from_str::<Value>(document)?["result"].take())
+}
+
 fn ok(exit: Exit) -> anyhow::Result<String> {
     anyhow::ensure!(exit.code == Some(0), "{:?}\n{}", exit.code, exit.output);
     Ok(exit.output)
@@ -50,19 +55,19 @@ fn imported_resources_come_back_byte_for_byte() {
         let folder = input.display().to_string();
         let journal = network.folder().join("journal").display().to_string();
         let arguments = ["import", &folder, "--recipient", &reader.spiffe_id, "--journal", &journal];
-        let summary: Value = serde_json::from_str(&ok(cli(&user, network, &arguments)?)?)?;
+        let summary = result(&ok(cli(&user, network, &arguments)?)?)?;
         assert_eq!(summary["refused"], 0, "{summary}");
         let records = summary["records"].as_u64().unwrap();
         assert!(records > examples.len() as u64, "{summary}");
 
         // A second run writes nothing.
-        let again: Value = serde_json::from_str(&ok(cli(&user, network, &arguments)?)?)?;
+        let again = result(&ok(cli(&user, network, &arguments)?)?)?;
         assert_eq!((again["records"].as_u64(), again["records_known"].as_u64()), (Some(0), Some(records)), "{again}");
 
         // Another member's service, which was named as a recipient.
         let member = network.members[0].id.clone();
         let query = ["record", "query", "--member", &member, "--limit", "100000"];
-        let found: Value = serde_json::from_str(&ok(cli(&reader, network, &query)?)?)?;
+        let found = result(&ok(cli(&reader, network, &query)?)?)?;
         let found = found.as_array().context("a list of records")?;
         assert_eq!(found.len() as u64, records);
         let mut sources: Vec<String> = Vec::new();
@@ -97,7 +102,7 @@ fn one_document_through_the_command_line() {
         std::fs::write(&file, text)?;
         ok(cli(&user, network, &["record", "submit", &file.display().to_string()])?)?;
         let found = ok(cli(&user, network, &["record", "query", "--patient", "Patient/p1"])?)?;
-        let found: Value = serde_json::from_str(&found)?;
+        let found = result(&found)?;
         let id = found[0]["record_id"].as_str().context("one record")?.to_owned();
         let out = network.folder().join("out.json");
         ok(cli(&user, network, &["record", "get", &id, "--out", &out.display().to_string()])?)?;

@@ -1,0 +1,34 @@
+use super::*;
+use crate::json::snapshot;
+
+#[test]
+fn scripts_get_what_was_issued_revoked_and_found() {
+    let ca = CaView { member: "a.example".into(), certificate: "ca.pem".into(), not_after: time_s(0) };
+    snapshot::check("ca", &ca);
+    let issued = IssuedView {
+        spiffe_id: "spiffe://a.example/node/n1".into(),
+        serial: "0a".into(),
+        certificate: "node-n1.pem".into(),
+        key: Some("node-n1.key".into()),
+        not_after: time_s(0),
+    };
+    snapshot::check("issued", &issued);
+    snapshot::check("revoked", &RevokedView { revoked: vec!["0a".into()] });
+    snapshot::check("revocation-list", &CrlView { file: "ca.crl".into() });
+    let (not_before, not_after) = (time_s(0), time_s(1));
+    let identity = Inspected::Identity {
+        spiffe_id: "spiffe://a.example/node/n1".into(),
+        serial: "0a".into(),
+        fingerprint: "ab".repeat(32),
+        not_before: not_before.clone(),
+        not_after: not_after.clone(),
+    };
+    let ca = Inspected::Ca { member: "a.example".into(), serial: "0b".into(), path_length: 0, not_before, not_after };
+    let crl = Inspected::Crl {
+        number: "1".into(),
+        this_update: time_s(0),
+        next_update: time_s(1),
+        revoked: vec!["0a".into()],
+    };
+    snapshot::check("inspected", &[identity, ca, crl, Inspected::Outside { problem: "no certificate".into() }]);
+}

@@ -1,0 +1,52 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+
+const TEXT: &str = r#"
+genesis = "genesis.pb"
+certificate = "/abs/a.pem"
+endpoints = ["127.0.0.1:7401"]
+
+[profile.night]
+trust = "invitation.pb"
+certificate = "night.pem"
+signing_key = "night.signing.key"
+"#;
+
+#[test]
+fn default_profile_has_the_top_keys() {
+    let profile = parse(TEXT, Path::new("/etc/c"), None).unwrap();
+    let expected = Profile {
+        genesis: Some("/etc/c/genesis.pb".into()),
+        certificate: Some("/abs/a.pem".into()),
+        endpoints: vec!["127.0.0.1:7401".into()],
+        ..Profile::default()
+    };
+    assert_eq!(profile, expected);
+}
+
+#[test]
+fn named_profile_stands_over_the_defaults() {
+    let profile = parse(TEXT, Path::new("/etc/c"), Some("night")).unwrap();
+    assert_eq!(profile.genesis, Some("/etc/c/genesis.pb".into()));
+    assert_eq!(profile.trust, Some("/etc/c/invitation.pb".into()));
+    assert_eq!(profile.certificate, Some("/etc/c/night.pem".into()));
+    assert_eq!(profile.signing_key, Some("/etc/c/night.signing.key".into()));
+}
+
+#[test]
+fn flags_win() {
+    let over = Profile { endpoints: vec!["[::1]:1".into()], ..Profile::default() };
+    let profile = overridden(parse(TEXT, Path::new(""), None).unwrap(), over);
+    assert_eq!(profile.endpoints, ["[::1]:1"]);
+    assert_eq!(profile.genesis, Some("genesis.pb".into()));
+}
+
+#[test]
+fn unknown_keys_and_profiles_are_refused_with_the_line() {
+    let error = parse("genesis = \"g\"\nsigningkey = \"k\"\n", Path::new(""), None).unwrap_err();
+    assert!(error.starts_with("line 2: unknown field `signingkey`"), "{error}");
+    let nested = "[profile.a]\nendpoint = [\"x:1\"]\n";
+    assert!(parse(nested, Path::new(""), None).unwrap_err().starts_with("line 2: unknown field"));
+    assert_eq!(parse(TEXT, Path::new(""), Some("day")).unwrap_err(), "has no profile \"day\"");
+    assert_eq!(parse("[profile.a.profile.b]\n", Path::new(""), None).unwrap_err(), "a profile cannot hold profiles");
+}

@@ -1,0 +1,57 @@
+use consilium_client::archive::Counts;
+use consilium_proto::hash::Hash;
+use consilium_proto::ids::{HeaderHash, LedgerId, TimeMs};
+
+use super::*;
+use crate::json::snapshot;
+
+fn header() -> HeaderView {
+    let hash = |byte: &str| byte.repeat(32);
+    HeaderView {
+        ledger_id: hash("01"),
+        height: 7,
+        hash: hash("02"),
+        previous_hash: hash("03"),
+        time_ms: 1_000,
+        epoch: 2,
+        tree_size: 9,
+        tree_root: hash("04"),
+        state_root: hash("05"),
+        validators_hash: hash("06"),
+        next_validators_hash: hash("06"),
+        proposer: 1,
+    }
+}
+
+#[test]
+fn scripts_get_heads_blocks_and_verifications() {
+    snapshot::check("head", &HeadView { header: header(), signed_by: vec![1, 2, 3] });
+    let transaction = TransactionView {
+        transaction_id: "ab".repeat(32),
+        author: "cd".repeat(32),
+        outcome: "OUTCOME_APPLIED",
+        actions: 1,
+        body_bytes: 200,
+    };
+    snapshot::check("block", &BlockView { header: header(), first_leaf: 8, transactions: vec![transaction] });
+}
+
+#[test]
+fn a_verification_says_what_was_checked() {
+    let report = |certified_height| Report {
+        ledger_id: LedgerId::from_bytes([1; 32]),
+        counts: Counts { blocks: 9, transactions: 5, applied: 4, set_changes: 2, ..Counts::default() },
+        head: Some((Height(8), HeaderHash::from_bytes([2; 32]), Hash::from_bytes([3; 32]), TimeMs(1_000))),
+        certified_height,
+        state_checked: true,
+        failure: None,
+    };
+    let good = ReportView::new(&report(Some(Height(7))));
+    snapshot::check("verification", &good);
+    let text = good.text();
+    assert!(text.contains("5 (4 applied, 1 refused)") && text.contains("changed 2 times"), "{text}");
+    assert!(text.contains("1 blocks above are not yet certified"), "{text}");
+    assert!(text.ends_with("everything that was checked is right"), "{text}");
+    let text = ReportView::new(&report(None)).text();
+    assert!(text.ends_with("no certificate makes any of it final"), "{text}");
+}
