@@ -1,8 +1,9 @@
 //! Sans-IO consensus: the Raft core, the screen that stands before it, and its plain types.
 //!
 //! This crate owns the order of commands and nothing else. Commands are opaque bytes; the
-//! driver owns disk, network, clock and state machine, and talks to [`Core`] through inputs
-//! (`tick`, `step`, `propose`, `persisted`, `applied`, ...) and one output ([`Output`]).
+//! driver (in a node: `consilium-replica`) owns the state machine and whatever leads to disk,
+//! network and clock, and talks to [`Core`] through inputs (`tick`, `step`, `propose`,
+//! `persisted`, `applied`, ...) and one output ([`Output`]).
 //!
 //! It is the only crate that sees the `raft` library and what comes with it; none of its
 //! types may appear in a public signature. It must never read a clock, open a file or a
@@ -10,9 +11,9 @@
 //! timeout, is closed by an [`ElectionTicks`] range of one value.
 //!
 //! **Panics.** The library below panics when its own invariants are broken (a disk that lost
-//! acknowledged writes, a failing log read). Nothing here catches that: the driver supervises,
-//! drops the instance, and reopens from disk after a back-off. What a peer sends cannot cause
-//! it; that is what [`Reject`] is for.
+//! acknowledged writes, a failing log read). Nothing here catches that: the process ends, and
+//! its next start checks the disk. What a peer sends cannot cause it; that is what [`Reject`]
+//! is for.
 #![forbid(unsafe_code)]
 
 mod codec;

@@ -1,7 +1,7 @@
 //! Reading the ledger: written once, for the present state of the database and
 //! for a snapshot of it. Who reads several rows that belong together takes a
 //! snapshot ([`LedgerStore::snapshot`](super::ledger_store::LedgerStore)); the
-//! applier, the only writer, reads what is there.
+//! replica, the only writer, reads what is there.
 //!
 //! An iterator of RocksDB gives a failure of the disk as its last item: every
 //! item is looked at.

@@ -1,6 +1,7 @@
 //! The marker: ties a data directory to one ledger, member and raft id, so
 //! that a disk can never be used under another identity, and an empty disk is
-//! never taken for one that has merely not started yet (traps 9).
+//! never taken for one that has merely not started yet: it would vote a second
+//! time where it has voted before.
 
 use std::io::Write;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The Raft log on RocksDB. The writer thread is its only writer; the driver
+//! The Raft log on RocksDB. The log writer's thread is its only writer; the replica
 //! reads entries that have left the core's cache.
 //!
 //! Keys: `e` and index (8 bytes, big-endian) for entries; `hard_state` and

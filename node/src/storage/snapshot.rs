@@ -1,6 +1,6 @@
 //! The ledger as of one moment: whoever answers a request reads all of it from
 //! one snapshot, so that what it decides by and what it releases belong
-//! together, whatever the applier writes meanwhile.
+//! together, whatever the replica writes meanwhile.
 //!
 //! A snapshot keeps RocksDB from forgetting what it holds: it is taken for one
 //! answer, or one item of a stream, and dropped.

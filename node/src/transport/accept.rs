@@ -1,5 +1,6 @@
 //! Accepting connections: TLS with the profile's verifier, and limits. What TLS
-//! libraries and tonic do not limit is limited here (traps 25).
+//! libraries and tonic do not limit is limited here: a handshake that never ends
+//! would hold its connection for ever, and anybody could open any number.
 
 use std::io;
 use std::net::SocketAddr;

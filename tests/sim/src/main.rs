@@ -12,7 +12,7 @@ use consilium_sim::run::{Outcome, STOPPED_BY_TRAITOR, STOPPED_WITHOUT_QUORUM, ru
 use consilium_sim::stats::Stats;
 use consilium_sim::swarm::{Fault, Swarm};
 
-/// Runs consensus and ledger under virtual time, network and disk.
+/// Runs replicas under virtual time, network and disk.
 #[derive(Parser)]
 #[command(name = "consilium-sim", version)]
 struct Arguments {

@@ -5,9 +5,9 @@
 //! promises. It is a value without threads or locks; whoever owns it calls one method at a
 //! time and then [`Core::take_output`] until that returns `None`.
 //!
-//! The steps of a driver's turn: inputs; `take_output`; send `messages`; hand `persist` to the
-//! writer, `committed` to the applier; on their reports call `persisted` (then send
-//! `messages_after`) and `applied`. Several writes may be under way at once.
+//! The steps of a driver's turn: inputs; `take_output`; send `messages`; have `persist` written
+//! and `committed` applied; when that is done call `persisted` (then send `messages_after`) and
+//! `applied`. Several writes may be under way at once.
 
 mod drain;
 mod followers;

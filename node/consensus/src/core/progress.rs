@@ -1,4 +1,4 @@
-//! Reports from the writer and the applier, and compaction.
+//! Reports of what is written and what is applied, and compaction.
 
 use super::Core;
 use crate::ids::{LogIndex, LogPosition};

@@ -211,7 +211,8 @@ fn only_the_leader_of_the_term_leads() {
     assert_eq!(leading.refuse(&append(), |_| {}), refused);
 }
 
-/// Trap 9: "to_commit is out of range", as a refusal instead of a panic.
+/// A disk that was wiped under a known id brings forth "to_commit is out of range" in the
+/// library: here a refusal instead of a panic.
 #[test]
 fn heartbeats_commit_only_what_is_there() {
     let world = World::new(Role::Follower);

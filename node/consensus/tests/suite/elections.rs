@@ -23,7 +23,8 @@ fn a_single_node_leads_itself() {
     assert_eq!(cluster.machine(id(1)), ["a"]);
 }
 
-/// Trap 2: equal seeds, equal runs; and the trace is not blind.
+/// The election timeout is the only entropy: equal seeds, equal runs; and the trace is not
+/// blind.
 #[test]
 fn equal_seeds_give_equal_traces() {
     let run = |seed| {
@@ -46,7 +47,7 @@ fn equal_seeds_give_equal_traces() {
     assert_ne!(run(1), run(2));
 }
 
-/// Trap 1, I15: a node that was cut off does not raise the term when it comes back.
+/// I15: a node that was cut off does not raise the term when it comes back.
 #[test]
 fn a_partitioned_node_does_not_raise_the_term() {
     let mut cluster = Cluster::new(3, 3);
@@ -65,7 +66,7 @@ fn a_partitioned_node_does_not_raise_the_term() {
     }
 }
 
-/// Trap 1: a leader without a quorum steps down.
+/// A leader without a quorum steps down: nobody else learns that it has none.
 #[test]
 fn a_leader_without_quorum_steps_down() {
     let mut cluster = Cluster::new(3, 4);
@@ -77,7 +78,7 @@ fn a_leader_without_quorum_steps_down() {
     assert_ne!(cluster.elect(), leader);
 }
 
-/// Trap 14.
+/// A planned stop costs no election.
 #[test]
 fn leadership_is_handed_to_the_most_caught_up_voter() {
     let mut cluster = Cluster::new(3, 5);

@@ -25,7 +25,7 @@ fn change(cluster: &mut Cluster, changes: &[Change]) -> LogIndex {
     proposed.index
 }
 
-/// Traps 3 and 5: the joint configuration is left by an empty membership entry.
+/// Taken for an empty command, it would leave the group joint for ever: the joint configuration is left by an empty membership entry.
 #[test]
 fn a_joint_change_leaves_by_itself_with_an_empty_entry() {
     let mut cluster = Cluster::new(3, 1);
@@ -54,7 +54,7 @@ fn learner_promotion_and_demotion() {
     settle(&mut cluster, &everyone, &Membership::new([1, 2, 4].map(id), [id(3)]));
 }
 
-/// Trap 4: the second change is refused instead of silently becoming an empty entry.
+/// The second change is refused instead of silently becoming an empty entry.
 #[test]
 fn a_second_change_is_refused_while_one_is_pending() {
     let mut cluster = Cluster::new(3, 3);
@@ -135,7 +135,7 @@ fn a_new_leader_leaves_the_joint_configuration() {
     }
 }
 
-/// Trap 5: the order is enforced, not only documented.
+/// The joint configuration would never be left: the order is enforced, not only documented.
 #[test]
 fn applied_may_not_pass_a_membership_entry() {
     let mut cluster = Cluster::new(1, 6);
@@ -156,7 +156,7 @@ fn applied_may_not_pass_a_membership_entry() {
     assert_eq!(core.applied(beyond), Err(ApplyError::NotHandedOut { index: beyond, handed_out: index }));
 }
 
-/// Trap 1, I15: a removed node cannot disturb the rest.
+/// I15: a removed node cannot disturb the rest.
 #[test]
 fn a_removed_node_cannot_raise_the_term() {
     let mut cluster = Cluster::new(4, 7);

@@ -1,4 +1,5 @@
-//! Linearizable reads: answered on every node, or reported as dropped (trap 6).
+//! Linearizable reads: answered on every node, or reported as dropped, which the library
+//! does in silence.
 
 use consilium_consensus::{ReadContext, ReadError, ReadOutcome};
 

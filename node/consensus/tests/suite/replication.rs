@@ -17,7 +17,7 @@ fn commands_are_applied_everywhere_in_order() {
     }
 }
 
-/// Trap 4: nothing is forwarded, and the refusal names the leader.
+/// The library would forward it and answer Ok: nothing is forwarded, and the refusal names the leader.
 #[test]
 fn a_follower_refuses_proposals() {
     let mut cluster = Cluster::new(3, 1);
@@ -107,7 +107,7 @@ fn the_whole_group_restarts_from_disk() {
     assert_eq!(cluster.machine(id(3)), ["0", "1", "2", "3", "4", "again"]);
 }
 
-/// Trap 13: entries whose write is still under way are read from memory, many at a time.
+/// Entries whose write is still under way are read from memory, many at a time.
 #[test]
 fn slow_disks_only_delay() {
     let mut cluster = Cluster::with_config(3, 5, |config| {
@@ -128,7 +128,7 @@ fn slow_disks_only_delay() {
 }
 
 /// A follower's acknowledgement and a voter's vote leave with the write, never before it
-/// (trap 13, I10).
+/// (I10).
 #[test]
 fn followers_promise_nothing_before_the_write() {
     let mut cluster = Cluster::new(3, 6);

@@ -15,7 +15,7 @@ fn start(store: &Store) -> Result<Core<LogHandle>, StartError> {
     Core::new(Config::new(id(1)), store.initial(), store.reader())
 }
 
-/// Traps 8 and 9: a clear refusal with a hint, not a panic.
+/// A clear refusal with a hint, not a panic.
 #[test]
 fn a_disk_that_lost_its_log_is_refused() {
     let mut store = Store::new(Membership::new([id(1)], []));

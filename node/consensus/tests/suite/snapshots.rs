@@ -50,7 +50,7 @@ fn a_new_node_joins_by_snapshot() {
     cluster.until(100, "membership", |cluster| cluster.nodes[&id(4)].store.membership == expected);
 }
 
-/// Trap 11, etcd 10225: a transfer that nobody reports on does not cut a follower off.
+/// etcd 10225: a transfer that nobody reports on does not cut a follower off.
 #[test]
 fn an_unreported_transfer_times_out() {
     let mut cluster = lagging(3);
@@ -109,7 +109,7 @@ fn offers_are_checked() {
         core.offer_snapshot(with(|meta| meta.index.0 -= 1)),
         Err(OfferError::TooOld { index, truncated: applied })
     );
-    // Trap 11: the term of the entry, not the current one.
+    // The term of the entry, not the current one.
     assert_eq!(
         core.offer_snapshot(with(|meta| meta.term = Term(9))),
         Err(OfferError::WrongTerm { expected: Term(1), found: Term(9) })

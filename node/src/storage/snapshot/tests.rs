@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::storage::ledger_store::LedgerStore;
 
-/// Writes blocks as the applier does, with a state tree over their state rows,
+/// Writes blocks as the replica does, with a state tree over their state rows,
 /// and asks no rule about them.
 pub(crate) struct Chain {
     pub(crate) store: std::sync::Arc<LedgerStore>,

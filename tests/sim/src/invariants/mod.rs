@@ -1,7 +1,6 @@
-//! What must hold after every step, one file for each invariant of the design.
-//! Names are those of the reliability notes: I1 to I22 and the guarantees G1 to
-//! G3 and G10. See `docs/simulator.md` for the table, and for those that other
-//! tests cover.
+//! What must hold after every step, one file for each invariant. Their numbers, and
+//! those that other tests cover, are in `docs/simulator.md`; the guarantees that
+//! they serve (G1 to G3, G10) in `docs/guarantees.md`.
 
 pub mod i01_chain;
 pub mod i02_one_certificate;
