@@ -10,8 +10,8 @@
 //!                                           ^--------+-----------+ reports
 //! ```
 //!
-//! Nothing here decides: [`replica_thread`] gives the replica what came in, and
-//! [`perform`] does what it asks for. A fault or a panic of any thread stops the
+//! Nothing here decides: `replica_thread` gives the replica what came in, and
+//! `perform` does what it asks for. A fault or a panic of any thread stops the
 //! node; a failed write is never tried again on the same handles.
 
 pub(crate) mod divergence;

@@ -22,7 +22,7 @@ pub struct Marker {
     pub format_version: u32,
     /// Hexadecimal.
     pub ledger_id: String,
-    /// spiffe://<member>/node/<name>.
+    /// `spiffe://<member>/node/<name>`.
     pub spiffe_id: String,
     /// Raft id.
     pub raft_id: u64,

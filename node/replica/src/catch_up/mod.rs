@@ -1,7 +1,7 @@
 //! Catching up by certified blocks: fetched from a peer, checked against the chain
 //! and its certificates before anything is executed, executed here, and compared
 //! header by header. It needs no trust in the peer, and serves followers that lag
-//! behind the log ([`CatchUp`]) and nodes that went astray ([`rebuild`]) alike.
+//! behind the log (`CatchUp`) and nodes that went astray ([`rebuild`]) alike.
 
 mod chain;
 mod feed;
