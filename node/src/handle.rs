@@ -39,6 +39,7 @@ const READ_MAX: Duration = Duration::from_secs(5);
 pub struct Stopping;
 
 /// What arrives at the replica.
+#[expect(clippy::large_enum_variant, reason = "nearly all that is sent is of the large variant")]
 #[derive(Debug)]
 pub enum Delivery {
     /// An input; its permit goes when it is taken.
@@ -48,6 +49,7 @@ pub enum Delivery {
 }
 
 /// Work for the verifiers.
+#[expect(clippy::large_enum_variant, reason = "nearly all that is sent is of the large variant")]
 #[derive(Debug)]
 pub enum VerifyJob {
     /// A transaction of a client.

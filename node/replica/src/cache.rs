@@ -21,11 +21,14 @@ use crate::ports::{Ledger, PortFault};
 /// Entries kept; about 300 bytes each.
 const ENTRIES_MAX: usize = 100_000;
 
+/// By table and key: the value, or that there is none.
+type Rows = HashMap<(Table, Vec<u8>), Option<Bytes>>;
+
 /// See the module.
 #[derive(Debug)]
 pub struct CachedLedger<L> {
     ledger: L,
-    rows: RefCell<HashMap<(Table, Vec<u8>), Option<Bytes>>>,
+    rows: RefCell<Rows>,
 }
 
 impl<L> CachedLedger<L> {

@@ -40,6 +40,10 @@ impl CallId {
 }
 
 /// Something happened outside.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "under load most inputs are of the large variant, and boxing it would cost an allocation for each"
+)]
 #[derive(Debug)]
 pub enum Input {
     /// A tick of Raft's clock. After a stall one or two, not one for each missed.

@@ -21,14 +21,17 @@ pub(crate) struct Reads {
     asked: Option<(ReadContext, Vec<RequestId>)>,
     /// Confirmed, and not applied here yet.
     confirmed: BTreeMap<LogIndex, Vec<RequestId>>,
+    /// All who have no answer yet.
+    open: usize,
 }
 
 impl Reads {
     /// Somebody wants to read.
     pub(crate) fn wait(&mut self, request: RequestId, context: ReadContext, out: &mut Vec<Output>) {
-        if self.waiting.len() >= READS_MAX {
+        if self.open >= READS_MAX {
             return out.push(Output::ReadAnswer { request, ready: false });
         }
+        self.open += 1;
         self.waiting.push(request);
         self.name = Some(context);
     }
@@ -42,7 +45,7 @@ impl Reads {
         let waiting = std::mem::take(&mut self.waiting);
         match core.read_index(context) {
             Ok(()) => self.asked = Some((context, waiting)),
-            Err(_) => answer(waiting, false, out),
+            Err(_) => self.answer(waiting, false, out),
         }
     }
 
@@ -51,9 +54,9 @@ impl Reads {
         let (ReadOutcome::Ready { context, .. } | ReadOutcome::Dropped { context }) = outcome;
         let Some((_, waiting)) = self.asked.take_if(|(asked, _)| *asked == context) else { return };
         match outcome {
-            ReadOutcome::Ready { index, .. } if index <= applied => answer(waiting, true, out),
+            ReadOutcome::Ready { index, .. } if index <= applied => self.answer(waiting, true, out),
             ReadOutcome::Ready { index, .. } => self.confirmed.entry(index).or_default().extend(waiting),
-            ReadOutcome::Dropped { .. } => answer(waiting, false, out),
+            ReadOutcome::Dropped { .. } => self.answer(waiting, false, out),
         }
     }
 
@@ -61,11 +64,12 @@ impl Reads {
     pub(crate) fn applied(&mut self, index: LogIndex, out: &mut Vec<Output>) {
         let open = self.confirmed.split_off(&index.next());
         for waiting in std::mem::replace(&mut self.confirmed, open).into_values() {
-            answer(waiting, true, out);
+            self.answer(waiting, true, out);
         }
     }
-}
 
-fn answer(requests: Vec<RequestId>, ready: bool, out: &mut Vec<Output>) {
-    out.extend(requests.into_iter().map(|request| Output::ReadAnswer { request, ready }));
+    fn answer(&mut self, requests: Vec<RequestId>, ready: bool, out: &mut Vec<Output>) {
+        self.open -= requests.len();
+        out.extend(requests.into_iter().map(|request| Output::ReadAnswer { request, ready }));
+    }
 }

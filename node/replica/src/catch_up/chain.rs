@@ -12,9 +12,9 @@ use consilium_proto::validators::ValidatorSet;
 use consilium_proto::vote::{BlockCertificate, CertifiedHeader};
 
 /// Blocks held back until a certificate covers them.
-const UNCERTIFIED_MAX: usize = 4_096;
+pub(super) const UNCERTIFIED_MAX: usize = 4_096;
 /// Bytes of them.
-const UNCERTIFIED_BYTES_MAX: usize = 256 * 1024 * 1024;
+pub(super) const UNCERTIFIED_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// A block whose header is known to be certified.
 #[derive(Debug, Clone)]

@@ -7,8 +7,9 @@ use std::collections::VecDeque;
 use consilium_proto::pb;
 use consilium_proto::validators::ValidatorSet;
 use consilium_proto::vote::CertifiedHeader;
+use prost::Message;
 
-use super::chain::{CertifiedBlock, ChainCheck};
+use super::chain::{CertifiedBlock, ChainCheck, UNCERTIFIED_BYTES_MAX, UNCERTIFIED_MAX};
 use crate::io::CallId;
 
 /// What a feed gives out.
@@ -29,6 +30,7 @@ pub(crate) struct Feed {
     call: CallId,
     check: ChainCheck,
     incoming: VecDeque<pb::FetchBlocksResponse>,
+    incoming_bytes: usize,
     ready: VecDeque<CertifiedBlock>,
     certificate: Option<CertifiedHeader>,
     ended: Option<Option<String>>,
@@ -36,16 +38,24 @@ pub(crate) struct Feed {
 
 impl Feed {
     pub(crate) fn new(call: CallId, check: ChainCheck) -> Self {
-        Self { call, check, incoming: VecDeque::new(), ready: VecDeque::new(), certificate: None, ended: None }
+        let (incoming, ready) = (VecDeque::new(), VecDeque::new());
+        Self { call, check, incoming, incoming_bytes: 0, ready, certificate: None, ended: None }
     }
 
     pub(crate) fn call(&self) -> CallId {
         self.call
     }
 
+    /// Takes a block. A peer that sends more than may wait here gets no further.
     pub(crate) fn push(&mut self, block: pb::FetchBlocksResponse) {
-        if self.ended.is_none() {
-            self.incoming.push_back(block);
+        if self.ended.is_some() {
+            return;
+        }
+        self.incoming_bytes += block.encoded_len();
+        self.incoming.push_back(block);
+        if self.incoming.len() > UNCERTIFIED_MAX || self.incoming_bytes > UNCERTIFIED_BYTES_MAX {
+            self.incoming.clear();
+            self.ended = Some(Some("the peer sends more at once than any node serves".into()));
         }
     }
 
@@ -75,6 +85,7 @@ impl Feed {
             return Fed::Certified(Box::new(certified));
         }
         while let Some(block) = self.incoming.pop_front() {
+            self.incoming_bytes -= block.encoded_len();
             match self.check.push(block) {
                 Ok(None) => {}
                 Ok(Some((blocks, certified))) => {
