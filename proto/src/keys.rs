@@ -9,8 +9,8 @@ use hpke::{Deserializable, Kem, Serializable, kem};
 use pem_rfc7468::LineEnding;
 use zeroize::Zeroizing;
 
-use crate::envelope::{OsRandom, RandomUnavailable};
 use crate::hash::sha256;
+use crate::random::{OsRandom, RandomUnavailable};
 use crate::signing::Domain;
 
 /// First byte of every encoded encryption key. Changing it breaks state.

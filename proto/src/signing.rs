@@ -25,7 +25,7 @@ pub use batch::{BATCH_LEN_MAX, BatchVerifier, verify_batch};
 pub use secret::SigningKey;
 pub use verifying::{VerifyingKey, verify};
 
-use crate::envelope::RandomUnavailable;
+use crate::random::RandomUnavailable;
 
 /// Length of every signature of the ledger in bytes, whatever the algorithm.
 pub const SIGNATURE_LEN: usize = 64;

@@ -9,7 +9,8 @@
 use aws_lc_rs::hmac;
 use zeroize::Zeroizing;
 
-use super::{EnvelopeError, random_array};
+use super::EnvelopeError;
+use crate::random::random_array;
 use crate::signing::Domain;
 
 /// Length of a tag and of a pseudonym in bytes.

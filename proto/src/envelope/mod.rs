@@ -15,17 +15,15 @@ pub mod aead;
 mod blind;
 mod padding;
 mod payload;
-mod random;
 mod wrap;
 
 pub use blind::{SearchKey, TAG_LEN, blind_tag, pseudonym};
 pub use padding::padded_len;
 pub use payload::{ContentKey, PAYLOAD_OVERHEAD, PLAINTEXT_LEN_MAX, open_payload, seal_payload};
-pub use random::RandomUnavailable;
-pub(crate) use random::{OsRandom, random_array};
 pub use wrap::{KeyWrap, unwrap_key, wrap_key};
 
 use crate::keys::{KemId, KeyError};
+use crate::random::RandomUnavailable;
 use crate::signing::Domain;
 
 /// Why an envelope cannot be made or opened.

@@ -30,7 +30,8 @@ use aws_lc_rs::{constant_time, hmac};
 use zeroize::Zeroizing;
 
 use super::aead::{self, NONCE_LEN, TAG_LEN};
-use super::{EnvelopeContext, EnvelopeError, padding, random_array};
+use super::{EnvelopeContext, EnvelopeError, padding};
+use crate::random::random_array;
 use crate::signing::Domain;
 
 const FORMAT: u8 = 1;

@@ -15,8 +15,9 @@ use hpke::rand_core::CryptoRng;
 use hpke::{Deserializable, HpkeError, Kem, OpModeR, OpModeS, Serializable};
 use zeroize::Zeroizing;
 
-use super::{ContentKey, EnvelopeContext, EnvelopeError, OsRandom, RandomUnavailable};
+use super::{ContentKey, EnvelopeContext, EnvelopeError};
 use crate::keys::{EncryptionPrivateKey, EncryptionPublicKey, KemId, with_kem};
+use crate::random::{OsRandom, RandomUnavailable};
 use crate::signing::Domain;
 
 const FORMAT: u8 = 1;

@@ -14,7 +14,7 @@
 use ed25519_zebra::{Signature, VerificationKeyBytes, batch};
 
 use super::{SIGNATURE_LEN, VerifyingKey};
-use crate::envelope::OsRandom;
+use crate::random::OsRandom;
 
 /// Items in one multi-scalar multiplication. Larger is faster per item, but one
 /// bad signature makes its whole group be verified one by one.

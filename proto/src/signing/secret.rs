@@ -12,7 +12,7 @@ use pem_rfc7468::LineEnding;
 use zeroize::Zeroizing;
 
 use super::{SignatureAlgorithm, SignatureBytes, SigningError, VerifyingKey};
-use crate::envelope::random_array;
+use crate::random::random_array;
 
 const PEM_LABEL: &str = "PRIVATE KEY";
 
