@@ -13,7 +13,6 @@ use x509_parser::prelude::{ExtendedKeyUsage, GeneralName};
 
 use crate::profile::{self, Basics, Extensions, KeyType, ProfileError, PublicKey};
 use crate::serial::Serial;
-use crate::verify::VerifyError;
 use consilium_proto::names::{Role, SpiffeId};
 
 /// Longest validity of an identity certificate, in days.
@@ -101,20 +100,6 @@ impl IdentityCertificate {
     #[must_use]
     pub fn not_after(&self) -> i64 {
         self.not_after
-    }
-
-    /// Holds a time in Unix seconds against the validity.
-    ///
-    /// # Errors
-    /// [`VerifyError::NotYetValid`] or [`VerifyError::Expired`].
-    pub fn check_time(&self, at: i64) -> Result<(), VerifyError> {
-        if at < self.not_before {
-            return Err(VerifyError::NotYetValid { not_before: self.not_before, at });
-        }
-        if at > self.not_after {
-            return Err(VerifyError::Expired { not_after: self.not_after, at });
-        }
-        Ok(())
     }
 
     /// The subject's key.

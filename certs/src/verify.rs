@@ -187,6 +187,23 @@ pub enum VerifyError {
     Path(webpki::Error),
 }
 
+impl IdentityCertificate {
+    /// Holds a time in Unix seconds against the validity.
+    ///
+    /// # Errors
+    /// [`VerifyError::NotYetValid`] or [`VerifyError::Expired`].
+    pub fn check_time(&self, at: i64) -> Result<(), VerifyError> {
+        let (not_before, not_after) = (self.not_before(), self.not_after());
+        if at < not_before {
+            return Err(VerifyError::NotYetValid { not_before, at });
+        }
+        if at > not_after {
+            return Err(VerifyError::Expired { not_after, at });
+        }
+        Ok(())
+    }
+}
+
 /// Verifies a chain, leaf first, against a member's bundle and CRLs at a time
 /// in Unix seconds, and returns the identity of certificate 0.
 ///

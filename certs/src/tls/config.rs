@@ -4,29 +4,20 @@
 use std::sync::Arc;
 
 use rustls::client::{ResolvesClientCert, Resumption};
+use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use rustls::version::TLS13;
-use rustls::{ClientConfig, ServerConfig, SignatureScheme};
+use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::CertificateDer;
-use webpki::aws_lc_rs::{ECDSA_P256_SHA256, ECDSA_P256_SHA384, ECDSA_P384_SHA256, ECDSA_P384_SHA384};
 
+use super::algorithms::SIGNATURE_ALGORITHMS;
 use super::verifier::{ConsiliumClientVerifier, ConsiliumServerVerifier};
 use crate::identity::IdentityCertificate;
 use crate::verify::VerifyError;
 
 /// The application protocol of every listener: HTTP/2.
 pub const ALPN_H2: &[u8] = b"h2";
-
-/// Handshake signatures: one curve with one hash each, as TLS 1.3 wants it.
-pub(super) static SIGNATURE_ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
-    all: &[ECDSA_P256_SHA256, ECDSA_P256_SHA384, ECDSA_P384_SHA256, ECDSA_P384_SHA384],
-    mapping: &[
-        (SignatureScheme::ECDSA_NISTP256_SHA256, &[ECDSA_P256_SHA256]),
-        (SignatureScheme::ECDSA_NISTP384_SHA384, &[ECDSA_P384_SHA384]),
-    ],
-};
 
 /// The configuration of a listener.
 ///

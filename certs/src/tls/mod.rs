@@ -10,6 +10,7 @@
 //! handshake; cutting *open* connections is the caller's duty. A refused peer
 //! gets a generic alert, the reason goes to the [`RefusalHook`] alone.
 
+mod algorithms;
 mod config;
 mod trust;
 mod verifier;

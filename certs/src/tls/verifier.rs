@@ -13,7 +13,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, PeerIncompatible, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::config::SIGNATURE_ALGORITHMS;
+use super::algorithms::SIGNATURE_ALGORITHMS;
 use super::trust::TrustSource;
 use crate::identity::IdentityCertificate;
 use crate::verify::{Purpose, RevocationPolicy, VerifyError, check_bounds, verify_chain};
