@@ -16,11 +16,12 @@ use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::pb::{MemberState, MemberStatus, Outcome, SignerState};
 use consilium_proto::transaction::{Action, Transaction};
 
-use crate::epoch::EpochInForce;
+use crate::in_force::EpochInForce;
 use crate::keys;
 use crate::roster::corrupt;
 use crate::rules::{IdentityRules, Refusal, ensure};
-use crate::view::{StateReader, StoreFault, Table, View};
+use crate::table::Table;
+use crate::view::{StateReader, StoreFault, View};
 
 /// What an action may know beside the state.
 pub(crate) struct Context<'a> {

@@ -17,13 +17,15 @@ use consilium_proto::validators::ValidatorSet;
 use prost::Message;
 
 use crate::actions::{self, Context};
-use crate::epoch::{self, BlockEnd, EpochInForce};
+use crate::epoch;
 use crate::event::Events;
 use crate::governance;
+use crate::in_force::{BlockEnd, EpochInForce};
 use crate::keys;
 use crate::rules::{IdentityRules, Refusal, ensure};
 use crate::state_map;
-use crate::view::{Location, Row, StateReader, StoreFault, Table, View};
+use crate::table::Table;
+use crate::view::{Location, Row, StateReader, StoreFault, View};
 
 /// The newest version of the rules that this build knows.
 pub const PROTOCOL_VERSION: u32 = 1;

@@ -14,7 +14,8 @@ use crate::block::{Executed, ExecutionError, Tip, append_leaf, update_state_tree
 use crate::event::{Event, Events};
 use crate::keys;
 use crate::participation::seen_before;
-use crate::view::{Location, Row, StateReader, StoreFault, Table};
+use crate::table::Table;
+use crate::view::{Location, Row, StateReader, StoreFault};
 
 /// Executes the genesis document on an empty store.
 ///

@@ -11,7 +11,7 @@ use consilium_proto::transaction::Slot;
 pub use consilium_proto::state::describe;
 pub use consilium_proto::state::keys::*;
 
-use crate::view::Table;
+use crate::table::Table;
 
 const INDEX_PATIENT: u8 = b'p';
 const INDEX_MEMBER: u8 = b'm';

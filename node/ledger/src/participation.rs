@@ -18,10 +18,11 @@ use consilium_proto::signing::{SignatureAlgorithm, VerifyingKey};
 use consilium_proto::validators::Validator;
 use consilium_proto::vote::Vote;
 
-use crate::epoch::{BlockEnd, EpochInForce};
+use crate::in_force::{BlockEnd, EpochInForce};
 use crate::keys;
 use crate::roster::corrupt;
-use crate::view::{StateReader, StoreFault, Table, View};
+use crate::table::Table;
+use crate::view::{StateReader, StoreFault, View};
 
 /// Windows that an epoch must have had before anyone is jailed for missing them.
 const WINDOWS_BEFORE_JAIL: u32 = 2;

@@ -13,13 +13,13 @@ use consilium_proto::pb::{JailReason, Outcome, PenaltyState, ValidatorStandingSt
 use consilium_proto::signing::{SignatureAlgorithm, VerifyingKey};
 use consilium_proto::vote::Equivocation;
 
-use crate::epoch::{BlockEnd, EpochInForce};
-use crate::governance::nodes;
+use crate::in_force::{BlockEnd, EpochInForce};
 use crate::keys;
-use crate::roster::corrupt;
+use crate::roster::{corrupt, successor};
 use crate::rules::{Refusal, ensure};
 use crate::stake;
-use crate::view::{StateReader, StoreFault, Table, View};
+use crate::table::Table;
+use crate::view::{StateReader, StoreFault, View};
 
 /// Punishes what evidence proves. Ends the epoch if the node has a seat.
 pub(crate) fn punish<R: StateReader>(
@@ -36,7 +36,7 @@ pub(crate) fn punish<R: StateReader>(
         .map_err(|_| corrupt(format!("the vote key of node {id} is malformed")))?;
     ensure(evidence.verifies(&key), Outcome::EvidenceRefused)?;
 
-    let holder = nodes::successor(view, id)?;
+    let holder = successor(view, id)?;
     let cut = stake::cut(view, &node.member, holder, epoch.parameters.equivocation_cut_percent)?;
     for node in BTreeSet::from([id, holder]) {
         let standing = ValidatorStandingState {
@@ -93,7 +93,7 @@ pub(crate) fn lift<R: StateReader>(view: &mut View<'_, R>, number: u64, height: 
     penalty.lifted_height = height.0;
     view.put_message(Table::State, place, &penalty);
     let id = NodeId(penalty.node);
-    let holder = nodes::successor(view, id)?;
+    let holder = successor(view, id)?;
     for node in BTreeSet::from([id, holder]) {
         let settled = ValidatorStandingState {
             jailed: JailReason::Unspecified as i32,

@@ -8,7 +8,8 @@ use consilium_proto::pb::{self, EpochState, MemberState, NodeState, RosterState,
 
 use crate::event::Event;
 use crate::keys;
-use crate::view::{StateReader, StoreFault, Table, View};
+use crate::table::Table;
+use crate::view::{StateReader, StoreFault, View};
 
 /// What a fault says of a row of the state.
 pub(crate) fn corrupt(cause: impl Into<String>) -> StoreFault {
@@ -82,4 +83,28 @@ impl<R: StateReader> View<'_, R> {
     pub(crate) fn epoch(&self, epoch: Epoch) -> Result<EpochState, StoreFault> {
         self.required(&keys::epoch(epoch), "epoch")
     }
+}
+
+/// The node that holds the place of `id` now: itself, or the last of those that
+/// took it over.
+pub(crate) fn successor<R: StateReader>(view: &View<'_, R>, id: NodeId) -> Result<NodeId, StoreFault> {
+    let mut holder = id;
+    // A replacement has a higher id than what it replaces.
+    for next in view.roster()?.nodes.into_iter().map(NodeId).filter(|next| *next > id) {
+        if replaces(view, next, holder)? {
+            holder = next;
+        }
+    }
+    Ok(holder)
+}
+
+/// Whether `node` took the place of `earlier`, at once or through others.
+fn replaces<R: StateReader>(view: &View<'_, R>, node: NodeId, earlier: NodeId) -> Result<bool, StoreFault> {
+    let mut at = node;
+    while at > earlier {
+        let state = view.node(at)?.ok_or_else(|| corrupt(format!("node {at} is absent")))?;
+        // Below it, or 0: this ends.
+        at = NodeId(state.replaces.min(at.0.saturating_sub(1)));
+    }
+    Ok(at == earlier)
 }

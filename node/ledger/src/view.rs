@@ -12,60 +12,7 @@ use prost::Message;
 
 use crate::event::{Event, Events};
 use crate::state_map::TrieStore;
-
-/// A table of the store. Each becomes a column family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Table {
-    /// The authenticated state.
-    State,
-    /// Nodes of the tree over the state.
-    Trie,
-    /// Record versions.
-    Versions,
-    /// Payloads: erasable.
-    Payloads,
-    /// Key wraps: erasable.
-    Wraps,
-    /// Transaction id to (height, leaf index, outcome).
-    Transactions,
-    /// Perfect subtrees of the ledger's tree.
-    Tree,
-    /// Secondary indexes to records.
-    Index,
-    /// Blocks by height.
-    Blocks,
-}
-
-impl Table {
-    /// All tables.
-    pub const ALL: [Self; 9] = [
-        Self::State,
-        Self::Trie,
-        Self::Versions,
-        Self::Payloads,
-        Self::Wraps,
-        Self::Transactions,
-        Self::Tree,
-        Self::Index,
-        Self::Blocks,
-    ];
-
-    /// Name of the column family.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::State => "state",
-            Self::Trie => "trie",
-            Self::Versions => "versions",
-            Self::Payloads => "payloads",
-            Self::Wraps => "wraps",
-            Self::Transactions => "transactions",
-            Self::Tree => "tree",
-            Self::Index => "index",
-            Self::Blocks => "blocks",
-        }
-    }
-}
+use crate::table::Table;
 
 /// A change to one row.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,7 +13,8 @@ use consilium_proto::transaction::{Enroll, encryption_key_id, signing_bytes, sig
 use super::{Context, active_member};
 use crate::keys;
 use crate::rules::{Refusal, VerifiedIdentity, ensure};
-use crate::view::{StateReader, Table, View};
+use crate::table::Table;
+use crate::view::{StateReader, View};
 
 pub(super) fn run<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>, enroll: &Enroll) -> Result<(), Refusal> {
     let identity = verify(view, cx, enroll)?;

@@ -15,7 +15,8 @@ use crate::governance::{Change, Unfit, Verdict, apply, count, verdict};
 use crate::keys;
 use crate::roster::corrupt;
 use crate::rules::{Refusal, ensure};
-use crate::view::{StateReader, StoreFault, Table, View};
+use crate::table::Table;
+use crate::view::{StateReader, StoreFault, View};
 
 pub(super) fn run<R: StateReader>(
     view: &mut View<'_, R>,

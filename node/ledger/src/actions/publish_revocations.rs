@@ -9,7 +9,8 @@ use consilium_proto::state::CertificateName;
 use super::{Author, Context, active_member};
 use crate::keys;
 use crate::rules::{Refusal, RevocationList, ensure};
-use crate::view::{StateReader, StoreFault, Table, View};
+use crate::table::Table;
+use crate::view::{StateReader, StoreFault, View};
 
 pub(super) fn run<R: StateReader>(
     view: &mut View<'_, R>,

@@ -10,7 +10,8 @@ use prost::Message;
 use super::{Author, Context};
 use crate::keys;
 use crate::rules::{Refusal, ensure};
-use crate::view::{StateReader, StoreFault, Table, View};
+use crate::table::Table;
+use crate::view::{StateReader, StoreFault, View};
 
 pub(super) fn run<R: StateReader>(
     view: &mut View<'_, R>,

@@ -11,7 +11,8 @@ use prost::Message;
 use super::{Author, Context};
 use crate::keys;
 use crate::rules::{Refusal, ensure};
-use crate::view::{StateReader, Table, View};
+use crate::table::Table;
+use crate::view::{StateReader, View};
 
 pub(super) fn run<R: StateReader>(
     view: &mut View<'_, R>,

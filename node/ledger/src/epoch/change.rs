@@ -5,13 +5,14 @@ use consilium_proto::ids::{Epoch, NodeId};
 use consilium_proto::pb::{EpochState, JailReason, NodeStatus};
 use consilium_proto::validators::ValidatorSet;
 
-use super::BlockEnd;
 use super::seating::{Seating, absent, required_node};
 use crate::event::Event;
+use crate::in_force::BlockEnd;
 use crate::keys;
 use crate::participation::Presence;
 use crate::stake;
-use crate::view::{StateReader, StoreFault, Table, View};
+use crate::table::Table;
+use crate::view::{StateReader, StoreFault, View};
 
 /// Ends the epoch of `block` and begins the next.
 pub(super) fn change_epoch<R: StateReader>(

@@ -2,7 +2,7 @@
 
 use crate::view::{StateReader, View};
 
-use super::BlockEnd;
+use crate::in_force::BlockEnd;
 
 /// Whether a block ends its epoch: its time has come, it has as many blocks as
 /// an epoch may have, or a seat must not stay as it is.

@@ -9,8 +9,8 @@ use consilium_proto::pb::{self, CandidateState, EpochState, JailReason, MemberSt
 use consilium_proto::signing::{SignatureAlgorithm, VerifyingKey};
 use consilium_proto::validators::{Validator, ValidatorSet};
 
-use super::EpochInForce;
 use crate::election::{Candidate, Election, Reason, Rules, elect};
+use crate::in_force::EpochInForce;
 use crate::participation::Presence;
 use crate::roster::corrupt;
 use crate::stake::{self, Accounts, ActiveStake};

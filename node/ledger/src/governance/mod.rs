@@ -23,10 +23,11 @@ pub(crate) use effects::nodes;
 pub(crate) use effects::rules::advance_protocol;
 pub(crate) use tally::{Verdict, count, verdict};
 
-use crate::epoch::EpochInForce;
+use crate::in_force::EpochInForce;
 use crate::keys;
 use crate::rules::{IdentityRules, Refusal};
-use crate::view::{StateReader, StoreFault, Table, View};
+use crate::table::Table;
+use crate::view::{StateReader, StoreFault, View};
 use quorum::Arithmetic;
 
 /// The block in which a change takes place.

@@ -9,7 +9,7 @@ use consilium_proto::transaction::Topic;
 
 use super::quorum::{self, Arithmetic};
 use super::{Change, Unfit, count, effects, measured};
-use crate::epoch::EpochInForce;
+use crate::in_force::EpochInForce;
 use crate::roster::corrupt;
 use crate::rules::IdentityRules;
 use crate::stake::free;

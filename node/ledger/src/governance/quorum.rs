@@ -14,10 +14,12 @@ use consilium_proto::ids::NodeId;
 use consilium_proto::pb::{self, EpochState, MemberStatus, NodeStatus, ParticipationState};
 use consilium_proto::validators::{Quorum, ValidatorSet};
 
-use crate::epoch::{self, EpochInForce};
+use crate::epoch;
+use crate::in_force::EpochInForce;
 use crate::keys;
 use crate::roster::corrupt;
-use crate::view::{StateReader, StoreFault, Table, View};
+use crate::table::Table;
+use crate::view::{StateReader, StoreFault, View};
 
 /// The power to certify, in one state.
 #[derive(Debug, Clone)]

@@ -6,10 +6,10 @@ use consilium_proto::pb::{Delegation, MemberState, MemberStatus, Outcome, StakeS
 use consilium_proto::transaction::NodeDescription;
 
 use super::{Change, Unfit, active_member, fits, nodes, present_member};
-use crate::epoch::EpochInForce;
+use crate::in_force::EpochInForce;
 use crate::keys;
-use crate::stake;
-use crate::view::{StateReader, StoreFault, Table, View};
+use crate::table::Table;
+use crate::view::{StateReader, StoreFault, View};
 
 pub(super) fn admit<R: StateReader>(view: &mut View<'_, R>, change: &Change<'_>, member: &Member) -> Result<(), Unfit> {
     let id = member.id.as_str();
@@ -109,13 +109,6 @@ fn end_epoch_if_seated<R: StateReader>(
 fn seats_of<R: StateReader>(view: &View<'_, R>, epoch: &EpochInForce, member: &str) -> Result<Vec<NodeId>, StoreFault> {
     let nodes = nodes::of_member(view, member)?;
     Ok(nodes.into_iter().map(|n| NodeId(n.raft_id)).filter(|id| epoch.is_seated(*id)).collect())
-}
-
-/// Lets the stake on a node go back to those who put it there.
-pub(super) fn unbond<R: StateReader>(view: &mut View<'_, R>, change: &Change<'_>, node: NodeId) -> Result<(), Unfit> {
-    let members = view.roster()?.members;
-    let epoch = change.epoch;
-    Ok(stake::unbond_node(view, &members, node, epoch.next(), epoch.parameters.unbonding_epochs)?)
 }
 
 #[cfg(test)]

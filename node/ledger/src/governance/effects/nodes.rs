@@ -9,11 +9,12 @@ use consilium_proto::limits::VALIDATORS_MAX;
 use consilium_proto::pb::{JailReason, NodeState, NodeStatus, Outcome, VoteKeyState};
 use consilium_proto::transaction::NodeDescription;
 
-use super::{Change, Unfit, active_member, fits, members};
+use super::{Change, Unfit, active_member, fits};
 use crate::keys;
 use crate::roster::corrupt;
 use crate::stake;
-use crate::view::{StateReader, StoreFault, Table, View};
+use crate::table::Table;
+use crate::view::{StateReader, StoreFault, View};
 
 /// Adds a node of an active member; gives its raft id.
 pub(crate) fn register<R: StateReader>(
@@ -61,30 +62,6 @@ pub(crate) fn of_member<R: StateReader>(view: &View<'_, R>, member: &str) -> Res
         }
     }
     Ok(nodes)
-}
-
-/// The node that holds the place of `id` now: itself, or the last of those that
-/// took it over.
-pub(crate) fn successor<R: StateReader>(view: &View<'_, R>, id: NodeId) -> Result<NodeId, StoreFault> {
-    let mut holder = id;
-    // A replacement has a higher id than what it replaces.
-    for next in view.roster()?.nodes.into_iter().map(NodeId).filter(|next| *next > id) {
-        if replaces(view, next, holder)? {
-            holder = next;
-        }
-    }
-    Ok(holder)
-}
-
-/// Whether `node` took the place of `earlier`, at once or through others.
-fn replaces<R: StateReader>(view: &View<'_, R>, node: NodeId, earlier: NodeId) -> Result<bool, StoreFault> {
-    let mut at = node;
-    while at > earlier {
-        let state = view.node(at)?.ok_or_else(|| corrupt(format!("node {at} is absent")))?;
-        // Below it, or 0: this ends.
-        at = NodeId(state.replaces.min(at.0.saturating_sub(1)));
-    }
-    Ok(at == earlier)
 }
 
 fn add<R: StateReader>(
@@ -155,5 +132,12 @@ pub(super) fn let_go<R: StateReader>(
     let mut roster = view.roster()?;
     roster.nodes.retain(|n| *n != id.0);
     view.put_roster(&roster);
-    members::unbond(view, change, id)
+    unbond(view, change, id)
+}
+
+/// Lets the stake on a node go back to those who put it there.
+fn unbond<R: StateReader>(view: &mut View<'_, R>, change: &Change<'_>, node: NodeId) -> Result<(), Unfit> {
+    let members = view.roster()?.members;
+    let epoch = change.epoch;
+    Ok(stake::unbond_node(view, &members, node, epoch.next(), epoch.parameters.unbonding_epochs)?)
 }

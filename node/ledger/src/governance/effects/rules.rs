@@ -8,7 +8,8 @@ use super::{Change, Unfit, fits};
 use crate::governance::protocol;
 use crate::keys;
 use crate::roster::corrupt;
-use crate::view::{StateReader, StoreFault, Table, View};
+use crate::table::Table;
+use crate::view::{StateReader, StoreFault, View};
 
 /// In force from the next block on; the parts that make a set of validators,
 /// from the next election on. They were checked when the proposal was parsed.

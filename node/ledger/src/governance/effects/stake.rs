@@ -7,7 +7,8 @@ use crate::keys;
 use crate::penalty;
 use crate::rules::Refusal;
 use crate::stake;
-use crate::view::{StateReader, StoreFault, Table, View};
+use crate::table::Table;
+use crate::view::{StateReader, StoreFault, View};
 
 pub(super) fn allot<R: StateReader>(view: &mut View<'_, R>, id: &str, amount: u64) -> Result<(), Unfit> {
     let member = present_member(view, id)?;
