@@ -45,7 +45,7 @@ pub enum DecodeError {
     },
     /// The membership breaks its own rules.
     #[error("membership is invalid: {0}")]
-    Membership(crate::membership::MembershipInvalid),
+    Membership(crate::membership::invalid::MembershipInvalid),
 }
 
 /// A cursor over stored bytes.

@@ -40,7 +40,7 @@ mod wire;
 pub use crate::codec::DecodeError;
 pub use crate::config::{Config, ConfigError, ElectionTicks};
 pub use crate::core::{
-    ApplyError, CompactError, Core, Initial, InstallError, Installed, MembershipError, MembershipOutcome, OfferError,
+    ApplyError, CompactError, Core, InstallError, Installed, MembershipError, MembershipOutcome, OfferError,
     PersistError, ProposeError, Proposed, ReadError, StartError, StepError, TransferError,
 };
 pub use crate::entry::{EntryKind, LogEntry};
@@ -51,7 +51,7 @@ pub use crate::membership::{Membership, MembershipChange, MembershipInvalid};
 pub use crate::output::{
     IncomingSnapshot, LeaderChange, Outbound, Output, Persist, PersistSeq, ReadContext, ReadOutcome,
 };
-pub use crate::preflight::PreflightError;
+pub use crate::preflight::{Initial, PreflightError};
 pub use crate::reconcile::{Desired, Limits, Step, WaitReason, next_step, rotation_target};
 pub use crate::reject::Reject;
 pub use crate::snapshot::SnapshotMeta;

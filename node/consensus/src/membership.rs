@@ -3,14 +3,17 @@
 //! A `Membership` that passes [`Membership::validate`] can be restored by the library without
 //! a panic; that is why every membership from disk or network goes through it.
 
+pub(crate) mod invalid;
+
 use std::collections::BTreeSet;
 
 use crate::codec::{DecodeError, Decoder};
 use crate::ids::RaftId;
 
+pub(crate) use self::invalid::MEMBERS_MAX;
+pub use self::invalid::MembershipInvalid;
+
 const VERSION: u8 = 1;
-/// Nodes in one configuration, all roles together.
-pub(crate) const MEMBERS_MAX: usize = 1024;
 /// Steps in one change. More is no legitimate wish, and memory.
 pub(crate) const CHANGES_MAX: usize = 64;
 
@@ -38,35 +41,6 @@ pub enum MembershipChange {
     AddLearner(RaftId),
     /// Removes a node in whatever role. Its id must never come back.
     Remove(RaftId),
-}
-
-/// Which rule a membership breaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MembershipInvalid {
-    /// Nobody could ever commit anything.
-    #[error("no voters")]
-    NoVoters,
-    /// A learner that also votes.
-    #[error("node {id} is learner and voter")]
-    LearnerVotes {
-        /// The node.
-        id: RaftId,
-    },
-    /// A future learner that is not an outgoing voter, or stays a voter.
-    #[error("node {id} cannot become a learner")]
-    LearnerNext {
-        /// The node.
-        id: RaftId,
-    },
-    /// Joint attributes on a configuration that is not joint.
-    #[error("auto-leave outside of a joint configuration")]
-    NotJoint,
-    /// More nodes than [`Membership`] may hold.
-    #[error("{count} nodes exceed the limit of {MEMBERS_MAX}")]
-    TooMany {
-        /// Nodes counted.
-        count: usize,
-    },
 }
 
 impl Membership {

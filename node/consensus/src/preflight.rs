@@ -4,14 +4,26 @@
 //! says what is wrong and [`PreflightError::repair`] what to do. Nothing is ever repaired
 //! silently: a node that lost acknowledged writes must not vote.
 
-use crate::core::Initial;
+use crate::hard_state::HardState;
 use crate::ids::{LogIndex, LogPosition, Term};
 use crate::log::{LogBounds, LogError, LogReader};
-use crate::membership::MembershipInvalid;
+use crate::membership::{Membership, MembershipInvalid};
 use crate::term_runs::TermRuns;
 
 /// Bytes of entries read at a time while checking the tail.
 const CHUNK_BYTES: usize = 4 << 20;
+
+/// What a node has stored besides its log. For a node that starts for the first time: a default
+/// hard state, index 0, and the founding membership.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Initial {
+    /// Term, vote, commit.
+    pub hard_state: HardState,
+    /// The configuration as of `applied`. It need not contain this node (yet).
+    pub membership: Membership,
+    /// The last index contained in the state machine.
+    pub applied: LogIndex,
+}
 
 /// What is wrong with the stored state.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -39,7 +39,7 @@ pub use self::progress::{ApplyError, CompactError, PersistError};
 pub use self::propose::{ProposeError, Proposed, TransferError};
 pub use self::reads::ReadError;
 pub use self::snapshots::{InstallError, Installed, OfferError};
-pub use self::start::{Initial, StartError};
+pub use self::start::StartError;
 pub use self::step::StepError;
 
 /// A write that was asked for and is not known to be durable.
@@ -84,9 +84,15 @@ pub struct Core<R: LogReader> {
     distrusted: Option<(RaftId, Term)>,
     /// Ticks since a follower's snapshot transfer began.
     snapshot_ages: BTreeMap<RaftId, u32>,
-    forced_votes: BTreeMap<RaftId, step::ForcedVote>,
+    forced_votes: BTreeMap<RaftId, ForcedVote>,
     followers: Followers,
     ticks: u64,
+}
+
+/// When a peer last forced an election on us.
+struct ForcedVote {
+    term: Term,
+    tick: u64,
 }
 
 impl<R: LogReader> Core<R> {

@@ -9,26 +9,12 @@ use super::Core;
 use super::followers::Followers;
 use crate::config::{Config, ConfigError};
 use crate::convert::{hard_state_to_raft, membership_to_raft};
-use crate::hard_state::HardState;
-use crate::ids::{LogIndex, Term};
+use crate::ids::Term;
 use crate::log::LogReader;
 use crate::log_view::LogView;
-use crate::membership::Membership;
 use crate::output::{LeaderChange, PersistSeq};
-use crate::preflight::{PreflightError, preflight};
+use crate::preflight::{Initial, PreflightError, preflight};
 use crate::status::Role;
-
-/// What a node has stored besides its log. For a node that starts for the first time: a default
-/// hard state, index 0, and the founding membership.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Initial {
-    /// Term, vote, commit.
-    pub hard_state: HardState,
-    /// The configuration as of `applied`. It need not contain this node (yet).
-    pub membership: Membership,
-    /// The last index contained in the state machine.
-    pub applied: LogIndex,
-}
 
 /// Why a core does not start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

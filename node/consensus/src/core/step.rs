@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use raft::eraftpb::{Message, MessageType};
 
-use super::Core;
+use super::{Core, ForcedVote};
 use crate::convert::snapshot_from_raft;
 use crate::ids::{RaftId, Term};
 use crate::log::LogReader;
@@ -48,12 +48,6 @@ pub enum StepError {
     /// The library refused it.
     #[error("raft refused the message: {0}")]
     Raft(String),
-}
-
-/// When a peer last forced an election on us.
-pub(super) struct ForcedVote {
-    term: Term,
-    tick: u64,
 }
 
 impl<R: LogReader> Core<R> {
