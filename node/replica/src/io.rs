@@ -19,7 +19,7 @@ use crate::block::CheckedBlock;
 use crate::disk::{LogWrite, VoteWrite, Written};
 use crate::fault::Fault;
 use crate::notice::{Alarm, AlarmName, Notice};
-use crate::order::Reconciliation;
+use crate::order::reconciliation::Reconciliation;
 use crate::peer::PeerMessage;
 use crate::submission::{Located, Refused, Submission, WaitFor};
 use crate::topology::Topology;

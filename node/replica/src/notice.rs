@@ -298,8 +298,8 @@ impl fmt::Display for Notice {
                 write!(f, "membership in force from {index} on: {membership:?}")
             }
             Self::MembershipRefused(why) => write!(f, "membership change refused: {why}"),
-            Self::HandingOver(to) => write!(f, "handing leadership to node {to}"),
-            Self::Rotating(to) => write!(f, "the turn is over: handing leadership to node {to}"),
+            Self::HandingOver(to) => write!(f, "handing leadership over to node {to}"),
+            Self::Rotating(to) => write!(f, "the turn is over: handing leadership over to node {to}"),
             Self::NotHandedOver(why) => write!(f, "leadership not handed over: {why}"),
             Self::LeaderDistrusted(leader) => {
                 write!(f, "no certificates under node {leader}: waiting for another leader")

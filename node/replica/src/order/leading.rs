@@ -2,44 +2,14 @@
 //! one safe step at a time, and hands leadership on when its turn is over. The
 //! steps themselves are decided by [`consilium_consensus::reconcile`].
 
-use std::fmt;
-
-use consilium_consensus::reconcile::{Desired, Limits, Step, WaitReason, next_step, rotation_target};
-use consilium_consensus::{Core, LogReader, MembershipChange, RaftId, Role, Status};
+use consilium_consensus::reconcile::{Desired, Limits, Step, next_step, rotation_target};
+use consilium_consensus::{Core, LogReader, RaftId, Role, Status};
 use consilium_proto::ids::Height;
 
+use super::reconciliation::Reconciliation;
 use crate::io::Output;
 use crate::notice::Notice;
 use crate::topology::Topology;
-
-/// What a leader does about Raft's voters.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reconciliation {
-    /// They are the elected ones.
-    Settled,
-    /// The last block of the epoch before is not certified yet; nobody moves.
-    AwaitingBoundary,
-    /// The next step must wait.
-    Waiting(WaitReason),
-    /// The leader is not elected.
-    HandingOver(RaftId),
-    /// A change is under way.
-    Proposed(Vec<MembershipChange>),
-}
-
-impl fmt::Display for Reconciliation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Settled => f.write_str("settled"),
-            Self::AwaitingBoundary => {
-                f.write_str("waiting for the certificate of the header that ended the last epoch")
-            }
-            Self::Waiting(reason) => write!(f, "waiting: {reason}"),
-            Self::HandingOver(to) => write!(f, "handing leadership to node {to}, which is elected"),
-            Self::Proposed(changes) => write!(f, "proposed: {changes:?}"),
-        }
-    }
-}
 
 /// See the module.
 #[derive(Debug, Default)]

@@ -7,5 +7,6 @@ pub(crate) mod leading;
 pub(crate) mod mempool;
 pub(crate) mod oversight;
 pub(crate) mod proposing;
+pub(crate) mod reconciliation;
 
-pub use self::leading::Reconciliation;
+pub use self::reconciliation::Reconciliation;
