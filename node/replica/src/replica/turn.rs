@@ -154,6 +154,8 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         self.oversight.leadership_changed();
         self.forwarding.clear();
         self.out.push(Output::Leader(leader.map(|id| NodeId(id.get()))));
+        // Nobody shall read of the old role until the next tick.
+        self.out.push(Output::Status(Box::new(self.status())));
         if leader.is_some() {
             self.waiters.unanswered().into_iter().for_each(|checked| self.order(checked));
         }
