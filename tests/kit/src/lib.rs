@@ -1,6 +1,6 @@
 //! What tests and simulations are made of: seeded randomness, keys and people
-//! by name, genesis documents, rows in memory, and a small ledger that executes
-//! blocks.
+//! by name, genesis documents, rows in memory, a small ledger that executes
+//! blocks, and replicas on a disk in memory.
 //!
 //! Everything follows from labels and seeds alone, so that equal runs are equal
 //! on every machine. It must never see a clock, a file, a socket or a thread,
@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
+pub mod chain;
 pub mod genesis;
 pub mod identity_rules;
 pub mod keys;
@@ -17,6 +18,7 @@ mod ledger;
 pub mod log;
 pub mod net;
 pub mod people;
+pub mod replica;
 mod rng;
 mod rows;
 

@@ -1,0 +1,120 @@
+//! A node that is alone: the exact outputs of a transaction's way.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use consilium_consensus::{EntryKind, HardState, LogEntry, LogIndex, LogPosition, Persist, RaftId, Term};
+use consilium_kit::Identity;
+use consilium_kit::replica::Replicas;
+use consilium_ledger::CheckedTransaction;
+use consilium_proto::header::Leaf;
+use consilium_proto::ids::{Height, NodeId};
+use consilium_proto::observed::Observed;
+use consilium_proto::pb::Outcome;
+use consilium_replica::block::CheckedBlock;
+use consilium_replica::disk::{LogWrite, VoteWrite};
+use consilium_replica::notice::Notice;
+use consilium_replica::ports::Ledger;
+use consilium_replica::submission::{Located, Refused, Verdict, WaitFor};
+use consilium_replica::{Applied, ExecutedBlock, Input, Output};
+
+/// Where the first block stands: an empty entry opens the term.
+const AT: LogPosition = LogPosition { index: LogIndex(2), term: Term(1) };
+
+/// The round of a write, to compare with: its number is Raft's own.
+fn round(output: &Output) -> &Persist {
+    match output {
+        Output::WriteLog(LogWrite::Round(round)) => round,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_transaction_is_proposed_written_executed_guarded_and_certified_in_this_order() {
+    let mut solo = Replicas::solo(|_| {}, |_| {});
+    solo.said(1);
+    let transaction = solo.enrollment(&Identity::new("a.example", "admin", "root"));
+    let input = solo.submit(1, transaction.clone(), WaitFor::Certified);
+    let Input::Submit { request, .. } = input else { panic!("{input:?}") };
+    let (time, proposer) = (solo.now.wall, NodeId(1));
+    solo.give(1, [input]);
+    let said = solo.said(1);
+
+    let checked = CheckedTransaction { transaction: transaction.clone(), verified_under: None };
+    let block = CheckedBlock { time, proposer, transactions: vec![checked], observed: Observed::default() };
+    let entry = LogEntry { term: AT.term, index: AT.index, kind: EntryKind::Normal(block.encode()) };
+    let write = |round: &Persist, entries, hard_state, must_sync| {
+        let (seq, snapshot, messages_after) = (round.seq, None, Vec::new());
+        let round = Persist { seq, snapshot, entries, hard_state, must_sync, messages_after };
+        Output::WriteLog(LogWrite::Round(round))
+    };
+    let committed = HardState { term: AT.term, vote: RaftId::new(1), commit: AT.index };
+    let header = solo.node(1).disk.ledger.header(Height(1)).unwrap().unwrap();
+    let leaf = Leaf { transaction_id: transaction.id, height: Height(1), outcome: Outcome::Applied };
+    let vote = solo.node(1).disk.guard.read().vote;
+    let certified = Arc::clone(solo.node(1).replica.newest_certified().unwrap());
+    assert_eq!((vote.voted_height, vote.voted_header), (Height(1), header.hash()));
+    assert_eq!(certified.header, header);
+    let expected = [
+        Output::Notice(Notice::Proposed { index: AT.index, transactions: 1 }),
+        write(round(&said[1]), vec![entry], None, true),
+        write(round(&said[2]), vec![], Some(committed), false),
+        Output::Executed(Box::new(ExecutedBlock {
+            header: header.clone(),
+            position: AT,
+            votable: true,
+            leaves: vec![(2, leaf)],
+            events: consilium_ledger::Events::default(),
+        })),
+        Output::WriteVote(VoteWrite::Guard { vote, commit: AT.index }),
+        Output::Applied(Applied { index: AT.index, height: Height(1), time, header_hash: header.hash() }),
+        Output::Certified(certified),
+        Output::Answer { request, result: Ok(Located { height: Height(1), outcome: Outcome::Applied }) },
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn the_same_transaction_again_is_answered_at_once() {
+    let mut solo = Replicas::solo(|_| {}, |_| {});
+    let transaction = solo.enrollment(&Identity::new("a.example", "admin", "root"));
+    solo.order(1, transaction.clone());
+    solo.said(1);
+    let again = solo.submit(1, transaction, WaitFor::Certified);
+    let Input::Submit { request, .. } = again else { panic!("{again:?}") };
+    solo.give(1, [again]);
+    let located = Located { height: Height(1), outcome: Outcome::Applied };
+    assert_eq!(solo.said(1), [Output::Answer { request, result: Ok(located) }]);
+}
+
+#[test]
+fn what_nobody_signed_is_not_ordered() {
+    let mut solo = Replicas::solo(|_| {}, |_| {});
+    let transaction = solo.enrollment(&Identity::new("a.example", "admin", "root"));
+    solo.said(1);
+    for (verdict, why) in
+        [(Verdict::BadSignature, Refused::BadSignature), (Verdict::UnknownAuthor, Refused::UnknownAuthor)]
+    {
+        let mut input = solo.submit(1, transaction.clone(), WaitFor::Ordered);
+        let Input::Submit { request, submission, .. } = &mut input else { panic!("{input:?}") };
+        let request = *request;
+        submission.verdict = verdict;
+        solo.give(1, [input]);
+        assert_eq!(solo.said(1), [Output::Answer { request, result: Err(why) }]);
+    }
+}
+
+#[test]
+fn a_restart_goes_on_where_the_node_stopped() {
+    let mut solo = Replicas::solo(|p| p.epoch_blocks = 4, |_| {});
+    solo.time_blocks(1, 6);
+    let before = solo.node(1).replica.applied();
+    solo.restart(1);
+    assert_eq!(solo.node(1).replica.applied(), before);
+    let certified = solo.node(1).replica.newest_certified().unwrap();
+    assert_eq!(certified.header.height, before.height);
+    solo.elect(1);
+    solo.time_blocks(1, 1);
+    let heights: BTreeSet<Height> = [before.height.next(), solo.node(1).replica.applied().height].into();
+    assert_eq!(heights.len(), 1);
+}
