@@ -98,3 +98,6 @@ impl Entries {
         self.waiting.retain(|position| position.index > applied);
     }
 }
+
+#[cfg(test)]
+mod tests;

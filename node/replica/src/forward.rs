@@ -83,3 +83,6 @@ impl Forwarding {
         self.again.drain(..count).map(|(_, checked)| checked).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

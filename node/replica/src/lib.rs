@@ -20,6 +20,8 @@ pub mod disk;
 pub mod entries;
 mod execute;
 mod fault;
+#[cfg(test)]
+mod fixture;
 pub mod forward;
 pub mod io;
 pub mod notice;

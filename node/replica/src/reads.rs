@@ -73,3 +73,6 @@ impl Reads {
         out.extend(requests.into_iter().map(|request| Output::ReadAnswer { request, ready }));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,3 +129,6 @@ impl Waiters {
         self.count
     }
 }
+
+#[cfg(test)]
+mod tests;

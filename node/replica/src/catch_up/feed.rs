@@ -105,3 +105,6 @@ impl Feed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -140,3 +140,6 @@ impl CatchUp {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

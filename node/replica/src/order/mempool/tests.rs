@@ -1,25 +1,8 @@
-#![allow(clippy::unwrap_used)]
-
 use super::*;
-use bytes::Bytes;
-use consilium_proto::ids::{Fingerprint, TimeMs};
-use consilium_proto::transaction::Transaction;
+use crate::fixture::{number, transaction};
 
-fn transaction(id: u8, bytes: usize) -> CheckedTransaction {
-    let transaction = Transaction {
-        id: TransactionId::from_bytes([id; 32]),
-        author: Fingerprint::from_bytes([0; 32]),
-        signature: [0; 64],
-        body: Bytes::from(vec![0; bytes]),
-        valid_until: TimeMs(0),
-        actions: Vec::new(),
-        attachments: Vec::new(),
-    };
-    CheckedTransaction { transaction, verified_under: None }
-}
-
-fn ids(block: &[CheckedTransaction]) -> Vec<u8> {
-    block.iter().map(|t| t.transaction.id.as_bytes()[0]).collect()
+fn ids(block: &[CheckedTransaction]) -> Vec<u16> {
+    block.iter().map(|t| number(&t.transaction.id)).collect()
 }
 
 #[test]

@@ -1,0 +1,103 @@
+use consilium_proto::pb::Outcome;
+
+use super::*;
+use crate::fixture::{id, transaction};
+
+const GENESIS: Height = Height::GENESIS;
+
+fn leaf(number: u16, height: u64) -> Leaf {
+    Leaf { transaction_id: id(number), height: Height(height), outcome: Outcome::Applied }
+}
+
+fn answer(request: u64, height: u64) -> Output {
+    let located = Located { height: Height(height), outcome: Outcome::Applied };
+    Output::Answer { request: RequestId(request), result: Ok(located) }
+}
+
+fn refusal(request: u64, why: Refused) -> Output {
+    Output::Answer { request: RequestId(request), result: Err(why) }
+}
+
+fn waiting(waits: &[(u16, u64, WaitFor, u64)]) -> Waiters {
+    let mut waiters = Waiters::default();
+    for (number, request, wait_for, deadline_ms) in waits {
+        waiters.wait(transaction(*number, 10), (RequestId(*request), *wait_for, *deadline_ms));
+    }
+    waiters
+}
+
+#[test]
+fn a_transaction_is_sent_once_however_many_wait_for_it() {
+    let mut waiters = Waiters::default();
+    let waiter = |request| (RequestId(request), WaitFor::Ordered, 100);
+    assert_eq!(waiters.wait(transaction(1, 10), waiter(1)).map(|t| t.transaction.id), Some(id(1)));
+    assert!(waiters.wait(transaction(1, 10), waiter(2)).is_none());
+    assert_eq!((waiters.len(), waiters.unanswered().len()), (2, 1));
+    assert!(waiters.is_awaited(&id(1)) && !waiters.is_awaited(&id(2)));
+}
+
+#[test]
+fn those_who_wait_for_order_are_answered_by_the_block_the_others_by_the_certificate() {
+    let mut waiters = waiting(&[(1, 1, WaitFor::Ordered, 100), (1, 2, WaitFor::Certified, 100)]);
+    let mut out = Vec::new();
+    waiters.executed(&leaf(1, 5), GENESIS, &mut out);
+    assert_eq!(out, [answer(1, 5)]);
+    assert_eq!((waiters.len(), waiters.unanswered().len()), (1, 0), "what is executed is not sent again");
+    out.clear();
+    waiters.certified(Height(4), &mut out);
+    assert_eq!(out, []);
+    waiters.certified(Height(5), &mut out);
+    assert_eq!(out, [answer(2, 5)]);
+    assert_eq!(waiters.len(), 0);
+}
+
+#[test]
+fn a_block_that_is_certified_when_it_is_executed_answers_all() {
+    let mut waiters = waiting(&[(1, 1, WaitFor::Certified, 100)]);
+    let mut out = Vec::new();
+    waiters.executed(&leaf(1, 5), Height(5), &mut out);
+    assert_eq!((out, waiters.len()), (vec![answer(1, 5)], 0));
+}
+
+#[test]
+fn who_comes_after_the_block_waits_for_its_certificate_alone() {
+    let mut waiters = Waiters::default();
+    let located = Located { height: Height(3), outcome: Outcome::Applied };
+    waiters.wait_certified(located, (RequestId(1), 100));
+    assert_eq!(waiters.len(), 1);
+    let mut out = Vec::new();
+    waiters.certified(Height(9), &mut out);
+    assert_eq!((out, waiters.len()), (vec![answer(1, 3)], 0));
+}
+
+#[test]
+fn a_refusal_ends_all_waits_for_one_transaction() {
+    let waits = [(1, 1, WaitFor::Ordered, 100), (1, 2, WaitFor::Certified, 100), (2, 3, WaitFor::Ordered, 100)];
+    for why in [Refused::Overloaded, Refused::Expired] {
+        let (mut waiters, mut out) = (waiting(&waits), Vec::new());
+        waiters.refuse(&id(1), why, &mut out);
+        waiters.refuse(&id(1), why, &mut out);
+        assert_eq!(out, [refusal(1, why), refusal(2, why)]);
+        assert_eq!(waiters.len(), 1);
+    }
+}
+
+#[test]
+fn deadlines_end_waits_of_both_kinds_and_the_count_is_exact() {
+    let waits = [(1, 1, WaitFor::Ordered, 100), (1, 2, WaitFor::Ordered, 200), (2, 3, WaitFor::Certified, 100)];
+    let (mut waiters, mut out) = (waiting(&waits), Vec::new());
+    waiters.executed(&leaf(2, 1), GENESIS, &mut out);
+    waiters.expire(99, &mut out);
+    assert_eq!((&out[..], waiters.len()), (&[][..], 3));
+    waiters.expire(100, &mut out);
+    assert_eq!(out, [refusal(1, Refused::TimedOut), refusal(3, Refused::TimedOut)]);
+    assert_eq!((waiters.len(), waiters.is_awaited(&id(1))), (1, true));
+    out.clear();
+    waiters.expire(200, &mut out);
+    assert_eq!(out, [refusal(2, Refused::TimedOut)]);
+    assert_eq!((waiters.len(), waiters.is_awaited(&id(1))), (0, false));
+    out.clear();
+    waiters.executed(&leaf(1, 2), GENESIS, &mut out);
+    waiters.certified(Height(2), &mut out);
+    assert_eq!(out, [], "nobody is answered twice");
+}
