@@ -1,7 +1,17 @@
 //! The replica from outside, over the kit's disk, network and keys: inputs in, and
 //! the outputs that come.
 //!
-//! One crate, so that it is built once. Each file covers one concern.
+//! One crate, so that it is built once. Each file covers one concern; `decided`
+//! holds the rules that daemon and simulator once had each their own of.
 #![allow(clippy::unwrap_used)]
 
+mod cached;
+mod catching_up;
+mod chain;
+mod decided;
+mod disk;
+mod peer;
+mod rebuild;
+mod serving;
 mod solo;
+mod start;

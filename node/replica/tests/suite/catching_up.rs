@@ -1,0 +1,49 @@
+//! A node that lags behind the log and follows by certified blocks.
+
+use consilium_kit::replica::Replicas;
+use consilium_proto::ids::Height;
+use consilium_replica::notice::Notice;
+use consilium_replica::{CallId, Output};
+
+/// Four nodes with short logs: three are enough to certify, and the third is away.
+pub(crate) fn lagging() -> Replicas {
+    let members = [("a.example", 10, 1), ("b.example", 10, 1), ("c.example", 10, 1), ("d.example", 10, 1)];
+    let mut net = Replicas::new(&members, |_| {}, |settings| settings.log_entries_max = 10);
+    net.elect(1);
+    net.cut_off(3);
+    net
+}
+
+/// Lets the third come back; gives its call.
+pub(crate) fn comes_back(net: &mut Replicas) -> (CallId, Height) {
+    net.pass(20);
+    net.join();
+    net.said(3);
+    net.node_mut(3).hold = |output| matches!(output, Output::Fetch { .. });
+    for _ in 0..100 {
+        net.pass(1);
+        let fetch = net.said(3).into_iter().find_map(|output| match output {
+            Output::Fetch { call, first, .. } => Some((call, first)),
+            _ => None,
+        });
+        if let Some(fetch) = fetch {
+            return fetch;
+        }
+    }
+    panic!("node 3 is offered nothing");
+}
+
+#[test]
+fn a_node_that_lags_behind_the_log_comes_to_the_same_chain() {
+    let mut net = lagging();
+    net.time_blocks(1, 60);
+    assert_eq!(comes_back(&mut net).1, Height(1));
+    net.release(3);
+    net.run();
+    net.pass(20);
+    assert_eq!(net.node(3).replica.applied(), net.node(1).replica.applied());
+    let said = net.said(3);
+    assert!(said.iter().any(|output| matches!(output, Output::Notice(Notice::CaughtUp(_)))));
+    net.time_blocks(1, 2);
+    assert_eq!(net.node(3).replica.applied(), net.node(1).replica.applied());
+}

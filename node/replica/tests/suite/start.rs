@@ -1,0 +1,113 @@
+//! What must hold before a node starts.
+
+use bytes::Bytes;
+use consilium_consensus::voting::VoteGuard;
+use consilium_consensus::{EntryKind, HardState, LogEntry, LogIndex, LogPosition, Persist, PersistSeq, RaftId, Term};
+use consilium_kit::chain::Chain;
+use consilium_kit::replica::{Did, Disk, Replicas};
+use consilium_kit::{START, genesis, keys};
+use consilium_proto::ids::{HeaderHash, Height, NodeId, TimeMs};
+use consilium_proto::parameters::recommended_parameters;
+use consilium_proto::vote::Vote;
+use consilium_replica::Fault;
+use consilium_replica::ports::{GuardRecord, Ledger, Log};
+use consilium_replica::start::{StartRefused, check_own_votes, recover, write_genesis};
+
+fn guard(height: u64, last: u64) -> GuardRecord {
+    let vote = VoteGuard { voted_height: Height(height), voted_header: HeaderHash::from_bytes([1; 32]) };
+    GuardRecord { vote, last_index: LogIndex(last), commit: LogIndex(0) }
+}
+
+/// A disk on which a node that was alone has executed some blocks.
+fn used() -> (Disk, LogPosition) {
+    let mut solo = Replicas::solo(|_| {}, |_| {});
+    solo.time_blocks(1, 3);
+    let disk = solo.node(1).disk.clone();
+    disk.journal.take();
+    let position = disk.ledger.position(Height(3)).unwrap().unwrap();
+    (disk, position)
+}
+
+#[test]
+fn a_new_disk_holds_the_genesis_and_the_founders() {
+    let disk = Disk::new();
+    let genesis = genesis("test", START, recommended_parameters(), &[("a.example", 10, 2), ("b.example", 10, 1)]);
+    let tip = write_genesis(&disk.ledger, &genesis).unwrap();
+    assert_eq!((tip.header.height, tip.header.time), (Height::GENESIS, TimeMs(START)));
+    assert_eq!(disk.journal.take(), [Did::Ledger]);
+    let recovered = recover(&disk.ledger, &disk.log, GuardRecord::default()).unwrap();
+    let voters: Vec<u64> = recovered.initial.membership.voters.iter().map(|id| id.get()).collect();
+    assert_eq!((voters, recovered.initial.applied), (vec![1, 2, 3], LogIndex(0)));
+    assert_eq!(disk.journal.take(), []);
+}
+
+#[test]
+fn an_empty_ledger_is_refused() {
+    let disk = Disk::new();
+    assert!(matches!(recover(&disk.ledger, &disk.log, GuardRecord::default()), Err(StartRefused::Port(_))));
+}
+
+#[test]
+fn a_log_that_ends_before_what_a_vote_vouched_for_is_lost() {
+    let (disk, position) = used();
+    let voted_with = position.index.next();
+    let lost = StartRefused::LogLost { last: position.index, voted_with };
+    assert_eq!(recover(&disk.ledger, &disk.log, guard(3, voted_with.0)), Err(lost));
+    assert!(recover(&disk.ledger, &disk.log, guard(3, position.index.0)).is_ok());
+    assert_eq!(disk.journal.take(), []);
+}
+
+#[test]
+fn a_ledger_ahead_of_the_log_is_finished_with_a_sync_before_the_log_is_reset() {
+    let (old, position) = used();
+    let Disk { log, journal, .. } = Disk::new();
+    let ledger = old.ledger.copy(&journal);
+    let recovered = recover(&ledger, &log, GuardRecord::default()).unwrap();
+    assert_eq!(journal.take(), [Did::Ledger, Did::Reset(position)]);
+    let hard_state = HardState { term: position.term, vote: None, commit: position.index };
+    assert_eq!((recovered.initial.hard_state, recovered.initial.applied), (hard_state, position.index));
+    assert_eq!((log.hard_state().unwrap(), log.last()), (hard_state, position.index));
+}
+
+#[test]
+fn what_is_applied_was_committed() {
+    let (disk, position) = used();
+    let term = Term(9);
+    let entry = LogEntry { term, index: position.index.next(), kind: EntryKind::Normal(Bytes::from_static(b"x")) };
+    disk.log.log.borrow_mut().write(&Persist {
+        seq: PersistSeq::default(),
+        snapshot: None,
+        entries: vec![entry],
+        hard_state: Some(HardState { term, vote: RaftId::new(1), commit: LogIndex(1) }),
+        must_sync: true,
+        messages_after: Vec::new(),
+    });
+    disk.log.log.borrow_mut().sync();
+    let recovered = recover(&disk.ledger, &disk.log, guard(3, 1)).unwrap();
+    let raised = HardState { term, vote: RaftId::new(1), commit: position.index };
+    assert_eq!((recovered.initial.hard_state, recovered.guard), (raised, guard(3, 1)));
+    assert_eq!((recovered.tip.header.height, disk.journal.take()), (Height(3), vec![]));
+}
+
+#[test]
+fn a_vote_that_peers_hold_and_the_guard_does_not_is_forgotten() {
+    let mut chain = Chain::new(&[1, 2]);
+    let headers = [chain.next(), chain.next(), chain.next()];
+    let vote =
+        |node: u64, height: usize, key: u64| Vote::sign(NodeId(node), &headers[height - 1], &keys::vote(key)).unwrap();
+    let check = |guarded, votes: Vec<Vote>| {
+        check_own_votes((NodeId(1), &keys::vote(1).verifying_key()), guard(guarded, 0), votes)
+    };
+    assert_eq!(check(2, vec![vote(1, 1, 1), vote(1, 2, 1)]), Ok(()));
+    assert_eq!(check(0, vec![]), Ok(()));
+    assert_eq!(check(0, vec![vote(2, 3, 2), vote(1, 3, 2)]), Ok(()), "others' votes, and forged ones, are none");
+    assert_eq!(check(1, vec![vote(1, 3, 1), vote(1, 2, 1)]), Err(StartRefused::VoteForgotten(Height(3))));
+}
+
+#[test]
+fn a_node_that_is_not_of_the_ledger_is_retired() {
+    let solo = Replicas::solo(|_| {}, |_| {});
+    let settings = consilium_kit::replica::settings(NodeId(9));
+    let started = consilium_kit::replica::Node::start(&solo.genesis, settings, Disk::new(), solo.now);
+    assert_eq!(started.err(), Some(Fault::Retired(NodeId(9))));
+}
