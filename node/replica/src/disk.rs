@@ -63,8 +63,12 @@ pub fn write_log(
         reports.push(Written::Log(last.seq));
     }
     if let Some(position) = compaction {
-        let start = LogStart::new(position, ledger.sync()?);
-        log.compact_to(start.ok_or_else(|| PortFault::corrupt("log", "would be cut behind the ledger"))?)?;
+        let begins = rounds.iter().filter_map(|round| round.snapshot.as_ref()).map(|meta| meta.index).max();
+        // A log that was replaced meanwhile may begin further on already.
+        if begins.is_none_or(|begins| begins < position.index) {
+            let start = LogStart::new(position, ledger.sync()?);
+            log.compact_to(start.ok_or_else(|| PortFault::corrupt("log", "would be cut behind the ledger"))?)?;
+        }
         reports.push(Written::Compacted(position));
     }
     Ok(reports)

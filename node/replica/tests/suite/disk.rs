@@ -115,6 +115,15 @@ fn the_newest_compaction_comes_after_the_rounds_and_a_sync_of_the_ledger() {
 }
 
 #[test]
+fn a_compaction_from_before_the_log_was_replaced_does_not_take_it_back() {
+    let disk = disk(9);
+    let writes = [round(1..=6, true), LogWrite::Compact(at(3)), replaced(9)];
+    assert_eq!(write(&disk, writes), Ok(vec![log(), Written::Compacted(at(3))]));
+    assert_eq!(disk.log.bounds().unwrap().truncated, at(9));
+    assert_eq!(disk.log.last(), LogIndex(9));
+}
+
+#[test]
 fn only_a_sync_makes_a_place_where_the_log_may_begin() {
     let disk = disk(5);
     let synced = disk.ledger.sync().unwrap();
