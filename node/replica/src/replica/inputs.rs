@@ -90,7 +90,9 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         let (applied, certified) = (self.executor.height(), self.certifier.certified());
         let now_ms = self.now.monotonic_ms;
         self.oversight.watch_certificates(&mut self.core, (applied, certified), now_ms, &mut self.out);
-        let held = (self.core.status().truncated, self.executor.index());
+        // What was executed from blocks of a peer is not in the log.
+        let raft = self.core.status();
+        let held = (raft.truncated, raft.applied);
         let position = self.oversight.compaction(self.executor.ledger(), held, certified)?;
         self.out.extend(position.map(|at| Output::WriteLog(crate::disk::LogWrite::Compact(at))));
         Ok(())

@@ -2,8 +2,9 @@
 
 use consilium_kit::replica::Replicas;
 use consilium_proto::ids::Height;
+use consilium_replica::disk::LogWrite;
 use consilium_replica::notice::Notice;
-use consilium_replica::{CallId, Output};
+use consilium_replica::{CallId, Input, Output};
 
 /// Four nodes with short logs: three are enough to certify, and the third is away.
 pub(crate) fn lagging() -> Replicas {
@@ -46,4 +47,20 @@ fn a_node_that_lags_behind_the_log_comes_to_the_same_chain() {
     assert!(said.iter().any(|output| matches!(output, Output::Notice(Notice::CaughtUp(_)))));
     net.time_blocks(1, 2);
     assert_eq!(net.node(3).replica.applied(), net.node(1).replica.applied());
+}
+
+/// What was executed from blocks of a peer is not in the log: a log that were cut
+/// there would begin beyond its own end.
+#[test]
+fn the_log_is_not_cut_beyond_its_end_while_blocks_of_a_peer_are_executed() {
+    let mut net = lagging();
+    net.time_blocks(1, 60);
+    let (call, first) = comes_back(&mut net);
+    let blocks = net.blocks(1, first).into_iter().take(40);
+    let inputs: Vec<Input> = blocks.map(|block| Input::Fetched { call, block: Box::new(block) }).collect();
+    net.give(3, inputs);
+    assert_eq!(net.node(3).replica.applied().height, Height(40));
+    net.give(3, (0..20).map(|_| Input::Tick));
+    let cut = |output: &Output| matches!(output, Output::WriteLog(LogWrite::Compact(_)));
+    assert!(!net.said(3).iter().any(cut));
 }
