@@ -293,7 +293,7 @@ fn name_of(notice: &Notice) -> &'static str {
         Notice::EntryIsNoBlock(_) => "entries that are no block",
         Notice::CompactionNotTaken(_) => "compactions not taken",
         Notice::CatchingUp { .. } => "snapshots offered",
-        Notice::CaughtUp(_) => "logs replaced",
+        Notice::CaughtUp(_) => "certified blocks taken over",
         Notice::NotCaughtUp(_) => "catching up failed",
         Notice::SnapshotNotOffered(_) => "snapshots not offered",
         Notice::VoteRefused { .. } => "votes refused",

@@ -70,3 +70,16 @@ fn the_first_end_counts_and_nothing_is_taken_after_it() {
     feed.push(certified(&chain.next(), &[1]));
     assert_eq!((next(&mut feed), feed.is_waiting()), ("gone".into(), false));
 }
+
+#[test]
+fn a_peer_that_sends_more_than_may_wait_gets_no_further() {
+    let mut chain = Chain::new(&[1]);
+    let mut feed = feed(&chain, &[1]);
+    feed.push(certified(&chain.next(), &[1]));
+    assert_eq!(next(&mut feed), "execute 1");
+    let block = fetched(&chain.next(), None);
+    (0..=UNCERTIFIED_MAX).for_each(|_| feed.push(block.clone()));
+    assert!(feed.incoming.is_empty());
+    assert_eq!(next(&mut feed), "certified 1");
+    assert_eq!(next(&mut feed), "the peer sends more at once than any node serves");
+}
