@@ -5,7 +5,7 @@ use consilium_ledger::CheckedTransaction;
 use consilium_proto::ids::{Height, NodeId, TimeMs};
 use consilium_proto::transaction::Transaction;
 use consilium_replica::catch_up::Serving;
-use consilium_replica::peer::PeerMessage;
+use consilium_replica::peer::{BATCH_MAX, PeerMessage};
 use consilium_replica::submission::{Submission, Verdict, WaitFor};
 use consilium_replica::{Input, Output};
 
@@ -71,6 +71,7 @@ impl Node {
         from: NodeId,
         messages: Vec<PeerMessage>,
     ) -> Result<(), Halt> {
+        let mut batch = Vec::new();
         for message in messages {
             let raft = matches!(message, PeerMessage::Raft(_));
             if raft && self.distrusted.is_some_and(|(leader, _)| leader == from) {
@@ -80,6 +81,7 @@ impl Node {
             if let (PeerMessage::Raft(bytes), false) = (&message, env.traitors.is_empty()) {
                 let claimed = claimed_sender(bytes);
                 if claimed != Some(from) {
+                    self.hear(host, env, from, std::mem::take(&mut batch));
                     self.false_sender(host, env, (from, claimed), message)?;
                     continue;
                 }
@@ -87,10 +89,24 @@ impl Node {
             if let PeerMessage::Vote(vote) = &message {
                 crate::byzantine::bug_wiring::heard(self, host, env, vote);
             }
-            let input = Input::Peer { from, messages: vec![message] };
-            self.push(host, env, input);
+            batch.push(message);
         }
+        self.hear(host, env, from, batch);
         Ok(())
+    }
+
+    /// What still waits of the same peer grows into one batch, as what waits at the
+    /// peer's end of the stream does.
+    fn hear(&mut self, host: &Host, env: &mut Env, from: NodeId, mut messages: Vec<PeerMessage>) {
+        let waiting = self.inbox.iter_mut().rev().find_map(|input| {
+            let Input::Peer { from: peer, messages } = input else { return None };
+            (*peer == from).then_some(messages)
+        });
+        if let Some(waiting) = waiting.filter(|waiting| waiting.len() + messages.len() <= BATCH_MAX) {
+            waiting.append(&mut messages);
+        } else if !messages.is_empty() {
+            self.push(host, env, Input::Peer { from, messages });
+        }
     }
 
     /// A message that claims another sender than its connection proves must be
