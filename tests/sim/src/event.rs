@@ -92,7 +92,7 @@ pub enum Timer {
     Turn,
     /// The log's batch is on disk.
     LogWriter,
-    /// What votes wait for is on disk.
+    /// What votes wait for is to be written, or is on disk.
     VoteWriter,
     /// A verifier is done with an entry.
     Verifier,

@@ -69,19 +69,27 @@ impl Default for GuardFile {
     }
 }
 
-/// The file as a replica's port.
+/// The file as a replica's port. A write is torn by a crash until it is synced, so
+/// whoever has the product write here reports it only after [`Self::sync`].
 pub struct GuardPort<'a> {
-    /// The file.
-    pub file: &'a mut GuardFile,
-    /// Where the machine may fail.
-    pub tripwire: &'a Rc<RefCell<Tripwire>>,
+    pub(super) file: &'a mut GuardFile,
+    pub(super) tripwire: &'a Rc<RefCell<Tripwire>>,
+}
+
+impl GuardPort<'_> {
+    /// The write is durable.
+    ///
+    /// # Errors
+    /// If this is where the machine fails.
+    pub fn sync(&mut self) -> Result<(), PortFault> {
+        self.file.sync();
+        self.tripwire.borrow_mut().pass(CrashPoint::AfterGuard)
+    }
 }
 
 impl Guard for GuardPort<'_> {
     fn write(&mut self, record: GuardRecord) -> Result<(), PortFault> {
         self.file.write(record);
-        self.tripwire.borrow_mut().pass(CrashPoint::BeforeGuard)?;
-        self.file.sync();
-        self.tripwire.borrow_mut().pass(CrashPoint::AfterGuard)
+        self.tripwire.borrow_mut().pass(CrashPoint::BeforeGuard)
     }
 }

@@ -96,6 +96,11 @@ impl Disk {
         LedgerHandle { store: Rc::clone(&self.ledger), tripwire: Rc::clone(&self.tripwire) }
     }
 
+    /// The guard as a port.
+    pub fn guard_port(&mut self) -> GuardPort<'_> {
+        GuardPort { file: &mut self.guard, tripwire: &self.tripwire }
+    }
+
     /// The machine goes down.
     pub fn crash(&mut self, kind: CrashKind, rng: &mut Rng) -> Lost {
         let mut lost = Lost::default();

@@ -2,12 +2,10 @@
 //! product's (`consilium_replica::disk`); that it takes time is simulated.
 
 use consilium_replica::Input;
-use consilium_replica::disk::{LogWrite, VoteWrite, Written, write_for_vote, write_log};
-use consilium_replica::ports::{GuardRecord, PortFault};
+use consilium_replica::disk::{LogWrite, VoteWrite, write_for_vote, write_log};
 
 use super::Node;
 use crate::bugs::Bug;
-use crate::disk::GuardPort;
 use crate::env::{Env, Halt};
 use crate::event::Timer;
 use crate::machine::Host;
@@ -65,31 +63,41 @@ impl Node {
         Ok(())
     }
 
-    /// A write that votes wait for begins: from now on it may be torn.
-    pub(super) fn write_for_vote(&mut self, host: &mut Host, env: &mut Env, write: VoteWrite) {
-        if let VoteWrite::Guard { vote, commit } = write {
-            let last_index = host.disk.log.borrow().durable_last();
-            env.note(format_args!("{} remembers a vote at {}", host.machine, vote.voted_height));
-            host.disk.guard.write(GuardRecord { vote, last_index, commit });
-        }
+    pub(super) fn write_for_vote(&mut self, host: &Host, env: &mut Env, write: VoteWrite) {
         self.vote_queue.push_back(write);
-        let time = host.sync_time(env);
-        host.timer(env, time, Timer::VoteWriter);
+        self.start_vote(host, env);
     }
 
-    /// It is durable.
-    pub(super) fn vote_written(&mut self, host: &mut Host, env: &mut Env) -> Result<(), Halt> {
-        let Some(write) = self.vote_queue.pop_front() else { return Ok(()) };
-        let (log, ledger) = (host.disk.log_port(false), host.disk.ledger_port());
-        let mut guard = GuardPort { file: &mut host.disk.guard, tripwire: &host.disk.tripwire };
-        let written: Result<Written, PortFault> = write_for_vote(&mut guard, &log, &ledger, write);
-        let written = written.map_err(|e| host.failed(&e))?;
-        if let VoteWrite::Guard { vote, .. } = write
-            && host.honest()
-        {
-            env.oracle.remembered(host.node, vote.voted_height);
+    /// The thread gets to the next write, unless it is at one.
+    fn start_vote(&self, host: &Host, env: &mut Env) {
+        if self.vote_writing.is_none() && !self.vote_queue.is_empty() {
+            let time = host.sync_time(env).div_ceil(2);
+            host.timer(env, time, Timer::VoteWriter);
         }
-        self.push(host, env, Input::Written(written));
+    }
+
+    /// Half of the time goes by before a write, and half while it is synced: a crash
+    /// finds it not there, or may tear it.
+    pub(super) fn vote_writer(&mut self, host: &mut Host, env: &mut Env) -> Result<(), Halt> {
+        match self.vote_writing.take() {
+            Some(written) => {
+                host.disk.guard_port().sync().map_err(|e| host.failed(&e))?;
+                if host.honest() {
+                    let remembered = host.disk.guard.read().unwrap_or_default().vote;
+                    env.oracle.remembered(host.node, remembered.voted_height);
+                }
+                self.push(host, env, Input::Written(written));
+                self.start_vote(host, env);
+            }
+            None => {
+                let Some(write) = self.vote_queue.pop_front() else { return Ok(()) };
+                let (log, ledger) = (host.disk.log_port(false), host.disk.ledger_port());
+                let written = write_for_vote(&mut host.disk.guard_port(), &log, &ledger, write);
+                self.vote_writing = Some(written.map_err(|e| host.failed(&e))?);
+                let time = host.sync_time(env).div_ceil(2);
+                host.timer(env, time, Timer::VoteWriter);
+            }
+        }
         Ok(())
     }
 }

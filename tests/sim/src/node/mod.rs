@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 use consilium_consensus::{LogPosition, Role, Term};
 use consilium_proto::ids::{Height, NodeId, TransactionId};
-use consilium_replica::disk::{LogWrite, VoteWrite};
+use consilium_replica::disk::{LogWrite, VoteWrite, Written};
 use consilium_replica::{CallId, Input, Replica, RequestId};
 
 use crate::byzantine::bug_wiring::BugState;
@@ -55,6 +55,8 @@ pub struct Node {
     log_writing: Vec<LogWrite>,
     /// For the thread that writes what votes wait for.
     vote_queue: VecDeque<VoteWrite>,
+    /// Written, to be reported once it is synced.
+    vote_writing: Option<Written>,
     /// For the verifiers.
     checks: VecDeque<(LogPosition, Bytes)>,
     /// Calls to peers that are not answered.
@@ -87,6 +89,7 @@ impl Node {
             log_queue: VecDeque::new(),
             log_writing: Vec::new(),
             vote_queue: VecDeque::new(),
+            vote_writing: None,
             checks: VecDeque::new(),
             calls: BTreeSet::new(),
             askers: BTreeMap::new(),
@@ -152,7 +155,7 @@ impl Node {
                 self.turn(host, env)?;
             }
             Timer::LogWriter => self.log_written(host, env)?,
-            Timer::VoteWriter => self.vote_written(host, env)?,
+            Timer::VoteWriter => self.vote_writer(host, env)?,
             Timer::Verifier => self.check_next(host, env),
             Timer::Call(call) => {
                 if self.calls.remove(&call) {
