@@ -47,12 +47,13 @@ fn main() -> ExitCode {
     // A panic of the code under test is reported with its seed.
     std::panic::set_hook(Box::new(|_| {}));
     let (from, count) = arguments.seed.map_or((arguments.from, arguments.seeds), |seed| (seed, 1));
-    let (total, failures) = run_all(&arguments, from, count);
-    summary(&total, count, from);
+    let (total, done, failures) = run_all(&arguments, from, count);
+    summary(&total, done, from);
     if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn run_all(arguments: &Arguments, from: u64, count: u64) -> (Stats, u64) {
+/// Counts of all runs, how many were run, and how many of them failed.
+fn run_all(arguments: &Arguments, from: u64, count: u64) -> (Stats, u64, u64) {
     let (next, done, failures) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let (total, stop) = (Mutex::new(Stats::default()), AtomicBool::new(false));
     let work = || {
@@ -77,7 +78,7 @@ fn run_all(arguments: &Arguments, from: u64, count: u64) -> (Stats, u64) {
         }
     });
     let total = total.into_inner().expect("no thread panicked");
-    (total, failures.into_inner())
+    (total, done.into_inner(), failures.into_inner())
 }
 
 fn run_one(arguments: &Arguments, seed: u64) -> Outcome {
@@ -118,8 +119,8 @@ fn progress(done: u64, count: u64) {
     }
 }
 
-fn summary(total: &Stats, count: u64, from: u64) {
-    println!("{count} seeds from {from}, {} events", total.steps);
+fn summary(total: &Stats, done: u64, from: u64) {
+    println!("{done} seeds from {from}, {} events", total.steps);
     println!("faults that happened:");
     total.faults.iter().for_each(|(fault, count)| println!("  {count:>10} {fault:?}"));
     println!("events:");
