@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use consilium_kit::Rng;
 use consilium_proto::ids::{NodeId, TransactionId};
 use consilium_proto::pb::{self, action::Action};
 use consilium_proto::transaction::Transaction;
@@ -10,7 +11,6 @@ use consilium_replica::topology::Topology;
 
 use crate::env::Env;
 use crate::fixture::{START_MS, member_id};
-use crate::rng::Rng;
 use crate::swarm::Fault;
 
 /// Longest validity.
@@ -50,8 +50,7 @@ impl Client {
         let until = START_MS + 4 * VALID_MS;
         let mut ids = Vec::new();
         for member in 0..env.swarm.members as usize {
-            for role in ["admin", "service"] {
-                let signed = env.fixture.enrollment(member, role, until);
+            for signed in env.fixture.enrollments(member, until) {
                 ids.push(self.take(env, &signed));
             }
         }

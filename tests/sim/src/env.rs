@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use consilium_kit::Rng;
 use consilium_ledger::{CheckedTransaction, StateReader, Table, keys};
 use consilium_proto::ids::{NodeId, TransactionId};
 use consilium_proto::pb::SignerState;
@@ -13,7 +14,6 @@ use crate::bugs::Bug;
 use crate::event::{Event, MachineId, Send, Timer};
 use crate::fixture::Fixture;
 use crate::oracle::Oracle;
-use crate::rng::Rng;
 use crate::stats::Stats;
 use crate::swarm::Swarm;
 use crate::trace::Trace;

@@ -21,7 +21,6 @@ pub mod nemesis;
 pub mod net;
 pub mod node;
 pub mod oracle;
-pub mod rng;
 pub mod run;
 pub mod stats;
 pub mod swarm;

@@ -6,8 +6,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use clap::{Parser, ValueEnum};
+use consilium_kit::Rng;
 use consilium_sim::bugs::Bug;
-use consilium_sim::rng::Rng;
 use consilium_sim::run::{Outcome, STOPPED_BY_TRAITOR, STOPPED_WITHOUT_QUORUM, run_seed, run_swarm};
 use consilium_sim::stats::Stats;
 use consilium_sim::swarm::{Fault, Swarm};

@@ -1,6 +1,7 @@
 //! What goes wrong, and when: faults at random intervals, of the kinds that the
 //! seed asks for.
 
+use consilium_kit::Rng;
 use consilium_proto::pb::{self, action::Action};
 
 use crate::bugs::Bug;
@@ -10,7 +11,6 @@ use crate::event::{Event, MachineId};
 use crate::fixture::member_id;
 use crate::machine::State;
 use crate::oracle::CLOCK_ERROR_MS_MAX;
-use crate::rng::Rng;
 use crate::swarm::Fault;
 use crate::world::World;
 

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use consilium_kit::Rng;
 use consilium_proto::ids::NodeId;
 
 use crate::event::MachineId;
-use crate::rng::Rng;
 use crate::stats::Stats;
 use crate::swarm::{Fault, Swarm};
 

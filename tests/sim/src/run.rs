@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use consilium_kit::Rng;
 use consilium_ledger::keys;
 use consilium_proto::ids::{Height, NodeId};
 use consilium_proto::pb::{self, NodeState, NodeStatus, RosterState, action::Action};
@@ -14,7 +15,6 @@ use crate::event::Event;
 use crate::invariants::Violation;
 use crate::invariants::i20_progress_resumes::{CALM_MS_MAX, Standing};
 use crate::machine::State;
-use crate::rng::Rng;
 use crate::stats::Stats;
 use crate::swarm::Swarm;
 use crate::trace::Trace;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::rng::Rng;
+use consilium_kit::Rng;
 
 /// A kind of fault or event that a seed may ask for, and that is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 
+use consilium_kit::Rng;
 use consilium_sim::bugs::Bug;
-use consilium_sim::rng::Rng;
 use consilium_sim::run::{Outcome, run_seed, run_swarm};
 use consilium_sim::stats::Stats;
 use consilium_sim::swarm::{Fault, Swarm};

@@ -2,11 +2,10 @@
 //! change single fields. Field numbers are those of `eraftpb.Message`.
 
 use bytes::Bytes;
+use consilium_kit::Rng;
 use consilium_proto::ids::NodeId;
 use consilium_proto::pb;
 use prost::Message;
-
-use crate::rng::Rng;
 
 /// `Message.from`.
 const FROM: u64 = 3;

@@ -4,11 +4,11 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use consilium_kit::Rng;
 use consilium_replica::ports::{Guard, GuardRecord, PortFault};
 
 use super::port::Tripwire;
 use crate::env::CrashPoint;
-use crate::rng::Rng;
 
 /// The file.
 #[derive(Clone, Debug)]

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use consilium_consensus::{LogIndex, LogPosition, Membership};
+use consilium_kit::Rng;
 use consilium_ledger::state_map::{NodePath, TrieStore};
 use consilium_ledger::{Executed, StateReader, StoreFault, Table, Tip, keys};
 use consilium_proto::header::Header;
@@ -13,8 +14,6 @@ use consilium_proto::ids::Height;
 use consilium_proto::pb;
 use consilium_proto::vote::{BlockCertificate, CertifiedHeader};
 use prost::Message;
-
-use crate::rng::Rng;
 
 type Place = (Table, Vec<u8>);
 

@@ -9,11 +9,11 @@ use bytes::Bytes;
 use consilium_consensus::{
     HardState, LogBounds, LogEntry, LogError, LogIndex, LogPosition, LogReader, Membership, Persist, Term,
 };
+use consilium_kit::Rng;
 use consilium_replica::ports::{Log, LogBatch, LogStart, PortFault};
 
 use super::port::Tripwire;
 use crate::env::CrashPoint;
-use crate::rng::Rng;
 
 #[derive(Clone, Debug)]
 enum Batch {

@@ -20,9 +20,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use consilium_consensus::Membership;
+use consilium_kit::Rng;
 use consilium_proto::ids::NodeId;
-
-use crate::rng::Rng;
 
 /// How a machine went down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use consilium_kit::Rules;
 use consilium_ledger::{BlockInput, execute, genesis_block};
 use consilium_proto::genesis::Genesis;
 use consilium_proto::ids::Height;
@@ -11,7 +12,6 @@ use consilium_replica::catch_up::{ChainCheck, Serving};
 
 use super::Check;
 use crate::disk::{LedgerHandle, LedgerStore};
-use crate::fixture::rules::SimRules;
 
 /// Executes a node's certified chain on an empty store.
 ///
@@ -33,7 +33,7 @@ pub fn check(genesis: &Genesis, ledger: &LedgerHandle) -> Check {
                 let (time, proposer) = (block.header.time, block.header.proposer);
                 let (transactions, observed) = (&block.transactions, &block.observed);
                 let input = BlockInput { time, proposer, transactions, observed };
-                let executed = execute(&store, &SimRules, &tip, &input).map_err(|e| e.to_string())?;
+                let executed = execute(&store, &Rules, &tip, &input).map_err(|e| e.to_string())?;
                 if executed.tip.header != block.header {
                     return Err(format!("replaying gives another header at height {}", block.header.height));
                 }

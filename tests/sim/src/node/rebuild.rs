@@ -1,6 +1,7 @@
 //! A node whose state is not what is certified drops its ledger and rebuilds it:
 //! the product's [`Rebuild`] over the virtual network.
 
+use consilium_kit::Rules;
 use consilium_replica::catch_up::rebuild::{Rebuild, RebuildInput, RebuildOutput, finish};
 use consilium_replica::ports::Log;
 
@@ -8,7 +9,6 @@ use super::start;
 use crate::disk::SimLedger;
 use crate::env::{Env, Halt};
 use crate::event::{Packet, Timer};
-use crate::fixture::rules::SimRules;
 use crate::machine::{Host, State};
 
 /// How often it looks at the time.
@@ -26,7 +26,7 @@ pub fn begin(host: &mut Host, env: &mut Env) -> State {
     let rebuild = Rebuild::new(
         (host.node, env.fixture.genesis.ledger_id),
         Some(host.introduction.clone()),
-        (host.ledger(env), Box::new(SimRules)),
+        (host.ledger(env), Box::new(Rules)),
         needed,
         600,
     );

@@ -2,6 +2,7 @@
 //! checked, and only then takes part. The checks are the product's.
 
 use consilium_consensus::{Config, ElectionTicks, RaftId};
+use consilium_kit::Rules;
 use consilium_proto::genesis::Genesis;
 use consilium_proto::vote::Vote;
 use consilium_replica::start::{StartRefused, check_own_votes, recover};
@@ -12,7 +13,6 @@ use crate::bugs::Bug;
 use crate::disk::Disk;
 use crate::env::{Env, Halt};
 use crate::event::{Packet, Timer};
-use crate::fixture::rules::SimRules;
 use crate::machine::{Host, State};
 
 /// How long a starting node waits for answers.
@@ -93,7 +93,7 @@ pub fn finish(host: &mut Host, env: &mut Env, asking: &Asking) -> Result<State, 
         settings: settings(host, env),
         ledger,
         log,
-        rules: Box::new(SimRules),
+        rules: Box::new(Rules),
         recovered,
         now: host.clock(env, false),
     };

@@ -9,7 +9,6 @@ use consilium_replica::topology::Introduction;
 use super::World;
 use crate::disk::Disk;
 use crate::event::{Event, MachineId};
-use crate::fixture::vote_label;
 use crate::machine::{Host, Machine, State};
 
 impl World {
@@ -40,7 +39,7 @@ impl World {
         let machine = self.machines.len();
         let founders = self.env.fixture.nodes().into_iter().filter_map(|(id, _, _)| RaftId::new(id.0));
         let membership = Membership::new(founders.collect::<Vec<_>>(), []);
-        let key = self.env.fixture.keys.es256(&vote_label(name, member));
+        let key = self.env.fixture.vote_key(member, name);
         let host = Host {
             machine,
             node,

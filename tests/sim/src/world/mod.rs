@@ -6,6 +6,7 @@ mod traffic;
 
 use std::sync::Arc;
 
+use consilium_kit::Rng;
 use consilium_proto::ids::{NodeId, TransactionId};
 use consilium_proto::pb::action::Action;
 use consilium_replica::topology::Topology;
@@ -19,7 +20,6 @@ use crate::machine::{Machine, State};
 use crate::nemesis::Nemesis;
 use crate::net::Network;
 use crate::node::start;
-use crate::rng::Rng;
 use crate::swarm::{Fault, Swarm};
 use crate::trace::Trace;
 
