@@ -141,6 +141,12 @@ impl MemoryLog {
         self.live.last()
     }
 
+    /// # Errors
+    /// If it was not written, or not to be read again.
+    pub fn entry(&self, index: LogIndex) -> Result<LogEntry, LogError> {
+        self.live.entry(index)
+    }
+
     /// The last index that a power cut would leave.
     #[must_use]
     pub fn durable_last(&self) -> LogIndex {

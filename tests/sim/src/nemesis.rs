@@ -101,7 +101,7 @@ impl Nemesis {
         };
         for one in 0..count {
             for other in (0..count).filter(|other| side[one] != side[*other]) {
-                world.net.cut(one, other);
+                world.net.links.cut(one, other);
             }
         }
         world.env.stats.fault(Fault::Partition);
@@ -114,7 +114,7 @@ impl Nemesis {
         let deaf = self.rng.chance(500);
         for other in (0..world.machines.len()).filter(|other| *other != victim) {
             let (from, to) = if deaf { (other, victim) } else { (victim, other) };
-            world.net.cut(from, to);
+            world.net.links.cut(from, to);
         }
         world.env.stats.fault(Fault::OneWay);
         world.env.note(format_args!("{victim} is {}", if deaf { "deaf" } else { "mute" }));

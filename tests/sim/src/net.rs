@@ -1,79 +1,48 @@
-//! The network: latency (and so reordering), loss, duplicates, late messages,
-//! partitions in both directions or one.
+//! The links of the test kit between machines, and which twin a machine speaks to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use consilium_kit::Rng;
+use consilium_kit::net::{LinkFault, Links, Passage};
 use consilium_proto::ids::NodeId;
 
 use crate::event::MachineId;
 use crate::stats::Stats;
 use crate::swarm::{Fault, Swarm};
 
-/// The links between machines.
+/// The network.
 pub struct Network {
-    rng: Rng,
-    /// Links (from, to) that carry nothing.
-    cuts: BTreeSet<(MachineId, MachineId)>,
+    /// The links between machines.
+    pub links: Links<MachineId>,
     /// Which twin a machine speaks to, by the twins' raft id.
     routes: BTreeMap<(MachineId, NodeId), MachineId>,
-    /// No loss, no duplicates, no delays.
-    pub calm: bool,
 }
 
 impl Network {
-    /// An intact network.
+    /// The network that a swarm asks for.
     #[must_use]
-    pub fn new(rng: Rng) -> Self {
-        Self { rng, cuts: BTreeSet::new(), routes: BTreeMap::new(), calm: false }
+    pub fn new(rng: Rng, swarm: &Swarm) -> Self {
+        let mut links = Links::new(rng, swarm.latency_max);
+        links.loss_per_mille = swarm.loss;
+        links.duplicate_per_mille = swarm.duplicate;
+        links.delay_per_mille = swarm.delay;
+        links.delay = (100, 1_500);
+        Self { links, routes: BTreeMap::new() }
     }
 
     /// When a packet arrives: never, once, or twice.
-    pub fn arrivals(
-        &mut self,
-        now: u64,
-        (from, to): (MachineId, MachineId),
-        swarm: &Swarm,
-        stats: &mut Stats,
-    ) -> Vec<u64> {
-        if self.cuts.contains(&(from, to)) {
-            return Vec::new();
-        }
-        let usual = now + 1 + self.rng.below(swarm.latency_max);
-        if self.calm {
-            return vec![usual];
-        }
-        if self.rng.chance(swarm.loss) {
-            stats.fault(Fault::Loss);
-            return Vec::new();
-        }
-        let late = self.rng.chance(swarm.delay);
-        let first = if late { usual + self.rng.range(100, 1_500) } else { usual };
-        if late {
-            stats.fault(Fault::Delay);
-        }
-        let mut arrivals = vec![first];
-        if self.rng.chance(swarm.duplicate) {
-            stats.fault(Fault::Duplicate);
-            arrivals.push(now + 1 + self.rng.below(swarm.latency_max * 4));
+    pub fn arrivals(&mut self, now: u64, (from, to): (MachineId, MachineId), stats: &mut Stats) -> Vec<u64> {
+        let Passage { arrivals, faults } = self.links.passage(now, from, to);
+        for fault in faults {
+            match fault {
+                // Counted when the link is cut.
+                LinkFault::Cut => {}
+                LinkFault::Loss => stats.fault(Fault::Loss),
+                LinkFault::Delay => stats.fault(Fault::Delay),
+                LinkFault::Duplicate => stats.fault(Fault::Duplicate),
+            }
         }
         arrivals
-    }
-
-    /// Whether a link is cut; it then loses what it carries.
-    #[must_use]
-    pub fn is_cut(&self, from: MachineId, to: MachineId) -> bool {
-        self.cuts.contains(&(from, to))
-    }
-
-    /// Cuts a link in one direction.
-    pub fn cut(&mut self, from: MachineId, to: MachineId) {
-        self.cuts.insert((from, to));
-    }
-
-    /// Restores all links.
-    pub fn heal(&mut self) {
-        self.cuts.clear();
     }
 
     /// Which of the machines with one raft id a machine speaks to.
@@ -83,9 +52,9 @@ impl Network {
     }
 
     /// Draws again who speaks to which twin.
-    pub fn draw_routes(&mut self, machines: usize, node: NodeId, twins: [MachineId; 2]) {
+    pub fn draw_routes(&mut self, rng: &mut Rng, machines: usize, node: NodeId, twins: [MachineId; 2]) {
         for machine in 0..machines {
-            let twin = twins[self.rng.below(2) as usize];
+            let twin = twins[rng.below(2) as usize];
             self.routes.insert((machine, node), twin);
         }
     }

@@ -92,8 +92,8 @@ fn calm(world: &mut World) {
     world.env.now = world.env.swarm.storm_ms;
     world.env.calm = true;
     world.env.note(format_args!("calm"));
-    world.net.heal();
-    world.net.calm = true;
+    world.net.links.heal();
+    world.net.links.calm = true;
     world.net.clear_routes();
     world.nemesis.end();
     for id in 0..world.machines.len() {

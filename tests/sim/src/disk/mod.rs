@@ -13,14 +13,14 @@ pub mod port;
 
 pub use guard::{GuardFile, GuardPort};
 pub use ledger::LedgerStore;
-pub use log::{LogDisk, LogHandle};
+pub use log::LogHandle;
 pub use port::{LedgerHandle, SimLedger, Tripwire};
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use consilium_consensus::Membership;
-use consilium_kit::Rng;
+use consilium_kit::{MemoryLog, Rng};
 use consilium_proto::ids::NodeId;
 
 /// How a machine went down.
@@ -47,7 +47,9 @@ pub struct Disk {
     /// Ties the disk to a raft id, as the marker file does.
     pub owner: NodeId,
     /// The Raft log.
-    pub log: Rc<RefCell<LogDisk>>,
+    pub log: Rc<RefCell<MemoryLog>>,
+    /// The membership in force, for the bug that stores it apart from the blocks.
+    pub apart: Rc<RefCell<Membership>>,
     /// The ledger.
     pub ledger: Rc<RefCell<LedgerStore>>,
     /// The guard.
@@ -64,7 +66,8 @@ impl Disk {
     pub fn new(owner: NodeId, membership: Membership) -> Self {
         Self {
             owner,
-            log: Rc::new(RefCell::new(LogDisk::new(membership))),
+            log: Rc::default(),
+            apart: Rc::new(RefCell::new(membership)),
             ledger: Rc::default(),
             guard: GuardFile::new(),
             repair: false,
@@ -76,17 +79,18 @@ impl Disk {
     #[must_use]
     pub fn copy(&self) -> Self {
         Self {
-            log: Rc::new(RefCell::new(self.log.borrow().clone())),
-            ledger: Rc::new(RefCell::new(self.ledger.borrow().clone())),
+            log: Rc::new(self.log.as_ref().clone()),
+            apart: Rc::new(self.apart.as_ref().clone()),
+            ledger: Rc::new(self.ledger.as_ref().clone()),
             tripwire: Rc::default(),
             ..self.clone()
         }
     }
 
-    /// The log as a port. `lazy` is a bug: see [`LogHandle`].
+    /// The log as a port. `lazy` is a bug: a write is reported before it is synced.
     #[must_use]
     pub fn log_port(&self, lazy: bool) -> LogHandle {
-        LogHandle { disk: Rc::clone(&self.log), tripwire: Rc::clone(&self.tripwire), lazy }
+        LogHandle::new(&self.log, &self.tripwire, lazy)
     }
 
     /// The ledger as a port.

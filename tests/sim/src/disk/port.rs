@@ -173,14 +173,14 @@ pub struct SimLedger {
     /// Blocks that were written, for the oracle.
     pub observed: Rc<RefCell<Vec<Observation>>>,
     /// A membership that is stored apart from the blocks, for the bug that did so.
-    apart: Option<super::LogHandle>,
+    apart: Option<Rc<RefCell<Membership>>>,
 }
 
 impl SimLedger {
     /// Over a database.
     #[must_use]
-    pub fn new(handle: LedgerHandle, bug: Option<Bug>, log: super::LogHandle) -> Self {
-        let apart = (bug == Some(Bug::MembershipApart)).then_some(log);
+    pub fn new(handle: LedgerHandle, bug: Option<Bug>, stored: &Rc<RefCell<Membership>>) -> Self {
+        let apart = (bug == Some(Bug::MembershipApart)).then(|| Rc::clone(stored));
         let bugs = RefCell::new(PortBugs { bug, ..PortBugs::default() });
         Self { cached: CachedLedger::new(handle), bugs, observed: Rc::default(), apart }
     }
@@ -247,7 +247,7 @@ impl Ledger for SimLedger {
 
     fn membership_at(&self, height: Height) -> Result<Membership, PortFault> {
         match &self.apart {
-            Some(log) => Ok(log.disk.borrow().membership()),
+            Some(membership) => Ok(membership.borrow().clone()),
             None => self.cached.membership_at(height),
         }
     }

@@ -46,7 +46,9 @@ impl Node {
         for write in &writes {
             match write {
                 LogWrite::Round(round) => {
-                    if let Some(meta) = round.snapshot.as_ref().filter(|_| host.honest()) {
+                    let Some(meta) = &round.snapshot else { continue };
+                    *host.disk.apart.borrow_mut() = meta.membership.clone();
+                    if host.honest() {
                         env.oracle.resumed(host.node, meta.index, &meta.membership);
                         env.stats.count("snapshots installed");
                     }

@@ -207,9 +207,7 @@ impl Node {
                     env.oracle.membership(host.node, index, &membership);
                 }
                 if env.has(Bug::MembershipApart) {
-                    let mut log = host.disk.log.borrow_mut();
-                    log.write_membership(&membership);
-                    log.sync();
+                    *host.disk.apart.borrow_mut() = *membership;
                 }
             }
             Notice::MembershipRefused(reason) => {

@@ -86,7 +86,7 @@ impl World {
 
     /// A bug: the machine goes on under its raft id with an empty disk.
     pub(crate) fn set_up_again(&mut self, id: MachineId) {
-        let membership = self.machines[id].host.disk.log.borrow().membership();
+        let membership = self.machines[id].host.disk.apart.borrow().clone();
         self.disks += 1;
         let disks = self.disks;
         self.machines[id].set_up(&self.env, membership, disks);

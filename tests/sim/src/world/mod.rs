@@ -45,10 +45,11 @@ impl World {
     pub fn new(swarm: Swarm, bug: Option<Bug>, seed: u64, trace: Trace) -> Self {
         let mut rng = Rng::new(seed ^ 0x5eed);
         let env = Env::new(swarm, bug, rng.fork(1), trace);
+        let net = Network::new(rng.fork(2), &env.swarm);
         let mut world = Self {
             env,
             machines: Vec::new(),
-            net: Network::new(rng.fork(2)),
+            net,
             client: Client::new(rng.fork(3)),
             nemesis: Nemesis::new(rng.fork(4)),
             queue: Queue::default(),
@@ -124,7 +125,7 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Arrive { at, from, proven, packet } => {
-                if !self.net.is_cut(from, at) {
+                if !self.net.links.is_cut(from, at) {
                     self.arrive(at, proven, *packet);
                 }
             }
@@ -146,7 +147,7 @@ impl World {
             Event::Fault => self.fault(),
             Event::Routes => self.routes(),
             Event::Heal => {
-                self.net.heal();
+                self.net.links.heal();
                 self.env.note(format_args!("the network heals"));
             }
             Event::FastDisk(id) => self.machines[id].host.slow = false,
@@ -167,7 +168,7 @@ impl World {
     fn routes(&mut self) {
         if let Some(twins) = self.nemesis.twins() {
             let node = self.machines[twins[0]].host.node;
-            self.net.draw_routes(self.machines.len(), node, twins);
+            self.net.draw_routes(&mut self.rng, self.machines.len(), node, twins);
             let after = self.rng.range(200, 900);
             self.schedule(after, Event::Routes);
         }

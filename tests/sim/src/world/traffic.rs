@@ -124,7 +124,7 @@ impl World {
         let routed = self.net.route(from, to);
         let first = || self.machines.iter().position(|m| m.host.node == to && m.in_use());
         let Some(at) = routed.or_else(first).filter(|at| *at != from) else { return };
-        let arrivals = self.net.arrivals(self.env.now, (from, at), &self.env.swarm, &mut self.env.stats);
+        let arrivals = self.net.arrivals(self.env.now, (from, at), &mut self.env.stats);
         for arrival in arrivals {
             let packet = Box::new(packet.clone());
             self.queue.push(arrival, Event::Arrive { at, from, proven, packet });
