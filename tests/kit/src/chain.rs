@@ -63,7 +63,7 @@ impl Chain {
     }
 
     /// The next header.
-    pub fn next(&mut self) -> Header {
+    pub fn append(&mut self) -> Header {
         let parent = &self.0;
         self.0 = Header {
             height: parent.height.next(),
@@ -77,7 +77,7 @@ impl Chain {
 
     /// The next header, which ends its epoch: these nodes certify what follows.
     pub fn boundary(&mut self, next: &[u64]) -> Header {
-        self.next();
+        self.append();
         self.0.next_validators_hash = validators(next).hash();
         self.0.clone()
     }

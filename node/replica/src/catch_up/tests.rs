@@ -60,7 +60,7 @@ fn the_offered_state_is_reached_by_blocks() {
     let (mut catch_up, mut chain) = following(1);
     let genesis = chain.0.clone();
     assert_eq!(next(&mut catch_up, &genesis), goes_on("idle"));
-    let header = chain.next();
+    let header = chain.append();
     catch_up.fetched(CALL, certified(&header), 10);
     catch_up.fetched(CallId(9), certified(&header), 10);
     assert_eq!(next(&mut catch_up, &genesis), goes_on("execute 1"));
@@ -73,7 +73,7 @@ fn the_offered_state_is_reached_by_blocks() {
 fn a_block_beyond_the_offer_fails() {
     let (mut catch_up, mut chain) = following(1);
     let genesis = chain.0.clone();
-    let (first, second) = (chain.next(), chain.next());
+    let (first, second) = (chain.append(), chain.append());
     catch_up.fetched(CALL, fetched(&first, None), 0);
     catch_up.fetched(CALL, certified(&second), 0);
     assert_eq!(next(&mut catch_up, &genesis), goes_on("execute 1"));
@@ -84,7 +84,7 @@ fn a_block_beyond_the_offer_fails() {
 fn an_answer_that_brought_this_node_further_is_followed_by_another_call() {
     let (mut catch_up, mut chain) = following(5);
     let genesis = chain.0.clone();
-    let header = chain.next();
+    let header = chain.append();
     catch_up.fetched(CALL, certified(&header), 0);
     catch_up.ended(CALL, None);
     assert_eq!(next(&mut catch_up, &genesis), goes_on("execute 1"));
@@ -103,7 +103,7 @@ fn an_answer_without_blocks_fails() {
 fn a_certificate_that_is_wrong_fails() {
     let (mut catch_up, mut chain) = following(5);
     let genesis = chain.0.clone();
-    let header = chain.next();
+    let header = chain.append();
     catch_up.fetched(CALL, fetched(&header, Some(&certificate(&header, &[2]))), 0);
     let (step, out) = next(&mut catch_up, &genesis);
     assert!(step.starts_with("block 1 of the peer"), "{step}");
@@ -115,7 +115,7 @@ fn a_peer_that_does_not_answer_is_given_up() {
     let (mut catch_up, mut chain) = following(5);
     let genesis = chain.0.clone();
     let mut out = Vec::new();
-    catch_up.fetched(CALL, fetched(&chain.next(), None), 50);
+    catch_up.fetched(CALL, fetched(&chain.append(), None), 50);
     assert_eq!(next(&mut catch_up, &genesis), goes_on("idle"));
     catch_up.tick(50 + PATIENCE_MS, PATIENCE_MS, &mut out);
     assert_eq!((&out[..], next(&mut catch_up, &genesis)), (&[][..], goes_on("idle")));

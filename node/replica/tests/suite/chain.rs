@@ -25,16 +25,16 @@ fn push(check: &mut ChainCheck, block: pb::FetchBlocksResponse) -> Result<Vec<u6
 fn a_certificate_covers_all_blocks_before_it() {
     let mut chain = Chain::new(&[1, 2, 3]);
     let mut check = check(&chain, &[1, 2, 3]);
-    assert_eq!(push(&mut check, fetched(&chain.next(), None)), Ok(vec![]));
-    assert_eq!(push(&mut check, fetched(&chain.next(), None)), Ok(vec![]));
-    assert_eq!(push(&mut check, certified(&chain.next(), &[1, 2, 3])), Ok(vec![1, 2, 3]));
-    assert_eq!(push(&mut check, certified(&chain.next(), &[1, 2, 3])), Ok(vec![4]));
+    assert_eq!(push(&mut check, fetched(&chain.append(), None)), Ok(vec![]));
+    assert_eq!(push(&mut check, fetched(&chain.append(), None)), Ok(vec![]));
+    assert_eq!(push(&mut check, certified(&chain.append(), &[1, 2, 3])), Ok(vec![1, 2, 3]));
+    assert_eq!(push(&mut check, certified(&chain.append(), &[1, 2, 3])), Ok(vec![4]));
 }
 
 #[test]
 fn a_block_that_does_not_continue_the_chain_is_not_believed() {
     let chain = Chain::new(&[1]);
-    let next = chain.clone().next();
+    let next = chain.clone().append();
     let wrong = [
         Header { height: Height(2), ..next.clone() },
         Header { previous_hash: next.hash(), ..next.clone() },
@@ -51,7 +51,7 @@ fn a_block_that_does_not_continue_the_chain_is_not_believed() {
 fn a_certificate_that_is_wrong_is_not_believed() {
     let chain = Chain::new(&[1, 2, 3]);
     let mut continued = chain.clone();
-    let (first, second) = (continued.next(), continued.next());
+    let (first, second) = (continued.append(), continued.append());
     let blocks = [
         certified(&first, &[1]),
         certified(&first, &[1, 2, 3, 4]),
@@ -69,14 +69,14 @@ fn the_next_epoch_is_certified_by_its_own_validators() {
     let mut check = check(&chain, &[1]);
     assert_eq!(push(&mut check, certified(&chain.boundary(&[2]), &[1])), Ok(vec![1]));
     check.set_validators(validators(&[2]));
-    assert_eq!(push(&mut check, certified(&chain.next(), &[2])), Ok(vec![2]));
+    assert_eq!(push(&mut check, certified(&chain.append(), &[2])), Ok(vec![2]));
 }
 
 #[test]
 fn attachments_that_no_transaction_names_are_not_believed() {
     let mut chain = Chain::new(&[1]);
     let mut check = check(&chain, &[1]);
-    let mut block = certified(&chain.next(), &[1]);
+    let mut block = certified(&chain.append(), &[1]);
     block.attachments.push(Bytes::from_static(b"more"));
     assert!(push(&mut check, block).unwrap_err().problem.contains("more attachments"));
 }

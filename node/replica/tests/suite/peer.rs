@@ -9,7 +9,7 @@ use consilium_proto::vote::{CertifiedHeader, Vote};
 use consilium_replica::peer::PeerMessage;
 
 fn messages() -> Vec<PeerMessage> {
-    let header = Chain::new(&[1, 2]).next();
+    let header = Chain::new(&[1, 2]).append();
     let vote = Vote::sign(NodeId(1), &header, &keys::vote(1)).unwrap();
     let certificate = certificate(&header, &[1, 2]);
     vec![

@@ -92,7 +92,7 @@ fn what_is_applied_was_committed() {
 #[test]
 fn a_vote_that_peers_hold_and_the_guard_does_not_is_forgotten() {
     let mut chain = Chain::new(&[1, 2]);
-    let headers = [chain.next(), chain.next(), chain.next()];
+    let headers = [chain.append(), chain.append(), chain.append()];
     let vote =
         |node: u64, height: usize, key: u64| Vote::sign(NodeId(node), &headers[height - 1], &keys::vote(key)).unwrap();
     let check = |guarded, votes: Vec<Vote>| {

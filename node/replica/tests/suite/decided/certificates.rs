@@ -134,8 +134,8 @@ fn d11_too_many_uncertified_blocks_are_refused() {
     let tip = (chain.0.height, chain.0.hash());
     let mut check = ChainCheck::new(chain.0.ledger_id, validators(&[1]), tip);
     for _ in 0..4_096 {
-        assert!(check.push(fetched(&chain.next(), None)).unwrap().is_none());
+        assert!(check.push(fetched(&chain.append(), None)).unwrap().is_none());
     }
-    let error = check.push(fetched(&chain.next(), None)).unwrap_err();
+    let error = check.push(fetched(&chain.append(), None)).unwrap_err();
     assert_eq!((error.height, error.problem.as_str()), (Height(4_097), "has too many before it without a certificate"));
 }
