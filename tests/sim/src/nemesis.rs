@@ -42,36 +42,23 @@ impl Nemesis {
 
     /// One fault, of a kind that the seed asks for.
     pub fn strike(&mut self, world: &mut World) {
-        let kinds = [
-            Fault::Partition,
-            Fault::OneWay,
-            Fault::Kill,
-            Fault::PowerCut,
-            Fault::CrashPoint,
-            Fault::SlowDisk,
-            Fault::ClockSkew,
-            Fault::ClockJump,
-            Fault::Wipe,
-            Fault::Suspension,
-            Fault::OrderlyStop,
-            Fault::Twins,
+        let kinds: [(Fault, fn(&mut Self, &mut World)); 12] = [
+            (Fault::Partition, Self::partition),
+            (Fault::OneWay, Self::one_way),
+            (Fault::Kill, |nemesis, world| nemesis.crash(world, Fault::Kill, CrashKind::Process)),
+            (Fault::PowerCut, |nemesis, world| nemesis.crash(world, Fault::PowerCut, CrashKind::Power)),
+            (Fault::CrashPoint, Self::arm),
+            (Fault::SlowDisk, Self::slow_disk),
+            (Fault::ClockSkew, |nemesis, world| nemesis.clock(world, Fault::ClockSkew, 300)),
+            (Fault::ClockJump, |nemesis, world| nemesis.clock(world, Fault::ClockJump, CLOCK_ERROR_MS_MAX - 100)),
+            (Fault::Wipe, Self::wipe),
+            (Fault::Suspension, Self::suspend),
+            (Fault::OrderlyStop, Self::orderly_stop),
+            (Fault::Twins, Self::twin),
         ];
-        let asked: Vec<Fault> = kinds.into_iter().filter(|kind| world.env.swarm.has(*kind)).collect();
-        let Some(kind) = self.rng.pick(&asked).copied() else { return };
-        match kind {
-            Fault::Partition => self.partition(world),
-            Fault::OneWay => self.one_way(world),
-            Fault::Kill => self.crash(world, Fault::Kill, CrashKind::Process),
-            Fault::PowerCut => self.crash(world, Fault::PowerCut, CrashKind::Power),
-            Fault::CrashPoint => self.arm(world),
-            Fault::SlowDisk => self.slow_disk(world),
-            Fault::ClockSkew => self.clock(world, Fault::ClockSkew, 300),
-            Fault::ClockJump => self.clock(world, Fault::ClockJump, CLOCK_ERROR_MS_MAX - 100),
-            Fault::Wipe => self.wipe(world),
-            Fault::Suspension => self.suspend(world),
-            Fault::OrderlyStop => self.orderly_stop(world),
-            Fault::Twins => self.twin(world),
-            _ => {}
+        let asked: Vec<_> = kinds.into_iter().filter(|(kind, _)| world.env.swarm.has(*kind)).collect();
+        if let Some((_, strike)) = self.rng.pick(&asked) {
+            strike(self, world);
         }
     }
 

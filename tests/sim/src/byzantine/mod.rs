@@ -4,6 +4,7 @@
 pub mod bug_wiring;
 pub mod raft_wire;
 
+use bytes::Bytes;
 use consilium_proto::ids::{HeaderHash, NodeId, TimeMs};
 use consilium_proto::pb;
 use consilium_proto::vote::{Vote, signing_bytes};
@@ -95,11 +96,10 @@ pub fn tamper_time(host: &Host, env: &mut Env, leads: bool, wall: TimeMs) -> Tim
 }
 
 /// Blocks as no validator certified them.
-fn forge_blocks(env: &mut Env, blocks: &[pb::FetchBlocksResponse]) -> Vec<pb::FetchBlocksResponse> {
+fn forge_blocks(env: &mut Env, blocks: &mut [pb::FetchBlocksResponse]) {
     env.stats.fault(Fault::Forge);
-    let mut blocks = blocks.to_vec();
     let at = env.rng.below(blocks.len() as u64) as usize;
-    let Some(forged) = blocks.get_mut(at) else { return blocks };
+    let Some(forged) = blocks.get_mut(at) else { return };
     match (env.rng.below(3), forged.block.as_mut()) {
         (0, Some(block)) => block.transactions.clear(),
         (1, Some(block)) => {
@@ -109,7 +109,6 @@ fn forge_blocks(env: &mut Env, blocks: &[pb::FetchBlocksResponse]) -> Vec<pb::Fe
         }
         _ => forged.certificate = None,
     }
-    blocks
 }
 
 /// Whom an equivocating leader tells something else: one follower, who is then
@@ -123,18 +122,16 @@ fn is_told_otherwise(env: &Env, from: NodeId, to: NodeId) -> bool {
 }
 
 /// What a traitor does to what leaves its machine.
-pub fn tamper_outbox(byzantine: Fault, env: &mut Env, send: Send) -> Vec<Send> {
-    match send.packet {
-        Packet::Blocks { blocks, call } if byzantine == Fault::Forge && !blocks.is_empty() => {
-            let packet = Packet::Blocks { blocks: forge_blocks(env, &blocks), call };
-            vec![Send { packet, ..send }]
-        }
-        Packet::Messages(messages) => {
-            let (from, to) = (send.from, send.to);
-            let messages = messages.into_iter().flat_map(|m| tamper_message(byzantine, env, (from, to), m)).collect();
-            vec![Send { packet: Packet::Messages(messages), ..send }]
-        }
-        packet => vec![Send { packet, ..send }],
+pub fn tamper_outbox(byzantine: Fault, env: &mut Env, send: &mut Send) {
+    let (from, to) = (send.from, send.to);
+    if let Packet::Messages(messages) = &mut send.packet {
+        let said = std::mem::take(messages).into_iter();
+        *messages = said.flat_map(|message| tamper_message(byzantine, env, (from, to), message)).collect();
+    } else if let Packet::Blocks { blocks, .. } = &mut send.packet
+        && byzantine == Fault::Forge
+        && !blocks.is_empty()
+    {
+        forge_blocks(env, blocks);
     }
 }
 
@@ -145,35 +142,27 @@ fn tamper_message(
     message: PeerMessage,
 ) -> Vec<PeerMessage> {
     let PeerMessage::Raft(bytes) = &message else { return vec![message] };
-    match byzantine {
-        Fault::Equivocate => match raft_wire::other_time(bytes, 1) {
-            Some(changed) if is_told_otherwise(env, from, to) => {
-                env.stats.fault(Fault::Equivocate);
-                vec![PeerMessage::Raft(changed)]
-            }
-            Some(_) | None => vec![message],
-        },
-        Fault::Garble => match raft_wire::garbled(bytes, from) {
-            Some(changed) => {
-                env.stats.fault(Fault::Garble);
-                vec![PeerMessage::Raft(changed)]
-            }
-            None => vec![message],
-        },
-        Fault::HostileRaft => {
-            let other = NodeId(env.rng.range(1, 9));
-            let hostile = match env.rng.below(20) {
-                0 => raft_wire::with_sender(bytes, other),
-                1..=4 => raft_wire::mutate(bytes, &mut env.rng),
-                _ => None,
-            };
-            let mut messages = vec![message];
-            if let Some(hostile) = hostile {
-                env.stats.fault(Fault::HostileRaft);
-                messages.push(PeerMessage::Raft(hostile));
-            }
-            messages
-        }
-        _ => vec![message],
+    let instead = if byzantine == Fault::Garble {
+        raft_wire::garbled(bytes, from)
+    } else if byzantine == Fault::Equivocate && is_told_otherwise(env, from, to) {
+        raft_wire::other_time(bytes, 1)
+    } else {
+        None
+    };
+    let besides = if byzantine == Fault::HostileRaft { hostile(env, bytes) } else { None };
+    if instead.is_some() || besides.is_some() {
+        env.stats.fault(byzantine);
+    }
+    let first = instead.map_or(message, PeerMessage::Raft);
+    std::iter::once(first).chain(besides.map(PeerMessage::Raft)).collect()
+}
+
+/// Now and then, what a hostile member says beside a message.
+fn hostile(env: &mut Env, bytes: &[u8]) -> Option<Bytes> {
+    let other = NodeId(env.rng.range(1, 9));
+    match env.rng.below(20) {
+        0 => raft_wire::with_sender(bytes, other),
+        1..=4 => raft_wire::mutate(bytes, &mut env.rng),
+        _ => None,
     }
 }

@@ -83,9 +83,9 @@ fn encode(fields: &Fields) -> Vec<u8> {
 /// Whom a message claims to be from.
 #[must_use]
 pub fn claimed_sender(bytes: &[u8]) -> Option<NodeId> {
-    parse(bytes)?.into_iter().find_map(|field| match field {
-        (FROM, Value::Number(id)) => Some(NodeId(id)),
-        _ => None,
+    parse(bytes)?.into_iter().find_map(|field| {
+        let (FROM, Value::Number(id)) = field else { return None };
+        Some(NodeId(id))
     })
 }
 
@@ -138,9 +138,9 @@ fn with_blocks(bytes: &[u8], change: impl Fn(&mut pb::BlockProposal) -> bool) ->
 
 fn other_entry(entry: &[u8], change: &impl Fn(&mut pb::BlockProposal) -> bool) -> Option<Vec<u8>> {
     let mut fields = parse(entry)?;
-    let data = fields.iter_mut().find_map(|field| match field {
-        (ENTRY_DATA, Value::Bytes(data)) if !data.is_empty() => Some(data),
-        _ => None,
+    let data = fields.iter_mut().find_map(|field| {
+        let (ENTRY_DATA, Value::Bytes(data)) = field else { return None };
+        (!data.is_empty()).then_some(data)
     })?;
     let mut proposal = pb::BlockProposal::decode(data.as_slice()).ok()?;
     if proposal.proposer == 0 || !change(&mut proposal) {

@@ -1,14 +1,15 @@
 //! Does what the replica asks for, over a virtual network and disk, and tells the
 //! oracle of it.
 
+use consilium_consensus::Role;
 use consilium_proto::ids::NodeId;
-use consilium_proto::pb;
-use consilium_proto::pb::ForwardResult;
+use consilium_proto::pb::{self, ForwardResult};
+use consilium_proto::transaction::Transaction;
 use consilium_replica::block::CheckedBlock;
 use consilium_replica::notice::{Alarm, Notice};
 use consilium_replica::peer::PeerMessage;
 use consilium_replica::submission::{Located, Refused};
-use consilium_replica::{ExecutedBlock, Fault, Input, Output, RequestId};
+use consilium_replica::{CallId, ExecutedBlock, Fault, Input, Output, RequestId, Status};
 use prost::Message;
 
 use super::{Asker, Node};
@@ -31,18 +32,7 @@ impl Node {
                 let time = env.rng.below(4);
                 host.timer(env, time, Timer::Verifier);
             }
-            Output::Forward { call, to, transactions } => {
-                if env.has(Bug::LostWithLeadership) && self.leader_changed {
-                    // The bug: what was to be sent again is lost.
-                    let results = vec![ForwardResult::Queued; transactions.len()];
-                    self.push(host, env, Input::ForwardAnswer { call, results });
-                } else {
-                    self.calls.insert(call);
-                    host.timer(env, CALL_MS, Timer::Call(call));
-                    let transactions = transactions.iter().map(|t| t.to_wire()).collect();
-                    host.send(env, to, Packet::Forward { call, transactions });
-                }
-            }
+            Output::Forward { call, to, transactions } => self.forward(host, env, (call, to), &transactions),
             Output::Fetch { call, from, first } => host.send(env, from, Packet::FetchBlocks { first, call }),
             Output::Answer { request, result } => self.answer(host, env, request, result),
             Output::ForwardedAnswer { request, results } => {
@@ -50,16 +40,7 @@ impl Node {
                     host.send(env, to, Packet::ForwardAnswer { call, results });
                 }
             }
-            Output::ReadAnswer { request, ready } => {
-                if let Some(Asker::Reader(told)) = self.askers.remove(&request)
-                    && ready
-                {
-                    env.stats.count("reads answered");
-                    if host.honest() {
-                        env.oracle.read(host.node, told, self.height());
-                    }
-                }
-            }
+            Output::ReadAnswer { request, ready } => self.read_answer(host, env, request, ready),
             Output::OwnVoteAnswer { request, vote } => {
                 if let Some(Asker::Starter(to)) = self.askers.remove(&request) {
                     host.send(env, to, Packet::OwnVote(Box::new(vote)));
@@ -73,15 +54,9 @@ impl Node {
                 }
             }
             Output::Leader(leader) => self.leader_changed |= leader.is_some(),
-            Output::Status(status) => {
-                self.status = *status;
-                if host.honest() {
-                    env.oracle.status(&self.status.raft);
-                    env.oracle.queues(host.node, &self.status, env.swarm.queued_max);
-                }
-            }
+            Output::Status(status) => self.tell_status(host, env, *status),
             Output::Raise(alarm) => raised(env, alarm),
-            Output::Notice(notice) => self.notice(host, env, notice)?,
+            Output::Notice(notice) => self.notice(host, env, &notice),
             Output::Continue => self.push(host, env, Input::Continue),
             Output::Halt(fault) => return Err(halt(host, fault)),
             Output::StopFetch(_) | Output::Applied(_) | Output::Clear(_) | Output::TransferAnswer { .. } => {}
@@ -119,6 +94,35 @@ impl Node {
             block
         });
         self.push(host, env, Input::Checked { position, block });
+    }
+
+    fn forward(&mut self, host: &Host, env: &mut Env, (call, to): (CallId, NodeId), transactions: &[Transaction]) {
+        if env.has(Bug::LostWithLeadership) && self.leader_changed {
+            // The bug: what was to be sent again is lost.
+            let results = vec![ForwardResult::Queued; transactions.len()];
+            self.push(host, env, Input::ForwardAnswer { call, results });
+            return;
+        }
+        self.calls.insert(call);
+        host.timer(env, CALL_MS, Timer::Call(call));
+        let transactions = transactions.iter().map(Transaction::to_wire).collect();
+        host.send(env, to, Packet::Forward { call, transactions });
+    }
+
+    fn read_answer(&mut self, host: &Host, env: &mut Env, request: RequestId, ready: bool) {
+        let Some(Asker::Reader(told)) = self.askers.remove(&request).filter(|_| ready) else { return };
+        env.stats.count("reads answered");
+        if host.honest() {
+            env.oracle.read(host.node, told, self.height());
+        }
+    }
+
+    fn tell_status(&mut self, host: &Host, env: &mut Env, status: Status) {
+        self.status = status;
+        if host.honest() {
+            env.oracle.status(&self.status.raft);
+            env.oracle.queues(host.node, &self.status, env.swarm.queued_max);
+        }
     }
 
     fn answer(&mut self, host: &Host, env: &mut Env, request: RequestId, result: Result<Located, Refused>) {
@@ -191,57 +195,44 @@ impl Node {
         written.iter().for_each(|observation| env.oracle.executed(host.node, observation));
     }
 
-    fn notice(&mut self, host: &mut Host, env: &mut Env, notice: Notice) -> Result<(), Halt> {
+    fn notice(&mut self, host: &Host, env: &mut Env, notice: &Notice) {
         env.note(format_args!("{}: {notice}", host.machine));
-        self.distrust_forever(env, &notice);
-        match notice {
-            Notice::Leadership { term, role: consilium_consensus::Role::Leader, .. } => {
-                env.stats.count("elections won");
-                if host.honest() {
-                    env.oracle.leads(term, host.node);
-                }
-            }
-            Notice::MembershipChanged { index, membership } => {
-                env.stats.count("membership changes applied");
-                if host.honest() {
-                    env.oracle.membership(host.node, index, &membership);
-                }
-                if env.has(Bug::MembershipApart) {
-                    *host.disk.apart.borrow_mut() = *membership;
-                }
-            }
-            Notice::MembershipRefused(reason) => {
-                env.stats.count("membership changes refused");
-                if host.honest() {
-                    env.oracle.membership_refused(&reason);
-                }
-            }
-            Notice::EntryIsNoBlock(index) => {
-                env.stats.count("entries that are no block");
-                if host.honest()
-                    && let Ok(entry) = host.disk.log.borrow().entry(index)
-                {
-                    env.oracle.meaning(host.node, &entry, false);
-                }
-            }
-            other => env.stats.count(name_of(&other)),
+        env.stats.count(name_of(notice));
+        self.distrust_forever(env, notice);
+        if let Notice::MembershipChanged { membership, .. } = notice
+            && env.has(Bug::MembershipApart)
+        {
+            (**membership).clone_into(&mut host.disk.apart.borrow_mut());
         }
-        Ok(())
+        if host.honest() {
+            tell_notice(host, env, notice);
+        }
+    }
+
+    /// The bug: a leader that is distrusted is so for the rest of its term.
+    fn distrust_forever(&mut self, env: &Env, notice: &Notice) {
+        if let Notice::LeaderDistrusted(leader) = notice
+            && env.has(Bug::DistrustForever)
+        {
+            self.distrusted = Some((NodeId(leader.get()), self.status.raft.term));
+        } else if let Notice::Leadership { term, .. } = notice {
+            self.distrusted = self.distrusted.filter(|(_, distrusted)| distrusted >= term);
+        }
     }
 }
 
-impl Node {
-    /// The bug: a leader that is distrusted is so for the rest of its term.
-    fn distrust_forever(&mut self, env: &Env, notice: &Notice) {
-        match notice {
-            Notice::LeaderDistrusted(leader) if env.has(Bug::DistrustForever) => {
-                self.distrusted = Some((NodeId(leader.get()), self.status.raft.term));
-            }
-            Notice::Leadership { term, .. } => {
-                self.distrusted = self.distrusted.filter(|(_, distrusted)| distrusted >= term);
-            }
-            _ => {}
-        }
+/// What the oracle hears of an honest node's notices.
+fn tell_notice(host: &Host, env: &mut Env, notice: &Notice) {
+    if let Notice::Leadership { term, role: Role::Leader, .. } = notice {
+        env.oracle.leads(*term, host.node);
+    } else if let Notice::MembershipChanged { index, membership } = notice {
+        env.oracle.membership(host.node, *index, membership);
+    } else if let Notice::MembershipRefused(reason) = notice {
+        env.oracle.membership_refused(reason);
+    } else if let Notice::EntryIsNoBlock(index) = notice
+        && let Ok(entry) = host.disk.log.borrow().entry(*index)
+    {
+        env.oracle.meaning(host.node, &entry, false);
     }
 }
 
@@ -270,9 +261,10 @@ fn outcome_name(outcome: pb::Outcome) -> &'static str {
     if outcome == pb::Outcome::Applied { "transactions applied" } else { "transactions refused" }
 }
 
-/// Notices that are only counted.
+/// What a notice is counted as.
 fn name_of(notice: &Notice) -> &'static str {
     match notice {
+        Notice::Leadership { role: Role::Leader, .. } => "elections won",
         Notice::Leadership { .. } => "changes of leadership",
         Notice::RaftRejected { .. } => "raft messages refused",
         Notice::RaftIgnored { .. } => "raft messages ignored",

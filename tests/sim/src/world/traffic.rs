@@ -101,12 +101,10 @@ impl World {
             if let Packet::Messages(messages) = &mut send.packet {
                 *messages = crate::byzantine::bug_wiring::batch(&self.env, std::mem::take(messages));
             }
-            match self.machines[send.machine].host.byzantine {
-                Some(fault) if !self.env.calm => {
-                    crate::byzantine::tamper_outbox(fault, &mut self.env, send).into_iter().for_each(|s| self.send(s));
-                }
-                Some(_) | None => self.send(send),
+            if let Some(fault) = self.machines[send.machine].host.byzantine.filter(|_| !self.env.calm) {
+                crate::byzantine::tamper_outbox(fault, &mut self.env, &mut send);
             }
+            self.send(send);
         }
         for (at, event) in std::mem::take(&mut self.env.later) {
             self.queue.push(at, event);
