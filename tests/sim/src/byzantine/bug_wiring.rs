@@ -8,6 +8,7 @@ use consilium_proto::header::Header;
 use consilium_proto::ids::{Height, NodeId};
 use consilium_proto::validators::ValidatorSet;
 use consilium_proto::vote::{BlockCertificate, CertifiedHeader, Vote};
+use consilium_replica::Input;
 use consilium_replica::peer::PeerMessage;
 
 use crate::bugs::Bug;
@@ -98,11 +99,15 @@ fn count(node: &mut Node, host: &Host, env: &mut Env, height: Height) {
     }
 }
 
-/// What the stream's task makes of a batch.
+/// What goes into the replica at once.
 #[must_use]
-pub fn batch(env: &Env, mut messages: Vec<PeerMessage>) -> Vec<PeerMessage> {
-    if env.has(Bug::CertificateLostInBatch) && messages.len() > 1 {
-        messages.retain(|message| !matches!(message, PeerMessage::Certified(_)));
+pub fn inputs(env: &Env, mut inputs: Vec<Input>) -> Vec<Input> {
+    for input in inputs.iter_mut().filter(|_| env.has(Bug::CertificateLostInBatch)) {
+        if let Input::Peer { messages, .. } = input
+            && messages.len() > 1
+        {
+            messages.retain(|message| !matches!(message, PeerMessage::Certified(_)));
+        }
     }
-    messages
+    inputs
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use consilium_proto::ids::{HeaderHash, NodeId, TimeMs};
 use consilium_proto::pb;
 use consilium_proto::vote::{Vote, signing_bytes};
-use consilium_replica::peer::PeerMessage;
+use consilium_replica::peer::{BATCH_MAX, PeerMessage};
 use consilium_replica::submission::Submission;
 
 use crate::env::Env;
@@ -127,12 +127,25 @@ pub fn tamper_outbox(byzantine: Fault, env: &mut Env, send: &mut Send) {
     if let Packet::Messages(messages) = &mut send.packet {
         let said = std::mem::take(messages).into_iter();
         *messages = said.flat_map(|message| tamper_message(byzantine, env, (from, to), message)).collect();
+        if byzantine == Fault::DoubleSign && env.rng.chance(50) {
+            flood(env, messages);
+        }
     } else if let Packet::Blocks { blocks, .. } = &mut send.packet
         && byzantine == Fault::Forge
         && !blocks.is_empty()
     {
         forge_blocks(env, blocks);
     }
+}
+
+/// More votes of others than a node takes of one batch, before one that counts.
+fn flood(env: &mut Env, messages: &mut Vec<PeerMessage>) {
+    let Some(at) = messages.iter().position(|message| matches!(message, PeerMessage::Vote(_))) else { return };
+    let PeerMessage::Vote(vote) = &messages[at] else { return };
+    env.stats.count("floods of votes");
+    let forged = PeerMessage::RelayedVote(Vote { signature: [7; 64], ..vote.clone() });
+    let room = BATCH_MAX.saturating_sub(messages.len());
+    messages.splice(at..at, std::iter::repeat_n(forged, room));
 }
 
 fn tamper_message(

@@ -180,7 +180,7 @@ impl Node {
 
     /// The replica's thread runs.
     pub(crate) fn turn(&mut self, host: &mut Host, env: &mut Env) -> Result<(), Halt> {
-        let inputs = std::mem::take(&mut self.inbox);
+        let inputs = crate::byzantine::bug_wiring::inputs(env, std::mem::take(&mut self.inbox));
         self.leader_changed = false;
         let outputs = self.replica.handle(host.clock(env, self.leads()), inputs);
         self.tell_oracle(host, env);

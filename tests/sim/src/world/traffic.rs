@@ -98,9 +98,6 @@ impl World {
     /// What left the machines goes on its way.
     pub(super) fn flush(&mut self) {
         for mut send in std::mem::take(&mut self.env.outbox) {
-            if let Packet::Messages(messages) = &mut send.packet {
-                *messages = crate::byzantine::bug_wiring::batch(&self.env, std::mem::take(messages));
-            }
             if let Some(fault) = self.machines[send.machine].host.byzantine.filter(|_| !self.env.calm) {
                 crate::byzantine::tamper_outbox(fault, &mut self.env, &mut send);
             }
