@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use consilium_ledger::state_map::{NodePath, TrieStore};
-use consilium_ledger::{Executed, StateReader, StoreFault, Table};
+use consilium_ledger::{Executed, StateReader, StoreFault, Table, keys};
 use consilium_proto::hash::Hash;
+use consilium_proto::merkle::NodeReader;
 use consilium_proto::state_tree::{KeyHash, ValueHash, root_of_sorted};
 use prost::Message;
 
@@ -52,5 +53,14 @@ impl TrieStore for Rows {
 impl StateReader for Rows {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreFault> {
         Ok(self.0.get(&(table, key.to_vec())).cloned())
+    }
+}
+
+impl NodeReader for Rows {
+    type Error = StoreFault;
+
+    fn node(&self, level: u8, index: u64) -> Result<Option<Hash>, StoreFault> {
+        let node = self.get(Table::Tree, &keys::tree_node(level, index))?;
+        Ok(node.map(|bytes| Hash::try_from(bytes.as_ref()).unwrap()))
     }
 }
