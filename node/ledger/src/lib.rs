@@ -10,6 +10,7 @@
 //! * [`election`] chooses the validators of an epoch;
 //! * [`genesis_block`] makes the first state;
 //! * [`keys`] lists every key of the state;
+//! * [`lookup`] answers from several rows at once;
 //! * [`state_map`] keeps the authenticated tree over it.
 
 mod actions;
@@ -21,6 +22,7 @@ mod genesis;
 mod governance;
 mod in_force;
 pub mod keys;
+pub mod lookup;
 mod participation;
 mod penalty;
 mod roster;

@@ -2,9 +2,8 @@
 //! ballot does is for the rules.
 
 use consilium_grpc::governance_service_server::GovernanceService;
-use consilium_ledger::{StoreFault, keys, preview, tally};
-use consilium_proto::ids::NodeId;
-use consilium_proto::pb::{self, NodeState, ProposalState, ProposalStatus, RosterState};
+use consilium_ledger::{StoreFault, keys, lookup, preview};
+use consilium_proto::pb::{self, ProposalState, ProposalStatus, RosterState};
 use tonic::{Request, Response, Status};
 
 use super::Api;
@@ -63,7 +62,7 @@ impl GovernanceService for Api {
         Self::caller(&request)?;
         let within = self.time_left(&request);
         self.freshen(request.get_ref().read.as_ref(), within).await?;
-        self.read(members).await.map(Response::new)
+        self.read(|ledger| lookup::members(ledger).map_err(fault)).await.map(Response::new)
     }
 
     async fn get_rules(&self, request: Request<pb::GetRulesRequest>) -> Result<Response<pb::GetRulesResponse>, Status> {
@@ -79,10 +78,7 @@ fn roster(ledger: &LedgerSnapshot<'_>) -> Result<RosterState, StorageError> {
 }
 
 fn proposal(ledger: &LedgerSnapshot<'_>, number: u64) -> Result<Option<pb::GetProposalResponse>, StorageError> {
-    let Some(proposal) = ledger.state::<ProposalState>(&keys::proposal(number))? else { return Ok(None) };
-    let tally = tally(ledger, &proposal).map_err(fault)?;
-    let time_ms = ledger.tip_header().time.0;
-    Ok(Some(pb::GetProposalResponse { proposal: Some(proposal), tally: Some(tally), time_ms }))
+    lookup::proposal(ledger, ledger.tip_header(), number).map_err(fault)
 }
 
 /// A page of proposals, newest first.
@@ -117,22 +113,6 @@ fn preview_topic(
     topic: &pb::ProposalTopic,
 ) -> Result<pb::PreviewProposalResponse, StorageError> {
     preview(ledger, &X509Rules, ledger.tip_header(), topic).map_err(fault)
-}
-
-fn members(ledger: &LedgerSnapshot<'_>) -> Result<pb::ListMembersResponse, StorageError> {
-    let roster = roster(ledger)?;
-    let mut members = Vec::with_capacity(roster.members.len());
-    for id in &roster.members {
-        members.push(pb::MemberEntry { member: ledger.state(&keys::member(id))?, nodes: Vec::new() });
-    }
-    for id in &roster.nodes {
-        let Some(node) = ledger.state::<NodeState>(&keys::node(NodeId(*id)))? else { continue };
-        let owner = roster.members.binary_search(&node.member).ok();
-        if let Some(entry) = owner.and_then(|position| members.get_mut(position)) {
-            entry.nodes.push(node);
-        }
-    }
-    Ok(pb::ListMembersResponse { members })
 }
 
 fn rules(ledger: &LedgerSnapshot<'_>) -> Result<pb::GetRulesResponse, StorageError> {

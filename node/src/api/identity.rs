@@ -1,9 +1,8 @@
 //! `IdentityService`.
 
 use consilium_grpc::identity_service_server::IdentityService;
-use consilium_ledger::keys;
-use consilium_proto::error::{FieldError, fixed};
-use consilium_proto::ids::{Fingerprint, KeyId};
+use consilium_ledger::lookup;
+use consilium_proto::error::FieldError;
 use consilium_proto::pb;
 use tonic::{Request, Response, Status};
 
@@ -45,28 +44,10 @@ impl IdentityService for Api {
             return Err(Reason::InvalidArgument.field(&error));
         }
         self.freshen(request.read.as_ref(), within).await?;
-        let found = self.read(move |ledger| look_up(ledger, &request.spiffe_id)).await?;
+        let read = move |ledger: &LedgerSnapshot<'_>| {
+            lookup::identity(ledger, &request.spiffe_id).map_err(|e| StorageError::corrupt("state", e))
+        };
+        let found = self.read(read).await?;
         found.map(Response::new).ok_or_else(|| Reason::NotFound.status("this identity is not enrolled"))
     }
-}
-
-fn look_up(ledger: &LedgerSnapshot<'_>, spiffe_id: &str) -> Result<Option<pb::GetIdentityResponse>, StorageError> {
-    let Some(identity) = ledger.state::<pb::IdentityState>(&keys::identity(spiffe_id))? else {
-        return Ok(None);
-    };
-    let corrupt = |e: FieldError| StorageError::corrupt("identity", e);
-    let signer_id = Fingerprint::from_bytes(fixed("signing_key_id", &identity.signing_key_id).map_err(corrupt)?);
-    let signer = ledger.state(&keys::signer(&signer_id))?;
-    let encryption_key = match identity.encryption_key_id.is_empty() {
-        true => None,
-        false => {
-            let id = KeyId::from_bytes(fixed("encryption_key_id", &identity.encryption_key_id).map_err(corrupt)?);
-            ledger.state::<pb::EncryptionKeyState>(&keys::encryption_key(&id))?
-        }
-    };
-    Ok(Some(pb::GetIdentityResponse {
-        identity: Some(identity),
-        signer,
-        encryption_key: encryption_key.map(|k| k.encryption_key).unwrap_or_default(),
-    }))
 }
