@@ -14,6 +14,9 @@ use crate::oracle::CLOCK_ERROR_MS_MAX;
 use crate::swarm::Fault;
 use crate::world::World;
 
+/// Does a fault.
+type Strike = fn(&mut Nemesis, &mut World);
+
 /// The source of trouble.
 pub struct Nemesis {
     rng: Rng,
@@ -42,7 +45,7 @@ impl Nemesis {
 
     /// One fault, of a kind that the seed asks for.
     pub fn strike(&mut self, world: &mut World) {
-        let kinds: [(Fault, fn(&mut Self, &mut World)); 12] = [
+        let kinds: [(Fault, Strike); 12] = [
             (Fault::Partition, Self::partition),
             (Fault::OneWay, Self::one_way),
             (Fault::Kill, |nemesis, world| nemesis.crash(world, Fault::Kill, CrashKind::Process)),

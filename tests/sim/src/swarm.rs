@@ -63,7 +63,7 @@ pub enum Fault {
     DoubleSign,
     /// A validator that does not vote.
     WithholdVotes,
-    /// A member whose Raft messages are hostile.
+    /// A member whose Raft messages are hostile, and who floods others with votes.
     HostileRaft,
     /// A leader whose blocks cannot be read in part.
     Garble,

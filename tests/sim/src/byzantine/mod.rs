@@ -127,7 +127,7 @@ pub fn tamper_outbox(byzantine: Fault, env: &mut Env, send: &mut Send) {
     if let Packet::Messages(messages) = &mut send.packet {
         let said = std::mem::take(messages).into_iter();
         *messages = said.flat_map(|message| tamper_message(byzantine, env, (from, to), message)).collect();
-        if byzantine == Fault::DoubleSign && env.rng.chance(50) {
+        if byzantine == Fault::HostileRaft && env.rng.chance(50) {
             flood(env, messages);
         }
     } else if let Packet::Blocks { blocks, .. } = &mut send.packet
@@ -143,7 +143,8 @@ fn flood(env: &mut Env, messages: &mut Vec<PeerMessage>) {
     let Some(at) = messages.iter().position(|message| matches!(message, PeerMessage::Vote(_))) else { return };
     let PeerMessage::Vote(vote) = &messages[at] else { return };
     env.stats.count("floods of votes");
-    let forged = PeerMessage::RelayedVote(Vote { signature: [7; 64], ..vote.clone() });
+    let validator = NodeId(env.rng.range(1, env.swarm.members));
+    let forged = PeerMessage::RelayedVote(Vote { validator, signature: [7; 64], ..vote.clone() });
     let room = BATCH_MAX.saturating_sub(messages.len());
     messages.splice(at..at, std::iter::repeat_n(forged, room));
 }
