@@ -105,7 +105,7 @@ fn a_double_signer_is_caught_and_jailed() {
 
 /// Bugs that show too seldom for a test; `make sim BUG=... SEEDS=...` looks for
 /// them.
-const RARE: [Bug; 1] = [Bug::DistrustForever];
+const RARE: [Bug; 2] = [Bug::DistrustForever, Bug::RetiredAtOnce];
 
 fn found(bug: Bug) {
     for seed in 1..=SEEDS_PER_BUG_MAX {
@@ -148,7 +148,6 @@ bugs! {
     new_set_early: NewSetEarly,
     membership_apart: MembershipApart,
     log_before_ledger: LogBeforeLedger,
-    retired_at_once: RetiredAtOnce,
     void_blocks: VoidBlocks,
     stale_cache: StaleCache,
     certificate_lost_in_batch: CertificateLostInBatch,
