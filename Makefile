@@ -34,7 +34,6 @@ sim: build ## The simulator (SEEDS=100000 for long, SEED=123 TRACE=1 to replay, 
 	@"$(BIN)/consilium-sim" \
 		$(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000)) \
 		$(if $(TRACE),--trace) $(if $(BUG),--bug $(BUG)) $(foreach fault,$(FAULTS),--fault $(fault)) \
-		$(foreach seed,$(OPEN),--open $(seed)) \
 		--jobs $(or $(JOBS),2)
 
 .PHONY: build

@@ -171,7 +171,7 @@ impl Oracle {
         }
     }
 
-    /// An honest node executed the block of a committed entry.
+    /// An honest node applied a committed entry.
     pub fn committed(&mut self, node: NodeId, entry: &LogEntry) {
         let good = self.raft.committed(node, entry);
         if !self.byzantine {

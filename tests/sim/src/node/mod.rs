@@ -11,7 +11,7 @@ pub mod start;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use consilium_consensus::{LogPosition, Role, Term};
+use consilium_consensus::{LogIndex, LogPosition, Role, Term};
 use consilium_proto::ids::{Height, NodeId, TransactionId};
 use consilium_replica::disk::{LogWrite, VoteWrite, Written};
 use consilium_replica::{CallId, Input, Replica, RequestId};
@@ -73,6 +73,8 @@ pub struct Node {
     distrusted: Option<(NodeId, Term)>,
     /// The replica's own, as of its last tick.
     status: consilium_replica::Status,
+    /// Committed entries up to here were shown to the oracle.
+    shown: LogIndex,
 }
 
 impl Node {
@@ -98,6 +100,7 @@ impl Node {
             bugs: BugState::default(),
             leader_changed: false,
             distrusted: None,
+            shown: status.raft.applied,
             status,
         };
         if host.honest() {

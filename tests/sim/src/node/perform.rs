@@ -122,6 +122,20 @@ impl Node {
         if host.honest() {
             env.oracle.status(&self.status.raft);
             env.oracle.queues(host.node, &self.status, env.swarm.queued_max);
+            self.show_committed(host, env);
+        }
+    }
+
+    /// Shows the oracle what was committed since the last time, of every kind: empty
+    /// entries and memberships split a log as blocks do. What was taken over from
+    /// peers is not in the log.
+    fn show_committed(&mut self, host: &Host, env: &mut Env) {
+        let log = host.disk.log.borrow();
+        while self.shown < self.status.raft.applied {
+            self.shown = self.shown.next();
+            if let Ok(entry) = log.entry(self.shown) {
+                env.oracle.committed(host.node, &entry);
+            }
         }
     }
 
@@ -141,7 +155,7 @@ impl Node {
     }
 
     fn executed(&mut self, host: &mut Host, env: &mut Env, block: &ExecutedBlock) {
-        let ExecutedBlock { header, position, votable, leaves, events } = block;
+        let ExecutedBlock { header, position, leaves, events, .. } = block;
         env.note(format_args!("{} executed {} with {} leaves", host.machine, header.height, leaves.len()));
         env.stats.count("blocks executed");
         env.stats.add("transactions executed", leaves.len() as u64);
@@ -153,9 +167,6 @@ impl Node {
             && entry.position() == *position
         {
             env.oracle.meaning(host.node, &entry, true);
-            if *votable {
-                env.oracle.committed(host.node, &entry);
-            }
         }
         if events.next_set().is_some() && header.height > self.certified() {
             self.boundaries.insert(header.height);
