@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use consilium_ledger::CheckedTransaction;
 use consilium_proto::header::Leaf;
-use consilium_proto::ids::{Height, TransactionId};
+use consilium_proto::ids::{Height, TimeMs, TransactionId};
 
 use crate::io::{Output, RequestId};
 use crate::submission::{Located, Refused, WaitFor};
@@ -98,8 +98,16 @@ impl Waiters {
         }
     }
 
-    /// Ends the waits that are over.
-    pub(crate) fn expire(&mut self, now_ms: u64, out: &mut Vec<Output>) {
+    /// Ends the waits that are over: whose deadline has come, and for what can never
+    /// be executed any more because the ledger's time is past it. A node that took
+    /// blocks over from a peer learns only so of what expired in them: they hold what
+    /// was executed.
+    pub(crate) fn expire(&mut self, now_ms: u64, ledger_time: TimeMs, out: &mut Vec<Output>) {
+        let over = |pending: &Pending| pending.transaction.transaction.valid_until < ledger_time;
+        let expired = self.pending.iter().filter(|(_, pending)| over(pending)).map(|(id, _)| *id);
+        for id in expired.collect::<Vec<_>>() {
+            self.refuse(&id, Refused::Expired, out);
+        }
         let mut late = Vec::new();
         let mut keep = |waiter: &Waiter| {
             let open = waiter.deadline_ms > now_ms;

@@ -1,5 +1,6 @@
 //! Clients and administrators: what they submit, to whom, and what they were
-//! told. They retry the same transaction at other nodes until they are answered.
+//! told. Most retry the same transaction at other nodes until they are answered; some
+//! stay with one node, so that what it loses is seen to be lost.
 
 use std::collections::BTreeMap;
 

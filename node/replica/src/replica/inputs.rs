@@ -74,7 +74,8 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         if self.ticks.is_multiple_of(HEALTH_TICKS) {
             self.look_after()?;
         }
-        self.waiters.expire(now_ms, &mut self.out);
+        let ledger_time = self.executor.applied().time;
+        self.waiters.expire(now_ms, ledger_time, &mut self.out);
         for checked in self.forwarding.due(now_ms) {
             if self.waiters.is_awaited(&checked.transaction.id) {
                 self.order(checked);

@@ -87,17 +87,28 @@ fn deadlines_end_waits_of_both_kinds_and_the_count_is_exact() {
     let waits = [(1, 1, WaitFor::Ordered, 100), (1, 2, WaitFor::Ordered, 200), (2, 3, WaitFor::Certified, 100)];
     let (mut waiters, mut out) = (waiting(&waits), Vec::new());
     waiters.executed(&leaf(2, 1), GENESIS, &mut out);
-    waiters.expire(99, &mut out);
+    waiters.expire(99, TimeMs(0), &mut out);
     assert_eq!((&out[..], waiters.len()), (&[][..], 3));
-    waiters.expire(100, &mut out);
+    waiters.expire(100, TimeMs(0), &mut out);
     assert_eq!(out, [refusal(1, Refused::TimedOut), refusal(3, Refused::TimedOut)]);
     assert_eq!((waiters.len(), waiters.is_awaited(&id(1))), (1, true));
     out.clear();
-    waiters.expire(200, &mut out);
+    waiters.expire(200, TimeMs(0), &mut out);
     assert_eq!(out, [refusal(2, Refused::TimedOut)]);
     assert_eq!((waiters.len(), waiters.is_awaited(&id(1))), (0, false));
     out.clear();
     waiters.executed(&leaf(1, 2), GENESIS, &mut out);
     waiters.certified(Height(2), &mut out);
     assert_eq!(out, [], "nobody is answered twice");
+}
+
+#[test]
+fn nobody_waits_for_what_can_never_be_executed() {
+    let mut waiters = waiting(&[(1, 1, WaitFor::Ordered, 100), (1, 2, WaitFor::Certified, 100)]);
+    let until = transaction(1, 10).transaction.valid_until;
+    let mut out = Vec::new();
+    waiters.expire(1, until, &mut out);
+    assert_eq!(out, []);
+    waiters.expire(1, TimeMs(until.0 + 1), &mut out);
+    assert_eq!((out, waiters.len()), (vec![refusal(1, Refused::Expired), refusal(2, Refused::Expired)], 0));
 }

@@ -7,8 +7,9 @@ mod traffic;
 use std::sync::Arc;
 
 use consilium_kit::Rng;
-use consilium_proto::ids::{NodeId, TransactionId};
+use consilium_proto::ids::{NodeId, TimeMs, TransactionId};
 use consilium_proto::pb::action::Action;
+use consilium_proto::transaction::Transaction;
 use consilium_replica::topology::Topology;
 
 use crate::bugs::Bug;
@@ -16,12 +17,16 @@ use crate::client::Client;
 use crate::disk::CrashKind;
 use crate::env::Env;
 use crate::event::{Event, MachineId, Queue};
+use crate::fixture::START_MS;
 use crate::machine::{Machine, State};
 use crate::nemesis::Nemesis;
 use crate::net::Network;
 use crate::node::start;
 use crate::swarm::{Fault, Swarm};
 use crate::trace::Trace;
+
+/// Of a thousand transactions, those that are handed in at one node only.
+const ONCE_PER_MILLE: u64 = 300;
 
 /// A whole run.
 pub struct World {
@@ -206,7 +211,11 @@ impl World {
             }
             for _ in 0..count {
                 let id = self.client.next(&mut self.env, &topology);
-                self.retry(id);
+                if self.rng.chance(ONCE_PER_MILLE) {
+                    self.submit_once(id);
+                } else {
+                    self.retry(id);
+                }
             }
         }
         let pause = self.rng.range(1, 2 * self.env.swarm.submit_pause);
@@ -230,25 +239,34 @@ impl World {
         self.schedule(pause, Event::Read);
     }
 
+    /// A client tries one node and waits there: what that node loses nobody brings
+    /// again.
+    fn submit_once(&mut self, id: TransactionId) {
+        if let Some(transaction) = self.client.open.remove(&id) {
+            self.try_any_node(transaction);
+        }
+    }
+
+    fn try_any_node(&mut self, transaction: Transaction) {
+        let now = TimeMs(START_MS + self.env.now);
+        let Some(target) = self.any_node() else { return };
+        let Machine { host, state } = &mut self.machines[target];
+        let State::Up(node) = state else { return };
+        if transaction.valid_until < now {
+            node.want_time(host, &mut self.env, transaction.valid_until);
+        } else {
+            node.client(host, &mut self.env, transaction);
+        }
+    }
+
     /// A client tries a node; if that does not help, another one later.
     fn retry(&mut self, id: TransactionId) {
         let Some(transaction) = self.client.open.get(&id).cloned() else { return };
-        let now = crate::fixture::START_MS + self.env.now;
-        let late = transaction.valid_until.0 + 5_000 < now;
-        if late {
+        if transaction.valid_until.0 + 5_000 < START_MS + self.env.now {
             self.client.open.remove(&id);
             return;
         }
-        if let Some(target) = self.any_node() {
-            let Machine { host, state } = &mut self.machines[target];
-            if let State::Up(node) = state {
-                if transaction.valid_until.0 < now {
-                    node.want_time(host, &mut self.env, transaction.valid_until);
-                } else {
-                    node.client(host, &mut self.env, transaction);
-                }
-            }
-        }
+        self.try_any_node(transaction);
         let after = self.rng.range(500, 2_500);
         self.schedule(after, Event::Retry(id));
     }
