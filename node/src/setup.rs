@@ -203,10 +203,10 @@ pub struct Opened {
 pub fn open(prepared: &Prepared) -> Result<Opened, Fault> {
     let dir = DataDir(prepared.config.data_dir.clone());
     Marker::new(prepared.genesis.ledger_id, &prepared.spiffe_id, prepared.me).check(&dir.0)?;
-    let guard = Guard::open(&dir.guard())?;
+    let mut guard = Guard::open(&dir.guard())?;
     let log = RaftLog::open(&dir.raft())?;
     let store = LedgerStore::open(&dir.ledger(), prepared.config.storage.cache_bytes.get())?;
     let ledger = LedgerPort(Arc::new(store));
-    let recovered = recover(&ledger, &log, guard.state())?;
+    let recovered = recover(&ledger, &log, &mut guard)?;
     Ok(Opened { log, ledger, guard, recovered })
 }

@@ -74,8 +74,8 @@ pub fn write_log(
     Ok(reports)
 }
 
-/// Does a write that votes wait for. The watermark is what the log holds now: a
-/// vote vouches for it.
+/// Does a write that votes wait for. The watermark is what the log holds durably
+/// now: a vote vouches for it.
 ///
 /// # Errors
 /// The failure. The vote must not leave, and the node stops.
@@ -86,7 +86,10 @@ pub fn write_for_vote(
     write: VoteWrite,
 ) -> Result<Written, PortFault> {
     match write {
-        VoteWrite::Guard { vote, commit } => guard.write(GuardRecord { vote, last_index: log.last(), commit })?,
+        VoteWrite::Guard { vote, commit } => {
+            let last = log.last();
+            guard.write(GuardRecord { vote, last, commit: commit.min(last.index) })?;
+        }
         VoteWrite::Ledger => drop(ledger.sync()?),
     }
     Ok(Written::Vote)

@@ -208,8 +208,14 @@ pub trait Log: LogReader {
     /// [`PortFault`], as for all methods here.
     fn hard_state(&self) -> Result<HardState, PortFault>;
 
-    /// The last stored index.
-    fn last(&self) -> LogIndex;
+    /// The last stored position.
+    fn last(&self) -> LogPosition;
+
+    /// Makes all that was written durable.
+    ///
+    /// # Errors
+    /// [`PortFault`].
+    fn sync(&self) -> Result<(), PortFault>;
 
     /// Writes rounds as one batch, with one sync if it asks for one.
     ///
@@ -235,20 +241,27 @@ pub trait Log: LogReader {
 pub struct GuardRecord {
     /// The newest vote.
     pub vote: VoteGuard,
-    /// The log held at least this index when the vote was made.
-    pub last_index: LogIndex,
-    /// The log was committed at least up to here.
+    /// Where the log ended when the vote was made.
+    pub last: LogPosition,
+    /// The log was committed, and durable here, at least up to here.
     pub commit: LogIndex,
 }
 
 impl Default for GuardRecord {
     fn default() -> Self {
-        Self { vote: VoteGuard::NONE, last_index: LogIndex(0), commit: LogIndex(0) }
+        Self { vote: VoteGuard::NONE, last: LogPosition::default(), commit: LogIndex(0) }
     }
 }
 
 /// The guard's store.
 pub trait Guard {
+    /// What it remembers, made durable before it is given out: a process that was
+    /// killed may have written it and not synced it.
+    ///
+    /// # Errors
+    /// [`PortFault`]: the node must not start.
+    fn recall(&mut self) -> Result<GuardRecord, PortFault>;
+
     /// Remembers, durably; returns after the sync.
     ///
     /// # Errors

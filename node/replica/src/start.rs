@@ -1,6 +1,7 @@
-//! How a node starts: its disk is checked against itself, a catching up that a
-//! crash interrupted is finished, and what its peers remember of its votes is
-//! compared with what its guard does.
+//! How a node starts: what it finds on its disk is made durable, because a process
+//! that was killed may have left it without a sync; then the disk is checked against
+//! itself, a catching up that a crash interrupted is finished, and what the peers
+//! remember of its votes is compared with what its guard does.
 
 use consilium_consensus::{HardState, Initial, LogIndex, LogPosition, Membership, RaftId};
 use consilium_ledger::{Executed, Tip, genesis_block};
@@ -9,7 +10,7 @@ use consilium_proto::ids::{Height, NodeId};
 use consilium_proto::signing::VerifyingKey;
 use consilium_proto::vote::Vote;
 
-use crate::ports::{GuardRecord, Ledger, Log, LogStart, PortFault};
+use crate::ports::{Guard, GuardRecord, Ledger, Log, LogStart, PortFault};
 
 /// Why a node must not start from a disk.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -58,23 +59,35 @@ pub struct Recovered {
 ///
 /// # Errors
 /// [`StartRefused`]; nothing that was promised is lost by not starting.
-pub fn recover(ledger: &impl Ledger, log: &impl Log, guard: GuardRecord) -> Result<Recovered, StartRefused> {
-    if log.last() < guard.last_index {
-        return Err(StartRefused::LogLost { last: log.last(), voted_with: guard.last_index });
+pub fn recover(ledger: &impl Ledger, log: &impl Log, guard: &mut impl Guard) -> Result<Recovered, StartRefused> {
+    let guard = guard.recall()?;
+    log.sync()?;
+    let synced = ledger.sync()?;
+    let (mut hard_state, last) = (log.hard_state()?, log.last().index);
+    if let Some(voted_with) = lost(&guard, last, hard_state) {
+        return Err(StartRefused::LogLost { last, voted_with });
     }
     let (applied, tip) = ledger.tip()?.ok_or_else(|| PortFault::corrupt("ledger", "has no genesis block"))?;
-    let mut hard_state = log.hard_state()?;
-    if applied > log.last() {
+    if applied > last {
         let position = ledger.position(tip.header.height)?.filter(|p| p.index == applied);
         let position = position.ok_or_else(|| PortFault::corrupt("ledger", "ahead of the log without a position"))?;
         hard_state = behind(hard_state, position);
-        let start = LogStart::new(position, ledger.sync()?);
+        let start = LogStart::new(position, synced);
         log.reset_to(start.ok_or_else(|| PortFault::corrupt("ledger", "behind its own tip"))?, hard_state)?;
     }
     // What is applied was committed; the commit may have been on its way.
     hard_state.commit = hard_state.commit.max(applied);
     let membership = ledger.membership_at(tip.header.height)?;
     Ok(Recovered { initial: Initial { hard_state, membership, applied }, tip, guard })
+}
+
+/// How far the log must reach, if it does not. What is committed is never cut. What
+/// is not may be, by a later leader: in a term above that of the last entry, which is
+/// durable with the cut.
+fn lost(guard: &GuardRecord, last: LogIndex, hard_state: HardState) -> Option<LogIndex> {
+    let may_be_cut = hard_state.term > guard.last.term;
+    let needed = if may_be_cut { guard.commit } else { guard.last.index };
+    (last < needed).then_some(needed)
 }
 
 /// The hard state of a log that begins behind a position.

@@ -191,7 +191,7 @@ impl Rebuilding {
         let introduction = acquaintances.as_ref().map(Invitation::introduction);
         let who = (prepared.me, prepared.genesis.ledger_id);
         let rules = (CachedLedger::new(ledger.clone()), Box::new(X509Rules) as consilium_replica::Rules);
-        let rebuild = Rebuild::new(who, introduction, rules, log.last(), PATIENCE_MS)?;
+        let rebuild = Rebuild::new(who, introduction, rules, log.last().index, PATIENCE_MS)?;
         let topology = LiveTopology::new(Arc::clone(rebuild.topology()));
         let trust = Arc::new(LedgerTrust::load(&ledger.0, Height::GENESIS, acquaintances)?);
         let clients = PeerClients::new(

@@ -11,16 +11,16 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use consilium_consensus::LogIndex;
 use consilium_consensus::voting::VoteGuard;
+use consilium_consensus::{LogIndex, LogPosition, Term};
 use consilium_proto::ids::{HeaderHash, Height};
 use consilium_replica::ports::{self, GuardRecord, PortFault};
 
 use super::StorageError;
 
 const SLOT_BYTES: u64 = 512;
-const MAGIC: &[u8; 8] = b"CNSLGRD1";
-const RECORD_BYTES: usize = 8 + 8 + 8 + 32 + 8 + 8;
+const MAGIC: &[u8; 8] = b"CNSLGRD2";
+const RECORD_BYTES: usize = 8 + 8 + 8 + 32 + 8 + 8 + 8;
 
 /// The open file.
 #[derive(Debug)]
@@ -95,19 +95,25 @@ impl Guard {
 }
 
 impl ports::Guard for Guard {
+    fn recall(&mut self) -> Result<GuardRecord, PortFault> {
+        self.file.sync_data().map_err(StorageError::file(&self.path))?;
+        Ok(self.state)
+    }
+
     fn write(&mut self, record: GuardRecord) -> Result<(), PortFault> {
         Ok(self.store(record)?)
     }
 }
 
 fn encode(sequence: u64, state: &GuardRecord) -> Vec<u8> {
-    let GuardRecord { vote: VoteGuard { voted_height, voted_header }, last_index, commit } = state;
+    let GuardRecord { vote: VoteGuard { voted_height, voted_header }, last, commit } = state;
     let mut out = Vec::with_capacity(RECORD_BYTES + 4);
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&sequence.to_be_bytes());
     out.extend_from_slice(&voted_height.0.to_be_bytes());
     out.extend_from_slice(voted_header.as_bytes());
-    out.extend_from_slice(&last_index.0.to_be_bytes());
+    out.extend_from_slice(&last.index.0.to_be_bytes());
+    out.extend_from_slice(&last.term.0.to_be_bytes());
     out.extend_from_slice(&commit.0.to_be_bytes());
     out.extend_from_slice(&crc32c::crc32c(&out).to_be_bytes());
     out
@@ -124,8 +130,8 @@ fn decode(record: &[u8; RECORD_BYTES + 4]) -> Option<(u64, GuardRecord)> {
             voted_height: Height(number(16)?),
             voted_header: HeaderHash::try_from(content.get(24..56)?).ok()?,
         },
-        last_index: LogIndex(number(56)?),
-        commit: LogIndex(number(64)?),
+        last: LogPosition { index: LogIndex(number(56)?), term: Term(number(64)?) },
+        commit: LogIndex(number(72)?),
     };
     Some((number(8)?, state))
 }
@@ -138,7 +144,8 @@ mod tests {
     fn vote(height: u64) -> GuardRecord {
         let voted_header = HeaderHash::from_bytes([height as u8; 32]);
         let vote = VoteGuard { voted_height: Height(height), voted_header };
-        GuardRecord { vote, last_index: LogIndex(height * 2), commit: LogIndex(height) }
+        let last = LogPosition { index: LogIndex(height * 2), term: Term(height % 7) };
+        GuardRecord { vote, last, commit: LogIndex(height) }
     }
 
     #[test]

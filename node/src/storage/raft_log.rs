@@ -6,8 +6,7 @@
 //! applied index, and lies in the batch that carries that.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use consilium_consensus::{HardState, LogBounds, LogEntry, LogError, LogIndex, LogPosition, LogReader, Persist, Term};
@@ -24,8 +23,8 @@ const TRUNCATED: &[u8] = b"truncated";
 #[derive(Clone)]
 pub struct RaftLog {
     db: Arc<DB>,
-    /// Last stored index.
-    last: Arc<AtomicU64>,
+    /// The last stored position.
+    last: Arc<Mutex<LogPosition>>,
 }
 
 fn entry_key(index: LogIndex) -> [u8; 9] {
@@ -44,9 +43,8 @@ impl RaftLog {
         options.set_write_buffer_size(64 * 1024 * 1024);
         options.set_max_write_buffer_number(3);
         let db = DB::open(&options, path).map_err(StorageError::database(NAME))?;
-        let log = Self { db: Arc::new(db), last: Arc::new(AtomicU64::new(0)) };
-        let last = log.find_last()?;
-        log.last.store(last.0, Ordering::Release);
+        let log = Self { db: Arc::new(db), last: Arc::default() };
+        log.set_last(log.find_last()?);
         Ok(log)
     }
 
@@ -61,6 +59,10 @@ impl RaftLog {
         self.write(batch, true)
     }
 
+    fn set_last(&self, position: LogPosition) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = position;
+    }
+
     fn stored_hard_state(&self) -> Result<HardState, StorageError> {
         let bytes = self.get(HARD_STATE)?.ok_or_else(|| StorageError::corrupt("hard state", "absent"))?;
         HardState::decode(&bytes).map_err(|e| StorageError::corrupt("hard state", e))
@@ -73,7 +75,7 @@ impl RaftLog {
             last = append_round(&mut batch, round, last);
         }
         self.write(batch, sync)?;
-        self.last.store(last.0, Ordering::Release);
+        self.set_last(last);
         Ok(())
     }
 
@@ -83,7 +85,7 @@ impl RaftLog {
         batch.put(TRUNCATED, encode_position(position));
         batch.put(HARD_STATE, hard_state.encode());
         self.write(batch, true)?;
-        self.last.store(position.index.0, Ordering::Release);
+        self.set_last(position);
         Ok(())
     }
 
@@ -109,15 +111,16 @@ impl RaftLog {
         Ok(LogPosition { index: LogIndex(number(index)), term: Term(number(term)) })
     }
 
-    fn find_last(&self) -> Result<LogIndex, StorageError> {
-        let truncated = self.truncated()?.index;
+    fn find_last(&self) -> Result<LogPosition, StorageError> {
+        let truncated = self.truncated()?;
         let end = entry_key(LogIndex(u64::MAX));
         let mut iterator = self.db.iterator(IteratorMode::From(&end, Direction::Reverse));
         match iterator.next() {
             Some(Err(source)) => Err(StorageError::Database { name: NAME, source }),
-            Some(Ok((key, _))) if key.len() == 9 && key[0] == b'e' => {
-                let index = key[1..].try_into().map(u64::from_be_bytes).unwrap_or_default();
-                Ok(LogIndex(index).max(truncated))
+            Some(Ok((key, value))) if key.len() == 9 && key[0] == b'e' => {
+                let entry =
+                    LogEntry::decode(&Bytes::from(value)).map_err(|e| StorageError::corrupt("last entry", e))?;
+                Ok(if entry.index > truncated.index { entry.position() } else { truncated })
             }
             Some(Ok(_)) | None => Ok(truncated),
         }
@@ -140,8 +143,12 @@ impl Log for RaftLog {
         Ok(self.stored_hard_state()?)
     }
 
-    fn last(&self) -> LogIndex {
-        LogIndex(self.last.load(Ordering::Acquire))
+    fn last(&self) -> LogPosition {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sync(&self) -> Result<(), PortFault> {
+        Ok(self.db.flush_wal(true).map_err(StorageError::database(NAME))?)
     }
 
     fn append(&self, batch: &LogBatch<'_>) -> Result<(), PortFault> {
@@ -164,21 +171,21 @@ fn encode_position(position: LogPosition) -> [u8; 16] {
     out
 }
 
-/// Adds a round to a batch and returns the last index after it.
-fn append_round(batch: &mut WriteBatch, round: &Persist, mut last: LogIndex) -> LogIndex {
+/// Adds a round to a batch and returns the last position after it.
+fn append_round(batch: &mut WriteBatch, round: &Persist, mut last: LogPosition) -> LogPosition {
     if let Some(meta) = &round.snapshot {
         batch.delete_range(entry_key(LogIndex(0)), entry_key(LogIndex(u64::MAX)));
         batch.put(TRUNCATED, encode_position(meta.position()));
-        last = meta.index;
+        last = meta.position();
     }
     if let (Some(first), Some(end)) = (round.entries.first(), round.entries.last()) {
-        if first.index <= last {
-            batch.delete_range(entry_key(first.index), entry_key(LogIndex(last.0 + 1)));
+        if first.index <= last.index {
+            batch.delete_range(entry_key(first.index), entry_key(last.index.next()));
         }
         for entry in &round.entries {
             batch.put(entry_key(entry.index), entry.encode());
         }
-        last = end.index;
+        last = end.position();
     }
     if let Some(hard_state) = &round.hard_state {
         batch.put(HARD_STATE, hard_state.encode());
@@ -189,7 +196,7 @@ fn append_round(batch: &mut WriteBatch, round: &Persist, mut last: LogIndex) -> 
 impl LogReader for RaftLog {
     fn bounds(&self) -> Result<LogBounds, LogError> {
         let truncated = self.truncated().map_err(io)?;
-        Ok(LogBounds { truncated, last: self.last() })
+        Ok(LogBounds { truncated, last: self.last().index })
     }
 
     fn entries(&self, low: LogIndex, high: LogIndex, bytes_max: usize) -> Result<Vec<LogEntry>, LogError> {
@@ -272,7 +279,7 @@ mod tests {
         log.persist(&[round(vec![entry(3, 2), entry(4, 2)])], true).unwrap();
         drop(log);
         let log = RaftLog::open(dir.path()).unwrap();
-        assert_eq!(log.last(), LogIndex(4));
+        assert_eq!(log.last(), LogPosition { index: LogIndex(4), term: Term(2) });
         assert_eq!(terms(&log, 1, 5), [1, 1, 2, 2]);
         let missing = log.entries(LogIndex(4), LogIndex(6), usize::MAX);
         assert_eq!(missing, Err(LogError::Missing { index: LogIndex(5) }));
@@ -284,7 +291,7 @@ mod tests {
         let log = RaftLog::open(dir.path()).unwrap();
         let rounds = [round((1..=4).map(|i| entry(i, 1)).collect()), round(vec![entry(2, 3)])];
         log.persist(&rounds, true).unwrap();
-        assert_eq!((log.last(), terms(&log, 1, 3)), (LogIndex(2), vec![1, 3]));
+        assert_eq!((log.last().index, terms(&log, 1, 3)), (LogIndex(2), vec![1, 3]));
     }
 
     #[test]

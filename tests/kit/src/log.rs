@@ -34,6 +34,11 @@ impl Content {
         self.entries.last_key_value().map_or(self.truncated.index, |(index, _)| *index)
     }
 
+    fn last_position(&self) -> LogPosition {
+        let last = self.entries.last_key_value();
+        last.map_or(self.truncated, |(_, bytes)| LogEntry::decode(bytes).unwrap().position())
+    }
+
     fn entry(&self, index: LogIndex) -> Result<LogEntry, LogError> {
         let bytes = self.entries.get(&index).ok_or(LogError::Missing { index })?;
         LogEntry::decode(bytes).map_err(|e| LogError::Corrupt { index, detail: e.to_string() })
@@ -147,10 +152,10 @@ impl MemoryLog {
         self.live.entry(index)
     }
 
-    /// The last index that a power cut would leave.
+    /// The last position that a power cut would leave.
     #[must_use]
-    pub fn durable_last(&self) -> LogIndex {
-        self.durable.last()
+    pub fn durable_last(&self) -> LogPosition {
+        self.durable.last_position()
     }
 
     /// Where the log that a power cut would leave begins.

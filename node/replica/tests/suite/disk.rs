@@ -71,7 +71,7 @@ fn all_rounds_that_wait_are_one_append_with_one_sync() {
     let writes = [round(1..=2, false), round(3..=3, true), round(4..=5, false)];
     assert_eq!(write(&disk, writes), Ok(vec![log()]));
     assert_eq!(disk.journal.take(), [Did::Rounds { count: 3, synced: true }]);
-    assert_eq!(disk.log.last(), LogIndex(5));
+    assert_eq!(disk.log.last(), at(5));
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_compaction_from_before_the_log_was_replaced_does_not_take_it_back() {
     let writes = [round(1..=6, true), LogWrite::Compact(at(3)), replaced(9)];
     assert_eq!(write(&disk, writes), Ok(vec![log(), Written::Compacted(at(3))]));
     assert_eq!(disk.log.bounds().unwrap().truncated, at(9));
-    assert_eq!(disk.log.last(), LogIndex(9));
+    assert_eq!(disk.log.last(), at(9));
 }
 
 #[test]
@@ -142,8 +142,12 @@ fn the_guard_remembers_what_the_log_held_when_the_vote_was_made() {
     let vote = VoteGuard { voted_height: Height(3), voted_header: HeaderHash::from_bytes([1; 32]) };
     let (mut guard, commit) = (disk.guard.clone(), LogIndex(4));
     let written = write_for_vote(&mut guard, &disk.log, &disk.ledger, VoteWrite::Guard { vote, commit });
-    let record = GuardRecord { vote, last_index: LogIndex(6), commit };
+    let record = GuardRecord { vote, last: at(6), commit };
     assert_eq!((written, disk.guard.read()), (Ok(Written::Vote), record));
     assert_eq!(write_for_vote(&mut guard, &disk.log, &disk.ledger, VoteWrite::Ledger), Ok(Written::Vote));
     assert_eq!(disk.journal.take(), [Did::Guard(record), Did::Ledger]);
+    // A commit that is known before its entry is durable here.
+    let write = VoteWrite::Guard { vote, commit: LogIndex(9) };
+    assert_eq!(write_for_vote(&mut guard, &disk.log, &disk.ledger, write), Ok(Written::Vote));
+    assert_eq!(disk.guard.read().commit, LogIndex(6));
 }

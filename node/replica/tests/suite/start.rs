@@ -10,12 +10,23 @@ use consilium_proto::ids::{HeaderHash, Height, NodeId, TimeMs};
 use consilium_proto::parameters::recommended_parameters;
 use consilium_proto::vote::Vote;
 use consilium_replica::Fault;
-use consilium_replica::ports::{GuardRecord, Ledger, Log};
-use consilium_replica::start::{StartRefused, check_own_votes, recover, write_genesis};
+use consilium_replica::ports::{Guard, GuardRecord, Ledger, Log};
+use consilium_replica::start::{Recovered, StartRefused, check_own_votes, recover, write_genesis};
 
-fn guard(height: u64, last: u64) -> GuardRecord {
+/// The syncs of every start.
+const START_SYNCS: [Did; 3] = [Did::Recalled, Did::Log, Did::Ledger];
+
+fn guard(height: u64, last: LogPosition, commit: u64) -> GuardRecord {
     let vote = VoteGuard { voted_height: Height(height), voted_header: HeaderHash::from_bytes([1; 32]) };
-    GuardRecord { vote, last_index: LogIndex(last), commit: LogIndex(0) }
+    GuardRecord { vote, last, commit: LogIndex(commit) }
+}
+
+/// What a node that remembers `guard` starts from.
+fn recovered(disk: &Disk, guard: GuardRecord) -> Result<Recovered, StartRefused> {
+    let mut port = disk.guard.clone();
+    port.write(guard).unwrap();
+    disk.journal.take();
+    recover(&disk.ledger, &disk.log, &mut port)
 }
 
 /// A disk on which a node that was alone has executed some blocks.
@@ -35,38 +46,77 @@ fn a_new_disk_holds_the_genesis_and_the_founders() {
     let tip = write_genesis(&disk.ledger, &genesis).unwrap();
     assert_eq!((tip.header.height, tip.header.time), (Height::GENESIS, TimeMs(START)));
     assert_eq!(disk.journal.take(), [Did::Ledger]);
-    let recovered = recover(&disk.ledger, &disk.log, GuardRecord::default()).unwrap();
+    let recovered = recovered(&disk, GuardRecord::default()).unwrap();
     let voters: Vec<u64> = recovered.initial.membership.voters.iter().map(|id| id.get()).collect();
     assert_eq!((voters, recovered.initial.applied), (vec![1, 2, 3], LogIndex(0)));
-    assert_eq!(disk.journal.take(), []);
+    assert_eq!(disk.journal.take(), START_SYNCS);
 }
 
 #[test]
 fn an_empty_ledger_is_refused() {
     let disk = Disk::new();
-    assert!(matches!(recover(&disk.ledger, &disk.log, GuardRecord::default()), Err(StartRefused::Port(_))));
+    assert!(matches!(recovered(&disk, GuardRecord::default()), Err(StartRefused::Port(_))));
 }
 
 #[test]
 fn a_log_that_ends_before_what_a_vote_vouched_for_is_lost() {
     let (disk, position) = used();
-    let voted_with = position.index.next();
-    let lost = StartRefused::LogLost { last: position.index, voted_with };
-    assert_eq!(recover(&disk.ledger, &disk.log, guard(3, voted_with.0)), Err(lost));
-    assert!(recover(&disk.ledger, &disk.log, guard(3, position.index.0)).is_ok());
-    assert_eq!(disk.journal.take(), []);
+    let beyond = LogPosition { index: position.index.next(), ..position };
+    let lost = Err(StartRefused::LogLost { last: position.index, voted_with: beyond.index });
+    assert_eq!(recovered(&disk, guard(3, beyond, 1)), lost);
+    assert!(recovered(&disk, guard(3, position, position.index.0)).is_ok());
+    assert_eq!(disk.journal.take(), START_SYNCS);
+}
+
+#[test]
+fn a_log_that_a_later_leader_cut_is_not_lost_unless_what_was_committed_is_gone() {
+    let (disk, position) = used();
+    // A hard state of the next term came with the cut.
+    let hard_state = HardState { term: Term(position.term.0 + 1), vote: None, commit: position.index };
+    let round = Persist { hard_state: Some(hard_state), ..empty_round() };
+    disk.log.log.borrow_mut().write(&round);
+    let beyond = LogPosition { index: LogIndex(position.index.0 + 5), ..position };
+    assert!(recovered(&disk, guard(3, beyond, position.index.0)).is_ok());
+    let committed = position.index.next();
+    let lost = Err(StartRefused::LogLost { last: position.index, voted_with: committed });
+    assert_eq!(recovered(&disk, guard(3, beyond, committed.0)), lost);
+    let later = LogPosition { term: hard_state.term, ..beyond };
+    let lost = Err(StartRefused::LogLost { last: position.index, voted_with: later.index });
+    assert_eq!(recovered(&disk, guard(3, later, position.index.0)), lost, "no later leader was there to cut it");
+}
+
+#[test]
+fn what_a_killed_process_left_without_a_sync_is_synced_before_it_counts() {
+    let (disk, position) = used();
+    let entry = LogEntry { term: position.term, index: position.index.next(), kind: EntryKind::Empty };
+    disk.log.log.borrow_mut().write(&Persist { entries: vec![entry], ..empty_round() });
+    assert_eq!(disk.log.last(), position, "written, and not durable");
+    recovered(&disk, GuardRecord::default()).unwrap();
+    assert_eq!(disk.log.last().index, position.index.next());
+    assert_eq!(disk.journal.take(), START_SYNCS);
+}
+
+fn empty_round() -> Persist {
+    Persist {
+        seq: PersistSeq::default(),
+        snapshot: None,
+        entries: Vec::new(),
+        hard_state: None,
+        must_sync: true,
+        messages_after: Vec::new(),
+    }
 }
 
 #[test]
 fn a_ledger_ahead_of_the_log_is_finished_with_a_sync_before_the_log_is_reset() {
     let (old, position) = used();
-    let Disk { log, journal, .. } = Disk::new();
+    let Disk { log, journal, mut guard, .. } = Disk::new();
     let ledger = old.ledger.copy(&journal);
-    let recovered = recover(&ledger, &log, GuardRecord::default()).unwrap();
-    assert_eq!(journal.take(), [Did::Ledger, Did::Reset(position)]);
+    let recovered = recover(&ledger, &log, &mut guard).unwrap();
+    assert_eq!(journal.take(), [Did::Recalled, Did::Log, Did::Ledger, Did::Reset(position)]);
     let hard_state = HardState { term: position.term, vote: None, commit: position.index };
     assert_eq!((recovered.initial.hard_state, recovered.initial.applied), (hard_state, position.index));
-    assert_eq!((log.hard_state().unwrap(), log.last()), (hard_state, position.index));
+    assert_eq!((log.hard_state().unwrap(), log.last()), (hard_state, position));
 }
 
 #[test]
@@ -74,19 +124,13 @@ fn what_is_applied_was_committed() {
     let (disk, position) = used();
     let term = Term(9);
     let entry = LogEntry { term, index: position.index.next(), kind: EntryKind::Normal(Bytes::from_static(b"x")) };
-    disk.log.log.borrow_mut().write(&Persist {
-        seq: PersistSeq::default(),
-        snapshot: None,
-        entries: vec![entry],
-        hard_state: Some(HardState { term, vote: RaftId::new(1), commit: LogIndex(1) }),
-        must_sync: true,
-        messages_after: Vec::new(),
-    });
-    disk.log.log.borrow_mut().sync();
-    let recovered = recover(&disk.ledger, &disk.log, guard(3, 1)).unwrap();
+    let hard_state = Some(HardState { term, vote: RaftId::new(1), commit: LogIndex(1) });
+    disk.log.log.borrow_mut().write(&Persist { entries: vec![entry], hard_state, ..empty_round() });
+    let remembered = guard(3, LogPosition { index: LogIndex(1), term: Term(1) }, 1);
+    let recovered = recovered(&disk, remembered).unwrap();
     let raised = HardState { term, vote: RaftId::new(1), commit: position.index };
-    assert_eq!((recovered.initial.hard_state, recovered.guard), (raised, guard(3, 1)));
-    assert_eq!((recovered.tip.header.height, disk.journal.take()), (Height(3), vec![]));
+    assert_eq!((recovered.initial.hard_state, recovered.guard), (raised, remembered));
+    assert_eq!((recovered.tip.header.height, disk.journal.take()), (Height(3), START_SYNCS.to_vec()));
 }
 
 #[test]
@@ -96,7 +140,7 @@ fn a_vote_that_peers_hold_and_the_guard_does_not_is_forgotten() {
     let vote =
         |node: u64, height: usize, key: u64| Vote::sign(NodeId(node), &headers[height - 1], &keys::vote(key)).unwrap();
     let check = |guarded, votes: Vec<Vote>| {
-        check_own_votes((NodeId(1), &keys::vote(1).verifying_key()), guard(guarded, 0), votes)
+        check_own_votes((NodeId(1), &keys::vote(1).verifying_key()), guard(guarded, LogPosition::default(), 0), votes)
     };
     assert_eq!(check(2, vec![vote(1, 1, 1), vote(1, 2, 1)]), Ok(()));
     assert_eq!(check(0, vec![]), Ok(()));

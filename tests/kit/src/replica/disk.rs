@@ -15,12 +15,16 @@ use crate::{LogHandle, MemoryLog};
 pub enum Did {
     /// The ledger was synced.
     Ledger,
+    /// The log was synced.
+    Log,
     /// So many rounds were appended to the log, with one sync or none.
     Rounds { count: usize, synced: bool },
     /// The log was replaced by a position.
     Reset(LogPosition),
     /// The log was cut at a position.
     Compacted(LogPosition),
+    /// The guard was read, and synced before.
+    Recalled,
     /// The guard was written.
     Guard(GuardRecord),
 }
@@ -93,8 +97,14 @@ impl Log for LogPort {
         Ok(self.log.borrow().hard_state())
     }
 
-    fn last(&self) -> LogIndex {
+    fn last(&self) -> LogPosition {
         self.log.borrow().durable_last()
+    }
+
+    fn sync(&self) -> Result<(), PortFault> {
+        self.log.borrow_mut().sync();
+        self.journal.note(Did::Log);
+        Ok(())
     }
 
     fn append(&self, batch: &LogBatch<'_>) -> Result<(), PortFault> {
@@ -140,6 +150,11 @@ impl GuardPort {
 }
 
 impl Guard for GuardPort {
+    fn recall(&mut self) -> Result<GuardRecord, PortFault> {
+        self.journal.note(Did::Recalled);
+        Ok(self.read())
+    }
+
     fn write(&mut self, record: GuardRecord) -> Result<(), PortFault> {
         self.record.set(record);
         self.journal.note(Did::Guard(record));

@@ -64,7 +64,7 @@ impl Node {
         if consilium_replica::ports::Ledger::tip(&disk.ledger)?.is_none() {
             write_genesis(&disk.ledger, genesis).unwrap();
         }
-        let recovered = recover(&disk.ledger, &disk.log, disk.guard.read()).unwrap();
+        let recovered = recover(&disk.ledger, &disk.log, &mut disk.guard.clone()).unwrap();
         let replica = Replica::new(Start {
             me,
             ledger_id: genesis.ledger_id,

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use consilium_consensus::{HardState, LogBounds, LogEntry, LogError, LogIndex, LogReader, Term};
+use consilium_consensus::{HardState, LogBounds, LogEntry, LogError, LogIndex, LogPosition, LogReader, Term};
 use consilium_kit::MemoryLog;
 use consilium_replica::ports::{Log, LogBatch, LogStart, PortFault};
 
@@ -36,8 +36,13 @@ impl Log for LogHandle {
         Ok(self.disk.borrow().hard_state())
     }
 
-    fn last(&self) -> LogIndex {
+    fn last(&self) -> LogPosition {
         self.disk.borrow().durable_last()
+    }
+
+    fn sync(&self) -> Result<(), PortFault> {
+        self.disk.borrow_mut().sync();
+        Ok(())
     }
 
     fn append(&self, batch: &LogBatch<'_>) -> Result<(), PortFault> {

@@ -3,7 +3,8 @@
 //! Three parts, as in a real node: the Raft log and the ledger are databases
 //! with a write-ahead log each, the guard is a small file. A write is visible
 //! at once and durable after a sync. A crash of the process keeps everything
-//! that was written; a power cut keeps what was synced and, of the rest, a
+//! that was written, synced or not: the next process finds it, and a power cut
+//! may take it then. A power cut keeps what was synced and, of the rest, a
 //! prefix in order of writing, because a torn record at the tail is dropped.
 
 mod guard;
@@ -99,20 +100,18 @@ impl Disk {
         LedgerHandle { store: Rc::clone(&self.ledger), tripwire: Rc::clone(&self.tripwire) }
     }
 
-    /// The guard as a port.
-    pub fn guard_port(&mut self) -> GuardPort<'_> {
-        GuardPort { file: &mut self.guard, tripwire: &self.tripwire }
+    /// The guard as a port. `forgets` is a bug: what it holds is not read.
+    pub fn guard_port(&mut self, forgets: bool) -> GuardPort<'_> {
+        GuardPort { file: &mut self.guard, tripwire: &self.tripwire, forgets }
     }
 
     /// The machine goes down.
     pub fn crash(&mut self, kind: CrashKind, rng: &mut Rng) -> Lost {
         let mut lost = Lost::default();
-        lost.torn += u64::from(self.guard.crash(rng));
+        lost.torn += u64::from(self.guard.crash(kind, rng));
         if kind == CrashKind::Power {
             lost.writes += self.log.borrow_mut().power_cut(rng);
             lost.writes += self.ledger.borrow_mut().power_cut(rng);
-        } else {
-            self.log.borrow_mut().sync();
         }
         lost
     }

@@ -67,7 +67,7 @@ impl Node {
     fn send(&mut self, host: &mut Host, env: &mut Env, to: NodeId, message: PeerMessage) {
         if let PeerMessage::Vote(vote) = &message {
             if host.honest() {
-                env.oracle.vote_sent(vote, host.disk.guard.read().unwrap_or_default());
+                env.oracle.vote_sent(vote, host.disk.guard.durable().unwrap_or_default());
             } else if let Some(instead) = crate::byzantine::tamper_vote(host, env, vote) {
                 return instead.into_iter().for_each(|vote| host.say(env, to, PeerMessage::Vote(vote)));
             }

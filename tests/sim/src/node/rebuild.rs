@@ -22,7 +22,7 @@ pub fn begin(host: &mut Host, env: &mut Env) -> State {
     env.stats.count("ledgers rebuilt");
     *host.disk.ledger.borrow_mut() = Default::default();
     start::write_genesis(&mut host.disk, &env.fixture.genesis);
-    let needed = host.disk.log_port(false).last();
+    let needed = host.disk.log_port(false).last().index;
     let rebuild = Rebuild::new(
         (host.node, env.fixture.genesis.ledger_id),
         Some(host.introduction.clone()),

@@ -62,24 +62,20 @@ pub fn begin(host: &mut Host, env: &mut Env) -> State {
 /// # Errors
 /// What is wrong with the disk, although nothing was lost that was promised.
 pub fn finish(host: &mut Host, env: &mut Env, asking: &Asking) -> Result<State, Halt> {
-    let mut guard = host.disk.guard.read().unwrap_or_default();
-    if env.has(Bug::SkipVoteGuard) {
-        guard = Default::default();
-    }
     let (log, ledger) = (host.disk.log_port(false), host.ledger(env));
-    if !env.has(Bug::ReuseRaftId) && !env.has(Bug::SkipVoteGuard) {
-        let votes = asking.votes.iter().cloned();
-        if check_own_votes((host.node, &host.key.verifying_key()), guard, votes).is_err() {
-            return Ok(State::Out("the disk does not remember a vote"));
-        }
-    }
     let stored = host.disk.log.borrow().hard_state();
-    let recovered = match recover(&ledger, &log, guard) {
+    let recovered = match recover(&ledger, &log, &mut host.disk.guard_port(env.has(Bug::SkipVoteGuard))) {
         Ok(recovered) => recovered,
         Err(StartRefused::LogLost { .. }) => return Ok(State::Out("the log has lost synced writes")),
         Err(StartRefused::Port(fault)) => return Err(host.failed(&fault)),
         Err(refused) => return Err(Halt::Fault(refused.to_string())),
     };
+    if !env.has(Bug::ReuseRaftId) && !env.has(Bug::SkipVoteGuard) {
+        let votes = asking.votes.iter().cloned();
+        if check_own_votes((host.node, &host.key.verifying_key()), recovered.guard, votes).is_err() {
+            return Ok(State::Out("the disk does not remember a vote"));
+        }
+    }
     if host.honest() {
         let (last, applied) = (host.disk.log.borrow().last(), recovered.initial.applied);
         env.oracle.started(host.node, host.disk_number, stored, last, applied);
