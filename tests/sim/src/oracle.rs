@@ -27,7 +27,7 @@ use crate::invariants::i20_progress_resumes::Standing;
 use crate::invariants::i23_meaning::Meanings;
 use crate::invariants::{
     Check, Violation, i01_chain, i06_replay, i14_progress, i18_once, i19_time, i20_progress_resumes, i21_linearizable,
-    i22_bounded,
+    i22_bounded, i25_heard,
 };
 
 /// How far a simulated clock may be off, either way.
@@ -127,6 +127,11 @@ impl Oracle {
     /// highest height of which anybody was told.
     pub fn read(&mut self, node: NodeId, told: Height, seen: Height) {
         self.note("I21 linearizable", i21_linearizable::check(node, told, seen));
+    }
+
+    /// An honest node that has nothing left to do was given a certificate before.
+    pub fn heard(&mut self, node: NodeId, given: Height, certified: Height) {
+        self.note("I25 heard", i25_heard::check(node, given, certified));
     }
 
     /// What waits in an honest node.

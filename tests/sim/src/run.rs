@@ -110,7 +110,7 @@ fn calm(world: &mut World) {
     let probe = world.client.probe(&mut world.env);
     world.schedule(1_000, Event::Retry(probe));
     let end = world.env.now + CALM_MS_MAX;
-    while !settled(world) && world.step(end) {}
+    while world.env.deaf.is_none() && !settled(world) && world.step(end) {}
     if world.env.oracle.violation().is_none() {
         finish(world);
     }
@@ -156,6 +156,9 @@ fn finish(world: &mut World) {
     if stopped && quorum_is_lost(world) {
         world.env.stats.count(STOPPED_WITHOUT_QUORUM);
         return;
+    }
+    if let Some(node) = world.env.deaf {
+        world.env.oracle.fail("I24 answered", format!("a client of node {node} waited in vain in the calm"));
     }
     world.env.oracle.finish(probe, &standings);
     if let Some(best) = world.best() {

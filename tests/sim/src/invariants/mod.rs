@@ -20,6 +20,7 @@ pub mod i20_progress_resumes;
 pub mod i21_linearizable;
 pub mod i22_bounded;
 pub mod i23_meaning;
+pub mod i25_heard;
 
 /// A broken invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 //! not of the ledger is refused at the handshake, as the daemon's transport does.
 
 use consilium_ledger::CheckedTransaction;
+use consilium_proto::header::Header;
 use consilium_proto::ids::{Height, NodeId, TimeMs};
 use consilium_proto::transaction::Transaction;
 use consilium_replica::catch_up::Serving;
@@ -89,10 +90,27 @@ impl Node {
             if let PeerMessage::Vote(vote) = &message {
                 crate::byzantine::bug_wiring::heard(self, host, env, vote);
             }
+            if let PeerMessage::Certified(certified) = &message {
+                self.give(host, env, from, &certified.header);
+            }
             batch.push(message);
         }
         self.hear(host, env, from, batch);
         Ok(())
+    }
+
+    /// A certificate of an honest node arrives. It must count if it is one of a block
+    /// that this node has executed, and no boundary is in between.
+    fn give(&mut self, host: &Host, env: &Env, from: NodeId, header: &Header) {
+        let voting = self.replica.voting();
+        let limit = voting.schedule().boundary_above(voting.certified());
+        let own = host.disk.ledger.borrow().header(header.height);
+        if !env.is_traitor(from)
+            && limit.is_none_or(|limit| header.height <= limit)
+            && own.is_some_and(|own| own.hash() == header.hash())
+        {
+            self.given = self.given.max(header.height);
+        }
     }
 
     /// What still waits of the same peer grows into one batch, as what waits at the

@@ -75,6 +75,8 @@ pub struct Node {
     status: consilium_replica::Status,
     /// Committed entries up to here were shown to the oracle.
     shown: LogIndex,
+    /// The highest certificate that was given to it and must count.
+    given: Height,
 }
 
 impl Node {
@@ -101,6 +103,7 @@ impl Node {
             leader_changed: false,
             distrusted: None,
             shown: status.raft.applied,
+            given: Height::GENESIS,
             status,
         };
         if host.honest() {
@@ -189,6 +192,10 @@ impl Node {
         self.tell_oracle(host, env);
         for output in outputs {
             self.perform(host, env, output)?;
+        }
+        // While votes wait for a write, so do certificates.
+        if host.honest() && self.vote_queue.is_empty() && self.vote_writing.is_none() {
+            env.oracle.heard(host.node, self.given, self.certified());
         }
         Ok(())
     }
