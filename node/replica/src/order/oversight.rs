@@ -1,10 +1,11 @@
 //! What every node looks at from time to time: whether the chain is being
 //! certified, and whether the log is long enough to be cut.
 
-use consilium_consensus::{Core, LogIndex, LogPosition, LogReader, Role};
+use consilium_consensus::{Core, LogPosition, LogReader, Role};
 use consilium_proto::ids::Height;
 
 use super::leading::hand_over;
+use crate::disk::LogWrite;
 use crate::io::Output;
 use crate::notice::{Alarm, AlarmName, Notice};
 use crate::ports::{Ledger, PortFault};
@@ -88,29 +89,37 @@ impl Oversight {
         }
     }
 
-    /// Where a long log is to be cut: never above the newest certified block, which
-    /// is what a snapshot can be offered of.
-    pub(crate) fn compaction<L: Ledger>(
+    /// Cuts a long log: never above the newest certified block, which is what a
+    /// snapshot can be offered of. Raft hears of it before the disk does: it must not
+    /// look for an entry there that is gone.
+    pub(crate) fn compact<L: Ledger, R: LogReader>(
         &mut self,
+        core: &mut Core<R>,
         ledger: &L,
-        (truncated, applied): (LogIndex, LogIndex),
         certified: Height,
-    ) -> Result<Option<LogPosition>, PortFault> {
-        let held = applied.0.saturating_sub(truncated.0);
+        out: &mut Vec<Output>,
+    ) -> Result<(), PortFault> {
+        // What was executed from blocks of a peer is not in the log.
+        let raft = core.status();
+        let held = raft.applied.0.saturating_sub(raft.truncated.0);
         if self.compacting || held <= self.log_entries_max {
-            return Ok(None);
+            return Ok(());
         }
         let height = Height(certified.0.saturating_sub(self.log_entries_kept));
-        let position = ledger.position(height)?.filter(|p| p.index > truncated && p.index <= applied);
-        self.compacting = position.is_some();
-        Ok(position)
+        let held = |position: &LogPosition| position.index > raft.truncated && position.index <= raft.applied;
+        let Some(position) = ledger.position(height)?.filter(held) else { return Ok(()) };
+        match core.compact_to(position.index) {
+            Ok(_) => {
+                self.compacting = true;
+                out.push(Output::WriteLog(LogWrite::Compact(position)));
+            }
+            Err(error) => out.push(Output::Notice(Notice::CompactionNotTaken(error.to_string()))),
+        }
+        Ok(())
     }
 
     /// The log was cut.
-    pub(crate) fn compacted<R: LogReader>(&mut self, core: &mut Core<R>, position: LogPosition, out: &mut Vec<Output>) {
+    pub(crate) fn compacted(&mut self) {
         self.compacting = false;
-        if let Err(error) = core.compact_to(position.index) {
-            out.push(Output::Notice(Notice::CompactionNotTaken(error.to_string())));
-        }
     }
 }

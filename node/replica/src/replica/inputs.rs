@@ -91,12 +91,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         let (applied, certified) = (self.executor.height(), self.certifier.certified());
         let now_ms = self.now.monotonic_ms;
         self.oversight.watch_certificates(&mut self.core, (applied, certified), now_ms, &mut self.out);
-        // What was executed from blocks of a peer is not in the log.
-        let raft = self.core.status();
-        let held = (raft.truncated, raft.applied);
-        let position = self.oversight.compaction(self.executor.ledger(), held, certified)?;
-        self.out.extend(position.map(|at| Output::WriteLog(crate::disk::LogWrite::Compact(at))));
-        Ok(())
+        self.oversight.compact(&mut self.core, self.executor.ledger(), certified, &mut self.out)
     }
 
     /// Messages of a peer that may speak here; who may is also for the transport to
@@ -216,9 +211,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
                     messages.into_iter().for_each(|message| self.send_raft(message));
                 }
             }
-            Written::Compacted(position) => {
-                self.oversight.compacted(&mut self.core, position, &mut self.out);
-            }
+            Written::Compacted(_) => self.oversight.compacted(),
             Written::Vote => self.certifier.written(&mut self.out)?,
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! A node that lags behind the log and follows by certified blocks.
 
+use consilium_consensus::LogReader;
 use consilium_kit::replica::Replicas;
 use consilium_proto::ids::Height;
 use consilium_replica::disk::LogWrite;
@@ -63,4 +64,21 @@ fn the_log_is_not_cut_beyond_its_end_while_blocks_of_a_peer_are_executed() {
     net.give(3, (0..20).map(|_| Input::Tick));
     let cut = |output: &Output| matches!(output, Output::WriteLog(LogWrite::Compact(_)));
     assert!(!net.said(3).iter().any(cut));
+}
+
+/// A peer that lags asks for what is being cut: Raft must not look for it on the disk.
+#[test]
+fn raft_knows_of_a_cut_before_the_disk_does() {
+    let mut net = lagging();
+    net.time_blocks(1, 60);
+    let cut = |output: &Output| matches!(output, Output::WriteLog(LogWrite::Compact(_)));
+    net.node_mut(1).hold = |output| matches!(output, Output::WriteLog(LogWrite::Compact(_)));
+    net.said(1);
+    while !net.said(1).iter().any(cut) {
+        net.time_blocks(1, 1);
+        net.pass(1);
+    }
+    let status = net.node(1).replica.status().raft;
+    let on_disk = net.node(1).disk.log.bounds().unwrap().truncated;
+    assert!(status.truncated > on_disk.index, "{} {}", status.truncated, on_disk.index);
 }
