@@ -60,6 +60,20 @@ pub struct Outbound {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PersistSeq(pub(crate) u64);
 
+impl PersistSeq {
+    /// The round of a number.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
 /// One atomic write. Everything in it goes into one batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Persist {

@@ -2,7 +2,9 @@
 //!
 //! A peer cannot verify anything above an epoch boundary without the boundary's
 //! own certificate. So it is told that of the first boundary from where it
-//! stands; the newest certificate only when no boundary lies between.
+//! stands; the newest certificate only when no boundary lies between. Who votes for
+//! what was certified just now is told nothing: the votes that did it are on their way
+//! to him, too.
 
 use std::collections::BTreeMap;
 
@@ -20,6 +22,10 @@ const BOUNDARIES_MAX: usize = 64;
 pub(super) struct Answers {
     /// As of the last tick, monotonic.
     pub(super) now_ms: u64,
+    /// Certified for a while: whoever still votes for it has missed votes.
+    settled: Height,
+    /// Certified at that moment, to be settled next.
+    settling: (Height, u64),
     /// All certified boundaries above `known_above`.
     boundaries: BTreeMap<Height, CertifiedHeader>,
     known_above: Height,
@@ -35,11 +41,23 @@ impl Answers {
     pub(super) fn new(certified: Height) -> Self {
         Self {
             now_ms: 0,
+            settled: certified,
+            settling: (certified, 0),
             boundaries: BTreeMap::new(),
             known_above: certified,
             boundary_passed: false,
             told: BTreeMap::new(),
             asked: None,
+        }
+    }
+
+    /// Time has passed.
+    pub(super) fn tick(&mut self, certified: Height, now_ms: u64) {
+        self.now_ms = now_ms;
+        let (height, since_ms) = self.settling;
+        if now_ms.saturating_sub(since_ms) >= RESEND_MS / 2 {
+            self.settled = height;
+            self.settling = (certified, now_ms);
         }
     }
 
@@ -71,6 +89,14 @@ impl Answers {
 }
 
 impl Voting {
+    /// A peer votes for something certified. It lacks the certificate if it says so
+    /// again, or comes late.
+    pub(super) fn tell_voter(&mut self, peer: NodeId, height: Height, again: bool) {
+        if again || height <= self.answers.settled {
+            self.tell(peer, height);
+        }
+    }
+
     /// A peer has executed blocks from `height` on that it has no certificate for.
     pub fn uncertified_from(&mut self, peer: NodeId, height: Height) {
         self.tell(peer, height);

@@ -221,20 +221,21 @@ impl Voting {
     pub fn vote(&mut self, from: NodeId, vote: Vote) {
         let (validator, height) = (vote.validator, vote.height);
         let direct = from == validator;
-        if let Err(problem) = self.take_vote(vote, direct) {
-            self.effects.push(Effect::Refused { validator, height, problem });
-        } else if direct && height <= self.certified {
-            self.tell(from, height);
+        match self.take_vote(vote, direct) {
+            Ok(new) if direct && height <= self.certified => self.tell_voter(from, height, !new),
+            Ok(_) => {}
+            Err(problem) => self.effects.push(Effect::Refused { validator, height, problem }),
         }
     }
 
-    fn take_vote(&mut self, vote: Vote, direct: bool) -> Result<(), VoteProblem> {
+    /// Returns whether it is new here.
+    fn take_vote(&mut self, vote: Vote, direct: bool) -> Result<bool, VoteProblem> {
         if vote.ledger_id != self.ledger_id {
             return Err(VoteProblem::OtherLedger);
         }
         let key = self.key_of(vote.validator, vote.height).ok_or(VoteProblem::Stranger)?;
         if vote.height <= self.floor() {
-            return Ok(());
+            return Ok(false);
         }
         // Only the transport vouches for a direct vote until it is needed; for
         // one passed on, nobody does.
@@ -243,14 +244,14 @@ impl Voting {
         }
         match self.add_vote(vote.clone(), !direct) {
             Added::Forged => return Err(VoteProblem::Forged),
-            Added::Known => return Ok(()),
+            Added::Known => return Ok(false),
             Added::New | Added::Evidence(_) => {}
         }
         if direct {
             self.dispute(&vote);
         }
         self.certify_by_votes(vote.height, (vote.header_hash, vote.tree_root));
-        Ok(())
+        Ok(true)
     }
 
     /// Stores a vote of a known node, and reports a lie.

@@ -7,6 +7,7 @@ use consilium_proto::header::Header;
 use consilium_proto::ids::{Height, TimeMs};
 use consilium_proto::vote::Vote;
 
+use super::votes::Subject;
 use super::{Clock, Effect, Executed, VoteGuard, Voting, VotingError};
 
 /// Votes made in one round, at most; older heights are covered by newer ones.
@@ -20,6 +21,8 @@ pub(super) struct Round {
     pub(super) guard: VoteGuard,
     /// To be signed once the guard is durable.
     pending: Option<Vec<Header>>,
+    /// Signed, on their way, and not counted here yet.
+    uncounted: Vec<(Height, Subject)>,
     newest_vote: Option<Vote>,
     withheld: Option<Height>,
     resend_at_ms: u64,
@@ -27,7 +30,7 @@ pub(super) struct Round {
 
 impl Round {
     pub(super) fn new(guard: VoteGuard) -> Self {
-        Self { guard, pending: None, newest_vote: None, withheld: None, resend_at_ms: 0 }
+        Self { guard, pending: None, uncounted: Vec::new(), newest_vote: None, withheld: None, resend_at_ms: 0 }
     }
 }
 
@@ -36,7 +39,10 @@ impl Voting {
     /// repeats what may have been lost. Votes of one call share one guard write,
     /// so it is called once for many inputs.
     pub fn tick(&mut self, now: Clock) {
-        self.answers.now_ms = now.monotonic_ms;
+        self.answers.tick(self.certified, now.monotonic_ms);
+        for (height, subject) in std::mem::take(&mut self.round.uncounted) {
+            self.certify_by_votes(height, subject);
+        }
         if !self.quarantined && self.round.pending.is_none() {
             self.start_round(now);
         }
@@ -90,7 +96,8 @@ impl Voting {
         votable[first..].iter().map(|executed| executed.header.clone()).collect()
     }
 
-    /// The guard is durable: its votes are signed and leave.
+    /// The guard is durable: its votes are signed and leave. What they certify is
+    /// found with the next tick: peers shall not wait for that.
     ///
     /// # Errors
     /// If the key cannot sign.
@@ -112,7 +119,7 @@ impl Voting {
         self.round.newest_vote = Some(vote.clone());
         let subject = (vote.header_hash, vote.tree_root);
         self.add_vote(vote, true);
-        self.certify_by_votes(header.height, subject);
+        self.round.uncounted.push((header.height, subject));
         Ok(())
     }
 

@@ -48,7 +48,7 @@ impl Store {
     }
 
     pub(crate) fn last(&self) -> LogIndex {
-        self.log.borrow().durable_last()
+        self.log.borrow().durable_last().index
     }
 
     pub(crate) fn entry(&self, index: LogIndex) -> Option<LogEntry> {

@@ -210,6 +210,8 @@ fn a_long_stretch_without_certificates_can_still_be_certified() {
     for id in [1, 2] {
         (above..=tip).for_each(|height| chain.votes(&mut node, &[id], height));
     }
+    assert_eq!(voted(&round(&mut node, 0)).last(), Some(&tip));
+    assert_eq!(node.certified(), Height::GENESIS, "its own vote leaves before it is counted");
     round(&mut node, 0);
     assert_eq!(node.certified(), Height(tip));
     assert_eq!(node.newest_certified().unwrap().header, chain.header(tip, 0));

@@ -169,8 +169,15 @@ fn a_peer_is_told_the_first_boundary_that_it_lacks() {
 fn a_peer_that_votes_for_what_is_certified_is_told_too() {
     let chain = changing();
     let mut node = certified_to_25(&chain);
-    chain.votes(&mut node, &[4], 15);
-    assert_eq!(told(&drive(&mut node)), [(4, 20)]);
+    let vote = chain.vote(4, 15, 0);
+    node.vote(NodeId(4), vote.clone());
+    assert_eq!(told(&drive(&mut node)), [], "the votes that certified it are on their way to it, too");
+    node.vote(NodeId(4), vote);
+    assert_eq!(told(&drive(&mut node)), [(4, 20)], "it says so again");
+    round(&mut node, 250);
+    round(&mut node, 500);
+    chain.votes(&mut node, &[3], 16);
+    assert_eq!(told(&drive(&mut node)), [(3, 20)], "it is late");
     // Not for a vote that someone else passes on.
     node.vote(NodeId(5), chain.vote(6, 15, 0));
     assert_eq!(told(&drive(&mut node)), []);

@@ -113,7 +113,8 @@ fn a_boundary_that_was_certified_elsewhere_is_asked_for() {
     chain.execute(&mut other, 1..=15);
     other.certificate(chain.certified(&[2, 3, 4], 10, 0));
     other.certificate(chain.certified(&[2, 3, 4], 15, 0));
-    drive(&mut other);
+    round(&mut other, 250);
+    round(&mut other, 500);
     chain.votes(&mut other, &[1], 10);
     assert_eq!(told(&drive(&mut other)), [(1, 10)]);
     node.certificate(chain.certified(&[2, 3, 4], 10, 0));
