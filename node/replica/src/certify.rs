@@ -77,6 +77,8 @@ pub(crate) struct Certifier {
     effects: VecDeque<Effect>,
     hold: Option<Hold>,
     tick_due: bool,
+    /// Own votes were handed out, for which peers wait.
+    spoke: bool,
     newest: Option<Arc<CertifiedHeader>>,
     /// The newest vote of each node, as it came.
     votes: BTreeMap<NodeId, Vote>,
@@ -104,6 +106,7 @@ impl Certifier {
             effects: VecDeque::new(),
             hold: None,
             tick_due: true,
+            spoke: false,
             newest,
             votes: BTreeMap::new(),
             evidence: BTreeMap::new(),
@@ -160,20 +163,30 @@ impl Certifier {
     pub(crate) fn written(&mut self, out: &mut Vec<Output>) -> Result<(), Fault> {
         match self.hold.take() {
             None => {}
-            Some(Hold::Guard) => self.voting.remembered()?,
+            Some(Hold::Guard) => {
+                self.voting.remembered()?;
+                self.tick_due = true;
+            }
             Some(Hold::Boundary(certified)) => self.announce(*certified, out),
         }
         self.effects.extend(self.voting.take_effects());
         Ok(())
     }
 
-    /// Works until a write is awaited or nothing is left; returns whether anything
-    /// was done.
+    /// Whether peers wait for own votes while there is more to do.
+    pub(crate) fn may_pause(&mut self) -> bool {
+        std::mem::take(&mut self.spoke) && self.hold.is_none() && (self.tick_due || !self.inputs.is_empty())
+    }
+
+    /// Works until a write is awaited, own votes are handed out, or nothing is left;
+    /// returns whether anything was done.
     pub(crate) fn run<L: Ledger>(&mut self, around: &Around<'_, L>, out: &mut Vec<Output>) -> Result<bool, Fault> {
         let mut busy = false;
         while self.hold.is_none() {
             if let Some(effect) = self.effects.pop_front() {
                 self.effect(effect, around, out)?;
+            } else if self.spoke {
+                break;
             } else if let Some(input) = self.inputs.pop_front() {
                 self.tick_due = true;
                 self.input(input)?;
@@ -225,6 +238,7 @@ impl Certifier {
             Effect::WriteGuard(vote) => self.write_guard(vote, around.commit, out),
             Effect::BroadcastVote(vote) => {
                 self.note(&vote);
+                self.spoke = true;
                 broadcast(around, &PeerMessage::Vote(vote), out);
             }
             Effect::RelayVote(vote) => broadcast(around, &PeerMessage::RelayedVote(vote), out),

@@ -30,6 +30,7 @@ pub mod peer;
 pub mod ports;
 mod reads;
 mod replica;
+mod rounds;
 pub mod start;
 pub mod submission;
 pub mod topology;

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use consilium_consensus::voting::{Clock, Start as VotingStart, VoteGuard, Voting};
-use consilium_consensus::{Config as CoreConfig, Core, LogEntry, LogReader, Membership, Outbound, PersistSeq};
+use consilium_consensus::{Config as CoreConfig, Core, LogEntry, LogReader, Membership};
 use consilium_ledger::unseen_nodes;
 use consilium_proto::ids::{Height, LedgerId, NodeId};
 use consilium_proto::signing::SigningKey;
@@ -28,6 +28,7 @@ use crate::order::oversight::Oversight;
 use crate::order::proposing::Proposing;
 use crate::ports::{Ledger, PortFault};
 use crate::reads::Reads;
+use crate::rounds::Rounds;
 use crate::start::Recovered;
 use crate::topology::{Introduction, Topology, validators_above};
 use crate::waiters::Waiters;
@@ -105,14 +106,17 @@ pub struct Replica<L, R: LogReader> {
     reads: Reads,
     catch_up: CatchUp,
     calls: CallId,
-    /// Messages that vouch for writes under way.
-    unsent: VecDeque<(PersistSeq, Vec<Outbound>)>,
+    rounds: Rounds,
     now: Clock,
     ticks: u64,
     stopping: bool,
     halted: bool,
     continuing: bool,
+    /// The last turn left what it has to execute to the next.
+    deferred: bool,
     out: Vec<Output>,
+    /// Goes out behind everything else.
+    answers: Vec<Output>,
 }
 
 impl<L: Ledger, R: LogReader> Replica<L, R> {
@@ -152,14 +156,16 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             reads: Reads::default(),
             catch_up: CatchUp::default(),
             calls: CallId::default(),
-            unsent: VecDeque::new(),
+            rounds: Rounds::default(),
             settings,
             now,
             ticks: 0,
             stopping: false,
             halted: false,
             continuing: false,
+            deferred: false,
             out: Vec::new(),
+            answers: Vec::new(),
         })
     }
 
@@ -170,6 +176,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             self.now = now;
             let applied = self.executor.index();
             let result = inputs.into_iter().try_for_each(|input| self.input(input)).and_then(|()| self.turn());
+            self.out.append(&mut self.answers);
             if self.executor.index() > applied {
                 self.out.push(Output::Applied(self.executor.applied()));
             }

@@ -9,7 +9,7 @@ use consilium_proto::ids::Height;
 use consilium_proto::pb::MemberStatus;
 use consilium_replica::disk::{LogWrite, VoteWrite};
 use consilium_replica::notice::{Alarm, Notice, Severity};
-use consilium_replica::{ExecutedBlock, Fault as ReplicaFault, Input, Output, Status};
+use consilium_replica::{ExecutedBlock, Fault as ReplicaFault, Output, Status};
 use crossbeam_channel::Sender;
 
 use super::fetch::Fetches;
@@ -74,9 +74,8 @@ impl Performer {
             Output::Raise(alarm) => self.raise(&alarm),
             Output::Clear(alarm) => self.alarms.clear(alarm.as_str()),
             Output::Notice(notice) => log(&notice),
-            Output::Continue => {
-                self.handle.report(Input::Continue).map_err(|Stopping| Fault::Stopped("replica"))?;
-            }
+            // The replica's thread goes on by itself.
+            Output::Continue => {}
             Output::Halt(fault) => return Err(self.halted(fault)),
         }
         Ok(())

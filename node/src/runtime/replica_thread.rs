@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use consilium_replica::{CachedLedger, Input, Replica};
+use consilium_replica::{CachedLedger, Input, Output, Replica};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::perform::Performer;
@@ -36,7 +36,11 @@ pub(super) fn run(
     let mut ticks = Ticks { next: Instant::now() + tick, every: tick };
     let mut inputs = Vec::with_capacity(INPUTS_MAX);
     loop {
-        let first = match deliveries.recv_timeout(ticks.next.saturating_duration_since(Instant::now())) {
+        let patience = match inputs.is_empty() {
+            true => ticks.next.saturating_duration_since(Instant::now()),
+            false => Duration::ZERO,
+        };
+        let first = match deliveries.recv_timeout(patience) {
             Ok(first) => Some(first),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
@@ -52,6 +56,7 @@ pub(super) fn run(
         let outputs = replica.handle(clocks.read(), inputs.drain(..));
         record_seconds("consilium_replica_turn_seconds", started);
         for output in outputs {
+            inputs.extend(matches!(output, Output::Continue).then_some(Input::Continue));
             performer.perform(output)?;
         }
     }

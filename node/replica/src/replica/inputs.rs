@@ -63,6 +63,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
     fn tick(&mut self) -> Result<(), Fault> {
         let now_ms = self.now.monotonic_ms;
         self.core.tick();
+        self.rounds.flush(&mut self.out);
         self.ticks += 1;
         self.certifier.tick();
         let progress = Progress {
@@ -185,7 +186,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
 
     fn forwarded(&mut self, request: RequestId, submissions: Vec<Option<Submission>>) {
         let results = submissions.into_iter().map(|submission| self.take_forwarded(submission)).collect();
-        self.out.push(Output::ForwardedAnswer { request, results });
+        self.answers.push(Output::ForwardedAnswer { request, results });
     }
 
     fn take_forwarded(&mut self, submission: Option<Submission>) -> ForwardResult {
@@ -207,9 +208,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
                 self.core.persisted(seq)?;
                 // The report goes first: an answer to one of the messages must not be
                 // looked at before the core knows that the write is durable.
-                while let Some((_, messages)) = self.unsent.pop_front_if(|(vouched, _)| *vouched <= seq) {
-                    messages.into_iter().for_each(|message| self.send_raft(message));
-                }
+                self.rounds.written(seq).into_iter().for_each(|message| self.send_raft(message));
             }
             Written::Compacted(_) => self.oversight.compacted(),
             Written::Vote => self.certifier.written(&mut self.out)?,

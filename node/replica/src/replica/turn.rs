@@ -3,6 +3,10 @@
 //! ```text
 //! propose -> Raft's output (send, write, commit) -> execute -> certify -> again, until all are idle
 //! ```
+//!
+//! What others wait for goes out first. If Raft has something to send or to write, and
+//! there are blocks to execute, these have the next turn; so does what is left to
+//! certify when own votes were signed.
 
 use std::sync::Arc;
 
@@ -18,11 +22,11 @@ use super::{Committed, Replica};
 use crate::block::CheckedBlock;
 use crate::catch_up::{CertifiedBlock, Step};
 use crate::certify::{Around, CertifyInput};
-use crate::disk::LogWrite;
 use crate::fault::Fault;
 use crate::io::{ExecutedBlock, Output};
 use crate::notice::{Alarm, Notice};
 use crate::order::proposing::Moment;
+use crate::peer::PeerMessage;
 use crate::ports::{Ledger, PortFault};
 use crate::submission::Refused;
 use crate::topology::{Topology, concerns_topology};
@@ -35,23 +39,50 @@ const COMMITTED_BYTES_MAX: usize = 64 * 1024 * 1024;
 impl<L: Ledger, R: LogReader> Replica<L, R> {
     pub(super) fn turn(&mut self) -> Result<(), Fault> {
         self.reads.ask(&mut self.core, &mut self.out);
+        let paused = self.work()?;
+        self.forward();
+        self.entries.hand_out(&mut self.out);
+        if paused && !self.continuing {
+            self.continuing = true;
+            self.out.push(Output::Continue);
+        }
+        Ok(())
+    }
+
+    /// Works until all parts are idle, or there is reason to pause: returns which.
+    fn work(&mut self) -> Result<bool, Fault> {
+        self.propose();
+        self.drain()?;
+        // Once: what is ordered meanwhile must not put off execution for ever.
+        if !self.deferred && !self.committed.is_empty() && self.is_awaited() {
+            self.deferred = true;
+            return Ok(true);
+        }
+        self.deferred = false;
         let mut blocks = BLOCKS_MAX;
         loop {
             self.propose();
             let mut busy = self.drain()?;
             busy |= self.execute(&mut blocks)?;
             busy |= self.certify()?;
+            if blocks == 0 || self.certifier.may_pause() {
+                return Ok(true);
+            }
             if !busy {
-                break;
+                return Ok(false);
             }
         }
-        self.forward();
-        self.entries.hand_out(&mut self.out);
-        if blocks == 0 && !self.continuing {
-            self.continuing = true;
-            self.out.push(Output::Continue);
-        }
-        Ok(())
+    }
+
+    /// Whether the disk, or followers that learn what is committed, could be at work
+    /// while this node executes.
+    fn is_awaited(&self) -> bool {
+        let leads = self.core.role() == Role::Leader;
+        self.out.iter().any(|output| match output {
+            Output::WriteLog(_) => true,
+            Output::Send { message: PeerMessage::Raft(_), .. } => leads,
+            _ => false,
+        })
     }
 
     /// Cuts blocks from the queue while there is room for more under way.
@@ -110,8 +141,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
 
     /// Messages that vouch for a write wait for its report. Entries of others are
     /// looked at before they commit.
-    fn write(&mut self, mut round: Persist) {
-        self.unsent.push_back((round.seq, std::mem::take(&mut round.messages_after)));
+    fn write(&mut self, round: Persist) {
         if self.core.role() != Role::Leader {
             for entry in &round.entries {
                 if let EntryKind::Normal(bytes) = &entry.kind {
@@ -119,7 +149,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
                 }
             }
         }
-        self.out.push(Output::WriteLog(LogWrite::Round(round)));
+        self.rounds.take(round, &mut self.out).into_iter().for_each(|message| self.send_raft(message));
     }
 
     /// A membership comes into force when its entry is given out, and is stored

@@ -48,7 +48,8 @@ fn a_transaction_is_proposed_written_executed_guarded_and_certified_in_this_orde
         let round = Persist { seq, snapshot, entries, hard_state, must_sync, messages_after };
         Output::WriteLog(LogWrite::Round(round))
     };
-    let committed = HardState { term: AT.term, vote: RaftId::new(1), commit: AT.index };
+    // What promises nothing was not written by itself.
+    let before = HardState { term: AT.term, vote: RaftId::new(1), commit: LogIndex(1) };
     let header = solo.node(1).disk.ledger.header(Height(1)).unwrap().unwrap();
     let leaf = Leaf { transaction_id: transaction.id, height: Height(1), outcome: Outcome::Applied };
     let vote = solo.node(1).disk.guard.read().vote;
@@ -57,8 +58,7 @@ fn a_transaction_is_proposed_written_executed_guarded_and_certified_in_this_orde
     assert_eq!(certified.header, header);
     let expected = [
         Output::Notice(Notice::Proposed { index: AT.index, transactions: 1 }),
-        write(round(&said[1]), vec![entry], None, true),
-        write(round(&said[2]), vec![], Some(committed), false),
+        write(round(&said[1]), vec![entry], Some(before), true),
         Output::Executed(Box::new(ExecutedBlock {
             header: header.clone(),
             position: AT,
@@ -68,6 +68,8 @@ fn a_transaction_is_proposed_written_executed_guarded_and_certified_in_this_orde
         })),
         Output::WriteVote(VoteWrite::Guard { vote, commit: AT.index }),
         Output::Applied(Applied { index: AT.index, height: Height(1), time, header_hash: header.hash() }),
+        // The vote is on its way; what it certifies has the next turn.
+        Output::Continue,
         Output::Certified(certified),
         Output::Answer { request, result: Ok(Located { height: Height(1), outcome: Outcome::Applied }) },
     ];

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use consilium_consensus::{LogIndex, LogPosition, Role, Term};
 use consilium_proto::ids::{Height, NodeId, TransactionId};
 use consilium_replica::disk::{LogWrite, VoteWrite, Written};
-use consilium_replica::{CallId, Input, Replica, RequestId};
+use consilium_replica::{CallId, Input, Output, Replica, RequestId};
 
 use crate::byzantine::bug_wiring::BugState;
 use crate::disk::{LogHandle, SimLedger};
@@ -190,11 +190,13 @@ impl Node {
         self.leader_changed = false;
         let outputs = self.replica.handle(host.clock(env, self.leads()), inputs);
         self.tell_oracle(host, env);
+        // While votes wait for a write, so do certificates.
+        let mut idle = !outputs.contains(&Output::Continue);
         for output in outputs {
             self.perform(host, env, output)?;
         }
-        // While votes wait for a write, so do certificates.
-        if host.honest() && self.vote_queue.is_empty() && self.vote_writing.is_none() {
+        idle &= self.vote_queue.is_empty() && self.vote_writing.is_none();
+        if host.honest() && idle {
             env.oracle.heard(host.node, self.given, self.certified());
         }
         Ok(())

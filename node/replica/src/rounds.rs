@@ -1,0 +1,71 @@
+//! Rounds of Raft on their way to the log, and the messages that vouch for them.
+//! A message never leaves before all that it vouches for is durable.
+//!
+//! A round that only says how far the log is committed promises nothing: it waits for
+//! the next one, or for a tick, and costs no write of its own.
+
+use std::collections::VecDeque;
+
+use consilium_consensus::{Outbound, Persist, PersistSeq};
+
+use crate::disk::LogWrite;
+use crate::io::Output;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Rounds {
+    /// Messages by the round that they wait for.
+    unsent: VecDeque<(PersistSeq, Vec<Outbound>)>,
+    /// Not handed out yet.
+    idle: Option<Persist>,
+    /// The newest round that was handed out, and the newest that was reported.
+    issued: PersistSeq,
+    written: PersistSeq,
+}
+
+impl Rounds {
+    /// Takes a round. Gives the messages that may leave at once.
+    #[must_use]
+    pub(crate) fn take(&mut self, mut round: Persist, out: &mut Vec<Output>) -> Vec<Outbound> {
+        let messages = std::mem::take(&mut round.messages_after);
+        let idle = self.idle.take().and_then(|idle| idle.hard_state);
+        round.hard_state = round.hard_state.or(idle);
+        if promises_nothing(&round) {
+            self.idle = Some(round);
+        } else {
+            self.issue(round, out);
+        }
+        if self.written >= self.issued {
+            return messages;
+        }
+        self.unsent.push_back((self.issued, messages));
+        Vec::new()
+    }
+
+    /// Hands out what waited for the next round.
+    pub(crate) fn flush(&mut self, out: &mut Vec<Output>) {
+        if let Some(idle) = self.idle.take() {
+            self.issue(idle, out);
+        }
+    }
+
+    fn issue(&mut self, round: Persist, out: &mut Vec<Output>) {
+        self.issued = round.seq;
+        out.push(Output::WriteLog(LogWrite::Round(round)));
+    }
+
+    /// Rounds up to this one are durable. Gives the messages that may leave now.
+    #[must_use]
+    pub(crate) fn written(&mut self, seq: PersistSeq) -> Vec<Outbound> {
+        self.written = self.written.max(seq);
+        let count = self.unsent.iter().take_while(|(vouched, _)| *vouched <= seq).count();
+        self.unsent.drain(..count).flat_map(|(_, messages)| messages).collect()
+    }
+}
+
+fn promises_nothing(round: &Persist) -> bool {
+    round.entries.is_empty() && round.snapshot.is_none() && !round.must_sync
+}
+
+#[cfg(test)]
+mod tests;
