@@ -11,7 +11,7 @@ use consilium_sim::stats::Stats;
 use consilium_sim::swarm::{Fault, Swarm};
 
 /// Seeds within which every known bug must be found.
-const SEEDS_PER_BUG_MAX: u64 = 600;
+const SEEDS_PER_BUG_MAX: u64 = 400;
 
 fn good(outcome: &Outcome) {
     let Outcome { seed, violation, .. } = outcome;

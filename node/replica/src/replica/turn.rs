@@ -31,8 +31,9 @@ use crate::ports::{Ledger, PortFault};
 use crate::submission::Refused;
 use crate::topology::{Topology, concerns_topology};
 
-/// Blocks executed in one turn; then what came in meanwhile has its turn.
-const BLOCKS_MAX: usize = 8;
+/// Blocks executed in one turn: the vote on one, and what came in meanwhile, do not
+/// wait for the next.
+const BLOCKS_MAX: usize = 1;
 /// Bytes of committed entries that wait to be executed. Beyond it Raft waits.
 const COMMITTED_BYTES_MAX: usize = 64 * 1024 * 1024;
 

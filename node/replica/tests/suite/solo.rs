@@ -67,6 +67,8 @@ fn a_transaction_is_proposed_written_executed_guarded_and_certified_in_this_orde
             events: consilium_ledger::Events::default(),
         })),
         Output::WriteVote(VoteWrite::Guard { vote, commit: AT.index }),
+        // One block is a turn.
+        Output::Continue,
         Output::Applied(Applied { index: AT.index, height: Height(1), time, header_hash: header.hash() }),
         // The vote is on its way; what it certifies has the next turn.
         Output::Continue,
