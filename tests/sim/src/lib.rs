@@ -11,10 +11,12 @@
 pub mod bugs;
 pub mod byzantine;
 pub mod client;
+pub mod crash_point;
 pub mod disk;
 pub mod env;
 pub mod event;
 pub mod fixture;
+pub mod host;
 pub mod invariants;
 pub mod machine;
 pub mod nemesis;

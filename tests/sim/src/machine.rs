@@ -1,156 +1,13 @@
-//! A machine: a disk, a clock, and the node that runs on it, or does not.
-
-use std::sync::Arc;
+//! A machine, and whether a node runs on it.
 
 use consilium_consensus::Membership;
-use consilium_proto::ids::{NodeId, TimeMs};
-use consilium_proto::signing::SigningKey;
-use consilium_replica::Clock;
-use consilium_replica::peer::PeerMessage;
-use consilium_replica::ports::{Ledger, PortFault};
-use consilium_replica::topology::{Introduction, Topology};
 
-use crate::bugs::Bug;
-use crate::disk::{CrashKind, Disk, Lost, SimLedger};
-use crate::env::{Env, Halt};
-use crate::event::{MachineId, Packet, Send, Timer};
-use crate::fixture::START_MS;
+use crate::disk::{CrashKind, Disk, Lost};
+use crate::env::Env;
+use crate::host::Host;
 use crate::node::Node;
-use crate::node::rebuild::Rebuilding;
-use crate::node::start::Asking;
+use crate::node::state::State;
 use crate::swarm::Fault;
-
-/// What a node finds on its machine.
-pub struct Host {
-    /// The machine.
-    pub machine: MachineId,
-    /// The raft id.
-    pub node: NodeId,
-    /// The member that runs it.
-    pub member: String,
-    /// The node's name.
-    pub name: String,
-    /// Signs its votes.
-    pub key: Arc<SigningKey>,
-    /// The disk.
-    pub disk: Disk,
-    /// A number for each disk that was ever set up.
-    pub disk_number: u64,
-    /// What it was told of the others when it joined.
-    pub introduction: Introduction,
-    /// Grows with every start.
-    pub incarnation: u64,
-    /// Wall clock minus true time, in ms.
-    pub clock_offset: i64,
-    /// What it does against the rules.
-    pub byzantine: Option<Fault>,
-    /// Syncs take long.
-    pub slow: bool,
-}
-
-impl Host {
-    /// The wall clock.
-    #[must_use]
-    pub fn wall(&self, env: &Env) -> TimeMs {
-        TimeMs((START_MS + env.now).saturating_add_signed(self.clock_offset))
-    }
-
-    /// Whether the oracle asks it.
-    #[must_use]
-    pub fn honest(&self) -> bool {
-        self.byzantine.is_none()
-    }
-
-    /// The clocks as the replica is told them. A traitor that leads may lie about
-    /// the time.
-    pub fn clock(&self, env: &mut Env, leads: bool) -> Clock {
-        let wall = crate::byzantine::tamper_time(self, env, leads, self.wall(env));
-        Clock { wall, monotonic_ms: env.now }
-    }
-
-    /// The ledger as a replica gets it.
-    #[must_use]
-    pub fn ledger(&self, env: &Env) -> SimLedger {
-        // What the log's writer does to it is not the replica's.
-        let bug = env.bug.filter(|bug| *bug != Bug::LogBeforeLedger);
-        SimLedger::new(self.disk.ledger_port(), bug, &self.disk.apart)
-    }
-
-    /// The ledger as the log's writer gets it.
-    #[must_use]
-    pub fn writer_ledger(&self, env: &Env) -> SimLedger {
-        SimLedger::new(self.disk.ledger_port(), env.bug, &self.disk.apart)
-    }
-
-    /// The network as this disk knows it.
-    ///
-    /// # Errors
-    /// If the disk cannot be read.
-    pub fn topology(&self) -> Result<Topology, PortFault> {
-        let ledger = self.disk.ledger_port();
-        let (_, tip) = ledger.tip()?.ok_or_else(|| PortFault::corrupt("ledger", "empty"))?;
-        Topology::load(&ledger, &tip.header, Some(&self.introduction))
-    }
-
-    /// Why the node goes down when its disk fails.
-    #[must_use]
-    pub fn failed(&self, fault: &PortFault) -> Halt {
-        match self.disk.tripwire.borrow_mut().tripped.take() {
-            Some(point) => Halt::Crash(point),
-            None => Halt::Fault(fault.to_string()),
-        }
-    }
-
-    /// Why the node goes down when what runs on it cannot go on.
-    #[must_use]
-    pub fn stopped(&self, fault: consilium_replica::Fault) -> Halt {
-        match self.disk.tripwire.borrow_mut().tripped.take() {
-            Some(point) => Halt::Crash(point),
-            None => Halt::Fault(fault.to_string()),
-        }
-    }
-
-    /// Says something on the stream to a peer. What is said in one step is one
-    /// batch, or several: as the stream's task finds it.
-    pub fn say(&self, env: &mut Env, to: NodeId, message: PeerMessage) {
-        let together = env.rng.chance(500) || env.has(Bug::CertificateLostInBatch);
-        let last = env.outbox.last_mut().filter(|send| send.machine == self.machine && send.to == to && together);
-        match last.map(|send| &mut send.packet) {
-            Some(Packet::Messages(messages)) => messages.push(message),
-            Some(_) | None => self.send(env, to, Packet::Messages(vec![message])),
-        }
-    }
-
-    /// Sends a packet.
-    pub fn send(&self, env: &mut Env, to: NodeId, packet: Packet) {
-        env.outbox.push(Send { machine: self.machine, from: self.node, to, packet });
-    }
-
-    /// Sets a timer.
-    pub fn timer(&self, env: &mut Env, delay: u64, timer: Timer) {
-        env.timer(delay, self.machine, self.incarnation, timer);
-    }
-
-    /// How long a sync takes now.
-    pub fn sync_time(&self, env: &mut Env) -> u64 {
-        let usual = 1 + env.rng.below(env.swarm.sync_max);
-        if self.slow { usual + env.rng.range(50, 400) } else { usual }
-    }
-}
-
-/// Whether a node runs.
-pub enum State {
-    /// It does not.
-    Down,
-    /// It asks its peers what it voted for.
-    Asking(Box<Asking>),
-    /// It rebuilds its ledger.
-    Rebuilding(Box<Rebuilding>),
-    /// It runs.
-    Up(Box<Node>),
-    /// It will not run again: the disk was lost, or it was retired.
-    Out(&'static str),
-}
 
 /// A machine.
 pub struct Machine {
@@ -198,6 +55,6 @@ impl Machine {
     pub fn set_up(&mut self, env: &Env, membership: Membership, disk_number: u64) {
         self.host.disk = Disk::new(self.host.node, membership);
         self.host.disk_number = disk_number;
-        crate::node::start::write_genesis(&mut self.host.disk, &env.fixture.genesis);
+        self.host.disk.write_genesis(&env.fixture.genesis);
     }
 }

@@ -5,11 +5,11 @@ use consilium_kit::Rng;
 use consilium_proto::pb::{self, action::Action};
 
 use crate::bugs::Bug;
+use crate::crash_point::CrashPoint;
 use crate::disk::CrashKind;
-use crate::env::CrashPoint;
 use crate::event::{Event, MachineId};
 use crate::fixture::member_id;
-use crate::machine::State;
+use crate::node::state::State;
 use crate::oracle::CLOCK_ERROR_MS_MAX;
 use crate::swarm::Fault;
 use crate::world::World;
@@ -22,29 +22,28 @@ pub struct Nemesis {
     rng: Rng,
     wiped: u64,
     suspended: Option<u64>,
-    twins: Option<[MachineId; 2]>,
 }
 
 impl Nemesis {
     /// Nothing has gone wrong yet.
     #[must_use]
     pub fn new(rng: Rng) -> Self {
-        Self { rng, wiped: 0, suspended: None, twins: None }
+        Self { rng, wiped: 0, suspended: None }
     }
 
-    /// The twins, if they live.
-    #[must_use]
-    pub fn twins(&self) -> Option<[MachineId; 2]> {
-        self.twins
-    }
-
-    /// Pause until the next fault.
-    pub fn pause(&mut self, mean: u64) -> u64 {
-        1 + self.rng.below(2 * mean)
+    /// Does a fault if it is time, and says when the next one is.
+    pub fn act(&mut self, world: &mut World) {
+        if !std::mem::take(&mut world.fault_due) {
+            return;
+        }
+        self.strike(world);
+        let pause = 1 + self.rng.below(2 * world.env.swarm.fault_pause);
+        world.schedule(pause, Event::Fault);
+        world.flush();
     }
 
     /// One fault, of a kind that the seed asks for.
-    pub fn strike(&mut self, world: &mut World) {
+    fn strike(&mut self, world: &mut World) {
         let kinds: [(Fault, Strike); 12] = [
             (Fault::Partition, Self::partition),
             (Fault::OneWay, Self::one_way),
@@ -200,16 +199,11 @@ impl Nemesis {
     /// A second machine starts with the traitor's key and a copy of its disk.
     fn twin(&mut self, world: &mut World) {
         let traitor = world.machines.iter().position(|machine| !machine.host.honest());
-        let (None, Some(first)) = (self.twins, traitor) else { return };
+        let (None, Some(first)) = (world.twins, traitor) else { return };
         let second = world.copy_machine(first);
-        self.twins = Some([first, second]);
+        world.twins = Some([first, second]);
         world.env.stats.fault(Fault::Twins);
         world.env.note(format_args!("{second} is a twin of {first}"));
         world.schedule(1, Event::Routes);
-    }
-
-    /// The twins are told apart no more.
-    pub fn end(&mut self) {
-        self.twins = None;
     }
 }

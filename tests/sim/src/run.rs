@@ -1,27 +1,21 @@
 //! One run: storm, then calm, then the last questions.
 
-use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use consilium_kit::Rng;
-use consilium_ledger::keys;
 use consilium_proto::ids::{Height, NodeId};
-use consilium_proto::pb::{self, NodeState, NodeStatus, RosterState, action::Action};
-use consilium_replica::topology::{Introduction, NodeInfo};
 
 use crate::bugs::Bug;
 use crate::disk::CrashKind;
 use crate::event::Event;
 use crate::invariants::Violation;
 use crate::invariants::i20_progress_resumes::{CALM_MS_MAX, Standing};
-use crate::machine::State;
+use crate::nemesis::Nemesis;
+use crate::node::state::State;
 use crate::stats::Stats;
 use crate::swarm::Swarm;
 use crate::trace::Trace;
 use crate::world::World;
-
-/// How often operators look at the network.
-const OPERATE_MS: u64 = 300;
 
 /// Counted for a run in which a traitor broke Raft itself: no progress, no fork.
 pub const STOPPED_BY_TRAITOR: &str = "stopped by a traitor rather than forked";
@@ -81,7 +75,10 @@ pub fn run_swarm(seed: u64, swarm: Swarm, bug: Option<Bug>, print: bool) -> Outc
 
 fn run(world: &mut World) {
     let storm = world.env.swarm.storm_ms;
-    while world.step(storm) {}
+    let mut nemesis = Nemesis::new(world.trouble.clone());
+    while world.step(storm) {
+        nemesis.act(world);
+    }
     if world.env.oracle.violation().is_none() {
         calm(world);
     }
@@ -95,7 +92,7 @@ fn calm(world: &mut World) {
     world.net.links.heal();
     world.net.links.calm = true;
     world.net.clear_routes();
-    world.nemesis.end();
+    world.twins = None;
     for id in 0..world.machines.len() {
         let host = &mut world.machines[id].host;
         (host.clock_offset, host.slow) = (0, false);
@@ -184,61 +181,4 @@ fn quorum_is_lost(world: &World) -> bool {
     let voters = &best.status().raft.membership.voters;
     let left = voters.iter().filter(|voter| here(NodeId(voter.get()))).count();
     !quorum(set) || !quorum(certifying) || left <= voters.len() / 2
-}
-
-/// What operators do: new nodes on the ledger get machines, retired ones are
-/// switched off, open proposals get ballots.
-pub(crate) fn operate(world: &mut World) {
-    world.schedule(OPERATE_MS, Event::Operate);
-    let Some(best) = world.best() else { return };
-    if world.machines[best].node().is_none_or(|node| node.certified() < node.height()) {
-        return;
-    }
-    let ledger = std::rc::Rc::clone(&world.machines[best].host.disk.ledger);
-    let ledger = ledger.borrow();
-    let nodes: Vec<NodeState> =
-        ledger.scan(&keys::nodes()).filter_map(|row| prost::Message::decode(row.clone()).ok()).collect();
-    let membership = world.machines[best].node().map(|n| n.status().raft.membership.clone()).unwrap_or_default();
-    let in_raft: BTreeSet<NodeId> = membership
-        .voters
-        .iter()
-        .chain(&membership.learners)
-        .chain(&membership.voters_outgoing)
-        .map(|id| NodeId(id.get()))
-        .collect();
-    let roster: RosterState = ledger.message(&keys::roster()).unwrap_or_default();
-    let height = ledger.tip().map(|(_, tip)| tip.header.height).unwrap_or_default();
-    let known = nodes.iter().filter(|node| roster.nodes.contains(&node.raft_id));
-    let known: Vec<NodeInfo> = known.filter_map(|node| NodeInfo::new(node, true).ok()).collect();
-    let introduction = Introduction { nodes: known, height };
-    for state in nodes {
-        let node = NodeId(state.raft_id);
-        let machine = world.machines.iter().position(|m| m.host.node == node);
-        match (machine, state.status == NodeStatus::Retired as i32) {
-            (None, false) => {
-                let id = world.add_machine(node, &state.member, &state.name, introduction.clone());
-                world.env.note(format_args!("{id} joins as node {node}"));
-                world.env.stats.count("nodes joined");
-                world.schedule(50, Event::Start(id));
-            }
-            // Raft may still count on its vote.
-            (Some(id), true) if world.machines[id].in_use() && !in_raft.contains(&node) => {
-                world.crash(id, CrashKind::Process, None);
-                world.machines[id].state = State::Out("retired");
-                world.env.note(format_args!("{id} is switched off as node {node} is retired"));
-                world.env.stats.count("nodes retired");
-            }
-            (Some(_), _) | (None, true) => {}
-        }
-    }
-    ballots(world, &roster);
-}
-
-fn ballots(world: &mut World, roster: &RosterState) {
-    for proposal in &roster.open_proposals {
-        for member in 0..world.env.swarm.members as usize {
-            let choice = pb::BallotChoice::Approve as i32;
-            world.submit_by_admin(member, Action::CastBallot(pb::CastBallot { proposal: *proposal, choice }));
-        }
-    }
 }

@@ -1,19 +1,19 @@
 //! What a traitor does. It runs the honest code and changes what goes in or out,
 //! so that each lie is the smallest one of its kind.
 
-pub mod bug_wiring;
 pub mod raft_wire;
 
 use bytes::Bytes;
 use consilium_proto::ids::{HeaderHash, NodeId, TimeMs};
 use consilium_proto::pb;
 use consilium_proto::vote::{Vote, signing_bytes};
+use consilium_replica::Clock;
 use consilium_replica::peer::{BATCH_MAX, PeerMessage};
 use consilium_replica::submission::Submission;
 
 use crate::env::Env;
 use crate::event::{Packet, Send};
-use crate::machine::Host;
+use crate::host::Host;
 use crate::swarm::Fault;
 
 /// What a traitor says instead of a vote of its own; `None` if it goes out as it
@@ -84,8 +84,15 @@ fn forged(env: &mut Env, first: Submission) -> Submission {
     Submission { transaction, verdict: first.verdict }
 }
 
+/// The clocks as a replica is told them. A traitor that leads may lie about the
+/// time.
+pub fn clock(host: &Host, env: &mut Env, leads: bool) -> Clock {
+    let wall = tamper_time(host, env, leads, host.wall(env));
+    Clock { wall, monotonic_ms: env.now }
+}
+
 /// The time that a traitor that leads takes for its blocks.
-pub fn tamper_time(host: &Host, env: &mut Env, leads: bool, wall: TimeMs) -> TimeMs {
+fn tamper_time(host: &Host, env: &mut Env, leads: bool, wall: TimeMs) -> TimeMs {
     let lies = leads && !env.calm && host.byzantine == Some(Fault::LieTime);
     if !lies || !env.rng.chance(100) {
         return wall;

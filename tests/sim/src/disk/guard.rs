@@ -10,7 +10,7 @@ use consilium_replica::ports::{Guard, GuardRecord, PortFault};
 
 use super::CrashKind;
 use super::port::Tripwire;
-use crate::env::CrashPoint;
+use crate::crash_point::CrashPoint;
 
 type Slot = Option<(u64, GuardRecord)>;
 

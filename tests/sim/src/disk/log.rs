@@ -8,7 +8,7 @@ use consilium_kit::MemoryLog;
 use consilium_replica::ports::{Log, LogBatch, LogStart, PortFault};
 
 use super::port::Tripwire;
-use crate::env::CrashPoint;
+use crate::crash_point::CrashPoint;
 
 /// The log as a replica's port. Clones are the same log.
 #[derive(Clone, Debug)]

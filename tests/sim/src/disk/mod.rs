@@ -22,6 +22,7 @@ use std::rc::Rc;
 
 use consilium_consensus::Membership;
 use consilium_kit::{MemoryLog, Rng};
+use consilium_proto::genesis::Genesis;
 use consilium_proto::ids::NodeId;
 
 /// How a machine went down.
@@ -74,6 +75,15 @@ impl Disk {
             repair: false,
             tripwire: Rc::default(),
         }
+    }
+
+    /// Executes the genesis document on an empty disk.
+    ///
+    /// # Panics
+    /// If the fixture's genesis does not execute.
+    pub fn write_genesis(&mut self, genesis: &Genesis) {
+        consilium_replica::start::write_genesis(&self.ledger_port(), genesis).expect("the fixture's genesis executes");
+        self.log.borrow_mut().sync();
     }
 
     /// A copy that shares nothing with this one.

@@ -19,7 +19,7 @@ use consilium_replica::ports::{Ledger, PortFault};
 
 use super::LedgerStore;
 use crate::bugs::Bug;
-use crate::env::CrashPoint;
+use crate::crash_point::CrashPoint;
 
 /// Where a machine is to fail, and whether it has.
 #[derive(Clone, Debug, Default)]

@@ -15,7 +15,7 @@ use crate::bugs::Bug;
 use crate::byzantine::raft_wire::claimed_sender;
 use crate::env::{Env, Halt};
 use crate::event::Packet;
-use crate::machine::Host;
+use crate::host::Host;
 
 impl Node {
     /// A packet arrives over the connection of `from`.
@@ -88,7 +88,7 @@ impl Node {
                 }
             }
             if let PeerMessage::Vote(vote) = &message {
-                crate::byzantine::bug_wiring::heard(self, host, env, vote);
+                super::bug_wiring::heard(self, host, env, vote);
             }
             if let PeerMessage::Certified(certified) = &message {
                 self.give(host, env, from, &certified.header);
@@ -139,7 +139,7 @@ impl Node {
         self.turn(host, env)?;
         let from = if env.has(Bug::StrangerMessage) { claimed.unwrap_or(proven) } else { proven };
         let input = Input::Peer { from, messages: vec![message] };
-        let outputs = self.replica.handle(host.clock(env, self.leads()), [input]);
+        let outputs = self.replica.handle(crate::byzantine::clock(host, env, self.leads()), [input]);
         let refused = |output: &Output| {
             use consilium_replica::notice::Notice::{RaftIgnored, RaftRejected};
             matches!(output, Output::Notice(RaftRejected { .. } | RaftIgnored { .. }))

@@ -8,7 +8,7 @@ use super::Node;
 use crate::bugs::Bug;
 use crate::env::{Env, Halt};
 use crate::event::Timer;
-use crate::machine::Host;
+use crate::host::Host;
 
 impl Node {
     pub(super) fn write_log(&mut self, host: &mut Host, env: &mut Env, write: LogWrite) -> Result<(), Halt> {

@@ -3,10 +3,13 @@
 //! decides: what is decided is decided by `consilium-replica`.
 
 mod arrive;
+mod bug_state;
+mod bug_wiring;
 mod disk;
 mod perform;
 pub mod rebuild;
 pub mod start;
+pub mod state;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -16,11 +19,10 @@ use consilium_proto::ids::{Height, NodeId, TransactionId};
 use consilium_replica::disk::{LogWrite, VoteWrite, Written};
 use consilium_replica::{CallId, Input, Output, Replica, RequestId};
 
-use crate::byzantine::bug_wiring::BugState;
 use crate::disk::{LogHandle, SimLedger};
 use crate::env::{Env, Halt};
 use crate::event::{Packet, Timer};
-use crate::machine::Host;
+use crate::host::Host;
 
 /// Milliseconds of one tick of Raft.
 pub const TICK_MS: u64 = 50;
@@ -66,7 +68,7 @@ pub struct Node {
     /// Executed boundaries without a certificate.
     boundaries: BTreeSet<Height>,
     /// What bugs that count for themselves remember.
-    pub(crate) bugs: BugState,
+    bugs: bug_state::BugState,
     /// The leader changed in this turn.
     leader_changed: bool,
     /// A bug: whose messages of Raft are not listened to, up to which term.
@@ -99,7 +101,7 @@ impl Node {
             askers: BTreeMap::new(),
             requests: 0,
             boundaries: BTreeSet::new(),
-            bugs: BugState::default(),
+            bugs: bug_state::BugState::default(),
             leader_changed: false,
             distrusted: None,
             shown: status.raft.applied,
@@ -186,9 +188,9 @@ impl Node {
 
     /// The replica's thread runs.
     pub(crate) fn turn(&mut self, host: &mut Host, env: &mut Env) -> Result<(), Halt> {
-        let inputs = crate::byzantine::bug_wiring::inputs(env, std::mem::take(&mut self.inbox));
+        let inputs = bug_state::inputs(env, std::mem::take(&mut self.inbox));
         self.leader_changed = false;
-        let outputs = self.replica.handle(host.clock(env, self.leads()), inputs);
+        let outputs = self.replica.handle(crate::byzantine::clock(host, env, self.leads()), inputs);
         self.tell_oracle(host, env);
         // While votes wait for a write, so do certificates.
         let mut idle = !outputs.contains(&Output::Continue);

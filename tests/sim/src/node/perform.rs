@@ -16,7 +16,7 @@ use super::{Asker, Node};
 use crate::bugs::Bug;
 use crate::env::{Env, Halt};
 use crate::event::{Packet, Timer};
-use crate::machine::Host;
+use crate::host::Host;
 
 /// How long a call to the leader takes at most.
 const CALL_MS: u64 = 600;
@@ -71,7 +71,7 @@ impl Node {
             } else if let Some(instead) = crate::byzantine::tamper_vote(host, env, vote) {
                 return instead.into_iter().for_each(|vote| host.say(env, to, PeerMessage::Vote(vote)));
             }
-            crate::byzantine::bug_wiring::sent(self, env, vote);
+            super::bug_wiring::sent(self, env, vote);
         }
         host.say(env, to, message);
     }
@@ -172,7 +172,7 @@ impl Node {
             self.boundaries.insert(header.height);
             self.tell_boundary(host, env);
         }
-        crate::byzantine::bug_wiring::executed(self, host, env, header, events.next_set());
+        super::bug_wiring::executed(self, host, env, header, events.next_set());
     }
 
     fn certified_header(&mut self, host: &Host, env: &mut Env, certified: &consilium_proto::vote::CertifiedHeader) {

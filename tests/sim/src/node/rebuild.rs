@@ -5,23 +5,19 @@ use consilium_kit::Rules;
 use consilium_replica::catch_up::rebuild::{Rebuild, RebuildInput, RebuildOutput, finish};
 use consilium_replica::ports::Log;
 
-use super::start;
-use crate::disk::SimLedger;
+use super::state::{Rebuilding, State};
 use crate::env::{Env, Halt};
 use crate::event::{Packet, Timer};
-use crate::machine::{Host, State};
+use crate::host::Host;
 
 /// How often it looks at the time.
 const TICK_MS: u64 = 100;
-
-/// A rebuilding that is under way.
-pub type Rebuilding = Rebuild<SimLedger>;
 
 /// Drops the ledger and starts.
 pub fn begin(host: &mut Host, env: &mut Env) -> State {
     env.stats.count("ledgers rebuilt");
     *host.disk.ledger.borrow_mut() = Default::default();
-    start::write_genesis(&mut host.disk, &env.fixture.genesis);
+    host.disk.write_genesis(&env.fixture.genesis);
     let needed = host.disk.log_port(false).last().index;
     let rebuild = Rebuild::new(
         (host.node, env.fixture.genesis.ledger_id),

@@ -3,42 +3,18 @@
 
 use consilium_consensus::{Config, ElectionTicks, RaftId};
 use consilium_kit::Rules;
-use consilium_proto::genesis::Genesis;
-use consilium_proto::vote::Vote;
 use consilium_replica::start::{StartRefused, check_own_votes, recover};
 use consilium_replica::{Fault, Replica, Settings, Start};
 
+use super::state::{Asking, State};
 use super::{Node, SimReplica};
 use crate::bugs::Bug;
-use crate::disk::Disk;
 use crate::env::{Env, Halt};
 use crate::event::{Packet, Timer};
-use crate::machine::{Host, State};
+use crate::host::Host;
 
 /// How long a starting node waits for answers.
 const ASK_MS: u64 = 250;
-
-/// A node that waits for what its peers remember of its votes.
-#[derive(Default)]
-pub struct Asking {
-    votes: Vec<Vote>,
-}
-
-impl Asking {
-    /// A peer answered.
-    pub fn answer(&mut self, vote: Vote) {
-        self.votes.push(vote);
-    }
-}
-
-/// Executes the genesis document on an empty disk.
-///
-/// # Panics
-/// If the fixture's genesis does not execute.
-pub fn write_genesis(disk: &mut Disk, genesis: &Genesis) {
-    consilium_replica::start::write_genesis(&disk.ledger_port(), genesis).expect("the fixture's genesis executes");
-    disk.log.borrow_mut().sync();
-}
 
 /// The first step of a start.
 pub fn begin(host: &mut Host, env: &mut Env) -> State {
@@ -71,7 +47,7 @@ pub fn finish(host: &mut Host, env: &mut Env, asking: &Asking) -> Result<State, 
         Err(refused) => return Err(Halt::Fault(refused.to_string())),
     };
     if !env.has(Bug::ReuseRaftId) && !env.has(Bug::SkipVoteGuard) {
-        let votes = asking.votes.iter().cloned();
+        let votes = asking.votes().iter().cloned();
         if check_own_votes((host.node, &host.key.verifying_key()), recovered.guard, votes).is_err() {
             return Ok(State::Out("the disk does not remember a vote"));
         }
@@ -91,7 +67,7 @@ pub fn finish(host: &mut Host, env: &mut Env, asking: &Asking) -> Result<State, 
         log,
         rules: Box::new(Rules),
         recovered,
-        now: host.clock(env, false),
+        now: crate::byzantine::clock(host, env, false),
     };
     let replica: SimReplica = match Replica::new(start) {
         Ok(replica) => replica,

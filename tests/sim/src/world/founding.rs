@@ -9,7 +9,9 @@ use consilium_replica::topology::Introduction;
 use super::World;
 use crate::disk::Disk;
 use crate::event::{Event, MachineId};
-use crate::machine::{Host, Machine, State};
+use crate::host::Host;
+use crate::machine::Machine;
+use crate::node::state::State;
 
 impl World {
     pub(super) fn found(&mut self) {

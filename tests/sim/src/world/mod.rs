@@ -2,6 +2,7 @@
 //! One event at a time; after each, what left the machines goes on its way.
 
 mod founding;
+mod operators;
 mod traffic;
 
 use std::sync::Arc;
@@ -18,10 +19,10 @@ use crate::disk::CrashKind;
 use crate::env::Env;
 use crate::event::{Event, MachineId, Queue};
 use crate::fixture::START_MS;
-use crate::machine::{Machine, State};
-use crate::nemesis::Nemesis;
+use crate::machine::Machine;
 use crate::net::Network;
 use crate::node::start;
+use crate::node::state::State;
 use crate::swarm::{Fault, Swarm};
 use crate::trace::Trace;
 
@@ -38,7 +39,12 @@ pub struct World {
     pub net: Network,
     /// The clients.
     pub client: Client,
-    pub(crate) nemesis: Nemesis,
+    /// Two machines with one key, if they live.
+    pub twins: Option<[MachineId; 2]>,
+    /// Time for a fault.
+    pub fault_due: bool,
+    /// For whoever makes faults.
+    pub trouble: Rng,
     queue: Queue,
     rng: Rng,
     disks: u64,
@@ -56,7 +62,9 @@ impl World {
             machines: Vec::new(),
             net,
             client: Client::new(rng.fork(3)),
-            nemesis: Nemesis::new(rng.fork(4)),
+            twins: None,
+            fault_due: false,
+            trouble: rng.fork(4),
             queue: Queue::default(),
             rng: rng.fork(5),
             disks: 0,
@@ -123,7 +131,9 @@ impl World {
         self.env.now = at;
         self.env.stats.steps += 1;
         self.happen(event);
-        self.flush();
+        if !self.fault_due {
+            self.flush();
+        }
         true
     }
 
@@ -148,8 +158,8 @@ impl World {
             Event::Submit => self.submit(),
             Event::Read => self.read(),
             Event::Retry(id) => self.retry(id),
-            Event::Operate => crate::run::operate(self),
-            Event::Fault => self.fault(),
+            Event::Operate => self.operate(),
+            Event::Fault => self.fault_due = !self.env.calm,
             Event::Routes => self.routes(),
             Event::Heal => {
                 self.net.links.heal();
@@ -159,19 +169,8 @@ impl World {
         }
     }
 
-    fn fault(&mut self) {
-        if self.env.calm {
-            return;
-        }
-        let mut nemesis = std::mem::replace(&mut self.nemesis, Nemesis::new(Rng::new(0)));
-        nemesis.strike(self);
-        let pause = nemesis.pause(self.env.swarm.fault_pause);
-        self.nemesis = nemesis;
-        self.schedule(pause, Event::Fault);
-    }
-
     fn routes(&mut self) {
-        if let Some(twins) = self.nemesis.twins() {
+        if let Some(twins) = self.twins {
             let node = self.machines[twins[0]].host.node;
             self.net.draw_routes(&mut self.rng, self.machines.len(), node, twins);
             let after = self.rng.range(200, 900);

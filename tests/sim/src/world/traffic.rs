@@ -8,7 +8,8 @@ use super::World;
 use crate::disk::CrashKind;
 use crate::env::Halt;
 use crate::event::{Event, MachineId, Packet, Send, Timer};
-use crate::machine::{Machine, State};
+use crate::machine::Machine;
+use crate::node::state::State;
 use crate::node::{rebuild, start};
 use crate::swarm::Fault;
 
@@ -96,7 +97,7 @@ impl World {
     }
 
     /// What left the machines goes on its way.
-    pub(super) fn flush(&mut self) {
+    pub fn flush(&mut self) {
         for mut send in std::mem::take(&mut self.env.outbox) {
             if let Some(fault) = self.machines[send.machine].host.byzantine.filter(|_| !self.env.calm) {
                 crate::byzantine::tamper_outbox(fault, &mut self.env, &mut send);

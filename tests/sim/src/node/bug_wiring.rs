@@ -8,36 +8,20 @@ use consilium_proto::header::Header;
 use consilium_proto::ids::{Height, NodeId};
 use consilium_proto::validators::ValidatorSet;
 use consilium_proto::vote::{BlockCertificate, CertifiedHeader, Vote};
-use consilium_replica::Input;
 use consilium_replica::peer::PeerMessage;
 
+use super::Node;
 use crate::bugs::Bug;
 use crate::env::Env;
 use crate::event::Packet;
-use crate::machine::Host;
-use crate::node::Node;
-
-/// What such a mistake remembers.
-#[derive(Default)]
-pub struct BugState {
-    recent: BTreeMap<Height, (Header, Option<ValidatorSet>)>,
-    heard: BTreeMap<Height, BTreeMap<NodeId, Vote>>,
-}
-
-impl BugState {
-    /// Everything up to a height is certified.
-    pub fn forget(&mut self, certified: Height) {
-        self.heard = self.heard.split_off(&certified.next());
-        self.recent = self.recent.split_off(&certified);
-    }
-}
+use crate::host::Host;
 
 fn counts(env: &Env) -> bool {
     env.has(Bug::CountHeads) || env.has(Bug::NewSetEarly)
 }
 
 /// A block was executed.
-pub fn executed(node: &mut Node, host: &mut Host, env: &mut Env, header: &Header, next: Option<&ValidatorSet>) {
+pub(super) fn executed(node: &mut Node, host: &mut Host, env: &mut Env, header: &Header, next: Option<&ValidatorSet>) {
     let voting = node.replica.voting();
     let limit = voting.schedule().boundary_above(voting.certified());
     if env.has(Bug::VotePastBoundary) && limit.is_some_and(|limit| header.height > limit) {
@@ -58,7 +42,7 @@ pub fn executed(node: &mut Node, host: &mut Host, env: &mut Env, header: &Header
 }
 
 /// A vote was heard.
-pub fn heard(node: &mut Node, host: &Host, env: &mut Env, vote: &Vote) {
+pub(super) fn heard(node: &mut Node, host: &Host, env: &mut Env, vote: &Vote) {
     if counts(env) {
         node.bugs.heard.entry(vote.height).or_default().insert(vote.validator, vote.clone());
         count(node, host, env, vote.height);
@@ -66,7 +50,7 @@ pub fn heard(node: &mut Node, host: &Host, env: &mut Env, vote: &Vote) {
 }
 
 /// A vote of its own was sent.
-pub fn sent(node: &mut Node, env: &Env, vote: &Vote) {
+pub(super) fn sent(node: &mut Node, env: &Env, vote: &Vote) {
     if counts(env) {
         node.bugs.heard.entry(vote.height).or_default().insert(vote.validator, vote.clone());
     }
@@ -97,17 +81,4 @@ fn count(node: &mut Node, host: &Host, env: &mut Env, height: Height) {
         let certificate = BlockCertificate::new(height, hash, signatures);
         env.oracle.certified(&CertifiedHeader { header, certificate }, next.as_ref(), env.now);
     }
-}
-
-/// What goes into the replica at once.
-#[must_use]
-pub fn inputs(env: &Env, mut inputs: Vec<Input>) -> Vec<Input> {
-    for input in inputs.iter_mut().filter(|_| env.has(Bug::CertificateLostInBatch)) {
-        if let Input::Peer { messages, .. } = input
-            && messages.len() > 1
-        {
-            messages.retain(|message| !matches!(message, PeerMessage::Certified(_)));
-        }
-    }
-    inputs
 }
