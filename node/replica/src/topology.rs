@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consilium_consensus::RaftId;
+use consilium_consensus::{Membership, RaftId};
 use consilium_ledger::{Events, StateReader, Table, keys};
 use consilium_proto::header::Header;
 use consilium_proto::ids::{Epoch, Height, NodeId, TimeMs};
@@ -18,12 +18,11 @@ use consilium_proto::signing::{SignatureAlgorithm, VerifyingKey};
 use consilium_proto::validators::ValidatorSet;
 use prost::Message;
 
-use crate::ports::PortFault;
+use crate::ports::{Ledger, PortFault};
 
-/// Epochs for which a node that was seated and has left may still speak: its seat
-/// certifies up to the end of its epoch, and Raft counts its vote until that is
-/// certified.
-pub const DEPARTED_EPOCHS: u64 = 4;
+/// Epochs for which a node that was seated and has left may speak, though nobody
+/// needs it: it hears of its going.
+const DEPARTED_EPOCHS: u64 = 4;
 
 /// One node.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,23 +100,19 @@ impl Topology {
     ///
     /// # Errors
     /// If the disk fails or a row is damaged.
-    pub fn load<R: StateReader>(
-        reader: &R,
-        tip: &Header,
-        introduction: Option<&Introduction>,
-    ) -> Result<Self, PortFault> {
-        let roster: RosterState = required(reader, &keys::roster(), "roster")?;
+    pub fn load(ledger: &impl Ledger, tip: &Header, introduction: Option<&Introduction>) -> Result<Self, PortFault> {
+        let roster: RosterState = required(ledger, &keys::roster(), "roster")?;
         let mut nodes = BTreeMap::new();
         for id in roster.nodes {
-            let info = load_node(reader, NodeId(id))?;
+            let info = load_node(ledger, NodeId(id))?;
             nodes.insert(info.id, info);
         }
         if let Some(introduction) = introduction.filter(|i| i.height > tip.height) {
             nodes.extend(introduction.nodes.iter().map(|node| (node.id, node.clone())));
         }
-        let row = epoch_above(reader, tip)?;
-        let departing = departing(reader, Epoch(row.epoch), &nodes)?;
-        let parameters: pb::Parameters = required(reader, &keys::parameters(), "parameters")?;
+        let row = epoch_above(ledger, tip)?;
+        let departing = departing(ledger, tip.height, Epoch(row.epoch), &nodes)?;
+        let parameters: pb::Parameters = required(ledger, &keys::parameters(), "parameters")?;
         let parameters = Parameters::try_from(&parameters).map_err(|e| PortFault::corrupt("parameters", e))?;
         Ok(Self { nodes, departing, validators: validators_of(&row)?, epoch: EpochInfo::of(&row), parameters })
     }
@@ -275,23 +270,44 @@ fn validators_of(row: &EpochState) -> Result<ValidatorSet, PortFault> {
     ValidatorSet::try_from(set).map_err(|e| PortFault::corrupt("epoch", e))
 }
 
-/// Nodes with a seat in one of the last epochs that are retired since. Their
-/// member may be cut off; that is for the handshake to judge.
-fn departing<R: StateReader>(
-    reader: &R,
+/// Nodes that are retired and still needed. Their seats certify up to the end of
+/// their epoch, however many epochs have been executed since: clocks that are off
+/// keep votes back. Raft counts them until it is told otherwise, which waits for that
+/// certificate. Their member may be cut off; that is for the handshake to judge.
+///
+/// They leave with the next topology, not with the certificate: late, never early.
+fn departing(
+    ledger: &impl Ledger,
+    tip: Height,
     current: Epoch,
     nodes: &BTreeMap<NodeId, NodeInfo>,
 ) -> Result<BTreeMap<NodeId, NodeInfo>, PortFault> {
+    let uncertified = first_uncertified(ledger, tip)?;
+    let first = uncertified.0.min(current.0.saturating_sub(DEPARTED_EPOCHS));
+    let mut needed: BTreeSet<NodeId> = counted(&ledger.membership_at(tip)?).map(|id| NodeId(id.get())).collect();
+    for epoch in first..current.0 {
+        let row: EpochState = required(ledger, &keys::epoch(Epoch(epoch)), "epoch")?;
+        needed.extend(row.validators.iter().flat_map(|set| &set.seats).map(|seat| NodeId(seat.validator)));
+    }
     let mut departing = BTreeMap::new();
-    for epoch in current.0.saturating_sub(DEPARTED_EPOCHS)..current.0 {
-        let row: EpochState = required(reader, &keys::epoch(Epoch(epoch)), "epoch")?;
-        let seats = row.validators.iter().flat_map(|set| &set.seats).map(|seat| NodeId(seat.validator));
-        for id in seats.filter(|id| !nodes.contains_key(id)) {
-            let node: NodeState = required(reader, &keys::node(id), "node")?;
-            departing.insert(id, NodeInfo::new(&node, true)?);
-        }
+    for id in needed.into_iter().filter(|id| !nodes.contains_key(id)) {
+        // Raft may know a node that this ledger is still to hear of.
+        let Some(node) = message::<NodeState>(ledger, &keys::node(id))? else { continue };
+        departing.insert(id, NodeInfo::new(&node, true)?);
     }
     Ok(departing)
+}
+
+/// The epoch of the first height above the newest certificate.
+fn first_uncertified(ledger: &impl Ledger, tip: Height) -> Result<Epoch, PortFault> {
+    let certified = ledger.certificate_up_to(tip)?.map_or(Height::GENESIS, |certificate| certificate.height);
+    let header = ledger.header(certified)?.ok_or_else(|| PortFault::corrupt("block", "absent"))?;
+    Ok(Epoch(epoch_above(ledger, &header)?.epoch))
+}
+
+/// Those of whom Raft needs a majority, or two.
+fn counted(membership: &Membership) -> impl Iterator<Item = RaftId> + '_ {
+    membership.voters.iter().chain(&membership.voters_outgoing).copied()
 }
 
 /// Whether a block with these events made another topology.

@@ -8,6 +8,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use consilium_ledger::{Table, keys};
 use consilium_proto::ids::{HeaderHash, Height};
@@ -100,7 +101,7 @@ impl fmt::Display for Report {
 /// The copy of a wrong ledger.
 #[derive(Debug)]
 pub(crate) struct WrongLedger {
-    store: LedgerStore,
+    store: Arc<LedgerStore>,
     height: Height,
 }
 
@@ -111,7 +112,7 @@ impl WrongLedger {
     pub(crate) fn open(path: &Path) -> Option<Self> {
         let opened = LedgerStore::open_read_only(path).and_then(|store| {
             let tip = store.tip()?.ok_or_else(|| StorageError::corrupt("ledger", "has no genesis block"))?;
-            Ok(Self { store, height: tip.1.header.height })
+            Ok(Self { store: Arc::new(store), height: tip.1.header.height })
         });
         opened.inspect_err(|error| tracing::warn!(%error, "the wrong ledger cannot be compared")).ok()
     }
@@ -124,7 +125,7 @@ impl WrongLedger {
 
     /// Its rows.
     #[must_use]
-    pub(crate) fn store(&self) -> &LedgerStore {
+    pub(crate) fn store(&self) -> &Arc<LedgerStore> {
         &self.store
     }
 

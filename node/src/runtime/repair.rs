@@ -324,7 +324,7 @@ fn known_to(wrong: &WrongLedger, prepared: &Prepared) -> Result<Invitation, Stor
     let store = wrong.store();
     let header = store.header(wrong.height())?.ok_or_else(|| StorageError::corrupt("block", "absent"))?;
     let introduction = prepared.invitation.as_ref().map(Invitation::introduction);
-    let topology = Topology::load(store, &header, introduction.as_ref());
+    let topology = Topology::load(&LedgerPort(Arc::clone(store)), &header, introduction.as_ref());
     let topology = topology.map_err(|e| StorageError::corrupt("ledger", e))?;
     let own = topology.node(prepared.me).ok_or_else(|| StorageError::corrupt("roster", "lacks this node"))?.clone();
     let prefix = keys::members();

@@ -9,6 +9,7 @@ mod cached;
 mod catching_up;
 mod chain;
 mod decided;
+mod departing;
 mod disk;
 mod peer;
 mod rebuild;

@@ -60,6 +60,11 @@ impl LedgerPort {
         self.rows().message(Table::State, key)
     }
 
+    /// Says another membership of Raft as of a block.
+    pub fn replace_membership(&self, height: Height, membership: Membership) {
+        self.content.borrow_mut().memberships.insert(height, membership);
+    }
+
     /// Forgets a certificate.
     pub fn lose_certificate(&self, height: Height) {
         self.content.borrow_mut().certificates.remove(&height);
