@@ -66,12 +66,6 @@ impl PersistSeq {
     pub const fn new(number: u64) -> Self {
         Self(number)
     }
-
-    /// Its number.
-    #[must_use]
-    pub const fn get(self) -> u64 {
-        self.0
-    }
 }
 
 /// One atomic write. Everything in it goes into one batch.

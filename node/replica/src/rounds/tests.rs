@@ -30,9 +30,9 @@ fn entries(seq: u64, index: u64, text: &'static str) -> Persist {
     Persist { entries: vec![entry], hard_state: None, must_sync: true, ..idle(seq, 0, text) }
 }
 
-fn written(out: &[Output]) -> Vec<(u64, Option<HardState>)> {
+fn written(out: &[Output]) -> Vec<(PersistSeq, Option<HardState>)> {
     let round = |output: &Output| match output {
-        Output::WriteLog(LogWrite::Round(round)) => (round.seq.get(), round.hard_state),
+        Output::WriteLog(LogWrite::Round(round)) => (round.seq, round.hard_state),
         other => panic!("{other:?}"),
     };
     out.iter().map(round).collect()
@@ -45,7 +45,7 @@ fn a_round_that_promises_nothing_goes_with_the_next() {
     assert_eq!(rounds.take(idle(2, 6, "b"), &mut out), [message("b")]);
     assert_eq!(out, []);
     assert_eq!(rounds.take(entries(3, 7, "c"), &mut out), []);
-    assert_eq!(written(&out), [(3, Some(commit(6)))]);
+    assert_eq!(written(&out), [(PersistSeq::new(3), Some(commit(6)))]);
     assert_eq!(rounds.written(PersistSeq::new(3)), [message("c")]);
 }
 
@@ -57,7 +57,7 @@ fn it_is_written_alone_when_none_comes() {
     let _ = rounds.take(idle(1, 5, "a"), &mut out);
     rounds.flush(&mut out);
     rounds.flush(&mut out);
-    assert_eq!(written(&out), [(1, Some(commit(5)))]);
+    assert_eq!(written(&out), [(PersistSeq::new(1), Some(commit(5)))]);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod chain;
 mod decided;
 mod departing;
 mod disk;
+mod leading;
 mod peer;
 mod rebuild;
 mod serving;
