@@ -4,6 +4,7 @@
 //! memory, so entries are counted first. What a decoded message *says* is the screen's matter.
 
 use bytes::Bytes;
+use consilium_proto::wire_scan::{self, Value};
 use raft::eraftpb::Message;
 use raft_prost::Message as _;
 
@@ -12,7 +13,7 @@ const FIELD_ENTRIES: u64 = 7;
 /// Field number of `Message.snapshot`, which carries a membership and no state here.
 const FIELD_SNAPSHOT: u64 = 9;
 /// Bytes of a membership with its position.
-const SNAPSHOT_BYTES_MAX: u64 = 64 << 10;
+const SNAPSHOT_BYTES_MAX: usize = 64 << 10;
 
 /// Why bytes are not a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +36,7 @@ pub enum WireError {
     #[error("snapshot part of {len} bytes exceeds {SNAPSHOT_BYTES_MAX}")]
     SnapshotTooLarge {
         /// Its length in bytes.
-        len: u64,
+        len: usize,
     },
     /// Not the protobuf message expected.
     #[error("message does not decode")]
@@ -54,48 +55,22 @@ pub(crate) fn decode(bytes: &Bytes, bytes_max: usize, entries_max: usize) -> Res
     Message::decode(bytes.as_ref()).map_err(|_| WireError::Malformed)
 }
 
-/// Walks the top-level fields without building anything.
-fn scan(mut rest: &[u8], entries_max: usize) -> Result<(), WireError> {
+/// Looks at the top-level fields without building anything.
+fn scan(message: &[u8], entries_max: usize) -> Result<(), WireError> {
     let mut entries = 0;
-    while !rest.is_empty() {
-        let key = varint(&mut rest)?;
-        let len = match key & 7 {
-            0 => {
-                varint(&mut rest)?;
-                0
-            }
-            1 => 8,
-            2 => varint(&mut rest)?,
-            5 => 4,
-            _ => return Err(WireError::Malformed),
-        };
-        match key >> 3 {
-            FIELD_ENTRIES => entries += 1,
-            FIELD_SNAPSHOT if len > SNAPSHOT_BYTES_MAX => {
-                return Err(WireError::SnapshotTooLarge { len });
+    for field in wire_scan::fields(message) {
+        match field.map_err(|wire_scan::Malformed| WireError::Malformed)? {
+            (FIELD_ENTRIES, _) => entries += 1,
+            (FIELD_SNAPSHOT, Value::Bytes(snapshot)) if snapshot.len() > SNAPSHOT_BYTES_MAX => {
+                return Err(WireError::SnapshotTooLarge { len: snapshot.len() });
             }
             _ => {}
         }
         if entries > entries_max {
             return Err(WireError::TooManyEntries { max: entries_max });
         }
-        let len = usize::try_from(len).map_err(|_| WireError::Malformed)?;
-        rest = rest.get(len..).ok_or(WireError::Malformed)?;
     }
     Ok(())
-}
-
-fn varint(rest: &mut &[u8]) -> Result<u64, WireError> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let (&byte, tail) = rest.split_first().ok_or(WireError::Malformed)?;
-        *rest = tail;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Ok(value);
-        }
-    }
-    Err(WireError::Malformed)
 }
 
 #[cfg(test)]
