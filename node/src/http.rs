@@ -71,10 +71,14 @@ fn readiness(published: &Published) -> Result<(), String> {
     if published.is_quarantined() {
         return Err("quarantined: the state differs from the certified chain".into());
     }
+    let status = published.status();
+    if let Some(skew) = status.skew {
+        return Err(format!("the clock of this node is {skew}"));
+    }
     if published.leader().is_none() {
         return Err("no leader is known".into());
     }
-    let commit = published.status().raft.commit.0;
+    let commit = status.raft.commit.0;
     let applied = published.applied().index.0;
     let behind = commit.saturating_sub(applied);
     if behind > 1_000 { Err(format!("{behind} log entries behind")) } else { Ok(()) }

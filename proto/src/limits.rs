@@ -54,6 +54,9 @@ pub const PROPOSALS_OPEN_MAX: usize = 100;
 /// Proofs of double signing in one block.
 pub const EVIDENCE_PER_BLOCK_MAX: usize = 16;
 
+/// Transactions of a block: the most that the parameter `block_transactions_max` may be
+/// set to.
+pub const BLOCK_TRANSACTIONS_MAX: usize = 10_000;
 /// Bytes of a block with its attachments: the most that the parameter
 /// `block_bytes_max` may be set to.
 pub const BLOCK_BYTES_MAX: usize = 16 * MIB;

@@ -6,7 +6,7 @@
 //! of genesis.proto that is not in it does not compile.
 
 use crate::error::{FieldError, in_range};
-use crate::limits::{BLOCK_BYTES_MAX, VALIDATORS_MAX, VOTING_POWER_MAX};
+use crate::limits::{BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX, VALIDATORS_MAX, VOTING_POWER_MAX};
 use crate::pb;
 use crate::validators::Quorum;
 
@@ -81,7 +81,7 @@ macro_rules! parameters {
 parameters! {
     numbers {
         /// Transactions in a block.
-        block_transactions_max: u32, 1 => 10_000, recommended 1_000;
+        block_transactions_max: u32, 1 => BLOCK_TRANSACTIONS_MAX as u64, recommended 1_000;
         /// Bytes of a block.
         block_bytes_max: u32, 64 * 1024 => BLOCK_BYTES_MAX as u64, recommended 4 * 1024 * 1024;
         /// Allowed clock difference, milliseconds.

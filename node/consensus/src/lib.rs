@@ -54,6 +54,7 @@ pub use crate::output::{
 pub use crate::preflight::{Initial, PreflightError};
 pub use crate::reconcile::{Desired, Limits, Step, WaitReason, next_step, rotation_target};
 pub use crate::reject::Reject;
+pub use crate::screen::Judge;
 pub use crate::snapshot::SnapshotMeta;
 pub use crate::status::{PeerProgress, PeerState, Role, Status};
 pub use crate::wire::WireError;

@@ -26,6 +26,14 @@ pub enum Reject {
         /// The sender.
         peer: RaftId,
     },
+    /// What the entry says is not to be acknowledged.
+    #[error("entry {index}: {reason}")]
+    Unfit {
+        /// Its index.
+        index: LogIndex,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// A type that is never sent over the network, or not known at all.
     #[error("message type {number} is not accepted")]
     Type {

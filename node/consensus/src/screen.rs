@@ -25,6 +25,10 @@ const INDEX_MAX: u64 = 1 << 62;
 /// Context of a read on the wire: the asking node's id, then its [`ReadContext`].
 pub(crate) const READ_CONTEXT_LEN: usize = 24;
 
+/// Says what is wrong with an entry that is not to be acknowledged. Entries are opaque
+/// here; whoever drives the core knows what they mean.
+pub type Judge<'a> = &'a dyn Fn(&[u8]) -> Result<(), &'static str>;
+
 /// What the screen knows of the node.
 pub(crate) struct View<'a> {
     pub(crate) me: RaftId,
@@ -46,6 +50,8 @@ pub(crate) struct View<'a> {
     pub(crate) reads_pending: usize,
     pub(crate) reads_max: usize,
     pub(crate) entry_bytes_max: usize,
+    pub(crate) judge: Judge<'a>,
+    pub(crate) may_lead: bool,
 }
 
 /// Accepts a message, with fields that Raft does not need to see cleared, or says why not.
@@ -201,6 +207,10 @@ fn check_entries(message: &Message, view: &View<'_>) -> Result<(), Reject> {
             return Err(Reject::Entry { index, reason: "unused field" });
         }
         match EntryType::from_i32(entry.entry_type) {
+            // What is committed is beyond judgement, and the entry of a new term is empty.
+            Some(EntryType::EntryNormal) if index > view.commit.index && !entry.data.is_empty() => {
+                (view.judge)(&entry.data).map_err(|reason| Reject::Unfit { index, reason })?;
+            }
             Some(EntryType::EntryNormal | EntryType::EntryConfChangeV2) => {}
             Some(EntryType::EntryConfChange) | None => {
                 return Err(Reject::Entry { index, reason: "type" });
@@ -316,7 +326,7 @@ fn check_timeout_now(peer: RaftId, message: Message, view: &View<'_>) -> Result<
         return Err(Reject::NotLeader { peer, term: Term(message.term) });
     }
     // An honest leader sends it after our acknowledgement of its whole log.
-    if !view.log_durable {
+    if !view.log_durable || !view.may_lead {
         return Err(Reject::NotReadyToLead);
     }
     Ok(message)

@@ -4,9 +4,11 @@
 use bytes::Bytes;
 use consilium_ledger::CheckedTransaction;
 use consilium_proto::ids::{LedgerId, NodeId, TimeMs};
+use consilium_proto::limits::{BLOCK_TRANSACTIONS_MAX, EVIDENCE_PER_BLOCK_MAX, VALIDATORS_MAX};
 use consilium_proto::observed::Observed;
 use consilium_proto::pb;
 use consilium_proto::transaction::Transaction;
+use consilium_proto::wire_scan::{self, Value};
 use prost::Message;
 
 /// A decoded proposal.
@@ -20,6 +22,56 @@ pub struct CheckedBlock {
     pub transactions: Vec<CheckedTransaction>,
     /// What the leader had seen.
     pub observed: Observed,
+}
+
+/// Bytes that a body has at least for each attachment: its SHA-256.
+const COMMITMENT_BYTES: usize = 32;
+
+/// Whether a proposal may be acknowledged: it is one, nothing of it grows beyond
+/// measure when it is decoded, and its time is not after `latest`. Nothing is decoded
+/// here, and a proposal that passes may still hold what counts as nothing.
+///
+/// # Errors
+/// What is wrong. An honest leader with a right clock proposes no such thing.
+pub fn judge(entry: &[u8], latest: TimeMs) -> Result<(), &'static str> {
+    let (mut time, mut transactions, mut votes, mut evidence) = (TimeMs(0), 0, 0, 0);
+    for field in wire_scan::fields(entry) {
+        match field.map_err(|wire_scan::Malformed| "is no proposal")? {
+            (1, Value::Varint(time_ms)) => time = TimeMs(time_ms),
+            (3, Value::Bytes(transaction)) => {
+                transactions += 1;
+                judge_transaction(transaction)?;
+            }
+            (5, _) => votes += 1,
+            (6, _) => evidence += 1,
+            _ => {}
+        }
+    }
+    if transactions > BLOCK_TRANSACTIONS_MAX {
+        return Err("has more transactions than a block may have");
+    }
+    if votes > VALIDATORS_MAX || evidence > EVIDENCE_PER_BLOCK_MAX {
+        return Err("has more observations than a block may have");
+    }
+    match time > latest {
+        true => Err("its time is ahead of this node's clock"),
+        false => Ok(()),
+    }
+}
+
+fn judge_transaction(transaction: &[u8]) -> Result<(), &'static str> {
+    let (mut body, mut attachments) = (0, 0);
+    for field in wire_scan::fields(transaction) {
+        match field.map_err(|wire_scan::Malformed| "has a transaction that is none")? {
+            (1, Value::Bytes(bytes)) => body = bytes.len(),
+            (4, _) => attachments += 1,
+            _ => {}
+        }
+    }
+    match attachments * COMMITMENT_BYTES > body {
+        true => Err("has a transaction with more attachments than it can name"),
+        false => Ok(()),
+    }
 }
 
 impl CheckedBlock {
@@ -53,3 +105,6 @@ impl CheckedBlock {
         proposal.encode_to_vec().into()
     }
 }
+
+#[cfg(test)]
+mod tests;

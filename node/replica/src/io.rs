@@ -16,6 +16,7 @@ use consilium_proto::transaction::Transaction;
 use consilium_proto::vote::{CertifiedHeader, Vote};
 
 use crate::block::CheckedBlock;
+use crate::clocks::Skew;
 use crate::disk::{LogWrite, VoteWrite, Written};
 use crate::fault::Fault;
 use crate::notice::{Alarm, AlarmName, Notice};
@@ -275,6 +276,8 @@ pub struct Status {
     pub queued: usize,
     /// Transactions that clients wait for here.
     pub waiting: usize,
+    /// How far this node's clock is off; `None` if it is right for all that is known.
+    pub skew: Option<Skew>,
     /// What the leader does about Raft's voters; `None` at the others.
     pub reconciliation: Option<Reconciliation>,
     /// Newest voted height of each node, as heard here.

@@ -16,6 +16,7 @@ pub mod block;
 pub mod cache;
 pub mod catch_up;
 mod certify;
+pub mod clocks;
 pub mod disk;
 pub mod entries;
 mod execute;

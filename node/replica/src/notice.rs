@@ -7,6 +7,8 @@ use consilium_consensus::{LogIndex, Membership, MembershipChange, RaftId, Role, 
 use consilium_proto::ids::{HeaderHash, Height, NodeId};
 use consilium_proto::vote::Equivocation;
 
+use crate::clocks::Skew;
+
 /// Something that needs attention.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Alarm {
@@ -30,6 +32,8 @@ pub enum Alarm {
     },
     /// A node signed two headers of one height.
     Equivocation(Box<Equivocation>),
+    /// This node's clock is off.
+    ClockApart(Skew),
 }
 
 /// Names of alarms, stable.
@@ -43,6 +47,8 @@ pub enum AlarmName {
     StateDiverged,
     /// [`Alarm::Equivocation`].
     Equivocation,
+    /// [`Alarm::ClockApart`].
+    ClockApart,
 }
 
 impl AlarmName {
@@ -54,6 +60,7 @@ impl AlarmName {
             Self::NodeRetired => "node_retired",
             Self::StateDiverged => "state_diverged",
             Self::Equivocation => "equivocation",
+            Self::ClockApart => "clock_apart",
         }
     }
 }
@@ -67,6 +74,7 @@ impl Alarm {
             Self::NodeRetired(_) => AlarmName::NodeRetired,
             Self::StateDiverged { .. } => AlarmName::StateDiverged,
             Self::Equivocation(_) => AlarmName::Equivocation,
+            Self::ClockApart(_) => AlarmName::ClockApart,
         }
     }
 }
@@ -97,6 +105,11 @@ impl fmt::Display for Alarm {
                     first.validator, first.height, first.header_hash, second.header_hash
                 )
             }
+            Self::ClockApart(skew) => write!(
+                f,
+                "this node's clock is {skew}: it does not lead and takes no transactions until its clock is right; see \
+                 docs/operations.md, \"Clocks\""
+            ),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use consilium_proto::error::FieldError;
-use consilium_proto::ids::Height;
+use consilium_proto::ids::{Height, TimeMs};
 use consilium_proto::pb;
 use consilium_proto::vote::{CertifiedHeader, Vote};
 
@@ -23,6 +23,8 @@ pub enum PeerMessage {
     Certified(Box<CertifiedHeader>),
     /// The sender lacks certificates from this height on.
     UncertifiedFrom(Height),
+    /// What the sender's wall clock shows.
+    WallClock(TimeMs),
 }
 
 impl PeerMessage {
@@ -31,7 +33,7 @@ impl PeerMessage {
     pub fn size(&self) -> usize {
         match self {
             Self::Raft(bytes) => bytes.len(),
-            Self::Vote(_) | Self::RelayedVote(_) | Self::UncertifiedFrom(_) => 256,
+            Self::Vote(_) | Self::RelayedVote(_) | Self::UncertifiedFrom(_) | Self::WallClock(_) => 256,
             Self::Certified(certified) => 512 + 96 * certified.certificate.signatures().count(),
         }
     }
@@ -46,6 +48,7 @@ impl From<PeerMessage> for pb::PeerMessage {
             PeerMessage::RelayedVote(vote) => Message::RelayedVote((&vote).into()),
             PeerMessage::Certified(certified) => Message::Certified((&*certified).into()),
             PeerMessage::UncertifiedFrom(height) => Message::UncertifiedFrom(height.0),
+            PeerMessage::WallClock(time) => Message::WallClockMs(time.0),
         };
         Self { message: Some(message) }
     }
@@ -62,6 +65,7 @@ impl TryFrom<pb::PeerMessage> for PeerMessage {
             Message::RelayedVote(vote) => Self::RelayedVote(Vote::try_from(&vote)?),
             Message::Certified(certified) => Self::Certified(Box::new(CertifiedHeader::try_from(&certified)?)),
             Message::UncertifiedFrom(height) => Self::UncertifiedFrom(Height(height)),
+            Message::WallClockMs(time) => Self::WallClock(TimeMs(time)),
         })
     }
 }

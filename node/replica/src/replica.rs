@@ -11,12 +11,13 @@ use std::sync::Arc;
 use consilium_consensus::voting::{Clock, Start as VotingStart, VoteGuard, Voting};
 use consilium_consensus::{Config as CoreConfig, Core, LogEntry, LogReader, Membership};
 use consilium_ledger::unseen_nodes;
-use consilium_proto::ids::{Height, LedgerId, NodeId};
+use consilium_proto::ids::{Height, LedgerId, NodeId, TimeMs};
 use consilium_proto::signing::SigningKey;
 use consilium_proto::vote::CertifiedHeader;
 
 use crate::catch_up::CatchUp;
 use crate::certify::{Certifier, CertifyInput, uncertified};
+use crate::clocks::Clocks;
 use crate::entries::Entries;
 use crate::execute::{Executor, Rules};
 use crate::fault::Fault;
@@ -104,10 +105,14 @@ pub struct Replica<L, R: LogReader> {
     waiters: Waiters,
     forwarding: Forwarding,
     reads: Reads,
+    clocks: Clocks,
     catch_up: CatchUp,
     calls: CallId,
     rounds: Rounds,
+    /// The time, by this node's clock if that is right.
     now: Clock,
+    /// What this node's wall clock shows.
+    shown: TimeMs,
     ticks: u64,
     stopping: bool,
     halted: bool,
@@ -154,11 +159,13 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             waiters: Waiters::default(),
             forwarding: Forwarding::default(),
             reads: Reads::default(),
+            clocks: Clocks::default(),
             catch_up: CatchUp::default(),
             calls: CallId::default(),
             rounds: Rounds::default(),
             settings,
             now,
+            shown: now.wall,
             ticks: 0,
             stopping: false,
             halted: false,
@@ -173,7 +180,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
     /// Many inputs at a time make larger blocks and fewer syncs than one at a time.
     pub fn handle(&mut self, now: Clock, inputs: impl IntoIterator<Item = Input>) -> Vec<Output> {
         if !self.halted {
-            self.now = now;
+            self.see(now);
             let applied = self.executor.index();
             let result = inputs.into_iter().try_for_each(|input| self.input(input)).and_then(|()| self.turn());
             self.out.append(&mut self.answers);
@@ -231,6 +238,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             raft: self.core.status(),
             queued: self.proposing.queued(),
             waiting: self.waiters.len(),
+            skew: self.clocks.skew(),
             reconciliation: self.leading.reconciliation().cloned(),
             voted: self.certifier.voted_heights(),
         }

@@ -47,6 +47,8 @@ pub enum Reason {
     Behind,
     /// The node has put itself aside.
     Quarantined,
+    /// The node's clock is apart from those of the validators.
+    ClockApart,
     /// The node failed.
     Internal,
 }
@@ -71,6 +73,7 @@ impl Reason {
             Self::NotCertified => "NOT_CERTIFIED",
             Self::Behind => "BEHIND",
             Self::Quarantined => "QUARANTINED",
+            Self::ClockApart => "CLOCK_APART",
             Self::Internal => "INTERNAL",
         }
     }
@@ -83,7 +86,9 @@ impl Reason {
             Self::IdentityRefused => Code::Unauthenticated,
             Self::NotFound => Code::NotFound,
             Self::Overloaded => Code::ResourceExhausted,
-            Self::NoLeader | Self::NotCertified | Self::Behind | Self::Quarantined => Code::Unavailable,
+            Self::NoLeader | Self::NotCertified | Self::Behind | Self::Quarantined | Self::ClockApart => {
+                Code::Unavailable
+            }
             Self::OutcomeUnknown => Code::DeadlineExceeded,
             Self::Internal => Code::Internal,
         }
@@ -91,7 +96,9 @@ impl Reason {
 
     const fn retry_after(self) -> Option<Duration> {
         match self {
-            Self::Overloaded | Self::NoLeader | Self::Behind | Self::NotCertified => Some(Duration::from_millis(200)),
+            Self::Overloaded | Self::NoLeader | Self::Behind | Self::NotCertified | Self::ClockApart => {
+                Some(Duration::from_millis(200))
+            }
             Self::Quarantined => Some(Duration::from_secs(5)),
             Self::InvalidArgument
             | Self::InvalidTransaction

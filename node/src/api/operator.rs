@@ -89,6 +89,7 @@ impl Api {
             expiries: forecast.to_messages(),
             quorum_lost_s: forecast.quorum_lost_s.unwrap_or(0),
             member_cuts: self.member_cuts(),
+            clock_ahead_ms: status.skew.map_or(0, |skew| skew.ahead_ms),
         })
     }
 

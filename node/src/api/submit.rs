@@ -22,14 +22,19 @@ use crate::storage::snapshot::LedgerSnapshot;
 use consilium_replica::submission::{Located, Refused, WaitFor};
 
 impl Api {
-    /// Parses a submission and checks what needs no state.
+    /// Parses a submission and checks what needs no more state than the time.
     pub(super) fn parse(&self, transaction: Option<&pb::SignedTransaction>) -> Result<Transaction, Status> {
         let transaction = transaction.ok_or_else(|| {
             Reason::InvalidArgument.field(&consilium_proto::error::FieldError::missing("transaction"))
         })?;
         let transaction =
             Transaction::parse(transaction, self.ledger_id()).map_err(|e| Reason::InvalidTransaction.field(&e))?;
-        check_validity(&transaction, now_ms(), self.published.topology().get().parameters().clock_skew_max_ms)?;
+        if let Some(skew) = self.published.status().skew {
+            return Err(Reason::ClockApart.status(format!("the clock of this node is {skew}; use another node")));
+        }
+        let ledger_time = self.published.certified().map_or(TimeMs(0), |certified| certified.header.time);
+        let skew_ms = self.published.topology().get().parameters().clock_skew_max_ms;
+        check_validity(&transaction, (ledger_time, now_ms()), skew_ms)?;
         Ok(transaction)
     }
 
@@ -92,13 +97,17 @@ impl Api {
     }
 }
 
-/// Turns away what the rules would turn away, judged by this node's clock.
-fn check_validity(transaction: &Transaction, now: TimeMs, skew_ms: u64) -> Result<(), Status> {
+/// Turns away what the rules would turn away, judged by the ledger's time, which is
+/// final, and by this node's clock.
+fn check_validity(transaction: &Transaction, (ledger_time, now): (TimeMs, TimeMs), skew_ms: u64) -> Result<(), Status> {
     let field = "body.valid_until_ms";
     let until = transaction.valid_until;
+    let expired = |problem| Err(Reason::TransactionExpired.field(&FieldError::malformed(field, problem)));
+    if until < ledger_time {
+        return expired("is before the ledger's time: unless it was executed already, the transaction never will be");
+    }
     if until < now {
-        let error = FieldError::malformed(field, "has passed: the transaction can never execute");
-        return Err(Reason::TransactionExpired.field(&error));
+        return expired("has passed by this node's clock: the transaction was not taken");
     }
     let latest = now.0.saturating_add(VALIDITY_AHEAD_MAX_MS).saturating_add(skew_ms);
     if until.0 > latest {

@@ -119,6 +119,7 @@ impl Performer {
         metrics::gauge!("consilium_raft_is_leader").set(f64::from(u8::from(leads)));
         metrics::gauge!("consilium_raft_commit_index").set(raft.commit.0 as f64);
         metrics::gauge!("consilium_queued_transactions").set(status.queued as f64);
+        metrics::gauge!("consilium_clock_ahead_seconds").set(status.skew.map_or(0.0, |s| s.ahead_ms as f64 / 1_000.0));
         self.published.set_status(status);
     }
 

@@ -50,13 +50,14 @@ pub struct NetworkBuilder {
     parameters: Option<pb::Parameters>,
     stakes: Vec<u64>,
     links: bool,
+    clocks: bool,
 }
 
 impl NetworkBuilder {
     pub(crate) fn new(members: usize) -> Self {
         assert!((1..=MEMBERS.len()).contains(&members), "one to seven members");
         let stakes = vec![STAKE; members];
-        Self { members, settings: Settings::default(), parameters: None, stakes, links: false }
+        Self { members, settings: Settings::default(), parameters: None, stakes, links: false, clocks: false }
     }
 
     /// Lines for `[raft]` of every node's configuration.
@@ -94,6 +95,13 @@ impl NetworkBuilder {
         self
     }
 
+    /// Every node has a wall clock of its own, which can be set.
+    #[must_use]
+    pub fn with_clocks(mut self) -> Self {
+        self.clocks = true;
+        self
+    }
+
     /// Builds the network and runs a scenario in it. A scenario that fails
     /// shows the end of each node's log.
     ///
@@ -127,8 +135,11 @@ impl NetworkBuilder {
             .iter()
             .map(|id| Member::create(id, dir.path().join(id)))
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let nodes: Vec<Node> =
+        let mut nodes: Vec<Node> =
             members.iter().zip(1..).enumerate().map(|(i, (m, raft_id))| Node::new(i, raft_id, &m.dir, ip)).collect();
+        if self.clocks {
+            nodes.iter_mut().try_for_each(Node::add_clock)?;
+        }
         let links = if self.links { Some(Links::open(&nodes).await?) } else { None };
         let parts = members
             .iter()

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::binaries::node_binary;
+use crate::clock::WallClock;
 use crate::condition::eventually;
 use crate::http::http_get;
 
@@ -56,6 +57,7 @@ pub struct Node {
     child: Option<Child>,
     /// Process id, 0 while it does not run: tells a proxy who is calling.
     pid: Arc<AtomicU32>,
+    clock: Option<WallClock>,
 }
 
 impl Node {
@@ -77,7 +79,22 @@ impl Node {
             config: dir.join("node.toml"),
             log: dir.join("node.log"),
             child: None,
+            clock: None,
         }
+    }
+
+    /// Its wall clock, if the network was built with clocks.
+    ///
+    /// # Errors
+    /// If it was not.
+    pub fn clock(&self) -> anyhow::Result<&WallClock> {
+        self.clock.as_ref().context("the network has no clocks")
+    }
+
+    /// From the next start on it has a wall clock of its own.
+    pub(crate) fn add_clock(&mut self) -> anyhow::Result<()> {
+        self.clock = Some(WallClock::new(&self.dir)?);
+        Ok(())
     }
 
     /// Its Raft id.
@@ -159,6 +176,9 @@ impl Node {
         let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
         let mut command = Command::new(node_binary()?);
         command.args(["run", "--config"]).arg(&self.config);
+        if let Some(clock) = &self.clock {
+            clock.apply(&mut command);
+        }
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).env("RUST_BACKTRACE", "1");
         Ok(command)
     }

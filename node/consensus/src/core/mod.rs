@@ -86,6 +86,8 @@ pub struct Core<R: LogReader> {
     snapshot_ages: BTreeMap<RaftId, u32>,
     forced_votes: BTreeMap<RaftId, ForcedVote>,
     followers: Followers,
+    /// Whether this node may stand for election.
+    may_lead: bool,
     ticks: u64,
 }
 
@@ -101,7 +103,9 @@ impl<R: LogReader> Core<R> {
     pub fn tick(&mut self) {
         self.ticks += 1;
         let offered = self.transferring_to();
-        if !self.election_must_wait() {
+        if self.election_must_wait() {
+            self.wait_for_leader();
+        } else {
             self.raw.tick();
         }
         // The library gives up without a word after an election timeout.
@@ -112,13 +116,22 @@ impl<R: LogReader> Core<R> {
         self.age_snapshots();
     }
 
+    /// Time passes without this node standing for election. It may still grant: a leader that
+    /// it has not heard of for an election timeout does not keep it from that.
+    fn wait_for_leader(&mut self) {
+        let raft = &mut self.raw.raft;
+        raft.election_elapsed = (raft.election_elapsed + 1).min(raft.election_timeout());
+    }
+
     /// Whether standing for election now would break an assumption of the library: that the
-    /// log of a new leader is durable, and that a snapshot counts as applied.
+    /// log of a new leader is durable, and that a snapshot counts as applied; or whether this
+    /// node is not to lead.
     fn election_must_wait(&self) -> bool {
         let sole_voter = self.membership.is_voter(self.config.id)
             && self.membership.voters.len() == 1
             && self.membership.voters_outgoing.len() <= 1;
-        self.role() != Role::Leader && (self.installing_snapshot() || (sole_voter && !self.log_durable()))
+        self.role() != Role::Leader
+            && (!self.may_lead || self.installing_snapshot() || (sole_voter && !self.log_durable()))
     }
 
     fn installing_snapshot(&self) -> bool {
@@ -182,6 +195,12 @@ impl<R: LogReader> Core<R> {
     /// ledger that are about to join. Replaces the former set.
     pub fn set_known_peers(&mut self, peers: impl IntoIterator<Item = RaftId>) {
         self.known = peers.into_iter().collect();
+    }
+
+    /// Whether this node may stand for election, or take leadership when it is handed over. A
+    /// leader that may not lead is to hand over: nothing here makes it.
+    pub fn set_may_lead(&mut self, may_lead: bool) {
+        self.may_lead = may_lead;
     }
 
     /// Ignores the present leader for the rest of this term, so that an election follows: for a

@@ -70,6 +70,7 @@ impl<R: LogReader> Core<R> {
             snapshot_ages: BTreeMap::new(),
             forced_votes: BTreeMap::new(),
             followers: Followers::default(),
+            may_lead: true,
             ticks: 0,
         })
     }

@@ -9,7 +9,7 @@ use crate::ids::{RaftId, Term};
 use crate::log::LogReader;
 use crate::output::IncomingSnapshot;
 use crate::reject::Reject;
-use crate::screen::{View, screen};
+use crate::screen::{Judge, View, screen};
 use crate::status::Role;
 use crate::wire::{self, WireError};
 
@@ -51,15 +51,16 @@ pub enum StepError {
 }
 
 impl<R: LogReader> Core<R> {
-    /// Takes a message that arrived over the authenticated connection of `from`.
+    /// Takes a message that arrived over the authenticated connection of `from`. Entries that
+    /// `judge` does not pass come neither into the log nor are they acknowledged.
     ///
     /// # Errors
     /// [`StepError`], all harmless; the message had no effect.
-    pub fn step(&mut self, from: RaftId, bytes: Bytes) -> Result<(), StepError> {
+    pub fn step(&mut self, from: RaftId, bytes: Bytes, judge: Judge<'_>) -> Result<(), StepError> {
         let (bytes_max, entries_max) = (self.config.message_bytes_max, self.config.entries_max());
         let message = wire::decode(&bytes, bytes_max, entries_max)?;
-        let mut message =
-            screen(from, message, &self.screen_view()).map_err(|reject| StepError::Rejected { peer: from, reject })?;
+        let mut message = screen(from, message, &self.screen_view(judge))
+            .map_err(|reject| StepError::Rejected { peer: from, reject })?;
         self.refuse_distrusted(from, &message)?;
         if message.get_msg_type() == MessageType::MsgSnapshot && self.needs_state(&message) {
             return self.hold_snapshot(from, &message);
@@ -85,7 +86,7 @@ impl<R: LogReader> Core<R> {
         answer && self.is_leader() && message.term == self.term().0
     }
 
-    fn screen_view(&self) -> View<'_> {
+    fn screen_view<'a>(&'a self, judge: Judge<'a>) -> View<'a> {
         View {
             me: self.config.id,
             role: self.role(),
@@ -101,6 +102,8 @@ impl<R: LogReader> Core<R> {
             reads_pending: self.raw.raft.pending_read_count(),
             reads_max: self.config.reads_max,
             entry_bytes_max: self.config.entry_bytes_max,
+            judge,
+            may_lead: self.may_lead,
         }
     }
 

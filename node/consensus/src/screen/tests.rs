@@ -27,6 +27,7 @@ struct World {
     leader: Option<RaftId>,
     log_durable: bool,
     vote_durable: bool,
+    may_lead: bool,
     reads_pending: usize,
 }
 
@@ -44,6 +45,7 @@ impl World {
             },
             log_durable: true,
             vote_durable: true,
+            may_lead: true,
             reads_pending: 0,
         }
     }
@@ -64,6 +66,8 @@ impl World {
             reads_pending: self.reads_pending,
             reads_max: 10,
             entry_bytes_max: 100,
+            judge: &|entry| if entry == b"unfit" { Err("unfit") } else { Ok(()) },
+            may_lead: self.may_lead,
         };
         screen(id(peer), message, &view)
     }
@@ -282,6 +286,25 @@ fn only_the_leader_hands_over_and_only_when_we_are_ready() {
     assert_eq!(world.refuse(&now, |m| m.term = 6), refused);
     world.log_durable = false;
     assert_eq!(world.refuse(&now, |_| {}), Reject::NotReadyToLead);
+    (world.log_durable, world.may_lead) = (true, false);
+    assert_eq!(world.refuse(&now, |_| {}), Reject::NotReadyToLead);
+}
+
+#[test]
+fn entries_are_judged_unless_they_are_committed() {
+    let world = World::new(Role::Follower);
+    let unfit = |at: usize| {
+        let mut message = append();
+        message.entries[at].data = b"unfit".to_vec();
+        message
+    };
+    assert_eq!(world.screen(2, unfit(1)), Err(Reject::Unfit { index: LogIndex(12), reason: "unfit" }));
+    let mut committed = unfit(0);
+    (committed.index, committed.entries[0].index, committed.entries[1].index, committed.commit) = (7, 8, 9, 9);
+    assert_eq!(world.screen(2, committed.clone()), Ok(committed));
+    let mut change = unfit(0);
+    change.entries[0].entry_type = EntryType::EntryConfChangeV2 as i32;
+    assert_eq!(world.screen(2, change.clone()), Ok(change), "what it means is judged when it is applied");
 }
 
 fn read(kind: MessageType, from: u64, owner: u64) -> Message {

@@ -19,6 +19,8 @@ pub(crate) struct Oversight {
     /// The certified height, and since when it has not moved.
     stalled_since: Option<(Height, u64)>,
     distrusting: bool,
+    /// The leader proposed what was refused: it is not trusted again before.
+    refused_until_ms: u64,
     compacting: bool,
 }
 
@@ -30,6 +32,7 @@ impl Oversight {
             log_entries_kept,
             stalled_since: None,
             distrusting: false,
+            refused_until_ms: 0,
             compacting: false,
         }
     }
@@ -37,6 +40,22 @@ impl Oversight {
     /// Another leader gets the time that the last one had.
     pub(crate) fn leadership_changed(&mut self) {
         self.stalled_since = None;
+        self.refused_until_ms = 0;
+    }
+
+    /// The leader proposed what this node does not acknowledge. If others see it as
+    /// this node does, they elect another one.
+    pub(crate) fn refuse_leader<R: LogReader>(&mut self, core: &mut Core<R>, now_ms: u64, out: &mut Vec<Output>) {
+        self.refused_until_ms = now_ms.saturating_add(self.certificate_timeout_ms);
+        self.distrust_leader(core, out);
+    }
+
+    fn distrust_leader<R: LogReader>(&mut self, core: &mut Core<R>, out: &mut Vec<Output>) {
+        if let Some(leader) = core.distrust_leader()
+            && !std::mem::replace(&mut self.distrusting, true)
+        {
+            out.push(Output::Notice(Notice::LeaderDistrusted(leader)));
+        }
     }
 
     /// A chain that is executed and not certified is the leader's to answer for: it
@@ -50,25 +69,28 @@ impl Oversight {
     ) {
         if certified >= applied {
             self.stalled_since = None;
-            self.trust_leader(core, out);
+            self.trust_leader(core, now_ms, out);
             return out.push(Output::Clear(AlarmName::CertificatesStalled));
         }
         match self.stalled_since {
             Some((height, _)) if height != certified => {
-                self.trust_leader(core, out);
+                self.trust_leader(core, now_ms, out);
                 self.stalled_since = Some((certified, now_ms));
             }
             None => self.stalled_since = Some((certified, now_ms)),
             Some((_, since)) if now_ms.saturating_sub(since) > self.certificate_timeout_ms => {
                 self.stalled_since = Some((certified, now_ms));
                 out.push(Output::Raise(Alarm::CertificatesStalled { applied, certified }));
-                self.change_leader(core, out);
+                self.change_leader(core, now_ms, out);
             }
             Some(_) => {}
         }
     }
 
-    fn trust_leader<R: LogReader>(&mut self, core: &mut Core<R>, out: &mut Vec<Output>) {
+    fn trust_leader<R: LogReader>(&mut self, core: &mut Core<R>, now_ms: u64, out: &mut Vec<Output>) {
+        if now_ms < self.refused_until_ms {
+            return;
+        }
         core.trust_leader();
         if std::mem::take(&mut self.distrusting) {
             out.push(Output::Notice(Notice::LeaderTrusted));
@@ -78,14 +100,13 @@ impl Oversight {
     /// A leader hands over; the others stop listening to it, and listen again after
     /// as long a time: where only this node lacks certificates, the leader is the
     /// one to get them from, and its term may never end.
-    fn change_leader<R: LogReader>(&mut self, core: &mut Core<R>, out: &mut Vec<Output>) {
+    fn change_leader<R: LogReader>(&mut self, core: &mut Core<R>, now_ms: u64, out: &mut Vec<Output>) {
         if core.role() == Role::Leader {
             hand_over(core, None, out);
         } else if self.distrusting {
-            self.trust_leader(core, out);
-        } else if let Some(leader) = core.distrust_leader() {
-            self.distrusting = true;
-            out.push(Output::Notice(Notice::LeaderDistrusted(leader)));
+            self.trust_leader(core, now_ms, out);
+        } else {
+            self.distrust_leader(core, out);
         }
     }
 

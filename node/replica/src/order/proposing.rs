@@ -27,6 +27,8 @@ pub(crate) struct Proposing {
 pub(crate) struct Moment<'a> {
     pub(crate) me: NodeId,
     pub(crate) wall: TimeMs,
+    /// Whether the clock is apart from the other validators': its time is not for a block.
+    pub(crate) apart: bool,
     pub(crate) applied: Applied,
     pub(crate) topology: &'a Topology,
 }
@@ -53,14 +55,18 @@ impl Proposing {
     }
 
     /// Somebody needs the ledger's time to pass a moment.
-    pub(crate) fn want_time(&mut self, after: TimeMs) {
-        self.time_wanted = self.time_wanted.max(Some(after));
+    /// What lies beyond `latest` is nobody's honest wish, and would shadow those of others.
+    pub(crate) fn want_time(&mut self, after: TimeMs, latest: TimeMs) {
+        if after <= latest {
+            self.time_wanted = self.time_wanted.max(Some(after));
+        }
     }
 
     /// Whether a block is to be proposed now.
     pub(crate) fn is_due<R: LogReader>(&self, core: &Core<R>, moment: &Moment<'_>) -> bool {
         let under_way = self.proposed.0.saturating_sub(moment.applied.index.0);
         core.role() == Role::Leader
+            && !moment.apart
             && under_way < self.in_flight_max
             && (!self.mempool.is_empty() || self.time_block_due(moment))
     }

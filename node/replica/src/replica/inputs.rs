@@ -1,16 +1,18 @@
 //! Which part of the replica hears what.
 
-use consilium_consensus::{LogReader, Role, StepError};
+use consilium_consensus::voting::Clock;
+use consilium_consensus::{LogReader, Reject, Role, StepError};
 use consilium_ledger::CheckedTransaction;
-use consilium_proto::ids::NodeId;
+use consilium_proto::ids::{NodeId, TimeMs};
 use consilium_proto::pb::{ForwardResult, Outcome};
 
 use super::Replica;
+use crate::block::judge;
 use crate::certify::CertifyInput;
 use crate::disk::Written;
 use crate::fault::Fault;
 use crate::io::{Input, Output, RequestId};
-use crate::notice::Notice;
+use crate::notice::{Alarm, AlarmName, Notice};
 use crate::order::leading::{Progress, hand_over};
 use crate::peer::PeerMessage;
 use crate::ports::{Ledger, PortFault};
@@ -42,7 +44,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
                 let result = self.core.transfer_leadership(to);
                 self.out.push(Output::TransferAnswer { request, result });
             }
-            Input::RequestTimeBlock(after) => self.proposing.want_time(after),
+            Input::RequestTimeBlock(after) => self.proposing.want_time(after, self.latest_time()),
             Input::AskOwnVote { request, from } => {
                 let vote = self.certifier.vote_of(from).cloned();
                 self.out.push(Output::OwnVoteAnswer { request, vote });
@@ -91,8 +93,44 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
     fn look_after(&mut self) -> Result<(), PortFault> {
         let (applied, certified) = (self.executor.height(), self.certifier.certified());
         let now_ms = self.now.monotonic_ms;
+        self.tell_clock();
         self.oversight.watch_certificates(&mut self.core, (applied, certified), now_ms, &mut self.out);
         self.oversight.compact(&mut self.core, self.executor.ledger(), certified, &mut self.out)
+    }
+
+    /// The latest time that a block may have now.
+    fn latest_time(&self) -> TimeMs {
+        TimeMs(self.now.wall.0.saturating_add(self.topology.parameters().clock_skew_max_ms))
+    }
+
+    /// Takes the time, and compares this node's clock with the others'.
+    pub(super) fn see(&mut self, now: Clock) {
+        let tolerance_ms = self.topology.parameters().clock_skew_max_ms;
+        let before = self.clocks.skew().is_some();
+        self.clocks.look(self.me, self.topology.validators(), tolerance_ms, now);
+        let apart = self.clocks.skew().is_some();
+        self.core.set_may_lead(!apart);
+        if apart != before {
+            self.tell_of_skew();
+        }
+        (self.now, self.shown) = (self.clocks.right(now), now.wall);
+    }
+
+    /// Tells the others what the clock shows, and acts on what theirs do.
+    fn tell_clock(&mut self) {
+        let message = PeerMessage::WallClock(self.shown);
+        self.out.extend(self.topology.others(self.me).map(|to| Output::Send { to, message: message.clone() }));
+        self.tell_of_skew();
+        if self.clocks.skew().is_some() && self.core.role() == Role::Leader {
+            hand_over(&mut self.core, None, &mut self.out);
+        }
+    }
+
+    fn tell_of_skew(&mut self) {
+        self.out.push(match self.clocks.skew() {
+            Some(skew) => Output::Raise(Alarm::ClockApart(skew)),
+            None => Output::Clear(AlarmName::ClockApart),
+        });
     }
 
     /// Messages of a peer that may speak here; who may is also for the transport to
@@ -120,15 +158,20 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
                 PeerMessage::UncertifiedFrom(height) => {
                     self.certifier.push(CertifyInput::UncertifiedFrom { peer: from, height });
                 }
+                PeerMessage::WallClock(wall) => self.clocks.hear(from, wall, self.now),
             }
         }
     }
 
     fn step(&mut self, from: NodeId, bytes: bytes::Bytes) {
         let Some(peer) = raft_id(from) else { return };
-        match self.core.step(peer, bytes) {
+        let latest = self.latest_time();
+        match self.core.step(peer, bytes, &|entry| judge(entry, latest)) {
             Ok(()) => {}
             Err(StepError::Rejected { reject, .. }) => {
+                if let Reject::Unfit { .. } = reject {
+                    self.oversight.refuse_leader(&mut self.core, self.now.monotonic_ms, &mut self.out);
+                }
                 let notice = Notice::RaftRejected { peer: from, reject: reject.to_string() };
                 self.out.push(Output::Notice(notice));
             }

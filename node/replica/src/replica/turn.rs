@@ -88,8 +88,13 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
 
     /// Cuts blocks from the queue while there is room for more under way.
     fn propose(&mut self) {
-        let moment =
-            Moment { me: self.me, wall: self.now.wall, applied: self.executor.applied(), topology: &self.topology };
+        let moment = Moment {
+            me: self.me,
+            wall: self.now.wall,
+            apart: self.clocks.skew().is_some(),
+            applied: self.executor.applied(),
+            topology: &self.topology,
+        };
         while !self.stopping && self.proposing.is_due(&self.core, &moment) {
             let observed = self.certifier.observed(&self.topology);
             let (core, entries, out) = (&mut self.core, &mut self.entries, &mut self.out);

@@ -8,6 +8,7 @@
 mod cached;
 mod catching_up;
 mod chain;
+mod clocks;
 mod decided;
 mod departing;
 mod disk;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use consilium_kit::chain::{Chain, certificate};
 use consilium_kit::keys;
-use consilium_proto::ids::{Height, NodeId};
+use consilium_proto::ids::{Height, NodeId, TimeMs};
 use consilium_proto::pb;
 use consilium_proto::vote::{CertifiedHeader, Vote};
 use consilium_replica::peer::PeerMessage;
@@ -18,6 +18,7 @@ fn messages() -> Vec<PeerMessage> {
         PeerMessage::RelayedVote(vote),
         PeerMessage::Certified(Box::new(CertifiedHeader { header, certificate })),
         PeerMessage::UncertifiedFrom(Height(7)),
+        PeerMessage::WallClock(TimeMs(1_800_000_000_000)),
     ]
 }
 

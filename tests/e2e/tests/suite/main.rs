@@ -7,6 +7,7 @@ mod bad_input;
 mod blind;
 mod catch_up;
 mod certificates;
+mod clocks;
 mod cluster;
 mod crash;
 mod disks;

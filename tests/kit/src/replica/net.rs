@@ -36,6 +36,8 @@ enum Packet {
 pub struct Replicas {
     pub genesis: Genesis,
     pub now: Clock,
+    /// How far wall clocks are off, in milliseconds.
+    pub clocks: BTreeMap<u64, i64>,
     pub nodes: BTreeMap<u64, Node>,
     change: fn(&mut Settings),
     network: VecDeque<(u64, u64, Packet)>,
@@ -57,6 +59,7 @@ impl Replicas {
         let mut replicas = Self {
             genesis,
             now: Clock { wall: TimeMs(START + 1_000), monotonic_ms: 1_000 },
+            clocks: BTreeMap::new(),
             nodes: BTreeMap::new(),
             change,
             network: VecDeque::new(),
@@ -81,7 +84,7 @@ impl Replicas {
     pub fn start(&mut self, id: u64, disk: Disk) {
         let mut settings = settings(NodeId(id));
         (self.change)(&mut settings);
-        let node = Node::start(&self.genesis, settings, disk, self.now).unwrap();
+        let node = Node::start(&self.genesis, settings, disk, self.clock(id)).unwrap();
         self.nodes.insert(id, node);
     }
 
@@ -115,9 +118,15 @@ impl Replicas {
         self.cut_off.clear();
     }
 
+    /// The time as a node sees it.
+    fn clock(&self, id: u64) -> Clock {
+        let offset = self.clocks.get(&id).copied().unwrap_or_default();
+        Clock { wall: TimeMs(self.now.wall.0.saturating_add_signed(offset)), ..self.now }
+    }
+
     /// Gives inputs to a node and lets it do what it can do alone.
     pub fn give(&mut self, id: u64, inputs: impl IntoIterator<Item = Input>) {
-        let now = self.now;
+        let now = self.clock(id);
         let hold = self.node(id).hold;
         let outputs = self.node_mut(id).settle(now, inputs);
         outputs.iter().filter(|output| !hold(output)).for_each(|output| self.carry(id, output));

@@ -256,6 +256,7 @@ fn raised(env: &mut Env, alarm: Alarm) {
                 env.oracle.fail("I9 vote guard", format!("there is evidence against the honest {culprit}"));
             }
         }
+        Alarm::ClockApart(_) => env.stats.count("looks at a clock that is apart"),
         Alarm::CertificatesStalled { .. } | Alarm::NodeRetired(_) | Alarm::StateDiverged { .. } => {}
     }
 }

@@ -132,7 +132,7 @@ impl Cluster {
         for message in self.net.due(self.now) {
             let (from, to) = (message.from, message.to);
             if let Some(core) = self.nodes.get_mut(&to).and_then(|node| node.core.as_mut()) {
-                let result = core.step(from, message.message);
+                let result = core.step(from, message.message, &|_| Ok(()));
                 self.trace.push(format!("{} {from}>{to} {result:?}", self.now));
                 self.oracle.stepped(from, to, &result);
                 self.pump(to);

@@ -1,0 +1,49 @@
+use prost::Message;
+
+use super::*;
+
+fn proposal() -> pb::BlockProposal {
+    pb::BlockProposal { time_ms: 1_000, proposer: 1, ..pb::BlockProposal::default() }
+}
+
+fn verdict(proposal: &pb::BlockProposal) -> Result<(), &'static str> {
+    judge(&proposal.encode_to_vec(), TimeMs(1_000))
+}
+
+#[test]
+fn a_time_is_compared_with_the_clock() {
+    assert_eq!(verdict(&proposal()), Ok(()));
+    for time_ms in [1_001, u64::MAX] {
+        let ahead = pb::BlockProposal { time_ms, ..proposal() };
+        assert_eq!(verdict(&ahead), Err("its time is ahead of this node's clock"));
+        assert_eq!(judge(&ahead.encode_to_vec(), TimeMs(u64::MAX)), Ok(()));
+    }
+    // The last one counts, as for whoever decodes it.
+    let twice = [proposal().encode_to_vec(), pb::BlockProposal { time_ms: 2_000, ..proposal() }.encode_to_vec()];
+    assert!(judge(&twice.concat(), TimeMs(1_000)).is_err());
+}
+
+#[test]
+fn counts_are_bounded_before_anything_is_decoded() {
+    // Two bytes each.
+    let many = |field: u8, count: usize| judge(&[field << 3 | 2, 0].repeat(count), TimeMs(u64::MAX));
+    assert_eq!(many(3, BLOCK_TRANSACTIONS_MAX), Ok(()));
+    assert!(many(3, BLOCK_TRANSACTIONS_MAX + 1).is_err());
+    assert_eq!(many(5, VALIDATORS_MAX), Ok(()));
+    assert!(many(5, VALIDATORS_MAX + 1).is_err());
+    assert_eq!(many(6, EVIDENCE_PER_BLOCK_MAX), Ok(()));
+    assert!(many(6, EVIDENCE_PER_BLOCK_MAX + 1).is_err());
+    let with = |count| {
+        let body = vec![0; 64].into();
+        let transaction = pb::SignedTransaction { body, attachments: vec![Bytes::new(); count], ..Default::default() };
+        verdict(&pb::BlockProposal { transactions: vec![transaction], ..proposal() })
+    };
+    assert_eq!(with(2), Ok(()));
+    assert!(with(3).is_err());
+}
+
+#[test]
+fn what_is_no_message_is_no_proposal() {
+    assert_eq!(judge(&[0xff; 20], TimeMs(u64::MAX)), Err("is no proposal"));
+    assert_eq!(judge(&[0x1a, 1, 0xff], TimeMs(u64::MAX)), Err("has a transaction that is none"));
+}
