@@ -191,7 +191,7 @@ impl Certifier {
                 self.tick_due = true;
                 self.input(input)?;
             } else if std::mem::take(&mut self.tick_due) {
-                self.voting.tick(around.now);
+                self.voting.tick(around.now)?;
             } else {
                 break;
             }

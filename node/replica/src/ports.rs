@@ -8,7 +8,7 @@
 //! gives out. Without it a power cut could take the blocks whose entries are gone.
 
 use consilium_consensus::voting::VoteGuard;
-use consilium_consensus::{HardState, LogIndex, LogPosition, LogReader, Membership, Persist};
+use consilium_consensus::{HardState, LogError, LogIndex, LogPosition, LogReader, Membership, Persist};
 use consilium_ledger::{Executed, Location, StateReader, StoreFault, Tip};
 use consilium_proto::header::Header;
 use consilium_proto::ids::{Height, TransactionId};
@@ -31,6 +31,12 @@ impl PortFault {
     #[must_use]
     pub fn corrupt(what: &'static str, cause: impl ToString) -> Self {
         Self { what, cause: cause.to_string() }
+    }
+}
+
+impl From<LogError> for PortFault {
+    fn from(error: LogError) -> Self {
+        Self { what: "raft log", cause: error.to_string() }
     }
 }
 

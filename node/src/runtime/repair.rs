@@ -18,7 +18,7 @@ use consilium_proto::pb::{self, MemberState};
 use consilium_proto::vote::Vote;
 use consilium_replica::CachedLedger;
 use consilium_replica::catch_up::rebuild::{Rebuild, RebuildInput, RebuildOutput, finish};
-use consilium_replica::ports::{GuardRecord, Log};
+use consilium_replica::ports::GuardRecord;
 use consilium_replica::start;
 use consilium_replica::topology::Topology;
 use prost::Message;
@@ -171,7 +171,7 @@ pub(super) async fn watch_report(alarms: Arc<Alarms>, data_dir: PathBuf, stoppin
 /// A ledger on its way from the genesis to everything that the log held: what it
 /// asks of the network is done here, what it makes of it is decided elsewhere.
 struct Rebuilding {
-    rebuild: Rebuild<CachedLedger<LedgerPort>>,
+    rebuild: Rebuild<CachedLedger<LedgerPort>, RaftLog>,
     ledger: LedgerPort,
     topology: LiveTopology,
     trust: Arc<LedgerTrust>,
@@ -191,7 +191,7 @@ impl Rebuilding {
         let introduction = acquaintances.as_ref().map(Invitation::introduction);
         let who = (prepared.me, prepared.genesis.ledger_id);
         let rules = (CachedLedger::new(ledger.clone()), Box::new(X509Rules) as consilium_replica::Rules);
-        let rebuild = Rebuild::new(who, introduction, rules, log.last().index, PATIENCE_MS)?;
+        let rebuild = Rebuild::new(who, introduction, rules, log.clone(), PATIENCE_MS)?;
         let topology = LiveTopology::new(Arc::clone(rebuild.topology()));
         let trust = Arc::new(LedgerTrust::load(&ledger.0, Height::GENESIS, acquaintances)?);
         let clients = PeerClients::new(

@@ -43,6 +43,10 @@ pub enum Bug {
     LostWithLeadership,
     /// The leader's queue has no limits.
     UnboundedQueue,
+    /// Nobody compares the time of a block with his clock.
+    TimeUnchecked,
+    /// A ledger is rebuilt up to all that the own log held, and nobody votes meanwhile.
+    RepairWaitsForItself,
 }
 
 impl Bug {
@@ -65,12 +69,14 @@ impl Bug {
             Self::ReadOfDeposedLeader => &[Fault::Partition, Fault::OneWay],
             Self::LostWithLeadership => &[Fault::Partition, Fault::OneWay, Fault::Kill],
             Self::UnboundedQueue => &[Fault::Overload],
+            Self::TimeUnchecked => &[Fault::LieTime],
+            Self::RepairWaitsForItself => &[Fault::Unreadable],
             Self::CountHeads | Self::VotePastBoundary | Self::NewSetEarly => &[],
         }
     }
 
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::SkipVoteGuard,
         Self::AckBeforeSync,
         Self::LateConfChange,
@@ -89,5 +95,7 @@ impl Bug {
         Self::ReadOfDeposedLeader,
         Self::LostWithLeadership,
         Self::UnboundedQueue,
+        Self::TimeUnchecked,
+        Self::RepairWaitsForItself,
     ];
 }

@@ -37,6 +37,8 @@ pub struct Host {
     pub incarnation: u64,
     /// Wall clock minus true time, in ms.
     pub clock_offset: i64,
+    /// Nobody sets the clock.
+    pub clock_is_far: bool,
     /// What it does against the rules.
     pub byzantine: Option<Fault>,
     /// Syncs take long.
@@ -47,7 +49,7 @@ impl Host {
     /// The wall clock.
     #[must_use]
     pub fn wall(&self, env: &Env) -> TimeMs {
-        TimeMs((START_MS + env.now).saturating_add_signed(self.clock_offset))
+        offset(TimeMs(START_MS + env.now), self.clock_offset)
     }
 
     /// Whether the oracle asks it.
@@ -124,4 +126,25 @@ impl Host {
         let usual = 1 + env.rng.below(env.swarm.sync_max);
         if self.slow { usual + env.rng.range(50, 400) } else { usual }
     }
+}
+
+/// A time that is off; the largest offset leads to the end of time.
+#[must_use]
+pub fn offset(time: TimeMs, by: i64) -> TimeMs {
+    match by {
+        i64::MAX => TimeMs(u64::MAX),
+        _ => TimeMs(time.0.saturating_add_signed(by)),
+    }
+}
+
+/// Seconds, hours, years, for ever; ahead or behind.
+#[must_use]
+pub fn far_offset(rng: &mut consilium_kit::Rng) -> i64 {
+    let ms = match rng.below(4) {
+        0 => rng.range(8_000, 60_000),
+        1 => rng.range(60_000, 36_000_000),
+        2 => rng.range(36_000_000, 1_000_000_000_000),
+        _ => i64::MAX as u64,
+    };
+    if rng.chance(500) { ms as i64 } else { -(ms as i64) }
 }

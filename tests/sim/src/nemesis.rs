@@ -9,6 +9,7 @@ use crate::crash_point::CrashPoint;
 use crate::disk::CrashKind;
 use crate::event::{Event, MachineId};
 use crate::fixture::member_id;
+use crate::host::far_offset;
 use crate::node::state::State;
 use crate::oracle::CLOCK_ERROR_MS_MAX;
 use crate::swarm::Fault;
@@ -44,7 +45,7 @@ impl Nemesis {
 
     /// One fault, of a kind that the seed asks for.
     fn strike(&mut self, world: &mut World) {
-        let kinds: [(Fault, Strike); 12] = [
+        let kinds: [(Fault, Strike); 14] = [
             (Fault::Partition, Self::partition),
             (Fault::OneWay, Self::one_way),
             (Fault::Kill, |nemesis, world| nemesis.crash(world, Fault::Kill, CrashKind::Process)),
@@ -57,6 +58,8 @@ impl Nemesis {
             (Fault::Suspension, Self::suspend),
             (Fault::OrderlyStop, Self::orderly_stop),
             (Fault::Twins, Self::twin),
+            (Fault::FarClock, Self::far_clock),
+            (Fault::Unreadable, Self::unreadable),
         ];
         let asked: Vec<_> = kinds.into_iter().filter(|(kind, _)| world.env.swarm.has(*kind)).collect();
         if let Some((_, strike)) = self.rng.pick(&asked) {
@@ -146,11 +149,46 @@ impl Nemesis {
     }
 
     fn clock(&mut self, world: &mut World, fault: Fault, most: u64) {
-        let Some(victim) = self.victim(world) else { return };
+        let Some(victim) = self.victim(world).filter(|victim| !world.machines[*victim].host.clock_is_far) else {
+            return;
+        };
         let offset = self.rng.below(2 * most) as i64 - most as i64;
         world.machines[victim].host.clock_offset = offset;
         world.env.stats.fault(fault);
         world.env.note(format_args!("the clock of {victim} is off by {offset} ms"));
+    }
+
+    /// One clock is set to anything, and stays so.
+    fn far_clock(&mut self, world: &mut World) {
+        if world.machines.iter().any(|machine| machine.host.clock_is_far) {
+            return;
+        }
+        let Some(victim) = self.victim(world) else { return };
+        let offset = far_offset(&mut self.rng);
+        let host = &mut world.machines[victim].host;
+        (host.clock_offset, host.clock_is_far) = (offset, true);
+        world.env.stats.fault(Fault::FarClock);
+        world.env.note(format_args!("the clock of {victim} is off by {offset} ms, for good"));
+    }
+
+    /// The disks of some machines do not give the ledger back. One that is furthest on
+    /// keeps it: what all have lost nobody can rebuild.
+    fn unreadable(&mut self, world: &mut World) {
+        let Some(spared) = world.best() else { return };
+        if world.machines.iter().any(|machine| machine.host.disk.repair) {
+            return;
+        }
+        for victim in (0..world.machines.len()).filter(|id| *id != spared) {
+            let machine = &world.machines[victim];
+            if machine.node().is_none() || !machine.host.honest() || !self.rng.chance(600) {
+                continue;
+            }
+            world.env.stats.fault(Fault::Unreadable);
+            world.env.note(format_args!("the ledger of {victim} cannot be read any more"));
+            world.machines[victim].host.disk.repair = true;
+            let after = self.rng.range(20, 500);
+            world.crash(victim, CrashKind::Process, Some(after));
+        }
     }
 
     /// A disk is lost. Its node never comes back; the member replaces it.

@@ -10,6 +10,7 @@ use crate::disk::CrashKind;
 use crate::event::Event;
 use crate::invariants::Violation;
 use crate::invariants::i20_progress_resumes::{CALM_MS_MAX, Standing};
+use crate::machine::Machine;
 use crate::nemesis::Nemesis;
 use crate::node::state::State;
 use crate::stats::Stats;
@@ -95,7 +96,10 @@ fn calm(world: &mut World) {
     world.twins = None;
     for id in 0..world.machines.len() {
         let host = &mut world.machines[id].host;
-        (host.clock_offset, host.slow) = (0, false);
+        host.slow = false;
+        if !host.clock_is_far {
+            host.clock_offset = 0;
+        }
         host.disk.tripwire.borrow_mut().armed = None;
         if !host.honest() {
             world.crash(id, CrashKind::Process, None);
@@ -171,7 +175,8 @@ fn finish(world: &mut World) {
 /// Raft's votes: then nothing is promised.
 fn quorum_is_lost(world: &World) -> bool {
     let Some(best) = world.best().and_then(|best| world.machines[best].node()) else { return true };
-    let here = |node: NodeId| world.machines.iter().any(|m| m.host.node == node && m.host.honest() && m.in_use());
+    let counts = |m: &Machine| m.host.honest() && !m.host.clock_is_far && m.in_use();
+    let here = |node: NodeId| world.machines.iter().any(|m| m.host.node == node && counts(m));
     let set = best.replica.topology().validators();
     let certifying = best.replica.voting().schedule().set_at(best.certified().next()).unwrap_or(set);
     let quorum = |set: &consilium_proto::validators::ValidatorSet| {

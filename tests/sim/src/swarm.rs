@@ -49,6 +49,11 @@ pub enum Fault {
     OrderlyStop,
     /// More is submitted at once than queues hold.
     Overload,
+    /// Ledgers that cannot be read any more, on any number of machines but one at once.
+    Unreadable,
+    /// The clock of one machine is off by anything between seconds and for ever, and
+    /// nobody sets it.
+    FarClock,
     /// Two machines with one key.
     Twins,
     /// A leader that sends different logs to different followers.
@@ -84,7 +89,7 @@ impl Fault {
     ];
 
     /// What else a seed may ask for, and in how many of a thousand it does.
-    pub const USUAL: [(Self, u64); 18] = [
+    pub const USUAL: [(Self, u64); 20] = [
         (Self::Loss, 500),
         (Self::Duplicate, 400),
         (Self::Delay, 400),
@@ -103,6 +108,8 @@ impl Fault {
         (Self::Compaction, 400),
         (Self::OrderlyStop, 300),
         (Self::Overload, 200),
+        (Self::FarClock, 250),
+        (Self::Unreadable, 250),
     ];
 
     /// Whether it makes a machine Byzantine.
@@ -164,11 +171,10 @@ impl Swarm {
             }
         }
         if rng.chance(300) {
+            asked.remove(&Fault::FarClock);
             asked.extend(rng.pick(&Fault::BYZANTINE));
-            // A traitor is all that four nodes bear.
-            asked.remove(&Fault::Wipe);
-            asked.remove(&Fault::Suspension);
         }
+        spare(&mut asked);
         Self::with(asked, rng)
     }
 
@@ -176,10 +182,9 @@ impl Swarm {
     #[must_use]
     pub fn focused(rng: &mut Rng, on: &[Fault]) -> Self {
         let mut asked = Self::new(rng).asked;
-        if on.iter().any(|fault| fault.is_byzantine()) {
-            asked.retain(|fault| !fault.is_byzantine());
-            asked.remove(&Fault::Wipe);
-            asked.remove(&Fault::Suspension);
+        if on.iter().copied().any(is_lasting) {
+            asked.retain(|fault| !is_lasting(*fault));
+            spare(&mut asked);
         }
         asked.extend(on);
         Self::with(asked, rng)
@@ -188,10 +193,10 @@ impl Swarm {
     /// Parameters for given faults, and no others.
     #[must_use]
     pub fn with(asked: BTreeSet<Fault>, rng: &mut Rng) -> Self {
-        // With one traitor, certificates and Raft need four honest equals.
-        let byzantine = asked.iter().any(|fault| fault.is_byzantine());
-        let members = rng.range(4, 5) + u64::from(byzantine && rng.chance(500));
-        let equal = byzantine || rng.chance(500);
+        // With one that does not count, certificates and Raft need the others to be equals.
+        let lasting = asked.iter().copied().any(is_lasting);
+        let members = rng.range(4, 5) + u64::from(lasting && rng.chance(500));
+        let equal = lasting || rng.chance(500);
         let stakes = (0..members).map(|_| if equal { 100 } else { rng.range(60, 180) }).collect();
         let mut rate = |fault, low, high| if asked.contains(&fault) { rng.range(low, high) } else { 0 };
         let loss = rate(Fault::Loss, 5, 120);
@@ -201,11 +206,11 @@ impl Swarm {
         let overload = asked.contains(&Fault::Overload);
         Self {
             members,
-            first_nodes: if byzantine { 1 } else { rng.range(1, 2) },
+            first_nodes: if lasting { 1 } else { rng.range(1, 2) },
             stakes,
             epoch_blocks: rng.range(5, 20),
             epoch_ms: rng.range(1_500, 6_000),
-            max_validators: if byzantine { 7 } else { rng.range(4, 7) },
+            max_validators: if lasting { 7 } else { rng.range(4, 7) },
             rotation_blocks: if rng.chance(500) { rng.range(5, 30) } else { 0 },
             latency_max: rng.range(5, 40),
             loss,
@@ -224,7 +229,7 @@ impl Swarm {
     /// Whether missed votes may cost a seat.
     #[must_use]
     pub fn may_jail(&self) -> bool {
-        !self.has(Fault::Wipe) && !self.has(Fault::Suspension) && self.byzantine().is_none()
+        !self.has(Fault::Wipe) && !self.has(Fault::Suspension) && !self.asked.iter().copied().any(is_lasting)
     }
 
     /// Whether a fault is asked for.
@@ -237,5 +242,18 @@ impl Swarm {
     #[must_use]
     pub fn byzantine(&self) -> Option<Fault> {
         self.asked.iter().copied().find(|fault| fault.is_byzantine())
+    }
+}
+
+/// Whether a machine never counts again, from the founding to the end.
+fn is_lasting(fault: Fault) -> bool {
+    fault.is_byzantine() || fault == Fault::FarClock
+}
+
+/// One that does not count is all that four nodes bear.
+fn spare(asked: &mut BTreeSet<Fault>) {
+    if asked.iter().copied().any(is_lasting) {
+        asked.remove(&Fault::Wipe);
+        asked.remove(&Fault::Suspension);
     }
 }

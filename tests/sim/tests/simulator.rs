@@ -152,4 +152,6 @@ bugs! {
     read_of_deposed_leader: ReadOfDeposedLeader,
     lost_with_leadership: LostWithLeadership,
     unbounded_queue: UnboundedQueue,
+    time_unchecked: TimeUnchecked,
+    repair_waits_for_itself: RepairWaitsForItself,
 }

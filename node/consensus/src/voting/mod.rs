@@ -198,7 +198,9 @@ impl Voting {
         self.headers.insert(height, Executed { header, hash, votable, ends_epoch });
         self.trim();
         self.look_for_dispute(height);
-        self.repeat_guarded_vote(height)?;
+        if height == self.round.guard.voted_height {
+            self.repeat_guarded_vote()?;
+        }
         self.certify_executed(height);
         Ok(())
     }

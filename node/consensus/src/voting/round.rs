@@ -38,15 +38,20 @@ impl Voting {
     /// Time has passed, or inputs have come: votes on what may be voted on, and
     /// repeats what may have been lost. Votes of one call share one guard write,
     /// so it is called once for many inputs.
-    pub fn tick(&mut self, now: Clock) {
+    ///
+    /// # Errors
+    /// If the key cannot sign.
+    pub fn tick(&mut self, now: Clock) -> Result<(), VotingError> {
         self.answers.tick(self.certified, now.monotonic_ms);
         for (height, subject) in std::mem::take(&mut self.round.uncounted) {
             self.certify_by_votes(height, subject);
         }
+        self.repeat_guarded_vote()?;
         if !self.quarantined && self.round.pending.is_none() {
             self.start_round(now);
         }
         self.resend(now.monotonic_ms);
+        Ok(())
     }
 
     fn start_round(&mut self, now: Clock) {
@@ -123,20 +128,27 @@ impl Voting {
         Ok(())
     }
 
-    /// After a restart the vote that the guard remembers may not have left. It
-    /// is made again when its block is executed again, and only for the very
-    /// header that the guard holds.
-    pub(super) fn repeat_guarded_vote(&mut self, height: Height) -> Result<(), VotingError> {
-        let guard = self.round.guard;
-        let asked = height == guard.voted_height && height > self.certified;
-        if !asked || self.round.newest_vote.is_some() || self.round.pending.is_some() {
-            return Ok(());
-        }
-        let guarded = self.headers.get(&height).filter(|executed| executed.hash == guard.voted_header);
-        match guarded.map(|executed| executed.header.clone()) {
+    /// After a restart the vote that the guard remembers may not have left: it is made
+    /// again when its block is executed again, and only for the very header that the
+    /// guard holds. If it is above a boundary whose certificate was lost with the ledger,
+    /// the vote on the boundary is made again first: the guarded vote covers it, and
+    /// where all who voted above have lost it, nobody else could.
+    pub(super) fn repeat_guarded_vote(&mut self) -> Result<(), VotingError> {
+        match self.owed_vote() {
             Some(header) => self.cast(&header),
             None => Ok(()),
         }
+    }
+
+    fn owed_vote(&self) -> Option<Header> {
+        let guard = self.round.guard;
+        if guard.voted_height <= self.certified || self.round.pending.is_some() {
+            return None;
+        }
+        self.headers.get(&guard.voted_height).filter(|executed| executed.hash == guard.voted_header)?;
+        let height = guard.voted_height.min(self.limit());
+        let said = self.round.newest_vote.as_ref().is_some_and(|vote| vote.height >= height);
+        self.headers.get(&height).filter(|_| !said).map(|executed| executed.header.clone())
     }
 
     fn resend(&mut self, now_ms: u64) {

@@ -1,12 +1,13 @@
 //! Rebuilds a ledger that went astray: from the genesis, by certified blocks of
-//! the peers, up to at least everything that the old log held, so that nothing
-//! that this node has acknowledged to Raft is forgotten. A state machine without
-//! I/O, like the replica that starts when it is done.
+//! the peers, up to where the node's own log goes on, so that nothing that this node
+//! has acknowledged to Raft is forgotten. It waits for no certificate that may need
+//! its own vote: any number of nodes may rebuild at the same time. A state machine
+//! without I/O, like the replica that starts when it is done.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use consilium_consensus::{LogIndex, LogPosition};
+use consilium_consensus::{LogBounds, LogIndex, LogPosition, LogReader};
 use consilium_ledger::Events;
 use consilium_proto::ids::{Height, LedgerId, NodeId, TimeMs};
 use consilium_proto::pb;
@@ -90,15 +91,18 @@ pub enum RebuildOutput {
 }
 
 /// See the module.
-pub struct Rebuild<L> {
+pub struct Rebuild<L, R> {
     me: NodeId,
     ledger_id: LedgerId,
     introduction: Option<Introduction>,
     executor: Executor<L>,
     topology: Arc<Topology>,
-    /// The log held as much.
-    needed: LogIndex,
+    /// The node's own log, and how much it holds.
+    log: R,
+    bounds: LogBounds,
     reached: LogIndex,
+    /// All peers of a round were asked, and one of them had no more.
+    complete: bool,
     /// Peers that are still to be asked in this round.
     peers: VecDeque<NodeId>,
     asked: Option<(NodeId, Feed, u64)>,
@@ -107,12 +111,14 @@ pub struct Rebuild<L> {
     agreed: bool,
     /// A block of a peer of this round gave another header.
     refuted: Option<Fault>,
+    /// Who gave one.
+    refuters: BTreeSet<NodeId>,
     resume_ms: u64,
     patience_ms: u64,
     done: bool,
 }
 
-impl<L: Ledger> Rebuild<L> {
+impl<L: Ledger, R: LogReader> Rebuild<L, R> {
     /// Goes on from what the ledger holds: at least its genesis.
     ///
     /// # Errors
@@ -121,25 +127,28 @@ impl<L: Ledger> Rebuild<L> {
         (me, ledger_id): (NodeId, LedgerId),
         introduction: Option<Introduction>,
         (ledger, rules): (L, Rules),
-        needed: LogIndex,
+        log: R,
         patience_ms: u64,
     ) -> Result<Self, Fault> {
         let tip = ledger.tip()?.ok_or_else(|| PortFault::corrupt("ledger", "has no genesis block"))?;
         let topology = Arc::new(Topology::load(&ledger, &tip.1.header, introduction.as_ref())?);
-        let reached = tip.0;
+        let (reached, bounds) = (tip.0, log.bounds().map_err(PortFault::from)?);
         Ok(Self {
             me,
             ledger_id,
             introduction,
             executor: Executor::new(ledger, rules, tip),
             topology,
-            needed,
+            log,
+            bounds,
             reached,
+            complete: false,
             peers: VecDeque::new(),
             asked: None,
             calls: CallId::default(),
             agreed: true,
             refuted: None,
+            refuters: BTreeSet::new(),
             resume_ms: 0,
             patience_ms,
             done: false,
@@ -155,15 +164,15 @@ impl<L: Ledger> Rebuild<L> {
     /// How far the ledger is, and how far it must come.
     #[must_use]
     pub fn progress(&self) -> (Height, LogIndex, LogIndex) {
-        (self.executor.height(), self.reached, self.needed)
+        (self.executor.height(), self.reached, self.bounds.last)
     }
 
     /// Takes an input. Nothing is to be given any more after
     /// [`RebuildOutput::Done`].
     ///
     /// # Errors
-    /// If the disk fails, or all peers have certified blocks that give other headers
-    /// here.
+    /// If the disk fails, or most peers have certified blocks that give other headers
+    /// here, and nobody has others.
     pub fn handle(&mut self, now_ms: u64, input: RebuildInput) -> Result<Vec<RebuildOutput>, Fault> {
         let mut out = Vec::new();
         match input {
@@ -197,7 +206,7 @@ impl<L: Ledger> Rebuild<L> {
     fn run(&mut self, now_ms: u64, out: &mut Vec<RebuildOutput>) -> Result<(), Fault> {
         while !self.done {
             let Some((peer, feed, _)) = &mut self.asked else {
-                if self.reached >= self.needed {
+                if self.is_done()? {
                     self.done = true;
                     out.push(RebuildOutput::Done);
                 } else if !self.ask(now_ms, out)? {
@@ -222,6 +231,7 @@ impl<L: Ledger> Rebuild<L> {
                         Err(fault @ Fault::Diverged { .. }) => {
                             self.ended(peer, Some(fault.to_string()), out);
                             self.refuted = Some(fault);
+                            self.refuters.insert(peer);
                         }
                         Err(fault) => return Err(fault),
                     }
@@ -237,6 +247,15 @@ impl<L: Ledger> Rebuild<L> {
             }
         }
         Ok(())
+    }
+
+    /// Nothing is missing, or the own log has what is.
+    fn is_done(&self) -> Result<bool, PortFault> {
+        if self.reached >= self.bounds.last || !self.complete {
+            return Ok(self.reached >= self.bounds.last);
+        }
+        let position = self.executor.ledger().position(self.executor.height())?.unwrap_or_default();
+        goes_on(&self.log, &self.bounds, position)
     }
 
     fn executed(
@@ -277,15 +296,22 @@ impl<L: Ledger> Rebuild<L> {
             out.push(RebuildOutput::Fetch { call, from: peer, first });
             return Ok(true);
         }
+        let first_round = self.resume_ms == 0;
+        self.complete = !first_round && self.agreed;
+        if self.is_done()? {
+            return Ok(true);
+        }
         if now_ms < self.resume_ms {
             return Ok(false);
         }
-        if let Some(fault) = self.refuted.take().filter(|_| !self.agreed) {
+        let others: Vec<NodeId> = self.topology.others(self.me).collect();
+        // One that lies, or is wrong like this node, may be the only one that answers.
+        let most = 2 * std::mem::take(&mut self.refuters).len() > others.len();
+        if let Some(fault) = self.refuted.take().filter(|_| !self.agreed && most) {
             return Err(fault);
         }
         let after = self.executor.tip().header.time;
-        let others: Vec<NodeId> = self.topology.others(self.me).collect();
-        if self.resume_ms > 0 {
+        if !first_round {
             out.extend(others.iter().map(|to| RebuildOutput::RequestTimeBlock { to: *to, after }));
         }
         self.peers = others.into();
@@ -295,7 +321,8 @@ impl<L: Ledger> Rebuild<L> {
     }
 }
 
-/// Lets the log begin behind the rebuilt ledger.
+/// Lets the log go on behind the rebuilt ledger: as it is, if it holds what comes next,
+/// else from there.
 ///
 /// # Errors
 /// If the disk fails, or the ledger does not know where its newest block stood.
@@ -303,8 +330,18 @@ pub fn finish(ledger: &impl Ledger, log: &impl Log) -> Result<LogPosition, PortF
     let (_, tip) = ledger.tip()?.ok_or_else(|| PortFault::corrupt("ledger", "has no genesis block"))?;
     let position = ledger.position(tip.header.height)?;
     let position = position.ok_or_else(|| PortFault::corrupt("ledger", "no position"))?;
+    // The log may be cut below it from now on.
     let start = LogStart::new(position, ledger.sync()?);
+    if goes_on(log, &log.bounds()?, position)? {
+        return Ok(position);
+    }
     let start = start.ok_or_else(|| PortFault::corrupt("ledger", "is behind its own tip"))?;
     log.reset_to(start, start::behind(log.hard_state()?, position))?;
     Ok(position)
+}
+
+/// Whether a log holds a position, and with it all that came before.
+fn goes_on(log: &impl LogReader, bounds: &LogBounds, position: LogPosition) -> Result<bool, PortFault> {
+    let held = position.index >= bounds.truncated.index && position.index <= bounds.last;
+    Ok(held && log.term(position.index)? == position.term)
 }

@@ -1,6 +1,6 @@
 //! A ledger that went astray is rebuilt from certified blocks of the peers.
 
-use consilium_consensus::{LogIndex, LogReader};
+use consilium_consensus::{LogBounds, LogEntry, LogError, LogIndex, LogPosition, LogReader, Term};
 use consilium_kit::replica::{Did, Disk, LedgerPort, Replicas};
 use consilium_kit::{Identity, Rules};
 use consilium_proto::ids::{Height, NodeId};
@@ -15,7 +15,7 @@ const PATIENCE_MS: u64 = 500;
 struct Astray {
     net: Replicas,
     disk: Disk,
-    rebuild: Rebuild<LedgerPort>,
+    rebuild: Rebuild<LedgerPort, OwnLog>,
 }
 
 fn astray() -> Astray {
@@ -30,9 +30,31 @@ fn astray() -> Astray {
     write_genesis(&disk.ledger, &net.genesis).unwrap();
     disk.journal.take();
     let me = (NodeId(3), net.genesis.ledger_id);
-    let needed = net.node(3).replica.applied().index;
+    let needed = OwnLog { truncated: 0, last: net.node(3).replica.applied().index.0, term: 1 };
     let rebuild = Rebuild::new(me, None, (disk.ledger.clone(), Box::new(Rules)), needed, PATIENCE_MS).unwrap();
     Astray { net, disk, rebuild }
+}
+
+/// A log of one term that begins behind an index and ends with one.
+pub(crate) struct OwnLog {
+    pub(crate) truncated: u64,
+    pub(crate) last: u64,
+    pub(crate) term: u64,
+}
+
+impl LogReader for OwnLog {
+    fn bounds(&self) -> Result<LogBounds, LogError> {
+        let truncated = LogPosition { index: LogIndex(self.truncated), term: Term(self.term) };
+        Ok(LogBounds { truncated, last: LogIndex(self.last) })
+    }
+
+    fn entries(&self, low: LogIndex, _: LogIndex, _: usize) -> Result<Vec<LogEntry>, LogError> {
+        Err(LogError::Missing { index: low })
+    }
+
+    fn term(&self, _: LogIndex) -> Result<Term, LogError> {
+        Ok(Term(self.term))
+    }
 }
 
 impl Astray {
@@ -126,6 +148,60 @@ fn where_all_peers_give_another_header_this_node_is_at_fault() {
     }
 }
 
+/// The others are away, or rebuild, too.
+#[test]
+fn where_only_one_peer_answers_and_gives_another_header_nothing_is_decided() {
+    let mut astray = astray();
+    astray.give(0, RebuildInput::Tick).unwrap();
+    assert_eq!(failed(&astray.answer(0, 1, lie).unwrap()), [1]);
+    let away = RebuildInput::FetchEnded { call: CallId(2), problem: Some("away".into()) };
+    assert_eq!(failed(&astray.give(0, away).unwrap()), [2]);
+    let next = astray.rebuild.progress().0.next().0;
+    assert_eq!(astray.give(1_000, RebuildInput::Tick).unwrap().last(), Some(&fetch(3, 1, next)));
+}
+
+/// The network cannot certify more than this: its certificate may need this node's vote.
+#[test]
+fn the_own_log_goes_on_where_the_peers_have_no_more() {
+    let mut astray = astray();
+    let me = (NodeId(3), astray.net.genesis.ledger_id);
+    let parts = (astray.disk.ledger.clone(), Box::new(Rules) as consilium_replica::Rules);
+    let last = astray.net.node(3).replica.applied().index.0;
+    astray.rebuild =
+        Rebuild::new(me, None, parts, OwnLog { truncated: 0, last: last + 5, term: 1 }, PATIENCE_MS).unwrap();
+    astray.give(0, RebuildInput::Tick).unwrap();
+    let outputs = astray.answer(0, 1, |_| {}).unwrap();
+    assert_eq!(outputs.last(), Some(&fetch(2, 2, astray.rebuild.progress().0.next().0)), "another may have more");
+    let end = RebuildInput::FetchEnded { call: CallId(2), problem: None };
+    assert_eq!(astray.give(0, end), Ok(vec![RebuildOutput::StopFetch(CallId(2)), RebuildOutput::Done]));
+
+    // A log that holds the newest block and what comes behind it stays as it is.
+    let log = astray.net.node(3).disk.log.clone();
+    let before = log.bounds().unwrap();
+    astray.disk.journal.take();
+    let position = finish(&astray.disk.ledger, &log).unwrap();
+    assert_eq!((log.bounds().unwrap(), astray.disk.journal.take()), (before, vec![Did::Ledger]));
+    assert_eq!(position.index.0, last);
+}
+
+/// The own log begins further on, or is not the one that was certified.
+#[test]
+fn a_log_that_does_not_hold_the_newest_block_is_no_help() {
+    let last = astray().net.node(3).replica.applied().index.0;
+    for log in
+        [OwnLog { truncated: last + 1, last: last + 5, term: 1 }, OwnLog { truncated: 0, last: last + 5, term: 2 }]
+    {
+        let mut astray = astray();
+        let me = (NodeId(3), astray.net.genesis.ledger_id);
+        let parts = (astray.disk.ledger.clone(), Box::new(Rules) as consilium_replica::Rules);
+        astray.rebuild = Rebuild::new(me, None, parts, log, PATIENCE_MS).unwrap();
+        astray.give(0, RebuildInput::Tick).unwrap();
+        astray.answer(0, 1, |_| {}).unwrap();
+        let end = RebuildInput::FetchEnded { call: CallId(2), problem: None };
+        assert_eq!(astray.give(0, end), Ok(vec![RebuildOutput::StopFetch(CallId(2))]));
+    }
+}
+
 #[test]
 fn peers_that_do_not_answer_are_asked_again_and_for_a_block() {
     let mut astray = astray();
@@ -145,6 +221,6 @@ fn a_log_that_held_nothing_needs_nothing() {
     let astray = astray();
     let me = (NodeId(3), astray.net.genesis.ledger_id);
     let parts = (astray.disk.ledger.clone(), Box::new(Rules) as consilium_replica::Rules);
-    let mut rebuild = Rebuild::new(me, None, parts, LogIndex(0), PATIENCE_MS).unwrap();
+    let mut rebuild = Rebuild::new(me, None, parts, OwnLog { truncated: 0, last: 0, term: 1 }, PATIENCE_MS).unwrap();
     assert_eq!(rebuild.handle(0, RebuildInput::Tick), Ok(vec![RebuildOutput::Done]));
 }

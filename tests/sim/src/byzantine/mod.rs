@@ -13,7 +13,7 @@ use consilium_replica::submission::Submission;
 
 use crate::env::Env;
 use crate::event::{Packet, Send};
-use crate::host::Host;
+use crate::host::{Host, far_offset, offset};
 use crate::swarm::Fault;
 
 /// What a traitor says instead of a vote of its own; `None` if it goes out as it
@@ -98,8 +98,8 @@ fn tamper_time(host: &Host, env: &mut Env, leads: bool, wall: TimeMs) -> TimeMs 
         return wall;
     }
     env.stats.fault(Fault::LieTime);
-    let lie = env.rng.range(2_000, 20_000);
-    TimeMs(if env.rng.chance(500) { wall.0 + lie } else { wall.0 - lie })
+    let lie = if env.rng.chance(500) { far_offset(&mut env.rng) } else { env.rng.below(40_000) as i64 - 20_000 };
+    offset(wall, lie)
 }
 
 /// Blocks as no validator certified them.

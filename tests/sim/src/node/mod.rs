@@ -15,10 +15,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use consilium_consensus::{LogIndex, LogPosition, Role, Term};
-use consilium_proto::ids::{Height, NodeId, TransactionId};
+use consilium_proto::ids::{Height, NodeId, TimeMs, TransactionId};
 use consilium_replica::disk::{LogWrite, VoteWrite, Written};
-use consilium_replica::{CallId, Input, Output, Replica, RequestId};
+use consilium_replica::{CallId, Clock, Input, Output, Replica, RequestId};
 
+use crate::bugs::Bug;
 use crate::disk::{LogHandle, SimLedger};
 use crate::env::{Env, Halt};
 use crate::event::{Packet, Timer};
@@ -188,9 +189,16 @@ impl Node {
 
     /// The replica's thread runs.
     pub(crate) fn turn(&mut self, host: &mut Host, env: &mut Env) -> Result<(), Halt> {
-        let inputs = bug_state::inputs(env, std::mem::take(&mut self.inbox));
+        let mut inputs = bug_state::inputs(env, std::mem::take(&mut self.inbox));
         self.leader_changed = false;
-        let outputs = self.replica.handle(crate::byzantine::clock(host, env, self.leads()), inputs);
+        let mut outputs = Vec::new();
+        if env.has(Bug::TimeUnchecked) && !self.leads() {
+            let (heard, rest) = inputs.into_iter().partition(|input| matches!(input, Input::Peer { .. }));
+            let never = Clock { wall: TimeMs(u64::MAX), monotonic_ms: env.now };
+            outputs = self.replica.handle(never, heard);
+            inputs = rest;
+        }
+        outputs.extend(self.replica.handle(crate::byzantine::clock(host, env, self.leads()), inputs));
         self.tell_oracle(host, env);
         // While votes wait for a write, so do certificates.
         let mut idle = !outputs.contains(&Output::Continue);

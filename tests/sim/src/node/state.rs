@@ -4,10 +4,11 @@ use consilium_proto::vote::Vote;
 use consilium_replica::catch_up::rebuild::Rebuild;
 
 use super::Node;
+use super::rebuild::OwnLog;
 use crate::disk::SimLedger;
 
 /// A rebuilding that is under way.
-pub type Rebuilding = Rebuild<SimLedger>;
+pub type Rebuilding = Rebuild<SimLedger, OwnLog>;
 
 /// A node that waits for what its peers remember of its votes.
 #[derive(Default)]

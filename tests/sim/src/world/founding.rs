@@ -53,6 +53,7 @@ impl World {
             introduction,
             incarnation: 0,
             clock_offset: 0,
+            clock_is_far: false,
             byzantine: None,
             slow: false,
         };
@@ -78,6 +79,7 @@ impl World {
             introduction: original.introduction.clone(),
             incarnation: 0,
             clock_offset: 0,
+            clock_is_far: false,
             byzantine: original.byzantine,
             slow: false,
         };

@@ -155,7 +155,7 @@ fn a_peer_is_told_the_first_boundary_that_it_lacks() {
     let chain = changing();
     let mut node = certified_to_25(&chain);
     for (ms, from, expected) in [(0, 1, 10), (1, 11, 20), (2, 21, 25), (1_000, 10, 10), (2_000, 20, 20)] {
-        node.tick(at(ms));
+        node.tick(at(ms)).unwrap();
         drive(&mut node);
         node.uncertified_from(NodeId(2), Height(from));
         assert_eq!(told(&drive(&mut node)), [(2, expected)], "from {from}");
@@ -188,7 +188,7 @@ fn nobody_is_told_the_same_again_at_once() {
     let chain = changing();
     let mut node = certified_to_25(&chain);
     let mut ask = |ms| {
-        node.tick(at(ms));
+        node.tick(at(ms)).unwrap();
         node.uncertified_from(NodeId(2), Height(21));
         told(&drive(&mut node))
     };
@@ -213,8 +213,8 @@ fn a_node_far_behind_catches_up_with_one_question_an_epoch() {
     let chain = changing();
     let (mut ahead, mut behind) = (certified_to_25(&chain), chain.node(2));
     chain.execute(&mut behind, 1..=25);
-    behind.tick(at(0));
-    ahead.tick(at(0));
+    behind.tick(at(0)).unwrap();
+    ahead.tick(at(0)).unwrap();
     let mut questions = asked(&drive(&mut behind));
     let mut asked_in_all = 0;
     while let Some(from) = questions.pop() {

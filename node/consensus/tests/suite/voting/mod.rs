@@ -163,7 +163,7 @@ fn drive(voting: &mut Voting) -> Vec<Effect> {
 }
 
 fn round(voting: &mut Voting, ms: u64) -> Vec<Effect> {
-    voting.tick(at(ms));
+    voting.tick(at(ms)).unwrap();
     drive(voting)
 }
 

@@ -168,7 +168,7 @@ impl World {
     fn tick(&mut self, id: u64, ms: u64) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         node.ms += ms;
-        node.voting.tick(at(node.ms));
+        node.voting.tick(at(node.ms)).unwrap();
         self.perform(id);
     }
 

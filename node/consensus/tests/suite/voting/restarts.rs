@@ -60,7 +60,7 @@ fn a_crash_before_the_guard_is_durable_leaves_no_trace() {
     let chain = Chain::of_four();
     let mut node = chain.node(1);
     chain.execute(&mut node, 1..=3);
-    node.tick(at(0));
+    node.tick(at(0)).unwrap();
     assert_eq!(voted(&node.take_effects()), Vec::<u64>::new());
     // The guard was not written: the new process knows nothing of it.
     let mut node = chain.node(1);
@@ -73,7 +73,7 @@ fn a_crash_after_the_guard_is_durable_repeats_the_newest_vote_only() {
     let chain = Chain::of_four();
     let mut node = chain.node(1);
     chain.execute(&mut node, 1..=3);
-    node.tick(at(0));
+    node.tick(at(0)).unwrap();
     let Effect::WriteGuard(guard) = node.take_effects()[0] else { panic!("no guard") };
     let mut node = chain.start(1, guard, None);
     chain.execute(&mut node, 1..=4);
@@ -159,18 +159,46 @@ fn a_guard_above_the_boundary_comes_with_its_certificate() {
 }
 
 #[test]
-fn a_disk_that_lost_the_boundarys_certificate_signs_nothing_below_its_guard() {
+fn a_disk_that_lost_the_boundarys_certificate_signs_the_boundary_again_first() {
     let chain = two_epochs();
     let mut node = chain.start(1, chain.guard(12, 0), None);
     chain.execute(&mut node, 1..=15);
-    assert_eq!(voted(&drive(&mut node)), [12]);
+    assert_eq!(voted(&drive(&mut node)), [10]);
     let effects = round(&mut node, 0);
-    assert_eq!((voted(&effects), asked(&effects)), (vec![12], vec![1]));
-    chain.votes(&mut node, &[2, 3], 10);
-    assert_eq!(certified(&drive(&mut node)), []);
+    assert_eq!((voted(&effects), asked(&effects)), (vec![10], vec![1]));
     node.certificate(chain.certified(&[2, 3, 4], 10, 0));
     assert_eq!(certified(&drive(&mut node)), [(10, true)]);
-    assert_eq!(voted(&round(&mut node, 1)), [13, 14, 15]);
+    assert_eq!(voted(&round(&mut node, 1)), [12, 13, 14, 15]);
+}
+
+/// Nobody else could sign it: all others voted above it, too.
+#[test]
+fn a_boundary_whose_certificate_is_lost_everywhere_is_certified_again() {
+    let chain = two_epochs();
+    let mut nodes: Vec<_> = (1..=3).map(|id| chain.start(id, chain.guard(12, 0), None)).collect();
+    let mut votes = Vec::new();
+    for node in &mut nodes {
+        chain.execute(node, 1..=12);
+        votes.extend(drive(node).into_iter().filter_map(|e| match e {
+            Effect::BroadcastVote(vote) => Some(vote),
+            _ => None,
+        }));
+    }
+    for node in &mut nodes {
+        votes.iter().for_each(|vote| node.vote(vote.validator, vote.clone()));
+        assert_eq!(certified(&drive(node)), [(10, true)]);
+        assert!(voted(&round(node, 0)).iter().all(|height| *height == 12), "what it had voted for before");
+    }
+}
+
+/// The guard's header is of another chain than what is executed: its ancestors are not
+/// known, and nothing is signed.
+#[test]
+fn a_boundary_below_another_header_than_the_guards_is_not_signed() {
+    let chain = two_epochs();
+    let mut node = chain.start(1, chain.guard(12, 1), None);
+    chain.execute(&mut node, 1..=15);
+    assert_eq!(voted(&round(&mut node, 0)), Vec::<u64>::new());
 }
 
 #[test]

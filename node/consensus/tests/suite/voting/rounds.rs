@@ -7,17 +7,17 @@ fn no_signature_exists_before_the_guard_is_durable() {
     let chain = Chain::of_four();
     let mut node = chain.node(1);
     chain.execute(&mut node, 1..=3);
-    node.tick(at(0));
+    node.tick(at(0)).unwrap();
     let guard = chain.guard(3, 0);
     assert_eq!(node.take_effects(), vec![Effect::WriteGuard(guard), Effect::AskPeers { from: Height(1) }]);
     // However long the disk takes, nothing else is signed.
     chain.execute(&mut node, 4..=5);
-    node.tick(at(10_000));
+    node.tick(at(10_000)).unwrap();
     assert_eq!(node.take_effects(), vec![Effect::AskPeers { from: Height(1) }]);
     node.remembered().unwrap();
     assert_eq!(voted(&node.take_effects()), [1, 2, 3]);
     // What came meanwhile has a round of its own.
-    node.tick(at(10_001));
+    node.tick(at(10_001)).unwrap();
     assert_eq!(node.take_effects(), vec![Effect::WriteGuard(chain.guard(5, 0))]);
     node.remembered().unwrap();
     assert_eq!(voted(&node.take_effects()), [4, 5]);
@@ -68,7 +68,7 @@ fn repetitions_go_on_when_the_wall_clock_jumps_back() {
     let mut node = chain.node(1);
     chain.execute(&mut node, 1..=1);
     round(&mut node, 0);
-    node.tick(Clock { wall: TimeMs(5), monotonic_ms: 600 });
+    node.tick(Clock { wall: TimeMs(5), monotonic_ms: 600 }).unwrap();
     assert_eq!(voted(&drive(&mut node)), [1]);
 }
 
@@ -113,7 +113,7 @@ fn a_quarantined_node_signs_nothing() {
     let chain = Chain::of_four();
     let mut node = chain.node(1);
     chain.execute(&mut node, 1..=1);
-    node.tick(at(0));
+    node.tick(at(0)).unwrap();
     node.quarantine();
     // Not even what the guard was written for.
     assert_eq!(voted(&drive(&mut node)), Vec::<u64>::new());

@@ -26,6 +26,7 @@ use prost::Message;
 
 use super::{executed, is_check, notices, proposed, three};
 use crate::catching_up::{comes_back, lagging};
+use crate::rebuild::OwnLog;
 
 /// Checks that a follower asks for and nobody does.
 fn asked(outputs: &[Output]) -> Vec<(LogPosition, Bytes)> {
@@ -78,8 +79,8 @@ fn d04_the_cache_changes_nothing() {
     let disk = Disk::new();
     write_genesis(&disk.ledger, &solo.genesis).unwrap();
     let parts = (disk.ledger.clone(), Box::new(Rules) as consilium_replica::Rules);
-    let needed = node.replica.applied().index;
-    let mut plain = Rebuild::new((NodeId(9), solo.genesis.ledger_id), None, parts, needed, 1_000).unwrap();
+    let held = OwnLog { truncated: 0, last: node.replica.applied().index.0, term: 1 };
+    let mut plain = Rebuild::new((NodeId(9), solo.genesis.ledger_id), None, parts, held, 1_000).unwrap();
     plain.handle(0, RebuildInput::Tick).unwrap();
     for block in solo.blocks(1, Height(1)) {
         let input = RebuildInput::Fetched { call: CallId(1), block: Box::new(block) };
