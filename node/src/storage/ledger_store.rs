@@ -39,7 +39,10 @@ fn family_options(name: &str, cache: &Cache) -> rocksdb::Options {
 }
 
 impl LedgerStore {
-    /// Opens or creates the database.
+    /// Opens or creates the database. Its log of writes counts up to the first damage in
+    /// it: a power cut may leave zeros or pages out of order behind what was synced. What
+    /// was behind is executed again from the Raft log, which begins where the ledger was
+    /// synced; a ledger that lost more than that is refused by what the Raft log says.
     ///
     /// # Errors
     /// If it is damaged.
@@ -47,7 +50,9 @@ impl LedgerStore {
         let cache = Cache::new_lru_cache(cache_bytes);
         let names = Table::ALL.iter().map(|t| t.name()).chain([CERTIFICATES, POSITIONS, MEMBERSHIPS, META]);
         let families = names.map(|name| ColumnFamilyDescriptor::new(name, family_options(name, &cache)));
-        let source = DB::open_cf_descriptors(&database_options(), path, families);
+        let mut options = database_options();
+        options.set_wal_recovery_mode(rocksdb::DBRecoveryMode::PointInTime);
+        let source = DB::open_cf_descriptors(&options, path, families);
         Ok(Self { source: source.map_err(StorageError::database(NAME))? })
     }
 
@@ -59,6 +64,7 @@ impl LedgerStore {
         let cache = Cache::new_lru_cache(32 * 1024 * 1024);
         let names = Table::ALL.iter().map(|t| t.name()).chain([CERTIFICATES, POSITIONS, MEMBERSHIPS, META]);
         let families = names.map(|name| ColumnFamilyDescriptor::new(name, family_options(name, &cache)));
+        // Who looks at a ledger that no node is about to mend is told of any damage.
         let mut options = database_options();
         options.create_if_missing(false);
         let source = DB::open_cf_descriptors_read_only(&options, path, families, false);

@@ -82,7 +82,8 @@ impl From<StorageError> for PortFault {
 }
 
 /// Options that both databases share: a flipped bit in the log of writes is
-/// refused, only a torn last record is tolerated.
+/// refused, only a torn last record is tolerated. The ledger's is read up to the first
+/// damage instead: see [`ledger_store::LedgerStore::open`].
 pub(crate) fn database_options() -> rocksdb::Options {
     let mut options = rocksdb::Options::default();
     options.create_if_missing(true);

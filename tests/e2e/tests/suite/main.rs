@@ -23,6 +23,7 @@ mod import;
 mod joining;
 mod overload;
 mod partitions;
+mod power;
 mod presence;
 mod receipts;
 mod renewal;

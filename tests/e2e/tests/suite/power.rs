@@ -1,0 +1,81 @@
+//! What a power cut leaves behind what was synced: nodes start by themselves.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use consilium_e2e::{Load, Network, TestResult};
+use consilium_proto::names::Role;
+
+const TAIL_BYTES: u64 = 100_000;
+
+/// The newest log of writes in a database's folder.
+fn newest_log(database: &Path) -> anyhow::Result<PathBuf> {
+    let logs = fs::read_dir(database)?.filter_map(|entry| Some(entry.ok()?.path()));
+    let newest = logs.filter(|path| path.extension().is_some_and(|e| e == "log")).max();
+    newest.ok_or_else(|| anyhow::anyhow!("no log of writes in {}", database.display()))
+}
+
+/// A file system that had made room and not yet written: the end reads as zeros.
+fn zero_tail(file: &Path) -> TestResult {
+    let file = OpenOptions::new().write(true).open(file)?;
+    let len = file.metadata()?.len();
+    let tail = TAIL_BYTES.min(len / 2);
+    anyhow::ensure!(tail > 0, "nothing was written");
+    Ok(file.write_all_at(&vec![0; tail as usize], len - tail)?)
+}
+
+/// Kills these nodes under load, damages the end of what their ledgers wrote, and starts
+/// them again.
+async fn cut_power(network: &mut Network, nodes: &[usize]) -> TestResult {
+    let user = network.enrolled(0, Role::Service, "ehr").await?;
+    let load = Load::start(vec![user.client.clone(); 4]);
+    load.more(200).await?;
+    for node in nodes {
+        network.nodes[*node].kill9()?;
+        zero_tail(&newest_log(&network.nodes[*node].data_dir.join("ledger"))?)?;
+    }
+    network.start_all()?;
+    load.more(20).await?;
+    let (acks, failures) = load.finish().await?;
+    assert_eq!(failures, Vec::<String>::new());
+    network.agreed(acks.iter().map(|ack| ack.height).max().unwrap_or_default()).await?;
+    for node in nodes {
+        assert!(!network.nodes[*node].data_dir.join("DIVERGED").exists(), "it replayed its log and fetched nothing");
+    }
+    Ok(())
+}
+
+#[test]
+fn zero_tail_of_one_ledger() {
+    Network::of(4).run(async |network| cut_power(network, &[2]).await);
+}
+
+#[test]
+fn zero_tail_of_all_ledgers() {
+    Network::of(4).run(async |network| cut_power(network, &[0, 1, 2, 3]).await);
+}
+
+/// Each once waited for a certificate that needed the votes of the other.
+#[test]
+fn half_the_nodes_repair() {
+    Network::of(4).run(async |network| {
+        let user = network.enrolled(0, Role::Service, "ehr").await?;
+        for _ in 0..3 {
+            let load = Load::start(vec![user.client.clone(); 4]);
+            load.more(50).await?;
+            for node in &mut network.nodes {
+                node.kill9()?;
+            }
+            for node in &network.nodes[2..] {
+                fs::write(node.data_dir.join("REPAIR"), b"")?;
+            }
+            network.start_all()?;
+            load.more(20).await?;
+            let (acks, failures) = load.finish().await?;
+            assert_eq!(failures, Vec::<String>::new());
+            network.agreed(acks.iter().map(|ack| ack.height).max().unwrap_or_default()).await?;
+        }
+        Ok(())
+    });
+}
