@@ -152,12 +152,15 @@ pub struct Storage {
     /// Threads that serve the network. 0: half of the processors, at least one;
     /// more only hand work to each other.
     pub network_threads: usize,
+    /// Time that opening a database may take: some damage makes RocksDB read for ever.
+    #[serde(with = "humantime_serde")]
+    pub open_timeout: Duration,
 }
 
 impl Default for Storage {
     fn default() -> Self {
         let cache_bytes = NonZeroUsize::new(256 * 1024 * 1024).expect("not zero");
-        Self { cache_bytes, verify_threads: 0, network_threads: 0 }
+        Self { cache_bytes, verify_threads: 0, network_threads: 0, open_timeout: Duration::from_secs(300) }
     }
 }
 

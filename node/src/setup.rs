@@ -15,12 +15,12 @@ use consilium_replica::start::{Recovered, recover, write_genesis};
 use crate::config::Config;
 use crate::fault::Fault;
 use crate::identity::invitation::Invitation;
-use crate::storage::StorageError;
 use crate::storage::guard::Guard;
 use crate::storage::ledger_port::LedgerPort;
 use crate::storage::ledger_store::LedgerStore;
 use crate::storage::marker::{MARKER_FILE, Marker};
 use crate::storage::raft_log::RaftLog;
+use crate::storage::{StorageError, open_within};
 
 /// Everything that is known before the disk is opened.
 pub struct Prepared {
@@ -183,6 +183,25 @@ fn restrict(dir: &Path) -> Result<(), Fault> {
     Ok(std::fs::set_permissions(dir, mode).map_err(StorageError::file(dir))?)
 }
 
+/// Opens the Raft log's database.
+///
+/// # Errors
+/// If it is damaged, or does not open in time.
+pub(crate) fn open_log(prepared: &Prepared) -> Result<RaftLog, StorageError> {
+    let path = DataDir(prepared.config.data_dir.clone()).raft();
+    open_within(&path, prepared.config.storage.open_timeout, RaftLog::open)
+}
+
+/// Opens the ledger's database.
+///
+/// # Errors
+/// If it is damaged, or does not open in time.
+pub(crate) fn open_ledger(prepared: &Prepared) -> Result<LedgerStore, StorageError> {
+    let path = DataDir(prepared.config.data_dir.clone()).ledger();
+    let cache_bytes = prepared.config.storage.cache_bytes.get();
+    open_within(&path, prepared.config.storage.open_timeout, move |path| LedgerStore::open(path, cache_bytes))
+}
+
 /// The disk of a node, opened and checked against itself.
 pub struct Opened {
     /// The Raft log.
@@ -204,9 +223,8 @@ pub fn open(prepared: &Prepared) -> Result<Opened, Fault> {
     let dir = DataDir(prepared.config.data_dir.clone());
     Marker::new(prepared.genesis.ledger_id, &prepared.spiffe_id, prepared.me).check(&dir.0)?;
     let mut guard = Guard::open(&dir.guard())?;
-    let log = RaftLog::open(&dir.raft())?;
-    let store = LedgerStore::open(&dir.ledger(), prepared.config.storage.cache_bytes.get())?;
-    let ledger = LedgerPort(Arc::new(store));
+    let log = open_log(prepared)?;
+    let ledger = LedgerPort(Arc::new(open_ledger(prepared)?));
     let recovered = recover(&ledger, &log, &mut guard)?;
     Ok(Opened { log, ledger, guard, recovered })
 }

@@ -33,10 +33,9 @@ use crate::identity::invitation::Invitation;
 use crate::identity::rules::X509Rules;
 use crate::identity::trust::LedgerTrust;
 use crate::published::LiveTopology;
-use crate::setup::{DataDir, Prepared};
+use crate::setup::{DataDir, Prepared, open_ledger, open_log};
 use crate::storage::StorageError;
 use crate::storage::ledger_port::LedgerPort;
-use crate::storage::ledger_store::LedgerStore;
 use crate::storage::raft_log::RaftLog;
 use crate::transport::PeerClients;
 
@@ -96,7 +95,7 @@ pub async fn run_if_requested(prepared: &Prepared) -> Result<(), Fault> {
         // A crash may have come between the last two steps of the last repair.
         return remove(&dir.diverged_ledger());
     }
-    let log = RaftLog::open(&dir.raft())?;
+    let log = open_log(prepared)?;
     set_aside(&dir)?;
     let mut rebuilding = Rebuilding::start(prepared, &log, WrongLedger::open(&dir.diverged_ledger()))?;
     rebuilding.run().await?;
@@ -183,9 +182,7 @@ struct Rebuilding {
 
 impl Rebuilding {
     fn start(prepared: &Prepared, log: &RaftLog, wrong: Option<WrongLedger>) -> Result<Self, Fault> {
-        let dir = DataDir(prepared.config.data_dir.clone());
-        let store = LedgerStore::open(&dir.ledger(), prepared.config.storage.cache_bytes.get())?;
-        let ledger = LedgerPort(Arc::new(store));
+        let ledger = LedgerPort(Arc::new(open_ledger(prepared)?));
         start::write_genesis(&ledger, &prepared.genesis)?;
         let acquaintances = acquaintances(prepared, wrong.as_ref());
         let introduction = acquaintances.as_ref().map(Invitation::introduction);

@@ -24,7 +24,9 @@ pub mod raft_log;
 pub mod snapshot;
 mod tip_row;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use consilium_replica::ports::PortFault;
 
@@ -55,6 +57,18 @@ pub enum StorageError {
         /// What is wrong with it.
         cause: String,
     },
+    /// A database does not open, and does not fail either.
+    #[error(
+        "opening {path} takes longer than storage.open_timeout ({after:?}): the end of its log of writes is damaged in a \
+         way that nobody finds, or the disk is very slow. See docs/operations.md, \"A database that does not open\"",
+        path = path.display()
+    )]
+    Stuck {
+        /// Its folder.
+        path: PathBuf,
+        /// How long was waited.
+        after: Duration,
+    },
     /// The disk belongs to another node or ledger, or to nobody yet.
     #[error("{0}")]
     WrongDisk(String),
@@ -81,6 +95,28 @@ impl From<StorageError> for PortFault {
     }
 }
 
+/// Opens a database, and does not wait for ever.
+///
+/// # Errors
+/// As `open` does, or that it takes too long. Its thread may then go on until the process
+/// ends.
+pub(crate) fn open_within<T: Send + 'static>(
+    path: &Path,
+    timeout: Duration,
+    open: impl FnOnce(&Path) -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, StorageError> {
+    tracing::info!(path = %path.display(), "opening a database");
+    let (began, (sender, receiver)) = (Instant::now(), mpsc::sync_channel(1));
+    let folder = path.to_owned();
+    let opening = std::thread::Builder::new().name("open".to_owned());
+    let opening = opening.spawn(move || drop(sender.send(open(&folder))));
+    opening.map_err(StorageError::file(path))?;
+    let opened = receiver.recv_timeout(timeout);
+    let opened = opened.map_err(|_| StorageError::Stuck { path: path.to_owned(), after: timeout })?;
+    tracing::info!(path = %path.display(), seconds = began.elapsed().as_secs_f64(), "opened");
+    opened
+}
+
 /// Options that both databases share: a flipped bit in the log of writes is
 /// refused, only a torn last record is tolerated. The ledger's is read up to the first
 /// damage instead: see [`ledger_store::LedgerStore::open`].
@@ -97,4 +133,30 @@ pub(crate) fn database_options() -> rocksdb::Options {
     options.set_allow_concurrent_memtable_write(false);
     options.set_bytes_per_sync(1024 * 1024);
     options
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_database_that_does_not_open_is_given_up() {
+        let path = Path::new("/nowhere/ledger");
+        let opened = open_within(path, Duration::from_secs(60), |_| Ok(7)).unwrap();
+        assert_eq!(opened, 7);
+        let failed = open_within(path, Duration::from_secs(60), |path| -> Result<(), _> {
+            Err(StorageError::WrongDisk(path.display().to_string()))
+        });
+        assert_eq!(failed.unwrap_err().to_string(), "/nowhere/ledger");
+        let (held, never) = mpsc::channel::<()>();
+        let stuck = open_within(path, Duration::from_millis(1), move |_| {
+            let _ = never.recv();
+            Ok(())
+        });
+        let text = stuck.unwrap_err().to_string();
+        assert!(text.contains("/nowhere/ledger") && text.contains("storage.open_timeout"), "{text}");
+        drop(held);
+    }
 }
