@@ -11,6 +11,7 @@ use consilium_proto::ids::{Height, TimeMs, TransactionId};
 use consilium_proto::merkle::prove_consistency;
 use consilium_proto::pb;
 use consilium_proto::state_tree::KeyHash;
+use consilium_proto::vote::CertifiedHeader;
 use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -82,6 +83,9 @@ impl LedgerService for Api {
         let id = transaction_id(&request.transaction_id)?;
         self.freshen(request.read.as_ref(), within).await?;
         let valid_until = TimeMs(request.valid_until_ms);
+        if request.read.as_ref().and_then(|read| read.consistency).is_none() {
+            self.wait_certified(id, within / 2).await?;
+        }
         let mut status = self.transaction_status(id, valid_until).await?;
         let past = valid_until.0 != 0 && now_ms() > valid_until;
         if status.status == pb::TransactionStatus::Pending as i32 && past {
@@ -89,9 +93,7 @@ impl LedgerService for Api {
             self.advance_time(valid_until).await;
             let mut certified = self.published.watch_certified();
             let patience = within.min(Duration::from_secs(5));
-            let passed = |c: &Option<Arc<consilium_proto::vote::CertifiedHeader>>| {
-                c.as_ref().is_some_and(|c| c.header.time > valid_until)
-            };
+            let passed = |c: &Option<Arc<CertifiedHeader>>| c.as_ref().is_some_and(|c| c.header.time > valid_until);
             let _ = tokio::time::timeout(patience, certified.wait_for(passed)).await;
             status = self.transaction_status(id, valid_until).await?;
         }
@@ -225,6 +227,19 @@ impl Api {
             }),
         };
         Ok(pb::SubmitStreamResponse { transaction_id: id, sequence, result: Some(result) })
+    }
+
+    /// What is executed here may have been acknowledged elsewhere, by who has the
+    /// certificate already: to whoever reads after that, it is not pending.
+    async fn wait_certified(&self, id: TransactionId, within: Duration) -> Result<(), Status> {
+        if let Some(located) = self.locate(id).await? {
+            let mut certified = self.published.watch_certified();
+            let covers =
+                |c: &Option<Arc<CertifiedHeader>>| c.as_ref().is_some_and(|c| c.header.height >= located.height);
+            // In vain where nothing is certified any more; it is pending then.
+            let _ = tokio::time::timeout(within, certified.wait_for(covers)).await;
+        }
+        Ok(())
     }
 
     async fn transaction_status(
