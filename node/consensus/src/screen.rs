@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 use raft::eraftpb::{EntryType, Message, MessageType};
 
 use crate::convert::{membership_from_raft, membership_to_raft, snapshot_to_raft};
+use crate::core::membership_steps;
 use crate::ids::{LogIndex, LogPosition, RaftId, Term};
-use crate::membership::Membership;
+use crate::membership::{Membership, MembershipChange};
 use crate::output::ReadContext;
 use crate::reject::Reject;
 use crate::snapshot::SnapshotMeta;
@@ -25,9 +26,21 @@ const INDEX_MAX: u64 = 1 << 62;
 /// Context of a read on the wire: the asking node's id, then its [`ReadContext`].
 pub(crate) const READ_CONTEXT_LEN: usize = 24;
 
-/// Says what is wrong with an entry that is not to be acknowledged. Entries are opaque
-/// here; whoever drives the core knows what they mean.
-pub type Judge<'a> = &'a dyn Fn(&[u8]) -> Result<(), &'static str>;
+/// Says what is wrong with an entry that is not to be acknowledged: what it means is for
+/// whoever drives the core to know.
+pub trait Judge {
+    /// A command.
+    ///
+    /// # Errors
+    /// What is wrong.
+    fn command(&self, command: &[u8]) -> Result<(), &'static str>;
+
+    /// A step of a membership change, from the membership that is in force here.
+    ///
+    /// # Errors
+    /// What is wrong.
+    fn membership(&self, step: MembershipChange, in_force: &Membership) -> Result<(), &'static str>;
+}
 
 /// What the screen knows of the node.
 pub(crate) struct View<'a> {
@@ -50,19 +63,27 @@ pub(crate) struct View<'a> {
     pub(crate) reads_pending: usize,
     pub(crate) reads_max: usize,
     pub(crate) entry_bytes_max: usize,
-    pub(crate) judge: Judge<'a>,
+    pub(crate) judge: &'a dyn Judge,
     pub(crate) may_lead: bool,
 }
 
+/// What may be given to Raft of a message.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Passed {
+    pub(crate) message: Message,
+    /// Why the rest of its entries is left out. What is before them counts all the same:
+    /// Raft learns from it what is committed, and after that the rest may be fit.
+    pub(crate) left_out: Option<Reject>,
+}
+
 /// Accepts a message, with fields that Raft does not need to see cleared, or says why not.
-pub(crate) fn screen(peer: RaftId, mut message: Message, view: &View<'_>) -> Result<Message, Reject> {
+pub(crate) fn screen(peer: RaftId, mut message: Message, view: &View<'_>) -> Result<Passed, Reject> {
     let number = message.msg_type;
     let kind = MessageType::from_i32(number).ok_or(Reject::Type { number })?;
     check_envelope(peer, kind, &message, view)?;
     check_ranges(kind, &message, view)?;
     scrub(&mut message);
-    match kind {
-        MessageType::MsgAppend => check_append(peer, message, view),
+    let message = match kind {
         MessageType::MsgHeartbeat => check_heartbeat(peer, message, view),
         MessageType::MsgSnapshot => check_snapshot(peer, message, view),
         MessageType::MsgAppendResponse => check_append_response(message, view),
@@ -82,7 +103,9 @@ pub(crate) fn screen(peer: RaftId, mut message: Message, view: &View<'_>) -> Res
         | MessageType::MsgSnapStatus
         | MessageType::MsgCheckQuorum
         | MessageType::MsgTransferLeader => Err(Reject::Type { number }),
-    }
+        MessageType::MsgAppend => return check_append(peer, message, view),
+    };
+    message.map(|message| Passed { message, left_out: None })
 }
 
 fn check_envelope(peer: RaftId, kind: MessageType, message: &Message, view: &View<'_>) -> Result<(), Reject> {
@@ -162,11 +185,11 @@ fn check_leader(peer: RaftId, message: &Message, view: &View<'_>) -> Result<(), 
     Ok(())
 }
 
-fn check_append(peer: RaftId, mut message: Message, view: &View<'_>) -> Result<Message, Reject> {
+fn check_append(peer: RaftId, mut message: Message, view: &View<'_>) -> Result<Passed, Reject> {
     if message.term < view.term.0 {
         // Raft answers with the current term and reads nothing else.
         message.entries.clear();
-        return Ok(message);
+        return Ok(Passed { message, left_out: None });
     }
     check_leader(peer, &message, view)?;
     // An index without a term matches any index beyond the log: a gap, and a panic.
@@ -174,7 +197,8 @@ fn check_append(peer: RaftId, mut message: Message, view: &View<'_>) -> Result<M
         let value = message.log_term;
         return Err(Reject::TermRange { name: "log_term", value, current: view.term });
     }
-    check_entries(&message, view)?;
+    let (fit, left_out) = check_entries(&message, view)?;
+    message.entries.truncate(fit);
     // Below the commit, Raft only answers where it is. At it and above, terms cannot be lower
     // than the committed one; a search for a lower one would walk the whole log.
     if message.index >= view.commit.index.0 && message.log_term < view.commit.term.0 {
@@ -186,10 +210,13 @@ fn check_append(peer: RaftId, mut message: Message, view: &View<'_>) -> Result<M
         });
     }
     message.commit = message.commit.min(message.index + message.entries.len() as u64);
-    Ok(message)
+    Ok(Passed { message, left_out })
 }
 
-fn check_entries(message: &Message, view: &View<'_>) -> Result<(), Reject> {
+/// How many entries are fit to be acknowledged, and what is wrong with the next one.
+fn check_entries(message: &Message, view: &View<'_>) -> Result<(usize, Option<Reject>), Reject> {
+    let mut fit = 0;
+    let mut verdict = Ok(());
     let mut term = message.log_term.max(1);
     for (expected, entry) in (message.index + 1..).zip(&message.entries) {
         let index = LogIndex(expected);
@@ -206,18 +233,32 @@ fn check_entries(message: &Message, view: &View<'_>) -> Result<(), Reject> {
         if !entry.context.is_empty() || entry.sync_log {
             return Err(Reject::Entry { index, reason: "unused field" });
         }
-        match EntryType::from_i32(entry.entry_type) {
-            // What is committed is beyond judgement, and the entry of a new term is empty.
-            Some(EntryType::EntryNormal) if index > view.commit.index && !entry.data.is_empty() => {
-                (view.judge)(&entry.data).map_err(|reason| Reject::Unfit { index, reason })?;
-            }
-            Some(EntryType::EntryNormal | EntryType::EntryConfChangeV2) => {}
+        let kind = match EntryType::from_i32(entry.entry_type) {
+            Some(kind @ (EntryType::EntryNormal | EntryType::EntryConfChangeV2)) => kind,
             Some(EntryType::EntryConfChange) | None => {
                 return Err(Reject::Entry { index, reason: "type" });
             }
+        };
+        // What is committed is beyond judgement.
+        if index > view.commit.index && verdict.is_ok() {
+            verdict = judge(kind, index, &entry.data, view);
         }
+        fit += usize::from(verdict.is_ok());
     }
-    Ok(())
+    Ok((fit, verdict.err()))
+}
+
+fn judge(kind: EntryType, index: LogIndex, data: &[u8], view: &View<'_>) -> Result<(), Reject> {
+    if kind == EntryType::EntryNormal {
+        // The entry that opens a term is empty.
+        let verdict = if data.is_empty() { Ok(()) } else { view.judge.command(data) };
+        return verdict.map_err(|reason| Reject::Unfit { index, reason });
+    }
+    let steps = membership_steps(data).map_err(|_| Reject::UnfitMembership { index, reason: "is none" })?;
+    steps
+        .into_iter()
+        .try_for_each(|step| view.judge.membership(step, view.membership))
+        .map_err(|reason| Reject::UnfitMembership { index, reason })
 }
 
 fn check_heartbeat(peer: RaftId, mut message: Message, view: &View<'_>) -> Result<Message, Reject> {

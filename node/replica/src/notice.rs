@@ -34,6 +34,8 @@ pub enum Alarm {
     Equivocation(Box<Equivocation>),
     /// This node's clock is off.
     ClockApart(Skew),
+    /// Nodes are elected, and Raft does not count their votes.
+    SeatsWithoutVote(Vec<NodeId>),
 }
 
 /// Names of alarms, stable.
@@ -49,6 +51,8 @@ pub enum AlarmName {
     Equivocation,
     /// [`Alarm::ClockApart`].
     ClockApart,
+    /// [`Alarm::SeatsWithoutVote`].
+    SeatsWithoutVote,
 }
 
 impl AlarmName {
@@ -61,6 +65,7 @@ impl AlarmName {
             Self::StateDiverged => "state_diverged",
             Self::Equivocation => "equivocation",
             Self::ClockApart => "clock_apart",
+            Self::SeatsWithoutVote => "seats_without_vote",
         }
     }
 }
@@ -75,6 +80,7 @@ impl Alarm {
             Self::StateDiverged { .. } => AlarmName::StateDiverged,
             Self::Equivocation(_) => AlarmName::Equivocation,
             Self::ClockApart(_) => AlarmName::ClockApart,
+            Self::SeatsWithoutVote(_) => AlarmName::SeatsWithoutVote,
         }
     }
 }
@@ -110,6 +116,15 @@ impl fmt::Display for Alarm {
                 "this node's clock is {skew}: it does not lead and takes no transactions until its clock is right; see \
                  docs/operations.md, \"Clocks\""
             ),
+            Self::SeatsWithoutVote(nodes) => {
+                let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+                write!(
+                    f,
+                    "elected, and not voters of Raft: {}; see what the leader's `consilium status` says of it, and \
+                     whether these nodes run",
+                    nodes.join(", ")
+                )
+            }
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consilium_consensus::{Membership, RaftId};
+use consilium_consensus::{Membership, MembershipChange, RaftId};
 use consilium_ledger::{Events, StateReader, Table, keys};
 use consilium_proto::header::Header;
 use consilium_proto::ids::{Epoch, Height, NodeId, TimeMs};
@@ -91,6 +91,8 @@ pub struct Topology {
     nodes: BTreeMap<NodeId, NodeInfo>,
     departing: BTreeMap<NodeId, NodeInfo>,
     validators: ValidatorSet,
+    /// Seats of the epoch before.
+    elected_before: BTreeSet<RaftId>,
     epoch: EpochInfo,
     parameters: Parameters,
 }
@@ -114,7 +116,12 @@ impl Topology {
         let departing = departing(ledger, tip.height, Epoch(row.epoch), &nodes)?;
         let parameters: pb::Parameters = required(ledger, &keys::parameters(), "parameters")?;
         let parameters = Parameters::try_from(&parameters).map_err(|e| PortFault::corrupt("parameters", e))?;
-        Ok(Self { nodes, departing, validators: validators_of(&row)?, epoch: EpochInfo::of(&row), parameters })
+        let validators = validators_of(&row)?;
+        let elected_before = match row.epoch.checked_sub(1) {
+            Some(before) => raft_ids(&validators_of(&required(ledger, &keys::epoch(Epoch(before)), "epoch")?)?),
+            None => raft_ids(&validators),
+        };
+        Ok(Self { nodes, departing, validators, elected_before, epoch: EpochInfo::of(&row), parameters })
     }
 
     /// All nodes, ascending by raft id.
@@ -184,7 +191,34 @@ impl Topology {
     /// Raft ids of the validators of the next block, ascending.
     #[must_use]
     pub fn elected(&self) -> BTreeSet<RaftId> {
-        self.validators.seats().iter().filter_map(|seat| RaftId::new(seat.id.0)).collect()
+        raft_ids(&self.validators)
+    }
+
+    /// Whether the ledger asks for a step of a membership change, by this epoch's election
+    /// or the one before: an entry may have been on its way when the epoch ended.
+    ///
+    /// # Errors
+    /// Why not. Whoever has not executed as much as the leader may find out later that it
+    /// does.
+    pub fn asks_for(&self, step: MembershipChange, in_force: &Membership) -> Result<(), &'static str> {
+        let elected = self.elected();
+        match step {
+            MembershipChange::AddVoter(id) if !elected.contains(&id) && !self.elected_before.contains(&id) => {
+                Err("gives a vote to a node that is not elected")
+            }
+            MembershipChange::AddLearner(id) if self.peer(NodeId(id.get())).is_none() => {
+                Err("adds a node that is not of the ledger")
+            }
+            MembershipChange::AddLearner(id)
+                if in_force.is_voter(id) && elected.contains(&id) && self.elected_before.contains(&id) =>
+            {
+                Err("takes the vote of a node that is elected")
+            }
+            MembershipChange::Remove(id) if self.node(NodeId(id.get())).is_some() => {
+                Err("removes a node of the ledger")
+            }
+            MembershipChange::AddVoter(_) | MembershipChange::AddLearner(_) | MembershipChange::Remove(_) => Ok(()),
+        }
     }
 
     /// Vote keys of all nodes.
@@ -268,6 +302,10 @@ impl EpochInfo {
 fn validators_of(row: &EpochState) -> Result<ValidatorSet, PortFault> {
     let set = row.validators.as_ref().ok_or_else(|| PortFault::corrupt("epoch", "no validators"))?;
     ValidatorSet::try_from(set).map_err(|e| PortFault::corrupt("epoch", e))
+}
+
+fn raft_ids(set: &ValidatorSet) -> BTreeSet<RaftId> {
+    set.seats().iter().filter_map(|seat| RaftId::new(seat.id.0)).collect()
 }
 
 /// Nodes that are retired and still needed. Their seats certify up to the end of

@@ -189,8 +189,9 @@ impl Oracle {
         let before = self.memberships.insert(node, now.clone()).unwrap_or_default();
         let safe = self.voters.check(&before, now);
         let same = self.voters.changed(index, now);
+        self.note("I13 voters", safe);
         if !self.byzantine {
-            self.note("I13 voters", safe.and(same));
+            self.note("I13 voters", same);
         }
     }
 

@@ -72,11 +72,13 @@ pub enum Fault {
     HostileRaft,
     /// A leader whose blocks cannot be read in part.
     Garble,
+    /// A leader that proposes to be the only voter.
+    Capture,
 }
 
 impl Fault {
     /// What makes a machine Byzantine.
-    pub const BYZANTINE: [Self; 9] = [
+    pub const BYZANTINE: [Self; 10] = [
         Self::Twins,
         Self::Equivocate,
         Self::Forge,
@@ -86,6 +88,7 @@ impl Fault {
         Self::WithholdVotes,
         Self::HostileRaft,
         Self::Garble,
+        Self::Capture,
     ];
 
     /// What else a seed may ask for, and in how many of a thousand it does.

@@ -13,7 +13,7 @@ use raft_prost::Message as _;
 use super::{ApplyError, Core, ProposeError, Proposed};
 use crate::convert::membership_from_raft;
 use crate::entry::{EntryKind, LogEntry};
-use crate::ids::LogIndex;
+use crate::ids::{LogIndex, RaftId};
 use crate::log::LogReader;
 use crate::membership::{CHANGES_MAX, MEMBERS_MAX, Membership, MembershipChange};
 
@@ -130,6 +130,24 @@ fn conf_change(changes: &[MembershipChange]) -> ConfChangeV2 {
     };
     // The transition stays "auto": one step is simple, more become joint with auto-leave.
     ConfChangeV2 { changes: changes.iter().map(single).collect(), ..ConfChangeV2::default() }
+}
+
+/// The steps of a membership entry; none in one that leaves a joint configuration.
+///
+/// # Errors
+/// If it is none.
+pub(crate) fn membership_steps(data: &[u8]) -> Result<Vec<MembershipChange>, String> {
+    let change = decode_change(data)?;
+    let step = |single: &ConfChangeSingle| {
+        let id = RaftId::new(single.node_id).ok_or_else(|| "names nobody".to_owned())?;
+        Ok(match ConfChangeType::from_i32(single.change_type) {
+            Some(ConfChangeType::AddNode) => MembershipChange::AddVoter(id),
+            Some(ConfChangeType::AddLearnerNode) => MembershipChange::AddLearner(id),
+            Some(ConfChangeType::RemoveNode) => MembershipChange::Remove(id),
+            None => return Err(format!("change type {} is not known", single.change_type)),
+        })
+    };
+    change.changes.iter().map(step).collect()
 }
 
 /// Reads a membership entry. The library's own accessors panic on enum values that they do not

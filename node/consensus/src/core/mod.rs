@@ -34,6 +34,7 @@ use crate::status::{PeerProgress, PeerState, Role, Status};
 
 use self::followers::Followers;
 
+pub(crate) use self::members::membership_steps;
 pub use self::members::{MembershipError, MembershipOutcome};
 pub use self::progress::{ApplyError, CompactError, PersistError};
 pub use self::propose::{ProposeError, Proposed, TransferError};
@@ -148,7 +149,8 @@ impl<R: LogReader> Core<R> {
         Role::from_raft(self.raw.raft.state)
     }
 
-    fn term(&self) -> Term {
+    /// The current term.
+    pub fn term(&self) -> Term {
         Term(self.raw.raft.term)
     }
 
@@ -172,6 +174,11 @@ impl<R: LogReader> Core<R> {
 
     fn current_leadership(&self) -> LeaderChange {
         LeaderChange { leader: self.leader(), term: self.term(), role: self.role() }
+    }
+
+    /// The membership in force here.
+    pub fn membership(&self) -> &Membership {
+        &self.membership
     }
 
     /// Highest index known to be committed.

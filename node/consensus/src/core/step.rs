@@ -9,7 +9,7 @@ use crate::ids::{RaftId, Term};
 use crate::log::LogReader;
 use crate::output::IncomingSnapshot;
 use crate::reject::Reject;
-use crate::screen::{Judge, View, screen};
+use crate::screen::{Judge, Passed, View, screen};
 use crate::status::Role;
 use crate::wire::{self, WireError};
 
@@ -52,15 +52,17 @@ pub enum StepError {
 
 impl<R: LogReader> Core<R> {
     /// Takes a message that arrived over the authenticated connection of `from`. Entries that
-    /// `judge` does not pass come neither into the log nor are they acknowledged.
+    /// `judge` does not pass, and those behind them, come neither into the log nor are they
+    /// acknowledged.
     ///
     /// # Errors
-    /// [`StepError`], all harmless; the message had no effect.
-    pub fn step(&mut self, from: RaftId, bytes: Bytes, judge: Judge<'_>) -> Result<(), StepError> {
+    /// [`StepError`], all harmless. The message had no effect, but for one with entries that
+    /// are not fit: all else that it says is taken.
+    pub fn step(&mut self, from: RaftId, bytes: Bytes, judge: &dyn Judge) -> Result<(), StepError> {
         let (bytes_max, entries_max) = (self.config.message_bytes_max, self.config.entries_max());
         let message = wire::decode(&bytes, bytes_max, entries_max)?;
-        let mut message = screen(from, message, &self.screen_view(judge))
-            .map_err(|reject| StepError::Rejected { peer: from, reject })?;
+        let rejected = |reject| StepError::Rejected { peer: from, reject };
+        let Passed { mut message, left_out } = screen(from, message, &self.screen_view(judge)).map_err(rejected)?;
         self.refuse_distrusted(from, &message)?;
         if message.get_msg_type() == MessageType::MsgSnapshot && self.needs_state(&message) {
             return self.hold_snapshot(from, &message);
@@ -76,7 +78,7 @@ impl<R: LogReader> Core<R> {
         if answers {
             self.followers.heard(from, self.term(), self.ticks);
         }
-        Ok(())
+        left_out.map_or(Ok(()), |reject| Err(rejected(reject)))
     }
 
     /// Whether the message shows that its sender follows this leader now.
@@ -86,7 +88,7 @@ impl<R: LogReader> Core<R> {
         answer && self.is_leader() && message.term == self.term().0
     }
 
-    fn screen_view<'a>(&'a self, judge: Judge<'a>) -> View<'a> {
+    fn screen_view<'a>(&'a self, judge: &'a dyn Judge) -> View<'a> {
         View {
             me: self.config.id,
             role: self.role(),

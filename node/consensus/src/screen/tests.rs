@@ -3,19 +3,36 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use raft::eraftpb::{ConfState, Entry, EntryType, Message, MessageType, Snapshot, SnapshotMetadata};
+use raft::eraftpb::{
+    ConfChangeSingle, ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType, Message, MessageType, Snapshot,
+    SnapshotMetadata,
+};
+use raft_prost::Message as _;
 
 use crate::ids::{LogIndex, LogPosition, RaftId, Term};
-use crate::membership::{Membership, MembershipInvalid};
+use crate::membership::{Membership, MembershipChange, MembershipInvalid};
 use crate::output::ReadContext;
 use crate::reject::Reject;
-use crate::screen::{View, screen};
+use crate::screen::{Judge, Passed, View, screen};
 use crate::status::Role;
 
 const MAX: u64 = u64::MAX;
 
 fn id(value: u64) -> RaftId {
     RaftId::new(value).unwrap()
+}
+
+/// Refuses commands that say so, and votes for node 9.
+struct Strict;
+
+impl Judge for Strict {
+    fn command(&self, command: &[u8]) -> Result<(), &'static str> {
+        if command == b"unfit" { Err("unfit") } else { Ok(()) }
+    }
+
+    fn membership(&self, step: MembershipChange, _: &Membership) -> Result<(), &'static str> {
+        if step == MembershipChange::AddVoter(id(9)) { Err("not elected") } else { Ok(()) }
+    }
 }
 
 /// Node 1 follows node 2 in term 5; ten entries, the first eight committed; node 9 is known.
@@ -50,7 +67,13 @@ impl World {
         }
     }
 
+    /// What passes, if all of it does.
     fn screen(&self, peer: u64, message: Message) -> Result<Message, Reject> {
+        let Passed { message, left_out } = self.passed(peer, message)?;
+        left_out.map_or(Ok(message), Err)
+    }
+
+    fn passed(&self, peer: u64, message: Message) -> Result<Passed, Reject> {
         let view = View {
             me: id(1),
             role: self.role,
@@ -66,7 +89,7 @@ impl World {
             reads_pending: self.reads_pending,
             reads_max: 10,
             entry_bytes_max: 100,
-            judge: &|entry| if entry == b"unfit" { Err("unfit") } else { Ok(()) },
+            judge: &Strict,
             may_lead: self.may_lead,
         };
         screen(id(peer), message, &view)
@@ -298,13 +321,39 @@ fn entries_are_judged_unless_they_are_committed() {
         message.entries[at].data = b"unfit".to_vec();
         message
     };
-    assert_eq!(world.screen(2, unfit(1)), Err(Reject::Unfit { index: LogIndex(12), reason: "unfit" }));
+    for at in 0..2 {
+        let passed = world.passed(2, unfit(at)).unwrap();
+        let left_out = Some(Reject::Unfit { index: LogIndex(11 + at as u64), reason: "unfit" });
+        let message = Message { entries: append().entries[..at].to_vec(), ..append() };
+        assert_eq!(passed, Passed { message, left_out }, "those before it count");
+    }
     let mut committed = unfit(0);
     (committed.index, committed.entries[0].index, committed.entries[1].index, committed.commit) = (7, 8, 9, 9);
     assert_eq!(world.screen(2, committed.clone()), Ok(committed));
-    let mut change = unfit(0);
-    change.entries[0].entry_type = EntryType::EntryConfChangeV2 as i32;
-    assert_eq!(world.screen(2, change.clone()), Ok(change), "what it means is judged when it is applied");
+}
+
+#[test]
+fn membership_entries_are_judged_step_by_step() {
+    let world = World::new(Role::Follower);
+    let screened = |data: Vec<u8>| {
+        let mut message = append();
+        (message.entries[0].entry_type, message.entries[0].data) = (EntryType::EntryConfChangeV2 as i32, data);
+        world.screen(2, message).map(|message| message.entries.len())
+    };
+    let changes = |changes: &[(ConfChangeType, u64)]| {
+        let single = |(change_type, node_id): &(ConfChangeType, u64)| ConfChangeSingle {
+            change_type: *change_type as i32,
+            node_id: *node_id,
+        };
+        ConfChangeV2 { changes: changes.iter().map(single).collect(), ..ConfChangeV2::default() }.encode_to_vec()
+    };
+    use ConfChangeType::{AddLearnerNode, AddNode, RemoveNode};
+    let refused = |reason| Err(Reject::UnfitMembership { index: LogIndex(11), reason });
+    assert_eq!(screened(Vec::new()), Ok(2), "leaves a joint configuration");
+    assert_eq!(screened(changes(&[(AddNode, 4), (AddLearnerNode, 2), (RemoveNode, 3)])), Ok(2));
+    assert_eq!(screened(changes(&[(RemoveNode, 2), (AddNode, 9)])), refused("not elected"));
+    assert_eq!(screened(changes(&[(AddNode, 0)])), refused("is none"));
+    assert_eq!(screened(vec![0xff; 9]), refused("is none"));
 }
 
 fn read(kind: MessageType, from: u64, owner: u64) -> Message {

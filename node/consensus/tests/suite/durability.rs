@@ -6,7 +6,7 @@ use raft::eraftpb::{Entry, Message, MessageType};
 use raft_prost::Message as _;
 
 use crate::cluster::disk::Store;
-use crate::cluster::id;
+use crate::cluster::{Passes, id};
 
 fn core(me: u64, membership: Membership) -> Core<LogHandle> {
     let mut config = Config::new(id(me));
@@ -20,7 +20,7 @@ fn overwrite(core: &mut Core<LogHandle>, from: u64, term: u64, entry_term: u64) 
     let entries = vec![Entry { index: 1, term: entry_term, data: vec![9], ..Entry::default() }];
     let msg_type = MessageType::MsgAppend as i32;
     let message = Message { msg_type, from, to: 2, term, entries, ..Message::default() };
-    core.step(id(from), message.encode_to_vec().into(), &|_| Ok(())).unwrap();
+    core.step(id(from), message.encode_to_vec().into(), &Passes).unwrap();
     core.take_output().unwrap().unwrap().persist.unwrap().seq
 }
 

@@ -2,7 +2,7 @@
 
 use consilium_consensus::{EntryKind, LogIndex, Persist, ProposeError, Role};
 
-use crate::cluster::{Cluster, id};
+use crate::cluster::{Cluster, Passes, id};
 
 #[test]
 fn commands_are_applied_everywhere_in_order() {
@@ -141,7 +141,7 @@ fn followers_promise_nothing_before_the_write() {
         output.messages.into_iter().find(|message| message.to == id(2)).unwrap()
     };
     let follower = cluster.core(id(2));
-    follower.step(leader, append.bytes, &|_| Ok(())).unwrap();
+    follower.step(leader, append.bytes, &Passes).unwrap();
     let output = follower.take_output().unwrap().unwrap();
     assert!(output.messages.is_empty(), "{:?}", output.messages);
     let Persist { entries, must_sync, messages_after, .. } = output.persist.unwrap();

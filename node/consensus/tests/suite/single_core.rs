@@ -9,7 +9,7 @@ use consilium_consensus::{
 use consilium_kit::LogHandle;
 
 use crate::cluster::disk::Store;
-use crate::cluster::{Cluster, id};
+use crate::cluster::{Cluster, Passes, id};
 
 fn start(store: &Store) -> Result<Core<LogHandle>, StartError> {
     Core::new(Config::new(id(1)), store.initial(), store.reader())
@@ -62,12 +62,12 @@ fn writes_that_were_never_issued_are_refused() {
 #[test]
 fn bytes_that_are_no_message() {
     let mut core = start(&Store::new(Membership::new([id(1), id(2)], []))).unwrap();
-    let garbage = core.step(id(2), Bytes::from_static(&[0xff; 20]), &|_| Ok(()));
+    let garbage = core.step(id(2), Bytes::from_static(&[0xff; 20]), &Passes);
     assert_eq!(garbage, Err(StepError::Wire(WireError::Malformed)));
-    let empty = core.step(id(2), Bytes::new(), &|_| Ok(()));
+    let empty = core.step(id(2), Bytes::new(), &Passes);
     let reject = Reject::NotThePeer { claimed: 0, peer: id(2) };
     assert_eq!(empty, Err(StepError::Rejected { peer: id(2), reject }));
     let len = (8 << 20) + 1;
-    let huge = core.step(id(2), vec![0; len].into(), &|_| Ok(()));
+    let huge = core.step(id(2), vec![0; len].into(), &Passes);
     assert_eq!(huge, Err(StepError::Wire(WireError::TooLarge { len, max: 8 << 20 })));
 }

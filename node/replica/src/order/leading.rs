@@ -104,7 +104,7 @@ impl Leading {
 
 /// Voters are the validators of the newest epoch whose beginning is certified;
 /// before that nobody moves.
-fn desired(progress: &Progress<'_>) -> Option<Desired> {
+pub(crate) fn desired(progress: &Progress<'_>) -> Option<Desired> {
     let topology = progress.topology;
     if progress.certified.next() < topology.epoch().first_height {
         return None;

@@ -1,14 +1,20 @@
 //! What every node looks at from time to time: whether the chain is being
 //! certified, and whether the log is long enough to be cut.
 
-use consilium_consensus::{Core, LogPosition, LogReader, Role};
-use consilium_proto::ids::Height;
+use std::collections::BTreeSet;
+
+use consilium_consensus::{Core, LogIndex, LogPosition, LogReader, Membership, RaftId, Role, Term};
+use consilium_proto::ids::{Height, NodeId};
 
 use super::leading::hand_over;
 use crate::disk::LogWrite;
 use crate::io::Output;
 use crate::notice::{Alarm, AlarmName, Notice};
 use crate::ports::{Ledger, PortFault};
+
+/// Time that elected nodes may be without a vote in Raft: they catch up, and change places
+/// one at a time.
+const VOTELESS_MS: u64 = 60_000;
 
 /// See the module.
 #[derive(Debug)]
@@ -19,8 +25,12 @@ pub(crate) struct Oversight {
     /// The certified height, and since when it has not moved.
     stalled_since: Option<(Height, u64)>,
     distrusting: bool,
-    /// The leader proposed what was refused: it is not trusted again before.
-    refused_until_ms: u64,
+    /// The leader of a term proposed what was refused: it is not trusted again before.
+    refused: Option<(Term, u64)>,
+    /// Elected nodes that have no vote in Raft, since this moment.
+    voteless_since: Option<u64>,
+    /// A membership entry that was refused, and since when.
+    refused_membership: Option<(LogIndex, u64)>,
     compacting: bool,
 }
 
@@ -32,7 +42,9 @@ impl Oversight {
             log_entries_kept,
             stalled_since: None,
             distrusting: false,
-            refused_until_ms: 0,
+            refused: None,
+            voteless_since: None,
+            refused_membership: None,
             compacting: false,
         }
     }
@@ -40,13 +52,33 @@ impl Oversight {
     /// Another leader gets the time that the last one had.
     pub(crate) fn leadership_changed(&mut self) {
         self.stalled_since = None;
-        self.refused_until_ms = 0;
+        self.refused_membership = None;
+    }
+
+    /// The leader proposed a membership that the ledger does not ask for, as far as it is
+    /// executed here: that may be this node's lag, for a while.
+    pub(crate) fn refuse_membership<R: LogReader>(
+        &mut self,
+        core: &mut Core<R>,
+        index: LogIndex,
+        now_ms: u64,
+        out: &mut Vec<Output>,
+    ) {
+        match self.refused_membership {
+            Some((before, since)) if before == index => {
+                if now_ms.saturating_sub(since) > self.certificate_timeout_ms {
+                    self.refused_membership = None;
+                    self.refuse_leader(core, now_ms, out);
+                }
+            }
+            Some(_) | None => self.refused_membership = Some((index, now_ms)),
+        }
     }
 
     /// The leader proposed what this node does not acknowledge. If others see it as
     /// this node does, they elect another one.
     pub(crate) fn refuse_leader<R: LogReader>(&mut self, core: &mut Core<R>, now_ms: u64, out: &mut Vec<Output>) {
-        self.refused_until_ms = now_ms.saturating_add(self.certificate_timeout_ms);
+        self.refused = Some((core.term(), now_ms.saturating_add(self.certificate_timeout_ms)));
         self.distrust_leader(core, out);
     }
 
@@ -87,8 +119,28 @@ impl Oversight {
         }
     }
 
+    /// Raft follows the election within seconds, unless nodes are away, or somebody keeps
+    /// it from doing so.
+    pub(crate) fn watch_voters(
+        &mut self,
+        elected: Option<&BTreeSet<RaftId>>,
+        membership: &Membership,
+        now_ms: u64,
+        out: &mut Vec<Output>,
+    ) {
+        let voteless: Vec<NodeId> =
+            elected.into_iter().flatten().filter(|id| !membership.is_voter(**id)).map(|id| NodeId(id.get())).collect();
+        if voteless.is_empty() {
+            self.voteless_since = None;
+            return out.push(Output::Clear(AlarmName::SeatsWithoutVote));
+        }
+        if now_ms.saturating_sub(*self.voteless_since.get_or_insert(now_ms)) > VOTELESS_MS {
+            out.push(Output::Raise(Alarm::SeatsWithoutVote(voteless)));
+        }
+    }
+
     fn trust_leader<R: LogReader>(&mut self, core: &mut Core<R>, now_ms: u64, out: &mut Vec<Output>) {
-        if now_ms < self.refused_until_ms {
+        if self.refused.is_some_and(|(term, until_ms)| term == core.term() && now_ms < until_ms) {
             return;
         }
         core.trust_leader();

@@ -1,7 +1,7 @@
 //! Which part of the replica hears what.
 
 use consilium_consensus::voting::Clock;
-use consilium_consensus::{LogReader, Reject, Role, StepError};
+use consilium_consensus::{Judge, LogReader, Membership, MembershipChange, Reject, Role, StepError};
 use consilium_ledger::CheckedTransaction;
 use consilium_proto::ids::{NodeId, TimeMs};
 use consilium_proto::pb::{ForwardResult, Outcome};
@@ -13,10 +13,11 @@ use crate::disk::Written;
 use crate::fault::Fault;
 use crate::io::{Input, Output, RequestId};
 use crate::notice::{Alarm, AlarmName, Notice};
-use crate::order::leading::{Progress, hand_over};
+use crate::order::leading::{Progress, desired, hand_over};
 use crate::peer::PeerMessage;
 use crate::ports::{Ledger, PortFault};
 use crate::submission::{Located, Refused, Submission, WaitFor};
+use crate::topology::Topology;
 
 /// Ticks between looks at certificates and the length of the log.
 const HEALTH_TICKS: u64 = 10;
@@ -95,6 +96,8 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         let now_ms = self.now.monotonic_ms;
         self.tell_clock();
         self.oversight.watch_certificates(&mut self.core, (applied, certified), now_ms, &mut self.out);
+        let elected = desired(&Progress { topology: &self.topology, applied, certified }).map(|desired| desired.voters);
+        self.oversight.watch_voters(elected.as_ref(), self.core.membership(), now_ms, &mut self.out);
         self.oversight.compact(&mut self.core, self.executor.ledger(), certified, &mut self.out)
     }
 
@@ -166,11 +169,16 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
     fn step(&mut self, from: NodeId, bytes: bytes::Bytes) {
         let Some(peer) = raft_id(from) else { return };
         let latest = self.latest_time();
-        match self.core.step(peer, bytes, &|entry| judge(entry, latest)) {
+        match self.core.step(peer, bytes, &Standards { latest, topology: &self.topology }) {
             Ok(()) => {}
             Err(StepError::Rejected { reject, .. }) => {
-                if let Reject::Unfit { .. } = reject {
-                    self.oversight.refuse_leader(&mut self.core, self.now.monotonic_ms, &mut self.out);
+                let now_ms = self.now.monotonic_ms;
+                match reject {
+                    Reject::Unfit { .. } => self.oversight.refuse_leader(&mut self.core, now_ms, &mut self.out),
+                    Reject::UnfitMembership { index, .. } => {
+                        self.oversight.refuse_membership(&mut self.core, index, now_ms, &mut self.out);
+                    }
+                    _ => {}
                 }
                 let notice = Notice::RaftRejected { peer: from, reject: reject.to_string() };
                 self.out.push(Output::Notice(notice));
@@ -269,6 +277,23 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         if self.core.role() == Role::Leader {
             hand_over(&mut self.core, None, &mut self.out);
         }
+    }
+}
+
+/// What an entry is held to before it is acknowledged.
+struct Standards<'a> {
+    /// The latest time that a block may have.
+    latest: TimeMs,
+    topology: &'a Topology,
+}
+
+impl Judge for Standards<'_> {
+    fn command(&self, command: &[u8]) -> Result<(), &'static str> {
+        judge(command, self.latest)
+    }
+
+    fn membership(&self, step: MembershipChange, in_force: &Membership) -> Result<(), &'static str> {
+        self.topology.asks_for(step, in_force)
     }
 }
 

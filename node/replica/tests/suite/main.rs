@@ -13,6 +13,7 @@ mod decided;
 mod departing;
 mod disk;
 mod leading;
+mod membership;
 mod peer;
 mod rebuild;
 mod serving;

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
+mod acknowledged;
 mod bad_input;
 mod blind;
 mod catch_up;

@@ -79,3 +79,36 @@ fn half_the_nodes_repair() {
         Ok(())
     });
 }
+
+/// Bytes that are missing in the middle once made RocksDB read for ever, with no line in
+/// the log: the process ran, and nothing came of it.
+#[test]
+fn a_log_with_a_hole_ends_a_start_or_is_no_trouble() {
+    Network::of(4).run(async |network| {
+        let user = network.enrolled(0, Role::Service, "ehr").await?;
+        let load = Load::start(vec![user.client.clone(); 4]);
+        load.more(100).await?;
+        load.finish().await?;
+        for database in ["ledger", "raft"] {
+            let node = &mut network.nodes[3];
+            node.kill9()?;
+            let log = newest_log(&node.data_dir.join(database))?;
+            let whole = fs::read(&log)?;
+            let middle = whole.len() / 2;
+            fs::write(&log, [&whole[..middle], &whole[middle + 5..]].concat())?;
+            let toml = fs::read_to_string(&node.config)?;
+            fs::write(&node.config, toml.replace("[storage]", "[storage]\nopen_timeout = \"5s\""))?;
+            node.start()?;
+            if let Err(not_ready) = node.wait_ready() {
+                let told = node.log_contains(&["storage.open_timeout"]) || node.log_contains(&["orruption"]);
+                anyhow::ensure!(told, "{database}: {not_ready:#}");
+                fs::write(&log, &whole)?;
+                node.wait_end()?;
+                node.restart()?;
+            }
+            assert!(network.nodes[3].log_contains(&["opening a database"]));
+            fs::write(&network.nodes[3].config, toml)?;
+        }
+        Ok(())
+    });
+}

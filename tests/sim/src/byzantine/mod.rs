@@ -163,7 +163,10 @@ fn tamper_message(
     message: PeerMessage,
 ) -> Vec<PeerMessage> {
     let PeerMessage::Raft(bytes) = &message else { return vec![message] };
-    let instead = if byzantine == Fault::Garble {
+    let members = (1..=env.swarm.members).map(NodeId);
+    let instead = if byzantine == Fault::Capture {
+        raft_wire::captured(bytes, from, members)
+    } else if byzantine == Fault::Garble {
         raft_wire::garbled(bytes, from)
     } else if byzantine == Fault::Equivocate && is_told_otherwise(env, from, to) {
         raft_wire::other_time(bytes, 1)

@@ -11,8 +11,12 @@ use prost::Message;
 const FROM: u64 = 3;
 /// `Message.entries`.
 const ENTRIES: u64 = 7;
+/// `Entry.entry_type`.
+const ENTRY_TYPE: u64 = 1;
 /// `Entry.data`.
 const ENTRY_DATA: u64 = 4;
+/// `EntryType.EntryConfChangeV2`.
+const CONF_CHANGE: u64 = 2;
 
 #[derive(Clone)]
 enum Value {
@@ -119,6 +123,44 @@ pub fn garbled(bytes: &[u8], proposer: NodeId) -> Option<Bytes> {
         }
         chosen
     })
+}
+
+/// An append with a membership instead of some of its blocks, the same for everybody: the
+/// traitor alone votes, and the others leave.
+#[must_use]
+pub fn captured(bytes: &[u8], traitor: NodeId, others: impl Iterator<Item = NodeId> + Clone) -> Option<Bytes> {
+    let mut fields = parse(bytes)?;
+    let mut changed = false;
+    for (number, value) in &mut fields {
+        let Value::Bytes(entry) = value else { continue };
+        if *number == ENTRIES
+            && let Some(other) = captured_entry(entry, traitor, others.clone())
+        {
+            *entry = other;
+            changed = true;
+        }
+    }
+    changed.then(|| encode(&fields).into())
+}
+
+fn captured_entry(entry: &[u8], traitor: NodeId, others: impl Iterator<Item = NodeId>) -> Option<Vec<u8>> {
+    let mut fields = parse(entry)?;
+    let data = fields.iter().find_map(|field| {
+        let (ENTRY_DATA, Value::Bytes(data)) = field else { return None };
+        Some(data)
+    })?;
+    let proposal = pb::BlockProposal::decode(data.as_slice()).ok()?;
+    if proposal.proposer != traitor.0 || !proposal.time_ms.is_multiple_of(5) {
+        return None;
+    }
+    // ConfChangeSingle: change_type (AddNode 0, RemoveNode 1), node_id.
+    let step = |kind: u64, id: NodeId| encode(&vec![(1, Value::Number(kind)), (2, Value::Number(id.0))]);
+    let leave = others.filter(|id| *id != traitor).map(|id| step(1, id));
+    let steps = std::iter::once(step(0, traitor)).chain(leave).map(|step| (2, Value::Bytes(step)));
+    let change = encode(&steps.collect());
+    fields.retain(|(number, _)| *number != ENTRY_TYPE && *number != ENTRY_DATA);
+    fields.extend([(ENTRY_TYPE, Value::Number(CONF_CHANGE)), (ENTRY_DATA, Value::Bytes(change))]);
+    Some(encode(&fields))
 }
 
 fn with_blocks(bytes: &[u8], change: impl Fn(&mut pb::BlockProposal) -> bool) -> Option<Bytes> {
