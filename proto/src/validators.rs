@@ -19,11 +19,12 @@ impl Quorum {
     /// A quorum of more than `numerator / denominator`.
     ///
     /// # Errors
-    /// If the fraction is below one half or not below one.
+    /// If the fraction is below two thirds, where two quorums could have nothing but
+    /// liars in common though less than a third of the power lies; or not below one.
     pub fn new(numerator: u32, denominator: u32) -> Result<Self, FieldError> {
-        let at_least_half = u64::from(numerator) * 2 >= u64::from(denominator);
-        if denominator == 0 || denominator > 1_000 || !at_least_half || numerator >= denominator {
-            return Err(FieldError::malformed("quorum", "must be at least 1/2 and below 1, denominator at most 1000"));
+        let enough = u64::from(numerator) * 3 >= u64::from(denominator) * 2;
+        if denominator == 0 || denominator > 1_000 || !enough || numerator >= denominator {
+            return Err(FieldError::malformed("quorum", "must be at least 2/3 and below 1, denominator at most 1000"));
         }
         Ok(Self { numerator, denominator })
     }

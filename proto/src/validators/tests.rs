@@ -15,8 +15,10 @@ fn boundaries_of_two_thirds() {
 
 #[test]
 fn quorum_below_half_is_refused() {
-    assert!(Quorum::new(1, 2).is_ok());
-    assert!(Quorum::new(1, 3).is_err());
+    assert!(Quorum::new(667, 1_000).is_ok() && Quorum::new(3, 4).is_ok());
+    for (numerator, denominator) in [(666, 1_000), (1, 2), (3, 5), (1, 3)] {
+        assert!(Quorum::new(numerator, denominator).is_err(), "{numerator}/{denominator}");
+    }
     assert!(Quorum::new(3, 3).is_err());
     assert!(Quorum::new(0, 0).is_err());
 }
