@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use consilium_consensus::{HardState, LogBounds, LogEntry, LogError, LogIndex, LogPosition, LogReader, Persist, Term};
 use consilium_replica::ports::{Log, LogBatch, LogStart, PortFault};
-use rocksdb::{DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{DB, Direction, FlushOptions, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 
 use super::{StorageError, database_options};
 
@@ -95,7 +95,12 @@ impl RaftLog {
         let mut batch = WriteBatch::default();
         batch.delete_range(entry_key(start), entry_key(LogIndex(position.index.0 + 1)));
         batch.put(TRUNCATED, encode_position(position));
-        self.write(batch, true)
+        self.write(batch, true)?;
+        // The log of writes is given back once nothing in memory needs it. In the
+        // background: what is written next does not wait.
+        let mut options = FlushOptions::default();
+        options.set_wait(false);
+        self.db.flush_opt(&options).map_err(StorageError::database(NAME))
     }
 
     /// The position before the first entry.
@@ -249,10 +254,10 @@ fn io(error: impl std::fmt::Display) -> LogError {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use consilium_consensus::PersistSeq;
+    use consilium_consensus::{EntryKind, PersistSeq};
 
     fn entry(index: u64, term: u64) -> LogEntry {
-        let kind = consilium_consensus::EntryKind::Normal(Bytes::from(format!("entry {index} of {term}")));
+        let kind = EntryKind::Normal(Bytes::from(format!("entry {index} of {term}")));
         LogEntry { term: Term(term), index: LogIndex(index), kind }
     }
 
@@ -310,6 +315,27 @@ mod tests {
         let log = RaftLog::open(dir.path()).unwrap();
         assert_eq!(log.bounds().unwrap(), LogBounds { truncated: position, last: LogIndex(9) });
         assert_eq!(log.hard_state().unwrap(), hard_state);
+    }
+
+    /// It once kept all of it until the next start.
+    #[test]
+    fn compaction_gives_the_space_back_while_the_log_is_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = RaftLog::open(dir.path()).unwrap();
+        let large = |index| LogEntry { kind: EntryKind::Normal(vec![7; 256 << 10].into()), ..entry(index, 1) };
+        (1..=40).for_each(|index| log.persist(&[round(vec![large(index)])], true).unwrap());
+        let bytes = || {
+            let files = std::fs::read_dir(dir.path()).unwrap();
+            files.map(|file| file.unwrap().metadata().map_or(0, |m| m.len())).sum::<u64>()
+        };
+        assert!(bytes() > 10 << 20);
+        log.compact(LogPosition { index: LogIndex(38), term: Term(1) }).unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while bytes() > 2 << 20 {
+            assert!(std::time::Instant::now() < deadline, "{} bytes are kept", bytes());
+            std::thread::yield_now();
+        }
+        assert_eq!(terms(&log, 39, 41), [1, 1]);
     }
 
     /// The default recovery mode would open with half of the entries and say
