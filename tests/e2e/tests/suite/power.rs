@@ -86,10 +86,11 @@ fn half_the_nodes_repair() {
 fn a_log_with_a_hole_ends_a_start_or_is_no_trouble() {
     Network::of(4).run(async |network| {
         let user = network.enrolled(0, Role::Service, "ehr").await?;
-        let load = Load::start(vec![user.client.clone(); 4]);
-        load.more(100).await?;
-        load.finish().await?;
         for database in ["ledger", "raft"] {
+            let load = Load::start(vec![user.client.clone(); 4]);
+            load.more(100).await?;
+            let (acks, _) = load.finish().await?;
+            network.agreed(acks.iter().map(|ack| ack.height).max().unwrap_or_default()).await?;
             let node = &mut network.nodes[3];
             node.kill9()?;
             let log = newest_log(&node.data_dir.join(database))?;

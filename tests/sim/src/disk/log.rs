@@ -86,3 +86,32 @@ impl LogReader for LogHandle {
         self.reader.term(index)
     }
 }
+
+/// The node's own log, as it is looked at while the ledger is rebuilt.
+pub struct OwnLog {
+    log: LogHandle,
+    /// The bug: nobody looks whether it goes on from a block.
+    unread: bool,
+}
+
+impl OwnLog {
+    /// A node's log; with the bug, if `unread`.
+    #[must_use]
+    pub fn new(log: LogHandle, unread: bool) -> Self {
+        Self { log, unread }
+    }
+}
+
+impl LogReader for OwnLog {
+    fn bounds(&self) -> Result<LogBounds, LogError> {
+        self.log.bounds()
+    }
+
+    fn entries(&self, low: LogIndex, high: LogIndex, bytes_max: usize) -> Result<Vec<LogEntry>, LogError> {
+        self.log.entries(low, high, bytes_max)
+    }
+
+    fn term(&self, index: LogIndex) -> Result<Term, LogError> {
+        if self.unread { Ok(Term(0)) } else { self.log.term(index) }
+    }
+}

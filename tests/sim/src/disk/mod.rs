@@ -14,7 +14,7 @@ pub mod port;
 
 pub use guard::{GuardFile, GuardPort};
 pub use ledger::LedgerStore;
-pub use log::LogHandle;
+pub use log::{LogHandle, OwnLog};
 pub use port::{LedgerHandle, SimLedger, Tripwire};
 
 use std::cell::RefCell;

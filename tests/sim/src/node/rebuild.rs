@@ -1,40 +1,18 @@
 //! A node whose state is not what is certified drops its ledger and rebuilds it:
 //! the product's [`Rebuild`] over the virtual network.
 
-use consilium_consensus::{LogBounds, LogEntry, LogError, LogIndex, LogReader, Term};
 use consilium_kit::Rules;
 use consilium_replica::catch_up::rebuild::{Rebuild, RebuildInput, RebuildOutput, finish};
 
 use super::state::{Rebuilding, State};
 use crate::bugs::Bug;
-use crate::disk::LogHandle;
+use crate::disk::OwnLog;
 use crate::env::{Env, Halt};
 use crate::event::{Packet, Timer};
 use crate::host::Host;
 
 /// How often it looks at the time.
 const TICK_MS: u64 = 100;
-
-/// The node's own log, as it is looked at while the ledger is rebuilt.
-pub struct OwnLog {
-    log: LogHandle,
-    /// The bug: nobody looks whether it goes on from a block.
-    unread: bool,
-}
-
-impl LogReader for OwnLog {
-    fn bounds(&self) -> Result<LogBounds, LogError> {
-        self.log.bounds()
-    }
-
-    fn entries(&self, low: LogIndex, high: LogIndex, bytes_max: usize) -> Result<Vec<LogEntry>, LogError> {
-        self.log.entries(low, high, bytes_max)
-    }
-
-    fn term(&self, index: LogIndex) -> Result<Term, LogError> {
-        if self.unread { Ok(Term(0)) } else { self.log.term(index) }
-    }
-}
 
 /// Drops the ledger and starts.
 pub fn begin(host: &mut Host, env: &mut Env) -> State {
@@ -45,7 +23,7 @@ pub fn begin(host: &mut Host, env: &mut Env) -> State {
         (host.node, env.fixture.genesis.ledger_id),
         Some(host.introduction.clone()),
         (host.ledger(env), Box::new(Rules)),
-        OwnLog { log: host.disk.log_port(false), unread: env.has(Bug::RepairWaitsForItself) },
+        OwnLog::new(host.disk.log_port(false), env.has(Bug::RepairWaitsForItself)),
         600,
     );
     match rebuild {

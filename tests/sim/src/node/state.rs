@@ -4,8 +4,7 @@ use consilium_proto::vote::Vote;
 use consilium_replica::catch_up::rebuild::Rebuild;
 
 use super::Node;
-use super::rebuild::OwnLog;
-use crate::disk::SimLedger;
+use crate::disk::{OwnLog, SimLedger};
 
 /// A rebuilding that is under way.
 pub type Rebuilding = Rebuild<SimLedger, OwnLog>;
