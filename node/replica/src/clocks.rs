@@ -4,8 +4,11 @@
 //! so that a wall clock that jumps is found out before it is used.
 //!
 //! Nobody is believed alone: a clock is apart if it is off, in one direction, from
-//! validators with more than half of the power of all others. Nodes without a seat
-//! are not asked; any member can register some.
+//! validators with more power than all others that are heard, this node among them,
+//! and with more than a third of all power. One that is wrong and one that lies cannot
+//! make the clocks of two others look wrong; where two halves differ, nobody knows who
+//! is right, and both go on. Nodes without a seat are not asked; any member can
+//! register some.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -81,18 +84,20 @@ impl Clocks {
         self.heard
             .retain(|id, heard| validators.seat(*id).is_some() && heard.window + 1 >= now.monotonic_ms / WINDOW_MS);
         let own = i128::from(now.wall.0) - i128::from(now.monotonic_ms);
+        let total = validators.total_power();
         let others = validators.seats().iter().filter(|seat| seat.id != me);
-        let total: u128 = others.clone().map(|seat| u128::from(seat.power.0)).sum();
         let ahead: Vec<(i128, u128)> = others
             .filter_map(|seat| self.heard.get(&seat.id).map(|heard| (heard, u128::from(seat.power.0))))
             .map(|(heard, power)| (own - heard.before.map_or(heard.offset, |b| b.max(heard.offset)), power))
             .collect();
+        let own_power = validators.seat(me).map_or(0, |seat| u128::from(seat.power.0));
+        let heard = own_power + ahead.iter().map(|(_, power)| power).sum::<u128>();
         let off = |side: i128| {
             let mut off: Vec<_> = ahead.iter().filter(|(ahead, _)| ahead * side > i128::from(tolerance_ms)).collect();
             off.sort_unstable();
             let power: u128 = off.iter().map(|(_, power)| power).sum();
             // One of them may lie about how much.
-            off.get(off.len() / 2).filter(|_| 2 * power > total).map(|(ahead, _)| *ahead)
+            off.get(off.len() / 2).filter(|_| 2 * power > heard && 3 * power > total).map(|(ahead, _)| *ahead)
         };
         let clamp = |ahead: i128| i64::try_from(ahead).unwrap_or(if ahead < 0 { i64::MIN } else { i64::MAX });
         self.skew = off(1).or_else(|| off(-1)).map(|ahead| Skew { ahead_ms: clamp(ahead) });

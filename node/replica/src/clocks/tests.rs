@@ -22,14 +22,19 @@ fn skew(count: u64, others: &[(u64, i64)]) -> Option<i64> {
 }
 
 #[test]
-fn a_clock_is_apart_when_more_than_half_of_the_others_say_so() {
-    assert_eq!(skew(4, &[(2, -60_000), (3, -61_000), (4, 0)]), Some(61_000));
-    assert_eq!(skew(4, &[(2, 60_000), (3, 61_000)]), Some(-60_000));
-    assert_eq!(skew(4, &[(2, -60_000), (3, 60_000), (4, 0)]), None, "they do not agree");
+fn a_clock_is_apart_when_most_of_those_who_are_heard_say_so() {
+    assert_eq!(skew(4, &[(2, -60_000), (3, -61_000), (4, -62_000)]), Some(61_000));
+    assert_eq!(skew(4, &[(2, 60_000), (3, 61_000), (4, 62_000)]), Some(-61_000));
+    assert_eq!(skew(4, &[(2, -60_000), (3, -61_000), (4, 0)]), None, "one may lie, and one be wrong");
+    assert_eq!(skew(4, &[(2, -60_000), (3, 60_000), (4, 60_000)]), None, "they do not agree");
+    assert_eq!(skew(5, &[(2, -60_000), (3, -61_000), (4, -62_000)]), Some(61_000));
+    assert_eq!(skew(4, &[(2, -60_000), (3, -61_000)]), Some(61_000), "one is away");
     assert_eq!(skew(4, &[(2, -60_000)]), None, "alone");
+    assert_eq!(skew(7, &[(2, -60_000), (3, -61_000)]), None, "two of seven may lie");
     assert_eq!(skew(4, &[(2, -5_000), (3, 5_000), (4, 0)]), None, "tolerated");
     assert_eq!(skew(3, &[(2, -60_000), (3, 0)]), None);
-    assert_eq!(skew(2, &[(2, -60_000)]), Some(60_000));
+    assert_eq!(skew(3, &[(2, -60_000), (3, -60_000)]), Some(60_000));
+    assert_eq!(skew(2, &[(2, -60_000)]), None, "nobody knows who is right");
     assert_eq!(skew(1, &[]), None);
 }
 
@@ -41,22 +46,23 @@ fn nodes_without_a_seat_are_not_asked() {
 
 #[test]
 fn years_and_the_ends_of_time_are_no_trouble() {
-    assert_eq!(skew(2, &[(2, i64::MAX)]), Some(-i64::MAX));
-    assert_eq!(skew(2, &[(2, i64::MIN)]), Some(WALL as i64));
+    assert_eq!(skew(3, &[(2, i64::MAX), (3, i64::MAX)]), Some(-i64::MAX));
+    assert_eq!(skew(3, &[(2, i64::MIN), (3, i64::MIN)]), Some(WALL as i64));
     let mut clocks = Clocks::default();
-    clocks.hear(NodeId(2), TimeMs(0), at(0));
+    [2, 3].map(|peer| clocks.hear(NodeId(peer), TimeMs(0), at(0)));
     let now = Clock { wall: TimeMs(u64::MAX), monotonic_ms: at(0).monotonic_ms };
-    clocks.look(NodeId(1), &validators(&[1, 2]), TOLERANCE_MS, now);
+    clocks.look(NodeId(1), &validators(&[1, 2, 3]), TOLERANCE_MS, now);
     assert_eq!(clocks.skew(), Some(Skew { ahead_ms: i64::MAX }));
 }
 
 #[test]
 fn the_right_time_is_that_of_the_others() {
     for (wall, right) in [(WALL + 3_600_000, WALL), (WALL - 3_600_000, WALL), (WALL + 1_000, WALL + 1_000), (0, WALL)] {
-        let (mut clocks, set) = (Clocks::default(), validators(&[1, 2, 3, 4]));
-        clocks.hear(NodeId(2), TimeMs(u64::MAX), at(0));
-        clocks.hear(NodeId(3), TimeMs(WALL), at(0));
-        clocks.hear(NodeId(4), TimeMs(WALL), at(0));
+        let (mut clocks, set) = (Clocks::default(), validators(&[1, 2, 3, 4, 5]));
+        // The last one lies.
+        [2, 3, 4].map(|peer| clocks.hear(NodeId(peer), TimeMs(WALL), at(0)));
+        let lie = if wall < WALL { u64::MAX } else { 0 };
+        clocks.hear(NodeId(5), TimeMs(lie), at(0));
         let now = Clock { wall: TimeMs(wall), ..at(0) };
         clocks.look(NodeId(1), &set, TOLERANCE_MS, now);
         assert_eq!(clocks.right(now), Clock { wall: TimeMs(right), ..now }, "{wall}");
@@ -65,17 +71,17 @@ fn the_right_time_is_that_of_the_others() {
 
 #[test]
 fn delays_do_not_count() {
-    let (mut clocks, set) = (Clocks::default(), validators(&[1, 2]));
-    clocks.hear(NodeId(2), TimeMs(WALL), at(0));
-    clocks.hear(NodeId(2), TimeMs(WALL - 5_000), at(4_000));
+    let (mut clocks, set) = (Clocks::default(), validators(&[1, 2, 3]));
+    [2, 3].map(|peer| clocks.hear(NodeId(peer), TimeMs(WALL), at(0)));
+    [2, 3].map(|peer| clocks.hear(NodeId(peer), TimeMs(WALL - 5_000), at(4_000)));
     clocks.look(NodeId(1), &set, TOLERANCE_MS, at(4_000));
     assert_eq!(clocks.skew(), None, "the second one was under way for nine seconds");
 }
 
 #[test]
 fn what_was_said_long_ago_does_not_count_and_the_own_clock_may_be_set_at_any_time() {
-    let (mut clocks, set) = (Clocks::default(), validators(&[1, 2]));
-    clocks.hear(NodeId(2), TimeMs(WALL), at(0));
+    let (mut clocks, set) = (Clocks::default(), validators(&[1, 2, 3]));
+    [2, 3].map(|peer| clocks.hear(NodeId(peer), TimeMs(WALL), at(0)));
     let set_ahead = Clock { wall: TimeMs(WALL + 70_000), ..at(0) };
     clocks.look(NodeId(1), &set, TOLERANCE_MS, set_ahead);
     assert_eq!(clocks.skew(), Some(Skew { ahead_ms: 70_000 }));
