@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use consilium_consensus::{LogBounds, LogIndex, LogPosition, LogReader};
+use consilium_consensus::{LogBounds, LogIndex, LogPosition, LogReader, Term};
 use consilium_ledger::Events;
 use consilium_proto::ids::{Height, LedgerId, NodeId, TimeMs};
 use consilium_proto::pb;
@@ -255,7 +255,11 @@ impl<L: Ledger, R: LogReader> Rebuild<L, R> {
             return Ok(self.reached >= self.bounds.last);
         }
         let position = self.executor.ledger().position(self.executor.height())?.unwrap_or_default();
-        goes_on(&self.log, &self.bounds, position)
+        Ok(match own_term(&self.log, &self.bounds, position)? {
+            // A later leader's entry is there instead: what follows here was never committed.
+            Some(term) => term <= position.term,
+            None => false,
+        })
     }
 
     fn executed(
@@ -332,7 +336,7 @@ pub fn finish(ledger: &impl Ledger, log: &impl Log) -> Result<LogPosition, PortF
     let position = position.ok_or_else(|| PortFault::corrupt("ledger", "no position"))?;
     // The log may be cut below it from now on.
     let start = LogStart::new(position, ledger.sync()?);
-    if goes_on(log, &log.bounds()?, position)? {
+    if own_term(log, &log.bounds()?, position)? == Some(position.term) {
         return Ok(position);
     }
     let start = start.ok_or_else(|| PortFault::corrupt("ledger", "is behind its own tip"))?;
@@ -340,8 +344,9 @@ pub fn finish(ledger: &impl Ledger, log: &impl Log) -> Result<LogPosition, PortF
     Ok(position)
 }
 
-/// Whether a log holds a position, and with it all that came before.
-fn goes_on(log: &impl LogReader, bounds: &LogBounds, position: LogPosition) -> Result<bool, PortFault> {
+/// The term of a log's entry where a block stood. The same term: the log goes on from
+/// there, and holds all that came before.
+fn own_term(log: &impl LogReader, bounds: &LogBounds, position: LogPosition) -> Result<Option<Term>, PortFault> {
     let held = position.index >= bounds.truncated.index && position.index <= bounds.last;
-    Ok(held && log.term(position.index)? == position.term)
+    Ok(held.then(|| log.term(position.index)).transpose()?)
 }

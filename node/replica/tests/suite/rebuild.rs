@@ -184,6 +184,22 @@ fn the_own_log_goes_on_where_the_peers_have_no_more() {
     assert_eq!(position.index.0, last);
 }
 
+/// A leader that was cut off left entries that nobody else ever had: a later one's are
+/// certified in their place.
+#[test]
+fn a_log_that_a_later_leader_has_replaced_is_not_waited_for() {
+    let mut astray = astray();
+    let me = (NodeId(3), astray.net.genesis.ledger_id);
+    let parts = (astray.disk.ledger.clone(), Box::new(Rules) as consilium_replica::Rules);
+    let last = astray.net.node(3).replica.applied().index.0 + 5;
+    let log = OwnLog { truncated: 0, last, term: 0 };
+    astray.rebuild = Rebuild::new(me, None, parts, log, PATIENCE_MS).unwrap();
+    astray.give(0, RebuildInput::Tick).unwrap();
+    astray.answer(0, 1, |_| {}).unwrap();
+    let end = RebuildInput::FetchEnded { call: CallId(2), problem: None };
+    assert_eq!(astray.give(0, end).unwrap().last(), Some(&RebuildOutput::Done));
+}
+
 /// The own log begins further on, or is not the one that was certified.
 #[test]
 fn a_log_that_does_not_hold_the_newest_block_is_no_help() {

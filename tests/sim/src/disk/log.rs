@@ -112,6 +112,6 @@ impl LogReader for OwnLog {
     }
 
     fn term(&self, index: LogIndex) -> Result<Term, LogError> {
-        if self.unread { Ok(Term(0)) } else { self.log.term(index) }
+        if self.unread { Ok(Term(u64::MAX)) } else { self.log.term(index) }
     }
 }
