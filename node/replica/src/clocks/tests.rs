@@ -49,7 +49,7 @@ fn years_and_the_ends_of_time_are_no_trouble() {
     assert_eq!(skew(3, &[(2, i64::MAX), (3, i64::MAX)]), Some(-i64::MAX));
     assert_eq!(skew(3, &[(2, i64::MIN), (3, i64::MIN)]), Some(WALL as i64));
     let mut clocks = Clocks::default();
-    [2, 3].map(|peer| clocks.hear(NodeId(peer), TimeMs(0), at(0)));
+    [2, 3].into_iter().for_each(|peer| clocks.hear(NodeId(peer), TimeMs(0), at(0)));
     let now = Clock { wall: TimeMs(u64::MAX), monotonic_ms: at(0).monotonic_ms };
     clocks.look(NodeId(1), &validators(&[1, 2, 3]), TOLERANCE_MS, now);
     assert_eq!(clocks.skew(), Some(Skew { ahead_ms: i64::MAX }));
@@ -60,7 +60,7 @@ fn the_right_time_is_that_of_the_others() {
     for (wall, right) in [(WALL + 3_600_000, WALL), (WALL - 3_600_000, WALL), (WALL + 1_000, WALL + 1_000), (0, WALL)] {
         let (mut clocks, set) = (Clocks::default(), validators(&[1, 2, 3, 4, 5]));
         // The last one lies.
-        [2, 3, 4].map(|peer| clocks.hear(NodeId(peer), TimeMs(WALL), at(0)));
+        [2, 3, 4].into_iter().for_each(|peer| clocks.hear(NodeId(peer), TimeMs(WALL), at(0)));
         let lie = if wall < WALL { u64::MAX } else { 0 };
         clocks.hear(NodeId(5), TimeMs(lie), at(0));
         let now = Clock { wall: TimeMs(wall), ..at(0) };
@@ -72,8 +72,8 @@ fn the_right_time_is_that_of_the_others() {
 #[test]
 fn delays_do_not_count() {
     let (mut clocks, set) = (Clocks::default(), validators(&[1, 2, 3]));
-    [2, 3].map(|peer| clocks.hear(NodeId(peer), TimeMs(WALL), at(0)));
-    [2, 3].map(|peer| clocks.hear(NodeId(peer), TimeMs(WALL - 5_000), at(4_000)));
+    [2, 3].into_iter().for_each(|peer| clocks.hear(NodeId(peer), TimeMs(WALL), at(0)));
+    [2, 3].into_iter().for_each(|peer| clocks.hear(NodeId(peer), TimeMs(WALL - 5_000), at(4_000)));
     clocks.look(NodeId(1), &set, TOLERANCE_MS, at(4_000));
     assert_eq!(clocks.skew(), None, "the second one was under way for nine seconds");
 }
@@ -81,7 +81,7 @@ fn delays_do_not_count() {
 #[test]
 fn what_was_said_long_ago_does_not_count_and_the_own_clock_may_be_set_at_any_time() {
     let (mut clocks, set) = (Clocks::default(), validators(&[1, 2, 3]));
-    [2, 3].map(|peer| clocks.hear(NodeId(peer), TimeMs(WALL), at(0)));
+    [2, 3].into_iter().for_each(|peer| clocks.hear(NodeId(peer), TimeMs(WALL), at(0)));
     let set_ahead = Clock { wall: TimeMs(WALL + 70_000), ..at(0) };
     clocks.look(NodeId(1), &set, TOLERANCE_MS, set_ahead);
     assert_eq!(clocks.skew(), Some(Skew { ahead_ms: 70_000 }));
