@@ -113,8 +113,9 @@ pub(crate) fn open_within<T: Send + 'static>(
     opening.map_err(StorageError::file(path))?;
     let opened = receiver.recv_timeout(timeout);
     let opened = opened.map_err(|_| StorageError::Stuck { path: path.to_owned(), after: timeout })?;
+    let database = opened?;
     tracing::info!(path = %path.display(), seconds = began.elapsed().as_secs_f64(), "opened");
-    opened
+    Ok(database)
 }
 
 /// Options that both databases share: a flipped bit in the log of writes is

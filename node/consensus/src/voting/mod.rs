@@ -14,7 +14,8 @@
 //! and never above one that is not certified, so every boundary has a
 //! certificate of its own over exactly that height, which is what light clients
 //! follow. That certificate is durable before this node votes above, so the
-//! newest vote of a node is always the only one that it may have to repeat.
+//! newest vote of a node is the only one that it may have to repeat; where the
+//! certificate was lost with the ledger, the vote on the boundary comes first.
 //!
 //! **Everyone votes.** Nodes without a seat vote too, and so do those whose
 //! block is certified already: that is how the ledger sees who is there. Only

@@ -173,12 +173,10 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             Ok(()) => {}
             Err(StepError::Rejected { reject, .. }) => {
                 let now_ms = self.now.monotonic_ms;
-                match reject {
-                    Reject::Unfit { .. } => self.oversight.refuse_leader(&mut self.core, now_ms, &mut self.out),
-                    Reject::UnfitMembership { index, .. } => {
-                        self.oversight.refuse_membership(&mut self.core, index, now_ms, &mut self.out);
-                    }
-                    _ => {}
+                if let Reject::Unfit { .. } = reject {
+                    self.oversight.refuse_leader(&mut self.core, now_ms, &mut self.out);
+                } else if let Reject::UnfitMembership { index, .. } = reject {
+                    self.oversight.refuse_membership(&mut self.core, index, now_ms, &mut self.out);
                 }
                 let notice = Notice::RaftRejected { peer: from, reject: reject.to_string() };
                 self.out.push(Output::Notice(notice));

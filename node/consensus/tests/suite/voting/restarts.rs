@@ -8,6 +8,13 @@ fn two_epochs() -> Chain {
     Chain::new(vec![equal(&[1, 2, 3, 4]), equal(&[1, 2, 3, 4])], &[10])
 }
 
+fn own_vote(effect: Effect) -> Option<Vote> {
+    match effect {
+        Effect::BroadcastVote(vote) => Some(vote),
+        _ => None,
+    }
+}
+
 #[test]
 fn the_guarded_vote_is_made_again_without_another_guard_write() {
     let chain = Chain::of_four();
@@ -179,10 +186,7 @@ fn a_boundary_whose_certificate_is_lost_everywhere_is_certified_again() {
     let mut votes = Vec::new();
     for node in &mut nodes {
         chain.execute(node, 1..=12);
-        votes.extend(drive(node).into_iter().filter_map(|e| match e {
-            Effect::BroadcastVote(vote) => Some(vote),
-            _ => None,
-        }));
+        votes.extend(drive(node).into_iter().filter_map(own_vote));
     }
     for node in &mut nodes {
         votes.iter().for_each(|vote| node.vote(vote.validator, vote.clone()));
@@ -209,10 +213,7 @@ fn all_nodes_crash_at_the_boundary_and_go_on() {
     let mut votes = Vec::new();
     for node in &mut nodes {
         chain.execute(node, 1..=15);
-        votes.extend(drive(node).into_iter().filter_map(|e| match e {
-            Effect::BroadcastVote(vote) => Some(vote),
-            _ => None,
-        }));
+        votes.extend(drive(node).into_iter().filter_map(own_vote));
     }
     for node in &mut nodes {
         votes.iter().for_each(|vote| node.vote(vote.validator, vote.clone()));
