@@ -62,6 +62,12 @@ impl Api {
         let id = transaction.id;
         match self.handle.submit(transaction, wait_for, within).await {
             Ok(Ok(located)) => Ok(located),
+            // Executed here, whoever leads now: only the certificate is missing.
+            Ok(Err(Refused::TimedOut)) => Err(match self.locate(id).await? {
+                Some(at) => Reason::OutcomeUnknown
+                    .status(format!("transaction {id} is in block {}, which has no certificate yet", at.height)),
+                None => self.refusal(&id, Refused::TimedOut),
+            }),
             Ok(Err(refused)) => Err(self.refusal(&id, refused)),
             Err(stopping) => Err(Reason::NoLeader.status(stopping.to_string())),
         }
