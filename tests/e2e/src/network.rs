@@ -166,7 +166,8 @@ impl Network {
     /// If it does not answer.
     pub async fn status(&self, node: usize) -> anyhow::Result<pb::GetStatusResponse> {
         match self.status_for(node, node).await {
-            Err(status) if !matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled) => {
+            // A connection that is refused while it is used is "cancelled", too.
+            Err(status) if status.code() != Code::DeadlineExceeded => {
                 let other = (node + 1) % self.observers.len();
                 Ok(self.status_for(other, node).await?)
             }
