@@ -62,6 +62,12 @@ impl TrustedSet {
         Ok(Self { ledger_id: genesis.ledger_id, hash: set.hash(), set, above: Height::GENESIS })
     }
 
+    /// A set of the caller's own ledger, which it executed and knows to be certified.
+    #[must_use]
+    pub fn of_ledger(ledger_id: LedgerId, set: ValidatorSet) -> Self {
+        Self { ledger_id, hash: set.hash(), set, above: Height::GENESIS }
+    }
+
     /// The trusted set.
     #[must_use]
     pub fn set(&self) -> &ValidatorSet {

@@ -25,6 +25,7 @@ mod hard_state;
 mod ids;
 mod log;
 mod log_view;
+mod mandate;
 mod membership;
 mod output;
 mod preflight;
@@ -47,6 +48,7 @@ pub use crate::entry::{EntryKind, LogEntry};
 pub use crate::hard_state::HardState;
 pub use crate::ids::{LogIndex, LogPosition, RaftId, Term};
 pub use crate::log::{LogBounds, LogError, LogReader};
+pub use crate::mandate::{Candidacy, Electorate, Mandate, MandateError, Signer};
 pub use crate::membership::{Membership, MembershipChange, MembershipInvalid};
 pub use crate::output::{
     IncomingSnapshot, LeaderChange, Outbound, Output, Persist, PersistSeq, ReadContext, ReadOutcome,

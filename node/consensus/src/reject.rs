@@ -87,6 +87,29 @@ pub enum Reject {
         /// The term.
         term: Term,
     },
+    /// Acts as leader of a term, and nothing shows that it was elected: ask it for its mandate.
+    #[error("nothing shows that node {peer} was elected in term {term}")]
+    NoMandate {
+        /// The sender.
+        peer: RaftId,
+        /// The term.
+        term: Term,
+    },
+    /// An answer from a later term, which alone moves nobody.
+    #[error("the sender is in term {term}")]
+    Overtaken {
+        /// Its term.
+        term: Term,
+    },
+    /// Stands for election, or votes, or asks for a vote, without having one.
+    #[error("node {node} has no vote")]
+    NoVote {
+        /// Who has none.
+        node: RaftId,
+    },
+    /// A signature that is not by the sender's vote key, or over something else.
+    #[error("the signature is not of the sender")]
+    Signature,
     /// Only a leader answers this, and this node is none.
     #[error("this node does not lead")]
     NotLeading,

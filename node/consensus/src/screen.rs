@@ -8,11 +8,13 @@
 
 use std::collections::BTreeMap;
 
+use consilium_proto::signing::SIGNATURE_LEN;
 use raft::eraftpb::{EntryType, Message, MessageType};
 
 use crate::convert::{membership_from_raft, membership_to_raft, snapshot_to_raft};
 use crate::core::membership_steps;
 use crate::ids::{LogIndex, LogPosition, RaftId, Term};
+use crate::mandate::{Electorate, HAND_OVER_LEN};
 use crate::membership::{Membership, MembershipChange};
 use crate::output::ReadContext;
 use crate::reject::Reject;
@@ -20,9 +22,9 @@ use crate::snapshot::SnapshotMeta;
 use crate::status::Role;
 
 /// How far ahead of ours a peer's term may be. Far more elections than a partition lasts.
-const TERM_AHEAD_MAX: u64 = 1 << 20;
+pub(crate) const TERM_AHEAD_MAX: u64 = 1 << 20;
 /// No honest index, and no arithmetic on it overflows.
-const INDEX_MAX: u64 = 1 << 62;
+pub(crate) const INDEX_MAX: u64 = 1 << 62;
 /// Context of a read on the wire: the asking node's id, then its [`ReadContext`].
 pub(crate) const READ_CONTEXT_LEN: usize = 24;
 
@@ -57,6 +59,9 @@ pub(crate) struct View<'a> {
     pub(crate) vote_durable: bool,
     pub(crate) membership: &'a Membership,
     pub(crate) known: &'a std::collections::BTreeSet<RaftId>,
+    pub(crate) electorate: &'a Electorate,
+    /// The newest term with a leader that was shown to be elected.
+    pub(crate) proven: Option<(Term, RaftId)>,
     /// Reads that this node has asked for.
     pub(crate) reads: &'a BTreeMap<ReadContext, u32>,
     /// Reads that wait for a quorum at this leader.
@@ -87,10 +92,10 @@ pub(crate) fn screen(peer: RaftId, mut message: Message, view: &View<'_>) -> Res
         MessageType::MsgHeartbeat => check_heartbeat(peer, message, view),
         MessageType::MsgSnapshot => check_snapshot(peer, message, view),
         MessageType::MsgAppendResponse => check_append_response(message, view),
-        MessageType::MsgHeartbeatResponse => Ok(message),
-        MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => check_vote(message, view),
-        MessageType::MsgRequestVoteResponse => check_vote_response(message, view),
-        MessageType::MsgRequestPreVoteResponse => check_pre_vote_response(message, view),
+        MessageType::MsgHeartbeatResponse => check_term(message, view),
+        MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => check_vote(peer, message, view),
+        MessageType::MsgRequestVoteResponse => check_vote_response(peer, message, view),
+        MessageType::MsgRequestPreVoteResponse => check_pre_vote_response(peer, message, view),
         MessageType::MsgTimeoutNow => check_timeout_now(peer, message, view),
         MessageType::MsgReadIndex => check_read(peer, message, view),
         MessageType::MsgReadIndexResp => check_read_response(peer, message, view),
@@ -136,7 +141,9 @@ fn check_envelope(peer: RaftId, kind: MessageType, message: &Message, view: &Vie
 fn check_context(kind: MessageType, message: &Message) -> Result<(), Reject> {
     let allowed = match kind {
         MessageType::MsgHeartbeat | MessageType::MsgHeartbeatResponse => message.context.len() == READ_CONTEXT_LEN,
-        MessageType::MsgRequestVote => message.context == raft::CAMPAIGN_TRANSFER,
+        MessageType::MsgRequestVote => message.context.len() == HAND_OVER_LEN,
+        MessageType::MsgRequestVoteResponse => !message.reject && message.context.len() == SIGNATURE_LEN,
+        MessageType::MsgTimeoutNow => message.context.len() == SIGNATURE_LEN,
         _ => false,
     };
     if message.context.is_empty() || allowed { Ok(()) } else { Err(Reject::Field { name: "context" }) }
@@ -175,14 +182,25 @@ fn scrub(message: &mut Message) {
 
 /// Whether the sender may speak as leader of the message's term.
 fn check_leader(peer: RaftId, message: &Message, view: &View<'_>) -> Result<(), Reject> {
-    let not_leader = Reject::NotLeader { peer, term: Term(message.term) };
-    if message.term != view.term.0 {
-        return Ok(());
+    let term = Term(message.term);
+    let another = view.role == Role::Leader || view.leader.is_some_and(|leader| leader != peer);
+    if term == view.term && another {
+        return Err(Reject::NotLeader { peer, term });
     }
-    if view.role == Role::Leader || view.leader.is_some_and(|leader| leader != peer) {
-        return Err(not_leader);
-    }
-    Ok(())
+    if view.proven == Some((term, peer)) { Ok(()) } else { Err(Reject::NoMandate { peer, term }) }
+}
+
+/// An answer from a later term: whoever sends it is heard by its own leader, if it has one,
+/// and that one can show it.
+fn check_term(message: Message, view: &View<'_>) -> Result<Message, Reject> {
+    let term = Term(message.term);
+    if term > view.term { Err(Reject::Overtaken { term }) } else { Ok(message) }
+}
+
+/// Whether a node may stand, and its word in an election counts.
+fn check_elector(node: RaftId, view: &View<'_>) -> Result<(), Reject> {
+    let votes = view.membership.is_voter(node) || view.electorate.has_seat(node);
+    if votes { Ok(()) } else { Err(Reject::NoVote { node }) }
 }
 
 fn check_append(peer: RaftId, mut message: Message, view: &View<'_>) -> Result<Passed, Reject> {
@@ -322,6 +340,7 @@ fn snapshot_meta(message: &Message, view: &View<'_>) -> Result<SnapshotMeta, Rej
 }
 
 fn check_append_response(message: Message, view: &View<'_>) -> Result<Message, Reject> {
+    let message = check_term(message, view)?;
     // Only a leader uses it, and a leader's log does not shrink within its term.
     let relevant = view.role == Role::Leader && message.term == view.term.0;
     for index in [message.index, message.reject_hint, message.commit] {
@@ -332,7 +351,9 @@ fn check_append_response(message: Message, view: &View<'_>) -> Result<Message, R
     Ok(message)
 }
 
-fn check_vote(mut message: Message, view: &View<'_>) -> Result<Message, Reject> {
+fn check_vote(peer: RaftId, mut message: Message, view: &View<'_>) -> Result<Message, Reject> {
+    check_elector(peer, view)?;
+    check_elector(view.me, view)?;
     // A candidate's last entry is older than the term that it stands for.
     if message.log_term >= message.term || (message.index == 0) != (message.log_term == 0) {
         let value = message.log_term;
@@ -342,7 +363,8 @@ fn check_vote(mut message: Message, view: &View<'_>) -> Result<Message, Reject> 
     Ok(message)
 }
 
-fn check_vote_response(mut message: Message, view: &View<'_>) -> Result<Message, Reject> {
+fn check_vote_response(peer: RaftId, mut message: Message, view: &View<'_>) -> Result<Message, Reject> {
+    check_refusal(peer, &message, view)?;
     // Our own vote counts at once, and requests leave only after it is durable: an answer
     // before that would make us leader with a vote and a log that a crash takes back.
     let granted = !message.reject && message.term == view.term.0 && view.role == Role::Candidate;
@@ -353,7 +375,18 @@ fn check_vote_response(mut message: Message, view: &View<'_>) -> Result<Message,
     Ok(message)
 }
 
-fn check_pre_vote_response(message: Message, view: &View<'_>) -> Result<Message, Reject> {
+/// Whoever stands hears no leader: a voter that is in a later term may tell it so.
+fn check_refusal(peer: RaftId, message: &Message, view: &View<'_>) -> Result<(), Reject> {
+    let stands = matches!(view.role, Role::Candidate | Role::PreCandidate);
+    let pre_vote = message.get_msg_type() == MessageType::MsgRequestPreVoteResponse && !message.reject;
+    if message.term > view.term.0 && !pre_vote && !(stands && message.reject) {
+        return Err(Reject::Overtaken { term: Term(message.term) });
+    }
+    check_elector(peer, view)
+}
+
+fn check_pre_vote_response(peer: RaftId, message: Message, view: &View<'_>) -> Result<Message, Reject> {
+    check_refusal(peer, &message, view)?;
     // Requests left after the log was durable. Where this node has become the only voter
     // meanwhile, winning here means leading at once.
     if !message.reject && view.role == Role::PreCandidate && !view.log_durable {

@@ -15,7 +15,7 @@ use std::fmt;
 
 use consilium_consensus::voting::Clock;
 use consilium_proto::ids::{NodeId, TimeMs};
-use consilium_proto::validators::ValidatorSet;
+use consilium_proto::validators::{Validator, ValidatorSet};
 
 /// Of what was said in this time, and in as much before it, the one with the least
 /// delay counts.
@@ -66,6 +66,11 @@ impl Clocks {
     /// for all that is known.
     pub(crate) fn skew(&self) -> Option<Skew> {
         self.skew
+    }
+
+    /// Validators that have said nothing lately.
+    pub(crate) fn unheard<'a>(&self, me: NodeId, validators: &'a ValidatorSet) -> impl Iterator<Item = &'a Validator> {
+        validators.seats().iter().filter(move |seat| seat.id != me && !self.heard.contains_key(&seat.id))
     }
 
     /// A peer says what its clock shows.

@@ -18,6 +18,7 @@ pub mod catch_up;
 mod certify;
 pub mod clocks;
 pub mod disk;
+mod electors;
 pub mod entries;
 mod execute;
 mod fault;

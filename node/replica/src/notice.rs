@@ -36,6 +36,13 @@ pub enum Alarm {
     ClockApart(Skew),
     /// Nodes are elected, and Raft does not count their votes.
     SeatsWithoutVote(Vec<NodeId>),
+    /// Nobody leads, and nothing is written.
+    NoLeader {
+        /// Validators that say nothing to this node.
+        unheard: Vec<NodeId>,
+        /// Their share of the voting power, in percent.
+        percent: u128,
+    },
 }
 
 /// Names of alarms, stable.
@@ -53,6 +60,8 @@ pub enum AlarmName {
     ClockApart,
     /// [`Alarm::SeatsWithoutVote`].
     SeatsWithoutVote,
+    /// [`Alarm::NoLeader`].
+    NoLeader,
 }
 
 impl AlarmName {
@@ -66,6 +75,7 @@ impl AlarmName {
             Self::Equivocation => "equivocation",
             Self::ClockApart => "clock_apart",
             Self::SeatsWithoutVote => "seats_without_vote",
+            Self::NoLeader => "no_leader",
         }
     }
 }
@@ -81,6 +91,7 @@ impl Alarm {
             Self::Equivocation(_) => AlarmName::Equivocation,
             Self::ClockApart(_) => AlarmName::ClockApart,
             Self::SeatsWithoutVote(_) => AlarmName::SeatsWithoutVote,
+            Self::NoLeader { .. } => AlarmName::NoLeader,
         }
     }
 }
@@ -116,17 +127,31 @@ impl fmt::Display for Alarm {
                 "this node's clock is {skew}: it does not lead and takes no transactions until its clock is right; see \
                  docs/operations.md, \"Clocks\""
             ),
-            Self::SeatsWithoutVote(nodes) => {
-                let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
-                write!(
-                    f,
-                    "elected, and not voters of Raft: {}; see what the leader's `consilium status` says of it, and \
-                     whether these nodes run",
-                    nodes.join(", ")
-                )
-            }
+            Self::SeatsWithoutVote(nodes) => write!(
+                f,
+                "elected, and not voters of Raft: {}; see what the leader's `consilium status` says of it, and whether \
+                 these nodes run",
+                list(nodes)
+            ),
+            Self::NoLeader { unheard, .. } if unheard.is_empty() => write!(
+                f,
+                "nobody leads, though all validators are heard here: nothing is written; see `consilium status --all` \
+                 for what the others hear"
+            ),
+            Self::NoLeader { unheard, percent } => write!(
+                f,
+                "nobody leads: validators {} with {percent} % of the voting power are not heard here, and an election \
+                 needs more than two thirds; nothing is written until some of these nodes, or the network to them, \
+                 are back",
+                list(unheard)
+            ),
         }
     }
+}
+
+fn list(nodes: &[NodeId]) -> String {
+    let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+    nodes.join(", ")
 }
 
 /// How loud a notice is.
@@ -160,6 +185,13 @@ pub enum Notice {
         peer: NodeId,
         /// Why.
         reject: String,
+    },
+    /// A peer showed a mandate that proves nothing here.
+    MandateRefused {
+        /// The peer.
+        peer: NodeId,
+        /// Why.
+        problem: consilium_consensus::MandateError,
     },
     /// A Raft message was of no use.
     RaftIgnored {
@@ -260,6 +292,7 @@ impl Notice {
             | Self::CatchingUp { .. }
             | Self::CaughtUp(_) => Severity::Info,
             Self::RaftRejected { .. }
+            | Self::MandateRefused { .. }
             | Self::ForeignVote { .. }
             | Self::MembershipNotProposed(_)
             | Self::MembershipRefused(_)
@@ -283,6 +316,7 @@ impl Notice {
             Self::VoteRefused { .. } => Some("consilium_votes_refused_total"),
             Self::Leadership { .. }
             | Self::RaftIgnored { .. }
+            | Self::MandateRefused { .. }
             | Self::ForeignVote { .. }
             | Self::Proposed { .. }
             | Self::NotProposed(_)
@@ -314,6 +348,7 @@ impl fmt::Display for Notice {
                 None => write!(f, "leadership: no leader is known in term {term}, this node is {role:?}"),
             },
             Self::RaftRejected { peer, reject } => write!(f, "raft message of node {peer} rejected: {reject}"),
+            Self::MandateRefused { peer, problem } => write!(f, "mandate shown by node {peer}: {problem}"),
             Self::RaftIgnored { peer, problem } => write!(f, "raft message of node {peer} ignored: {problem}"),
             Self::ForeignVote { peer, validator } => {
                 write!(f, "node {peer} sent a vote of node {validator} as its own")

@@ -2,8 +2,10 @@
 //! order in which things were said, and nothing in it replaces another thing.
 
 use bytes::Bytes;
+use consilium_consensus::{Mandate, Term};
 use consilium_proto::error::FieldError;
-use consilium_proto::ids::{Height, TimeMs};
+use consilium_proto::ids::{Epoch, Height, TimeMs};
+use consilium_proto::light_client::SetChange;
 use consilium_proto::pb;
 use consilium_proto::vote::{CertifiedHeader, Vote};
 
@@ -25,6 +27,17 @@ pub enum PeerMessage {
     UncertifiedFrom(Height),
     /// What the sender's wall clock shows.
     WallClock(TimeMs),
+    /// The proof that the sender leads.
+    Mandate(Box<Mandate>),
+    /// The sender heard of a term and does not know that its leader was elected.
+    MandateWanted {
+        /// The term.
+        term: Term,
+        /// The newest epoch whose validators the sender knows.
+        epoch: Epoch,
+    },
+    /// A change of the validators that the receiver seems to lack.
+    SetChange(Box<SetChange>),
 }
 
 impl PeerMessage {
@@ -34,6 +47,12 @@ impl PeerMessage {
         match self {
             Self::Raft(bytes) => bytes.len(),
             Self::Vote(_) | Self::RelayedVote(_) | Self::UncertifiedFrom(_) | Self::WallClock(_) => 256,
+            Self::Mandate(mandate) => 256 + 96 * mandate.grants.len(),
+            Self::MandateWanted { .. } => 64,
+            Self::SetChange(change) => {
+                let signatures = change.boundary.certificate.signatures().count();
+                512 + 96 * signatures + 96 * change.next.seats().len()
+            }
             Self::Certified(certified) => 512 + 96 * certified.certificate.signatures().count(),
         }
     }
@@ -49,6 +68,11 @@ impl From<PeerMessage> for pb::PeerMessage {
             PeerMessage::Certified(certified) => Message::Certified((&*certified).into()),
             PeerMessage::UncertifiedFrom(height) => Message::UncertifiedFrom(height.0),
             PeerMessage::WallClock(time) => Message::WallClockMs(time.0),
+            PeerMessage::Mandate(mandate) => Message::Mandate((&*mandate).into()),
+            PeerMessage::MandateWanted { term, epoch } => {
+                Message::MandateWanted(pb::MandateWanted { term: term.0, epoch: epoch.0 })
+            }
+            PeerMessage::SetChange(change) => Message::SetChange((&*change).into()),
         };
         Self { message: Some(message) }
     }
@@ -66,6 +90,11 @@ impl TryFrom<pb::PeerMessage> for PeerMessage {
             Message::Certified(certified) => Self::Certified(Box::new(CertifiedHeader::try_from(&certified)?)),
             Message::UncertifiedFrom(height) => Self::UncertifiedFrom(Height(height)),
             Message::WallClockMs(time) => Self::WallClock(TimeMs(time)),
+            Message::Mandate(mandate) => Self::Mandate(Box::new(Mandate::try_from(&mandate)?)),
+            Message::MandateWanted(pb::MandateWanted { term, epoch }) => {
+                Self::MandateWanted { term: Term(term), epoch: Epoch(epoch) }
+            }
+            Message::SetChange(change) => Self::SetChange(Box::new(SetChange::try_from(&change)?)),
         })
     }
 }

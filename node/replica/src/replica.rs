@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use consilium_consensus::voting::{Clock, Start as VotingStart, VoteGuard, Voting};
-use consilium_consensus::{Config as CoreConfig, Core, LogEntry, LogReader, Membership};
+use consilium_consensus::{Config as CoreConfig, Core, LogEntry, LogReader, Membership, Signer};
 use consilium_ledger::unseen_nodes;
 use consilium_proto::ids::{Height, LedgerId, NodeId, TimeMs};
 use consilium_proto::signing::SigningKey;
@@ -18,6 +18,7 @@ use consilium_proto::vote::CertifiedHeader;
 use crate::catch_up::CatchUp;
 use crate::certify::{Certifier, CertifyInput, uncertified};
 use crate::clocks::Clocks;
+use crate::electors::Electors;
 use crate::entries::Entries;
 use crate::execute::{Executor, Rules};
 use crate::fault::Fault;
@@ -106,6 +107,7 @@ pub struct Replica<L, R: LogReader> {
     forwarding: Forwarding,
     reads: Reads,
     clocks: Clocks,
+    electors: Electors,
     catch_up: CatchUp,
     calls: CallId,
     rounds: Rounds,
@@ -137,9 +139,12 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         if topology.peer(me).is_none() {
             return Err(Fault::Retired(me));
         }
-        let mut core = Core::new(settings.core.clone(), initial, log)?;
+        let signer = Signer { ledger_id, key: Arc::clone(&key) };
+        let mut core = Core::new(settings.core.clone(), signer, initial, log)?;
         core.set_known_peers(topology.peer_ids());
         let certifier = certifier((me, ledger_id, key), &ledger, &topology, (tip.header.height, guard.vote))?;
+        let mut electors = Electors::default();
+        electors.follow(&mut core, &ledger, &topology, certifier.certified())?;
         let mempool = Mempool::new(settings.queued_transactions_max, settings.queued_bytes_max);
         let (timeout, cut) = (settings.certificate_timeout_ms, (settings.log_entries_max, settings.log_entries_kept));
         Ok(Self {
@@ -160,6 +165,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             forwarding: Forwarding::default(),
             reads: Reads::default(),
             clocks: Clocks::default(),
+            electors,
             catch_up: CatchUp::default(),
             calls: CallId::default(),
             rounds: Rounds::default(),

@@ -90,9 +90,11 @@ pub struct EpochInfo {
 pub struct Topology {
     nodes: BTreeMap<NodeId, NodeInfo>,
     departing: BTreeMap<NodeId, NodeInfo>,
+    /// The newest raft id: they ascend, and none is given twice.
+    newest: NodeId,
     validators: ValidatorSet,
-    /// Seats of the epoch before.
-    elected_before: BTreeSet<RaftId>,
+    /// The set of the epoch before; in the first one, the same.
+    validators_before: ValidatorSet,
     epoch: EpochInfo,
     parameters: Parameters,
 }
@@ -105,23 +107,24 @@ impl Topology {
     pub fn load(ledger: &impl Ledger, tip: &Header, introduction: Option<&Introduction>) -> Result<Self, PortFault> {
         let roster: RosterState = required(ledger, &keys::roster(), "roster")?;
         let mut nodes = BTreeMap::new();
-        for id in roster.nodes {
-            let info = load_node(ledger, NodeId(id))?;
+        for id in &roster.nodes {
+            let info = load_node(ledger, NodeId(*id))?;
             nodes.insert(info.id, info);
         }
         if let Some(introduction) = introduction.filter(|i| i.height > tip.height) {
             nodes.extend(introduction.nodes.iter().map(|node| (node.id, node.clone())));
         }
+        let newest = nodes.keys().copied().chain([NodeId(roster.last_raft_id)]).max().unwrap_or_default();
         let row = epoch_above(ledger, tip)?;
         let departing = departing(ledger, tip.height, Epoch(row.epoch), &nodes)?;
         let parameters: pb::Parameters = required(ledger, &keys::parameters(), "parameters")?;
         let parameters = Parameters::try_from(&parameters).map_err(|e| PortFault::corrupt("parameters", e))?;
         let validators = validators_of(&row)?;
-        let elected_before = match row.epoch.checked_sub(1) {
-            Some(before) => raft_ids(&validators_of(&required(ledger, &keys::epoch(Epoch(before)), "epoch")?)?),
-            None => raft_ids(&validators),
+        let validators_before = match row.epoch.checked_sub(1) {
+            Some(before) => validators_of(&required(ledger, &keys::epoch(Epoch(before)), "epoch")?)?,
+            None => validators.clone(),
         };
-        Ok(Self { nodes, departing, validators, elected_before, epoch: EpochInfo::of(&row), parameters })
+        Ok(Self { nodes, departing, newest, validators, validators_before, epoch: EpochInfo::of(&row), parameters })
     }
 
     /// All nodes, ascending by raft id.
@@ -201,16 +204,17 @@ impl Topology {
     /// Why not. Whoever has not executed as much as the leader may find out later that it
     /// does.
     pub fn asks_for(&self, step: MembershipChange, in_force: &Membership) -> Result<(), &'static str> {
-        let elected = self.elected();
+        let (elected, elected_before) = (self.elected(), raft_ids(&self.validators_before));
         match step {
-            MembershipChange::AddVoter(id) if !elected.contains(&id) && !self.elected_before.contains(&id) => {
+            MembershipChange::AddVoter(id) if !elected.contains(&id) && !elected_before.contains(&id) => {
                 Err("gives a vote to a node that is not elected")
             }
-            MembershipChange::AddLearner(id) if self.peer(NodeId(id.get())).is_none() => {
+            // One that has left by now may have been there when the entry was written.
+            MembershipChange::AddLearner(id) if id.get() > self.newest.0 => {
                 Err("adds a node that is not of the ledger")
             }
             MembershipChange::AddLearner(id)
-                if in_force.is_voter(id) && elected.contains(&id) && self.elected_before.contains(&id) =>
+                if in_force.is_voter(id) && elected.contains(&id) && elected_before.contains(&id) =>
             {
                 Err("takes the vote of a node that is elected")
             }
@@ -267,6 +271,24 @@ pub fn validators_above<R: StateReader>(reader: &R, header: &Header) -> Result<V
     validators_of(&epoch_above(reader, header)?)
 }
 
+/// The epoch of the height above one that is stored.
+///
+/// # Errors
+/// If the disk fails or a row is damaged.
+pub(crate) fn epoch_after(ledger: &impl Ledger, height: Height) -> Result<Epoch, PortFault> {
+    let header = ledger.header(height)?.ok_or_else(|| PortFault::corrupt("block", "absent"))?;
+    Ok(Epoch(epoch_above(ledger, &header)?.epoch))
+}
+
+/// The set of an epoch that was executed, if it was.
+///
+/// # Errors
+/// If the disk fails or a row is damaged.
+pub(crate) fn set_of_epoch<R: StateReader>(reader: &R, epoch: Epoch) -> Result<Option<ValidatorSet>, PortFault> {
+    let row: Option<EpochState> = message(reader, &keys::epoch(epoch))?;
+    row.map(|row| validators_of(&row)).transpose()
+}
+
 /// The set that follows a header, if the header ends its epoch.
 ///
 /// # Errors
@@ -304,7 +326,7 @@ fn validators_of(row: &EpochState) -> Result<ValidatorSet, PortFault> {
     ValidatorSet::try_from(set).map_err(|e| PortFault::corrupt("epoch", e))
 }
 
-fn raft_ids(set: &ValidatorSet) -> BTreeSet<RaftId> {
+pub(crate) fn raft_ids(set: &ValidatorSet) -> BTreeSet<RaftId> {
     set.seats().iter().filter_map(|seat| RaftId::new(seat.id.0)).collect()
 }
 
@@ -339,8 +361,7 @@ fn departing(
 /// The epoch of the first height above the newest certificate.
 fn first_uncertified(ledger: &impl Ledger, tip: Height) -> Result<Epoch, PortFault> {
     let certified = ledger.certificate_up_to(tip)?.map_or(Height::GENESIS, |certificate| certificate.height);
-    let header = ledger.header(certified)?.ok_or_else(|| PortFault::corrupt("block", "absent"))?;
-    Ok(Epoch(epoch_above(ledger, &header)?.epoch))
+    epoch_after(ledger, certified)
 }
 
 /// Those of whom Raft needs a majority, or two.

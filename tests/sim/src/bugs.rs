@@ -47,6 +47,8 @@ pub enum Bug {
     TimeUnchecked,
     /// A ledger is rebuilt up to all that the own log held, and nobody votes meanwhile.
     RepairWaitsForItself,
+    /// Whoever speaks as a leader is taken for one.
+    GrantsUnchecked,
 }
 
 impl Bug {
@@ -71,12 +73,13 @@ impl Bug {
             Self::UnboundedQueue => &[Fault::Overload],
             Self::TimeUnchecked => &[Fault::LieTime],
             Self::RepairWaitsForItself => &[Fault::Unreadable],
+            Self::GrantsUnchecked => &[Fault::Usurp],
             Self::CountHeads | Self::VotePastBoundary | Self::NewSetEarly => &[],
         }
     }
 
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::SkipVoteGuard,
         Self::AckBeforeSync,
         Self::LateConfChange,
@@ -97,5 +100,6 @@ impl Bug {
         Self::UnboundedQueue,
         Self::TimeUnchecked,
         Self::RepairWaitsForItself,
+        Self::GrantsUnchecked,
     ];
 }

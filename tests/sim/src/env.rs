@@ -70,7 +70,7 @@ impl Env {
     #[must_use]
     pub fn new(swarm: Swarm, bug: Option<Bug>, rng: Rng, trace: Trace) -> Self {
         let fixture = Fixture::new(&swarm);
-        let oracle = Oracle::new(&fixture.genesis, swarm.byzantine().is_some());
+        let oracle = Oracle::new(&fixture.genesis, swarm.may_break_raft());
         Self {
             now: 0,
             rng,

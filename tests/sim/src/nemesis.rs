@@ -172,12 +172,14 @@ impl Nemesis {
     }
 
     /// The disks of some machines do not give the ledger back. One that is furthest on
-    /// keeps it: what all have lost nobody can rebuild.
+    /// keeps it, durably: what all have lost nobody can rebuild, and where everybody is
+    /// needed for a certificate, that is true of certificates, too.
     fn unreadable(&mut self, world: &mut World) {
         let Some(spared) = world.best() else { return };
         if world.machines.iter().any(|machine| machine.host.disk.repair) {
             return;
         }
+        world.machines[spared].host.disk.ledger.borrow_mut().sync();
         for victim in (0..world.machines.len()).filter(|id| *id != spared) {
             let machine = &world.machines[victim];
             if machine.node().is_none() || !machine.host.honest() || !self.rng.chance(600) {

@@ -147,7 +147,7 @@ fn finish(world: &mut World) {
     let probe = probe_height(world).filter(|_| world.client.probed);
     let stopped = probe.is_none() || !settled(world);
     if stopped
-        && !world.env.traitors.is_empty()
+        && world.env.swarm.may_break_raft()
         && (world.env.oracle.roots.forks > 0 || world.env.oracle.raft.broken > 0)
     {
         // A traitor broke Raft itself: the network stops rather than forks.

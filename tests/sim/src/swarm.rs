@@ -74,11 +74,13 @@ pub enum Fault {
     Garble,
     /// A leader that proposes to be the only voter.
     Capture,
+    /// A member that speaks as the leader of terms in which nobody elected it.
+    Usurp,
 }
 
 impl Fault {
     /// What makes a machine Byzantine.
-    pub const BYZANTINE: [Self; 10] = [
+    pub const BYZANTINE: [Self; 11] = [
         Self::Twins,
         Self::Equivocate,
         Self::Forge,
@@ -89,6 +91,7 @@ impl Fault {
         Self::HostileRaft,
         Self::Garble,
         Self::Capture,
+        Self::Usurp,
     ];
 
     /// What else a seed may ask for, and in how many of a thousand it does.
@@ -239,6 +242,12 @@ impl Swarm {
     #[must_use]
     pub fn has(&self, fault: Fault) -> bool {
         self.asked.contains(&fault)
+    }
+
+    /// Whether a machine may break what Raft promises: a traitor can once it was elected.
+    #[must_use]
+    pub fn may_break_raft(&self) -> bool {
+        self.byzantine().is_some_and(|fault| fault != Fault::Usurp)
     }
 
     /// The Byzantine behaviour asked for, if any.

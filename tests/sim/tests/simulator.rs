@@ -154,4 +154,5 @@ bugs! {
     unbounded_queue: UnboundedQueue,
     time_unchecked: TimeUnchecked,
     repair_waits_for_itself: RepairWaitsForItself,
+    grants_unchecked: GrantsUnchecked,
 }

@@ -22,6 +22,7 @@ impl<R: LogReader> Core<R> {
     /// # Errors
     /// The log could not be read. This is a fault: drop the instance, do not call it again.
     pub fn take_output(&mut self) -> Result<Option<Output>, LogError> {
+        self.settle_office();
         let mut output = Output::default();
         if self.raw.has_ready() {
             self.drain_ready(&mut output);
@@ -49,7 +50,7 @@ impl<R: LogReader> Core<R> {
         self.ready_number = ready.number();
         let mut messages = ready.take_messages();
         messages.extend(ready.take_persisted_messages());
-        let messages = outbound(messages);
+        let messages = self.outbound(messages);
         self.note_read_states(ready.take_read_states());
         let committed = ready.take_committed_entries().into_iter();
         output.committed = committed.map(entry_from_raft).collect();
@@ -114,12 +115,14 @@ impl<R: LogReader> Core<R> {
         });
         output.persist = Some(persist);
     }
-}
 
-fn outbound(messages: Vec<Message>) -> Vec<Outbound> {
-    let encode = |message: Message| {
-        let to = RaftId::new(message.to)?;
-        Some(Outbound { to, bytes: wire::encode(&message) })
-    };
-    messages.into_iter().filter_map(encode).collect()
+    fn outbound(&mut self, mut messages: Vec<Message>) -> Vec<Outbound> {
+        self.ask_voteless(&mut messages);
+        let endorsed = messages.into_iter().filter_map(|message| self.endorse(message));
+        let encode = |message: Message| {
+            let to = RaftId::new(message.to)?;
+            Some(Outbound { to, bytes: wire::encode(&message) })
+        };
+        endorsed.filter_map(encode).collect()
+    }
 }

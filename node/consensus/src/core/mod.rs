@@ -12,6 +12,7 @@
 mod drain;
 mod followers;
 mod members;
+mod office;
 mod progress;
 mod propose;
 mod reads;
@@ -33,6 +34,7 @@ use crate::snapshot::SnapshotMeta;
 use crate::status::{PeerProgress, PeerState, Role, Status};
 
 use self::followers::Followers;
+use self::office::Office;
 
 pub(crate) use self::members::membership_steps;
 pub use self::members::{MembershipError, MembershipOutcome};
@@ -85,17 +87,11 @@ pub struct Core<R: LogReader> {
     distrusted: Option<(RaftId, Term)>,
     /// Ticks since a follower's snapshot transfer began.
     snapshot_ages: BTreeMap<RaftId, u32>,
-    forced_votes: BTreeMap<RaftId, ForcedVote>,
+    office: Office,
     followers: Followers,
     /// Whether this node may stand for election.
     may_lead: bool,
     ticks: u64,
-}
-
-/// When a peer last forced an election on us.
-struct ForcedVote {
-    term: Term,
-    tick: u64,
 }
 
 impl<R: LogReader> Core<R> {
@@ -115,6 +111,7 @@ impl<R: LogReader> Core<R> {
         }
         self.age_reads();
         self.age_snapshots();
+        self.follow_overtaking();
     }
 
     /// Time passes without this node standing for election. It may still grant: a leader that
@@ -128,11 +125,14 @@ impl<R: LogReader> Core<R> {
     /// log of a new leader is durable, and that a snapshot counts as applied; or whether this
     /// node is not to lead.
     fn election_must_wait(&self) -> bool {
-        let sole_voter = self.membership.is_voter(self.config.id)
-            && self.membership.voters.len() == 1
-            && self.membership.voters_outgoing.len() <= 1;
         self.role() != Role::Leader
-            && (!self.may_lead || self.installing_snapshot() || (sole_voter && !self.log_durable()))
+            && (!self.may_lead || self.installing_snapshot() || (self.is_sole_voter() && !self.log_durable()))
+    }
+
+    /// Whoever votes alone wins at once, without having to ask anybody.
+    fn is_sole_voter(&self) -> bool {
+        let Membership { voters, voters_outgoing, .. } = &self.membership;
+        self.membership.is_voter(self.config.id) && voters.len() == 1 && voters_outgoing.len() <= 1
     }
 
     fn installing_snapshot(&self) -> bool {

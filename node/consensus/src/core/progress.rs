@@ -101,6 +101,9 @@ impl<R: LogReader> Core<R> {
         }
         let durable = LogIndex(self.raw.raft.raft_log.persisted);
         self.raw.mut_store().evict(durable);
+        if self.renewal_waits() {
+            self.renew_mandate();
+        }
         Ok(())
     }
 

@@ -111,7 +111,7 @@ impl<R: LogReader> Core<R> {
         if !self.is_leader() {
             return Err(ProposeError::NotLeader { leader: self.leader() });
         }
-        match self.transferring_to() {
+        match self.transferring_to().or(self.renewal_waits().then_some(self.config.id)) {
             Some(to) => Err(ProposeError::Transferring { to }),
             None => Ok(()),
         }

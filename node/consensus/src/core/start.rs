@@ -7,11 +7,13 @@ use slog::{Discard, Logger, o};
 
 use super::Core;
 use super::followers::Followers;
+use super::office::Office;
 use crate::config::{Config, ConfigError};
 use crate::convert::{hard_state_to_raft, membership_to_raft};
 use crate::ids::Term;
 use crate::log::LogReader;
 use crate::log_view::LogView;
+use crate::mandate::Signer;
 use crate::output::{LeaderChange, PersistSeq};
 use crate::preflight::{Initial, PreflightError, preflight};
 use crate::status::Role;
@@ -31,11 +33,12 @@ pub enum StartError {
 }
 
 impl<R: LogReader> Core<R> {
-    /// Checks settings and stored state, and starts as a follower.
+    /// Checks settings and stored state, and starts as a follower that believes nobody before
+    /// [`Core::set_electorate`]. Its votes are signed by `signer`.
     ///
     /// # Errors
     /// [`StartError`]; nothing was changed on disk.
-    pub fn new(config: Config, initial: Initial, reader: R) -> Result<Self, StartError> {
+    pub fn new(config: Config, signer: Signer, initial: Initial, reader: R) -> Result<Self, StartError> {
         config.validate()?;
         let bounds = reader.bounds().map_err(PreflightError::Log)?;
         let runs = preflight(&initial, &bounds, &reader)?;
@@ -68,7 +71,7 @@ impl<R: LogReader> Core<R> {
             held_term: Term(0),
             distrusted: None,
             snapshot_ages: BTreeMap::new(),
-            forced_votes: BTreeMap::new(),
+            office: Office::new(signer),
             followers: Followers::default(),
             may_lead: true,
             ticks: 0,

@@ -3,14 +3,13 @@
 use bytes::Bytes;
 use raft::eraftpb::{Message, MessageType};
 
-use super::{Core, ForcedVote};
+use super::Core;
 use crate::convert::snapshot_from_raft;
 use crate::ids::{RaftId, Term};
 use crate::log::LogReader;
 use crate::output::IncomingSnapshot;
 use crate::reject::Reject;
 use crate::screen::{Judge, Passed, View, screen};
-use crate::status::Role;
 use crate::wire::{self, WireError};
 
 /// Why a message had no effect. None of these is a fault of this node, except where
@@ -62,19 +61,34 @@ impl<R: LogReader> Core<R> {
         let (bytes_max, entries_max) = (self.config.message_bytes_max, self.config.entries_max());
         let message = wire::decode(&bytes, bytes_max, entries_max)?;
         let rejected = |reject| StepError::Rejected { peer: from, reject };
-        let Passed { mut message, left_out } = screen(from, message, &self.screen_view(judge)).map_err(rejected)?;
+        let Passed { mut message, left_out } = match screen(from, message, &self.screen_view(judge)) {
+            Ok(passed) => passed,
+            Err(reject) => {
+                if let Reject::Overtaken { term } = reject {
+                    self.note_overtaken(from, term);
+                }
+                return Err(rejected(reject));
+            }
+        };
         self.refuse_distrusted(from, &message)?;
         if message.get_msg_type() == MessageType::MsgSnapshot && self.needs_state(&message) {
             return self.hold_snapshot(from, &message);
         }
-        if !message.context.is_empty() && message.get_msg_type() == MessageType::MsgRequestVote {
-            self.limit_forced_vote(from, &mut message);
-        }
+        self.examine(from, &mut message).map_err(rejected)?;
         let answers = self.answers_leader(&message);
-        self.raw.step(message).map_err(|error| match error {
-            raft::Error::StepPeerNotFound => StepError::NotAMember { peer: from },
-            other => StepError::Raft(other.to_string()),
-        })?;
+        let due = match message.get_msg_type() {
+            MessageType::MsgRequestVoteResponse if !message.reject => {
+                self.take_grant(from, message).map_err(rejected)?
+            }
+            MessageType::MsgRequestPreVoteResponse if !message.reject => self.take_pre_vote(from, message),
+            _ => vec![message],
+        };
+        for message in due {
+            self.raw.step(message).map_err(|error| match error {
+                raft::Error::StepPeerNotFound => StepError::NotAMember { peer: from },
+                other => StepError::Raft(other.to_string()),
+            })?;
+        }
         if answers {
             self.followers.heard(from, self.term(), self.ticks);
         }
@@ -100,6 +114,8 @@ impl<R: LogReader> Core<R> {
             vote_durable: self.vote_durable(),
             membership: &self.membership,
             known: &self.known,
+            electorate: &self.office.electorate,
+            proven: self.office.proven(),
             reads: &self.reads,
             reads_pending: self.raw.raft.pending_read_count(),
             reads_max: self.config.reads_max,
@@ -128,7 +144,9 @@ impl<R: LogReader> Core<R> {
                 | MessageType::MsgTimeoutNow
                 | MessageType::MsgReadIndexResp
         );
-        if leads && from == leader && message.term == term.0 {
+        // Nor may it have itself elected again at once.
+        let renews = message.get_msg_type() == MessageType::MsgRequestVote && !message.context.is_empty();
+        if from == leader && ((leads && message.term == term.0) || renews) {
             return Err(StepError::Distrusted { leader, term });
         }
         Ok(())
@@ -151,23 +169,5 @@ impl<R: LogReader> Core<R> {
         self.held_is_new = true;
         self.held_term = Term(message.term);
         Ok(())
-    }
-
-    /// A planned hand-over may interrupt a healthy leader, so the request for it is a way to
-    /// disturb the group. One per peer and election timeout has that power; others are treated
-    /// as ordinary candidacies.
-    fn limit_forced_vote(&mut self, from: RaftId, message: &mut Message) {
-        if self.role() == Role::Leader && self.raw.raft.lead_transferee == Some(from.get()) {
-            return;
-        }
-        let pause = u64::from(self.config.election_ticks.max);
-        let (term, tick) = (Term(message.term), self.ticks);
-        match self.forced_votes.get(&from) {
-            Some(last) if last.term == term => {}
-            Some(last) if tick.saturating_sub(last.tick) < pause => message.context.clear(),
-            Some(_) | None => {
-                self.forced_votes.insert(from, ForcedVote { term, tick });
-            }
-        }
     }
 }

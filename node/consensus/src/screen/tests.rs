@@ -10,6 +10,7 @@ use raft::eraftpb::{
 use raft_prost::Message as _;
 
 use crate::ids::{LogIndex, LogPosition, RaftId, Term};
+use crate::mandate::Electorate;
 use crate::membership::{Membership, MembershipChange, MembershipInvalid};
 use crate::output::ReadContext;
 use crate::reject::Reject;
@@ -46,6 +47,8 @@ struct World {
     vote_durable: bool,
     may_lead: bool,
     reads_pending: usize,
+    electorate: Electorate,
+    proven: Option<(Term, RaftId)>,
 }
 
 impl World {
@@ -64,6 +67,8 @@ impl World {
             vote_durable: true,
             may_lead: true,
             reads_pending: 0,
+            electorate: Electorate::default(),
+            proven: Some((Term(5), id(2))),
         }
     }
 
@@ -85,6 +90,8 @@ impl World {
             vote_durable: self.vote_durable,
             membership: &self.membership,
             known: &self.known,
+            electorate: &self.electorate,
+            proven: self.proven,
             reads: &self.reads,
             reads_pending: self.reads_pending,
             reads_max: 10,
@@ -159,12 +166,13 @@ fn only_network_messages_pass() {
 
 #[test]
 fn terms_and_indices_are_bounded() {
-    let world = World::new(Role::Follower);
+    let mut world = World::new(Role::Follower);
     let heartbeat = message(MessageType::MsgHeartbeat, 2);
     // Term zero means "local" to the library.
     assert_eq!(world.refuse(&heartbeat, |m| m.term = 0), range("term", 0));
     assert_eq!(world.refuse(&heartbeat, |m| m.term = MAX), range("term", MAX));
     let ahead = 5 + (1 << 20);
+    world.proven = Some((Term(ahead), id(2)));
     assert!(world.screen(2, Message { term: ahead, ..heartbeat.clone() }).is_ok());
     assert_eq!(world.refuse(&heartbeat, |m| m.term = ahead + 1), range("term", ahead + 1));
     assert_eq!(world.refuse(&heartbeat, |m| m.log_term = MAX), range("log_term", MAX));
@@ -224,11 +232,13 @@ fn an_append_commits_no_more_than_it_carries() {
 
 #[test]
 fn only_the_leader_of_the_term_leads() {
-    let world = World::new(Role::Follower);
+    let mut world = World::new(Role::Follower);
     let usurper = Message { from: 3, ..append() };
     let refused = Reject::NotLeader { peer: id(3), term: Term(5) };
     assert_eq!(world.refuse(&usurper, |_| {}), refused);
     let later = Message { term: 6, ..usurper.clone() };
+    assert_eq!(world.screen(3, later.clone()), Err(Reject::NoMandate { peer: id(3), term: Term(6) }));
+    world.proven = Some((Term(6), id(3)));
     assert!(world.screen(3, later).is_ok(), "a new term has a new leader");
     let old = Message { term: 4, ..usurper };
     let passed = world.screen(3, old).unwrap();

@@ -1,18 +1,20 @@
 //! What counts as durable, in the corners that a random run rarely meets.
 
-use consilium_consensus::{Config, Core, ElectionTicks, LogIndex, Membership, PersistSeq, Role};
+use consilium_consensus::{Config, Core, ElectionTicks, LogIndex, Membership, PersistSeq, Role, Term};
 use consilium_kit::LogHandle;
 use raft::eraftpb::{Entry, Message, MessageType};
 use raft_prost::Message as _;
 
 use crate::cluster::disk::Store;
-use crate::cluster::{Passes, id};
+use crate::cluster::{Passes, anybody, id, mandate, signer};
 
 fn core(me: u64, membership: Membership) -> Core<LogHandle> {
     let mut config = Config::new(id(me));
     config.election_ticks = ElectionTicks { min: 5, max: 6 };
     let store = Store::new(membership);
-    Core::new(config, store.initial(), store.reader()).unwrap()
+    let mut core = Core::new(config, signer(id(me)), store.initial(), store.reader()).unwrap();
+    core.set_electorate(anybody());
+    core
 }
 
 /// An append of one entry at index 1, written in `entry_term`, by the leader `from` of `term`.
@@ -20,6 +22,7 @@ fn overwrite(core: &mut Core<LogHandle>, from: u64, term: u64, entry_term: u64) 
     let entries = vec![Entry { index: 1, term: entry_term, data: vec![9], ..Entry::default() }];
     let msg_type = MessageType::MsgAppend as i32;
     let message = Message { msg_type, from, to: 2, term, entries, ..Message::default() };
+    core.take_mandate(mandate(id(from), Term(term))).unwrap();
     core.step(id(from), message.encode_to_vec().into(), &Passes).unwrap();
     core.take_output().unwrap().unwrap().persist.unwrap().seq
 }

@@ -9,6 +9,7 @@ mod durability;
 mod elections;
 mod faults;
 mod hostile;
+mod mandates;
 mod membership;
 mod reads;
 mod reconcile;

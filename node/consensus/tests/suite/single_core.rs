@@ -9,10 +9,10 @@ use consilium_consensus::{
 use consilium_kit::LogHandle;
 
 use crate::cluster::disk::Store;
-use crate::cluster::{Cluster, Passes, id};
+use crate::cluster::{Cluster, Passes, id, signer};
 
 fn start(store: &Store) -> Result<Core<LogHandle>, StartError> {
-    Core::new(Config::new(id(1)), store.initial(), store.reader())
+    Core::new(Config::new(id(1)), signer(id(1)), store.initial(), store.reader())
 }
 
 /// A clear refusal with a hint, not a panic.
@@ -31,7 +31,7 @@ fn unfit_settings_are_refused() {
     let mut config = Config::new(id(1));
     config.inflight_max = 0;
     let store = Store::new(Membership::new([id(1)], []));
-    let result = Core::new(config, store.initial(), store.reader());
+    let result = Core::new(config, signer(id(1)), store.initial(), store.reader());
     assert_eq!(result.err(), Some(StartError::Config(ConfigError::Zero)));
 }
 

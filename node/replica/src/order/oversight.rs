@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use consilium_consensus::{Core, LogIndex, LogPosition, LogReader, Membership, RaftId, Role, Term};
 use consilium_proto::ids::{Height, NodeId};
+use consilium_proto::validators::{Validator, ValidatorSet};
 
 use super::leading::hand_over;
 use crate::disk::LogWrite;
@@ -16,12 +17,17 @@ use crate::ports::{Ledger, PortFault};
 /// one at a time.
 const VOTELESS_MS: u64 = 60_000;
 
+/// Time that the network may be without a leader: elections take about a second.
+const LEADERLESS_MS: u64 = 10_000;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Oversight {
     certificate_timeout_ms: u64,
     log_entries_max: u64,
     log_entries_kept: u64,
+    /// The last leader that was known.
+    leader: Option<RaftId>,
     /// The certified height, and since when it has not moved.
     stalled_since: Option<(Height, u64)>,
     distrusting: bool,
@@ -29,6 +35,8 @@ pub(crate) struct Oversight {
     refused: Option<(Term, u64)>,
     /// Elected nodes that have no vote in Raft, since this moment.
     voteless_since: Option<u64>,
+    /// Nobody leads, since this moment.
+    leaderless_since: Option<u64>,
     /// A membership entry that was refused, and since when.
     refused_membership: Option<(LogIndex, u64)>,
     compacting: bool,
@@ -40,19 +48,25 @@ impl Oversight {
             certificate_timeout_ms,
             log_entries_max,
             log_entries_kept,
+            leader: None,
             stalled_since: None,
             distrusting: false,
             refused: None,
             voteless_since: None,
+            leaderless_since: None,
             refused_membership: None,
             compacting: false,
         }
     }
 
-    /// Another leader gets the time that the last one had.
-    pub(crate) fn leadership_changed(&mut self) {
-        self.stalled_since = None;
-        self.refused_membership = None;
+    /// Another leader gets the time that the last one had; the same one, elected again,
+    /// does not.
+    pub(crate) fn leadership_changed(&mut self, leader: Option<RaftId>) {
+        if leader.is_some() && leader != self.leader {
+            self.leader = leader;
+            self.stalled_since = None;
+            self.refused_membership = None;
+        }
     }
 
     /// The leader proposed a membership that the ledger does not ask for, as far as it is
@@ -136,6 +150,30 @@ impl Oversight {
         }
         if now_ms.saturating_sub(*self.voteless_since.get_or_insert(now_ms)) > VOTELESS_MS {
             out.push(Output::Raise(Alarm::SeatsWithoutVote(voteless)));
+        }
+    }
+
+    /// Without a leader nothing is written: who is missing is what an operator must know.
+    pub(crate) fn watch_leader<'a>(
+        &mut self,
+        leader: Option<RaftId>,
+        validators: &ValidatorSet,
+        unheard: impl Iterator<Item = &'a Validator>,
+        now_ms: u64,
+        out: &mut Vec<Output>,
+    ) {
+        if leader.is_some() {
+            self.leaderless_since = None;
+            return out.push(Output::Clear(AlarmName::NoLeader));
+        }
+        if now_ms.saturating_sub(*self.leaderless_since.get_or_insert(now_ms)) > LEADERLESS_MS {
+            let (mut nodes, mut power) = (Vec::new(), 0);
+            for seat in unheard {
+                nodes.push(seat.id);
+                power += u128::from(seat.power.0);
+            }
+            let percent = power * 100 / validators.total_power();
+            out.push(Output::Raise(Alarm::NoLeader { unheard: nodes, percent }));
         }
     }
 

@@ -3,8 +3,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use consilium_consensus::{Config, ElectionTicks, HardState, Initial, Membership, RaftId};
+use consilium_consensus::{Config, ElectionTicks, Electorate, HardState, Initial, Membership, RaftId, Signer};
 use consilium_kit::{LogHandle, MemoryLog};
+use consilium_proto::ids::{LedgerId, NodeId, VotingPower};
+use consilium_proto::validators::{Quorum, Validator, ValidatorSet};
 
 use super::*;
 
@@ -18,7 +20,12 @@ fn leader() -> Core<LogHandle> {
     config.election_ticks = ElectionTicks { min: 5, max: 6 };
     let membership = Membership::new([id], []);
     let initial = Initial { hard_state: HardState::default(), membership, applied: LogIndex(0) };
-    let mut core = Core::new(config, initial, LogHandle::new(&log)).unwrap();
+    let key = consilium_kit::keys::vote(1);
+    let seat = Validator { id: NodeId(1), power: VotingPower(1), key: key.verifying_key() };
+    let set = ValidatorSet::new(vec![seat], Quorum::new(2, 3).unwrap()).unwrap();
+    let signer = Signer { ledger_id: LedgerId::from_bytes([1; 32]), key };
+    let mut core = Core::new(config, signer, initial, LogHandle::new(&log)).unwrap();
+    core.set_electorate(Electorate::new(vec![set], vec![]));
     for _ in 0..10 {
         core.tick();
         while let Some(output) = core.take_output().unwrap() {

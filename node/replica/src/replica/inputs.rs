@@ -1,15 +1,18 @@
 //! Which part of the replica hears what.
 
 use consilium_consensus::voting::Clock;
-use consilium_consensus::{Judge, LogReader, Membership, MembershipChange, Reject, Role, StepError};
+use consilium_consensus::{
+    Judge, LogReader, Mandate, MandateError, Membership, MembershipChange, Reject, Role, StepError, Term,
+};
 use consilium_ledger::CheckedTransaction;
-use consilium_proto::ids::{NodeId, TimeMs};
+use consilium_proto::ids::{Epoch, NodeId, TimeMs};
 use consilium_proto::pb::{ForwardResult, Outcome};
 
 use super::Replica;
 use crate::block::judge;
 use crate::certify::CertifyInput;
 use crate::disk::Written;
+use crate::electors::changes_from;
 use crate::fault::Fault;
 use crate::io::{Input, Output, RequestId};
 use crate::notice::{Alarm, AlarmName, Notice};
@@ -28,7 +31,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
     pub(super) fn input(&mut self, input: Input) -> Result<(), Fault> {
         match input {
             Input::Tick => self.tick()?,
-            Input::Peer { from, messages } => self.peer(from, messages),
+            Input::Peer { from, messages } => self.peer(from, messages)?,
             Input::Submit { request, submission, wait_for, deadline_ms } => {
                 self.submit(submission, (request, wait_for, deadline_ms))?;
             }
@@ -75,6 +78,9 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             certified: self.certifier.certified(),
         };
         self.leading.step(&mut self.core, &progress, self.stopping, &mut self.out);
+        if self.core.role() == Role::Leader && self.electors.is_outdated(self.core.mandate()) {
+            self.core.renew_mandate();
+        }
         if self.ticks.is_multiple_of(HEALTH_TICKS) {
             self.look_after()?;
         }
@@ -98,6 +104,9 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         self.oversight.watch_certificates(&mut self.core, (applied, certified), now_ms, &mut self.out);
         let elected = desired(&Progress { topology: &self.topology, applied, certified }).map(|desired| desired.voters);
         self.oversight.watch_voters(elected.as_ref(), self.core.membership(), now_ms, &mut self.out);
+        let (leader, validators) = (self.core.leader(), self.topology.validators());
+        let unheard = self.clocks.unheard(self.me, validators);
+        self.oversight.watch_leader(leader, validators, unheard, now_ms, &mut self.out);
         self.oversight.compact(&mut self.core, self.executor.ledger(), certified, &mut self.out)
     }
 
@@ -138,7 +147,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
 
     /// Messages of a peer that may speak here; who may is also for the transport to
     /// judge, by certificates.
-    fn peer(&mut self, from: NodeId, messages: Vec<PeerMessage>) {
+    fn peer(&mut self, from: NodeId, messages: Vec<PeerMessage>) -> Result<(), PortFault> {
         let mut relayed = 0;
         for message in messages {
             match message {
@@ -162,30 +171,88 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
                     self.certifier.push(CertifyInput::UncertifiedFrom { peer: from, height });
                 }
                 PeerMessage::WallClock(wall) => self.clocks.hear(from, wall, self.now),
+                PeerMessage::Mandate(mandate) => self.take_mandate(from, *mandate),
+                PeerMessage::MandateWanted { term, epoch } => self.prove_mandate(from, term, epoch)?,
+                PeerMessage::SetChange(change) => {
+                    self.electors.change(self.ledger_id, &change);
+                    self.follow_electors()?;
+                }
             }
         }
+        Ok(())
+    }
+
+    pub(super) fn follow_electors(&mut self) -> Result<(), PortFault> {
+        let (ledger, certified) = (self.executor.ledger(), self.certifier.certified());
+        self.electors.follow(&mut self.core, ledger, &self.topology, certified)
+    }
+
+    /// Tells everybody that this node was elected, before anything else.
+    pub(super) fn show_mandate(&mut self) {
+        if let Some(mandate) = self.core.mandate() {
+            let message = PeerMessage::Mandate(Box::new(mandate.clone()));
+            self.out.extend(self.topology.others(self.me).map(|to| Output::Send { to, message: message.clone() }));
+        }
+    }
+
+    fn take_mandate(&mut self, from: NodeId, mandate: Mandate) {
+        if let Err(error) = self.core.take_mandate(mandate) {
+            self.out.push(Output::Notice(Notice::MandateRefused { peer: from, problem: error }));
+            if error == MandateError::UnknownValidators {
+                self.want_mandate(from, self.core.term());
+            }
+        }
+    }
+
+    fn want_mandate(&mut self, from: NodeId, term: Term) {
+        if self.electors.may_ask(from, self.ticks) {
+            let message = PeerMessage::MandateWanted { term, epoch: self.electors.newest_epoch() };
+            self.out.push(Output::Send { to: from, message });
+        }
+    }
+
+    /// Shows a peer that this node leads, and whose grants that rests on.
+    fn prove_mandate(&mut self, from: NodeId, term: Term, epoch: Epoch) -> Result<(), PortFault> {
+        let own = |mandate: &&Mandate| mandate.candidacy.candidate.get() == self.me.0;
+        let Some(mandate) = self.core.mandate().filter(own).filter(|mandate| mandate.candidacy.term >= term) else {
+            return Ok(());
+        };
+        let mandate = PeerMessage::Mandate(Box::new(mandate.clone()));
+        if !self.electors.may_answer(from, self.ticks) {
+            return Ok(());
+        }
+        let changes = changes_from(self.executor.ledger(), epoch)?.into_iter();
+        let changes = changes.map(|change| PeerMessage::SetChange(Box::new(change)));
+        self.out.extend(changes.chain([mandate]).map(|message| Output::Send { to: from, message }));
+        Ok(())
     }
 
     fn step(&mut self, from: NodeId, bytes: bytes::Bytes) {
         let Some(peer) = raft_id(from) else { return };
         let latest = self.latest_time();
-        match self.core.step(peer, bytes, &Standards { latest, topology: &self.topology }) {
-            Ok(()) => {}
-            Err(StepError::Rejected { reject, .. }) => {
-                let now_ms = self.now.monotonic_ms;
-                if let Reject::Unfit { .. } = reject {
-                    self.oversight.refuse_leader(&mut self.core, now_ms, &mut self.out);
-                } else if let Reject::UnfitMembership { index, .. } = reject {
-                    self.oversight.refuse_membership(&mut self.core, index, now_ms, &mut self.out);
-                }
-                let notice = Notice::RaftRejected { peer: from, reject: reject.to_string() };
-                self.out.push(Output::Notice(notice));
+        let error = match self.core.step(peer, bytes, &Standards { latest, topology: &self.topology }) {
+            Ok(()) => return,
+            Err(error) => error,
+        };
+        let now_ms = self.now.monotonic_ms;
+        let StepError::Rejected { reject, .. } = error else {
+            return self.out.push(Output::Notice(Notice::RaftIgnored { peer: from, problem: error.to_string() }));
+        };
+        match reject {
+            Reject::NoMandate { term, .. } => self.want_mandate(from, term),
+            Reject::Unfit { .. } => self.oversight.refuse_leader(&mut self.core, now_ms, &mut self.out),
+            Reject::UnfitMembership { index, .. } => {
+                self.oversight.refuse_membership(&mut self.core, index, now_ms, &mut self.out);
             }
-            Err(error) => {
-                let notice = Notice::RaftIgnored { peer: from, problem: error.to_string() };
-                self.out.push(Output::Notice(notice));
-            }
+            _ => {}
         }
+        // The honest say these, too: they do not know yet what this node knows, or it does not.
+        self.out.push(Output::Notice(match reject {
+            Reject::NoMandate { .. } | Reject::Overtaken { .. } | Reject::NoVote { .. } => {
+                Notice::RaftIgnored { peer: from, problem: reject.to_string() }
+            }
+            _ => Notice::RaftRejected { peer: from, reject: reject.to_string() },
+        }));
     }
 
     /// A client's transaction. What is executed already is answered at once: the

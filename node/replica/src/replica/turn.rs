@@ -52,6 +52,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
 
     /// Works until all parts are idle, or there is reason to pause: returns which.
     fn work(&mut self) -> Result<bool, Fault> {
+        self.follow_electors()?;
         self.propose();
         self.drain()?;
         // Once: what is ordered meanwhile must not put off execution for ever.
@@ -120,6 +121,9 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
 
     fn dispatch(&mut self, output: RaftOutput) -> Result<(), Fault> {
         let RaftOutput { messages, persist, committed, reads, leadership, snapshot_wanted, snapshot_offered } = output;
+        if leadership.is_some_and(|change| change.role == Role::Leader) {
+            self.show_mandate();
+        }
         messages.into_iter().for_each(|message| self.send_raft(message));
         if let Some(round) = persist {
             self.write(round);
@@ -187,7 +191,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             self.proposing.clear();
         }
         self.leading.leadership_changed(self.executor.height());
-        self.oversight.leadership_changed();
+        self.oversight.leadership_changed(leader);
         self.forwarding.clear();
         self.out.push(Output::Leader(leader.map(|id| NodeId(id.get()))));
         // Nobody shall read of the old role until the next tick.

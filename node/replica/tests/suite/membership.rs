@@ -70,3 +70,16 @@ fn the_election_before_counts_for_what_was_on_its_way() {
     net.time_blocks(1, EPOCH_BLOCKS);
     assert!(!takes(&net, AddVoter(id(4))) && takes(&net, AddLearner(id(4))) && takes(&net, Remove(id(4))));
 }
+
+/// A leader adds a node and executes, behind that, that it leaves: whoever executed as much
+/// before it saw the entry refused it for ever, and was never heard of again.
+#[test]
+fn a_node_that_has_left_may_have_been_added_before() {
+    let mut net = four_and_one();
+    let retire = net.sign(&Identity::new("a.example", "admin", "root"), vec![retire_action(5)], vec![]);
+    net.order(1, retire);
+    assert!(net.node(2).replica.topology().peer(NodeId(5)).is_none());
+    assert!(takes(&net, MembershipChange::AddLearner(id(5))));
+    assert!(!takes(&net, MembershipChange::AddVoter(id(5))));
+    assert!(!takes(&net, MembershipChange::AddLearner(id(6))));
+}

@@ -173,7 +173,11 @@ fn tamper_message(
     } else {
         None
     };
-    let besides = if byzantine == Fault::HostileRaft { hostile(env, bytes) } else { None };
+    let besides = match byzantine {
+        Fault::HostileRaft => hostile(env, bytes),
+        Fault::Usurp if env.rng.chance(200) => raft_wire::usurping(bytes, &mut env.rng),
+        _ => None,
+    };
     if instead.is_some() || besides.is_some() {
         env.stats.fault(byzantine);
     }

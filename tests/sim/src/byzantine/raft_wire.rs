@@ -7,8 +7,23 @@ use consilium_proto::ids::NodeId;
 use consilium_proto::pb;
 use prost::Message;
 
+/// `Message.msg_type`, and some of its values.
+const TYPE: u64 = 1;
+const APPEND: u64 = 3;
+const APPEND_RESPONSE: u64 = 4;
+const REQUEST_VOTE: u64 = 5;
+const SNAPSHOT: u64 = 7;
+const HEARTBEAT: u64 = 8;
+const HEARTBEAT_RESPONSE: u64 = 9;
+const TIMEOUT_NOW: u64 = 14;
 /// `Message.from`.
 const FROM: u64 = 3;
+/// `Message.term`.
+const TERM: u64 = 4;
+/// `Message.commit`.
+const COMMIT: u64 = 8;
+/// `Message.context`.
+const CONTEXT: u64 = 12;
 /// `Message.entries`.
 const ENTRIES: u64 = 7;
 /// `Entry.entry_type`.
@@ -91,6 +106,41 @@ pub fn claimed_sender(bytes: &[u8]) -> Option<NodeId> {
         let (FROM, Value::Number(id)) = field else { return None };
         Some(NodeId(id))
     })
+}
+
+fn number(fields: &Fields, field: u64) -> u64 {
+    let value = fields.iter().find_map(|(number, value)| match value {
+        Value::Number(value) if *number == field => Some(*value),
+        Value::Number(_) | Value::Bytes(_) => None,
+    });
+    value.unwrap_or_default()
+}
+
+/// The term of which a message speaks as its leader, if it does.
+#[must_use]
+pub fn led_term(bytes: &[u8]) -> Option<u64> {
+    let fields = parse(bytes)?;
+    [APPEND, SNAPSHOT, HEARTBEAT].contains(&number(&fields, TYPE)).then(|| number(&fields, TERM))
+}
+
+/// What somebody says who leads a later term, or moves others to one, and was not elected:
+/// the logs of an append are slightly other ones, and committed.
+pub fn usurping(bytes: &[u8], rng: &mut Rng) -> Option<Bytes> {
+    let kinds = [APPEND, HEARTBEAT, APPEND_RESPONSE, REQUEST_VOTE, HEARTBEAT_RESPONSE, TIMEOUT_NOW];
+    let fields = parse(bytes)?;
+    let kind = if number(&fields, TYPE) == APPEND { APPEND } else { *rng.pick(&kinds)? };
+    let lie = if kind == APPEND { other_time(bytes, 0).unwrap_or_else(|| bytes.to_vec().into()) } else { Bytes::new() };
+    let mut fields = if kind == APPEND { parse(&lie)? } else { fields };
+    let term = number(&fields, TERM) + rng.below(3);
+    let kept = |field: u64| field != TYPE && field != TERM && field != COMMIT && field != CONTEXT;
+    fields.retain(|(field, _)| kept(*field) && (*field != ENTRIES || kind == APPEND));
+    let commit = if kind == APPEND { 1 << 40 } else { 0 };
+    fields.extend([(TYPE, kind), (TERM, term), (COMMIT, commit)].map(|(field, value)| (field, Value::Number(value))));
+    if kind == REQUEST_VOTE {
+        let forced: &[u8] = if rng.chance(500) { b"CampaignTransfer" } else { &[7; 80] };
+        fields.push((CONTEXT, Value::Bytes(forced.to_vec())));
+    }
+    Some(encode(&fields).into())
 }
 
 /// The message with another sender.

@@ -87,6 +87,11 @@ impl Node {
                     continue;
                 }
             }
+            if let PeerMessage::Raft(bytes) = &message
+                && env.has(Bug::GrantsUnchecked)
+            {
+                batch.extend(super::bug_wiring::mandate(self, env, from, bytes));
+            }
             if let PeerMessage::Vote(vote) = &message {
                 super::bug_wiring::heard(self, host, env, vote);
             }

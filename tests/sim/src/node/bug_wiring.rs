@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use consilium_consensus::{Candidacy, LogPosition, Mandate, RaftId, Term};
 use consilium_proto::header::Header;
 use consilium_proto::ids::{Height, NodeId};
 use consilium_proto::validators::ValidatorSet;
@@ -12,12 +13,25 @@ use consilium_replica::peer::PeerMessage;
 
 use super::Node;
 use crate::bugs::Bug;
+use crate::byzantine::raft_wire::led_term;
 use crate::env::Env;
 use crate::event::Packet;
 use crate::host::Host;
 
 fn counts(env: &Env) -> bool {
     env.has(Bug::CountHeads) || env.has(Bug::NewSetEarly)
+}
+
+/// The mandate of whoever speaks as a leader, as if all had granted it.
+pub(super) fn mandate(node: &Node, env: &Env, from: NodeId, message: &[u8]) -> Option<PeerMessage> {
+    let term = Term(led_term(message)?);
+    let voting = node.replica.voting();
+    let set = voting.schedule().set_at(voting.certified().next())?;
+    let candidacy = Candidacy { term, candidate: RaftId::new(from.0)?, last: LogPosition::default() };
+    let signed = candidacy.signing_bytes(&env.fixture.genesis.ledger_id);
+    let grant = |id: NodeId| Some((id, consilium_kit::keys::vote(id.0).sign(&signed).ok()?));
+    let grants = set.seats().iter().filter_map(|seat| grant(seat.id)).collect();
+    Some(PeerMessage::Mandate(Box::new(Mandate { candidacy, validators_hash: set.hash(), grants })))
 }
 
 /// A block was executed.

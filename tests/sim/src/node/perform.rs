@@ -257,6 +257,7 @@ fn raised(env: &mut Env, alarm: Alarm) {
             }
         }
         Alarm::ClockApart(_) => env.stats.count("looks at a clock that is apart"),
+        Alarm::NoLeader { .. } => env.stats.count("looks at a network without a leader"),
         Alarm::SeatsWithoutVote(_) => env.stats.count("looks at a seat without a vote"),
         Alarm::CertificatesStalled { .. } | Alarm::NodeRetired(_) | Alarm::StateDiverged { .. } => {}
     }
@@ -280,6 +281,7 @@ fn name_of(notice: &Notice) -> &'static str {
         Notice::Leadership { role: Role::Leader, .. } => "elections won",
         Notice::Leadership { .. } => "changes of leadership",
         Notice::RaftRejected { .. } => "raft messages refused",
+        Notice::MandateRefused { .. } => "mandates refused",
         Notice::RaftIgnored { .. } => "raft messages ignored",
         Notice::ForeignVote { .. } => "foreign votes",
         Notice::Proposed { .. } => "blocks proposed",

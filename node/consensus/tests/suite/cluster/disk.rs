@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use consilium_consensus::{
-    HardState, Initial, LogEntry, LogIndex, LogPosition, LogReader, Membership, Persist, PersistSeq, SnapshotMeta,
+    HardState, Initial, LogEntry, LogIndex, LogPosition, LogReader, Membership, Persist, PersistSeq, SnapshotMeta, Term,
 };
 use consilium_kit::{LogHandle, MemoryLog, Rng};
 
@@ -114,6 +114,17 @@ impl Store {
     pub(crate) fn lose_entries(&mut self, hard_state: HardState) {
         let mut log = self.log.borrow_mut();
         log.reset_to(LogPosition::default(), hard_state);
+        log.sync();
+    }
+
+    /// A node that has seen a later term.
+    pub(crate) fn in_term(&mut self, term: Term) {
+        let mut log = self.log.borrow_mut();
+        let hard_state = HardState { term, vote: None, ..log.hard_state() };
+        let seq = PersistSeq::new(u64::MAX);
+        let (entries, messages_after) = (Vec::new(), Vec::new());
+        let hard_state = Some(hard_state);
+        log.write(&Persist { seq, snapshot: None, entries, hard_state, must_sync: true, messages_after });
         log.sync();
     }
 }

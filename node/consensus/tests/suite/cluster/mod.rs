@@ -8,14 +8,18 @@ pub(crate) mod disk;
 pub(crate) mod oracle;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use consilium_consensus::{
-    Config, Core, ElectionTicks, EntryKind, IncomingSnapshot, Installed, Judge, LogEntry, LogIndex, Membership,
-    MembershipChange, MembershipOutcome, Output, Persist, Proposed, RaftId, ReadOutcome, Role, SnapshotMeta,
+    Candidacy, Config, Core, ElectionTicks, Electorate, EntryKind, IncomingSnapshot, Installed, Judge, LogEntry,
+    LogIndex, LogPosition, Mandate, Membership, MembershipChange, MembershipOutcome, Output, Persist, Proposed, RaftId,
+    ReadOutcome, Role, Signer, SnapshotMeta, Term,
 };
 use consilium_kit::net::Links;
-use consilium_kit::{LogHandle, Network, Rng};
+use consilium_kit::{LogHandle, Network, Rng, keys};
+use consilium_proto::ids::{LedgerId, NodeId, VotingPower};
+use consilium_proto::validators::{Quorum, Validator, ValidatorSet};
 
 use self::disk::Store;
 use self::oracle::Oracle;
@@ -31,6 +35,37 @@ impl Judge for Passes {
     fn membership(&self, _: MembershipChange, _: &Membership) -> Result<(), &'static str> {
         Ok(())
     }
+}
+
+/// Ledger of all groups here.
+fn ledger() -> LedgerId {
+    LedgerId::from_bytes([1; 32])
+}
+
+/// With what a node signs.
+pub(crate) fn signer(node: RaftId) -> Signer {
+    Signer { ledger_id: ledger(), key: keys::vote(node.get()) }
+}
+
+/// Nodes of one power each.
+pub(crate) fn equals(nodes: impl IntoIterator<Item = u64>) -> ValidatorSet {
+    let seat = |node| Validator { id: NodeId(node), power: VotingPower(1), key: keys::vote(node).verifying_key() };
+    ValidatorSet::new(nodes.into_iter().map(seat).collect(), Quorum::new(2, 3).unwrap()).unwrap()
+}
+
+/// Whoever Raft elects may lead: each node has all the power in a set of its own.
+pub(crate) fn anybody() -> Electorate {
+    static ANYBODY: LazyLock<Electorate> =
+        LazyLock::new(|| Electorate::new((1..=32).map(|node| equals([node])).collect(), vec![]));
+    ANYBODY.clone()
+}
+
+/// The proof, where [`anybody`] may lead.
+pub(crate) fn mandate(leader: RaftId, term: Term) -> Mandate {
+    let candidacy = Candidacy { term, candidate: leader, last: LogPosition::default() };
+    let node = leader.get();
+    let grant = keys::vote(node).sign(&candidacy.signing_bytes(&ledger())).unwrap();
+    Mandate { candidacy, validators_hash: equals([node]).hash(), grants: [(NodeId(node), grant)].into() }
 }
 
 pub(crate) const STEPS_PER_TICK: u64 = 10;
@@ -61,6 +96,7 @@ pub(crate) struct Cluster {
     pub(crate) write_steps_max: u64,
     /// Whether nodes fetch a state that is offered to them.
     pub(crate) install_snapshots: bool,
+    pub(crate) electorate: Electorate,
     pub(crate) adjust: fn(&mut Config),
     pub(crate) trace: Vec<String>,
 }
@@ -81,6 +117,7 @@ impl Cluster {
             now: 0,
             write_steps_max: 4,
             install_snapshots: true,
+            electorate: anybody(),
             adjust,
             trace: Vec::new(),
         };
@@ -113,7 +150,8 @@ impl Cluster {
         let config = self.config(node);
         let everyone: Vec<RaftId> = self.nodes.keys().copied().collect();
         let entry = self.nodes.get_mut(&node).unwrap();
-        let mut core = Core::new(config, entry.store.initial(), entry.store.reader()).unwrap();
+        let mut core = Core::new(config, signer(node), entry.store.initial(), entry.store.reader()).unwrap();
+        core.set_electorate(self.electorate.clone());
         core.set_known_peers(everyone.iter().copied());
         entry.core = Some(core);
         // The others learn of it, as from the ledger.
@@ -144,6 +182,7 @@ impl Cluster {
         self.now += 1;
         for message in self.net.due(self.now) {
             let (from, to) = (message.from, message.to);
+            self.show_mandate(from, to);
             if let Some(core) = self.nodes.get_mut(&to).and_then(|node| node.core.as_mut()) {
                 let result = core.step(from, message.message, &Passes);
                 self.trace.push(format!("{} {from}>{to} {result:?}", self.now));
@@ -158,6 +197,15 @@ impl Cluster {
                 self.core(node).tick();
                 self.pump(node);
             }
+        }
+    }
+
+    /// Whoever leads shows so before it says anything.
+    fn show_mandate(&mut self, from: RaftId, to: RaftId) {
+        let mandate = self.nodes.get(&from).and_then(|node| node.core.as_ref()?.mandate().cloned());
+        let core = self.nodes.get_mut(&to).and_then(|node| node.core.as_mut());
+        if let (Some(mandate), Some(core)) = (mandate, core) {
+            let _ = core.take_mandate(mandate);
         }
     }
 

@@ -47,6 +47,9 @@ impl Oracle {
             "UnknownRead",
             "NotLeader",
             "NotReadyToLead",
+            "Overtaken",
+            "NoMandate",
+            "NoVote",
         ];
         assert!(harmless.contains(&kind.as_str()), "honest {from} refused by {to}: {error}");
     }

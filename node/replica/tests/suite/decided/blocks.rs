@@ -4,13 +4,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use consilium_consensus::{Config, Core, HardState, Initial, LogIndex, LogPosition, Membership, RaftId};
+use consilium_consensus::{Config, Core, HardState, Initial, LogIndex, LogPosition, Membership, RaftId, Signer};
 use consilium_kit::people::write_record;
 use consilium_kit::replica::{Disk, Replicas};
 use consilium_kit::topics::register_action;
 use consilium_kit::{Identity, LogHandle, MemoryLog, Rules, genesis};
 use consilium_ledger::{StateReader, Table, keys};
-use consilium_proto::ids::{Height, NodeId, RecordId};
+use consilium_proto::ids::{Height, LedgerId, NodeId, RecordId};
 use consilium_proto::observed::Observed;
 use consilium_proto::pb;
 use consilium_replica::block::CheckedBlock;
@@ -101,7 +101,8 @@ fn hello(from: u64, to: u64) -> Bytes {
     let membership = Membership::new([id, other], []);
     let initial = Initial { hard_state: HardState::default(), membership, applied: LogIndex(0) };
     let log: Rc<RefCell<MemoryLog>> = Rc::default();
-    let mut core = Core::new(Config::new(id), initial, LogHandle::new(&log)).unwrap();
+    let signer = Signer { ledger_id: LedgerId::from_bytes([1; 32]), key: consilium_kit::keys::vote(from) };
+    let mut core = Core::new(Config::new(id), signer, initial, LogHandle::new(&log)).unwrap();
     for _ in 0..100 {
         core.tick();
         while let Some(output) = core.take_output().unwrap() {

@@ -1,0 +1,77 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use consilium_proto::ids::VotingPower;
+use consilium_proto::validators::{Quorum, Validator};
+
+fn ledger() -> LedgerId {
+    LedgerId::from_bytes([1; 32])
+}
+
+fn key(id: u64) -> Arc<SigningKey> {
+    consilium_kit::keys::vote(id)
+}
+
+fn set(ids: &[u64]) -> ValidatorSet {
+    let seat = |id: &u64| Validator { id: NodeId(*id), power: VotingPower(1), key: key(*id).verifying_key() };
+    ValidatorSet::new(ids.iter().map(seat).collect(), Quorum::new(2, 3).unwrap()).unwrap()
+}
+
+fn candidacy() -> Candidacy {
+    let last = LogPosition { index: LogIndex(9), term: Term(2) };
+    Candidacy { term: Term(3), candidate: RaftId::new(1).unwrap(), last }
+}
+
+fn grants(signers: &[u64], candidacy: &Candidacy) -> BTreeMap<NodeId, SignatureBytes> {
+    let grant = |id: &u64| (NodeId(*id), key(*id).sign(&candidacy.signing_bytes(&ledger())).unwrap());
+    signers.iter().map(grant).collect()
+}
+
+fn of_four() -> Electorate {
+    Electorate::new(vec![set(&[1, 2, 3, 4])], vec![set(&[4, 5, 6])])
+}
+
+#[test]
+fn more_than_two_thirds_of_the_power_make_a_mandate() {
+    let electorate = of_four();
+    assert_eq!(electorate.mandate(candidacy(), &grants(&[1, 2], &candidacy()), &ledger()), None);
+    let mandate = electorate.mandate(candidacy(), &grants(&[1, 2, 4, 9], &candidacy()), &ledger()).unwrap();
+    assert_eq!(mandate.grants.keys().copied().collect::<Vec<_>>(), [NodeId(1), NodeId(2), NodeId(4)]);
+    assert_eq!(electorate.verify(&mandate, &ledger()), Ok(()));
+    // A set that is only known elects nobody here.
+    assert_eq!(electorate.mandate(candidacy(), &grants(&[4, 5, 6], &candidacy()), &ledger()), None);
+}
+
+#[test]
+fn a_grant_is_for_one_ledger_term_candidate_and_log() {
+    let electorate = of_four();
+    let granted = grants(&[1, 2, 3], &candidacy());
+    let others = [
+        Candidacy { term: Term(4), ..candidacy() },
+        Candidacy { candidate: RaftId::new(2).unwrap(), ..candidacy() },
+        Candidacy { last: LogPosition { index: LogIndex(9), term: Term(1) }, ..candidacy() },
+        Candidacy { last: LogPosition { index: LogIndex(8), term: Term(2) }, ..candidacy() },
+    ];
+    for other in others {
+        let forged = Mandate { candidacy: other, validators_hash: set(&[1, 2, 3, 4]).hash(), grants: granted.clone() };
+        assert_eq!(electorate.verify(&forged, &ledger()), Err(MandateError::NoQuorum), "{other:?}");
+    }
+    let mandate = electorate.mandate(candidacy(), &granted, &ledger()).unwrap();
+    let elsewhere = LedgerId::from_bytes([2; 32]);
+    assert_eq!(electorate.verify(&mandate, &elsewhere), Err(MandateError::NoQuorum));
+}
+
+#[test]
+fn a_mandate_of_unknown_validators_proves_nothing() {
+    let mandate = of_four().mandate(candidacy(), &grants(&[1, 2, 3], &candidacy()), &ledger()).unwrap();
+    let newer = Electorate::new(vec![set(&[5, 6, 7])], vec![]);
+    assert_eq!(newer.verify(&mandate, &ledger()), Err(MandateError::UnknownValidators));
+}
+
+#[test]
+fn it_goes_over_the_wire() {
+    let mandate = of_four().mandate(candidacy(), &grants(&[1, 2, 3], &candidacy()), &ledger()).unwrap();
+    assert_eq!(Mandate::try_from(&pb::Mandate::from(&mandate)), Ok(mandate));
+    let hand_over = HandOver { term: Term(7), leader: RaftId::new(3).unwrap(), signature: [5; 64] };
+    assert_eq!(HandOver::decode(&hand_over.encode()), Some(hand_over));
+    assert_eq!(HandOver::decode(&hand_over.encode()[1..]), None);
+}
