@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use consilium_client::ClientError;
-use consilium_e2e::{DoubleSigner, Network, eventually_async, short_epochs};
+use consilium_e2e::{Impostor, Network, eventually_async, short_epochs};
 use consilium_proto::names::Role;
 use consilium_proto::pb::{self, proposal_topic::Topic};
 
@@ -29,7 +29,7 @@ fn a_validator_that_tells_two_nodes_two_things_is_jailed_until_the_others_lift_i
         let admins = network.admins().await?;
         let client = &admins[0].client;
         let liar = network.nodes[LIAR].raft_id();
-        let signer = DoubleSigner::with_keys_of(network, LIAR)?;
+        let signer = Impostor::with_keys_of(network, LIAR)?;
         // Its keys are used elsewhere while it hangs: two nodes hear two things
         // about a height that it has not voted on. Only together they know.
         let height = network.agreed(1).await?.0 + 1;
@@ -73,7 +73,7 @@ fn a_validator_that_tells_two_nodes_two_things_is_jailed_until_the_others_lift_i
 fn anyone_may_submit_the_proof_and_forged_proofs_are_refused() {
     Network::of(4).parameters(short_epochs(20_000)).run(async |network| {
         let user = network.enrolled(0, Role::Service, "ehr").await?;
-        let signer = DoubleSigner::with_keys_of(network, LIAR)?;
+        let signer = Impostor::with_keys_of(network, LIAR)?;
         let (height, _) = network.agreed(1).await?;
         let lie = pb::Equivocation::from(&signer.two_votes(height)?);
         // Somebody else's name on it.

@@ -31,4 +31,5 @@ mod renewal;
 mod surface;
 mod suspension;
 mod tampering;
+mod usurper;
 mod watch;

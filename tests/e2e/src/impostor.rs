@@ -1,0 +1,230 @@
+//! A node's keys in wrong hands: votes for two headers of one height, signed with the
+//! real vote key, and anything that a Raft message can say, told to others over the
+//! real identity.
+
+use std::fs;
+
+use anyhow::Context;
+use bytes::Bytes;
+use consilium_grpc::peer_service_client::PeerServiceClient;
+use consilium_proto::hash::Hash;
+use consilium_proto::header::Header;
+use consilium_proto::ids::{Epoch, HeaderHash, Height, LedgerId, NodeId, TimeMs};
+use consilium_proto::pb;
+use consilium_proto::signing::SigningKey;
+use consilium_proto::validators::{Validator, ValidatorSet};
+use consilium_proto::vote::{Equivocation, Vote};
+use prost::Message as _;
+use tonic::Request;
+use tonic::metadata::MetadataValue;
+
+use crate::network::Network;
+use crate::raw::{Dial, RawIdentity};
+
+/// Two votes by one key for two made-up headers of one height.
+///
+/// # Errors
+/// If the key cannot sign.
+pub fn two_votes(ledger_id: LedgerId, raft_id: u64, height: u64, key: &SigningKey) -> anyhow::Result<Equivocation> {
+    let vote = |state: u8| {
+        let header = Header {
+            ledger_id,
+            height: Height(height),
+            previous_hash: HeaderHash::from_bytes([1; 32]),
+            time: TimeMs(1),
+            epoch: Epoch(0),
+            tree_size: 2,
+            tree_root: Hash::from_bytes([2; 32]),
+            state_root: Hash::from_bytes([state; 32]),
+            validators_hash: Hash::from_bytes([3; 32]),
+            next_validators_hash: Hash::from_bytes([3; 32]),
+            proposer: NodeId(raft_id),
+        };
+        Vote::sign(NodeId(raft_id), &header, key)
+    };
+    Ok(Equivocation::new(vote(4)?, vote(5)?)?)
+}
+
+/// A message of Raft, with the fields that lies are made of (`eraftpb.Message`).
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RaftMessage {
+    /// 3 append, 4 its answer, 5 vote request, 7 snapshot, 8 heartbeat, 9 its answer, 14 timeout now.
+    #[prost(int32, tag = "1")]
+    pub msg_type: i32,
+    /// Set when it is sent.
+    #[prost(uint64, tag = "2")]
+    pub to: u64,
+    /// Set when it is sent.
+    #[prost(uint64, tag = "3")]
+    pub from: u64,
+    /// The term claimed.
+    #[prost(uint64, tag = "4")]
+    pub term: u64,
+    /// Term of the entry before.
+    #[prost(uint64, tag = "5")]
+    pub log_term: u64,
+    /// Index of the entry before.
+    #[prost(uint64, tag = "6")]
+    pub index: u64,
+    /// Entries.
+    #[prost(message, repeated, tag = "7")]
+    pub entries: Vec<RaftEntry>,
+    /// The commit claimed.
+    #[prost(uint64, tag = "8")]
+    pub commit: u64,
+    /// A snapshot: position and membership.
+    #[prost(message, optional, tag = "9")]
+    pub snapshot: Option<RaftSnapshot>,
+    /// What a candidate or a leader shows.
+    #[prost(bytes = "vec", tag = "12")]
+    pub context: Vec<u8>,
+}
+
+/// An entry of the log (`eraftpb.Entry`).
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RaftEntry {
+    /// 0 a block, 2 a membership change.
+    #[prost(int32, tag = "1")]
+    pub entry_type: i32,
+    /// Its term.
+    #[prost(uint64, tag = "2")]
+    pub term: u64,
+    /// Its index.
+    #[prost(uint64, tag = "3")]
+    pub index: u64,
+    /// Its content.
+    #[prost(bytes = "vec", tag = "4")]
+    pub data: Vec<u8>,
+}
+
+/// A snapshot (`eraftpb.Snapshot`).
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RaftSnapshot {
+    /// What it claims to be.
+    #[prost(message, optional, tag = "2")]
+    pub metadata: Option<RaftSnapshotMetadata>,
+}
+
+/// Position and membership (`eraftpb.SnapshotMetadata`).
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RaftSnapshotMetadata {
+    /// The membership.
+    #[prost(message, optional, tag = "1")]
+    pub conf_state: Option<RaftConfState>,
+    /// The index.
+    #[prost(uint64, tag = "2")]
+    pub index: u64,
+    /// The term.
+    #[prost(uint64, tag = "3")]
+    pub term: u64,
+}
+
+/// A membership (`eraftpb.ConfState`).
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RaftConfState {
+    /// Who votes.
+    #[prost(uint64, repeated, tag = "1")]
+    pub voters: Vec<u64>,
+    /// Who only follows.
+    #[prost(uint64, repeated, tag = "2")]
+    pub learners: Vec<u64>,
+}
+
+/// The keys of a node of the network, in wrong hands.
+pub struct Impostor {
+    raft_id: u64,
+    ledger_id: LedgerId,
+    key: SigningKey,
+    identity: RawIdentity,
+}
+
+impl Impostor {
+    /// Takes a node's certificate and keys from its folder.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn with_keys_of(network: &Network, node: usize) -> anyhow::Result<Self> {
+        let node = &network.nodes[node];
+        let read = |name: &str| fs::read_to_string(node.dir.join(name)).with_context(|| name.to_owned());
+        let identity = RawIdentity::from_pem(&read("node-n1.pem")?, &read("node-n1.key")?)?;
+        Ok(Self {
+            raft_id: node.raft_id(),
+            ledger_id: network.genesis.ledger_id,
+            key: SigningKey::from_pem(&read("vote.key")?)?,
+            identity,
+        })
+    }
+
+    /// Two votes for one height.
+    ///
+    /// # Errors
+    /// If the key cannot sign.
+    pub fn two_votes(&self, height: u64) -> anyhow::Result<Equivocation> {
+        two_votes(self.ledger_id, self.raft_id, height, &self.key)
+    }
+
+    /// Tells a node of the network one vote, as its peer.
+    ///
+    /// # Errors
+    /// If it does not listen to this identity.
+    pub async fn tell(&self, network: &Network, node: usize, vote: &Vote) -> anyhow::Result<()> {
+        self.say(network, node, vec![pb::peer_message::Message::Vote(vote.into())]).await
+    }
+
+    /// Tells a node of the network Raft messages.
+    ///
+    /// # Errors
+    /// If it does not listen to this identity.
+    pub async fn tell_raft(&self, network: &Network, node: usize, messages: &[RaftMessage]) -> anyhow::Result<()> {
+        let to = network.nodes[node].raft_id();
+        let raft = messages.iter().map(|message| {
+            let message = RaftMessage { from: self.raft_id, to, ..message.clone() };
+            pb::peer_message::Message::Raft(message.encode_to_vec().into())
+        });
+        self.say(network, node, raft.collect()).await
+    }
+
+    /// A mandate for a term with the one grant that these keys can give.
+    ///
+    /// # Errors
+    /// If the key cannot sign, or the validators are not known.
+    pub fn own_mandate(&self, validators: &ValidatorSet, term: u64) -> anyhow::Result<pb::Mandate> {
+        let mut signed = b"consilium/grant/v1".to_vec();
+        signed.extend_from_slice(self.ledger_id.as_bytes());
+        [0, term, self.raft_id, 1 << 20, term - 1]
+            .iter()
+            .for_each(|n: &u64| signed.extend_from_slice(&n.to_be_bytes()));
+        let signature = Bytes::copy_from_slice(&self.key.sign(&signed)?);
+        // The same signature in the name of all the others.
+        let grant = |seat: &Validator| pb::Grant { validator: seat.id.0, signature: signature.clone() };
+        Ok(pb::Mandate {
+            term,
+            leader: self.raft_id,
+            last_index: 1 << 20,
+            last_term: term - 1,
+            validators_hash: validators.hash().to_bytes(),
+            grants: validators.seats().iter().map(grant).collect(),
+        })
+    }
+
+    /// Tells a node of the network anything.
+    ///
+    /// # Errors
+    /// If it does not listen to this identity.
+    pub async fn say(
+        &self,
+        network: &Network,
+        node: usize,
+        messages: Vec<pb::peer_message::Message>,
+    ) -> anyhow::Result<()> {
+        let channel = Dial::new(&network.genesis, &self.identity)?.connect(network.nodes[node].peer).await?;
+        let messages = messages.into_iter().map(|message| pb::PeerMessage { message: Some(message) }).collect();
+        let batch = pb::ExchangeRequest { messages };
+        let mut request = Request::new(futures::stream::iter([batch]));
+        let metadata = request.metadata_mut();
+        metadata.insert("consilium-ledger-id", MetadataValue::try_from(self.ledger_id.to_string())?);
+        metadata.insert("consilium-raft-id", MetadataValue::from(self.raft_id));
+        PeerServiceClient::new(channel).exchange(request).await?;
+        Ok(())
+    }
+}
