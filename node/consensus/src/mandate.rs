@@ -114,6 +114,7 @@ pub enum MandateError {
 pub struct Electorate {
     standing: Vec<ValidatorSet>,
     known: Vec<ValidatorSet>,
+    ahead: Vec<ValidatorSet>,
 }
 
 impl Electorate {
@@ -122,11 +123,18 @@ impl Electorate {
     /// Raft yet.
     #[must_use]
     pub fn new(standing: Vec<ValidatorSet>, known: Vec<ValidatorSet>) -> Self {
-        Self { standing, known }
+        Self { standing, known, ahead: Vec::new() }
+    }
+
+    /// Adds sets that certify later heights than this node has executed. Raft's membership as
+    /// this node knows it is older than they are, and says nothing of who replicates now.
+    #[must_use]
+    pub fn with_ahead(self, ahead: Vec<ValidatorSet>) -> Self {
+        Self { ahead, ..self }
     }
 
     fn sets(&self) -> impl Iterator<Item = &ValidatorSet> {
-        self.standing.iter().chain(&self.known)
+        self.standing.iter().chain(&self.known).chain(&self.ahead)
     }
 
     /// The keys with which a node may have signed: it may have changed them between two sets.
@@ -147,12 +155,14 @@ impl Electorate {
         self.keys(node).any(|key| key.verify(message, signature).is_ok())
     }
 
+    /// Whether these nodes are a quorum of a later set than those that this node goes by.
+    pub(crate) fn is_quorum_ahead(&self, nodes: &BTreeSet<NodeId>) -> bool {
+        self.ahead.iter().any(|set| set.is_quorum(seated_power(set, nodes)))
+    }
+
     /// Whether these nodes could make a mandate.
     pub(crate) fn is_quorum(&self, nodes: &BTreeSet<NodeId>) -> bool {
-        let power = |set: &ValidatorSet| {
-            nodes.iter().filter_map(|node| set.seat(*node)).map(|seat| u128::from(seat.power.0)).sum()
-        };
-        self.standing.iter().any(|set| set.is_quorum(power(set)))
+        self.standing.iter().any(|set| set.is_quorum(seated_power(set, nodes)))
     }
 
     /// The mandate that these grants make, if they do. Signatures were verified.
@@ -180,6 +190,10 @@ impl Electorate {
         let signed = mandate.candidacy.signing_bytes(ledger_id);
         if set.is_quorum(power(set, &signed, &mandate.grants)) { Ok(()) } else { Err(MandateError::NoQuorum) }
     }
+}
+
+fn seated_power(set: &ValidatorSet, nodes: &BTreeSet<NodeId>) -> u128 {
+    nodes.iter().filter_map(|node| set.seat(*node)).map(|seat| u128::from(seat.power.0)).sum()
 }
 
 /// The power of the seats that signed.

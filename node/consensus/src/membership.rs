@@ -54,6 +54,20 @@ impl Membership {
         !self.voters_outgoing.is_empty()
     }
 
+    /// All nodes, each once, ascending.
+    pub(crate) fn members(&self) -> impl Iterator<Item = RaftId> {
+        let Self { voters, learners, voters_outgoing, learners_next, .. } = self;
+        let all: BTreeSet<RaftId> =
+            [voters, learners, voters_outgoing, learners_next].into_iter().flatten().copied().collect();
+        all.into_iter()
+    }
+
+    /// Whether `nodes` hold a majority of the voters, of both halves while joint.
+    pub(crate) fn has_majority(&self, nodes: &BTreeSet<RaftId>) -> bool {
+        let majority = |half: &BTreeSet<RaftId>| 2 * half.intersection(nodes).count() > half.len();
+        majority(&self.voters) && (!self.is_joint() || majority(&self.voters_outgoing))
+    }
+
     /// Whether `id` has a vote, in either half of a joint configuration.
     pub fn is_voter(&self, id: RaftId) -> bool {
         self.voters.contains(&id) || self.voters_outgoing.contains(&id)

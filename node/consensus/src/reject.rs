@@ -34,15 +34,6 @@ pub enum Reject {
         /// What is wrong.
         reason: &'static str,
     },
-    /// A membership change that is none, or not one that the ledger asks for as far as it is
-    /// executed here.
-    #[error("membership entry {index}: {reason}")]
-    UnfitMembership {
-        /// Its index.
-        index: LogIndex,
-        /// What is wrong.
-        reason: &'static str,
-    },
     /// A type that is never sent over the network, or not known at all.
     #[error("message type {number} is not accepted")]
     Type {

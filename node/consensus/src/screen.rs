@@ -15,7 +15,7 @@ use crate::convert::{membership_from_raft, membership_to_raft, snapshot_to_raft}
 use crate::core::membership_steps;
 use crate::ids::{LogIndex, LogPosition, RaftId, Term};
 use crate::mandate::{Electorate, HAND_OVER_LEN};
-use crate::membership::{Membership, MembershipChange};
+use crate::membership::Membership;
 use crate::output::ReadContext;
 use crate::reject::Reject;
 use crate::snapshot::SnapshotMeta;
@@ -36,12 +36,6 @@ pub trait Judge {
     /// # Errors
     /// What is wrong.
     fn command(&self, command: &[u8]) -> Result<(), &'static str>;
-
-    /// A step of a membership change, from the membership that is in force here.
-    ///
-    /// # Errors
-    /// What is wrong.
-    fn membership(&self, step: MembershipChange, in_force: &Membership) -> Result<(), &'static str>;
 }
 
 /// What the screen knows of the node.
@@ -227,7 +221,8 @@ fn check_append(peer: RaftId, mut message: Message, view: &View<'_>) -> Result<P
             commit_term: view.commit.term,
         });
     }
-    message.commit = message.commit.min(message.index + message.entries.len() as u64);
+    // What is committed each node counts for itself.
+    message.commit = message.commit.min(view.commit.index.0);
     Ok(Passed { message, left_out })
 }
 
@@ -272,11 +267,8 @@ fn judge(kind: EntryType, index: LogIndex, data: &[u8], view: &View<'_>) -> Resu
         let verdict = if data.is_empty() { Ok(()) } else { view.judge.command(data) };
         return verdict.map_err(|reason| Reject::Unfit { index, reason });
     }
-    let steps = membership_steps(data).map_err(|_| Reject::UnfitMembership { index, reason: "is none" })?;
-    steps
-        .into_iter()
-        .try_for_each(|step| view.judge.membership(step, view.membership))
-        .map_err(|reason| Reject::UnfitMembership { index, reason })
+    // Whether the ledger asks for it shows when it is applied, behind all that is before it.
+    membership_steps(data).map(drop).map_err(|_| Reject::Unfit { index, reason: "is no membership change" })
 }
 
 fn check_heartbeat(peer: RaftId, mut message: Message, view: &View<'_>) -> Result<Message, Reject> {
@@ -288,6 +280,7 @@ fn check_heartbeat(peer: RaftId, mut message: Message, view: &View<'_>) -> Resul
     if message.commit > view.last.0 {
         return Err(Reject::CommitBeyondLog { commit: message.commit, last: view.last });
     }
+    message.commit = message.commit.min(view.commit.index.0);
     Ok(message)
 }
 

@@ -77,9 +77,9 @@ impl Electors {
         let Some(own) = self.own.as_ref().filter(|_| self.untold) else { return Ok(()) };
         let mut standing = vec![own.current.clone()];
         standing.extend(own.before.clone().filter(|_| !settled));
-        let known = std::iter::once(own).chain(self.ahead.as_ref().map(|ahead| &ahead.sets));
-        let known = known.flat_map(|sets| std::iter::once(&sets.current).chain(&sets.before)).cloned().collect();
-        core.set_electorate(Electorate::new(standing, known));
+        let all = |sets: &Sets| std::iter::once(&sets.current).chain(&sets.before).cloned().collect::<Vec<_>>();
+        let ahead = self.ahead.as_ref().map(|ahead| all(&ahead.sets)).unwrap_or_default();
+        core.set_electorate(Electorate::new(standing, all(own)).with_ahead(ahead));
         self.untold = false;
         Ok(())
     }

@@ -36,8 +36,8 @@ pub enum Alarm {
     ClockApart(Skew),
     /// Nodes are elected, and Raft does not count their votes.
     SeatsWithoutVote(Vec<NodeId>),
-    /// Nobody leads, and nothing is written.
-    NoLeader {
+    /// Nobody leads, or what is proposed is not acknowledged: nothing is written.
+    NoQuorum {
         /// Validators that say nothing to this node.
         unheard: Vec<NodeId>,
         /// Their share of the voting power, in percent.
@@ -60,8 +60,8 @@ pub enum AlarmName {
     ClockApart,
     /// [`Alarm::SeatsWithoutVote`].
     SeatsWithoutVote,
-    /// [`Alarm::NoLeader`].
-    NoLeader,
+    /// [`Alarm::NoQuorum`].
+    NoQuorum,
 }
 
 impl AlarmName {
@@ -75,7 +75,7 @@ impl AlarmName {
             Self::Equivocation => "equivocation",
             Self::ClockApart => "clock_apart",
             Self::SeatsWithoutVote => "seats_without_vote",
-            Self::NoLeader => "no_leader",
+            Self::NoQuorum => "no_quorum",
         }
     }
 }
@@ -91,7 +91,7 @@ impl Alarm {
             Self::Equivocation(_) => AlarmName::Equivocation,
             Self::ClockApart(_) => AlarmName::ClockApart,
             Self::SeatsWithoutVote(_) => AlarmName::SeatsWithoutVote,
-            Self::NoLeader { .. } => AlarmName::NoLeader,
+            Self::NoQuorum { .. } => AlarmName::NoQuorum,
         }
     }
 }
@@ -133,16 +133,16 @@ impl fmt::Display for Alarm {
                  these nodes run",
                 list(nodes)
             ),
-            Self::NoLeader { unheard, .. } if unheard.is_empty() => write!(
+            Self::NoQuorum { unheard, .. } if unheard.is_empty() => write!(
                 f,
-                "nobody leads, though all validators are heard here: nothing is written; see `consilium status --all` \
-                 for what the others hear"
+                "nothing is written, though all validators are heard here: nobody leads, or too few acknowledge what \
+                 the leader proposes; see `consilium status --all` for what the others hear"
             ),
-            Self::NoLeader { unheard, percent } => write!(
+            Self::NoQuorum { unheard, percent } => write!(
                 f,
-                "nobody leads: validators {} with {percent} % of the voting power are not heard here, and an election \
-                 needs more than two thirds; nothing is written until some of these nodes, or the network to them, \
-                 are back",
+                "nothing is written: validators {} with {percent} % of the voting power are not heard here, and \
+                 whatever is written needs more than two thirds; it goes on when enough of these nodes, or the network \
+                 to them, are back",
                 list(unheard)
             ),
         }

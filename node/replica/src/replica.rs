@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use consilium_consensus::voting::{Clock, Start as VotingStart, VoteGuard, Voting};
-use consilium_consensus::{Config as CoreConfig, Core, LogEntry, LogReader, Membership, Signer};
+use consilium_consensus::{Config as CoreConfig, Core, LogEntry, LogReader, Signer};
 use consilium_ledger::unseen_nodes;
 use consilium_proto::ids::{Height, LedgerId, NodeId, TimeMs};
 use consilium_proto::signing::SigningKey;
@@ -80,13 +80,6 @@ pub struct Start<L, R> {
     pub now: Clock,
 }
 
-/// An entry that is committed and not applied, with the membership that it put
-/// into force.
-struct Committed {
-    entry: LogEntry,
-    membership: Option<Membership>,
-}
-
 /// See the module.
 pub struct Replica<L, R: LogReader> {
     me: NodeId,
@@ -96,7 +89,7 @@ pub struct Replica<L, R: LogReader> {
     core: Core<R>,
     topology: Arc<Topology>,
     entries: Entries,
-    committed: VecDeque<Committed>,
+    committed: VecDeque<LogEntry>,
     committed_bytes: usize,
     executor: Executor<L>,
     certifier: Certifier,

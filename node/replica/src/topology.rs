@@ -90,6 +90,8 @@ pub struct EpochInfo {
 pub struct Topology {
     nodes: BTreeMap<NodeId, NodeInfo>,
     departing: BTreeMap<NodeId, NodeInfo>,
+    /// The nodes of the ledger, without those of an introduction.
+    roster: BTreeSet<NodeId>,
     /// The newest raft id: they ascend, and none is given twice.
     newest: NodeId,
     validators: ValidatorSet,
@@ -114,7 +116,8 @@ impl Topology {
         if let Some(introduction) = introduction.filter(|i| i.height > tip.height) {
             nodes.extend(introduction.nodes.iter().map(|node| (node.id, node.clone())));
         }
-        let newest = nodes.keys().copied().chain([NodeId(roster.last_raft_id)]).max().unwrap_or_default();
+        let newest = NodeId(roster.last_raft_id);
+        let roster = roster.nodes.into_iter().map(NodeId).collect();
         let row = epoch_above(ledger, tip)?;
         let departing = departing(ledger, tip.height, Epoch(row.epoch), &nodes)?;
         let parameters: pb::Parameters = required(ledger, &keys::parameters(), "parameters")?;
@@ -124,7 +127,16 @@ impl Topology {
             Some(before) => validators_of(&required(ledger, &keys::epoch(Epoch(before)), "epoch")?)?,
             None => validators.clone(),
         };
-        Ok(Self { nodes, departing, newest, validators, validators_before, epoch: EpochInfo::of(&row), parameters })
+        Ok(Self {
+            nodes,
+            departing,
+            roster,
+            newest,
+            validators,
+            validators_before,
+            epoch: EpochInfo::of(&row),
+            parameters,
+        })
     }
 
     /// All nodes, ascending by raft id.
@@ -198,11 +210,11 @@ impl Topology {
     }
 
     /// Whether the ledger asks for a step of a membership change, by this epoch's election
-    /// or the one before: an entry may have been on its way when the epoch ended.
+    /// or the one before: an entry may have been on its way when the epoch ended. The same
+    /// on every node that has executed as much.
     ///
     /// # Errors
-    /// Why not. Whoever has not executed as much as the leader may find out later that it
-    /// does.
+    /// Why not.
     pub fn asks_for(&self, step: MembershipChange, in_force: &Membership) -> Result<(), &'static str> {
         let (elected, elected_before) = (self.elected(), raft_ids(&self.validators_before));
         match step {
@@ -218,7 +230,7 @@ impl Topology {
             {
                 Err("takes the vote of a node that is elected")
             }
-            MembershipChange::Remove(id) if self.node(NodeId(id.get())).is_some() => {
+            MembershipChange::Remove(id) if self.roster.contains(&NodeId(id.get())) => {
                 Err("removes a node of the ledger")
             }
             MembershipChange::AddVoter(_) | MembershipChange::AddLearner(_) | MembershipChange::Remove(_) => Ok(()),

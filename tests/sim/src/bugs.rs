@@ -49,6 +49,8 @@ pub enum Bug {
     RepairWaitsForItself,
     /// Whoever speaks as a leader is taken for one.
     GrantsUnchecked,
+    /// What the leader says is committed is taken for it.
+    CommitFromLeader,
 }
 
 impl Bug {
@@ -74,12 +76,13 @@ impl Bug {
             Self::TimeUnchecked => &[Fault::LieTime],
             Self::RepairWaitsForItself => &[Fault::Unreadable],
             Self::GrantsUnchecked => &[Fault::Usurp],
+            Self::CommitFromLeader => &[Fault::FalseCommit],
             Self::CountHeads | Self::VotePastBoundary | Self::NewSetEarly => &[],
         }
     }
 
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::SkipVoteGuard,
         Self::AckBeforeSync,
         Self::LateConfChange,
@@ -101,5 +104,6 @@ impl Bug {
         Self::TimeUnchecked,
         Self::RepairWaitsForItself,
         Self::GrantsUnchecked,
+        Self::CommitFromLeader,
     ];
 }

@@ -76,11 +76,13 @@ pub enum Fault {
     Capture,
     /// A member that speaks as the leader of terms in which nobody elected it.
     Usurp,
+    /// A leader that tells one follower that all is committed, and others little.
+    FalseCommit,
 }
 
 impl Fault {
     /// What makes a machine Byzantine.
-    pub const BYZANTINE: [Self; 11] = [
+    pub const BYZANTINE: [Self; 12] = [
         Self::Twins,
         Self::Equivocate,
         Self::Forge,
@@ -92,6 +94,7 @@ impl Fault {
         Self::Garble,
         Self::Capture,
         Self::Usurp,
+        Self::FalseCommit,
     ];
 
     /// What else a seed may ask for, and in how many of a thousand it does.
@@ -244,10 +247,11 @@ impl Swarm {
         self.asked.contains(&fault)
     }
 
-    /// Whether a machine may break what Raft promises: a traitor can once it was elected.
+    /// Whether a machine may break what Raft promises: a traitor that was elected can, by
+    /// telling followers different things.
     #[must_use]
     pub fn may_break_raft(&self) -> bool {
-        self.byzantine().is_some_and(|fault| fault != Fault::Usurp)
+        self.byzantine().is_some_and(|fault| fault != Fault::Usurp && fault != Fault::FalseCommit)
     }
 
     /// The Byzantine behaviour asked for, if any.

@@ -155,4 +155,5 @@ bugs! {
     time_unchecked: TimeUnchecked,
     repair_waits_for_itself: RepairWaitsForItself,
     grants_unchecked: GrantsUnchecked,
+    commit_from_leader: CommitFromLeader,
 }

@@ -23,10 +23,13 @@ impl<R: LogReader> Core<R> {
     /// The log could not be read. This is a fault: drop the instance, do not call it again.
     pub fn take_output(&mut self) -> Result<Option<Output>, LogError> {
         self.settle_office();
+        self.recount();
         let mut output = Output::default();
         if self.raw.has_ready() {
             self.drain_ready(&mut output);
         }
+        let heads = std::mem::take(&mut self.heads);
+        output.messages.extend(heads.iter().filter_map(encode));
         output.reads = std::mem::take(&mut self.read_outcomes);
         if self.held_is_new {
             self.held_is_new = false;
@@ -99,7 +102,7 @@ impl<R: LogReader> Core<R> {
         let empty = persist.snapshot.is_none() && persist.entries.is_empty() && persist.hard_state.is_none();
         if empty && self.pending.is_empty() {
             output.messages.append(&mut persist.messages_after);
-            self.raw.on_persist_ready(persist.seq.0);
+            self.hold_commit(|core| core.raw.on_persist_ready(persist.seq.0));
             return;
         }
         // Messages that rest on earlier, unfinished writes wait behind an empty one.
@@ -118,11 +121,13 @@ impl<R: LogReader> Core<R> {
 
     fn outbound(&mut self, mut messages: Vec<Message>) -> Vec<Outbound> {
         self.ask_voteless(&mut messages);
+        self.share_acks(&mut messages);
         let endorsed = messages.into_iter().filter_map(|message| self.endorse(message));
-        let encode = |message: Message| {
-            let to = RaftId::new(message.to)?;
-            Some(Outbound { to, bytes: wire::encode(&message) })
-        };
-        endorsed.filter_map(encode).collect()
+        endorsed.filter_map(|message| encode(&message)).collect()
     }
+}
+
+fn encode(message: &Message) -> Option<Outbound> {
+    let to = RaftId::new(message.to)?;
+    Some(Outbound { to, bytes: wire::encode(message) })
 }

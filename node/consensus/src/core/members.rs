@@ -40,7 +40,8 @@ pub enum MembershipError {
 pub enum MembershipOutcome {
     /// It is in force; store the membership in the same batch as the applied index.
     Applied(Membership),
-    /// It does not fit (a faulty leader proposed it) and has no effect.
+    /// It does not fit: a faulty leader proposed it, or the ledger has moved on. It has no
+    /// effect.
     Refused {
         /// Why.
         reason: String,
@@ -75,13 +76,18 @@ impl<R: LogReader> Core<R> {
         Ok(Proposed { term: position.term, index: position.index })
     }
 
-    /// Puts a committed membership entry into force. To be called in log order, before
-    /// [`Core::applied`] for its index.
+    /// Puts a committed membership entry into force, if `fits` says so of each of its steps and
+    /// the membership before it. To be called in log order, before [`Core::applied`] for its
+    /// index; `fits` must say the same on every node.
     ///
     /// # Errors
     /// [`ApplyError`] when `entry` is not the next membership entry given out: a mistake of the
     /// driver, or an entry that a snapshot has overtaken.
-    pub fn apply_membership(&mut self, entry: &LogEntry) -> Result<MembershipOutcome, ApplyError> {
+    pub fn apply_membership(
+        &mut self,
+        entry: &LogEntry,
+        fits: impl Fn(MembershipChange, &Membership) -> Result<(), &'static str>,
+    ) -> Result<MembershipOutcome, ApplyError> {
         let expected = self.unapplied_changes.front().copied();
         let EntryKind::ConfChange(data) = &entry.kind else {
             return Err(ApplyError::NotNextMembership { index: entry.index, expected });
@@ -90,7 +96,9 @@ impl<R: LogReader> Core<R> {
             return Err(ApplyError::NotNextMembership { index: entry.index, expected });
         }
         self.unapplied_changes.pop_front();
-        Ok(match self.change_membership(data) {
+        let judged = membership_steps(data)
+            .and_then(|steps| steps.into_iter().try_for_each(|step| fits(step, &self.membership)).map_err(Into::into));
+        Ok(match judged.and_then(|()| self.change_membership(data)) {
             Ok(()) => MembershipOutcome::Applied(self.membership.clone()),
             Err(reason) => MembershipOutcome::Refused { reason },
         })
@@ -99,7 +107,7 @@ impl<R: LogReader> Core<R> {
     fn change_membership(&mut self, data: &[u8]) -> Result<(), String> {
         let change = decode_change(data)?;
         preview(self.raw.raft.prs(), &change)?;
-        let state = self.raw.apply_conf_change(&change).map_err(|error| error.to_string())?;
+        let state = self.hold_commit(|core| core.raw.apply_conf_change(&change)).map_err(|error| error.to_string())?;
         self.membership = membership_from_raft(&state);
         // A leader without a vote stays leader in the library and panics on its next write.
         if self.is_leader() && !self.membership.is_voter(self.config.id) {

@@ -19,9 +19,11 @@ mod reads;
 mod snapshots;
 mod start;
 mod step;
+mod tally;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use raft::eraftpb::Message;
 use raft::{RawNode, StateRole};
 
 use crate::config::Config;
@@ -35,6 +37,7 @@ use crate::status::{PeerProgress, PeerState, Role, Status};
 
 use self::followers::Followers;
 use self::office::Office;
+use self::tally::Tally;
 
 pub(crate) use self::members::membership_steps;
 pub use self::members::{MembershipError, MembershipOutcome};
@@ -88,6 +91,9 @@ pub struct Core<R: LogReader> {
     /// Ticks since a follower's snapshot transfer began.
     snapshot_ages: BTreeMap<RaftId, u32>,
     office: Office,
+    tally: Tally,
+    /// Acknowledgements that wait for the next output.
+    heads: Vec<Message>,
     followers: Followers,
     /// Whether this node may stand for election.
     may_lead: bool,

@@ -94,7 +94,7 @@ impl<R: LogReader> Core<R> {
         if let Some(newest) = newest {
             // Later rounds without a write are covered as soon as nothing else is under way.
             let number = if self.pending.is_empty() { self.ready_number } else { newest.0 };
-            self.raw.on_persist_ready(number);
+            self.hold_commit(|core| core.raw.on_persist_ready(number));
         }
         if let Some(index) = snapshot {
             self.snapshot_is_applied(index);

@@ -4,6 +4,8 @@
 //! its term, and when leadership changes. Every read is therefore counted here, and answered or
 //! reported as dropped.
 
+use raft::eraftpb::MessageType;
+
 use super::Core;
 use crate::ids::{LogIndex, RaftId};
 use crate::log::LogReader;
@@ -52,6 +54,7 @@ impl<R: LogReader> Core<R> {
         }
         self.reads.insert(context, self.config.read_ticks_max);
         self.raw.read_index(wire_context(self.config.id, context));
+        self.raise_reads();
         Ok(())
     }
 
@@ -66,6 +69,23 @@ impl<R: LogReader> Core<R> {
             }
             *ticks > 0
         });
+    }
+
+    /// Reads that a quorum has confirmed to this leader are linearizable behind all that is in
+    /// its log: others may have counted, and told a client, what this node has not heard
+    /// acknowledged yet.
+    pub(super) fn raise_reads(&mut self) {
+        if !self.is_leader() {
+            return;
+        }
+        let raft = &mut self.raw.raft;
+        let last = raft.raft_log.last_index();
+        for state in &mut raft.read_states {
+            state.index = state.index.max(last);
+        }
+        for message in raft.msgs.iter_mut().filter(|m| m.get_msg_type() == MessageType::MsgReadIndexResp) {
+            message.index = message.index.max(last);
+        }
     }
 
     pub(super) fn note_read_states(&mut self, states: Vec<raft::ReadState>) {

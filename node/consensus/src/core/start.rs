@@ -8,6 +8,7 @@ use slog::{Discard, Logger, o};
 use super::Core;
 use super::followers::Followers;
 use super::office::Office;
+use super::tally::Tally;
 use crate::config::{Config, ConfigError};
 use crate::convert::{hard_state_to_raft, membership_to_raft};
 use crate::ids::Term;
@@ -49,8 +50,10 @@ impl<R: LogReader> Core<R> {
         let cache = config.cache_bytes_max;
         let view = LogView::new(reader, raft_state, runs, truncated, last, cache);
         let logger = Logger::root(Discard, o!());
-        let raw = RawNode::new(&config.to_raft(applied.0), view, &logger)
+        let mut raw = RawNode::new(&config.to_raft(applied.0), view, &logger)
             .map_err(|error| StartError::Raft(error.to_string()))?;
+        // Nobody waits to be told what is committed.
+        raw.raft.skip_bcast_commit(true);
         Ok(Self {
             config,
             raw,
@@ -72,6 +75,8 @@ impl<R: LogReader> Core<R> {
             distrusted: None,
             snapshot_ages: BTreeMap::new(),
             office: Office::new(signer),
+            tally: Tally::default(),
+            heads: Vec::new(),
             followers: Followers::default(),
             may_lead: true,
             ticks: 0,

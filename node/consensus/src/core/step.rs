@@ -71,8 +71,11 @@ impl<R: LogReader> Core<R> {
             }
         };
         self.refuse_distrusted(from, &message)?;
-        if message.get_msg_type() == MessageType::MsgSnapshot && self.needs_state(&message) {
-            return self.hold_snapshot(from, &message);
+        if message.get_msg_type() == MessageType::MsgSnapshot {
+            if self.needs_state(&message) {
+                return self.hold_snapshot(from, &message);
+            }
+            message = self.without_state(&message);
         }
         self.examine(from, &mut message).map_err(rejected)?;
         let answers = self.answers_leader(&message);
@@ -81,13 +84,18 @@ impl<R: LogReader> Core<R> {
                 self.take_grant(from, message).map_err(rejected)?
             }
             MessageType::MsgRequestPreVoteResponse if !message.reject => self.take_pre_vote(from, message),
+            MessageType::MsgAppendResponse if !message.reject && message.term == self.term().0 => {
+                self.take_ack(from, &message);
+                if self.is_leader() { vec![message] } else { Vec::new() }
+            }
             _ => vec![message],
         };
         for message in due {
-            self.raw.step(message).map_err(|error| match error {
+            self.hold_commit(|core| core.raw.step(message)).map_err(|error| match error {
                 raft::Error::StepPeerNotFound => StepError::NotAMember { peer: from },
                 other => StepError::Raft(other.to_string()),
             })?;
+            self.raise_reads();
         }
         if answers {
             self.followers.heard(from, self.term(), self.ticks);
@@ -158,6 +166,21 @@ impl<R: LogReader> Core<R> {
         let meta = snapshot_from_raft(message.get_snapshot());
         let log = &self.raw.raft.raft_log;
         meta.index.0 > log.committed && !log.match_term(meta.index.0, meta.term.0)
+    }
+
+    /// What a snapshot says of a log that holds as much: where the leader's log matches. That
+    /// all of it is committed would be the leader's word.
+    fn without_state(&self, message: &Message) -> Message {
+        let meta = snapshot_from_raft(message.get_snapshot());
+        Message {
+            msg_type: MessageType::MsgAppend as i32,
+            from: message.from,
+            to: message.to,
+            term: message.term,
+            index: meta.index.0,
+            log_term: meta.term.0,
+            ..Message::default()
+        }
     }
 
     fn hold_snapshot(&mut self, from: RaftId, message: &Message) -> Result<(), StepError> {

@@ -97,7 +97,7 @@ impl Group {
             for entry in &committed {
                 terms.insert(entry.index, entry.term);
                 if matches!(entry.kind, EntryKind::ConfChange(_)) {
-                    let _ = core.apply_membership(entry);
+                    let _ = core.apply_membership(entry, |_, _| Ok(()));
                 }
             }
             if let Some(last) = committed.last() {

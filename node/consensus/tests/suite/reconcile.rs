@@ -8,7 +8,7 @@ use consilium_consensus::{
     Desired, Limits, LogIndex, Membership, RaftId, Role, Step, WaitReason, next_step, rotation_target,
 };
 
-use crate::cluster::{Cluster, id};
+use crate::cluster::{Cluster, anybody, equals, id};
 
 const LIMITS: Limits = Limits { lag_entries_max: 5, handover_retry_ticks: 150 };
 
@@ -132,6 +132,11 @@ impl Group {
     /// Until every node that takes part and is up has the configuration that is desired.
     fn settle(&mut self, ticks: u32) {
         let nodes: BTreeSet<RaftId> = self.wanted().into_iter().filter(|node| self.cluster.is_up(*node)).collect();
+        // Who lags knows from the ledger who is elected now, though not yet who votes in Raft.
+        let elected = equals(self.desired.voters.iter().map(|id| id.get()));
+        for node in &nodes {
+            self.cluster.core(*node).set_electorate(anybody().with_ahead(vec![elected.clone()]));
+        }
         for _ in 0..ticks {
             if self.reached_by(&nodes)
                 && self.cluster.leader().is_some_and(|leader| self.desired.voters.contains(&leader))

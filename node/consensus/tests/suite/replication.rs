@@ -145,7 +145,8 @@ fn followers_promise_nothing_before_the_write() {
     let output = follower.take_output().unwrap().unwrap();
     assert!(output.messages.is_empty(), "{:?}", output.messages);
     let Persist { entries, must_sync, messages_after, .. } = output.persist.unwrap();
-    assert_eq!((entries.len(), must_sync, messages_after.len()), (1, true, 1));
+    // To the leader, and to the third node.
+    assert_eq!((entries.len(), must_sync, messages_after.len()), (1, true, 2));
 }
 
 /// Nobody leads, and nobody sends a vote request, before its own vote is durable.

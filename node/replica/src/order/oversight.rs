@@ -17,8 +17,9 @@ use crate::ports::{Ledger, PortFault};
 /// one at a time.
 const VOTELESS_MS: u64 = 60_000;
 
-/// Time that the network may be without a leader: elections take about a second.
-const LEADERLESS_MS: u64 = 10_000;
+/// Time in which something that was proposed must be acknowledged by enough: elections take
+/// about a second.
+const QUORUMLESS_MS: u64 = 10_000;
 
 /// See the module.
 #[derive(Debug)]
@@ -35,10 +36,12 @@ pub(crate) struct Oversight {
     refused: Option<(Term, u64)>,
     /// Elected nodes that have no vote in Raft, since this moment.
     voteless_since: Option<u64>,
-    /// Nobody leads, since this moment.
-    leaderless_since: Option<u64>,
-    /// A membership entry that was refused, and since when.
-    refused_membership: Option<(LogIndex, u64)>,
+    /// Nothing above this index is counted though it should be, since this moment.
+    uncounted_since: Option<(LogIndex, u64)>,
+    /// When the leader was last changed for it.
+    changed_ms: u64,
+    /// The term of the last membership entry that was refused.
+    refused_membership: Option<Term>,
     compacting: bool,
 }
 
@@ -53,7 +56,8 @@ impl Oversight {
             distrusting: false,
             refused: None,
             voteless_since: None,
-            leaderless_since: None,
+            uncounted_since: None,
+            changed_ms: 0,
             refused_membership: None,
             compacting: false,
         }
@@ -65,27 +69,21 @@ impl Oversight {
         if leader.is_some() && leader != self.leader {
             self.leader = leader;
             self.stalled_since = None;
-            self.refused_membership = None;
         }
     }
 
-    /// The leader proposed a membership that the ledger does not ask for, as far as it is
-    /// executed here: that may be this node's lag, for a while.
+    /// A membership was committed that the ledger does not ask for. Once may be the honest
+    /// mistake of a leader that had not executed what came in between.
     pub(crate) fn refuse_membership<R: LogReader>(
         &mut self,
         core: &mut Core<R>,
-        index: LogIndex,
+        proposed: Term,
         now_ms: u64,
         out: &mut Vec<Output>,
     ) {
-        match self.refused_membership {
-            Some((before, since)) if before == index => {
-                if now_ms.saturating_sub(since) > self.certificate_timeout_ms {
-                    self.refused_membership = None;
-                    self.refuse_leader(core, now_ms, out);
-                }
-            }
-            Some(_) | None => self.refused_membership = Some((index, now_ms)),
+        let before = self.refused_membership.replace(proposed);
+        if before == Some(proposed) && proposed == core.term() {
+            self.refuse_leader(core, now_ms, out);
         }
     }
 
@@ -153,27 +151,43 @@ impl Oversight {
         }
     }
 
-    /// Without a leader nothing is written: who is missing is what an operator must know.
-    pub(crate) fn watch_leader<'a>(
+    /// What is proposed is acknowledged by enough within moments, or another leader is to
+    /// try; if none can, who is missing is what an operator must know.
+    pub(crate) fn watch_quorum<'a, R: LogReader>(
         &mut self,
-        leader: Option<RaftId>,
+        core: &mut Core<R>,
         validators: &ValidatorSet,
         unheard: impl Iterator<Item = &'a Validator>,
         now_ms: u64,
         out: &mut Vec<Output>,
     ) {
-        if leader.is_some() {
-            self.leaderless_since = None;
-            return out.push(Output::Clear(AlarmName::NoLeader));
+        let (leads, waits) = (core.leader().is_some(), core.waits_for_quorum());
+        let commit = core.commit_index();
+        if leads && !waits {
+            self.uncounted_since = None;
+            return out.push(Output::Clear(AlarmName::NoQuorum));
         }
-        if now_ms.saturating_sub(*self.leaderless_since.get_or_insert(now_ms)) > LEADERLESS_MS {
+        let since = match self.uncounted_since {
+            Some((index, since)) if index == commit => since,
+            Some(_) | None => now_ms,
+        };
+        self.uncounted_since = Some((commit, since));
+        let overdue = now_ms.saturating_sub(since.max(self.changed_ms)) > self.certificate_timeout_ms;
+        if leads && waits && overdue {
+            self.changed_ms = now_ms;
+            match core.role() {
+                Role::Leader => hand_over(core, None, out),
+                Role::Follower | Role::Candidate | Role::PreCandidate => self.refuse_leader(core, now_ms, out),
+            }
+        }
+        if now_ms.saturating_sub(since) > QUORUMLESS_MS {
             let (mut nodes, mut power) = (Vec::new(), 0);
             for seat in unheard {
                 nodes.push(seat.id);
                 power += u128::from(seat.power.0);
             }
             let percent = power * 100 / validators.total_power();
-            out.push(Output::Raise(Alarm::NoLeader { unheard: nodes, percent }));
+            out.push(Output::Raise(Alarm::NoQuorum { unheard: nodes, percent }));
         }
     }
 

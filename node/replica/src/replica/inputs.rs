@@ -1,9 +1,7 @@
 //! Which part of the replica hears what.
 
 use consilium_consensus::voting::Clock;
-use consilium_consensus::{
-    Judge, LogReader, Mandate, MandateError, Membership, MembershipChange, Reject, Role, StepError, Term,
-};
+use consilium_consensus::{Judge, LogReader, Mandate, MandateError, Reject, Role, StepError, Term};
 use consilium_ledger::CheckedTransaction;
 use consilium_proto::ids::{Epoch, NodeId, TimeMs};
 use consilium_proto::pb::{ForwardResult, Outcome};
@@ -20,7 +18,6 @@ use crate::order::leading::{Progress, desired, hand_over};
 use crate::peer::PeerMessage;
 use crate::ports::{Ledger, PortFault};
 use crate::submission::{Located, Refused, Submission, WaitFor};
-use crate::topology::Topology;
 
 /// Ticks between looks at certificates and the length of the log.
 const HEALTH_TICKS: u64 = 10;
@@ -101,12 +98,13 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         let (applied, certified) = (self.executor.height(), self.certifier.certified());
         let now_ms = self.now.monotonic_ms;
         self.tell_clock();
+        self.core.tell_head();
         self.oversight.watch_certificates(&mut self.core, (applied, certified), now_ms, &mut self.out);
         let elected = desired(&Progress { topology: &self.topology, applied, certified }).map(|desired| desired.voters);
         self.oversight.watch_voters(elected.as_ref(), self.core.membership(), now_ms, &mut self.out);
-        let (leader, validators) = (self.core.leader(), self.topology.validators());
+        let validators = self.topology.validators();
         let unheard = self.clocks.unheard(self.me, validators);
-        self.oversight.watch_leader(leader, validators, unheard, now_ms, &mut self.out);
+        self.oversight.watch_quorum(&mut self.core, validators, unheard, now_ms, &mut self.out);
         self.oversight.compact(&mut self.core, self.executor.ledger(), certified, &mut self.out)
     }
 
@@ -230,7 +228,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
     fn step(&mut self, from: NodeId, bytes: bytes::Bytes) {
         let Some(peer) = raft_id(from) else { return };
         let latest = self.latest_time();
-        let error = match self.core.step(peer, bytes, &Standards { latest, topology: &self.topology }) {
+        let error = match self.core.step(peer, bytes, &Standards { latest }) {
             Ok(()) => return,
             Err(error) => error,
         };
@@ -241,9 +239,6 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         match reject {
             Reject::NoMandate { term, .. } => self.want_mandate(from, term),
             Reject::Unfit { .. } => self.oversight.refuse_leader(&mut self.core, now_ms, &mut self.out),
-            Reject::UnfitMembership { index, .. } => {
-                self.oversight.refuse_membership(&mut self.core, index, now_ms, &mut self.out);
-            }
             _ => {}
         }
         // The honest say these, too: they do not know yet what this node knows, or it does not.
@@ -346,19 +341,14 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
 }
 
 /// What an entry is held to before it is acknowledged.
-struct Standards<'a> {
+struct Standards {
     /// The latest time that a block may have.
     latest: TimeMs,
-    topology: &'a Topology,
 }
 
-impl Judge for Standards<'_> {
+impl Judge for Standards {
     fn command(&self, command: &[u8]) -> Result<(), &'static str> {
         judge(command, self.latest)
-    }
-
-    fn membership(&self, step: MembershipChange, in_force: &Membership) -> Result<(), &'static str> {
-        self.topology.asks_for(step, in_force)
     }
 }
 

@@ -12,13 +12,13 @@ use std::sync::Arc;
 
 use consilium_consensus::LogPosition;
 use consilium_consensus::{
-    EntryKind, IncomingSnapshot, LeaderChange, LogEntry, LogReader, MembershipOutcome, Output as RaftOutput, Persist,
-    Role, SnapshotMeta,
+    EntryKind, IncomingSnapshot, LeaderChange, LogEntry, LogReader, Membership, MembershipOutcome,
+    Output as RaftOutput, Persist, Role, SnapshotMeta,
 };
 use consilium_ledger::Executed;
 use consilium_proto::ids::NodeId;
 
-use super::{Committed, Replica};
+use super::Replica;
 use crate::block::CheckedBlock;
 use crate::catch_up::{CertifiedBlock, Step};
 use crate::certify::{Around, CertifyInput};
@@ -129,9 +129,8 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             self.write(round);
         }
         for entry in committed {
-            let membership = self.apply_membership(&entry)?;
             self.committed_bytes += entry.data_len();
-            self.committed.push_back(Committed { entry, membership });
+            self.committed.push_back(entry);
         }
         let applied = self.executor.index();
         reads.into_iter().for_each(|outcome| self.reads.outcome(outcome, applied, &mut self.out));
@@ -162,14 +161,12 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         self.rounds.take(round, &mut self.out).into_iter().for_each(|message| self.send_raft(message));
     }
 
-    /// A membership comes into force when its entry is given out, and is stored
-    /// with the next block, so that what a restart goes on from is of one moment.
-    fn apply_membership(&mut self, entry: &LogEntry) -> Result<Option<consilium_consensus::Membership>, Fault> {
-        match entry.kind {
-            EntryKind::Normal(_) | EntryKind::Empty => return Ok(None),
-            EntryKind::ConfChange(_) => {}
-        }
-        match self.core.apply_membership(entry)? {
+    /// A membership comes into force if the ledger asks for it, as it stands behind all that
+    /// was before: so all nodes decide the same. It is stored with the next block, so that
+    /// what a restart goes on from is of one moment.
+    fn apply_membership(&mut self, entry: &LogEntry) -> Result<Option<Membership>, Fault> {
+        let topology = &self.topology;
+        match self.core.apply_membership(entry, |step, in_force| topology.asks_for(step, in_force))? {
             MembershipOutcome::Applied(membership) => {
                 let notice = Notice::MembershipChanged { index: entry.index, membership: Box::new(membership.clone()) };
                 self.out.push(Output::Notice(notice));
@@ -177,6 +174,8 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             }
             MembershipOutcome::Refused { reason } => {
                 self.out.push(Output::Notice(Notice::MembershipRefused(reason)));
+                let now_ms = self.now.monotonic_ms;
+                self.oversight.refuse_membership(&mut self.core, entry.term, now_ms, &mut self.out);
                 Ok(None)
             }
         }
@@ -214,24 +213,29 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         let mut reached = None;
         while *blocks > 0 {
             let Some(head) = self.committed.front() else { break };
-            let position = head.entry.position();
-            if position.index > self.executor.index() {
-                let block = match &head.entry.kind {
-                    EntryKind::Normal(bytes) => match self.entries.take(position) {
-                        Some(block) => Some(block),
-                        None => {
-                            self.entries.want(position, bytes);
-                            break;
-                        }
-                    },
-                    EntryKind::ConfChange(_) | EntryKind::Empty => None,
-                };
-                self.apply_head(position, block, blocks)?;
+            let position = head.position();
+            let ahead = position.index > self.executor.index();
+            let block = match &head.kind {
+                EntryKind::Normal(bytes) if ahead => match self.entries.take(position) {
+                    Some(block) => Some(block),
+                    None => {
+                        self.entries.want(position, bytes);
+                        break;
+                    }
+                },
+                EntryKind::Normal(_) | EntryKind::ConfChange(_) | EntryKind::Empty => None,
+            };
+            let Some(head) = self.committed.pop_front() else { break };
+            self.committed_bytes -= head.data_len();
+            let membership = match head.kind {
+                EntryKind::ConfChange(_) => self.apply_membership(&head)?,
+                EntryKind::Normal(_) | EntryKind::Empty => None,
+            };
+            if ahead {
+                membership.into_iter().for_each(|membership| self.executor.follow_membership(membership));
+                self.apply(position, block, blocks)?;
             }
             reached = Some(position.index);
-            if let Some(head) = self.committed.pop_front() {
-                self.committed_bytes -= head.entry.data_len();
-            }
         }
         if let Some(index) = reached {
             self.core.applied(index)?;
@@ -245,16 +249,13 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         Ok(busy || reached.is_some())
     }
 
-    /// Applies the entry at the head of what is committed: a block, or nothing.
-    fn apply_head(
+    /// Applies an entry: a block, or nothing.
+    fn apply(
         &mut self,
         position: LogPosition,
         block: Option<Option<CheckedBlock>>,
         blocks: &mut usize,
     ) -> Result<(), Fault> {
-        if let Some(membership) = self.committed.front_mut().and_then(|head| head.membership.take()) {
-            self.executor.follow_membership(membership);
-        }
         match block {
             Some(Some(block)) => {
                 *blocks -= 1;

@@ -29,7 +29,16 @@ use consilium_replica::{Input, Output};
 
 /// Three nodes of a member each, of which the first leads.
 fn three() -> Replicas {
-    let members = [("a.example", 10, 1), ("b.example", 10, 1), ("c.example", 10, 1)];
+    of(&["a.example", "b.example", "c.example"])
+}
+
+fn four() -> Replicas {
+    of(&["a.example", "b.example", "c.example", "d.example"])
+}
+
+/// Members with a node of equal stake each; the first one leads.
+fn of(members: &[&str]) -> Replicas {
+    let members: Vec<_> = members.iter().map(|id| (*id, 10, 1)).collect();
     let mut net = Replicas::new(&members, |_| {}, |_| {});
     net.elect(1);
     net.said(1);

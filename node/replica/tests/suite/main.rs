@@ -12,7 +12,6 @@ mod clocks;
 mod decided;
 mod departing;
 mod disk;
-mod leading;
 mod membership;
 mod peer;
 mod rebuild;

@@ -20,7 +20,7 @@ fn without_the_power_nothing_is_final_and_the_alarm_says_who_is_missing() {
         let (height, _) = network.agreed(1).await?;
         network.nodes[HEAVY].kill9()?;
 
-        // Ordered it may be, by a leader of before; final it is not, and nobody says so.
+        // Nobody says that it is ordered, and it is not final.
         let tx = record(&user.client, "patient", b"{}")?.sign(&user.client)?;
         let status = submit_raw(user.channel(&network.nodes[0])?, tx.clone()).await.unwrap_err();
         let said = (status.code(), reason(&status));
@@ -32,7 +32,7 @@ fn without_the_power_nothing_is_final_and_the_alarm_says_who_is_missing() {
                 let status = network.status(node).await?;
                 assert_eq!(status.certified_height, height, "certified without the power");
                 let named =
-                    status.alarms.iter().any(|a| a.name == "no_leader" && a.message.contains(&missing.to_string()));
+                    status.alarms.iter().any(|a| a.name == "no_quorum" && a.message.contains(&missing.to_string()));
                 anyhow::ensure!(named, "node {node}: {:?}", status.alarms);
             }
             Ok(())

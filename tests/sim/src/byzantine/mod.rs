@@ -163,6 +163,14 @@ fn tamper_message(
     message: PeerMessage,
 ) -> Vec<PeerMessage> {
     let PeerMessage::Raft(bytes) = &message else { return vec![message] };
+    if byzantine == Fault::FalseCommit
+        && let Some(lie) = raft_wire::committed(bytes)
+    {
+        env.stats.fault(byzantine);
+        // One follower alone hears all of it.
+        let hears = to.0 == from.0 % env.swarm.members + 1 || !env.rng.chance(400);
+        return if hears { vec![PeerMessage::Raft(lie)] } else { Vec::new() };
+    }
     let members = (1..=env.swarm.members).map(NodeId);
     let instead = if byzantine == Fault::Capture {
         raft_wire::captured(bytes, from, members)

@@ -16,10 +16,16 @@ const SNAPSHOT: u64 = 7;
 const HEARTBEAT: u64 = 8;
 const HEARTBEAT_RESPONSE: u64 = 9;
 const TIMEOUT_NOW: u64 = 14;
+/// `Message.to`.
+const TO: u64 = 2;
 /// `Message.from`.
 const FROM: u64 = 3;
 /// `Message.term`.
 const TERM: u64 = 4;
+/// `Message.log_term`.
+const LOG_TERM: u64 = 5;
+/// `Message.index`.
+const INDEX: u64 = 6;
 /// `Message.commit`.
 const COMMIT: u64 = 8;
 /// `Message.context`.
@@ -121,6 +127,26 @@ fn number(fields: &Fields, field: u64) -> u64 {
 pub fn led_term(bytes: &[u8]) -> Option<u64> {
     let fields = parse(bytes)?;
     [APPEND, SNAPSHOT, HEARTBEAT].contains(&number(&fields, TYPE)).then(|| number(&fields, TERM))
+}
+
+/// An append that says that all of it, and more, is committed.
+#[must_use]
+pub fn committed(bytes: &[u8]) -> Option<Bytes> {
+    let mut fields = parse(bytes).filter(|fields| number(fields, TYPE) == APPEND)?;
+    fields.retain(|(field, _)| *field != COMMIT);
+    fields.push((COMMIT, Value::Number(1 << 40)));
+    Some(encode(&fields).into())
+}
+
+/// What a node would acknowledge that holds all that a leader says is committed.
+#[must_use]
+pub fn acknowledging(bytes: &[u8], from: NodeId, to: NodeId) -> Option<Bytes> {
+    let fields = parse(bytes).filter(|fields| number(fields, TYPE) == APPEND)?;
+    let term = number(&fields, TERM);
+    let entries = fields.iter().filter(|(field, _)| *field == ENTRIES).count() as u64;
+    let index = number(&fields, COMMIT).min(number(&fields, INDEX) + entries);
+    let ack = [(TYPE, APPEND_RESPONSE), (TO, to.0), (FROM, from.0), (TERM, term), (LOG_TERM, term), (INDEX, index)];
+    Some(encode(&ack.map(|(field, value)| (field, Value::Number(value))).to_vec()).into())
 }
 
 /// What somebody says who leads a later term, or moves others to one, and was not elected:

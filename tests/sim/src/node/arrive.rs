@@ -12,7 +12,7 @@ use consilium_replica::{Input, Output};
 
 use super::{Asker, Node, REQUEST_MS};
 use crate::bugs::Bug;
-use crate::byzantine::raft_wire::claimed_sender;
+use crate::byzantine::raft_wire::{acknowledging, claimed_sender};
 use crate::env::{Env, Halt};
 use crate::event::Packet;
 use crate::host::Host;
@@ -91,6 +91,16 @@ impl Node {
                 && env.has(Bug::GrantsUnchecked)
             {
                 batch.extend(super::bug_wiring::mandate(self, env, from, bytes));
+            }
+            if let PeerMessage::Raft(bytes) = &message
+                && env.has(Bug::CommitFromLeader)
+            {
+                self.hear(host, env, from, std::mem::take(&mut batch));
+                let others = (1..=env.swarm.members).map(NodeId).filter(|id| *id != host.node);
+                for other in others {
+                    let ack = acknowledging(bytes, other, host.node).map(PeerMessage::Raft);
+                    self.hear(host, env, other, ack.into_iter().collect());
+                }
             }
             if let PeerMessage::Vote(vote) = &message {
                 super::bug_wiring::heard(self, host, env, vote);

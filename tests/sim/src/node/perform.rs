@@ -257,7 +257,7 @@ fn raised(env: &mut Env, alarm: Alarm) {
             }
         }
         Alarm::ClockApart(_) => env.stats.count("looks at a clock that is apart"),
-        Alarm::NoLeader { .. } => env.stats.count("looks at a network without a leader"),
+        Alarm::NoQuorum { .. } => env.stats.count("looks at a network without a leader"),
         Alarm::SeatsWithoutVote(_) => env.stats.count("looks at a seat without a vote"),
         Alarm::CertificatesStalled { .. } | Alarm::NodeRetired(_) | Alarm::StateDiverged { .. } => {}
     }

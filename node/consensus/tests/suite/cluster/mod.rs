@@ -13,8 +13,8 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use consilium_consensus::{
     Candidacy, Config, Core, ElectionTicks, Electorate, EntryKind, IncomingSnapshot, Installed, Judge, LogEntry,
-    LogIndex, LogPosition, Mandate, Membership, MembershipChange, MembershipOutcome, Output, Persist, Proposed, RaftId,
-    ReadOutcome, Role, Signer, SnapshotMeta, Term,
+    LogIndex, LogPosition, Mandate, Membership, MembershipOutcome, Output, Persist, Proposed, RaftId, ReadOutcome,
+    Role, Signer, SnapshotMeta, Term,
 };
 use consilium_kit::net::Links;
 use consilium_kit::{LogHandle, Network, Rng, keys};
@@ -29,10 +29,6 @@ pub(crate) struct Passes;
 
 impl Judge for Passes {
     fn command(&self, _: &[u8]) -> Result<(), &'static str> {
-        Ok(())
-    }
-
-    fn membership(&self, _: MembershipChange, _: &Membership) -> Result<(), &'static str> {
         Ok(())
     }
 }
@@ -97,6 +93,8 @@ pub(crate) struct Cluster {
     /// Whether nodes fetch a state that is offered to them.
     pub(crate) install_snapshots: bool,
     pub(crate) electorate: Electorate,
+    /// Whether nodes tell again how far their logs go.
+    pub(crate) tells_heads: bool,
     pub(crate) adjust: fn(&mut Config),
     pub(crate) trace: Vec<String>,
 }
@@ -118,6 +116,7 @@ impl Cluster {
             write_steps_max: 4,
             install_snapshots: true,
             electorate: anybody(),
+            tells_heads: true,
             adjust,
             trace: Vec::new(),
         };
@@ -195,6 +194,9 @@ impl Cluster {
             self.complete_writes(node);
             if self.now.is_multiple_of(STEPS_PER_TICK) && self.is_up(node) {
                 self.core(node).tick();
+                if self.tells_heads && self.now.is_multiple_of(10 * STEPS_PER_TICK) {
+                    self.core(node).tell_head();
+                }
                 self.pump(node);
             }
         }
@@ -270,7 +272,7 @@ impl Cluster {
             // By kind first: the entry that leaves a joint configuration is empty.
             match &entry.kind {
                 EntryKind::Normal(data) => store.machine.push((entry.index, data.clone())),
-                EntryKind::ConfChange(_) => match core.apply_membership(entry).unwrap() {
+                EntryKind::ConfChange(_) => match core.apply_membership(entry, |_, _| Ok(())).unwrap() {
                     MembershipOutcome::Applied(membership) => store.membership = membership,
                     MembershipOutcome::Refused { .. } => {}
                 },

@@ -10,7 +10,7 @@ use consilium_replica::notice::Notice;
 use consilium_replica::submission::{Refused, Submission, Verdict, WaitFor};
 use consilium_replica::{Input, Output, RequestId};
 
-use super::{executed, notices, proposed, request_of, three};
+use super::{executed, four, notices, proposed, request_of, three};
 
 fn read(net: &mut Replicas, id: u64) -> RequestId {
     let request = net.request();
@@ -46,7 +46,8 @@ fn d07_a_leader_without_a_quorum_answers_no_read() {
 
 #[test]
 fn d10_a_refused_proposal_goes_back_to_the_queue() {
-    let mut net = three();
+    // Three equal members need all three.
+    let mut net = four();
     net.pass(2);
     net.cut_off(2);
     let (request, to) = (net.request(), RaftId::new(2));
