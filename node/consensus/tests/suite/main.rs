@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cluster;
+mod counting;
 mod durability;
 mod elections;
 mod faults;
