@@ -3,7 +3,7 @@
 //! A vote is an ES256 signature over the COSE `Sig_structure` (RFC 9052 §4.4)
 //! whose payload is the ledger's tree root and whose protected header holds,
 //! beside the entries that an RFC 9942 receipt needs, the hash of the block
-//! header, its height and its ledger under private labels. One signature thereby
+//! header, its height, its ledger and the recovery epoch under private labels. One signature thereby
 //! certifies a block *and* is a receipt that other people's verifiers accept.
 //! The header hash commits to state and validators, so a vote can be used
 //! nowhere else; the height stands beside it so that two votes of one key for
@@ -32,6 +32,11 @@ pub const LABEL_HEADER_HASH: i64 = -70_001;
 pub const LABEL_HEIGHT: i64 = -70_002;
 /// Private COSE label of the ledger id.
 pub const LABEL_LEDGER: i64 = -70_003;
+/// Private COSE label of the recovery epoch.
+pub const LABEL_RECOVERY_EPOCH: i64 = -70_004;
+/// The recovery epoch that votes, grants and hand-overs name. It moves when members restart
+/// their ledger after the loss of a majority, and makes worthless what was signed before.
+pub const RECOVERY_EPOCH: u64 = 0;
 /// RFC9162_SHA256 in the registry of verifiable data structures.
 pub const VDS_RFC9162_SHA256: i64 = 1;
 
@@ -61,6 +66,7 @@ fn sign1_builder(ledger: &LedgerId, height: Height, header_hash: &HeaderHash) ->
         .value(LABEL_HEADER_HASH, Value::Bytes(header_hash.as_bytes().to_vec()))
         .value(LABEL_HEIGHT, Value::from(height.0))
         .value(LABEL_LEDGER, Value::Bytes(ledger.as_bytes().to_vec()))
+        .value(LABEL_RECOVERY_EPOCH, Value::from(RECOVERY_EPOCH))
         .build();
     CoseSign1Builder::new().protected(protected)
 }

@@ -18,12 +18,10 @@ use consilium_proto::limits::VALIDATORS_MAX;
 use consilium_proto::pb;
 use consilium_proto::signing::{SIGNATURE_LEN, SignatureBytes, SigningKey, VerifyingKey};
 use consilium_proto::validators::ValidatorSet;
+use consilium_proto::vote::RECOVERY_EPOCH;
 
 use crate::ids::{LogIndex, LogPosition, RaftId, Term};
 
-/// The recovery epoch that grants and hand-overs name: it moves when members restart their
-/// ledger after the loss of a majority, and makes everything signed before worthless.
-const RECOVERY_EPOCH: u64 = 0;
 /// Term, leader and signature of a [`HandOver`] on the wire.
 pub(crate) const HAND_OVER_LEN: usize = 8 + 8 + SIGNATURE_LEN;
 
