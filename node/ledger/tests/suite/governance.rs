@@ -1,7 +1,7 @@
 //! Proposals: who may open them, how ballots decide, what becomes of them, and
 //! that a decision takes effect exactly once.
 
-use consilium_kit::topics::{activate, allot, ballot, cancel, lift, policy, propose, reinstate, suspend};
+use consilium_kit::topics::{activate, allot, ballot, cancel, lift, policy, propose, reinstate, remove, suspend};
 use consilium_kit::{Action, Identity, Ledger, Rules, seats};
 use consilium_ledger::{BlockInput, ExecutionError, Table, execute, keys};
 use consilium_proto::ids::{Epoch, Height, NodeId, TimeMs};
@@ -214,6 +214,39 @@ fn the_target_of_a_suspension_has_no_say() {
     assert_eq!((ledger.tally(number).rejecting, ledger.tally(number).total), (0, 300));
     ledger.approve(B, number);
     assert_eq!(ledger.member(D).status(), MemberStatus::Suspended);
+}
+
+/// Those with half of the stake once cut off the others one after the other, and were
+/// alone: each suspension made their share larger.
+#[test]
+fn members_are_not_cut_off_one_by_one() {
+    const E: &str = "e.example";
+    const F: &str = "f.example";
+    let mut ledger = Ledger::new(&[A, B, C, D, E, F].map(|member| (member, 100, 1)), |_| ());
+    ledger.execute(&[A, B], suspend(F));
+    // Not more than two thirds of all stake would be left: as much is needed as for any
+    // other change, and F, which has no say, goes on counting.
+    let number = ledger.open(A, suspend(E));
+    ledger.approve(B, number);
+    ledger.approve(C, number);
+    let tally = ledger.tally(number);
+    assert_eq!((tally.approving, tally.total, tally.needed), (300, 500, 334));
+    assert_eq!(
+        (ledger.proposal(number).status(), ledger.member(E).status()),
+        (ProposalStatus::Open, MemberStatus::Active)
+    );
+    // Nor do they remove it, or F, among themselves.
+    for gone in [E, F] {
+        let number = ledger.open(A, remove(gone));
+        assert_eq!((ledger.tally(number).total, ledger.tally(number).needed), (500, 334), "{gone}");
+    }
+    // What cuts nobody off is decided by those who are there.
+    let number = ledger.open(A, reinstate(F));
+    assert_eq!((ledger.tally(number).total, ledger.tally(number).needed), (500, 334));
+    for member in [B, C, D] {
+        ledger.approve(member, number);
+    }
+    assert_eq!(ledger.member(F).status(), MemberStatus::Active);
 }
 
 #[test]
