@@ -1,12 +1,16 @@
 //! Submission: signs transactions, and sends them until their fate is known.
 //! An answer is believed for its receipt, never for its word.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use bytes::Bytes;
 use consilium_proto::ids::{Height, TransactionId};
 use consilium_proto::receipt::Receipt;
 use consilium_proto::transaction::{self, Transaction};
 use consilium_proto::{error::fixed, pb};
-use tonic::Request;
+use prost::Message as _;
+use tonic::{Request, Status};
+use tonic_types::StatusExt;
 
 use crate::client::Client;
 use crate::clock::now_ms;
@@ -82,12 +86,25 @@ impl Client {
     /// [`Submitted::into_applied`].
     pub async fn submit(&self, tx: pb::SignedTransaction, wait: pb::WaitFor) -> Result<Submitted, ClientError> {
         let id = transaction::transaction_id(&tx.body);
+        let valid_until_ms = pb::TransactionBody::decode(tx.body.as_ref()).map_or(0, |body| body.valid_until_ms);
         let request = pb::SubmitRequest { transaction: Some(tx), wait_for: wait.into(), omit_receipt: false };
+        let doubts = &AtomicUsize::new(0);
+        let nodes = self.endpoints().count();
         let answer = self
             .call(|channel, left| {
                 let mut request = Request::new(request.clone());
                 request.set_timeout(left);
-                async move { ledger_service(channel).submit(request).await }
+                async move {
+                    let answer = ledger_service(channel).submit(request).await;
+                    answer.map_err(|status| {
+                        let doubted = is_doubtful(&status, (valid_until_ms, now_ms()));
+                        // Each node is asked once: then it is this clock that is wrong.
+                        if doubted && doubts.fetch_add(1, Ordering::Relaxed) + 1 < nodes {
+                            return Status::unavailable(status.message());
+                        }
+                        status
+                    })
+                }
             })
             .await?;
         self.check_submitted(id, &answer, wait).await
@@ -140,5 +157,34 @@ pub(crate) fn outcome_from(code: i32) -> Result<pb::Outcome, ClientError> {
     match pb::Outcome::try_from(code) {
         Ok(pb::Outcome::Unspecified) | Err(_) => Err(ClientError::contradiction("the answer has no known outcome")),
         Ok(outcome) => Ok(outcome),
+    }
+}
+
+/// Whether a node takes a transaction for expired that is not, by the clock here: its own may
+/// be wrong, and it may not have found out yet. The next node knows better.
+fn is_doubtful(status: &Status, (valid_until_ms, now_ms): (u64, u64)) -> bool {
+    let reason = status.get_details_error_info().map(|info| info.reason);
+    reason.as_deref() == Some("TRANSACTION_EXPIRED") && now_ms < valid_until_ms
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use tonic::Code;
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    fn refused(reason: &str) -> Status {
+        let details = ErrorDetails::with_error_info(reason, "consilium.v1", std::collections::HashMap::new());
+        Status::with_error_details(Code::InvalidArgument, "no", details)
+    }
+
+    #[test]
+    fn a_node_whose_clock_is_ahead_has_not_the_last_word() {
+        assert!(is_doubtful(&refused("TRANSACTION_EXPIRED"), (1_000, 999)));
+        assert!(!is_doubtful(&refused("TRANSACTION_EXPIRED"), (1_000, 1_000)), "both say so");
+        assert!(!is_doubtful(&refused("BAD_SIGNATURE"), (1_000, 999)));
+        assert!(!is_doubtful(&Status::unavailable("away"), (1_000, 999)));
     }
 }
