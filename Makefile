@@ -24,6 +24,10 @@ demo: build ## Four hospitals on this machine, from ceremony to audit (KEEP=1 le
 demo-governance: build ## Five hospitals: stake, elections, joining, suspension, evidence, penalties
 	@"$(BIN)/consilium-demo" governance
 
+.PHONY: demo-traitor
+demo-traitor: build ## Five hospitals: a usurper, a stolen key, a clock that jumps, a power cut
+	@"$(BIN)/consilium-demo" traitor
+
 .PHONY: test
 test: setup-test build ## Every test
 	cargo test --release --workspace --locked --doc --quiet

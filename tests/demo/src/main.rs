@@ -18,6 +18,7 @@ mod load;
 mod misconduct;
 mod scene;
 mod tell;
+mod traitor;
 
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -30,10 +31,11 @@ use crate::folder::StoryFolder;
 use crate::tell::Tell;
 
 const USAGE: &str = "\
-usage: consilium-demo hospitals | governance | bench [ARGS of `consilium bench`] | clean
+usage: consilium-demo hospitals | governance | traitor | bench [ARGS of `consilium bench`] | clean
 
   hospitals   four hospitals, from ceremony to audit (make demo)
   governance  five hospitals: stake, elections, joining, suspension, evidence (make demo-governance)
+  traitor     what one member can do to the others, and what it cannot (make demo-traitor)
   bench       load on a network of three nodes (make bench-net)
   clean       stops and removes the network that KEEP=1 left running (make clean-demo)
 
@@ -49,6 +51,7 @@ const INTERRUPTED: u8 = 130;
 enum Story {
     Hospitals,
     Governance,
+    Traitor,
     Bench(Vec<String>),
 }
 
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
     let story = match arguments.next().as_deref() {
         Some("hospitals") => Story::Hospitals,
         Some("governance") => Story::Governance,
+        Some("traitor") => Story::Traitor,
         Some("bench") => Story::Bench(arguments.collect()),
         Some("clean") => return ended(&tell, kept::clean()),
         _ => {
@@ -115,7 +119,7 @@ async fn perform(story: Story, tell: Rc<Tell>) -> ExitCode {
         return ExitCode::from(INTERRUPTED);
     }
     match story {
-        Story::Hospitals | Story::Governance => {
+        Story::Hospitals | Story::Governance | Story::Traitor => {
             tell.done(&format!("Done in {} seconds.", started.elapsed().as_secs()));
         }
         Story::Bench(_) => {}
@@ -128,7 +132,7 @@ fn possible(story: &Story) -> anyhow::Result<()> {
         (Story::Hospitals, Some(other)) => {
             anyhow::bail!("a demo network is still there, in {}; stop it with: make clean-demo", other.display())
         }
-        (Story::Hospitals, None) | (Story::Governance, _) => Ok(()),
+        (Story::Hospitals, None) | (Story::Governance | Story::Traitor, _) => Ok(()),
         (Story::Bench(_), _) => load::members().map(|_| ()),
     }
 }
@@ -137,6 +141,7 @@ async fn tell_story(story: &Story, folder: &StoryFolder, tell: &Rc<Tell>) -> any
     match story {
         Story::Hospitals => hospitals::tell(folder, tell).await,
         Story::Governance => governance::tell(folder, tell).await,
+        Story::Traitor => traitor::tell(tell).await,
         Story::Bench(arguments) => load::measure(folder, tell, arguments).await,
     }
 }

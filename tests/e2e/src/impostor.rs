@@ -50,85 +50,94 @@ pub fn two_votes(ledger_id: LedgerId, raft_id: u64, height: u64, key: &SigningKe
 pub struct RaftMessage {
     /// 3 append, 4 its answer, 5 vote request, 7 snapshot, 8 heartbeat, 9 its answer, 14 timeout now.
     #[prost(int32, tag = "1")]
-    pub msg_type: i32,
+    msg_type: i32,
     /// Set when it is sent.
     #[prost(uint64, tag = "2")]
-    pub to: u64,
+    to: u64,
     /// Set when it is sent.
     #[prost(uint64, tag = "3")]
-    pub from: u64,
+    from: u64,
     /// The term claimed.
     #[prost(uint64, tag = "4")]
-    pub term: u64,
+    term: u64,
     /// Term of the entry before.
     #[prost(uint64, tag = "5")]
-    pub log_term: u64,
+    log_term: u64,
     /// Index of the entry before.
     #[prost(uint64, tag = "6")]
-    pub index: u64,
+    index: u64,
     /// Entries.
     #[prost(message, repeated, tag = "7")]
-    pub entries: Vec<RaftEntry>,
+    entries: Vec<RaftEntry>,
     /// The commit claimed.
     #[prost(uint64, tag = "8")]
-    pub commit: u64,
+    commit: u64,
     /// A snapshot: position and membership.
     #[prost(message, optional, tag = "9")]
-    pub snapshot: Option<RaftSnapshot>,
+    snapshot: Option<RaftSnapshot>,
     /// What a candidate or a leader shows.
     #[prost(bytes = "vec", tag = "12")]
-    pub context: Vec<u8>,
+    context: Vec<u8>,
 }
 
 /// An entry of the log (`eraftpb.Entry`).
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct RaftEntry {
+struct RaftEntry {
     /// 0 a block, 2 a membership change.
     #[prost(int32, tag = "1")]
-    pub entry_type: i32,
+    entry_type: i32,
     /// Its term.
     #[prost(uint64, tag = "2")]
-    pub term: u64,
+    term: u64,
     /// Its index.
     #[prost(uint64, tag = "3")]
-    pub index: u64,
+    index: u64,
     /// Its content.
     #[prost(bytes = "vec", tag = "4")]
-    pub data: Vec<u8>,
+    data: Vec<u8>,
 }
 
 /// A snapshot (`eraftpb.Snapshot`).
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct RaftSnapshot {
+struct RaftSnapshot {
     /// What it claims to be.
     #[prost(message, optional, tag = "2")]
-    pub metadata: Option<RaftSnapshotMetadata>,
+    metadata: Option<RaftSnapshotMetadata>,
 }
 
 /// Position and membership (`eraftpb.SnapshotMetadata`).
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct RaftSnapshotMetadata {
+struct RaftSnapshotMetadata {
     /// The membership.
     #[prost(message, optional, tag = "1")]
-    pub conf_state: Option<RaftConfState>,
+    conf_state: Option<RaftConfState>,
     /// The index.
     #[prost(uint64, tag = "2")]
-    pub index: u64,
+    index: u64,
     /// The term.
     #[prost(uint64, tag = "3")]
-    pub term: u64,
+    term: u64,
 }
 
 /// A membership (`eraftpb.ConfState`).
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct RaftConfState {
+struct RaftConfState {
     /// Who votes.
     #[prost(uint64, repeated, tag = "1")]
-    pub voters: Vec<u64>,
+    voters: Vec<u64>,
     /// Who only follows.
     #[prost(uint64, repeated, tag = "2")]
-    pub learners: Vec<u64>,
+    learners: Vec<u64>,
 }
+
+const APPEND: i32 = 3;
+const APPEND_RESPONSE: i32 = 4;
+const REQUEST_VOTE: i32 = 5;
+const VOTE_RESPONSE: i32 = 6;
+const SNAPSHOT: i32 = 7;
+const HEARTBEAT: i32 = 8;
+const HEARTBEAT_RESPONSE: i32 = 9;
+const TIMEOUT_NOW: i32 = 14;
 
 /// The keys of a node of the network, in wrong hands.
 pub struct Impostor {
@@ -182,6 +191,52 @@ impl Impostor {
             pb::peer_message::Message::Raft(message.encode_to_vec().into())
         });
         self.say(network, node, raft.collect()).await
+    }
+
+    /// What a usurper could say to a node that is where `status` shows: that it leads, that
+    /// something is committed, who votes, that a term has passed.
+    #[must_use]
+    pub fn lies(&self, status: &pb::GetStatusResponse) -> Vec<RaftMessage> {
+        let (index, term, me) = (status.last_index, status.term, self.raft_id);
+        let claims = |msg_type, term| RaftMessage { msg_type, term, ..RaftMessage::default() };
+        let entry =
+            |entry_type, term, data: &[u8]| RaftEntry { entry_type, term, index: index + 1, data: data.to_vec() };
+        let append = |claimed, entry| RaftMessage {
+            log_term: term,
+            index,
+            entries: vec![entry],
+            commit: index + 1,
+            ..claims(APPEND, claimed)
+        };
+        // ConfChangeV2: AddNode me, RemoveNode 1.
+        let capture = [0x12, 0x04, 0x08, 0x00, 0x10, me as u8, 0x12, 0x04, 0x08, 0x01, 0x10, 0x01];
+        let membership = RaftConfState { voters: vec![me], learners: (1..=5).filter(|id| *id != me).collect() };
+        let metadata = RaftSnapshotMetadata { conf_state: Some(membership), index: index + 1_000, term: term + 3 };
+        let snapshot = Some(RaftSnapshot { metadata: Some(metadata) });
+        let candidate = |context: &[u8]| RaftMessage {
+            log_term: term,
+            index: index + 1_000,
+            context: context.to_vec(),
+            ..claims(REQUEST_VOTE, term + 5)
+        };
+        vec![
+            claims(HEARTBEAT, term + 1),
+            claims(HEARTBEAT, term),
+            RaftMessage { commit: index, ..claims(HEARTBEAT, term + 1) },
+            append(term + 1, entry(0, term + 1, b"")),
+            append(term + 1, entry(0, term, b"planted")),
+            append(term, entry(0, term, b"planted")),
+            append(term + 2, entry(2, term + 2, &capture)),
+            RaftMessage { snapshot, ..claims(SNAPSHOT, term + 3) },
+            claims(APPEND_RESPONSE, term + 7),
+            claims(HEARTBEAT_RESPONSE, term + 7),
+            claims(VOTE_RESPONSE, term + 7),
+            candidate(b""),
+            candidate(b"CampaignTransfer"),
+            candidate(&[7; 80]),
+            RaftMessage { context: vec![7; 64], ..claims(TIMEOUT_NOW, term) },
+            claims(HEARTBEAT, term + 1_000),
+        ]
     }
 
     /// A mandate for a term with the one grant that these keys can give.

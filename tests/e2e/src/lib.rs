@@ -38,7 +38,7 @@ pub use clock::WallClock;
 pub use condition::{eventually, eventually_async};
 pub use disk::{copy_tree, files_below, flip_bits, holds};
 pub use http::{HttpAnswer, http_get};
-pub use impostor::{Impostor, RaftConfState, RaftEntry, RaftMessage, RaftSnapshot, RaftSnapshotMetadata, two_votes};
+pub use impostor::{Impostor, RaftMessage, two_votes};
 pub use ledger::{Row, head, ledger_at, submit_raw};
 pub use links::Links;
 pub use load::{Ack, Load, longest_pause};

@@ -5,66 +5,13 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use consilium_e2e::{
-    Impostor, Load, Network, RaftConfState, RaftEntry, RaftMessage, RaftSnapshot, RaftSnapshotMetadata,
-    eventually_async, short_epochs,
-};
+use consilium_e2e::{Impostor, Load, Network, eventually_async, short_epochs};
 use consilium_proto::names::Role;
 use consilium_proto::pb;
 use consilium_proto::validators::ValidatorSet;
 
-const APPEND: i32 = 3;
-const APPEND_RESPONSE: i32 = 4;
-const REQUEST_VOTE: i32 = 5;
-const VOTE_RESPONSE: i32 = 6;
-const SNAPSHOT: i32 = 7;
-const HEARTBEAT: i32 = 8;
-const HEARTBEAT_RESPONSE: i32 = 9;
-const TIMEOUT_NOW: i32 = 14;
 /// The node of a member with too little stake; the others vote.
 const SEATLESS: usize = 4;
-
-/// What a usurper could say to a node that is where `status` shows.
-fn lies(status: &pb::GetStatusResponse, me: u64) -> Vec<RaftMessage> {
-    let (index, term) = (status.last_index, status.term);
-    let claims = |msg_type, term| RaftMessage { msg_type, term, ..RaftMessage::default() };
-    let entry = |entry_type, term, data: &[u8]| RaftEntry { entry_type, term, index: index + 1, data: data.to_vec() };
-    let append = |claimed, entry| RaftMessage {
-        log_term: term,
-        index,
-        entries: vec![entry],
-        commit: index + 1,
-        ..claims(APPEND, claimed)
-    };
-    // ConfChangeV2: change { type: AddNode, node_id: me }, change { type: RemoveNode, node_id: 1 }.
-    let capture = [0x12, 0x04, 0x08, 0x00, 0x10, me as u8, 0x12, 0x04, 0x08, 0x01, 0x10, 0x01];
-    let membership = RaftConfState { voters: vec![me], learners: (1..=5).filter(|id| *id != me).collect() };
-    let metadata = RaftSnapshotMetadata { conf_state: Some(membership), index: index + 1_000, term: term + 3 };
-    let forced = |context: &[u8]| RaftMessage {
-        log_term: term,
-        index: index + 1_000,
-        context: context.to_vec(),
-        ..claims(REQUEST_VOTE, term + 5)
-    };
-    vec![
-        claims(HEARTBEAT, term + 1),
-        claims(HEARTBEAT, term),
-        RaftMessage { commit: index, ..claims(HEARTBEAT, term + 1) },
-        append(term + 1, entry(0, term + 1, b"")),
-        append(term + 1, entry(0, term, b"planted")),
-        append(term, entry(0, term, b"planted")),
-        append(term + 2, entry(2, term + 2, &capture)),
-        RaftMessage { snapshot: Some(RaftSnapshot { metadata: Some(metadata) }), ..claims(SNAPSHOT, term + 3) },
-        claims(APPEND_RESPONSE, term + 7),
-        claims(HEARTBEAT_RESPONSE, term + 7),
-        claims(VOTE_RESPONSE, term + 7),
-        forced(b""),
-        forced(b"CampaignTransfer"),
-        forced(&[7; 80]),
-        RaftMessage { context: vec![7; 64], ..claims(TIMEOUT_NOW, term) },
-        claims(HEARTBEAT, term + 1_000),
-    ]
-}
 
 async fn usurp(network: &Network, usurper: usize, honest: &[usize]) -> anyhow::Result<()> {
     let impostor = Impostor::with_keys_of(network, usurper)?;
@@ -78,12 +25,11 @@ async fn usurp(network: &Network, usurper: usize, honest: &[usize]) -> anyhow::R
     for _ in 0..3 {
         for node in honest {
             let status = network.status(*node).await?;
-            let me = network.nodes[usurper].raft_id();
-            impostor.tell_raft(network, *node, &lies(&status, me)).await?;
+            impostor.tell_raft(network, *node, &impostor.lies(&status)).await?;
             let mandate = impostor.own_mandate(&validators, status.term + 1)?;
             let proof = pb::peer_message::Message::Mandate(mandate);
             impostor.say(network, *node, vec![proof]).await?;
-            impostor.tell_raft(network, *node, &lies(&status, me)).await?;
+            impostor.tell_raft(network, *node, &impostor.lies(&status)).await?;
         }
         // It went on all the while, under the same leader.
         load.more(5).await?;
