@@ -16,7 +16,7 @@ const SEATLESS: usize = 4;
 async fn usurp(network: &Network, usurper: usize, honest: &[usize]) -> anyhow::Result<()> {
     let impostor = Impostor::with_keys_of(network, usurper)?;
     let client = network.enrolled(honest[0], Role::Service, &format!("against-{usurper}")).await?.client;
-    let leader = network.leader_of(honest).await?;
+    let term = network.status(honest[0]).await?.term;
     network.nodes[usurper].pause()?;
     let load = Load::start(vec![client.clone()]);
     load.more(5).await?;
@@ -31,9 +31,9 @@ async fn usurp(network: &Network, usurper: usize, honest: &[usize]) -> anyhow::R
             impostor.say(network, *node, vec![proof]).await?;
             impostor.tell_raft(network, *node, &impostor.lies(&status)).await?;
         }
-        // It went on all the while, under the same leader.
+        // It went on all the while, under a leader of its own.
         load.more(5).await?;
-        assert_eq!(network.leader_of(honest).await?, leader);
+        assert_ne!(network.leader_of(honest).await?, usurper);
     }
     let (acks, failures) = load.finish().await?;
     assert_eq!(failures, Vec::<String>::new());
@@ -41,7 +41,9 @@ async fn usurp(network: &Network, usurper: usize, honest: &[usize]) -> anyhow::R
     for node in honest {
         let status = network.status(*node).await?;
         assert_eq!(status.alarms, vec![], "node {node}");
-        assert_eq!(status.leader, network.nodes[leader].raft_id());
+        assert_ne!(status.leader, network.nodes[usurper].raft_id());
+        // Terms may move by themselves; it claimed some that are a thousand later.
+        assert!(status.term < term + 100, "node {node} was moved from term {term} to {}", status.term);
     }
     network.nodes[usurper].resume()?;
     eventually_async("the node itself is heard again", Duration::from_secs(30), || async {
@@ -55,11 +57,7 @@ fn usurper() {
     let parameters = pb::Parameters { max_validators: 4, ..short_epochs(3_000) };
     Network::of(5).parameters(parameters).stakes([100, 100, 100, 100, 10]).run(async |network| {
         network.settled(&[0, 1, 2, 3]).await?;
-        let term = network.status(0).await?.term;
         usurp(network, SEATLESS, &[0, 1, 2, 3]).await?;
-        for node in 0..SEATLESS {
-            assert_eq!(network.status(node).await?.term, term, "a node without a seat moved a term");
-        }
         // Any voter but the one that leads.
         let leader = network.leader().await?;
         let voter = (leader + 1) % SEATLESS;
