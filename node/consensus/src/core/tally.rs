@@ -97,16 +97,15 @@ impl<R: LogReader> Core<R> {
         }
     }
 
-    /// Does something at which Raft would commit by a majority of voters, and lets it commit
-    /// no more than was counted.
+    /// Does something at which Raft would commit by a majority of voters, or by the leader's
+    /// word (an answer to a read commits in the library, too), and lets it commit no more
+    /// than was counted.
     pub(super) fn hold_commit<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> T {
         let before = self.raw.raft.raft_log.committed;
         let done = act(self);
-        if self.is_leader() {
-            let counted = self.counted().0.max(before);
-            let log = &mut self.raw.raft.raft_log;
-            log.committed = log.committed.min(counted);
-        }
+        let most = if self.is_leader() { self.counted().0.max(before) } else { before };
+        let log = &mut self.raw.raft.raft_log;
+        log.committed = log.committed.min(most);
         done
     }
 
