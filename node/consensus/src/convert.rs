@@ -1,12 +1,13 @@
 //! Between our types and the library's. Nothing here decides anything.
 
 use bytes::Bytes;
-use raft::eraftpb;
+use raft::eraftpb::{self, ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2};
+use raft_prost::Message as _;
 
 use crate::entry::{EntryKind, LogEntry};
 use crate::hard_state::HardState;
 use crate::ids::{LogIndex, RaftId, Term};
-use crate::membership::Membership;
+use crate::membership::{Membership, MembershipChange};
 use crate::snapshot::SnapshotMeta;
 
 /// From an entry of the library; takes the data without a copy.
@@ -88,3 +89,42 @@ pub(crate) fn snapshot_from_raft(snapshot: &eraftpb::Snapshot) -> SnapshotMeta {
         membership: membership_from_raft(&metadata.conf_state.unwrap_or_default()),
     }
 }
+
+/// The steps of a membership entry; none in one that leaves a joint configuration.
+///
+/// # Errors
+/// If it is none.
+pub(crate) fn membership_steps(data: &[u8]) -> Result<Vec<MembershipChange>, String> {
+    let change = decode_change(data)?;
+    let step = |single: &ConfChangeSingle| {
+        let id = RaftId::new(single.node_id).ok_or_else(|| "names nobody".to_owned())?;
+        Ok(match ConfChangeType::from_i32(single.change_type) {
+            Some(ConfChangeType::AddNode) => MembershipChange::AddVoter(id),
+            Some(ConfChangeType::AddLearnerNode) => MembershipChange::AddLearner(id),
+            Some(ConfChangeType::RemoveNode) => MembershipChange::Remove(id),
+            None => return Err(format!("change type {} is not known", single.change_type)),
+        })
+    };
+    change.changes.iter().map(step).collect()
+}
+
+/// Reads a membership entry. The library's own accessors panic on enum values that they do not
+/// know, so those are refused here.
+pub(crate) fn decode_change(data: &[u8]) -> Result<ConfChangeV2, String> {
+    let change = ConfChangeV2::decode(data).map_err(|error| error.to_string())?;
+    match ConfChangeTransition::from_i32(change.transition) {
+        Some(ConfChangeTransition::Auto | ConfChangeTransition::Implicit) => {}
+        // Nobody would leave an explicit joint configuration.
+        Some(ConfChangeTransition::Explicit) | None => {
+            return Err(format!("transition {} is not used", change.transition));
+        }
+    }
+    let unknown = |single: &&ConfChangeSingle| ConfChangeType::from_i32(single.change_type).is_none();
+    match change.changes.iter().find(unknown) {
+        Some(single) => Err(format!("change type {} is not known", single.change_type)),
+        None => Ok(change),
+    }
+}
+
+#[cfg(test)]
+mod tests;

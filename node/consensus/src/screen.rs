@@ -11,8 +11,7 @@ use std::collections::BTreeMap;
 use consilium_proto::signing::SIGNATURE_LEN;
 use raft::eraftpb::{EntryType, Message, MessageType};
 
-use crate::convert::{membership_from_raft, membership_to_raft, snapshot_to_raft};
-use crate::core::membership_steps;
+use crate::convert::{membership_from_raft, membership_steps, membership_to_raft, snapshot_to_raft};
 use crate::ids::{LogIndex, LogPosition, RaftId, Term};
 use crate::mandate::{Electorate, HAND_OVER_LEN};
 use crate::membership::Membership;

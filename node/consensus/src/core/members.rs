@@ -7,13 +7,12 @@
 use std::collections::BTreeSet;
 
 use raft::Changer;
-use raft::eraftpb::{ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, EntryType};
-use raft_prost::Message as _;
+use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, EntryType};
 
 use super::{ApplyError, Core, ProposeError, Proposed};
-use crate::convert::membership_from_raft;
+use crate::convert::{decode_change, membership_from_raft, membership_steps};
 use crate::entry::{EntryKind, LogEntry};
-use crate::ids::{LogIndex, RaftId};
+use crate::ids::LogIndex;
 use crate::log::LogReader;
 use crate::membership::{CHANGES_MAX, MEMBERS_MAX, Membership, MembershipChange};
 
@@ -140,42 +139,6 @@ fn conf_change(changes: &[MembershipChange]) -> ConfChangeV2 {
     ConfChangeV2 { changes: changes.iter().map(single).collect(), ..ConfChangeV2::default() }
 }
 
-/// The steps of a membership entry; none in one that leaves a joint configuration.
-///
-/// # Errors
-/// If it is none.
-pub(crate) fn membership_steps(data: &[u8]) -> Result<Vec<MembershipChange>, String> {
-    let change = decode_change(data)?;
-    let step = |single: &ConfChangeSingle| {
-        let id = RaftId::new(single.node_id).ok_or_else(|| "names nobody".to_owned())?;
-        Ok(match ConfChangeType::from_i32(single.change_type) {
-            Some(ConfChangeType::AddNode) => MembershipChange::AddVoter(id),
-            Some(ConfChangeType::AddLearnerNode) => MembershipChange::AddLearner(id),
-            Some(ConfChangeType::RemoveNode) => MembershipChange::Remove(id),
-            None => return Err(format!("change type {} is not known", single.change_type)),
-        })
-    };
-    change.changes.iter().map(step).collect()
-}
-
-/// Reads a membership entry. The library's own accessors panic on enum values that they do not
-/// know, so those are refused here.
-fn decode_change(data: &[u8]) -> Result<ConfChangeV2, String> {
-    let change = ConfChangeV2::decode(data).map_err(|error| error.to_string())?;
-    match ConfChangeTransition::from_i32(change.transition) {
-        Some(ConfChangeTransition::Auto | ConfChangeTransition::Implicit) => {}
-        // Nobody would leave an explicit joint configuration.
-        Some(ConfChangeTransition::Explicit) | None => {
-            return Err(format!("transition {} is not used", change.transition));
-        }
-    }
-    let unknown = |single: &&ConfChangeSingle| ConfChangeType::from_i32(single.change_type).is_none();
-    match change.changes.iter().find(unknown) {
-        Some(single) => Err(format!("change type {} is not known", single.change_type)),
-        None => Ok(change),
-    }
-}
-
 /// The configuration that `change` leads to, or why it does not fit. Depends only on replicated
 /// state, so all nodes agree.
 fn preview(tracker: &raft::ProgressTracker, change: &ConfChangeV2) -> Result<Membership, String> {
@@ -203,6 +166,3 @@ fn preview(tracker: &raft::ProgressTracker, change: &ConfChangeV2) -> Result<Mem
     next.validate().map_err(|error| error.to_string())?;
     Ok(next)
 }
-
-#[cfg(test)]
-mod tests;
