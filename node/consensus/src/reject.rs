@@ -181,3 +181,12 @@ pub enum Reject {
     #[error("no such read")]
     UnknownRead,
 }
+
+impl Reject {
+    /// Whether honest peers say such things, too: they do not know yet what this node knows, or
+    /// it does not know what they do.
+    #[must_use]
+    pub fn is_usual(&self) -> bool {
+        matches!(self, Self::NoMandate { .. } | Self::Overtaken { .. } | Self::NoVote { .. })
+    }
+}

@@ -194,11 +194,17 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
     }
 
     fn take_mandate(&mut self, from: NodeId, mandate: Mandate) {
-        if let Err(error) = self.core.take_mandate(mandate) {
-            self.out.push(Output::Notice(Notice::MandateRefused { peer: from, problem: error }));
-            if error == MandateError::UnknownValidators {
-                self.want_mandate(from, self.core.term());
+        let Err(error) = self.core.take_mandate(mandate) else { return };
+        self.out.push(Output::Notice(match error {
+            MandateError::UnknownValidators | MandateError::Stale(_) => {
+                Notice::RaftIgnored { peer: from, problem: error.to_string() }
             }
+            MandateError::NoQuorum | MandateError::TermRange(_) | MandateError::Contradicts { .. } => {
+                Notice::MandateRefused { peer: from, problem: error }
+            }
+        }));
+        if error == MandateError::UnknownValidators {
+            self.want_mandate(from, self.core.term());
         }
     }
 
@@ -215,10 +221,10 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         let Some(mandate) = self.core.mandate().filter(own).filter(|mandate| mandate.candidacy.term >= term) else {
             return Ok(());
         };
-        let mandate = PeerMessage::Mandate(Box::new(mandate.clone()));
         if !self.electors.may_answer(from, self.ticks) {
             return Ok(());
         }
+        let mandate = PeerMessage::Mandate(Box::new(mandate.clone()));
         let changes = changes_from(self.executor.ledger(), epoch)?.into_iter();
         let changes = changes.map(|change| PeerMessage::SetChange(Box::new(change)));
         self.out.extend(changes.chain([mandate]).map(|message| Output::Send { to: from, message }));
@@ -236,18 +242,16 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         let StepError::Rejected { reject, .. } = error else {
             return self.out.push(Output::Notice(Notice::RaftIgnored { peer: from, problem: error.to_string() }));
         };
-        match reject {
-            Reject::NoMandate { term, .. } => self.want_mandate(from, term),
-            Reject::Unfit { .. } => self.oversight.refuse_leader(&mut self.core, now_ms, &mut self.out),
-            _ => {}
-        }
-        // The honest say these, too: they do not know yet what this node knows, or it does not.
-        self.out.push(Output::Notice(match reject {
-            Reject::NoMandate { .. } | Reject::Overtaken { .. } | Reject::NoVote { .. } => {
-                Notice::RaftIgnored { peer: from, problem: reject.to_string() }
-            }
-            _ => Notice::RaftRejected { peer: from, reject: reject.to_string() },
+        let text = reject.to_string();
+        self.out.push(Output::Notice(match reject.is_usual() {
+            true => Notice::RaftIgnored { peer: from, problem: text },
+            false => Notice::RaftRejected { peer: from, reject: text },
         }));
+        if let Reject::NoMandate { term, .. } = reject {
+            self.want_mandate(from, term);
+        } else if let Reject::Unfit { .. } = reject {
+            self.oversight.refuse_leader(&mut self.core, now_ms, &mut self.out);
+        }
     }
 
     /// A client's transaction. What is executed already is answered at once: the
