@@ -112,7 +112,7 @@ pub enum MandateError {
 pub struct Electorate {
     standing: Vec<ValidatorSet>,
     known: Vec<ValidatorSet>,
-    ahead: Vec<ValidatorSet>,
+    ahead: Option<ValidatorSet>,
 }
 
 impl Electorate {
@@ -121,13 +121,13 @@ impl Electorate {
     /// Raft yet.
     #[must_use]
     pub fn new(standing: Vec<ValidatorSet>, known: Vec<ValidatorSet>) -> Self {
-        Self { standing, known, ahead: Vec::new() }
+        Self { standing, known, ahead: None }
     }
 
-    /// Adds sets that certify later heights than this node has executed. Raft's membership as
-    /// this node knows it is older than they are, and says nothing of who replicates now.
+    /// Adds the set that certifies now, where it is a later one than this node has executed.
+    /// Raft's membership as this node knows it is older, and says nothing of who replicates.
     #[must_use]
-    pub fn with_ahead(self, ahead: Vec<ValidatorSet>) -> Self {
+    pub fn with_ahead(self, ahead: Option<ValidatorSet>) -> Self {
         Self { ahead, ..self }
     }
 
@@ -153,9 +153,12 @@ impl Electorate {
         self.keys(node).any(|key| key.verify(message, signature).is_ok())
     }
 
-    /// Whether these nodes are a quorum of a later set than those that this node goes by.
+    /// Whether these nodes are a quorum of the set that certifies now, which is later than
+    /// those that this node goes by. In the seconds in which Raft's voters have not followed
+    /// that set, a leader may still be elected without it: what was counted so is then replaced
+    /// at worst, and the node finds out by the certificate.
     pub(crate) fn is_quorum_ahead(&self, nodes: &BTreeSet<NodeId>) -> bool {
-        self.ahead.iter().any(|set| set.is_quorum(seated_power(set, nodes)))
+        self.ahead.as_ref().is_some_and(|set| set.is_quorum(seated_power(set, nodes)))
     }
 
     /// Whether these nodes could make a mandate.

@@ -8,7 +8,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use consilium_consensus::{Core, Electorate, LogReader, Mandate, RaftId};
-use consilium_proto::hash::Hash;
 use consilium_proto::ids::{Epoch, Height, LedgerId, NodeId};
 use consilium_proto::light_client::{SetChange, TrustedSet};
 use consilium_proto::validators::ValidatorSet;
@@ -47,9 +46,6 @@ pub(crate) struct Electors {
     ahead: Option<Ahead>,
     /// Raft's voters are the seats.
     settled: bool,
-    /// Hashes of the own sets.
-    newest: Option<Hash>,
-    before: Option<Hash>,
     /// The core was not told of all yet.
     untold: bool,
     /// The tick at which each peer was asked, or answered, last.
@@ -77,9 +73,11 @@ impl Electors {
         let Some(own) = self.own.as_ref().filter(|_| self.untold) else { return Ok(()) };
         let mut standing = vec![own.current.clone()];
         standing.extend(own.before.clone().filter(|_| !settled));
-        let all = |sets: &Sets| std::iter::once(&sets.current).chain(&sets.before).cloned().collect::<Vec<_>>();
-        let ahead = self.ahead.as_ref().map(|ahead| all(&ahead.sets)).unwrap_or_default();
-        core.set_electorate(Electorate::new(standing, all(own)).with_ahead(ahead));
+        let ahead = self.ahead.as_ref().map(|ahead| &ahead.sets);
+        let before = ahead.and_then(|sets| sets.before.clone());
+        let known = std::iter::once(own.current.clone()).chain(own.before.clone()).chain(before);
+        let electorate = Electorate::new(standing, known.collect());
+        core.set_electorate(electorate.with_ahead(ahead.map(|sets| sets.current.clone())));
         self.untold = false;
         Ok(())
     }
@@ -98,8 +96,6 @@ impl Electors {
         let current = set_of_epoch(ledger, epoch)?.ok_or_else(|| PortFault::corrupt("epoch", "absent"))?;
         let before = epoch.0.checked_sub(1).map(|before| set_of_epoch(ledger, Epoch(before))).transpose()?.flatten();
         self.seats = raft_ids(&current);
-        self.newest = Some(current.hash());
-        self.before = before.as_ref().map(ValidatorSet::hash);
         self.own = Some(Sets { epoch, current, before });
         if self.ahead.as_ref().is_some_and(|ahead| ahead.sets.epoch <= epoch) {
             self.ahead = None;
@@ -111,9 +107,9 @@ impl Electors {
     /// Whether a leader should be elected again: its mandate is of validators before those of
     /// today, and Raft's voters are today's; or of some that nobody needs to know any more.
     pub(crate) fn is_outdated(&self, mandate: Option<&Mandate>) -> bool {
-        let Some(mandate) = mandate else { return false };
-        let granted_by = Some(mandate.validators_hash);
-        granted_by != self.newest && (self.settled || granted_by != self.before)
+        let (Some(mandate), Some(own)) = (mandate, &self.own) else { return false };
+        let granted = |set: &ValidatorSet| set.hash() == mandate.validators_hash;
+        !granted(&own.current) && (self.settled || !own.before.as_ref().is_some_and(granted))
     }
 
     /// The newest epoch whose validators are known.

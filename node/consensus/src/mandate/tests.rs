@@ -75,3 +75,19 @@ fn it_goes_over_the_wire() {
     assert_eq!(HandOver::decode(&hand_over.encode()), Some(hand_over));
     assert_eq!(HandOver::decode(&hand_over.encode()[1..]), None);
 }
+
+#[test]
+fn the_set_of_now_counts_for_those_who_are_behind() {
+    let nodes = |ids: &[u64]| ids.iter().map(|id| NodeId(*id)).collect();
+    assert!(!of_four().is_quorum_ahead(&nodes(&[1, 2, 3, 4, 5, 6])), "nobody is behind");
+    let behind = of_four().with_ahead(Some(set(&[5, 6, 7])));
+    assert!(behind.is_quorum_ahead(&nodes(&[5, 6, 7])) && !behind.is_quorum_ahead(&nodes(&[1, 2, 3, 4, 5, 6])));
+    // It elects nobody here, and is believed.
+    assert_eq!(behind.mandate(candidacy(), &grants(&[5, 6, 7], &candidacy()), &ledger()), None);
+    let shown = Mandate {
+        candidacy: candidacy(),
+        validators_hash: set(&[5, 6, 7]).hash(),
+        grants: grants(&[5, 6, 7], &candidacy()),
+    };
+    assert_eq!(behind.verify(&shown, &ledger()), Ok(()));
+}

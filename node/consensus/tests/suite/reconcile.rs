@@ -132,21 +132,30 @@ impl Group {
     /// Until every node that takes part and is up has the configuration that is desired.
     fn settle(&mut self, ticks: u32) {
         let nodes: BTreeSet<RaftId> = self.wanted().into_iter().filter(|node| self.cluster.is_up(*node)).collect();
-        // Who lags knows from the ledger who is elected now, though not yet who votes in Raft.
-        let elected = equals(self.desired.voters.iter().map(|id| id.get()));
-        for node in &nodes {
-            self.cluster.core(*node).set_electorate(anybody().with_ahead(vec![elected.clone()]));
-        }
         for _ in 0..ticks {
             if self.reached_by(&nodes)
                 && self.cluster.leader().is_some_and(|leader| self.desired.voters.contains(&leader))
             {
                 return;
             }
+            self.tell_who_is_elected(&nodes);
             self.tick();
         }
         let step = self.reconcile();
         panic!("not {:?} within {ticks} ticks, but {step:?}", self.desired);
+    }
+
+    /// Who lags knows from the ledger who is elected, and counts by them once they are Raft's
+    /// voters: those whom it knows as voters may be gone.
+    fn tell_who_is_elected(&mut self, nodes: &BTreeSet<RaftId>) {
+        let Some(leader) = self.cluster.leader() else { return };
+        let membership = self.cluster.core(leader).membership().clone();
+        let settled = !membership.is_joint() && membership.voters == self.desired.voters;
+        let elected = equals(self.desired.voters.iter().map(|id| id.get()));
+        let ahead = settled.then_some(elected);
+        for node in nodes {
+            self.cluster.core(*node).set_electorate(anybody().with_ahead(ahead.clone()));
+        }
     }
 
     /// Everyone who takes part has every command that was ever committed, once and in order.
