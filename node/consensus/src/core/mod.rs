@@ -9,7 +9,9 @@
 //! and `committed` applied; when that is done call `persisted` (then send `messages_after`) and
 //! `applied`. Several writes may be under way at once.
 
+mod counting;
 mod drain;
+mod elections;
 mod followers;
 mod members;
 mod office;
@@ -39,7 +41,6 @@ use self::followers::Followers;
 use self::office::Office;
 use self::tally::Tally;
 
-pub(crate) use self::members::membership_steps;
 pub use self::members::{MembershipError, MembershipOutcome};
 pub use self::progress::{ApplyError, CompactError, PersistError};
 pub use self::propose::{ProposeError, Proposed, TransferError};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use consilium_consensus::{Electorate, LogIndex, Membership, RaftId};
+use consilium_consensus::{Electorate, LogIndex, Membership, RaftId, ReadContext, ReadOutcome};
 use raft::eraftpb::{Message, MessageType};
 use raft_prost::Message as _;
 
@@ -46,8 +46,17 @@ fn a_leaders_word_commits_nothing() {
     let conf_state = Some(raft::eraftpb::ConfState { voters, ..Default::default() });
     let metadata = Some(raft::eraftpb::SnapshotMetadata { conf_state, index: proposed.index.0, term: term.0 });
     let snapshot = Some(raft::eraftpb::Snapshot { metadata, ..Default::default() });
-    say(&mut cluster, Message { msg_type: MessageType::MsgSnapshot as i32, snapshot, ..base });
+    say(&mut cluster, Message { msg_type: MessageType::MsgSnapshot as i32, snapshot, ..base.clone() });
     assert_eq!(commits(&mut cluster, 2), before, "snapshot");
+    // An answer to a read, which names all of the leader's log, is no acknowledgement either.
+    let context = ReadContext([7; 16]);
+    cluster.core(id(2)).read_index(context).unwrap();
+    let data = [2_u64.to_be_bytes().to_vec(), context.0.to_vec()].concat();
+    let entries = vec![raft::eraftpb::Entry { data, ..Default::default() }];
+    let msg_type = MessageType::MsgReadIndexResp as i32;
+    say(&mut cluster, Message { msg_type, index: proposed.index.0, entries, ..base.clone() });
+    assert_eq!(commits(&mut cluster, 2), before, "answer to a read");
+    assert_eq!(cluster.nodes[&id(2)].reads, [ReadOutcome::Ready { context, index: proposed.index }]);
     // The same node counts when a third one has it.
     cluster.net.links.heal();
     cluster.until(60, "counted", |cluster| commits(cluster, 2) >= proposed.index);
@@ -110,6 +119,30 @@ fn whoever_was_away_for_long_counts_by_the_validators_of_today() {
     cluster.ticks(40);
     assert_eq!(commits(&mut cluster, 6), LogIndex(0), "nobody whom it knows acknowledges anything");
     let elected: BTreeSet<u64> = (1..=4).collect();
-    cluster.core(id(6)).set_electorate(anybody().with_ahead(vec![equals(elected)]));
+    cluster.core(id(6)).set_electorate(anybody().with_ahead(Some(equals(elected))));
     cluster.until(40, "counted", |cluster| cluster.machine(id(6)) == ["a"]);
+}
+
+/// Whoever comes back finds that the leader has nothing to send it: what it has of the
+/// leader's log it knows by the term in which that ends.
+#[test]
+fn a_restart_on_an_idle_network_learns_what_is_committed() {
+    let mut cluster = Cluster::new(5, 5);
+    let leader = cluster.elect();
+    let everyone = cluster.everyone();
+    cluster.commit("a", &everyone);
+    cluster.ticks(20);
+    // It has the next entry, and hears nobody but the leader.
+    for other in [2, 3, 4] {
+        cluster.net.links.cut(id(other), id(5));
+    }
+    let proposed = cluster.propose(leader, "b");
+    cluster.until(20, "counted", |cluster| commits(cluster, 2) >= proposed.index);
+    assert_eq!(cluster.core(id(5)).status().persisted, proposed.index);
+    assert!(commits(&mut cluster, 5) < proposed.index);
+    cluster.crash(id(5));
+    cluster.net.links.heal();
+    cluster.start(id(5));
+    cluster.until(30, "applied", |cluster| cluster.machine(id(5)) == ["a", "b"]);
+    assert_eq!(cluster.core(leader).status().last_index, proposed.index, "nothing came in between");
 }

@@ -1,0 +1,167 @@
+//! What others have acknowledged: each node counts for itself, and takes nobody's word for
+//! what is committed, not the leader's either.
+//!
+//! Followers tell all that replicate, and not the leader alone, how far their log goes; so
+//! does the leader. An entry is committed here once voters that are a majority of Raft's, and
+//! have more than two thirds of the power, hold a *head* at or behind it: an entry of the
+//! leader's own term, which covers all before it (Raft, section 5.4.2).
+//!
+//! At the leader, what Raft would commit by itself is held back until it is counted.
+
+use std::collections::BTreeSet;
+
+use consilium_proto::ids::NodeId;
+use raft::eraftpb::{Message, MessageType};
+
+use super::Core;
+use crate::ids::{LogIndex, RaftId, Term};
+use crate::log::LogReader;
+
+impl<R: LogReader> Core<R> {
+    fn term_at(&self, index: LogIndex) -> Term {
+        Term(self.raw.raft.raft_log.term(index.0).unwrap_or_default())
+    }
+
+    /// Whether this node's word counts, as far as it knows.
+    fn counts(&self, node: RaftId) -> bool {
+        self.membership.is_voter(node) || self.office.electorate.has_seat(node)
+    }
+
+    /// Up to where this node's log is the leader's. One that ends in the leader's term is so to
+    /// its end: nobody else writes entries of that term. So it is known after a restart, too,
+    /// when the leader has nothing to send.
+    fn reach(&self) -> LogIndex {
+        let last = LogIndex(self.raw.raft.raft_log.last_index());
+        if self.term_at(last) == self.term() { last } else { self.tally.matched }
+    }
+
+    /// As much of it as is durable.
+    fn own_head(&self) -> LogIndex {
+        self.reach().min(LogIndex(self.raw.raft.raft_log.persisted))
+    }
+
+    /// The newest entry that a quorum holds, no further than what this node has of the
+    /// leader's log; zero if there is none.
+    fn counted(&self) -> LogIndex {
+        if self.tally.term != self.term() {
+            return LogIndex(0);
+        }
+        let (me, own) = (self.config.id, self.own_head());
+        let mut heads: Vec<(LogIndex, RaftId)> = self.tally.heads.iter().map(|(node, head)| (*head, *node)).collect();
+        if self.term_at(own) == self.term() {
+            heads.push((own, me));
+        }
+        heads.sort_unstable_by(|one, other| other.cmp(one));
+        let mut holders = BTreeSet::new();
+        for (head, node) in heads {
+            holders.insert(node);
+            if self.is_quorum(&holders) {
+                return head.min(self.reach());
+            }
+        }
+        LogIndex(0)
+    }
+
+    fn is_quorum(&self, holders: &BTreeSet<RaftId>) -> bool {
+        let nodes: BTreeSet<NodeId> = holders.iter().map(|id| NodeId(id.get())).collect();
+        let electorate = &self.office.electorate;
+        (self.membership.has_majority(holders) && electorate.is_quorum(&nodes))
+            || (!self.is_leader() && electorate.is_quorum_ahead(&nodes))
+    }
+
+    /// A peer holds the leader's log up to an index.
+    pub(super) fn take_ack(&mut self, from: RaftId, message: &Message) {
+        let term = self.term();
+        self.tally.enter(term);
+        if message.log_term == term.0 && self.counts(from) {
+            let head = self.tally.heads.entry(from).or_default();
+            *head = LogIndex(message.index).max(*head);
+        }
+    }
+
+    /// Does something at which Raft would commit by a majority of voters, or by the leader's
+    /// word (an answer to a read commits in the library, too), and lets it commit no more
+    /// than was counted.
+    pub(super) fn hold_commit<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.raw.raft.raft_log.committed;
+        let done = act(self);
+        let most = if self.is_leader() { self.counted().0.max(before) } else { before };
+        let log = &mut self.raw.raft.raft_log;
+        log.committed = log.committed.min(most);
+        done
+    }
+
+    fn commit_to(&mut self, counted: LogIndex) {
+        let log = &mut self.raw.raft.raft_log;
+        if counted.0 > log.committed {
+            log.commit_to(counted.0);
+        }
+    }
+
+    /// Whether the newest that this node has heard of the leader is not counted yet.
+    pub fn waits_for_quorum(&self) -> bool {
+        let last = LogIndex(self.raw.raft.raft_log.last_index());
+        self.commit_index() < last && self.term_at(last) == self.term()
+    }
+
+    /// What was counted may reach further now that there are other acknowledgements, or this
+    /// node's log, or who counts, is another.
+    pub(super) fn recount(&mut self) {
+        let term = self.term();
+        self.tally.enter(term);
+        let counted = self.counted();
+        self.commit_to(counted);
+        if self.is_leader() && self.own_head() > self.tally.told {
+            self.tell_head();
+        }
+    }
+
+    /// Tells all others how far this node's log goes: they may have started since, or not
+    /// have heard it.
+    pub fn tell_head(&mut self) {
+        let head = self.own_head();
+        if self.counts(self.config.id) && head > LogIndex(0) && self.term_at(head) == self.term() {
+            self.tally.told = head;
+            let told: Vec<Message> = self.others().map(|to| self.head_for(to, head)).collect();
+            self.heads.extend(told);
+        }
+    }
+
+    fn others(&self) -> impl Iterator<Item = RaftId> + '_ {
+        let Self { membership, config, .. } = self;
+        membership.members().filter(move |id| *id != config.id)
+    }
+
+    fn head_for(&self, to: RaftId, head: LogIndex) -> Message {
+        Message {
+            msg_type: MessageType::MsgAppendResponse as i32,
+            from: self.config.id.get(),
+            to: to.get(),
+            term: self.term().0,
+            index: head.0,
+            log_term: self.term_at(head).0,
+            ..Message::default()
+        }
+    }
+
+    /// What a follower acknowledges to the leader it tells the others, too, when as much is
+    /// durable as the answer waits for.
+    pub(super) fn share_acks(&mut self, messages: &mut Vec<Message>) {
+        let (term, log) = (self.term(), &self.raw.raft.raft_log);
+        let mut newest: Option<(u64, LogIndex)> = None;
+        for message in messages.iter_mut() {
+            let ack = message.get_msg_type() == MessageType::MsgAppendResponse && !message.reject;
+            if ack && message.term == term.0 && message.index > 0 {
+                message.log_term = log.term(message.index).unwrap_or_default();
+                newest = newest.max(Some((message.to, LogIndex(message.index))));
+            }
+        }
+        let Some((leader, index)) = newest else { return };
+        self.tally.enter(term);
+        self.tally.matched = index.max(self.tally.matched);
+        if self.counts(self.config.id) && self.term_at(index) == term {
+            let others = self.others().filter(|id| id.get() != leader);
+            messages.extend(others.map(|to| self.head_for(to, index)));
+        }
+    }
+}
