@@ -21,9 +21,10 @@ use consilium_proto::validators::ValidatorSet;
 use consilium_proto::vote::RECOVERY_EPOCH;
 
 use crate::ids::{LogIndex, LogPosition, RaftId, Term};
+use crate::membership::{MEMBERSHIP_LEN_MAX, Membership};
 
 /// Term, leader and signature of a [`HandOver`] on the wire.
-pub(crate) const HAND_OVER_LEN: usize = 8 + 8 + SIGNATURE_LEN;
+const HAND_OVER_LEN: usize = 8 + 8 + SIGNATURE_LEN;
 
 /// What a node signs with, and for which ledger.
 #[derive(Clone, Debug)]
@@ -42,7 +43,7 @@ impl Signer {
 }
 
 /// What a candidate asks for, and what a grant signs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidacy {
     /// The term.
     pub term: Term,
@@ -50,15 +51,65 @@ pub struct Candidacy {
     pub candidate: RaftId,
     /// Where its log ends.
     pub last: LogPosition,
+    /// Up to where it has applied its log.
+    pub applied: LogIndex,
+    /// Raft's membership there. A follower that lags counts by it: those whom it knows as
+    /// voters may be gone.
+    pub membership: Membership,
 }
 
 impl Candidacy {
     /// The bytes that a grant signs: "consilium/grant/v1", ledger id (32), then recovery epoch,
-    /// term, candidate, and index and term of the candidate's last entry (8 each, big-endian).
+    /// term, candidate, index and term of the candidate's last entry, and its applied index (8
+    /// each, big-endian), then the membership, encoded.
     #[must_use]
     pub fn signing_bytes(&self, ledger_id: &LedgerId) -> Vec<u8> {
-        let last = [self.last.index.0, self.last.term.0];
-        signing_bytes(b"consilium/grant/v1", ledger_id, &[self.term.0, self.candidate.get(), last[0], last[1]])
+        let Self { term, candidate, last, applied, membership } = self;
+        let numbers = [term.0, candidate.get(), last.index.0, last.term.0, applied.0];
+        let mut bytes = signing_bytes(b"consilium/grant/v1", ledger_id, &numbers);
+        bytes.extend(membership.encode());
+        bytes
+    }
+}
+
+/// What goes beside a request for a vote, in its `context`: whether there is a hand-over
+/// (1 byte), that, the applied index (8, big-endian), and the membership, encoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Standpoint {
+    pub(crate) hand_over: Option<HandOver>,
+    pub(crate) applied: LogIndex,
+    pub(crate) membership: Membership,
+}
+
+/// No request for a vote has more beside it.
+pub(crate) const STANDPOINT_LEN_MAX: usize = 1 + HAND_OVER_LEN + 8 + MEMBERSHIP_LEN_MAX;
+
+impl Standpoint {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = vec![u8::from(self.hand_over.is_some())];
+        out.extend(self.hand_over.iter().flat_map(HandOver::encode));
+        out.extend(self.applied.0.to_be_bytes());
+        out.extend(self.membership.encode());
+        out
+    }
+
+    /// Whether these bytes claim a hand-over.
+    pub(crate) fn hands_over(bytes: &[u8]) -> bool {
+        bytes.first() == Some(&1)
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (hand_over, rest) = match bytes.split_first()? {
+            (0, rest) => (None, rest),
+            (1, rest) => {
+                let (hand_over, rest) = rest.split_at_checked(HAND_OVER_LEN)?;
+                (Some(HandOver::decode(hand_over)?), rest)
+            }
+            (_, _) => return None,
+        };
+        let (applied, membership) = rest.split_first_chunk()?;
+        let applied = LogIndex(u64::from_be_bytes(*applied));
+        Some(Self { hand_over, applied, membership: Membership::decode(membership).ok()? })
     }
 }
 
@@ -125,7 +176,6 @@ impl Electorate {
     }
 
     /// Adds the set that certifies now, where it is a later one than this node has executed.
-    /// Raft's membership as this node knows it is older, and says nothing of who replicates.
     #[must_use]
     pub fn with_ahead(self, ahead: Option<ValidatorSet>) -> Self {
         Self { ahead, ..self }
@@ -154,11 +204,10 @@ impl Electorate {
     }
 
     /// Whether these nodes are a quorum of the set that certifies now, which is later than
-    /// those that this node goes by. In the seconds in which Raft's voters have not followed
-    /// that set, a leader may still be elected without it: what was counted so is then replaced
-    /// at worst, and the node finds out by the certificate.
-    pub(crate) fn is_quorum_ahead(&self, nodes: &BTreeSet<NodeId>) -> bool {
-        self.ahead.as_ref().is_some_and(|set| set.is_quorum(seated_power(set, nodes)))
+    /// those that this node goes by, or of the one that elected the leader.
+    pub(crate) fn is_quorum_ahead(&self, nodes: &BTreeSet<NodeId>, elected_by: &Hash) -> bool {
+        let elected_by = self.known.iter().filter(|set| set.hash() == *elected_by);
+        self.ahead.iter().chain(elected_by).any(|set| set.is_quorum(seated_power(set, nodes)))
     }
 
     /// Whether these nodes could make a mandate.
@@ -169,7 +218,7 @@ impl Electorate {
     /// The mandate that these grants make, if they do. Signatures were verified.
     pub(crate) fn mandate(
         &self,
-        candidacy: Candidacy,
+        candidacy: &Candidacy,
         grants: &BTreeMap<NodeId, SignatureBytes>,
         ledger_id: &LedgerId,
     ) -> Option<Mandate> {
@@ -178,7 +227,7 @@ impl Electorate {
         let set = self.standing.iter().find(quorum_of)?;
         let of_set = |node: &NodeId| set.seat(*node).is_some();
         let grants = grants.iter().filter(|(node, _)| of_set(node)).map(|(node, grant)| (*node, *grant)).collect();
-        Some(Mandate { candidacy, validators_hash: set.hash(), grants })
+        Some(Mandate { candidacy: candidacy.clone(), validators_hash: set.hash(), grants })
     }
 
     /// Whether a mandate is of a quorum of a known set.
@@ -251,6 +300,8 @@ impl From<&Mandate> for pb::Mandate {
             leader: m.candidacy.candidate.get(),
             last_index: m.candidacy.last.index.0,
             last_term: m.candidacy.last.term.0,
+            applied: m.candidacy.applied.0,
+            membership: m.candidacy.membership.encode().into(),
             validators_hash: m.validators_hash.to_bytes(),
             grants: m.grants.iter().map(grant).collect(),
         }
@@ -265,8 +316,10 @@ impl TryFrom<&pb::Mandate> for Mandate {
         let grant = |grant: &pb::Grant| Ok((NodeId(grant.validator), fixed("grants.signature", &grant.signature)?));
         let candidate = RaftId::new(m.leader).ok_or_else(|| FieldError::malformed("leader", "is nobody"))?;
         let last = LogPosition { index: LogIndex(m.last_index), term: Term(m.last_term) };
+        let malformed = |_| FieldError::malformed("membership", "is not one");
+        let membership = Membership::decode(&m.membership).map_err(malformed)?;
         Ok(Self {
-            candidacy: Candidacy { term: Term(m.term), candidate, last },
+            candidacy: Candidacy { term: Term(m.term), candidate, last, applied: LogIndex(m.applied), membership },
             validators_hash: Hash::from_bytes(fixed("validators_hash", &m.validators_hash)?),
             grants: m.grants.iter().map(grant).collect::<Result<_, FieldError>>()?,
         })

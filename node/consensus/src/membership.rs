@@ -17,6 +17,9 @@ const VERSION: u8 = 1;
 /// Steps in one change. More is no legitimate wish, and memory.
 pub(crate) const CHANGES_MAX: usize = 64;
 
+/// No membership is longer, encoded.
+pub(crate) const MEMBERSHIP_LEN_MAX: usize = 2 + 4 * 4 + 8 * MEMBERS_MAX;
+
 /// A Raft configuration. Joint while `voters_outgoing` is not empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Membership {

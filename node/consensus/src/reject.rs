@@ -180,6 +180,12 @@ pub enum Reject {
     /// The answer to a read that was not asked, or was given up.
     #[error("no such read")]
     UnknownRead,
+    /// A candidate names another membership than was in force there.
+    #[error("the candidate's membership as of {applied} is another one here")]
+    FalseMembership {
+        /// Up to where it has applied its log.
+        applied: LogIndex,
+    },
 }
 
 impl Reject {

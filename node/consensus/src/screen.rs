@@ -13,7 +13,7 @@ use raft::eraftpb::{EntryType, Message, MessageType};
 
 use crate::convert::{membership_from_raft, membership_steps, membership_to_raft, snapshot_to_raft};
 use crate::ids::{LogIndex, LogPosition, RaftId, Term};
-use crate::mandate::{Electorate, HAND_OVER_LEN};
+use crate::mandate::{Electorate, STANDPOINT_LEN_MAX};
 use crate::membership::Membership;
 use crate::output::ReadContext;
 use crate::reject::Reject;
@@ -134,7 +134,7 @@ fn check_envelope(peer: RaftId, kind: MessageType, message: &Message, view: &Vie
 fn check_context(kind: MessageType, message: &Message) -> Result<(), Reject> {
     let allowed = match kind {
         MessageType::MsgHeartbeat | MessageType::MsgHeartbeatResponse => message.context.len() == READ_CONTEXT_LEN,
-        MessageType::MsgRequestVote => message.context.len() == HAND_OVER_LEN,
+        MessageType::MsgRequestVote => message.context.len() <= STANDPOINT_LEN_MAX,
         MessageType::MsgRequestVoteResponse => !message.reject && message.context.len() == SIGNATURE_LEN,
         MessageType::MsgTimeoutNow => message.context.len() == SIGNATURE_LEN,
         _ => false,

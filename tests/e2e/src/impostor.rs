@@ -246,9 +246,14 @@ impl Impostor {
     pub fn own_mandate(&self, validators: &ValidatorSet, term: u64) -> anyhow::Result<pb::Mandate> {
         let mut signed = b"consilium/grant/v1".to_vec();
         signed.extend_from_slice(self.ledger_id.as_bytes());
-        [0, term, self.raft_id, 1 << 20, term - 1]
+        [0, term, self.raft_id, 1 << 20, term - 1, 0]
             .iter()
             .for_each(|n: &u64| signed.extend_from_slice(&n.to_be_bytes()));
+        // It alone votes: version, no joint change to leave, one voter, three empty lists.
+        let mut membership = vec![1, 0, 0, 0, 0, 1];
+        membership.extend_from_slice(&self.raft_id.to_be_bytes());
+        membership.extend_from_slice(&[0; 12]);
+        signed.extend_from_slice(&membership);
         let signature = Bytes::copy_from_slice(&self.key.sign(&signed)?);
         // The same signature in the name of all the others.
         let grant = |seat: &Validator| pb::Grant { validator: seat.id.0, signature: signature.clone() };
@@ -257,6 +262,8 @@ impl Impostor {
             leader: self.raft_id,
             last_index: 1 << 20,
             last_term: term - 1,
+            applied: 0,
+            membership: membership.into(),
             validators_hash: validators.hash().to_bytes(),
             grants: validators.seats().iter().map(grant).collect(),
         })

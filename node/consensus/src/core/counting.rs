@@ -6,6 +6,10 @@
 //! have more than two thirds of the power, hold a *head* at or behind it: an entry of the
 //! leader's own term, which covers all before it (Raft, section 5.4.2).
 //!
+//! Who votes behind a membership entry is known when that is applied: a node that lags, and has
+//! both in its log, would count by voters of the past. It goes by the membership that the
+//! leader's mandate names, if that is a later one.
+//!
 //! At the leader, what Raft would commit by itself is held back until it is counted.
 
 use std::collections::BTreeSet;
@@ -14,8 +18,10 @@ use consilium_proto::ids::NodeId;
 use raft::eraftpb::{Message, MessageType};
 
 use super::Core;
+use super::office::Office;
 use crate::ids::{LogIndex, RaftId, Term};
 use crate::log::LogReader;
+use crate::mandate::Mandate;
 
 impl<R: LogReader> Core<R> {
     fn term_at(&self, index: LogIndex) -> Term {
@@ -24,7 +30,8 @@ impl<R: LogReader> Core<R> {
 
     /// Whether this node's word counts, as far as it knows.
     fn counts(&self, node: RaftId) -> bool {
-        self.membership.is_voter(node) || self.office.electorate.has_seat(node)
+        let elects = |mandate: &Mandate| mandate.candidacy.membership.is_voter(node);
+        self.membership.is_voter(node) || self.office.electorate.has_seat(node) || self.ahead().is_some_and(elects)
     }
 
     /// Up to where this node's log is the leader's. One that ends in the leader's term is so to
@@ -40,8 +47,17 @@ impl<R: LogReader> Core<R> {
         self.reach().min(LogIndex(self.raw.raft.raft_log.persisted))
     }
 
-    /// The newest entry that a quorum holds, no further than what this node has of the
-    /// leader's log; zero if there is none.
+    /// How far this node may count: what it has of the leader's log, and nothing behind a
+    /// membership entry before that is in force, since others may vote there. What the library
+    /// holds for itself was not looked at yet.
+    fn countable(&self) -> LogIndex {
+        let seen = LogIndex(self.raw.raft.raft_log.unstable.offset - 1).min(self.reach());
+        let applied = self.ahead().map_or(self.applied_index(), |mandate| mandate.candidacy.applied);
+        self.changes.range(applied.next()..).next().map_or(seen, |change| seen.min(*change))
+    }
+
+    /// The newest entry that a quorum holds, no further than this node may count; zero if there
+    /// is none.
     fn counted(&self) -> LogIndex {
         if self.tally.term != self.term() {
             return LogIndex(0);
@@ -56,17 +72,32 @@ impl<R: LogReader> Core<R> {
         for (head, node) in heads {
             holders.insert(node);
             if self.is_quorum(&holders) {
-                return head.min(self.reach());
+                return head.min(self.countable());
             }
         }
         LogIndex(0)
     }
 
+    /// The mandate of the leader, if that had applied more of the log when it was elected than
+    /// this node has by now.
+    fn ahead(&self) -> Option<&Mandate> {
+        let mandate = self.office.mandate.as_ref().filter(|_| !self.is_leader());
+        let is_ahead =
+            |own: &&Mandate| own.candidacy.term == self.term() && own.candidacy.applied > self.applied_index();
+        mandate.filter(is_ahead)
+    }
+
     fn is_quorum(&self, holders: &BTreeSet<RaftId>) -> bool {
         let nodes: BTreeSet<NodeId> = holders.iter().map(|id| NodeId(id.get())).collect();
-        let electorate = &self.office.electorate;
-        (self.membership.has_majority(holders) && electorate.is_quorum(&nodes))
-            || (!self.is_leader() && electorate.is_quorum_ahead(&nodes))
+        let Office { electorate, .. } = &self.office;
+        match self.ahead() {
+            Some(mandate) => {
+                let powerful =
+                    electorate.is_quorum(&nodes) || electorate.is_quorum_ahead(&nodes, &mandate.validators_hash);
+                powerful && mandate.candidacy.membership.has_majority(holders)
+            }
+            None => electorate.is_quorum(&nodes) && self.membership.has_majority(holders),
+        }
     }
 
     /// A peer holds the leader's log up to an index.

@@ -60,7 +60,6 @@ impl<R: LogReader> Core<R> {
         if let Some(last) = output.committed.last() {
             self.handed_out = last.index;
         }
-        self.note_membership_entries(&output.committed);
         let (mut persist, overwrites) = self.take_persist(&mut ready);
         // From here on the library reads what is in this round from our store.
         self.raw.advance_append_async(ready);
@@ -89,10 +88,11 @@ impl<R: LogReader> Core<R> {
         if let Some(meta) = &persist.snapshot {
             self.raw.mut_store().reset(meta.position());
             self.handed_out = meta.index;
-            self.unapplied_changes.clear();
+            self.changes.clear();
         }
         let last = self.view().last();
         let overwrites = persist.snapshot.is_some() || persist.entries.first().is_some_and(|entry| entry.index <= last);
+        self.note_membership_entries(&persist.entries);
         self.raw.mut_store().append(&persist.entries);
         (persist, overwrites)
     }

@@ -17,7 +17,8 @@ use super::Core;
 use super::office::{Office, Probing, Standing, candidacy_of};
 use crate::ids::{LogIndex, LogPosition, RaftId, Term};
 use crate::log::LogReader;
-use crate::mandate::{Candidacy, Electorate, HandOver, Mandate, MandateError};
+use crate::mandate::{Candidacy, Electorate, HandOver, Mandate, MandateError, Standpoint};
+use crate::membership::Membership;
 use crate::reject::Reject;
 use crate::screen::{INDEX_MAX, TERM_AHEAD_MAX};
 
@@ -125,11 +126,12 @@ impl<R: LogReader> Core<R> {
             // The entry that opens the term is behind what it stood with.
             let last = LogIndex(self.raw.raft.raft_log.last_index().saturating_sub(1));
             let last = LogPosition { index: last, term: Term(self.raw.raft.raft_log.term(last.0).unwrap_or_default()) };
-            self.office.stand(me, Candidacy { term, candidate: me, last });
+            let (applied, membership) = self.applied_membership();
+            self.office.stand(me, Candidacy { term, candidate: me, last, applied, membership });
         }
         let Office { standing, electorate, signer, .. } = &self.office;
         let proof = standing.as_ref();
-        match proof.and_then(|own| electorate.mandate(own.candidacy, &own.grants, &signer.ledger_id)) {
+        match proof.and_then(|own| electorate.mandate(&own.candidacy, &own.grants, &signer.ledger_id)) {
             Some(mandate) => self.office.mandate = Some(mandate),
             None => self.raw.raft.become_follower(term.0, raft::INVALID_ID),
         }
@@ -156,8 +158,10 @@ impl<R: LogReader> Core<R> {
 
     fn endorse_candidacy(&mut self, message: &mut Message) {
         let hand_over = self.office.hand_over.filter(|_| message.context == raft::CAMPAIGN_TRANSFER);
-        message.context = hand_over.map(|hand_over| hand_over.encode().to_vec()).unwrap_or_default();
-        let candidacy = candidacy_of(message);
+        let (applied, membership) = self.applied_membership();
+        let standpoint = Standpoint { hand_over, applied, membership };
+        message.context = standpoint.encode();
+        let candidacy = candidacy_of(message, applied, standpoint.membership);
         let is_new = |own: &Candidacy| self.office.standing.as_ref().is_none_or(|standing| standing.candidacy != *own);
         if let Some(candidacy) = candidacy.filter(is_new) {
             self.office.stand(self.config.id, candidacy);
@@ -182,9 +186,15 @@ impl<R: LogReader> Core<R> {
     pub(super) fn examine(&mut self, from: RaftId, message: &mut Message) -> Result<(), Reject> {
         match message.get_msg_type() {
             MessageType::MsgRequestVote => {
-                let handed = !message.context.is_empty() && self.is_handed_over(from, message);
+                let standpoint = Standpoint::decode(&message.context).ok_or(Reject::Field { name: "context" })?;
+                let Standpoint { hand_over, applied, membership } = standpoint;
+                if self.contradicts(applied, &membership) {
+                    return Err(Reject::FalseMembership { applied });
+                }
+                let handed = hand_over.is_some_and(|hand_over| self.is_handed_over(from, message, &hand_over));
                 message.context = if handed { raft::CAMPAIGN_TRANSFER.to_vec() } else { Vec::new() };
-                self.office.asked.extend(candidacy_of(message).map(|candidacy| (from, candidacy)));
+                let asked = candidacy_of(message, applied, membership);
+                self.office.asked.extend(asked.map(|candidacy| (from, candidacy)));
                 Ok(())
             }
             MessageType::MsgTimeoutNow => {
@@ -202,10 +212,19 @@ impl<R: LogReader> Core<R> {
     }
 
     /// Whether the leader that this node hears wants the candidate in its place.
-    fn is_handed_over(&self, candidate: RaftId, message: &Message) -> bool {
-        let Some(hand_over) = HandOver::decode(&message.context) else { return false };
+    fn is_handed_over(&self, candidate: RaftId, message: &Message, hand_over: &HandOver) -> bool {
         let current = hand_over.term == self.term() && Some(hand_over.leader) == self.leader();
-        current && message.term > self.term().0 && self.is_signed(&hand_over, candidate)
+        current && message.term > self.term().0 && self.is_signed(hand_over, candidate)
+    }
+
+    /// Up to where this node has applied its log, and the membership there.
+    fn applied_membership(&self) -> (LogIndex, Membership) {
+        (self.applied_index(), self.membership.clone())
+    }
+
+    /// Whether another membership was in force at an index, as far as this node knows.
+    fn contradicts(&self, applied: LogIndex, membership: &Membership) -> bool {
+        (self.membership_since..=self.applied_index()).contains(&applied) && *membership != self.membership
     }
 
     fn is_signed(&self, hand_over: &HandOver, to: RaftId) -> bool {
@@ -229,7 +248,7 @@ impl<R: LogReader> Core<R> {
             standing.grants.insert(NodeId(from.get()), grant);
         }
         standing.held.insert(from, message);
-        let mandate = |own: &Standing| electorate.mandate(own.candidacy, &own.grants, &signer.ledger_id);
+        let mandate = |own: &Standing| electorate.mandate(&own.candidacy, &own.grants, &signer.ledger_id);
         standing.proven = standing.proven || mandate(standing).is_some();
         let due = if standing.proven { std::mem::take(&mut standing.held) } else { BTreeMap::new() };
         Ok(due.into_values().collect())

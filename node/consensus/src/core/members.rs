@@ -87,14 +87,15 @@ impl<R: LogReader> Core<R> {
         entry: &LogEntry,
         fits: impl Fn(MembershipChange, &Membership) -> Result<(), &'static str>,
     ) -> Result<MembershipOutcome, ApplyError> {
-        let expected = self.unapplied_changes.front().copied();
+        let expected = self.first_unapplied_change();
         let EntryKind::ConfChange(data) = &entry.kind else {
             return Err(ApplyError::NotNextMembership { index: entry.index, expected });
         };
         if expected != Some(entry.index) {
             return Err(ApplyError::NotNextMembership { index: entry.index, expected });
         }
-        self.unapplied_changes.pop_front();
+        self.changes.pop_first();
+        self.membership_since = entry.index;
         let judged = membership_steps(data)
             .and_then(|steps| steps.into_iter().try_for_each(|step| fits(step, &self.membership)).map_err(Into::into));
         Ok(match judged.and_then(|()| self.change_membership(data)) {
@@ -116,14 +117,21 @@ impl<R: LogReader> Core<R> {
         Ok(())
     }
 
-    pub(super) fn note_membership_entries(&mut self, committed: &[LogEntry]) {
-        let changes = committed.iter().filter(|e| matches!(e.kind, EntryKind::ConfChange(_)));
-        self.unapplied_changes.extend(changes.map(|entry| entry.index));
+    /// Entries come into the log, in place of those that were there.
+    pub(super) fn note_membership_entries(&mut self, entries: &[LogEntry]) {
+        let Some(first) = entries.first() else { return };
+        self.changes.split_off(&first.index);
+        self.changes.extend(membership_entries(entries));
     }
 
+    /// The next membership entry, if it was given out.
     pub(super) fn first_unapplied_change(&self) -> Option<LogIndex> {
-        self.unapplied_changes.front().copied()
+        self.changes.first().copied().filter(|change| *change <= self.handed_out)
     }
+}
+
+pub(super) fn membership_entries(entries: &[LogEntry]) -> impl Iterator<Item = LogIndex> {
+    entries.iter().filter(|entry| matches!(entry.kind, EntryKind::ConfChange(_))).map(|entry| entry.index)
 }
 
 fn conf_change(changes: &[MembershipChange]) -> ConfChangeV2 {

@@ -77,8 +77,10 @@ pub struct Core<R: LogReader> {
     durable_vote: Vote,
     /// The last index given out for applying.
     handed_out: LogIndex,
-    /// Membership entries given out and not applied yet.
-    unapplied_changes: VecDeque<LogIndex>,
+    /// It is in force from here on.
+    membership_since: LogIndex,
+    /// Membership entries of the log that are not applied yet.
+    changes: BTreeSet<LogIndex>,
     /// Ticks left for each read.
     reads: BTreeMap<ReadContext, u32>,
     read_outcomes: Vec<ReadOutcome>,
@@ -191,6 +193,11 @@ impl<R: LogReader> Core<R> {
     /// Highest index known to be committed.
     pub fn commit_index(&self) -> LogIndex {
         LogIndex(self.raw.raft.raft_log.committed)
+    }
+
+    /// Up to where the membership in force is that of the log.
+    fn applied_index(&self) -> LogIndex {
+        LogIndex(self.raw.raft.raft_log.applied).max(self.membership_since)
     }
 
     fn commit(&self) -> LogPosition {

@@ -9,6 +9,7 @@ use raft::eraftpb::Message;
 
 use crate::ids::{LogIndex, LogPosition, RaftId, Term};
 use crate::mandate::{Candidacy, Electorate, HandOver, Mandate, Signer};
+use crate::membership::Membership;
 
 /// See the module.
 pub(super) struct Office {
@@ -74,12 +75,14 @@ impl Office {
     pub(super) fn stand(&mut self, me: RaftId, candidacy: Candidacy) {
         let own = self.grant(&candidacy).map(|grant| (NodeId(me.get()), grant));
         let grants: BTreeMap<_, _> = own.into_iter().filter(|_| self.electorate.has_seat(me)).collect();
-        let mandate = self.electorate.mandate(candidacy, &grants, &self.signer.ledger_id);
+        let mandate = self.electorate.mandate(&candidacy, &grants, &self.signer.ledger_id);
         self.standing = Some(Standing { candidacy, grants, held: BTreeMap::new(), proven: mandate.is_some() });
     }
 }
 
-pub(super) fn candidacy_of(message: &Message) -> Option<Candidacy> {
+/// What a request for a vote asks for, by a candidate with this membership.
+pub(super) fn candidacy_of(message: &Message, applied: LogIndex, membership: Membership) -> Option<Candidacy> {
     let last = LogPosition { index: LogIndex(message.index), term: Term(message.log_term) };
-    Some(Candidacy { term: Term(message.term), candidate: RaftId::new(message.from)?, last })
+    let candidate = RaftId::new(message.from)?;
+    Some(Candidacy { term: Term(message.term), candidate, last, applied, membership })
 }

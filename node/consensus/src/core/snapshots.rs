@@ -144,6 +144,7 @@ impl<R: LogReader> Core<R> {
         self.raw.step(message).map_err(|_| InstallError::Refused)?;
         if self.raw.raft.raft_log.unstable_snapshot().is_some() {
             self.membership = meta.membership.clone();
+            self.membership_since = meta.index;
             return Ok(Installed::Persisting);
         }
         let committed = self.raw.raft.raft_log.committed;

@@ -7,12 +7,13 @@ use slog::{Discard, Logger, o};
 
 use super::Core;
 use super::followers::Followers;
+use super::members::membership_entries;
 use super::office::Office;
 use super::tally::Tally;
 use crate::config::{Config, ConfigError};
 use crate::convert::{hard_state_to_raft, membership_to_raft};
-use crate::ids::Term;
-use crate::log::LogReader;
+use crate::ids::{LogIndex, Term};
+use crate::log::{LogError, LogReader};
 use crate::log_view::LogView;
 use crate::mandate::Signer;
 use crate::output::{LeaderChange, PersistSeq};
@@ -47,6 +48,7 @@ impl<R: LogReader> Core<R> {
         let raft_state =
             RaftState { hard_state: hard_state_to_raft(&hard_state), conf_state: membership_to_raft(&membership) };
         let (truncated, last) = (bounds.truncated, bounds.last);
+        let changes = changes_behind(applied, last, &reader, config.message_bytes_max)?;
         let cache = config.cache_bytes_max;
         let view = LogView::new(reader, raft_state, runs, truncated, last, cache);
         let logger = Logger::root(Discard, o!());
@@ -58,6 +60,7 @@ impl<R: LogReader> Core<R> {
             config,
             raw,
             membership,
+            membership_since: applied,
             known: BTreeSet::new(),
             pending: VecDeque::new(),
             issued: PersistSeq(0),
@@ -65,7 +68,7 @@ impl<R: LogReader> Core<R> {
             acknowledged: PersistSeq(0),
             durable_vote: (hard_state.term, hard_state.vote),
             handed_out: applied,
-            unapplied_changes: VecDeque::new(),
+            changes,
             reads: BTreeMap::new(),
             read_outcomes: Vec::new(),
             leadership: LeaderChange { leader: None, term: Term(0), role: Role::Follower },
@@ -82,4 +85,21 @@ impl<R: LogReader> Core<R> {
             ticks: 0,
         })
     }
+}
+
+/// The membership entries of the log behind an index.
+fn changes_behind(
+    applied: LogIndex,
+    last: LogIndex,
+    reader: &impl LogReader,
+    bytes_max: usize,
+) -> Result<BTreeSet<LogIndex>, PreflightError> {
+    let (mut changes, mut next) = (BTreeSet::new(), applied.next());
+    while next <= last {
+        let entries = reader.entries(next, last.next(), bytes_max).map_err(PreflightError::Log)?;
+        changes.extend(membership_entries(&entries));
+        let read = entries.last().ok_or(PreflightError::Log(LogError::Missing { index: next }))?;
+        next = read.index.next();
+    }
+    Ok(changes)
 }

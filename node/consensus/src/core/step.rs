@@ -7,6 +7,7 @@ use super::Core;
 use crate::convert::snapshot_from_raft;
 use crate::ids::{RaftId, Term};
 use crate::log::LogReader;
+use crate::mandate::Standpoint;
 use crate::output::IncomingSnapshot;
 use crate::reject::Reject;
 use crate::screen::{Judge, Passed, View, screen};
@@ -153,7 +154,7 @@ impl<R: LogReader> Core<R> {
                 | MessageType::MsgReadIndexResp
         );
         // Nor may it have itself elected again at once.
-        let renews = message.get_msg_type() == MessageType::MsgRequestVote && !message.context.is_empty();
+        let renews = message.get_msg_type() == MessageType::MsgRequestVote && Standpoint::hands_over(&message.context);
         if from == leader && ((leads && message.term == term.0) || renews) {
             return Err(StepError::Distrusted { leader, term });
         }

@@ -18,7 +18,8 @@ fn set(ids: &[u64]) -> ValidatorSet {
 
 fn candidacy() -> Candidacy {
     let last = LogPosition { index: LogIndex(9), term: Term(2) };
-    Candidacy { term: Term(3), candidate: RaftId::new(1).unwrap(), last }
+    let membership = Membership::new([1, 2, 3, 4].map(|id| RaftId::new(id).unwrap()), []);
+    Candidacy { term: Term(3), candidate: RaftId::new(1).unwrap(), last, applied: LogIndex(7), membership }
 }
 
 fn grants(signers: &[u64], candidacy: &Candidacy) -> BTreeMap<NodeId, SignatureBytes> {
@@ -33,12 +34,12 @@ fn of_four() -> Electorate {
 #[test]
 fn more_than_two_thirds_of_the_power_make_a_mandate() {
     let electorate = of_four();
-    assert_eq!(electorate.mandate(candidacy(), &grants(&[1, 2], &candidacy()), &ledger()), None);
-    let mandate = electorate.mandate(candidacy(), &grants(&[1, 2, 4, 9], &candidacy()), &ledger()).unwrap();
+    assert_eq!(electorate.mandate(&candidacy(), &grants(&[1, 2], &candidacy()), &ledger()), None);
+    let mandate = electorate.mandate(&candidacy(), &grants(&[1, 2, 4, 9], &candidacy()), &ledger()).unwrap();
     assert_eq!(mandate.grants.keys().copied().collect::<Vec<_>>(), [NodeId(1), NodeId(2), NodeId(4)]);
     assert_eq!(electorate.verify(&mandate, &ledger()), Ok(()));
     // A set that is only known elects nobody here.
-    assert_eq!(electorate.mandate(candidacy(), &grants(&[4, 5, 6], &candidacy()), &ledger()), None);
+    assert_eq!(electorate.mandate(&candidacy(), &grants(&[4, 5, 6], &candidacy()), &ledger()), None);
 }
 
 #[test]
@@ -50,40 +51,54 @@ fn a_grant_is_for_one_ledger_term_candidate_and_log() {
         Candidacy { candidate: RaftId::new(2).unwrap(), ..candidacy() },
         Candidacy { last: LogPosition { index: LogIndex(9), term: Term(1) }, ..candidacy() },
         Candidacy { last: LogPosition { index: LogIndex(8), term: Term(2) }, ..candidacy() },
+        Candidacy { applied: LogIndex(6), ..candidacy() },
+        Candidacy { membership: Membership::new([RaftId::new(1).unwrap()], []), ..candidacy() },
     ];
     for other in others {
-        let forged = Mandate { candidacy: other, validators_hash: set(&[1, 2, 3, 4]).hash(), grants: granted.clone() };
+        let candidacy = other.clone();
+        let forged = Mandate { candidacy, validators_hash: set(&[1, 2, 3, 4]).hash(), grants: granted.clone() };
         assert_eq!(electorate.verify(&forged, &ledger()), Err(MandateError::NoQuorum), "{other:?}");
     }
-    let mandate = electorate.mandate(candidacy(), &granted, &ledger()).unwrap();
+    let mandate = electorate.mandate(&candidacy(), &granted, &ledger()).unwrap();
     let elsewhere = LedgerId::from_bytes([2; 32]);
     assert_eq!(electorate.verify(&mandate, &elsewhere), Err(MandateError::NoQuorum));
 }
 
 #[test]
 fn a_mandate_of_unknown_validators_proves_nothing() {
-    let mandate = of_four().mandate(candidacy(), &grants(&[1, 2, 3], &candidacy()), &ledger()).unwrap();
+    let mandate = of_four().mandate(&candidacy(), &grants(&[1, 2, 3], &candidacy()), &ledger()).unwrap();
     let newer = Electorate::new(vec![set(&[5, 6, 7])], vec![]);
     assert_eq!(newer.verify(&mandate, &ledger()), Err(MandateError::UnknownValidators));
 }
 
 #[test]
 fn it_goes_over_the_wire() {
-    let mandate = of_four().mandate(candidacy(), &grants(&[1, 2, 3], &candidacy()), &ledger()).unwrap();
+    let mandate = of_four().mandate(&candidacy(), &grants(&[1, 2, 3], &candidacy()), &ledger()).unwrap();
     assert_eq!(Mandate::try_from(&pb::Mandate::from(&mandate)), Ok(mandate));
     let hand_over = HandOver { term: Term(7), leader: RaftId::new(3).unwrap(), signature: [5; 64] };
     assert_eq!(HandOver::decode(&hand_over.encode()), Some(hand_over));
     assert_eq!(HandOver::decode(&hand_over.encode()[1..]), None);
+    let Candidacy { applied, membership, .. } = candidacy();
+    for hand_over in [None, Some(hand_over)] {
+        let standpoint = Standpoint { hand_over, applied, membership: membership.clone() };
+        let bytes = standpoint.encode();
+        assert!(bytes.len() <= STANDPOINT_LEN_MAX && Standpoint::hands_over(&bytes) == hand_over.is_some());
+        assert_eq!(Standpoint::decode(&bytes), Some(standpoint));
+        assert_eq!(Standpoint::decode(&bytes[..bytes.len() - 1]), None);
+    }
 }
 
 #[test]
 fn the_set_of_now_counts_for_those_who_are_behind() {
     let nodes = |ids: &[u64]| ids.iter().map(|id| NodeId(*id)).collect();
-    assert!(!of_four().is_quorum_ahead(&nodes(&[1, 2, 3, 4, 5, 6])), "nobody is behind");
+    let nobody = set(&[1]).hash();
+    assert!(!of_four().is_quorum_ahead(&nodes(&[1, 2, 3, 4, 5, 6]), &nobody), "nobody is behind");
+    assert!(of_four().is_quorum_ahead(&nodes(&[4, 5, 6]), &set(&[4, 5, 6]).hash()), "these elected the leader");
     let behind = of_four().with_ahead(Some(set(&[5, 6, 7])));
-    assert!(behind.is_quorum_ahead(&nodes(&[5, 6, 7])) && !behind.is_quorum_ahead(&nodes(&[1, 2, 3, 4, 5, 6])));
+    assert!(behind.is_quorum_ahead(&nodes(&[5, 6, 7]), &nobody));
+    assert!(!behind.is_quorum_ahead(&nodes(&[1, 2, 3, 4, 5, 6]), &nobody));
     // It elects nobody here, and is believed.
-    assert_eq!(behind.mandate(candidacy(), &grants(&[5, 6, 7], &candidacy()), &ledger()), None);
+    assert_eq!(behind.mandate(&candidacy(), &grants(&[5, 6, 7], &candidacy()), &ledger()), None);
     let shown = Mandate {
         candidacy: candidacy(),
         validators_hash: set(&[5, 6, 7]).hash(),

@@ -284,7 +284,10 @@ fn votes_carry_no_commit_and_no_priority() {
     assert_eq!(cleared, (0, 0, 0, 0));
     assert_eq!(world.refuse(&vote, |m| m.log_term = 6), range("log_term", 6));
     assert_eq!(world.refuse(&vote, |m| m.log_term = 0), range("log_term", 0));
-    assert_eq!(world.refuse(&vote, |m| m.context = b"CampaignTransfe!".to_vec()), Reject::Field { name: "context" });
+    assert_eq!(
+        world.refuse(&vote, |m| m.context = vec![0; crate::mandate::STANDPOINT_LEN_MAX + 1]),
+        Reject::Field { name: "context" }
+    );
 }
 
 #[test]

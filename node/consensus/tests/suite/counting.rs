@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use consilium_consensus::{Electorate, LogIndex, Membership, RaftId, ReadContext, ReadOutcome};
+use consilium_consensus::{Electorate, LogIndex, Membership, MembershipChange, RaftId, ReadContext, ReadOutcome};
 use raft::eraftpb::{Message, MessageType};
 use raft_prost::Message as _;
 
@@ -105,21 +105,25 @@ fn a_majority_without_the_power_commits_nothing() {
     assert!(!cluster.core(leader).waits_for_quorum());
 }
 
-/// A node that knows only voters that are long gone counts by those who are elected now.
+/// A node that knows only voters that are long gone counts by those whom the leader's mandate
+/// names.
 #[test]
-fn whoever_was_away_for_long_counts_by_the_validators_of_today() {
+fn whoever_was_away_for_long_counts_by_the_voters_of_today() {
     let mut cluster = Cluster::new(4, 4);
     let leader = cluster.elect();
     let old = Membership::new([7, 8, 9].map(id), [id(6)]);
     cluster.add_node(id(6), old);
     cluster.commit("a", &[id(1), id(2), id(3), id(4)]);
-    let changes = [consilium_consensus::MembershipChange::AddLearner(id(6))];
+    let changes = [MembershipChange::AddLearner(id(6))];
     cluster.core(leader).propose_membership(&changes).unwrap();
     cluster.pump(leader);
     cluster.ticks(40);
     assert_eq!(commits(&mut cluster, 6), LogIndex(0), "nobody whom it knows acknowledges anything");
+    // The leader has itself elected again: its mandate names the voters of now.
     let elected: BTreeSet<u64> = (1..=4).collect();
     cluster.core(id(6)).set_electorate(anybody().with_ahead(Some(equals(elected))));
+    assert!(cluster.core(leader).renew_mandate());
+    cluster.pump(leader);
     cluster.until(40, "counted", |cluster| cluster.machine(id(6)) == ["a"]);
 }
 
@@ -145,4 +149,35 @@ fn a_restart_on_an_idle_network_learns_what_is_committed() {
     cluster.start(id(5));
     cluster.until(30, "applied", |cluster| cluster.machine(id(5)) == ["a", "b"]);
     assert_eq!(cluster.core(leader).status().last_index, proposed.index, "nothing came in between");
+}
+
+/// Who votes behind a membership entry is known when it is applied. A node that gets both at
+/// once, after it was away, does not count what comes behind by the voters of before.
+#[test]
+fn nothing_behind_a_membership_entry_is_counted_by_the_voters_before_it() {
+    let mut cluster = Cluster::new(3, 6);
+    let (leader, old) = (cluster.elect(), Membership::new([1, 2, 3].map(id), []));
+    let away = id(if leader == id(3) { 2 } else { 3 });
+    [4, 5].into_iter().for_each(|new| cluster.add_node(id(new), old.clone()));
+    let everyone = cluster.everyone();
+    cluster.commit("a", &[id(1), id(2), id(3)]);
+    cluster.net.links.isolate(away, &everyone);
+    let enter = [4, 5].map(|new| MembershipChange::AddVoter(id(new)));
+    cluster.core(leader).propose_membership(&enter).unwrap();
+    cluster.pump(leader);
+    let five = Membership::new([1, 2, 3, 4, 5].map(id), []);
+    let settled = |cluster: &Cluster| cluster.nodes[&leader].store.membership == five;
+    cluster.until(100, "five vote", |cluster| settled(cluster));
+    // Now the leader reaches it alone. Two of five have the next entry, and two of three.
+    let before = commits(&mut cluster, leader.get());
+    cluster.net.links.heal();
+    for other in everyone.iter().filter(|other| **other != leader && **other != away) {
+        cluster.net.links.isolate(*other, &everyone);
+    }
+    let proposed = cluster.propose(leader, "b");
+    cluster.until(8, "it has all", |cluster| cluster.core(away).status().last_index == proposed.index);
+    cluster.ticks(2);
+    assert!(commits(&mut cluster, away.get()) < before.next(), "it counts by the voters of before");
+    cluster.net.links.heal();
+    cluster.until(100, "counted", |cluster| commits(cluster, away.get()) >= proposed.index);
 }

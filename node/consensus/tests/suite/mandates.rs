@@ -1,6 +1,8 @@
 //! Who may lead, where power counts: four nodes of one power each.
 
-use consilium_consensus::{Candidacy, Electorate, Mandate, MandateError, RaftId, Reject, Role, StepError, Term};
+use consilium_consensus::{
+    Candidacy, Electorate, LogIndex, Mandate, MandateError, Membership, RaftId, Reject, Role, StepError, Term,
+};
 use raft::eraftpb::{Message, MessageType};
 use raft_prost::Message as _;
 
@@ -158,4 +160,38 @@ fn only_a_signed_hand_over_interrupts_a_leader() {
     cluster.core(leader).transfer_leadership(Some(to)).unwrap();
     cluster.pump(leader);
     cluster.until(20, "handed over", |cluster| cluster.leader() == Some(to));
+}
+
+/// Followers that lag count by the membership that a mandate names: nobody grants one with
+/// another membership than he knows to have been in force.
+#[test]
+fn a_candidate_does_not_choose_who_votes() {
+    let mut cluster = group(4, 4, 9);
+    let leader = cluster.elect();
+    cluster.ticks(5);
+    let (stands, asked) =
+        if leader == id(1) { (id(2), id(3)) } else { (id(1), id(if leader == id(2) { 3 } else { 2 })) };
+    let status = cluster.core(asked).status();
+    let request = |applied: LogIndex, voters: &[u64], tail: &[u8]| {
+        let membership = Membership::new(voters.iter().map(|voter| id(*voter)), []).encode();
+        let context = [&[0], applied.0.to_be_bytes().as_slice(), &membership, tail].concat();
+        let msg_type = MessageType::MsgRequestVote as i32;
+        let (index, log_term) = (status.last_index.0, status.term.0);
+        let (from, to, term) = (stands.get(), asked.get(), status.term.0 + 1);
+        Message { msg_type, from, to, term, index, log_term, context, ..Message::default() }.encode_to_vec()
+    };
+    let refused = |cluster: &mut Cluster, bytes: Vec<u8>| {
+        let Err(StepError::Rejected { reject, .. }) = cluster.core(asked).step(stands, bytes.into(), &Passes) else {
+            panic!("it is looked at");
+        };
+        reject
+    };
+    let alone = request(status.applied, &[stands.get()], &[]);
+    assert_eq!(refused(&mut cluster, alone), Reject::FalseMembership { applied: status.applied });
+    let garbled = request(status.applied, &[1, 2, 3, 4], &[0]);
+    assert_eq!(refused(&mut cluster, garbled), Reject::Field { name: "context" });
+    assert_eq!(cluster.core(asked).step(stands, request(status.applied, &[1, 2, 3, 4], &[]).into(), &Passes), Ok(()));
+    // What was in force elsewhere in the log is not known here.
+    let later = LogIndex(status.applied.0 + 1);
+    assert_eq!(cluster.core(asked).step(stands, request(later, &[stands.get()], &[]).into(), &Passes), Ok(()));
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use consilium_consensus::{Candidacy, LogPosition, Mandate, RaftId, Term};
+use consilium_consensus::{Candidacy, LogIndex, LogPosition, Mandate, Membership, RaftId, Term};
 use consilium_proto::header::Header;
 use consilium_proto::ids::{Height, NodeId};
 use consilium_proto::validators::ValidatorSet;
@@ -27,7 +27,8 @@ pub(super) fn mandate(node: &Node, env: &Env, from: NodeId, message: &[u8]) -> O
     let term = Term(led_term(message)?);
     let voting = node.replica.voting();
     let set = voting.schedule().set_at(voting.certified().next())?;
-    let candidacy = Candidacy { term, candidate: RaftId::new(from.0)?, last: LogPosition::default() };
+    let (candidate, membership) = (RaftId::new(from.0)?, Membership::default());
+    let candidacy = Candidacy { term, candidate, last: LogPosition::default(), applied: LogIndex(0), membership };
     let signed = candidacy.signing_bytes(&env.fixture.genesis.ledger_id);
     let grant = |id: NodeId| Some((id, consilium_kit::keys::vote(id.0).sign(&signed).ok()?));
     let grants = set.seats().iter().filter_map(|seat| grant(seat.id)).collect();

@@ -58,7 +58,8 @@ pub(crate) fn anybody() -> Electorate {
 
 /// The proof, where [`anybody`] may lead.
 pub(crate) fn mandate(leader: RaftId, term: Term) -> Mandate {
-    let candidacy = Candidacy { term, candidate: leader, last: LogPosition::default() };
+    let (last, membership) = (LogPosition::default(), Membership::new([leader], []));
+    let candidacy = Candidacy { term, candidate: leader, last, applied: LogIndex(0), membership };
     let node = leader.get();
     let grant = keys::vote(node).sign(&candidacy.signing_bytes(&ledger())).unwrap();
     Mandate { candidacy, validators_hash: equals([node]).hash(), grants: [(NodeId(node), grant)].into() }
