@@ -25,6 +25,7 @@ use crate::invariants::i13_voters::Voters;
 use crate::invariants::i16_raft_ids::RaftIds;
 use crate::invariants::i20_progress_resumes::Standing;
 use crate::invariants::i23_meaning::Meanings;
+use crate::invariants::i26_counted::Counted;
 use crate::invariants::{
     Check, Violation, i01_chain, i06_replay, i14_progress, i18_once, i19_time, i20_progress_resumes, i21_linearizable,
     i22_bounded, i25_heard,
@@ -50,6 +51,7 @@ pub struct Oracle {
     ids: RaftIds,
     memberships: BTreeMap<NodeId, Membership>,
     meanings: Meanings,
+    counted: Counted,
     told: Height,
 }
 
@@ -78,6 +80,7 @@ impl Oracle {
             ids: RaftIds::default(),
             memberships: BTreeMap::new(),
             meanings: Meanings::default(),
+            counted: Counted::default(),
             told: Height::GENESIS,
         }
     }
@@ -181,7 +184,19 @@ impl Oracle {
         let good = self.raft.committed(node, entry);
         if !self.byzantine {
             self.note("I12 log matching", good);
+            let counted = self.counted.committed(node, entry, self.voters.counting(entry.index));
+            self.note("I26 counted", counted);
         }
+    }
+
+    /// A machine writes an entry to its log.
+    pub fn writes(&mut self, node: NodeId, entry: &LogEntry) {
+        self.counted.writes(node, entry);
+    }
+
+    /// A machine's log begins behind an index.
+    pub fn log_begins(&mut self, node: NodeId, truncated: LogIndex) {
+        self.counted.begins(node, truncated);
     }
 
     /// An honest node put a configuration into force.

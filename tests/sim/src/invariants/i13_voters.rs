@@ -33,6 +33,13 @@ impl Voters {
         self.by_index.insert(LogIndex(0), membership);
     }
 
+    /// The configurations by which an entry may be counted: that in force before it, and those
+    /// after it.
+    pub fn counting(&self, index: LogIndex) -> impl Iterator<Item = &Membership> {
+        let before = self.by_index.range(..index).next_back();
+        before.into_iter().chain(self.by_index.range(index..)).map(|(_, membership)| membership)
+    }
+
     /// A node put the configuration of an entry into force.
     ///
     /// # Errors

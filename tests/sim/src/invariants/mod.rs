@@ -21,6 +21,7 @@ pub mod i21_linearizable;
 pub mod i22_bounded;
 pub mod i23_meaning;
 pub mod i25_heard;
+pub mod i26_counted;
 
 /// A broken invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -46,6 +46,7 @@ impl Node {
         for write in &writes {
             match write {
                 LogWrite::Round(round) => {
+                    round.entries.iter().for_each(|entry| env.oracle.writes(host.node, entry));
                     let Some(meta) = &round.snapshot else { continue };
                     *host.disk.apart.borrow_mut() = meta.membership.clone();
                     if host.honest() {
@@ -58,6 +59,7 @@ impl Node {
         }
         let ledger = host.writer_ledger(env);
         let reports = write_log(&host.disk.log_port(lazy), &ledger, writes).map_err(|e| host.failed(&e))?;
+        env.oracle.log_begins(host.node, host.disk.log.borrow().durable_truncated().index);
         if host.honest() {
             env.oracle.reported(host.node, host.disk.log.borrow().hard_state());
         }

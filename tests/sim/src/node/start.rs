@@ -52,6 +52,7 @@ pub fn finish(host: &mut Host, env: &mut Env, asking: &Asking) -> Result<State, 
             return Ok(State::Out("the disk does not remember a vote"));
         }
     }
+    env.oracle.log_begins(host.node, host.disk.log.borrow().durable_truncated().index);
     if host.honest() {
         let (last, applied) = (host.disk.log.borrow().last(), recovered.initial.applied);
         env.oracle.started(host.node, host.disk_number, stored, last, applied);
