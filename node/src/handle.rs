@@ -49,7 +49,6 @@ pub enum Delivery {
 }
 
 /// Work for the verifiers.
-#[expect(clippy::large_enum_variant, reason = "nearly all that is sent is of the large variant")]
 #[derive(Debug)]
 pub enum VerifyJob {
     /// A transaction of a client.

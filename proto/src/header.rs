@@ -7,7 +7,7 @@ use crate::ids::{Epoch, HeaderHash, Height, LedgerId, NodeId, TimeMs, Transactio
 use crate::pb;
 
 /// Bytes of [`Header::layout`].
-pub const HEADER_LAYOUT_BYTES: usize = 4 * 8 + 8 + 6 * 32;
+pub const HEADER_LAYOUT_BYTES: usize = 4 * 8 + 8 + 7 * 32;
 /// Bytes of [`Leaf::entry`].
 pub const LEAF_ENTRY_BYTES: usize = 32 + 8 + 4;
 
@@ -38,6 +38,8 @@ pub struct Header {
     pub next_validators_hash: Hash,
     /// The leader that proposed it.
     pub proposer: NodeId,
+    /// What the Raft log commits to up to this block; see docs/formats.md, "The log".
+    pub log_hash: Hash,
 }
 
 impl Header {
@@ -57,6 +59,7 @@ impl Header {
             validators_hash,
             next_validators_hash,
             proposer,
+            log_hash,
         } = self;
         let mut out = Vec::with_capacity(HEADER_LAYOUT_BYTES);
         out.extend_from_slice(ledger_id.as_bytes());
@@ -70,6 +73,7 @@ impl Header {
         out.extend_from_slice(validators_hash.as_bytes());
         out.extend_from_slice(next_validators_hash.as_bytes());
         out.extend_from_slice(&proposer.0.to_be_bytes());
+        out.extend_from_slice(log_hash.as_bytes());
         out.try_into().expect("the parts add up to the layout's length")
     }
 
@@ -96,6 +100,7 @@ impl TryFrom<&pb::Header> for Header {
             validators_hash: Hash::from_bytes(fixed("validators_hash", &m.validators_hash)?),
             next_validators_hash: Hash::from_bytes(fixed("next_validators_hash", &m.next_validators_hash)?),
             proposer: NodeId(m.proposer),
+            log_hash: Hash::from_bytes(fixed("log_hash", &m.log_hash)?),
         })
     }
 }
@@ -114,6 +119,7 @@ impl From<&Header> for pb::Header {
             validators_hash: h.validators_hash.to_bytes(),
             next_validators_hash: h.next_validators_hash.to_bytes(),
             proposer: h.proposer.0,
+            log_hash: h.log_hash.to_bytes(),
         }
     }
 }

@@ -147,6 +147,7 @@ struct HeaderView {
     validators_hash: String,
     next_validators_hash: String,
     proposer: u64,
+    log_hash: String,
 }
 
 #[derive(Serialize)]
@@ -195,6 +196,7 @@ impl HeaderView {
             validators_hash: header.validators_hash.to_string(),
             next_validators_hash: header.next_validators_hash.to_string(),
             proposer: header.proposer.0,
+            log_hash: header.log_hash.to_string(),
         }
     }
 

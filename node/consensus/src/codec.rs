@@ -4,6 +4,8 @@
 //! optional and nothing skipped. They are storage formats; changing one breaks state on disk.
 //! Decoding never allocates more than the input justifies and never panics.
 
+use crate::ids::{LogHash, LogIndex, LogPosition, Term};
+
 /// Why stored bytes were refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
@@ -89,6 +91,11 @@ impl<'a> Decoder<'a> {
             0 => Ok(()),
             extra => Err(DecodeError::Trailing { extra }),
         }
+    }
+
+    pub(crate) fn position(&mut self) -> Result<LogPosition, DecodeError> {
+        let (index, term) = (LogIndex(self.u64()?), Term(self.u64()?));
+        Ok(LogPosition { index, term, hash: LogHash::from_bytes(self.array()?) })
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {

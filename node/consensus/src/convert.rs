@@ -4,13 +4,14 @@ use bytes::Bytes;
 use raft::eraftpb::{self, ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2};
 use raft_prost::Message as _;
 
-use crate::entry::{EntryKind, LogEntry};
+use crate::entry::{EntryKind, LogEntry, TAG_CONF_CHANGE, TAG_EMPTY, TAG_NORMAL, link};
 use crate::hard_state::HardState;
-use crate::ids::{LogIndex, RaftId, Term};
+use crate::ids::{LogHash, LogIndex, RaftId, Term};
 use crate::membership::{Membership, MembershipChange};
 use crate::snapshot::SnapshotMeta;
 
-/// From an entry of the library; takes the data without a copy.
+/// From an entry of the library, which has its hash in the context; takes the data without a
+/// copy.
 pub(crate) fn entry_from_raft(entry: eraftpb::Entry) -> LogEntry {
     let data = Bytes::from(entry.data);
     let kind = match eraftpb::EntryType::from_i32(entry.entry_type) {
@@ -20,7 +21,18 @@ pub(crate) fn entry_from_raft(entry: eraftpb::Entry) -> LogEntry {
         Some(eraftpb::EntryType::EntryNormal) | None if data.is_empty() => EntryKind::Empty,
         Some(eraftpb::EntryType::EntryNormal) | None => EntryKind::Normal(data),
     };
-    LogEntry { term: Term(entry.term), index: LogIndex(entry.index), kind }
+    let hash = LogHash::try_from(entry.context.as_slice()).unwrap_or_default();
+    LogEntry { term: Term(entry.term), index: LogIndex(entry.index), kind, hash }
+}
+
+/// What an entry of the library commits to behind `before`; as [`LogEntry::link`].
+pub(crate) fn link_raft_entry(before: &LogHash, entry: &eraftpb::Entry) -> LogHash {
+    let tag = match eraftpb::EntryType::from_i32(entry.entry_type) {
+        Some(eraftpb::EntryType::EntryConfChange | eraftpb::EntryType::EntryConfChangeV2) => TAG_CONF_CHANGE,
+        Some(eraftpb::EntryType::EntryNormal) | None if entry.data.is_empty() => TAG_EMPTY,
+        Some(eraftpb::EntryType::EntryNormal) | None => TAG_NORMAL,
+    };
+    link(before, (Term(entry.term), LogIndex(entry.index)), tag, &entry.data)
 }
 
 /// To an entry of the library, which owns its bytes: one copy.
@@ -35,6 +47,7 @@ pub(crate) fn entry_to_raft(entry: &LogEntry) -> eraftpb::Entry {
         term: entry.term.0,
         index: entry.index.0,
         data,
+        context: entry.hash.as_bytes().to_vec(),
         ..eraftpb::Entry::default()
     }
 }
@@ -70,9 +83,10 @@ pub(crate) fn membership_to_raft(membership: &Membership) -> eraftpb::ConfState 
     }
 }
 
+/// The hash of the position stands where the library would have the state.
 pub(crate) fn snapshot_to_raft(meta: &SnapshotMeta) -> eraftpb::Snapshot {
     eraftpb::Snapshot {
-        data: Vec::new(),
+        data: meta.hash.as_bytes().to_vec(),
         metadata: Some(eraftpb::SnapshotMetadata {
             conf_state: Some(membership_to_raft(&meta.membership)),
             index: meta.index.0,
@@ -86,6 +100,7 @@ pub(crate) fn snapshot_from_raft(snapshot: &eraftpb::Snapshot) -> SnapshotMeta {
     SnapshotMeta {
         index: LogIndex(metadata.index),
         term: Term(metadata.term),
+        hash: LogHash::try_from(snapshot.data.as_slice()).unwrap_or_default(),
         membership: membership_from_raft(&metadata.conf_state.unwrap_or_default()),
     }
 }

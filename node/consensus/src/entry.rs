@@ -4,16 +4,18 @@
 //! between nodes, so that the library underneath can change without a log migration.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use consilium_proto::hash::sha256;
 
 use crate::codec::{DecodeError, Decoder};
-use crate::ids::{LogIndex, LogPosition, Term};
+use crate::ids::{LogHash, LogIndex, LogPosition, Term};
 
-const VERSION: u8 = 1;
-const TAG_NORMAL: u8 = 1;
-const TAG_CONF_CHANGE: u8 = 2;
-const TAG_EMPTY: u8 = 3;
-/// Version, kind, term, index.
-const HEADER_LEN: usize = 1 + 1 + 8 + 8;
+const VERSION: u8 = 2;
+pub(crate) const TAG_NORMAL: u8 = 1;
+pub(crate) const TAG_CONF_CHANGE: u8 = 2;
+pub(crate) const TAG_EMPTY: u8 = 3;
+/// Version, kind, position.
+const HEADER_LEN: usize = 1 + 1 + LogPosition::ENCODED_LEN;
+const LINK_DOMAIN: &[u8] = b"consilium/log-entry/v1";
 
 /// What an entry carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,12 +39,30 @@ pub struct LogEntry {
     pub index: LogIndex,
     /// Its content.
     pub kind: EntryKind,
+    /// Commits to it and to all before it.
+    pub hash: LogHash,
 }
 
 impl LogEntry {
-    /// Index and term together.
+    /// Where it stands, and which one it is.
     pub fn position(&self) -> LogPosition {
-        LogPosition { index: self.index, term: self.term }
+        LogPosition { index: self.index, term: self.term, hash: self.hash }
+    }
+
+    /// An entry behind another one.
+    #[must_use]
+    pub fn new(before: &LogHash, term: Term, index: LogIndex, kind: EntryKind) -> Self {
+        let hash = Self::link(before, term, index, &kind);
+        Self { term, index, kind, hash }
+    }
+
+    /// What an entry with this position and content commits to, behind `before`: SHA-256 over
+    /// "consilium/log-entry/v1", the hash of the entry before it (32 bytes), its term and index
+    /// (8 each, big-endian), its kind as it is stored (1), and its content.
+    #[must_use]
+    pub fn link(before: &LogHash, term: Term, index: LogIndex, kind: &EntryKind) -> LogHash {
+        let (tag, content) = tagged(kind);
+        link(before, (term, index), tag, content)
     }
 
     /// Length of the content in bytes.
@@ -53,22 +73,15 @@ impl LogEntry {
         }
     }
 
-    /// The store encoding: version, kind (1 normal, 2 membership, 3 empty), term, index (both
-    /// u64 big-endian), then the content to the end.
+    /// The store encoding: version, kind (1 normal, 2 membership, 3 empty), position, then the
+    /// content to the end.
     pub fn encode(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(HEADER_LEN + self.data_len());
+        let (tag, content) = tagged(&self.kind);
+        let mut out = BytesMut::with_capacity(HEADER_LEN + content.len());
         out.put_u8(VERSION);
-        out.put_u8(match self.kind {
-            EntryKind::Normal(_) => TAG_NORMAL,
-            EntryKind::ConfChange(_) => TAG_CONF_CHANGE,
-            EntryKind::Empty => TAG_EMPTY,
-        });
-        out.put_u64(self.term.0);
-        out.put_u64(self.index.0);
-        match &self.kind {
-            EntryKind::Normal(data) | EntryKind::ConfChange(data) => out.put_slice(data),
-            EntryKind::Empty => {}
-        }
+        out.put_u8(tag);
+        out.put_slice(&self.position().encode());
+        out.put_slice(content);
         out.freeze()
     }
 
@@ -81,8 +94,7 @@ impl LogEntry {
         let mut decoder = Decoder::new(input);
         decoder.version(VERSION)?;
         let tag = decoder.u8()?;
-        let term = Term(decoder.u64()?);
-        let index = LogIndex(decoder.u64()?);
+        let LogPosition { index, term, hash } = decoder.position()?;
         let data = input.slice_ref(decoder.rest());
         let kind = match (tag, data.len()) {
             (TAG_NORMAL, 0) => return Err(DecodeError::Truncated { missing: 1 }),
@@ -92,7 +104,21 @@ impl LogEntry {
             (TAG_EMPTY, extra) => return Err(DecodeError::Trailing { extra }),
             (found, _) => return Err(DecodeError::Tag { found }),
         };
-        Ok(Self { term, index, kind })
+        Ok(Self { term, index, kind, hash })
+    }
+}
+
+pub(crate) fn link(before: &LogHash, (term, index): (Term, LogIndex), tag: u8, content: &[u8]) -> LogHash {
+    let (term, index) = (term.0.to_be_bytes(), index.0.to_be_bytes());
+    LogHash::from_bytes(sha256(&[LINK_DOMAIN, before.as_bytes(), &term, &index, &[tag], content]))
+}
+
+/// The kind as it is stored, and the content.
+fn tagged(kind: &EntryKind) -> (u8, &[u8]) {
+    match kind {
+        EntryKind::Normal(data) => (TAG_NORMAL, data),
+        EntryKind::ConfChange(data) => (TAG_CONF_CHANGE, data),
+        EntryKind::Empty => (TAG_EMPTY, &[]),
     }
 }
 

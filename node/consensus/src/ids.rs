@@ -6,6 +6,8 @@
 use std::fmt;
 use std::num::NonZeroU64;
 
+use consilium_proto::hash::HASH_LEN;
+
 /// The Raft id of a node: allocated by the ledger, monotonic, never reused, never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RaftId(NonZeroU64);
@@ -58,13 +60,59 @@ impl fmt::Display for LogIndex {
     }
 }
 
-/// An index together with the term of the entry there: what identifies an entry in Raft.
+consilium_proto::hash_newtype! {
+    /// Commits to an entry of the log and to all before it; see [`crate::LogEntry::link`].
+    pub struct LogHash;
+}
+
+impl LogHash {
+    /// Before the first entry.
+    pub const NONE: Self = Self::from_bytes([0; HASH_LEN]);
+}
+
+impl Default for LogHash {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+/// Where an entry stands, and which one it is. In Raft index and term identify an entry; a
+/// leader that lies may have two of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogPosition {
     /// The entry's index.
     pub index: LogIndex,
     /// The term in which that entry was proposed (not the current term).
     pub term: Term,
+    /// What the entry commits to.
+    pub hash: LogHash,
+}
+
+impl LogPosition {
+    /// Bytes of the store encoding.
+    pub const ENCODED_LEN: usize = 8 + 8 + HASH_LEN;
+
+    /// The store encoding: index and term (u64 big-endian), then the hash.
+    #[must_use]
+    pub fn encode(&self) -> [u8; Self::ENCODED_LEN] {
+        let mut out = [0; Self::ENCODED_LEN];
+        out[..8].copy_from_slice(&self.index.0.to_be_bytes());
+        out[8..16].copy_from_slice(&self.term.0.to_be_bytes());
+        out[16..].copy_from_slice(self.hash.as_bytes());
+        out
+    }
+
+    /// Reads the store encoding; `None` if that is not its length.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (index, rest) = bytes.split_first_chunk()?;
+        let (term, hash) = rest.split_first_chunk()?;
+        Some(Self {
+            index: LogIndex(u64::from_be_bytes(*index)),
+            term: Term(u64::from_be_bytes(*term)),
+            hash: LogHash::try_from(hash).ok()?,
+        })
+    }
 }
 
 #[cfg(test)]

@@ -42,11 +42,11 @@ pub use crate::codec::DecodeError;
 pub use crate::config::{Config, ConfigError, ElectionTicks};
 pub use crate::core::{
     ApplyError, CompactError, Core, InstallError, Installed, MembershipError, MembershipOutcome, OfferError,
-    PersistError, ProposeError, Proposed, ReadError, StartError, StepError, TransferError,
+    PersistError, ProposeError, ReadError, StartError, StepError, TransferError,
 };
 pub use crate::entry::{EntryKind, LogEntry};
 pub use crate::hard_state::HardState;
-pub use crate::ids::{LogIndex, LogPosition, RaftId, Term};
+pub use crate::ids::{LogHash, LogIndex, LogPosition, RaftId, Term};
 pub use crate::log::{LogBounds, LogError, LogReader};
 pub use crate::mandate::{Candidacy, Electorate, Mandate, MandateError, Signer};
 pub use crate::membership::{Membership, MembershipChange, MembershipInvalid};

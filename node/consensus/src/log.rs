@@ -1,7 +1,7 @@
 //! The port to the node's durable log. This crate reads through it and never writes.
 
 use crate::entry::LogEntry;
-use crate::ids::{LogIndex, LogPosition, Term};
+use crate::ids::{LogIndex, LogPosition};
 
 /// Where the stored log begins and ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,11 +32,12 @@ pub trait LogReader {
     /// `Missing` for an absent index in the range, `Corrupt` and `Io` as they say.
     fn entries(&self, low: LogIndex, high: LogIndex, bytes_max: usize) -> Result<Vec<LogEntry>, LogError>;
 
-    /// The term of the entry at `index`. Asked at start only.
+    /// The position of the entry at `index`, or the truncated one. Asked at start, and of old
+    /// entries.
     ///
     /// # Errors
     /// As for [`LogReader::entries`].
-    fn term(&self, index: LogIndex) -> Result<Term, LogError>;
+    fn position(&self, index: LogIndex) -> Result<LogPosition, LogError>;
 }
 
 /// Why the stored log could not be read. All of them are faults: stop, do not retry.

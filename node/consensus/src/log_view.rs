@@ -12,8 +12,8 @@ use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 
 use crate::convert::{entry_to_raft, snapshot_to_raft};
 use crate::entry::LogEntry;
-use crate::ids::{LogIndex, LogPosition, RaftId};
-use crate::log::{LogError, LogReader};
+use crate::ids::{LogHash, LogIndex, LogPosition, RaftId};
+use crate::log::{LogBounds, LogError, LogReader};
 use crate::snapshot::SnapshotMeta;
 use crate::term_runs::TermRuns;
 
@@ -26,6 +26,8 @@ pub(crate) struct LogView<R> {
     runs: TermRuns,
     truncated: LogPosition,
     last: LogIndex,
+    /// Of the last entries, ending at `last`; those of older ones are on disk.
+    hashes: VecDeque<LogHash>,
     /// The last entries of the log, ending at `last`.
     cache: VecDeque<LogEntry>,
     cache_bytes: usize,
@@ -42,17 +44,17 @@ impl<R: LogReader> LogView<R> {
     pub(crate) fn new(
         reader: R,
         initial: RaftState,
-        runs: TermRuns,
-        truncated: LogPosition,
-        last: LogIndex,
+        (bounds, runs, hashes): (LogBounds, TermRuns, VecDeque<LogHash>),
         cache_bytes_max: usize,
     ) -> Self {
+        let LogBounds { truncated, last } = bounds;
         Self {
             reader,
             initial,
             runs,
             truncated,
             last,
+            hashes,
             cache: VecDeque::new(),
             cache_bytes: 0,
             cache_bytes_max,
@@ -68,6 +70,26 @@ impl<R: LogReader> LogView<R> {
 
     pub(crate) fn last(&self) -> LogIndex {
         self.last
+    }
+
+    /// What the entry at `index` commits to; `None` if it is not in the log, or not to be read.
+    pub(crate) fn hash(&self, index: LogIndex) -> Option<LogHash> {
+        if index == self.truncated.index {
+            return Some(self.truncated.hash);
+        }
+        if index < self.truncated.index || index > self.last {
+            return None;
+        }
+        if let Some(hash) = self.recent_hash(index) {
+            return Some(hash);
+        }
+        let found = self.reader.position(index);
+        found.map_err(|error| self.fault.borrow_mut().get_or_insert(error).clone()).ok().map(|found| found.hash)
+    }
+
+    fn recent_hash(&self, index: LogIndex) -> Option<LogHash> {
+        let first = self.last.0 + 1 - self.hashes.len() as u64;
+        self.hashes.get(usize::try_from(index.0.checked_sub(first)?).ok()?).copied()
     }
 
     pub(crate) fn reader(&self) -> &R {
@@ -99,6 +121,7 @@ impl<R: LogReader> LogView<R> {
             self.cache_bytes += cost(entry);
             self.runs.push(entry.position());
             self.last = entry.index;
+            self.hashes.push_back(entry.hash);
             self.cache.push_back(entry.clone());
         }
     }
@@ -107,15 +130,19 @@ impl<R: LogReader> LogView<R> {
     pub(crate) fn reset(&mut self, position: LogPosition) {
         self.cache.clear();
         self.cache_bytes = 0;
+        self.hashes.clear();
         self.runs = TermRuns::new(position);
         self.truncated = position;
         self.last = position.index;
         self.offered = None;
     }
 
-    /// Forgets entries up to `index`, which must be within the log.
-    pub(crate) fn compact_to(&mut self, index: LogIndex) -> LogPosition {
-        self.truncated = LogPosition { index, term: self.runs.term(index) };
+    /// Forgets entries up to `index`, which must be within the log. Gives where the log begins
+    /// then; `None`, and nothing changed, if that cannot be read.
+    pub(crate) fn compact_to(&mut self, index: LogIndex) -> Option<LogPosition> {
+        let hash = self.hash(index)?;
+        self.truncated = LogPosition { index, term: self.runs.term(index), hash };
+        self.hashes.drain(..self.hashes.len().saturating_sub((self.last.0 - index.0) as usize));
         self.runs.compact_to(index);
         while self.cache.front().is_some_and(|entry| entry.index <= index) {
             self.pop_front();
@@ -123,7 +150,7 @@ impl<R: LogReader> LogView<R> {
         if self.offered.as_ref().is_some_and(|meta| meta.index < index) {
             self.offered = None;
         }
-        self.truncated
+        Some(self.truncated)
     }
 
     /// Drops the oldest cached entries beyond the limit, as far as they are durable.
@@ -147,6 +174,8 @@ impl<R: LogReader> LogView<R> {
             }
         }
         self.runs.truncate_from(index);
+        let kept = index.0.saturating_sub(self.last.0 + 1 - self.hashes.len() as u64);
+        self.hashes.truncate(kept as usize);
         self.last = LogIndex(index.0.saturating_sub(1));
     }
 
@@ -192,6 +221,9 @@ impl<R: LogReader> LogView<R> {
             if entry.term != self.runs.term(index) {
                 let detail = format!("found term {}", entry.term);
                 return Err(LogError::Corrupt { index, detail });
+            }
+            if self.recent_hash(index).is_some_and(|hash| hash != entry.hash) {
+                return Err(LogError::Corrupt { index, detail: "found another entry".to_owned() });
             }
         }
         Ok(())

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use consilium_proto::error::{FieldError, fixed, length_in};
-use consilium_proto::hash::Hash;
+use consilium_proto::hash::{HASH_LEN, Hash};
 use consilium_proto::ids::{LedgerId, NodeId};
 use consilium_proto::limits::VALIDATORS_MAX;
 use consilium_proto::pb;
@@ -20,7 +20,7 @@ use consilium_proto::signing::{SIGNATURE_LEN, SignatureBytes, SigningKey, Verify
 use consilium_proto::validators::ValidatorSet;
 use consilium_proto::vote::RECOVERY_EPOCH;
 
-use crate::ids::{LogIndex, LogPosition, RaftId, Term};
+use crate::ids::{LogHash, LogIndex, LogPosition, RaftId, Term};
 use crate::membership::{MEMBERSHIP_LEN_MAX, Membership};
 
 /// Term, leader and signature of a [`HandOver`] on the wire.
@@ -61,34 +61,72 @@ pub struct Candidacy {
 impl Candidacy {
     /// The bytes that a grant signs: "consilium/grant/v1", ledger id (32), then recovery epoch,
     /// term, candidate, index and term of the candidate's last entry, and its applied index (8
-    /// each, big-endian), then the membership, encoded.
+    /// each, big-endian), then the hash of that entry (32), and the membership, encoded.
     #[must_use]
     pub fn signing_bytes(&self, ledger_id: &LedgerId) -> Vec<u8> {
         let Self { term, candidate, last, applied, membership } = self;
         let numbers = [term.0, candidate.get(), last.index.0, last.term.0, applied.0];
         let mut bytes = signing_bytes(b"consilium/grant/v1", ledger_id, &numbers);
+        bytes.extend_from_slice(last.hash.as_bytes());
         bytes.extend(membership.encode());
         bytes
     }
 }
 
+/// Entries of which a candidate shows the hashes at most.
+pub(crate) const TAIL_MAX: usize = 128;
+/// Bytes of them.
+pub(crate) const TAIL_LEN_MAX: usize = TAIL_MAX * HASH_LEN;
+
+/// What the last entries of a candidate's log commit to, the last one last: whoever knows that
+/// another one is committed there does not grant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tail(pub(crate) Vec<LogHash>);
+
+impl Tail {
+    /// Of the last entry.
+    pub(crate) fn last(&self) -> LogHash {
+        self.0.last().copied().unwrap_or_default()
+    }
+
+    /// Of the entry at an index, where the log ends at `last`; `None` if it is not shown.
+    pub(crate) fn at(&self, last: LogIndex, index: LogIndex) -> Option<LogHash> {
+        let behind = usize::try_from(last.0.checked_sub(index.0)?).ok()?;
+        self.0.iter().rev().nth(behind).copied()
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        self.0.iter().flat_map(|hash| *hash.as_bytes()).collect()
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let whole = bytes.len().is_multiple_of(HASH_LEN) && bytes.len() <= TAIL_LEN_MAX;
+        let hashes = bytes.chunks_exact(HASH_LEN).map(|hash| LogHash::try_from(hash).ok());
+        hashes.collect::<Option<_>>().filter(|_| whole).map(Self)
+    }
+}
+
 /// What goes beside a request for a vote, in its `context`: whether there is a hand-over
-/// (1 byte), that, the applied index (8, big-endian), and the membership, encoded.
+/// (1 byte), that, the applied index (8, big-endian), how many hashes of the last entries there
+/// are (1), these, and the membership, encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Standpoint {
     pub(crate) hand_over: Option<HandOver>,
+    pub(crate) tail: Tail,
     pub(crate) applied: LogIndex,
     pub(crate) membership: Membership,
 }
 
 /// No request for a vote has more beside it.
-pub(crate) const STANDPOINT_LEN_MAX: usize = 1 + HAND_OVER_LEN + 8 + MEMBERSHIP_LEN_MAX;
+pub(crate) const STANDPOINT_LEN_MAX: usize = 1 + HAND_OVER_LEN + 8 + 1 + TAIL_LEN_MAX + MEMBERSHIP_LEN_MAX;
 
 impl Standpoint {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = vec![u8::from(self.hand_over.is_some())];
         out.extend(self.hand_over.iter().flat_map(HandOver::encode));
         out.extend(self.applied.0.to_be_bytes());
+        out.push(self.tail.0.len() as u8);
+        out.extend(self.tail.encode());
         out.extend(self.membership.encode());
         out
     }
@@ -107,9 +145,12 @@ impl Standpoint {
             }
             (_, _) => return None,
         };
-        let (applied, membership) = rest.split_first_chunk()?;
+        let (applied, rest) = rest.split_first_chunk()?;
+        let (count, rest) = rest.split_first()?;
+        let (tail, membership) = rest.split_at_checked(usize::from(*count) * HASH_LEN)?;
         let applied = LogIndex(u64::from_be_bytes(*applied));
-        Some(Self { hand_over, applied, membership: Membership::decode(membership).ok()? })
+        let membership = Membership::decode(membership).ok()?;
+        Some(Self { hand_over, tail: Tail::decode(tail)?, applied, membership })
     }
 }
 
@@ -300,6 +341,7 @@ impl From<&Mandate> for pb::Mandate {
             leader: m.candidacy.candidate.get(),
             last_index: m.candidacy.last.index.0,
             last_term: m.candidacy.last.term.0,
+            last_hash: m.candidacy.last.hash.to_bytes(),
             applied: m.candidacy.applied.0,
             membership: m.candidacy.membership.encode().into(),
             validators_hash: m.validators_hash.to_bytes(),
@@ -315,7 +357,8 @@ impl TryFrom<&pb::Mandate> for Mandate {
         length_in("grants", m.grants.len(), 1, VALIDATORS_MAX)?;
         let grant = |grant: &pb::Grant| Ok((NodeId(grant.validator), fixed("grants.signature", &grant.signature)?));
         let candidate = RaftId::new(m.leader).ok_or_else(|| FieldError::malformed("leader", "is nobody"))?;
-        let last = LogPosition { index: LogIndex(m.last_index), term: Term(m.last_term) };
+        let hash = LogHash::from_bytes(fixed("last_hash", &m.last_hash)?);
+        let last = LogPosition { index: LogIndex(m.last_index), term: Term(m.last_term), hash };
         let malformed = |_| FieldError::malformed("membership", "is not one");
         let membership = Membership::decode(&m.membership).map_err(malformed)?;
         Ok(Self {

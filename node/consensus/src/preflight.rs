@@ -4,8 +4,11 @@
 //! says what is wrong and [`PreflightError::repair`] what to do. Nothing is ever repaired
 //! silently: a node that lost acknowledged writes must not vote.
 
+use std::collections::{BTreeSet, VecDeque};
+
+use crate::entry::{EntryKind, LogEntry};
 use crate::hard_state::HardState;
-use crate::ids::{LogIndex, LogPosition, Term};
+use crate::ids::{LogHash, LogIndex, LogPosition, Term};
 use crate::log::{LogBounds, LogError, LogReader};
 use crate::membership::{Membership, MembershipInvalid};
 use crate::term_runs::TermRuns;
@@ -123,24 +126,36 @@ impl PreflightError {
     }
 }
 
-/// Checks everything and returns the term of every stored index.
+/// What is known of a stored log that is fit to be used.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    pub(crate) bounds: LogBounds,
+    pub(crate) runs: TermRuns,
+    /// Of the last entries: the one that was applied last, and all behind it.
+    pub(crate) hashes: VecDeque<LogHash>,
+    /// Membership entries that are not applied yet.
+    pub(crate) changes: BTreeSet<LogIndex>,
+}
+
+/// Checks everything.
 pub(crate) fn preflight(
     initial: &Initial,
-    bounds: &LogBounds,
+    bounds: LogBounds,
     reader: &impl LogReader,
-) -> Result<TermRuns, PreflightError> {
-    check_indices(initial, bounds)?;
+) -> Result<Stored, PreflightError> {
+    check_indices(initial, &bounds)?;
     initial.membership.validate().map_err(PreflightError::Membership)?;
     if initial.hard_state.vote.is_some() && initial.hard_state.term == Term(0) {
         return Err(PreflightError::VoteWithoutTerm);
     }
-    let runs = TermRuns::load(reader, bounds)?;
+    let runs = TermRuns::load(reader, &bounds)?;
     let log_term = runs.term(bounds.last);
     if log_term > initial.hard_state.term {
         return Err(PreflightError::TermBehindLog { term: initial.hard_state.term, log_term });
     }
-    check_tail(initial.applied.max(bounds.truncated.index), bounds, &runs, reader)?;
-    Ok(runs)
+    let mut stored = Stored { bounds, runs, hashes: VecDeque::new(), changes: BTreeSet::new() };
+    stored.check_tail(initial.applied.max(bounds.truncated.index), reader)?;
+    Ok(stored)
 }
 
 fn check_indices(initial: &Initial, bounds: &LogBounds) -> Result<(), PreflightError> {
@@ -149,7 +164,7 @@ fn check_indices(initial: &Initial, bounds: &LogBounds) -> Result<(), PreflightE
     if last < truncated {
         return Err(PreflightError::Bounds { truncated, last });
     }
-    let LogPosition { index, term } = bounds.truncated;
+    let LogPosition { index, term, hash: _ } = bounds.truncated;
     if (index == LogIndex(0)) != (term == Term(0)) {
         return Err(PreflightError::NotContiguous { at: index, found: index, term });
     }
@@ -165,29 +180,36 @@ fn check_indices(initial: &Initial, bounds: &LogBounds) -> Result<(), PreflightE
     Ok(())
 }
 
-/// Reads all entries that are not applied yet: they are about to be used.
-fn check_tail(
-    after: LogIndex,
-    bounds: &LogBounds,
-    runs: &TermRuns,
-    reader: &impl LogReader,
-) -> Result<(), PreflightError> {
-    let end = LogIndex(bounds.last.0 + 1);
-    let mut at = LogIndex(after.0 + 1);
-    while at < end {
-        let entries = reader.entries(at, end, CHUNK_BYTES)?;
-        if entries.is_empty() {
-            return Err(LogError::Missing { index: at }.into());
-        }
-        for entry in entries {
-            let LogPosition { index: found, term } = entry.position();
-            if found != at || at >= end || term != runs.term(at) {
-                return Err(PreflightError::NotContiguous { at, found, term });
+impl Stored {
+    /// Reads all entries that are not applied yet: they are about to be used.
+    fn check_tail(&mut self, after: LogIndex, reader: &impl LogReader) -> Result<(), PreflightError> {
+        let LogBounds { truncated, last } = self.bounds;
+        let mut before = if after == truncated.index { truncated.hash } else { reader.position(after)?.hash };
+        self.hashes.extend((after > truncated.index).then_some(before));
+        let mut at = after.next();
+        while at <= last {
+            let entries = reader.entries(at, last.next(), CHUNK_BYTES)?;
+            if entries.is_empty() {
+                return Err(LogError::Missing { index: at }.into());
             }
-            at = LogIndex(at.0 + 1);
+            for entry in entries {
+                let LogPosition { index: found, term, hash } = entry.position();
+                if found != at || at > last || term != self.runs.term(at) {
+                    return Err(PreflightError::NotContiguous { at, found, term });
+                }
+                if hash != LogEntry::link(&before, term, at, &entry.kind) {
+                    let detail = "it does not follow the entry before it, or is not what was written".to_owned();
+                    return Err(LogError::Corrupt { index: at, detail }.into());
+                }
+                self.hashes.push_back(hash);
+                if matches!(entry.kind, EntryKind::ConfChange(_)) {
+                    self.changes.insert(at);
+                }
+                (before, at) = (hash, at.next());
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]

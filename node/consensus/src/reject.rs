@@ -180,6 +180,14 @@ pub enum Reject {
     /// The answer to a read that was not asked, or was given up.
     #[error("no such read")]
     UnknownRead,
+    /// Another entry of the same term stands here, and must stay: who led that term had two.
+    #[error("another entry of term {term} stands at {index}: its leader had two")]
+    Split {
+        /// Where.
+        index: LogIndex,
+        /// The term of both.
+        term: Term,
+    },
     /// A candidate names another membership than was in force there.
     #[error("the candidate's membership as of {applied} is another one here")]
     FalseMembership {

@@ -8,12 +8,13 @@
 
 use std::collections::BTreeMap;
 
+use consilium_proto::hash::HASH_LEN;
 use consilium_proto::signing::SIGNATURE_LEN;
 use raft::eraftpb::{EntryType, Message, MessageType};
 
 use crate::convert::{membership_from_raft, membership_steps, membership_to_raft, snapshot_to_raft};
-use crate::ids::{LogIndex, LogPosition, RaftId, Term};
-use crate::mandate::{Electorate, STANDPOINT_LEN_MAX};
+use crate::ids::{LogHash, LogIndex, LogPosition, RaftId, Term};
+use crate::mandate::{Electorate, STANDPOINT_LEN_MAX, TAIL_LEN_MAX};
 use crate::membership::Membership;
 use crate::output::ReadContext;
 use crate::reject::Reject;
@@ -137,6 +138,8 @@ fn check_context(kind: MessageType, message: &Message) -> Result<(), Reject> {
         MessageType::MsgRequestVote => message.context.len() <= STANDPOINT_LEN_MAX,
         MessageType::MsgRequestVoteResponse => !message.reject && message.context.len() == SIGNATURE_LEN,
         MessageType::MsgTimeoutNow => message.context.len() == SIGNATURE_LEN,
+        MessageType::MsgAppend | MessageType::MsgAppendResponse => message.context.len() == HASH_LEN,
+        MessageType::MsgRequestPreVote => message.context.len() <= TAIL_LEN_MAX,
         _ => false,
     };
     if message.context.is_empty() || allowed { Ok(()) } else { Err(Reject::Field { name: "context" }) }
@@ -190,7 +193,7 @@ fn check_term(message: Message, view: &View<'_>) -> Result<Message, Reject> {
     if term > view.term { Err(Reject::Overtaken { term }) } else { Ok(message) }
 }
 
-/// Whether a node may stand, and its word in an election counts.
+/// Whether a peer may stand, and its word in an election counts.
 fn check_elector(node: RaftId, view: &View<'_>) -> Result<(), Reject> {
     let votes = view.membership.is_voter(node) || view.electorate.has_seat(node);
     if votes { Ok(()) } else { Err(Reject::NoVote { node }) }
@@ -242,7 +245,7 @@ fn check_entries(message: &Message, view: &View<'_>) -> Result<(usize, Option<Re
         if entry.data.len() > view.entry_bytes_max {
             return Err(Reject::Entry { index, reason: "size" });
         }
-        if !entry.context.is_empty() || entry.sync_log {
+        if ![0, HASH_LEN].contains(&entry.context.len()) || entry.sync_log {
             return Err(Reject::Entry { index, reason: "unused field" });
         }
         let kind = match EntryType::from_i32(entry.entry_type) {
@@ -302,7 +305,7 @@ fn check_snapshot(peer: RaftId, mut message: Message, view: &View<'_>) -> Result
         meta.index == view.commit.index && meta.term != view.commit.term
     };
     if contradicts {
-        let SnapshotMeta { index, term, membership: _ } = meta;
+        let SnapshotMeta { index, term, .. } = meta;
         return Err(Reject::SnapshotContradicts { index, term, commit: view.commit.index });
     }
     // Rebuilt, so that nothing but position and membership gets through.
@@ -328,7 +331,9 @@ fn snapshot_meta(message: &Message, view: &View<'_>) -> Result<SnapshotMeta, Rej
     if !membership.contains(view.me) {
         return Err(Reject::SnapshotWithoutMe);
     }
-    Ok(SnapshotMeta { index: LogIndex(metadata.index), term: Term(metadata.term), membership })
+    let data = message.get_snapshot().data.as_slice();
+    let hash = LogHash::try_from(data).map_err(|_| Reject::Field { name: "snapshot data" })?;
+    Ok(SnapshotMeta { index: LogIndex(metadata.index), term: Term(metadata.term), hash, membership })
 }
 
 fn check_append_response(message: Message, view: &View<'_>) -> Result<Message, Reject> {
@@ -344,8 +349,9 @@ fn check_append_response(message: Message, view: &View<'_>) -> Result<Message, R
 }
 
 fn check_vote(peer: RaftId, mut message: Message, view: &View<'_>) -> Result<Message, Reject> {
+    // Whether this node votes is for the candidate to know: one that lags may be needed before
+    // anybody can tell it.
     check_elector(peer, view)?;
-    check_elector(view.me, view)?;
     // A candidate's last entry is older than the term that it stands for.
     if message.log_term >= message.term || (message.index == 0) != (message.log_term == 0) {
         let value = message.log_term;

@@ -2,11 +2,14 @@
 //!
 //! The state itself never passes through this crate; the node fetches and verifies it.
 
+use consilium_proto::hash::{Hash, sha256};
+
 use crate::codec::{DecodeError, Decoder};
-use crate::ids::{LogIndex, LogPosition, Term};
+use crate::ids::{LogHash, LogIndex, LogPosition, Term};
 use crate::membership::Membership;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+const LOG_POSITION_DOMAIN: &[u8] = b"consilium/log-position/v1";
 
 /// The Raft position of a state that a node can hand to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,23 +18,31 @@ pub struct SnapshotMeta {
     pub index: LogIndex,
     /// The term of the entry at that index, not the current term.
     pub term: Term,
+    /// What the entry there commits to.
+    pub hash: LogHash,
     /// The configuration in force at that index.
     pub membership: Membership,
 }
 
 impl SnapshotMeta {
-    /// Index and term together.
+    /// Where the log goes on.
     pub fn position(&self) -> LogPosition {
-        LogPosition { index: self.index, term: self.term }
+        LogPosition { index: self.index, term: self.term, hash: self.hash }
     }
 
-    /// The store encoding: version, index, term (u64 big-endian), then the membership.
+    /// What a block's header commits to of the log up to it: SHA-256 over
+    /// "consilium/log-position/v1", the position (index and term, 8 bytes each, big-endian, and
+    /// the hash of the entry), and the membership in force there, encoded.
+    #[must_use]
+    pub fn log_hash(position: &LogPosition, membership: &Membership) -> Hash {
+        Hash::from_bytes(sha256(&[LOG_POSITION_DOMAIN, &position.encode(), &membership.encode()]))
+    }
+
+    /// The store encoding: version, position, then the membership.
     pub fn encode(&self) -> Vec<u8> {
-        let Self { index, term, membership } = self;
         let mut out = vec![VERSION];
-        out.extend(index.0.to_be_bytes());
-        out.extend(term.0.to_be_bytes());
-        out.extend(membership.encode());
+        out.extend(self.position().encode());
+        out.extend(self.membership.encode());
         out
     }
 
@@ -42,10 +53,9 @@ impl SnapshotMeta {
     pub fn decode(input: &[u8]) -> Result<Self, DecodeError> {
         let mut decoder = Decoder::new(input);
         decoder.version(VERSION)?;
-        let index = LogIndex(decoder.u64()?);
-        let term = Term(decoder.u64()?);
+        let LogPosition { index, term, hash } = decoder.position()?;
         let membership = Membership::decode(decoder.rest())?;
-        Ok(Self { index, term, membership })
+        Ok(Self { index, term, hash, membership })
     }
 }
 

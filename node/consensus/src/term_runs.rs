@@ -22,7 +22,7 @@ impl TermRuns {
     pub(crate) fn load(reader: &impl LogReader, bounds: &LogBounds) -> Result<Self, LogError> {
         let mut runs = Self::new(bounds.truncated);
         if bounds.last > bounds.truncated.index {
-            let last = LogPosition { index: bounds.last, term: reader.term(bounds.last)? };
+            let last = LogPosition { index: bounds.last, ..reader.position(bounds.last)? };
             runs.bisect(reader, bounds.truncated, last)?;
         }
         Ok(runs)
@@ -41,7 +41,7 @@ impl TermRuns {
             return Ok(());
         }
         let index = LogIndex(low.index.0 + (high.index.0 - low.index.0) / 2);
-        let middle = LogPosition { index, term: reader.term(index)? };
+        let middle = LogPosition { index, ..reader.position(index)? };
         self.bisect(reader, low, middle)?;
         self.bisect(reader, middle, high)
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use consilium_proto::hash::Hash;
 use consilium_proto::header::{Header, Leaf};
 use consilium_proto::ids::{Fingerprint, Height, NodeId, TimeMs, TransactionId};
 use consilium_proto::limits::VALIDITY_AHEAD_MAX_MS;
@@ -61,6 +62,8 @@ pub struct BlockInput<'a> {
     pub transactions: &'a [CheckedTransaction],
     /// What the leader had seen of the validators.
     pub observed: &'a Observed,
+    /// What the Raft log commits to up to this block.
+    pub log_hash: Hash,
 }
 
 /// What a block comes to.
@@ -264,6 +267,7 @@ impl<'a, R: StateReader> Run<'a, R> {
             validators_hash: parent.next_validators_hash,
             next_validators_hash: events.next_set().map_or(parent.next_validators_hash, ValidatorSet::hash),
             proposer: block.proposer,
+            log_hash: block.log_hash,
         };
         let mut stored = pb::Block { header: Some((&header).into()), first_leaf, transactions, ..pb::Block::default() };
         block.observed.write_to_block(&mut stored);

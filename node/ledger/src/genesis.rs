@@ -70,6 +70,7 @@ fn header(genesis: &Genesis, frontier: &Frontier, state_root: Hash) -> Result<He
         validators_hash,
         next_validators_hash: validators_hash,
         proposer: NodeId(0),
+        log_hash: Hash::from_bytes([0; 32]),
     })
 }
 

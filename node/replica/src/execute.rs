@@ -1,7 +1,7 @@
 //! Executes blocks in order and stores each in one batch: the only writer of the
 //! ledger's rows. It never decides whether a block is to be executed.
 
-use consilium_consensus::{LogIndex, LogPosition, Membership};
+use consilium_consensus::{LogIndex, LogPosition, Membership, SnapshotMeta};
 use consilium_ledger::{BlockInput, Executed, IdentityRules, Tip, execute};
 use consilium_proto::ids::Height;
 
@@ -9,7 +9,7 @@ use crate::block::CheckedBlock;
 use crate::catch_up::CertifiedBlock;
 use crate::fault::Fault;
 use crate::io::Applied;
-use crate::ports::Ledger;
+use crate::ports::{Ledger, PortFault};
 
 /// What the rules ask of X.509.
 pub type Rules = Box<dyn IdentityRules + Send>;
@@ -20,14 +20,20 @@ pub(crate) struct Executor<L> {
     rules: Rules,
     tip: Tip,
     applied: LogIndex,
-    /// In force, and not stored with a block yet.
-    membership: Option<Membership>,
+    /// In force where the ledger stands.
+    membership: Membership,
+    /// It is not stored with a block yet.
+    membership_is_new: bool,
 }
 
 impl<L: Ledger> Executor<L> {
     /// Goes on from a tip.
-    pub(crate) fn new(ledger: L, rules: Rules, (applied, tip): (LogIndex, Tip)) -> Self {
-        Self { ledger, rules, tip, applied, membership: None }
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub(crate) fn new(ledger: L, rules: Rules, (applied, tip): (LogIndex, Tip)) -> Result<Self, PortFault> {
+        let membership = ledger.membership_at(tip.header.height)?;
+        Ok(Self { ledger, rules, tip, applied, membership, membership_is_new: false })
     }
 
     pub(crate) fn ledger(&self) -> &L {
@@ -54,7 +60,8 @@ impl<L: Ledger> Executor<L> {
     /// A membership came into force with an entry that is now being applied; it is
     /// stored with the next block.
     pub(crate) fn follow_membership(&mut self, membership: Membership) {
-        self.membership = Some(membership);
+        self.membership = membership;
+        self.membership_is_new = true;
     }
 
     /// An entry that is no block counts as applied.
@@ -69,6 +76,7 @@ impl<L: Ledger> Executor<L> {
             proposer: block.proposer,
             transactions: &block.transactions,
             observed: &block.observed,
+            log_hash: SnapshotMeta::log_hash(&position, &self.membership),
         })?;
         self.store(position, executed)
     }
@@ -83,15 +91,14 @@ impl<L: Ledger> Executor<L> {
             return Ok(None);
         }
         let (time, proposer) = (header.time, header.proposer);
-        let input = BlockInput { time, proposer, transactions: &transactions, observed: &observed };
+        let log_hash = SnapshotMeta::log_hash(&position, membership.as_ref().unwrap_or(&self.membership));
+        let input = BlockInput { time, proposer, transactions: &transactions, observed: &observed, log_hash };
         let executed = self.execute(&input)?;
         if executed.tip.header != header {
             let (own, certified) = (executed.tip.header.hash(), header.hash());
             return Err(Fault::Diverged { height: header.height, own, certified });
         }
-        if membership.is_some() {
-            self.membership = membership;
-        }
+        membership.into_iter().for_each(|membership| self.follow_membership(membership));
         self.store(position, executed).map(Some)
     }
 
@@ -100,8 +107,8 @@ impl<L: Ledger> Executor<L> {
     }
 
     fn store(&mut self, position: LogPosition, executed: Executed) -> Result<Executed, Fault> {
-        let membership = self.membership.take();
-        self.ledger.write_block(position, &executed, membership.as_ref())?;
+        let membership = std::mem::take(&mut self.membership_is_new).then_some(&self.membership);
+        self.ledger.write_block(position, &executed, membership)?;
         self.applied = position.index;
         self.tip = executed.tip.clone();
         Ok(executed)

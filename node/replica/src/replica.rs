@@ -149,7 +149,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             entries: Entries::default(),
             committed: VecDeque::new(),
             committed_bytes: 0,
-            executor: Executor::new(ledger, rules, (applied, tip)),
+            executor: Executor::new(ledger, rules, (applied, tip))?,
             certifier,
             proposing: Proposing::new(mempool, settings.blocks_in_flight),
             leading: Leading::default(),

@@ -12,15 +12,15 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use consilium_consensus::voting::VoteGuard;
-use consilium_consensus::{LogIndex, LogPosition, Term};
+use consilium_consensus::{LogIndex, LogPosition};
 use consilium_proto::ids::{HeaderHash, Height};
 use consilium_replica::ports::{self, GuardRecord, PortFault};
 
 use super::StorageError;
 
 const SLOT_BYTES: u64 = 512;
-const MAGIC: &[u8; 8] = b"CNSLGRD2";
-const RECORD_BYTES: usize = 8 + 8 + 8 + 32 + 8 + 8 + 8;
+const MAGIC: &[u8; 8] = b"CNSLGRD3";
+const RECORD_BYTES: usize = 8 + 8 + 8 + 32 + LogPosition::ENCODED_LEN + 8;
 
 /// The open file.
 #[derive(Debug)]
@@ -112,8 +112,7 @@ fn encode(sequence: u64, state: &GuardRecord) -> Vec<u8> {
     out.extend_from_slice(&sequence.to_be_bytes());
     out.extend_from_slice(&voted_height.0.to_be_bytes());
     out.extend_from_slice(voted_header.as_bytes());
-    out.extend_from_slice(&last.index.0.to_be_bytes());
-    out.extend_from_slice(&last.term.0.to_be_bytes());
+    out.extend_from_slice(&last.encode());
     out.extend_from_slice(&commit.0.to_be_bytes());
     out.extend_from_slice(&crc32c::crc32c(&out).to_be_bytes());
     out
@@ -130,8 +129,8 @@ fn decode(record: &[u8; RECORD_BYTES + 4]) -> Option<(u64, GuardRecord)> {
             voted_height: Height(number(16)?),
             voted_header: HeaderHash::try_from(content.get(24..56)?).ok()?,
         },
-        last: LogPosition { index: LogIndex(number(56)?), term: Term(number(64)?) },
-        commit: LogIndex(number(72)?),
+        last: LogPosition::decode(content.get(56..56 + LogPosition::ENCODED_LEN)?)?,
+        commit: LogIndex(number(56 + LogPosition::ENCODED_LEN)?),
     };
     Some((number(8)?, state))
 }
@@ -140,11 +139,13 @@ fn decode(record: &[u8; RECORD_BYTES + 4]) -> Option<(u64, GuardRecord)> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use consilium_consensus::{LogHash, Term};
 
     fn vote(height: u64) -> GuardRecord {
         let voted_header = HeaderHash::from_bytes([height as u8; 32]);
         let vote = VoteGuard { voted_height: Height(height), voted_header };
-        let last = LogPosition { index: LogIndex(height * 2), term: Term(height % 7) };
+        let hash = LogHash::from_bytes([height as u8; 32]);
+        let last = LogPosition { index: LogIndex(height * 2), term: Term(height % 7), hash };
         GuardRecord { vote, last, commit: LogIndex(height) }
     }
 

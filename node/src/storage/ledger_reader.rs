@@ -7,7 +7,7 @@
 //! item is looked at.
 
 use bytes::Bytes;
-use consilium_consensus::{LogIndex, LogPosition, Membership, Term};
+use consilium_consensus::{LogIndex, LogPosition, Membership};
 use consilium_ledger::state_map::{NodePath, TrieStore};
 use consilium_ledger::{Location, StateReader, StoreFault, Table, Tip, keys};
 use consilium_proto::hash::Hash;
@@ -153,10 +153,8 @@ impl<S: Source> Ledger<S> {
     /// If the disk fails or the value is damaged.
     pub fn position(&self, height: Height) -> Result<Option<LogPosition>, StorageError> {
         let Some(value) = self.value(POSITIONS, &keys::height(height))? else { return Ok(None) };
-        let value: [u8; 16] = value.as_slice().try_into().map_err(|_| StorageError::corrupt("position", "length"))?;
-        let (index, term) = value.split_at(8);
-        let number = |b: &[u8]| b.try_into().map(u64::from_be_bytes).unwrap_or_default();
-        Ok(Some(LogPosition { index: LogIndex(number(index)), term: Term(number(term)) }))
+        let position = LogPosition::decode(&value);
+        position.map(Some).ok_or_else(|| StorageError::corrupt("position", "length"))
     }
 
     /// A block.

@@ -92,9 +92,7 @@ impl LedgerStore {
             }
         }
         let height = keys::height(executed.tip.header.height);
-        let mut place = position.index.0.to_be_bytes().to_vec();
-        place.extend_from_slice(&position.term.0.to_be_bytes());
-        batch.put_cf(self.family(POSITIONS), &height, place);
+        batch.put_cf(self.family(POSITIONS), &height, position.encode());
         if let Some(membership) = membership {
             batch.put_cf(self.family(MEMBERSHIPS), &height, membership.encode());
         }

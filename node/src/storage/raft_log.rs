@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use consilium_consensus::{HardState, LogBounds, LogEntry, LogError, LogIndex, LogPosition, LogReader, Persist, Term};
+use consilium_consensus::{HardState, LogBounds, LogEntry, LogError, LogIndex, LogPosition, LogReader, Persist};
 use consilium_replica::ports::{Log, LogBatch, LogStart, PortFault};
 use rocksdb::{DB, Direction, FlushOptions, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 
@@ -82,7 +82,7 @@ impl RaftLog {
     fn reset(&self, position: LogPosition, hard_state: HardState) -> Result<(), StorageError> {
         let mut batch = WriteBatch::default();
         batch.delete_range(entry_key(LogIndex(0)), entry_key(LogIndex(u64::MAX)));
-        batch.put(TRUNCATED, encode_position(position));
+        batch.put(TRUNCATED, position.encode());
         batch.put(HARD_STATE, hard_state.encode());
         self.write(batch, true)?;
         self.set_last(position);
@@ -94,7 +94,7 @@ impl RaftLog {
         let start = self.truncated()?.index;
         let mut batch = WriteBatch::default();
         batch.delete_range(entry_key(start), entry_key(LogIndex(position.index.0 + 1)));
-        batch.put(TRUNCATED, encode_position(position));
+        batch.put(TRUNCATED, position.encode());
         self.write(batch, true)?;
         // The log of writes is given back once nothing in memory needs it. In the
         // background: what is written next does not wait.
@@ -109,11 +109,7 @@ impl RaftLog {
     /// If the disk fails or the value is damaged.
     pub fn truncated(&self) -> Result<LogPosition, StorageError> {
         let Some(bytes) = self.get(TRUNCATED)? else { return Ok(LogPosition::default()) };
-        let bytes: [u8; 16] =
-            bytes.as_ref().try_into().map_err(|_| StorageError::corrupt("truncated position", "length"))?;
-        let (index, term) = bytes.split_at(8);
-        let number = |b: &[u8]| b.try_into().map(u64::from_be_bytes).unwrap_or_default();
-        Ok(LogPosition { index: LogIndex(number(index)), term: Term(number(term)) })
+        LogPosition::decode(&bytes).ok_or_else(|| StorageError::corrupt("truncated position", "length"))
     }
 
     fn find_last(&self) -> Result<LogPosition, StorageError> {
@@ -169,18 +165,11 @@ impl Log for RaftLog {
     }
 }
 
-fn encode_position(position: LogPosition) -> [u8; 16] {
-    let mut out = [0; 16];
-    out[..8].copy_from_slice(&position.index.0.to_be_bytes());
-    out[8..].copy_from_slice(&position.term.0.to_be_bytes());
-    out
-}
-
 /// Adds a round to a batch and returns the last position after it.
 fn append_round(batch: &mut WriteBatch, round: &Persist, mut last: LogPosition) -> LogPosition {
     if let Some(meta) = &round.snapshot {
         batch.delete_range(entry_key(LogIndex(0)), entry_key(LogIndex(u64::MAX)));
-        batch.put(TRUNCATED, encode_position(meta.position()));
+        batch.put(TRUNCATED, meta.position().encode());
         last = meta.position();
     }
     if let (Some(first), Some(end)) = (round.entries.first(), round.entries.last()) {
@@ -226,13 +215,13 @@ impl LogReader for RaftLog {
         if expected < high { Err(LogError::Missing { index: expected }) } else { Ok(entries) }
     }
 
-    fn term(&self, index: LogIndex) -> Result<Term, LogError> {
+    fn position(&self, index: LogIndex) -> Result<LogPosition, LogError> {
         let truncated = self.truncated().map_err(io)?;
         if truncated.index == index {
-            return Ok(truncated.term);
+            return Ok(truncated);
         }
         let value = self.db.get(entry_key(index)).map_err(io)?.ok_or(LogError::Missing { index })?;
-        Ok(decode_entry(index, value.into())?.term)
+        Ok(decode_entry(index, value.into())?.position())
     }
 }
 
@@ -254,11 +243,11 @@ fn io(error: impl std::fmt::Display) -> LogError {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use consilium_consensus::{EntryKind, PersistSeq};
+    use consilium_consensus::{EntryKind, LogHash, PersistSeq, Term};
 
     fn entry(index: u64, term: u64) -> LogEntry {
         let kind = EntryKind::Normal(Bytes::from(format!("entry {index} of {term}")));
-        LogEntry { term: Term(term), index: LogIndex(index), kind }
+        LogEntry::new(&LogHash::NONE, Term(term), LogIndex(index), kind)
     }
 
     fn round(entries: Vec<LogEntry>) -> Persist {
@@ -284,7 +273,7 @@ mod tests {
         log.persist(&[round(vec![entry(3, 2), entry(4, 2)])], true).unwrap();
         drop(log);
         let log = RaftLog::open(dir.path()).unwrap();
-        assert_eq!(log.last(), LogPosition { index: LogIndex(4), term: Term(2) });
+        assert_eq!(log.last(), entry(4, 2).position());
         assert_eq!(terms(&log, 1, 5), [1, 1, 2, 2]);
         let missing = log.entries(LogIndex(4), LogIndex(6), usize::MAX);
         assert_eq!(missing, Err(LogError::Missing { index: LogIndex(5) }));
@@ -304,11 +293,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = RaftLog::open(dir.path()).unwrap();
         log.persist(&[round((1..=5).map(|i| entry(i, 1)).collect())], true).unwrap();
-        log.compact(LogPosition { index: LogIndex(3), term: Term(1) }).unwrap();
-        assert_eq!(log.term(LogIndex(3)).unwrap(), Term(1));
+        log.compact(entry(3, 1).position()).unwrap();
+        assert_eq!(log.position(LogIndex(3)).unwrap(), entry(3, 1).position());
         assert!(log.entries(LogIndex(3), LogIndex(5), usize::MAX).is_err());
         assert_eq!(terms(&log, 4, 6), [1, 1]);
-        let position = LogPosition { index: LogIndex(9), term: Term(4) };
+        let position = entry(9, 4).position();
         let hard_state = HardState { term: Term(4), vote: None, commit: LogIndex(9) };
         log.reset(position, hard_state).unwrap();
         drop(log);
@@ -329,7 +318,7 @@ mod tests {
             files.map(|file| file.unwrap().metadata().map_or(0, |m| m.len())).sum::<u64>()
         };
         assert!(bytes() > 10 << 20);
-        log.compact(LogPosition { index: LogIndex(38), term: Term(1) }).unwrap();
+        log.compact(entry(38, 1).position()).unwrap();
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
         while bytes() > 2 << 20 {
             assert!(std::time::Instant::now() < deadline, "{} bytes are kept", bytes());

@@ -16,6 +16,7 @@ fn header() -> Header {
         validators_hash: h(9),
         next_validators_hash: h(10),
         proposer: NodeId(11),
+        log_hash: h(12),
     }
 }
 
@@ -24,10 +25,11 @@ fn layout_is_golden() {
     let layout = header().layout();
     assert_eq!(&layout[..32], &[1; 32]);
     assert_eq!(&layout[32..40], &[0, 0, 0, 0, 0, 0, 0, 2]);
-    assert_eq!(&layout[HEADER_LAYOUT_BYTES - 8..], &[0, 0, 0, 0, 0, 0, 0, 11]);
+    assert_eq!(&layout[224..232], &[0, 0, 0, 0, 0, 0, 0, 11]);
+    assert_eq!(&layout[232..], &[12; 32]);
     assert_eq!(
         hex::encode(header().hash().as_bytes()),
-        "c0df7dd21dd5dcb704b61bbf047d2b297849e3977c73b564a29626cb4fa41a8a"
+        "986894cc025be093d8c92268b4dd45ea5aa9c432c60af68a22a542df69c8d162"
     );
 }
 

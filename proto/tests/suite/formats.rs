@@ -31,6 +31,7 @@ fn header(set: &ValidatorSet, tree_size: u64, tree_root: Hash) -> Header {
         validators_hash: set.hash(),
         next_validators_hash: set.hash(),
         proposer: NodeId(1),
+        log_hash: Hash::from_bytes([9; 32]),
     }
 }
 

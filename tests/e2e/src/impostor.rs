@@ -39,6 +39,7 @@ pub fn two_votes(ledger_id: LedgerId, raft_id: u64, height: u64, key: &SigningKe
             validators_hash: Hash::from_bytes([3; 32]),
             next_validators_hash: Hash::from_bytes([3; 32]),
             proposer: NodeId(raft_id),
+            log_hash: Hash::from_bytes([0; 32]),
         };
         Vote::sign(NodeId(raft_id), &header, key)
     };
@@ -100,6 +101,9 @@ struct RaftEntry {
 /// A snapshot (`eraftpb.Snapshot`).
 #[derive(Clone, PartialEq, prost::Message)]
 struct RaftSnapshot {
+    /// What the entry there commits to.
+    #[prost(bytes = "vec", tag = "1")]
+    data: Vec<u8>,
     /// What it claims to be.
     #[prost(message, optional, tag = "2")]
     metadata: Option<RaftSnapshotMetadata>,
@@ -198,7 +202,10 @@ impl Impostor {
     #[must_use]
     pub fn lies(&self, status: &pb::GetStatusResponse) -> Vec<RaftMessage> {
         let (index, term, me) = (status.last_index, status.term, self.raft_id);
-        let claims = |msg_type, term| RaftMessage { msg_type, term, ..RaftMessage::default() };
+        let claims = |msg_type, term| {
+            let hashed = [APPEND, APPEND_RESPONSE].contains(&msg_type);
+            RaftMessage { msg_type, term, context: vec![7; if hashed { 32 } else { 0 }], ..RaftMessage::default() }
+        };
         let entry =
             |entry_type, term, data: &[u8]| RaftEntry { entry_type, term, index: index + 1, data: data.to_vec() };
         let append = |claimed, entry| RaftMessage {
@@ -212,7 +219,7 @@ impl Impostor {
         let capture = [0x12, 0x04, 0x08, 0x00, 0x10, me as u8, 0x12, 0x04, 0x08, 0x01, 0x10, 0x01];
         let membership = RaftConfState { voters: vec![me], learners: (1..=5).filter(|id| *id != me).collect() };
         let metadata = RaftSnapshotMetadata { conf_state: Some(membership), index: index + 1_000, term: term + 3 };
-        let snapshot = Some(RaftSnapshot { metadata: Some(metadata) });
+        let snapshot = Some(RaftSnapshot { data: vec![7; 32], metadata: Some(metadata) });
         let candidate = |context: &[u8]| RaftMessage {
             log_term: term,
             index: index + 1_000,
@@ -253,6 +260,7 @@ impl Impostor {
         let mut membership = vec![1, 0, 0, 0, 0, 1];
         membership.extend_from_slice(&self.raft_id.to_be_bytes());
         membership.extend_from_slice(&[0; 12]);
+        signed.extend_from_slice(&[7; 32]);
         signed.extend_from_slice(&membership);
         let signature = Bytes::copy_from_slice(&self.key.sign(&signed)?);
         // The same signature in the name of all the others.
@@ -264,6 +272,7 @@ impl Impostor {
             last_term: term - 1,
             applied: 0,
             membership: membership.into(),
+            last_hash: vec![7; 32].into(),
             validators_hash: validators.hash().to_bytes(),
             grants: validators.seats().iter().map(grant).collect(),
         })

@@ -37,6 +37,7 @@ pub fn fetched(header: &Header, certificate: Option<&BlockCertificate>) -> pb::F
         block: Some(pb::Block { header: Some(header.into()), ..pb::Block::default() }),
         raft_index: header.height.0,
         raft_term: 1,
+        raft_hash: vec![0; 32].into(),
         certificate: certificate.map(Into::into),
         ..pb::FetchBlocksResponse::default()
     }
@@ -59,6 +60,7 @@ impl Chain {
             validators_hash: hash,
             next_validators_hash: hash,
             proposer: NodeId(1),
+            log_hash: Hash::from_bytes([0; 32]),
         })
     }
 

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use consilium_consensus::{
-    HardState, LogBounds, LogEntry, LogError, LogIndex, LogPosition, LogReader, Persist, PersistSeq, Term,
+    HardState, LogBounds, LogEntry, LogError, LogIndex, LogPosition, LogReader, Persist, PersistSeq,
 };
 
 use crate::Rng;
@@ -223,12 +223,12 @@ impl LogReader for LogHandle {
         })
     }
 
-    fn term(&self, index: LogIndex) -> Result<Term, LogError> {
+    fn position(&self, index: LogIndex) -> Result<LogPosition, LogError> {
         self.read(|content| {
             if index == content.truncated.index {
-                return Ok(content.truncated.term);
+                return Ok(content.truncated);
             }
-            content.entry(index).map(|entry| entry.term)
+            content.entry(index).map(|entry| entry.position())
         })
     }
 }

@@ -11,6 +11,7 @@ use consilium_proto::signing::VerifyingKey;
 use prost::Message;
 
 use crate::bugs::Bug;
+use crate::byzantine::forks::Forks;
 use crate::crash_point::CrashPoint;
 use crate::event::{Event, MachineId, Send, Timer};
 use crate::fixture::Fixture;
@@ -56,6 +57,8 @@ pub struct Env {
     pub calm: bool,
     /// Nodes that are Byzantine.
     pub traitors: BTreeSet<NodeId>,
+    /// What a traitor told others of its log.
+    pub forks: Forks,
     /// What clients were told, to be passed on after the step.
     pub answers: Vec<TransactionId>,
     /// When a new transaction was certified in the calm phase.
@@ -70,7 +73,7 @@ impl Env {
     #[must_use]
     pub fn new(swarm: Swarm, bug: Option<Bug>, rng: Rng, trace: Trace) -> Self {
         let fixture = Fixture::new(&swarm);
-        let oracle = Oracle::new(&fixture.genesis, swarm.may_break_raft());
+        let oracle = Oracle::new(&fixture.genesis, &swarm);
         Self {
             now: 0,
             rng,
@@ -84,6 +87,7 @@ impl Env {
             later: Vec::new(),
             calm: false,
             traitors: BTreeSet::new(),
+            forks: Forks::default(),
             answers: Vec::new(),
             probed_at: None,
             deaf: None,

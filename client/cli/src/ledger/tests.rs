@@ -20,6 +20,7 @@ fn header() -> HeaderView {
         validators_hash: hash("06"),
         next_validators_hash: hash("06"),
         proposer: 1,
+        log_hash: hash("07"),
     }
 }
 

@@ -256,6 +256,7 @@ impl Ledger {
             validators_hash: set,
             next_validators_hash: set,
             proposer: NodeId(u64::from(height > 0)),
+            log_hash: Hash::from_bytes([0; 32]),
         };
         adjust(&mut header);
         let block =

@@ -19,12 +19,13 @@ use raft::eraftpb::{Message, MessageType};
 
 use super::Core;
 use super::office::Office;
-use crate::ids::{LogIndex, RaftId, Term};
+use crate::ids::{LogHash, LogIndex, LogPosition, RaftId, Term};
 use crate::log::LogReader;
 use crate::mandate::Mandate;
+use crate::reject::Reject;
 
 impl<R: LogReader> Core<R> {
-    fn term_at(&self, index: LogIndex) -> Term {
+    pub(super) fn term_at(&self, index: LogIndex) -> Term {
         Term(self.raw.raft.raft_log.term(index.0).unwrap_or_default())
     }
 
@@ -101,12 +102,39 @@ impl<R: LogReader> Core<R> {
     }
 
     /// A peer holds the leader's log up to an index.
-    pub(super) fn take_ack(&mut self, from: RaftId, message: &Message) {
-        let term = self.term();
+    ///
+    /// # Errors
+    /// If it has another entry there than this node.
+    pub(super) fn take_ack(&mut self, from: RaftId, message: &mut Message) -> Result<(), Reject> {
+        let told = std::mem::take(&mut message.context);
+        let told = LogHash::try_from(told.as_slice()).map_err(|_| Reject::Field { name: "context" })?;
+        let (term, index) = (self.term(), LogIndex(message.index));
         self.tally.enter(term);
+        let same = self.compare(&LogPosition { index, term: Term(message.log_term), hash: told })?;
         if message.log_term == term.0 && self.counts(from) {
-            let head = self.tally.heads.entry(from).or_default();
-            *head = LogIndex(message.index).max(*head);
+            match same {
+                true => self.note_head(from, index),
+                false => self.tally.keep(from, index, told),
+            }
+        }
+        Ok(())
+    }
+
+    fn note_head(&mut self, peer: RaftId, index: LogIndex) {
+        let head = self.tally.heads.entry(peer).or_default();
+        *head = index.max(*head);
+    }
+
+    /// Compares what was acknowledged ahead of this node's log with that by now.
+    fn compare_ahead(&mut self) {
+        let last = LogIndex(self.raw.raft.raft_log.last_index());
+        for (peer, mut acked) in std::mem::take(&mut self.tally.ahead) {
+            let later = acked.split_off(&last.next());
+            let same = acked.into_iter().rev().find(|(index, hash)| self.hash_at(*index) == Some(*hash));
+            same.into_iter().for_each(|(index, _)| self.note_head(peer, index));
+            if !later.is_empty() {
+                self.tally.ahead.insert(peer, later);
+            }
         }
     }
 
@@ -140,6 +168,7 @@ impl<R: LogReader> Core<R> {
     pub(super) fn recount(&mut self) {
         let term = self.term();
         self.tally.enter(term);
+        self.compare_ahead();
         let counted = self.counted();
         self.commit_to(counted);
         if self.is_leader() && self.own_head() > self.tally.told {
@@ -171,6 +200,7 @@ impl<R: LogReader> Core<R> {
             term: self.term().0,
             index: head.0,
             log_term: self.term_at(head).0,
+            context: self.hash_at(head).unwrap_or_default().as_bytes().to_vec(),
             ..Message::default()
         }
     }

@@ -23,6 +23,7 @@ impl<R: LogReader> Core<R> {
     /// The log could not be read. This is a fault: drop the instance, do not call it again.
     pub fn take_output(&mut self) -> Result<Option<Output>, LogError> {
         self.settle_office();
+        self.seal();
         self.recount();
         let mut output = Output::default();
         if self.raw.has_ready() {
@@ -51,9 +52,6 @@ impl<R: LogReader> Core<R> {
     fn drain_ready(&mut self, output: &mut Output) {
         let mut ready = self.raw.ready();
         self.ready_number = ready.number();
-        let mut messages = ready.take_messages();
-        messages.extend(ready.take_persisted_messages());
-        let messages = self.outbound(messages);
         self.note_read_states(ready.take_read_states());
         let committed = ready.take_committed_entries().into_iter();
         output.committed = committed.map(entry_from_raft).collect();
@@ -61,6 +59,10 @@ impl<R: LogReader> Core<R> {
             self.handed_out = last.index;
         }
         let (mut persist, overwrites) = self.take_persist(&mut ready);
+        // They name what is in this round, too.
+        let mut messages = ready.take_messages();
+        messages.extend(ready.take_persisted_messages());
+        let messages = self.outbound(messages);
         // From here on the library reads what is in this round from our store.
         self.raw.advance_append_async(ready);
 

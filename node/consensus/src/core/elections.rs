@@ -17,7 +17,7 @@ use super::Core;
 use super::office::{Office, Probing, Standing, candidacy_of};
 use crate::ids::{LogIndex, LogPosition, RaftId, Term};
 use crate::log::LogReader;
-use crate::mandate::{Candidacy, Electorate, HandOver, Mandate, MandateError, Standpoint};
+use crate::mandate::{Candidacy, Electorate, HandOver, Mandate, MandateError, Standpoint, Tail};
 use crate::membership::Membership;
 use crate::reject::Reject;
 use crate::screen::{INDEX_MAX, TERM_AHEAD_MAX};
@@ -125,7 +125,9 @@ impl<R: LogReader> Core<R> {
         if self.office.standing.as_ref().is_none_or(|standing| standing.candidacy.term != term) {
             // The entry that opens the term is behind what it stood with.
             let last = LogIndex(self.raw.raft.raft_log.last_index().saturating_sub(1));
-            let last = LogPosition { index: last, term: Term(self.raw.raft.raft_log.term(last.0).unwrap_or_default()) };
+            let hash = self.hash_at(last).unwrap_or_default();
+            let term_of_last = Term(self.raw.raft.raft_log.term(last.0).unwrap_or_default());
+            let last = LogPosition { index: last, term: term_of_last, hash };
             let (applied, membership) = self.applied_membership();
             self.office.stand(me, Candidacy { term, candidate: me, last, applied, membership });
         }
@@ -142,6 +144,9 @@ impl<R: LogReader> Core<R> {
     pub(super) fn endorse(&mut self, mut message: Message) -> Option<Message> {
         match message.get_msg_type() {
             MessageType::MsgRequestVote => self.endorse_candidacy(&mut message),
+            MessageType::MsgRequestPreVote => {
+                message.context = self.tail(LogIndex(message.index)).encode();
+            }
             MessageType::MsgRequestVoteResponse if !message.reject => {
                 let to = RaftId::new(message.to);
                 let asked = to.and_then(|to| self.office.asked.get(&to));
@@ -151,6 +156,10 @@ impl<R: LogReader> Core<R> {
             MessageType::MsgTimeoutNow => {
                 message.context = self.sign_hand_over(RaftId::new(message.to)?)?.signature.to_vec();
             }
+            MessageType::MsgAppend => message.context = self.hash_at(LogIndex(message.index))?.as_bytes().to_vec(),
+            MessageType::MsgAppendResponse if !message.reject && message.context.is_empty() => {
+                message.context = self.hash_at(LogIndex(message.index))?.as_bytes().to_vec();
+            }
             _ => {}
         }
         Some(message)
@@ -159,9 +168,10 @@ impl<R: LogReader> Core<R> {
     fn endorse_candidacy(&mut self, message: &mut Message) {
         let hand_over = self.office.hand_over.filter(|_| message.context == raft::CAMPAIGN_TRANSFER);
         let (applied, membership) = self.applied_membership();
-        let standpoint = Standpoint { hand_over, applied, membership };
+        let tail = self.tail(LogIndex(message.index));
+        let standpoint = Standpoint { hand_over, tail, applied, membership };
         message.context = standpoint.encode();
-        let candidacy = candidacy_of(message, applied, standpoint.membership);
+        let candidacy = candidacy_of(message, standpoint);
         let is_new = |own: &Candidacy| self.office.standing.as_ref().is_none_or(|standing| standing.candidacy != *own);
         if let Some(candidacy) = candidacy.filter(is_new) {
             self.office.stand(self.config.id, candidacy);
@@ -187,15 +197,21 @@ impl<R: LogReader> Core<R> {
         match message.get_msg_type() {
             MessageType::MsgRequestVote => {
                 let standpoint = Standpoint::decode(&message.context).ok_or(Reject::Field { name: "context" })?;
-                let Standpoint { hand_over, applied, membership } = standpoint;
-                if self.contradicts(applied, &membership) {
+                let Standpoint { hand_over, applied, .. } = standpoint;
+                if self.contradicts(applied, &standpoint.membership) {
                     return Err(Reject::FalseMembership { applied });
                 }
+                self.check_candidate(message, &standpoint.tail)?;
                 let handed = hand_over.is_some_and(|hand_over| self.is_handed_over(from, message, &hand_over));
                 message.context = if handed { raft::CAMPAIGN_TRANSFER.to_vec() } else { Vec::new() };
-                let asked = candidacy_of(message, applied, membership);
+                let asked = candidacy_of(message, standpoint);
                 self.office.asked.extend(asked.map(|candidacy| (from, candidacy)));
                 Ok(())
+            }
+            MessageType::MsgRequestPreVote => {
+                let tail = std::mem::take(&mut message.context);
+                let tail = Tail::decode(&tail).ok_or(Reject::Field { name: "context" })?;
+                self.check_candidate(message, &tail)
             }
             MessageType::MsgTimeoutNow => {
                 let context = std::mem::take(&mut message.context);

@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 use raft::Changer;
 use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, EntryType};
 
-use super::{ApplyError, Core, ProposeError, Proposed};
+use super::{ApplyError, Core, ProposeError};
 use crate::convert::{decode_change, membership_from_raft, membership_steps};
 use crate::entry::{EntryKind, LogEntry};
-use crate::ids::LogIndex;
+use crate::ids::{LogIndex, LogPosition};
 use crate::log::LogReader;
 use crate::membership::{CHANGES_MAX, MEMBERS_MAX, Membership, MembershipChange};
 
@@ -52,7 +52,7 @@ impl<R: LogReader> Core<R> {
     ///
     /// # Errors
     /// [`MembershipError`]; nothing was proposed.
-    pub fn propose_membership(&mut self, changes: &[MembershipChange]) -> Result<Proposed, MembershipError> {
+    pub fn propose_membership(&mut self, changes: &[MembershipChange]) -> Result<LogPosition, MembershipError> {
         self.check_proposer()?;
         if self.change_pending() {
             return Err(MembershipError::ChangePending);
@@ -67,12 +67,13 @@ impl<R: LogReader> Core<R> {
             let uncommitted_bytes = self.raw.raft.uncommitted_size();
             return Err(ProposeError::Overloaded { uncommitted_bytes }.into());
         }
+        self.seal();
         let position = self.appended_after(before).ok_or(ProposeError::NotAppended)?;
         let last = self.raw.raft.raft_log.unstable_entries().last();
         if last.map(|entry| entry.get_entry_type()) != Some(EntryType::EntryConfChangeV2) {
             return Err(MembershipError::ChangePending);
         }
-        Ok(Proposed { term: position.term, index: position.index })
+        Ok(position)
     }
 
     /// Puts a committed membership entry into force, if `fits` says so of each of its steps and
@@ -121,17 +122,14 @@ impl<R: LogReader> Core<R> {
     pub(super) fn note_membership_entries(&mut self, entries: &[LogEntry]) {
         let Some(first) = entries.first() else { return };
         self.changes.split_off(&first.index);
-        self.changes.extend(membership_entries(entries));
+        let changes = entries.iter().filter(|entry| matches!(entry.kind, EntryKind::ConfChange(_)));
+        self.changes.extend(changes.map(|entry| entry.index));
     }
 
     /// The next membership entry, if it was given out.
     pub(super) fn first_unapplied_change(&self) -> Option<LogIndex> {
         self.changes.first().copied().filter(|change| *change <= self.handed_out)
     }
-}
-
-pub(super) fn membership_entries(entries: &[LogEntry]) -> impl Iterator<Item = LogIndex> {
-    entries.iter().filter(|entry| matches!(entry.kind, EntryKind::ConfChange(_))).map(|entry| entry.index)
 }
 
 fn conf_change(changes: &[MembershipChange]) -> ConfChangeV2 {

@@ -9,6 +9,7 @@
 //! and `committed` applied; when that is done call `persisted` (then send `messages_after`) and
 //! `applied`. Several writes may be under way at once.
 
+mod chain;
 mod counting;
 mod drain;
 mod elections;
@@ -43,7 +44,7 @@ use self::tally::Tally;
 
 pub use self::members::{MembershipError, MembershipOutcome};
 pub use self::progress::{ApplyError, CompactError, PersistError};
-pub use self::propose::{ProposeError, Proposed, TransferError};
+pub use self::propose::{ProposeError, TransferError};
 pub use self::reads::ReadError;
 pub use self::snapshots::{InstallError, Installed, OfferError};
 pub use self::start::StartError;
@@ -205,7 +206,8 @@ impl<R: LogReader> Core<R> {
         // The library keeps the term of every index from the truncated one to the last, and
         // the commit lies between; an error here would be its own fatal case.
         let term = log.term(log.committed).unwrap_or_default();
-        LogPosition { index: LogIndex(log.committed), term: Term(term) }
+        let index = LogIndex(log.committed);
+        LogPosition { index, term: Term(term), hash: self.hash_at(index).unwrap_or_default() }
     }
 
     fn view(&self) -> &LogView<R> {

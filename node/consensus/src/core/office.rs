@@ -8,8 +8,7 @@ use consilium_proto::signing::SignatureBytes;
 use raft::eraftpb::Message;
 
 use crate::ids::{LogIndex, LogPosition, RaftId, Term};
-use crate::mandate::{Candidacy, Electorate, HandOver, Mandate, Signer};
-use crate::membership::Membership;
+use crate::mandate::{Candidacy, Electorate, HandOver, Mandate, Signer, Standpoint};
 
 /// See the module.
 pub(super) struct Office {
@@ -80,9 +79,11 @@ impl Office {
     }
 }
 
-/// What a request for a vote asks for, by a candidate with this membership.
-pub(super) fn candidacy_of(message: &Message, applied: LogIndex, membership: Membership) -> Option<Candidacy> {
-    let last = LogPosition { index: LogIndex(message.index), term: Term(message.log_term) };
+/// What a request for a vote asks for.
+pub(super) fn candidacy_of(message: &Message, standpoint: Standpoint) -> Option<Candidacy> {
+    let Standpoint { tail, applied, membership, .. } = standpoint;
+    let hash = tail.last();
+    let last = LogPosition { index: LogIndex(message.index), term: Term(message.log_term), hash };
     let candidate = RaftId::new(message.from)?;
     Some(Candidacy { term: Term(message.term), candidate, last, applied, membership })
 }

@@ -59,6 +59,12 @@ pub enum CompactError {
         /// The applied index.
         applied: LogIndex,
     },
+    /// The entry there cannot be read: a fault, which [`Core::fault`] tells.
+    #[error("the entry at {index} cannot be read")]
+    Unreadable {
+        /// The index asked for.
+        index: LogIndex,
+    },
     /// It is gone already.
     #[error("the log starts after {truncated} already")]
     Compacted {
@@ -152,6 +158,6 @@ impl<R: LogReader> Core<R> {
         if index <= truncated {
             return Err(CompactError::Compacted { truncated });
         }
-        Ok(self.raw.mut_store().compact_to(index))
+        self.raw.mut_store().compact_to(index).ok_or(CompactError::Unreadable { index })
     }
 }

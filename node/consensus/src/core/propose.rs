@@ -6,17 +6,6 @@ use super::Core;
 use crate::ids::{LogIndex, LogPosition, RaftId, Term};
 use crate::log::LogReader;
 
-/// Where a proposal stands in the leader's log. It is decided only when an entry is committed
-/// at that index: with this term it is this proposal, with another term the proposal is lost.
-/// While neither has happened its outcome is *unknown*, also after leadership is lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Proposed {
-    /// The term in which it was proposed.
-    pub term: Term,
-    /// Its index.
-    pub index: LogIndex,
-}
-
 /// Why a proposal was not taken. It will certainly not be committed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {
@@ -85,11 +74,14 @@ pub enum TransferError {
 }
 
 impl<R: LogReader> Core<R> {
-    /// Appends a command to the leader's log.
+    /// Appends a command to the leader's log, and gives where it stands there. It is decided
+    /// only when an entry is committed at that index: the same one, or another, and then the
+    /// proposal is lost. While neither has happened its outcome is *unknown*, also after
+    /// leadership is lost.
     ///
     /// # Errors
     /// [`ProposeError`]; the command is not in the log.
-    pub fn propose(&mut self, command: Bytes) -> Result<Proposed, ProposeError> {
+    pub fn propose(&mut self, command: Bytes) -> Result<LogPosition, ProposeError> {
         if command.is_empty() {
             return Err(ProposeError::Empty);
         }
@@ -103,8 +95,8 @@ impl<R: LogReader> Core<R> {
             let uncommitted_bytes = self.raw.raft.uncommitted_size();
             return Err(ProposeError::Overloaded { uncommitted_bytes });
         }
-        let position = self.appended_after(before).ok_or(ProposeError::NotAppended)?;
-        Ok(Proposed { term: position.term, index: position.index })
+        self.seal();
+        self.appended_after(before).ok_or(ProposeError::NotAppended)
     }
 
     pub(super) fn check_proposer(&self) -> Result<(), ProposeError> {
@@ -123,7 +115,8 @@ impl<R: LogReader> Core<R> {
         let entry = log.unstable_entries().last()?;
         let index = LogIndex(entry.index);
         let expected = entry.index == before + 1 && entry.term == self.raw.raft.term;
-        expected.then_some(LogPosition { index, term: Term(entry.term) })
+        let hash = expected.then(|| self.hash_at(index)).flatten()?;
+        Some(LogPosition { index, term: Term(entry.term), hash })
     }
 
     /// Starts to hand leadership to `to`, or to the most caught-up voter that was heard from

@@ -73,6 +73,12 @@ pub enum OfferError {
         /// Term given.
         found: Term,
     },
+    /// Not the entry at that index.
+    #[error("another entry stands at {index}")]
+    WrongEntry {
+        /// The index.
+        index: LogIndex,
+    },
     /// Not a usable configuration.
     #[error("snapshot membership: {0}")]
     Membership(MembershipInvalid),
@@ -97,6 +103,9 @@ impl<R: LogReader> Core<R> {
         let expected = Term(self.raw.raft.raft_log.term(index.0).unwrap_or_default());
         if expected != found {
             return Err(OfferError::WrongTerm { expected, found });
+        }
+        if self.hash_at(index) != Some(meta.hash) {
+            return Err(OfferError::WrongEntry { index });
         }
         meta.membership.validate().map_err(OfferError::Membership)?;
         self.raw.mut_store().offer(meta);
@@ -124,6 +133,9 @@ impl<R: LogReader> Core<R> {
         if self.role() == Role::Leader {
             return Err(InstallError::Leading);
         }
+        if !meta.membership.contains(self.config.id) {
+            return Err(InstallError::Refused);
+        }
         let (current, offered) = (self.term(), self.held_term);
         // What is verified does not depend on who offered it; in a later term its leader is
         // the one to answer to.
@@ -140,6 +152,7 @@ impl<R: LogReader> Core<R> {
             snapshot: Some(snapshot_to_raft(meta)),
             ..Message::default()
         };
+        self.drop_other_tail(meta);
         let before = self.raw.raft.raft_log.committed;
         self.raw.step(message).map_err(|_| InstallError::Refused)?;
         if self.raw.raft.raft_log.unstable_snapshot().is_some() {

@@ -7,17 +7,16 @@ use slog::{Discard, Logger, o};
 
 use super::Core;
 use super::followers::Followers;
-use super::members::membership_entries;
 use super::office::Office;
 use super::tally::Tally;
 use crate::config::{Config, ConfigError};
 use crate::convert::{hard_state_to_raft, membership_to_raft};
-use crate::ids::{LogIndex, Term};
-use crate::log::{LogError, LogReader};
+use crate::ids::Term;
+use crate::log::LogReader;
 use crate::log_view::LogView;
 use crate::mandate::Signer;
 use crate::output::{LeaderChange, PersistSeq};
-use crate::preflight::{Initial, PreflightError, preflight};
+use crate::preflight::{Initial, PreflightError, Stored, preflight};
 use crate::status::Role;
 
 /// Why a core does not start.
@@ -43,14 +42,12 @@ impl<R: LogReader> Core<R> {
     pub fn new(config: Config, signer: Signer, initial: Initial, reader: R) -> Result<Self, StartError> {
         config.validate()?;
         let bounds = reader.bounds().map_err(PreflightError::Log)?;
-        let runs = preflight(&initial, &bounds, &reader)?;
+        let Stored { bounds, runs, hashes, changes } = preflight(&initial, bounds, &reader)?;
         let Initial { hard_state, membership, applied } = initial;
         let raft_state =
             RaftState { hard_state: hard_state_to_raft(&hard_state), conf_state: membership_to_raft(&membership) };
-        let (truncated, last) = (bounds.truncated, bounds.last);
-        let changes = changes_behind(applied, last, &reader, config.message_bytes_max)?;
         let cache = config.cache_bytes_max;
-        let view = LogView::new(reader, raft_state, runs, truncated, last, cache);
+        let view = LogView::new(reader, raft_state, (bounds, runs, hashes), cache);
         let logger = Logger::root(Discard, o!());
         let mut raw = RawNode::new(&config.to_raft(applied.0), view, &logger)
             .map_err(|error| StartError::Raft(error.to_string()))?;
@@ -85,21 +82,4 @@ impl<R: LogReader> Core<R> {
             ticks: 0,
         })
     }
-}
-
-/// The membership entries of the log behind an index.
-fn changes_behind(
-    applied: LogIndex,
-    last: LogIndex,
-    reader: &impl LogReader,
-    bytes_max: usize,
-) -> Result<BTreeSet<LogIndex>, PreflightError> {
-    let (mut changes, mut next) = (BTreeSet::new(), applied.next());
-    while next <= last {
-        let entries = reader.entries(next, last.next(), bytes_max).map_err(PreflightError::Log)?;
-        changes.extend(membership_entries(&entries));
-        let read = entries.last().ok_or(PreflightError::Log(LogError::Missing { index: next }))?;
-        next = read.index.next();
-    }
-    Ok(changes)
 }

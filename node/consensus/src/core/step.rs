@@ -79,6 +79,9 @@ impl<R: LogReader> Core<R> {
             message = self.without_state(&message);
         }
         self.examine(from, &mut message).map_err(rejected)?;
+        if message.get_msg_type() == MessageType::MsgAppend && !self.fits_log(&mut message).map_err(rejected)? {
+            return left_out.map_or(Ok(()), |reject| Err(rejected(reject)));
+        }
         let answers = self.answers_leader(&message);
         let due = match message.get_msg_type() {
             MessageType::MsgRequestVoteResponse if !message.reject => {
@@ -86,7 +89,7 @@ impl<R: LogReader> Core<R> {
             }
             MessageType::MsgRequestPreVoteResponse if !message.reject => self.take_pre_vote(from, message),
             MessageType::MsgAppendResponse if !message.reject && message.term == self.term().0 => {
-                self.take_ack(from, &message);
+                self.take_ack(from, &mut message).map_err(rejected)?;
                 if self.is_leader() { vec![message] } else { Vec::new() }
             }
             _ => vec![message],
@@ -166,7 +169,8 @@ impl<R: LogReader> Core<R> {
     fn needs_state(&self, message: &Message) -> bool {
         let meta = snapshot_from_raft(message.get_snapshot());
         let log = &self.raw.raft.raft_log;
-        meta.index.0 > log.committed && !log.match_term(meta.index.0, meta.term.0)
+        let has = log.match_term(meta.index.0, meta.term.0) && self.hash_at(meta.index) == Some(meta.hash);
+        meta.index.0 > log.committed && !has
     }
 
     /// What a snapshot says of a log that holds as much: where the leader's log matches. That
@@ -180,6 +184,7 @@ impl<R: LogReader> Core<R> {
             term: message.term,
             index: meta.index.0,
             log_term: meta.term.0,
+            context: meta.hash.as_bytes().to_vec(),
             ..Message::default()
         }
     }

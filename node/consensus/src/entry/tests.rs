@@ -5,12 +5,12 @@ use proptest::prelude::*;
 use super::*;
 
 fn entry(kind: EntryKind) -> LogEntry {
-    LogEntry { term: Term(3), index: LogIndex(0x0102), kind }
+    LogEntry { term: Term(3), index: LogIndex(0x0102), kind, hash: LogHash::from_bytes([9; 32]) }
 }
 
 #[test]
 fn golden_bytes() {
-    let head = |tag: u8| [&[1, tag], &[0, 0, 0, 0, 0, 0, 0, 3][..], &[0, 0, 0, 0, 0, 0, 1, 2]].concat();
+    let head = |tag: u8| [&[2, tag], &[0, 0, 0, 0, 0, 0, 1, 2][..], &[0, 0, 0, 0, 0, 0, 0, 3], &[9; 32]].concat();
     let normal = entry(EntryKind::Normal(Bytes::from_static(b"ab")));
     assert_eq!(normal.encode(), [head(1), b"ab".to_vec()].concat());
     assert_eq!(entry(EntryKind::ConfChange(Bytes::new())).encode(), head(2));
@@ -24,9 +24,37 @@ fn refuses_what_no_leader_writes() {
     assert_eq!(LogEntry::decode(&bytes.clone().into()), Err(DecodeError::Truncated { missing: 1 }));
     bytes[1] = 9;
     assert_eq!(LogEntry::decode(&bytes.clone().into()), Err(DecodeError::Tag { found: 9 }));
-    bytes[0] = 2;
-    assert_eq!(LogEntry::decode(&bytes.into()), Err(DecodeError::Version { found: 2 }));
-    assert_eq!(LogEntry::decode(&Bytes::from_static(&[1, 1, 0])), Err(DecodeError::Truncated { missing: 7 }));
+    bytes[0] = 1;
+    assert_eq!(LogEntry::decode(&bytes.into()), Err(DecodeError::Version { found: 1 }));
+    assert_eq!(LogEntry::decode(&Bytes::from_static(&[2, 1, 0])), Err(DecodeError::Truncated { missing: 7 }));
+}
+
+/// Another implementation of the same words: SHA-256 of a sequence that is written out.
+#[test]
+fn a_hash_commits_to_all_of_an_entry_and_to_the_one_before() {
+    let before = LogHash::from_bytes([5; 32]);
+    let normal = EntryKind::Normal(Bytes::from_static(b"ab"));
+    let bytes = [
+        b"consilium/log-entry/v1".as_slice(),
+        &[5; 32],
+        &[0, 0, 0, 0, 0, 0, 0, 3],
+        &[0, 0, 0, 0, 0, 0, 1, 2],
+        &[1],
+        b"ab",
+    ];
+    let expected = LogHash::from_bytes(sha256(&[&bytes.concat()]));
+    let link =
+        |before: &LogHash, term, index, kind: &EntryKind| LogEntry::link(before, Term(term), LogIndex(index), kind);
+    assert_eq!(link(&before, 3, 0x0102, &normal), expected);
+    let others = [
+        link(&LogHash::NONE, 3, 0x0102, &normal),
+        link(&before, 4, 0x0102, &normal),
+        link(&before, 3, 0x0103, &normal),
+        link(&before, 3, 0x0102, &EntryKind::Normal(Bytes::from_static(b"ac"))),
+        link(&before, 3, 0x0102, &EntryKind::ConfChange(Bytes::from_static(b"ab"))),
+        link(&before, 3, 0x0102, &EntryKind::Empty),
+    ];
+    assert!(others.iter().all(|other| *other != expected));
 }
 
 proptest! {
@@ -37,7 +65,7 @@ proptest! {
             EntryKind::ConfChange(data.clone().into()),
             EntryKind::Empty,
         ] {
-            let entry = LogEntry { term: Term(term), index: LogIndex(index), kind };
+            let entry = LogEntry::new(&LogHash::NONE, Term(term), LogIndex(index), kind);
             prop_assert_eq!(LogEntry::decode(&entry.encode()), Ok(entry));
         }
     }

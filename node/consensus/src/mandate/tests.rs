@@ -17,7 +17,7 @@ fn set(ids: &[u64]) -> ValidatorSet {
 }
 
 fn candidacy() -> Candidacy {
-    let last = LogPosition { index: LogIndex(9), term: Term(2) };
+    let last = LogPosition { index: LogIndex(9), term: Term(2), hash: LogHash::from_bytes([3; 32]) };
     let membership = Membership::new([1, 2, 3, 4].map(|id| RaftId::new(id).unwrap()), []);
     Candidacy { term: Term(3), candidate: RaftId::new(1).unwrap(), last, applied: LogIndex(7), membership }
 }
@@ -49,8 +49,9 @@ fn a_grant_is_for_one_ledger_term_candidate_and_log() {
     let others = [
         Candidacy { term: Term(4), ..candidacy() },
         Candidacy { candidate: RaftId::new(2).unwrap(), ..candidacy() },
-        Candidacy { last: LogPosition { index: LogIndex(9), term: Term(1) }, ..candidacy() },
-        Candidacy { last: LogPosition { index: LogIndex(8), term: Term(2) }, ..candidacy() },
+        Candidacy { last: LogPosition { term: Term(1), ..candidacy().last }, ..candidacy() },
+        Candidacy { last: LogPosition { index: LogIndex(8), ..candidacy().last }, ..candidacy() },
+        Candidacy { last: LogPosition { hash: LogHash::NONE, ..candidacy().last }, ..candidacy() },
         Candidacy { applied: LogIndex(6), ..candidacy() },
         Candidacy { membership: Membership::new([RaftId::new(1).unwrap()], []), ..candidacy() },
     ];
@@ -80,7 +81,8 @@ fn it_goes_over_the_wire() {
     assert_eq!(HandOver::decode(&hand_over.encode()[1..]), None);
     let Candidacy { applied, membership, .. } = candidacy();
     for hand_over in [None, Some(hand_over)] {
-        let standpoint = Standpoint { hand_over, applied, membership: membership.clone() };
+        let tail = Tail(vec![LogHash::from_bytes([4; 32]), candidacy().last.hash]);
+        let standpoint = Standpoint { hand_over, tail, applied, membership: membership.clone() };
         let bytes = standpoint.encode();
         assert!(bytes.len() <= STANDPOINT_LEN_MAX && Standpoint::hands_over(&bytes) == hand_over.is_some());
         assert_eq!(Standpoint::decode(&bytes), Some(standpoint));
@@ -105,4 +107,16 @@ fn the_set_of_now_counts_for_those_who_are_behind() {
         grants: grants(&[5, 6, 7], &candidacy()),
     };
     assert_eq!(behind.verify(&shown, &ledger()), Ok(()));
+}
+
+#[test]
+fn a_tail_names_the_last_entries() {
+    let hash = |byte| LogHash::from_bytes([byte; 32]);
+    let tail = Tail(vec![hash(4), hash(5)]);
+    let at = |index| tail.at(LogIndex(9), LogIndex(index));
+    assert_eq!([at(7), at(8), at(9), at(10)], [None, Some(hash(4)), Some(hash(5)), None]);
+    assert_eq!(Tail::decode(&tail.encode()), Some(tail.clone()));
+    assert_eq!(Tail::decode(&tail.encode()[1..]), None);
+    assert_eq!(Tail::decode(&[0; TAIL_LEN_MAX + HASH_LEN]), None);
+    assert_eq!(Tail::default().last(), LogHash::NONE);
 }

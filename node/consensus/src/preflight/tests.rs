@@ -7,26 +7,35 @@ use crate::ids::RaftId;
 use crate::membership::Membership;
 
 /// Entries after index 10, with the given (index, term).
-struct Stored(Vec<(u64, u64)>);
+struct Disk(Vec<(u64, u64)>);
 
-impl LogReader for Stored {
+impl Disk {
+    fn all(&self) -> Vec<LogEntry> {
+        let mut before = bounds(10).truncated.hash;
+        let entry = |(index, term): &(u64, u64)| {
+            let entry = LogEntry::new(&before, Term(*term), LogIndex(*index), EntryKind::Empty);
+            before = entry.hash;
+            entry
+        };
+        self.0.iter().map(entry).collect()
+    }
+}
+
+impl LogReader for Disk {
     fn bounds(&self) -> Result<LogBounds, LogError> {
         Ok(bounds(10 + self.0.len() as u64))
     }
     fn entries(&self, low: LogIndex, high: LogIndex, _: usize) -> Result<Vec<LogEntry>, LogError> {
         let (low, high) = ((low.0 - 11) as usize, (high.0 - 11) as usize);
-        Ok(self.0[low..high]
-            .iter()
-            .map(|(index, term)| LogEntry { term: Term(*term), index: LogIndex(*index), kind: EntryKind::Empty })
-            .collect())
+        Ok(self.all()[low..high].to_vec())
     }
-    fn term(&self, index: LogIndex) -> Result<Term, LogError> {
-        Ok(Term(self.0[(index.0 - 11) as usize].1))
+    fn position(&self, index: LogIndex) -> Result<LogPosition, LogError> {
+        Ok(self.all()[(index.0 - 11) as usize].position())
     }
 }
 
 fn bounds(last: u64) -> LogBounds {
-    let truncated = LogPosition { index: LogIndex(10), term: Term(2) };
+    let truncated = LogPosition { index: LogIndex(10), term: Term(2), hash: LogHash::from_bytes([7; 32]) };
     LogBounds { truncated, last: LogIndex(last) }
 }
 
@@ -39,8 +48,8 @@ fn initial(term: u64, commit: u64, applied: u64) -> Initial {
 }
 
 fn check(initial: &Initial, entries: &[(u64, u64)]) -> Result<(), PreflightError> {
-    let reader = Stored(entries.to_vec());
-    preflight(initial, &reader.bounds().unwrap(), &reader).map(drop)
+    let reader = Disk(entries.to_vec());
+    preflight(initial, reader.bounds().unwrap(), &reader).map(drop)
 }
 
 const GOOD: [(u64, u64); 3] = [(11, 2), (12, 3), (13, 3)];
@@ -81,9 +90,32 @@ fn every_violation_has_its_name() {
     let mut nobody = initial(3, 10, 10);
     nobody.membership = Membership::default();
     assert_eq!(check(&nobody, &GOOD), Err(PreflightError::Membership(MembershipInvalid::NoVoters)));
-    let reader = Stored(Vec::new());
-    assert_eq!(
-        preflight(&initial(3, 10, 10), &bounds(9), &reader),
-        Err(PreflightError::Bounds { truncated, last: LogIndex(9) })
-    );
+    let short = preflight(&initial(3, 10, 10), bounds(9), &Disk(Vec::new()));
+    assert_eq!(short.unwrap_err(), PreflightError::Bounds { truncated, last: LogIndex(9) });
+}
+
+/// An entry that is whole and in its place, and not the one that was written there.
+struct Rotten(Disk);
+
+impl LogReader for Rotten {
+    fn bounds(&self) -> Result<LogBounds, LogError> {
+        self.0.bounds()
+    }
+    fn entries(&self, low: LogIndex, high: LogIndex, bytes_max: usize) -> Result<Vec<LogEntry>, LogError> {
+        let mut entries = self.0.entries(low, high, bytes_max)?;
+        let rotten = entries.iter_mut().filter(|entry| entry.index == LogIndex(12));
+        rotten.for_each(|entry| entry.kind = EntryKind::Normal(bytes::Bytes::from_static(b"rot")));
+        Ok(entries)
+    }
+    fn position(&self, index: LogIndex) -> Result<LogPosition, LogError> {
+        self.0.position(index)
+    }
+}
+
+#[test]
+fn what_is_to_be_used_is_what_was_written() {
+    let reader = Rotten(Disk(GOOD.to_vec()));
+    let checked = |applied| preflight(&initial(3, 13, applied), reader.bounds().unwrap(), &reader).map(drop);
+    assert!(matches!(checked(10), Err(PreflightError::Log(LogError::Corrupt { index: LogIndex(12), .. }))));
+    assert_eq!(checked(12), Ok(()), "it is applied, and used no more");
 }

@@ -81,7 +81,7 @@ impl World {
             term: Term(5),
             leader: self.leader,
             last: LogIndex(10),
-            commit: LogPosition { index: LogIndex(8), term: Term(4) },
+            commit: LogPosition { index: LogIndex(8), term: Term(4), ..LogPosition::default() },
             log_durable: self.log_durable,
             vote_durable: self.vote_durable,
             membership: &self.membership,
@@ -378,15 +378,17 @@ fn read_answers_are_asked_for() {
 fn snapshot() -> Message {
     let conf_state = Some(ConfState { voters: vec![1, 2, 3], ..ConfState::default() });
     let metadata = Some(SnapshotMetadata { conf_state, index: 20, term: 5 });
-    let snapshot = Some(Snapshot { data: b"invented".to_vec(), metadata });
+    let snapshot = Some(Snapshot { data: vec![7; 32], metadata });
     Message { snapshot, ..message(MessageType::MsgSnapshot, 2) }
 }
 
 #[test]
-fn snapshots_are_sane_and_carry_nothing() {
+fn snapshots_are_sane_and_carry_no_state() {
     let world = World::new(Role::Follower);
     let passed = world.screen(2, snapshot()).unwrap();
-    assert_eq!(passed.snapshot.unwrap().data, Vec::<u8>::new());
+    assert_eq!(passed.snapshot.unwrap().data, [7; 32], "what the entry there commits to");
+    let data = Reject::Field { name: "snapshot data" };
+    assert_eq!(world.refuse(&snapshot(), |m| m.snapshot.as_mut().unwrap().data = b"invented".to_vec()), data);
     let refuse = |change: fn(&mut SnapshotMetadata)| {
         world.refuse(&snapshot(), |m| {
             change(m.snapshot.as_mut().unwrap().metadata.as_mut().unwrap());

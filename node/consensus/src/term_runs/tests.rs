@@ -14,13 +14,13 @@ impl LogReader for Terms {
     fn entries(&self, _: LogIndex, _: LogIndex, _: usize) -> Result<Vec<LogEntry>, LogError> {
         Ok(Vec::new())
     }
-    fn term(&self, index: LogIndex) -> Result<Term, LogError> {
-        Ok(Term(self.0[index.0 as usize - 1]))
+    fn position(&self, index: LogIndex) -> Result<LogPosition, LogError> {
+        Ok(at(index.0, self.0[index.0 as usize - 1]))
     }
 }
 
 fn at(index: u64, term: u64) -> LogPosition {
-    LogPosition { index: LogIndex(index), term: Term(term) }
+    LogPosition { index: LogIndex(index), term: Term(term), ..LogPosition::default() }
 }
 
 #[test]

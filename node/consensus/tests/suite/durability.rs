@@ -21,7 +21,8 @@ fn core(me: u64, membership: Membership) -> Core<LogHandle> {
 fn overwrite(core: &mut Core<LogHandle>, from: u64, term: u64, entry_term: u64) -> PersistSeq {
     let entries = vec![Entry { index: 1, term: entry_term, data: vec![9], ..Entry::default() }];
     let msg_type = MessageType::MsgAppend as i32;
-    let message = Message { msg_type, from, to: 2, term, entries, ..Message::default() };
+    let context = vec![0; 32];
+    let message = Message { msg_type, from, to: 2, term, entries, context, ..Message::default() };
     core.take_mandate(mandate(id(from), Term(term))).unwrap();
     core.step(id(from), message.encode_to_vec().into(), &Passes).unwrap();
     core.take_output().unwrap().unwrap().persist.unwrap().seq

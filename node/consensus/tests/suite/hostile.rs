@@ -11,8 +11,8 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use consilium_consensus::{
-    Config, Core, ElectionTicks, EntryKind, HardState, Initial, LogIndex, Membership, Outbound, Output, Persist,
-    RaftId, ReadContext, SnapshotMeta, Term,
+    Config, Core, ElectionTicks, EntryKind, HardState, Initial, LogIndex, LogPosition, Membership, Outbound, Output,
+    Persist, RaftId, ReadContext, SnapshotMeta, Term,
 };
 use consilium_kit::{LogHandle, MemoryLog};
 use proptest::prelude::*;
@@ -28,7 +28,7 @@ struct Node {
     log: Rc<RefCell<MemoryLog>>,
     writes: VecDeque<Persist>,
     /// Of what was or will be applied.
-    terms: BTreeMap<LogIndex, Term>,
+    stood: BTreeMap<LogIndex, LogPosition>,
 }
 
 struct Group {
@@ -54,7 +54,7 @@ impl Group {
             let log = Rc::default();
             let mut core = Core::new(config, signer(id(node)), initial, LogHandle::of_synced(&log)).unwrap();
             core.set_electorate(anybody());
-            Node { core, log, writes: VecDeque::new(), terms: BTreeMap::new() }
+            Node { core, log, writes: VecDeque::new(), stood: BTreeMap::new() }
         });
         Self { nodes: nodes.collect(), sent: Vec::new(), delivered: 0, accepted: 0 }
     }
@@ -90,12 +90,12 @@ impl Group {
         while let Ok(Some(output)) = self.nodes[node].core.take_output() {
             let Output { messages, persist, committed, snapshot_wanted, snapshot_offered, .. } = output;
             self.send(node, messages);
-            let Node { core, writes, terms, .. } = &mut self.nodes[node];
+            let Node { core, writes, stood, .. } = &mut self.nodes[node];
             let snapshot = persist.as_ref().and_then(|persist| persist.snapshot.as_ref());
-            terms.extend(snapshot.map(|meta| (meta.index, meta.term)));
+            stood.extend(snapshot.map(|meta| (meta.index, meta.position())));
             writes.extend(persist);
             for entry in &committed {
-                terms.insert(entry.index, entry.term);
+                stood.insert(entry.index, entry.position());
                 if matches!(entry.kind, EntryKind::ConfChange(_)) {
                     let _ = core.apply_membership(entry, |_, _| Ok(()));
                 }
@@ -106,9 +106,9 @@ impl Group {
             if !snapshot_wanted.is_empty() {
                 let status = core.status();
                 let index = status.applied;
-                let term = terms.get(&index).copied().unwrap_or_default();
+                let LogPosition { index, term, hash } = stood.get(&index).copied().unwrap_or_default();
                 let membership = status.membership;
-                let _ = core.offer_snapshot(SnapshotMeta { index, term, membership });
+                let _ = core.offer_snapshot(SnapshotMeta { index, term, hash, membership });
             }
             // Even a node that verifies nothing must not fall over.
             if let Some(offer) = snapshot_offered {

@@ -200,8 +200,13 @@ fn a_build_stops_where_newer_rules_begin() {
     assert_eq!(ledger.submit("c.example", approve(1)), Outcome::Applied);
     ledger.run(3, &ALL);
     let observed = Observed::default();
-    let input =
-        BlockInput { time: ledger.tip.header.time, proposer: NodeId(1), transactions: &[], observed: &observed };
+    let input = BlockInput {
+        time: ledger.tip.header.time,
+        proposer: NodeId(1),
+        transactions: &[],
+        observed: &observed,
+        log_hash: consilium_proto::hash::Hash::from_bytes([0; 32]),
+    };
     let stopped = execute(&ledger.store, &Rules, &ledger.tip, &input).unwrap_err();
     assert_eq!(stopped, ExecutionError::UnknownProtocol { version: PROTOCOL_VERSION + 1, height: Height(8) });
 }

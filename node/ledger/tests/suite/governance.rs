@@ -330,6 +330,7 @@ fn a_protocol_version_follows_the_present_one_at_its_height() {
         proposer: NodeId(1),
         transactions: &[],
         observed: &Observed::default(),
+        log_hash: consilium_proto::hash::Hash::from_bytes([0; 32]),
     };
     let error = execute(&ledger.store, &Rules, &ledger.tip, &input).unwrap_err();
     assert_eq!(error, ExecutionError::UnknownProtocol { version: 2, height: Height(height) });

@@ -1,7 +1,7 @@
 //! Checks blocks of a peer against the chain so far and the certificates in it.
 
 use bytes::Bytes;
-use consilium_consensus::{LogIndex, LogPosition, Membership, Term};
+use consilium_consensus::{LogHash, LogIndex, LogPosition, Membership, Term};
 use consilium_ledger::CheckedTransaction;
 use consilium_proto::header::Header;
 use consilium_proto::ids::{HeaderHash, Height, LedgerId};
@@ -95,7 +95,8 @@ impl ChainCheck {
         if header.height != self.tip.0.next() || header.previous_hash != self.tip.1 || header.ledger_id != self.ledger {
             return Err("does not continue the chain".into());
         }
-        let position = LogPosition { index: LogIndex(m.raft_index), term: Term(m.raft_term) };
+        let hash = LogHash::try_from(m.raft_hash.as_ref()).map_err(|e| e.to_string())?;
+        let position = LogPosition { index: LogIndex(m.raft_index), term: Term(m.raft_term), hash };
         let membership = (!m.raft_membership.is_empty()).then(|| Membership::decode(&m.raft_membership)).transpose();
         let membership = membership.map_err(|e| e.to_string())?;
         let transactions = transactions(&block.transactions, m.attachments, self.ledger)?;

@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use consilium_consensus::{LogBounds, LogIndex, LogPosition, LogReader, Term};
+use consilium_consensus::{LogBounds, LogIndex, LogPosition, LogReader};
 use consilium_ledger::Events;
 use consilium_proto::ids::{Height, LedgerId, NodeId, TimeMs};
 use consilium_proto::pb;
@@ -137,7 +137,7 @@ impl<L: Ledger, R: LogReader> Rebuild<L, R> {
             me,
             ledger_id,
             introduction,
-            executor: Executor::new(ledger, rules, tip),
+            executor: Executor::new(ledger, rules, tip)?,
             topology,
             log,
             bounds,
@@ -255,9 +255,9 @@ impl<L: Ledger, R: LogReader> Rebuild<L, R> {
             return Ok(self.reached >= self.bounds.last);
         }
         let position = self.executor.ledger().position(self.executor.height())?.unwrap_or_default();
-        Ok(match own_term(&self.log, &self.bounds, position)? {
+        Ok(match own_position(&self.log, &self.bounds, position.index)? {
             // A later leader's entry is there instead: what follows here was never committed.
-            Some(term) => term <= position.term,
+            Some(own) => own.term <= position.term,
             None => false,
         })
     }
@@ -336,7 +336,7 @@ pub fn finish(ledger: &impl Ledger, log: &impl Log) -> Result<LogPosition, PortF
     let position = position.ok_or_else(|| PortFault::corrupt("ledger", "no position"))?;
     // The log may be cut below it from now on.
     let start = LogStart::new(position, ledger.sync()?);
-    if own_term(log, &log.bounds()?, position)? == Some(position.term) {
+    if own_position(log, &log.bounds()?, position.index)? == Some(position) {
         return Ok(position);
     }
     let start = start.ok_or_else(|| PortFault::corrupt("ledger", "is behind its own tip"))?;
@@ -344,9 +344,9 @@ pub fn finish(ledger: &impl Ledger, log: &impl Log) -> Result<LogPosition, PortF
     Ok(position)
 }
 
-/// The term of a log's entry where a block stood. The same term: the log goes on from
-/// there, and holds all that came before.
-fn own_term(log: &impl LogReader, bounds: &LogBounds, position: LogPosition) -> Result<Option<Term>, PortFault> {
-    let held = position.index >= bounds.truncated.index && position.index <= bounds.last;
-    Ok(held.then(|| log.term(position.index)).transpose()?)
+/// What a log holds where a block stood. The same position: the log goes on from there, and
+/// holds all that came before.
+fn own_position(log: &impl LogReader, bounds: &LogBounds, index: LogIndex) -> Result<Option<LogPosition>, PortFault> {
+    let held = index >= bounds.truncated.index && index <= bounds.last;
+    Ok(held.then(|| log.position(index)).transpose()?)
 }

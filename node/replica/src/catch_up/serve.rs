@@ -65,6 +65,7 @@ impl Serving {
             block: Some(block),
             raft_index: position.index.0,
             raft_term: position.term.0,
+            raft_hash: position.hash.to_bytes(),
             attachments,
             certificate: ledger.certificate_at(height)?.as_ref().map(Into::into),
         })

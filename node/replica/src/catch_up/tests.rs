@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use consilium_consensus::{LogIndex, Membership, RaftId, Term};
+use consilium_consensus::{LogHash, LogIndex, Membership, RaftId, Term};
 use consilium_kit::chain::{Chain, certificate, fetched, validators};
 use consilium_proto::header::Header;
 
@@ -11,7 +11,8 @@ const PATIENCE_MS: u64 = 100;
 
 fn offer(index: u64) -> IncomingSnapshot {
     let id = RaftId::new(1).unwrap();
-    let meta = SnapshotMeta { index: LogIndex(index), term: Term(1), membership: Membership::new([id], []) };
+    let (membership, hash) = (Membership::new([id], []), LogHash::NONE);
+    let meta = SnapshotMeta { index: LogIndex(index), term: Term(1), hash, membership };
     IncomingSnapshot { from: id, meta }
 }
 

@@ -5,7 +5,7 @@ use consilium_proto::observed::Observed;
 use super::*;
 
 fn at(index: u64, term: u64) -> LogPosition {
-    LogPosition { index: LogIndex(index), term: Term(term) }
+    LogPosition { index: LogIndex(index), term: Term(term), ..LogPosition::default() }
 }
 
 fn entry(bytes: usize) -> Bytes {

@@ -1,6 +1,6 @@
 //! Cutting blocks from the queue, while this node leads.
 
-use consilium_consensus::{Core, LogIndex, LogPosition, LogReader, Role};
+use consilium_consensus::{Core, LogIndex, LogReader, Role};
 use consilium_ledger::CheckedTransaction;
 use consilium_proto::ids::{NodeId, TimeMs, TransactionId};
 use consilium_proto::observed::Observed;
@@ -103,7 +103,7 @@ impl Proposing {
                 self.proposed = proposed.index;
                 let transactions = block.transactions.len();
                 out.push(Output::Notice(Notice::Proposed { index: proposed.index, transactions }));
-                entries.built(LogPosition { index: proposed.index, term: proposed.term }, block);
+                entries.built(proposed, block);
                 Ok(())
             }
             Err(error) => {

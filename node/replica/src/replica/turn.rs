@@ -337,7 +337,8 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         let ledger = self.executor.ledger();
         let Some(position) = ledger.position(height)? else { return Ok(()) };
         let membership = ledger.membership_at(height)?;
-        let meta = SnapshotMeta { index: position.index, term: position.term, membership };
+        let LogPosition { index, term, hash } = position;
+        let meta = SnapshotMeta { index, term, hash, membership };
         if let Err(error) = self.core.offer_snapshot(meta) {
             self.out.push(Output::Notice(Notice::SnapshotNotOffered(error.to_string())));
         }

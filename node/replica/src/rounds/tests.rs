@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
-use consilium_consensus::{EntryKind, HardState, LogEntry, LogIndex, RaftId, Term};
+use consilium_consensus::{EntryKind, HardState, LogEntry, LogHash, LogIndex, RaftId, Term};
 
 use super::*;
 
@@ -26,7 +26,7 @@ fn idle(seq: u64, index: u64, text: &'static str) -> Persist {
 }
 
 fn entries(seq: u64, index: u64, text: &'static str) -> Persist {
-    let entry = LogEntry { term: Term(1), index: LogIndex(index), kind: EntryKind::Empty };
+    let entry = LogEntry::new(&LogHash::NONE, Term(1), LogIndex(index), EntryKind::Empty);
     Persist { entries: vec![entry], hard_state: None, must_sync: true, ..idle(seq, 0, text) }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use consilium_consensus::voting::VoteGuard;
 use consilium_consensus::{
-    EntryKind, LogEntry, LogIndex, LogPosition, LogReader, Membership, Persist, PersistSeq, SnapshotMeta, Term,
+    EntryKind, LogEntry, LogHash, LogIndex, LogPosition, LogReader, Membership, Persist, PersistSeq, SnapshotMeta, Term,
 };
 use consilium_kit::Ledger as RulesLedger;
 use consilium_kit::replica::{Did, Disk};
@@ -15,16 +15,16 @@ use consilium_proto::observed::Observed;
 use consilium_replica::disk::{LogWrite, VoteWrite, Written, write_for_vote, write_log};
 use consilium_replica::ports::{GuardRecord, Ledger, Log, LogBatch, LogStart, PortFault};
 
+fn entry(index: u64) -> LogEntry {
+    let kind = EntryKind::Normal(Bytes::from_static(b"entry"));
+    LogEntry::new(&LogHash::NONE, Term(1), LogIndex(index), kind)
+}
+
 fn at(index: u64) -> LogPosition {
-    LogPosition { index: LogIndex(index), term: Term(1) }
+    entry(index).position()
 }
 
 fn round(indexes: std::ops::RangeInclusive<u64>, must_sync: bool) -> LogWrite {
-    let entry = |index| LogEntry {
-        term: Term(1),
-        index: LogIndex(index),
-        kind: EntryKind::Normal(Bytes::from_static(b"entry")),
-    };
     LogWrite::Round(Persist {
         seq: PersistSeq::default(),
         snapshot: None,
@@ -40,7 +40,7 @@ fn replaced(index: u64) -> LogWrite {
     let membership = Membership { voters: BTreeSet::new(), ..Membership::default() };
     LogWrite::Round(Persist {
         seq: PersistSeq::default(),
-        snapshot: Some(SnapshotMeta { index: LogIndex(index), term: Term(1), membership }),
+        snapshot: Some(SnapshotMeta { index: LogIndex(index), term: Term(1), hash: at(index).hash, membership }),
         entries: Vec::new(),
         hard_state: None,
         must_sync: true,

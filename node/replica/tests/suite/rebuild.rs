@@ -44,7 +44,7 @@ pub(crate) struct OwnLog {
 
 impl LogReader for OwnLog {
     fn bounds(&self) -> Result<LogBounds, LogError> {
-        let truncated = LogPosition { index: LogIndex(self.truncated), term: Term(self.term) };
+        let truncated = self.position(LogIndex(self.truncated))?;
         Ok(LogBounds { truncated, last: LogIndex(self.last) })
     }
 
@@ -52,8 +52,8 @@ impl LogReader for OwnLog {
         Err(LogError::Missing { index: low })
     }
 
-    fn term(&self, _: LogIndex) -> Result<Term, LogError> {
-        Ok(Term(self.term))
+    fn position(&self, index: LogIndex) -> Result<LogPosition, LogError> {
+        Ok(LogPosition { index, term: Term(self.term), ..LogPosition::default() })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use consilium_consensus::{EntryKind, HardState, LogEntry, LogIndex, LogPosition, Persist, RaftId, Term};
+use consilium_consensus::{EntryKind, HardState, LogEntry, LogHash, LogIndex, Persist, RaftId, Term};
 use consilium_kit::Identity;
 use consilium_kit::replica::Replicas;
 use consilium_ledger::CheckedTransaction;
@@ -17,9 +17,6 @@ use consilium_replica::notice::Notice;
 use consilium_replica::ports::Ledger;
 use consilium_replica::submission::{Located, Refused, Verdict, WaitFor};
 use consilium_replica::{Applied, ExecutedBlock, Input, Output};
-
-/// Where the first block stands: an empty entry opens the term.
-const AT: LogPosition = LogPosition { index: LogIndex(2), term: Term(1) };
 
 /// The round of a write, to compare with: its number is Raft's own.
 fn round(output: &Output) -> &Persist {
@@ -42,14 +39,17 @@ fn a_transaction_is_proposed_written_executed_guarded_and_certified_in_this_orde
 
     let checked = CheckedTransaction { transaction: transaction.clone(), verified_under: None };
     let block = CheckedBlock { time, proposer, transactions: vec![checked], observed: Observed::default() };
-    let entry = LogEntry { term: AT.term, index: AT.index, kind: EntryKind::Normal(block.encode()) };
+    // An empty entry opens the term.
+    let (term, first) = (Term(1), LogEntry::new(&LogHash::NONE, Term(1), LogIndex(1), EntryKind::Empty));
+    let entry = LogEntry::new(&first.hash, term, LogIndex(2), EntryKind::Normal(block.encode()));
+    let position = entry.position();
     let write = |round: &Persist, entries, hard_state, must_sync| {
         let (seq, snapshot, messages_after) = (round.seq, None, Vec::new());
         let round = Persist { seq, snapshot, entries, hard_state, must_sync, messages_after };
         Output::WriteLog(LogWrite::Round(round))
     };
     // What promises nothing was not written by itself.
-    let before = HardState { term: AT.term, vote: RaftId::new(1), commit: LogIndex(1) };
+    let before = HardState { term, vote: RaftId::new(1), commit: LogIndex(1) };
     let header = solo.node(1).disk.ledger.header(Height(1)).unwrap().unwrap();
     let leaf = Leaf { transaction_id: transaction.id, height: Height(1), outcome: Outcome::Applied };
     let vote = solo.node(1).disk.guard.read().vote;
@@ -57,19 +57,19 @@ fn a_transaction_is_proposed_written_executed_guarded_and_certified_in_this_orde
     assert_eq!((vote.voted_height, vote.voted_header), (Height(1), header.hash()));
     assert_eq!(certified.header, header);
     let expected = [
-        Output::Notice(Notice::Proposed { index: AT.index, transactions: 1 }),
+        Output::Notice(Notice::Proposed { index: position.index, transactions: 1 }),
         write(round(&said[1]), vec![entry], Some(before), true),
         Output::Executed(Box::new(ExecutedBlock {
             header: header.clone(),
-            position: AT,
+            position,
             votable: true,
             leaves: vec![(2, leaf)],
             events: consilium_ledger::Events::default(),
         })),
-        Output::WriteVote(VoteWrite::Guard { vote, commit: AT.index }),
+        Output::WriteVote(VoteWrite::Guard { vote, commit: position.index }),
         // One block is a turn.
         Output::Continue,
-        Output::Applied(Applied { index: AT.index, height: Height(1), time, header_hash: header.hash() }),
+        Output::Applied(Applied { index: position.index, height: Height(1), time, header_hash: header.hash() }),
         // The vote is on its way; what it certifies has the next turn.
         Output::Continue,
         Output::Certified(certified),

@@ -88,7 +88,7 @@ fn a_log_that_a_later_leader_cut_is_not_lost_unless_what_was_committed_is_gone()
 #[test]
 fn what_a_killed_process_left_without_a_sync_is_synced_before_it_counts() {
     let (disk, position) = used();
-    let entry = LogEntry { term: position.term, index: position.index.next(), kind: EntryKind::Empty };
+    let entry = LogEntry::new(&position.hash, position.term, position.index.next(), EntryKind::Empty);
     disk.log.log.borrow_mut().write(&Persist { entries: vec![entry], ..empty_round() });
     assert_eq!(disk.log.last(), position, "written, and not durable");
     recovered(&disk, GuardRecord::default()).unwrap();
@@ -123,10 +123,11 @@ fn a_ledger_ahead_of_the_log_is_finished_with_a_sync_before_the_log_is_reset() {
 fn what_is_applied_was_committed() {
     let (disk, position) = used();
     let term = Term(9);
-    let entry = LogEntry { term, index: position.index.next(), kind: EntryKind::Normal(Bytes::from_static(b"x")) };
+    let kind = EntryKind::Normal(Bytes::from_static(b"x"));
+    let entry = LogEntry::new(&position.hash, term, position.index.next(), kind);
     let hard_state = Some(HardState { term, vote: RaftId::new(1), commit: LogIndex(1) });
     disk.log.log.borrow_mut().write(&Persist { entries: vec![entry], hard_state, ..empty_round() });
-    let remembered = guard(3, LogPosition { index: LogIndex(1), term: Term(1) }, 1);
+    let remembered = guard(3, LogPosition { index: LogIndex(1), term: Term(1), ..LogPosition::default() }, 1);
     let recovered = recovered(&disk, remembered).unwrap();
     let raised = HardState { term, vote: RaftId::new(1), commit: position.index };
     assert_eq!((recovered.initial.hard_state, recovered.guard), (raised, remembered));

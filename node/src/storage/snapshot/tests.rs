@@ -53,7 +53,7 @@ impl Chain {
         let header = header(Height(self.height), &frontier, update.root);
         let block = pb::Block { header: Some((&header).into()), ..pb::Block::default() };
         rows.push(row(Table::Blocks, keys::height(header.height), Some(block.encode_to_vec().into())));
-        let position = LogPosition { index: LogIndex(self.height + 10), term: Term(1) };
+        let position = LogPosition { index: LogIndex(self.height + 10), term: Term(1), ..LogPosition::default() };
         let tip = Tip { header, frontier };
         let executed = Executed { tip, rows, leaves: Vec::new(), events: Events::default() };
         self.store.write_block(position, &executed, None).unwrap();
@@ -74,6 +74,7 @@ fn header(height: Height, frontier: &Frontier, state_root: Hash) -> Header {
         validators_hash: state_root,
         next_validators_hash: state_root,
         proposer: NodeId(1),
+        log_hash: Hash::from_bytes([0; 32]),
     }
 }
 

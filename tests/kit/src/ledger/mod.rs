@@ -110,7 +110,13 @@ impl Ledger {
     }
 
     pub fn block_at(&mut self, time: u64, transactions: &[CheckedTransaction], observed: &Observed) -> Executed {
-        let input = BlockInput { time: TimeMs(time), proposer: NodeId(1), transactions, observed };
+        let input = BlockInput {
+            time: TimeMs(time),
+            proposer: NodeId(1),
+            transactions,
+            observed,
+            log_hash: consilium_proto::hash::Hash::from_bytes([0; 32]),
+        };
         let executed = execute(&self.store, &Rules, &self.tip, &input).unwrap();
         let second = execute(&self.replica.0, &Rules, &self.replica.1, &input).unwrap();
         assert_eq!((&second.rows, &second.events), (&executed.rows, &executed.events));

@@ -1,9 +1,13 @@
-use consilium_consensus::EntryKind;
+use consilium_consensus::{EntryKind, LogHash, Term};
 
 use super::*;
 
+fn entry(index: u64) -> LogEntry {
+    LogEntry::new(&LogHash::NONE, Term(1), LogIndex(index), EntryKind::Normal(Bytes::from_static(b"x")))
+}
+
 fn round(index: u64) -> Persist {
-    let entry = LogEntry { index: LogIndex(index), term: Term(1), kind: EntryKind::Normal(Bytes::from_static(b"x")) };
+    let entry = entry(index);
     Persist {
         seq: PersistSeq::default(),
         snapshot: None,
@@ -40,8 +44,8 @@ fn a_compacted_log_knows_where_it_begins() {
     let log = Rc::new(RefCell::new(MemoryLog::default()));
     let reader = LogHandle::new(&log);
     (1..=4).for_each(|index| log.borrow_mut().write(&round(index)));
-    log.borrow_mut().compact_to(LogPosition { index: LogIndex(2), term: Term(1) });
-    assert_eq!(reader.term(LogIndex(2)), Ok(Term(1)));
-    assert_eq!(reader.term(LogIndex(1)), Err(LogError::Missing { index: LogIndex(1) }));
+    log.borrow_mut().compact_to(entry(2).position());
+    assert_eq!(reader.position(LogIndex(2)), Ok(entry(2).position()));
+    assert_eq!(reader.position(LogIndex(1)), Err(LogError::Missing { index: LogIndex(1) }));
     assert_eq!(reader.entries(LogIndex(3), LogIndex(5), 0).unwrap().len(), 1, "at least one");
 }

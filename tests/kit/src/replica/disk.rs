@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use consilium_consensus::{HardState, LogBounds, LogEntry, LogError, LogIndex, LogPosition, LogReader, Term};
+use consilium_consensus::{HardState, LogBounds, LogEntry, LogError, LogIndex, LogPosition, LogReader};
 use consilium_replica::ports::{Guard, GuardRecord, Log, LogBatch, LogStart, PortFault};
 
 use super::LedgerPort;
@@ -87,8 +87,8 @@ impl LogReader for LogPort {
         self.reader().entries(low, high, bytes_max)
     }
 
-    fn term(&self, index: LogIndex) -> Result<Term, LogError> {
-        self.reader().term(index)
+    fn position(&self, index: LogIndex) -> Result<LogPosition, LogError> {
+        self.reader().position(index)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a traitor does. It runs the honest code and changes what goes in or out,
 //! so that each lie is the smallest one of its kind.
 
+pub mod forks;
 pub mod raft_wire;
 
 use bytes::Bytes;
@@ -189,7 +190,11 @@ fn tamper_message(
     if instead.is_some() || besides.is_some() {
         env.stats.fault(byzantine);
     }
-    let first = instead.map_or(message, PeerMessage::Raft);
+    let first = match instead {
+        Some(other) => env.forks.told(to, bytes, other),
+        None => env.forks.told(to, bytes, bytes.clone()),
+    };
+    let first = PeerMessage::Raft(first);
     std::iter::once(first).chain(besides.map(PeerMessage::Raft)).collect()
 }
 

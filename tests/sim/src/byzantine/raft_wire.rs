@@ -2,6 +2,7 @@
 //! change single fields. Field numbers are those of `eraftpb.Message`.
 
 use bytes::Bytes;
+use consilium_consensus::{EntryKind, LogEntry, LogHash, LogIndex, Term};
 use consilium_kit::Rng;
 use consilium_proto::ids::NodeId;
 use consilium_proto::pb;
@@ -32,6 +33,10 @@ const COMMIT: u64 = 8;
 const CONTEXT: u64 = 12;
 /// `Message.entries`.
 const ENTRIES: u64 = 7;
+/// `Entry.term`.
+const ENTRY_TERM: u64 = 2;
+/// `Entry.index`.
+const ENTRY_INDEX: u64 = 3;
 /// `Entry.entry_type`.
 const ENTRY_TYPE: u64 = 1;
 /// `Entry.data`.
@@ -122,6 +127,72 @@ fn number(fields: &Fields, field: u64) -> u64 {
     value.unwrap_or_default()
 }
 
+fn text(fields: &Fields, field: u64) -> Vec<u8> {
+    let value = fields.iter().find_map(|(number, value)| match value {
+        Value::Bytes(value) if *number == field => Some(value.clone()),
+        Value::Number(_) | Value::Bytes(_) => None,
+    });
+    value.unwrap_or_default()
+}
+
+/// What an append says that it goes on from, and the positions of its entries after that.
+pub struct Links {
+    /// The index before its entries.
+    pub index: u64,
+    /// The hash named for it.
+    pub before: LogHash,
+    entries: Vec<(Term, LogIndex, EntryKind)>,
+}
+
+impl Links {
+    /// `None` if it is no append.
+    #[must_use]
+    pub fn of_append(bytes: &[u8]) -> Option<Self> {
+        let fields = parse(bytes).filter(|fields| number(fields, TYPE) == APPEND)?;
+        let before = LogHash::try_from(text(&fields, CONTEXT).as_slice()).ok()?;
+        let entries = fields.iter().filter_map(|(number, value)| match value {
+            Value::Bytes(entry) if *number == ENTRIES => link_of(entry),
+            Value::Number(_) | Value::Bytes(_) => None,
+        });
+        Some(Self { index: number(&fields, INDEX), before, entries: entries.collect() })
+    }
+
+    /// The hash of each entry, if they follow another one than is named.
+    pub fn behind(&self, mut before: LogHash) -> impl Iterator<Item = (u64, LogHash)> + '_ {
+        self.entries.iter().map(move |(term, index, kind)| {
+            before = LogEntry::link(&before, *term, *index, kind);
+            (index.0, before)
+        })
+    }
+}
+
+fn link_of(entry: &[u8]) -> Option<(Term, LogIndex, EntryKind)> {
+    let fields = parse(entry)?;
+    let data = Bytes::from(text(&fields, ENTRY_DATA));
+    let kind = match number(&fields, ENTRY_TYPE) {
+        CONF_CHANGE => EntryKind::ConfChange(data),
+        _ if data.is_empty() => EntryKind::Empty,
+        _ => EntryKind::Normal(data),
+    };
+    Some((Term(number(&fields, ENTRY_TERM)), LogIndex(number(&fields, ENTRY_INDEX)), kind))
+}
+
+/// The message with another hash.
+#[must_use]
+pub fn with_hash(bytes: &[u8], hash: &LogHash) -> Option<Bytes> {
+    let mut fields = parse(bytes)?;
+    fields.retain(|(field, _)| *field != CONTEXT);
+    fields.push((CONTEXT, Value::Bytes(hash.as_bytes().to_vec())));
+    Some(encode(&fields).into())
+}
+
+/// Index and hash that a message acknowledges, if it does.
+#[must_use]
+pub fn acknowledged(bytes: &[u8]) -> Option<(u64, LogHash)> {
+    let fields = parse(bytes).filter(|fields| number(fields, TYPE) == APPEND_RESPONSE)?;
+    Some((number(&fields, INDEX), LogHash::try_from(text(&fields, CONTEXT).as_slice()).ok()?))
+}
+
 /// The term of which a message speaks as its leader, if it does.
 #[must_use]
 pub fn led_term(bytes: &[u8]) -> Option<u64> {
@@ -143,10 +214,11 @@ pub fn committed(bytes: &[u8]) -> Option<Bytes> {
 pub fn acknowledging(bytes: &[u8], from: NodeId, to: NodeId) -> Option<Bytes> {
     let fields = parse(bytes).filter(|fields| number(fields, TYPE) == APPEND)?;
     let term = number(&fields, TERM);
-    let entries = fields.iter().filter(|(field, _)| *field == ENTRIES).count() as u64;
-    let index = number(&fields, COMMIT).min(number(&fields, INDEX) + entries);
+    let links = Links::of_append(bytes)?;
+    let commit = number(&fields, COMMIT);
+    let (index, hash) = links.behind(links.before).take_while(|(index, _)| *index <= commit).last()?;
     let ack = [(TYPE, APPEND_RESPONSE), (TO, to.0), (FROM, from.0), (TERM, term), (LOG_TERM, term), (INDEX, index)];
-    Some(encode(&ack.map(|(field, value)| (field, Value::Number(value))).to_vec()).into())
+    with_hash(&encode(&ack.map(|(field, value)| (field, Value::Number(value))).to_vec()), &hash)
 }
 
 /// What somebody says who leads a later term, or moves others to one, and was not elected:
@@ -158,8 +230,8 @@ pub fn usurping(bytes: &[u8], rng: &mut Rng) -> Option<Bytes> {
     let lie = if kind == APPEND { other_time(bytes, 0).unwrap_or_else(|| bytes.to_vec().into()) } else { Bytes::new() };
     let mut fields = if kind == APPEND { parse(&lie)? } else { fields };
     let term = number(&fields, TERM) + rng.below(3);
-    let kept = |field: u64| field != TYPE && field != TERM && field != COMMIT && field != CONTEXT;
-    fields.retain(|(field, _)| kept(*field) && (*field != ENTRIES || kind == APPEND));
+    let kept = |field: u64| field != TYPE && field != TERM && field != COMMIT;
+    fields.retain(|(field, _)| kept(*field) && ((*field != ENTRIES && *field != CONTEXT) || kind == APPEND));
     let commit = if kind == APPEND { 1 << 40 } else { 0 };
     fields.extend([(TYPE, kind), (TERM, term), (COMMIT, commit)].map(|(field, value)| (field, Value::Number(value))));
     if kind == REQUEST_VOTE {

@@ -82,8 +82,8 @@ impl LogReader for LogHandle {
         self.reader.entries(low, high, bytes_max)
     }
 
-    fn term(&self, index: LogIndex) -> Result<Term, LogError> {
-        self.reader.term(index)
+    fn position(&self, index: LogIndex) -> Result<LogPosition, LogError> {
+        self.reader.position(index)
     }
 }
 
@@ -111,7 +111,8 @@ impl LogReader for OwnLog {
         self.log.entries(low, high, bytes_max)
     }
 
-    fn term(&self, index: LogIndex) -> Result<Term, LogError> {
-        if self.unread { Ok(Term(u64::MAX)) } else { self.log.term(index) }
+    fn position(&self, index: LogIndex) -> Result<LogPosition, LogError> {
+        let position = self.log.position(index)?;
+        Ok(if self.unread { LogPosition { term: Term(u64::MAX), ..position } } else { position })
     }
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use consilium_kit::Rules;
 use consilium_ledger::{BlockInput, execute, genesis_block};
 use consilium_proto::genesis::Genesis;
+use consilium_proto::header::Header;
 use consilium_proto::ids::Height;
 use consilium_replica::catch_up::{ChainCheck, Serving};
 
@@ -30,9 +31,9 @@ pub fn check(genesis: &Genesis, ledger: &LedgerHandle) -> Check {
         while let Some(served) = serving.next(ledger).map_err(|e| e.to_string())? {
             let blocks = chain.push(served).map_err(|e| e.to_string())?;
             for block in blocks.map(|(blocks, _)| blocks).unwrap_or_default() {
-                let (time, proposer) = (block.header.time, block.header.proposer);
+                let Header { time, proposer, log_hash, .. } = block.header;
                 let (transactions, observed) = (&block.transactions, &block.observed);
-                let input = BlockInput { time, proposer, transactions, observed };
+                let input = BlockInput { time, proposer, transactions, observed, log_hash };
                 let executed = execute(&store, &Rules, &tip, &input).map_err(|e| e.to_string())?;
                 if executed.tip.header != block.header {
                     return Err(format!("replaying gives another header at height {}", block.header.height));

@@ -93,8 +93,8 @@ impl Store {
 
     /// Sets the present state aside.
     pub(crate) fn archive_now(&mut self) -> Option<SnapshotMeta> {
-        let term = self.reader().term(self.applied).ok()?;
-        let meta = SnapshotMeta { index: self.applied, term, membership: self.membership.clone() };
+        let LogPosition { index, term, hash } = self.reader().position(self.applied).ok()?;
+        let meta = SnapshotMeta { index, term, hash, membership: self.membership.clone() };
         self.archives.insert(self.applied, (meta.clone(), self.machine.clone()));
         Some(meta)
     }

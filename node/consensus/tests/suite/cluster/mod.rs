@@ -13,8 +13,8 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use consilium_consensus::{
     Candidacy, Config, Core, ElectionTicks, Electorate, EntryKind, IncomingSnapshot, Installed, Judge, LogEntry,
-    LogIndex, LogPosition, Mandate, Membership, MembershipOutcome, Output, Persist, Proposed, RaftId, ReadOutcome,
-    Role, Signer, SnapshotMeta, Term,
+    LogIndex, LogPosition, Mandate, Membership, MembershipOutcome, Output, Persist, RaftId, ReadOutcome, Role, Signer,
+    SnapshotMeta, Term,
 };
 use consilium_kit::net::Links;
 use consilium_kit::{LogHandle, Network, Rng, keys};
@@ -351,14 +351,14 @@ impl Cluster {
         self.leader().unwrap()
     }
 
-    pub(crate) fn propose(&mut self, node: RaftId, data: &str) -> Proposed {
+    pub(crate) fn propose(&mut self, node: RaftId, data: &str) -> LogPosition {
         let proposed = self.core(node).propose(Bytes::copy_from_slice(data.as_bytes())).unwrap();
         self.pump(node);
         proposed
     }
 
     /// Proposes at the leader and waits until `nodes` have applied it.
-    pub(crate) fn commit(&mut self, data: &str, nodes: &[RaftId]) -> Proposed {
+    pub(crate) fn commit(&mut self, data: &str, nodes: &[RaftId]) -> LogPosition {
         let leader = self.elect();
         let proposed = self.propose(leader, data);
         self.until(200, "not applied everywhere", |cluster| {

@@ -94,6 +94,7 @@ impl Chain {
             validators_hash: self.set_at(height).hash(),
             next_validators_hash: self.set_at(height + 1).hash(),
             proposer: NodeId(1),
+            log_hash: Hash::from_bytes([0; 32]),
         }
     }
 
