@@ -43,6 +43,21 @@ pub enum Alarm {
         /// Their share of the voting power, in percent.
         percent: u128,
     },
+    /// Two entries of one term stand at one index of the log.
+    LogSplit(Split),
+}
+
+/// Where a log is split, as far as this node sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Split {
+    /// The index.
+    pub index: LogIndex,
+    /// The term of both entries.
+    pub term: Term,
+    /// Who has another entry there than this node.
+    pub peer: NodeId,
+    /// Who led that term, if that is known.
+    pub leader: Option<NodeId>,
 }
 
 /// Names of alarms, stable.
@@ -62,6 +77,8 @@ pub enum AlarmName {
     SeatsWithoutVote,
     /// [`Alarm::NoQuorum`].
     NoQuorum,
+    /// [`Alarm::LogSplit`].
+    LogSplit,
 }
 
 impl AlarmName {
@@ -76,6 +93,7 @@ impl AlarmName {
             Self::ClockApart => "clock_apart",
             Self::SeatsWithoutVote => "seats_without_vote",
             Self::NoQuorum => "no_quorum",
+            Self::LogSplit => "log_split",
         }
     }
 }
@@ -92,6 +110,7 @@ impl Alarm {
             Self::ClockApart(_) => AlarmName::ClockApart,
             Self::SeatsWithoutVote(_) => AlarmName::SeatsWithoutVote,
             Self::NoQuorum { .. } => AlarmName::NoQuorum,
+            Self::LogSplit(_) => AlarmName::LogSplit,
         }
     }
 }
@@ -138,6 +157,17 @@ impl fmt::Display for Alarm {
                 "nothing is written, though all validators are heard here: nobody leads, or too few acknowledge what \
                  the leader proposes; see `consilium status --all` for what the others hear"
             ),
+            Self::LogSplit(Split { index, term, peer, leader }) => {
+                write!(
+                    f,
+                    "two entries of term {term} stand at index {index} of the log, one here and one at node {peer}: "
+                )?;
+                match leader {
+                    Some(leader) => write!(f, "node {leader}, which leads that term, has given out both")?,
+                    None => f.write_str("whoever led that term has given out both")?,
+                }
+                write!(f, ", or node {peer} says what is not so; see docs/operations.md, \"A log that is split\"")
+            }
             Self::NoQuorum { unheard, percent } => write!(
                 f,
                 "nothing is written: validators {} with {percent} % of the voting power are not heard here, and \

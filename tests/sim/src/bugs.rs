@@ -51,6 +51,8 @@ pub enum Bug {
     GrantsUnchecked,
     /// What the leader says is committed is taken for it.
     CommitFromLeader,
+    /// An entry is acknowledged by index and term: nobody looks which one it is.
+    ChainUnchecked,
 }
 
 impl Bug {
@@ -77,12 +79,13 @@ impl Bug {
             Self::RepairWaitsForItself => &[Fault::Unreadable],
             Self::GrantsUnchecked => &[Fault::Usurp],
             Self::CommitFromLeader => &[Fault::FalseCommit],
+            Self::ChainUnchecked => &[Fault::Equivocate],
             Self::CountHeads | Self::VotePastBoundary | Self::NewSetEarly => &[],
         }
     }
 
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::SkipVoteGuard,
         Self::AckBeforeSync,
         Self::LateConfChange,
@@ -105,5 +108,6 @@ impl Bug {
         Self::RepairWaitsForItself,
         Self::GrantsUnchecked,
         Self::CommitFromLeader,
+        Self::ChainUnchecked,
     ];
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use clap::{Parser, ValueEnum};
 use consilium_kit::Rng;
 use consilium_sim::bugs::Bug;
-use consilium_sim::run::{Outcome, STOPPED_BY_TRAITOR, STOPPED_WITHOUT_QUORUM, run_seed, run_swarm};
+use consilium_sim::run::{Outcome, STOPPED_BY_SPLIT, STOPPED_BY_TRAITOR, STOPPED_WITHOUT_QUORUM, run_seed, run_swarm};
 use consilium_sim::stats::Stats;
 use consilium_sim::swarm::{Fault, Swarm};
 
@@ -100,7 +100,7 @@ fn report(outcome: &Outcome, arguments: &Arguments) {
         let faults = if faults.is_empty() { String::new() } else { format!(" FAULTS=\"{}\"", faults.join(" ")) };
         println!("    replay: make sim SEED={seed}{bug}{faults}");
     }
-    for stopped in [STOPPED_BY_TRAITOR, STOPPED_WITHOUT_QUORUM] {
+    for stopped in [STOPPED_BY_SPLIT, STOPPED_BY_TRAITOR, STOPPED_WITHOUT_QUORUM] {
         if outcome.stats.get(stopped) > 0 {
             println!("seed {seed}: {stopped}");
         }

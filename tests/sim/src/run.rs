@@ -1,7 +1,9 @@
 //! One run: storm, then calm, then the last questions.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use consilium_consensus::LogIndex;
 use consilium_kit::Rng;
 use consilium_proto::ids::{Height, NodeId};
 
@@ -12,6 +14,7 @@ use crate::invariants::Violation;
 use crate::invariants::i20_progress_resumes::{CALM_MS_MAX, Standing};
 use crate::machine::Machine;
 use crate::nemesis::Nemesis;
+use crate::node::SPLIT_SEEN;
 use crate::node::state::State;
 use crate::stats::Stats;
 use crate::swarm::Swarm;
@@ -22,6 +25,10 @@ use crate::world::World;
 pub const STOPPED_BY_TRAITOR: &str = "stopped by a traitor rather than forked";
 /// Counted for a run in which nodes that are gone for good hold too much.
 pub const STOPPED_WITHOUT_QUORUM: &str = "stopped without a quorum";
+
+/// Counted for a run in which a traitor that led split the log, and was found out: half of the
+/// honest hold one entry, half the other, and neither side can give in.
+pub const STOPPED_BY_SPLIT: &str = "stopped by a split log that was told";
 
 /// What a run came to.
 #[derive(Clone, Debug)]
@@ -154,6 +161,11 @@ fn finish(world: &mut World) {
         world.env.stats.count(STOPPED_BY_TRAITOR);
         return;
     }
+    if stopped && world.env.stats.get(SPLIT_SEEN) > 0 && log_is_split(world) {
+        // What no node alone can mend: it is told, and left to the members.
+        world.env.stats.count(STOPPED_BY_SPLIT);
+        return;
+    }
     if stopped && quorum_is_lost(world) {
         world.env.stats.count(STOPPED_WITHOUT_QUORUM);
         return;
@@ -169,6 +181,17 @@ fn finish(world: &mut World) {
     for machine in world.machines.iter().filter(|m| m.host.honest() && m.in_use()) {
         world.env.oracle.final_ledger(&machine.host.disk.ledger.borrow());
     }
+}
+
+/// Whether honest nodes hold two entries of one index and one term.
+fn log_is_split(world: &World) -> bool {
+    let mut held = BTreeMap::new();
+    let logs = world.machines.iter().filter(|m| m.host.honest() && m.in_use()).map(|m| m.host.disk.log.borrow());
+    logs.into_iter().any(|log| {
+        let (first, last) = (log.durable_truncated().index.next(), log.last());
+        let entries = (first.0..=last.0).filter_map(|index| log.entry(LogIndex(index)).ok());
+        entries.into_iter().any(|entry| *held.entry((entry.index, entry.term)).or_insert(entry.hash) != entry.hash)
+    })
 }
 
 /// Whether nodes that are gone for good hold too much power, or too many of

@@ -247,11 +247,11 @@ impl Swarm {
         self.asked.contains(&fault)
     }
 
-    /// Whether a machine may break what Raft promises: a traitor that was elected can, by
-    /// telling followers different things.
+    /// Whether a machine may break what Raft promises: one that acknowledges and grants
+    /// twice can.
     #[must_use]
     pub fn may_break_raft(&self) -> bool {
-        self.byzantine().is_some_and(|fault| fault != Fault::Usurp && fault != Fault::FalseCommit)
+        self.has(Fault::Twins)
     }
 
     /// The Byzantine behaviour asked for, if any.

@@ -156,4 +156,5 @@ bugs! {
     repair_waits_for_itself: RepairWaitsForItself,
     grants_unchecked: GrantsUnchecked,
     commit_from_leader: CommitFromLeader,
+    chain_unchecked: ChainUnchecked,
 }

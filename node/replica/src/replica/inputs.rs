@@ -101,6 +101,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         self.core.tell_head();
         self.oversight.watch_certificates(&mut self.core, (applied, certified), now_ms, &mut self.out);
         let elected = desired(&Progress { topology: &self.topology, applied, certified }).map(|desired| desired.voters);
+        self.oversight.watch_split(now_ms, &mut self.out);
         self.oversight.watch_voters(elected.as_ref(), self.core.membership(), now_ms, &mut self.out);
         let validators = self.topology.validators();
         let unheard = self.clocks.unheard(self.me, validators);
@@ -251,6 +252,8 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             self.want_mandate(from, term);
         } else if let Reject::Unfit { .. } = reject {
             self.oversight.refuse_leader(&mut self.core, now_ms, &mut self.out);
+        } else if let Reject::Split { index, term } = reject {
+            self.oversight.note_split(&mut self.core, (peer, index, term), now_ms, &mut self.out);
         }
     }
 

@@ -1,7 +1,7 @@
-//! I12: one leader per term, and one entry at each committed index over all
+//! I12: one leader per term, who was elected, and one entry at each committed index over all
 //! nodes. A Byzantine voter may break Raft; then certificates must hold alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use consilium_consensus::{EntryKind, LogEntry, LogIndex, Term};
 use consilium_proto::ids::NodeId;
@@ -12,6 +12,8 @@ use super::Check;
 #[derive(Default)]
 pub struct RaftSafety {
     leaders: BTreeMap<Term, NodeId>,
+    /// Whoever was elected, traitors too.
+    elected: BTreeSet<(Term, NodeId)>,
     committed: BTreeMap<LogIndex, (Term, u64)>,
     /// Times that the above did not hold.
     pub broken: u64,
@@ -29,6 +31,22 @@ impl RaftSafety {
         }
         self.broken += 1;
         Err(format!("{first} and {node} both lead in term {term}"))
+    }
+
+    /// A machine won an election.
+    pub fn elected(&mut self, term: Term, node: NodeId) {
+        self.elected.insert((term, node));
+    }
+
+    /// An honest node follows a leader.
+    ///
+    /// # Errors
+    /// If nobody elected that.
+    pub fn follows(&self, node: NodeId, term: Term, leader: NodeId) -> Check {
+        if self.elected.contains(&(term, leader)) {
+            return Ok(());
+        }
+        Err(format!("{node} follows {leader} in term {term}, whom nobody elected"))
     }
 
     /// An honest node was given a committed entry.

@@ -22,6 +22,7 @@ pub mod i22_bounded;
 pub mod i23_meaning;
 pub mod i25_heard;
 pub mod i26_counted;
+pub mod i27_needed;
 
 /// A broken invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,8 @@
 //! What comes to a node from outside: packets of peers, and clients. Whoever is
 //! not of the ledger is refused at the handshake, as the daemon's transport does.
 
+use bytes::Bytes;
+use consilium_consensus::LogIndex;
 use consilium_ledger::CheckedTransaction;
 use consilium_proto::header::Header;
 use consilium_proto::ids::{Height, NodeId, TimeMs};
@@ -12,7 +14,7 @@ use consilium_replica::{Input, Output};
 
 use super::{Asker, Node, REQUEST_MS};
 use crate::bugs::Bug;
-use crate::byzantine::raft_wire::{acknowledging, claimed_sender};
+use crate::byzantine::raft_wire::{acknowledged, acknowledging, claimed_sender, with_hash};
 use crate::env::{Env, Halt};
 use crate::event::Packet;
 use crate::host::Host;
@@ -24,6 +26,7 @@ impl Node {
     /// Why the node goes down.
     pub fn packet(&mut self, host: &mut Host, env: &mut Env, from: NodeId, packet: Packet) -> Result<(), Halt> {
         if !self.may_speak(env, from) && !env.has(Bug::StrangerMessage) {
+            self.tell_unheard(host, env, from, &packet);
             return Ok(());
         }
         match packet {
@@ -56,6 +59,19 @@ impl Node {
             Packet::OwnVote(_) => {}
         }
         Ok(())
+    }
+
+    fn tell_unheard(&self, host: &Host, env: &mut Env, from: NodeId, packet: &Packet) {
+        let Packet::Messages(messages) = packet else { return };
+        let voting = self.replica.voting();
+        for message in messages {
+            if let PeerMessage::Vote(vote) = message
+                && host.honest()
+            {
+                let has_seat = voting.schedule().set_at(vote.height).is_some_and(|set| set.seat(from).is_some());
+                env.oracle.unheard(host.node, from, vote.height, voting.certified(), has_seat);
+            }
+        }
     }
 
     fn may_speak(&self, env: &Env, from: NodeId) -> bool {
@@ -108,7 +124,11 @@ impl Node {
             if let PeerMessage::Certified(certified) = &message {
                 self.give(host, env, from, &certified.header);
             }
-            batch.push(message);
+            batch.push(match message {
+                PeerMessage::Raft(bytes) if !host.honest() => PeerMessage::Raft(env.forks.heard(from, bytes)),
+                PeerMessage::Raft(bytes) if env.has(Bug::ChainUnchecked) => PeerMessage::Raft(unchecked(host, bytes)),
+                other => other,
+            });
         }
         self.hear(host, env, from, batch);
         Ok(())
@@ -219,6 +239,12 @@ impl Node {
             None => {}
         }
     }
+}
+
+/// The bug: an acknowledgement as one of the entry that stands here, whichever that is.
+fn unchecked(host: &Host, message: Bytes) -> Bytes {
+    let own = acknowledged(&message).and_then(|(index, _)| host.disk.log.borrow().entry(LogIndex(index)).ok());
+    own.and_then(|entry| with_hash(&message, &entry.hash)).unwrap_or(message)
 }
 
 /// Looks at a signature, as the daemon's verifiers do.

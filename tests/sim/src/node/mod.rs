@@ -11,6 +11,8 @@ pub mod rebuild;
 pub mod start;
 pub mod state;
 
+pub use self::perform::SPLIT_SEEN;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;

@@ -18,6 +18,8 @@ use crate::env::{Env, Halt};
 use crate::event::{Packet, Timer};
 use crate::host::Host;
 
+/// What is counted when a node says that the log is split.
+pub const SPLIT_SEEN: &str = "looks at a split log";
 /// How long a call to the leader takes at most.
 const CALL_MS: u64 = 600;
 
@@ -215,6 +217,9 @@ impl Node {
         {
             (**membership).clone_into(&mut host.disk.apart.borrow_mut());
         }
+        if let Notice::Leadership { term, role: Role::Leader, .. } = notice {
+            env.oracle.elected(*term, host.node);
+        }
         if host.honest() {
             tell_notice(host, env, notice);
         }
@@ -236,10 +241,12 @@ impl Node {
 fn tell_notice(host: &Host, env: &mut Env, notice: &Notice) {
     if let Notice::Leadership { term, role: Role::Leader, .. } = notice {
         env.oracle.leads(*term, host.node);
+    } else if let Notice::Leadership { term, leader: Some(leader), .. } = notice {
+        env.oracle.follows(host.node, *term, NodeId(leader.get()));
     } else if let Notice::MembershipChanged { index, membership } = notice {
         env.oracle.membership(host.node, *index, membership);
     } else if let Notice::MembershipRefused(reason) = notice {
-        env.oracle.membership_refused(reason);
+        env.oracle.membership_refused(host.node, reason);
     } else if let Notice::EntryIsNoBlock(index) = notice
         && let Ok(entry) = host.disk.log.borrow().entry(*index)
     {
@@ -259,6 +266,12 @@ fn raised(env: &mut Env, alarm: Alarm) {
         Alarm::ClockApart(_) => env.stats.count("looks at a clock that is apart"),
         Alarm::NoQuorum { .. } => env.stats.count("looks at a network without a leader"),
         Alarm::SeatsWithoutVote(_) => env.stats.count("looks at a seat without a vote"),
+        Alarm::LogSplit(split) => {
+            env.stats.count(SPLIT_SEEN);
+            if env.traitors.is_empty() && env.bug.is_none() {
+                env.oracle.fail("I12 log matching", format!("without a traitor the log is split: {split:?}"));
+            }
+        }
         Alarm::CertificatesStalled { .. } | Alarm::NodeRetired(_) | Alarm::StateDiverged { .. } => {}
     }
 }
