@@ -13,6 +13,8 @@ use super::StorageError;
 
 /// File name inside the data directory.
 pub const MARKER_FILE: &str = "MARKER";
+/// Of what lies in a data directory. 2: entries of the Raft log are chained by hashes.
+const FORMAT_VERSION: u32 = 2;
 
 /// Content of the marker, JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +34,12 @@ impl Marker {
     /// The marker that this node expects.
     #[must_use]
     pub fn new(ledger: LedgerId, spiffe_id: &str, raft_id: NodeId) -> Self {
-        Self { format_version: 1, ledger_id: ledger.to_string(), spiffe_id: spiffe_id.to_owned(), raft_id: raft_id.0 }
+        Self {
+            format_version: FORMAT_VERSION,
+            ledger_id: ledger.to_string(),
+            spiffe_id: spiffe_id.to_owned(),
+            raft_id: raft_id.0,
+        }
     }
 
     /// Reads the marker of a data directory.
@@ -56,11 +63,20 @@ impl Marker {
     /// Checks that a data directory is this node's.
     ///
     /// # Errors
-    /// If it belongs to another ledger or node.
+    /// If it belongs to another ledger or node, or is of another version.
     pub fn check(&self, data_dir: &Path) -> Result<(), StorageError> {
         let found = Self::read(data_dir)?;
         if found == *self {
             return Ok(());
+        }
+        if found.format_version != self.format_version {
+            return Err(StorageError::WrongDisk(format!(
+                "{} has format version {}, this build reads {}: start the build that wrote it, or replace this node \
+                 (docs/membership.md)",
+                data_dir.display(),
+                found.format_version,
+                self.format_version
+            )));
         }
         Err(StorageError::WrongDisk(format!(
             "{} belongs to {} (raft id {}, ledger {}), not to {} (raft id {}, ledger {})",
@@ -103,6 +119,9 @@ mod tests {
         marker.create(dir.path()).unwrap();
         marker.check(dir.path()).unwrap();
         assert!(marker.create(dir.path()).is_err());
+        let older = Marker { format_version: 1, ..marker };
+        let error = older.check(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("format version 2, this build reads 1"), "{error}");
         let other = Marker::new(LedgerId::from_bytes([2; 32]), "spiffe://a.example/node/n1", NodeId(1));
         assert!(matches!(other.check(dir.path()), Err(StorageError::WrongDisk(_))));
     }

@@ -4,6 +4,7 @@
 //! concern; each test names the trap or promise that it is there for.
 #![allow(clippy::unwrap_used)]
 
+mod chain;
 mod cluster;
 mod counting;
 mod durability;
