@@ -5,6 +5,7 @@ use consilium_proto::ids::Height;
 use consilium_replica::start::StartRefused;
 
 use crate::storage::StorageError;
+use crate::storage::rot::Rot;
 
 /// The cause.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,12 @@ pub enum Fault {
         /// First height known to differ.
         height: Height,
     },
+    /// The ledger's database has rotten.
+    #[error(
+        "the ledger on this disk cannot be read: {0}. It is rebuilt from peers at the next start; look after the disk \
+         (docs/operations.md, \"A ledger that has rotten\")"
+    )]
+    Rotten(String),
     /// A thread has ended.
     #[error("the {0} has stopped")]
     Stopped(&'static str),
@@ -47,5 +54,12 @@ impl From<consilium_replica::Fault> for Fault {
 impl From<consilium_replica::ports::PortFault> for Fault {
     fn from(fault: consilium_replica::ports::PortFault) -> Self {
         Self::Replica(fault.into())
+    }
+}
+
+impl Fault {
+    /// If the ledger has rotten, that is why a node stops, whatever failed for it.
+    pub(crate) fn rotten(rot: &Rot) -> Option<Self> {
+        rot.cause().map(|cause| Self::Rotten(cause.to_owned()))
     }
 }

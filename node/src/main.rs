@@ -117,11 +117,11 @@ fn serve(config: Config) -> Result<(), Fault> {
 async fn run_with_repair(config: Config, metrics: &PrometheusHandle) -> Result<Ended, Fault> {
     let prepared = prepare(config.clone())?;
     repair::run_if_requested(&prepared).await?;
-    let ended = run(prepared, metrics.clone(), stop_signal()).await?;
-    if matches!(ended, Ended::Diverged(_)) {
+    let ended = run(prepared, metrics.clone(), stop_signal()).await;
+    if matches!(ended, Ok(Ended::Diverged(_)) | Err(Fault::Rotten(_))) {
         repair::request(&prepare(config)?)?;
     }
-    Ok(ended)
+    ended
 }
 
 async fn stop_signal() {

@@ -224,7 +224,12 @@ pub fn open(prepared: &Prepared) -> Result<Opened, Fault> {
     Marker::new(prepared.genesis.ledger_id, &prepared.spiffe_id, prepared.me).check(&dir.0)?;
     let mut guard = Guard::open(&dir.guard())?;
     let log = open_log(prepared)?;
-    let ledger = LedgerPort(Arc::new(open_ledger(prepared)?));
-    let recovered = recover(&ledger, &log, &mut guard)?;
+    let ledger = open_ledger(prepared).map_err(|error| match error.is_rotten_ledger() {
+        true => Fault::Rotten(error.to_string()),
+        false => error.into(),
+    })?;
+    let ledger = LedgerPort(Arc::new(ledger));
+    let recovered = recover(&ledger, &log, &mut guard);
+    let recovered = recovered.map_err(|error| Fault::rotten(ledger.0.rot()).unwrap_or_else(|| error.into()))?;
     Ok(Opened { log, ledger, guard, recovered })
 }

@@ -79,7 +79,9 @@ pub async fn run(
 ) -> Result<Ended, Fault> {
     let opened = open(&prepared)?;
     let listeners = Listeners::bind(&prepared.config).await?;
-    let (node, replica, guard, ends) = prepare_node(prepared, opened).await?;
+    let rot = Arc::clone(opened.ledger.0.rot());
+    let node = prepare_node(prepared, opened).await;
+    let (node, replica, guard, ends) = node.map_err(|fault| Fault::rotten(&rot).unwrap_or(fault))?;
     let (mut threads, mut failed) = Threads::new();
     let verifiers = node.start_threads(&mut threads, replica, guard, ends)?;
     node.start_tasks();
@@ -94,7 +96,13 @@ pub async fn run(
     let fault = tokio::select! {
         () = stop => None,
         fault = failed.recv() => Some(fault.unwrap_or(Fault::Stopped("node"))),
+        () = rot.seen() => None,
     };
+    let fault = Fault::rotten(&rot).or(fault);
+    if let Some(Fault::Rotten(_)) = fault {
+        tracing::error!(fault = fault.as_ref().map(tracing::field::display), "this node stops serving and voting");
+        node.published.quarantine();
+    }
     if fault.is_none() {
         node.hand_over().await;
     }

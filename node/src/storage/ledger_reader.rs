@@ -6,6 +6,8 @@
 //! An iterator of RocksDB gives a failure of the disk as its last item: every
 //! item is looked at.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use consilium_consensus::{LogIndex, LogPosition, Membership};
 use consilium_ledger::state_map::{NodePath, TrieStore};
@@ -19,6 +21,7 @@ use consilium_proto::vote::BlockCertificate;
 use prost::Message;
 use rocksdb::{ColumnFamily, DB, DBIterator, Direction, IteratorMode, ReadOptions};
 
+use super::rot::Rot;
 use super::{StorageError, tip_row};
 
 pub(super) const NAME: &str = "ledger";
@@ -63,6 +66,7 @@ impl Source for DB {
 /// The tables of the ledger as one source has them.
 pub struct Ledger<S> {
     pub(super) source: S,
+    pub(super) rot: Arc<Rot>,
 }
 
 impl<S> std::fmt::Debug for Ledger<S> {
@@ -76,8 +80,14 @@ impl<S: Source> Ledger<S> {
         self.source.database().cf_handle(name).expect("all families are opened with the database")
     }
 
+    /// A failure of the database, which is looked at.
+    pub(super) fn failed(&self, source: rocksdb::Error) -> StorageError {
+        self.rot.note(&source);
+        StorageError::Database { name: NAME, source }
+    }
+
     fn value(&self, family: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        self.source.get(self.family(family), key).map_err(StorageError::database(NAME))
+        self.source.get(self.family(family), key).map_err(|e| self.failed(e))
     }
 
     /// The row nearest to a height in a table that is kept by height.
@@ -90,7 +100,7 @@ impl<S: Source> Ledger<S> {
         let start = keys::height(height);
         let mode = IteratorMode::From(&start, direction);
         let row = self.source.iterate(self.family(family), ReadOptions::default(), mode).next();
-        row.transpose().map_err(StorageError::database(NAME))
+        row.transpose().map_err(|e| self.failed(e))
     }
 
     /// Where the ledger stands, with the applied index; `None` before genesis.
@@ -221,7 +231,7 @@ impl<S: Source> Ledger<S> {
         options.set_iterate_range(rocksdb::PrefixRange(prefix));
         let mode = IteratorMode::From(start, Direction::Forward);
         let rows = self.source.iterate(self.family(table.name()), options, mode);
-        rows.map(|item| item.map_err(StorageError::database(NAME)))
+        rows.map(|item| item.map_err(|e| self.failed(e)))
     }
 }
 

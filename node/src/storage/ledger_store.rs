@@ -3,6 +3,7 @@
 //! one batch (invariant I8), so that no crash can separate them.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use consilium_consensus::{LogPosition, Membership};
 use consilium_ledger::{Executed, Row, Table, keys};
@@ -12,6 +13,7 @@ use prost::Message;
 use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, WriteBatch};
 
 use super::ledger_reader::{CERTIFICATES, Ledger, MEMBERSHIPS, META, NAME, POSITIONS, TIP};
+use super::rot::Rot;
 use super::{StorageError, database_options, tip_row};
 
 pub use super::ledger_reader::StoredRow;
@@ -53,7 +55,13 @@ impl LedgerStore {
         let mut options = database_options();
         options.set_wal_recovery_mode(rocksdb::DBRecoveryMode::PointInTime);
         let source = DB::open_cf_descriptors(&options, path, families);
-        Ok(Self { source: source.map_err(StorageError::database(NAME))? })
+        Ok(Self { source: source.map_err(StorageError::database(NAME))?, rot: Arc::default() })
+    }
+
+    /// What has rotten in it, as far as somebody has met it.
+    #[must_use]
+    pub fn rot(&self) -> &Arc<Rot> {
+        &self.rot
     }
 
     /// Opens the database to read only, while no node uses it.
@@ -68,7 +76,7 @@ impl LedgerStore {
         let mut options = database_options();
         options.create_if_missing(false);
         let source = DB::open_cf_descriptors_read_only(&options, path, families, false);
-        Ok(Self { source: source.map_err(StorageError::database(NAME))? })
+        Ok(Self { source: source.map_err(StorageError::database(NAME))?, rot: Arc::default() })
     }
 
     /// Stores a block, in one batch; with Raft's membership as of `position`, if
@@ -97,7 +105,7 @@ impl LedgerStore {
             batch.put_cf(self.family(MEMBERSHIPS), &height, membership.encode());
         }
         batch.put_cf(self.family(META), TIP, tip_row::encode(position.index, &executed.tip));
-        self.source.write(batch).map_err(StorageError::database(NAME))
+        self.source.write(batch).map_err(|e| self.failed(e))
     }
 
     /// Makes all that was written durable.
@@ -105,7 +113,7 @@ impl LedgerStore {
     /// # Errors
     /// If the disk fails.
     pub fn flush(&self) -> Result<(), StorageError> {
-        self.source.flush_wal(true).map_err(StorageError::database(NAME))
+        self.source.flush_wal(true).map_err(|e| self.failed(e))
     }
 
     /// Stores a certificate. It can be had again from peers: not synced.
@@ -116,6 +124,6 @@ impl LedgerStore {
         let value = pb::BlockCertificate::from(certificate).encode_to_vec();
         self.source
             .put_cf(self.family(CERTIFICATES), keys::height(certificate.height), value)
-            .map_err(StorageError::database(NAME))
+            .map_err(|e| self.failed(e))
     }
 }

@@ -7,7 +7,7 @@
 //!   raft/         RocksDB: the Raft log; every write that is vouched for is synced
 //!   ledger/       RocksDB: state, blocks, records; one batch per block, not synced,
 //!                 recovered by replaying the log
-//!   REPAIR        the ledger went astray and is to be rebuilt from the peers
+//!   REPAIR        the ledger went astray, or has rotten, and is to be rebuilt from the peers
 //!   ledger.diverged/  the one that went astray, until the new one was compared with it
 //!   DIVERGED      what it had wrong, until the operator removes the file
 //! ```
@@ -21,6 +21,7 @@ pub mod ledger_reader;
 pub mod ledger_store;
 pub mod marker;
 pub mod raft_log;
+pub mod rot;
 pub mod snapshot;
 mod tip_row;
 
@@ -75,6 +76,11 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// Whether the ledger's database has rotten: what it holds was written otherwise.
+    pub(crate) fn is_rotten_ledger(&self) -> bool {
+        matches!(self, Self::Database { name: ledger_reader::NAME, source } if source.kind() == rocksdb::ErrorKind::Corruption)
+    }
+
     pub(crate) fn corrupt(what: &'static str, cause: impl ToString) -> Self {
         Self::Corrupt { what, cause: cause.to_string() }
     }

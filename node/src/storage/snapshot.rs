@@ -5,6 +5,8 @@
 //! A snapshot keeps RocksDB from forgetting what it holds: it is taken for one
 //! answer, or one item of a stream, and dropped.
 
+use std::sync::Arc;
+
 use consilium_consensus::LogIndex;
 use consilium_ledger::Tip;
 use consilium_proto::header::Header;
@@ -12,7 +14,7 @@ use consilium_proto::ids::Height;
 use rocksdb::{ColumnFamily, DB, DBIterator, IteratorMode, ReadOptions};
 
 use super::StorageError;
-use super::ledger_reader::{Ledger, META, NAME, Source, TIP};
+use super::ledger_reader::{Ledger, META, Source, TIP};
 use super::ledger_store::LedgerStore;
 use super::tip_row;
 
@@ -35,10 +37,11 @@ impl LedgerStore {
     pub fn snapshot(&self) -> Result<LedgerSnapshot<'_>, StorageError> {
         let database = &self.source;
         let snapshot = database.snapshot();
-        let tip = snapshot.get_cf(self.family(META), TIP).map_err(StorageError::database(NAME))?;
+        let tip = snapshot.get_cf(self.family(META), TIP).map_err(|e| self.failed(e))?;
         let tip = tip.ok_or_else(|| StorageError::corrupt("ledger", "has no genesis block"))?;
         let (applied, tip) = tip_row::decode(&tip)?;
-        Ok(Ledger { source: Moment { database, snapshot, applied, tip } })
+        let rot = Arc::clone(&self.rot);
+        Ok(Ledger { source: Moment { database, snapshot, applied, tip }, rot })
     }
 }
 

@@ -28,6 +28,7 @@ mod power;
 mod presence;
 mod receipts;
 mod renewal;
+mod rot;
 mod surface;
 mod suspension;
 mod tampering;
