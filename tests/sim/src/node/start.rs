@@ -3,6 +3,8 @@
 
 use consilium_consensus::{Config, ElectionTicks, RaftId};
 use consilium_kit::Rules;
+use consilium_proto::ids::Height;
+use consilium_proto::vote::CertifiedHeader;
 use consilium_replica::start::{StartRefused, check_own_votes, recover};
 use consilium_replica::{Fault, Replica, Settings, Start};
 
@@ -57,6 +59,7 @@ pub fn finish(host: &mut Host, env: &mut Env, asking: &Asking) -> Result<State, 
         let (last, applied) = (host.disk.log.borrow().last(), recovered.initial.applied);
         env.oracle.started(host.node, host.disk_number, stored, last, applied);
         env.oracle.resumed(host.node, applied, &recovered.initial.membership);
+        tell_certified(host, env);
     }
     let start = Start {
         me: host.node,
@@ -76,6 +79,21 @@ pub fn finish(host: &mut Host, env: &mut Env, asking: &Asking) -> Result<State, 
         Err(fault) => return Err(Halt::Fault(fault.to_string())),
     };
     Ok(State::Up(Box::new(Node::new(host, env, replica)?)))
+}
+
+/// A crash may have come between the writing of a certificate and the telling of it.
+fn tell_certified(host: &Host, env: &mut Env) {
+    let ledger = host.disk.ledger.borrow();
+    let newest = ledger.newest_certified().map_or(Height::GENESIS, |certified| certified.header.height);
+    let mut height = env.oracle.highest().next();
+    while height <= newest {
+        if let (Some(header), Some(certificate)) = (ledger.header(height), ledger.certificate_at(height)) {
+            let next = ledger.next_set_of(&header);
+            let certified = CertifiedHeader { header, certificate: certificate.clone() };
+            env.oracle.certified(&certified, next.as_ref(), env.now);
+        }
+        height = height.next();
+    }
 }
 
 /// Raft's settings have a one-value election timeout, distinct per node, so that
