@@ -180,12 +180,12 @@ pub enum Reject {
     /// The answer to a read that was not asked, or was given up.
     #[error("no such read")]
     UnknownRead,
-    /// Another entry of the same term stands here, and must stay: who led that term had two.
-    #[error("another entry of term {term} stands at {index}: its leader had two")]
+    /// Another entry stands here, and must stay: who led that term had two.
+    #[error("another entry stands at {index}: the leader of term {term} had two")]
     Split {
         /// Where.
         index: LogIndex,
-        /// The term of both.
+        /// Whose leader had both.
         term: Term,
     },
     /// A candidate names another membership than was in force there.

@@ -61,9 +61,10 @@ impl<R: LogReader> Core<R> {
     fn link(&mut self, message: &mut Message) -> Result<bool, Reject> {
         let told = std::mem::take(&mut message.context);
         let told = LogHash::try_from(told.as_slice()).map_err(|_| Reject::Field { name: "context" })?;
-        let (index, commit) = (LogIndex(message.index), self.commit_index());
+        let index = LogIndex(message.index);
+        self.tally.enter(self.term());
         // The library answers by itself where it is, or that it has no such entry.
-        if index < commit || self.term_at(index).0 != message.log_term {
+        if index < self.commit_index() || self.term_at(index).0 != message.log_term {
             return Ok(true);
         }
         if self.hash_at(index) != Some(told) {
@@ -75,26 +76,32 @@ impl<R: LogReader> Core<R> {
         message.entries.iter_mut().for_each(|entry| before = seal_entry(&before, entry));
         if let Some(at) = self.first_other(&message.entries) {
             let other = &message.entries[at];
-            self.refuse_split(LogIndex(other.index), Term(other.term))?;
-            self.replace_tail(&message.entries[at..]);
+            let (index, term) = (LogIndex(other.index), Term(other.term));
+            self.refuse_split(index, term)?;
+            // Where terms differ the library does so by itself.
+            if self.term_at(index) == term {
+                self.replace_tail(&message.entries[at..]);
+            }
         }
         Ok(true)
     }
 
-    /// The first entry that is another one here, of the same term. Behind one of another term
-    /// the library itself replaces all.
+    /// The first entry in whose place this log has another one.
     fn first_other(&self, entries: &[Entry]) -> Option<usize> {
-        let same_term = |entry: &&Entry| self.term_at(LogIndex(entry.index)).0 == entry.term;
-        let own = entries.iter().take_while(same_term);
+        let last = self.raw.raft.raft_log.last_index();
+        let own = entries.iter().take_while(|entry| entry.index <= last);
         own.into_iter().position(|entry| {
             self.hash_at(LogIndex(entry.index)).as_ref().map(AsRef::as_ref) != Some(entry.context.as_slice())
         })
     }
 
-    /// Another entry stands here than at a peer: whether it must stay.
+    /// The leader has another entry than stands here: whether this one must stay, since it was
+    /// committed, or came from this leader. What that one replaces is of whatever term it says.
     fn refuse_split(&self, index: LogIndex, term: Term) -> Result<(), Reject> {
-        let stays = index <= self.commit_index() || term == self.term();
-        if stays { Err(Reject::Split { index, term }) } else { Ok(()) }
+        if index <= self.commit_index() {
+            return Err(Reject::Split { index, term });
+        }
+        if index <= self.reach() { Err(Reject::Split { index, term: self.term() }) } else { Ok(()) }
     }
 
     /// Whether this entry, which a peer has, is the one that stands here, if one does.

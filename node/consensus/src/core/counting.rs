@@ -38,7 +38,7 @@ impl<R: LogReader> Core<R> {
     /// Up to where this node's log is the leader's. One that ends in the leader's term is so to
     /// its end: nobody else writes entries of that term. So it is known after a restart, too,
     /// when the leader has nothing to send.
-    fn reach(&self) -> LogIndex {
+    pub(super) fn reach(&self) -> LogIndex {
         let last = LogIndex(self.raw.raft.raft_log.last_index());
         if self.term_at(last) == self.term() { last } else { self.tally.matched }
     }

@@ -183,3 +183,29 @@ fn a_candidate_with_another_entry_than_was_committed_is_refused() {
         }
     }
 }
+
+/// Nor does it replace what it gave before by way of an older entry below, or by one of an
+/// earlier term: either would take back what was acknowledged in its term.
+#[test]
+fn a_leader_takes_nothing_back_by_way_of_older_entries() {
+    let (mut cluster, leader, follower) = alone(6);
+    let (before, term) = (last(&cluster, follower), cluster.core(leader).term());
+    let next = id(6 - leader.get() - follower.get());
+    // An entry of this term that was not counted, and a head of the next leader on top.
+    let old = behind(before, term, "old");
+    say(&mut cluster, &append(leader, follower, term, before, &[&old])).unwrap();
+    let later = Term(term.0 + 2);
+    cluster.core(follower).take_mandate(mandate(next, later)).unwrap();
+    let head = behind(old.position(), later, "head");
+    say(&mut cluster, &append(next, follower, later, before, &[&old, &head])).unwrap();
+    assert_eq!(last(&cluster, follower), head.position());
+    let other = behind(before, term, "other");
+    let on_top = behind(other.position(), later, "on top");
+    let between = behind(old.position(), Term(term.0 + 1), "between");
+    let lies = [(before, vec![&other, &on_top], other.index), (old.position(), vec![&between], between.index)];
+    for (from, entries, index) in lies {
+        let told = say(&mut cluster, &append(next, follower, later, from, &entries));
+        assert_eq!(told, split(next, index, later));
+        assert_eq!(last(&cluster, follower), head.position());
+    }
+}
