@@ -12,7 +12,6 @@ use consilium_consensus::{LogPosition, RaftId, ReadContext, TransferError};
 use consilium_proto::ids::{NodeId, TimeMs};
 use consilium_proto::pb::ForwardResult;
 use consilium_proto::transaction::Transaction;
-use consilium_proto::vote::Vote;
 use consilium_replica::entries::CHECKS_MAX;
 use consilium_replica::peer::PeerMessage;
 use consilium_replica::submission::{Located, Refused, WaitFor};
@@ -86,7 +85,6 @@ enum Reply {
     Forwarded(oneshot::Sender<Vec<ForwardResult>>),
     Read(oneshot::Sender<bool>),
     Transfer(oneshot::Sender<Result<RaftId, TransferError>>),
-    OwnVote(oneshot::Sender<Option<Vote>>),
 }
 
 /// Those who wait for an answer.
@@ -210,16 +208,6 @@ impl Handle {
         answer.await.map_err(|_| Stopping)
     }
 
-    /// The newest vote of a peer that came from itself.
-    ///
-    /// # Errors
-    /// If the node is stopping.
-    pub async fn vote_of(&self, from: NodeId) -> Result<Option<Vote>, Stopping> {
-        let (request, answer) = self.pending.wait(Reply::OwnVote);
-        self.ask(Input::AskOwnVote { request, from }).await?;
-        answer.await.map_err(|_| Stopping)
-    }
-
     /// Has the ledger's time pass a moment, if this node leads.
     ///
     /// # Errors
@@ -309,12 +297,6 @@ impl Handle {
     pub(crate) fn answer_transfer(&self, request: RequestId, result: Result<RaftId, TransferError>) {
         if let Some(Reply::Transfer(reply)) = self.pending.lock().remove(&request) {
             let _ = reply.send(result);
-        }
-    }
-
-    pub(crate) fn answer_own_vote(&self, request: RequestId, vote: Option<Vote>) {
-        if let Some(Reply::OwnVote(reply)) = self.pending.lock().remove(&request) {
-            let _ = reply.send(vote);
         }
     }
 }

@@ -98,6 +98,9 @@ pub enum Reject {
         /// Who has none.
         node: RaftId,
     },
+    /// Asks for a vote, and this node does not know yet what it has promised to others.
+    #[error("this node does not know yet what it granted before")]
+    Unrecalled,
     /// A signature that is not by the sender's vote key, or over something else.
     #[error("the signature is not of the sender")]
     Signature,
@@ -201,6 +204,6 @@ impl Reject {
     /// it does not know what they do.
     #[must_use]
     pub fn is_usual(&self) -> bool {
-        matches!(self, Self::NoMandate { .. } | Self::Overtaken { .. } | Self::NoVote { .. })
+        matches!(self, Self::NoMandate { .. } | Self::Overtaken { .. } | Self::NoVote { .. } | Self::Unrecalled)
     }
 }

@@ -82,6 +82,8 @@ pub(crate) struct Certifier {
     newest: Option<Arc<CertifiedHeader>>,
     /// The newest vote of each node, as it came.
     votes: BTreeMap<NodeId, Vote>,
+    /// Of these, whose are not handed out to be remembered.
+    unsaved: BTreeSet<NodeId>,
     /// Proofs of double signing that the ledger has not recorded.
     evidence: BTreeMap<NodeId, Equivocation>,
     /// Nodes that the ledger has not seen in the current window.
@@ -98,7 +100,7 @@ pub(crate) struct Around<'a, L> {
 }
 
 impl Certifier {
-    pub(crate) fn new(voting: Voting, unseen: BTreeSet<NodeId>) -> Self {
+    pub(crate) fn new(voting: Voting, unseen: BTreeSet<NodeId>, votes: impl IntoIterator<Item = Vote>) -> Self {
         let newest = voting.newest_certified().cloned().map(Arc::new);
         Self {
             voting,
@@ -108,7 +110,8 @@ impl Certifier {
             tick_due: true,
             spoke: false,
             newest,
-            votes: BTreeMap::new(),
+            votes: votes.into_iter().map(|vote| (vote.validator, vote)).collect(),
+            unsaved: BTreeSet::new(),
             evidence: BTreeMap::new(),
             unseen,
         }
@@ -127,7 +130,7 @@ impl Certifier {
         &self.voting
     }
 
-    /// The newest vote of a node that came from itself.
+    /// The newest vote of a node that came from itself, also before a restart.
     pub(crate) fn vote_of(&self, node: NodeId) -> Option<&Vote> {
         self.votes.get(&node)
     }
@@ -225,7 +228,22 @@ impl Certifier {
     fn note(&mut self, vote: &Vote) {
         if self.votes.get(&vote.validator).is_none_or(|before| before.height < vote.height) {
             self.votes.insert(vote.validator, vote.clone());
+            self.unsaved.insert(vote.validator);
         }
+    }
+
+    /// Votes of others that came since the last call, the newest of each.
+    pub(crate) fn take_unsaved(&mut self, me: NodeId) -> Vec<Vote> {
+        let unsaved = std::mem::take(&mut self.unsaved).into_iter().filter(|id| *id != me);
+        unsaved.filter_map(|id| self.votes.get(&id).cloned()).collect()
+    }
+
+    /// Whether this node may vote for more than its guard remembers; and a vote that the guard
+    /// has lost.
+    pub(crate) fn set_recalled(&mut self, recalled: bool, lost: Option<&Vote>) {
+        lost.into_iter().for_each(|vote| self.voting.recall(vote));
+        self.voting.set_recalled(recalled);
+        self.tick_due = true;
     }
 
     fn effect<L: Ledger>(

@@ -4,6 +4,7 @@
 
 use consilium_consensus::voting::VoteGuard;
 use consilium_consensus::{LogIndex, LogPosition, Persist, PersistSeq};
+use consilium_proto::vote::Vote;
 
 use crate::ports::{Guard, GuardRecord, Ledger, Log, LogBatch, LogStart, PortFault};
 
@@ -14,6 +15,12 @@ pub enum LogWrite {
     Round(Persist),
     /// Drop the log up to here; what it held is in the ledger.
     Compact(LogPosition),
+    /// Remember votes of others. They are durable with the next round, or [`Self::Sync`].
+    Votes(Vec<Vote>),
+    /// Make durable what was written.
+    Sync,
+    /// The log is not to be called damaged any more.
+    Trust,
 }
 
 /// A write that votes wait for, strictly in order.
@@ -51,17 +58,23 @@ pub fn write_log(
     ledger: &impl Ledger,
     writes: impl IntoIterator<Item = LogWrite>,
 ) -> Result<Vec<Written>, PortFault> {
-    let (mut rounds, mut compaction, mut reports) = (Vec::new(), None, Vec::new());
+    let (mut rounds, mut votes, mut compaction, mut reports) = (Vec::new(), Vec::new(), None, Vec::new());
+    let (mut sync, mut trust) = (false, false);
     for write in writes {
         match write {
             LogWrite::Round(round) => rounds.push(round),
             LogWrite::Compact(position) => compaction = Some(position),
+            LogWrite::Votes(more) => votes.extend(more),
+            LogWrite::Sync => sync = true,
+            LogWrite::Trust => trust = true,
         }
     }
-    if let Some(last) = rounds.last() {
-        log.append(&LogBatch::new(&rounds, || ledger.sync())?)?;
-        reports.push(Written::Log(last.seq));
+    if !rounds.is_empty() || !votes.is_empty() || sync || trust {
+        let batch = LogBatch::new(&rounds, || ledger.sync())?.with_votes(&votes);
+        let batch = if sync { batch.synced() } else { batch };
+        log.append(&if trust { batch.trusting() } else { batch })?;
     }
+    reports.extend(rounds.last().map(|last| Written::Log(last.seq)));
     if let Some(position) = compaction {
         let begins = rounds.iter().filter_map(|round| round.snapshot.as_ref()).map(|meta| meta.index).max();
         // A log that was replaced meanwhile may begin further on already.

@@ -118,6 +118,11 @@ impl Electors {
         newest.map_or(Epoch(0), |sets| sets.epoch)
     }
 
+    /// The newest validators that are known.
+    pub(crate) fn newest_set(&self) -> Option<&ValidatorSet> {
+        self.ahead.as_ref().map(|ahead| &ahead.sets).or(self.own.as_ref()).map(|sets| &sets.current)
+    }
+
     /// Whether to ask a peer for its mandate: once a tick at most.
     pub(crate) fn may_ask(&mut self, peer: NodeId, tick: u64) -> bool {
         self.asked.insert(peer, tick) != Some(tick)

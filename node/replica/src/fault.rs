@@ -42,6 +42,12 @@ pub enum Fault {
         /// What is certified.
         certified: HeaderHash,
     },
+    /// Peers hold a vote that the guard does not remember.
+    #[error(
+        "this node has signed a vote for height {0}, and its disk does not remember it: the disk was lost or rolled \
+         back. It must not vote again under this raft id; see docs/operations.md, \"A lost disk\""
+    )]
+    VoteForgotten(Height),
     /// This node was replaced or taken out.
     #[error("raft id {0} is retired: this node was replaced or taken out; see docs/membership.md")]
     Retired(consilium_proto::ids::NodeId),

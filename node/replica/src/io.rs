@@ -13,7 +13,7 @@ use consilium_ledger::Events;
 use consilium_proto::ids::{HeaderHash, Height, NodeId, TimeMs};
 use consilium_proto::pb::{self, ForwardResult};
 use consilium_proto::transaction::Transaction;
-use consilium_proto::vote::{CertifiedHeader, Vote};
+use consilium_proto::vote::CertifiedHeader;
 
 use crate::block::CheckedBlock;
 use crate::clocks::Skew;
@@ -108,13 +108,6 @@ pub enum Input {
     },
     /// Somebody needs the ledger's time to pass this.
     RequestTimeBlock(TimeMs),
-    /// A peer asks for its own newest vote that was seen here.
-    AskOwnVote {
-        /// To be answered.
-        request: RequestId,
-        /// The peer.
-        from: NodeId,
-    },
     /// A block in answer to [`Output::Fetch`].
     Fetched {
         /// The call.
@@ -207,13 +200,6 @@ pub enum Output {
         request: RequestId,
         /// The next leader.
         result: Result<RaftId, consilium_consensus::TransferError>,
-    },
-    /// The answer to [`Input::AskOwnVote`].
-    OwnVoteAnswer {
-        /// Who asked.
-        request: RequestId,
-        /// The newest vote of the one who asked.
-        vote: Option<Vote>,
     },
     /// A block was executed and stored.
     Executed(Box<ExecutedBlock>),

@@ -31,6 +31,7 @@ mod order;
 pub mod peer;
 pub mod ports;
 mod reads;
+mod recall;
 mod replica;
 mod rounds;
 pub mod start;

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use consilium_consensus::{LogIndex, Membership, MembershipChange, RaftId, Role, Term};
+use consilium_consensus::{LogIndex, LogPosition, Membership, MembershipChange, RaftId, Role, Term};
 use consilium_proto::ids::{HeaderHash, Height, NodeId};
 use consilium_proto::vote::Equivocation;
 
@@ -179,6 +179,23 @@ impl fmt::Display for Alarm {
     }
 }
 
+fn tell_recalled(
+    f: &mut fmt::Formatter<'_>,
+    answers: usize,
+    vote: Option<Height>,
+    owed: Option<LogPosition>,
+) -> fmt::Result {
+    write!(f, "{answers} others have told what they hold of this node")?;
+    if let Some(height) = vote {
+        write!(f, "; its guard had lost a vote for height {height}, and has it again")?;
+    }
+    let Some(LogPosition { index, .. }) = owed else { return Ok(()) };
+    write!(
+        f,
+        "; its log had lost what it acknowledged up to {index}: it neither votes nor grants before it is there again"
+    )
+}
+
 fn list(nodes: &[NodeId]) -> String {
     let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
     nodes.join(", ")
@@ -286,6 +303,15 @@ pub enum Notice {
     NotCaughtUp(String),
     /// A state cannot be offered to followers that need one.
     SnapshotNotOffered(String),
+    /// Others have told what this node promised before it started.
+    Recalled {
+        /// So many others.
+        answers: usize,
+        /// The vote that the guard had lost.
+        vote: Option<Height>,
+        /// How far the log must reach before this node votes and grants.
+        owed: Option<LogPosition>,
+    },
     /// A vote was refused.
     VoteRefused {
         /// Whose it claims to be.
@@ -321,6 +347,8 @@ impl Notice {
             | Self::Rotating(_)
             | Self::CatchingUp { .. }
             | Self::CaughtUp(_) => Severity::Info,
+            Self::Recalled { vote: None, owed: None, .. } => Severity::Info,
+            Self::Recalled { .. } => Severity::Warning,
             Self::RaftRejected { .. }
             | Self::MandateRefused { .. }
             | Self::ForeignVote { .. }
@@ -365,6 +393,7 @@ impl Notice {
             | Self::CaughtUp(_)
             | Self::NotCaughtUp(_)
             | Self::SnapshotNotOffered(_)
+            | Self::Recalled { .. }
             | Self::VoteWithheld { .. } => None,
         }
     }
@@ -406,6 +435,7 @@ impl fmt::Display for Notice {
             Self::CaughtUp(index) => write!(f, "caught up by certified blocks, up to {index}"),
             Self::NotCaughtUp(why) => write!(f, "catching up failed, it will be offered again: {why}"),
             Self::SnapshotNotOffered(why) => write!(f, "snapshot not offered: {why}"),
+            Self::Recalled { answers, vote, owed } => tell_recalled(f, *answers, *vote, *owed),
             Self::VoteRefused { validator, height, problem } => {
                 write!(f, "vote of node {validator} at height {height} refused: {problem}")
             }

@@ -2,8 +2,8 @@
 //! order in which things were said, and nothing in it replaces another thing.
 
 use bytes::Bytes;
-use consilium_consensus::{Mandate, Term};
-use consilium_proto::error::FieldError;
+use consilium_consensus::{LogHash, LogIndex, LogPosition, Mandate, Term};
+use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::ids::{Epoch, Height, TimeMs};
 use consilium_proto::light_client::SetChange;
 use consilium_proto::pb;
@@ -38,6 +38,20 @@ pub enum PeerMessage {
     },
     /// A change of the validators that the receiver seems to lack.
     SetChange(Box<SetChange>),
+    /// Asks what the receiver holds of the sender; the newest epoch whose validators that
+    /// one knows.
+    Recall(Epoch),
+    /// What the sender holds of the receiver.
+    Recollection(Box<Recollection>),
+}
+
+/// What a node holds of another one, that a disk must not forget.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recollection {
+    /// The newest vote.
+    pub vote: Option<Vote>,
+    /// How far it has acknowledged the log in the present term.
+    pub acknowledged: Option<LogPosition>,
 }
 
 impl PeerMessage {
@@ -48,7 +62,8 @@ impl PeerMessage {
             Self::Raft(bytes) => bytes.len(),
             Self::Vote(_) | Self::RelayedVote(_) | Self::UncertifiedFrom(_) | Self::WallClock(_) => 256,
             Self::Mandate(mandate) => 256 + 96 * mandate.grants.len(),
-            Self::MandateWanted { .. } => 64,
+            Self::MandateWanted { .. } | Self::Recall(_) => 64,
+            Self::Recollection(_) => 320,
             Self::SetChange(change) => {
                 let signatures = change.boundary.certificate.signatures().count();
                 512 + 96 * signatures + 96 * change.next.seats().len()
@@ -73,8 +88,35 @@ impl From<PeerMessage> for pb::PeerMessage {
                 Message::MandateWanted(pb::MandateWanted { term: term.0, epoch: epoch.0 })
             }
             PeerMessage::SetChange(change) => Message::SetChange((&*change).into()),
+            PeerMessage::Recall(epoch) => Message::Recall(pb::RecallRequest { epoch: epoch.0 }),
+            PeerMessage::Recollection(recollection) => Message::Recollection((&*recollection).into()),
         };
         Self { message: Some(message) }
+    }
+}
+
+impl From<&Recollection> for pb::Recollection {
+    fn from(recollection: &Recollection) -> Self {
+        let head = |position: LogPosition| {
+            let LogPosition { index, term, hash } = position;
+            pb::LogHead { index: index.0, term: term.0, hash: hash.to_bytes() }
+        };
+        Self { vote: recollection.vote.as_ref().map(Into::into), acknowledged: recollection.acknowledged.map(head) }
+    }
+}
+
+impl TryFrom<&pb::Recollection> for Recollection {
+    type Error = FieldError;
+
+    fn try_from(m: &pb::Recollection) -> Result<Self, FieldError> {
+        let position = |head: &pb::LogHead| {
+            let hash = LogHash::from_bytes(fixed("acknowledged.hash", &head.hash)?);
+            Ok::<_, FieldError>(LogPosition { index: LogIndex(head.index), term: Term(head.term), hash })
+        };
+        Ok(Self {
+            vote: m.vote.as_ref().map(Vote::try_from).transpose()?,
+            acknowledged: m.acknowledged.as_ref().map(position).transpose()?,
+        })
     }
 }
 
@@ -95,6 +137,8 @@ impl TryFrom<pb::PeerMessage> for PeerMessage {
                 Self::MandateWanted { term: Term(term), epoch: Epoch(epoch) }
             }
             Message::SetChange(change) => Self::SetChange(Box::new(SetChange::try_from(&change)?)),
+            Message::Recall(pb::RecallRequest { epoch }) => Self::Recall(Epoch(epoch)),
+            Message::Recollection(recollection) => Self::Recollection(Box::new(Recollection::try_from(&recollection)?)),
         })
     }
 }

@@ -13,7 +13,7 @@ use consilium_ledger::{Executed, Location, StateReader, StoreFault, Tip};
 use consilium_proto::header::Header;
 use consilium_proto::ids::{Height, TransactionId};
 use consilium_proto::pb;
-use consilium_proto::vote::BlockCertificate;
+use consilium_proto::vote::{BlockCertificate, Vote};
 
 /// A port failed, or what it holds does not fit together. Final: the node stops
 /// and never tries again on the same handle.
@@ -80,6 +80,9 @@ impl LogStart {
 #[derive(Debug)]
 pub struct LogBatch<'a> {
     rounds: &'a [Persist],
+    votes: &'a [Vote],
+    sync: bool,
+    trusts: bool,
 }
 
 impl<'a> LogBatch<'a> {
@@ -94,7 +97,26 @@ impl<'a> LogBatch<'a> {
             let behind = |index| PortFault::corrupt("log", format!("would begin at {index}, behind the ledger"));
             LogStart::new(furthest, synced).ok_or_else(|| behind(furthest.index))?;
         }
-        Ok(Self { rounds })
+        let sync = rounds.iter().any(|round| round.must_sync);
+        Ok(Self { rounds, votes: &[], sync, trusts: false })
+    }
+
+    /// With votes of others, to be remembered for them.
+    #[must_use]
+    pub fn with_votes(self, votes: &'a [Vote]) -> Self {
+        Self { votes, ..self }
+    }
+
+    /// To be durable, also if no round asks for it.
+    #[must_use]
+    pub fn synced(self) -> Self {
+        Self { sync: true, ..self }
+    }
+
+    /// What the damaged end of the log may have held is settled: see [`Log::is_damaged`].
+    #[must_use]
+    pub fn trusting(self) -> Self {
+        Self { trusts: true, ..self.synced() }
     }
 
     /// In order.
@@ -103,10 +125,22 @@ impl<'a> LogBatch<'a> {
         self.rounds
     }
 
+    /// Votes of others; of two of one node the newer one stays.
+    #[must_use]
+    pub fn votes(&self) -> &'a [Vote] {
+        self.votes
+    }
+
     /// Whether the batch must be durable before it is reported.
     #[must_use]
     pub fn must_sync(&self) -> bool {
-        self.rounds.iter().any(|round| round.must_sync)
+        self.sync
+    }
+
+    /// Whether the log is not to be called damaged any more.
+    #[must_use]
+    pub fn trusts(&self) -> bool {
+        self.trusts
     }
 }
 
@@ -217,6 +251,19 @@ pub trait Log: LogReader {
     /// The last stored position.
     fn last(&self) -> LogPosition;
 
+    /// The newest remembered vote of each other node.
+    ///
+    /// # Errors
+    /// [`PortFault`].
+    fn votes(&self) -> Result<Vec<Vote>, PortFault>;
+
+    /// Whether the end of the log was damaged when it was opened, and left out: nobody can tell
+    /// whether that had been synced. Stays so until a batch says otherwise.
+    ///
+    /// # Errors
+    /// [`PortFault`].
+    fn is_damaged(&self) -> Result<bool, PortFault>;
+
     /// Makes all that was written durable.
     ///
     /// # Errors
@@ -267,6 +314,9 @@ pub trait Guard {
     /// # Errors
     /// [`PortFault`]: the node must not start.
     fn recall(&mut self) -> Result<GuardRecord, PortFault>;
+
+    /// Whether there may have been a newer record, which cannot be read.
+    fn is_damaged(&self) -> bool;
 
     /// Remembers, durably; returns after the sync.
     ///

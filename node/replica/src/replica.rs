@@ -3,6 +3,7 @@
 //! order; what each does is its own.
 
 mod inputs;
+mod recalling;
 mod turn;
 
 use std::collections::VecDeque;
@@ -13,7 +14,7 @@ use consilium_consensus::{Config as CoreConfig, Core, LogEntry, LogReader, Signe
 use consilium_ledger::unseen_nodes;
 use consilium_proto::ids::{Height, LedgerId, NodeId, TimeMs};
 use consilium_proto::signing::SigningKey;
-use consilium_proto::vote::CertifiedHeader;
+use consilium_proto::vote::{CertifiedHeader, Vote};
 
 use crate::catch_up::CatchUp;
 use crate::certify::{Certifier, CertifyInput, uncertified};
@@ -30,6 +31,7 @@ use crate::order::oversight::Oversight;
 use crate::order::proposing::Proposing;
 use crate::ports::{Ledger, PortFault};
 use crate::reads::Reads;
+use crate::recall::Recall;
 use crate::rounds::Rounds;
 use crate::start::Recovered;
 use crate::topology::{Introduction, Topology, validators_above};
@@ -101,6 +103,7 @@ pub struct Replica<L, R: LogReader> {
     reads: Reads,
     clocks: Clocks,
     electors: Electors,
+    recall: Recall,
     catch_up: CatchUp,
     calls: CallId,
     rounds: Rounds,
@@ -126,7 +129,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
     /// If this node is retired, or the disk cannot be read or does not fit together.
     pub fn new(start: Start<L, R>) -> Result<Self, Fault> {
         let Start { me, ledger_id, key, introduction, settings, ledger, log, rules, recovered, now } = start;
-        let Recovered { initial, tip, guard } = recovered;
+        let Recovered { initial, tip, guard, doubt, votes } = recovered;
         let applied = initial.applied;
         let topology = Arc::new(Topology::load(&ledger, &tip.header, introduction.as_ref())?);
         if topology.peer(me).is_none() {
@@ -135,12 +138,13 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         let signer = Signer { ledger_id, key: Arc::clone(&key) };
         let mut core = Core::new(settings.core.clone(), signer, initial, log)?;
         core.set_known_peers(topology.peer_ids());
-        let certifier = certifier((me, ledger_id, key), &ledger, &topology, (tip.header.height, guard.vote))?;
+        let recall = Recall::new(me, ledger_id, key.verifying_key(), doubt);
+        let certifier = certifier((me, ledger_id, key), &ledger, &topology, (tip.header.height, guard.vote), votes)?;
         let mut electors = Electors::default();
         electors.follow(&mut core, &ledger, &topology, certifier.certified())?;
         let mempool = Mempool::new(settings.queued_transactions_max, settings.queued_bytes_max);
         let (timeout, cut) = (settings.certificate_timeout_ms, (settings.log_entries_max, settings.log_entries_kept));
-        Ok(Self {
+        let mut replica = Self {
             me,
             ledger_id,
             introduction,
@@ -159,6 +163,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             reads: Reads::default(),
             clocks: Clocks::default(),
             electors,
+            recall,
             catch_up: CatchUp::default(),
             calls: CallId::default(),
             rounds: Rounds::default(),
@@ -172,7 +177,9 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             deferred: false,
             out: Vec::new(),
             answers: Vec::new(),
-        })
+        };
+        replica.be_recalled();
+        Ok(replica)
     }
 
     /// Takes what has happened, in order, and works until nothing is left to do.
@@ -253,6 +260,7 @@ fn certifier(
     ledger: &impl Ledger,
     topology: &Topology,
     (applied, guard): (Height, VoteGuard),
+    votes: Vec<Vote>,
 ) -> Result<Certifier, Fault> {
     let certified = newest_certified(ledger, applied)?;
     let header = match &certified {
@@ -269,7 +277,7 @@ fn certifier(
         validators: validators_above(ledger, &header)?,
         nodes: topology.vote_keys(),
     });
-    let mut certifier = Certifier::new(voting, unseen_nodes(ledger)?);
+    let mut certifier = Certifier::new(voting, unseen_nodes(ledger)?, votes);
     for (header, next_set) in uncertified(ledger, &header, applied, guard.voted_height)? {
         certifier.push(CertifyInput::Executed { header: Box::new(header), votable: true, next_set });
     }

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use consilium_consensus::{Outbound, Persist, PersistSeq};
+use consilium_proto::vote::Vote;
 
 use crate::disk::LogWrite;
 use crate::io::Output;
@@ -21,6 +22,8 @@ pub(crate) struct Rounds {
     /// The newest round that was handed out, and the newest that was reported.
     issued: PersistSeq,
     written: PersistSeq,
+    /// Votes were handed out that no later write makes durable.
+    unsynced: bool,
 }
 
 impl Rounds {
@@ -42,6 +45,17 @@ impl Rounds {
         Vec::new()
     }
 
+    /// Has votes of others remembered. They cost no sync of their own while rounds are
+    /// written.
+    pub(crate) fn remember(&mut self, votes: Vec<Vote>, out: &mut Vec<Output>) {
+        if !votes.is_empty() {
+            self.unsynced = true;
+            out.push(Output::WriteLog(LogWrite::Votes(votes)));
+        } else if std::mem::take(&mut self.unsynced) {
+            out.push(Output::WriteLog(LogWrite::Sync));
+        }
+    }
+
     /// Hands out what waited for the next round.
     pub(crate) fn flush(&mut self, out: &mut Vec<Output>) {
         if let Some(idle) = self.idle.take() {
@@ -51,6 +65,7 @@ impl Rounds {
 
     fn issue(&mut self, round: Persist, out: &mut Vec<Output>) {
         self.issued = round.seq;
+        self.unsynced &= !round.must_sync;
         out.push(Output::WriteLog(LogWrite::Round(round)));
     }
 

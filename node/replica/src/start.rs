@@ -1,13 +1,11 @@
 //! How a node starts: what it finds on its disk is made durable, because a process
 //! that was killed may have left it without a sync; then the disk is checked against
-//! itself, a catching up that a crash interrupted is finished, and what the peers
-//! remember of its votes is compared with what its guard does.
+//! itself, and a catching up that a crash interrupted is finished. What the peers remember of
+//! it is asked for later, in [`crate::recall`].
 
 use consilium_consensus::{HardState, Initial, LogIndex, LogPosition, Membership, RaftId};
 use consilium_ledger::{Executed, Tip, genesis_block};
 use consilium_proto::genesis::Genesis;
-use consilium_proto::ids::{Height, NodeId};
-use consilium_proto::signing::VerifyingKey;
 use consilium_proto::vote::Vote;
 
 use crate::ports::{Guard, GuardRecord, Ledger, Log, LogStart, PortFault};
@@ -29,18 +27,21 @@ pub enum StartRefused {
         /// What the guard remembers of it.
         voted_with: LogIndex,
     },
-    /// Peers hold a vote that the guard does not remember.
-    #[error(
-        "this node has signed a vote for height {0}, and its disk does not remember it: the disk was lost or rolled \
-         back. It must not vote again under this raft id; see docs/operations.md, \"A lost disk\""
-    )]
-    VoteForgotten(Height),
     /// The genesis names no usable membership.
     #[error("genesis membership: {0}")]
     Membership(String),
     /// The genesis cannot be executed.
     #[error("genesis block: {0}")]
     Genesis(consilium_ledger::ExecutionError),
+}
+
+/// What a disk is known to have lost, and nobody can tell whether it had been promised.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Doubt {
+    /// The newest record of the guard.
+    pub guard: bool,
+    /// The end of the log.
+    pub log: bool,
 }
 
 /// A disk that a replica can start from.
@@ -52,6 +53,10 @@ pub struct Recovered {
     pub tip: Tip,
     /// What the guard remembers.
     pub guard: GuardRecord,
+    /// What it may have forgotten.
+    pub doubt: Doubt,
+    /// What it remembers of the votes of others.
+    pub votes: Vec<Vote>,
 }
 
 /// Checks a disk, and finishes what a crash interrupted between executing
@@ -60,7 +65,7 @@ pub struct Recovered {
 /// # Errors
 /// [`StartRefused`]; nothing that was promised is lost by not starting.
 pub fn recover(ledger: &impl Ledger, log: &impl Log, guard: &mut impl Guard) -> Result<Recovered, StartRefused> {
-    let guard = guard.recall()?;
+    let (guard, doubt) = (guard.recall()?, Doubt { guard: guard.is_damaged(), log: log.is_damaged()? });
     log.sync()?;
     let synced = ledger.sync()?;
     let (mut hard_state, last) = (log.hard_state()?, log.last().index);
@@ -78,7 +83,8 @@ pub fn recover(ledger: &impl Ledger, log: &impl Log, guard: &mut impl Guard) -> 
     // What is applied was committed; the commit may have been on its way.
     hard_state.commit = hard_state.commit.max(applied);
     let membership = ledger.membership_at(tip.header.height)?;
-    Ok(Recovered { initial: Initial { hard_state, membership, applied }, tip, guard })
+    let initial = Initial { hard_state, membership, applied };
+    Ok(Recovered { initial, tip, guard, doubt, votes: log.votes()? })
 }
 
 /// How far the log must reach, if it does not. What is committed is never cut. What
@@ -93,22 +99,6 @@ fn lost(guard: &GuardRecord, last: LogIndex, hard_state: HardState) -> Option<Lo
 /// The hard state of a log that begins behind a position.
 pub(crate) fn behind(hard_state: HardState, position: LogPosition) -> HardState {
     HardState { term: hard_state.term.max(position.term), commit: position.index, ..hard_state }
-}
-
-/// Compares what peers remember of this node's votes with what the guard does.
-///
-/// # Errors
-/// [`StartRefused::VoteForgotten`]: the disk was lost or rolled back.
-pub fn check_own_votes(
-    (me, key): (NodeId, &VerifyingKey),
-    guard: GuardRecord,
-    remembered: impl IntoIterator<Item = Vote>,
-) -> Result<(), StartRefused> {
-    let own = remembered.into_iter().filter(|vote| vote.validator == me && vote.verifies(key));
-    match own.map(|vote| vote.height).max() {
-        Some(newest) if newest > guard.vote.voted_height => Err(StartRefused::VoteForgotten(newest)),
-        Some(_) | None => Ok(()),
-    }
 }
 
 /// Executes the genesis document on an empty ledger and stores it.

@@ -123,7 +123,7 @@ pub async fn run(
 async fn prepare_node(prepared: Prepared, opened: Opened) -> Result<(Node, NodeReplica, Guard, Ends), Fault> {
     let Opened { log, ledger, guard, recovered } = opened;
     let clocks = Clocks::start();
-    let (remembered, height) = (recovered.guard, recovered.tip.header.height);
+    let height = recovered.tip.header.height;
     let replica = Replica::new(Start {
         me: prepared.me,
         ledger_id: prepared.genesis.ledger_id,
@@ -148,7 +148,6 @@ async fn prepare_node(prepared: Prepared, opened: Opened) -> Result<(Node, NodeR
         prepared.genesis.ledger_id,
         prepared.me,
     );
-    super::repair::check_own_votes(&clients, &prepared, remembered).await?;
     let (handle, ends) = Handle::new(clocks);
     let node = Node {
         prepared,

@@ -61,7 +61,6 @@ impl Performer {
             Output::ForwardedAnswer { request, results } => self.handle.answer_forwarded(request, results),
             Output::ReadAnswer { request, ready } => self.handle.answer_read(request, ready),
             Output::TransferAnswer { request, result } => self.handle.answer_transfer(request, result),
-            Output::OwnVoteAnswer { request, vote } => self.handle.answer_own_vote(request, vote),
             Output::Executed(block) => self.executed(&block)?,
             Output::Applied(applied) => self.published.set_applied(applied),
             Output::Certified(certified) => {

@@ -15,10 +15,8 @@ use std::time::Duration;
 use consilium_ledger::{Table, keys};
 use consilium_proto::ids::{Height, NodeId};
 use consilium_proto::pb::{self, MemberState};
-use consilium_proto::vote::Vote;
 use consilium_replica::CachedLedger;
 use consilium_replica::catch_up::rebuild::{Rebuild, RebuildInput, RebuildOutput, finish};
-use consilium_replica::ports::GuardRecord;
 use consilium_replica::start;
 use consilium_replica::topology::Topology;
 use prost::Message;
@@ -39,7 +37,8 @@ use crate::storage::ledger_port::LedgerPort;
 use crate::storage::raft_log::RaftLog;
 use crate::transport::PeerClients;
 
-const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a request for a time block may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a rebuilding looks at the time.
 const TICK: Duration = Duration::from_millis(100);
 /// Without a block for this long, another peer is asked.
@@ -48,31 +47,6 @@ const PATIENCE_MS: u64 = 10_000;
 const BLOCKS_MAX: usize = 16;
 /// How often the report of a repair is looked for.
 const LOOK: Duration = Duration::from_secs(5);
-
-/// Asks reachable peers for this node's newest vote, and refuses to start if
-/// the guard does not remember it.
-///
-/// # Errors
-/// If the disk has forgotten a vote.
-pub(super) async fn check_own_votes(
-    clients: &PeerClients,
-    prepared: &Prepared,
-    guard: GuardRecord,
-) -> Result<(), Fault> {
-    let asked = clients.peers().into_iter().map(|peer| ask(clients, peer));
-    let remembered = futures::future::join_all(asked).await;
-    let key = prepared.vote_key.verifying_key();
-    Ok(start::check_own_votes((prepared.me, &key), guard, remembered.into_iter().flatten())?)
-}
-
-async fn ask(clients: &PeerClients, peer: NodeId) -> Option<Vote> {
-    let question = async {
-        let mut client = clients.connect(peer).await.ok()?;
-        let answer = client.get_certified_head(clients.request(pb::GetCertifiedHeadRequest {})).await.ok()?;
-        Vote::try_from(&answer.into_inner().caller_vote?).ok()
-    };
-    tokio::time::timeout(ASK_TIMEOUT, question).await.ok()?
-}
 
 /// Notes that the ledger must be rebuilt; survives a crash.
 ///
@@ -259,7 +233,7 @@ impl Rebuilding {
             }
             RebuildOutput::RequestTimeBlock { to, after } => {
                 let clients = self.clients.clone();
-                tokio::spawn(tokio::time::timeout(ASK_TIMEOUT, async move {
+                tokio::spawn(tokio::time::timeout(REQUEST_TIMEOUT, async move {
                     let mut client = clients.connect(to).await.ok()?;
                     let request = clients.request(pb::RequestTimeBlockRequest { after_ms: after.0 });
                     client.request_time_block(request).await.ok()

@@ -29,6 +29,7 @@ pub struct Guard {
     file: File,
     sequence: u64,
     state: GuardRecord,
+    damaged: bool,
 }
 
 impl Guard {
@@ -39,7 +40,7 @@ impl Guard {
     pub fn create(path: &Path) -> Result<Self, StorageError> {
         let fail = || StorageError::file(path);
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(fail())?;
-        let mut guard = Self { path: path.to_owned(), file, sequence: 0, state: GuardRecord::default() };
+        let mut guard = Self::new(path, file);
         guard.file.set_len(2 * SLOT_BYTES).map_err(fail())?;
         guard.store(GuardRecord::default())?;
         guard.file.sync_all().map_err(fail())?;
@@ -61,13 +62,38 @@ impl Guard {
             )),
             _ => StorageError::File { path: path.to_owned(), source },
         })?;
-        let mut guard = Self { path: path.to_owned(), file, sequence: 0, state: GuardRecord::default() };
+        let mut guard = Self::new(path, file);
         let newest = [0, 1].into_iter().filter_map(|slot| guard.read_slot(slot)).max_by_key(|(sequence, _)| *sequence);
         let (sequence, state) =
             newest.ok_or_else(|| StorageError::corrupt("guard", "no intact slot: this disk must not vote again"))?;
-        guard.sequence = sequence;
-        guard.state = state;
+        (guard.sequence, guard.state) = (sequence, state);
+        guard.damaged = !guard.holds_the_one_before();
+        if guard.damaged {
+            tracing::warn!(
+                path = %path.display(),
+                "a slot of the guard cannot be read, and may have held the newest vote: the peers are asked for it"
+            );
+        }
         Ok(guard)
+    }
+
+    fn new(path: &Path, file: File) -> Self {
+        Self { path: path.to_owned(), file, sequence: 0, state: GuardRecord::default(), damaged: false }
+    }
+
+    /// Whether the other slot holds what was written before, as it does if nothing is lost;
+    /// before the second write it is empty.
+    fn holds_the_one_before(&self) -> bool {
+        let before = self.sequence - 1;
+        match self.read_slot(before % 2) {
+            Some((sequence, _)) => sequence == before,
+            None => before == 0 && self.is_empty(0),
+        }
+    }
+
+    fn is_empty(&self, slot: u64) -> bool {
+        let mut bytes = [0; SLOT_BYTES as usize];
+        self.file.read_exact_at(&mut bytes, slot * SLOT_BYTES).is_ok() && bytes.iter().all(|byte| *byte == 0)
     }
 
     /// What is remembered.
@@ -84,6 +110,7 @@ impl Guard {
         self.file.sync_data().map_err(StorageError::file(&self.path))?;
         self.sequence = sequence;
         self.state = state;
+        self.damaged = false;
         Ok(())
     }
 
@@ -98,6 +125,10 @@ impl ports::Guard for Guard {
     fn recall(&mut self) -> Result<GuardRecord, PortFault> {
         self.file.sync_data().map_err(StorageError::file(&self.path))?;
         Ok(self.state)
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.damaged
     }
 
     fn write(&mut self, record: GuardRecord) -> Result<(), PortFault> {
@@ -140,6 +171,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use consilium_consensus::{LogHash, Term};
+    use consilium_replica::ports::Guard as _;
 
     fn vote(height: u64) -> GuardRecord {
         let voted_header = HeaderHash::from_bytes([height as u8; 32]);
@@ -168,8 +200,25 @@ mod tests {
         let mut guard = Guard::create(&path).unwrap();
         (1..=4).for_each(|h| guard.store(vote(h)).unwrap());
         let newest = (guard.sequence % 2) * SLOT_BYTES;
+        assert!(!Guard::open(&path).unwrap().is_damaged());
         guard.file.write_all_at(&[0xff; 3], newest + 30).unwrap();
-        assert_eq!(Guard::open(&path).unwrap().state(), vote(3));
+        let mut guard = Guard::open(&path).unwrap();
+        assert_eq!((guard.state(), guard.is_damaged()), (vote(3), true));
+        guard.store(vote(5)).unwrap();
+        let guard = Guard::open(&path).unwrap();
+        assert_eq!((guard.state(), guard.is_damaged()), (vote(5), false));
+    }
+
+    #[test]
+    fn the_first_records_are_not_missed_in_silence_either() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("GUARD");
+        let mut guard = Guard::create(&path).unwrap();
+        assert!(!Guard::open(&path).unwrap().is_damaged());
+        guard.store(vote(1)).unwrap();
+        assert!(!Guard::open(&path).unwrap().is_damaged());
+        guard.file.write_all_at(&[0xff; 3], 30).unwrap();
+        assert!(Guard::open(&path).unwrap().is_damaged());
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The Raft log on RocksDB. The log writer's thread is its only writer; the replica
 //! reads entries that have left the core's cache.
 //!
-//! Keys: `e` and index (8 bytes, big-endian) for entries; `hard_state` and
-//! `truncated` for the rest. The membership is not here: it belongs to the
+//! Keys: `e` and index (8 bytes, big-endian) for entries; `v` and raft id (the same) for
+//! votes of others; `hard_state` and `truncated`; `damaged` while the end of the log is
+//! missing. The membership is not here: it belongs to the
 //! applied index, and lies in the batch that carries that.
 
 use std::path::Path;
@@ -10,7 +11,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use consilium_consensus::{HardState, LogBounds, LogEntry, LogError, LogIndex, LogPosition, LogReader, Persist};
+use consilium_proto::ids::NodeId;
+use consilium_proto::pb;
+use consilium_proto::vote::Vote;
 use consilium_replica::ports::{Log, LogBatch, LogStart, PortFault};
+use prost::Message;
 use rocksdb::{DB, Direction, FlushOptions, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 
 use super::{StorageError, database_options};
@@ -18,6 +23,7 @@ use super::{StorageError, database_options};
 const NAME: &str = "raft";
 const HARD_STATE: &[u8] = b"hard_state";
 const TRUNCATED: &[u8] = b"truncated";
+const DAMAGED: &[u8] = b"damaged";
 
 /// The log. Cheap to clone.
 #[derive(Clone)]
@@ -25,6 +31,33 @@ pub struct RaftLog {
     db: Arc<DB>,
     /// The last stored position.
     last: Arc<Mutex<LogPosition>>,
+}
+
+/// A flipped bit in the middle of what was written, and the zeros of a power cut at its end,
+/// look alike: what can be read before is kept, with a note that there was more. What must
+/// be there all the same the guard knows.
+fn open_database(path: &Path) -> Result<(DB, bool), StorageError> {
+    let mut options = database_options();
+    options.set_write_buffer_size(64 * 1024 * 1024);
+    options.set_max_write_buffer_number(3);
+    let damage = match DB::open(&options, path) {
+        Ok(db) => return Ok((db, false)),
+        Err(error) if error.kind() == rocksdb::ErrorKind::Corruption => error,
+        Err(error) => return Err(StorageError::Database { name: NAME, source: error }),
+    };
+    tracing::warn!(path = %path.display(), %damage, "opening up to the first damage");
+    options.set_wal_recovery_mode(rocksdb::DBRecoveryMode::PointInTime);
+    let db = DB::open(&options, path).map_err(StorageError::database(NAME))?;
+    let mut write = WriteOptions::default();
+    write.set_sync(true);
+    db.put_opt(DAMAGED, [], &write).map_err(StorageError::database(NAME))?;
+    Ok((db, true))
+}
+
+fn vote_key(node: NodeId) -> [u8; 9] {
+    let mut key = [b'v'; 9];
+    key[1..].copy_from_slice(&node.0.to_be_bytes());
+    key
 }
 
 fn entry_key(index: LogIndex) -> [u8; 9] {
@@ -39,12 +72,16 @@ impl RaftLog {
     /// # Errors
     /// If the database is damaged.
     pub fn open(path: &Path) -> Result<Self, StorageError> {
-        let mut options = database_options();
-        options.set_write_buffer_size(64 * 1024 * 1024);
-        options.set_max_write_buffer_number(3);
-        let db = DB::open(&options, path).map_err(StorageError::database(NAME))?;
+        let (db, damaged) = open_database(path)?;
         let log = Self { db: Arc::new(db), last: Arc::default() };
         log.set_last(log.find_last()?);
+        if damaged {
+            tracing::warn!(
+                path = %path.display(),
+                last = log.last().index.0,
+                "the end of the Raft log cannot be read and is left out: the peers are asked what this node acknowledged"
+            );
+        }
         Ok(log)
     }
 
@@ -68,13 +105,19 @@ impl RaftLog {
         HardState::decode(&bytes).map_err(|e| StorageError::corrupt("hard state", e))
     }
 
-    fn persist(&self, rounds: &[Persist], sync: bool) -> Result<(), StorageError> {
+    fn persist(&self, writes: &LogBatch<'_>) -> Result<(), StorageError> {
         let mut batch = WriteBatch::default();
         let mut last = self.last();
-        for round in rounds {
+        for round in writes.rounds() {
             last = append_round(&mut batch, round, last);
         }
-        self.write(batch, sync)?;
+        for vote in writes.votes() {
+            batch.put(vote_key(vote.validator), pb::Vote::from(vote).encode_to_vec());
+        }
+        if writes.trusts() {
+            batch.delete(DAMAGED);
+        }
+        self.write(batch, writes.must_sync())?;
         self.set_last(last);
         Ok(())
     }
@@ -148,12 +191,28 @@ impl Log for RaftLog {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn votes(&self) -> Result<Vec<Vote>, PortFault> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(vote_key(NodeId(u64::MAX)));
+        let rows = self.db.iterator_opt(IteratorMode::From(&vote_key(NodeId(0)), Direction::Forward), options);
+        let vote = |bytes: &[u8]| {
+            let stored = pb::Vote::decode(bytes).map_err(|e| StorageError::corrupt("remembered vote", e))?;
+            Vote::try_from(&stored).map_err(|e| StorageError::corrupt("remembered vote", e))
+        };
+        let rows = rows.map(|row| vote(&row.map_err(StorageError::database(NAME))?.1));
+        Ok(rows.collect::<Result<_, StorageError>>()?)
+    }
+
+    fn is_damaged(&self) -> Result<bool, PortFault> {
+        Ok(self.get(DAMAGED)?.is_some())
+    }
+
     fn sync(&self) -> Result<(), PortFault> {
         Ok(self.db.flush_wal(true).map_err(StorageError::database(NAME))?)
     }
 
     fn append(&self, batch: &LogBatch<'_>) -> Result<(), PortFault> {
-        Ok(self.persist(batch.rounds(), batch.must_sync())?)
+        Ok(self.persist(batch)?)
     }
 
     fn reset_to(&self, start: LogStart, hard_state: HardState) -> Result<(), PortFault> {
@@ -244,6 +303,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use consilium_consensus::{EntryKind, LogHash, PersistSeq, Term};
+    use consilium_proto::ids::{Hash, HeaderHash, Height, LedgerId};
 
     fn entry(index: u64, term: u64) -> LogEntry {
         let kind = EntryKind::Normal(Bytes::from(format!("entry {index} of {term}")));
@@ -261,6 +321,14 @@ mod tests {
         }
     }
 
+    fn batch(rounds: &[Persist]) -> LogBatch<'_> {
+        LogBatch::new(rounds, || Err(PortFault::corrupt("ledger", "nobody asks"))).unwrap()
+    }
+
+    fn write(log: &RaftLog, rounds: &[Persist]) {
+        log.append(&batch(rounds)).unwrap();
+    }
+
     fn terms(log: &RaftLog, low: u64, high: u64) -> Vec<u64> {
         log.entries(LogIndex(low), LogIndex(high), usize::MAX).unwrap().iter().map(|e| e.term.0).collect()
     }
@@ -269,8 +337,8 @@ mod tests {
     fn entries_survive_reopening_and_overwriting_cuts_the_tail() {
         let dir = tempfile::tempdir().unwrap();
         let log = RaftLog::open(dir.path()).unwrap();
-        log.persist(&[round((1..=5).map(|i| entry(i, 1)).collect())], true).unwrap();
-        log.persist(&[round(vec![entry(3, 2), entry(4, 2)])], true).unwrap();
+        write(&log, &[round((1..=5).map(|i| entry(i, 1)).collect())]);
+        write(&log, &[round(vec![entry(3, 2), entry(4, 2)])]);
         drop(log);
         let log = RaftLog::open(dir.path()).unwrap();
         assert_eq!(log.last(), entry(4, 2).position());
@@ -284,7 +352,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = RaftLog::open(dir.path()).unwrap();
         let rounds = [round((1..=4).map(|i| entry(i, 1)).collect()), round(vec![entry(2, 3)])];
-        log.persist(&rounds, true).unwrap();
+        write(&log, &rounds);
         assert_eq!((log.last().index, terms(&log, 1, 3)), (LogIndex(2), vec![1, 3]));
     }
 
@@ -292,7 +360,7 @@ mod tests {
     fn compaction_and_reset_keep_the_position_before_the_log() {
         let dir = tempfile::tempdir().unwrap();
         let log = RaftLog::open(dir.path()).unwrap();
-        log.persist(&[round((1..=5).map(|i| entry(i, 1)).collect())], true).unwrap();
+        write(&log, &[round((1..=5).map(|i| entry(i, 1)).collect())]);
         log.compact(entry(3, 1).position()).unwrap();
         assert_eq!(log.position(LogIndex(3)).unwrap(), entry(3, 1).position());
         assert!(log.entries(LogIndex(3), LogIndex(5), usize::MAX).is_err());
@@ -312,7 +380,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = RaftLog::open(dir.path()).unwrap();
         let large = |index| LogEntry { kind: EntryKind::Normal(vec![7; 256 << 10].into()), ..entry(index, 1) };
-        (1..=40).for_each(|index| log.persist(&[round(vec![large(index)])], true).unwrap());
+        (1..=40).for_each(|index| write(&log, &[round(vec![large(index)])]));
         let bytes = || {
             let files = std::fs::read_dir(dir.path()).unwrap();
             files.map(|file| file.unwrap().metadata().map_or(0, |m| m.len())).sum::<u64>()
@@ -327,23 +395,79 @@ mod tests {
         assert_eq!(terms(&log, 39, 41), [1, 1]);
     }
 
-    /// The default recovery mode would open with half of the entries and say
-    /// nothing .
+    fn newest_wal(folder: &Path) -> std::path::PathBuf {
+        let wal = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let wal = wal.filter(|path| path.extension().is_some_and(|extension| extension == "log"));
+        wal.max_by_key(|path| path.metadata().unwrap().len()).unwrap()
+    }
+
+    /// What was left out stays known until somebody has settled it, however often the node is
+    /// started; what must not be missing the guard knows.
     #[test]
-    fn a_flipped_bit_in_the_write_ahead_log_is_refused() {
+    fn damage_in_the_log_of_writes_leaves_what_is_before_and_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let log = RaftLog::open(dir.path()).unwrap();
-        for index in 1..=200 {
-            log.persist(&[round(vec![entry(index, 1)])], true).unwrap();
-        }
+        (1..=200).for_each(|index| write(&log, &[round(vec![entry(index, 1)])]));
+        assert!(!log.is_damaged().unwrap());
         drop(log);
-        let wal = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path());
-        let wal = wal.filter(|p| p.extension().is_some_and(|e| e == "log")).max_by_key(|p| p.metadata().unwrap().len());
-        let wal = wal.unwrap();
+        let wal = newest_wal(dir.path());
         let mut bytes = std::fs::read(&wal).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
         std::fs::write(&wal, bytes).unwrap();
-        assert!(matches!(RaftLog::open(dir.path()), Err(StorageError::Database { .. })));
+        let last = RaftLog::open(dir.path()).unwrap().last();
+        assert!((80..120).contains(&last.index.0), "{last:?}");
+        let log = RaftLog::open(dir.path()).unwrap();
+        assert_eq!((log.last(), log.is_damaged().unwrap()), (last, true));
+        log.append(&batch(&[]).trusting()).unwrap();
+        assert!(!log.is_damaged().unwrap());
+        drop(log);
+        assert!(!RaftLog::open(dir.path()).unwrap().is_damaged().unwrap());
+    }
+
+    /// A power cut may leave the file's length without its content.
+    #[test]
+    fn zeros_at_the_end_are_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = RaftLog::open(dir.path()).unwrap();
+        (1..=20).for_each(|index| write(&log, &[round(vec![entry(index, 1)])]));
+        drop(log);
+        let wal = newest_wal(dir.path());
+        let mut bytes = std::fs::read(&wal).unwrap();
+        let end = bytes.len();
+        bytes[end - 40..].fill(0);
+        bytes.resize(end + 150_000, 0);
+        std::fs::write(&wal, bytes).unwrap();
+        let log = RaftLog::open(dir.path()).unwrap();
+        assert_eq!(log.last(), entry(19, 1).position());
+        write(&log, &[round(vec![entry(20, 2)])]);
+        drop(log);
+        assert_eq!(RaftLog::open(dir.path()).unwrap().last(), entry(20, 2).position());
+    }
+
+    #[test]
+    fn the_newest_vote_of_each_other_node_is_remembered() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = RaftLog::open(dir.path()).unwrap();
+        assert_eq!(log.votes().unwrap(), []);
+        let vote = |node, height| {
+            let (header_hash, tree_root) = (HeaderHash::from_bytes([height as u8; 32]), Hash::from_bytes([7; 32]));
+            let ledger_id = LedgerId::from_bytes([9; 32]);
+            Vote {
+                ledger_id,
+                validator: NodeId(node),
+                height: Height(height),
+                header_hash,
+                tree_root,
+                signature: [1; 64],
+            }
+        };
+        let all = [vote(2, 5), vote(3, 4), vote(u64::MAX - 1, 4)];
+        log.append(&batch(&[]).with_votes(&all)).unwrap();
+        log.append(&batch(&[]).with_votes(&[vote(2, 6)]).synced()).unwrap();
+        drop(log);
+        let log = RaftLog::open(dir.path()).unwrap();
+        assert_eq!(log.votes().unwrap(), [vote(2, 6), vote(3, 4), vote(u64::MAX - 1, 4)]);
+        assert_eq!(log.last(), LogPosition::default());
     }
 }

@@ -149,9 +149,8 @@ impl PeerService for Peers {
         &self,
         request: Request<pb::GetCertifiedHeadRequest>,
     ) -> Result<Response<pb::GetCertifiedHeadResponse>, Status> {
-        let caller = self.caller(&request)?;
+        self.caller(&request)?;
         let head = self.published.certified().map(|c| c.as_ref().into());
-        let caller_vote = self.handle.vote_of(caller).await.map_err(stopping)?.as_ref().map(Into::into);
-        Ok(Response::new(pb::GetCertifiedHeadResponse { head, caller_vote }))
+        Ok(Response::new(pb::GetCertifiedHeadResponse { head }))
     }
 }

@@ -1,7 +1,7 @@
 //! A Raft log in memory, kept as a database with a write-ahead log keeps it: a
 //! write is there at once and durable after a sync. A crash of the process
-//! keeps what was written; a power cut keeps what was synced and, of the rest,
-//! a prefix in order of writing, because a torn record at the tail is dropped.
+//! keeps what was written; a power cut keeps what was synced and, of the rest, some
+//! writes, of which those before the first hole can be read.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -12,6 +12,9 @@ use consilium_consensus::{
     HardState, LogBounds, LogEntry, LogError, LogIndex, LogPosition, LogReader, Persist, PersistSeq,
 };
 
+use consilium_proto::ids::NodeId;
+use consilium_proto::vote::Vote;
+
 use crate::Rng;
 
 #[derive(Clone, Debug)]
@@ -19,6 +22,8 @@ enum Batch {
     Round(Persist),
     Reset(LogPosition, HardState),
     Compact(LogPosition),
+    Votes(Vec<Vote>),
+    Trust,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -27,6 +32,10 @@ struct Content {
     /// Encoded, as on a disk.
     entries: BTreeMap<LogIndex, Bytes>,
     hard_state: HardState,
+    /// The newest of each other node.
+    votes: BTreeMap<NodeId, Vote>,
+    /// The end could not be read when the log was opened.
+    damaged: bool,
 }
 
 impl Content {
@@ -56,6 +65,8 @@ impl Content {
                 self.truncated = *position;
                 self.entries = self.entries.split_off(&LogIndex(position.index.0 + 1));
             }
+            Batch::Votes(votes) => self.votes.extend(votes.iter().map(|vote| (vote.validator, vote.clone()))),
+            Batch::Trust => self.damaged = false,
         }
     }
 
@@ -97,6 +108,16 @@ impl MemoryLog {
         self.put(Batch::Reset(position, hard_state));
     }
 
+    /// Remembers votes of others.
+    pub fn remember(&mut self, votes: &[Vote]) {
+        self.put(Batch::Votes(votes.to_vec()));
+    }
+
+    /// It is not to be called damaged any more.
+    pub fn trust(&mut self) {
+        self.put(Batch::Trust);
+    }
+
     /// Drops the log up to a position.
     pub fn compact_to(&mut self, position: LogPosition) {
         self.put(Batch::Compact(position));
@@ -125,14 +146,31 @@ impl MemoryLog {
         }
     }
 
-    /// Loses what was not synced, except for a prefix. Returns how many batches.
+    /// Loses what was not synced, except for what can be read up to the first hole: the
+    /// disk had some pages, lacks others, and has zeros for some. Returns how many batches.
     pub fn power_cut(&mut self, rng: &mut Rng) -> u64 {
-        let kept = rng.below(self.pending.len() as u64 + 1) as usize;
+        let pages: Vec<bool> = self.pending.iter().map(|_| rng.chance(500)).collect();
+        let kept = pages.iter().take_while(|there| **there).count();
         let lost = self.pending.len() - kept;
+        // Behind the hole something is there, or zeros are: it is not a log that just ends.
+        let damaged = pages[kept..].contains(&true) || (lost > 0 && rng.chance(500));
         self.sync_first(kept);
         self.pending.clear();
+        self.durable.damaged |= damaged;
         self.live = self.durable.clone();
         lost as u64
+    }
+
+    /// Whether its end could not be read when it was opened, and nobody has settled that.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.live.damaged
+    }
+
+    /// Votes that it remembers.
+    #[must_use]
+    pub fn votes(&self) -> Vec<Vote> {
+        self.live.votes.values().cloned().collect()
     }
 
     /// Term, vote and commit.

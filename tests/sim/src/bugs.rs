@@ -53,6 +53,10 @@ pub enum Bug {
     CommitFromLeader,
     /// An entry is acknowledged by index and term: nobody looks which one it is.
     ChainUnchecked,
+    /// The log must reach where it ended at the newest vote, also if a later leader cut it.
+    WatermarkIsLogEnd,
+    /// A node whose guard has lost its newest record goes on from the one before.
+    VotesForgotten,
 }
 
 impl Bug {
@@ -80,12 +84,14 @@ impl Bug {
             Self::GrantsUnchecked => &[Fault::Usurp],
             Self::CommitFromLeader => &[Fault::FalseCommit],
             Self::ChainUnchecked => &[Fault::Equivocate],
+            Self::WatermarkIsLogEnd => &[Fault::Partition, Fault::OneWay, Fault::Kill],
+            Self::VotesForgotten => &[Fault::RottenGuard],
             Self::CountHeads | Self::VotePastBoundary | Self::NewSetEarly => &[],
         }
     }
 
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::SkipVoteGuard,
         Self::AckBeforeSync,
         Self::LateConfChange,
@@ -109,5 +115,7 @@ impl Bug {
         Self::GrantsUnchecked,
         Self::CommitFromLeader,
         Self::ChainUnchecked,
+        Self::WatermarkIsLogEnd,
+        Self::VotesForgotten,
     ];
 }

@@ -27,6 +27,8 @@ pub enum Halt {
     Crash(CrashPoint),
     /// The node stopped by itself: what it computed is not what is certified.
     Diverged(String),
+    /// The node stopped by itself: peers hold a vote that its disk does not.
+    Forgot,
     /// The node stopped by itself, by a fault that must not happen.
     Fault(String),
 }

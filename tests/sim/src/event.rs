@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use consilium_proto::ids::{Height, NodeId, TimeMs, TransactionId};
 use consilium_proto::pb::{self, ForwardResult};
-use consilium_proto::vote::Vote;
 use consilium_replica::CallId;
 use consilium_replica::peer::PeerMessage;
 
@@ -46,10 +45,6 @@ pub enum Packet {
     },
     /// The ledger's time must pass a moment.
     RequestTimeBlock(TimeMs),
-    /// A starting node asks for its own newest vote.
-    AskOwnVote,
-    /// The newest vote of the node that asked.
-    OwnVote(Box<Option<Vote>>),
 }
 
 impl Packet {
@@ -63,8 +58,6 @@ impl Packet {
             Self::FetchBlocks { .. } => "fetch",
             Self::Blocks { .. } => "blocks",
             Self::RequestTimeBlock(_) => "time-block",
-            Self::AskOwnVote => "ask-own-vote",
-            Self::OwnVote(_) => "own-vote",
         }
     }
 }
@@ -98,8 +91,6 @@ pub enum Timer {
     Verifier,
     /// A call to the leader was not answered.
     Call(CallId),
-    /// Answers about own votes are in, or late.
-    OwnVotes,
     /// A rebuilding looks at the time.
     Rebuild,
 }

@@ -23,7 +23,7 @@ impl Machine {
     pub fn node(&self) -> Option<&Node> {
         match &self.state {
             State::Up(node) => Some(node),
-            State::Down | State::Asking(_) | State::Rebuilding(_) | State::Out(_) => None,
+            State::Down | State::Rebuilding(_) | State::Out(_) => None,
         }
     }
 

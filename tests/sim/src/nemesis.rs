@@ -45,7 +45,7 @@ impl Nemesis {
 
     /// One fault, of a kind that the seed asks for.
     fn strike(&mut self, world: &mut World) {
-        let kinds: [(Fault, Strike); 14] = [
+        let kinds: [(Fault, Strike); 15] = [
             (Fault::Partition, Self::partition),
             (Fault::OneWay, Self::one_way),
             (Fault::Kill, |nemesis, world| nemesis.crash(world, Fault::Kill, CrashKind::Process)),
@@ -60,6 +60,7 @@ impl Nemesis {
             (Fault::Twins, Self::twin),
             (Fault::FarClock, Self::far_clock),
             (Fault::Unreadable, Self::unreadable),
+            (Fault::RottenGuard, Self::rotten_guard),
         ];
         let asked: Vec<_> = kinds.into_iter().filter(|(kind, _)| world.env.swarm.has(*kind)).collect();
         if let Some((_, strike)) = self.rng.pick(&asked) {
@@ -190,6 +191,18 @@ impl Nemesis {
             world.machines[victim].host.disk.repair = true;
             let after = self.rng.range(20, 500);
             world.crash(victim, CrashKind::Process, Some(after));
+        }
+    }
+
+    /// A slot of a guard rots while its node is down: the newest vote is not on that disk any
+    /// more.
+    fn rotten_guard(&mut self, world: &mut World) {
+        let Some(victim) = self.victim(world) else { return };
+        let after = self.rng.range(20, 1_000);
+        world.crash(victim, CrashKind::Process, Some(after));
+        if world.machines[victim].host.disk.guard.rot() {
+            world.env.stats.fault(Fault::RottenGuard);
+            world.env.note(format_args!("the guard of {victim} loses its newest record"));
         }
     }
 

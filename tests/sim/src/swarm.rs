@@ -54,6 +54,8 @@ pub enum Fault {
     /// The clock of one machine is off by anything between seconds and for ever, and
     /// nobody sets it.
     FarClock,
+    /// The newest record of a guard rots.
+    RottenGuard,
     /// Two machines with one key.
     Twins,
     /// A leader that sends different logs to different followers.
@@ -98,7 +100,7 @@ impl Fault {
     ];
 
     /// What else a seed may ask for, and in how many of a thousand it does.
-    pub const USUAL: [(Self, u64); 20] = [
+    pub const USUAL: [(Self, u64); 21] = [
         (Self::Loss, 500),
         (Self::Duplicate, 400),
         (Self::Delay, 400),
@@ -119,6 +121,7 @@ impl Fault {
         (Self::Overload, 200),
         (Self::FarClock, 250),
         (Self::Unreadable, 250),
+        (Self::RottenGuard, 250),
     ];
 
     /// Whether it makes a machine Byzantine.

@@ -157,4 +157,6 @@ bugs! {
     grants_unchecked: GrantsUnchecked,
     commit_from_leader: CommitFromLeader,
     chain_unchecked: ChainUnchecked,
+    watermark_is_log_end: WatermarkIsLogEnd,
+    votes_forgotten: VotesForgotten,
 }

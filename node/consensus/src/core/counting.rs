@@ -157,6 +157,12 @@ impl<R: LogReader> Core<R> {
         }
     }
 
+    /// How far a peer has acknowledged the log in this term, as this node heard it.
+    pub fn head_of(&self, peer: RaftId) -> Option<LogPosition> {
+        let index = *self.tally.heads.get(&peer).filter(|_| self.tally.term == self.term())?;
+        Some(LogPosition { index, term: self.term_at(index), hash: self.hash_at(index)? })
+    }
+
     /// Whether the newest that this node has heard of the leader is not counted yet.
     pub fn waits_for_quorum(&self) -> bool {
         let last = LogIndex(self.raw.raft.raft_log.last_index());

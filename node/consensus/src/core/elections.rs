@@ -68,7 +68,7 @@ impl<R: LogReader> Core<R> {
     /// heard by a voter that is in a later term. Others may grant at once. Whether it is
     /// under way.
     pub fn renew_mandate(&mut self) -> bool {
-        let can = self.is_leader() && self.first_unapplied_change().is_none() && self.may_lead;
+        let can = self.is_leader() && self.first_unapplied_change().is_none() && self.stands();
         let pause = u64::from(self.config.election_ticks.min);
         self.office.renewal_waits = can && self.is_sole_voter() && !self.log_durable();
         if !can || self.office.renewal_waits || self.ticks.saturating_sub(self.office.renewed_at) < pause {
@@ -195,6 +195,7 @@ impl<R: LogReader> Core<R> {
     /// to see.
     pub(super) fn examine(&mut self, from: RaftId, message: &mut Message) -> Result<(), Reject> {
         match message.get_msg_type() {
+            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote if !self.grants() => Err(Reject::Unrecalled),
             MessageType::MsgRequestVote => {
                 let standpoint = Standpoint::decode(&message.context).ok_or(Reject::Field { name: "context" })?;
                 let Standpoint { hand_over, applied, .. } = standpoint;

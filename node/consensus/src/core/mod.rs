@@ -101,6 +101,10 @@ pub struct Core<R: LogReader> {
     followers: Followers,
     /// Whether this node may stand for election.
     may_lead: bool,
+    /// Whether it knows what it granted before.
+    may_grant: bool,
+    /// What it has acknowledged and does not hold any more.
+    owed: Option<LogPosition>,
     ticks: u64,
 }
 
@@ -136,7 +140,7 @@ impl<R: LogReader> Core<R> {
     /// node is not to lead.
     fn election_must_wait(&self) -> bool {
         self.role() != Role::Leader
-            && (!self.may_lead || self.installing_snapshot() || (self.is_sole_voter() && !self.log_durable()))
+            && (!self.stands() || self.installing_snapshot() || (self.is_sole_voter() && !self.log_durable()))
     }
 
     /// Whoever votes alone wins at once, without having to ask anybody.
@@ -224,6 +228,33 @@ impl<R: LogReader> Core<R> {
     /// leader that may not lead is to hand over: nothing here makes it.
     pub fn set_may_lead(&mut self, may_lead: bool) {
         self.may_lead = may_lead;
+    }
+
+    /// Whether this node may vote for candidates, itself among them: not before it knows that
+    /// its disk has forgotten nothing.
+    pub fn set_may_grant(&mut self, may_grant: bool) {
+        self.may_grant = may_grant;
+    }
+
+    /// Others hold that this node has acknowledged its log up to a position. Until it reaches
+    /// as far again, it grants nothing.
+    pub fn owe(&mut self, position: LogPosition) {
+        self.owed = Some(position);
+    }
+
+    /// Whether it grants: what it may have promised before is known, and is in its log.
+    pub fn grants(&self) -> bool {
+        let (index, term) = (self.own_last(), self.term_at(self.own_last()));
+        let reaches = |owed: LogPosition| (term, index) >= (owed.term, owed.index);
+        self.may_grant && self.owed.is_none_or(reaches)
+    }
+
+    fn own_last(&self) -> LogIndex {
+        LogIndex(self.raw.raft.raft_log.last_index())
+    }
+
+    fn stands(&self) -> bool {
+        self.may_lead && self.grants()
     }
 
     /// Ignores the present leader for the rest of this term, so that an election follows: for a

@@ -79,6 +79,8 @@ impl<R: LogReader> Core<R> {
             heads: Vec::new(),
             followers: Followers::default(),
             may_lead: true,
+            may_grant: true,
+            owed: None,
             ticks: 0,
         })
     }

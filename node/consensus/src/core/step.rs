@@ -133,7 +133,7 @@ impl<R: LogReader> Core<R> {
             reads_max: self.config.reads_max,
             entry_bytes_max: self.config.entry_bytes_max,
             judge,
-            may_lead: self.may_lead,
+            may_lead: self.stands(),
         }
     }
 

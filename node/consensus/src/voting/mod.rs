@@ -86,6 +86,8 @@ pub struct Voting {
     answers: answers::Answers,
     round: round::Round,
     quarantined: bool,
+    /// Whether it is known what this node voted for before.
+    recalled: bool,
     effects: Vec<Effect>,
 }
 
@@ -113,6 +115,7 @@ impl Voting {
             answers: answers::Answers::new(certified),
             round: round::Round::new(guard),
             quarantined: false,
+            recalled: true,
             effects: Vec::new(),
         }
     }
@@ -157,6 +160,12 @@ impl Voting {
     /// Puts this node aside: from now on it signs nothing and certifies nothing.
     pub fn quarantine(&mut self) {
         self.quarantined = true;
+    }
+
+    /// Whether this node may vote for more than its guard remembers: not before it knows that
+    /// the guard has forgotten nothing.
+    pub fn set_recalled(&mut self, recalled: bool) {
+        self.recalled = recalled;
     }
 
     /// Tells the vote keys of all active nodes, seated or not. Votes of others

@@ -47,11 +47,19 @@ impl Voting {
             self.certify_by_votes(height, subject);
         }
         self.repeat_guarded_vote()?;
-        if !self.quarantined && self.round.pending.is_none() {
+        if !self.quarantined && self.recalled && self.round.pending.is_none() {
             self.start_round(now);
         }
         self.resend(now.monotonic_ms);
         Ok(())
+    }
+
+    /// The guard lost a vote that others hold: it is remembered again, and covered by every
+    /// later one.
+    pub fn recall(&mut self, vote: &Vote) {
+        if vote.height > self.round.guard.voted_height && self.round.pending.is_none() {
+            self.round.guard = VoteGuard { voted_height: vote.height, voted_header: vote.header_hash };
+        }
     }
 
     fn start_round(&mut self, now: Clock) {

@@ -46,10 +46,6 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
                 self.out.push(Output::TransferAnswer { request, result });
             }
             Input::RequestTimeBlock(after) => self.proposing.want_time(after, self.latest_time()),
-            Input::AskOwnVote { request, from } => {
-                let vote = self.certifier.vote_of(from).cloned();
-                self.out.push(Output::OwnVoteAnswer { request, vote });
-            }
             Input::Fetched { call, block } => self.catch_up.fetched(call, *block, self.now.monotonic_ms),
             Input::FetchEnded { call, problem } => self.catch_up.ended(call, problem),
             Input::Unreachable(peer) => {
@@ -65,7 +61,10 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
 
     fn tick(&mut self) -> Result<(), Fault> {
         let now_ms = self.now.monotonic_ms;
-        self.core.tick();
+        if !self.recall.is_silent() {
+            self.core.tick();
+        }
+        self.look_back();
         self.rounds.flush(&mut self.out);
         self.ticks += 1;
         self.certifier.tick();
@@ -98,6 +97,9 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         let (applied, certified) = (self.executor.height(), self.certifier.certified());
         let now_ms = self.now.monotonic_ms;
         self.tell_clock();
+        if self.recall.is_silent() {
+            return Ok(());
+        }
         self.core.tell_head();
         self.oversight.watch_certificates(&mut self.core, (applied, certified), now_ms, &mut self.out);
         let elected = desired(&Progress { topology: &self.topology, applied, certified }).map(|desired| desired.voters);
@@ -146,7 +148,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
 
     /// Messages of a peer that may speak here; who may is also for the transport to
     /// judge, by certificates.
-    fn peer(&mut self, from: NodeId, messages: Vec<PeerMessage>) -> Result<(), PortFault> {
+    fn peer(&mut self, from: NodeId, messages: Vec<PeerMessage>) -> Result<(), Fault> {
         let mut relayed = 0;
         for message in messages {
             match message {
@@ -175,6 +177,12 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
                 PeerMessage::SetChange(change) => {
                     self.electors.change(self.ledger_id, &change);
                     self.follow_electors()?;
+                    self.be_recalled();
+                }
+                PeerMessage::Recall(epoch) => self.recollect(from, epoch)?,
+                PeerMessage::Recollection(told) => {
+                    self.recall.hear(from, *told, self.certifier.voting().guard())?;
+                    self.be_recalled();
                 }
             }
         }
@@ -233,7 +241,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
     }
 
     fn step(&mut self, from: NodeId, bytes: bytes::Bytes) {
-        let Some(peer) = raft_id(from) else { return };
+        let Some(peer) = raft_id(from).filter(|_| !self.recall.is_silent()) else { return };
         let latest = self.latest_time();
         let error = match self.core.step(peer, bytes, &Standards { latest }) {
             Ok(()) => return,

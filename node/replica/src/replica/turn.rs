@@ -39,6 +39,7 @@ const COMMITTED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 impl<L: Ledger, R: LogReader> Replica<L, R> {
     pub(super) fn turn(&mut self) -> Result<(), Fault> {
+        self.ask_back();
         self.reads.ask(&mut self.core, &mut self.out);
         let paused = self.work()?;
         self.forward();

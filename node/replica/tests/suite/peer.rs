@@ -1,24 +1,30 @@
 //! What nodes tell each other, on the wire and back.
 
 use bytes::Bytes;
+use consilium_consensus::{LogHash, LogIndex, LogPosition, Term};
 use consilium_kit::chain::{Chain, certificate};
 use consilium_kit::keys;
-use consilium_proto::ids::{Height, NodeId, TimeMs};
+use consilium_proto::ids::{Epoch, Height, NodeId, TimeMs};
 use consilium_proto::pb;
 use consilium_proto::vote::{CertifiedHeader, Vote};
-use consilium_replica::peer::PeerMessage;
+use consilium_replica::peer::{PeerMessage, Recollection};
 
 fn messages() -> Vec<PeerMessage> {
     let header = Chain::new(&[1, 2]).append();
     let vote = Vote::sign(NodeId(1), &header, &keys::vote(1)).unwrap();
     let certificate = certificate(&header, &[1, 2]);
+    let hash = LogHash::from_bytes([7; 32]);
+    let acknowledged = LogPosition { index: LogIndex(u64::MAX), term: Term(u64::MAX), hash };
     vec![
         PeerMessage::Raft(Bytes::from_static(b"raft")),
         PeerMessage::Vote(vote.clone()),
-        PeerMessage::RelayedVote(vote),
+        PeerMessage::RelayedVote(vote.clone()),
         PeerMessage::Certified(Box::new(CertifiedHeader { header, certificate })),
         PeerMessage::UncertifiedFrom(Height(7)),
         PeerMessage::WallClock(TimeMs(1_800_000_000_000)),
+        PeerMessage::Recall(Epoch(7)),
+        PeerMessage::Recollection(Box::new(Recollection { vote: None, acknowledged: None })),
+        PeerMessage::Recollection(Box::new(Recollection { vote: Some(vote), acknowledged: Some(acknowledged) })),
     ]
 }
 

@@ -3,15 +3,13 @@
 use bytes::Bytes;
 use consilium_consensus::voting::VoteGuard;
 use consilium_consensus::{EntryKind, HardState, LogEntry, LogIndex, LogPosition, Persist, PersistSeq, RaftId, Term};
-use consilium_kit::chain::Chain;
 use consilium_kit::replica::{Did, Disk, Replicas};
-use consilium_kit::{START, genesis, keys};
+use consilium_kit::{START, genesis};
 use consilium_proto::ids::{HeaderHash, Height, NodeId, TimeMs};
 use consilium_proto::parameters::recommended_parameters;
-use consilium_proto::vote::Vote;
 use consilium_replica::Fault;
 use consilium_replica::ports::{Guard, GuardRecord, Ledger, Log};
-use consilium_replica::start::{Recovered, StartRefused, check_own_votes, recover, write_genesis};
+use consilium_replica::start::{Recovered, StartRefused, recover, write_genesis};
 
 /// The syncs of every start.
 const START_SYNCS: [Did; 3] = [Did::Recalled, Did::Log, Did::Ledger];
@@ -132,21 +130,6 @@ fn what_is_applied_was_committed() {
     let raised = HardState { term, vote: RaftId::new(1), commit: position.index };
     assert_eq!((recovered.initial.hard_state, recovered.guard), (raised, remembered));
     assert_eq!((recovered.tip.header.height, disk.journal.take()), (Height(3), START_SYNCS.to_vec()));
-}
-
-#[test]
-fn a_vote_that_peers_hold_and_the_guard_does_not_is_forgotten() {
-    let mut chain = Chain::new(&[1, 2]);
-    let headers = [chain.append(), chain.append(), chain.append()];
-    let vote =
-        |node: u64, height: usize, key: u64| Vote::sign(NodeId(node), &headers[height - 1], &keys::vote(key)).unwrap();
-    let check = |guarded, votes: Vec<Vote>| {
-        check_own_votes((NodeId(1), &keys::vote(1).verifying_key()), guard(guarded, LogPosition::default(), 0), votes)
-    };
-    assert_eq!(check(2, vec![vote(1, 1, 1), vote(1, 2, 1)]), Ok(()));
-    assert_eq!(check(0, vec![]), Ok(()));
-    assert_eq!(check(0, vec![vote(2, 3, 2), vote(1, 3, 2)]), Ok(()), "others' votes, and forged ones, are none");
-    assert_eq!(check(1, vec![vote(1, 3, 1), vote(1, 2, 1)]), Err(StartRefused::VoteForgotten(Height(3))));
 }
 
 #[test]

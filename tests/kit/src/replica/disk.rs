@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use consilium_consensus::{HardState, LogBounds, LogEntry, LogError, LogIndex, LogPosition, LogReader};
+use consilium_proto::vote::Vote;
 use consilium_replica::ports::{Guard, GuardRecord, Log, LogBatch, LogStart, PortFault};
 
 use super::LedgerPort;
@@ -60,7 +61,7 @@ impl Disk {
         let journal = Journal::default();
         let ledger = LedgerPort::new(&journal);
         let log = LogPort { log: Rc::default(), journal: journal.clone() };
-        let guard = GuardPort { record: Rc::default(), journal: journal.clone() };
+        let guard = GuardPort { record: Rc::default(), damaged: Rc::default(), journal: journal.clone() };
         Self { ledger, log, guard, journal }
     }
 }
@@ -101,6 +102,14 @@ impl Log for LogPort {
         self.log.borrow().durable_last()
     }
 
+    fn votes(&self) -> Result<Vec<Vote>, PortFault> {
+        Ok(self.log.borrow().votes())
+    }
+
+    fn is_damaged(&self) -> Result<bool, PortFault> {
+        Ok(self.log.borrow().is_damaged())
+    }
+
     fn sync(&self) -> Result<(), PortFault> {
         self.log.borrow_mut().sync();
         self.journal.note(Did::Log);
@@ -111,6 +120,10 @@ impl Log for LogPort {
         let (count, synced) = (batch.rounds().len(), batch.must_sync());
         let mut log = self.log.borrow_mut();
         batch.rounds().iter().for_each(|round| log.write(round));
+        log.remember(batch.votes());
+        if batch.trusts() {
+            log.trust();
+        }
         if synced {
             log.sync();
         }
@@ -139,6 +152,8 @@ impl Log for LogPort {
 #[derive(Clone, Debug, Default)]
 pub struct GuardPort {
     record: Rc<Cell<GuardRecord>>,
+    /// A newer record cannot be read.
+    pub damaged: Rc<Cell<bool>>,
     journal: Journal,
 }
 
@@ -155,8 +170,13 @@ impl Guard for GuardPort {
         Ok(self.read())
     }
 
+    fn is_damaged(&self) -> bool {
+        self.damaged.get()
+    }
+
     fn write(&mut self, record: GuardRecord) -> Result<(), PortFault> {
         self.record.set(record);
+        self.damaged.set(false);
         self.journal.note(Did::Guard(record));
         Ok(())
     }

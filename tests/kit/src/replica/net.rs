@@ -257,7 +257,6 @@ impl Replicas {
             | Output::Answer { .. }
             | Output::ReadAnswer { .. }
             | Output::TransferAnswer { .. }
-            | Output::OwnVoteAnswer { .. }
             | Output::Executed(_)
             | Output::Applied(_)
             | Output::Certified(_)

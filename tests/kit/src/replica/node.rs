@@ -127,7 +127,6 @@ impl Node {
             | Output::ForwardedAnswer { .. }
             | Output::ReadAnswer { .. }
             | Output::TransferAnswer { .. }
-            | Output::OwnVoteAnswer { .. }
             | Output::Executed(_)
             | Output::Applied(_)
             | Output::Certified(_)

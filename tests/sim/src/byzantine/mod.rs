@@ -5,11 +5,12 @@ pub mod forks;
 pub mod raft_wire;
 
 use bytes::Bytes;
+use consilium_consensus::{LogIndex, LogPosition, Term};
 use consilium_proto::ids::{HeaderHash, NodeId, TimeMs};
 use consilium_proto::pb;
 use consilium_proto::vote::{Vote, signing_bytes};
 use consilium_replica::Clock;
-use consilium_replica::peer::{BATCH_MAX, PeerMessage};
+use consilium_replica::peer::{BATCH_MAX, PeerMessage, Recollection};
 use consilium_replica::submission::Submission;
 
 use crate::env::Env;
@@ -206,4 +207,11 @@ fn hostile(env: &mut Env, bytes: &[u8]) -> Option<Bytes> {
         1..=4 => raft_wire::mutate(bytes, &mut env.rng),
         _ => None,
     }
+}
+
+/// A traitor says that more was acknowledged than any log holds, and remembers no vote.
+pub fn misremember(message: PeerMessage) -> PeerMessage {
+    let PeerMessage::Recollection(_) = message else { return message };
+    let beyond = LogPosition { index: LogIndex(u64::MAX >> 8), term: Term(u64::MAX >> 8), ..LogPosition::default() };
+    PeerMessage::Recollection(Box::new(Recollection { vote: None, acknowledged: Some(beyond) }))
 }

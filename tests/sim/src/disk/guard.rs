@@ -5,11 +5,13 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use consilium_consensus::{LogPosition, Term};
 use consilium_kit::Rng;
 use consilium_replica::ports::{Guard, GuardRecord, PortFault};
 
 use super::CrashKind;
 use super::port::Tripwire;
+use crate::bugs::Bug;
 use crate::crash_point::CrashPoint;
 
 type Slot = Option<(u64, GuardRecord)>;
@@ -23,6 +25,8 @@ pub struct GuardFile {
     /// A slot that was written and not synced before its process was killed, and
     /// what is on the disk instead.
     unsynced: Option<(usize, Slot)>,
+    /// The slot that is not the newest cannot be read: it may have been newer.
+    damaged: bool,
 }
 
 fn newest(slots: &[Slot; 2]) -> Option<GuardRecord> {
@@ -33,7 +37,7 @@ impl GuardFile {
     /// The file of a node that has never voted.
     #[must_use]
     pub fn new() -> Self {
-        Self { slots: [Some((0, GuardRecord::default())), None], writing: None, unsynced: None }
+        Self { slots: [Some((0, GuardRecord::default())), None], writing: None, unsynced: None, damaged: false }
     }
 
     /// What would be read now; `None` if neither slot is intact.
@@ -63,7 +67,19 @@ impl GuardFile {
         self.unsynced = None;
         if let Some((sequence, state)) = self.writing.take() {
             self.slots[(sequence % 2) as usize] = Some((sequence, state));
+            self.damaged = false;
         }
+    }
+
+    /// The newest record rots, if there is one before it. Returns whether it did.
+    pub fn rot(&mut self) -> bool {
+        let newest = (0..2).max_by_key(|slot| self.slots[*slot].map(|(sequence, _)| sequence)).unwrap_or_default();
+        if self.slots.contains(&None) || self.writing.is_some() || self.unsynced.is_some() {
+            return false;
+        }
+        self.slots[newest] = None;
+        self.damaged = true;
+        true
     }
 
     /// Goes down, maybe in the middle of a write: it landed, did not, or is torn;
@@ -84,6 +100,7 @@ impl GuardFile {
             (1, CrashKind::Power) => self.slots[slot] = Some((sequence, state)),
             (_, CrashKind::Power) => {
                 self.slots[slot] = None;
+                self.damaged = true;
                 return true;
             }
         }
@@ -101,8 +118,7 @@ impl Default for GuardFile {
 /// whoever has the product write here reports it only after [`Self::sync`].
 pub struct GuardPort<'a> {
     pub(super) file: &'a mut GuardFile,
-    /// A bug: what it holds is not read.
-    pub(super) forgets: bool,
+    pub(super) bug: Option<Bug>,
     pub(super) tripwire: &'a Rc<RefCell<Tripwire>>,
 }
 
@@ -121,7 +137,19 @@ impl Guard for GuardPort<'_> {
     fn recall(&mut self) -> Result<GuardRecord, PortFault> {
         self.file.sync();
         let remembered = self.file.read().ok_or_else(|| PortFault::corrupt("guard", "no intact slot"))?;
-        Ok(if self.forgets { GuardRecord::default() } else { remembered })
+        Ok(match self.bug {
+            // What it holds is not read.
+            Some(Bug::SkipVoteGuard) => GuardRecord::default(),
+            // The log must reach where it ended, whatever has become of that.
+            Some(Bug::WatermarkIsLogEnd) => {
+                GuardRecord { last: LogPosition { term: Term(u64::MAX), ..remembered.last }, ..remembered }
+            }
+            Some(_) | None => remembered,
+        })
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.file.damaged
     }
 
     fn write(&mut self, record: GuardRecord) -> Result<(), PortFault> {

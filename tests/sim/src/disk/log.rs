@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use consilium_consensus::{HardState, LogBounds, LogEntry, LogError, LogIndex, LogPosition, LogReader, Term};
 use consilium_kit::MemoryLog;
+use consilium_proto::vote::Vote;
 use consilium_replica::ports::{Log, LogBatch, LogStart, PortFault};
 
 use super::port::Tripwire;
@@ -40,6 +41,14 @@ impl Log for LogHandle {
         self.disk.borrow().durable_last()
     }
 
+    fn votes(&self) -> Result<Vec<Vote>, PortFault> {
+        Ok(self.disk.borrow().votes())
+    }
+
+    fn is_damaged(&self) -> Result<bool, PortFault> {
+        Ok(self.disk.borrow().is_damaged())
+    }
+
     fn sync(&self) -> Result<(), PortFault> {
         self.disk.borrow_mut().sync();
         Ok(())
@@ -51,6 +60,12 @@ impl Log for LogHandle {
             self.pass(CrashPoint::BeforeSnapshot)?;
         }
         batch.rounds().iter().for_each(|round| self.disk.borrow_mut().write(round));
+        if !batch.votes().is_empty() {
+            self.disk.borrow_mut().remember(batch.votes());
+        }
+        if batch.trusts() {
+            self.disk.borrow_mut().trust();
+        }
         if batch.must_sync() && !self.lazy {
             self.disk.borrow_mut().sync();
         }

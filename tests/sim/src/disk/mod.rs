@@ -4,8 +4,9 @@
 //! with a write-ahead log each, the guard is a small file. A write is visible
 //! at once and durable after a sync. A crash of the process keeps everything
 //! that was written, synced or not: the next process finds it, and a power cut
-//! may take it then. A power cut keeps what was synced and, of the rest, a
-//! prefix in order of writing, because a torn record at the tail is dropped.
+//! may take it then. A power cut keeps what was synced; of the rest some pages are
+//! there, some are not, and some are zeros, and what comes before the first hole can be
+//! read.
 
 mod guard;
 mod ledger;
@@ -24,6 +25,8 @@ use consilium_consensus::Membership;
 use consilium_kit::{MemoryLog, Rng};
 use consilium_proto::genesis::Genesis;
 use consilium_proto::ids::NodeId;
+
+use crate::bugs::Bug;
 
 /// How a machine went down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,9 +113,9 @@ impl Disk {
         LedgerHandle { store: Rc::clone(&self.ledger), tripwire: Rc::clone(&self.tripwire) }
     }
 
-    /// The guard as a port. `forgets` is a bug: what it holds is not read.
-    pub fn guard_port(&mut self, forgets: bool) -> GuardPort<'_> {
-        GuardPort { file: &mut self.guard, tripwire: &self.tripwire, forgets }
+    /// The guard as a port, with what a bug does to it.
+    pub fn guard_port(&mut self, bug: Option<Bug>) -> GuardPort<'_> {
+        GuardPort { file: &mut self.guard, tripwire: &self.tripwire, bug }
     }
 
     /// The machine goes down.

@@ -52,11 +52,6 @@ impl Node {
                 self.push(host, env, Input::FetchEnded { call, problem: None });
             }
             Packet::RequestTimeBlock(after) => self.push(host, env, Input::RequestTimeBlock(after)),
-            Packet::AskOwnVote => {
-                let request = self.request(Asker::Starter(from));
-                self.push(host, env, Input::AskOwnVote { request, from });
-            }
-            Packet::OwnVote(_) => {}
         }
         Ok(())
     }
@@ -90,6 +85,7 @@ impl Node {
     ) -> Result<(), Halt> {
         let mut batch = Vec::new();
         for message in messages {
+            let message = super::bug_state::remembered(env, message);
             let raft = matches!(message, PeerMessage::Raft(_));
             if raft && self.distrusted.is_some_and(|(leader, _)| leader == from) {
                 continue;

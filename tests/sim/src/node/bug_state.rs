@@ -7,7 +7,7 @@ use consilium_proto::ids::{Height, NodeId};
 use consilium_proto::validators::ValidatorSet;
 use consilium_proto::vote::Vote;
 use consilium_replica::Input;
-use consilium_replica::peer::PeerMessage;
+use consilium_replica::peer::{PeerMessage, Recollection};
 
 use crate::bugs::Bug;
 use crate::env::Env;
@@ -38,4 +38,15 @@ pub(super) fn inputs(env: &Env, mut inputs: Vec<Input>) -> Vec<Input> {
         }
     }
     inputs
+}
+
+/// The bugs: what others remember of this node's votes is not looked at.
+pub(super) fn remembered(env: &Env, message: PeerMessage) -> PeerMessage {
+    let bugs = [Bug::ReuseRaftId, Bug::SkipVoteGuard, Bug::VotesForgotten];
+    match message {
+        PeerMessage::Recollection(told) if bugs.into_iter().any(|bug| env.has(bug)) => {
+            PeerMessage::Recollection(Box::new(Recollection { vote: None, ..*told }))
+        }
+        message => message,
+    }
 }

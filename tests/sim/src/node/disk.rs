@@ -55,6 +55,7 @@ impl Node {
                     }
                 }
                 LogWrite::Compact(_) => env.stats.fault(crate::swarm::Fault::Compaction),
+                LogWrite::Votes(_) | LogWrite::Sync | LogWrite::Trust => {}
             }
         }
         let ledger = host.writer_ledger(env);
@@ -85,7 +86,7 @@ impl Node {
     pub(super) fn vote_writer(&mut self, host: &mut Host, env: &mut Env) -> Result<(), Halt> {
         match self.vote_writing.take() {
             Some(written) => {
-                host.disk.guard_port(false).sync().map_err(|e| host.failed(&e))?;
+                host.disk.guard_port(None).sync().map_err(|e| host.failed(&e))?;
                 if host.honest() {
                     let remembered = host.disk.guard.read().unwrap_or_default().vote;
                     env.oracle.remembered(host.node, remembered.voted_height);
@@ -96,7 +97,7 @@ impl Node {
             None => {
                 let Some(write) = self.vote_queue.pop_front() else { return Ok(()) };
                 let (log, ledger) = (host.disk.log_port(false), host.disk.ledger_port());
-                let written = write_for_vote(&mut host.disk.guard_port(false), &log, &ledger, write);
+                let written = write_for_vote(&mut host.disk.guard_port(None), &log, &ledger, write);
                 self.vote_writing = Some(written.map_err(|e| host.failed(&e))?);
                 let time = host.sync_time(env).div_ceil(2);
                 host.timer(env, time, Timer::VoteWriter);

@@ -43,8 +43,6 @@ enum Asker {
     Reader(Height),
     /// A peer that handed transactions over.
     Forwarder(NodeId, CallId),
-    /// A peer that starts.
-    Starter(NodeId),
 }
 
 /// A running node.
@@ -173,7 +171,7 @@ impl Node {
                     self.push(host, env, Input::ForwardAnswer { call, results: Vec::new() });
                 }
             }
-            Timer::OwnVotes | Timer::Rebuild => {}
+            Timer::Rebuild => {}
         }
         Ok(())
     }

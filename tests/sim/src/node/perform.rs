@@ -43,11 +43,6 @@ impl Node {
                 }
             }
             Output::ReadAnswer { request, ready } => self.read_answer(host, env, request, ready),
-            Output::OwnVoteAnswer { request, vote } => {
-                if let Some(Asker::Starter(to)) = self.askers.remove(&request) {
-                    host.send(env, to, Packet::OwnVote(Box::new(vote)));
-                }
-            }
             Output::Executed(block) => self.executed(host, env, &block),
             Output::Certified(certified) => self.certified_header(host, env, &certified),
             Output::Topology(topology) => {
@@ -75,6 +70,7 @@ impl Node {
             }
             super::bug_wiring::sent(self, env, vote);
         }
+        let message = if host.honest() { message } else { crate::byzantine::misremember(message) };
         host.say(env, to, message);
     }
 
@@ -280,6 +276,7 @@ fn halt(host: &Host, fault: Fault) -> Halt {
     match (host.disk.tripwire.borrow_mut().tripped.take(), fault) {
         (Some(point), _) => Halt::Crash(point),
         (None, fault @ Fault::Diverged { .. }) => Halt::Diverged(fault.to_string()),
+        (None, Fault::VoteForgotten(_)) => Halt::Forgot,
         (None, fault) => Halt::Fault(fault.to_string()),
     }
 }
@@ -314,6 +311,9 @@ fn name_of(notice: &Notice) -> &'static str {
         Notice::CaughtUp(_) => "certified blocks taken over",
         Notice::NotCaughtUp(_) => "catching up failed",
         Notice::SnapshotNotOffered(_) => "snapshots not offered",
+        Notice::Recalled { vote: Some(_), .. } => "votes told again",
+        Notice::Recalled { owed: Some(_), .. } => "logs to be restored",
+        Notice::Recalled { .. } => "nodes recalled",
         Notice::VoteRefused { .. } => "votes refused",
         Notice::VoteWithheld { .. } => "votes withheld for the time",
     }

@@ -1,57 +1,41 @@
-//! How a node starts: it asks its peers what it voted for last, has its disk
-//! checked, and only then takes part. The checks are the product's.
+//! How a node starts: it has its disk checked. The checks are the product's.
 
 use consilium_consensus::{Config, ElectionTicks, RaftId};
 use consilium_kit::Rules;
 use consilium_proto::ids::Height;
 use consilium_proto::vote::CertifiedHeader;
-use consilium_replica::start::{StartRefused, check_own_votes, recover};
+use consilium_replica::start::{StartRefused, recover};
 use consilium_replica::{Fault, Replica, Settings, Start};
 
-use super::state::{Asking, State};
+use super::state::State;
 use super::{Node, SimReplica};
 use crate::bugs::Bug;
 use crate::env::{Env, Halt};
-use crate::event::{Packet, Timer};
 use crate::host::Host;
 
-/// How long a starting node waits for answers.
-const ASK_MS: u64 = 250;
-
-/// The first step of a start.
-pub fn begin(host: &mut Host, env: &mut Env) -> State {
-    host.incarnation += 1;
-    if host.disk.owner != host.node || host.disk.guard.read().is_none() {
-        return State::Out("the disk is not this node's");
-    }
-    if host.disk.repair {
-        return super::rebuild::begin(host, env);
-    }
-    let peers = host.topology().map(|topology| topology.others(host.node).collect()).unwrap_or_else(|_| Vec::new());
-    for peer in peers {
-        host.send(env, peer, Packet::AskOwnVote);
-    }
-    host.timer(env, ASK_MS, Timer::OwnVotes);
-    State::Asking(Box::default())
-}
-
-/// The second step: the node takes part, or never again.
+/// A start.
 ///
 /// # Errors
 /// What is wrong with the disk, although nothing was lost that was promised.
-pub fn finish(host: &mut Host, env: &mut Env, asking: &Asking) -> Result<State, Halt> {
+pub fn begin(host: &mut Host, env: &mut Env) -> Result<State, Halt> {
+    host.incarnation += 1;
+    if host.disk.owner != host.node || host.disk.guard.read().is_none() {
+        return Ok(State::Out("the disk is not this node's"));
+    }
+    if host.disk.repair {
+        return Ok(super::rebuild::begin(host, env));
+    }
     let (log, ledger) = (host.disk.log_port(false), host.ledger(env));
     let stored = host.disk.log.borrow().hard_state();
-    let recovered = match recover(&ledger, &log, &mut host.disk.guard_port(env.has(Bug::SkipVoteGuard))) {
+    let recovered = match recover(&ledger, &log, &mut host.disk.guard_port(env.bug)) {
         Ok(recovered) => recovered,
         Err(StartRefused::LogLost { .. }) => return Ok(State::Out("the log has lost synced writes")),
         Err(StartRefused::Port(fault)) => return Err(host.failed(&fault)),
         Err(refused) => return Err(Halt::Fault(refused.to_string())),
     };
-    if !env.has(Bug::ReuseRaftId) && !env.has(Bug::SkipVoteGuard) {
-        let votes = asking.votes().iter().cloned();
-        if check_own_votes((host.node, &host.key.verifying_key()), recovered.guard, votes).is_err() {
-            return Ok(State::Out("the disk does not remember a vote"));
+    for (doubtful, what) in [(recovered.doubt.log, "logs"), (recovered.doubt.guard, "guards")] {
+        if doubtful {
+            env.stats.count(if what == "logs" { "starts with a damaged log" } else { "starts with a damaged guard" });
         }
     }
     env.oracle.log_begins(host.node, host.disk.log.borrow().durable_truncated().index);

@@ -181,10 +181,15 @@ impl World {
     fn start(&mut self, id: MachineId) {
         if matches!(self.machines[id].state, State::Down) {
             let Machine { host, state } = &mut self.machines[id];
-            *state = start::begin(host, &mut self.env);
+            let begun = start::begin(host, &mut self.env);
             self.env.note(format_args!("{id} starts"));
-            if let State::Out(why) = self.machines[id].state {
-                self.out(id, why);
+            match begun {
+                Ok(next) => {
+                    let out = if let State::Out(why) = next { Some(why) } else { None };
+                    *state = next;
+                    out.into_iter().for_each(|why| self.out(id, why));
+                }
+                Err(halt) => self.halted(id, Err(halt)),
             }
         }
     }

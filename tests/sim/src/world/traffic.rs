@@ -9,33 +9,29 @@ use crate::disk::CrashKind;
 use crate::env::Halt;
 use crate::event::{Event, MachineId, Packet, Send, Timer};
 use crate::machine::Machine;
+use crate::node::rebuild;
 use crate::node::state::State;
-use crate::node::{rebuild, start};
 use crate::swarm::Fault;
+
+/// Why a node is out whose peers hold a vote that its disk does not.
+const FORGOT: &str = "the disk does not remember a vote";
 
 impl World {
     pub(super) fn timer(&mut self, id: MachineId, timer: Timer) {
         let Machine { host, state } = &mut self.machines[id];
         let mut next = None;
         let result = match (state, timer) {
-            (State::Asking(asking), Timer::OwnVotes) => {
-                start::finish(host, &mut self.env, asking).map(|state| next = Some(state))
-            }
             (State::Rebuilding(rebuild), Timer::Rebuild) => {
                 rebuild::tick(rebuild, host, &mut self.env).map(|done| next = done.then_some(State::Down))
             }
             (State::Up(node), timer) => node.timer(host, &mut self.env, timer),
-            (State::Down | State::Out(_) | State::Asking(_) | State::Rebuilding(_), _) => Ok(()),
+            (State::Down | State::Out(_) | State::Rebuilding(_), _) => Ok(()),
         };
         if let Some(next) = next {
             if matches!(next, State::Down) {
                 self.schedule(1, Event::Start(id));
             }
-            let out = if let State::Out(why) = next { Some(why) } else { None };
             self.machines[id].state = next;
-            if let Some(why) = out {
-                self.out(id, why);
-            }
         }
         self.halted(id, result);
     }
@@ -44,12 +40,6 @@ impl World {
         let Machine { host, state } = &mut self.machines[id];
         let result = match (state, packet) {
             (State::Up(node), packet) => node.packet(host, &mut self.env, from, packet),
-            (State::Asking(asking), Packet::OwnVote(vote)) => {
-                if let Some(vote) = *vote {
-                    asking.answer(vote);
-                }
-                Ok(())
-            }
             (State::Rebuilding(rebuild), Packet::Blocks { blocks, call }) => {
                 let blocks = blocks.into_iter().map(|block| RebuildInput::Fetched { call, block: Box::new(block) });
                 let inputs = blocks.chain([RebuildInput::FetchEnded { call, problem: None }]);
@@ -65,7 +55,7 @@ impl World {
                 }
                 done.map(drop)
             }
-            (State::Down | State::Out(_) | State::Asking(_) | State::Rebuilding(_), _) => Ok(()),
+            (State::Down | State::Out(_) | State::Rebuilding(_), _) => Ok(()),
         };
         self.halted(id, result);
     }
@@ -88,6 +78,11 @@ impl World {
                 }
                 self.crash(id, CrashKind::Process, Some(200));
                 self.machines[id].host.disk.repair = true;
+            }
+            Halt::Forgot => {
+                self.crash(id, CrashKind::Process, None);
+                self.machines[id].state = State::Out(FORGOT);
+                self.out(id, FORGOT);
             }
             Halt::Fault(why) if honest => {
                 self.env.oracle.fail("no fault", format!("machine {id}: {why}"));
