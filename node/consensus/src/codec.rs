@@ -98,7 +98,7 @@ impl<'a> Decoder<'a> {
         Ok(LogPosition { index, term, hash: LogHash::from_bytes(self.array()?) })
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let Some((head, tail)) = self.rest.split_first_chunk::<N>() else {
             return Err(DecodeError::Truncated { missing: N - self.rest.len() });
         };

@@ -4,13 +4,13 @@ use bytes::Bytes;
 use raft::eraftpb::{self, ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2};
 use raft_prost::Message as _;
 
-use crate::entry::{EntryKind, LogEntry, TAG_CONF_CHANGE, TAG_EMPTY, TAG_NORMAL, link};
+use crate::entry::{EntryKind, LogEntry, TAG_CONF_CHANGE, TAG_EMPTY, TAG_NORMAL, entry_context, link, split_context};
 use crate::hard_state::HardState;
 use crate::ids::{LogHash, LogIndex, RaftId, Term};
 use crate::membership::{Membership, MembershipChange};
 use crate::snapshot::SnapshotMeta;
 
-/// From an entry of the library, which has its hash in the context; takes the data without a
+/// From an entry of the library, which has its hash and seal in the context; takes the data without a
 /// copy.
 pub(crate) fn entry_from_raft(entry: eraftpb::Entry) -> LogEntry {
     let data = Bytes::from(entry.data);
@@ -21,8 +21,8 @@ pub(crate) fn entry_from_raft(entry: eraftpb::Entry) -> LogEntry {
         Some(eraftpb::EntryType::EntryNormal) | None if data.is_empty() => EntryKind::Empty,
         Some(eraftpb::EntryType::EntryNormal) | None => EntryKind::Normal(data),
     };
-    let hash = LogHash::try_from(entry.context.as_slice()).unwrap_or_default();
-    LogEntry { term: Term(entry.term), index: LogIndex(entry.index), kind, hash }
+    let (hash, seal) = split_context(&entry.context).unwrap_or_default();
+    LogEntry { term: Term(entry.term), index: LogIndex(entry.index), kind, hash, seal }
 }
 
 /// What an entry of the library commits to behind `before`; as [`LogEntry::link`].
@@ -47,7 +47,7 @@ pub(crate) fn entry_to_raft(entry: &LogEntry) -> eraftpb::Entry {
         term: entry.term.0,
         index: entry.index.0,
         data,
-        context: entry.hash.as_bytes().to_vec(),
+        context: entry_context(&entry.hash, entry.seal.as_ref()),
         ..eraftpb::Entry::default()
     }
 }

@@ -4,17 +4,20 @@
 //! between nodes, so that the library underneath can change without a log migration.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use consilium_proto::hash::sha256;
+use consilium_proto::hash::{HASH_LEN, sha256};
 
 use crate::codec::{DecodeError, Decoder};
 use crate::ids::{LogHash, LogIndex, LogPosition, Term};
+use crate::seal::Seal;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 pub(crate) const TAG_NORMAL: u8 = 1;
 pub(crate) const TAG_CONF_CHANGE: u8 = 2;
 pub(crate) const TAG_EMPTY: u8 = 3;
-/// Version, kind, position.
-const HEADER_LEN: usize = 1 + 1 + LogPosition::ENCODED_LEN;
+/// Version, kind, position, seal.
+const HEADER_LEN: usize = 1 + 1 + LogPosition::ENCODED_LEN + Seal::ENCODED_LEN;
+/// What goes beside an entry in the library: its hash and its seal.
+pub(crate) const CONTEXT_LEN: usize = HASH_LEN + Seal::ENCODED_LEN;
 const LINK_DOMAIN: &[u8] = b"consilium/log-entry/v1";
 
 /// What an entry carries.
@@ -41,6 +44,8 @@ pub struct LogEntry {
     pub kind: EntryKind,
     /// Commits to it and to all before it.
     pub hash: LogHash,
+    /// Of the leader that put it there.
+    pub seal: Option<Seal>,
 }
 
 impl LogEntry {
@@ -49,11 +54,11 @@ impl LogEntry {
         LogPosition { index: self.index, term: self.term, hash: self.hash }
     }
 
-    /// An entry behind another one.
+    /// An entry behind another one, without a seal.
     #[must_use]
     pub fn new(before: &LogHash, term: Term, index: LogIndex, kind: EntryKind) -> Self {
         let hash = Self::link(before, term, index, &kind);
-        Self { term, index, kind, hash }
+        Self { term, index, kind, hash, seal: None }
     }
 
     /// What an entry with this position and content commits to, behind `before`: SHA-256 over
@@ -73,14 +78,15 @@ impl LogEntry {
         }
     }
 
-    /// The store encoding: version, kind (1 normal, 2 membership, 3 empty), position, then the
-    /// content to the end.
+    /// The store encoding: version, kind (1 normal, 2 membership, 3 empty), position, seal, then
+    /// the content to the end.
     pub fn encode(&self) -> Bytes {
         let (tag, content) = tagged(&self.kind);
         let mut out = BytesMut::with_capacity(HEADER_LEN + content.len());
         out.put_u8(VERSION);
         out.put_u8(tag);
         out.put_slice(&self.position().encode());
+        out.put_slice(&Seal::encode(self.seal.as_ref()));
         out.put_slice(content);
         out.freeze()
     }
@@ -95,6 +101,7 @@ impl LogEntry {
         decoder.version(VERSION)?;
         let tag = decoder.u8()?;
         let LogPosition { index, term, hash } = decoder.position()?;
+        let seal = Seal::decode(&decoder.array()?)?;
         let data = input.slice_ref(decoder.rest());
         let kind = match (tag, data.len()) {
             (TAG_NORMAL, 0) => return Err(DecodeError::Truncated { missing: 1 }),
@@ -104,8 +111,20 @@ impl LogEntry {
             (TAG_EMPTY, extra) => return Err(DecodeError::Trailing { extra }),
             (found, _) => return Err(DecodeError::Tag { found }),
         };
-        Ok(Self { term, index, kind, hash })
+        Ok(Self { term, index, kind, hash, seal })
     }
+}
+
+/// What goes beside an entry between nodes: its hash (32 bytes), and its seal as it is stored.
+#[must_use]
+pub fn entry_context(hash: &LogHash, seal: Option<&Seal>) -> Vec<u8> {
+    [hash.as_bytes().as_slice(), &Seal::encode(seal)].concat()
+}
+
+/// Hash and seal of what [`entry_context`] gives; `None` if it is nothing of the kind.
+pub(crate) fn split_context(context: &[u8]) -> Option<(LogHash, Option<Seal>)> {
+    let (hash, seal) = context.split_first_chunk::<HASH_LEN>()?;
+    Some((LogHash::from_bytes(*hash), Seal::decode(seal.try_into().ok()?).ok()?))
 }
 
 pub(crate) fn link(before: &LogHash, (term, index): (Term, LogIndex), tag: u8, content: &[u8]) -> LogHash {

@@ -32,6 +32,7 @@ mod preflight;
 pub mod reconcile;
 mod reject;
 mod screen;
+mod seal;
 mod snapshot;
 mod status;
 mod term_runs;
@@ -44,7 +45,7 @@ pub use crate::core::{
     ApplyError, CompactError, Core, InstallError, Installed, MembershipError, MembershipOutcome, OfferError,
     PersistError, ProposeError, ReadError, StartError, StepError, TransferError,
 };
-pub use crate::entry::{EntryKind, LogEntry};
+pub use crate::entry::{EntryKind, LogEntry, entry_context};
 pub use crate::hard_state::HardState;
 pub use crate::ids::{LogHash, LogIndex, LogPosition, RaftId, Term};
 pub use crate::log::{LogBounds, LogError, LogReader};
@@ -57,6 +58,7 @@ pub use crate::preflight::{Initial, PreflightError};
 pub use crate::reconcile::{Desired, Limits, Step, WaitReason, next_step, rotation_target};
 pub use crate::reject::Reject;
 pub use crate::screen::Judge;
+pub use crate::seal::{Seal, SealedPosition};
 pub use crate::snapshot::SnapshotMeta;
 pub use crate::status::{PeerProgress, PeerState, Role, Status};
 pub use crate::wire::WireError;

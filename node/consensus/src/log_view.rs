@@ -14,6 +14,7 @@ use crate::convert::{entry_to_raft, snapshot_to_raft};
 use crate::entry::LogEntry;
 use crate::ids::{LogHash, LogIndex, LogPosition, RaftId};
 use crate::log::{LogBounds, LogError, LogReader};
+use crate::seal::Seal;
 use crate::snapshot::SnapshotMeta;
 use crate::term_runs::TermRuns;
 
@@ -85,6 +86,15 @@ impl<R: LogReader> LogView<R> {
         }
         let found = self.reader.position(index);
         found.map_err(|error| self.fault.borrow_mut().get_or_insert(error).clone()).ok().map(|found| found.hash)
+    }
+
+    /// Hash and seal of the entry at `index`; `None` if it is not in the log, or not to be read.
+    pub(crate) fn sealed(&self, index: LogIndex) -> Option<(LogHash, Option<Seal>)> {
+        if index <= self.truncated.index || index > self.last {
+            return None;
+        }
+        let entries = self.read(index.0, index.0 + 1, usize::MAX).ok()?;
+        entries.first().map(|entry| (entry.hash, entry.seal))
     }
 
     fn recent_hash(&self, index: LogIndex) -> Option<LogHash> {

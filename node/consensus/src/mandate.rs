@@ -154,7 +154,7 @@ impl Standpoint {
     }
 }
 
-fn signing_bytes(domain: &[u8], ledger_id: &LedgerId, numbers: &[u64]) -> Vec<u8> {
+pub(crate) fn signing_bytes(domain: &[u8], ledger_id: &LedgerId, numbers: &[u64]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(domain.len() + 32 + 8 * (numbers.len() + 1));
     bytes.extend_from_slice(domain);
     bytes.extend_from_slice(ledger_id.as_bytes());

@@ -183,6 +183,12 @@ pub enum Reject {
     /// The answer to a read that was not asked, or was given up.
     #[error("no such read")]
     UnknownRead,
+    /// The leader has not signed an entry of its term.
+    #[error("entry {index} is not sealed by its leader")]
+    Unsealed {
+        /// Its index.
+        index: LogIndex,
+    },
     /// Another entry stands here, and must stay: who led that term had two.
     #[error("another entry stands at {index}: the leader of term {term} had two")]
     Split {

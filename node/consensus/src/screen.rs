@@ -13,6 +13,7 @@ use consilium_proto::signing::SIGNATURE_LEN;
 use raft::eraftpb::{EntryType, Message, MessageType};
 
 use crate::convert::{membership_from_raft, membership_steps, membership_to_raft, snapshot_to_raft};
+use crate::entry::CONTEXT_LEN;
 use crate::ids::{LogHash, LogIndex, LogPosition, RaftId, Term};
 use crate::mandate::{Electorate, STANDPOINT_LEN_MAX, TAIL_LEN_MAX};
 use crate::membership::Membership;
@@ -245,7 +246,7 @@ fn check_entries(message: &Message, view: &View<'_>) -> Result<(usize, Option<Re
         if entry.data.len() > view.entry_bytes_max {
             return Err(Reject::Entry { index, reason: "size" });
         }
-        if ![0, HASH_LEN].contains(&entry.context.len()) || entry.sync_log {
+        if ![0, CONTEXT_LEN].contains(&entry.context.len()) || entry.sync_log {
             return Err(Reject::Entry { index, reason: "unused field" });
         }
         let kind = match EntryType::from_i32(entry.entry_type) {

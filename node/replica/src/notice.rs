@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use consilium_consensus::{LogIndex, LogPosition, Membership, MembershipChange, RaftId, Role, Term};
+use consilium_consensus::{LogIndex, LogPosition, Membership, MembershipChange, RaftId, Role, SealedPosition, Term};
 use consilium_proto::ids::{HeaderHash, Height, NodeId};
 use consilium_proto::vote::Equivocation;
 
@@ -48,7 +48,7 @@ pub enum Alarm {
 }
 
 /// Where a log is split, as far as this node sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Split {
     /// The index.
     pub index: LogIndex,
@@ -58,6 +58,31 @@ pub struct Split {
     pub peer: NodeId,
     /// Who led that term, if that is known.
     pub leader: Option<NodeId>,
+    /// Both entries, if the leader's seal under each is here.
+    pub proof: Option<Box<[SealedPosition; 2]>>,
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { index, term, peer, leader, proof } = self;
+        write!(f, "two entries of term {term} stand at index {index} of the log, one here and one at node {peer}: ")?;
+        match (leader, proof) {
+            (Some(leader), Some(proof)) => {
+                let [one, two] = proof.map(|sealed| sealed.position.hash);
+                write!(f, "node {leader}, which led that term, has signed both, {one} and {two}")?;
+            }
+            (Some(leader), None) => {
+                write!(
+                    f,
+                    "node {leader}, which leads that term, has given out both, or node {peer} says what is not so"
+                )?;
+            }
+            (None, _) => {
+                write!(f, "whoever led that term has given out both, or node {peer} says what is not so")?;
+            }
+        }
+        f.write_str("; see docs/operations.md, \"A log that is split\"")
+    }
 }
 
 /// Names of alarms, stable.
@@ -157,17 +182,7 @@ impl fmt::Display for Alarm {
                 "nothing is written, though all validators are heard here: nobody leads, or too few acknowledge what \
                  the leader proposes; see `consilium status --all` for what the others hear"
             ),
-            Self::LogSplit(Split { index, term, peer, leader }) => {
-                write!(
-                    f,
-                    "two entries of term {term} stand at index {index} of the log, one here and one at node {peer}: "
-                )?;
-                match leader {
-                    Some(leader) => write!(f, "node {leader}, which leads that term, has given out both")?,
-                    None => f.write_str("whoever led that term has given out both")?,
-                }
-                write!(f, ", or node {peer} says what is not so; see docs/operations.md, \"A log that is split\"")
-            }
+            Self::LogSplit(split) => split.fmt(f),
             Self::NoQuorum { unheard, percent } => write!(
                 f,
                 "nothing is written: validators {} with {percent} % of the voting power are not heard here, and \
@@ -177,6 +192,16 @@ impl fmt::Display for Alarm {
             ),
         }
     }
+}
+
+fn tell_proof(f: &mut fmt::Formatter<'_>, proof: &[SealedPosition; 2]) -> fmt::Result {
+    let [SealedPosition { position, seal }, _] = proof;
+    write!(f, "node {} has signed two entries of term {} for index {}:", seal.leader, position.term, position.index)?;
+    for SealedPosition { position, seal } in proof {
+        write!(f, " {} by ", position.hash)?;
+        seal.signature.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+    }
+    Ok(())
 }
 
 fn tell_recalled(
@@ -312,6 +337,8 @@ pub enum Notice {
         /// How far the log must reach before this node votes and grants.
         owed: Option<LogPosition>,
     },
+    /// A leader has sealed two entries for one place of the log.
+    SplitProven(Box<[SealedPosition; 2]>),
     /// A vote was refused.
     VoteRefused {
         /// Whose it claims to be.
@@ -360,7 +387,7 @@ impl Notice {
             | Self::NotCaughtUp(_)
             | Self::VoteRefused { .. }
             | Self::VoteWithheld { .. } => Severity::Warning,
-            Self::EntryIsNoBlock(_) => Severity::Error,
+            Self::EntryIsNoBlock(_) | Self::SplitProven(_) => Severity::Error,
         }
     }
 }
@@ -394,6 +421,7 @@ impl Notice {
             | Self::NotCaughtUp(_)
             | Self::SnapshotNotOffered(_)
             | Self::Recalled { .. }
+            | Self::SplitProven(_)
             | Self::VoteWithheld { .. } => None,
         }
     }
@@ -436,6 +464,7 @@ impl fmt::Display for Notice {
             Self::NotCaughtUp(why) => write!(f, "catching up failed, it will be offered again: {why}"),
             Self::SnapshotNotOffered(why) => write!(f, "snapshot not offered: {why}"),
             Self::Recalled { answers, vote, owed } => tell_recalled(f, *answers, *vote, *owed),
+            Self::SplitProven(proof) => tell_proof(f, proof),
             Self::VoteRefused { validator, height, problem } => {
                 write!(f, "vote of node {validator} at height {height} refused: {problem}")
             }

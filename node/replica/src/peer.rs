@@ -2,7 +2,7 @@
 //! order in which things were said, and nothing in it replaces another thing.
 
 use bytes::Bytes;
-use consilium_consensus::{LogHash, LogIndex, LogPosition, Mandate, Term};
+use consilium_consensus::{LogHash, LogIndex, LogPosition, Mandate, SealedPosition, Term};
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::ids::{Epoch, Height, TimeMs};
 use consilium_proto::light_client::SetChange;
@@ -43,6 +43,8 @@ pub enum PeerMessage {
     Recall(Epoch),
     /// What the sender holds of the receiver.
     Recollection(Box<Recollection>),
+    /// What the sender has where another node has something else.
+    Sealed(Box<SealedPosition>),
 }
 
 /// What a node holds of another one, that a disk must not forget.
@@ -60,7 +62,9 @@ impl PeerMessage {
     pub fn size(&self) -> usize {
         match self {
             Self::Raft(bytes) => bytes.len(),
-            Self::Vote(_) | Self::RelayedVote(_) | Self::UncertifiedFrom(_) | Self::WallClock(_) => 256,
+            Self::Vote(_) | Self::RelayedVote(_) | Self::UncertifiedFrom(_) | Self::WallClock(_) | Self::Sealed(_) => {
+                256
+            }
             Self::Mandate(mandate) => 256 + 96 * mandate.grants.len(),
             Self::MandateWanted { .. } | Self::Recall(_) => 64,
             Self::Recollection(_) => 320,
@@ -90,6 +94,7 @@ impl From<PeerMessage> for pb::PeerMessage {
             PeerMessage::SetChange(change) => Message::SetChange((&*change).into()),
             PeerMessage::Recall(epoch) => Message::Recall(pb::RecallRequest { epoch: epoch.0 }),
             PeerMessage::Recollection(recollection) => Message::Recollection((&*recollection).into()),
+            PeerMessage::Sealed(sealed) => Message::Sealed((&*sealed).into()),
         };
         Self { message: Some(message) }
     }
@@ -139,6 +144,7 @@ impl TryFrom<pb::PeerMessage> for PeerMessage {
             Message::SetChange(change) => Self::SetChange(Box::new(SetChange::try_from(&change)?)),
             Message::Recall(pb::RecallRequest { epoch }) => Self::Recall(Epoch(epoch)),
             Message::Recollection(recollection) => Self::Recollection(Box::new(Recollection::try_from(&recollection)?)),
+            Message::Sealed(sealed) => Self::Sealed(Box::new(SealedPosition::try_from(&sealed)?)),
         })
     }
 }

@@ -29,6 +29,7 @@ use crate::order::leading::Leading;
 use crate::order::mempool::Mempool;
 use crate::order::oversight::Oversight;
 use crate::order::proposing::Proposing;
+use crate::order::split::Splits;
 use crate::ports::{Ledger, PortFault};
 use crate::reads::Reads;
 use crate::recall::Recall;
@@ -98,6 +99,7 @@ pub struct Replica<L, R: LogReader> {
     proposing: Proposing,
     leading: Leading,
     oversight: Oversight,
+    splits: Splits,
     waiters: Waiters,
     forwarding: Forwarding,
     reads: Reads,
@@ -158,6 +160,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             proposing: Proposing::new(mempool, settings.blocks_in_flight),
             leading: Leading::default(),
             oversight: Oversight::new(timeout, cut),
+            splits: Splits::default(),
             waiters: Waiters::default(),
             forwarding: Forwarding::default(),
             reads: Reads::default(),

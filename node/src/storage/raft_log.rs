@@ -303,7 +303,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use consilium_consensus::{EntryKind, LogHash, PersistSeq, Term};
-    use consilium_proto::ids::{Hash, HeaderHash, Height, LedgerId};
+    use consilium_proto::hash::Hash;
+    use consilium_proto::ids::{HeaderHash, Height, LedgerId};
 
     fn entry(index: u64, term: u64) -> LogEntry {
         let kind = EntryKind::Normal(Bytes::from(format!("entry {index} of {term}")));

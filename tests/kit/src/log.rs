@@ -161,6 +161,12 @@ impl MemoryLog {
         lost as u64
     }
 
+    /// A damage at its end, of which nobody can tell whether it was promised.
+    pub fn damage(&mut self) {
+        self.live.damaged = true;
+        self.durable.damaged = true;
+    }
+
     /// Whether its end could not be read when it was opened, and nobody has settled that.
     #[must_use]
     pub fn is_damaged(&self) -> bool {

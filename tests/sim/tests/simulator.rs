@@ -103,6 +103,17 @@ fn a_double_signer_is_caught_and_jailed() {
     assert!(caught >= 4, "evidence was found in {caught} of 5 runs");
 }
 
+#[test]
+fn a_leader_that_gives_out_two_entries_is_proven_to_lie() {
+    let proven = |seed| {
+        let outcome = run_swarm(seed, swarm_of(seed, &[Fault::Equivocate]), None, false);
+        good(&outcome);
+        outcome.stats.get("splits proven") > 0
+    };
+    let count = (1..=8).filter(|seed| proven(*seed)).count();
+    assert!(count >= 4, "in {count} of 8 runs");
+}
+
 fn found(bug: Bug) {
     for seed in 1..=SEEDS_PER_BUG_MAX {
         if let Some(violation) = run_seed(seed, Some(bug), false).violation {

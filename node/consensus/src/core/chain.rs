@@ -10,11 +10,14 @@
 use raft::eraftpb::{Entry, Message, MessageType};
 
 use super::Core;
+use super::office::Office;
 use crate::convert::link_raft_entry;
+use crate::entry::{entry_context, split_context};
 use crate::ids::{LogHash, LogIndex, LogPosition, Term};
 use crate::log::LogReader;
 use crate::mandate::{TAIL_MAX, Tail};
 use crate::reject::Reject;
+use crate::seal::{Seal, SealedPosition};
 use crate::snapshot::SnapshotMeta;
 
 impl<R: LogReader> Core<R> {
@@ -26,20 +29,52 @@ impl<R: LogReader> Core<R> {
         }
         let unstable = &self.raw.raft.raft_log.unstable;
         match index.0.checked_sub(unstable.offset) {
-            Some(at) => LogHash::try_from(unstable.entries.get(usize::try_from(at).ok()?)?.context.as_slice()).ok(),
+            Some(at) => {
+                let entry = unstable.entries.get(usize::try_from(at).ok()?)?;
+                split_context(&entry.context).map(|(hash, _)| hash)
+            }
             None => self.view().hash(index),
         }
     }
 
-    /// Links the entries that the library holds for itself and this node wrote: those of a
-    /// leader have no hash yet.
+    /// The entry at an index as its leader sealed it; `None` if it is not in the log, or not to
+    /// be read, or not sealed.
+    pub fn sealed_at(&self, index: LogIndex) -> Option<SealedPosition> {
+        let unstable = &self.raw.raft.raft_log.unstable;
+        let (hash, seal) = match index.0.checked_sub(unstable.offset) {
+            Some(at) => split_context(&unstable.entries.get(usize::try_from(at).ok()?)?.context)?,
+            None => self.view().sealed(index)?,
+        };
+        let position = LogPosition { index, term: self.term_at(index), hash };
+        seal.map(|seal| SealedPosition { position, seal })
+    }
+
+    /// Puts beside the entries of an append what they have in this leader's log: the library may
+    /// have put them into the message before they were sealed.
+    pub(super) fn attach_seals(&self, entries: &mut [Entry]) {
+        let unstable = &self.raw.raft.raft_log.unstable;
+        for entry in entries.iter_mut().filter(|entry| entry.context.is_empty()) {
+            let at = entry.index.checked_sub(unstable.offset).and_then(|at| usize::try_from(at).ok());
+            if let Some(own) = at.and_then(|at| unstable.entries.get(at)) {
+                entry.context.clone_from(&own.context);
+            } else if let Some((hash, seal)) = self.view().sealed(LogIndex(entry.index)) {
+                entry.context = entry_context(&hash, seal.as_ref());
+            }
+        }
+    }
+
+    /// Links and seals the entries that the library holds for itself and this node wrote: those
+    /// of a leader have no hash yet. Nobody takes one that could not be sealed.
     pub(super) fn seal(&mut self) {
         let unstable = &self.raw.raft.raft_log.unstable;
         let unsealed = unstable.entries.iter().position(|entry| entry.context.is_empty());
         let Some(first) = unsealed else { return };
         let Some(mut before) = self.hash_at(LogIndex(unstable.offset + first as u64 - 1)) else { return };
+        let (signer, me) = (&self.office.signer, self.config.id);
         for entry in &mut self.raw.raft.raft_log.unstable.entries[first..] {
-            before = seal_entry(&before, entry);
+            before = link_raft_entry(&before, entry);
+            let position = LogPosition { index: LogIndex(entry.index), term: Term(entry.term), hash: before };
+            entry.context = entry_context(&before, Seal::sign(signer, me, &position).as_ref());
         }
     }
 
@@ -73,7 +108,9 @@ impl<R: LogReader> Core<R> {
             return Ok(false);
         }
         let mut before = told;
-        message.entries.iter_mut().for_each(|entry| before = seal_entry(&before, entry));
+        for entry in &mut message.entries {
+            before = self.link_entry(&before, entry)?;
+        }
         if let Some(at) = self.first_other(&message.entries) {
             let other = &message.entries[at];
             let (index, term) = (LogIndex(other.index), Term(other.term));
@@ -91,8 +128,34 @@ impl<R: LogReader> Core<R> {
         let last = self.raw.raft.raft_log.last_index();
         let own = entries.iter().take_while(|entry| entry.index <= last);
         own.into_iter().position(|entry| {
-            self.hash_at(LogIndex(entry.index)).as_ref().map(AsRef::as_ref) != Some(entry.context.as_slice())
+            self.hash_at(LogIndex(entry.index)) != split_context(&entry.context).map(|(hash, _)| hash)
         })
+    }
+
+    /// Puts beside an entry what it commits to. One of the leader's own term must be sealed by
+    /// it; who led another term is not known here.
+    ///
+    /// # Errors
+    /// If it has not.
+    fn link_entry(&self, before: &LogHash, entry: &mut Entry) -> Result<LogHash, Reject> {
+        let hash = link_raft_entry(before, entry);
+        let seal = split_context(&entry.context).and_then(|(_, seal)| seal);
+        if entry.term == self.term().0 {
+            let position = LogPosition { index: LogIndex(entry.index), term: self.term(), hash };
+            let Office { signer, electorate, .. } = &self.office;
+            let signed = Seal::signing_bytes(&signer.ledger_id, &position);
+            let proven = self.office.proven().filter(|(term, _)| *term == self.term());
+            let leader = proven.map(|(_, leader)| leader);
+            let of_leader = |seal: &Seal| Some(seal.leader) == leader;
+            let is_good = |seal: Seal| electorate.is_signed_by(seal.leader, &signed, &seal.signature);
+            // Where the leader's key is not known, nothing could be proven either.
+            let known = leader.is_some_and(|leader| electorate.has_seat(leader));
+            if known && !seal.filter(of_leader).is_some_and(is_good) {
+                return Err(Reject::Unsealed { index: position.index });
+            }
+        }
+        entry.context = entry_context(&hash, seal.as_ref());
+        Ok(hash)
     }
 
     /// The leader has another entry than stands here: whether this one must stay, since it was
@@ -133,11 +196,12 @@ impl<R: LogReader> Core<R> {
             return Ok(());
         }
         let index = self.commit_index().min(last);
-        let term = if index == last { Term(message.log_term) } else { self.term_at(index) };
-        match tail.at(last, index) {
-            Some(hash) => self.compare(&LogPosition { index, term, hash }).map(drop),
-            None => Ok(()),
+        // Of whatever term it says that it is: the hash commits to that, too.
+        let both = tail.at(last, index).zip(self.hash_at(index));
+        if both.is_some_and(|(told, own)| told != own) {
+            return Err(Reject::Split { index, term: self.term_at(index) });
         }
+        Ok(())
     }
 
     /// As the library does where terms differ.
@@ -177,10 +241,4 @@ impl<R: LogReader> Core<R> {
             ..Message::default()
         }
     }
-}
-
-fn seal_entry(before: &LogHash, entry: &mut Entry) -> LogHash {
-    let hash = link_raft_entry(before, entry);
-    entry.context = hash.as_bytes().to_vec();
-    hash
 }

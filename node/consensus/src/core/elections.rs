@@ -156,7 +156,10 @@ impl<R: LogReader> Core<R> {
             MessageType::MsgTimeoutNow => {
                 message.context = self.sign_hand_over(RaftId::new(message.to)?)?.signature.to_vec();
             }
-            MessageType::MsgAppend => message.context = self.hash_at(LogIndex(message.index))?.as_bytes().to_vec(),
+            MessageType::MsgAppend => {
+                message.context = self.hash_at(LogIndex(message.index))?.as_bytes().to_vec();
+                self.attach_seals(&mut message.entries);
+            }
             MessageType::MsgAppendResponse if !message.reject && message.context.is_empty() => {
                 message.context = self.hash_at(LogIndex(message.index))?.as_bytes().to_vec();
             }

@@ -3,18 +3,27 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::ids::RaftId;
 
 fn entry(kind: EntryKind) -> LogEntry {
-    LogEntry { term: Term(3), index: LogIndex(0x0102), kind, hash: LogHash::from_bytes([9; 32]) }
+    let seal = RaftId::new(0x0405).map(|leader| Seal { leader, signature: [8; 64] });
+    LogEntry { term: Term(3), index: LogIndex(0x0102), kind, hash: LogHash::from_bytes([9; 32]), seal }
 }
 
 #[test]
 fn golden_bytes() {
-    let head = |tag: u8| [&[2, tag], &[0, 0, 0, 0, 0, 0, 1, 2][..], &[0, 0, 0, 0, 0, 0, 0, 3], &[9; 32]].concat();
+    let head = |tag: u8| {
+        let (index, term, leader) = ([0, 0, 0, 0, 0, 0, 1, 2], [0, 0, 0, 0, 0, 0, 0, 3], [0, 0, 0, 0, 0, 0, 4, 5]);
+        [&[3, tag], &index[..], &term, &[9; 32], &leader, &[8; 64]].concat()
+    };
     let normal = entry(EntryKind::Normal(Bytes::from_static(b"ab")));
     assert_eq!(normal.encode(), [head(1), b"ab".to_vec()].concat());
     assert_eq!(entry(EntryKind::ConfChange(Bytes::new())).encode(), head(2));
     assert_eq!(entry(EntryKind::Empty).encode(), head(3));
+    let unsealed = LogEntry { seal: None, ..normal };
+    let bytes = unsealed.encode();
+    assert_eq!((bytes.len(), &bytes[50..122]), (124, [0; 72].as_slice()));
+    assert_eq!(LogEntry::decode(&bytes), Ok(unsealed));
 }
 
 #[test]
@@ -26,7 +35,7 @@ fn refuses_what_no_leader_writes() {
     assert_eq!(LogEntry::decode(&bytes.clone().into()), Err(DecodeError::Tag { found: 9 }));
     bytes[0] = 1;
     assert_eq!(LogEntry::decode(&bytes.into()), Err(DecodeError::Version { found: 1 }));
-    assert_eq!(LogEntry::decode(&Bytes::from_static(&[2, 1, 0])), Err(DecodeError::Truncated { missing: 7 }));
+    assert_eq!(LogEntry::decode(&Bytes::from_static(&[3, 1, 0])), Err(DecodeError::Truncated { missing: 7 }));
 }
 
 /// Another implementation of the same words: SHA-256 of a sequence that is written out.
@@ -71,7 +80,11 @@ proptest! {
     }
 
     #[test]
-    fn decode_is_total_and_canonical(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+    fn decode_is_total_and_canonical(bytes in proptest::collection::vec(any::<u8>(), 0..192)) {
+        let mut bytes = bytes;
+        if let Some(version) = bytes.first_mut() {
+            *version = VERSION;
+        }
         let bytes = Bytes::from(bytes);
         if let Ok(entry) = LogEntry::decode(&bytes) {
             prop_assert_eq!(entry.encode(), bytes);

@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use consilium_consensus::{
-    EntryKind, LogEntry, LogHash, LogIndex, LogPosition, LogReader, Membership, RaftId, Reject, StepError, Term,
+    EntryKind, LogEntry, LogHash, LogIndex, LogPosition, LogReader, Membership, RaftId, Reject, Seal, StepError, Term,
+    entry_context,
 };
 use raft::eraftpb::{Entry, Message, MessageType};
 use raft_prost::Message as _;
 
-use crate::cluster::{Cluster, Passes, id, mandate};
+use crate::cluster::{Cluster, Passes, id, mandate, signer};
 
 /// Three nodes that have committed an entry, a leader, and a follower that hears nobody but
 /// the test.
@@ -36,7 +37,9 @@ fn behind(before: LogPosition, term: Term, data: &'static str) -> LogEntry {
 fn append(from: RaftId, to: RaftId, term: Term, before: LogPosition, entries: &[&LogEntry]) -> Message {
     let entry = |entry: &&LogEntry| {
         let EntryKind::Normal(data) = &entry.kind else { panic!("{entry:?}") };
-        Entry { index: entry.index.0, term: entry.term.0, data: data.to_vec(), ..Entry::default() }
+        let seal = Seal::sign(&signer(from), from, &entry.position());
+        let context = entry_context(&entry.hash, seal.filter(|_| entry.term == term).as_ref());
+        Entry { index: entry.index.0, term: entry.term.0, data: data.to_vec(), context, ..Entry::default() }
     };
     Message {
         msg_type: MessageType::MsgAppend as i32,

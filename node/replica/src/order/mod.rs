@@ -8,5 +8,6 @@ pub(crate) mod mempool;
 pub(crate) mod oversight;
 pub(crate) mod proposing;
 pub(crate) mod reconciliation;
+pub(crate) mod split;
 
 pub use self::reconciliation::Reconciliation;

@@ -10,7 +10,7 @@ use consilium_proto::validators::{Validator, ValidatorSet};
 use super::leading::hand_over;
 use crate::disk::LogWrite;
 use crate::io::Output;
-use crate::notice::{Alarm, AlarmName, Notice, Split};
+use crate::notice::{Alarm, AlarmName, Notice};
 use crate::ports::{Ledger, PortFault};
 
 /// Time that elected nodes may be without a vote in Raft: they catch up, and change places
@@ -43,8 +43,6 @@ pub(crate) struct Oversight {
     /// The term of the last membership entry that was refused.
     refused_membership: Option<Term>,
     compacting: bool,
-    /// When this node last saw that the log is split.
-    split_ms: Option<u64>,
 }
 
 impl Oversight {
@@ -62,7 +60,6 @@ impl Oversight {
             changed_ms: 0,
             refused_membership: None,
             compacting: false,
-            split_ms: None,
         }
     }
 
@@ -95,32 +92,6 @@ impl Oversight {
     pub(crate) fn refuse_leader<R: LogReader>(&mut self, core: &mut Core<R>, now_ms: u64, out: &mut Vec<Output>) {
         self.refused = Some((core.term(), now_ms.saturating_add(self.certificate_timeout_ms)));
         self.distrust_leader(core, out);
-    }
-
-    /// A peer has another entry of the same term than this node. If the peer leads that term
-    /// it has shown that it lies.
-    pub(crate) fn note_split<R: LogReader>(
-        &mut self,
-        core: &mut Core<R>,
-        (peer, index, term): (RaftId, LogIndex, Term),
-        now_ms: u64,
-        out: &mut Vec<Output>,
-    ) {
-        self.split_ms = Some(now_ms);
-        let leader = core.leader().filter(|_| term == core.term());
-        if leader == Some(peer) {
-            self.refuse_leader(core, now_ms, out);
-        }
-        let (peer, leader) = (NodeId(peer.get()), leader.map(|leader| NodeId(leader.get())));
-        out.push(Output::Raise(Alarm::LogSplit(Split { index, term, peer, leader })));
-    }
-
-    /// What was not seen for a while is over.
-    pub(crate) fn watch_split(&mut self, now_ms: u64, out: &mut Vec<Output>) {
-        if self.split_ms.is_none_or(|seen_ms| now_ms.saturating_sub(seen_ms) > QUORUMLESS_MS) {
-            self.split_ms = None;
-            out.push(Output::Clear(AlarmName::LogSplit));
-        }
     }
 
     fn distrust_leader<R: LogReader>(&mut self, core: &mut Core<R>, out: &mut Vec<Output>) {

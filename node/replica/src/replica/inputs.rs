@@ -1,7 +1,7 @@
 //! Which part of the replica hears what.
 
 use consilium_consensus::voting::Clock;
-use consilium_consensus::{Judge, LogReader, Mandate, MandateError, Reject, Role, StepError, Term};
+use consilium_consensus::{Judge, LogReader, Mandate, MandateError, Reject, Role, SealedPosition, StepError, Term};
 use consilium_ledger::CheckedTransaction;
 use consilium_proto::ids::{Epoch, NodeId, TimeMs};
 use consilium_proto::pb::{ForwardResult, Outcome};
@@ -103,7 +103,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         self.core.tell_head();
         self.oversight.watch_certificates(&mut self.core, (applied, certified), now_ms, &mut self.out);
         let elected = desired(&Progress { topology: &self.topology, applied, certified }).map(|desired| desired.voters);
-        self.oversight.watch_split(now_ms, &mut self.out);
+        self.splits.look(now_ms, &mut self.out);
         self.oversight.watch_voters(elected.as_ref(), self.core.membership(), now_ms, &mut self.out);
         let validators = self.topology.validators();
         let unheard = self.clocks.unheard(self.me, validators);
@@ -179,6 +179,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
                     self.follow_electors()?;
                     self.be_recalled();
                 }
+                PeerMessage::Sealed(sealed) => self.compare(from, *sealed),
                 PeerMessage::Recall(epoch) => self.recollect(from, epoch)?,
                 PeerMessage::Recollection(told) => {
                     self.recall.hear(from, *told, self.certifier.voting().guard())?;
@@ -256,12 +257,27 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             true => Notice::RaftIgnored { peer: from, problem: text },
             false => Notice::RaftRejected { peer: from, reject: text },
         }));
-        if let Reject::NoMandate { term, .. } = reject {
-            self.want_mandate(from, term);
-        } else if let Reject::Unfit { .. } = reject {
+        let lies = match reject {
+            Reject::NoMandate { term, .. } => return self.want_mandate(from, term),
+            Reject::Unfit { .. } | Reject::Unsealed { .. } => true,
+            Reject::Split { index, term } => {
+                let others = self.topology.others(self.me);
+                self.splits.note(&self.core, (from, index, term), others, now_ms, &mut self.out)
+            }
+            _ => false,
+        };
+        if lies {
             self.oversight.refuse_leader(&mut self.core, now_ms, &mut self.out);
-        } else if let Reject::Split { index, term } = reject {
-            self.oversight.note_split(&mut self.core, (peer, index, term), now_ms, &mut self.out);
+        }
+    }
+
+    /// What a peer has at an index, as its leader sealed it.
+    fn compare(&mut self, from: NodeId, told: SealedPosition) {
+        let now_ms = self.now.monotonic_ms;
+        let key = self.topology.peer(NodeId(told.seal.leader.get())).map(|node| &node.vote_key);
+        let liar = self.splits.compare(&self.core, (from, told), (&self.ledger_id, key), now_ms, &mut self.out);
+        if liar.is_some() && self.core.leader().map(|leader| NodeId(leader.get())) == liar {
+            self.oversight.refuse_leader(&mut self.core, now_ms, &mut self.out);
         }
     }
 

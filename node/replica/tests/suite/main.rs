@@ -15,6 +15,7 @@ mod disk;
 mod membership;
 mod peer;
 mod rebuild;
+mod recalling;
 mod serving;
 mod solo;
 mod start;

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use consilium_consensus::{EntryKind, HardState, LogEntry, LogHash, LogIndex, Persist, RaftId, Term};
-use consilium_kit::Identity;
+use consilium_consensus::{EntryKind, HardState, LogEntry, LogHash, LogIndex, Persist, RaftId, SealedPosition, Term};
 use consilium_kit::replica::Replicas;
+use consilium_kit::{Identity, keys};
 use consilium_ledger::CheckedTransaction;
 use consilium_proto::header::Leaf;
 use consilium_proto::ids::{Height, NodeId};
@@ -42,6 +42,10 @@ fn a_transaction_is_proposed_written_executed_guarded_and_certified_in_this_orde
     // An empty entry opens the term.
     let (term, first) = (Term(1), LogEntry::new(&LogHash::NONE, Term(1), LogIndex(1), EntryKind::Empty));
     let entry = LogEntry::new(&first.hash, term, LogIndex(2), EntryKind::Normal(block.encode()));
+    let seal = round(&said[1]).entries[0].seal.unwrap();
+    let sealed = SealedPosition { position: entry.position(), seal };
+    assert!(sealed.verifies(&solo.genesis.ledger_id, &keys::vote(1).verifying_key()));
+    let entry = LogEntry { seal: Some(seal), ..entry };
     let position = entry.position();
     let write = |round: &Persist, entries, hard_state, must_sync| {
         let (seq, snapshot, messages_after) = (round.seq, None, Vec::new());

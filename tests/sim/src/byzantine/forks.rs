@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use consilium_consensus::LogHash;
+use consilium_consensus::{LogHash, LogPosition, RaftId, Seal, Signer};
 use consilium_proto::ids::NodeId;
 
-use super::raft_wire::{Links, acknowledged, with_hash};
+use super::raft_wire::{Links, acknowledged, sealed, with_hash};
 
 /// A hash as it was told, and the traitor's own at that index.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +26,7 @@ impl Forks {
     /// An append as it goes out, with the hash that its receiver has at its index. `own` is
     /// what the traitor's honest code says.
     #[must_use]
-    pub fn told(&mut self, to: NodeId, own: &[u8], other: Bytes) -> Bytes {
+    pub fn told(&mut self, signer: &Signer, (from, to): (NodeId, NodeId), own: &[u8], other: Bytes) -> Bytes {
         let (Some(from_own), Some(from_other)) = (Links::of_append(own), Links::of_append(&other)) else {
             return other;
         };
@@ -37,7 +37,9 @@ impl Forks {
         for ((index, own), (_, told)) in own.zip(from_other.behind(before)) {
             pairs.insert(index, Pair { told, own });
         }
-        with_hash(&other, &before).unwrap_or(other)
+        let seal = |position: &LogPosition| Seal::sign(signer, RaftId::new(from.0)?, position);
+        let told = with_hash(&other, &before).and_then(|told| sealed(&told, before, seal));
+        told.unwrap_or(other)
     }
 
     /// An acknowledgement as the traitor's honest code would have it.

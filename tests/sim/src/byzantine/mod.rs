@@ -5,7 +5,7 @@ pub mod forks;
 pub mod raft_wire;
 
 use bytes::Bytes;
-use consilium_consensus::{LogIndex, LogPosition, Term};
+use consilium_consensus::{LogIndex, LogPosition, Signer, Term};
 use consilium_proto::ids::{HeaderHash, NodeId, TimeMs};
 use consilium_proto::pb;
 use consilium_proto::vote::{Vote, signing_bytes};
@@ -131,11 +131,11 @@ fn is_told_otherwise(env: &Env, from: NodeId, to: NodeId) -> bool {
 }
 
 /// What a traitor does to what leaves its machine.
-pub fn tamper_outbox(byzantine: Fault, env: &mut Env, send: &mut Send) {
+pub fn tamper_outbox(byzantine: Fault, host: &Host, env: &mut Env, send: &mut Send) {
     let (from, to) = (send.from, send.to);
     if let Packet::Messages(messages) = &mut send.packet {
         let said = std::mem::take(messages).into_iter();
-        *messages = said.flat_map(|message| tamper_message(byzantine, env, (from, to), message)).collect();
+        *messages = said.flat_map(|message| tamper_message((byzantine, host), env, (from, to), message)).collect();
         if byzantine == Fault::HostileRaft && env.rng.chance(50) {
             flood(env, messages);
         }
@@ -159,7 +159,7 @@ fn flood(env: &mut Env, messages: &mut Vec<PeerMessage>) {
 }
 
 fn tamper_message(
-    byzantine: Fault,
+    (byzantine, host): (Fault, &Host),
     env: &mut Env,
     (from, to): (NodeId, NodeId),
     message: PeerMessage,
@@ -191,12 +191,26 @@ fn tamper_message(
     if instead.is_some() || besides.is_some() {
         env.stats.fault(byzantine);
     }
-    let first = match instead {
-        Some(other) => env.forks.told(to, bytes, other),
-        None => env.forks.told(to, bytes, bytes.clone()),
-    };
+    let key = consilium_kit::keys::vote(from.0);
+    let signer = Signer { ledger_id: env.fixture.genesis.ledger_id, key };
+    if byzantine == Fault::Equivocate
+        && env.rng.chance(60)
+        && let Some(replanted) = replanted(host, env, &signer, (from, to), bytes)
+    {
+        env.stats.count("other entries of earlier leaders");
+        return vec![PeerMessage::Raft(replanted)];
+    }
+    let first = env.forks.told(&signer, (from, to), bytes, instead.unwrap_or_else(|| bytes.clone()));
     let first = PeerMessage::Raft(first);
     std::iter::once(first).chain(besides.map(PeerMessage::Raft)).collect()
+}
+
+/// Instead of what comes next, other entries for what earlier leaders wrote, and all after it.
+fn replanted(host: &Host, env: &mut Env, signer: &Signer, way: (NodeId, NodeId), bytes: &[u8]) -> Option<Bytes> {
+    let back = env.rng.range(1, 6);
+    let honest = raft_wire::from_further_back(bytes, &host.disk.log.borrow(), back)?;
+    let other = raft_wire::other_time(&honest, env.rng.below(3))?;
+    Some(env.forks.told(signer, way, &honest, other))
 }
 
 /// Now and then, what a hostile member says beside a message.

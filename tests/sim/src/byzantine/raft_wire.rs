@@ -2,8 +2,8 @@
 //! change single fields. Field numbers are those of `eraftpb.Message`.
 
 use bytes::Bytes;
-use consilium_consensus::{EntryKind, LogEntry, LogHash, LogIndex, Term};
-use consilium_kit::Rng;
+use consilium_consensus::{EntryKind, LogEntry, LogHash, LogIndex, LogPosition, Seal, Term, entry_context};
+use consilium_kit::{MemoryLog, Rng};
 use consilium_proto::ids::NodeId;
 use consilium_proto::pb;
 use prost::Message;
@@ -41,6 +41,8 @@ const ENTRY_INDEX: u64 = 3;
 const ENTRY_TYPE: u64 = 1;
 /// `Entry.data`.
 const ENTRY_DATA: u64 = 4;
+/// `Entry.context`.
+const ENTRY_CONTEXT: u64 = 6;
 /// `EntryType.EntryConfChangeV2`.
 const CONF_CHANGE: u64 = 2;
 
@@ -175,6 +177,60 @@ fn link_of(entry: &[u8]) -> Option<(Term, LogIndex, EntryKind)> {
         _ => EntryKind::Normal(data),
     };
     Some((Term(number(&fields, ENTRY_TERM)), LogIndex(number(&fields, ENTRY_INDEX)), kind))
+}
+
+/// An append that begins further back in the sender's log, so far that it replaces what an
+/// earlier leader wrote. `None` if there is no such.
+#[must_use]
+pub fn from_further_back(bytes: &[u8], log: &MemoryLog, back: u64) -> Option<Bytes> {
+    let mut fields = parse(bytes).filter(|fields| number(fields, TYPE) == APPEND)?;
+    let index = number(&fields, INDEX);
+    let before = log.entry(LogIndex(index.checked_sub(back)?)).ok()?.position();
+    let earlier: Option<Vec<_>> = (before.index.0 + 1..=index)
+        .map(|index| Some((ENTRIES, Value::Bytes(entry_of(&log.entry(LogIndex(index)).ok()?)))))
+        .collect();
+    let at = fields.iter().position(|(field, _)| *field == ENTRIES).unwrap_or(fields.len());
+    fields.splice(at..at, earlier?);
+    fields.retain(|(field, _)| ![INDEX, LOG_TERM].contains(field));
+    fields.extend([(INDEX, Value::Number(before.index.0)), (LOG_TERM, Value::Number(before.term.0))]);
+    with_hash(&encode(&fields), &before.hash)
+}
+
+fn entry_of(entry: &LogEntry) -> Vec<u8> {
+    let (kind, data) = match &entry.kind {
+        EntryKind::Normal(data) => (0, data.to_vec()),
+        EntryKind::ConfChange(data) => (CONF_CHANGE, data.to_vec()),
+        EntryKind::Empty => (0, Vec::new()),
+    };
+    let numbers = [(ENTRY_TYPE, kind), (ENTRY_TERM, entry.term.0), (ENTRY_INDEX, entry.index.0)];
+    let numbers = numbers.map(|(field, value)| (field, Value::Number(value)));
+    let context = entry_context(&entry.hash, entry.seal.as_ref());
+    let bytes = [(ENTRY_DATA, Value::Bytes(data)), (ENTRY_CONTEXT, Value::Bytes(context))];
+    encode(&numbers.into_iter().chain(bytes).collect())
+}
+
+/// An append whose entries of its own term are sealed as they stand behind another entry than
+/// they did.
+#[must_use]
+pub fn sealed(bytes: &[u8], mut before: LogHash, seal: impl Fn(&LogPosition) -> Option<Seal>) -> Option<Bytes> {
+    let mut fields = parse(bytes)?;
+    let led = number(&fields, TERM);
+    for (field, value) in &mut fields {
+        let Value::Bytes(entry) = value else { continue };
+        if *field != ENTRIES {
+            continue;
+        }
+        let (term, index, kind) = link_of(entry)?;
+        before = LogEntry::link(&before, term, index, &kind);
+        if term.0 == led {
+            let context = entry_context(&before, seal(&LogPosition { index, term, hash: before }).as_ref());
+            let mut parts = parse(entry)?;
+            parts.retain(|(field, _)| *field != ENTRY_CONTEXT);
+            parts.push((ENTRY_CONTEXT, Value::Bytes(context)));
+            *entry = encode(&parts);
+        }
+    }
+    Some(encode(&fields).into())
 }
 
 /// The message with another hash.

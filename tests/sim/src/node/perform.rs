@@ -314,6 +314,7 @@ fn name_of(notice: &Notice) -> &'static str {
         Notice::Recalled { vote: Some(_), .. } => "votes told again",
         Notice::Recalled { owed: Some(_), .. } => "logs to be restored",
         Notice::Recalled { .. } => "nodes recalled",
+        Notice::SplitProven(_) => "splits proven",
         Notice::VoteRefused { .. } => "votes refused",
         Notice::VoteWithheld { .. } => "votes withheld for the time",
     }

@@ -94,8 +94,9 @@ impl World {
     /// What left the machines goes on its way.
     pub fn flush(&mut self) {
         for mut send in std::mem::take(&mut self.env.outbox) {
-            if let Some(fault) = self.machines[send.machine].host.byzantine.filter(|_| !self.env.calm) {
-                crate::byzantine::tamper_outbox(fault, &mut self.env, &mut send);
+            let host = &self.machines[send.machine].host;
+            if let Some(fault) = host.byzantine.filter(|_| !self.env.calm) {
+                crate::byzantine::tamper_outbox(fault, host, &mut self.env, &mut send);
             }
             self.send(send);
         }

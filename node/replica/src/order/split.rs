@@ -1,0 +1,97 @@
+//! Two entries of one term at one index of the log: who has noticed, and who is to blame. A
+//! node that meets another entry than its own tells the others its own one, as the leader
+//! sealed it; whoever has two of one leader has proven that it lied.
+//!
+//! It never takes a peer's word for it: a peer may name any hash, and no other leader's seal.
+
+use consilium_consensus::{Core, LogIndex, LogReader, SealedPosition, Term};
+use consilium_proto::ids::{LedgerId, NodeId};
+use consilium_proto::signing::VerifyingKey;
+
+use crate::io::Output;
+use crate::notice::{Alarm, AlarmName, Notice, Split};
+use crate::peer::PeerMessage;
+
+/// What was not seen for so long is over.
+const SEEN_MS: u64 = 10_000;
+/// How often the others are told.
+const TELL_MS: u64 = 500;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Splits {
+    seen_ms: Option<u64>,
+    told_ms: Option<u64>,
+    /// Two entries that one leader has sealed for one place.
+    proof: Option<Box<[SealedPosition; 2]>>,
+}
+
+impl Splits {
+    /// A peer has another entry than this node. Whoever leads that term has shown that it
+    /// lies, if it is the peer: returns whether that is so.
+    pub(crate) fn note<R: LogReader>(
+        &mut self,
+        core: &Core<R>,
+        (peer, index, term): (NodeId, LogIndex, Term),
+        others: impl Iterator<Item = NodeId>,
+        now_ms: u64,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let leader = core.leader().filter(|_| term == core.term()).map(|leader| NodeId(leader.get()));
+        self.seen_ms = Some(now_ms);
+        self.raise(Split { index, term, peer, leader, proof: None }, out);
+        let due = self.told_ms.is_none_or(|told_ms| now_ms.saturating_sub(told_ms) >= TELL_MS);
+        if due && let Some(own) = core.sealed_at(index) {
+            self.told_ms = Some(now_ms);
+            let message = PeerMessage::Sealed(Box::new(own));
+            out.extend(others.map(|to| Output::Send { to, message: message.clone() }));
+        }
+        leader == Some(peer)
+    }
+
+    /// A peer tells what it has at an index. Returns the leader, if that has given out this
+    /// one and another one.
+    pub(crate) fn compare<R: LogReader>(
+        &mut self,
+        core: &Core<R>,
+        (peer, told): (NodeId, SealedPosition),
+        (ledger_id, key): (&LedgerId, Option<&VerifyingKey>),
+        now_ms: u64,
+        out: &mut Vec<Output>,
+    ) -> Option<NodeId> {
+        let own = core.sealed_at(told.position.index).filter(|own| own.contradicts(&told))?;
+        let (leader, proof) = (NodeId(told.seal.leader.get()), Box::new([own, told]));
+        if self.proof.as_ref() != Some(&proof) {
+            let key = key?;
+            if !proof.iter().all(|sealed| sealed.verifies(ledger_id, key)) {
+                return None;
+            }
+            out.push(Output::Notice(Notice::SplitProven(proof.clone())));
+            // Whoever has the other one is to have the proof, too.
+            out.push(Output::Send { to: peer, message: PeerMessage::Sealed(Box::new(own)) });
+            self.proof = Some(proof);
+        }
+        self.seen_ms = Some(now_ms);
+        let (index, term) = (own.position.index, own.position.term);
+        self.raise(Split { index, term, peer, leader: Some(leader), proof: None }, out);
+        Some(leader)
+    }
+
+    fn raise(&self, split: Split, out: &mut Vec<Output>) {
+        let of_split = |proof: &[SealedPosition; 2]| {
+            let position = proof[0].position;
+            (position.index, position.term) == (split.index, split.term)
+        };
+        let proof = self.proof.clone().filter(|proof| of_split(proof));
+        let leader = proof.as_ref().map(|proof| NodeId(proof[0].seal.leader.get())).or(split.leader);
+        out.push(Output::Raise(Alarm::LogSplit(Split { proof, leader, ..split })));
+    }
+
+    /// What was not seen for a while is over.
+    pub(crate) fn look(&mut self, now_ms: u64, out: &mut Vec<Output>) {
+        if self.seen_ms.is_none_or(|seen_ms| now_ms.saturating_sub(seen_ms) > SEEN_MS) {
+            *self = Self::default();
+            out.push(Output::Clear(AlarmName::LogSplit));
+        }
+    }
+}
