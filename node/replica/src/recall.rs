@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use consilium_consensus::LogPosition;
 use consilium_consensus::voting::VoteGuard;
-use consilium_proto::ids::{Epoch, LedgerId, NodeId};
+use consilium_proto::ids::{Epoch, Height, LedgerId, NodeId};
 use consilium_proto::signing::VerifyingKey;
 use consilium_proto::validators::ValidatorSet;
 use consilium_proto::vote::Vote;
@@ -39,7 +39,7 @@ pub(crate) struct Recall {
     doubt: Doubt,
     /// Who has answered, and how far this node has acknowledged the log there.
     answers: BTreeMap<NodeId, Option<LogPosition>>,
-    /// A vote that the guard has lost.
+    /// The newest vote that the guard has lost.
     forgotten: Option<Vote>,
     settled: bool,
     due_ms: u64,
@@ -52,8 +52,8 @@ pub(crate) struct Recall {
 pub(crate) struct Recalled {
     /// How many others have answered.
     pub(crate) answers: usize,
-    /// The vote that its guard has lost.
-    pub(crate) vote: Option<Vote>,
+    /// The height of the vote that its guard has lost.
+    pub(crate) vote: Option<Height>,
     /// How far its log must reach before it grants.
     pub(crate) owed: Option<LogPosition>,
     /// Its log was doubtful, and is not any more.
@@ -132,13 +132,19 @@ impl Recall {
             return None;
         }
         self.settled = true;
-        let Doubt { guard: _, log } = std::mem::take(&mut self.doubt);
+        let log = std::mem::take(&mut self.doubt.log);
         Some(Recalled {
             answers: self.answers.len(),
-            vote: self.forgotten.take(),
+            vote: self.forgotten.as_ref().map(|vote| vote.height),
             owed: self.owed(validators).filter(|_| log),
             log_trusted: log,
         })
+    }
+
+    /// A vote that the guard is to be told: one that it has lost, and that is above all that it
+    /// remembers. The last to answer may be the only one that holds it.
+    pub(crate) fn lost_vote(&self, guard: VoteGuard) -> Option<&Vote> {
+        self.forgotten.as_ref().filter(|vote| self.settled && vote.height > guard.voted_height)
     }
 
     fn is_quorum(&self, validators: &ValidatorSet) -> bool {

@@ -2,6 +2,7 @@
 //! until nothing is left to do. It decides which part hears what, and in which
 //! order; what each does is its own.
 
+mod behind;
 mod inputs;
 mod recalling;
 mod turn;
@@ -107,6 +108,7 @@ pub struct Replica<L, R: LogReader> {
     electors: Electors,
     recall: Recall,
     catch_up: CatchUp,
+    behind: behind::Behind,
     calls: CallId,
     rounds: Rounds,
     /// The time, by this node's clock if that is right.
@@ -168,6 +170,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             electors,
             recall,
             catch_up: CatchUp::default(),
+            behind: behind::Behind::default(),
             calls: CallId::default(),
             rounds: Rounds::default(),
             settings,

@@ -55,8 +55,6 @@ pub enum Bug {
     ChainUnchecked,
     /// The log must reach where it ended at the newest vote, also if a later leader cut it.
     WatermarkIsLogEnd,
-    /// A node whose guard has lost its newest record goes on from the one before.
-    VotesForgotten,
 }
 
 impl Bug {
@@ -85,13 +83,12 @@ impl Bug {
             Self::CommitFromLeader => &[Fault::FalseCommit],
             Self::ChainUnchecked => &[Fault::Equivocate],
             Self::WatermarkIsLogEnd => &[Fault::Partition, Fault::OneWay, Fault::Kill],
-            Self::VotesForgotten => &[Fault::RottenGuard],
             Self::CountHeads | Self::VotePastBoundary | Self::NewSetEarly => &[],
         }
     }
 
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 24] = [
         Self::SkipVoteGuard,
         Self::AckBeforeSync,
         Self::LateConfChange,
@@ -116,6 +113,5 @@ impl Bug {
         Self::CommitFromLeader,
         Self::ChainUnchecked,
         Self::WatermarkIsLogEnd,
-        Self::VotesForgotten,
     ];
 }

@@ -200,7 +200,10 @@ impl Nemesis {
         let Some(victim) = self.victim(world) else { return };
         let after = self.rng.range(20, 1_000);
         world.crash(victim, CrashKind::Process, Some(after));
-        if world.machines[victim].host.disk.guard.rot() {
+        let host = &mut world.machines[victim].host;
+        if host.disk.guard.rot() {
+            let left = host.disk.guard.read().unwrap_or_default().vote.voted_height;
+            world.env.oracle.rotted(host.node, left);
             world.env.stats.fault(Fault::RottenGuard);
             world.env.note(format_args!("the guard of {victim} loses its newest record"));
         }

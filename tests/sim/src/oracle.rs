@@ -175,7 +175,12 @@ impl Oracle {
         self.note("I9 vote guard", good);
     }
 
-    /// An honest node's guard is durable.
+    /// The newest record of an honest node's guard rots.
+    pub fn rotted(&mut self, node: NodeId, left: Height) {
+        self.guards.rotted(node, left);
+    }
+
+    /// The guard of a node was made durable.
     pub fn remembered(&mut self, node: NodeId, voted: Height) {
         let good = self.guards.remembered(node, voted);
         self.note("I9 vote guard", good);

@@ -169,5 +169,4 @@ bugs! {
     commit_from_leader: CommitFromLeader,
     chain_unchecked: ChainUnchecked,
     watermark_is_log_end: WatermarkIsLogEnd,
-    votes_forgotten: VotesForgotten,
 }

@@ -12,6 +12,7 @@ use crate::convert::snapshot_to_raft;
 use crate::ids::{LogIndex, RaftId, Term};
 use crate::log::LogReader;
 use crate::membership::MembershipInvalid;
+use crate::output::IncomingSnapshot;
 use crate::snapshot::SnapshotMeta;
 use crate::status::Role;
 
@@ -153,8 +154,12 @@ impl<R: LogReader> Core<R> {
             ..Message::default()
         };
         self.drop_other_tail(meta);
-        let before = self.raw.raft.raft_log.committed;
+        let (before, leader) = (self.raw.raft.raft_log.committed, self.leader());
         self.raw.step(message).map_err(|_| InstallError::Refused)?;
+        // Whoever gave it leads only if that was known before.
+        if leader.is_none() && self.office.proven() != Some((self.term(), from)) {
+            self.raw.raft.leader_id = raft::INVALID_ID;
+        }
         if self.raw.raft.raft_log.unstable_snapshot().is_some() {
             self.membership = meta.membership.clone();
             self.membership_since = meta.index;
@@ -165,6 +170,13 @@ impl<R: LogReader> Core<R> {
             return Ok(Installed::NotNeeded);
         }
         Err(InstallError::Refused)
+    }
+
+    /// Takes a state that certificates vouch for as if it had been offered: who leads, or
+    /// whether anybody does, is of no account.
+    pub fn hold_certified(&mut self, from: RaftId, meta: SnapshotMeta) {
+        self.held = Some(IncomingSnapshot { from, meta });
+        self.held_term = self.term();
     }
 
     /// Drops the snapshot on offer: its state could not be fetched, or did not verify.

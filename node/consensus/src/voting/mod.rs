@@ -139,6 +139,12 @@ impl Voting {
         self.newest.as_ref()
     }
 
+    /// The highest height that is certified and not executed here, as far as is known.
+    #[must_use]
+    pub fn certified_ahead(&self) -> Option<Height> {
+        self.waiting.last_key_value().map(|(height, _)| *height)
+    }
+
     /// The validator sets as this node knows them.
     #[must_use]
     pub fn schedule(&self) -> &ValidatorSchedule {

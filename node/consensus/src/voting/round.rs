@@ -58,7 +58,10 @@ impl Voting {
     /// later one.
     pub fn recall(&mut self, vote: &Vote) {
         if vote.height > self.round.guard.voted_height && self.round.pending.is_none() {
-            self.round.guard = VoteGuard { voted_height: vote.height, voted_header: vote.header_hash };
+            let guard = VoteGuard { voted_height: vote.height, voted_header: vote.header_hash };
+            self.round.guard = guard;
+            self.round.pending = Some(Vec::new());
+            self.effects.push(Effect::WriteGuard(guard));
         }
     }
 

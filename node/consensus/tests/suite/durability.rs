@@ -1,6 +1,9 @@
 //! What counts as durable, in the corners that a random run rarely meets.
 
-use consilium_consensus::{Config, Core, ElectionTicks, LogIndex, Membership, PersistSeq, Role, Term};
+use consilium_consensus::{
+    Config, Core, ElectionTicks, EntryKind, LogEntry, LogHash, LogIndex, Membership, PersistSeq, Role, Seal, Term,
+    entry_context,
+};
 use consilium_kit::LogHandle;
 use raft::eraftpb::{Entry, Message, MessageType};
 use raft_prost::Message as _;
@@ -19,7 +22,11 @@ fn core(me: u64, membership: Membership) -> Core<LogHandle> {
 
 /// An append of one entry at index 1, written in `entry_term`, by the leader `from` of `term`.
 fn overwrite(core: &mut Core<LogHandle>, from: u64, term: u64, entry_term: u64) -> PersistSeq {
-    let entries = vec![Entry { index: 1, term: entry_term, data: vec![9], ..Entry::default() }];
+    let kind = EntryKind::Normal(vec![9].into());
+    let entry = LogEntry::new(&LogHash::NONE, Term(entry_term), LogIndex(1), kind);
+    let seal = Seal::sign(&signer(id(from)), id(from), &entry.position());
+    let sealed = entry_context(&entry.hash, seal.as_ref());
+    let entries = vec![Entry { index: 1, term: entry_term, data: vec![9], context: sealed, ..Entry::default() }];
     let msg_type = MessageType::MsgAppend as i32;
     let context = vec![0; 32];
     let message = Message { msg_type, from, to: 2, term, entries, context, ..Message::default() };

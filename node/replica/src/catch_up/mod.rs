@@ -5,23 +5,24 @@
 
 mod chain;
 mod feed;
+mod goal;
 pub mod rebuild;
 mod serve;
 
 pub use self::chain::{CertifiedBlock, ChainCheck, ChainError};
 pub use self::serve::{Serving, stored_attachments};
 
-use consilium_consensus::{IncomingSnapshot, SnapshotMeta};
-use consilium_proto::ids::{Height, LedgerId, NodeId};
+use consilium_proto::ids::{Height, LedgerId};
 use consilium_proto::pb;
 use consilium_proto::validators::ValidatorSet;
 
 pub(crate) use self::feed::{Fed, Feed};
+pub(crate) use self::goal::Goal;
 use crate::io::{Applied, CallId, Output};
 
-/// An offered state that is being followed.
+/// What is being followed.
 struct Following {
-    offer: IncomingSnapshot,
+    goal: Goal,
     feed: Feed,
     /// Height at which the present call began.
     began: Height,
@@ -36,10 +37,10 @@ pub(crate) enum Step {
     Execute(Box<CertifiedBlock>),
     /// All that was given is executed; this certifies it.
     Certify(Box<consilium_proto::vote::CertifiedHeader>),
-    /// The offered state is in place.
-    Reached(SnapshotMeta),
+    /// The goal is reached.
+    Reached(Goal),
     /// The call ended, and brought this node further: ask for more.
-    Again(IncomingSnapshot),
+    Again(Goal),
     /// It does not come here.
     Failed(String),
 }
@@ -51,19 +52,24 @@ pub(crate) struct CatchUp {
 }
 
 impl CatchUp {
-    /// Follows an offer from where this node stands.
+    /// Whether it is under way.
+    pub(crate) fn is_following(&self) -> bool {
+        self.following.is_some()
+    }
+
+    /// Follows a peer from where this node stands.
     pub(crate) fn follow(
         &mut self,
-        offer: IncomingSnapshot,
+        goal: Goal,
         applied: Applied,
         (ledger, validators): (LedgerId, ValidatorSet),
         (call, now_ms): (CallId, u64),
         out: &mut Vec<Output>,
     ) {
-        let (from, first) = (NodeId(offer.from.get()), applied.height.next());
+        let (from, first) = (goal.from(), applied.height.next());
         let check = ChainCheck::new(ledger, validators, (applied.height, applied.header_hash));
         let feed = Feed::new(call, check);
-        self.following = Some(Following { offer, feed, began: applied.height, heard_ms: now_ms });
+        self.following = Some(Following { goal, feed, began: applied.height, heard_ms: now_ms });
         out.push(Output::Fetch { call, from, first });
     }
 
@@ -97,18 +103,18 @@ impl CatchUp {
     /// `Idle` it is to be asked again.
     pub(crate) fn next(&mut self, applied: Applied, out: &mut Vec<Output>) -> Step {
         let Some(following) = &mut self.following else { return Step::Idle };
-        let (call, wanted) = (following.feed.call(), following.offer.meta.index);
-        let step = if applied.index >= wanted && !following.feed.is_ready() {
-            Step::Reached(following.offer.meta.clone())
+        let (call, goal) = (following.feed.call(), &following.goal);
+        let step = if goal.is_reached(applied) && !following.feed.is_ready() {
+            Step::Reached(goal.clone())
         } else {
             match following.feed.next() {
                 Fed::Nothing => Step::Idle,
-                Fed::Execute(block) if block.position.index > wanted => {
+                Fed::Execute(block) if goal.is_passed(&block) => {
                     Step::Failed(format!("the peer's block {} is beyond the offered state", block.header.height))
                 }
                 Fed::Execute(block) => Step::Execute(block),
                 Fed::Certified(certified) => Step::Certify(certified),
-                Fed::Ended(None) if applied.height > following.began => Step::Again(following.offer.clone()),
+                Fed::Ended(None) if applied.height > following.began => Step::Again(following.goal.clone()),
                 Fed::Ended(problem) => Step::Failed(
                     problem.unwrap_or_else(|| format!("the peer's certified blocks end at height {}", applied.height)),
                 ),

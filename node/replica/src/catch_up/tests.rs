@@ -1,19 +1,20 @@
 #![allow(clippy::unwrap_used)]
 
-use consilium_consensus::{LogHash, LogIndex, Membership, RaftId, Term};
+use consilium_consensus::{IncomingSnapshot, LogHash, LogIndex, Membership, RaftId, SnapshotMeta, Term};
 use consilium_kit::chain::{Chain, certificate, fetched, validators};
 use consilium_proto::header::Header;
+use consilium_proto::ids::NodeId;
 
 use super::*;
 
 const CALL: CallId = CallId(1);
 const PATIENCE_MS: u64 = 100;
 
-fn offer(index: u64) -> IncomingSnapshot {
+fn offer(index: u64) -> Goal {
     let id = RaftId::new(1).unwrap();
     let (membership, hash) = (Membership::new([id], []), LogHash::NONE);
     let meta = SnapshotMeta { index: LogIndex(index), term: Term(1), hash, membership };
-    IncomingSnapshot { from: id, meta }
+    Goal::Offer(IncomingSnapshot { from: id, meta })
 }
 
 fn applied(header: &Header) -> Applied {
@@ -41,11 +42,18 @@ fn next(catch_up: &mut CatchUp, header: &Header) -> (String, Vec<Output>) {
         Step::Idle => "idle".into(),
         Step::Execute(block) => format!("execute {}", block.header.height),
         Step::Certify(certified) => format!("certify {}", certified.header.height),
-        Step::Reached(meta) => format!("reached {}", meta.index),
-        Step::Again(offer) => format!("again {}", offer.meta.index),
+        Step::Reached(goal) => format!("reached {}", name(&goal)),
+        Step::Again(goal) => format!("again {}", name(&goal)),
         Step::Failed(problem) => problem,
     };
     (step, out)
+}
+
+fn name(goal: &Goal) -> String {
+    match goal {
+        Goal::Offer(offer) => offer.meta.index.to_string(),
+        Goal::Certified { height, .. } => format!("height {height}"),
+    }
 }
 
 fn stopped(step: &str) -> (String, Vec<Output>) {
@@ -123,4 +131,25 @@ fn a_peer_that_does_not_answer_is_given_up() {
     catch_up.tick(51 + PATIENCE_MS, PATIENCE_MS, &mut out);
     assert_eq!(out, [Output::StopFetch(CALL)]);
     assert_eq!(next(&mut catch_up, &genesis), stopped("the peer does not answer"));
+}
+
+/// Whatever stands in the own log: the block is certified.
+#[test]
+fn a_certified_height_is_reached_by_blocks_wherever_they_stand() {
+    let (mut catch_up, mut chain, mut out) = (CatchUp::default(), Chain::new(&[1]), Vec::new());
+    let genesis = chain.0.clone();
+    let goal = Goal::Certified { from: NodeId(3), height: Height(2) };
+    let ledger = (genesis.ledger_id, validators(&[1]));
+    catch_up.follow(goal, applied(&genesis), ledger, (CALL, 0), &mut out);
+    assert_eq!(out, [Output::Fetch { call: CALL, from: NodeId(3), first: Height(1) }]);
+    let blocks = [chain.append(), chain.append()];
+    blocks.iter().for_each(|header| catch_up.fetched(CALL, certified(header), 0));
+    let mut at = &genesis;
+    for (step, header) in [("execute 1", &blocks[0]), ("certify 1", &blocks[0]), ("execute 2", &blocks[1])] {
+        assert_eq!(next(&mut catch_up, at), goes_on(step));
+        at = header;
+    }
+    assert_eq!(next(&mut catch_up, at), goes_on("certify 2"));
+    assert_eq!(next(&mut catch_up, at), stopped("reached height 2"));
+    assert!(!catch_up.is_following());
 }

@@ -101,6 +101,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             return Ok(());
         }
         self.core.tell_head();
+        self.watch_behind();
         self.oversight.watch_certificates(&mut self.core, (applied, certified), now_ms, &mut self.out);
         let elected = desired(&Progress { topology: &self.topology, applied, certified }).map(|desired| desired.voters);
         self.splits.look(now_ms, &mut self.out);

@@ -12,6 +12,7 @@ use crate::io::Output;
 use crate::notice::Notice;
 use crate::peer::{PeerMessage, Recollection};
 use crate::ports::{Ledger, PortFault};
+use crate::recall::Recalled;
 
 impl<L: Ledger, R: LogReader> Replica<L, R> {
     /// Asks what is not known yet.
@@ -24,26 +25,28 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
     /// as far again as what this node did.
     pub(super) fn look_back(&mut self) {
         self.rounds.remember(self.certifier.take_unsaved(self.me), &mut self.out);
-        self.certifier.set_recalled(self.core.grants(), None);
+        self.tell_voting();
+    }
+
+    fn tell_voting(&mut self) {
+        let lost = self.recall.lost_vote(self.certifier.voting().guard()).cloned();
+        self.certifier.set_recalled(self.core.grants(), lost.as_ref());
     }
 
     /// Enough others may have answered, or fewer be needed.
     pub(super) fn be_recalled(&mut self) {
         let recalled = self.electors.newest_set().and_then(|validators| self.recall.settle(validators));
-        let settled = self.recall.is_settled();
-        self.core.set_may_grant(settled);
-        let Some(recalled) = recalled else {
-            return self.certifier.set_recalled(settled && self.core.grants(), None);
-        };
-        recalled.owed.into_iter().for_each(|owed| self.core.owe(owed));
-        self.certifier.set_recalled(self.core.grants(), recalled.vote.as_ref());
-        if recalled.log_trusted {
-            self.out.push(Output::WriteLog(LogWrite::Trust));
+        self.core.set_may_grant(self.recall.is_settled());
+        if let Some(Recalled { answers, vote, owed, log_trusted }) = recalled {
+            owed.into_iter().for_each(|owed| self.core.owe(owed));
+            if log_trusted {
+                self.out.push(Output::WriteLog(LogWrite::Trust));
+            }
+            if answers > 0 {
+                self.out.push(Output::Notice(Notice::Recalled { answers, vote, owed }));
+            }
         }
-        if recalled.answers > 0 {
-            let vote = recalled.vote.map(|vote| vote.height);
-            self.out.push(Output::Notice(Notice::Recalled { answers: recalled.answers, vote, owed: recalled.owed }));
-        }
+        self.tell_voting();
     }
 
     /// Tells a peer what this node holds of it; first, who leads, and what it needs to know to

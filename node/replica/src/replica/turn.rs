@@ -12,15 +12,16 @@ use std::sync::Arc;
 
 use consilium_consensus::LogPosition;
 use consilium_consensus::{
-    EntryKind, IncomingSnapshot, LeaderChange, LogEntry, LogReader, Membership, MembershipOutcome,
-    Output as RaftOutput, Persist, Role, SnapshotMeta,
+    EntryKind, LeaderChange, LogEntry, LogReader, Membership, MembershipOutcome, Output as RaftOutput, Persist, Role,
+    SnapshotMeta,
 };
 use consilium_ledger::Executed;
 use consilium_proto::ids::NodeId;
 
 use super::Replica;
+use super::inputs::raft_id;
 use crate::block::CheckedBlock;
-use crate::catch_up::{CertifiedBlock, Step};
+use crate::catch_up::{CertifiedBlock, Goal, Step};
 use crate::certify::{Around, CertifyInput};
 use crate::fault::Fault;
 use crate::io::{ExecutedBlock, Output};
@@ -144,7 +145,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         if let Some(offer) = snapshot_offered {
             let notice = Notice::CatchingUp { from: offer.from, index: offer.meta.index };
             self.out.push(Output::Notice(notice));
-            self.follow(offer);
+            self.follow(Goal::Offer(offer));
         }
         Ok(())
     }
@@ -346,10 +347,10 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         Ok(())
     }
 
-    fn follow(&mut self, offer: IncomingSnapshot) {
+    pub(super) fn follow(&mut self, goal: Goal) {
         let ledger = (self.ledger_id, self.topology.validators().clone());
         let call = (self.calls.take(), self.now.monotonic_ms);
-        self.catch_up.follow(offer, self.executor.applied(), ledger, call, &mut self.out);
+        self.catch_up.follow(goal, self.executor.applied(), ledger, call, &mut self.out);
     }
 
     /// Works on blocks of a peer.
@@ -366,8 +367,8 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
                     self.certifier.push(CertifyInput::Certificate(certified));
                     self.catch_up.set_validators(self.topology.validators().clone());
                 }
-                Step::Reached(meta) => self.install(&meta),
-                Step::Again(offer) => self.follow(offer),
+                Step::Reached(goal) => self.reached(goal)?,
+                Step::Again(goal) => self.follow(goal),
                 Step::Failed(problem) => self.refuse_offer(problem),
             }
             busy = true;
@@ -395,6 +396,25 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
     fn refuse_offer(&mut self, problem: String) {
         self.out.push(Output::Notice(Notice::NotCaughtUp(problem)));
         self.core.refuse_snapshot();
+    }
+
+    /// The log goes on behind the newest block that was taken over.
+    fn reached(&mut self, goal: Goal) -> Result<(), PortFault> {
+        let meta = match goal {
+            Goal::Offer(offer) => offer.meta,
+            Goal::Certified { from, height } => {
+                let ledger = self.executor.ledger();
+                let Some(position) = ledger.position(height)? else { return Ok(()) };
+                let LogPosition { index, term, hash } = position;
+                let meta = SnapshotMeta { index, term, hash, membership: ledger.membership_at(height)? };
+                if let Some(from) = raft_id(from) {
+                    self.core.hold_certified(from, meta.clone());
+                }
+                meta
+            }
+        };
+        self.install(&meta);
+        Ok(())
     }
 
     fn install(&mut self, meta: &SnapshotMeta) {

@@ -53,6 +53,12 @@ impl VoteGuards {
         Ok(())
     }
 
+    /// The guard of a node has lost its newest record. A vote that never left may be
+    /// forgotten; what had left is still never contradicted.
+    pub fn rotted(&mut self, node: NodeId, left: Height) {
+        self.guards.insert(node, left);
+    }
+
     /// The lowest boundary above what a node holds a certificate for.
     pub fn boundary(&mut self, node: NodeId, boundary: Option<Height>) {
         match boundary {

@@ -42,7 +42,7 @@ pub(super) fn inputs(env: &Env, mut inputs: Vec<Input>) -> Vec<Input> {
 
 /// The bugs: what others remember of this node's votes is not looked at.
 pub(super) fn remembered(env: &Env, message: PeerMessage) -> PeerMessage {
-    let bugs = [Bug::ReuseRaftId, Bug::SkipVoteGuard, Bug::VotesForgotten];
+    let bugs = [Bug::ReuseRaftId, Bug::SkipVoteGuard];
     match message {
         PeerMessage::Recollection(told) if bugs.into_iter().any(|bug| env.has(bug)) => {
             PeerMessage::Recollection(Box::new(Recollection { vote: None, ..*told }))
