@@ -25,6 +25,8 @@ impl<R: LogReader> Core<R> {
         self.settle_office();
         self.seal();
         self.recount();
+        // A change of the membership confirms reads, too.
+        self.raise_reads();
         let mut output = Output::default();
         if self.raw.has_ready() {
             self.drain_ready(&mut output);
