@@ -7,7 +7,7 @@ use bytes::Bytes;
 use consilium_consensus::LogHash;
 use consilium_proto::ids::NodeId;
 
-use super::raft_wire::{Links, acknowledged, with_hash};
+use crate::raft_wire::{Links, acknowledged, with_hash};
 
 /// A hash as it was told, and the traitor's own at that index.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +38,16 @@ impl Forks {
             pairs.insert(index, Pair { told, own });
         }
         with_hash(&other, &before).unwrap_or(other)
+    }
+
+    /// An acknowledgement of the traitor's honest code, of what its receiver was told instead.
+    #[must_use]
+    pub fn acknowledged(&self, to: NodeId, message: Bytes) -> Bytes {
+        let pair = acknowledged(&message).and_then(|(index, hash)| {
+            let pair = self.told.get(&to)?.get(&index)?;
+            (pair.own == hash).then_some(pair)
+        });
+        pair.and_then(|pair| with_hash(&message, &pair.told)).unwrap_or(message)
     }
 
     /// An acknowledgement as the traitor's honest code would have it.
