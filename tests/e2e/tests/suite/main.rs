@@ -19,6 +19,7 @@ mod epochs_offline;
 mod exactly_once;
 mod governance;
 mod handover;
+mod honest_truncation;
 mod identity;
 mod import;
 mod joining;
