@@ -29,6 +29,7 @@ mod power;
 mod presence;
 mod receipts;
 mod renewal;
+mod rolled_back;
 mod rot;
 mod surface;
 mod suspension;
