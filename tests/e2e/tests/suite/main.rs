@@ -26,6 +26,7 @@ mod joining;
 mod overload;
 mod partitions;
 mod power;
+mod power_cut;
 mod presence;
 mod receipts;
 mod renewal;
