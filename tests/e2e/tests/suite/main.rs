@@ -17,6 +17,7 @@ mod double_sign;
 mod elections;
 mod epochs_offline;
 mod exactly_once;
+mod flapping;
 mod governance;
 mod handover;
 mod honest_truncation;
