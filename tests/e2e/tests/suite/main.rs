@@ -24,6 +24,7 @@ mod honest_truncation;
 mod identity;
 mod import;
 mod joining;
+mod lying_leader;
 mod overload;
 mod partitions;
 mod power;
