@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use consilium_proto::genesis::Genesis;
@@ -15,6 +16,8 @@ use crate::links::Links;
 use crate::network::{Folder, Network};
 use crate::node::Node;
 use crate::settings::Settings;
+use crate::traitor::Traitor;
+use crate::wires::Wires;
 
 /// Ids in ascending order, as the genesis wants them.
 const MEMBERS: [&str; 7] = [
@@ -51,13 +54,26 @@ pub struct NetworkBuilder {
     stakes: Vec<u64>,
     links: bool,
     clocks: bool,
+    disks: bool,
+    traitor: Option<usize>,
+    wires: bool,
 }
 
 impl NetworkBuilder {
     pub(crate) fn new(members: usize) -> Self {
         assert!((1..=MEMBERS.len()).contains(&members), "one to seven members");
         let stakes = vec![STAKE; members];
-        Self { members, settings: Settings::default(), parameters: None, stakes, links: false, clocks: false }
+        Self {
+            members,
+            settings: Settings::default(),
+            parameters: None,
+            stakes,
+            links: false,
+            clocks: false,
+            disks: false,
+            traitor: None,
+            wires: false,
+        }
     }
 
     /// Lines for `[raft]` of every node's configuration.
@@ -95,10 +111,31 @@ impl NetworkBuilder {
         self
     }
 
+    /// One of the nodes can be made to lie to the others.
+    #[must_use]
+    pub fn with_traitor(mut self, node: usize) -> Self {
+        self.traitor = Some(node);
+        self.with_links()
+    }
+
+    /// Every node is a machine of its own on the network, where [`Wires::probe`] finds no fault.
+    #[must_use]
+    pub fn with_wires(mut self) -> Self {
+        self.wires = true;
+        self
+    }
+
     /// Every node has a wall clock of its own, which can be set.
     #[must_use]
     pub fn with_clocks(mut self) -> Self {
         self.clocks = true;
+        self
+    }
+
+    /// Every node has a disk whose power can be cut, where [`crate::PowerDisk::probe`] finds no fault.
+    #[must_use]
+    pub fn with_power_disks(mut self) -> Self {
+        self.disks = true;
         self
     }
 
@@ -130,17 +167,33 @@ impl NetworkBuilder {
     /// If the ceremony, an `init`, or a start fails.
     pub async fn build(self) -> anyhow::Result<Network> {
         let dir = tempfile::Builder::new().prefix("consilium-e2e-").tempdir()?;
+        let wires = if self.wires { Some(Wires::open(self.members)?) } else { None };
         let ip = own_loopback_address()?;
+        let address = |node: usize| wires.as_ref().map_or(ip, |wires| wires.address(node));
         let members = MEMBERS[..self.members]
             .iter()
             .map(|id| Member::create(id, dir.path().join(id)))
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let mut nodes: Vec<Node> =
-            members.iter().zip(1..).enumerate().map(|(i, (m, raft_id))| Node::new(i, raft_id, &m.dir, ip)).collect();
+        let mut nodes: Vec<Node> = members
+            .iter()
+            .zip(1..)
+            .enumerate()
+            .map(|(i, (m, raft_id))| Node::new(i, raft_id, &m.dir, address(i)))
+            .collect();
+        for node in &mut nodes {
+            if let Some(wires) = &wires {
+                node.set_namespace(wires.namespace(node.index));
+            }
+        }
         if self.clocks {
             nodes.iter_mut().try_for_each(Node::add_clock)?;
         }
-        let links = if self.links { Some(Links::open(&nodes).await?) } else { None };
+        if self.disks {
+            nodes.iter_mut().try_for_each(Node::add_disk)?;
+        }
+        let genesis_path = dir.path().join("genesis.pb");
+        let traitor = self.traitor.map(|node| Arc::new(Traitor::new(node, &nodes, genesis_path.clone())));
+        let links = if self.links { Some(Links::open(&nodes, traitor).await?) } else { None };
         let parts = members
             .iter()
             .zip(&nodes)
@@ -151,7 +204,6 @@ impl NetworkBuilder {
             })
             .collect::<anyhow::Result<Vec<_>>>()?;
         let document = ceremony::document(&members, parts, self.parameters)?;
-        let genesis_path = dir.path().join("genesis.pb");
         fs::write(&genesis_path, &document)?;
         let search_key = hex::encode(rand::random::<[u8; 32]>());
         ceremony::write_secret(&dir.path().join("search.key"), &search_key)?;
@@ -162,6 +214,7 @@ impl NetworkBuilder {
         }
         let dir = Folder::Scratch(dir);
         let mut network = Network::assemble(members, nodes, (genesis_path, genesis), settings, links, ip, dir).await?;
+        network.wires = wires;
         for node in &network.nodes {
             node.init()?;
         }

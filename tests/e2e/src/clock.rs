@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use anyhow::Context;
-
-const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/clock_shim.c");
+use crate::compiled;
 
 /// The wall clock of one node.
 #[derive(Debug, Clone)]
@@ -46,14 +44,7 @@ impl WallClock {
 /// The shim, built once by each test process.
 fn shim() -> anyhow::Result<PathBuf> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    BUILT.get_or_init(|| build().map_err(|e| format!("{e:#}"))).clone().map_err(anyhow::Error::msg)
-}
-
-fn build() -> anyhow::Result<PathBuf> {
-    let shim = std::env::temp_dir().join(format!("consilium-clock-shim-{}.so", std::process::id()));
-    let mut clang = Command::new("clang");
-    let built = clang.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&shim).arg(SOURCE).output();
-    let built = built.context("clang: deploy/setup.sh installs it")?;
-    anyhow::ensure!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    Ok(shim)
+    let built =
+        BUILT.get_or_init(|| compiled::build("clock_shim.c", &["-shared", "-fPIC"]).map_err(|e| format!("{e:#}")));
+    built.clone().map_err(anyhow::Error::msg)
 }

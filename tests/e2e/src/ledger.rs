@@ -1,5 +1,7 @@
 //! The ledger as one node serves it, row by row, for comparisons.
 
+use std::collections::BTreeSet;
+
 use anyhow::Context;
 use consilium_grpc::ledger_service_client::LedgerServiceClient;
 use consilium_proto::header::Header;
@@ -8,6 +10,11 @@ use consilium_proto::pb;
 use consilium_proto::transaction::transaction_id;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
+
+use crate::TestResult;
+use crate::load::Ack;
+use crate::network::Network;
+use crate::user::User;
 
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 
@@ -47,6 +54,58 @@ pub async fn ledger_at(channel: Channel) -> anyhow::Result<Vec<Row>> {
     }
     anyhow::ensure!(parent.is_some(), "no blocks at all");
     Ok(rows)
+}
+
+/// Every acknowledged transaction is on every running node, at the height that
+/// was acknowledged; no transaction is on the ledger twice; and all nodes serve
+/// the same ledger.
+///
+/// # Errors
+/// If it is not so, or the nodes do not agree in time.
+pub async fn nothing_lost(network: &Network, user: &User, acks: &[Ack]) -> TestResult {
+    nothing_lost_among(network, &network.running(), user, acks).await
+}
+
+/// The same for some nodes.
+///
+/// # Errors
+/// As [`nothing_lost`].
+pub async fn nothing_lost_among(network: &Network, nodes: &[usize], user: &User, acks: &[Ack]) -> TestResult {
+    let highest = acks.iter().map(|ack| ack.height).max().unwrap_or(0);
+    let (height, _) = network.agreed_among(nodes, highest).await?;
+    let mut ledgers: Vec<(usize, Vec<Row>)> = Vec::new();
+    for &node in nodes {
+        let mut rows = ledger_at(user.channel(&network.nodes[node])?).await?;
+        rows.retain(|row| row.height <= height);
+        let known: BTreeSet<&Row> = rows.iter().collect();
+        let ids: BTreeSet<TransactionId> = rows.iter().map(|row| row.id).collect();
+        anyhow::ensure!(ids.len() == rows.len(), "node {node}: a transaction is on the ledger twice");
+        for ack in acks {
+            let row = Row { height: ack.height, id: ack.id, outcome: pb::Outcome::Applied };
+            anyhow::ensure!(known.contains(&row), "node {node} lost {row:?}");
+        }
+        ledgers.push((node, rows));
+    }
+    for pair in ledgers.windows(2) {
+        let [(a, rows), (b, others)] = pair else { continue };
+        anyhow::ensure!(rows == others, "nodes {a} and {b} serve different ledgers");
+    }
+    Ok(())
+}
+
+/// All certified headers of a node, from the genesis on.
+///
+/// # Errors
+/// If the node does not answer.
+pub async fn headers_at(channel: Channel) -> anyhow::Result<Vec<Header>> {
+    let request = pb::ListBlocksRequest { from_height: 0, to_height: 0, headers_only: true };
+    let mut service = LedgerServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
+    let (mut blocks, mut headers) = (service.list_blocks(request).await?.into_inner(), Vec::new());
+    while let Some(answer) = blocks.message().await? {
+        let block = answer.block.context("an answer without a block")?;
+        headers.push(Header::try_from(block.header.as_ref().context("a block without a header")?)?);
+    }
+    Ok(headers)
 }
 
 /// The newest certified header of a node.

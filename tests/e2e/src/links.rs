@@ -13,6 +13,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,7 +21,9 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use crate::flapping::Flapping;
 use crate::node::Node;
+use crate::traitor::Traitor;
 
 /// From the port of a node's own listener to that of its proxy.
 const PORT_OFFSET: u16 = 50;
@@ -34,11 +37,12 @@ type Cuts = BTreeSet<(usize, usize)>;
 pub struct Links {
     cuts: watch::Sender<Cuts>,
     addresses: Vec<SocketAddr>,
+    traitor: Option<Arc<Traitor>>,
 }
 
 impl Links {
-    /// Opens a proxy before each node.
-    pub(crate) async fn open(nodes: &[Node]) -> anyhow::Result<Self> {
+    /// Opens a proxy before each node; what a traitor says or hears goes through its hands.
+    pub(crate) async fn open(nodes: &[Node], traitor: Option<Arc<Traitor>>) -> anyhow::Result<Self> {
         let cuts = watch::Sender::new(Cuts::new());
         let pids: Arc<[_]> = nodes.iter().map(Node::pid_cell).collect();
         let mut addresses = Vec::new();
@@ -46,9 +50,21 @@ impl Links {
             let address = SocketAddr::new(node.peer.ip(), node.peer.port() + PORT_OFFSET);
             let listener = TcpListener::bind(address).await.with_context(|| format!("proxy on {address}"))?;
             addresses.push(address);
-            tokio::spawn(serve(listener, node.index, node.peer, Arc::clone(&pids), cuts.clone()));
+            let proxy = Proxy {
+                called: node.index,
+                target: node.peer,
+                pids: Arc::clone(&pids),
+                cuts: cuts.clone(),
+                traitor: traitor.clone(),
+            };
+            tokio::spawn(proxy.serve(listener));
         }
-        Ok(Self { cuts, addresses })
+        Ok(Self { cuts, addresses, traitor })
+    }
+
+    /// The traitor, if there is one.
+    pub(crate) fn traitor(&self) -> Option<&Traitor> {
+        self.traitor.as_deref()
     }
 
     /// Where the other nodes reach a node.
@@ -71,27 +87,53 @@ impl Links {
         self.cuts.send_modify(|cuts| cuts.extend(pairs));
     }
 
+    /// Cuts a node off from all others and heals everything, in turns of this length.
+    #[must_use]
+    pub fn flap(&self, node: usize, turn: Duration) -> Flapping {
+        let (cuts, nodes) = (self.cuts.clone(), self.addresses.len());
+        let own: Cuts = (0..nodes).filter(|n| *n != node).flat_map(|n| [(n, node), (node, n)]).collect();
+        Flapping::start(turn, move |cut| {
+            cuts.send_modify(|cuts| *cuts = if cut { own.clone() } else { Cuts::new() });
+        })
+    }
+
+    /// What `from` sends to `to` arrives again, with what was held up.
+    pub fn heal_one_way(&self, from: usize, to: usize) {
+        self.cuts.send_modify(|cuts| {
+            cuts.remove(&(from, to));
+        });
+    }
+
     /// Everything reaches everyone again.
     pub fn heal(&self) {
         self.cuts.send_modify(Cuts::clear);
     }
 }
 
-async fn serve(
-    listener: TcpListener,
+/// What stands before a node.
+#[derive(Clone)]
+struct Proxy {
     called: usize,
     target: SocketAddr,
     pids: Arc<[Arc<AtomicU32>]>,
     cuts: watch::Sender<Cuts>,
-) {
-    while let Ok((stream, from)) = listener.accept().await {
-        let (pids, cuts) = (Arc::clone(&pids), cuts.subscribe());
-        tokio::spawn(async move {
-            // Someone who is no node of this network (a test's own connection)
-            // is not held up.
-            let caller = caller(from, &pids).unwrap_or(called);
-            pass(stream, (caller, called), target, cuts).await
-        });
+    traitor: Option<Arc<Traitor>>,
+}
+
+impl Proxy {
+    async fn serve(self, listener: TcpListener) {
+        while let Ok((stream, from)) = listener.accept().await {
+            tokio::spawn(self.clone().take(stream, from));
+        }
+    }
+
+    async fn take(self, stream: TcpStream, from: SocketAddr) -> io::Result<()> {
+        // Someone who is no node of this network (a test's own connection) is not held up.
+        let link = (caller(from, &self.pids).unwrap_or(self.called), self.called);
+        match self.traitor.filter(|traitor| traitor.holds(link)) {
+            Some(traitor) => traitor.stand_between(stream, link).await,
+            None => pass(stream, link, self.target, self.cuts.subscribe()).await,
+        }
     }
 }
 

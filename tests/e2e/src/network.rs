@@ -22,7 +22,9 @@ use crate::condition::eventually_async;
 use crate::links::Links;
 use crate::node::Node;
 use crate::settings::Settings;
+use crate::traitor::Traitor;
 use crate::user::User;
+use crate::wires::Wires;
 
 /// For agreement after a fault, on a machine that runs other tests.
 const AGREE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -64,6 +66,7 @@ pub struct Network {
     pub(crate) settings: Settings,
     pub(crate) ip: Ipv4Addr,
     links: Option<Links>,
+    pub(crate) wires: Option<Wires>,
     /// Last, so that the files outlive the processes.
     dir: Folder,
 }
@@ -85,8 +88,19 @@ impl Network {
         dir: Folder,
     ) -> anyhow::Result<Self> {
         let observers = Vec::new();
-        let mut network =
-            Self { members, nodes, genesis_path, genesis, observers, trust: None, settings, ip, links, dir };
+        let mut network = Self {
+            members,
+            nodes,
+            genesis_path,
+            genesis,
+            observers,
+            trust: None,
+            settings,
+            ip,
+            links,
+            wires: None,
+            dir,
+        };
         for member in 0..network.members.len() {
             let observer = network.user(member, Role::Auditor, "observer").await?;
             network.observers.push(observer);
@@ -107,6 +121,24 @@ impl Network {
     #[must_use]
     pub fn links(&self) -> &Links {
         self.links.as_ref().expect("a network built with links")
+    }
+
+    /// The wires between the nodes.
+    ///
+    /// # Panics
+    /// If the network was built without [`NetworkBuilder::with_wires`].
+    #[must_use]
+    pub fn wires(&self) -> &Wires {
+        self.wires.as_ref().expect("a network built with wires")
+    }
+
+    /// The node that can be made to lie.
+    ///
+    /// # Panics
+    /// If the network was built without [`NetworkBuilder::with_traitor`].
+    #[must_use]
+    pub fn traitor(&self) -> &Traitor {
+        self.links().traitor().expect("a network built with a traitor")
     }
 
     /// The invitation that new identities connect with, if someone has joined.

@@ -15,6 +15,7 @@ use crate::binaries::node_binary;
 use crate::clock::WallClock;
 use crate::condition::eventually;
 use crate::http::http_get;
+use crate::power::{Journal, PowerDisk};
 
 /// Longest time that a node may take to become ready: it has to find a leader
 /// on a machine that runs other tests.
@@ -58,6 +59,8 @@ pub struct Node {
     /// Process id, 0 while it does not run: tells a proxy who is calling.
     pid: Arc<AtomicU32>,
     clock: Option<WallClock>,
+    disk: Option<PowerDisk>,
+    namespace: Option<String>,
 }
 
 impl Node {
@@ -80,6 +83,8 @@ impl Node {
             log: dir.join("node.log"),
             child: None,
             clock: None,
+            disk: None,
+            namespace: None,
         }
     }
 
@@ -94,6 +99,28 @@ impl Node {
     /// From the next start on it has a wall clock of its own.
     pub(crate) fn add_clock(&mut self) -> anyhow::Result<()> {
         self.clock = Some(WallClock::new(&self.dir)?);
+        Ok(())
+    }
+
+    /// The disk that its data is on, if the network was built with such disks.
+    ///
+    /// # Errors
+    /// If it was not.
+    pub fn disk(&mut self) -> anyhow::Result<&mut PowerDisk> {
+        self.disk.as_mut().context("the network has no disks of its own")
+    }
+
+    /// It runs in a network namespace.
+    pub(crate) fn set_namespace(&mut self, namespace: String) {
+        self.namespace = Some(namespace);
+    }
+
+    /// Its data will be on a disk whose power can be cut.
+    pub(crate) fn add_disk(&mut self) -> anyhow::Result<()> {
+        let journal = if self.index.is_multiple_of(2) { Journal::Ordered } else { Journal::Writeback };
+        let disk = PowerDisk::create(&self.dir, journal)?;
+        self.data_dir = disk.path().join("data");
+        self.disk = Some(disk);
         Ok(())
     }
 
@@ -174,7 +201,15 @@ impl Node {
 
     fn run_command(&self) -> anyhow::Result<Command> {
         let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
-        let mut command = Command::new(node_binary()?);
+        let mut command = match &self.namespace {
+            None => Command::new(node_binary()?),
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                // The process becomes the node's own.
+                command.args(["netns", "exec", namespace]).arg(node_binary()?);
+                command
+            }
+        };
         command.args(["run", "--config"]).arg(&self.config);
         if let Some(clock) = &self.clock {
             clock.apply(&mut command);

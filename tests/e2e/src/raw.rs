@@ -20,6 +20,7 @@ use rcgen::{
     SanType, SerialNumber,
 };
 use rustls::client::ResolvesClientCert;
+use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -81,6 +82,12 @@ impl RawIdentity {
     }
 }
 
+impl ResolvesServerCert for RawIdentity {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.clone()
+    }
+}
+
 impl ResolvesClientCert for RawIdentity {
     fn resolve(&self, _: &[&[u8]], _: &[rustls::SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         self.0.clone()
@@ -89,6 +96,13 @@ impl ResolvesClientCert for RawIdentity {
     fn has_certs(&self) -> bool {
         self.0.is_some()
     }
+}
+
+/// The members of a genesis document, as TLS trusts them.
+pub(crate) fn trust_of(genesis: &Genesis) -> anyhow::Result<Vec<MemberTrust>> {
+    let trust = |bundle| MemberTrust { bundle, crls: Vec::new(), suspended: false };
+    let bundles = genesis.members.iter().map(|member| CaBundle::from_ders(&member.ca_bundle));
+    Ok(bundles.map(|bundle| bundle.map(trust)).collect::<Result<_, _>>()?)
 }
 
 /// Makes connections that are never made again by themselves.
@@ -104,12 +118,8 @@ impl Dial {
     /// # Errors
     /// If TLS cannot be set up.
     pub fn new(genesis: &Genesis, identity: &RawIdentity) -> anyhow::Result<Self> {
-        let mut members = Vec::new();
-        for member in &genesis.members {
-            let bundle = CaBundle::from_ders(&member.ca_bundle)?;
-            members.push(MemberTrust { bundle, crls: Vec::new(), suspended: false });
-        }
-        let verifier = ConsiliumServerVerifier::new(Arc::new(StaticTrust::new(members)), ExpectedServer::AnyNode);
+        let trust = StaticTrust::new(trust_of(genesis)?);
+        let verifier = ConsiliumServerVerifier::new(Arc::new(trust), ExpectedServer::AnyNode);
         let connector = Arc::new(client_config(Arc::new(verifier), Arc::new(identity.clone()))?);
         Ok(Self { connector, connections: Arc::default() })
     }
@@ -126,6 +136,22 @@ impl Dial {
     /// # Errors
     /// If nobody listens, or the refusal came at once.
     pub async fn connect(&self, address: SocketAddr) -> anyhow::Result<Channel> {
+        self.connect_with(address, |endpoint| endpoint.timeout(Duration::from_secs(10))).await
+    }
+
+    /// The same for streams without an end.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub(crate) async fn connect_for_long(&self, address: SocketAddr) -> anyhow::Result<Channel> {
+        self.connect_with(address, |endpoint| endpoint.tcp_nodelay(true)).await
+    }
+
+    async fn connect_with(
+        &self,
+        address: SocketAddr,
+        settings: impl FnOnce(Endpoint) -> Endpoint,
+    ) -> anyhow::Result<Channel> {
         let (config, connections) = (Arc::clone(&self.connector), Arc::clone(&self.connections));
         let connect = tower::service_fn(move |_: Uri| {
             let (config, connections) = (Arc::clone(&config), Arc::clone(&connections));
@@ -134,15 +160,15 @@ impl Dial {
                     return Err(std::io::Error::other("the harness connects once only"));
                 }
                 let tcp = TcpStream::connect(address).await?;
+                tcp.set_nodelay(true)?;
                 let name = ServerName::from(address.ip());
                 TlsConnector::from(config).connect(name, tcp).await.map(TokioIo::new)
             }
         });
         let endpoint = Endpoint::from_shared(format!("http://{address}"))?
             .origin(format!("https://{address}").parse()?)
-            .connect_timeout(Duration::from_secs(10))
-            .timeout(Duration::from_secs(10));
-        Ok(endpoint.connect_with_connector(connect).await?)
+            .connect_timeout(Duration::from_secs(10));
+        Ok(settings(endpoint).connect_with_connector(connect).await?)
     }
 
     /// Connects and makes the most harmless request; answers with everything

@@ -36,6 +36,16 @@ pub fn record(client: &Client, patient: &str, plaintext: &[u8]) -> anyhow::Resul
     seal_with(client, random_id(), 1, patient, plaintext, &ContentKey::generate()?, &[own])
 }
 
+/// The same, certified on the ledger already.
+///
+/// # Errors
+/// If the client lacks keys, or the ledger refuses it.
+pub async fn stored(client: &Client, patient: &str, plaintext: &[u8]) -> anyhow::Result<Sealed> {
+    let sealed = record(client, patient, plaintext)?;
+    client.submit(sealed.sign(client)?, pb::WaitFor::Certified).await?.into_applied()?;
+    Ok(sealed)
+}
+
 /// A version of a record with everything chosen by the test.
 ///
 /// # Errors

@@ -18,13 +18,14 @@ impl Settings {
     /// `invitation.pb` beside it.
     pub(crate) fn write(&self, node: &Node, joins: bool) -> anyhow::Result<()> {
         let (client, peer, http) = (node.client, node.peer, node.http);
+        let data = node.data_dir.strip_prefix(&node.dir)?.display();
         let Self { raft, limits } = self;
         let invitation = if joins { "invitation = \"invitation.pb\"\n" } else { "" };
         // Elections in about a second: short for tests, long enough for a busy
         // machine with real fsync.
         let election = if raft.contains("election_ticks") { "" } else { "election_ticks = 16" };
         let text = format!(
-            "data_dir = \"data\"\ngenesis = \"../genesis.pb\"\n{invitation}\n\
+            "data_dir = \"{data}\"\ngenesis = \"../genesis.pb\"\n{invitation}\n\
              [identity]\ncertificate = \"node-n1.pem\"\nkey = \"node-n1.key\"\nvote_key = \"vote.key\"\n\n\
              [listen]\nclient = \"{client}\"\npeer = \"{peer}\"\nhttp = \"{http}\"\n\n\
              [raft]\n{election}\n{raft}\n\n[limits]\n{limits}\n\n\

@@ -11,6 +11,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 pub mod chain;
+pub mod forks;
 pub mod genesis;
 pub mod identity_rules;
 pub mod keys;
@@ -18,6 +19,7 @@ mod ledger;
 pub mod log;
 pub mod net;
 pub mod people;
+pub mod raft_wire;
 pub mod replica;
 mod rng;
 mod rows;

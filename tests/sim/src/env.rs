@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use consilium_kit::Rng;
+use consilium_kit::forks::Forks;
 use consilium_ledger::{CheckedTransaction, StateReader, Table, keys};
 use consilium_proto::ids::{NodeId, TransactionId};
 use consilium_proto::pb::SignerState;
@@ -11,7 +12,6 @@ use consilium_proto::signing::VerifyingKey;
 use prost::Message;
 
 use crate::bugs::Bug;
-use crate::byzantine::forks::Forks;
 use crate::crash_point::CrashPoint;
 use crate::event::{Event, MachineId, Send, Timer};
 use crate::fixture::Fixture;

@@ -1,9 +1,7 @@
 //! SIGKILL: what was acknowledged stays, and everything happened once.
 
-use std::collections::BTreeSet;
-
 use consilium_client::Client;
-use consilium_e2e::{Ack, Load, Network, Row, User, ledger_at, reason, record, submit_raw};
+use consilium_e2e::{Load, Network, User, ledger_at, nothing_lost, reason, record, submit_raw};
 use consilium_grpc::ledger_service_client::LedgerServiceClient;
 use consilium_proto::names::Role;
 use consilium_proto::pb;
@@ -22,27 +20,6 @@ async fn writers(user: &User, network: &Network, count: usize) -> anyhow::Result
     Ok(clients)
 }
 
-/// Every acknowledged transaction is on every running node, at the height that
-/// was acknowledged, and no transaction is on the ledger twice.
-async fn check_nothing_lost(network: &Network, user: &User, acks: &[Ack]) -> anyhow::Result<()> {
-    let highest = acks.iter().map(|a| a.height).max().unwrap_or(0);
-    let (height, _) = network.agreed(highest).await?;
-    let mut ledgers: Vec<Vec<Row>> = Vec::new();
-    for node in network.running() {
-        let mut rows = ledger_at(user.channel(&network.nodes[node])?).await?;
-        rows.retain(|row| row.height <= height);
-        let distinct: BTreeSet<_> = rows.iter().map(|row| row.id).collect();
-        assert_eq!(distinct.len(), rows.len(), "node {node}: a transaction is on the ledger twice");
-        for ack in acks {
-            let row = Row { height: ack.height, id: ack.id, outcome: pb::Outcome::Applied };
-            assert!(rows.contains(&row), "node {node} lost {row:?}");
-        }
-        ledgers.push(rows);
-    }
-    assert!(ledgers.windows(2).all(|pair| pair[0] == pair[1]), "nodes serve different ledgers");
-    Ok(())
-}
-
 #[test]
 fn a_leader_killed_under_load_loses_nothing_acknowledged() {
     Network::of(4).run(async |network| {
@@ -59,7 +36,7 @@ fn a_leader_killed_under_load_loses_nothing_acknowledged() {
         let (acks, failures) = load.finish().await?;
         assert_eq!(failures, Vec::<String>::new());
         assert_eq!(network.running().len(), 4);
-        check_nothing_lost(network, &user, &acks).await
+        nothing_lost(network, &user, &acks).await
     });
 }
 
@@ -80,7 +57,7 @@ fn all_nodes_killed_at_once_come_back_with_everything() {
             assert_eq!(failures, Vec::<String>::new());
             all.extend(acks);
         }
-        check_nothing_lost(network, &user, &all).await
+        nothing_lost(network, &user, &all).await
     });
 }
 
@@ -97,7 +74,7 @@ fn killed_followers_one_after_the_other_stop_nobody() {
         }
         let (acks, failures) = load.finish().await?;
         assert_eq!(failures, Vec::<String>::new());
-        check_nothing_lost(network, &user, &acks).await
+        nothing_lost(network, &user, &acks).await
     });
 }
 
@@ -116,7 +93,7 @@ fn a_paused_leader_comes_back_as_a_follower() {
         let (acks, failures) = load.finish().await?;
         assert_eq!(failures, Vec::<String>::new());
         assert_ne!(network.leader().await?, old);
-        check_nothing_lost(network, &user, &acks).await
+        nothing_lost(network, &user, &acks).await
     });
 }
 

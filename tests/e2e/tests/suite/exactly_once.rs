@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use consilium_client::Client;
 use consilium_client::clock::now_ms;
-use consilium_e2e::{Network, User, eventually_async, ledger_at, record, submit_raw};
+use consilium_e2e::{Network, User, eventually_async, ledger_at, record, stored, submit_raw};
 use consilium_grpc::ledger_service_client::LedgerServiceClient;
 use consilium_proto::ids::TransactionId;
 use consilium_proto::names::Role;
@@ -181,8 +181,7 @@ fn a_transaction_that_the_rules_refuse_changes_nothing_else() {
     Network::of(3).run(async |network| {
         let user = network.enrolled(0, Role::Service, "ehr").await?;
         let client = &user.client;
-        let taken = record(client, "patient", b"{}")?;
-        client.submit(taken.sign(client)?, pb::WaitFor::Certified).await?.into_applied()?;
+        let taken = stored(client, "patient", b"{}").await?;
         // Two good records and one that exists: all or nothing.
         let (a, b) = (record(client, "patient", b"a")?, record(client, "patient", b"b")?);
         let attachments: Vec<Bytes> = [&a, &taken, &b].iter().flat_map(|s| s.attachments.clone()).collect();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use consilium_e2e::{Load, Network, eventually_async, flip_bits, ledger_at, record};
+use consilium_e2e::{Load, Network, eventually_async, flip_bits, ledger_at, stored};
 use consilium_grpc::records_service_client::RecordsServiceClient;
 use consilium_proto::names::Role;
 use consilium_proto::pb;
@@ -16,8 +16,7 @@ fn rotten_ledger_stops_voting() {
     Network::of(4).run(async |network| {
         let user = network.enrolled(0, Role::Service, "ehr").await?;
         let client = &user.client;
-        let sealed = record(client, "patient", b"a document that rots")?;
-        client.submit(sealed.sign(client)?, pb::WaitFor::Certified).await?.into_applied()?;
+        let sealed = stored(client, "patient", b"a document that rots").await?;
         let (height, _) = network.agreed(2).await?;
         let rotten = network.follower().await?;
         let near = (0..4).find(|n| *n != rotten).unwrap();

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use consilium_e2e::{Exit, Network, cli_binary, copy_tree, files_below, flip_bits, node_binary, record, run_to_end};
+use consilium_e2e::{Exit, Network, cli_binary, copy_tree, files_below, flip_bits, node_binary, run_to_end, stored};
 use consilium_grpc::records_service_client::RecordsServiceClient;
 use consilium_proto::names::Role;
 use consilium_proto::pb;
@@ -28,9 +28,8 @@ async fn stopped_with_records(network: &mut Network) -> anyhow::Result<Vec<u8>> 
     let client = &user.client;
     let mut payload = Vec::new();
     for number in 0..8 {
-        let sealed = record(client, "patient", format!("document {number}").as_bytes())?;
+        let sealed = stored(client, "patient", format!("document {number}").as_bytes()).await?;
         payload = sealed.attachments[0].to_vec();
-        client.submit(sealed.sign(client)?, pb::WaitFor::Certified).await?.into_applied()?;
     }
     network.agreed(9).await?;
     for node in &mut network.nodes {
@@ -77,9 +76,7 @@ fn a_payload_changed_on_the_disk_is_found() {
 fn a_node_never_serves_a_payload_that_is_not_what_was_committed_to() {
     Network::of(3).run(async |network| {
         let user = network.enrolled(0, Role::Service, "ehr").await?;
-        let client = &user.client;
-        let sealed = record(client, "patient", b"the only document")?;
-        client.submit(sealed.sign(client)?, pb::WaitFor::Certified).await?.into_applied()?;
+        let sealed = stored(&user.client, "patient", b"the only document").await?;
         network.agreed(2).await?;
         let node = &mut network.nodes[1];
         node.stop()?;

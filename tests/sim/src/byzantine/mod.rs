@@ -1,11 +1,9 @@
 //! What a traitor does. It runs the honest code and changes what goes in or out,
 //! so that each lie is the smallest one of its kind.
 
-pub mod forks;
-pub mod raft_wire;
-
 use bytes::Bytes;
 use consilium_consensus::{LogIndex, LogPosition, Signer, Term};
+use consilium_kit::raft_wire;
 use consilium_proto::ids::{HeaderHash, NodeId, TimeMs};
 use consilium_proto::pb;
 use consilium_proto::vote::{Vote, signing_bytes};

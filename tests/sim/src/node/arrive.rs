@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use consilium_consensus::LogIndex;
+use consilium_kit::raft_wire::{acknowledged, acknowledging, claimed_sender, with_hash};
 use consilium_ledger::CheckedTransaction;
 use consilium_proto::header::Header;
 use consilium_proto::ids::{Height, NodeId, TimeMs};
@@ -14,7 +15,6 @@ use consilium_replica::{Input, Output};
 
 use super::{Asker, Node, REQUEST_MS};
 use crate::bugs::Bug;
-use crate::byzantine::raft_wire::{acknowledged, acknowledging, claimed_sender, with_hash};
 use crate::env::{Env, Halt};
 use crate::event::Packet;
 use crate::host::Host;

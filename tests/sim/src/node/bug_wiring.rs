@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use consilium_consensus::{Candidacy, LogIndex, LogPosition, Mandate, Membership, RaftId, Term};
+use consilium_kit::raft_wire::led_term;
 use consilium_proto::header::Header;
 use consilium_proto::ids::{Height, NodeId};
 use consilium_proto::validators::ValidatorSet;
@@ -13,7 +14,6 @@ use consilium_replica::peer::PeerMessage;
 
 use super::Node;
 use crate::bugs::Bug;
-use crate::byzantine::raft_wire::led_term;
 use crate::env::Env;
 use crate::event::Packet;
 use crate::host::Host;

@@ -3,10 +3,11 @@
 
 use bytes::Bytes;
 use consilium_consensus::{EntryKind, LogEntry, LogHash, LogIndex, LogPosition, Seal, Term, entry_context};
-use consilium_kit::{MemoryLog, Rng};
 use consilium_proto::ids::NodeId;
 use consilium_proto::pb;
 use prost::Message;
+
+use crate::{MemoryLog, Rng};
 
 /// `Message.msg_type`, and some of its values.
 const TYPE: u64 = 1;
@@ -310,8 +311,26 @@ pub fn with_sender(bytes: &[u8], from: NodeId) -> Option<Bytes> {
 /// index and term. `None` if the message carries no block.
 #[must_use]
 pub fn other_time(bytes: &[u8], salt: u64) -> Option<Bytes> {
+    dated(bytes, 1 + (salt % 3) as i64)
+}
+
+/// An append whose blocks are dated ahead by some milliseconds, or back. `None` if the
+/// message carries no block.
+#[must_use]
+pub fn dated(bytes: &[u8], ahead_ms: i64) -> Option<Bytes> {
     with_blocks(bytes, |proposal| {
-        proposal.time_ms += 1 + salt % 3;
+        proposal.time_ms = proposal.time_ms.saturating_add_signed(ahead_ms);
+        true
+    })
+}
+
+/// An append with something instead of its blocks that is none. `None` if the message
+/// carries no block.
+#[must_use]
+pub fn nonsense(bytes: &[u8]) -> Option<Bytes> {
+    with_blocks(bytes, |proposal| {
+        // Whoever proposes must be somebody.
+        *proposal = pb::BlockProposal { time_ms: proposal.time_ms, ..pb::BlockProposal::default() };
         true
     })
 }

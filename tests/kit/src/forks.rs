@@ -7,7 +7,7 @@ use bytes::Bytes;
 use consilium_consensus::{LogHash, LogPosition, RaftId, Seal, Signer};
 use consilium_proto::ids::NodeId;
 
-use super::raft_wire::{Links, acknowledged, sealed, with_hash};
+use crate::raft_wire::{Links, acknowledged, sealed, with_hash};
 
 /// A hash as it was told, and the traitor's own at that index.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +40,16 @@ impl Forks {
         let seal = |position: &LogPosition| Seal::sign(signer, RaftId::new(from.0)?, position);
         let told = with_hash(&other, &before).and_then(|told| sealed(&told, before, seal));
         told.unwrap_or(other)
+    }
+
+    /// An acknowledgement of the traitor's honest code, of what its receiver was told instead.
+    #[must_use]
+    pub fn acknowledged(&self, to: NodeId, message: Bytes) -> Bytes {
+        let pair = acknowledged(&message).and_then(|(index, hash)| {
+            let pair = self.told.get(&to)?.get(&index)?;
+            (pair.own == hash).then_some(pair)
+        });
+        pair.and_then(|pair| with_hash(&message, &pair.told)).unwrap_or(message)
     }
 
     /// An acknowledgement as the traitor's honest code would have it.
