@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use consilium_proto::ids::{Height, NodeId};
 use consilium_replica::{CallId, Input};
+use prost::Message;
 use tokio_util::sync::CancellationToken;
 
 use crate::handle::Handle;
@@ -37,7 +38,7 @@ impl Fetches {
                 () = stop.cancelled() => None,
             };
             this.stop(call);
-            let _ = this.handle.batch(Input::FetchEnded { call, problem }).await;
+            let _ = this.handle.batch(Input::FetchEnded { call, problem }, 0).await;
         });
     }
 
@@ -45,8 +46,9 @@ impl Fetches {
         let words = |status: tonic::Status| format!("fetching from the peer: {}", status.message());
         let mut blocks = self.clients.fetch_blocks(from, first).await.map_err(words)?;
         while let Some(block) = blocks.message().await.map_err(words)? {
+            let bytes = block.encoded_len();
             let input = Input::Fetched { call, block: Box::new(block) };
-            self.handle.batch(input).await.map_err(|e| e.to_string())?;
+            self.handle.batch(input, bytes).await.map_err(|e| e.to_string())?;
         }
         Ok(())
     }

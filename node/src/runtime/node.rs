@@ -36,6 +36,7 @@ use crate::setup::{Opened, Prepared, open};
 use crate::storage::guard::Guard;
 use crate::storage::ledger_port::LedgerPort;
 use crate::storage::raft_log::RaftLog;
+use crate::transport::callers::Callers;
 use crate::transport::peer_service::Peers;
 use crate::transport::{Forwarder, Outbox, PeerClients, PeerStreams};
 
@@ -280,6 +281,7 @@ impl Node {
             handle: self.handle.clone(),
             published: Arc::clone(&self.published),
             ledger: self.ledger.clone(),
+            callers: Callers::new(Arc::clone(&self.published), genesis.ledger_id),
             genesis,
         };
         let serving = Serving {
@@ -295,7 +297,7 @@ impl Node {
     /// Hands leadership over, for at most an election timeout; then it goes without.
     async fn hand_over(&self) {
         tracing::info!("stopping");
-        let _ = self.handle.batch(consilium_replica::Input::Stop).await;
+        let _ = self.handle.batch(consilium_replica::Input::Stop, 0).await;
         let raft = &self.prepared.config.raft;
         let limit = raft.tick * (2 * raft.election_ticks.get());
         let me = self.prepared.me;

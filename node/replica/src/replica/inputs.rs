@@ -234,6 +234,10 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
 
     fn step(&mut self, from: NodeId, bytes: bytes::Bytes) {
         let Some(peer) = raft_id(from) else { return };
+        if !self.rounds.has_room_for(bytes.len()) {
+            let problem = "too many entries wait for the disk".to_owned();
+            return self.out.push(Output::Notice(Notice::RaftIgnored { peer: from, problem }));
+        }
         let latest = self.latest_time();
         let error = match self.core.step(peer, bytes, &Standards { latest }) {
             Ok(()) => return,
