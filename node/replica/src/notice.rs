@@ -45,6 +45,15 @@ pub enum Alarm {
     },
     /// Two entries of one term stand at one index of the log.
     LogSplit(Split),
+    /// Attachments that blocks commit to are not here, and no peer gave them.
+    AttachmentsMissing {
+        /// How many.
+        count: usize,
+        /// There may be more: it was counted no further.
+        at_least: bool,
+        /// For so long they are looked for.
+        seconds: u64,
+    },
 }
 
 /// Where a log is split, as far as this node sees.
@@ -79,6 +88,8 @@ pub enum AlarmName {
     NoQuorum,
     /// [`Alarm::LogSplit`].
     LogSplit,
+    /// [`Alarm::AttachmentsMissing`].
+    AttachmentsMissing,
 }
 
 impl AlarmName {
@@ -94,6 +105,7 @@ impl AlarmName {
             Self::SeatsWithoutVote => "seats_without_vote",
             Self::NoQuorum => "no_quorum",
             Self::LogSplit => "log_split",
+            Self::AttachmentsMissing => "attachments_missing",
         }
     }
 }
@@ -111,6 +123,7 @@ impl Alarm {
             Self::SeatsWithoutVote(_) => AlarmName::SeatsWithoutVote,
             Self::NoQuorum { .. } => AlarmName::NoQuorum,
             Self::LogSplit(_) => AlarmName::LogSplit,
+            Self::AttachmentsMissing { .. } => AlarmName::AttachmentsMissing,
         }
     }
 }
@@ -156,6 +169,13 @@ impl fmt::Display for Alarm {
                 f,
                 "nothing is written, though all validators are heard here: nobody leads, or too few acknowledge what \
                  the leader proposes; see `consilium status --all` for what the others hear"
+            ),
+            Self::AttachmentsMissing { count, at_least, seconds } => write!(
+                f,
+                "{}{count} attachments (payloads, key wraps) that blocks commit to are not on this node, which has looked \
+                 for them at all others for {seconds} s: nothing is wrong with the blocks, but records read from this node \
+                 lack them; see docs/operations.md, \"Missing attachments\"",
+                if *at_least { "at least " } else { "" }
             ),
             Self::LogSplit(Split { index, term, peer, leader }) => {
                 write!(
@@ -286,6 +306,27 @@ pub enum Notice {
     NotCaughtUp(String),
     /// A state cannot be offered to followers that need one.
     SnapshotNotOffered(String),
+    /// Missing attachments came from a peer.
+    AttachmentsFound {
+        /// The peer.
+        peer: NodeId,
+        /// How many.
+        count: usize,
+    },
+    /// What a peer gave for an attachment is not what its block commits to.
+    AttachmentRefused {
+        /// The peer.
+        peer: NodeId,
+        /// The block.
+        height: Height,
+    },
+    /// Attachments of a block are not on this disk any more, or are not what they were.
+    AttachmentsLost {
+        /// The block.
+        height: Height,
+        /// How many.
+        count: usize,
+    },
     /// A vote was refused.
     VoteRefused {
         /// Whose it claims to be.
@@ -320,7 +361,8 @@ impl Notice {
             | Self::HandingOver(_)
             | Self::Rotating(_)
             | Self::CatchingUp { .. }
-            | Self::CaughtUp(_) => Severity::Info,
+            | Self::CaughtUp(_)
+            | Self::AttachmentsFound { .. } => Severity::Info,
             Self::RaftRejected { .. }
             | Self::MandateRefused { .. }
             | Self::ForeignVote { .. }
@@ -330,6 +372,8 @@ impl Notice {
             | Self::LeaderDistrusted(_)
             | Self::CompactionNotTaken(_)
             | Self::NotCaughtUp(_)
+            | Self::AttachmentRefused { .. }
+            | Self::AttachmentsLost { .. }
             | Self::VoteRefused { .. }
             | Self::VoteWithheld { .. } => Severity::Warning,
             Self::EntryIsNoBlock(_) => Severity::Error,
@@ -365,6 +409,9 @@ impl Notice {
             | Self::CaughtUp(_)
             | Self::NotCaughtUp(_)
             | Self::SnapshotNotOffered(_)
+            | Self::AttachmentsFound { .. }
+            | Self::AttachmentRefused { .. }
+            | Self::AttachmentsLost { .. }
             | Self::VoteWithheld { .. } => None,
         }
     }
@@ -406,6 +453,13 @@ impl fmt::Display for Notice {
             Self::CaughtUp(index) => write!(f, "caught up by certified blocks, up to {index}"),
             Self::NotCaughtUp(why) => write!(f, "catching up failed, it will be offered again: {why}"),
             Self::SnapshotNotOffered(why) => write!(f, "snapshot not offered: {why}"),
+            Self::AttachmentsFound { peer, count } => write!(f, "node {peer} gave {count} missing attachments"),
+            Self::AttachmentRefused { peer, height } => {
+                write!(f, "what node {peer} gave for an attachment of block {height} is not what that commits to")
+            }
+            Self::AttachmentsLost { height, count } => {
+                write!(f, "{count} attachments of block {height} are not on this disk as they were stored")
+            }
             Self::VoteRefused { validator, height, problem } => {
                 write!(f, "vote of node {validator} at height {height} refused: {problem}")
             }

@@ -15,7 +15,7 @@ use consilium_proto::ids::{Height, LedgerId, NodeId, TimeMs};
 use consilium_proto::signing::SigningKey;
 use consilium_proto::vote::CertifiedHeader;
 
-use crate::catch_up::CatchUp;
+use crate::catch_up::{Attachments, Audit, CatchUp};
 use crate::certify::{Certifier, CertifyInput, uncertified};
 use crate::clocks::Clocks;
 use crate::electors::Electors;
@@ -50,6 +50,8 @@ pub struct Settings {
     pub certificate_timeout_ms: u64,
     /// Without a block for this long, catching up from a peer is given up.
     pub fetch_timeout_ms: u64,
+    /// Time between two walks over the own ledger, from begin to begin.
+    pub audit_ms: u64,
     /// Transactions that wait to be ordered, and those that clients wait for.
     pub queued_transactions_max: usize,
     /// Bytes of the former.
@@ -102,6 +104,8 @@ pub struct Replica<L, R: LogReader> {
     clocks: Clocks,
     electors: Electors,
     catch_up: CatchUp,
+    attachments: Attachments,
+    audit: Audit,
     calls: CallId,
     rounds: Rounds,
     /// The time, by this node's clock if that is right.
@@ -160,6 +164,8 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             clocks: Clocks::default(),
             electors,
             catch_up: CatchUp::default(),
+            attachments: Attachments::default(),
+            audit: Audit::default(),
             calls: CallId::default(),
             rounds: Rounds::default(),
             settings,

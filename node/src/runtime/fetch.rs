@@ -1,16 +1,22 @@
-//! Fetches blocks that the replica asked for. Each call is a task; the peer waits
+//! Fetches blocks and attachments that the replica asked for. Each call is a task; the peer waits
 //! while the replica is busy.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use bytes::Bytes;
 use consilium_proto::ids::{Height, NodeId};
+use consilium_proto::transaction::Slot;
 use consilium_replica::{CallId, Input};
 use prost::Message;
 use tokio_util::sync::CancellationToken;
 
 use crate::handle::Handle;
 use crate::transport::PeerClients;
+
+/// Longest wait for attachments.
+const ATTACHMENTS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Calls under way.
 #[derive(Clone)]
@@ -51,6 +57,24 @@ impl Fetches {
             self.handle.batch(input, bytes).await.map_err(|e| e.to_string())?;
         }
         Ok(())
+    }
+
+    /// Asks a peer for attachments.
+    pub(super) fn attachments(&self, call: CallId, from: NodeId, slots: Vec<Slot>) {
+        let (clients, handle) = (self.clients.clone(), self.handle.clone());
+        self.runtime.spawn(async move {
+            let asked = tokio::time::timeout(ATTACHMENTS_TIMEOUT, clients.fetch_attachments(from, &slots)).await;
+            let contents = match asked {
+                Ok(Ok(contents)) => contents,
+                Ok(Err(status)) => {
+                    tracing::debug!(peer = from.0, reason = status.message(), "fetching attachments failed");
+                    Vec::new()
+                }
+                Err(_) => Vec::new(),
+            };
+            let bytes = contents.iter().map(Bytes::len).sum();
+            let _ = handle.batch(Input::AttachmentsFetched { call, contents }, bytes).await;
+        });
     }
 
     /// Ends a call.

@@ -7,8 +7,8 @@ use consilium_grpc::peer_service_server::PeerService;
 use consilium_proto::genesis::Genesis;
 use consilium_proto::ids::{Height, NodeId, TimeMs};
 use consilium_proto::pb::{self, ForwardResult};
-use consilium_proto::transaction::Transaction;
-use consilium_replica::catch_up::Serving;
+use consilium_proto::transaction::{Slot, Transaction};
+use consilium_replica::catch_up::{ATTACHMENTS_MAX, Serving, serve_attachments};
 use consilium_replica::forward::FORWARD_MAX;
 use consilium_replica::peer::{BATCH_MAX, PeerMessage};
 use tokio::sync::mpsc;
@@ -123,6 +123,27 @@ impl PeerService for Peers {
             }
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn fetch_attachments(
+        &self,
+        request: Request<pb::FetchAttachmentsRequest>,
+    ) -> Result<Response<pb::FetchAttachmentsResponse>, Status> {
+        self.callers.identify(&request)?;
+        let wanted = request.into_inner().attachments;
+        if wanted.len() > ATTACHMENTS_MAX {
+            return Err(Status::invalid_argument("too many attachments"));
+        }
+        let slots: Result<Vec<Slot>, _> = wanted.iter().map(Slot::try_from).collect();
+        let slots = slots.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let ledger = self.ledger.clone();
+        let served = tokio::task::spawn_blocking(move || serve_attachments(&ledger, &slots)).await;
+        let served = served.map_err(|_| Status::internal("reading attachments failed"))?;
+        let attachments = served.map_err(|error| {
+            tracing::error!(%error, "a stored attachment cannot be served");
+            Status::data_loss("a stored attachment is damaged")
+        })?;
+        Ok(Response::new(pb::FetchAttachmentsResponse { attachments }))
     }
 
     async fn get_certified_head(

@@ -53,6 +53,8 @@ pub enum Bug {
     CommitFromLeader,
     /// An entry is acknowledged by index and term: nobody looks which one it is.
     ChainUnchecked,
+    /// Attachments that are missing are not noted, and so not looked for.
+    MissingForgotten,
 }
 
 impl Bug {
@@ -80,12 +82,13 @@ impl Bug {
             Self::GrantsUnchecked => &[Fault::Usurp],
             Self::CommitFromLeader => &[Fault::FalseCommit],
             Self::ChainUnchecked => &[Fault::Equivocate],
+            Self::MissingForgotten => &[Fault::LoseAttachments],
             Self::CountHeads | Self::VotePastBoundary | Self::NewSetEarly => &[],
         }
     }
 
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::SkipVoteGuard,
         Self::AckBeforeSync,
         Self::LateConfChange,
@@ -109,5 +112,6 @@ impl Bug {
         Self::GrantsUnchecked,
         Self::CommitFromLeader,
         Self::ChainUnchecked,
+        Self::MissingForgotten,
     ];
 }

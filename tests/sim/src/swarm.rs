@@ -54,6 +54,8 @@ pub enum Fault {
     /// The clock of one machine is off by anything between seconds and for ever, and
     /// nobody sets it.
     FarClock,
+    /// The disk of one machine loses attachments, or holds others in their place.
+    LoseAttachments,
     /// Two machines with one key.
     Twins,
     /// A leader that sends different logs to different followers.
@@ -78,11 +80,13 @@ pub enum Fault {
     Usurp,
     /// A leader that tells one follower that all is committed, and others little.
     FalseCommit,
+    /// A node that serves blocks without their attachments, and others in their place.
+    WithholdAttachments,
 }
 
 impl Fault {
     /// What makes a machine Byzantine.
-    pub const BYZANTINE: [Self; 12] = [
+    pub const BYZANTINE: [Self; 13] = [
         Self::Twins,
         Self::Equivocate,
         Self::Forge,
@@ -95,10 +99,11 @@ impl Fault {
         Self::Capture,
         Self::Usurp,
         Self::FalseCommit,
+        Self::WithholdAttachments,
     ];
 
     /// What else a seed may ask for, and in how many of a thousand it does.
-    pub const USUAL: [(Self, u64); 20] = [
+    pub const USUAL: [(Self, u64); 21] = [
         (Self::Loss, 500),
         (Self::Duplicate, 400),
         (Self::Delay, 400),
@@ -119,6 +124,7 @@ impl Fault {
         (Self::Overload, 200),
         (Self::FarClock, 250),
         (Self::Unreadable, 250),
+        (Self::LoseAttachments, 250),
     ];
 
     /// Whether it makes a machine Byzantine.

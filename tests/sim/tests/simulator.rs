@@ -68,6 +68,7 @@ fn every_kind_of_fault_happens_and_nothing_breaks() {
         "reads answered",
         "transactions turned away",
         "hand-overs",
+        "attachments found elsewhere",
     ];
     for event in events {
         assert!(total.get(event) > 0, "never: {event}");
@@ -157,4 +158,5 @@ bugs! {
     grants_unchecked: GrantsUnchecked,
     commit_from_leader: CommitFromLeader,
     chain_unchecked: ChainUnchecked,
+    missing_forgotten: MissingForgotten,
 }

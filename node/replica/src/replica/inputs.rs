@@ -8,6 +8,7 @@ use consilium_proto::pb::{ForwardResult, Outcome};
 
 use super::Replica;
 use crate::block::judge;
+use crate::catch_up::{Here, note_lost};
 use crate::certify::CertifyInput;
 use crate::disk::Written;
 use crate::electors::changes_from;
@@ -52,6 +53,14 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             }
             Input::Fetched { call, block } => self.catch_up.fetched(call, *block, self.now.monotonic_ms),
             Input::FetchEnded { call, problem } => self.catch_up.ended(call, problem),
+            Input::AttachmentsFetched { call, contents } => {
+                let (ledger, now_ms) = (self.executor.ledger(), self.now.monotonic_ms);
+                self.attachments.fetched(ledger, call, contents, now_ms, &mut self.out)?;
+            }
+            Input::Audited { height, audited } => {
+                self.audit.audited(height, audited.bytes, self.now.monotonic_ms);
+                note_lost(self.executor.ledger(), height, &audited.missing, &mut self.out)?;
+            }
             Input::Unreachable(peer) => {
                 if let Some(peer) = raft_id(peer) {
                     self.core.report_unreachable(peer);
@@ -89,8 +98,22 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             }
         }
         self.catch_up.tick(now_ms, self.settings.fetch_timeout_ms, &mut self.out);
+        self.look_after_attachments()?;
         let status = Box::new(self.status());
         self.out.push(Output::Status(status));
+        Ok(())
+    }
+
+    fn look_after_attachments(&mut self) -> Result<(), PortFault> {
+        let here = Here {
+            ledger: self.executor.ledger(),
+            peers: self.topology.others(self.me).collect(),
+            now_ms: self.now.monotonic_ms,
+            patience_ms: self.settings.fetch_timeout_ms,
+        };
+        self.attachments.tick(&here, &mut self.calls, &mut self.out)?;
+        let pace = (self.now.monotonic_ms, self.settings.audit_ms);
+        self.audit.tick(self.certifier.certified(), pace, &mut self.out);
         Ok(())
     }
 

@@ -143,6 +143,25 @@ pub fn tamper_outbox(byzantine: Fault, env: &mut Env, send: &mut Send) {
         && !blocks.is_empty()
     {
         forge_blocks(env, blocks);
+    } else if byzantine == Fault::WithholdAttachments {
+        withhold_attachments(env, &mut send.packet);
+    }
+}
+
+/// Nothing, or something else, for attachments.
+fn withhold_attachments(env: &mut Env, packet: &mut Packet) {
+    let contents: Vec<&mut Bytes> = match packet {
+        Packet::Blocks { blocks, .. } => blocks.iter_mut().flat_map(|block| &mut block.attachments).collect(),
+        Packet::Attachments { contents, .. } => {
+            let lie = env.rng.chance(500);
+            contents.iter_mut().filter(|_| lie).for_each(|content| *content = Bytes::from_static(b"a lie"));
+            if lie { Vec::new() } else { contents.iter_mut().collect() }
+        }
+        _ => Vec::new(),
+    };
+    for content in contents.into_iter().filter(|content| !content.is_empty()) {
+        env.stats.fault(Fault::WithholdAttachments);
+        *content = Bytes::new();
     }
 }
 

@@ -36,6 +36,10 @@ impl Node {
             }
             Output::Forward { call, to, transactions } => self.forward(host, env, (call, to), &transactions),
             Output::Fetch { call, from, first } => host.send(env, from, Packet::FetchBlocks { first, call }),
+            Output::FetchAttachments { call, from, slots } => {
+                host.send(env, from, Packet::FetchAttachments { slots, call });
+            }
+            Output::Audit(height) => host.timer(env, 1, Timer::Audit(height)),
             Output::Answer { request, result } => self.answer(host, env, request, result),
             Output::ForwardedAnswer { request, results } => {
                 if let Some(Asker::Forwarder(to, call)) = self.askers.remove(&request) {
@@ -272,6 +276,7 @@ fn raised(env: &mut Env, alarm: Alarm) {
                 env.oracle.fail("I12 log matching", format!("without a traitor the log is split: {split:?}"));
             }
         }
+        Alarm::AttachmentsMissing { .. } => env.stats.count("looks at attachments that nobody has"),
         Alarm::CertificatesStalled { .. } | Alarm::NodeRetired(_) | Alarm::StateDiverged { .. } => {}
     }
 }
@@ -314,6 +319,9 @@ fn name_of(notice: &Notice) -> &'static str {
         Notice::CaughtUp(_) => "certified blocks taken over",
         Notice::NotCaughtUp(_) => "catching up failed",
         Notice::SnapshotNotOffered(_) => "snapshots not offered",
+        Notice::AttachmentsFound { .. } => "attachments found elsewhere",
+        Notice::AttachmentRefused { .. } => "attachments refused",
+        Notice::AttachmentsLost { .. } => "losses of attachments noticed",
         Notice::VoteRefused { .. } => "votes refused",
         Notice::VoteWithheld { .. } => "votes withheld for the time",
     }
