@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use consilium_consensus::{LogPosition, RaftId, ReadContext, TransferError};
-use consilium_proto::ids::{NodeId, TimeMs};
+use consilium_proto::ids::{Height, NodeId, TimeMs};
 use consilium_proto::pb::ForwardResult;
 use consilium_proto::transaction::Transaction;
 use consilium_proto::vote::Vote;
@@ -230,6 +230,14 @@ impl Handle {
     /// If the node is stopping.
     pub async fn request_time_block(&self, after: TimeMs) -> Result<(), Stopping> {
         self.ask(Input::RequestTimeBlock(after)).await
+    }
+
+    /// A client missed an attachment of a block here.
+    ///
+    /// # Errors
+    /// If the node is stopping.
+    pub async fn attachment_missed(&self, height: Height) -> Result<(), Stopping> {
+        self.ask(Input::AttachmentMissed(height)).await
     }
 
     /// Messages of a peer, in order. Waits while the replica is busy, so that the

@@ -145,6 +145,8 @@ pub enum Input {
         /// What was seen.
         audited: Audited,
     },
+    /// A client missed an attachment of a block.
+    AttachmentMissed(Height),
     /// Messages to a peer do not arrive.
     Unreachable(NodeId),
     /// The node is to stop: hand leadership over, propose nothing more.

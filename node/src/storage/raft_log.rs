@@ -11,23 +11,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use consilium_consensus::{HardState, LogBounds, LogEntry, LogError, LogIndex, LogPosition, LogReader, Persist};
 use consilium_replica::ports::{Log, LogBatch, LogStart, PortFault};
-use rocksdb::{DB, Direction, FlushOptions, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 
+use super::log_space::LogSpace;
 use super::{StorageError, database_options};
 
-const NAME: &str = "raft";
+pub(super) const NAME: &str = "raft";
+/// Bytes that are kept in memory before they become a table.
+const WRITE_BUFFER_BYTES: usize = 64 * 1024 * 1024;
 const HARD_STATE: &[u8] = b"hard_state";
 const TRUNCATED: &[u8] = b"truncated";
 
 /// The log. Cheap to clone.
 #[derive(Clone)]
 pub struct RaftLog {
+    // Before the database: its thread ends first.
+    space: Arc<LogSpace>,
     db: Arc<DB>,
     /// The last stored position.
     last: Arc<Mutex<LogPosition>>,
 }
 
-fn entry_key(index: LogIndex) -> [u8; 9] {
+pub(super) fn entry_key(index: LogIndex) -> [u8; 9] {
     let mut key = [b'e'; 9];
     key[1..].copy_from_slice(&index.0.to_be_bytes());
     key
@@ -39,11 +44,16 @@ impl RaftLog {
     /// # Errors
     /// If the database is damaged.
     pub fn open(path: &Path) -> Result<Self, StorageError> {
+        Self::open_buffered(path, WRITE_BUFFER_BYTES)
+    }
+
+    fn open_buffered(path: &Path, write_buffer_bytes: usize) -> Result<Self, StorageError> {
         let mut options = database_options();
-        options.set_write_buffer_size(64 * 1024 * 1024);
+        options.set_write_buffer_size(write_buffer_bytes);
         options.set_max_write_buffer_number(3);
-        let db = DB::open(&options, path).map_err(StorageError::database(NAME))?;
-        let log = Self { db: Arc::new(db), last: Arc::default() };
+        let db = Arc::new(DB::open(&options, path).map_err(StorageError::database(NAME))?);
+        let space = LogSpace::start(Arc::clone(&db)).map_err(StorageError::file(path))?;
+        let log = Self { space: Arc::new(space), db, last: Arc::default() };
         log.set_last(log.find_last()?);
         Ok(log)
     }
@@ -76,6 +86,9 @@ impl RaftLog {
         }
         self.write(batch, sync)?;
         self.set_last(last);
+        for replaced in rounds.iter().filter_map(|round| round.snapshot.as_ref()) {
+            self.space.give_back(LogIndex(0), replaced.index);
+        }
         Ok(())
     }
 
@@ -86,6 +99,7 @@ impl RaftLog {
         batch.put(HARD_STATE, hard_state.encode());
         self.write(batch, true)?;
         self.set_last(position);
+        self.space.give_back(LogIndex(0), position.index);
         Ok(())
     }
 
@@ -96,11 +110,8 @@ impl RaftLog {
         batch.delete_range(entry_key(start), entry_key(LogIndex(position.index.0 + 1)));
         batch.put(TRUNCATED, position.encode());
         self.write(batch, true)?;
-        // The log of writes is given back once nothing in memory needs it. In the
-        // background: what is written next does not wait.
-        let mut options = FlushOptions::default();
-        options.set_wait(false);
-        self.db.flush_opt(&options).map_err(StorageError::database(NAME))
+        self.space.give_back(start, position.index);
+        Ok(())
     }
 
     /// The position before the first entry.
@@ -306,25 +317,43 @@ mod tests {
         assert_eq!(log.hard_state().unwrap(), hard_state);
     }
 
-    /// It once kept all of it until the next start.
-    #[test]
-    fn compaction_gives_the_space_back_while_the_log_is_open() {
+    fn bytes_in(folder: &Path) -> u64 {
+        let files = std::fs::read_dir(folder).unwrap();
+        files.map(|file| file.unwrap().metadata().map_or(0, |m| m.len())).sum()
+    }
+
+    /// Writes forty large entries in tables of so many bytes, and cuts most of them off.
+    fn space_is_given_back(write_buffer_bytes: usize) {
         let dir = tempfile::tempdir().unwrap();
-        let log = RaftLog::open(dir.path()).unwrap();
-        let large = |index| LogEntry { kind: EntryKind::Normal(vec![7; 256 << 10].into()), ..entry(index, 1) };
+        let log = RaftLog::open_buffered(dir.path(), write_buffer_bytes).unwrap();
+        // Bytes that cannot be compressed.
+        let noise = |index: u64| (0..256 << 10).map(|n: u64| (n * n * index >> 7) as u8).collect::<Vec<u8>>();
+        let large = |index| LogEntry { kind: EntryKind::Normal(noise(index).into()), ..entry(index, 1) };
         (1..=40).for_each(|index| log.persist(&[round(vec![large(index)])], true).unwrap());
-        let bytes = || {
-            let files = std::fs::read_dir(dir.path()).unwrap();
-            files.map(|file| file.unwrap().metadata().map_or(0, |m| m.len())).sum::<u64>()
-        };
-        assert!(bytes() > 10 << 20);
+        assert!(bytes_in(dir.path()) > 8 << 20, "{}", bytes_in(dir.path()));
         log.compact(entry(38, 1).position()).unwrap();
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-        while bytes() > 2 << 20 {
-            assert!(std::time::Instant::now() < deadline, "{} bytes are kept", bytes());
+        while bytes_in(dir.path()) > 2 << 20 {
+            assert!(std::time::Instant::now() < deadline, "{} bytes are kept", bytes_in(dir.path()));
             std::thread::yield_now();
         }
         assert_eq!(terms(&log, 39, 41), [1, 1]);
+        // What is closed at once can be opened at once.
+        log.compact(entry(39, 1).position()).unwrap();
+        drop(log);
+        assert_eq!(terms(&RaftLog::open(dir.path()).unwrap(), 40, 41), [1]);
+    }
+
+    /// The log of writes once kept all of it until the next start.
+    #[test]
+    fn compaction_gives_the_space_back_while_the_log_is_open() {
+        space_is_given_back(WRITE_BUFFER_BYTES);
+    }
+
+    /// Tables once kept what was cut until they were merged for another reason.
+    #[test]
+    fn compaction_gives_the_space_of_tables_back() {
+        space_is_given_back(1 << 20);
     }
 
     /// The default recovery mode would open with half of the entries and say

@@ -57,7 +57,9 @@ pub(crate) struct Audit {
     /// Looked at so far.
     done: Height,
     /// Being looked at.
-    waiting: bool,
+    waiting: Option<Height>,
+    /// Somebody missed something of it.
+    wanted: Option<Height>,
     resume_ms: u64,
     began_ms: Option<u64>,
 }
@@ -66,21 +68,40 @@ impl Audit {
     /// Time passes: asks for a look at the next certified block, if it is time. A walk
     /// begins anew so long after its begin, if it has come to the end.
     pub(crate) fn tick(&mut self, certified: Height, (now_ms, walk_ms): (u64, u64), out: &mut Vec<Output>) {
-        if self.waiting || now_ms < self.resume_ms {
+        if self.waiting.is_some() {
+            return;
+        }
+        if let Some(height) = self.wanted.take().filter(|height| *height <= certified) {
+            self.look(height, out);
+            return;
+        }
+        if now_ms < self.resume_ms {
             return;
         }
         let began_ms = *self.began_ms.get_or_insert(now_ms);
         if self.done < certified {
-            self.waiting = true;
-            out.push(Output::Audit(self.done.next()));
+            self.look(self.done.next(), out);
         } else if now_ms.saturating_sub(began_ms) >= walk_ms {
             (self.done, self.began_ms) = (Height::GENESIS, None);
         }
     }
 
+    fn look(&mut self, height: Height, out: &mut Vec<Output>) {
+        self.waiting = Some(height);
+        out.push(Output::Audit(height));
+    }
+
+    /// Somebody missed an attachment of a block: it is looked at next.
+    pub(crate) fn want(&mut self, height: Height) {
+        self.wanted = Some(height);
+    }
+
     /// A block was looked at.
     pub(crate) fn audited(&mut self, height: Height, bytes: u64, now_ms: u64) {
-        (self.done, self.waiting) = (height, false);
+        self.waiting = None;
+        if height == self.done.next() {
+            self.done = height;
+        }
         self.resume_ms = now_ms.saturating_add(bytes / BYTES_PER_MS);
     }
 }

@@ -61,6 +61,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
                 self.audit.audited(height, audited.bytes, self.now.monotonic_ms);
                 note_lost(self.executor.ledger(), height, &audited.missing, &mut self.out)?;
             }
+            Input::AttachmentMissed(height) => self.audit.want(height),
             Input::Unreachable(peer) => {
                 if let Some(peer) = raft_id(peer) {
                     self.core.report_unreachable(peer);

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod acknowledged;
+mod attachments;
 mod bad_input;
 mod blind;
 mod catch_up;
@@ -17,6 +18,7 @@ mod double_sign;
 mod elections;
 mod epochs_offline;
 mod exactly_once;
+mod flood;
 mod governance;
 mod handover;
 mod identity;

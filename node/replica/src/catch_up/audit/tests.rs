@@ -18,6 +18,20 @@ fn answered(audit: &mut Audit, height: u64, bytes: u64, now_ms: u64) {
 }
 
 #[test]
+fn a_block_of_which_something_was_missed_is_looked_at_next() {
+    let mut audit = Audit::default();
+    assert_eq!(asked(&mut audit, 5, 0), Some(1));
+    audit.want(Height(4));
+    answered(&mut audit, 1, 1_000 * BYTES_PER_MS, 1);
+    assert_eq!(asked(&mut audit, 5, 2), Some(4));
+    answered(&mut audit, 4, 0, 3);
+    assert_eq!((asked(&mut audit, 5, 3), asked(&mut audit, 5, 4)), (Some(2), None));
+    answered(&mut audit, 2, 0, 5);
+    audit.want(Height(9));
+    assert_eq!(asked(&mut audit, 5, 6), Some(3), "there is no such block");
+}
+
+#[test]
 fn blocks_are_looked_at_one_by_one_no_faster_than_allowed_and_again_later() {
     let mut audit = Audit::default();
     assert_eq!(asked(&mut audit, 0, 0), None);
