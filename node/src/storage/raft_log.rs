@@ -327,7 +327,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = RaftLog::open_buffered(dir.path(), write_buffer_bytes).unwrap();
         // Bytes that cannot be compressed.
-        let noise = |index: u64| (0..256 << 10).map(|n: u64| (n * n * index >> 7) as u8).collect::<Vec<u8>>();
+        let noise = |index: u64| -> Vec<u8> {
+            let word = |n: u64| (n ^ (index << 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let words =
+                (0..(256 << 10) / 8).map(word).map(|word| (word ^ (word >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9));
+            words.flat_map(u64::to_be_bytes).collect()
+        };
         let large = |index| LogEntry { kind: EntryKind::Normal(noise(index).into()), ..entry(index, 1) };
         (1..=40).for_each(|index| log.persist(&[round(vec![large(index)])], true).unwrap());
         assert!(bytes_in(dir.path()) > 8 << 20, "{}", bytes_in(dir.path()));

@@ -84,7 +84,7 @@ impl ChainCheck {
         self.waiting.push(block);
         let Some(certificate) = certificate else {
             let many = self.waiting.len() > UNCERTIFIED_MAX;
-            return if many { Err(TOO_MUCH.into()) } else { Ok(None) };
+            return if many { Err("has too many before it without a certificate".into()) } else { Ok(None) };
         };
         certificate.verify(&header, &self.validators).map_err(|e| e.to_string())?;
         self.waiting_bytes = 0;

@@ -11,6 +11,7 @@ use consilium_proto::transaction::Slot;
 use consilium_replica::catch_up::ATTACHMENTS_MAX;
 use consilium_replica::notice::{Alarm, AlarmName, Notice};
 use consilium_replica::ports::Ledger;
+use consilium_replica::submission::WaitFor;
 use consilium_replica::{CallId, Input, Output};
 
 use crate::catching_up::{comes_back, lagging};
@@ -27,11 +28,14 @@ fn payload(number: u8) -> Bytes {
 fn write(net: &mut Replicas, count: u8) {
     let service = Identity::new("a.example", "service", "ehr");
     net.enroll(1, &service);
+    let mut inputs = Vec::new();
     for number in 1..=count {
         let action = people::write_record([number; 16], 1, "Observation", &payload(number));
         let transaction = net.sign(&service, vec![action], vec![payload(number)]);
-        net.order(1, transaction);
+        inputs.push(net.submit(1, transaction, WaitFor::Certified));
     }
+    net.give(1, inputs);
+    net.run();
 }
 
 fn held(net: &Replicas, id: u64, number: u8) -> Option<Bytes> {
@@ -52,7 +56,7 @@ fn lose(net: &Replicas, id: u64, number: u8, instead: Option<Bytes>) {
 fn caught_up_without(count: u8) -> Replicas {
     let mut net = lagging();
     write(&mut net, count);
-    net.time_blocks(1, 60);
+    net.time_blocks(1, 40);
     let (call, first) = comes_back(&mut net);
     for mut block in net.blocks(1, first) {
         block.attachments.iter_mut().for_each(|attachment| *attachment = Bytes::new());

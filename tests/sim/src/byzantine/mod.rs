@@ -150,18 +150,17 @@ pub fn tamper_outbox(byzantine: Fault, env: &mut Env, send: &mut Send) {
 
 /// Nothing, or something else, for attachments.
 fn withhold_attachments(env: &mut Env, packet: &mut Packet) {
-    let contents: Vec<&mut Bytes> = match packet {
-        Packet::Blocks { blocks, .. } => blocks.iter_mut().flat_map(|block| &mut block.attachments).collect(),
-        Packet::Attachments { contents, .. } => {
-            let lie = env.rng.chance(500);
-            contents.iter_mut().filter(|_| lie).for_each(|content| *content = Bytes::from_static(b"a lie"));
-            if lie { Vec::new() } else { contents.iter_mut().collect() }
+    let mut lies = |content: &mut Bytes, instead: Bytes| {
+        if !content.is_empty() {
+            env.stats.fault(Fault::WithholdAttachments);
+            *content = instead;
         }
-        _ => Vec::new(),
     };
-    for content in contents.into_iter().filter(|content| !content.is_empty()) {
-        env.stats.fault(Fault::WithholdAttachments);
-        *content = Bytes::new();
+    if let Packet::Blocks { blocks, .. } = packet {
+        blocks.iter_mut().flat_map(|block| &mut block.attachments).for_each(|content| lies(content, Bytes::new()));
+    } else if let Packet::Attachments { contents, call } = packet {
+        let instead = if call.0.is_multiple_of(2) { Bytes::new() } else { Bytes::from_static(b"a lie") };
+        contents.iter_mut().for_each(|content| lies(content, instead.clone()));
     }
 }
 

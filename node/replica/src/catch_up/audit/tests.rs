@@ -42,5 +42,5 @@ fn blocks_are_looked_at_one_by_one_no_faster_than_allowed_and_again_later() {
     assert_eq!((asked(&mut audit, 2, 140), asked(&mut audit, 3, 150)), (None, Some(3)));
     answered(&mut audit, 3, 0, 160);
     assert_eq!(asked(&mut audit, 3, WALK_MS), None);
-    assert_eq!((asked(&mut audit, 3, WALK_MS + 1), asked(&mut audit, 3, WALK_MS + 2)), (None, Some(1)));
+    assert_eq!((asked(&mut audit, 3, WALK_MS + 1), asked(&mut audit, 3, WALK_MS + 2)), (Some(1), None));
 }
