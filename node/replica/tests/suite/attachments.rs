@@ -162,8 +162,8 @@ fn what_the_own_disk_lost_or_changed_is_noticed_and_mended() {
     net.pass(usize::try_from(4_000 / TICK_MS).unwrap());
     (1..=2).for_each(|number| assert_eq!(held(&net, 2, number), Some(payload(number))));
     let said = net.said(2);
-    let lost = notices(&said).into_iter().filter(|notice| matches!(notice, Notice::AttachmentsLost { count: 1, .. }));
-    assert_eq!((lost.count(), missing(&net, 2)), (2, 0));
+    let lost = notices(&said).into_iter().filter(|notice| matches!(notice, Notice::AttachmentsLost { count: 2, .. }));
+    assert_eq!((lost.count(), missing(&net, 2)), (1, 0));
 }
 
 /// An attachment is named the same way by both sides.
