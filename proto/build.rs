@@ -11,6 +11,7 @@ fn main() {
         .collect();
     prost_build::Config::new()
         .bytes(["."])
+        .enable_type_names()
         .file_descriptor_set_path(out.join("consilium_descriptor.bin"))
         .compile_protos(&files, &[std::path::PathBuf::from(".")])
         .expect("the .proto files compile");

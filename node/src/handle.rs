@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use consilium_consensus::{LogPosition, RaftId, ReadContext, TransferError};
-use consilium_proto::ids::{NodeId, TimeMs};
+use consilium_proto::ids::{Height, NodeId, TimeMs};
 use consilium_proto::pb::ForwardResult;
 use consilium_proto::transaction::Transaction;
 use consilium_replica::entries::CHECKS_MAX;
@@ -26,6 +26,8 @@ use crate::clock::Clocks;
 const REQUESTS_MAX: usize = 16_384;
 /// Batches of peers, and blocks that are fetched, on their way to the replica.
 const BATCHES_MAX: usize = 256;
+/// KiB of them together.
+const BATCHES_KIB_MAX: usize = 64 * 1024;
 /// Reports of the replica's helpers: bounded by what it has asked of them, which is
 /// less.
 const REPORTS_MAX: usize = 8_192;
@@ -113,6 +115,7 @@ pub struct Handle {
     replica: Sender<Delivery>,
     verifier: Sender<VerifyJob>,
     requests: Arc<Semaphore>,
+    /// A permit for each KiB.
     batches: Arc<Semaphore>,
     pending: Arc<Pending>,
     clocks: Clocks,
@@ -137,7 +140,7 @@ impl Handle {
             replica,
             verifier,
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
-            batches: Arc::new(Semaphore::new(BATCHES_MAX)),
+            batches: Arc::new(Semaphore::new(BATCHES_KIB_MAX)),
             pending: Arc::default(),
             clocks,
         };
@@ -178,7 +181,8 @@ impl Handle {
     /// # Errors
     /// If the node is stopping.
     pub async fn forwarded(&self, transactions: Vec<Option<Transaction>>) -> Result<Vec<ForwardResult>, Stopping> {
-        let Ok(permit) = Arc::clone(&self.batches).try_acquire_owned() else {
+        let bytes = transactions.iter().flatten().map(Transaction::size).sum();
+        let Ok(permit) = Arc::clone(&self.batches).try_acquire_many_owned(permits(bytes)) else {
             return Ok(vec![ForwardResult::Overloaded; transactions.len()]);
         };
         let (request, answer) = self.pending.wait(Reply::Forwarded);
@@ -216,21 +220,30 @@ impl Handle {
         self.ask(Input::RequestTimeBlock(after)).await
     }
 
+    /// A client missed an attachment of a block here.
+    ///
+    /// # Errors
+    /// If the node is stopping.
+    pub async fn attachment_missed(&self, height: Height) -> Result<(), Stopping> {
+        self.ask(Input::AttachmentMissed(height)).await
+    }
+
     /// Messages of a peer, in order. Waits while the replica is busy, so that the
     /// peer has to.
     ///
     /// # Errors
     /// If the node is stopping.
     pub async fn peer(&self, from: NodeId, messages: Vec<PeerMessage>) -> Result<(), Stopping> {
-        self.batch(Input::Peer { from, messages }).await
+        let bytes = messages.iter().map(PeerMessage::size).sum();
+        self.batch(Input::Peer { from, messages }, bytes).await
     }
 
-    /// Something large, for which the replica must have time.
+    /// Something large, for which the replica must have time: so many bytes.
     ///
     /// # Errors
     /// If the node is stopping.
-    pub async fn batch(&self, input: Input) -> Result<(), Stopping> {
-        let permit = Arc::clone(&self.batches).acquire_owned().await.map_err(|_| Stopping)?;
+    pub async fn batch(&self, input: Input, bytes: usize) -> Result<(), Stopping> {
+        let permit = Arc::clone(&self.batches).acquire_many_owned(permits(bytes)).await.map_err(|_| Stopping)?;
         self.deliver(Delivery::Input(input, Some(permit)))
     }
 
@@ -300,3 +313,13 @@ impl Handle {
         }
     }
 }
+
+/// Of those for batches, for one of so many bytes: what is small counts for its share of
+/// [`BATCHES_MAX`], and nothing waits for more than there is.
+fn permits(bytes: usize) -> u32 {
+    let kib = bytes.div_ceil(1024).clamp(BATCHES_KIB_MAX / BATCHES_MAX, BATCHES_KIB_MAX);
+    u32::try_from(kib).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ fn main() {
         .filter(|path| path.extension().is_some_and(|e| e == "proto"))
         .collect();
     tonic_prost_build::configure()
+        .codec_path("crate::BoundedCodec")
         .extern_path(".consilium.v1", "::consilium_proto::pb")
         .compile_protos(&files, &[std::path::PathBuf::from("..")])
         .expect("the .proto files compile");

@@ -31,6 +31,7 @@ pub mod state_tree;
 pub mod transaction;
 pub mod validators;
 pub mod vote;
+pub mod wire_cost;
 pub mod wire_scan;
 
 /// Messages generated from `consilium/v1/*.proto`. Clients and servers are in

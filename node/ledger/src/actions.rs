@@ -14,14 +14,15 @@ use consilium_proto::ids::{Height, LedgerId, TimeMs};
 use consilium_proto::limits::SEQUENCES_PER_LEAF;
 use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::pb::{MemberState, MemberStatus, Outcome, SignerState};
-use consilium_proto::transaction::{Action, Transaction};
+use consilium_proto::transaction::{Action, Attachment, Transaction};
 
 use crate::in_force::EpochInForce;
 use crate::keys;
+use crate::missing::Missing;
 use crate::roster::corrupt;
 use crate::rules::{IdentityRules, Refusal, ensure};
 use crate::table::Table;
-use crate::view::{StateReader, StoreFault, View};
+use crate::view::{Row, StateReader, StoreFault, View};
 
 /// What an action may know beside the state.
 pub(crate) struct Context<'a> {
@@ -75,7 +76,7 @@ pub(crate) fn run<R: StateReader>(
         return enroll::run(view, cx, enrollment);
     }
     let author = admit(view, cx, signer)?;
-    store_attachments(view, cx.transaction);
+    store_attachments(view, cx);
     for (index, action) in cx.transaction.actions.iter().enumerate() {
         match action {
             Action::Enroll(_) => return Err(Refusal::Rejected(Outcome::RoleNotAllowed)),
@@ -94,12 +95,17 @@ pub(crate) fn run<R: StateReader>(
 }
 
 /// Stores all attachments, whatever actions they belong to: before these run,
-/// so that what one of them erases stays erased. When a block is replayed after
-/// an erasure some are gone, and nothing is stored for them.
-fn store_attachments<R: StateReader>(view: &mut View<'_, R>, transaction: &Transaction) {
-    for attachment in transaction.attachments.iter().filter(|a| !a.bytes.is_empty()) {
-        let (table, key) = keys::attachment(&attachment.commitment.slot);
-        view.put(table, key, attachment.bytes.clone());
+/// so that what one of them erases stays erased. What a peer's block came without is
+/// noted as missing; a later block that erases it takes that back.
+fn store_attachments<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>) {
+    for Attachment { commitment, bytes } in &cx.transaction.attachments {
+        if bytes.is_empty() {
+            let Row { table, key, value } = Missing { commitment: *commitment, height: cx.height }.note();
+            view.put(table, key, value.unwrap_or_default());
+        } else {
+            let (table, key) = keys::attachment(&commitment.slot);
+            view.put(table, key, bytes.clone());
+        }
     }
 }
 

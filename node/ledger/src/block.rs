@@ -67,7 +67,7 @@ pub struct BlockInput<'a> {
 }
 
 /// What a block comes to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Executed {
     /// The new tip.
     pub tip: Tip,

@@ -16,6 +16,8 @@ use crate::table::Table;
 const INDEX_PATIENT: u8 = b'p';
 const INDEX_MEMBER: u8 = b'm';
 const INDEX_TAG: u8 = b't';
+pub(crate) const MISSING_PAYLOAD: u8 = b'p';
+pub(crate) const MISSING_WRAP: u8 = b'w';
 
 /// Whether a key of the state is a record's.
 #[must_use]
@@ -55,6 +57,15 @@ pub fn attachment(slot: &Slot) -> (Table, Vec<u8>) {
     match slot {
         Slot::Payload { record, version } => (Table::Payloads, payload(record, *version)),
         Slot::Wrap { record, version, recipient } => (Table::Wraps, wrap(record, *version, recipient)),
+    }
+}
+
+/// Missing: one attachment that is not here.
+#[must_use]
+pub fn missing(slot: &Slot) -> Vec<u8> {
+    match slot {
+        Slot::Payload { record, version } => tagged(MISSING_PAYLOAD, &payload(record, *version)),
+        Slot::Wrap { record, version, recipient } => tagged(MISSING_WRAP, &wrap(record, *version, recipient)),
     }
 }
 

@@ -11,6 +11,7 @@
 //! * [`genesis_block`] makes the first state;
 //! * [`keys`] lists every key of the state;
 //! * [`lookup`] answers from several rows at once;
+//! * [`missing`] is what is known of attachments that are not here;
 //! * [`state_map`] keeps the authenticated tree over it.
 
 mod actions;
@@ -23,6 +24,7 @@ mod governance;
 mod in_force;
 pub mod keys;
 pub mod lookup;
+pub mod missing;
 mod participation;
 mod penalty;
 mod roster;

@@ -21,11 +21,13 @@ pub enum Table {
     Index,
     /// Blocks by height.
     Blocks,
+    /// Attachments that are not here.
+    Missing,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::State,
         Self::Trie,
         Self::Versions,
@@ -35,6 +37,7 @@ impl Table {
         Self::Tree,
         Self::Index,
         Self::Blocks,
+        Self::Missing,
     ];
 
     /// Name of the column family.
@@ -50,6 +53,7 @@ impl Table {
             Self::Tree => "tree",
             Self::Index => "index",
             Self::Blocks => "blocks",
+            Self::Missing => "missing",
         }
     }
 }

@@ -69,7 +69,8 @@ fn is_cached(table: Table, key: &[u8]) -> bool {
         | Table::Transactions
         | Table::Tree
         | Table::Index
-        | Table::Blocks => false,
+        | Table::Blocks
+        | Table::Missing => false,
     }
 }
 
@@ -146,6 +147,14 @@ impl<L: Ledger> Ledger for CachedLedger<L> {
 
     fn write_certificate(&self, certificate: &BlockCertificate) -> Result<(), PortFault> {
         self.ledger.write_certificate(certificate)
+    }
+
+    fn scan(&self, table: Table, after: &[u8], max: usize) -> Result<Vec<Row>, PortFault> {
+        self.ledger.scan(table, after, max)
+    }
+
+    fn write_attachments(&self, rows: &[Row]) -> Result<(), PortFault> {
+        self.ledger.write_attachments(rows)
     }
 
     fn flush(&self) -> Result<(), PortFault> {

@@ -2,6 +2,8 @@
 //! effect that needs a sync holds everything behind it back until the report.
 //! What a peer is told comes from the ledger; what is decided, from voting.
 
+mod inbox;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -13,10 +15,11 @@ use consilium_proto::ids::{Height, NodeId};
 use consilium_proto::limits::{EVIDENCE_PER_BLOCK_MAX, VALIDATORS_MAX};
 use consilium_proto::observed::Observed;
 use consilium_proto::pb::JailReason;
-use consilium_proto::signing::VerifyingKey;
 use consilium_proto::validators::ValidatorSet;
 use consilium_proto::vote::{CertifiedHeader, Equivocation, Vote};
 
+pub(crate) use self::inbox::CertifyInput;
+use self::inbox::Inbox;
 use crate::disk::VoteWrite;
 use crate::fault::Fault;
 use crate::io::Output;
@@ -24,45 +27,6 @@ use crate::notice::{Alarm, Notice};
 use crate::peer::PeerMessage;
 use crate::ports::{Ledger, PortFault};
 use crate::topology::{Topology, boundaries};
-
-/// What peers said and nobody had time for; beyond it, they will say it again.
-const INPUTS_MAX: usize = 65_536;
-
-/// What certifying is to know.
-pub(crate) enum CertifyInput {
-    /// This node executed a block.
-    Executed {
-        /// Its header.
-        header: Box<Header>,
-        /// Not on blocks taken over as certified.
-        votable: bool,
-        /// If it ends an epoch.
-        next_set: Option<ValidatorSet>,
-    },
-    /// Nodes or parameters have changed.
-    Nodes {
-        /// Vote keys of all nodes.
-        keys: BTreeMap<NodeId, VerifyingKey>,
-        /// The ledger's tolerance of block times.
-        clock_skew_max_ms: u64,
-    },
-    /// A vote: the peer's own, or one passed on.
-    Vote {
-        /// The peer.
-        from: NodeId,
-        /// The vote.
-        vote: Vote,
-    },
-    /// A certified header of a peer, or of blocks that were taken over.
-    Certificate(Box<CertifiedHeader>),
-    /// A peer lacks certificates.
-    UncertifiedFrom {
-        /// The peer.
-        peer: NodeId,
-        /// From here on.
-        height: Height,
-    },
-}
 
 /// A write that everything waits for.
 enum Hold {
@@ -73,7 +37,7 @@ enum Hold {
 /// See the module.
 pub(crate) struct Certifier {
     voting: Voting,
-    inputs: VecDeque<CertifyInput>,
+    inputs: Inbox,
     effects: VecDeque<Effect>,
     hold: Option<Hold>,
     tick_due: bool,
@@ -104,7 +68,7 @@ impl Certifier {
         let newest = voting.newest_certified().cloned().map(Arc::new);
         Self {
             voting,
-            inputs: VecDeque::new(),
+            inputs: Inbox::default(),
             effects: VecDeque::new(),
             hold: None,
             tick_due: true,
@@ -143,18 +107,9 @@ impl Certifier {
         self.unseen = unseen;
     }
 
-    /// Takes an input. What peers say is dropped while too much waits: they repeat
-    /// it.
+    /// Takes an input, if it fits.
     pub(crate) fn push(&mut self, input: CertifyInput) {
-        let may_wait = match input {
-            CertifyInput::Executed { .. } | CertifyInput::Nodes { .. } => true,
-            CertifyInput::Vote { .. } | CertifyInput::Certificate(_) | CertifyInput::UncertifiedFrom { .. } => {
-                self.inputs.len() < INPUTS_MAX
-            }
-        };
-        if may_wait {
-            self.inputs.push_back(input);
-        }
+        self.inputs.push(input);
     }
 
     /// Time has passed.
@@ -190,7 +145,7 @@ impl Certifier {
                 self.effect(effect, around, out)?;
             } else if self.spoke {
                 break;
-            } else if let Some(input) = self.inputs.pop_front() {
+            } else if let Some(input) = self.inputs.pop() {
                 self.tick_due = true;
                 self.input(input)?;
             } else if std::mem::take(&mut self.tick_due) {

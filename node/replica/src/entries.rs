@@ -12,8 +12,14 @@ use crate::io::Output;
 
 /// Entries that are being looked at at a time.
 pub const CHECKS_MAX: usize = 64;
-/// Bytes of entries that wait to be handed out before they commit.
-const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of entries that are taken up before they commit, until they are executed.
+const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// An entry, and its bytes.
+struct Held {
+    slot: Slot,
+    bytes: usize,
+}
 
 enum Slot {
     Waiting(Bytes),
@@ -24,16 +30,17 @@ enum Slot {
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Entries {
-    slots: BTreeMap<LogPosition, Slot>,
+    slots: BTreeMap<LogPosition, Held>,
+    held_bytes: usize,
     waiting: VecDeque<LogPosition>,
-    waiting_bytes: usize,
     handed_out: usize,
 }
 
 impl Entries {
-    /// An entry came into the log.
+    /// An entry came into the log. Whoever leads may have any number of them written that
+    /// never commit: most of those are not taken up.
     pub(crate) fn announce(&mut self, position: LogPosition, entry: &Bytes) {
-        if self.waiting_bytes + entry.len() <= WAITING_BYTES_MAX {
+        if self.held_bytes + entry.len() <= HELD_BYTES_MAX {
             self.want(position, entry);
         }
     }
@@ -43,30 +50,41 @@ impl Entries {
         if self.slots.contains_key(&position) {
             return;
         }
-        self.waiting_bytes += entry.len();
-        self.slots.insert(position, Slot::Waiting(entry.clone()));
+        self.hold(position, Slot::Waiting(entry.clone()), entry.len());
         self.waiting.push_back(position);
     }
 
     /// The leader has built the block itself.
     pub(crate) fn built(&mut self, position: LogPosition, block: CheckedBlock) {
-        self.slots.insert(position, Slot::Done(Some(block)));
+        let bytes = block.transactions.iter().map(|checked| checked.transaction.size()).sum();
+        self.hold(position, Slot::Done(Some(block)), bytes);
+    }
+
+    fn hold(&mut self, position: LogPosition, slot: Slot, bytes: usize) {
+        self.held_bytes += bytes;
+        if let Some(before) = self.slots.insert(position, Held { slot, bytes }) {
+            self.held_bytes -= before.bytes;
+        }
     }
 
     /// An entry was looked at.
     pub(crate) fn checked(&mut self, position: LogPosition, block: Option<CheckedBlock>) {
         self.handed_out = self.handed_out.saturating_sub(1);
-        if let Some(slot) = self.slots.get_mut(&position) {
-            *slot = Slot::Done(block);
+        if let Some(held) = self.slots.get_mut(&position) {
+            held.slot = Slot::Done(block);
         }
     }
 
     /// Takes a block that was looked at; `None` if that is yet to come.
     pub(crate) fn take(&mut self, position: LogPosition) -> Option<Option<CheckedBlock>> {
-        match self.slots.remove(&position)? {
-            Slot::Done(block) => Some(block),
+        let Held { slot, bytes } = self.slots.remove(&position)?;
+        match slot {
+            Slot::Done(block) => {
+                self.held_bytes -= bytes;
+                Some(block)
+            }
             slot @ (Slot::Waiting(_) | Slot::HandedOut) => {
-                self.slots.insert(position, slot);
+                self.slots.insert(position, Held { slot, bytes });
                 None
             }
         }
@@ -76,11 +94,10 @@ impl Entries {
     pub(crate) fn hand_out(&mut self, out: &mut Vec<Output>) {
         while self.handed_out < CHECKS_MAX {
             let Some(position) = self.waiting.pop_front() else { return };
-            let Some(slot) = self.slots.get_mut(&position) else { continue };
-            if let Slot::Waiting(_) = slot
-                && let Slot::Waiting(entry) = std::mem::replace(slot, Slot::HandedOut)
+            let Some(held) = self.slots.get_mut(&position) else { continue };
+            if let Slot::Waiting(_) = held.slot
+                && let Slot::Waiting(entry) = std::mem::replace(&mut held.slot, Slot::HandedOut)
             {
-                self.waiting_bytes -= entry.len();
                 self.handed_out += 1;
                 out.push(Output::Check { position, entry });
             }
@@ -90,11 +107,8 @@ impl Entries {
     /// Forgets what is at or below an index.
     pub(crate) fn forget(&mut self, applied: LogIndex) {
         let above = self.slots.split_off(&LogPosition { index: applied.next(), ..LogPosition::default() });
-        for slot in std::mem::replace(&mut self.slots, above).into_values() {
-            if let Slot::Waiting(entry) = slot {
-                self.waiting_bytes -= entry.len();
-            }
-        }
+        let gone = std::mem::replace(&mut self.slots, above);
+        self.held_bytes -= gone.values().map(|held| held.bytes).sum::<usize>();
         self.waiting.retain(|position| position.index > applied);
     }
 }

@@ -12,10 +12,11 @@ use consilium_consensus::{LogIndex, LogPosition, RaftId, ReadContext, Status as 
 use consilium_ledger::Events;
 use consilium_proto::ids::{HeaderHash, Height, NodeId, TimeMs};
 use consilium_proto::pb::{self, ForwardResult};
-use consilium_proto::transaction::Transaction;
+use consilium_proto::transaction::{Slot, Transaction};
 use consilium_proto::vote::CertifiedHeader;
 
 use crate::block::CheckedBlock;
+use crate::catch_up::Audited;
 use crate::clocks::Skew;
 use crate::disk::{LogWrite, VoteWrite, Written};
 use crate::fault::Fault;
@@ -122,6 +123,23 @@ pub enum Input {
         /// Why, if it did not end well.
         problem: Option<String>,
     },
+    /// The answer to [`Output::FetchAttachments`]: in order, an empty one for each that the
+    /// peer has not either; none at all if it could not be reached.
+    AttachmentsFetched {
+        /// The call.
+        call: CallId,
+        /// At most as many as were asked for.
+        contents: Vec<Bytes>,
+    },
+    /// The answer to [`Output::Audit`].
+    Audited {
+        /// The block.
+        height: Height,
+        /// What was seen.
+        audited: Audited,
+    },
+    /// A client missed an attachment of a block.
+    AttachmentMissed(Height),
     /// Messages to a peer do not arrive.
     Unreachable(NodeId),
     /// The node is to stop: hand leadership over, propose nothing more.
@@ -173,6 +191,18 @@ pub enum Output {
     },
     /// The rest of the blocks is not wanted.
     StopFetch(CallId),
+    /// Fetch attachments of a peer; one call at a time.
+    FetchAttachments {
+        /// To be answered by [`Input::AttachmentsFetched`].
+        call: CallId,
+        /// The peer.
+        from: NodeId,
+        /// At most [`crate::catch_up::ATTACHMENTS_MAX`].
+        slots: Vec<Slot>,
+    },
+    /// Look at the attachments of a block ([`crate::catch_up::audit`]); one at a time, to be
+    /// answered by [`Input::Audited`].
+    Audit(Height),
     /// What became of a transaction.
     Answer {
         /// Who asked.

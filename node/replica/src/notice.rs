@@ -45,6 +45,15 @@ pub enum Alarm {
     },
     /// Two entries of one term stand at one index of the log.
     LogSplit(Split),
+    /// Attachments that blocks commit to are not here, and no peer gave them.
+    AttachmentsMissing {
+        /// How many.
+        count: usize,
+        /// There may be more: it was counted no further.
+        at_least: bool,
+        /// For so long they are looked for.
+        seconds: u64,
+    },
 }
 
 /// Where a log is split, as far as this node sees.
@@ -104,6 +113,8 @@ pub enum AlarmName {
     NoQuorum,
     /// [`Alarm::LogSplit`].
     LogSplit,
+    /// [`Alarm::AttachmentsMissing`].
+    AttachmentsMissing,
 }
 
 impl AlarmName {
@@ -119,6 +130,7 @@ impl AlarmName {
             Self::SeatsWithoutVote => "seats_without_vote",
             Self::NoQuorum => "no_quorum",
             Self::LogSplit => "log_split",
+            Self::AttachmentsMissing => "attachments_missing",
         }
     }
 }
@@ -136,6 +148,7 @@ impl Alarm {
             Self::SeatsWithoutVote(_) => AlarmName::SeatsWithoutVote,
             Self::NoQuorum { .. } => AlarmName::NoQuorum,
             Self::LogSplit(_) => AlarmName::LogSplit,
+            Self::AttachmentsMissing { .. } => AlarmName::AttachmentsMissing,
         }
     }
 }
@@ -181,6 +194,13 @@ impl fmt::Display for Alarm {
                 f,
                 "nothing is written, though all validators are heard here: nobody leads, or too few acknowledge what \
                  the leader proposes; see `consilium status --all` for what the others hear"
+            ),
+            Self::AttachmentsMissing { count, at_least, seconds } => write!(
+                f,
+                "{}{count} attachments (payloads, key wraps) that blocks commit to are not on this node, which has looked \
+                 for them at all others for {seconds} s: nothing is wrong with the blocks, but records read from this node \
+                 lack them; see docs/operations.md, \"Missing attachments\"",
+                if *at_least { "at least " } else { "" }
             ),
             Self::LogSplit(split) => split.fmt(f),
             Self::NoQuorum { unheard, percent } => write!(
@@ -339,6 +359,27 @@ pub enum Notice {
     },
     /// A leader has sealed two entries for one place of the log.
     SplitProven(Box<[SealedPosition; 2]>),
+    /// Missing attachments came from a peer.
+    AttachmentsFound {
+        /// The peer.
+        peer: NodeId,
+        /// How many.
+        count: usize,
+    },
+    /// What a peer gave for an attachment is not what its block commits to.
+    AttachmentRefused {
+        /// The peer.
+        peer: NodeId,
+        /// The block.
+        height: Height,
+    },
+    /// Attachments of a block are not on this disk any more, or are not what they were.
+    AttachmentsLost {
+        /// The block.
+        height: Height,
+        /// How many.
+        count: usize,
+    },
     /// A vote was refused.
     VoteRefused {
         /// Whose it claims to be.
@@ -373,7 +414,8 @@ impl Notice {
             | Self::HandingOver(_)
             | Self::Rotating(_)
             | Self::CatchingUp { .. }
-            | Self::CaughtUp(_) => Severity::Info,
+            | Self::CaughtUp(_)
+            | Self::AttachmentsFound { .. } => Severity::Info,
             Self::Recalled { vote: None, owed: None, .. } => Severity::Info,
             Self::Recalled { .. } => Severity::Warning,
             Self::RaftRejected { .. }
@@ -385,6 +427,8 @@ impl Notice {
             | Self::LeaderDistrusted(_)
             | Self::CompactionNotTaken(_)
             | Self::NotCaughtUp(_)
+            | Self::AttachmentRefused { .. }
+            | Self::AttachmentsLost { .. }
             | Self::VoteRefused { .. }
             | Self::VoteWithheld { .. } => Severity::Warning,
             Self::EntryIsNoBlock(_) | Self::SplitProven(_) => Severity::Error,
@@ -422,6 +466,9 @@ impl Notice {
             | Self::SnapshotNotOffered(_)
             | Self::Recalled { .. }
             | Self::SplitProven(_)
+            | Self::AttachmentsFound { .. }
+            | Self::AttachmentRefused { .. }
+            | Self::AttachmentsLost { .. }
             | Self::VoteWithheld { .. } => None,
         }
     }
@@ -465,6 +512,13 @@ impl fmt::Display for Notice {
             Self::SnapshotNotOffered(why) => write!(f, "snapshot not offered: {why}"),
             Self::Recalled { answers, vote, owed } => tell_recalled(f, *answers, *vote, *owed),
             Self::SplitProven(proof) => tell_proof(f, proof),
+            Self::AttachmentsFound { peer, count } => write!(f, "node {peer} gave {count} missing attachments"),
+            Self::AttachmentRefused { peer, height } => {
+                write!(f, "what node {peer} gave for an attachment of block {height} is not what that commits to")
+            }
+            Self::AttachmentsLost { height, count } => {
+                write!(f, "{count} attachments of block {height} are not on this disk as they were stored")
+            }
             Self::VoteRefused { validator, height, problem } => {
                 write!(f, "vote of node {validator} at height {height} refused: {problem}")
             }

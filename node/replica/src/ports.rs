@@ -9,7 +9,7 @@
 
 use consilium_consensus::voting::VoteGuard;
 use consilium_consensus::{HardState, LogError, LogIndex, LogPosition, LogReader, Membership, Persist};
-use consilium_ledger::{Executed, Location, StateReader, StoreFault, Tip};
+use consilium_ledger::{Executed, Location, Row, StateReader, StoreFault, Table, Tip};
 use consilium_proto::header::Header;
 use consilium_proto::ids::{Height, TransactionId};
 use consilium_proto::pb;
@@ -221,6 +221,19 @@ pub trait Ledger: StateReader {
     /// # Errors
     /// [`PortFault`].
     fn write_certificate(&self, certificate: &BlockCertificate) -> Result<(), PortFault>;
+
+    /// Rows of a table behind a key, in order of their keys: at most so many.
+    ///
+    /// # Errors
+    /// [`PortFault`].
+    fn scan(&self, table: Table, after: &[u8], max: usize) -> Result<Vec<Row>, PortFault>;
+
+    /// Stores or drops attachments, and what is known of missing ones, in one batch: what
+    /// no header covers, and nothing else.
+    ///
+    /// # Errors
+    /// [`PortFault`].
+    fn write_attachments(&self, rows: &[Row]) -> Result<(), PortFault>;
 
     /// Makes all that was written durable. Callers use [`Self::sync`].
     ///

@@ -17,7 +17,7 @@ use consilium_proto::ids::{Height, LedgerId, NodeId, TimeMs};
 use consilium_proto::signing::SigningKey;
 use consilium_proto::vote::{CertifiedHeader, Vote};
 
-use crate::catch_up::CatchUp;
+use crate::catch_up::{Attachments, Audit, CatchUp};
 use crate::certify::{Certifier, CertifyInput, uncertified};
 use crate::clocks::Clocks;
 use crate::electors::Electors;
@@ -54,6 +54,8 @@ pub struct Settings {
     pub certificate_timeout_ms: u64,
     /// Without a block for this long, catching up from a peer is given up.
     pub fetch_timeout_ms: u64,
+    /// Time between two walks over the own ledger, from begin to begin.
+    pub audit_ms: u64,
     /// Transactions that wait to be ordered, and those that clients wait for.
     pub queued_transactions_max: usize,
     /// Bytes of the former.
@@ -109,6 +111,8 @@ pub struct Replica<L, R: LogReader> {
     recall: Recall,
     catch_up: CatchUp,
     behind: behind::Behind,
+    attachments: Attachments,
+    audit: Audit,
     calls: CallId,
     rounds: Rounds,
     /// The time, by this node's clock if that is right.
@@ -171,6 +175,8 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             recall,
             catch_up: CatchUp::default(),
             behind: behind::Behind::default(),
+            attachments: Attachments::default(),
+            audit: Audit::default(),
             calls: CallId::default(),
             rounds: Rounds::default(),
             settings,

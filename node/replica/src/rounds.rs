@@ -6,11 +6,18 @@
 
 use std::collections::VecDeque;
 
-use consilium_consensus::{Outbound, Persist, PersistSeq};
+use consilium_consensus::{LogEntry, Outbound, Persist, PersistSeq};
 use consilium_proto::vote::Vote;
 
 use crate::disk::LogWrite;
 use crate::io::Output;
+
+/// Bytes of entries that wait for the disk. Beyond it, messages that may hold more are
+/// not taken: a leader that goes by the rules sends them again.
+const UNWRITTEN_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Bytes of a message that is always taken: heartbeats, acknowledgements, elections.
+const SMALL_BYTES: usize = 4 * 1024;
 
 /// See the module.
 #[derive(Default)]
@@ -24,6 +31,9 @@ pub(crate) struct Rounds {
     written: PersistSeq,
     /// Votes were handed out that no later write makes durable.
     unsynced: bool,
+    /// Bytes of the entries of rounds that were handed out and not reported.
+    unwritten: VecDeque<(PersistSeq, usize)>,
+    unwritten_bytes: usize,
 }
 
 impl Rounds {
@@ -66,13 +76,24 @@ impl Rounds {
     fn issue(&mut self, round: Persist, out: &mut Vec<Output>) {
         self.issued = round.seq;
         self.unsynced &= !round.must_sync;
+        let bytes = round.entries.iter().map(LogEntry::data_len).sum();
+        self.unwritten.push_back((round.seq, bytes));
+        self.unwritten_bytes += bytes;
         out.push(Output::WriteLog(LogWrite::Round(round)));
+    }
+
+    /// Whether a message of so many bytes may be taken, whatever is in it.
+    pub(crate) fn has_room_for(&self, bytes: usize) -> bool {
+        bytes <= SMALL_BYTES || self.unwritten_bytes + bytes <= UNWRITTEN_BYTES_MAX
     }
 
     /// Rounds up to this one are durable. Gives the messages that may leave now.
     #[must_use]
     pub(crate) fn written(&mut self, seq: PersistSeq) -> Vec<Outbound> {
         self.written = self.written.max(seq);
+        while let Some((_, bytes)) = self.unwritten.pop_front_if(|(unwritten, _)| *unwritten <= seq) {
+            self.unwritten_bytes -= bytes;
+        }
         let count = self.unsent.iter().take_while(|(vouched, _)| *vouched <= seq).count();
         self.unsent.drain(..count).flat_map(|(_, messages)| messages).collect()
     }

@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use consilium_ledger::missing::is_wanted;
 use consilium_ledger::{Table, keys};
 use consilium_proto::ids::{KeyId, RecordId};
 use consilium_proto::names::SpiffeId;
 use consilium_proto::pb::{EncryptionKeyState, KeyWrap, KeyWrapRef, RecordState, RecordVersion};
+use consilium_proto::transaction::Slot;
 
 use crate::access::{Record, Request, What, decide};
 use crate::storage::StorageError;
@@ -21,6 +23,8 @@ pub(super) struct Released {
     pub(super) payload: Bytes,
     /// Those for the reader's own keys.
     pub(super) wraps: Vec<KeyWrap>,
+    /// Some of it is not on this node, and was not erased either.
+    pub(super) missing: bool,
 }
 
 /// Reads for one reader from one snapshot.
@@ -47,9 +51,22 @@ impl<'a> RecordReader<'a> {
         if !self.may_read(&state, id, &record)? {
             return Ok(None);
         }
-        let payload = self.ledger.read(Table::Payloads, &keys::payload(id, number))?.unwrap_or_default();
-        let wraps = self.own_wraps(id, &record)?;
-        Ok(Some(Released { record, payload, wraps }))
+        let mut missing = false;
+        let slot = Slot::Payload { record: *id, version: number };
+        let payload = match record.retraction {
+            true => None,
+            false => self.attachment(&slot, &mut missing)?,
+        };
+        let wraps = self.own_wraps(id, &record, &mut missing)?;
+        Ok(Some(Released { record, payload: payload.unwrap_or_default(), wraps, missing }))
+    }
+
+    fn attachment(&self, slot: &Slot, missing: &mut bool) -> Result<Option<Bytes>, StorageError> {
+        let (table, key) = keys::attachment(slot);
+        let content = self.ledger.read(table, &key)?;
+        let wanted = is_wanted(self.ledger, slot).map_err(|e| StorageError::corrupt("attachment", e))?;
+        *missing |= content.is_none() && wanted;
+        Ok(content)
     }
 
     /// All versions that the reader may have, from the first on.
@@ -107,7 +124,12 @@ impl<'a> RecordReader<'a> {
         Ok(recipients)
     }
 
-    fn own_wraps(&mut self, id: &RecordId, record: &RecordVersion) -> Result<Vec<KeyWrap>, StorageError> {
+    fn own_wraps(
+        &mut self,
+        id: &RecordId,
+        record: &RecordVersion,
+        missing: &mut bool,
+    ) -> Result<Vec<KeyWrap>, StorageError> {
         let mut wraps = Vec::new();
         for wrap in &record.wraps {
             let key = key_id(wrap)?;
@@ -116,7 +138,8 @@ impl<'a> RecordReader<'a> {
             if !decide(&Request { reader: self.reader, what }).allows() {
                 continue;
             }
-            if let Some(bytes) = self.ledger.read(Table::Wraps, &keys::wrap(id, record.version, &key))? {
+            let slot = Slot::Wrap { record: *id, version: record.version, recipient: key };
+            if let Some(bytes) = self.attachment(&slot, missing)? {
                 wraps.push(KeyWrap { recipient_key_id: wrap.recipient_key_id.clone(), wrap: bytes });
             }
         }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use consilium_grpc::records_service_server::RecordsService;
 use consilium_ledger::{Table, keys};
 use consilium_proto::error::{FieldError, fixed};
-use consilium_proto::ids::{PatientPseudonym, RecordId, SearchTag};
+use consilium_proto::ids::{Height, PatientPseudonym, RecordId, SearchTag};
 use consilium_proto::names::SpiffeId;
 use consilium_proto::pb;
 use tonic::{Request, Response, Status};
@@ -37,7 +37,12 @@ impl RecordsService for Api {
             Ok((RecordReader::new(ledger, &caller.id).get(&id, request.version)?, ledger.height()))
         };
         let (released, height) = self.read(read).await?;
-        let Released { record, payload, wraps } = released.ok_or_else(not_found)?;
+        let Released { record, payload, wraps, missing } = released.ok_or_else(not_found)?;
+        if missing {
+            // Only who may have it learns of it.
+            let _ = self.handle.attachment_missed(Height(record.height)).await;
+            return Err(Reason::Behind.status("an attachment of this record is not on this node; another one has it"));
+        }
         Ok(Response::new(pb::GetRecordResponse { record: Some(record), payload, wraps, height: height.0 }))
     }
 

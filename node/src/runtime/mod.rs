@@ -14,7 +14,8 @@
 //! `perform` does what it asks for. A fault or a panic of any thread stops the
 //! node; a failed write is never tried again on the same handles.
 
-pub(crate) mod divergence;
+pub(crate) mod audit;
+mod divergence;
 mod fetch;
 pub(crate) mod identities;
 pub mod node;

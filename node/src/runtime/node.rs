@@ -14,6 +14,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::audit::Audits;
 use super::fetch::Fetches;
 use super::identities::Identities;
 use super::perform::Performer;
@@ -36,6 +37,7 @@ use crate::setup::{Opened, Prepared, open};
 use crate::storage::guard::Guard;
 use crate::storage::ledger_port::LedgerPort;
 use crate::storage::raft_log::RaftLog;
+use crate::transport::callers::Callers;
 use crate::transport::peer_service::Peers;
 use crate::transport::{Forwarder, Outbox, PeerClients, PeerStreams};
 
@@ -43,6 +45,8 @@ use crate::transport::{Forwarder, Outbox, PeerClients, PeerStreams};
 const LOG_WRITES_MAX: usize = 4_096;
 /// Without a block for this long, catching up from a peer is given up.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time between two walks over the own ledger, to see whether all attachments are there.
+const AUDIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How a node ended.
 #[derive(Debug)]
@@ -183,6 +187,7 @@ fn settings(prepared: &Prepared) -> Result<Settings, Fault> {
         log_entries_kept: raft.log_entries_kept.get(),
         certificate_timeout_ms: millis(raft.certificate_timeout),
         fetch_timeout_ms: millis(FETCH_TIMEOUT),
+        audit_ms: millis(AUDIT),
         queued_transactions_max: queues.queued_transactions_max.get(),
         queued_bytes_max: queues.queued_bytes_max.get(),
     })
@@ -233,6 +238,7 @@ impl Node {
             outbox: self.outbox.clone(),
             forwarder: Forwarder::start(self.clients.clone(), self.handle.clone()),
             fetches: Fetches::new(self.clients.clone(), self.handle.clone()),
+            audits: Audits::new(self.ledger.clone(), self.prepared.genesis.ledger_id, self.handle.clone()),
             executed_at: BTreeMap::new(),
         }
     }
@@ -279,6 +285,7 @@ impl Node {
             handle: self.handle.clone(),
             published: Arc::clone(&self.published),
             ledger: self.ledger.clone(),
+            callers: Callers::new(Arc::clone(&self.published), genesis.ledger_id),
             genesis,
         };
         let serving = Serving {
@@ -294,7 +301,7 @@ impl Node {
     /// Hands leadership over, for at most an election timeout; then it goes without.
     async fn hand_over(&self) {
         tracing::info!("stopping");
-        let _ = self.handle.batch(consilium_replica::Input::Stop).await;
+        let _ = self.handle.batch(consilium_replica::Input::Stop, 0).await;
         let raft = &self.prepared.config.raft;
         let limit = raft.tick * (2 * raft.election_ticks.get());
         let me = self.prepared.me;

@@ -12,6 +12,7 @@ use consilium_replica::notice::{Alarm, Notice, Severity};
 use consilium_replica::{ExecutedBlock, Fault as ReplicaFault, Output, Status};
 use crossbeam_channel::Sender;
 
+use super::audit::Audits;
 use super::fetch::Fetches;
 use crate::alarms::Alarms;
 use crate::clock::record_seconds;
@@ -36,6 +37,7 @@ pub(super) struct Performer {
     pub(super) outbox: Outbox,
     pub(super) forwarder: Forwarder,
     pub(super) fetches: Fetches,
+    pub(super) audits: Audits,
     /// When blocks were executed that are not certified yet.
     pub(super) executed_at: BTreeMap<Height, Instant>,
 }
@@ -57,6 +59,8 @@ impl Performer {
             Output::Forward { call, to, transactions } => self.forwarder.forward(call, to, transactions),
             Output::Fetch { call, from, first } => self.fetches.start(call, from, first),
             Output::StopFetch(call) => self.fetches.stop(call),
+            Output::FetchAttachments { call, from, slots } => self.fetches.attachments(call, from, slots),
+            Output::Audit(height) => self.audits.look(height),
             Output::Answer { request, result } => self.handle.answer(request, result),
             Output::ForwardedAnswer { request, results } => self.handle.answer_forwarded(request, results),
             Output::ReadAnswer { request, ready } => self.handle.answer_read(request, ready),

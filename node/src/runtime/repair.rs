@@ -43,8 +43,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(100);
 /// Without a block for this long, another peer is asked.
 const PATIENCE_MS: u64 = 10_000;
-/// Blocks that wait for being executed.
-const BLOCKS_MAX: usize = 16;
+/// Blocks that wait for being looked at, each of at most
+/// [`consilium_proto::limits::PEER_MESSAGE_BYTES_MAX`].
+const BLOCKS_MAX: usize = 3;
 /// How often the report of a repair is looked for.
 const LOOK: Duration = Duration::from_secs(5);
 

@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
 
@@ -160,10 +161,11 @@ impl Serving<'_> {
 }
 
 fn peer_router(peers: Peers) -> Router {
+    let callers = peers.callers.clone();
     let service = PeerServiceServer::new(peers)
         .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX);
-    server(PEER_CONCURRENCY).add_service(service)
+    server(PEER_CONCURRENCY).add_service(InterceptedService::new(service, callers))
 }
 
 fn server(concurrency: usize) -> Server {

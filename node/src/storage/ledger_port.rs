@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use consilium_consensus::{LogIndex, LogPosition, Membership};
 use consilium_ledger::state_map::{NodePath, TrieStore};
-use consilium_ledger::{Executed, Location, StateReader, StoreFault, Table, Tip};
+use consilium_ledger::{Executed, Location, Row, StateReader, StoreFault, Table, Tip};
 use consilium_proto::header::Header;
 use consilium_proto::ids::{Height, TransactionId};
 use consilium_proto::pb;
@@ -86,6 +86,22 @@ impl Ledger for LedgerPort {
 
     fn write_certificate(&self, certificate: &BlockCertificate) -> Result<(), PortFault> {
         Ok(self.0.write_certificate(certificate)?)
+    }
+
+    fn scan(&self, table: Table, after: &[u8], max: usize) -> Result<Vec<Row>, PortFault> {
+        let mut rows = Vec::new();
+        for row in self.0.scan(table, &[], after).filter(|row| !matches!(row, Ok((key, _)) if **key == *after)) {
+            if rows.len() == max {
+                break;
+            }
+            let (key, value) = row?;
+            rows.push(Row { table, key: key.into_vec(), value: Some(value.into()) });
+        }
+        Ok(rows)
+    }
+
+    fn write_attachments(&self, rows: &[Row]) -> Result<(), PortFault> {
+        Ok(self.0.write_rows(rows)?)
     }
 
     fn flush(&self) -> Result<(), PortFault> {

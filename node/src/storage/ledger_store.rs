@@ -91,14 +91,7 @@ impl LedgerStore {
         executed: &Executed,
         membership: Option<&Membership>,
     ) -> Result<(), StorageError> {
-        let mut batch = WriteBatch::default();
-        for Row { table, key, value } in &executed.rows {
-            let family = self.family(table.name());
-            match value {
-                Some(value) => batch.put_cf(family, key, value),
-                None => batch.delete_cf(family, key),
-            }
-        }
+        let mut batch = self.batch(&executed.rows);
         let height = keys::height(executed.tip.header.height);
         batch.put_cf(self.family(POSITIONS), &height, position.encode());
         if let Some(membership) = membership {
@@ -106,6 +99,26 @@ impl LedgerStore {
         }
         batch.put_cf(self.family(META), TIP, tip_row::encode(position.index, &executed.tip));
         self.source.write(batch).map_err(|e| self.failed(e))
+    }
+
+    fn batch(&self, rows: &[Row]) -> WriteBatch {
+        let mut batch = WriteBatch::default();
+        for Row { table, key, value } in rows {
+            let family = self.family(table.name());
+            match value {
+                Some(value) => batch.put_cf(family, key, value),
+                None => batch.delete_cf(family, key),
+            }
+        }
+        batch
+    }
+
+    /// Stores rows that no header covers, in one batch.
+    ///
+    /// # Errors
+    /// If the disk fails: the node stops.
+    pub fn write_rows(&self, rows: &[Row]) -> Result<(), StorageError> {
+        self.source.write(self.batch(rows)).map_err(|e| self.failed(e))
     }
 
     /// Makes all that was written durable.

@@ -19,6 +19,7 @@ pub mod guard;
 pub mod ledger_port;
 pub mod ledger_reader;
 pub mod ledger_store;
+mod log_space;
 pub mod marker;
 pub mod raft_log;
 pub mod rot;

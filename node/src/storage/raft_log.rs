@@ -16,11 +16,14 @@ use consilium_proto::pb;
 use consilium_proto::vote::Vote;
 use consilium_replica::ports::{Log, LogBatch, LogStart, PortFault};
 use prost::Message;
-use rocksdb::{DB, Direction, FlushOptions, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 
+use super::log_space::LogSpace;
 use super::{StorageError, database_options};
 
-const NAME: &str = "raft";
+pub(super) const NAME: &str = "raft";
+/// Bytes that are kept in memory before they become a table.
+const WRITE_BUFFER_BYTES: usize = 64 * 1024 * 1024;
 const HARD_STATE: &[u8] = b"hard_state";
 const TRUNCATED: &[u8] = b"truncated";
 const DAMAGED: &[u8] = b"damaged";
@@ -28,6 +31,8 @@ const DAMAGED: &[u8] = b"damaged";
 /// The log. Cheap to clone.
 #[derive(Clone)]
 pub struct RaftLog {
+    // Before the database: its thread ends first.
+    space: Arc<LogSpace>,
     db: Arc<DB>,
     /// The last stored position.
     last: Arc<Mutex<LogPosition>>,
@@ -36,9 +41,9 @@ pub struct RaftLog {
 /// A flipped bit in the middle of what was written, and the zeros of a power cut at its end,
 /// look alike: what can be read before is kept, with a note that there was more. What must
 /// be there all the same the guard knows.
-fn open_database(path: &Path) -> Result<(DB, bool), StorageError> {
+fn open_database(path: &Path, write_buffer_bytes: usize) -> Result<(DB, bool), StorageError> {
     let mut options = database_options();
-    options.set_write_buffer_size(64 * 1024 * 1024);
+    options.set_write_buffer_size(write_buffer_bytes);
     options.set_max_write_buffer_number(3);
     let damage = match DB::open(&options, path) {
         Ok(db) => return Ok((db, false)),
@@ -60,7 +65,7 @@ fn vote_key(node: NodeId) -> [u8; 9] {
     key
 }
 
-fn entry_key(index: LogIndex) -> [u8; 9] {
+pub(super) fn entry_key(index: LogIndex) -> [u8; 9] {
     let mut key = [b'e'; 9];
     key[1..].copy_from_slice(&index.0.to_be_bytes());
     key
@@ -72,8 +77,14 @@ impl RaftLog {
     /// # Errors
     /// If the database is damaged.
     pub fn open(path: &Path) -> Result<Self, StorageError> {
-        let (db, damaged) = open_database(path)?;
-        let log = Self { db: Arc::new(db), last: Arc::default() };
+        Self::open_buffered(path, WRITE_BUFFER_BYTES)
+    }
+
+    fn open_buffered(path: &Path, write_buffer_bytes: usize) -> Result<Self, StorageError> {
+        let (db, damaged) = open_database(path, write_buffer_bytes)?;
+        let db = Arc::new(db);
+        let space = LogSpace::start(Arc::clone(&db)).map_err(StorageError::file(path))?;
+        let log = Self { space: Arc::new(space), db, last: Arc::default() };
         log.set_last(log.find_last()?);
         if damaged {
             tracing::warn!(
@@ -119,6 +130,9 @@ impl RaftLog {
         }
         self.write(batch, writes.must_sync())?;
         self.set_last(last);
+        for replaced in writes.rounds().iter().filter_map(|round| round.snapshot.as_ref()) {
+            self.space.give_back(LogIndex(0), replaced.index);
+        }
         Ok(())
     }
 
@@ -129,6 +143,7 @@ impl RaftLog {
         batch.put(HARD_STATE, hard_state.encode());
         self.write(batch, true)?;
         self.set_last(position);
+        self.space.give_back(LogIndex(0), position.index);
         Ok(())
     }
 
@@ -139,11 +154,8 @@ impl RaftLog {
         batch.delete_range(entry_key(start), entry_key(LogIndex(position.index.0 + 1)));
         batch.put(TRUNCATED, position.encode());
         self.write(batch, true)?;
-        // The log of writes is given back once nothing in memory needs it. In the
-        // background: what is written next does not wait.
-        let mut options = FlushOptions::default();
-        options.set_wait(false);
-        self.db.flush_opt(&options).map_err(StorageError::database(NAME))
+        self.space.give_back(start, position.index);
+        Ok(())
     }
 
     /// The position before the first entry.
@@ -375,25 +387,48 @@ mod tests {
         assert_eq!(log.hard_state().unwrap(), hard_state);
     }
 
-    /// It once kept all of it until the next start.
-    #[test]
-    fn compaction_gives_the_space_back_while_the_log_is_open() {
+    fn bytes_in(folder: &Path) -> u64 {
+        let files = std::fs::read_dir(folder).unwrap();
+        files.map(|file| file.unwrap().metadata().map_or(0, |m| m.len())).sum()
+    }
+
+    /// Writes forty large entries in tables of so many bytes, and cuts most of them off.
+    fn space_is_given_back(write_buffer_bytes: usize) {
         let dir = tempfile::tempdir().unwrap();
-        let log = RaftLog::open(dir.path()).unwrap();
-        let large = |index| LogEntry { kind: EntryKind::Normal(vec![7; 256 << 10].into()), ..entry(index, 1) };
-        (1..=40).for_each(|index| write(&log, &[round(vec![large(index)])]));
-        let bytes = || {
-            let files = std::fs::read_dir(dir.path()).unwrap();
-            files.map(|file| file.unwrap().metadata().map_or(0, |m| m.len())).sum::<u64>()
+        let log = RaftLog::open_buffered(dir.path(), write_buffer_bytes).unwrap();
+        // Bytes that cannot be compressed.
+        let noise = |index: u64| -> Vec<u8> {
+            let word = |n: u64| (n ^ (index << 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let words =
+                (0..(256 << 10) / 8).map(word).map(|word| (word ^ (word >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9));
+            words.flat_map(u64::to_be_bytes).collect()
         };
-        assert!(bytes() > 10 << 20);
+        let large = |index| LogEntry { kind: EntryKind::Normal(noise(index).into()), ..entry(index, 1) };
+        (1..=40).for_each(|index| write(&log, &[round(vec![large(index)])]));
+        assert!(bytes_in(dir.path()) > 8 << 20, "{}", bytes_in(dir.path()));
         log.compact(entry(38, 1).position()).unwrap();
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-        while bytes() > 2 << 20 {
-            assert!(std::time::Instant::now() < deadline, "{} bytes are kept", bytes());
+        while bytes_in(dir.path()) > 2 << 20 {
+            assert!(std::time::Instant::now() < deadline, "{} bytes are kept", bytes_in(dir.path()));
             std::thread::yield_now();
         }
         assert_eq!(terms(&log, 39, 41), [1, 1]);
+        // What is closed at once can be opened at once.
+        log.compact(entry(39, 1).position()).unwrap();
+        drop(log);
+        assert_eq!(terms(&RaftLog::open(dir.path()).unwrap(), 40, 41), [1]);
+    }
+
+    /// The log of writes once kept all of it until the next start.
+    #[test]
+    fn compaction_gives_the_space_back_while_the_log_is_open() {
+        space_is_given_back(WRITE_BUFFER_BYTES);
+    }
+
+    /// Tables once kept what was cut until they were merged for another reason.
+    #[test]
+    fn compaction_gives_the_space_of_tables_back() {
+        space_is_given_back(1 << 20);
     }
 
     fn newest_wal(folder: &Path) -> std::path::PathBuf {

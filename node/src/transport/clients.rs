@@ -4,11 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use consilium_certs::ReloadingResolver;
 use consilium_certs::tls::{ConsiliumServerVerifier, ExpectedServer, TrustSource, client_config};
 use consilium_grpc::peer_service_client::PeerServiceClient;
 use consilium_proto::ids::{Height, NodeId};
 use consilium_proto::pb;
+use consilium_proto::transaction::Slot;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -124,6 +126,21 @@ impl PeerClients {
         let mut client = self.connect(peer).await?;
         let request = pb::FetchBlocksRequest { from_height: from.0 };
         Ok(client.fetch_blocks(self.request(request)).await?.into_inner())
+    }
+
+    /// Attachments of a peer: in order, an empty one for each that it has not; those that
+    /// did not fit into its answer are left off.
+    ///
+    /// # Errors
+    /// As the call's, or if it gives more than was asked for.
+    pub async fn fetch_attachments(&self, peer: NodeId, slots: &[Slot]) -> Result<Vec<Bytes>, Status> {
+        let mut client = self.connect(peer).await?;
+        let request = pb::FetchAttachmentsRequest { attachments: slots.iter().map(Into::into).collect() };
+        let contents = client.fetch_attachments(self.request(request)).await?.into_inner().attachments;
+        if contents.len() > slots.len() {
+            return Err(Status::invalid_argument("the peer gives more attachments than were asked for"));
+        }
+        Ok(contents)
     }
 
     /// End of this node's own certificate, seconds since 1970.

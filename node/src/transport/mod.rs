@@ -4,6 +4,7 @@
 //! is checked against that.
 
 pub mod accept;
+pub mod callers;
 mod clients;
 pub mod connections;
 mod forward;

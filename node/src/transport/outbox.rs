@@ -122,7 +122,7 @@ impl PeerStreams {
                 }
                 () = self.stopping.cancelled() => return,
             }
-            let _ = self.handle.batch(Input::Unreachable(peer)).await;
+            let _ = self.handle.batch(Input::Unreachable(peer), 0).await;
             // What waited is stale by the time that the peer is back.
             while queue.try_recv().is_ok() {}
             if started.elapsed() > Duration::from_secs(5) {

@@ -1,6 +1,5 @@
-//! Serves the other nodes. Every call is bound to the caller's certificate:
-//! the raft id that it claims must be the one that the ledger gives to that
-//! identity, and the ledger must be ours.
+//! Serves the other nodes; who may call, and how much at a time, is for [`Callers`] to
+//! say.
 
 use std::sync::Arc;
 
@@ -8,19 +7,21 @@ use consilium_grpc::peer_service_server::PeerService;
 use consilium_proto::genesis::Genesis;
 use consilium_proto::ids::{Height, NodeId, TimeMs};
 use consilium_proto::pb::{self, ForwardResult};
-use consilium_proto::transaction::Transaction;
-use consilium_replica::catch_up::Serving;
+use consilium_proto::transaction::{Slot, Transaction};
+use consilium_replica::catch_up::{ATTACHMENTS_MAX, Serving, serve_attachments};
 use consilium_replica::forward::FORWARD_MAX;
 use consilium_replica::peer::{BATCH_MAX, PeerMessage};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::connections::PeerInfo;
-use super::{LEDGER_ID_KEY, RAFT_ID_KEY};
+use super::callers::{Callers, UnderWay};
 use crate::handle::{Handle, Stopping};
 use crate::published::Published;
 use crate::storage::ledger_port::LedgerPort;
+
+/// Blocks that are read before the peer takes them.
+const SERVED_AHEAD_MAX: usize = 2;
 
 /// The service.
 pub struct Peers {
@@ -32,36 +33,11 @@ pub struct Peers {
     pub ledger: LedgerPort,
     /// Whose ledger this is.
     pub genesis: Arc<Genesis>,
+    /// Who may call.
+    pub callers: Callers,
 }
 
 impl Peers {
-    /// The calling node.
-    fn caller<T>(&self, request: &Request<T>) -> Result<NodeId, Status> {
-        let info = request.extensions().get::<PeerInfo>().ok_or_else(|| Status::unauthenticated("no identity"))?;
-        let refused = |why: &'static str| {
-            tracing::warn!(peer = %info.identity.spiffe_id(), address = %info.address, why, "peer refused");
-            Status::permission_denied("not a peer of this ledger")
-        };
-        let spiffe_id = info.identity.spiffe_id();
-        let topology = self.published.topology().get();
-        if !topology.has_peer_named(spiffe_id) {
-            return Err(refused("not a node of the ledger"));
-        }
-        let text = |key| request.metadata().get(key).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        if text(LEDGER_ID_KEY) != self.genesis.ledger_id.to_string() {
-            return Err(refused("another ledger"));
-        }
-        // A lost node and the one in its place bear the same name for a while:
-        // the raft id says which one is calling.
-        let claimed = text(RAFT_ID_KEY).parse().map(NodeId).map_err(|_| refused("no raft id"))?;
-        let node = topology.peer(claimed).filter(|node| node.spiffe_id == *spiffe_id);
-        let node = node.ok_or_else(|| refused("another raft id than its identity's"))?;
-        if !info.stands() {
-            return Err(refused("revoked or expired"));
-        }
-        Ok(node.id)
-    }
-
     async fn take(&self, from: NodeId, batch: pb::ExchangeRequest) -> Result<(), Status> {
         if batch.messages.len() > BATCH_MAX {
             return Err(Status::invalid_argument("too many messages in a batch"));
@@ -87,7 +63,8 @@ impl PeerService for Peers {
         &self,
         request: Request<Streaming<pb::ExchangeRequest>>,
     ) -> Result<Response<pb::ExchangeResponse>, Status> {
-        let from = self.caller(&request)?;
+        let from = self.callers.identify(&request)?;
+        let _under_way = UnderWay::of(&request);
         let mut batches = request.into_inner();
         while let Some(batch) = batches.message().await? {
             self.take(from, batch).await?;
@@ -96,7 +73,7 @@ impl PeerService for Peers {
     }
 
     async fn forward(&self, request: Request<pb::ForwardRequest>) -> Result<Response<pb::ForwardResponse>, Status> {
-        self.caller(&request)?;
+        self.callers.identify(&request)?;
         let transactions = request.into_inner().transactions;
         if transactions.len() > FORWARD_MAX {
             return Err(Status::invalid_argument("too many transactions"));
@@ -111,7 +88,7 @@ impl PeerService for Peers {
         &self,
         request: Request<pb::RequestTimeBlockRequest>,
     ) -> Result<Response<pb::RequestTimeBlockResponse>, Status> {
-        self.caller(&request)?;
+        self.callers.identify(&request)?;
         let after = TimeMs(request.into_inner().after_ms);
         self.handle.request_time_block(after).await.map_err(stopping)?;
         Ok(Response::new(pb::RequestTimeBlockResponse {}))
@@ -123,14 +100,17 @@ impl PeerService for Peers {
         &self,
         request: Request<pb::FetchBlocksRequest>,
     ) -> Result<Response<Self::FetchBlocksStream>, Status> {
-        let peer = self.caller(&request)?;
+        let peer = self.callers.identify(&request)?;
+        let under_way = UnderWay::of(&request);
         let first = Height(request.into_inner().from_height);
         let certified = self.published.certified_height();
         tracing::debug!(peer = peer.0, first = first.0, certified = certified.0, "serving blocks");
         let mut serving = Serving::new(self.genesis.ledger_id, first, certified);
         let ledger = self.ledger.clone();
-        let (sender, receiver) = mpsc::channel(16);
+        let (sender, receiver) = mpsc::channel(SERVED_AHEAD_MAX);
         tokio::task::spawn_blocking(move || {
+            // A peer that does not read what it asked for holds its own calls up.
+            let _under_way = under_way;
             while let Some(response) = serving.next(&ledger).transpose() {
                 let response = response.map_err(|error| {
                     tracing::error!(%error, "a stored block cannot be served");
@@ -145,11 +125,32 @@ impl PeerService for Peers {
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
+    async fn fetch_attachments(
+        &self,
+        request: Request<pb::FetchAttachmentsRequest>,
+    ) -> Result<Response<pb::FetchAttachmentsResponse>, Status> {
+        self.callers.identify(&request)?;
+        let wanted = request.into_inner().attachments;
+        if wanted.len() > ATTACHMENTS_MAX {
+            return Err(Status::invalid_argument("too many attachments"));
+        }
+        let slots: Result<Vec<Slot>, _> = wanted.iter().map(Slot::try_from).collect();
+        let slots = slots.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let ledger = self.ledger.clone();
+        let served = tokio::task::spawn_blocking(move || serve_attachments(&ledger, &slots)).await;
+        let served = served.map_err(|_| Status::internal("reading attachments failed"))?;
+        let attachments = served.map_err(|error| {
+            tracing::error!(%error, "a stored attachment cannot be served");
+            Status::data_loss("a stored attachment is damaged")
+        })?;
+        Ok(Response::new(pb::FetchAttachmentsResponse { attachments }))
+    }
+
     async fn get_certified_head(
         &self,
         request: Request<pb::GetCertifiedHeadRequest>,
     ) -> Result<Response<pb::GetCertifiedHeadResponse>, Status> {
-        self.caller(&request)?;
+        self.callers.identify(&request)?;
         let head = self.published.certified().map(|c| c.as_ref().into());
         Ok(Response::new(pb::GetCertifiedHeadResponse { head }))
     }

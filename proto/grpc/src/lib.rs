@@ -4,6 +4,9 @@
 //! A crate of its own, so that the pure crates can know the contract without the
 //! network: nothing that decides a rule may depend on this one.
 
+mod codec;
+
+pub use codec::BoundedCodec;
 pub use services::*;
 
 #[allow(missing_docs, unreachable_pub, clippy::all)]

@@ -7,10 +7,11 @@
 use bytes::Bytes;
 
 use super::{Action, WriteRecord};
-use crate::error::FieldError;
+use crate::error::{FieldError, fixed};
 use crate::hash::{Hash, sha256};
 use crate::ids::{KeyId, RecordId};
 use crate::limits::WRAP_BYTES_MAX;
+use crate::pb;
 
 /// What an attachment is, and so where it is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,6 +32,31 @@ pub enum Slot {
         /// The recipient's key.
         recipient: KeyId,
     },
+}
+
+impl From<&Slot> for pb::AttachmentRef {
+    fn from(slot: &Slot) -> Self {
+        let (record, version, recipient) = match slot {
+            Slot::Payload { record, version } => (record, *version, Bytes::new()),
+            Slot::Wrap { record, version, recipient } => (record, *version, recipient.to_bytes()),
+        };
+        Self { record_id: Bytes::copy_from_slice(&record.0), version, recipient_key_id: recipient }
+    }
+}
+
+impl TryFrom<&pb::AttachmentRef> for Slot {
+    type Error = FieldError;
+
+    fn try_from(m: &pb::AttachmentRef) -> Result<Self, FieldError> {
+        let (record, version) = (RecordId::parse("record_id", &m.record_id)?, m.version);
+        match m.recipient_key_id.is_empty() {
+            true => Ok(Self::Payload { record, version }),
+            false => {
+                let recipient = KeyId::from_bytes(fixed("recipient_key_id", &m.recipient_key_id)?);
+                Ok(Self::Wrap { record, version, recipient })
+            }
+        }
+    }
 }
 
 /// Bytes that an attachment may have. None has 0: that stands for one that is gone.

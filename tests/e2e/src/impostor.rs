@@ -14,9 +14,10 @@ use consilium_proto::pb;
 use consilium_proto::signing::SigningKey;
 use consilium_proto::validators::{Validator, ValidatorSet};
 use consilium_proto::vote::{Equivocation, Vote};
+use futures::Stream;
 use prost::Message as _;
-use tonic::Request;
 use tonic::metadata::MetadataValue;
+use tonic::{Request, Status};
 
 use crate::network::Network;
 use crate::raw::{Dial, RawIdentity};
@@ -288,14 +289,28 @@ impl Impostor {
         node: usize,
         messages: Vec<pb::peer_message::Message>,
     ) -> anyhow::Result<()> {
-        let channel = Dial::new(&network.genesis, &self.identity)?.connect(network.nodes[node].peer).await?;
         let messages = messages.into_iter().map(|message| pb::PeerMessage { message: Some(message) }).collect();
         let batch = pb::ExchangeRequest { messages };
-        let mut request = Request::new(futures::stream::iter([batch]));
+        self.exchange(network, node, futures::stream::iter([batch])).await??;
+        Ok(())
+    }
+
+    /// Opens a stream to a node of the network, says all of it, and waits for its end.
+    ///
+    /// # Errors
+    /// If there is no connection; the inner one is the node's.
+    pub async fn exchange(
+        &self,
+        network: &Network,
+        node: usize,
+        batches: impl Stream<Item = pb::ExchangeRequest> + Send + 'static,
+    ) -> anyhow::Result<Result<(), Status>> {
+        let channel = Dial::new(&network.genesis, &self.identity)?.connect(network.nodes[node].peer).await?;
+        let mut request = Request::new(batches);
         let metadata = request.metadata_mut();
         metadata.insert("consilium-ledger-id", MetadataValue::try_from(self.ledger_id.to_string())?);
         metadata.insert("consilium-raft-id", MetadataValue::from(self.raft_id));
-        PeerServiceClient::new(channel).exchange(request).await?;
-        Ok(())
+        let mut client = PeerServiceClient::new(channel).max_encoding_message_size(usize::MAX);
+        Ok(client.exchange(request).await.map(drop))
     }
 }

@@ -1,10 +1,11 @@
 //! All rows of a ledger in memory, and the root that a model computes from them.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use bytes::Bytes;
 use consilium_ledger::state_map::{NodePath, TrieStore};
-use consilium_ledger::{Executed, StateReader, StoreFault, Table, keys};
+use consilium_ledger::{Executed, Row, StateReader, StoreFault, Table, keys};
 use consilium_proto::hash::Hash;
 use consilium_proto::merkle::NodeReader;
 use consilium_proto::state_tree::{KeyHash, ValueHash, root_of_sorted};
@@ -15,12 +16,25 @@ pub struct Rows(pub BTreeMap<(Table, Vec<u8>), Bytes>);
 
 impl Rows {
     pub fn write(&mut self, executed: &Executed) {
-        for row in &executed.rows {
+        self.put(&executed.rows);
+    }
+
+    pub fn put(&mut self, rows: &[Row]) {
+        for row in rows {
             match &row.value {
                 Some(value) => drop(self.0.insert((row.table, row.key.clone()), value.clone())),
                 None => drop(self.0.remove(&(row.table, row.key.clone()))),
             }
         }
+    }
+
+    /// Rows of a table behind a key.
+    #[must_use]
+    pub fn behind(&self, table: Table, after: &[u8], max: usize) -> Vec<Row> {
+        let behind = (Bound::Excluded((table, after.to_vec())), Bound::Unbounded);
+        let rows = self.0.range(behind).take_while(|((other, _), _)| *other == table);
+        let row = |((table, key), value): (&(Table, Vec<u8>), &Bytes)| (*table, key.clone(), Some(value.clone()));
+        rows.map(row).map(|(table, key, value)| Row { table, key, value }).take(max).collect()
     }
 
     #[must_use]

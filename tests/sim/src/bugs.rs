@@ -55,6 +55,8 @@ pub enum Bug {
     ChainUnchecked,
     /// The log must reach where it ended at the newest vote, also if a later leader cut it.
     WatermarkIsLogEnd,
+    /// Attachments that are missing are not noted, and so not looked for.
+    MissingForgotten,
 }
 
 impl Bug {
@@ -83,12 +85,13 @@ impl Bug {
             Self::CommitFromLeader => &[Fault::FalseCommit],
             Self::ChainUnchecked => &[Fault::Equivocate],
             Self::WatermarkIsLogEnd => &[Fault::Partition, Fault::OneWay, Fault::Kill],
+            Self::MissingForgotten => &[Fault::LoseAttachments],
             Self::CountHeads | Self::VotePastBoundary | Self::NewSetEarly => &[],
         }
     }
 
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::SkipVoteGuard,
         Self::AckBeforeSync,
         Self::LateConfChange,
@@ -113,5 +116,6 @@ impl Bug {
         Self::CommitFromLeader,
         Self::ChainUnchecked,
         Self::WatermarkIsLogEnd,
+        Self::MissingForgotten,
     ];
 }

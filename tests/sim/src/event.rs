@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use consilium_proto::ids::{Height, NodeId, TimeMs, TransactionId};
 use consilium_proto::pb::{self, ForwardResult};
+use consilium_proto::transaction::Slot;
 use consilium_replica::CallId;
 use consilium_replica::peer::PeerMessage;
 
@@ -43,6 +45,20 @@ pub enum Packet {
         /// What they answer.
         call: CallId,
     },
+    /// Attachments are wanted.
+    FetchAttachments {
+        /// Which.
+        slots: Vec<Slot>,
+        /// Names the answer.
+        call: CallId,
+    },
+    /// Attachments.
+    Attachments {
+        /// In order.
+        contents: Vec<Bytes>,
+        /// What they answer.
+        call: CallId,
+    },
     /// The ledger's time must pass a moment.
     RequestTimeBlock(TimeMs),
 }
@@ -57,6 +73,8 @@ impl Packet {
             Self::ForwardAnswer { .. } => "forward-answer",
             Self::FetchBlocks { .. } => "fetch",
             Self::Blocks { .. } => "blocks",
+            Self::FetchAttachments { .. } => "fetch-attachments",
+            Self::Attachments { .. } => "attachments",
             Self::RequestTimeBlock(_) => "time-block",
         }
     }
@@ -91,6 +109,8 @@ pub enum Timer {
     Verifier,
     /// A call to the leader was not answered.
     Call(CallId),
+    /// A look at the attachments of a block is done.
+    Audit(Height),
     /// A rebuilding looks at the time.
     Rebuild,
 }

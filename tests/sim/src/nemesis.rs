@@ -1,7 +1,9 @@
 //! What goes wrong, and when: faults at random intervals, of the kinds that the
 //! seed asks for.
 
+use bytes::Bytes;
 use consilium_kit::Rng;
+use consilium_ledger::Table;
 use consilium_proto::pb::{self, action::Action};
 
 use crate::bugs::Bug;
@@ -23,13 +25,15 @@ pub struct Nemesis {
     rng: Rng,
     wiped: u64,
     suspended: Option<u64>,
+    /// The machine whose disk loses attachments.
+    forgetful: Option<MachineId>,
 }
 
 impl Nemesis {
     /// Nothing has gone wrong yet.
     #[must_use]
     pub fn new(rng: Rng) -> Self {
-        Self { rng, wiped: 0, suspended: None }
+        Self { rng, wiped: 0, suspended: None, forgetful: None }
     }
 
     /// Does a fault if it is time, and says when the next one is.
@@ -45,7 +49,7 @@ impl Nemesis {
 
     /// One fault, of a kind that the seed asks for.
     fn strike(&mut self, world: &mut World) {
-        let kinds: [(Fault, Strike); 15] = [
+        let kinds: [(Fault, Strike); 16] = [
             (Fault::Partition, Self::partition),
             (Fault::OneWay, Self::one_way),
             (Fault::Kill, |nemesis, world| nemesis.crash(world, Fault::Kill, CrashKind::Process)),
@@ -61,6 +65,7 @@ impl Nemesis {
             (Fault::FarClock, Self::far_clock),
             (Fault::Unreadable, Self::unreadable),
             (Fault::RottenGuard, Self::rotten_guard),
+            (Fault::LoseAttachments, Self::lose_attachments),
         ];
         let asked: Vec<_> = kinds.into_iter().filter(|(kind, _)| world.env.swarm.has(*kind)).collect();
         if let Some((_, strike)) = self.rng.pick(&asked) {
@@ -207,6 +212,24 @@ impl Nemesis {
             world.env.stats.fault(Fault::RottenGuard);
             world.env.note(format_args!("the guard of {victim} loses its newest record"));
         }
+    }
+
+    /// A disk loses some attachments, or holds something else in their place; always the
+    /// same one, so that others have what it lost.
+    fn lose_attachments(&mut self, world: &mut World) {
+        let Some(victim) = self.forgetful.or_else(|| self.victim(world)) else { return };
+        self.forgetful = Some(victim);
+        let mut ledger = world.machines[victim].host.disk.ledger.borrow_mut();
+        let held: Vec<Vec<u8>> = ledger.table(Table::Payloads).map(|(key, _)| key.to_vec()).collect();
+        for key in held {
+            if !self.rng.chance(300) {
+                continue;
+            }
+            let instead = self.rng.chance(300).then(|| Bytes::from_static(b"changed by hand"));
+            ledger.damage(Table::Payloads, &key, instead);
+            world.env.stats.fault(Fault::LoseAttachments);
+        }
+        world.env.note(format_args!("the disk of {victim} has lost attachments"));
     }
 
     /// A disk is lost. Its node never comes back; the member replaces it.

@@ -26,6 +26,7 @@ use crate::invariants::i16_raft_ids::RaftIds;
 use crate::invariants::i20_progress_resumes::Standing;
 use crate::invariants::i23_meaning::Meanings;
 use crate::invariants::i26_counted::Counted;
+use crate::invariants::i28_attachments::Attachments;
 use crate::invariants::{
     Check, Violation, i01_chain, i06_replay, i14_progress, i18_once, i19_time, i20_progress_resumes, i21_linearizable,
     i22_bounded, i25_heard, i27_needed,
@@ -315,6 +316,11 @@ impl Oracle {
     /// The end of the calm phase.
     pub fn finish(&mut self, probe: Option<Height>, standings: &[Standing]) {
         self.note("I20 progress resumes", i20_progress_resumes::check(probe, standings));
+    }
+
+    /// What the honest have at the end.
+    pub fn attachments(&mut self, attachments: &Attachments) {
+        self.note("I28 attachments", attachments.check());
     }
 
     /// One ledger is executed again from the start.

@@ -12,6 +12,7 @@ use crate::disk::CrashKind;
 use crate::event::Event;
 use crate::invariants::Violation;
 use crate::invariants::i20_progress_resumes::{CALM_MS_MAX, Standing};
+use crate::invariants::i28_attachments::Attachments;
 use crate::machine::Machine;
 use crate::nemesis::Nemesis;
 use crate::node::SPLIT_SEEN;
@@ -129,6 +130,15 @@ fn settled(world: &World) -> bool {
     world.client.probed
         && world.machines.iter().filter(|m| m.host.honest()).filter_map(|m| m.node()).all(|node| node.is_idle())
         && standings(world).iter().all(|s| s.certified >= world.env.oracle.highest())
+        && attachments(world).check().is_ok()
+}
+
+fn attachments(world: &World) -> Attachments {
+    let mut attachments = Attachments::default();
+    for machine in world.machines.iter().filter(|m| m.host.honest() && m.in_use()) {
+        attachments.look(machine.host.node, &machine.host.disk.ledger.borrow());
+    }
+    attachments
 }
 
 fn standings(world: &World) -> Vec<Standing> {
@@ -174,6 +184,7 @@ fn finish(world: &mut World) {
         world.env.oracle.fail("I24 answered", format!("a client of node {node} waited in vain in the calm"));
     }
     world.env.oracle.finish(probe, &standings);
+    world.env.oracle.attachments(&attachments(world));
     if let Some(best) = world.best() {
         let genesis = world.env.fixture.genesis.clone();
         world.env.oracle.replay(&genesis, &world.machines[best].host.disk.ledger_port());

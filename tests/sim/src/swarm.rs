@@ -56,6 +56,8 @@ pub enum Fault {
     FarClock,
     /// The newest record of a guard rots.
     RottenGuard,
+    /// The disk of one machine loses attachments, or holds others in their place.
+    LoseAttachments,
     /// Two machines with one key.
     Twins,
     /// A leader that sends different logs to different followers.
@@ -80,11 +82,13 @@ pub enum Fault {
     Usurp,
     /// A leader that tells one follower that all is committed, and others little.
     FalseCommit,
+    /// A node that serves blocks without their attachments, and others in their place.
+    WithholdAttachments,
 }
 
 impl Fault {
     /// What makes a machine Byzantine.
-    pub const BYZANTINE: [Self; 12] = [
+    pub const BYZANTINE: [Self; 13] = [
         Self::Twins,
         Self::Equivocate,
         Self::Forge,
@@ -97,10 +101,11 @@ impl Fault {
         Self::Capture,
         Self::Usurp,
         Self::FalseCommit,
+        Self::WithholdAttachments,
     ];
 
     /// What else a seed may ask for, and in how many of a thousand it does.
-    pub const USUAL: [(Self, u64); 21] = [
+    pub const USUAL: [(Self, u64); 22] = [
         (Self::Loss, 500),
         (Self::Duplicate, 400),
         (Self::Delay, 400),
@@ -122,6 +127,7 @@ impl Fault {
         (Self::FarClock, 250),
         (Self::Unreadable, 250),
         (Self::RottenGuard, 250),
+        (Self::LoseAttachments, 250),
     ];
 
     /// Whether it makes a machine Byzantine.

@@ -7,14 +7,18 @@ use consilium_proto::header::Header;
 use consilium_proto::ids::{HeaderHash, Height, LedgerId};
 use consilium_proto::observed::Observed;
 use consilium_proto::pb;
-use consilium_proto::transaction::Transaction;
+use consilium_proto::transaction::{Action, Attachment, Transaction};
 use consilium_proto::validators::ValidatorSet;
 use consilium_proto::vote::{BlockCertificate, CertifiedHeader};
+use prost::Message;
 
-/// Blocks held back until a certificate covers them.
+/// Blocks of a peer that are held until a certificate covers them.
 pub(super) const UNCERTIFIED_MAX: usize = 4_096;
-/// Bytes of them.
+/// Bytes of memory that they take together, looked at or not.
 pub(super) const UNCERTIFIED_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// What is wrong with a block that would take more.
+const TOO_MUCH: &str = "and those before it take too much memory without a certificate";
 
 /// A block whose header is known to be certified.
 #[derive(Debug, Clone)]
@@ -74,13 +78,12 @@ impl ChainCheck {
     fn take(&mut self, m: pb::FetchBlocksResponse) -> Result<Option<(Vec<CertifiedBlock>, CertifiedHeader)>, String> {
         let certificate = m.certificate.as_ref().map(BlockCertificate::try_from).transpose();
         let certificate = certificate.map_err(|e| e.to_string())?;
-        let (block, bytes) = self.parse(m)?;
+        let block = self.parse(m)?;
         let header = block.header.clone();
         self.tip = (header.height, header.hash());
         self.waiting.push(block);
-        self.waiting_bytes += bytes;
         let Some(certificate) = certificate else {
-            let many = self.waiting.len() > UNCERTIFIED_MAX || self.waiting_bytes > UNCERTIFIED_BYTES_MAX;
+            let many = self.waiting.len() > UNCERTIFIED_MAX;
             return if many { Err("has too many before it without a certificate".into()) } else { Ok(None) };
         };
         certificate.verify(&header, &self.validators).map_err(|e| e.to_string())?;
@@ -88,7 +91,13 @@ impl ChainCheck {
         Ok(Some((std::mem::take(&mut self.waiting), CertifiedHeader { header, certificate })))
     }
 
-    fn parse(&self, m: pb::FetchBlocksResponse) -> Result<(CertifiedBlock, usize), String> {
+    /// Bytes of memory that blocks take which no certificate covers yet.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    fn parse(&mut self, m: pb::FetchBlocksResponse) -> Result<CertifiedBlock, String> {
+        self.waiting_bytes += m.encoded_len();
         let block = m.block.ok_or("is absent")?;
         let header = block.header.as_ref().ok_or("has no header")?;
         let header = Header::try_from(header).map_err(|e| e.to_string())?;
@@ -99,10 +108,32 @@ impl ChainCheck {
         let position = LogPosition { index: LogIndex(m.raft_index), term: Term(m.raft_term), hash };
         let membership = (!m.raft_membership.is_empty()).then(|| Membership::decode(&m.raft_membership)).transpose();
         let membership = membership.map_err(|e| e.to_string())?;
-        let transactions = transactions(&block.transactions, m.attachments, self.ledger)?;
+        let transactions = self.transactions(&block.transactions, m.attachments)?;
         let observed = Observed::of_block(&block).map_err(|e| e.to_string())?;
-        let bytes = transactions.iter().map(|t| t.transaction.size()).sum();
-        Ok((CertifiedBlock { header, position, membership, transactions, observed }, bytes))
+        Ok(CertifiedBlock { header, position, membership, transactions, observed })
+    }
+
+    fn transactions(
+        &mut self,
+        executed: &[pb::ExecutedTransaction],
+        attachments: Vec<Bytes>,
+    ) -> Result<Vec<CheckedTransaction>, String> {
+        let ledger = self.ledger;
+        let mut left = attachments.into_iter();
+        let mut out = Vec::with_capacity(executed.len());
+        for executed in executed {
+            let mut wire = executed.transaction.clone().ok_or("lacks a transaction")?;
+            // The number of attachments follows from the body alone.
+            let count = Transaction::count_attachments(&wire, ledger).map_err(|e| e.to_string())?;
+            wire.attachments = left.by_ref().take(count).collect();
+            let transaction = Transaction::parse_stored(&wire, ledger).map_err(|e| e.to_string())?;
+            self.waiting_bytes += parsed_bytes(&transaction);
+            if self.waiting_bytes > UNCERTIFIED_BYTES_MAX {
+                return Err(TOO_MUCH.into());
+            }
+            out.push(CheckedTransaction { transaction, verified_under: None });
+        }
+        if left.next().is_some() { Err("has more attachments than its transactions name".into()) } else { Ok(out) }
     }
 
     /// What came out was executed: from here on these validators certify. The
@@ -113,20 +144,10 @@ impl ChainCheck {
     }
 }
 
-fn transactions(
-    executed: &[pb::ExecutedTransaction],
-    attachments: Vec<Bytes>,
-    ledger: LedgerId,
-) -> Result<Vec<CheckedTransaction>, String> {
-    let mut left = attachments.into_iter();
-    let mut out = Vec::with_capacity(executed.len());
-    for executed in executed {
-        let mut wire = executed.transaction.clone().ok_or("lacks a transaction")?;
-        // The number of attachments follows from the body alone.
-        let count = Transaction::count_attachments(&wire, ledger).map_err(|e| e.to_string())?;
-        wire.attachments = left.by_ref().take(count).collect();
-        let transaction = Transaction::parse_stored(&wire, ledger).map_err(|e| e.to_string())?;
-        out.push(CheckedTransaction { transaction, verified_under: None });
-    }
-    if left.next().is_some() { Err("has more attachments than its transactions name".into()) } else { Ok(out) }
+/// What a transaction takes in memory beside its bytes on the wire, which it shares: an
+/// action may be a few bytes there.
+fn parsed_bytes(transaction: &Transaction) -> usize {
+    size_of::<CheckedTransaction>()
+        + transaction.actions.len() * size_of::<Action>()
+        + transaction.attachments.len() * size_of::<Attachment>()
 }

@@ -46,17 +46,24 @@ impl Feed {
         self.call
     }
 
-    /// Takes a block. A peer that sends more than may wait here gets no further.
+    /// Takes a block. A peer that sends more than may wait here, looked at or not, gets
+    /// no further.
     pub(crate) fn push(&mut self, block: pb::FetchBlocksResponse) {
         if self.ended.is_some() {
             return;
         }
         self.incoming_bytes += block.encoded_len();
         self.incoming.push_back(block);
-        if self.incoming.len() > UNCERTIFIED_MAX || self.incoming_bytes > UNCERTIFIED_BYTES_MAX {
-            self.incoming.clear();
+        let bytes = self.incoming_bytes + self.check.waiting_bytes();
+        if self.incoming.len() > UNCERTIFIED_MAX || bytes > UNCERTIFIED_BYTES_MAX {
+            self.drop_unchecked();
             self.ended = Some(Some("the peer sends more at once than any node serves".into()));
         }
+    }
+
+    fn drop_unchecked(&mut self) {
+        self.incoming = VecDeque::new();
+        self.incoming_bytes = 0;
     }
 
     pub(crate) fn end(&mut self, problem: Option<String>) {
@@ -94,7 +101,7 @@ impl Feed {
                     return self.next();
                 }
                 Err(error) => {
-                    self.incoming.clear();
+                    self.drop_unchecked();
                     return Fed::Ended(Some(error.to_string()));
                 }
             }

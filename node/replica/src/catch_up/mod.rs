@@ -1,14 +1,20 @@
 //! Catching up by certified blocks: fetched from a peer, checked against the chain
 //! and its certificates before anything is executed, executed here, and compared
 //! header by header. It needs no trust in the peer, and serves followers that lag
-//! behind the log (`CatchUp`) and nodes that went astray ([`rebuild`]) alike.
+//! behind the log (`CatchUp`) and nodes that went astray ([`rebuild`]) alike. What blocks
+//! commit to and came without is looked for elsewhere (`attachments`), as is what a walk
+//! over the own ledger (`audit`) misses.
 
+mod attachments;
+mod audit;
 mod chain;
 mod feed;
 mod goal;
 pub mod rebuild;
 mod serve;
 
+pub use self::attachments::{ATTACHMENTS_MAX, serve_attachments};
+pub use self::audit::{Audited, audit};
 pub use self::chain::{CertifiedBlock, ChainCheck, ChainError};
 pub use self::serve::{Serving, stored_attachments};
 
@@ -16,6 +22,8 @@ use consilium_proto::ids::{Height, LedgerId};
 use consilium_proto::pb;
 use consilium_proto::validators::ValidatorSet;
 
+pub(crate) use self::attachments::{Attachments, Here};
+pub(crate) use self::audit::{Audit, note_lost};
 pub(crate) use self::feed::{Fed, Feed};
 pub(crate) use self::goal::Goal;
 use crate::io::{Applied, CallId, Output};

@@ -73,8 +73,8 @@ impl Serving {
 }
 
 /// Attachments of a block in order, an empty entry for each that is not there (a
-/// refused transaction's were never kept, an erased record's are gone). Which there
-/// are follows from the transactions alone.
+/// refused transaction's were never kept, an erased record's are gone, some may be
+/// missing here). Which there are follows from the transactions alone.
 ///
 /// # Errors
 /// If the disk fails, or the block is none that was stored.
@@ -91,7 +91,8 @@ pub fn stored_attachments(ledger: &impl StateReader, id: LedgerId, block: &pb::B
     Ok(attachments)
 }
 
-fn stored(ledger: &impl StateReader, slot: &Slot) -> Result<Bytes, PortFault> {
+/// An attachment; nothing if it is not here.
+pub(super) fn stored(ledger: &impl StateReader, slot: &Slot) -> Result<Bytes, PortFault> {
     let (table, key) = keys::attachment(slot);
     Ok(ledger.get(table, &key)?.unwrap_or_default())
 }

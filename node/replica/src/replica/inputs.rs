@@ -8,6 +8,7 @@ use consilium_proto::pb::{ForwardResult, Outcome};
 
 use super::Replica;
 use crate::block::judge;
+use crate::catch_up::{Here, note_lost};
 use crate::certify::CertifyInput;
 use crate::disk::Written;
 use crate::electors::changes_from;
@@ -48,6 +49,15 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             Input::RequestTimeBlock(after) => self.proposing.want_time(after, self.latest_time()),
             Input::Fetched { call, block } => self.catch_up.fetched(call, *block, self.now.monotonic_ms),
             Input::FetchEnded { call, problem } => self.catch_up.ended(call, problem),
+            Input::AttachmentsFetched { call, contents } => {
+                let (ledger, now_ms) = (self.executor.ledger(), self.now.monotonic_ms);
+                self.attachments.fetched(ledger, call, contents, now_ms, &mut self.out)?;
+            }
+            Input::Audited { height, audited } => {
+                self.audit.audited(height, audited.bytes, self.now.monotonic_ms);
+                note_lost(self.executor.ledger(), height, &audited.missing, &mut self.out)?;
+            }
+            Input::AttachmentMissed(height) => self.audit.want(height),
             Input::Unreachable(peer) => {
                 if let Some(peer) = raft_id(peer) {
                     self.core.report_unreachable(peer);
@@ -88,8 +98,22 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             }
         }
         self.catch_up.tick(now_ms, self.settings.fetch_timeout_ms, &mut self.out);
+        self.look_after_attachments()?;
         let status = Box::new(self.status());
         self.out.push(Output::Status(status));
+        Ok(())
+    }
+
+    fn look_after_attachments(&mut self) -> Result<(), PortFault> {
+        let here = Here {
+            ledger: self.executor.ledger(),
+            peers: self.topology.others(self.me).collect(),
+            now_ms: self.now.monotonic_ms,
+            patience_ms: self.settings.fetch_timeout_ms,
+        };
+        self.attachments.tick(&here, &mut self.calls, &mut self.out)?;
+        let pace = (self.now.monotonic_ms, self.settings.audit_ms);
+        self.audit.tick(self.certifier.certified(), pace, &mut self.out);
         Ok(())
     }
 
@@ -244,6 +268,10 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
 
     fn step(&mut self, from: NodeId, bytes: bytes::Bytes) {
         let Some(peer) = raft_id(from).filter(|_| !self.recall.is_silent()) else { return };
+        if !self.rounds.has_room_for(bytes.len()) {
+            let problem = "too many entries wait for the disk".to_owned();
+            return self.out.push(Output::Notice(Notice::RaftIgnored { peer: from, problem }));
+        }
         let latest = self.latest_time();
         let error = match self.core.step(peer, bytes, &Standards { latest }) {
             Ok(()) => return,

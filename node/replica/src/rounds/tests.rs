@@ -70,3 +70,23 @@ fn no_message_overtakes_the_write_that_it_vouches_for() {
     assert_eq!(rounds.written(PersistSeq::new(3)), [message("c")]);
     assert_eq!(rounds.take(idle(4, 2, "d"), &mut out), [message("d")]);
 }
+
+#[test]
+fn large_messages_wait_while_too_much_is_not_written() {
+    let (mut rounds, mut out) = (Rounds::default(), Vec::new());
+    let data = Bytes::from_static(&[7; SMALL_BYTES]);
+    let large = |seq| {
+        let entry = |index| LogEntry::new(&LogHash::NONE, Term(1), LogIndex(index), EntryKind::Normal(data.clone()));
+        // One entry many times: only their bytes matter here.
+        let entries = vec![entry(seq); UNWRITTEN_BYTES_MAX / SMALL_BYTES / 2];
+        Persist { entries, must_sync: true, ..idle(seq, 0, "a") }
+    };
+    let _ = rounds.take(large(1), &mut out);
+    assert!(rounds.has_room_for(UNWRITTEN_BYTES_MAX / 2));
+    let _ = rounds.take(large(2), &mut out);
+    assert!(!rounds.has_room_for(SMALL_BYTES + 1) && rounds.has_room_for(SMALL_BYTES));
+    let _ = rounds.written(PersistSeq::new(1));
+    assert!(rounds.has_room_for(UNWRITTEN_BYTES_MAX / 2));
+    let _ = rounds.written(PersistSeq::new(2));
+    assert_eq!(rounds.unwritten_bytes, 0);
+}

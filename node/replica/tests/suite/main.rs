@@ -5,6 +5,7 @@
 //! holds the rules that daemon and simulator once had each their own of.
 #![allow(clippy::unwrap_used)]
 
+mod attachments;
 mod cached;
 mod catching_up;
 mod chain;

@@ -98,6 +98,13 @@ impl PeerService for Relay {
         self.onward.clone().fetch_blocks(onward(request, same)).await
     }
 
+    async fn fetch_attachments(
+        &self,
+        request: Request<pb::FetchAttachmentsRequest>,
+    ) -> Result<Response<pb::FetchAttachmentsResponse>, Status> {
+        self.onward.clone().fetch_attachments(onward(request, same)).await
+    }
+
     async fn get_certified_head(
         &self,
         request: Request<pb::GetCertifiedHeadRequest>,

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use consilium_client::records::RecordReader;
-use consilium_e2e::{Load, Network, User, eventually_async, ledger_at};
+use consilium_e2e::{Load, Network, User, eventually_async, files_below, ledger_at, record};
 use consilium_proto::names::Role;
+use consilium_proto::pb::WaitFor;
 
 async fn write(user: &User, count: usize) -> anyhow::Result<Vec<consilium_e2e::Ack>> {
     // One writer: every transaction gets a block and a log entry of its own.
@@ -85,6 +86,35 @@ fn a_restart_after_compaction_keeps_the_ledger() {
         assert!(more[0].height > acks.last().unwrap().height);
         for node in 0..3 {
             check_caught_up(network, &user, node, *more.last().unwrap()).await?;
+        }
+        Ok(())
+    });
+}
+
+/// Bytes of a node's Raft log on the disk.
+fn log_bytes(network: &Network, node: usize) -> anyhow::Result<u64> {
+    let files = files_below(&network.nodes[node].data_dir.join("raft"))?;
+    Ok(files.iter().filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum())
+}
+
+#[test]
+fn the_space_of_a_compacted_log_is_given_back_while_the_node_runs() {
+    let small_log = "log_entries_max = 20\nlog_entries_kept = 5";
+    Network::of(3).raft(small_log).run(async |network| {
+        let user = network.enrolled(0, Role::Service, "ehr").await?;
+        let written = 40 * (256 << 10);
+        for number in 0..40 {
+            let document: Vec<u8> = (0..256 << 10).map(|n| (n * number) as u8).collect();
+            let sealed = record(&user.client, "patient", &document)?;
+            user.client.submit(sealed.sign(&user.client)?, WaitFor::Certified).await?.into_applied()?;
+        }
+        for node in 0..3 {
+            eventually_async("a small log", Duration::from_secs(60), || async {
+                let bytes = log_bytes(network, node)?;
+                anyhow::ensure!(bytes < written / 2, "{bytes} bytes are kept of {written}");
+                Ok(())
+            })
+            .await?;
         }
         Ok(())
     });

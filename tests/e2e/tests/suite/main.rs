@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod acknowledged;
+mod attachments;
 mod bad_input;
 mod blind;
 mod catch_up;
@@ -18,6 +19,7 @@ mod elections;
 mod epochs_offline;
 mod exactly_once;
 mod flapping;
+mod flood;
 mod governance;
 mod handover;
 mod honest_truncation;

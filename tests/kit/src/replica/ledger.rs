@@ -8,7 +8,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use consilium_consensus::{LogIndex, LogPosition, Membership};
 use consilium_ledger::state_map::{NodePath, TrieStore};
-use consilium_ledger::{Executed, Location, StateReader, StoreFault, Table, Tip, keys};
+use consilium_ledger::{Executed, Location, Row, StateReader, StoreFault, Table, Tip, keys};
 use consilium_proto::header::Header;
 use consilium_proto::ids::{Height, TransactionId};
 use consilium_proto::pb;
@@ -147,6 +147,15 @@ impl Ledger for LedgerPort {
 
     fn write_certificate(&self, certificate: &BlockCertificate) -> Result<(), PortFault> {
         self.content.borrow_mut().certificates.insert(certificate.height, certificate.clone());
+        Ok(())
+    }
+
+    fn scan(&self, table: Table, after: &[u8], max: usize) -> Result<Vec<Row>, PortFault> {
+        Ok(self.rows().behind(table, after, max))
+    }
+
+    fn write_attachments(&self, rows: &[Row]) -> Result<(), PortFault> {
+        self.content.borrow_mut().rows.put(rows);
         Ok(())
     }
 

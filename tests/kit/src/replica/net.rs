@@ -8,8 +8,8 @@ use consilium_proto::genesis::Genesis;
 use consilium_proto::ids::{Height, NodeId, TimeMs};
 use consilium_proto::parameters::recommended_parameters;
 use consilium_proto::pb::{self, ForwardResult};
-use consilium_proto::transaction::Transaction;
-use consilium_replica::catch_up::Serving;
+use consilium_proto::transaction::{Slot, Transaction};
+use consilium_replica::catch_up::{Serving, serve_attachments};
 use consilium_replica::peer::PeerMessage;
 use consilium_replica::submission::WaitFor;
 use consilium_replica::{CallId, Clock, Input, Output, RequestId, Settings};
@@ -30,6 +30,8 @@ enum Packet {
     ForwardAnswer(CallId, Vec<ForwardResult>),
     Fetch(CallId, Height),
     Blocks(CallId, Vec<pb::FetchBlocksResponse>),
+    FetchAttachments(CallId, Vec<Slot>),
+    Attachments(CallId, Vec<Bytes>),
 }
 
 /// See the module.
@@ -103,7 +105,8 @@ impl Replicas {
         self.nodes.get_mut(&id).unwrap()
     }
 
-    /// What a node said since the last call, but for its picture of itself.
+    /// What a node said since the last call, but for its picture of itself, and looks at
+    /// its store.
     pub fn said(&mut self, id: u64) -> Vec<Output> {
         self.said.remove(&id).unwrap_or_default()
     }
@@ -130,7 +133,7 @@ impl Replicas {
         let hold = self.node(id).hold;
         let outputs = self.node_mut(id).settle(now, inputs);
         outputs.iter().filter(|output| !hold(output)).for_each(|output| self.carry(id, output));
-        let kept = outputs.into_iter().filter(|output| !matches!(output, Output::Status(_)));
+        let kept = outputs.into_iter().filter(|output| !matches!(output, Output::Status(_) | Output::Audit(_)));
         self.said.entry(id).or_default().extend(kept);
     }
 
@@ -246,6 +249,9 @@ impl Replicas {
             Output::Send { to, message } => (to.0, Packet::Message(message.clone())),
             Output::Forward { call, to, transactions } => (to.0, Packet::Forward(*call, transactions.clone())),
             Output::Fetch { call, from: peer, first } => (peer.0, Packet::Fetch(*call, *first)),
+            Output::FetchAttachments { call, from: peer, slots } => {
+                (peer.0, Packet::FetchAttachments(*call, slots.clone()))
+            }
             Output::ForwardedAnswer { request, results } => {
                 let Some((asker, call)) = self.askers.remove(request) else { return };
                 (asker, Packet::ForwardAnswer(call, results.clone()))
@@ -254,6 +260,7 @@ impl Replicas {
             | Output::WriteVote(_)
             | Output::Check { .. }
             | Output::StopFetch(_)
+            | Output::Audit(_)
             | Output::Answer { .. }
             | Output::ReadAnswer { .. }
             | Output::TransferAnswer { .. }
@@ -292,6 +299,11 @@ impl Replicas {
                 let end = Input::FetchEnded { call, problem: None };
                 blocks.into_iter().map(fetched).chain([end]).collect()
             }
+            Packet::FetchAttachments(call, slots) => {
+                let contents = serve_attachments(&self.node(to).disk.ledger, &slots).unwrap();
+                return self.network.push_back((to, from, Packet::Attachments(call, contents)));
+            }
+            Packet::Attachments(call, contents) => vec![Input::AttachmentsFetched { call, contents }],
         };
         self.give(to, inputs);
     }

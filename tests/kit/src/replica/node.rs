@@ -11,6 +11,7 @@ use consilium_proto::pb::SignerState;
 use consilium_proto::signing::VerifyingKey;
 use consilium_proto::transaction::Transaction;
 use consilium_replica::block::CheckedBlock;
+use consilium_replica::catch_up::audit;
 use consilium_replica::disk::{write_for_vote, write_log};
 use consilium_replica::start::{recover, write_genesis};
 use consilium_replica::submission::{Submission, Verdict};
@@ -49,6 +50,7 @@ pub fn settings(me: NodeId) -> Settings {
         log_entries_kept: 4,
         certificate_timeout_ms: 3_000,
         fetch_timeout_ms: 600,
+        audit_ms: 3_600_000,
         queued_transactions_max: 10_000,
         queued_bytes_max: 64 << 20,
     }
@@ -118,10 +120,14 @@ impl Node {
                 let block = CheckedBlock::decode(entry.clone(), self.ledger_id).map(|block| self.verified(block));
                 vec![Input::Checked { position: *position, block }]
             }
+            Output::Audit(height) => {
+                vec![Input::Audited { height: *height, audited: audit(ledger, self.ledger_id, *height).unwrap() }]
+            }
             Output::Continue => vec![Input::Continue],
             Output::Send { .. }
             | Output::Forward { .. }
             | Output::Fetch { .. }
+            | Output::FetchAttachments { .. }
             | Output::StopFetch(_)
             | Output::Answer { .. }
             | Output::ForwardedAnswer { .. }

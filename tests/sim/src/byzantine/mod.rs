@@ -142,6 +142,24 @@ pub fn tamper_outbox(byzantine: Fault, host: &Host, env: &mut Env, send: &mut Se
         && !blocks.is_empty()
     {
         forge_blocks(env, blocks);
+    } else if byzantine == Fault::WithholdAttachments {
+        withhold_attachments(env, &mut send.packet);
+    }
+}
+
+/// Nothing, or something else, for attachments.
+fn withhold_attachments(env: &mut Env, packet: &mut Packet) {
+    let mut lies = |content: &mut Bytes, instead: Bytes| {
+        if !content.is_empty() {
+            env.stats.fault(Fault::WithholdAttachments);
+            *content = instead;
+        }
+    };
+    if let Packet::Blocks { blocks, .. } = packet {
+        blocks.iter_mut().flat_map(|block| &mut block.attachments).for_each(|content| lies(content, Bytes::new()));
+    } else if let Packet::Attachments { contents, call } = packet {
+        let instead = if call.0.is_multiple_of(2) { Bytes::new() } else { Bytes::from_static(b"a lie") };
+        contents.iter_mut().for_each(|content| lies(content, instead.clone()));
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use consilium_consensus::{LogIndex, LogPosition, Membership};
 use consilium_kit::Rng;
 use consilium_ledger::state_map::{NodePath, TrieStore};
-use consilium_ledger::{Executed, StateReader, StoreFault, Table, Tip, keys};
+use consilium_ledger::{Executed, Row, StateReader, StoreFault, Table, Tip, keys};
 use consilium_proto::header::Header;
 use consilium_proto::ids::Height;
 use consilium_proto::pb;
@@ -42,15 +42,7 @@ impl LedgerStore {
     /// Stores a block, in one batch; with Raft's membership as of `position`, if
     /// it has changed since the block before.
     pub fn write_block(&mut self, position: LogPosition, executed: &Executed, membership: Option<&Membership>) {
-        let mut undo = Vec::with_capacity(executed.rows.len() + 3);
-        for row in &executed.rows {
-            let place = (row.table, row.key.clone());
-            let before = match &row.value {
-                Some(value) => self.rows.insert(place.clone(), value.clone()),
-                None => self.rows.remove(&place),
-            };
-            undo.push(Undo::Row(place, before));
-        }
+        let mut undo: Vec<Undo> = executed.rows.iter().map(|row| self.put(row)).collect();
         let height = executed.tip.header.height;
         undo.push(Undo::Position(height, self.positions.insert(height, position)));
         if let Some(membership) = membership {
@@ -58,6 +50,37 @@ impl LedgerStore {
         }
         undo.push(Undo::Tip(self.tip.replace((position.index, executed.tip.clone()))));
         self.unsynced.push(undo);
+    }
+
+    /// Stores rows that no header covers, in one batch.
+    pub fn write_rows(&mut self, rows: &[Row]) {
+        let undo = rows.iter().map(|row| self.put(row)).collect();
+        self.unsynced.push(undo);
+    }
+
+    fn put(&mut self, row: &Row) -> Undo {
+        let place = (row.table, row.key.clone());
+        let before = match &row.value {
+            Some(value) => self.rows.insert(place.clone(), value.clone()),
+            None => self.rows.remove(&place),
+        };
+        Undo::Row(place, before)
+    }
+
+    /// Rows of a table behind a key.
+    #[must_use]
+    pub fn behind(&self, table: Table, after: &[u8], max: usize) -> Vec<Row> {
+        let rows = self.table(table).filter(|(key, _)| *key > after);
+        let row = |(key, value): (&[u8], &Bytes)| Row { table, key: key.to_vec(), value: Some(value.clone()) };
+        rows.map(row).take(max).collect()
+    }
+
+    /// The disk loses an attachment, or changes it: not as a write would, and for good.
+    pub fn damage(&mut self, table: Table, key: &[u8], instead: Option<Bytes>) {
+        match instead {
+            Some(value) => drop(self.rows.insert((table, key.to_vec()), value)),
+            None => drop(self.rows.remove(&(table, key.to_vec()))),
+        }
     }
 
     /// Stores a certificate.

@@ -8,7 +8,7 @@ use consilium_ledger::CheckedTransaction;
 use consilium_proto::header::Header;
 use consilium_proto::ids::{Height, NodeId, TimeMs};
 use consilium_proto::transaction::Transaction;
-use consilium_replica::catch_up::Serving;
+use consilium_replica::catch_up::{Serving, serve_attachments};
 use consilium_replica::peer::{BATCH_MAX, PeerMessage};
 use consilium_replica::submission::{Submission, Verdict, WaitFor};
 use consilium_replica::{Input, Output};
@@ -50,6 +50,13 @@ impl Node {
                     self.push(host, env, Input::Fetched { call, block: Box::new(block) });
                 }
                 self.push(host, env, Input::FetchEnded { call, problem: None });
+            }
+            Packet::FetchAttachments { slots, call } => {
+                let contents = serve_attachments(&host.disk.ledger_port(), &slots).map_err(|e| host.failed(&e))?;
+                host.send(env, from, Packet::Attachments { contents, call });
+            }
+            Packet::Attachments { contents, call } => {
+                self.push(host, env, Input::AttachmentsFetched { call, contents });
             }
             Packet::RequestTimeBlock(after) => self.push(host, env, Input::RequestTimeBlock(after)),
         }

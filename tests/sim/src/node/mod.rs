@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 use consilium_consensus::{LogIndex, LogPosition, Role, Term};
 use consilium_proto::ids::{Height, NodeId, TimeMs, TransactionId};
+use consilium_replica::catch_up::audit;
 use consilium_replica::disk::{LogWrite, VoteWrite, Written};
 use consilium_replica::{CallId, Clock, Input, Output, Replica, RequestId};
 
@@ -170,6 +171,11 @@ impl Node {
                 if self.calls.remove(&call) {
                     self.push(host, env, Input::ForwardAnswer { call, results: Vec::new() });
                 }
+            }
+            Timer::Audit(height) => {
+                let id = env.fixture.genesis.ledger_id;
+                let audited = audit(&host.disk.ledger_port(), id, height).map_err(|e| host.failed(&e))?;
+                self.push(host, env, Input::Audited { height, audited });
             }
             Timer::Rebuild => {}
         }

@@ -36,6 +36,10 @@ impl Node {
             }
             Output::Forward { call, to, transactions } => self.forward(host, env, (call, to), &transactions),
             Output::Fetch { call, from, first } => host.send(env, from, Packet::FetchBlocks { first, call }),
+            Output::FetchAttachments { call, from, slots } => {
+                host.send(env, from, Packet::FetchAttachments { slots, call });
+            }
+            Output::Audit(height) => host.timer(env, 1, Timer::Audit(height)),
             Output::Answer { request, result } => self.answer(host, env, request, result),
             Output::ForwardedAnswer { request, results } => {
                 if let Some(Asker::Forwarder(to, call)) = self.askers.remove(&request) {
@@ -268,6 +272,7 @@ fn raised(env: &mut Env, alarm: Alarm) {
                 env.oracle.fail("I12 log matching", format!("without a traitor the log is split: {split:?}"));
             }
         }
+        Alarm::AttachmentsMissing { .. } => env.stats.count("looks at attachments that nobody has"),
         Alarm::CertificatesStalled { .. } | Alarm::NodeRetired(_) | Alarm::StateDiverged { .. } => {}
     }
 }
@@ -315,6 +320,9 @@ fn name_of(notice: &Notice) -> &'static str {
         Notice::Recalled { owed: Some(_), .. } => "logs to be restored",
         Notice::Recalled { .. } => "nodes recalled",
         Notice::SplitProven(_) => "splits proven",
+        Notice::AttachmentsFound { .. } => "attachments found elsewhere",
+        Notice::AttachmentRefused { .. } => "attachments refused",
+        Notice::AttachmentsLost { .. } => "losses of attachments noticed",
         Notice::VoteRefused { .. } => "votes refused",
         Notice::VoteWithheld { .. } => "votes withheld for the time",
     }

@@ -83,3 +83,59 @@ fn a_peer_that_sends_more_than_may_wait_gets_no_further() {
     assert_eq!(next(&mut feed), "certified 1");
     assert_eq!(next(&mut feed), "the peer sends more at once than any node serves");
 }
+
+/// Sixteen MiB on the wire, none of it under a certificate.
+fn large(header: &Header) -> pb::FetchBlocksResponse {
+    pb::FetchBlocksResponse { raft_membership: LARGE.clone(), ..fetched(header, None) }
+}
+
+static LARGE: std::sync::LazyLock<bytes::Bytes> = std::sync::LazyLock::new(|| vec![0; 16 << 20].into());
+
+#[test]
+fn a_peer_that_sends_more_bytes_than_may_wait_gets_no_further() {
+    let mut chain = Chain::new(&[1]);
+    let mut feed = feed(&chain, &[1]);
+    let block = large(&chain.append());
+    let fit = UNCERTIFIED_BYTES_MAX / block.encoded_len();
+    (0..fit).for_each(|_| feed.push(block.clone()));
+    assert_eq!((feed.incoming.len(), &feed.ended), (fit, &None));
+    feed.push(block.clone());
+    assert_eq!((feed.incoming.len(), feed.incoming_bytes), (0, 0));
+    feed.push(block);
+    assert_eq!(feed.incoming.len(), 0);
+    assert_eq!(next(&mut feed), "the peer sends more at once than any node serves");
+}
+
+/// A transaction that is well formed, of so many actions of a few bytes each.
+fn transaction(chain: &Chain, actions: usize) -> pb::ExecutedTransaction {
+    let action = pb::action::Action::AnnounceMaintenance(pb::AnnounceMaintenance { node: 1, from_ms: 0, until_ms: 1 });
+    let body = pb::TransactionBody {
+        ledger_id: chain.0.ledger_id.to_bytes(),
+        nonce: vec![1; 16].into(),
+        valid_until_ms: 1,
+        actions: vec![pb::Action { action: Some(action) }; actions],
+    };
+    let transaction = pb::SignedTransaction {
+        body: body.encode_to_vec().into(),
+        author: vec![2; 32].into(),
+        signature: vec![3; 64].into(),
+        attachments: Vec::new(),
+    };
+    pb::ExecutedTransaction { transaction: Some(transaction), outcome: 1 }
+}
+
+/// What was looked at counts, too, with what it takes in memory.
+#[test]
+fn a_peer_whose_blocks_take_more_memory_than_may_wait_is_not_believed() {
+    let mut chain = Chain::new(&[1]);
+    let mut feed = feed(&chain, &[1]);
+    let mut block = fetched(&chain.append(), None);
+    block.block.as_mut().unwrap().transactions = vec![transaction(&chain, 1_000); 10_000];
+    let bytes = block.encoded_len();
+    assert!(bytes < UNCERTIFIED_BYTES_MAX / 2, "{bytes}");
+    feed.push(block);
+    let problem = next(&mut feed);
+    assert!(problem.ends_with("too much memory without a certificate"), "{problem}");
+    let most = UNCERTIFIED_BYTES_MAX + UNCERTIFIED_BYTES_MAX / 100;
+    assert!(feed.check.waiting_bytes() < most, "it was not taken apart to its end");
+}

@@ -1,0 +1,109 @@
+//! Attachments that an executed block commits to and that are not stored here: a peer
+//! gave the block without them, or this disk lost them. What is missing is noted in a
+//! table beside the state, in the batch of the block, until it is found elsewhere.
+//! Headers know nothing of it: it differs from node to node.
+//!
+//! **Erasure.** An attachment that was erased on the ledger is not missing, and must never
+//! be looked for or stored again. Nothing is erased yet. Whatever erases one deletes its
+//! row of [`Table::Missing`] in the same transaction, and is asked in [`is_wanted`], which
+//! decides for everybody: for what a look at the store misses, and for what a peer gives.
+
+use bytes::Bytes;
+use consilium_proto::hash::Hash;
+use consilium_proto::ids::{Height, KeyId, RecordId};
+use consilium_proto::limits::WRAP_BYTES_MAX;
+use consilium_proto::transaction::{Commitment, Size, Slot};
+
+use crate::keys;
+use crate::table::Table;
+use crate::view::{Row, StateReader, StoreFault};
+
+/// Height, hash, size.
+const VALUE_LEN: usize = 8 + 32 + 4;
+/// Record and version.
+const VERSION_LEN: usize = 16 + 4;
+
+/// An attachment that is not here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Missing {
+    /// What a transaction commits to.
+    pub commitment: Commitment,
+    /// The transaction's block.
+    pub height: Height,
+}
+
+/// Whether an attachment that a block commits to is to be had, as the ledger stands: the
+/// place for what is erased.
+///
+/// # Errors
+/// If the store fails.
+pub fn is_wanted(_: &impl StateReader, _: &Slot) -> Result<bool, StoreFault> {
+    Ok(true)
+}
+
+impl Missing {
+    /// The row that notes it.
+    #[must_use]
+    pub fn note(&self) -> Row {
+        let size = match self.commitment.size {
+            Size::Exactly(size) => size,
+            Size::AtMost(_) => 0,
+        };
+        let parts = [&self.height.0.to_be_bytes()[..], self.commitment.hash.as_bytes(), &size.to_be_bytes()];
+        let value = Bytes::from(parts.concat());
+        Row { table: Table::Missing, key: keys::missing(&self.commitment.slot), value: Some(value) }
+    }
+
+    /// The row that forgets it.
+    #[must_use]
+    pub fn forget(&self) -> Row {
+        Row { table: Table::Missing, key: keys::missing(&self.commitment.slot), value: None }
+    }
+
+    /// The rows that store what was found, and note that it is not missing any more.
+    #[must_use]
+    pub fn found(&self, content: Bytes) -> [Row; 2] {
+        let (table, key) = keys::attachment(&self.commitment.slot);
+        [Row { table, key, value: Some(content) }, self.forget()]
+    }
+
+    /// The rows that note that what is stored is not what was committed to, or nothing.
+    #[must_use]
+    pub fn lost(&self) -> [Row; 2] {
+        let (table, key) = keys::attachment(&self.commitment.slot);
+        [Row { table, key, value: None }, self.note()]
+    }
+
+    /// Reads a row back.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn decode(key: &[u8], value: &[u8]) -> Result<Self, StoreFault> {
+        let corrupt = || StoreFault::Corrupt { table: Table::Missing.name(), cause: "length or kind".into() };
+        let slot = slot(key).ok_or_else(corrupt)?;
+        let value: &[u8; VALUE_LEN] = value.try_into().map_err(|_| corrupt())?;
+        let (height, rest) = value.split_first_chunk::<8>().ok_or_else(corrupt)?;
+        let (hash, size) = rest.split_first_chunk::<32>().ok_or_else(corrupt)?;
+        let size = match u32::from_be_bytes(size.try_into().map_err(|_| corrupt())?) {
+            0 => Size::AtMost(WRAP_BYTES_MAX),
+            size => Size::Exactly(size),
+        };
+        let commitment = Commitment { slot, hash: Hash::from_bytes(*hash), size };
+        Ok(Self { commitment, height: Height(u64::from_be_bytes(*height)) })
+    }
+}
+
+fn slot(key: &[u8]) -> Option<Slot> {
+    let (kind, key) = key.split_first()?;
+    let (version, rest) = key.split_first_chunk::<VERSION_LEN>()?;
+    let (record, version) = version.split_first_chunk::<16>()?;
+    let (record, version) = (RecordId(*record), u32::from_be_bytes(version.try_into().ok()?));
+    match *kind {
+        keys::MISSING_PAYLOAD if rest.is_empty() => Some(Slot::Payload { record, version }),
+        keys::MISSING_WRAP => Some(Slot::Wrap { record, version, recipient: KeyId::try_from(rest).ok()? }),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

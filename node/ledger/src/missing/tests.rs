@@ -1,0 +1,47 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+fn payload() -> Missing {
+    let slot = Slot::Payload { record: RecordId([1; 16]), version: 2 };
+    let commitment = Commitment { slot, hash: Hash::from_bytes([3; 32]), size: Size::Exactly(4) };
+    Missing { commitment, height: Height(5) }
+}
+
+fn wrap() -> Missing {
+    let slot = Slot::Wrap { record: RecordId([1; 16]), version: 2, recipient: KeyId::from_bytes([9; 32]) };
+    let commitment = Commitment { slot, hash: Hash::from_bytes([3; 32]), size: Size::AtMost(WRAP_BYTES_MAX) };
+    Missing { commitment, height: Height(5) }
+}
+
+#[test]
+fn rows_are_golden() {
+    let row = payload().note();
+    let (version, height) = ([0, 0, 0, 2], [0, 0, 0, 0, 0, 0, 0, 5]);
+    assert_eq!(row.key, [&b"p"[..], &[1; 16], &version].concat());
+    assert_eq!(row.value.unwrap(), [&height[..], &[3; 32], &[0, 0, 0, 4]].concat());
+    let row = wrap().note();
+    assert_eq!(row.key, [&b"w"[..], &[1; 16], &version, &[9; 32]].concat());
+    assert_eq!(row.value.unwrap(), [&height[..], &[3; 32], &[0; 4]].concat());
+}
+
+#[test]
+fn a_row_is_read_back_and_nothing_else_is() {
+    for missing in [payload(), wrap()] {
+        let Row { key, value, .. } = missing.note();
+        let value = value.unwrap();
+        assert_eq!(Missing::decode(&key, &value), Ok(missing));
+        assert!(Missing::decode(&key, &value[1..]).is_err() && Missing::decode(&key[1..], &value).is_err());
+        assert!(Missing::decode(&[], &value).is_err() && Missing::decode(&[key, vec![0]].concat(), &value).is_err());
+    }
+}
+
+#[test]
+fn what_is_found_is_stored_where_it_belongs() {
+    let [stored, forgotten] = payload().found(Bytes::from_static(b"here"));
+    assert_eq!((stored.table, stored.value.unwrap()), (Table::Payloads, Bytes::from_static(b"here")));
+    assert_eq!(stored.key, keys::payload(&RecordId([1; 16]), 2));
+    assert_eq!((forgotten.table, forgotten.key, forgotten.value), (Table::Missing, payload().note().key, None));
+    let [dropped, noted] = wrap().lost();
+    assert_eq!((dropped.table, dropped.value, noted), (Table::Wraps, None, wrap().note()));
+}

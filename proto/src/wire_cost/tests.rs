@@ -1,0 +1,81 @@
+#![allow(clippy::unwrap_used)]
+
+use bytes::Bytes;
+use prost::Name;
+
+use super::*;
+use crate::limits::{BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX, VALIDATORS_MAX};
+use crate::pb;
+
+fn verdict<M: Message + Name>(message: &M) -> Result<(), Refused> {
+    check(&M::full_name(), &message.encode_to_vec())
+}
+
+/// As small as a transaction can be.
+fn transaction(body: usize) -> pb::SignedTransaction {
+    pb::SignedTransaction {
+        body: vec![1; body].into(),
+        author: vec![2; 32].into(),
+        signature: vec![3; 64].into(),
+        attachments: Vec::new(),
+    }
+}
+
+fn block(transactions: Vec<pb::SignedTransaction>, attachments: Vec<Bytes>) -> pb::FetchBlocksResponse {
+    let executed = |transaction| pb::ExecutedTransaction { transaction: Some(transaction), outcome: 1 };
+    let transactions = transactions.into_iter().map(executed).collect();
+    pb::FetchBlocksResponse {
+        block: Some(pb::Block { transactions, ..pb::Block::default() }),
+        attachments,
+        ..pb::FetchBlocksResponse::default()
+    }
+}
+
+#[test]
+fn what_honest_nodes_send_passes() {
+    // The most and smallest transactions, and the most attachments, all of them gone.
+    let small = vec![transaction(100); BLOCK_TRANSACTIONS_MAX];
+    assert_eq!(verdict(&block(small, Vec::new())), Ok(()));
+    let many = 64;
+    let bodies = BLOCK_BYTES_MAX / (many * 70);
+    let gone = vec![Bytes::new(); bodies * many];
+    assert_eq!(verdict(&block(vec![transaction(many * 70); bodies], gone)), Ok(()));
+    let signature = |validator| pb::CertificateSignature { validator, signature: vec![7; 64].into() };
+    let certificate = pb::BlockCertificate {
+        height: 1,
+        header_hash: vec![1; 32].into(),
+        signatures: (0..VALIDATORS_MAX as u64).map(signature).collect(),
+    };
+    let certified = pb::CertifiedHeader { certificate: Some(certificate), ..pb::CertifiedHeader::default() };
+    let message = pb::PeerMessage { message: Some(pb::peer_message::Message::Certified(certified)) };
+    assert_eq!(verdict(&pb::ExchangeRequest { messages: vec![message; 256] }), Ok(()));
+    assert_eq!(verdict(&pb::FetchBlocksResponse::default()), Ok(()));
+}
+
+#[test]
+fn many_empty_parts_are_refused_at_every_depth() {
+    let empty = vec![pb::SignedTransaction::default(); 100_000];
+    assert_eq!(verdict(&pb::ForwardRequest { transactions: empty.clone() }), Err(Refused::TooManyParts));
+    assert_eq!(verdict(&block(empty, Vec::new())), Err(Refused::TooManyParts));
+    let gone = vec![Bytes::new(); 1_000_000];
+    assert_eq!(verdict(&block(Vec::new(), gone.clone())), Err(Refused::TooManyParts));
+    let within = pb::SignedTransaction { attachments: gone, ..pb::SignedTransaction::default() };
+    assert_eq!(verdict(&block(vec![within], Vec::new())), Err(Refused::TooManyParts));
+    let messages = vec![pb::PeerMessage::default(); 100_000];
+    assert_eq!(verdict(&pb::ExchangeRequest { messages }), Err(Refused::TooManyParts));
+}
+
+#[test]
+fn what_is_no_message_is_refused() {
+    assert_eq!(check("consilium.v1.ExchangeRequest", &[0x3a, 0x05, 0x01]), Err(Refused::Malformed));
+}
+
+/// An empty table would let everything through.
+#[test]
+fn the_shape_of_all_messages_is_known() {
+    let shape = SHAPES.get("consilium.v1.FetchBlocksResponse").unwrap();
+    assert_eq!(shape.get(&1), Some(&Part::Message("consilium.v1.Block".into())));
+    assert_eq!(shape.get(&4), Some(&Part::Bytes));
+    let known = |part: &Part| !matches!(part, Part::Message(name) if !SHAPES.contains_key(name));
+    assert!(SHAPES.values().flat_map(BTreeMap::values).all(known));
+}
