@@ -66,7 +66,7 @@ impl Network {
             }
             if state.is_liars(term) && self.scope.liar.speaks {
                 let logs = Log::all(self.scope.indexes, term).into_iter();
-                let logs = logs.filter(|log| self.has_liar(state, *log));
+                let logs = logs.filter(|log| self.has_liar(state, *log) && !self.is_in_vain(term, *log));
                 logs.for_each(|log| self.append_to_all(state, (Leader::Liar, term), log, moves));
             }
         }
@@ -82,12 +82,20 @@ impl Network {
         })
     }
 
+    /// Nothing comes of entries of earlier terms behind which nobody is elected any more.
+    fn is_in_vain(&self, term: u8, log: Log) -> bool {
+        let Self { rules, scope, .. } = self;
+        scope.reduced && rules.heads_only && term == scope.terms && log.last_term() < term
+    }
+
     fn append_to_all(&self, state: &State, (leader, term): (Leader, u8), log: Log, moves: &mut Vec<Move>) {
         for to in (0..HONEST).filter(|to| state.nodes[*to].term <= term && Leader::Honest(*to) != leader) {
             let node = &state.nodes[to];
-            // What the liar gives in two steps it can give in one.
+            // What the liar gives in two steps it can give in one; of two that are alike one takes
+            // it first.
             let given = leader == Leader::Liar && node.term == term && node.log.last_term() == term;
-            let left_out = self.scope.reduced && given && self.rules.keeps_acknowledged;
+            let twin = state.nodes[..to].contains(node);
+            let left_out = self.scope.reduced && (twin || given && self.rules.keeps_acknowledged);
             if !left_out && state.clone().append(to, term, log, &self.rules) {
                 moves.push(Move::Append { to, leader, term, log });
             }
