@@ -4,5 +4,6 @@
 
 mod agreement;
 mod paths;
+mod replay;
 mod rules;
 mod stops;
