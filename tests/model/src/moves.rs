@@ -82,7 +82,7 @@ fn contradicts(granter: &Node, candidate: &Node, rules: &Rules) -> bool {
     let other = own.prefix(index) != log.prefix(index);
     let compared = match rules.candidates {
         CandidateCheck::Off => false,
-        CandidateCheck::AsCoded => index < log.len() || log.last_term() == own.term_at(index),
+        CandidateCheck::SameTerm => index < log.len() || log.last_term() == own.term_at(index),
         CandidateCheck::Strict => true,
     };
     shown && compared && other

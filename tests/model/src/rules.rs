@@ -6,10 +6,9 @@
 pub enum CandidateCheck {
     /// Not at all: Raft's own rule.
     Off,
-    /// As `core/chain.rs` does: the entry there is another one of the same term, or the
-    /// candidate's log goes on behind it.
-    AsCoded,
-    /// Whatever other entry it is.
+    /// Not where the candidate's log ends with an entry of another term.
+    SameTerm,
+    /// As `core/chain.rs` does: whatever other entry it is.
     Strict,
 }
 
@@ -56,7 +55,7 @@ impl Rules {
         mandates: true,
         one_grant: true,
         up_to_date: true,
-        candidates: CandidateCheck::AsCoded,
+        candidates: CandidateCheck::Strict,
         chained: true,
         keeps_acknowledged: true,
         keeps_counted: true,

@@ -1,6 +1,8 @@
 //! What the liar says: messages of Raft made by hand, signed with its own key.
 
-use consilium_consensus::{Candidacy, EntryKind, LogEntry, LogHash, LogIndex, LogPosition, RaftId, Term};
+use consilium_consensus::{
+    Candidacy, EntryKind, LogEntry, LogHash, LogIndex, LogPosition, RaftId, Seal, Term, entry_context,
+};
 use consilium_proto::signing::SignatureBytes;
 use raft::eraftpb::{Entry, Message, MessageType};
 
@@ -62,16 +64,20 @@ pub(crate) fn appends(to: RaftId, term: u8, entries: &[LogEntry], behind: usize)
         index: before.index.0,
         log_term: before.term.0,
         context: before.hash.as_bytes().to_vec(),
-        entries: entries.iter().map(entry).collect(),
+        entries: entries.iter().map(|given| entry(given, term)).collect(),
         ..say(MessageType::MsgAppend, to, term)
     }
 }
 
-fn entry(entry: &LogEntry) -> Entry {
+/// An entry, sealed if it is of the term that it leads.
+fn entry(entry: &LogEntry, term: u8) -> Entry {
     let data = match &entry.kind {
         EntryKind::Normal(data) => data.to_vec(),
         EntryKind::Empty => Vec::new(),
         EntryKind::ConfChange(_) => unreachable!("there are none here"),
     };
-    Entry { index: entry.index.0, term: entry.term.0, data, ..Entry::default() }
+    let own = entry.term.0 == u64::from(term);
+    let seal = Seal::sign(&signer(LIAR), id(LIAR), &entry.position()).filter(|_| own);
+    let context = entry_context(&entry.hash, seal.as_ref());
+    Entry { index: entry.index.0, term: entry.term.0, data, context, ..Entry::default() }
 }

@@ -91,7 +91,10 @@ impl Replay {
             let real = &self.cores.nodes[at];
             let log: Vec<_> = self.entries(model.log).iter().map(LogEntry::position).collect();
             assert_eq!(real.positions(), log, "log of {at} after {step:?}");
-            assert_eq!(real.executed, self.entries(model.counted), "executed by {at} after {step:?}");
+            // Seals differ.
+            let executed: Vec<_> = real.executed.iter().map(LogEntry::position).collect();
+            let counted: Vec<_> = self.entries(model.counted).iter().map(LogEntry::position).collect();
+            assert_eq!(executed, counted, "executed by {at} after {step:?}");
             assert_eq!(real.core.commit_index().0, model.counted.len() as u64, "counted by {at} after {step:?}");
             assert_eq!(real.core.term().0, u64::from(model.term), "term of {at} after {step:?}");
         }
@@ -262,16 +265,11 @@ fn real_cores_let_a_leader_replace_what_it_had() {
     assert!(b.index == c.index && b.term > c.term);
 }
 
-/// A real node grants a candidate that lacks what it has counted itself.
+/// A real node does not grant a candidate that lacks what it has counted itself; nor does that
+/// one grant those that are behind it.
 #[test]
-fn real_cores_elect_one_that_lacks_what_is_certified() {
-    let mut replay = Replay::of(&paths::lacks_what_is_certified());
-    assert_eq!(replay.cores.core(paths::C).role(), Role::Leader);
-    // Nobody takes its log.
-    for to in [paths::A, paths::B] {
-        replay.cores.show(to, &replay.mandates[&3].clone());
-        replay.append(paths::C, to);
-        assert_eq!(replay.cores.nodes[to].positions().len(), 1);
-        assert_eq!(replay.cores.nodes[to].positions(), replay.cores.nodes[paths::A].positions());
-    }
+fn real_cores_elect_nobody_who_lacks_what_is_certified() {
+    let path = paths::lacks_what_is_certified();
+    let (_, before) = path.split_last().unwrap();
+    Replay::of(before).nobody_is_elected();
 }
