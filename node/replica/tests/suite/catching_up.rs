@@ -82,3 +82,30 @@ fn raft_knows_of_a_cut_before_the_disk_does() {
     let on_disk = net.node(1).disk.log.bounds().unwrap().truncated;
     assert!(status.truncated > on_disk.index, "{} {}", status.truncated, on_disk.index);
 }
+
+/// Nobody leads, and half of the nodes are away: what is certified is taken all the same, in
+/// place of whatever the own log has.
+#[test]
+fn what_is_certified_is_taken_over_without_a_leader() {
+    let members = [("a.example", 10, 1), ("b.example", 10, 1), ("c.example", 10, 1), ("d.example", 10, 1)];
+    let mut net = Replicas::new(&members, |_| {}, |_| {});
+    net.elect(1);
+    net.time_blocks(1, 1);
+    net.cut_off(4);
+    net.time_blocks(1, 3);
+    net.pass(2);
+    let certified = net.node(3).replica.applied();
+    assert_ne!(net.node(4).replica.applied().height, certified.height);
+    net.join();
+    [1, 2].into_iter().for_each(|id| net.cut_off(id));
+    net.pass(200);
+    assert_eq!(net.node(4).replica.applied(), certified);
+    assert_eq!(net.leader(4), None);
+    // The log goes on behind it, and so does the network.
+    net.join();
+    net.pass(100);
+    let leader = net.leader(4).unwrap();
+    net.time_blocks(leader, 1);
+    net.pass(8);
+    assert_eq!(net.node(4).replica.applied().height, certified.height.next());
+}
