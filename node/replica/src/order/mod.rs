@@ -3,6 +3,7 @@
 //! Raft's voters and the turn to lead ([`leading`]), certificates that do not come
 //! and logs that are too long ([`oversight`]).
 
+pub(crate) mod distrust;
 pub(crate) mod leading;
 pub(crate) mod mempool;
 pub(crate) mod oversight;

@@ -99,6 +99,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         let now_ms = self.now.monotonic_ms;
         self.tell_clock();
         self.core.tell_head();
+        self.oversight.watch_leader(&mut self.core, certified, now_ms);
         self.oversight.watch_certificates(&mut self.core, (applied, certified), now_ms, &mut self.out);
         let elected = desired(&Progress { topology: &self.topology, applied, certified }).map(|desired| desired.voters);
         self.oversight.watch_split(now_ms, &mut self.out);
