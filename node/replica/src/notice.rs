@@ -4,7 +4,7 @@
 use std::fmt;
 
 use consilium_consensus::{LogIndex, Membership, MembershipChange, RaftId, Role, Term};
-use consilium_proto::ids::{HeaderHash, Height, NodeId};
+use consilium_proto::ids::{HeaderHash, Height, NodeId, TransactionId};
 use consilium_proto::vote::Equivocation;
 
 use crate::clocks::Skew;
@@ -267,6 +267,13 @@ pub enum Notice {
     NotHandedOver(String),
     /// This node waits for another leader.
     LeaderDistrusted(RaftId),
+    /// A transaction by which a member protects itself came into no block in time.
+    RightLeftOut {
+        /// The leader, which had it.
+        leader: NodeId,
+        /// The transaction.
+        transaction: TransactionId,
+    },
     /// And listens to it again.
     LeaderTrusted,
     /// A log entry is no block: the leader is faulty.
@@ -328,6 +335,7 @@ impl Notice {
             | Self::MembershipRefused(_)
             | Self::NotHandedOver(_)
             | Self::LeaderDistrusted(_)
+            | Self::RightLeftOut { .. }
             | Self::CompactionNotTaken(_)
             | Self::NotCaughtUp(_)
             | Self::VoteRefused { .. }
@@ -344,6 +352,7 @@ impl Notice {
         match self {
             Self::RaftRejected { .. } => Some("consilium_raft_rejected_total"),
             Self::VoteRefused { .. } => Some("consilium_votes_refused_total"),
+            Self::RightLeftOut { .. } => Some("consilium_rights_left_out_total"),
             Self::Leadership { .. }
             | Self::RaftIgnored { .. }
             | Self::MandateRefused { .. }
@@ -395,8 +404,13 @@ impl fmt::Display for Notice {
             Self::Rotating(to) => write!(f, "the turn is over: handing leadership over to node {to}"),
             Self::NotHandedOver(why) => write!(f, "leadership not handed over: {why}"),
             Self::LeaderDistrusted(leader) => {
-                write!(f, "no certificates under node {leader}: waiting for another leader")
+                write!(f, "node {leader} is not followed any more: waiting for another leader")
             }
+            Self::RightLeftOut { leader, transaction } => write!(
+                f,
+                "node {leader} leads, was given transaction {transaction}, by which a member protects itself, and has \
+                 put it into no block"
+            ),
             Self::LeaderTrusted => write!(f, "listening to the leader again"),
             Self::EntryIsNoBlock(index) => write!(f, "log entry {index} is no block: the leader is faulty"),
             Self::CompactionNotTaken(why) => write!(f, "compaction was not taken: {why}"),

@@ -3,6 +3,7 @@
 //! order; what each does is its own.
 
 mod inputs;
+mod submissions;
 mod turn;
 
 use std::collections::VecDeque;
@@ -28,6 +29,7 @@ use crate::order::leading::Leading;
 use crate::order::mempool::Mempool;
 use crate::order::oversight::Oversight;
 use crate::order::proposing::Proposing;
+use crate::order::rights::Rights;
 use crate::ports::{Ledger, PortFault};
 use crate::reads::Reads;
 use crate::rounds::Rounds;
@@ -48,6 +50,9 @@ pub struct Settings {
     pub log_entries_kept: u64,
     /// Without a certificate for this long, the leader is changed.
     pub certificate_timeout_ms: u64,
+    /// So long a leader may have a transaction by which a member protects itself, and leave it
+    /// out of the blocks.
+    pub rights_patience_ms: u64,
     /// Without a block for this long, catching up from a peer is given up.
     pub fetch_timeout_ms: u64,
     /// Transactions that wait to be ordered, and those that clients wait for.
@@ -96,6 +101,7 @@ pub struct Replica<L, R: LogReader> {
     proposing: Proposing,
     leading: Leading,
     oversight: Oversight,
+    rights: Rights,
     waiters: Waiters,
     forwarding: Forwarding,
     reads: Reads,
@@ -154,6 +160,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             proposing: Proposing::new(mempool, settings.blocks_in_flight),
             leading: Leading::default(),
             oversight: Oversight::new(timeout, cut),
+            rights: Rights::new(settings.rights_patience_ms, timeout),
             waiters: Waiters::default(),
             forwarding: Forwarding::default(),
             reads: Reads::default(),
@@ -237,6 +244,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             raft: self.core.status(),
             queued: self.proposing.queued(),
             waiting: self.waiters.len(),
+            watched: self.rights.len(),
             skew: self.clocks.skew(),
             reconciliation: self.leading.reconciliation().cloned(),
             voted: self.certifier.voted_heights(),

@@ -43,6 +43,10 @@ use crate::transport::{Forwarder, Outbox, PeerClients, PeerStreams};
 const LOG_WRITES_MAX: usize = 4_096;
 /// Without a block for this long, catching up from a peer is given up.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a leader may leave out a transaction by which a member protects itself: an honest
+/// one has it in a block in a fraction of a second, and while a leader is being changed, or
+/// sees nothing of its followers, seconds go by.
+const RIGHTS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a node ended.
 #[derive(Debug)]
@@ -183,6 +187,7 @@ fn settings(prepared: &Prepared) -> Result<Settings, Fault> {
         log_entries_max: raft.log_entries_max.get(),
         log_entries_kept: raft.log_entries_kept.get(),
         certificate_timeout_ms: millis(raft.certificate_timeout),
+        rights_patience_ms: millis(RIGHTS_PATIENCE),
         fetch_timeout_ms: millis(FETCH_TIMEOUT),
         queued_transactions_max: queues.queued_transactions_max.get(),
         queued_bytes_max: queues.queued_bytes_max.get(),

@@ -53,6 +53,9 @@ pub enum Bug {
     CommitFromLeader,
     /// An entry is acknowledged by index and term: nobody looks which one it is.
     ChainUnchecked,
+    /// A transaction by which a member protects itself is watched over by the node alone that
+    /// it was handed to.
+    RightsUnwatched,
 }
 
 impl Bug {
@@ -80,12 +83,13 @@ impl Bug {
             Self::GrantsUnchecked => &[Fault::Usurp],
             Self::CommitFromLeader => &[Fault::FalseCommit],
             Self::ChainUnchecked => &[Fault::Equivocate],
+            Self::RightsUnwatched => &[Fault::WithholdRights],
             Self::CountHeads | Self::VotePastBoundary | Self::NewSetEarly => &[],
         }
     }
 
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::SkipVoteGuard,
         Self::AckBeforeSync,
         Self::LateConfChange,
@@ -109,5 +113,6 @@ impl Bug {
         Self::GrantsUnchecked,
         Self::CommitFromLeader,
         Self::ChainUnchecked,
+        Self::RightsUnwatched,
     ];
 }

@@ -78,11 +78,14 @@ pub enum Fault {
     Usurp,
     /// A leader that tells one follower that all is committed, and others little.
     FalseCommit,
+    /// A member that takes no transaction by which others protect themselves, and says that it
+    /// has.
+    WithholdRights,
 }
 
 impl Fault {
     /// What makes a machine Byzantine.
-    pub const BYZANTINE: [Self; 12] = [
+    pub const BYZANTINE: [Self; 13] = [
         Self::Twins,
         Self::Equivocate,
         Self::Forge,
@@ -95,6 +98,7 @@ impl Fault {
         Self::Capture,
         Self::Usurp,
         Self::FalseCommit,
+        Self::WithholdRights,
     ];
 
     /// What else a seed may ask for, and in how many of a thousand it does.

@@ -157,4 +157,5 @@ bugs! {
     grants_unchecked: GrantsUnchecked,
     commit_from_leader: CommitFromLeader,
     chain_unchecked: ChainUnchecked,
+    rights_unwatched: RightsUnwatched,
 }

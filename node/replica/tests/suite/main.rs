@@ -15,6 +15,7 @@ mod disk;
 mod membership;
 mod peer;
 mod rebuild;
+mod rights;
 mod serving;
 mod solo;
 mod start;

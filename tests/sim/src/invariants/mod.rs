@@ -23,6 +23,7 @@ pub mod i23_meaning;
 pub mod i25_heard;
 pub mod i26_counted;
 pub mod i27_needed;
+pub mod i28_rights;
 
 /// A broken invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
