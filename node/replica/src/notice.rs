@@ -45,6 +45,19 @@ pub enum Alarm {
     },
     /// Two entries of one term stand at one index of the log.
     LogSplit(Split),
+    /// Most of the newest writes to this node's log took long.
+    SlowLog(SlowLog),
+}
+
+/// How slow this node's log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlowLog {
+    /// Writes that took long.
+    pub slow: usize,
+    /// Of so many.
+    pub writes: usize,
+    /// The longest of them.
+    pub longest_ms: u64,
 }
 
 /// Where a log is split, as far as this node sees.
@@ -79,6 +92,8 @@ pub enum AlarmName {
     NoQuorum,
     /// [`Alarm::LogSplit`].
     LogSplit,
+    /// [`Alarm::SlowLog`].
+    SlowLog,
 }
 
 impl AlarmName {
@@ -94,6 +109,7 @@ impl AlarmName {
             Self::SeatsWithoutVote => "seats_without_vote",
             Self::NoQuorum => "no_quorum",
             Self::LogSplit => "log_split",
+            Self::SlowLog => "slow_log",
         }
     }
 }
@@ -111,6 +127,7 @@ impl Alarm {
             Self::SeatsWithoutVote(_) => AlarmName::SeatsWithoutVote,
             Self::NoQuorum { .. } => AlarmName::NoQuorum,
             Self::LogSplit(_) => AlarmName::LogSplit,
+            Self::SlowLog(_) => AlarmName::SlowLog,
         }
     }
 }
@@ -168,6 +185,11 @@ impl fmt::Display for Alarm {
                 }
                 write!(f, ", or node {peer} says what is not so; see docs/operations.md, \"A log that is split\"")
             }
+            Self::SlowLog(SlowLog { slow, writes, longest_ms }) => write!(
+                f,
+                "this node's disk is slow: {slow} of the last {writes} writes to the log took longer than 100 ms, one \
+                 {longest_ms} ms; while others are faster this node does not keep the lead"
+            ),
             Self::NoQuorum { unheard, percent } => write!(
                 f,
                 "nothing is written: validators {} with {percent} % of the voting power are not heard here, and \
@@ -263,6 +285,8 @@ pub enum Notice {
     HandingOver(RaftId),
     /// Because this node's turn is over.
     Rotating(RaftId),
+    /// Because this node's log is slower than those of the others.
+    LogIsSlow(RaftId),
     /// It cannot be.
     NotHandedOver(String),
     /// This node waits for another leader.
@@ -326,6 +350,7 @@ impl Notice {
             | Self::MembershipChanged { .. }
             | Self::HandingOver(_)
             | Self::Rotating(_)
+            | Self::LogIsSlow(_)
             | Self::CatchingUp { .. }
             | Self::CaughtUp(_) => Severity::Info,
             Self::RaftRejected { .. }
@@ -365,6 +390,7 @@ impl Notice {
             | Self::MembershipRefused(_)
             | Self::HandingOver(_)
             | Self::Rotating(_)
+            | Self::LogIsSlow(_)
             | Self::NotHandedOver(_)
             | Self::LeaderDistrusted(_)
             | Self::LeaderTrusted
@@ -402,6 +428,9 @@ impl fmt::Display for Notice {
             Self::MembershipRefused(why) => write!(f, "membership change refused: {why}"),
             Self::HandingOver(to) => write!(f, "handing leadership over to node {to}"),
             Self::Rotating(to) => write!(f, "the turn is over: handing leadership over to node {to}"),
+            Self::LogIsSlow(to) => {
+                write!(f, "the log is slower here than at others: handing leadership over to node {to}")
+            }
             Self::NotHandedOver(why) => write!(f, "leadership not handed over: {why}"),
             Self::LeaderDistrusted(leader) => {
                 write!(f, "node {leader} is not followed any more: waiting for another leader")

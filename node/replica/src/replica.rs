@@ -26,6 +26,7 @@ use crate::fault::Fault;
 use crate::forward::Forwarding;
 use crate::io::{Applied, CallId, Input, Output, Status};
 use crate::order::leading::Leading;
+use crate::order::log_pace::LogPace;
 use crate::order::mempool::Mempool;
 use crate::order::oversight::Oversight;
 use crate::order::proposing::Proposing;
@@ -102,6 +103,7 @@ pub struct Replica<L, R: LogReader> {
     leading: Leading,
     oversight: Oversight,
     rights: Rights,
+    log_pace: LogPace,
     waiters: Waiters,
     forwarding: Forwarding,
     reads: Reads,
@@ -161,6 +163,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             leading: Leading::default(),
             oversight: Oversight::new(timeout, cut),
             rights: Rights::new(settings.rights_patience_ms, timeout),
+            log_pace: LogPace::default(),
             waiters: Waiters::default(),
             forwarding: Forwarding::default(),
             reads: Reads::default(),

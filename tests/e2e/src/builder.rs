@@ -51,13 +51,22 @@ pub struct NetworkBuilder {
     stakes: Vec<u64>,
     links: bool,
     clocks: bool,
+    disks: bool,
 }
 
 impl NetworkBuilder {
     pub(crate) fn new(members: usize) -> Self {
         assert!((1..=MEMBERS.len()).contains(&members), "one to seven members");
         let stakes = vec![STAKE; members];
-        Self { members, settings: Settings::default(), parameters: None, stakes, links: false, clocks: false }
+        Self {
+            members,
+            settings: Settings::default(),
+            parameters: None,
+            stakes,
+            links: false,
+            clocks: false,
+            disks: false,
+        }
     }
 
     /// Lines for `[raft]` of every node's configuration.
@@ -92,6 +101,13 @@ impl NetworkBuilder {
     #[must_use]
     pub fn with_links(mut self) -> Self {
         self.links = true;
+        self
+    }
+
+    /// The disk of every node can be made slow.
+    #[must_use]
+    pub fn with_disks(mut self) -> Self {
+        self.disks = true;
         self
     }
 
@@ -139,6 +155,9 @@ impl NetworkBuilder {
             members.iter().zip(1..).enumerate().map(|(i, (m, raft_id))| Node::new(i, raft_id, &m.dir, ip)).collect();
         if self.clocks {
             nodes.iter_mut().try_for_each(Node::add_clock)?;
+        }
+        if self.disks {
+            nodes.iter_mut().try_for_each(Node::add_disk)?;
         }
         let links = if self.links { Some(Links::open(&nodes).await?) } else { None };
         let parts = members

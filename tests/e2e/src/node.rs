@@ -14,6 +14,7 @@ use anyhow::Context;
 use crate::binaries::node_binary;
 use crate::clock::WallClock;
 use crate::condition::eventually;
+use crate::disk_pace::DiskPace;
 use crate::http::http_get;
 
 /// Longest time that a node may take to become ready: it has to find a leader
@@ -58,6 +59,7 @@ pub struct Node {
     /// Process id, 0 while it does not run: tells a proxy who is calling.
     pid: Arc<AtomicU32>,
     clock: Option<WallClock>,
+    disk: Option<DiskPace>,
 }
 
 impl Node {
@@ -80,6 +82,7 @@ impl Node {
             log: dir.join("node.log"),
             child: None,
             clock: None,
+            disk: None,
         }
     }
 
@@ -89,6 +92,20 @@ impl Node {
     /// If it was not.
     pub fn clock(&self) -> anyhow::Result<&WallClock> {
         self.clock.as_ref().context("the network has no clocks")
+    }
+
+    /// How long its disk takes, if the network was built with disks.
+    ///
+    /// # Errors
+    /// If not.
+    pub fn disk(&self) -> anyhow::Result<&DiskPace> {
+        self.disk.as_ref().context("the network has no disks that can be slow")
+    }
+
+    /// From the next start on its disk can be slow.
+    pub(crate) fn add_disk(&mut self) -> anyhow::Result<()> {
+        self.disk = Some(DiskPace::new(&self.dir)?);
+        Ok(())
     }
 
     /// From the next start on it has a wall clock of its own.
@@ -178,6 +195,9 @@ impl Node {
         command.args(["run", "--config"]).arg(&self.config);
         if let Some(clock) = &self.clock {
             clock.apply(&mut command);
+        }
+        if let Some(disk) = &self.disk {
+            disk.apply(&mut command);
         }
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).env("RUST_BACKTRACE", "1");
         Ok(command)

@@ -82,7 +82,7 @@ impl Distrusts {
 
     /// Whether nobody has led for so long that it is no time for distrust.
     pub(crate) fn is_leaderless(&self, now_ms: u64) -> bool {
-        self.leaderless_ms.is_some_and(|since_ms| now_ms.saturating_sub(since_ms) >= 2 * self.base_ms)
+        self.leaderless_ms.is_some_and(|since_ms| now_ms.saturating_sub(since_ms) >= self.base_ms.saturating_mul(2))
     }
 
     /// To whom no vote is granted now.

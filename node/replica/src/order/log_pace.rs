@@ -95,7 +95,8 @@ impl LogPace {
     pub(crate) fn slow(&mut self, now_ms: u64) -> Option<SlowLog> {
         while self.reports.pop_front_if(|report| now_ms.saturating_sub(report.at_ms) > WINDOW_MS).is_some() {}
         let oldest_ms = self.writes.front().map_or(0, |write| now_ms.saturating_sub(write.issued_ms));
-        let slow: Vec<u64> = self.reports.iter().filter(|report| report.is_slow()).map(|report| report.took_ms).collect();
+        let slow: Vec<u64> =
+            self.reports.iter().filter(|report| report.is_slow()).map(|report| report.took_ms).collect();
         if oldest_ms > WINDOW_MS {
             return Some(SlowLog { slow: slow.len(), writes: self.reports.len(), longest_ms: oldest_ms });
         }

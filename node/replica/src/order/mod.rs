@@ -6,6 +6,7 @@
 
 pub(crate) mod distrust;
 pub(crate) mod leading;
+pub(crate) mod log_pace;
 pub(crate) mod mempool;
 pub(crate) mod oversight;
 pub(crate) mod proposing;

@@ -98,7 +98,7 @@ impl Rights {
             since_ms: now_ms,
             overtaken: 0,
             committed: None,
-            share_ms: now_ms + self.patience_ms / 2,
+            share_ms: now_ms.saturating_add(self.patience_ms / 2),
             told: BTreeSet::new(),
         };
         self.watched.insert(checked.transaction.id, watched);
@@ -180,7 +180,7 @@ impl Rights {
             } else if watched.overtaken >= OVERTAKEN_MAX {
                 (watched.since_ms, watched.overtaken, watched.committed) = (now_ms, 0, None);
             } else if applied >= *watched.committed.get_or_insert(committed) {
-                let again_ms = now_ms + self.distrust_ms.saturating_sub(self.patience_ms / 2);
+                let again_ms = now_ms.saturating_add(self.distrust_ms.saturating_sub(self.patience_ms / 2));
                 (watched.since_ms, watched.overtaken, watched.committed) = (again_ms, 0, None);
                 watched.told.clear();
                 late.get_or_insert(*id);

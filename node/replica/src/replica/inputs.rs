@@ -12,7 +12,7 @@ use crate::electors::changes_from;
 use crate::fault::Fault;
 use crate::io::{Input, Output};
 use crate::notice::{Alarm, AlarmName, Notice};
-use crate::order::leading::{Progress, desired, hand_over};
+use crate::order::leading::{Progress, candidates, desired, hand_over};
 use crate::peer::PeerMessage;
 use crate::ports::{Ledger, PortFault};
 
@@ -103,7 +103,27 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         let unheard = self.clocks.unheard(self.me, validators);
         self.oversight.watch_quorum(&mut self.core, validators, unheard, now_ms, &mut self.out);
         self.watch_rights()?;
+        self.watch_log();
         self.oversight.compact(&mut self.core, self.executor.ledger(), certified, &mut self.out)
+    }
+
+    /// A log that is slow is told; a leader whose log is slower than those of the others hands
+    /// over to one of them.
+    fn watch_log(&mut self) {
+        let now_ms = self.now.monotonic_ms;
+        self.out.push(match self.log_pace.slow(now_ms) {
+            Some(slow) => Output::Raise(Alarm::SlowLog(slow)),
+            None => Output::Clear(AlarmName::SlowLog),
+        });
+        if self.core.role() != Role::Leader {
+            return;
+        }
+        let candidates = candidates(&self.core.status(), &self.topology.elected());
+        if let Some(to) = self.log_pace.hand_over_to(&candidates, now_ms) {
+            self.log_pace.handed_over(now_ms);
+            self.out.push(Output::Notice(Notice::LogIsSlow(to)));
+            hand_over(&mut self.core, Some(to), &mut self.out);
+        }
     }
 
     /// The latest time that a block may have now.
@@ -257,6 +277,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
     fn written(&mut self, written: Written) -> Result<(), Fault> {
         match written {
             Written::Log(seq) => {
+                self.log_pace.written(seq, self.now.monotonic_ms);
                 self.core.persisted(seq)?;
                 // The report goes first: an answer to one of the messages must not be
                 // looked at before the core knows that the write is durable.

@@ -41,6 +41,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
     pub(super) fn turn(&mut self) -> Result<(), Fault> {
         self.reads.ask(&mut self.core, &mut self.out);
         let paused = self.work()?;
+        self.log_pace.look(self.now.monotonic_ms, |index| self.core.held_by_others(index));
         self.forward();
         self.entries.hand_out(&mut self.out);
         if paused && !self.continuing {
@@ -157,6 +158,9 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
                     self.entries.announce(entry.position(), bytes);
                 }
             }
+        }
+        if let Some(last) = round.entries.last() {
+            self.log_pace.issued(round.seq, last.index, self.now.monotonic_ms);
         }
         self.rounds.take(round, &mut self.out).into_iter().for_each(|message| self.send_raft(message));
     }

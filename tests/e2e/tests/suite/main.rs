@@ -29,6 +29,7 @@ mod presence;
 mod receipts;
 mod renewal;
 mod rot;
+mod slow_disk;
 mod surface;
 mod suspension;
 mod tampering;

@@ -275,6 +275,7 @@ fn raised(env: &mut Env, alarm: Alarm) {
                 env.oracle.fail("I12 log matching", format!("without a traitor the log is split: {split:?}"));
             }
         }
+        Alarm::SlowLog(_) => env.stats.count("looks at a slow log"),
         Alarm::CertificatesStalled { .. } | Alarm::NodeRetired(_) | Alarm::StateDiverged { .. } => {}
     }
 }
@@ -308,6 +309,7 @@ fn name_of(notice: &Notice) -> &'static str {
         Notice::MembershipRefused(_) => "membership changes refused",
         Notice::HandingOver(_) => "hand-overs",
         Notice::Rotating(_) => "rotations",
+        Notice::LogIsSlow(_) => "hand-overs for a slow log",
         Notice::NotHandedOver(_) => "hand-overs refused",
         Notice::LeaderDistrusted(_) => "leaders distrusted",
         Notice::LeaderTrusted => "leaders trusted again",
