@@ -239,6 +239,13 @@ impl Transaction {
         }
     }
 
+    /// Whether it does nothing but what members protect themselves by: a leader must not
+    /// leave it out.
+    #[must_use]
+    pub fn is_right(&self) -> bool {
+        self.actions.iter().all(Action::is_right)
+    }
+
     /// The bytes that the author signs.
     #[must_use]
     pub fn signing_bytes(&self) -> Vec<u8> {
@@ -297,6 +304,18 @@ pub fn sign(
 }
 
 impl Action {
+    /// Whether members protect themselves by it against somebody else, a leader among them:
+    /// by revoking what was stolen, by proposing and voting (so a member is suspended), and
+    /// by proof of double signing.
+    #[must_use]
+    pub fn is_right(&self) -> bool {
+        match self {
+            Self::PublishRevocations(_) | Self::Governance(_) => true,
+            Self::Stake(action) => action.is_right(),
+            Self::Enroll(_) | Self::WriteRecord(_) | Self::RetractRecord(_) | Self::Node(_) => false,
+        }
+    }
+
     /// Parses and checks.
     ///
     /// # Errors

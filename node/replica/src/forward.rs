@@ -33,6 +33,11 @@ impl Forwarding {
         self.queue.push_back(transaction);
     }
 
+    /// A transaction that the leader had no room for, and that is offered again.
+    pub(crate) fn later(&mut self, transaction: CheckedTransaction, now_ms: u64) {
+        self.again.push_back((now_ms + RETRY_MS, transaction));
+    }
+
     /// Another leader, or none: what waits is sent again from where it is kept.
     pub(crate) fn clear(&mut self) {
         self.queue.clear();
@@ -69,9 +74,10 @@ impl Forwarding {
             match result {
                 ForwardResult::Queued => {}
                 ForwardResult::Overloaded => overloaded.push(checked.transaction.id),
-                ForwardResult::NotLeader | ForwardResult::Invalid | ForwardResult::Unspecified => {
-                    self.again.push_back((now_ms + RETRY_MS, checked));
-                }
+                ForwardResult::NotLeader
+                | ForwardResult::Watched
+                | ForwardResult::Invalid
+                | ForwardResult::Unspecified => self.later(checked, now_ms),
             }
         }
         overloaded

@@ -292,6 +292,8 @@ pub struct Status {
     pub queued: usize,
     /// Transactions that clients wait for here.
     pub waiting: usize,
+    /// Transactions that a leader must not leave out, under watch here.
+    pub watched: usize,
     /// How far this node's clock is off; `None` if it is right for all that is known.
     pub skew: Option<Skew>,
     /// What the leader does about Raft's voters; `None` at the others.

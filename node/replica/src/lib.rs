@@ -45,5 +45,5 @@ pub use crate::cache::CachedLedger;
 pub use crate::execute::Rules;
 pub use crate::fault::Fault;
 pub use crate::io::{Applied, CallId, ExecutedBlock, Input, Output, RequestId, Status};
-pub use crate::order::Reconciliation;
+pub use crate::order::{Reconciliation, WATCHED_PER_MEMBER_MAX};
 pub use crate::replica::{Replica, Settings, Start};

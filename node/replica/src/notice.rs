@@ -4,7 +4,7 @@
 use std::fmt;
 
 use consilium_consensus::{LogIndex, LogPosition, Membership, MembershipChange, RaftId, Role, SealedPosition, Term};
-use consilium_proto::ids::{HeaderHash, Height, NodeId};
+use consilium_proto::ids::{HeaderHash, Height, NodeId, TransactionId};
 use consilium_proto::vote::Equivocation;
 
 use crate::clocks::Skew;
@@ -54,6 +54,19 @@ pub enum Alarm {
         /// For so long they are looked for.
         seconds: u64,
     },
+    /// Most of the newest writes to this node's log took long.
+    SlowLog(SlowLog),
+}
+
+/// How slow this node's log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlowLog {
+    /// Writes that took long.
+    pub slow: usize,
+    /// Of so many.
+    pub writes: usize,
+    /// The longest of them.
+    pub longest_ms: u64,
 }
 
 /// Where a log is split, as far as this node sees.
@@ -115,6 +128,8 @@ pub enum AlarmName {
     LogSplit,
     /// [`Alarm::AttachmentsMissing`].
     AttachmentsMissing,
+    /// [`Alarm::SlowLog`].
+    SlowLog,
 }
 
 impl AlarmName {
@@ -131,6 +146,7 @@ impl AlarmName {
             Self::NoQuorum => "no_quorum",
             Self::LogSplit => "log_split",
             Self::AttachmentsMissing => "attachments_missing",
+            Self::SlowLog => "slow_log",
         }
     }
 }
@@ -149,6 +165,7 @@ impl Alarm {
             Self::NoQuorum { .. } => AlarmName::NoQuorum,
             Self::LogSplit(_) => AlarmName::LogSplit,
             Self::AttachmentsMissing { .. } => AlarmName::AttachmentsMissing,
+            Self::SlowLog(_) => AlarmName::SlowLog,
         }
     }
 }
@@ -203,6 +220,11 @@ impl fmt::Display for Alarm {
                 if *at_least { "at least " } else { "" }
             ),
             Self::LogSplit(split) => split.fmt(f),
+            Self::SlowLog(SlowLog { slow, writes, longest_ms }) => write!(
+                f,
+                "this node's disk is slow: {slow} of the last {writes} writes to the log took longer than 100 ms, one \
+                 {longest_ms} ms; while others are faster this node does not keep the lead"
+            ),
             Self::NoQuorum { unheard, percent } => write!(
                 f,
                 "nothing is written: validators {} with {percent} % of the voting power are not heard here, and \
@@ -325,10 +347,19 @@ pub enum Notice {
     HandingOver(RaftId),
     /// Because this node's turn is over.
     Rotating(RaftId),
+    /// Because this node's log is slower than those of the others.
+    LogIsSlow(RaftId),
     /// It cannot be.
     NotHandedOver(String),
     /// This node waits for another leader.
     LeaderDistrusted(RaftId),
+    /// A transaction by which a member protects itself came into no block in time.
+    RightLeftOut {
+        /// The leader, which had it.
+        leader: NodeId,
+        /// The transaction.
+        transaction: TransactionId,
+    },
     /// And listens to it again.
     LeaderTrusted,
     /// A log entry is no block: the leader is faulty.
@@ -413,6 +444,7 @@ impl Notice {
             | Self::MembershipChanged { .. }
             | Self::HandingOver(_)
             | Self::Rotating(_)
+            | Self::LogIsSlow(_)
             | Self::CatchingUp { .. }
             | Self::CaughtUp(_)
             | Self::AttachmentsFound { .. } => Severity::Info,
@@ -425,6 +457,7 @@ impl Notice {
             | Self::MembershipRefused(_)
             | Self::NotHandedOver(_)
             | Self::LeaderDistrusted(_)
+            | Self::RightLeftOut { .. }
             | Self::CompactionNotTaken(_)
             | Self::NotCaughtUp(_)
             | Self::AttachmentRefused { .. }
@@ -443,6 +476,7 @@ impl Notice {
         match self {
             Self::RaftRejected { .. } => Some("consilium_raft_rejected_total"),
             Self::VoteRefused { .. } => Some("consilium_votes_refused_total"),
+            Self::RightLeftOut { .. } => Some("consilium_rights_left_out_total"),
             Self::Leadership { .. }
             | Self::RaftIgnored { .. }
             | Self::MandateRefused { .. }
@@ -455,6 +489,7 @@ impl Notice {
             | Self::MembershipRefused(_)
             | Self::HandingOver(_)
             | Self::Rotating(_)
+            | Self::LogIsSlow(_)
             | Self::NotHandedOver(_)
             | Self::LeaderDistrusted(_)
             | Self::LeaderTrusted
@@ -497,10 +532,18 @@ impl fmt::Display for Notice {
             Self::MembershipRefused(why) => write!(f, "membership change refused: {why}"),
             Self::HandingOver(to) => write!(f, "handing leadership over to node {to}"),
             Self::Rotating(to) => write!(f, "the turn is over: handing leadership over to node {to}"),
+            Self::LogIsSlow(to) => {
+                write!(f, "the log is slower here than at others: handing leadership over to node {to}")
+            }
             Self::NotHandedOver(why) => write!(f, "leadership not handed over: {why}"),
             Self::LeaderDistrusted(leader) => {
-                write!(f, "no certificates under node {leader}: waiting for another leader")
+                write!(f, "node {leader} is not followed any more: waiting for another leader")
             }
+            Self::RightLeftOut { leader, transaction } => write!(
+                f,
+                "node {leader} leads, was given transaction {transaction}, by which a member protects itself, and has \
+                 put it into no block"
+            ),
             Self::LeaderTrusted => write!(f, "listening to the leader again"),
             Self::EntryIsNoBlock(index) => write!(f, "log entry {index} is no block: the leader is faulty"),
             Self::CompactionNotTaken(why) => write!(f, "compaction was not taken: {why}"),

@@ -5,6 +5,7 @@
 mod behind;
 mod inputs;
 mod recalling;
+mod submissions;
 mod turn;
 
 use std::collections::VecDeque;
@@ -27,9 +28,11 @@ use crate::fault::Fault;
 use crate::forward::Forwarding;
 use crate::io::{Applied, CallId, Input, Output, Status};
 use crate::order::leading::Leading;
+use crate::order::log_pace::LogPace;
 use crate::order::mempool::Mempool;
 use crate::order::oversight::Oversight;
 use crate::order::proposing::Proposing;
+use crate::order::rights::Rights;
 use crate::order::split::Splits;
 use crate::ports::{Ledger, PortFault};
 use crate::reads::Reads;
@@ -52,6 +55,9 @@ pub struct Settings {
     pub log_entries_kept: u64,
     /// Without a certificate for this long, the leader is changed.
     pub certificate_timeout_ms: u64,
+    /// So long a leader may have a transaction by which a member protects itself, and leave it
+    /// out of the blocks.
+    pub rights_patience_ms: u64,
     /// Without a block for this long, catching up from a peer is given up.
     pub fetch_timeout_ms: u64,
     /// Time between two walks over the own ledger, from begin to begin.
@@ -103,6 +109,8 @@ pub struct Replica<L, R: LogReader> {
     leading: Leading,
     oversight: Oversight,
     splits: Splits,
+    rights: Rights,
+    log_pace: LogPace,
     waiters: Waiters,
     forwarding: Forwarding,
     reads: Reads,
@@ -167,6 +175,8 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             leading: Leading::default(),
             oversight: Oversight::new(timeout, cut),
             splits: Splits::default(),
+            rights: Rights::new(settings.rights_patience_ms, timeout),
+            log_pace: LogPace::default(),
             waiters: Waiters::default(),
             forwarding: Forwarding::default(),
             reads: Reads::default(),
@@ -256,6 +266,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             raft: self.core.status(),
             queued: self.proposing.queued(),
             waiting: self.waiters.len(),
+            watched: self.rights.len(),
             skew: self.clocks.skew(),
             reconciliation: self.leading.reconciliation().cloned(),
             voted: self.certifier.voted_heights(),

@@ -47,6 +47,10 @@ const LOG_WRITES_MAX: usize = 4_096;
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time between two walks over the own ledger, to see whether all attachments are there.
 const AUDIT: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a leader may leave out a transaction by which a member protects itself: an honest
+/// one has it in a block in a fraction of a second, and while a leader is being changed, or
+/// sees nothing of its followers, seconds go by.
+const RIGHTS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a node ended.
 #[derive(Debug)]
@@ -186,6 +190,7 @@ fn settings(prepared: &Prepared) -> Result<Settings, Fault> {
         log_entries_max: raft.log_entries_max.get(),
         log_entries_kept: raft.log_entries_kept.get(),
         certificate_timeout_ms: millis(raft.certificate_timeout),
+        rights_patience_ms: millis(RIGHTS_PATIENCE),
         fetch_timeout_ms: millis(FETCH_TIMEOUT),
         audit_ms: millis(AUDIT),
         queued_transactions_max: queues.queued_transactions_max.get(),

@@ -1,6 +1,8 @@
-//! Hands transactions to the leader, as the replica asks for it; the answer, or its
-//! absence, is the replica's to judge.
+//! Hands transactions to the leader, and to other nodes, as the replica asks for it; the
+//! answer, or its absence, is the replica's to judge. Nobody waits for a node that another
+//! call is for.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use consilium_grpc::peer_service_client::PeerServiceClient;
@@ -19,15 +21,18 @@ const CALLS_MAX: usize = 64;
 /// Longest wait for the leader's answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A call to a node.
+type Call = (CallId, Vec<Transaction>);
+
 /// The asking side.
 #[derive(Clone)]
 pub struct Forwarder {
-    calls: mpsc::Sender<(CallId, NodeId, Vec<Transaction>)>,
+    calls: mpsc::Sender<(NodeId, Call)>,
     handle: Handle,
 }
 
 impl Forwarder {
-    /// Starts the task that holds the connection to the leader.
+    /// Starts the task that gives each node's calls to a task of its own.
     #[must_use]
     pub fn start(clients: PeerClients, handle: Handle) -> Self {
         let (calls, waiting) = mpsc::channel(CALLS_MAX);
@@ -37,23 +42,43 @@ impl Forwarder {
 
     /// Begins a call.
     pub fn forward(&self, call: CallId, to: NodeId, transactions: Vec<Transaction>) {
-        if self.calls.try_send((call, to, transactions)).is_err() {
-            let _ = self.handle.report(Input::ForwardAnswer { call, results: Vec::new() });
+        if self.calls.try_send((to, (call, transactions))).is_err() {
+            unanswered(&self.handle, call);
         }
     }
 }
 
-async fn run(clients: PeerClients, handle: Handle, mut waiting: mpsc::Receiver<(CallId, NodeId, Vec<Transaction>)>) {
-    let mut connection: Option<(NodeId, PeerServiceClient<Channel>)> = None;
-    while let Some((call, to, transactions)) = waiting.recv().await {
-        if connection.as_ref().is_none_or(|(leader, _)| *leader != to) {
-            connection = clients.connect(to).await.ok().map(|client| (to, client));
+fn unanswered(handle: &Handle, call: CallId) {
+    let _ = handle.report(Input::ForwardAnswer { call, results: Vec::new() });
+}
+
+async fn run(clients: PeerClients, handle: Handle, mut waiting: mpsc::Receiver<(NodeId, Call)>) {
+    let mut peers: HashMap<NodeId, mpsc::Sender<Call>> = HashMap::new();
+    while let Some((to, call)) = waiting.recv().await {
+        // Those that are none any more have ended.
+        peers.retain(|_, calls| !calls.is_closed());
+        let calls = peers.entry(to).or_insert_with(|| {
+            let (calls, waiting) = mpsc::channel(CALLS_MAX);
+            tokio::spawn(run_peer(to, clients.clone(), handle.clone(), waiting));
+            calls
+        });
+        if let Err(refused) = calls.try_send(call) {
+            unanswered(&handle, refused.into_inner().0);
         }
-        let Some((_, client)) = &connection else {
-            tracing::debug!(leader = to.0, "the leader cannot be reached");
-            let _ = handle.report(Input::ForwardAnswer { call, results: Vec::new() });
-            continue;
-        };
+    }
+}
+
+/// The calls to one node, for as long as it can be reached. Its connection mends itself.
+async fn run_peer(to: NodeId, clients: PeerClients, handle: Handle, mut waiting: mpsc::Receiver<Call>) {
+    let Ok(client) = clients.connect(to).await else {
+        tracing::debug!(peer = to.0, "transactions cannot be handed over: the node is not reached");
+        waiting.close();
+        while let Some((call, _)) = waiting.recv().await {
+            unanswered(&handle, call);
+        }
+        return;
+    };
+    while let Some((call, transactions)) = waiting.recv().await {
         let (client, clients, handle) = (client.clone(), clients.clone(), handle.clone());
         tokio::spawn(async move {
             let results = forward(&clients, client, &transactions).await;

@@ -55,6 +55,7 @@ pub struct NetworkBuilder {
     links: bool,
     clocks: bool,
     disks: bool,
+    paces: bool,
     traitor: Option<usize>,
     wires: bool,
 }
@@ -71,6 +72,7 @@ impl NetworkBuilder {
             links: false,
             clocks: false,
             disks: false,
+            paces: false,
             traitor: None,
             wires: false,
         }
@@ -122,6 +124,13 @@ impl NetworkBuilder {
     #[must_use]
     pub fn with_wires(mut self) -> Self {
         self.wires = true;
+        self
+    }
+
+    /// The disk of every node can be made slow.
+    #[must_use]
+    pub fn with_slow_disks(mut self) -> Self {
+        self.paces = true;
         self
     }
 
@@ -190,6 +199,9 @@ impl NetworkBuilder {
         }
         if self.disks {
             nodes.iter_mut().try_for_each(Node::add_disk)?;
+        }
+        if self.paces {
+            nodes.iter_mut().try_for_each(Node::add_pace)?;
         }
         let genesis_path = dir.path().join("genesis.pb");
         let traitor = self.traitor.map(|node| Arc::new(Traitor::new(node, &nodes, genesis_path.clone())));

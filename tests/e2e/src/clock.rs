@@ -1,19 +1,13 @@
-//! Wall clocks of nodes, to be set by a test: a shim of a few lines that is preloaded.
+//! Wall clocks of nodes, to be set by a test.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::sync::OnceLock;
 
-use crate::compiled;
+use crate::preload::Preload;
 
 /// The wall clock of one node.
 #[derive(Debug, Clone)]
-pub struct WallClock {
-    shim: PathBuf,
-    file: PathBuf,
-}
+pub struct WallClock(Preload);
 
 impl WallClock {
     /// A clock that is right, kept in a folder.
@@ -21,9 +15,7 @@ impl WallClock {
     /// # Errors
     /// If there is no C compiler, or the folder cannot be written.
     pub(crate) fn new(folder: &Path) -> anyhow::Result<Self> {
-        let file = folder.join("clock");
-        std::fs::write(&file, 0_i64.to_ne_bytes())?;
-        Ok(Self { shim: shim()?, file })
+        Ok(Self(Preload::new("clock", "CLOCK_SHIM_FILE", folder)?))
     }
 
     /// Sets it so many seconds ahead of the machine's, or behind it.
@@ -31,20 +23,10 @@ impl WallClock {
     /// # Errors
     /// If the file is gone.
     pub fn set(&self, ahead_s: i64) -> anyhow::Result<()> {
-        // In place: the node has it mapped.
-        let file = OpenOptions::new().write(true).open(&self.file)?;
-        Ok(file.write_all_at(&ahead_s.to_ne_bytes(), 0)?)
+        self.0.set(ahead_s)
     }
 
     pub(crate) fn apply(&self, command: &mut Command) {
-        command.env("LD_PRELOAD", &self.shim).env("CLOCK_SHIM_FILE", &self.file);
+        self.0.apply(command);
     }
-}
-
-/// The shim, built once by each test process.
-fn shim() -> anyhow::Result<PathBuf> {
-    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let built =
-        BUILT.get_or_init(|| compiled::build("clock_shim.c", &["-shared", "-fPIC"]).map_err(|e| format!("{e:#}")));
-    built.clone().map_err(anyhow::Error::msg)
 }

@@ -14,6 +14,7 @@ use anyhow::Context;
 use crate::binaries::node_binary;
 use crate::clock::WallClock;
 use crate::condition::eventually;
+use crate::disk_pace::DiskPace;
 use crate::http::http_get;
 use crate::power::{Journal, PowerDisk};
 
@@ -61,6 +62,7 @@ pub struct Node {
     clock: Option<WallClock>,
     disk: Option<PowerDisk>,
     namespace: Option<String>,
+    pace: Option<DiskPace>,
 }
 
 impl Node {
@@ -85,6 +87,7 @@ impl Node {
             clock: None,
             disk: None,
             namespace: None,
+            pace: None,
         }
     }
 
@@ -94,6 +97,20 @@ impl Node {
     /// If it was not.
     pub fn clock(&self) -> anyhow::Result<&WallClock> {
         self.clock.as_ref().context("the network has no clocks")
+    }
+
+    /// How long its disk takes, if the network was built with disks that can be slow.
+    ///
+    /// # Errors
+    /// If not.
+    pub fn pace(&self) -> anyhow::Result<&DiskPace> {
+        self.pace.as_ref().context("the network has no disks that can be slow")
+    }
+
+    /// From the next start on its disk can be slow.
+    pub(crate) fn add_pace(&mut self) -> anyhow::Result<()> {
+        self.pace = Some(DiskPace::new(&self.dir)?);
+        Ok(())
     }
 
     /// From the next start on it has a wall clock of its own.
@@ -213,6 +230,9 @@ impl Node {
         command.args(["run", "--config"]).arg(&self.config);
         if let Some(clock) = &self.clock {
             clock.apply(&mut command);
+        }
+        if let Some(pace) = &self.pace {
+            pace.apply(&mut command);
         }
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).env("RUST_BACKTRACE", "1");
         Ok(command)

@@ -1,7 +1,9 @@
-//! What a gRPC status carries besides its code: reasons, fields, delays.
+//! What a gRPC status carries besides its code: reasons, fields, delays; and what a node's
+//! status says.
 
 use std::time::Duration;
 
+use consilium_proto::pb;
 use tonic::Status;
 use tonic_types::StatusExt;
 
@@ -12,6 +14,13 @@ const DOMAIN: &str = "consilium.v1";
 #[must_use]
 pub fn reason(status: &Status) -> String {
     status.get_details_error_info().filter(|info| info.domain == DOMAIN).map(|info| info.reason).unwrap_or_default()
+}
+
+/// What a node's operator is alarmed of, but for a slow log: how fast the disk is depends on
+/// the machine on which the tests run.
+#[must_use]
+pub fn alarms(status: &pb::GetStatusResponse) -> Vec<pb::Alarm> {
+    status.alarms.iter().filter(|alarm| alarm.name != "slow_log").cloned().collect()
 }
 
 /// The fields in `google.rpc.BadRequest`.

@@ -57,6 +57,9 @@ pub enum Bug {
     WatermarkIsLogEnd,
     /// Attachments that are missing are not noted, and so not looked for.
     MissingForgotten,
+    /// A transaction by which a member protects itself is watched over by the node alone that
+    /// it was handed to.
+    RightsUnwatched,
 }
 
 impl Bug {
@@ -86,12 +89,13 @@ impl Bug {
             Self::ChainUnchecked => &[Fault::Equivocate],
             Self::WatermarkIsLogEnd => &[Fault::Partition, Fault::OneWay, Fault::Kill],
             Self::MissingForgotten => &[Fault::LoseAttachments],
+            Self::RightsUnwatched => &[Fault::WithholdRights],
             Self::CountHeads | Self::VotePastBoundary | Self::NewSetEarly => &[],
         }
     }
 
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::SkipVoteGuard,
         Self::AckBeforeSync,
         Self::LateConfChange,
@@ -117,5 +121,6 @@ impl Bug {
         Self::ChainUnchecked,
         Self::WatermarkIsLogEnd,
         Self::MissingForgotten,
+        Self::RightsUnwatched,
     ];
 }

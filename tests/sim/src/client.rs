@@ -64,11 +64,14 @@ impl Client {
         let until = self.valid_until(env);
         let stake = env.swarm.has(Fault::Stake) && self.rng.chance(250);
         let nodes = env.swarm.has(Fault::Nodes) && self.rng.chance(60);
+        let right = self.rng.chance(30);
         let action = if stake {
             env.stats.fault(Fault::Stake);
             self.stake_action(env, topology)
         } else if nodes {
             self.node_action(env, member, topology)
+        } else if right {
+            Some(ballot())
         } else {
             None
         };
@@ -90,6 +93,13 @@ impl Client {
         let id = self.take(env, &signed);
         self.probe = Some(id);
         id
+    }
+
+    /// Something by which a member protects itself, that a client hands to one node.
+    pub fn right(&mut self, env: &mut Env) -> Transaction {
+        let until = START_MS + env.now + VALID_MS;
+        let signed = env.fixture.by_admin(0, until, ballot());
+        Transaction::parse(&signed, env.fixture.genesis.ledger_id).expect("the fixture signs well-formed transactions")
     }
 
     /// An administrator's action of another kind.
@@ -147,4 +157,9 @@ impl Client {
         self.nodes_named += 1;
         format!("x{}", self.nodes_named)
     }
+}
+
+/// A vote on what nobody has proposed: a right, which comes into a block and changes nothing.
+fn ballot() -> Action {
+    Action::CastBallot(pb::CastBallot { proposal: u64::MAX, choice: pb::BallotChoice::Approve as i32 })
 }

@@ -65,6 +65,10 @@ pub struct Env {
     pub answers: Vec<TransactionId>,
     /// When a new transaction was certified in the calm phase.
     pub probed_at: Option<u64>,
+    /// A traitor leads, since then.
+    pub led_by_traitor: Option<u64>,
+    /// A traitor came to lead then, and no client was answered since.
+    pub unserved: Option<u64>,
     /// A node whose client waited in vain after that.
     pub deaf: Option<NodeId>,
     verified: BTreeMap<(TransactionId, [u8; 64]), VerifyingKey>,
@@ -92,6 +96,8 @@ impl Env {
             forks: Forks::default(),
             answers: Vec::new(),
             probed_at: None,
+            led_by_traitor: None,
+            unserved: None,
             deaf: None,
             verified: BTreeMap::new(),
         }
@@ -117,6 +123,27 @@ impl Env {
     /// Sets a timer of a machine.
     pub fn timer(&mut self, delay: u64, at: MachineId, incarnation: u64, timer: Timer) {
         self.later.push((self.now + delay.max(1), Event::Timer { at, incarnation, timer }));
+    }
+
+    /// A traitor came to lead, or does not any more.
+    pub fn traitor_leads(&mut self, leads: bool) {
+        let since = self.led_by_traitor.take();
+        if leads {
+            self.led_by_traitor = Some(since.unwrap_or(self.now));
+            self.unserved.get_or_insert(self.now);
+            self.stats.add("elections of a traitor", u64::from(since.is_none()));
+        } else if let Some(since) = since {
+            self.stats.add("milliseconds led by a traitor", self.now - since);
+        }
+    }
+
+    /// A client was told that its transaction is certified.
+    pub fn served(&mut self, id: TransactionId) {
+        self.answers.push(id);
+        if let Some(since) = self.unserved.take() {
+            self.stats.count("answers after the election of a traitor");
+            self.stats.add("milliseconds to the answer after the election of a traitor", self.now - since);
+        }
     }
 
     /// A client at an honest node waited in vain. While faults happen that is what

@@ -43,6 +43,8 @@ pub struct Host {
     pub byzantine: Option<Fault>,
     /// Syncs take long.
     pub slow: bool,
+    /// So much longer, all of them.
+    pub sync_ms: u64,
 }
 
 impl Host {
@@ -123,7 +125,7 @@ impl Host {
 
     /// How long a sync takes now.
     pub fn sync_time(&self, env: &mut Env) -> u64 {
-        let usual = 1 + env.rng.below(env.swarm.sync_max);
+        let usual = 1 + env.rng.below(env.swarm.sync_max) + self.sync_ms;
         if self.slow { usual + env.rng.range(50, 400) } else { usual }
     }
 }

@@ -27,4 +27,5 @@ pub mod run;
 pub mod stats;
 pub mod swarm;
 pub mod trace;
+pub mod withheld;
 pub mod world;

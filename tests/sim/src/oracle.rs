@@ -29,7 +29,7 @@ use crate::invariants::i26_counted::Counted;
 use crate::invariants::i28_attachments::Attachments;
 use crate::invariants::{
     Check, Violation, i01_chain, i06_replay, i14_progress, i18_once, i19_time, i20_progress_resumes, i21_linearizable,
-    i22_bounded, i25_heard, i27_needed,
+    i22_bounded, i25_heard, i27_needed, i29_rights,
 };
 use crate::swarm::Swarm;
 
@@ -154,8 +154,13 @@ impl Oracle {
     }
 
     /// What waits in an honest node.
-    pub fn queues(&mut self, node: NodeId, status: &consilium_replica::Status, queued_max: usize) {
-        self.note("I22 bounded", i22_bounded::check(node, status, queued_max));
+    pub fn queues(&mut self, node: NodeId, status: &consilium_replica::Status, (queued_max, members): (usize, u64)) {
+        self.note("I22 bounded", i22_bounded::check(node, status, queued_max, members));
+    }
+
+    /// A right was handed to an honest node while a member that takes none led, and waited for.
+    pub fn right(&mut self, node: NodeId, executed: bool) {
+        self.note("I29 rights", i29_rights::check(node, executed));
     }
 
     /// An honest node takes a header for certified.

@@ -20,6 +20,7 @@ use crate::node::state::State;
 use crate::stats::Stats;
 use crate::swarm::Swarm;
 use crate::trace::Trace;
+use crate::withheld;
 use crate::world::World;
 
 /// Counted for a run in which a traitor broke Raft itself: no progress, no fork.
@@ -89,12 +90,16 @@ fn run(world: &mut World) {
         nemesis.act(world);
     }
     if world.env.oracle.violation().is_none() {
+        heal(world);
+        withheld::check(world);
+    }
+    if world.env.oracle.violation().is_none() {
         calm(world);
     }
 }
 
 /// All faults are healed; everything that can run, runs.
-fn calm(world: &mut World) {
+fn heal(world: &mut World) {
     world.env.now = world.env.swarm.storm_ms;
     world.env.calm = true;
     world.env.note(format_args!("calm"));
@@ -109,11 +114,18 @@ fn calm(world: &mut World) {
             host.clock_offset = 0;
         }
         host.disk.tripwire.borrow_mut().armed = None;
-        if !host.honest() {
+        if matches!(world.machines[id].state, State::Down) {
+            world.schedule(50, Event::Start(id));
+        }
+    }
+}
+
+/// Traitors are expelled; the network goes on.
+fn calm(world: &mut World) {
+    for id in 0..world.machines.len() {
+        if !world.machines[id].host.honest() {
             world.crash(id, CrashKind::Process, None);
             world.machines[id].state = State::Out("expelled");
-        } else if matches!(world.machines[id].state, State::Down) {
-            world.schedule(50, Event::Start(id));
         }
     }
     let probe = world.client.probe(&mut world.env);
@@ -207,7 +219,7 @@ fn log_is_split(world: &World) -> bool {
 
 /// Whether nodes that are gone for good hold too much power, or too many of
 /// Raft's votes: then nothing is promised.
-fn quorum_is_lost(world: &World) -> bool {
+pub(crate) fn quorum_is_lost(world: &World) -> bool {
     let Some(best) = world.best().and_then(|best| world.machines[best].node()) else { return true };
     let counts = |m: &Machine| m.host.honest() && !m.host.clock_is_far && m.in_use();
     let here = |node: NodeId| world.machines.iter().any(|m| m.host.node == node && counts(m));

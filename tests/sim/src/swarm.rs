@@ -84,11 +84,14 @@ pub enum Fault {
     FalseCommit,
     /// A node that serves blocks without their attachments, and others in their place.
     WithholdAttachments,
+    /// A member that takes no transaction by which others protect themselves, and says that it
+    /// has.
+    WithholdRights,
 }
 
 impl Fault {
     /// What makes a machine Byzantine.
-    pub const BYZANTINE: [Self; 13] = [
+    pub const BYZANTINE: [Self; 14] = [
         Self::Twins,
         Self::Equivocate,
         Self::Forge,
@@ -102,6 +105,7 @@ impl Fault {
         Self::Usurp,
         Self::FalseCommit,
         Self::WithholdAttachments,
+        Self::WithholdRights,
     ];
 
     /// What else a seed may ask for, and in how many of a thousand it does.

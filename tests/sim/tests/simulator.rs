@@ -6,9 +6,12 @@ use std::collections::BTreeSet;
 
 use consilium_kit::Rng;
 use consilium_sim::bugs::Bug;
+use consilium_sim::machine::Machine;
 use consilium_sim::run::{Outcome, run_seed, run_swarm};
 use consilium_sim::stats::Stats;
 use consilium_sim::swarm::{Fault, Swarm};
+use consilium_sim::trace::Trace;
+use consilium_sim::world::World;
 
 /// Seeds within which every known bug must be found.
 const SEEDS_PER_BUG_MAX: u64 = 400;
@@ -119,6 +122,73 @@ fn a_leader_that_gives_out_two_entries_is_proven_to_lie() {
     assert!(count >= 4, "in {count} of 8 runs");
 }
 
+/// Steps until a moment, without faults.
+fn run_until(world: &mut World, end: u64) {
+    while world.step(end) {
+        if std::mem::take(&mut world.fault_due) {
+            world.flush();
+        }
+    }
+}
+
+fn leader_of(world: &World) -> usize {
+    let leads = |machine: &Machine| machine.node().is_some_and(|node| node.leads());
+    world.machines.iter().position(leads).expect("somebody leads")
+}
+
+/// Heights that are certified in so much virtual time.
+fn certified_in(world: &mut World, ms: u64) -> u64 {
+    let before = world.env.oracle.highest();
+    let end = world.env.now + ms;
+    run_until(world, end);
+    world.env.oracle.highest().0 - before.0
+}
+
+/// 200 ms a sync, for good: another one leads, and as much is certified as before.
+#[test]
+fn a_leader_on_a_slow_disk_hands_over() {
+    let mut handed_over = 0;
+    for seed in 1..=6 {
+        let asked = swarm_of(seed, &[]);
+        let stakes = vec![100; asked.members as usize];
+        let swarm = Swarm { rotation_blocks: 0, submit_pause: 30, first_nodes: 1, stakes, ..asked };
+        let run = || {
+            let mut world = World::new(swarm.clone(), None, seed, Trace::new(false));
+            run_until(&mut world, 6_000);
+            let usual = certified_in(&mut world, 4_000);
+            let slow = leader_of(&world);
+            world.machines[slow].host.sync_ms = 200;
+            let slowed = certified_in(&mut world, 4_000);
+            run_until(&mut world, 20_000);
+            assert_ne!(leader_of(&world), slow, "seed {seed}");
+            assert!(world.env.stats.get("looks at a slow log") > 0, "seed {seed}");
+            let recovered = certified_in(&mut world, 4_000);
+            println!("seed {seed}: {usual} heights in 4 s, {slowed} on a slow disk, {recovered} after it");
+            assert!(recovered * 5 >= usual * 4, "seed {seed}: {recovered} of {usual}");
+            assert_eq!(world.env.oracle.violation(), None, "seed {seed}");
+            (world.env.trace.hash(), world.env.stats.get("hand-overs for a slow log"))
+        };
+        let (one, two) = (run(), run());
+        assert_eq!(one, two, "seed {seed}");
+        assert!(one.1 <= 1, "seed {seed}: once in a minute at most");
+        handed_over += one.1;
+    }
+    // In the others the node lost its seat for the votes that came late, and with it the lead.
+    assert!(handed_over >= 3, "{handed_over} of 6");
+}
+
+/// Where all are slow nobody is better, and leadership stays where it is.
+#[test]
+fn nobody_hands_over_where_all_disks_are_slow() {
+    let swarm = Swarm { rotation_blocks: 0, ..swarm_of(1, &[]) };
+    let mut world = World::new(swarm, None, 1, Trace::new(false));
+    run_until(&mut world, 6_000);
+    world.machines.iter_mut().for_each(|machine| machine.host.sync_ms = 200);
+    run_until(&mut world, 30_000);
+    assert_eq!(world.env.stats.get("hand-overs for a slow log"), 0);
+    assert!(world.env.stats.get("looks at a slow log") > 0);
+}
+
 fn found(bug: Bug) {
     for seed in 1..=SEEDS_PER_BUG_MAX {
         if let Some(violation) = run_seed(seed, Some(bug), false).violation {
@@ -175,4 +245,5 @@ bugs! {
     chain_unchecked: ChainUnchecked,
     watermark_is_log_end: WatermarkIsLogEnd,
     missing_forgotten: MissingForgotten,
+    rights_unwatched: RightsUnwatched,
 }

@@ -101,6 +101,17 @@ impl<R: LogReader> Core<R> {
         }
     }
 
+    /// The others that hold the leader's log up to an index, if they are a quorum without this
+    /// node.
+    pub fn held_by_others(&self, index: LogIndex) -> Option<BTreeSet<RaftId>> {
+        if self.tally.term != self.term() {
+            return None;
+        }
+        let heads = self.tally.heads.iter().filter(|(node, head)| **node != self.config.id && **head >= index);
+        let holders: BTreeSet<RaftId> = heads.map(|(node, _)| *node).collect();
+        self.is_quorum(&holders).then_some(holders)
+    }
+
     /// A peer holds the leader's log up to an index.
     ///
     /// # Errors

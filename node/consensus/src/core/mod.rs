@@ -92,6 +92,8 @@ pub struct Core<R: LogReader> {
     held_term: Term,
     /// The leader whose messages are ignored in this term.
     distrusted: Option<(RaftId, Term)>,
+    /// To whom no vote is granted.
+    shunned: BTreeSet<RaftId>,
     /// Ticks since a follower's snapshot transfer began.
     snapshot_ages: BTreeMap<RaftId, u32>,
     office: Office,
@@ -265,6 +267,13 @@ impl<R: LogReader> Core<R> {
         let leader = self.leader().filter(|leader| *leader != self.config.id)?;
         self.distrusted = Some((leader, self.term()));
         Some(leader)
+    }
+
+    /// To whom this node grants no vote, whatever it was before. A node that has led, and was
+    /// distrusted, may be elected by others all the same: then it is heard. For how long is
+    /// the driver's to bound: the others may not be able to win.
+    pub fn set_shunned(&mut self, shunned: BTreeSet<RaftId>) {
+        self.shunned = shunned;
     }
 
     /// Listens to the leader again: the certificates that were missing have come.

@@ -73,6 +73,7 @@ impl<R: LogReader> Core<R> {
             held_is_new: false,
             held_term: Term(0),
             distrusted: None,
+            shunned: BTreeSet::new(),
             snapshot_ages: BTreeMap::new(),
             office: Office::new(signer),
             tally: Tally::default(),

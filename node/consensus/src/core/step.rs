@@ -28,12 +28,13 @@ pub enum StepError {
         /// The reason.
         reject: Reject,
     },
-    /// It comes from the leader that this node distrusts in this term.
-    #[error("leader {leader} is distrusted in term {term}")]
+    /// It comes from the leader that this node distrusts in this term, or is a candidacy of one
+    /// that it has distrusted.
+    #[error("node {leader} is distrusted in term {term}")]
     Distrusted {
-        /// The leader.
+        /// The sender.
         leader: RaftId,
-        /// The term.
+        /// This node's term.
         term: Term,
     },
     /// A snapshot is being fetched or installed already.
@@ -143,6 +144,10 @@ impl<R: LogReader> Core<R> {
     }
 
     fn refuse_distrusted(&mut self, from: RaftId, message: &Message) -> Result<(), StepError> {
+        let stands = matches!(message.get_msg_type(), MessageType::MsgRequestVote | MessageType::MsgRequestPreVote);
+        if stands && self.shunned.contains(&from) {
+            return Err(StepError::Distrusted { leader: from, term: self.term() });
+        }
         let Some((leader, term)) = self.distrusted else { return Ok(()) };
         if term != self.term() {
             self.distrusted = None;

@@ -117,6 +117,17 @@ fn a_distrusted_leader_is_replaced() {
     assert!(cluster.oracle.refusals.contains_key("Distrusted"));
 }
 
+/// The shortest timeout wins, but for a node to which the others grant nothing.
+#[test]
+fn a_shunned_node_is_not_elected() {
+    let mut cluster = Cluster::new(3, 1);
+    for other in [id(2), id(3)] {
+        cluster.core(other).set_shunned([id(1)].into());
+    }
+    assert_ne!(cluster.elect(), id(1));
+    assert!(cluster.oracle.refusals.contains_key("Distrusted"));
+}
+
 /// One doubting follower alone changes nothing.
 #[test]
 fn one_distrusting_follower_cannot_replace_the_leader() {

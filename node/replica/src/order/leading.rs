@@ -2,8 +2,10 @@
 //! one safe step at a time, and hands leadership on when its turn is over. The
 //! steps themselves are decided by [`consilium_consensus::reconcile`].
 
+use std::collections::BTreeSet;
+
 use consilium_consensus::reconcile::{Desired, Limits, Step, next_step, rotation_target};
-use consilium_consensus::{Core, LogReader, RaftId, Role, Status};
+use consilium_consensus::{Core, LogReader, PeerProgress, RaftId, Role, Status};
 use consilium_proto::ids::Height;
 
 use super::reconciliation::Reconciliation;
@@ -110,6 +112,16 @@ pub(crate) fn desired(progress: &Progress<'_>) -> Option<Desired> {
         return None;
     }
     Some(Desired { voters: topology.elected(), learners: topology.raft_ids() })
+}
+
+/// Voters that are elected, answer this leader, and have not let an offer pass lately.
+pub(crate) fn candidates(status: &Status, elected: &BTreeSet<RaftId>) -> BTreeSet<RaftId> {
+    let retry_ticks = Limits::default().handover_retry_ticks;
+    let may = |peer: &PeerProgress| {
+        peer.recently_active && peer.ticks_since_declined.is_none_or(|ticks| ticks >= retry_ticks)
+    };
+    let peers = status.peers.iter().filter(|(id, peer)| status.membership.is_voter(**id) && may(peer));
+    peers.map(|(id, _)| *id).filter(|id| elected.contains(id)).collect()
 }
 
 /// Hands leadership over, to whom the core chooses if nobody is named.

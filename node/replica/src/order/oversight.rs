@@ -7,6 +7,7 @@ use consilium_consensus::{Core, LogIndex, LogPosition, LogReader, Membership, Ra
 use consilium_proto::ids::{Height, NodeId};
 use consilium_proto::validators::{Validator, ValidatorSet};
 
+use super::distrust::Distrusts;
 use super::leading::hand_over;
 use crate::disk::LogWrite;
 use crate::io::Output;
@@ -32,6 +33,7 @@ pub(crate) struct Oversight {
     /// The certified height, and since when it has not moved.
     stalled_since: Option<(Height, u64)>,
     distrusting: bool,
+    distrusts: Distrusts,
     /// The leader of a term proposed what was refused: it is not trusted again before.
     refused: Option<(Term, u64)>,
     /// Elected nodes that have no vote in Raft, since this moment.
@@ -54,6 +56,7 @@ impl Oversight {
             leader: None,
             stalled_since: None,
             distrusting: false,
+            distrusts: Distrusts::new(certificate_timeout_ms),
             refused: None,
             voteless_since: None,
             uncounted_since: None,
@@ -90,16 +93,26 @@ impl Oversight {
     /// The leader proposed what this node does not acknowledge. If others see it as
     /// this node does, they elect another one.
     pub(crate) fn refuse_leader<R: LogReader>(&mut self, core: &mut Core<R>, now_ms: u64, out: &mut Vec<Output>) {
-        self.refused = Some((core.term(), now_ms.saturating_add(self.certificate_timeout_ms)));
-        self.distrust_leader(core, out);
+        if let Some(until_ms) = self.distrust_leader(core, now_ms, out) {
+            self.refused = Some((core.term(), until_ms));
+        }
     }
 
-    fn distrust_leader<R: LogReader>(&mut self, core: &mut Core<R>, out: &mut Vec<Output>) {
-        if let Some(leader) = core.distrust_leader()
-            && !std::mem::replace(&mut self.distrusting, true)
-        {
+    /// Gives until when no vote is granted to the leader that is not followed any more.
+    fn distrust_leader<R: LogReader>(&mut self, core: &mut Core<R>, now_ms: u64, out: &mut Vec<Output>) -> Option<u64> {
+        let leader = core.distrust_leader()?;
+        if !std::mem::replace(&mut self.distrusting, true) {
             out.push(Output::Notice(Notice::LeaderDistrusted(leader)));
         }
+        let until_ms = self.distrusts.note(leader, now_ms);
+        core.set_shunned(self.distrusts.shunned(now_ms));
+        Some(until_ms)
+    }
+
+    /// Who leads, and is granted to: where nobody has led for long, everybody is.
+    pub(crate) fn watch_leader<R: LogReader>(&mut self, core: &mut Core<R>, certified: Height, now_ms: u64) {
+        self.distrusts.look(core.leader(), certified, now_ms);
+        core.set_shunned(self.distrusts.shunned(now_ms));
     }
 
     /// A chain that is executed and not certified is the leader's to answer for: it
@@ -192,7 +205,8 @@ impl Oversight {
     }
 
     fn trust_leader<R: LogReader>(&mut self, core: &mut Core<R>, now_ms: u64, out: &mut Vec<Output>) {
-        if self.refused.is_some_and(|(term, until_ms)| term == core.term() && now_ms < until_ms) {
+        let refused = self.refused.is_some_and(|(term, until_ms)| term == core.term() && now_ms < until_ms);
+        if refused && !self.distrusts.is_leaderless(now_ms) {
             return;
         }
         core.trust_leader();
@@ -210,7 +224,7 @@ impl Oversight {
         } else if self.distrusting {
             self.trust_leader(core, now_ms, out);
         } else {
-            self.distrust_leader(core, out);
+            self.distrust_leader(core, now_ms, out);
         }
     }
 

@@ -5,7 +5,7 @@ use consilium_ledger::CheckedTransaction;
 use consilium_proto::ids::{NodeId, TimeMs, TransactionId};
 use consilium_proto::observed::Observed;
 
-use super::mempool::Mempool;
+use super::mempool::{Mempool, Queued};
 use crate::block::CheckedBlock;
 use crate::entries::Entries;
 use crate::io::{Applied, Output};
@@ -38,10 +38,12 @@ impl Proposing {
         Self { mempool, proposed: LogIndex(0), time_wanted: None, in_flight_max }
     }
 
-    /// Queues a transaction; `false` if there is no room.
-    #[must_use]
-    pub(crate) fn push(&mut self, transaction: CheckedTransaction) -> bool {
-        self.mempool.push(transaction)
+    /// Queues a transaction.
+    ///
+    /// # Errors
+    /// The transaction, if there is no room.
+    pub(crate) fn push(&mut self, queued: Queued) -> Result<(), CheckedTransaction> {
+        self.mempool.push(queued)
     }
 
     /// This node does not lead any more: whoever waits for what was queued sends it
@@ -95,8 +97,9 @@ impl Proposing {
         out: &mut Vec<Output>,
     ) -> Result<(), Vec<TransactionId>> {
         let parameters = moment.topology.parameters();
-        let transactions =
-            self.mempool.cut(parameters.block_transactions_max as usize, parameters.block_bytes_max as usize);
+        let cut = self.mempool.cut(parameters.block_transactions_max as usize, parameters.block_bytes_max as usize);
+        let (rights, transactions): (Vec<_>, _) =
+            cut.into_iter().map(|queued| (queued.right_of, queued.checked)).unzip();
         let block = CheckedBlock { time: moment.wall, proposer: moment.me, observed, transactions };
         match core.propose(block.encode()) {
             Ok(proposed) => {
@@ -108,14 +111,10 @@ impl Proposing {
             }
             Err(error) => {
                 out.push(Output::Notice(Notice::NotProposed(error.to_string())));
-                let back = block.transactions.into_iter();
-                Err(back.filter_map(|checked| self.take_back(checked)).collect())
+                let back = block.transactions.into_iter().zip(rights);
+                let lost = back.filter_map(|(checked, right_of)| self.push(Queued { checked, right_of }).err());
+                Err(lost.map(|checked| checked.transaction.id).collect())
             }
         }
-    }
-
-    fn take_back(&mut self, checked: CheckedTransaction) -> Option<TransactionId> {
-        let id = checked.transaction.id;
-        (!self.mempool.push(checked)).then_some(id)
     }
 }

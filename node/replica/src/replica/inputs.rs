@@ -2,9 +2,7 @@
 
 use consilium_consensus::voting::Clock;
 use consilium_consensus::{Judge, LogReader, Mandate, MandateError, Reject, Role, SealedPosition, StepError, Term};
-use consilium_ledger::CheckedTransaction;
 use consilium_proto::ids::{Epoch, NodeId, TimeMs};
-use consilium_proto::pb::{ForwardResult, Outcome};
 
 use super::Replica;
 use crate::block::judge;
@@ -13,12 +11,11 @@ use crate::certify::CertifyInput;
 use crate::disk::Written;
 use crate::electors::changes_from;
 use crate::fault::Fault;
-use crate::io::{Input, Output, RequestId};
+use crate::io::{Input, Output};
 use crate::notice::{Alarm, AlarmName, Notice};
-use crate::order::leading::{Progress, desired, hand_over};
+use crate::order::leading::{Progress, candidates, desired, hand_over};
 use crate::peer::PeerMessage;
 use crate::ports::{Ledger, PortFault};
-use crate::submission::{Located, Refused, Submission, WaitFor};
 
 /// Ticks between looks at certificates and the length of the log.
 const HEALTH_TICKS: u64 = 10;
@@ -33,12 +30,8 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             Input::Submit { request, submission, wait_for, deadline_ms } => {
                 self.submit(submission, (request, wait_for, deadline_ms))?;
             }
-            Input::Forwarded { request, submissions } => self.forwarded(request, submissions),
-            Input::ForwardAnswer { call, results } => {
-                for id in self.forwarding.answered(call, &results, self.now.monotonic_ms) {
-                    self.waiters.refuse(&id, Refused::Overloaded, &mut self.out);
-                }
-            }
+            Input::Forwarded { request, submissions } => self.forwarded(request, submissions)?,
+            Input::ForwardAnswer { call, results } => self.forward_answered(call, &results),
             Input::Checked { position, block } => self.entries.checked(position, block),
             Input::Written(written) => self.written(written)?,
             Input::Read { request, context } => self.reads.wait(request, context, &mut self.out),
@@ -92,9 +85,11 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         }
         let ledger_time = self.executor.applied().time;
         self.waiters.expire(now_ms, ledger_time, &mut self.out);
+        self.rights.expire(ledger_time);
         for checked in self.forwarding.due(now_ms) {
-            if self.waiters.is_awaited(&checked.transaction.id) {
-                self.order(checked);
+            let id = &checked.transaction.id;
+            if self.waiters.is_awaited(id) || self.rights.is_watched(id) {
+                self.order(checked)?;
             }
         }
         self.catch_up.tick(now_ms, self.settings.fetch_timeout_ms, &mut self.out);
@@ -126,6 +121,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         }
         self.core.tell_head();
         self.watch_behind();
+        self.oversight.watch_leader(&mut self.core, certified, now_ms);
         self.oversight.watch_certificates(&mut self.core, (applied, certified), now_ms, &mut self.out);
         let elected = desired(&Progress { topology: &self.topology, applied, certified }).map(|desired| desired.voters);
         self.splits.look(now_ms, &mut self.out);
@@ -133,7 +129,28 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         let validators = self.topology.validators();
         let unheard = self.clocks.unheard(self.me, validators);
         self.oversight.watch_quorum(&mut self.core, validators, unheard, now_ms, &mut self.out);
+        self.watch_rights()?;
+        self.watch_log();
         self.oversight.compact(&mut self.core, self.executor.ledger(), certified, &mut self.out)
+    }
+
+    /// A log that is slow is told; a leader whose log is slower than those of the others hands
+    /// over to one of them.
+    fn watch_log(&mut self) {
+        let now_ms = self.now.monotonic_ms;
+        self.out.push(match self.log_pace.slow(now_ms) {
+            Some(slow) => Output::Raise(Alarm::SlowLog(slow)),
+            None => Output::Clear(AlarmName::SlowLog),
+        });
+        if self.core.role() != Role::Leader {
+            return;
+        }
+        let candidates = candidates(&self.core.status(), &self.topology.elected());
+        if let Some(to) = self.log_pace.hand_over_to(&candidates, now_ms) {
+            self.log_pace.handed_over(now_ms);
+            self.out.push(Output::Notice(Notice::LogIsSlow(to)));
+            hand_over(&mut self.core, Some(to), &mut self.out);
+        }
     }
 
     /// The latest time that a block may have now.
@@ -310,72 +327,10 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         }
     }
 
-    /// A client's transaction. What is executed already is answered at once: the
-    /// same transaction may come any number of times.
-    fn submit(&mut self, submission: Submission, waiter: (RequestId, WaitFor, u64)) -> Result<(), Fault> {
-        let (request, wait_for, deadline_ms) = waiter;
-        let full = self.waiters.len() >= self.settings.queued_transactions_max;
-        let result = match self.executed_already(&submission)? {
-            Some(located) if wait_for == WaitFor::Ordered || located.height <= self.certifier.certified() => {
-                Some(Ok(located))
-            }
-            _ if full => Some(Err(Refused::Overloaded)),
-            Some(located) => {
-                self.waiters.wait_certified(located, (request, deadline_ms));
-                None
-            }
-            None => match submission.admit() {
-                Ok(checked) => {
-                    if let Some(new) = self.waiters.wait(checked, waiter) {
-                        self.order(new);
-                    }
-                    None
-                }
-                Err(why) => Some(Err(why)),
-            },
-        };
-        self.out.extend(result.map(|result| Output::Answer { request, result }));
-        Ok(())
-    }
-
-    fn executed_already(&self, submission: &Submission) -> Result<Option<Located>, PortFault> {
-        let Some(location) = self.executor.ledger().location(&submission.transaction.id)? else { return Ok(None) };
-        let outcome = Outcome::try_from(location.outcome).map_err(|e| PortFault::corrupt("transaction", e))?;
-        Ok(Some(Located { height: location.height, outcome }))
-    }
-
-    /// Has a transaction ordered that somebody waits for here. Without a leader it
-    /// stays with those who wait, and goes out when there is one.
-    pub(super) fn order(&mut self, checked: CheckedTransaction) {
-        let id = checked.transaction.id;
-        if self.core.role() != Role::Leader {
-            self.forwarding.push(checked);
-        } else if !self.proposing.push(checked) {
-            self.waiters.refuse(&id, Refused::Overloaded, &mut self.out);
-        }
-    }
-
-    fn forwarded(&mut self, request: RequestId, submissions: Vec<Option<Submission>>) {
-        let results = submissions.into_iter().map(|submission| self.take_forwarded(submission)).collect();
-        self.answers.push(Output::ForwardedAnswer { request, results });
-    }
-
-    fn take_forwarded(&mut self, submission: Option<Submission>) -> ForwardResult {
-        if self.core.role() != Role::Leader || self.stopping {
-            return ForwardResult::NotLeader;
-        }
-        match submission.map(Submission::admit) {
-            Some(Ok(checked)) => match self.proposing.push(checked) {
-                true => ForwardResult::Queued,
-                false => ForwardResult::Overloaded,
-            },
-            Some(Err(_)) | None => ForwardResult::Invalid,
-        }
-    }
-
     fn written(&mut self, written: Written) -> Result<(), Fault> {
         match written {
             Written::Log(seq) => {
+                self.log_pace.written(seq, self.now.monotonic_ms);
                 self.core.persisted(seq)?;
                 // The report goes first: an answer to one of the messages must not be
                 // looked at before the core knows that the write is durable.

@@ -43,6 +43,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         self.ask_back();
         self.reads.ask(&mut self.core, &mut self.out);
         let paused = self.work()?;
+        self.log_pace.look(self.now.monotonic_ms, |index| self.core.held_by_others(index));
         self.forward();
         self.entries.hand_out(&mut self.out);
         if paused && !self.continuing {
@@ -137,7 +138,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         let applied = self.executor.index();
         reads.into_iter().for_each(|outcome| self.reads.outcome(outcome, applied, &mut self.out));
         if let Some(change) = leadership {
-            self.leadership_changed(change);
+            self.leadership_changed(change)?;
         }
         if !snapshot_wanted.is_empty() {
             self.offer_snapshot()?;
@@ -159,6 +160,9 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
                     self.entries.announce(entry.position(), bytes);
                 }
             }
+        }
+        if let Some(last) = round.entries.last() {
+            self.log_pace.issued(round.seq, last.index, self.now.monotonic_ms);
         }
         self.rounds.take(round, &mut self.out).into_iter().for_each(|message| self.send_raft(message));
     }
@@ -185,7 +189,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
 
     /// What clients wait for is sent to the new leader; what was queued here for
     /// others is theirs to send.
-    fn leadership_changed(&mut self, change: LeaderChange) {
+    fn leadership_changed(&mut self, change: LeaderChange) -> Result<(), PortFault> {
         let LeaderChange { leader, term, role } = change;
         self.out.push(Output::Notice(Notice::Leadership { leader, term, role }));
         if role != Role::Leader {
@@ -193,18 +197,30 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         }
         self.leading.leadership_changed(self.executor.height());
         self.oversight.leadership_changed(leader);
+        self.rights.leadership_changed(leader, self.now.monotonic_ms);
         self.forwarding.clear();
         self.out.push(Output::Leader(leader.map(|id| NodeId(id.get()))));
         // Nobody shall read of the old role until the next tick.
         self.out.push(Output::Status(Box::new(self.status())));
         if leader.is_some() {
-            self.waiters.unanswered().into_iter().for_each(|checked| self.order(checked));
+            let mut open = self.rights.unexecuted();
+            open.extend(
+                self.waiters.unanswered().into_iter().filter(|own| !self.rights.is_watched(&own.transaction.id)),
+            );
+            open.into_iter().try_for_each(|checked| self.order(checked))?;
         }
+        Ok(())
     }
 
     fn forward(&mut self) {
-        if let Some(leader) = self.core.leader().filter(|leader| leader.get() != self.me.0) {
-            self.forwarding.call(NodeId(leader.get()), &mut self.calls, &mut self.out);
+        let leader = self.core.leader().map(|leader| NodeId(leader.get()));
+        if let Some(leader) = leader.filter(|leader| *leader != self.me) {
+            self.forwarding.call(leader, &mut self.calls, &mut self.out);
+        }
+        if !self.rights.is_empty() {
+            let seats = self.topology.validators().seats().iter().map(|seat| seat.id);
+            let others = seats.filter(|seat| *seat != self.me && Some(*seat) != leader);
+            self.rights.call(others, self.now.monotonic_ms, &mut self.calls, &mut self.out);
         }
     }
 
@@ -262,6 +278,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             Some(Some(block)) => {
                 *blocks -= 1;
                 let executed = self.executor.run(position, &block)?;
+                self.note_rights(&block, &executed.leaves)?;
                 self.executed(position, executed, true)
             }
             Some(None) => {
@@ -294,8 +311,14 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         if changed {
             self.follow_topology()?;
         }
-        leaves.iter().for_each(|(_, leaf)| self.waiters.executed(leaf, certified, &mut self.out));
-        expired.iter().for_each(|id| self.waiters.refuse(id, Refused::Expired, &mut self.out));
+        self.rights_executed(&leaves, position.term);
+        for (_, leaf) in &leaves {
+            self.waiters.executed(leaf, certified, &mut self.out);
+        }
+        for id in &expired {
+            self.rights.forget(id);
+            self.waiters.refuse(id, Refused::Expired, &mut self.out);
+        }
         Ok(())
     }
 

@@ -17,6 +17,7 @@ mod membership;
 mod peer;
 mod rebuild;
 mod recalling;
+mod rights;
 mod serving;
 mod solo;
 mod start;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use consilium_e2e::{Network, eventually_async, reason, record, submit_raw};
+use consilium_e2e::{Network, alarms, eventually_async, reason, record, submit_raw};
 use consilium_proto::names::Role;
 use consilium_proto::pb;
 use tonic::Code;
@@ -45,7 +45,7 @@ fn without_the_power_nothing_is_final_and_the_alarm_says_who_is_missing() {
         network.agreed(done.height.0).await?;
         eventually_async("no alarms", Duration::from_secs(30), || async {
             for node in network.running() {
-                let alarms = network.status(node).await?.alarms;
+                let alarms = alarms(&network.status(node).await?);
                 anyhow::ensure!(alarms.is_empty(), "node {node}: {alarms:?}");
             }
             Ok(())

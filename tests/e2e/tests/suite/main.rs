@@ -36,6 +36,7 @@ mod receipts;
 mod renewal;
 mod rolled_back;
 mod rot;
+mod slow_disk;
 mod surface;
 mod suspension;
 mod tampering;

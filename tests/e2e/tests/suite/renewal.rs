@@ -9,7 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use consilium_certs::{CaStore, IdentityRequest, IssuedFiles, SubjectKey, Validity};
 use consilium_client::{Client, ClientError};
-use consilium_e2e::{Dial, Load, Network, RawIdentity, User, around_now, at_offset, eventually, eventually_async};
+use consilium_e2e::{
+    Dial, Load, Network, RawIdentity, User, alarms, around_now, at_offset, eventually, eventually_async,
+};
 use consilium_proto::names::Role;
 use consilium_proto::pb::{self, action::Action, proposal_topic::Topic};
 use time::OffsetDateTime;
@@ -140,7 +142,7 @@ fn only_a_good_pair_is_taken_and_the_network_goes_on_meanwhile() {
         install(&good, &certificate, &key)?;
         taken(network, node, good.issued.certificate.not_after()).await?;
         assert!(network.nodes[node].log_contains(&["identity certificate reloaded"]));
-        assert_eq!(network.status(node).await?.alarms, vec![]);
+        assert_eq!(alarms(&network.status(node).await?), vec![]);
         load.more(3).await?;
         let (acks, failures) = load.finish().await?;
         assert_eq!(failures, Vec::<String>::new());
@@ -195,7 +197,7 @@ fn a_member_moves_to_a_new_ca_while_the_network_goes_on() {
         newcomer.at(&network.nodes[0]).await?.identity_of(&newcomer.spiffe_id).await?;
         for node in network.running() {
             let status = network.status(node).await?;
-            assert_eq!(status.alarms, vec![], "node {node}");
+            assert_eq!(alarms(&status), vec![], "node {node}");
             assert_eq!(
                 ends(&status, pb::ExpiryKind::CaCertificate)[&member],
                 network.members[0].ca.ca().certificate().not_after()
@@ -258,7 +260,7 @@ fn ends_are_foretold_and_with_them_the_loss_of_the_quorum() {
         }
         eventually_async("no alarms", PATIENCE, || async {
             for node in network.running() {
-                let alarms = network.status(node).await?.alarms;
+                let alarms = alarms(&network.status(node).await?);
                 anyhow::ensure!(alarms.is_empty(), "node {node}: {alarms:?}");
             }
             Ok(())
@@ -289,7 +291,7 @@ fn a_node_whose_certificate_ended_comes_back_with_a_new_one() {
         renew(network, late, days(40))?;
         eventually_async("the renewed certificate", PATIENCE, || async {
             let status = network.status(late).await?;
-            anyhow::ensure!(status.alarms.is_empty(), "{:?}", status.alarms);
+            anyhow::ensure!(alarms(&status).is_empty(), "{:?}", status.alarms);
             Ok(())
         })
         .await?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use consilium_e2e::{Network, eventually, http_get};
+use consilium_e2e::{Network, alarms, eventually, http_get};
 use consilium_proto::names::Role;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -86,7 +86,7 @@ fn status_is_consistent_over_the_nodes() {
                 consilium_proto::pb::RaftRole::Follower
             };
             assert_eq!(status.raft_role(), expected);
-            assert_eq!(status.alarms, vec![]);
+            assert_eq!(alarms(&status), vec![]);
             assert_eq!(status.peers.len(), 4);
             assert!(status.peers.iter().all(|p| p.voter && p.voting_power == 100), "{:?}", status.peers);
         }

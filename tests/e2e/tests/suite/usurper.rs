@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use consilium_e2e::{Impostor, Load, Network, eventually_async, short_epochs};
+use consilium_e2e::{Impostor, Load, Network, alarms, eventually_async, short_epochs};
 use consilium_proto::names::Role;
 use consilium_proto::pb;
 use consilium_proto::validators::ValidatorSet;
@@ -40,7 +40,7 @@ async fn usurp(network: &Network, usurper: usize, honest: &[usize]) -> anyhow::R
     network.agreed_among(honest, acks.last().map_or(0, |ack| ack.height)).await?;
     for node in honest {
         let status = network.status(*node).await?;
-        assert_eq!(status.alarms, vec![], "node {node}");
+        assert_eq!(alarms(&status), vec![], "node {node}");
         assert_ne!(status.leader, network.nodes[usurper].raft_id());
         // Terms may move by themselves; it claimed some that are a thousand later.
         assert!(status.term < term + 100, "node {node} was moved from term {term} to {}", status.term);

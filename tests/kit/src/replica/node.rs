@@ -49,6 +49,7 @@ pub fn settings(me: NodeId) -> Settings {
         log_entries_max: 1_000,
         log_entries_kept: 4,
         certificate_timeout_ms: 3_000,
+        rights_patience_ms: 3_000,
         fetch_timeout_ms: 600,
         audit_ms: 3_600_000,
         queued_transactions_max: 10_000,

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use consilium_consensus::{LogIndex, LogPosition, Signer, Term};
 use consilium_kit::raft_wire;
 use consilium_proto::ids::{HeaderHash, NodeId, TimeMs};
-use consilium_proto::pb;
+use consilium_proto::pb::{self, ForwardResult};
 use consilium_proto::vote::{Vote, signing_bytes};
 use consilium_replica::Clock;
 use consilium_replica::peer::{BATCH_MAX, PeerMessage, Recollection};
@@ -45,13 +45,23 @@ fn second_vote(host: &Host, vote: &Vote) -> Vote {
     Vote { header_hash, signature, ..vote.clone() }
 }
 
-/// What a traitor that leads does to transactions that come to it.
+/// What a traitor does to transactions that come to it, most of them only if it leads.
 pub fn tamper_submissions(
     host: &Host,
     env: &mut Env,
     leads: bool,
     mut submissions: Vec<Option<Submission>>,
 ) -> Vec<Option<Submission>> {
+    if host.byzantine == Some(Fault::WithholdRights) {
+        let rights = submissions.iter_mut().filter(|s| s.as_ref().is_some_and(|s| s.transaction.is_right()));
+        for right in rights {
+            if leads {
+                env.stats.fault(Fault::WithholdRights);
+            }
+            *right = None;
+        }
+        return submissions;
+    }
     match host.byzantine.filter(|_| leads && !env.calm) {
         Some(Fault::Withhold) => {
             env.stats.fault(Fault::Withhold);
@@ -66,6 +76,20 @@ pub fn tamper_submissions(
         Some(_) | None => {}
     }
     submissions
+}
+
+/// What a traitor answers of them.
+#[must_use]
+pub fn tamper_answer(host: &Host, results: Vec<ForwardResult>) -> Vec<ForwardResult> {
+    if host.byzantine != Some(Fault::WithholdRights) {
+        return results;
+    }
+    let pretends = |result| match result {
+        ForwardResult::Invalid => ForwardResult::Queued,
+        ForwardResult::NotLeader => ForwardResult::Watched,
+        other => other,
+    };
+    results.into_iter().map(pretends).collect()
 }
 
 /// The same signature under another body, or another signature under the same.

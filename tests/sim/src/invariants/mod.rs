@@ -24,6 +24,7 @@ pub mod i25_heard;
 pub mod i26_counted;
 pub mod i27_needed;
 pub mod i28_attachments;
+pub mod i29_rights;
 
 /// A broken invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -43,6 +43,7 @@ impl Node {
             Output::Answer { request, result } => self.answer(host, env, request, result),
             Output::ForwardedAnswer { request, results } => {
                 if let Some(Asker::Forwarder(to, call)) = self.askers.remove(&request) {
+                    let results = crate::byzantine::tamper_answer(host, results);
                     host.send(env, to, Packet::ForwardAnswer { call, results });
                 }
             }
@@ -123,7 +124,7 @@ impl Node {
         self.status = status;
         if host.honest() {
             env.oracle.status(&self.status.raft);
-            env.oracle.queues(host.node, &self.status, env.swarm.queued_max);
+            env.oracle.queues(host.node, &self.status, (env.swarm.queued_max, env.swarm.members));
             self.show_committed(host, env);
         }
     }
@@ -147,7 +148,7 @@ impl Node {
             Ok(located) => {
                 if host.honest() {
                     env.oracle.acknowledged(id, located.height, located.outcome as i32);
-                    env.answers.push(id);
+                    env.served(id);
                 }
             }
             Err(Refused::Overloaded) => env.stats.count("transactions turned away"),
@@ -222,6 +223,8 @@ impl Node {
         }
         if host.honest() {
             tell_notice(host, env, notice);
+        } else if let Notice::Leadership { role, .. } = notice {
+            env.traitor_leads(*role == Role::Leader);
         }
     }
 
@@ -273,6 +276,7 @@ fn raised(env: &mut Env, alarm: Alarm) {
             }
         }
         Alarm::AttachmentsMissing { .. } => env.stats.count("looks at attachments that nobody has"),
+        Alarm::SlowLog(_) => env.stats.count("looks at a slow log"),
         Alarm::CertificatesStalled { .. } | Alarm::NodeRetired(_) | Alarm::StateDiverged { .. } => {}
     }
 }
@@ -307,9 +311,11 @@ fn name_of(notice: &Notice) -> &'static str {
         Notice::MembershipRefused(_) => "membership changes refused",
         Notice::HandingOver(_) => "hand-overs",
         Notice::Rotating(_) => "rotations",
+        Notice::LogIsSlow(_) => "hand-overs for a slow log",
         Notice::NotHandedOver(_) => "hand-overs refused",
         Notice::LeaderDistrusted(_) => "leaders distrusted",
         Notice::LeaderTrusted => "leaders trusted again",
+        Notice::RightLeftOut { .. } => "rights found left out",
         Notice::EntryIsNoBlock(_) => "entries that are no block",
         Notice::CompactionNotTaken(_) => "compactions not taken",
         Notice::CatchingUp { .. } => "snapshots offered",

@@ -98,6 +98,7 @@ fn settings(host: &Host, env: &Env) -> Settings {
         log_entries_max: env.swarm.log_entries_max,
         log_entries_kept: 4,
         certificate_timeout_ms: 3_000,
+        rights_patience_ms: 2_000,
         fetch_timeout_ms: 600,
         audit_ms: 3_000,
         queued_transactions_max: queued_max,

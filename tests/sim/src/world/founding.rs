@@ -56,6 +56,7 @@ impl World {
             clock_is_far: false,
             byzantine: None,
             slow: false,
+            sync_ms: 0,
         };
         self.machines.push(Machine { host, state: State::Down });
         self.disks += 1;
@@ -82,6 +83,7 @@ impl World {
             clock_is_far: false,
             byzantine: original.byzantine,
             slow: false,
+            sync_ms: 0,
         };
         self.machines.push(Machine { host, state: State::Down });
         self.schedule(1, Event::Start(machine));

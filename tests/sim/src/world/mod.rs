@@ -12,6 +12,7 @@ use consilium_proto::ids::{NodeId, TimeMs, TransactionId};
 use consilium_proto::pb::action::Action;
 use consilium_proto::transaction::Transaction;
 use consilium_replica::topology::Topology;
+use consilium_replica::{Input, RequestId};
 
 use crate::bugs::Bug;
 use crate::client::Client;
@@ -94,6 +95,17 @@ impl World {
             node.push(host, &mut self.env, consilium_replica::Input::Stop);
             let incarnation = host.incarnation;
             self.schedule(after, Event::Stopped { at, incarnation });
+        }
+    }
+
+    /// Asks a node for something, if it leads.
+    pub fn give_leader(&mut self, id: MachineId, input: impl FnOnce(RequestId) -> Input) {
+        let Machine { host, state } = &mut self.machines[id];
+        if let State::Up(node) = state
+            && node.leads()
+        {
+            // Nobody waits for the answer.
+            node.push(host, &mut self.env, input(RequestId(0)));
         }
     }
 

@@ -1,29 +1,68 @@
 use super::*;
 use crate::fixture::{number, transaction};
 
-fn ids(block: &[CheckedTransaction]) -> Vec<u16> {
-    block.iter().map(|t| number(&t.transaction.id)).collect()
+fn ids(block: &[Queued]) -> Vec<u16> {
+    block.iter().map(|queued| number(&queued.checked.transaction.id)).collect()
+}
+
+fn push(pool: &mut Mempool, number: u16, bytes: usize) -> bool {
+    pool.push(Queued { checked: transaction(number, bytes), right_of: None }).is_ok()
+}
+
+fn push_right(pool: &mut Mempool, number: u16, bytes: usize, member: &str) -> bool {
+    pool.push(Queued { checked: transaction(number, bytes), right_of: Some(member.parse().unwrap()) }).is_ok()
 }
 
 #[test]
 fn limits_hold_and_repeats_are_taken_once() {
     let mut pool = Mempool::new(2, 10_000);
-    assert!(pool.push(transaction(1, 10)) && pool.push(transaction(1, 10)) && pool.push(transaction(2, 10)));
-    assert!(!pool.push(transaction(3, 10)));
+    assert!(push(&mut pool, 1, 10) && push(&mut pool, 1, 10) && push(&mut pool, 2, 10));
+    assert!(!push(&mut pool, 3, 10));
     assert_eq!(pool.len(), 2);
     assert_eq!(ids(&pool.cut(10, 10_000)), [1, 2]);
-    assert!(pool.push(transaction(1, 10)), "what was cut may come again");
+    assert!(push(&mut pool, 1, 10), "what was cut may come again");
     pool.clear();
     assert!(pool.is_empty());
-    assert!(!pool.push(transaction(4, 20_000)), "too large for the whole queue");
+    assert!(!push(&mut pool, 4, 20_000), "too large for the whole queue");
 }
 
 #[test]
 fn a_block_is_cut_by_count_and_bytes_and_is_never_empty() {
     let mut pool = Mempool::new(10, 1 << 20);
-    (1..=4).for_each(|id| assert!(pool.push(transaction(id, 1_000))));
+    (1..=4).for_each(|id| assert!(push(&mut pool, id, 1_000)));
     assert_eq!(ids(&pool.cut(1, 1 << 20)), [1]);
     assert_eq!(ids(&pool.cut(10, 1)), [2]);
     assert_eq!(ids(&pool.cut(10, 1 << 20)), [3, 4]);
     assert!(pool.cut(10, 1 << 20).is_empty());
+}
+
+#[test]
+fn rights_go_first_and_take_half_of_a_block_while_others_wait() {
+    let mut pool = Mempool::new(10, 1 << 20);
+    (1..=4).for_each(|id| assert!(push(&mut pool, id, 10)));
+    (11..=14).for_each(|id| assert!(push_right(&mut pool, id, 10, "a.example")));
+    assert_eq!(ids(&pool.cut(4, 1 << 20)), [11, 12, 1, 2]);
+    assert_eq!(ids(&pool.cut(1, 1 << 20)), [13]);
+    assert_eq!(ids(&pool.cut(10, 1 << 20)), [14, 3, 4]);
+    assert!(pool.is_empty());
+    (11..=14).for_each(|id| assert!(push_right(&mut pool, id, 1_000, "a.example")));
+    assert_eq!(ids(&pool.cut(4, 1 << 20)), [11, 12, 13, 14], "all of it if nothing else waits");
+    (11..=12).for_each(|id| assert!(push_right(&mut pool, id, 1_000, "a.example")));
+    assert!(push(&mut pool, 1, 10));
+    assert_eq!(ids(&pool.cut(10, 1_000)), [11], "one at least, and never more bytes than fit");
+}
+
+#[test]
+fn no_load_keeps_rights_out_and_each_member_has_its_own_places() {
+    let mut pool = Mempool::new(1, 1 << 20);
+    assert!(push(&mut pool, 1, 10));
+    for place in 0..RIGHTS_PER_MEMBER_MAX as u16 {
+        assert!(push_right(&mut pool, 100 + place, 10, "a.example"));
+    }
+    assert!(!push_right(&mut pool, 200, 10, "a.example"), "it stands with all the others, of which there are too many");
+    assert!(push_right(&mut pool, 201, 10, "b.example"));
+    assert!(!push_right(&mut pool, 202, RIGHTS_BYTES_PER_MEMBER_MAX, "b.example"));
+    pool.cut(100, 1 << 20);
+    assert!(push_right(&mut pool, 200, 10, "a.example"), "the places are free again");
+    assert!(push_right(&mut pool, 202, RIGHTS_BYTES_PER_MEMBER_MAX, "b.example"));
 }

@@ -1,0 +1,199 @@
+//! Transactions on their way into a block: of clients, of peers, and those that a leader
+//! must not leave out.
+
+use std::collections::BTreeMap;
+
+use consilium_consensus::{LogReader, Role};
+use consilium_ledger::{CheckedTransaction, lookup};
+use consilium_proto::header::Leaf;
+use consilium_proto::ids::NodeId;
+use consilium_proto::names::MemberId;
+use consilium_proto::pb::{ForwardResult, Outcome};
+use consilium_proto::transaction::Transaction;
+
+use super::Replica;
+use super::inputs::raft_id;
+use crate::block::CheckedBlock;
+use crate::fault::Fault;
+use crate::io::{CallId, Output, RequestId};
+use crate::notice::Notice;
+use crate::order::mempool::Queued;
+use crate::ports::{Ledger, PortFault};
+use crate::submission::{Located, Refused, Submission, WaitFor};
+
+impl<L: Ledger, R: LogReader> Replica<L, R> {
+    /// A client's transaction. What is executed already is answered at once: the
+    /// same transaction may come any number of times.
+    pub(super) fn submit(&mut self, submission: Submission, waiter: (RequestId, WaitFor, u64)) -> Result<(), Fault> {
+        let (request, wait_for, deadline_ms) = waiter;
+        let now_ms = self.now.monotonic_ms;
+        let full = self.waiters.len() >= self.settings.queued_transactions_max;
+        let result = match self.executed_already(&submission.transaction)? {
+            Some(located) if wait_for == WaitFor::Ordered || located.height <= self.certifier.certified() => {
+                Some(Ok(located))
+            }
+            _ if full => {
+                self.take_right(submission)?;
+                Some(Err(Refused::Overloaded))
+            }
+            Some(located) => {
+                self.waiters.wait_certified(located, (request, deadline_ms));
+                None
+            }
+            None => match submission.admit() {
+                Ok(checked) => {
+                    self.watch(&checked)?;
+                    self.rights.share(&checked.transaction.id, now_ms);
+                    if let Some(new) = self.waiters.wait(checked, waiter) {
+                        self.order(new)?;
+                    }
+                    None
+                }
+                Err(why) => Some(Err(why)),
+            },
+        };
+        self.out.extend(result.map(|result| Output::Answer { request, result }));
+        Ok(())
+    }
+
+    /// No load at a node keeps out what a leader must not leave out: it is taken though there is
+    /// no room for its client, who finds it executed when it asks again.
+    fn take_right(&mut self, submission: Submission) -> Result<(), PortFault> {
+        let Ok(checked) = submission.admit() else { return Ok(()) };
+        if self.watch(&checked)? != Some(true) {
+            return Ok(());
+        }
+        self.rights.share(&checked.transaction.id, self.now.monotonic_ms);
+        self.order(checked)
+    }
+
+    fn executed_already(&self, transaction: &Transaction) -> Result<Option<Located>, PortFault> {
+        let Some(location) = self.executor.ledger().location(&transaction.id)? else { return Ok(None) };
+        let outcome = Outcome::try_from(location.outcome).map_err(|e| PortFault::corrupt("transaction", e))?;
+        Ok(Some(Located { height: location.height, outcome }))
+    }
+
+    /// The member that protects itself by a transaction.
+    fn right_of(&self, transaction: &Transaction) -> Result<Option<MemberId>, PortFault> {
+        if !transaction.is_right() {
+            return Ok(None);
+        }
+        Ok(lookup::administers(self.executor.ledger(), &transaction.author)?)
+    }
+
+    /// Has a transaction ordered that somebody waits for here, or that is under watch. Without
+    /// a leader it stays with those, and goes out when there is one.
+    pub(super) fn order(&mut self, checked: CheckedTransaction) -> Result<(), PortFault> {
+        if self.core.role() != Role::Leader {
+            self.forwarding.push(checked);
+            return Ok(());
+        }
+        let right_of = self.right_of(&checked.transaction)?;
+        if let Err(checked) = self.proposing.push(Queued { checked, right_of }) {
+            self.waiters.refuse(&checked.transaction.id, Refused::Overloaded, &mut self.out);
+        }
+        Ok(())
+    }
+
+    pub(super) fn forwarded(
+        &mut self,
+        request: RequestId,
+        submissions: Vec<Option<Submission>>,
+    ) -> Result<(), PortFault> {
+        let mut results = Vec::with_capacity(submissions.len());
+        for submission in submissions {
+            results.push(match submission.map(Submission::admit) {
+                Some(Ok(checked)) => self.take_forwarded(checked)?,
+                Some(Err(_)) | None if self.takes_proposals() => ForwardResult::Invalid,
+                Some(Err(_)) | None => ForwardResult::NotLeader,
+            });
+        }
+        self.answers.push(Output::ForwardedAnswer { request, results });
+        Ok(())
+    }
+
+    fn takes_proposals(&self) -> bool {
+        self.core.role() == Role::Leader && !self.stopping
+    }
+
+    fn take_forwarded(&mut self, checked: CheckedTransaction) -> Result<ForwardResult, PortFault> {
+        let watched = self.watch(&checked)?;
+        if self.takes_proposals() {
+            let right_of = self.right_of(&checked.transaction)?;
+            return Ok(match self.proposing.push(Queued { checked, right_of }) {
+                Ok(()) => ForwardResult::Queued,
+                Err(_) => ForwardResult::Overloaded,
+            });
+        }
+        let Some(is_new) = watched else { return Ok(ForwardResult::NotLeader) };
+        if is_new {
+            self.order(checked)?;
+        }
+        Ok(ForwardResult::Watched)
+    }
+
+    /// Puts a transaction under watch that a leader must not leave out; what is executed
+    /// already needs none.
+    fn watch(&mut self, checked: &CheckedTransaction) -> Result<Option<bool>, PortFault> {
+        let Some(member) = self.right_of(&checked.transaction)? else { return Ok(None) };
+        if self.executed_already(&checked.transaction)?.is_some() {
+            return Ok(None);
+        }
+        Ok(self.rights.watch(&member, checked, self.now.monotonic_ms))
+    }
+
+    /// The leader, or a node that was handed what a leader must not leave out, has answered.
+    pub(super) fn forward_answered(&mut self, call: CallId, results: &[ForwardResult]) {
+        let now_ms = self.now.monotonic_ms;
+        self.rights.answered(call, results, now_ms);
+        for id in self.forwarding.answered(call, results, now_ms) {
+            match self.rights.get(&id) {
+                Some(checked) => self.forwarding.later(checked, now_ms),
+                None => self.waiters.refuse(&id, Refused::Overloaded, &mut self.out),
+            }
+        }
+    }
+
+    /// A leader that leaves out what it must not is not followed, by those who vote; and is
+    /// given all of it again.
+    pub(super) fn watch_rights(&mut self) -> Result<(), PortFault> {
+        let (applied, now_ms) = (self.executor.index(), self.now.monotonic_ms);
+        let Some(late) = self.rights.late(applied, self.core.commit_index(), now_ms) else { return Ok(()) };
+        let leader = self.core.leader().map(|leader| NodeId(leader.get())).filter(|leader| *leader != self.me);
+        let votes = raft_id(self.me).is_some_and(|me| self.core.membership().is_voter(me));
+        if let Some(leader) = leader.filter(|_| votes) {
+            self.out.push(Output::Notice(Notice::RightLeftOut { leader, transaction: late }));
+            self.oversight.refuse_leader(&mut self.core, now_ms, &mut self.out);
+        }
+        self.rights.unexecuted().into_iter().try_for_each(|checked| self.order(checked))
+    }
+
+    /// Whose rights have come into a block: what nobody signed is nobody's.
+    pub(super) fn note_rights(&mut self, block: &CheckedBlock, leaves: &[(u64, Leaf)]) -> Result<(), PortFault> {
+        if self.rights.is_empty() {
+            return Ok(());
+        }
+        let outcomes: BTreeMap<_, _> = leaves.iter().map(|(_, leaf)| (leaf.transaction_id, leaf.outcome)).collect();
+        let signed = |id| outcomes.get(id).is_some_and(|outcome| *outcome != Outcome::BadSignature);
+        let transactions = block.transactions.iter().map(|checked| &checked.transaction);
+        for transaction in transactions.filter(|transaction| signed(&transaction.id)) {
+            if let Some(member) = self.right_of(transaction)? {
+                self.rights.executed(&member);
+            }
+        }
+        Ok(())
+    }
+
+    /// A block was executed. One in which something is refused for its signature that is good
+    /// was made by a leader that has changed it: its id is used up.
+    pub(super) fn rights_executed(&mut self, leaves: &[(u64, Leaf)], term: consilium_consensus::Term) {
+        let mut spoilt = false;
+        for (_, leaf) in leaves {
+            spoilt |= leaf.outcome == Outcome::BadSignature && self.rights.is_watched(&leaf.transaction_id);
+            self.rights.forget(&leaf.transaction_id);
+        }
+        if spoilt && term == self.core.term() {
+            self.oversight.refuse_leader(&mut self.core, self.now.monotonic_ms, &mut self.out);
+        }
+    }
+}
