@@ -170,6 +170,25 @@ impl NetworkBuilder {
         }
     }
 
+    /// Puts clocks, disks and wires of their own to the nodes.
+    fn equip(&self, nodes: &mut [Node], wires: Option<&Wires>) -> anyhow::Result<()> {
+        for node in nodes {
+            if let Some(wires) = wires {
+                node.set_namespace(wires.namespace(node.index));
+            }
+            if self.clocks {
+                node.add_clock()?;
+            }
+            if self.disks {
+                node.add_disk()?;
+            }
+            if self.paces {
+                node.add_pace()?;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes the members, holds the ceremony, and starts the nodes.
     ///
     /// # Errors
@@ -189,20 +208,7 @@ impl NetworkBuilder {
             .enumerate()
             .map(|(i, (m, raft_id))| Node::new(i, raft_id, &m.dir, address(i)))
             .collect();
-        for node in &mut nodes {
-            if let Some(wires) = &wires {
-                node.set_namespace(wires.namespace(node.index));
-            }
-        }
-        if self.clocks {
-            nodes.iter_mut().try_for_each(Node::add_clock)?;
-        }
-        if self.disks {
-            nodes.iter_mut().try_for_each(Node::add_disk)?;
-        }
-        if self.paces {
-            nodes.iter_mut().try_for_each(Node::add_pace)?;
-        }
+        self.equip(&mut nodes, wires.as_ref())?;
         let genesis_path = dir.path().join("genesis.pb");
         let traitor = self.traitor.map(|node| Arc::new(Traitor::new(node, &nodes, genesis_path.clone())));
         let links = if self.links { Some(Links::open(&nodes, traitor).await?) } else { None };

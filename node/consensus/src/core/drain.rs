@@ -69,7 +69,10 @@ impl<R: LogReader> Core<R> {
         self.raw.advance_append_async(ready);
 
         if self.is_leader() && self.vote_durable() {
-            output.messages = messages;
+            // Whoever does not vote in Raft cannot be elected: were it alone to have an entry,
+            // it would withhold its power from everybody, and nobody could lead.
+            let votes = |message: &Outbound| self.membership.is_voter(message.to);
+            (output.messages, persist.messages_after) = messages.into_iter().partition(votes);
         } else {
             persist.messages_after = messages;
         }

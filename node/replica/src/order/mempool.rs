@@ -57,11 +57,11 @@ impl Mempool {
         }
     }
 
-    /// Takes a transaction; gives it back if there is no room.
+    /// Takes a transaction, if there is room.
     ///
     /// # Errors
-    /// The transaction.
-    pub(crate) fn push(&mut self, queued: Queued) -> Result<(), CheckedTransaction> {
+    /// The transaction's id, if not.
+    pub(crate) fn push(&mut self, queued: Queued) -> Result<(), TransactionId> {
         let (id, size) = (queued.checked.transaction.id, queued.size());
         if self.ids.contains(&id) {
             return Ok(());
@@ -69,7 +69,7 @@ impl Mempool {
         if self.takes_right(&queued) {
             self.rights.push_back(queued);
         } else if self.queue.len() >= self.count_max || self.bytes + size > self.bytes_max {
-            return Err(queued.checked);
+            return Err(id);
         } else {
             self.bytes += size;
             self.queue.push_back(queued);

@@ -1,7 +1,6 @@
 //! Cutting blocks from the queue, while this node leads.
 
 use consilium_consensus::{Core, LogIndex, LogReader, Role};
-use consilium_ledger::CheckedTransaction;
 use consilium_proto::ids::{NodeId, TimeMs, TransactionId};
 use consilium_proto::observed::Observed;
 
@@ -41,8 +40,8 @@ impl Proposing {
     /// Queues a transaction.
     ///
     /// # Errors
-    /// The transaction, if there is no room.
-    pub(crate) fn push(&mut self, queued: Queued) -> Result<(), CheckedTransaction> {
+    /// The transaction's id, if there is no room.
+    pub(crate) fn push(&mut self, queued: Queued) -> Result<(), TransactionId> {
         self.mempool.push(queued)
     }
 
@@ -113,7 +112,7 @@ impl Proposing {
                 out.push(Output::Notice(Notice::NotProposed(error.to_string())));
                 let back = block.transactions.into_iter().zip(rights);
                 let lost = back.filter_map(|(checked, right_of)| self.push(Queued { checked, right_of }).err());
-                Err(lost.map(|checked| checked.transaction.id).collect())
+                Err(lost.collect())
             }
         }
     }

@@ -49,11 +49,19 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
                     }
                     None
                 }
+                // The author may have enrolled in what this node has not executed yet.
+                Err(Refused::UnknownAuthor) if !self.is_current() => Some(Err(Refused::Overloaded)),
                 Err(why) => Some(Err(why)),
             },
         };
         self.out.extend(result.map(|result| Output::Answer { request, result }));
         Ok(())
+    }
+
+    /// Whether this node has executed all that it knows to be in the log.
+    fn is_current(&self) -> bool {
+        let counted = self.core.leader().is_some() && !self.core.waits_for_quorum();
+        counted && self.executor.index() >= self.core.commit_index()
     }
 
     /// No load at a node keeps out what a leader must not leave out: it is taken though there is
@@ -89,8 +97,8 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             return Ok(());
         }
         let right_of = self.right_of(&checked.transaction)?;
-        if let Err(checked) = self.proposing.push(Queued { checked, right_of }) {
-            self.waiters.refuse(&checked.transaction.id, Refused::Overloaded, &mut self.out);
+        if let Err(id) = self.proposing.push(Queued { checked, right_of }) {
+            self.waiters.refuse(&id, Refused::Overloaded, &mut self.out);
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use consilium_e2e::{Flapping, Load, Network, Wires, nothing_lost};
+use consilium_e2e::{Ack, Flapping, Load, Network, Wires, nothing_lost};
 use consilium_proto::names::Role;
 
 const TURN: Duration = Duration::from_millis(300);
@@ -32,6 +32,18 @@ fn flap(network: &Network, cut: Cut, node: usize) -> Flapping {
         Cut::Links => network.links().flap(node, TURN),
         Cut::Wires => network.wires().flap(node, TURN),
     }
+}
+
+/// How much was certified in between, and the longest times without.
+fn gaps(acks: &[Ack], begin: Instant, end: Instant) -> (usize, Vec<Duration>) {
+    let mut times: Vec<Instant> = acks.iter().map(|ack| ack.at).filter(|at| (begin..end).contains(at)).collect();
+    let count = times.len();
+    times.extend([begin, end]);
+    times.sort();
+    let mut gaps: Vec<Duration> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    gaps.sort_by(|a, b| b.cmp(a));
+    gaps.truncate(5);
+    (count, gaps)
 }
 
 fn flapping_leader(cut: Cut, whose: Whose, what: &'static str) {
@@ -75,16 +87,8 @@ fn flapping_leader(cut: Cut, whose: Whose, what: &'static str) {
         let end = Instant::now();
         load.more(20).await?;
         let (acks, failures) = load.finish().await?;
-        let mut times: Vec<Instant> = acks.iter().map(|ack| ack.at).filter(|at| (begin..end).contains(at)).collect();
-        times.extend([begin, end]);
-        times.sort();
-        let mut gaps: Vec<Duration> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        gaps.sort_by(|a, b| b.cmp(a));
-        println!(
-            "{cut:?} of {what} flap every {TURN:?}: {} writes, longest gaps {:?}, led by {led:?}",
-            times.len() - 2,
-            &gaps[..5]
-        );
+        let (count, gaps) = gaps(&acks, begin, end);
+        println!("{cut:?} of {what} flap every {TURN:?}: {count} writes, longest gaps {gaps:?}, led by {led:?}");
         assert_eq!(failures, Vec::<String>::new());
         nothing_lost(network, &user, &acks).await
     });

@@ -4,7 +4,9 @@
 
 use std::time::{Duration, Instant};
 
-use consilium_e2e::{Ack, Lie, Load, Network, eventually_async, headers_at, longest_pause, nothing_lost_among};
+use consilium_e2e::{
+    Ack, Lie, Load, Network, TestResult, eventually_async, headers_at, longest_pause, nothing_lost_among,
+};
 use consilium_grpc::operator_service_client::OperatorServiceClient;
 use consilium_proto::header::Header;
 use consilium_proto::names::Role;
@@ -66,6 +68,14 @@ fn time_to_replace(acks: &[Ack], chain: &[Header], traitor: u64, since: Instant)
     after.map(|ack| ack.at - since).min()
 }
 
+async fn tell_alarms(network: &Network, lie: Lie) -> TestResult {
+    for node in HONEST {
+        let alarms = network.status(node).await?.alarms;
+        println!("{lie:?}: alarms of node {node}: {alarms:?}");
+    }
+    Ok(())
+}
+
 fn lying_leader(lie: Lie, fate: Fate) {
     Network::of(4).with_clocks().with_traitor(TRAITOR).run(async |network| {
         let user = network.enrolled(0, Role::Service, "ehr").await?;
@@ -111,11 +121,7 @@ fn lying_leader(lie: Lie, fate: Fate) {
         let back = chain.windows(2).filter(|pair| pair[1].time < pair[0].time).count();
         assert_eq!(back, 0, "the ledger's time went back");
         assert!(replaced.is_some(), "nobody else led");
-        for node in HONEST {
-            let alarms = network.status(node).await?.alarms;
-            println!("{lie:?}: alarms of node {node}: {alarms:?}");
-        }
-        Ok(())
+        tell_alarms(network, lie).await
     });
 }
 
