@@ -10,6 +10,7 @@ use consilium_proto::genesis::Genesis;
 use consilium_proto::ids::NodeId;
 use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::signing::SigningKey;
+use consilium_replica::ports::GuardRecord;
 use consilium_replica::start::{Recovered, recover, write_genesis};
 
 use crate::config::Config;
@@ -187,9 +188,9 @@ fn restrict(dir: &Path) -> Result<(), Fault> {
 ///
 /// # Errors
 /// If it is damaged, or does not open in time.
-pub(crate) fn open_log(prepared: &Prepared) -> Result<RaftLog, StorageError> {
+pub(crate) fn open_log(prepared: &Prepared, guard: GuardRecord) -> Result<RaftLog, StorageError> {
     let path = DataDir(prepared.config.data_dir.clone()).raft();
-    open_within(&path, prepared.config.storage.open_timeout, RaftLog::open)
+    open_within(&path, prepared.config.storage.open_timeout, move |path| RaftLog::open_guarded(path, &guard))
 }
 
 /// Opens the ledger's database.
@@ -223,7 +224,7 @@ pub fn open(prepared: &Prepared) -> Result<Opened, Fault> {
     let dir = DataDir(prepared.config.data_dir.clone());
     Marker::new(prepared.genesis.ledger_id, &prepared.spiffe_id, prepared.me).check(&dir.0)?;
     let mut guard = Guard::open(&dir.guard())?;
-    let log = open_log(prepared)?;
+    let log = open_log(prepared, guard.state())?;
     let ledger = open_ledger(prepared).map_err(|error| match error.is_rotten_ledger() {
         true => Fault::Rotten(error.to_string()),
         false => error.into(),

@@ -69,9 +69,7 @@ pub fn recover(ledger: &impl Ledger, log: &impl Log, guard: &mut impl Guard) -> 
     log.sync()?;
     let synced = ledger.sync()?;
     let (mut hard_state, last) = (log.hard_state()?, log.last().index);
-    if let Some(voted_with) = lost(&guard, last, hard_state) {
-        return Err(StartRefused::LogLost { last, voted_with });
-    }
+    log_reaches(&guard, last, hard_state)?;
     let (applied, tip) = ledger.tip()?.ok_or_else(|| PortFault::corrupt("ledger", "has no genesis block"))?;
     if applied > last {
         let position = ledger.position(tip.header.height)?.filter(|p| p.index == applied);
@@ -85,6 +83,17 @@ pub fn recover(ledger: &impl Ledger, log: &impl Log, guard: &mut impl Guard) -> 
     let membership = ledger.membership_at(tip.header.height)?;
     let initial = Initial { hard_state, membership, applied };
     Ok(Recovered { initial, tip, guard, doubt, votes: log.votes()? })
+}
+
+/// Whether a log that ends at `last` holds what the guard's vote vouched for.
+///
+/// # Errors
+/// [`StartRefused::LogLost`].
+pub fn log_reaches(guard: &GuardRecord, last: LogIndex, hard_state: HardState) -> Result<(), StartRefused> {
+    match lost(guard, last, hard_state) {
+        Some(voted_with) => Err(StartRefused::LogLost { last, voted_with }),
+        None => Ok(()),
+    }
 }
 
 /// How far the log must reach, if it does not. What is committed is never cut. What

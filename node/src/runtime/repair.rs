@@ -33,6 +33,7 @@ use crate::identity::trust::LedgerTrust;
 use crate::published::LiveTopology;
 use crate::setup::{DataDir, Prepared, open_ledger, open_log};
 use crate::storage::StorageError;
+use crate::storage::guard::Guard;
 use crate::storage::ledger_port::LedgerPort;
 use crate::storage::raft_log::RaftLog;
 use crate::transport::PeerClients;
@@ -70,7 +71,7 @@ pub async fn run_if_requested(prepared: &Prepared) -> Result<(), Fault> {
         // A crash may have come between the last two steps of the last repair.
         return remove(&dir.diverged_ledger());
     }
-    let log = open_log(prepared)?;
+    let log = open_log(prepared, Guard::open(&dir.guard())?.state())?;
     set_aside(&dir)?;
     let mut rebuilding = Rebuilding::start(prepared, &log, WrongLedger::open(&dir.diverged_ledger()))?;
     rebuilding.run().await?;

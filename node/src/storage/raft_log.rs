@@ -14,7 +14,8 @@ use consilium_consensus::{HardState, LogBounds, LogEntry, LogError, LogIndex, Lo
 use consilium_proto::ids::NodeId;
 use consilium_proto::pb;
 use consilium_proto::vote::Vote;
-use consilium_replica::ports::{Log, LogBatch, LogStart, PortFault};
+use consilium_replica::ports::{GuardRecord, Log, LogBatch, LogStart, PortFault};
+use consilium_replica::start::log_reaches;
 use prost::Message;
 use rocksdb::{DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 
@@ -40,8 +41,8 @@ pub struct RaftLog {
 
 /// A flipped bit in the middle of what was written, and the zeros of a power cut at its end,
 /// look alike: what can be read before is kept, with a note that there was more. What must
-/// be there all the same the guard knows.
-fn open_database(path: &Path, write_buffer_bytes: usize) -> Result<(DB, bool), StorageError> {
+/// be there all the same the guard knows: it is asked before anything is given up.
+fn open_database(path: &Path, write_buffer_bytes: usize, guard: &GuardRecord) -> Result<(DB, bool), StorageError> {
     let mut options = database_options();
     options.set_write_buffer_size(write_buffer_bytes);
     options.set_max_write_buffer_number(3);
@@ -52,6 +53,11 @@ fn open_database(path: &Path, write_buffer_bytes: usize) -> Result<(DB, bool), S
     };
     tracing::warn!(path = %path.display(), %damage, "opening up to the first damage");
     options.set_wal_recovery_mode(rocksdb::DBRecoveryMode::PointInTime);
+    {
+        let seen = DB::open_for_read_only(&options, path, false).map_err(StorageError::database(NAME))?;
+        log_reaches(guard, find_last(&seen)?.index, stored_hard_state(&seen)?)
+            .map_err(|refused| StorageError::WrongDisk(refused.to_string()))?;
+    }
     let db = DB::open(&options, path).map_err(StorageError::database(NAME))?;
     let mut write = WriteOptions::default();
     write.set_sync(true);
@@ -77,15 +83,24 @@ impl RaftLog {
     /// # Errors
     /// If the database is damaged.
     pub fn open(path: &Path) -> Result<Self, StorageError> {
-        Self::open_buffered(path, WRITE_BUFFER_BYTES)
+        Self::open_guarded(path, &GuardRecord::default())
     }
 
-    fn open_buffered(path: &Path, write_buffer_bytes: usize) -> Result<Self, StorageError> {
-        let (db, damaged) = open_database(path, write_buffer_bytes)?;
+    /// Opens or creates the log, which must hold what the guard knows.
+    ///
+    /// # Errors
+    /// If the database is damaged, so that what a vote vouched for cannot be read; nothing was
+    /// changed then.
+    pub fn open_guarded(path: &Path, guard: &GuardRecord) -> Result<Self, StorageError> {
+        Self::open_buffered(path, WRITE_BUFFER_BYTES, guard)
+    }
+
+    fn open_buffered(path: &Path, write_buffer_bytes: usize, guard: &GuardRecord) -> Result<Self, StorageError> {
+        let (db, damaged) = open_database(path, write_buffer_bytes, guard)?;
         let db = Arc::new(db);
         let space = LogSpace::start(Arc::clone(&db)).map_err(StorageError::file(path))?;
         let log = Self { space: Arc::new(space), db, last: Arc::default() };
-        log.set_last(log.find_last()?);
+        log.set_last(find_last(&log.db)?);
         if damaged {
             tracing::warn!(
                 path = %path.display(),
@@ -109,11 +124,6 @@ impl RaftLog {
 
     fn set_last(&self, position: LogPosition) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = position;
-    }
-
-    fn stored_hard_state(&self) -> Result<HardState, StorageError> {
-        let bytes = self.get(HARD_STATE)?.ok_or_else(|| StorageError::corrupt("hard state", "absent"))?;
-        HardState::decode(&bytes).map_err(|e| StorageError::corrupt("hard state", e))
     }
 
     fn persist(&self, writes: &LogBatch<'_>) -> Result<(), StorageError> {
@@ -163,28 +173,11 @@ impl RaftLog {
     /// # Errors
     /// If the disk fails or the value is damaged.
     pub fn truncated(&self) -> Result<LogPosition, StorageError> {
-        let Some(bytes) = self.get(TRUNCATED)? else { return Ok(LogPosition::default()) };
-        LogPosition::decode(&bytes).ok_or_else(|| StorageError::corrupt("truncated position", "length"))
-    }
-
-    fn find_last(&self) -> Result<LogPosition, StorageError> {
-        let truncated = self.truncated()?;
-        let end = entry_key(LogIndex(u64::MAX));
-        let mut iterator = self.db.iterator(IteratorMode::From(&end, Direction::Reverse));
-        match iterator.next() {
-            Some(Err(source)) => Err(StorageError::Database { name: NAME, source }),
-            Some(Ok((key, value))) if key.len() == 9 && key[0] == b'e' => {
-                let entry =
-                    LogEntry::decode(&Bytes::from(value)).map_err(|e| StorageError::corrupt("last entry", e))?;
-                Ok(if entry.index > truncated.index { entry.position() } else { truncated })
-            }
-            Some(Ok(_)) | None => Ok(truncated),
-        }
+        truncated(&self.db)
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
-        let value = self.db.get(key).map_err(StorageError::database(NAME))?;
-        Ok(value.map(Bytes::from))
+        get(&self.db, key)
     }
 
     fn write(&self, batch: WriteBatch, sync: bool) -> Result<(), StorageError> {
@@ -196,7 +189,7 @@ impl RaftLog {
 
 impl Log for RaftLog {
     fn hard_state(&self) -> Result<HardState, PortFault> {
-        Ok(self.stored_hard_state()?)
+        Ok(stored_hard_state(&self.db)?)
     }
 
     fn last(&self) -> LogPosition {
@@ -233,6 +226,35 @@ impl Log for RaftLog {
 
     fn compact_to(&self, start: LogStart) -> Result<(), PortFault> {
         Ok(self.compact(start.position())?)
+    }
+}
+
+fn get(db: &DB, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+    let value = db.get(key).map_err(StorageError::database(NAME))?;
+    Ok(value.map(Bytes::from))
+}
+
+fn stored_hard_state(db: &DB) -> Result<HardState, StorageError> {
+    let bytes = get(db, HARD_STATE)?.ok_or_else(|| StorageError::corrupt("hard state", "absent"))?;
+    HardState::decode(&bytes).map_err(|e| StorageError::corrupt("hard state", e))
+}
+
+fn truncated(db: &DB) -> Result<LogPosition, StorageError> {
+    let Some(bytes) = get(db, TRUNCATED)? else { return Ok(LogPosition::default()) };
+    LogPosition::decode(&bytes).ok_or_else(|| StorageError::corrupt("truncated position", "length"))
+}
+
+fn find_last(db: &DB) -> Result<LogPosition, StorageError> {
+    let truncated = truncated(db)?;
+    let end = entry_key(LogIndex(u64::MAX));
+    let mut iterator = db.iterator(IteratorMode::From(&end, Direction::Reverse));
+    match iterator.next() {
+        Some(Err(source)) => Err(StorageError::Database { name: NAME, source }),
+        Some(Ok((key, value))) if key.len() == 9 && key[0] == b'e' => {
+            let entry = LogEntry::decode(&Bytes::from(value)).map_err(|e| StorageError::corrupt("last entry", e))?;
+            Ok(if entry.index > truncated.index { entry.position() } else { truncated })
+        }
+        Some(Ok(_)) | None => Ok(truncated),
     }
 }
 
@@ -395,7 +417,7 @@ mod tests {
     /// Writes forty large entries in tables of so many bytes, and cuts most of them off.
     fn space_is_given_back(write_buffer_bytes: usize) {
         let dir = tempfile::tempdir().unwrap();
-        let log = RaftLog::open_buffered(dir.path(), write_buffer_bytes).unwrap();
+        let log = RaftLog::open_buffered(dir.path(), write_buffer_bytes, &GuardRecord::default()).unwrap();
         // Bytes that cannot be compressed.
         let noise = |index: u64| -> Vec<u8> {
             let word = |n: u64| (n ^ (index << 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -443,6 +465,7 @@ mod tests {
     fn damage_in_the_log_of_writes_leaves_what_is_before_and_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let log = RaftLog::open(dir.path()).unwrap();
+        log.initialize().unwrap();
         (1..=200).for_each(|index| write(&log, &[round(vec![entry(index, 1)])]));
         assert!(!log.is_damaged().unwrap());
         drop(log);
@@ -450,7 +473,13 @@ mod tests {
         let mut bytes = std::fs::read(&wal).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
-        std::fs::write(&wal, bytes).unwrap();
+        std::fs::write(&wal, &bytes).unwrap();
+        let promised = GuardRecord { commit: LogIndex(150), ..GuardRecord::default() };
+        for _ in 0..2 {
+            let refused = RaftLog::open_guarded(dir.path(), &promised).err().unwrap().to_string();
+            assert!(refused.contains("A disk that lost writes"), "{refused}");
+        }
+        assert_eq!(std::fs::read(&wal).unwrap(), bytes, "nothing was given up");
         let last = RaftLog::open(dir.path()).unwrap().last();
         assert!((80..120).contains(&last.index.0), "{last:?}");
         let log = RaftLog::open(dir.path()).unwrap();
@@ -466,6 +495,7 @@ mod tests {
     fn zeros_at_the_end_are_left_out() {
         let dir = tempfile::tempdir().unwrap();
         let log = RaftLog::open(dir.path()).unwrap();
+        log.initialize().unwrap();
         (1..=20).for_each(|index| write(&log, &[round(vec![entry(index, 1)])]));
         drop(log);
         let wal = newest_wal(dir.path());

@@ -366,6 +366,18 @@ pub fn captured(bytes: &[u8], traitor: NodeId, others: impl Iterator<Item = Node
     changed.then(|| encode(&fields).into())
 }
 
+/// Who would vote alone by a membership entry like that of [`captured`].
+#[must_use]
+pub fn sole_voter(change: &[u8]) -> Option<NodeId> {
+    let steps = parse(change)?.into_iter().filter_map(|field| {
+        let (2, Value::Bytes(step)) = field else { return None };
+        parse(&step)
+    });
+    let (added, left): (Vec<Fields>, Vec<Fields>) = steps.partition(|step| number(step, 1) == 0);
+    let [alone] = added.as_slice() else { return None };
+    (left.len() > 1).then(|| NodeId(number(alone, 2)))
+}
+
 fn captured_entry(entry: &[u8], traitor: NodeId, others: impl Iterator<Item = NodeId>) -> Option<Vec<u8>> {
     let mut fields = parse(entry)?;
     let data = fields.iter().find_map(|field| {

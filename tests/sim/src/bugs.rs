@@ -53,8 +53,8 @@ pub enum Bug {
     CommitFromLeader,
     /// An entry is acknowledged by index and term: nobody looks which one it is.
     ChainUnchecked,
-    /// The log must reach where it ended at the newest vote, also if a later leader cut it.
-    WatermarkIsLogEnd,
+    /// A membership comes into force whether or not the elections ask for it.
+    MembershipUnchecked,
     /// Attachments that are missing are not noted, and so not looked for.
     MissingForgotten,
     /// A transaction by which a member protects itself is watched over by the node alone that
@@ -87,7 +87,7 @@ impl Bug {
             Self::GrantsUnchecked => &[Fault::Usurp],
             Self::CommitFromLeader => &[Fault::FalseCommit],
             Self::ChainUnchecked => &[Fault::Equivocate],
-            Self::WatermarkIsLogEnd => &[Fault::Partition, Fault::OneWay, Fault::Kill],
+            Self::MembershipUnchecked => &[Fault::Capture, Fault::Kill],
             Self::MissingForgotten => &[Fault::LoseAttachments],
             Self::RightsUnwatched => &[Fault::WithholdRights],
             Self::CountHeads | Self::VotePastBoundary | Self::NewSetEarly => &[],
@@ -119,7 +119,7 @@ impl Bug {
         Self::GrantsUnchecked,
         Self::CommitFromLeader,
         Self::ChainUnchecked,
-        Self::WatermarkIsLogEnd,
+        Self::MembershipUnchecked,
         Self::MissingForgotten,
         Self::RightsUnwatched,
     ];

@@ -65,13 +65,13 @@ impl Host {
     pub fn ledger(&self, env: &Env) -> SimLedger {
         // What the log's writer does to it is not the replica's.
         let bug = env.bug.filter(|bug| *bug != Bug::LogBeforeLedger);
-        SimLedger::new(self.disk.ledger_port(), bug, &self.disk.apart)
+        SimLedger::new(&self.disk, bug)
     }
 
     /// The ledger as the log's writer gets it.
     #[must_use]
     pub fn writer_ledger(&self, env: &Env) -> SimLedger {
-        SimLedger::new(self.disk.ledger_port(), env.bug, &self.disk.apart)
+        SimLedger::new(&self.disk, env.bug)
     }
 
     /// The network as this disk knows it.

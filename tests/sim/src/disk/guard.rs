@@ -5,7 +5,6 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use consilium_consensus::{LogPosition, Term};
 use consilium_kit::Rng;
 use consilium_replica::ports::{Guard, GuardRecord, PortFault};
 
@@ -140,10 +139,6 @@ impl Guard for GuardPort<'_> {
         Ok(match self.bug {
             // What it holds is not read.
             Some(Bug::SkipVoteGuard) => GuardRecord::default(),
-            // The log must reach where it ended, whatever has become of that.
-            Some(Bug::WatermarkIsLogEnd) => {
-                GuardRecord { last: LogPosition { term: Term(u64::MAX), ..remembered.last }, ..remembered }
-            }
             Some(_) | None => remembered,
         })
     }

@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use consilium_consensus::{LogIndex, LogPosition, Membership};
+use consilium_consensus::{EntryKind, LogEntry, LogIndex, LogPosition, Membership, RaftId};
+use consilium_kit::MemoryLog;
+use consilium_kit::raft_wire::sole_voter;
 use consilium_ledger::state_map::{NodePath, TrieStore};
 use consilium_ledger::{Executed, Location, Row, StateReader, StoreFault, Table, Tip};
 use consilium_proto::header::{Header, Leaf};
@@ -17,7 +19,7 @@ use consilium_proto::vote::BlockCertificate;
 use consilium_replica::CachedLedger;
 use consilium_replica::ports::{Ledger, PortFault};
 
-use super::LedgerStore;
+use super::{Disk, LedgerStore};
 use crate::bugs::Bug;
 use crate::crash_point::CrashPoint;
 
@@ -171,6 +173,8 @@ struct PortBugs {
     held: Option<Membership>,
     /// Versions of records whose rows are missed by the cache.
     missed: BTreeSet<Height>,
+    /// The log was looked at up to here.
+    looked: LogIndex,
 }
 
 /// A replica's ledger: the cache of the product over the simulated database, with
@@ -183,15 +187,18 @@ pub struct SimLedger {
     pub observed: Rc<RefCell<Vec<Observation>>>,
     /// A membership that is stored apart from the blocks, for the bug that did so.
     apart: Option<Rc<RefCell<Membership>>>,
+    log: Rc<RefCell<MemoryLog>>,
 }
 
 impl SimLedger {
     /// Over a database.
     #[must_use]
-    pub fn new(handle: LedgerHandle, bug: Option<Bug>, stored: &Rc<RefCell<Membership>>) -> Self {
-        let apart = (bug == Some(Bug::MembershipApart)).then(|| Rc::clone(stored));
-        let bugs = RefCell::new(PortBugs { bug, ..PortBugs::default() });
-        Self { cached: CachedLedger::new(handle), bugs, observed: Rc::default(), apart }
+    pub fn new(disk: &Disk, bug: Option<Bug>) -> Self {
+        let apart = (bug == Some(Bug::MembershipApart)).then(|| Rc::clone(&disk.apart));
+        let looked = disk.log.borrow().durable_truncated().index;
+        let bugs = RefCell::new(PortBugs { bug, looked, ..PortBugs::default() });
+        let (cached, log) = (CachedLedger::new(disk.ledger_port()), Rc::clone(&disk.log));
+        Self { cached, bugs, observed: Rc::default(), apart, log }
     }
 
     /// The database.
@@ -213,6 +220,12 @@ impl SimLedger {
                 bugs.held = membership.cloned();
                 self.cached.write_block(position, executed, late.as_ref())
             }
+            // Whatever membership stands in the log comes into force.
+            Some(Bug::MembershipUnchecked) => {
+                let captured = self.captured(bugs.looked, position.index);
+                bugs.looked = position.index;
+                self.cached.write_block(position, executed, captured.as_ref().or(membership))
+            }
             // The cache does not hear of every fifth block.
             Some(Bug::StaleCache) if executed.tip.header.height.0.is_multiple_of(5) => {
                 bugs.missed.insert(executed.tip.header.height);
@@ -225,6 +238,19 @@ impl SimLedger {
             }
             Some(_) | None => self.cached.write_block(position, executed, membership),
         }
+    }
+}
+
+impl SimLedger {
+    /// A membership of one voter that a leader put into the log.
+    fn captured(&self, after: LogIndex, to: LogIndex) -> Option<Membership> {
+        let log = self.log.borrow();
+        let entries = (after.0 + 1..=to.0).filter_map(|index| log.entry(LogIndex(index)).ok());
+        let voter = |entry: LogEntry| {
+            let EntryKind::ConfChange(change) = entry.kind else { return None };
+            RaftId::new(sole_voter(&change)?.0)
+        };
+        entries.filter_map(voter).last().map(|alone| Membership::new([alone], []))
     }
 }
 
