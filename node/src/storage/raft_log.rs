@@ -474,7 +474,7 @@ mod tests {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
         std::fs::write(&wal, &bytes).unwrap();
-        let promised = GuardRecord { commit: LogIndex(150), ..GuardRecord::default() };
+        let promised = GuardRecord { last: entry(150, 1).position(), ..GuardRecord::default() };
         for _ in 0..2 {
             let refused = RaftLog::open_guarded(dir.path(), &promised).err().unwrap().to_string();
             assert!(refused.contains("A disk that lost writes"), "{refused}");

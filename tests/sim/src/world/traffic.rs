@@ -62,7 +62,11 @@ impl World {
 
     pub(super) fn halted(&mut self, id: MachineId, result: Result<(), Halt>) {
         let Err(halt) = result else { return };
-        self.env.note(format_args!("{id} halts: {halt:?}"));
+        match &halt {
+            // Hashes rest on evidence, and so on signatures, which are never the same.
+            Halt::Diverged(_) => self.env.note(format_args!("{id} halts: it has gone astray")),
+            halt => self.env.note(format_args!("{id} halts: {halt:?}")),
+        }
         let honest = self.machines[id].host.honest();
         match halt {
             Halt::Crash(_) => {
