@@ -250,7 +250,7 @@ impl SimLedger {
             let EntryKind::ConfChange(change) = entry.kind else { return None };
             RaftId::new(sole_voter(&change)?.0)
         };
-        entries.filter_map(voter).last().map(|alone| Membership::new([alone], []))
+        entries.rev().find_map(voter).map(|alone| Membership::new([alone], []))
     }
 }
 
