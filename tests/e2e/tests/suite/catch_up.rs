@@ -99,7 +99,7 @@ fn log_bytes(network: &Network, node: usize) -> anyhow::Result<u64> {
 
 #[test]
 fn the_space_of_a_compacted_log_is_given_back_while_the_node_runs() {
-    let small_log = "log_entries_max = 20\nlog_entries_kept = 5";
+    let small_log = "log_entries_max = 10\nlog_entries_kept = 5";
     Network::of(3).raft(small_log).run(async |network| {
         let user = network.enrolled(0, Role::Service, "ehr").await?;
         let written = 40 * (256 << 10);
