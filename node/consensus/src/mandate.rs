@@ -256,6 +256,12 @@ impl Electorate {
         self.standing.iter().any(|set| set.is_quorum(seated_power(set, nodes)))
     }
 
+    /// Whether nobody makes a mandate without one of these nodes.
+    pub(crate) fn is_blocked_by(&self, nodes: &BTreeSet<NodeId>) -> bool {
+        let blocked = |set: &ValidatorSet| !set.is_quorum(set.total_power() - seated_power(set, nodes));
+        !self.standing.is_empty() && self.standing.iter().all(blocked)
+    }
+
     /// The mandate that these grants make, if they do. Signatures were verified.
     pub(crate) fn mandate(
         &self,

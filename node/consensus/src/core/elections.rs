@@ -15,6 +15,7 @@ use raft::eraftpb::{Message, MessageType};
 
 use super::Core;
 use super::office::{Office, Probing, Standing, candidacy_of};
+use crate::config::{Config, ElectionTicks};
 use crate::ids::{LogIndex, LogPosition, RaftId, Term};
 use crate::log::LogReader;
 use crate::mandate::{Candidacy, Electorate, HandOver, Mandate, MandateError, Standpoint, Tail};
@@ -192,6 +193,37 @@ impl<R: LogReader> Core<R> {
         let seats = self.office.electorate.seats();
         let voteless = seats.filter(|seat| *seat != self.config.id && !self.membership.is_voter(*seat));
         messages.extend(voteless.map(|seat| Message { to: seat.get(), ..asked.clone() }));
+    }
+
+    /// A leader that is heard keeps others from being granted to, unless more than a third of
+    /// the power wants another one: it can have nothing certified without them, and they may
+    /// doubt it for a reason that this node does not see. So do replicas join a change of view
+    /// that more than f others want (Castro and Liskov 1999, section 4.5.2). Gives what
+    /// [`Self::restore_lease`] needs.
+    pub(super) fn lift_lease(&mut self, from: RaftId, message: &Message) -> Option<(Term, usize)> {
+        let (kind, wanted) = (message.get_msg_type(), Term(message.term));
+        let asks = matches!(kind, MessageType::MsgRequestVote | MessageType::MsgRequestPreVote);
+        if !asks || wanted <= self.term() {
+            return None;
+        }
+        let Config { election_ticks: ElectionTicks { min, max }, .. } = &self.config;
+        let (now, window, term) = (self.ticks, u64::from(min + max), self.term());
+        let Office { wanting, electorate, .. } = &mut self.office;
+        wanting.insert(from, (wanted, now));
+        wanting.retain(|_, (wanted, since)| *wanted > term && now.saturating_sub(*since) <= window);
+        let want = wanting.keys().map(|peer| NodeId(peer.get())).collect();
+        let raft = &mut self.raw.raft;
+        electorate.is_blocked_by(&want).then(|| {
+            let timeout = raft.election_timeout();
+            (term, std::mem::replace(&mut raft.election_elapsed, timeout))
+        })
+    }
+
+    /// A candidate that would be granted to, and asks no further, changes nothing.
+    pub(super) fn restore_lease(&mut self, lifted: Option<(Term, usize)>) {
+        if let Some((_, elapsed)) = lifted.filter(|(term, _)| *term == self.term()) {
+            self.raw.raft.election_elapsed = elapsed;
+        }
     }
 
     /// Looks at what goes beside a message, and clears it, or puts in its place what Raft is

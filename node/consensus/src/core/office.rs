@@ -16,6 +16,8 @@ pub(super) struct Office {
     pub(super) electorate: Electorate,
     /// What each peer asked for last.
     pub(super) asked: BTreeMap<RaftId, Candidacy>,
+    /// For which term each peer last wanted another leader, and in which tick it said so.
+    pub(super) wanting: BTreeMap<RaftId, (Term, u64)>,
     pub(super) standing: Option<Standing>,
     pub(super) probing: Option<Probing>,
     /// Of the newest term that is proven.
@@ -52,6 +54,7 @@ impl Office {
             signer,
             electorate: Electorate::default(),
             asked: BTreeMap::new(),
+            wanting: BTreeMap::new(),
             standing: None,
             probing: None,
             mandate: None,

@@ -96,16 +96,23 @@ impl<R: LogReader> Core<R> {
             _ => vec![message],
         };
         for message in due {
-            self.hold_commit(|core| core.raw.step(message)).map_err(|error| match error {
-                raft::Error::StepPeerNotFound => StepError::NotAMember { peer: from },
-                other => StepError::Raft(other.to_string()),
-            })?;
+            self.tell_raft(from, message)?;
             self.raise_reads();
         }
         if answers {
             self.followers.heard(from, self.term(), self.ticks);
         }
         left_out.map_or(Ok(()), |reject| Err(rejected(reject)))
+    }
+
+    fn tell_raft(&mut self, from: RaftId, message: Message) -> Result<(), StepError> {
+        let lease = self.lift_lease(from, &message);
+        let told = self.hold_commit(|core| core.raw.step(message));
+        self.restore_lease(lease);
+        told.map_err(|error| match error {
+            raft::Error::StepPeerNotFound => StepError::NotAMember { peer: from },
+            other => StepError::Raft(other.to_string()),
+        })
     }
 
     /// Whether the message shows that its sender follows this leader now.

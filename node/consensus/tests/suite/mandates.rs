@@ -160,6 +160,24 @@ fn only_a_signed_hand_over_interrupts_a_leader() {
     cluster.until(20, "handed over", |cluster| cluster.leader() == Some(to));
 }
 
+/// Where all the honest are needed, some that doubt the leader are enough for the others, and
+/// the leader itself, to grant: they doubt it at different times, and would never do so at one.
+#[test]
+fn a_leader_that_a_third_wants_replaced_is_replaced() {
+    let mut cluster = group(4, 4, 9);
+    let leader = cluster.elect();
+    let others: Vec<_> = cluster.everyone().into_iter().filter(|node| *node != leader).collect();
+    // One does not answer at all, as a traitor may.
+    cluster.crash(others[2]);
+    cluster.core(others[0]).distrust_leader();
+    cluster.ticks(200);
+    assert_eq!(cluster.leader(), Some(leader), "one alone changes nothing");
+    cluster.core(others[1]).distrust_leader();
+    cluster.until(200, "replaced", |cluster| cluster.leader().is_some_and(|now| now != leader));
+    let alive = [leader, others[0], others[1]];
+    cluster.commit("after", &alive);
+}
+
 /// Followers that lag count by the membership that a mandate names: nobody grants one with
 /// another membership than he knows to have been in force.
 #[test]
