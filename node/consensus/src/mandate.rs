@@ -277,15 +277,21 @@ impl Electorate {
         Some(Mandate { candidacy: candidacy.clone(), validators_hash: set.hash(), grants })
     }
 
-    /// Whether a mandate is of a quorum of a known set.
+    /// Whether a mandate is of a quorum of a known set. The one that it names comes first; a
+    /// leader that is behind names one of the past, and may have been granted to by a quorum of
+    /// today's all the same. No grant says of which set it is.
     ///
     /// # Errors
     /// If not.
     pub(crate) fn verify(&self, mandate: &Mandate, ledger_id: &LedgerId) -> Result<(), MandateError> {
-        let set = self.sets().find(|set| set.hash() == mandate.validators_hash);
-        let set = set.ok_or(MandateError::UnknownValidators)?;
         let signed = mandate.candidacy.signing_bytes(ledger_id);
-        if set.is_quorum(power(set, &signed, &mandate.grants)) { Ok(()) } else { Err(MandateError::NoQuorum) }
+        let (named, others): (Vec<_>, Vec<_>) = self.sets().partition(|set| set.hash() == mandate.validators_hash);
+        let granted = |set: &&ValidatorSet| set.is_quorum(power(set, &signed, &mandate.grants));
+        match named.iter().chain(&others).any(granted) {
+            true => Ok(()),
+            false if named.is_empty() => Err(MandateError::UnknownValidators),
+            false => Err(MandateError::NoQuorum),
+        }
     }
 }
 

@@ -195,8 +195,8 @@ impl<R: LogReader> Core<R> {
         messages.extend(voteless.map(|seat| Message { to: seat.get(), ..asked.clone() }));
     }
 
-    /// A leader that is heard keeps others from being granted to, unless more than a third of
-    /// the power wants another one: it can have nothing certified without them, and they may
+    /// A leader that is heard keeps others from being granted to, unless a third of the power
+    /// wants another one: it can have nothing certified without them, and they may
     /// doubt it for a reason that this node does not see. So do replicas join a change of view
     /// that more than f others want (Castro and Liskov 1999, section 4.5.2). Gives what
     /// [`Self::restore_lease`] needs.

@@ -72,6 +72,16 @@ fn a_mandate_of_unknown_validators_proves_nothing() {
     assert_eq!(newer.verify(&mandate, &ledger()), Err(MandateError::UnknownValidators));
 }
 
+/// A leader that lags goes by the validators of the past, whom nobody may know any more.
+#[test]
+fn a_quorum_of_known_validators_is_believed_whoever_is_named() {
+    let mandate = of_four().mandate(&candidacy(), &grants(&[1, 2, 3], &candidacy()), &ledger()).unwrap();
+    let newer = Electorate::new(vec![set(&[2, 3, 5, 6])], vec![set(&[1, 2, 3, 5])]);
+    assert_eq!(newer.verify(&mandate, &ledger()), Ok(()));
+    let fewer = Electorate::new(vec![set(&[2, 3, 5, 6])], vec![set(&[1, 2, 5, 6])]);
+    assert_eq!(fewer.verify(&mandate, &ledger()), Err(MandateError::UnknownValidators));
+}
+
 #[test]
 fn it_goes_over_the_wire() {
     let mandate = of_four().mandate(&candidacy(), &grants(&[1, 2, 3], &candidacy()), &ledger()).unwrap();
