@@ -284,9 +284,16 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
     }
 
     fn step(&mut self, from: NodeId, bytes: bytes::Bytes) {
-        let Some(peer) = raft_id(from).filter(|_| !self.recall.is_silent()) else { return };
-        if !self.rounds.has_room_for(bytes.len()) {
-            let problem = "too many entries wait for the disk".to_owned();
+        let Some(peer) = raft_id(from) else { return };
+        let deaf = if self.recall.is_silent() {
+            Some("this node was not told yet what it had promised")
+        } else if !self.rounds.has_room_for(bytes.len()) {
+            Some("too many entries wait for the disk")
+        } else {
+            None
+        };
+        if let Some(problem) = deaf {
+            let problem = problem.to_owned();
             return self.out.push(Output::Notice(Notice::RaftIgnored { peer: from, problem }));
         }
         let latest = self.latest_time();
