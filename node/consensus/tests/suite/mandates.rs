@@ -1,8 +1,8 @@
 //! Who may lead, where power counts: four nodes of one power each.
 
 use consilium_consensus::{
-    Candidacy, Electorate, LogIndex, Mandate, MandateError, Membership, MembershipChange, RaftId, Reject, Role,
-    StepError, Term,
+    Candidacy, Electorate, LogHash, LogIndex, LogPosition, Mandate, MandateError, Membership, MembershipChange, RaftId,
+    Reject, Role, StepError, Term,
 };
 use raft::eraftpb::{Message, MessageType};
 use raft_prost::Message as _;
@@ -176,6 +176,29 @@ fn a_leader_that_a_third_wants_replaced_is_replaced() {
     cluster.until(200, "replaced", |cluster| cluster.leader().is_some_and(|now| now != leader));
     let alive = [leader, others[0], others[1]];
     cluster.commit("after", &alive);
+}
+
+/// What others hold that a node has acknowledged must be in its log again before it grants:
+/// otherwise what was counted with it could be replaced.
+#[test]
+fn whoever_has_lost_what_it_acknowledged_grants_nothing_before_it_is_there_again() {
+    let mut cluster = group(4, 4, 10);
+    let leader = cluster.elect();
+    let others: Vec<_> = cluster.everyone().into_iter().filter(|node| *node != leader).collect();
+    cluster.commit("a", &cluster.everyone());
+    let status = cluster.core(others[0]).status();
+    let owed = LogPosition { index: LogIndex(status.last_index.0 + 1), term: status.term, hash: LogHash::NONE };
+    cluster.core(others[0]).owe(owed);
+    assert!(!cluster.core(others[0]).grants());
+    // Three of four are needed to elect, and one of these three does not grant.
+    cluster.crash(leader);
+    cluster.ticks(200);
+    assert_eq!(cluster.leader(), None);
+    assert_eq!(cluster.core(others[0]).role(), Role::Follower, "nor does it stand");
+    cluster.start(leader);
+    cluster.elect();
+    cluster.commit("b", &cluster.everyone());
+    assert!(cluster.core(others[0]).grants(), "its log is as long again");
 }
 
 /// Followers that lag count by the membership that a mandate names: nobody grants one with

@@ -50,6 +50,7 @@ impl Oracle {
             "Overtaken",
             "NoMandate",
             "NoVote",
+            "Unrecalled",
         ];
         assert!(harmless.contains(&kind.as_str()), "honest {from} refused by {to}: {error}");
     }
