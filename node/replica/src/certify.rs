@@ -20,10 +20,11 @@ use consilium_proto::vote::{CertifiedHeader, Equivocation, Vote};
 
 pub(crate) use self::inbox::CertifyInput;
 use self::inbox::Inbox;
+use crate::alarm::Alarm;
 use crate::disk::VoteWrite;
 use crate::fault::Fault;
 use crate::io::Output;
-use crate::notice::{Alarm, Notice};
+use crate::notice::Notice;
 use crate::peer::PeerMessage;
 use crate::ports::{Ledger, PortFault};
 use crate::topology::{Topology, boundaries};

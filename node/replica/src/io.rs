@@ -15,12 +15,13 @@ use consilium_proto::pb::{self, ForwardResult};
 use consilium_proto::transaction::{Slot, Transaction};
 use consilium_proto::vote::CertifiedHeader;
 
+use crate::alarm::{Alarm, AlarmName};
 use crate::block::CheckedBlock;
 use crate::catch_up::Audited;
 use crate::clocks::Skew;
 use crate::disk::{LogWrite, VoteWrite, Written};
 use crate::fault::Fault;
-use crate::notice::{Alarm, AlarmName, Notice};
+use crate::notice::Notice;
 use crate::order::reconciliation::Reconciliation;
 use crate::peer::PeerMessage;
 use crate::submission::{Located, Refused, Submission, WaitFor};

@@ -12,6 +12,7 @@
 //! It sees no thread, channel, clock, file or socket; time is an argument.
 #![forbid(unsafe_code)]
 
+pub mod alarm;
 pub mod block;
 pub mod cache;
 pub mod catch_up;

@@ -1,272 +1,10 @@
-//! What operators may want to know: alarms, which stay until they are cleared,
-//! and notices for the log. Facts only, never the content of a record.
+//! What happened, for the log of a node. Facts only, never the content of a record. What stays
+//! until it is cleared is an [alarm](crate::alarm).
 
 use std::fmt;
 
 use consilium_consensus::{LogIndex, LogPosition, Membership, MembershipChange, RaftId, Role, SealedPosition, Term};
-use consilium_proto::ids::{HeaderHash, Height, NodeId, TransactionId};
-use consilium_proto::vote::Equivocation;
-
-use crate::clocks::Skew;
-
-/// Something that needs attention.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Alarm {
-    /// Blocks are executed and not certified.
-    CertificatesStalled {
-        /// The newest executed height.
-        applied: Height,
-        /// The newest certified one.
-        certified: Height,
-    },
-    /// This node was replaced or taken out.
-    NodeRetired(NodeId),
-    /// This node's state is not what is certified.
-    StateDiverged {
-        /// First height known to differ.
-        height: Height,
-        /// What this node computed.
-        own: HeaderHash,
-        /// What is certified.
-        certified: HeaderHash,
-    },
-    /// A node signed two headers of one height.
-    Equivocation(Box<Equivocation>),
-    /// This node's clock is off.
-    ClockApart(Skew),
-    /// Nodes are elected, and Raft does not count their votes.
-    SeatsWithoutVote(Vec<NodeId>),
-    /// Nobody leads, or what is proposed is not acknowledged: nothing is written.
-    NoQuorum {
-        /// Validators that say nothing to this node.
-        unheard: Vec<NodeId>,
-        /// Their share of the voting power, in percent.
-        percent: u128,
-    },
-    /// Two entries of one term stand at one index of the log.
-    LogSplit(Split),
-    /// Attachments that blocks commit to are not here, and no peer gave them.
-    AttachmentsMissing {
-        /// How many.
-        count: usize,
-        /// There may be more: it was counted no further.
-        at_least: bool,
-        /// For so long they are looked for.
-        seconds: u64,
-    },
-    /// Most of the newest writes to this node's log took long.
-    SlowLog(SlowLog),
-}
-
-/// How slow this node's log is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SlowLog {
-    /// Writes that took long.
-    pub slow: usize,
-    /// Of so many.
-    pub writes: usize,
-    /// The longest of them.
-    pub longest_ms: u64,
-}
-
-/// Where a log is split, as far as this node sees.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Split {
-    /// The index.
-    pub index: LogIndex,
-    /// The term of both entries.
-    pub term: Term,
-    /// Who has another entry there than this node.
-    pub peer: NodeId,
-    /// Who led that term, if that is known.
-    pub leader: Option<NodeId>,
-    /// Both entries, if the leader's seal under each is here.
-    pub proof: Option<Box<[SealedPosition; 2]>>,
-}
-
-impl fmt::Display for Split {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { index, term, peer, leader, proof } = self;
-        write!(f, "two entries of term {term} stand at index {index} of the log, one here and one at node {peer}: ")?;
-        match (leader, proof) {
-            (Some(leader), Some(proof)) => {
-                let [one, two] = proof.map(|sealed| sealed.position.hash);
-                write!(f, "node {leader}, which led that term, has signed both, {one} and {two}")?;
-            }
-            (Some(leader), None) => {
-                write!(
-                    f,
-                    "node {leader}, which leads that term, has given out both, or node {peer} says what is not so"
-                )?;
-            }
-            (None, _) => {
-                write!(f, "whoever led that term has given out both, or node {peer} says what is not so")?;
-            }
-        }
-        f.write_str("; see docs/operations.md, \"A log that is split\"")
-    }
-}
-
-/// Names of alarms, stable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum AlarmName {
-    /// [`Alarm::CertificatesStalled`].
-    CertificatesStalled,
-    /// [`Alarm::NodeRetired`].
-    NodeRetired,
-    /// [`Alarm::StateDiverged`].
-    StateDiverged,
-    /// [`Alarm::Equivocation`].
-    Equivocation,
-    /// [`Alarm::ClockApart`].
-    ClockApart,
-    /// [`Alarm::SeatsWithoutVote`].
-    SeatsWithoutVote,
-    /// [`Alarm::NoQuorum`].
-    NoQuorum,
-    /// [`Alarm::LogSplit`].
-    LogSplit,
-    /// [`Alarm::AttachmentsMissing`].
-    AttachmentsMissing,
-    /// [`Alarm::SlowLog`].
-    SlowLog,
-}
-
-impl AlarmName {
-    /// As in status, metrics and rules for alerts.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::CertificatesStalled => "certificates_stalled",
-            Self::NodeRetired => "node_retired",
-            Self::StateDiverged => "state_diverged",
-            Self::Equivocation => "equivocation",
-            Self::ClockApart => "clock_apart",
-            Self::SeatsWithoutVote => "seats_without_vote",
-            Self::NoQuorum => "no_quorum",
-            Self::LogSplit => "log_split",
-            Self::AttachmentsMissing => "attachments_missing",
-            Self::SlowLog => "slow_log",
-        }
-    }
-}
-
-impl Alarm {
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> AlarmName {
-        match self {
-            Self::CertificatesStalled { .. } => AlarmName::CertificatesStalled,
-            Self::NodeRetired(_) => AlarmName::NodeRetired,
-            Self::StateDiverged { .. } => AlarmName::StateDiverged,
-            Self::Equivocation(_) => AlarmName::Equivocation,
-            Self::ClockApart(_) => AlarmName::ClockApart,
-            Self::SeatsWithoutVote(_) => AlarmName::SeatsWithoutVote,
-            Self::NoQuorum { .. } => AlarmName::NoQuorum,
-            Self::LogSplit(_) => AlarmName::LogSplit,
-            Self::AttachmentsMissing { .. } => AlarmName::AttachmentsMissing,
-            Self::SlowLog(_) => AlarmName::SlowLog,
-        }
-    }
-}
-
-impl fmt::Display for Alarm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CertificatesStalled { applied, certified } => write!(
-                f,
-                "blocks up to {applied} are executed, but only {certified} is certified: validators with more than a \
-                 third of the voting power are away or disagree; see `consilium status --all`"
-            ),
-            Self::NodeRetired(id) => write!(
-                f,
-                "raft id {id} is retired: this node was replaced or taken out; it can be switched off when the \
-                 leader's `consilium status` says `settled`; see docs/membership.md"
-            ),
-            Self::StateDiverged { height, own, certified } => write!(
-                f,
-                "this node computed header {own} at height {height}, the validators certified {certified}: it has \
-                 stopped voting and serving, and takes the certified chain from its peers"
-            ),
-            Self::Equivocation(evidence) => {
-                let Equivocation { first, second } = &**evidence;
-                write!(
-                    f,
-                    "node {} signed two headers of height {}: {} and {}",
-                    first.validator, first.height, first.header_hash, second.header_hash
-                )
-            }
-            Self::ClockApart(skew) => write!(
-                f,
-                "this node's clock is {skew}: it does not lead and takes no transactions until its clock is right; see \
-                 docs/operations.md, \"Clocks\""
-            ),
-            Self::SeatsWithoutVote(nodes) => write!(
-                f,
-                "elected, and not voters of Raft: {}; see what the leader's `consilium status` says of it, and whether \
-                 these nodes run",
-                list(nodes)
-            ),
-            Self::NoQuorum { unheard, .. } if unheard.is_empty() => write!(
-                f,
-                "nothing is written, though all validators are heard here: nobody leads, or too few acknowledge what \
-                 the leader proposes; see `consilium status --all` for what the others hear"
-            ),
-            Self::AttachmentsMissing { count, at_least, seconds } => write!(
-                f,
-                "{}{count} attachments (payloads, key wraps) that blocks commit to are not on this node, which has looked \
-                 for them at all others for {seconds} s: nothing is wrong with the blocks, but records read from this node \
-                 lack them; see docs/operations.md, \"Missing attachments\"",
-                if *at_least { "at least " } else { "" }
-            ),
-            Self::LogSplit(split) => split.fmt(f),
-            Self::SlowLog(SlowLog { slow, writes, longest_ms }) => write!(
-                f,
-                "this node's disk is slow: {slow} of the last {writes} writes to the log took longer than 100 ms, one \
-                 {longest_ms} ms; while others are faster this node does not keep the lead"
-            ),
-            Self::NoQuorum { unheard, percent } => write!(
-                f,
-                "nothing is written: validators {} with {percent} % of the voting power are not heard here, and \
-                 whatever is written needs more than two thirds; it goes on when enough of these nodes, or the network \
-                 to them, are back",
-                list(unheard)
-            ),
-        }
-    }
-}
-
-fn tell_proof(f: &mut fmt::Formatter<'_>, proof: &[SealedPosition; 2]) -> fmt::Result {
-    let [SealedPosition { position, seal }, _] = proof;
-    write!(f, "node {} has signed two entries of term {} for index {}:", seal.leader, position.term, position.index)?;
-    for SealedPosition { position, seal } in proof {
-        write!(f, " {} by ", position.hash)?;
-        seal.signature.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
-    }
-    Ok(())
-}
-
-fn tell_recalled(
-    f: &mut fmt::Formatter<'_>,
-    answers: usize,
-    vote: Option<Height>,
-    owed: Option<LogPosition>,
-) -> fmt::Result {
-    write!(f, "{answers} others have told what they hold of this node")?;
-    if let Some(height) = vote {
-        write!(f, "; its guard had lost a vote for height {height}, and has it again")?;
-    }
-    let Some(LogPosition { index, .. }) = owed else { return Ok(()) };
-    write!(
-        f,
-        "; its log had lost what it acknowledged up to {index}: it neither votes nor grants before it is there again"
-    )
-}
-
-fn list(nodes: &[NodeId]) -> String {
-    let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
-    nodes.join(", ")
-}
+use consilium_proto::ids::{Height, NodeId, TransactionId};
 
 /// How loud a notice is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -512,10 +250,7 @@ impl Notice {
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Leadership { leader, term, role } => match leader {
-                Some(leader) => write!(f, "leadership: node {leader} leads in term {term}, this node is {role:?}"),
-                None => write!(f, "leadership: no leader is known in term {term}, this node is {role:?}"),
-            },
+            Self::Leadership { leader, term, role } => tell_leadership(f, *leader, *term, *role),
             Self::RaftRejected { peer, reject } => write!(f, "raft message of node {peer} rejected: {reject}"),
             Self::MandateRefused { peer, problem } => write!(f, "mandate shown by node {peer}: {problem}"),
             Self::RaftIgnored { peer, problem } => write!(f, "raft message of node {peer} ignored: {problem}"),
@@ -539,11 +274,7 @@ impl fmt::Display for Notice {
             Self::LeaderDistrusted(leader) => {
                 write!(f, "node {leader} is not followed any more: waiting for another leader")
             }
-            Self::RightLeftOut { leader, transaction } => write!(
-                f,
-                "node {leader} leads, was given transaction {transaction}, by which a member protects itself, and has \
-                 put it into no block"
-            ),
+            Self::RightLeftOut { leader, transaction } => tell_left_out(f, *leader, transaction),
             Self::LeaderTrusted => write!(f, "listening to the leader again"),
             Self::EntryIsNoBlock(index) => write!(f, "log entry {index} is no block: the leader is faulty"),
             Self::CompactionNotTaken(why) => write!(f, "compaction was not taken: {why}"),
@@ -573,4 +304,46 @@ impl fmt::Display for Notice {
             }
         }
     }
+}
+
+fn tell_leadership(f: &mut fmt::Formatter<'_>, leader: Option<RaftId>, term: Term, role: Role) -> fmt::Result {
+    match leader {
+        Some(leader) => write!(f, "leadership: node {leader} leads in term {term}, this node is {role:?}"),
+        None => write!(f, "leadership: no leader is known in term {term}, this node is {role:?}"),
+    }
+}
+
+fn tell_left_out(f: &mut fmt::Formatter<'_>, leader: NodeId, transaction: &TransactionId) -> fmt::Result {
+    write!(
+        f,
+        "node {leader} leads, was given transaction {transaction}, by which a member protects itself, and has put it \
+         into no block"
+    )
+}
+
+fn tell_proof(f: &mut fmt::Formatter<'_>, proof: &[SealedPosition; 2]) -> fmt::Result {
+    let [SealedPosition { position, seal }, _] = proof;
+    write!(f, "node {} has signed two entries of term {} for index {}:", seal.leader, position.term, position.index)?;
+    for SealedPosition { position, seal } in proof {
+        write!(f, " {} by ", position.hash)?;
+        seal.signature.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+    }
+    Ok(())
+}
+
+fn tell_recalled(
+    f: &mut fmt::Formatter<'_>,
+    answers: usize,
+    vote: Option<Height>,
+    owed: Option<LogPosition>,
+) -> fmt::Result {
+    write!(f, "{answers} others have told what they hold of this node")?;
+    if let Some(height) = vote {
+        write!(f, "; its guard had lost a vote for height {height}, and has it again")?;
+    }
+    let Some(LogPosition { index, .. }) = owed else { return Ok(()) };
+    write!(
+        f,
+        "; its log had lost what it acknowledged up to {index}: it neither votes nor grants before it is there again"
+    )
 }

@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use consilium_proto::ids::Height;
 use consilium_proto::pb::MemberStatus;
+use consilium_replica::alarm::Alarm;
 use consilium_replica::disk::{LogWrite, VoteWrite};
-use consilium_replica::notice::{Alarm, Notice, Severity};
+use consilium_replica::notice::{Notice, Severity};
 use consilium_replica::{ExecutedBlock, Fault as ReplicaFault, Output, Status};
 use crossbeam_channel::Sender;
 

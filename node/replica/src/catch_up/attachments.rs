@@ -13,8 +13,9 @@ use consilium_ledger::{Row, Table};
 use consilium_proto::ids::NodeId;
 use consilium_proto::transaction::Slot;
 
+use crate::alarm::{Alarm, AlarmName};
 use crate::io::{CallId, Output};
-use crate::notice::{Alarm, AlarmName, Notice};
+use crate::notice::Notice;
 use crate::ports::{Ledger, PortFault};
 
 /// Attachments that a peer is asked for at once.

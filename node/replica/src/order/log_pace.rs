@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use consilium_consensus::{LogIndex, PersistSeq, RaftId};
 
-use crate::notice::SlowLog;
+use crate::alarm::SlowLog;
 
 /// A write that takes longer is slow: ten times what a disk with a flash takes.
 const SLOW_MS: u64 = 100;

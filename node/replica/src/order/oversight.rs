@@ -9,9 +9,10 @@ use consilium_proto::validators::{Validator, ValidatorSet};
 
 use super::distrust::Distrusts;
 use super::leading::hand_over;
+use crate::alarm::{Alarm, AlarmName};
 use crate::disk::LogWrite;
 use crate::io::Output;
-use crate::notice::{Alarm, AlarmName, Notice};
+use crate::notice::Notice;
 use crate::ports::{Ledger, PortFault};
 
 /// Time that elected nodes may be without a vote in Raft: they catch up, and change places

@@ -4,18 +4,34 @@
 //!
 //! It never takes a peer's word for it: a peer may name any hash, and no other leader's seal.
 
-use consilium_consensus::{Core, LogIndex, LogReader, SealedPosition, Term};
+use consilium_consensus::{LogIndex, SealedPosition, Term};
 use consilium_proto::ids::{LedgerId, NodeId};
 use consilium_proto::signing::VerifyingKey;
 
+use crate::alarm::{Alarm, AlarmName, Split};
 use crate::io::Output;
-use crate::notice::{Alarm, AlarmName, Notice, Split};
+use crate::notice::Notice;
 use crate::peer::PeerMessage;
 
 /// What was not seen for so long is over.
 const SEEN_MS: u64 = 10_000;
 /// How often the others are told.
 const TELL_MS: u64 = 500;
+
+/// A peer has another entry than this node.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// Where.
+    pub(crate) index: LogIndex,
+    /// The term of both entries.
+    pub(crate) term: Term,
+    /// Who has the other one.
+    pub(crate) peer: NodeId,
+    /// Who leads that term, if it is the present one.
+    pub(crate) leader: Option<NodeId>,
+    /// This node's, if its seal is here.
+    pub(crate) own: Option<SealedPosition>,
+}
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -29,19 +45,18 @@ pub(crate) struct Splits {
 impl Splits {
     /// A peer has another entry than this node. Whoever leads that term has shown that it
     /// lies, if it is the peer: returns whether that is so.
-    pub(crate) fn note<R: LogReader>(
+    pub(crate) fn note(
         &mut self,
-        core: &Core<R>,
-        (peer, index, term): (NodeId, LogIndex, Term),
+        seen: Seen,
         others: impl Iterator<Item = NodeId>,
         now_ms: u64,
         out: &mut Vec<Output>,
     ) -> bool {
-        let leader = core.leader().filter(|_| term == core.term()).map(|leader| NodeId(leader.get()));
+        let Seen { index, term, peer, leader, own } = seen;
         self.seen_ms = Some(now_ms);
         self.raise(Split { index, term, peer, leader, proof: None }, out);
         let due = self.told_ms.is_none_or(|told_ms| now_ms.saturating_sub(told_ms) >= TELL_MS);
-        if due && let Some(own) = core.sealed_at(index) {
+        if due && let Some(own) = own {
             self.told_ms = Some(now_ms);
             let message = PeerMessage::Sealed(Box::new(own));
             out.extend(others.map(|to| Output::Send { to, message: message.clone() }));
@@ -49,17 +64,17 @@ impl Splits {
         leader == Some(peer)
     }
 
-    /// A peer tells what it has at an index. Returns the leader, if that has given out this
-    /// one and another one.
-    pub(crate) fn compare<R: LogReader>(
+    /// A peer tells what it has where this node has `own`. Returns the leader, if that has
+    /// given out both.
+    pub(crate) fn compare(
         &mut self,
-        core: &Core<R>,
+        own: Option<SealedPosition>,
         (peer, told): (NodeId, SealedPosition),
         (ledger_id, key): (&LedgerId, Option<&VerifyingKey>),
         now_ms: u64,
         out: &mut Vec<Output>,
     ) -> Option<NodeId> {
-        let own = core.sealed_at(told.position.index).filter(|own| own.contradicts(&told))?;
+        let own = own.filter(|own| own.contradicts(&told))?;
         let (leader, proof) = (NodeId(told.seal.leader.get()), Box::new([own, told]));
         // A leader can seal the same entry again and again: one proof for a place is enough.
         if self.proof.as_ref().is_none_or(|known| known[0].position != own.position) {
@@ -96,3 +111,6 @@ impl Splits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

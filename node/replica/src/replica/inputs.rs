@@ -5,6 +5,7 @@ use consilium_consensus::{Judge, LogReader, Mandate, MandateError, Reject, Role,
 use consilium_proto::ids::{Epoch, NodeId, TimeMs};
 
 use super::Replica;
+use crate::alarm::{Alarm, AlarmName};
 use crate::block::judge;
 use crate::catch_up::{Here, note_lost};
 use crate::certify::CertifyInput;
@@ -12,8 +13,9 @@ use crate::disk::Written;
 use crate::electors::changes_from;
 use crate::fault::Fault;
 use crate::io::{Input, Output};
-use crate::notice::{Alarm, AlarmName, Notice};
+use crate::notice::Notice;
 use crate::order::leading::{Progress, candidates, desired, hand_over};
+use crate::order::split::Seen;
 use crate::peer::PeerMessage;
 use crate::ports::{Ledger, PortFault};
 
@@ -314,8 +316,10 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             Reject::NoMandate { term, .. } => return self.want_mandate(from, term),
             Reject::Unfit { .. } | Reject::Unsealed { .. } => true,
             Reject::Split { index, term } => {
-                let others = self.topology.others(self.me);
-                self.splits.note(&self.core, (from, index, term), others, now_ms, &mut self.out)
+                let leader = self.core.leader().filter(|_| term == self.core.term());
+                let (leader, own) = (leader.map(|leader| NodeId(leader.get())), self.core.sealed_at(index));
+                let (seen, others) = (Seen { index, term, peer: from, leader, own }, self.topology.others(self.me));
+                self.splits.note(seen, others, now_ms, &mut self.out)
             }
             _ => false,
         };
@@ -328,7 +332,8 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
     fn compare(&mut self, from: NodeId, told: SealedPosition) {
         let now_ms = self.now.monotonic_ms;
         let key = self.topology.peer(NodeId(told.seal.leader.get())).map(|node| &node.vote_key);
-        let liar = self.splits.compare(&self.core, (from, told), (&self.ledger_id, key), now_ms, &mut self.out);
+        let own = self.core.sealed_at(told.position.index);
+        let liar = self.splits.compare(own, (from, told), (&self.ledger_id, key), now_ms, &mut self.out);
         if liar.is_some() && self.core.leader().map(|leader| NodeId(leader.get())) == liar {
             self.oversight.refuse_leader(&mut self.core, now_ms, &mut self.out);
         }

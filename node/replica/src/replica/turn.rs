@@ -20,12 +20,13 @@ use consilium_proto::ids::NodeId;
 
 use super::Replica;
 use super::inputs::raft_id;
+use crate::alarm::Alarm;
 use crate::block::CheckedBlock;
 use crate::catch_up::{CertifiedBlock, Goal, Step};
 use crate::certify::{Around, CertifyInput};
 use crate::fault::Fault;
 use crate::io::{ExecutedBlock, Output};
-use crate::notice::{Alarm, Notice};
+use crate::notice::Notice;
 use crate::order::proposing::Moment;
 use crate::peer::PeerMessage;
 use crate::ports::{Ledger, PortFault};

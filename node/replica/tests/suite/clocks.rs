@@ -3,7 +3,8 @@
 use consilium_kit::Identity;
 use consilium_kit::replica::Replicas;
 use consilium_proto::ids::{Height, TimeMs};
-use consilium_replica::notice::{Alarm, AlarmName, Notice};
+use consilium_replica::alarm::{Alarm, AlarmName};
+use consilium_replica::notice::Notice;
 use consilium_replica::{Input, Output};
 
 const TOLERANCE_MS: u64 = 5_000;
