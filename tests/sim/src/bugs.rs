@@ -60,6 +60,8 @@ pub enum Bug {
     /// A transaction by which a member protects itself is watched over by the node alone that
     /// it was handed to.
     RightsUnwatched,
+    /// As far as the log has ever gone it must go at every later start, committed or not.
+    WatermarkOfTheEnd,
 }
 
 impl Bug {
@@ -90,12 +92,13 @@ impl Bug {
             Self::MembershipUnchecked => &[Fault::Capture, Fault::Kill],
             Self::MissingForgotten => &[Fault::LoseAttachments],
             Self::RightsUnwatched => &[Fault::WithholdRights],
+            Self::WatermarkOfTheEnd => &[Fault::CrashPoint, Fault::Partition, Fault::Overload],
             Self::CountHeads | Self::VotePastBoundary | Self::NewSetEarly => &[],
         }
     }
 
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::SkipVoteGuard,
         Self::AckBeforeSync,
         Self::LateConfChange,
@@ -122,5 +125,6 @@ impl Bug {
         Self::MembershipUnchecked,
         Self::MissingForgotten,
         Self::RightsUnwatched,
+        Self::WatermarkOfTheEnd,
     ];
 }

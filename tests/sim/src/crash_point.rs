@@ -7,6 +7,8 @@ pub enum CrashPoint {
     BeforeLog,
     /// After it is synced, before anybody knows.
     AfterLog,
+    /// After its end was replaced by something shorter, as a later leader may have it.
+    AfterCut,
     /// After a sync of the ledger, before what waited for it.
     AfterLedgerSync,
     /// Before a block's batch is written.
@@ -29,9 +31,10 @@ pub enum CrashPoint {
 
 impl CrashPoint {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::BeforeLog,
         Self::AfterLog,
+        Self::AfterCut,
         Self::AfterLedgerSync,
         Self::BeforeBlock,
         Self::AfterBlock,

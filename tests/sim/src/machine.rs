@@ -2,6 +2,7 @@
 
 use consilium_consensus::Membership;
 
+use crate::crash_point::CrashPoint;
 use crate::disk::{CrashKind, Disk, Lost};
 use crate::env::Env;
 use crate::host::Host;
@@ -56,5 +57,9 @@ impl Machine {
         self.host.disk = Disk::new(self.host.node, membership);
         self.host.disk_number = disk_number;
         self.host.disk.write_genesis(&env.fixture.genesis);
+        // A log is cut too seldom for a machine to fail just then by chance.
+        if env.swarm.has(Fault::CrashPoint) {
+            self.host.disk.tripwire.borrow_mut().armed = Some((CrashPoint::AfterCut, 0));
+        }
     }
 }

@@ -245,4 +245,5 @@ bugs! {
     membership_unchecked: MembershipUnchecked,
     missing_forgotten: MissingForgotten,
     rights_unwatched: RightsUnwatched,
+    watermark_of_the_end: WatermarkOfTheEnd,
 }

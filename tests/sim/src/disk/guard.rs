@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use consilium_consensus::{LogIndex, LogPosition, Term};
 use consilium_kit::Rng;
 use consilium_replica::ports::{Guard, GuardRecord, PortFault};
 
@@ -26,6 +27,8 @@ pub struct GuardFile {
     unsynced: Option<(usize, Slot)>,
     /// The slot that is not the newest cannot be read: it may have been newer.
     damaged: bool,
+    /// Up to where the log has ever been, for [`Bug::WatermarkOfTheEnd`].
+    longest: LogIndex,
 }
 
 fn newest(slots: &[Slot; 2]) -> Option<GuardRecord> {
@@ -36,7 +39,13 @@ impl GuardFile {
     /// The file of a node that has never voted.
     #[must_use]
     pub fn new() -> Self {
-        Self { slots: [Some((0, GuardRecord::default())), None], writing: None, unsynced: None, damaged: false }
+        Self {
+            slots: [Some((0, GuardRecord::default())), None],
+            writing: None,
+            unsynced: None,
+            damaged: false,
+            longest: LogIndex(0),
+        }
     }
 
     /// What would be read now; `None` if neither slot is intact.
@@ -53,6 +62,11 @@ impl GuardFile {
             slots[slot] = before;
         }
         newest(&slots)
+    }
+
+    /// The log ends there.
+    pub fn note_end(&mut self, last: LogIndex) {
+        self.longest = self.longest.max(last);
     }
 
     /// Starts a write.
@@ -139,6 +153,11 @@ impl Guard for GuardPort<'_> {
         Ok(match self.bug {
             // What it holds is not read.
             Some(Bug::SkipVoteGuard) => GuardRecord::default(),
+            // As if no later leader could cut the log.
+            Some(Bug::WatermarkOfTheEnd) => {
+                let last = LogPosition { index: self.file.longest, term: Term(u64::MAX), ..remembered.last };
+                GuardRecord { last, ..remembered }
+            }
             Some(_) | None => remembered,
         })
     }

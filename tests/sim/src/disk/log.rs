@@ -59,6 +59,7 @@ impl Log for LogHandle {
         if batch.rounds().iter().any(|round| round.snapshot.is_some()) {
             self.pass(CrashPoint::BeforeSnapshot)?;
         }
+        let before = self.last();
         batch.rounds().iter().for_each(|round| self.disk.borrow_mut().write(round));
         if !batch.votes().is_empty() {
             self.disk.borrow_mut().remember(batch.votes());
@@ -68,6 +69,9 @@ impl Log for LogHandle {
         }
         if batch.must_sync() && !self.lazy {
             self.disk.borrow_mut().sync();
+        }
+        if self.last().index < before.index {
+            self.pass(CrashPoint::AfterCut)?;
         }
         self.pass(CrashPoint::AfterLog)
     }

@@ -60,6 +60,7 @@ impl Node {
         }
         let ledger = host.writer_ledger(env);
         let reports = write_log(&host.disk.log_port(lazy), &ledger, writes).map_err(|e| host.failed(&e))?;
+        host.disk.guard.note_end(host.disk.log.borrow().durable_last().index);
         env.oracle.log_begins(host.node, host.disk.log.borrow().durable_truncated().index);
         if host.honest() {
             env.oracle.reported(host.node, host.disk.log.borrow().hard_state());
