@@ -41,7 +41,7 @@ pub(crate) struct Oversight {
     voteless_since: Option<u64>,
     /// Nothing above this index is counted though it should be, since this moment.
     uncounted_since: Option<(LogIndex, u64)>,
-    /// When the leader was last changed for it.
+    /// Since when the leader is followed, or was changed for it: nothing could be counted before.
     changed_ms: u64,
     /// The term of the last membership entry that was refused.
     refused_membership: Option<Term>,
@@ -69,10 +69,11 @@ impl Oversight {
 
     /// Another leader gets the time that the last one had; the same one, elected again,
     /// does not.
-    pub(crate) fn leadership_changed(&mut self, leader: Option<RaftId>) {
+    pub(crate) fn leadership_changed(&mut self, leader: Option<RaftId>, now_ms: u64) {
         if leader.is_some() && leader != self.leader {
             self.leader = leader;
             self.stalled_since = None;
+            self.changed_ms = now_ms;
         }
     }
 
@@ -212,6 +213,7 @@ impl Oversight {
         }
         core.trust_leader();
         if std::mem::take(&mut self.distrusting) {
+            self.changed_ms = now_ms;
             out.push(Output::Notice(Notice::LeaderTrusted));
         }
     }

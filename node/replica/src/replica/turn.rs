@@ -197,7 +197,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             self.proposing.clear();
         }
         self.leading.leadership_changed(self.executor.height());
-        self.oversight.leadership_changed(leader);
+        self.oversight.leadership_changed(leader, self.now.monotonic_ms);
         self.rights.leadership_changed(leader, self.now.monotonic_ms);
         self.forwarding.clear();
         self.out.push(Output::Leader(leader.map(|id| NodeId(id.get()))));
