@@ -89,7 +89,7 @@ impl Bulk {
     fn take(&mut self, answer: pb::SubmitStreamResponse) -> Option<BulkAnswer> {
         let position = usize::try_from(answer.sequence).ok()?;
         let tx = self.waiting.get(&position)?;
-        let id = transaction::transaction_id(&tx.body);
+        let id = transaction::transaction_id(tx).ok()?;
         let result = match answer.result {
             Some(Answer::Executed(done)) if answer.transaction_id == id.to_bytes() => outcome_from(done.outcome)
                 .map(|outcome| Submitted { transaction_id: id, height: Height(done.height), outcome, receipt: None }),

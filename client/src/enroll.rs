@@ -37,8 +37,8 @@ impl Client {
             signing_key_proof: proof,
         };
         let action = pb::Action { action: Some(pb::action::Action::EnrollIdentity(enroll)) };
-        let body = self.body(vec![action]);
-        let signed = transaction::sign(&body, fingerprint, identity.certificate_key()?, Vec::new())?;
+        let body = self.body(&[action]);
+        let signed = transaction::sign(body, fingerprint, identity.certificate_key()?, Vec::new())?;
         transaction::Transaction::parse(&signed, self.genesis().ledger_id)?;
         Ok(signed)
     }
@@ -51,7 +51,7 @@ impl Client {
     /// it at once.
     pub async fn enroll(&self) -> Result<Submitted, ClientError> {
         let tx = self.enrollment()?;
-        let id = transaction::transaction_id(&tx.body);
+        let id = transaction::transaction_id(&tx)?;
         let request = pb::EnrollRequest { transaction: Some(tx) };
         let answer = self
             .call(|channel, left| {

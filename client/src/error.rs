@@ -13,6 +13,7 @@ use consilium_proto::light_client::TrustError;
 use consilium_proto::pb;
 use consilium_proto::receipt::ReceiptError;
 use consilium_proto::signing::SigningError;
+use consilium_proto::transaction::SignError;
 use tonic::Code;
 
 /// An SDK call that did not do what was asked.
@@ -103,6 +104,15 @@ pub enum Unverified {
     /// An answer that contradicts the question or itself.
     #[error("{0}")]
     Contradiction(String),
+}
+
+impl From<SignError> for ClientError {
+    fn from(error: SignError) -> Self {
+        match error {
+            SignError::Body(field) => field.into(),
+            SignError::Key(key) => key.into(),
+        }
+    }
 }
 
 impl ClientError {

@@ -26,6 +26,9 @@ pub struct ReceiptReport {
     pub ledger_id: String,
     /// Hexadecimal.
     pub transaction_id: String,
+    /// Fingerprint of the key, or certificate, whose signature the ledger holds, hexadecimal;
+    /// absent in a receipt that does not show it.
+    pub author: Option<String>,
     /// The transaction's block.
     pub height: u64,
     /// What the rules said.
@@ -83,7 +86,11 @@ impl Client {
             })
             .await?;
         let receipt = answer.receipt.ok_or_else(|| ClientError::contradiction("the answer holds no receipt"))?;
-        Ok(self.self_contained(self.verified_receipt(&receipt, id).await?))
+        let receipt = self.verified_receipt(&receipt, id).await?;
+        if receipt.signed.is_none() {
+            return Err(ClientError::contradiction("the receipt does not show who signed"));
+        }
+        Ok(self.self_contained(receipt))
     }
 
     /// What became of a transaction. Without `valid_until_ms` (that of its
@@ -156,6 +163,7 @@ pub fn report(receipt: &Receipt, genesis: &Genesis) -> Result<ReceiptReport, Cli
     Ok(ReceiptReport {
         ledger_id: receipt.ledger_id.to_string(),
         transaction_id: receipt.leaf.transaction_id.to_string(),
+        author: receipt.signed.map(|signed| signed.head.author.to_string()),
         height: receipt.leaf.height.0,
         outcome: receipt.leaf.outcome.as_str_name(),
         by_time_ms: header.time.0,

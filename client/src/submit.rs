@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use consilium_proto::ids::{Height, TransactionId};
 use consilium_proto::receipt::Receipt;
-use consilium_proto::transaction::{self, Transaction};
+use consilium_proto::transaction::{self, SignedHead, Transaction};
 use consilium_proto::{error::fixed, pb};
-use prost::Message as _;
 use tonic::{Request, Status};
 use tonic_types::StatusExt;
 
@@ -59,20 +58,21 @@ impl Client {
         attachments: Vec<Bytes>,
     ) -> Result<pb::SignedTransaction, ClientError> {
         let identity = self.identity();
-        let body = self.body(actions);
-        let signed = transaction::sign(&body, identity.author(), identity.signing_key()?, attachments)?;
+        let body = self.body(&actions);
+        let signed = transaction::sign(body, identity.author(), identity.signing_key()?, attachments)?;
         Transaction::parse(&signed, self.genesis().ledger_id)?;
         Ok(signed)
     }
 
     /// A body with a fresh nonce, valid for [`VALIDITY_MS`] from now.
     #[must_use]
-    pub fn body(&self, actions: Vec<pb::Action>) -> pb::TransactionBody {
+    pub fn body(&self, actions: &[pb::Action]) -> pb::TransactionBody {
         pb::TransactionBody {
             ledger_id: self.genesis().ledger_id.to_bytes(),
             nonce: Bytes::copy_from_slice(&rand::random::<[u8; 16]>()),
             valid_until_ms: now_ms() + VALIDITY_MS,
-            actions,
+            actions: transaction::encode_actions(actions),
+            author: self.identity().author().to_bytes(),
         }
     }
 
@@ -85,8 +85,8 @@ impl Client {
     /// transaction that the rules refuse is no error here; see
     /// [`Submitted::into_applied`].
     pub async fn submit(&self, tx: pb::SignedTransaction, wait: pb::WaitFor) -> Result<Submitted, ClientError> {
-        let id = transaction::transaction_id(&tx.body);
-        let valid_until_ms = pb::TransactionBody::decode(tx.body.as_ref()).map_or(0, |body| body.valid_until_ms);
+        let own = transaction::signed_head(&tx)?;
+        let valid_until_ms = own.head.valid_until.0;
         let request = pb::SubmitRequest { transaction: Some(tx), wait_for: wait.into(), omit_receipt: false };
         let doubts = &AtomicUsize::new(0);
         let nodes = self.endpoints().count();
@@ -107,20 +107,26 @@ impl Client {
                 }
             })
             .await?;
-        self.check_submitted(id, &answer, wait).await
+        self.check_submitted(own, &answer, wait).await
     }
 
     async fn check_submitted(
         &self,
-        id: TransactionId,
+        own: SignedHead,
         answer: &pb::SubmitResponse,
         wait: pb::WaitFor,
     ) -> Result<Submitted, ClientError> {
+        let id = own.head.id();
         if fixed::<32>("transaction_id", &answer.transaction_id)? != *id.as_bytes() {
             return Err(ClientError::contradiction("the answer is about another transaction"));
         }
         let receipt = match &answer.receipt {
-            Some(receipt) => Some(self.verified_receipt(receipt, id).await?),
+            Some(receipt) => {
+                let receipt = self.verified_receipt(receipt, id).await?;
+                // Not so where the ledger has another signature by the same key.
+                let signed = Some(own).filter(|own| own.is_of(&receipt.leaf));
+                Some(Receipt { signed, ..receipt })
+            }
             None => None,
         };
         let submitted = Submitted {

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use consilium_proto::error::FieldError;
+use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::header::{Header, Leaf};
 use consilium_proto::ids::{HeaderHash, Height, LedgerId};
 use consilium_proto::merkle::Frontier;
@@ -273,9 +273,10 @@ fn extend(tree: &mut Frontier, header: &Header, block: &pb::Block) -> Result<(),
     for executed in &block.transactions {
         let tx = executed.transaction.as_ref().ok_or_else(|| FieldError::missing("block.transactions.transaction"))?;
         let leaf = Leaf {
-            transaction_id: transaction::transaction_id(&tx.body),
+            transaction_id: transaction::transaction_id(tx)?,
             height: header.height,
             outcome: outcome_from(executed.outcome)?,
+            signature_hash: transaction::signature_hash(&fixed("transaction.signature", &tx.signature)?),
         };
         tree.append(leaf.hash()).map_err(|_| wrong())?;
     }

@@ -9,7 +9,7 @@ use crate::pb;
 /// Bytes of [`Header::layout`].
 pub const HEADER_LAYOUT_BYTES: usize = 4 * 8 + 8 + 7 * 32;
 /// Bytes of [`Leaf::entry`].
-pub const LEAF_ENTRY_BYTES: usize = 32 + 8 + 4;
+pub const LEAF_ENTRY_BYTES: usize = 32 + 8 + 4 + 32;
 
 const HEADER_DOMAIN: &[u8] = b"consilium/header/v1";
 
@@ -133,17 +133,20 @@ pub struct Leaf {
     pub height: Height,
     /// What the rules said.
     pub outcome: pb::Outcome,
+    /// SHA-256 of the author's signature, as the block holds it; the id commits to the author.
+    pub signature_hash: Hash,
 }
 
 impl Leaf {
     /// The bytes that RFC 9162 calls the entry: id, height (8 bytes,
-    /// big-endian), outcome (4 bytes, big-endian).
+    /// big-endian), outcome (4 bytes, big-endian), SHA-256 of the signature.
     #[must_use]
     pub fn entry(&self) -> [u8; LEAF_ENTRY_BYTES] {
         let mut out = [0; LEAF_ENTRY_BYTES];
         out[..32].copy_from_slice(self.transaction_id.as_bytes());
         out[32..40].copy_from_slice(&self.height.0.to_be_bytes());
-        out[40..].copy_from_slice(&(self.outcome as u32).to_be_bytes());
+        out[40..44].copy_from_slice(&(self.outcome as u32).to_be_bytes());
+        out[44..].copy_from_slice(self.signature_hash.as_bytes());
         out
     }
 
@@ -160,11 +163,13 @@ impl Leaf {
     pub fn from_entry(entry: &[u8]) -> Result<Self, FieldError> {
         let bytes: [u8; LEAF_ENTRY_BYTES] = fixed("leaf", entry)?;
         let (id, rest) = bytes.split_at(32);
-        let (height, outcome) = rest.split_at(8);
+        let (height, rest) = rest.split_at(8);
+        let (outcome, signature) = rest.split_at(4);
         Self::try_from(&pb::Leaf {
             transaction_id: bytes::Bytes::copy_from_slice(id),
             height: u64::from_be_bytes(height.try_into().expect("split at 8")),
-            outcome: i32::from_be_bytes(outcome.try_into().expect("4 bytes remain")),
+            outcome: i32::from_be_bytes(outcome.try_into().expect("split at 4")),
+            signature_sha256: bytes::Bytes::copy_from_slice(signature),
         })
     }
 
@@ -176,6 +181,8 @@ impl Leaf {
             transaction_id: TransactionId::from_bytes(id),
             height: Height::GENESIS,
             outcome: pb::Outcome::Applied,
+            // Nobody signs the genesis document as a transaction.
+            signature_hash: Hash::from_bytes([0; 32]),
         };
         [leaf(*ledger.as_bytes()), leaf(sha256(&[b"consilium/genesis-leaf/v1", ledger.as_bytes()]))]
     }
@@ -193,13 +200,19 @@ impl TryFrom<&pb::Leaf> for Leaf {
             transaction_id: TransactionId::from_bytes(fixed("transaction_id", &m.transaction_id)?),
             height: Height(m.height),
             outcome,
+            signature_hash: Hash::from_bytes(fixed("signature_sha256", &m.signature_sha256)?),
         })
     }
 }
 
 impl From<&Leaf> for pb::Leaf {
     fn from(l: &Leaf) -> Self {
-        Self { transaction_id: l.transaction_id.to_bytes(), height: l.height.0, outcome: l.outcome as i32 }
+        Self {
+            transaction_id: l.transaction_id.to_bytes(),
+            height: l.height.0,
+            outcome: l.outcome as i32,
+            signature_sha256: l.signature_hash.to_bytes(),
+        }
     }
 }
 

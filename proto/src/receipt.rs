@@ -8,6 +8,7 @@ use crate::ids::LedgerId;
 use crate::light_client::{SetChange, TrustError, TrustedSet};
 use crate::merkle::{self, InclusionProof};
 use crate::pb;
+use crate::transaction::SignedHead;
 use crate::validators::ValidatorSet;
 use crate::vote::{CertificateError, CertifiedHeader};
 
@@ -29,6 +30,8 @@ pub struct Receipt {
     pub head: CertifiedHeader,
     /// From the genesis set to the one that certified the head, or fewer.
     pub set_changes: Vec<SetChange>,
+    /// Who signed the transaction. Absent in what a node answers to a submission.
+    pub signed: Option<SignedHead>,
 }
 
 /// Why a receipt proves nothing.
@@ -42,6 +45,9 @@ pub enum ReceiptError {
         /// The ledger in the receipt or its header.
         found: LedgerId,
     },
+    /// What was signed is another transaction than the leaf's, or another signature.
+    #[error("what the author signed is not what the leaf commits to")]
+    OtherTransaction,
     /// The leaf is above the head.
     #[error("the leaf's height is above the head's")]
     LeafAboveHead,
@@ -72,6 +78,9 @@ impl Receipt {
         }
         if self.leaf.height > self.head.header.height {
             return Err(ReceiptError::LeafAboveHead);
+        }
+        if self.signed.is_some_and(|signed| !signed.is_of(&self.leaf)) {
+            return Err(ReceiptError::OtherTransaction);
         }
         let header = &self.head.header;
         InclusionProof::new(self.leaf_index, header.tree_size, self.inclusion_path.clone())
@@ -116,6 +125,7 @@ impl TryFrom<&pb::Receipt> for Receipt {
             inclusion_path: path.collect::<Result<_, _>>()?,
             head: CertifiedHeader::try_from(head).map_err(|e| e.within("head"))?,
             set_changes: set_changes.map_err(|e| e.within("set_changes"))?,
+            signed: m.signed.as_ref().map(SignedHead::try_from).transpose().map_err(|e| e.within("signed"))?,
         })
     }
 }
@@ -129,6 +139,7 @@ impl From<&Receipt> for pb::Receipt {
             inclusion_path: r.inclusion_path.iter().map(Hash::to_bytes).collect(),
             head: Some((&r.head).into()),
             set_changes: r.set_changes.iter().map(Into::into).collect(),
+            signed: r.signed.as_ref().map(Into::into),
         }
     }
 }

@@ -132,10 +132,12 @@ impl std::fmt::Display for SignatureAlgorithm {
 pub struct Domain(&'static str);
 
 impl Domain {
-    /// Signature of an author over the body of a transaction.
-    pub const TX: Self = Self("consilium/tx/v1");
-    /// Transaction id: hash of the body.
-    pub const TX_ID: Self = Self("consilium/txid/v1");
+    /// Signature of an author over the head of a transaction.
+    pub const TX: Self = Self("consilium/tx/v2");
+    /// Transaction id: hash of the head.
+    pub const TX_ID: Self = Self("consilium/txid/v2");
+    /// What hides an action of a transaction that is not shown.
+    pub const ACTION_SALT: Self = Self("consilium/action-salt/v1");
     /// Vote of a validator over a header hash.
     pub const VOTE: Self = Self("consilium/vote/v1");
     /// Binding of signing and encryption keys to an identity at enrolment.
@@ -166,9 +168,10 @@ impl Domain {
     pub const PSEUDONYM: Self = Self("consilium/pseudonym/v1");
 
     /// All domains, for tests that they differ.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::TX,
         Self::TX_ID,
+        Self::ACTION_SALT,
         Self::VOTE,
         Self::ENROLL,
         Self::GENESIS,
@@ -209,8 +212,8 @@ impl Domain {
 /// In Python, for a transaction:
 ///
 /// ```text
-/// d = b"consilium/tx/v1"
-/// to_sign = bytes([len(d)]) + d + hashlib.sha256(body).digest()
+/// d = b"consilium/tx/v2"
+/// to_sign = bytes([len(d)]) + d + hashlib.sha256(head).digest()
 /// signature = ed25519_private_key.sign(to_sign)
 /// ```
 ///

@@ -3,10 +3,11 @@
 //! A [`Transaction`] is proof that every check that needs no state has passed:
 //! sizes, forms, the ledger it is for, and each attachment against its
 //! commitment. Two checks are left to others: the signature (its key is on the
-//! ledger; see [`Transaction::signing_bytes`]) and the rules.
+//! ledger; see [`TransactionHead::signing_bytes`]) and the rules.
 
 mod attachments;
 mod governance;
+mod head;
 mod stake;
 
 use bytes::Bytes;
@@ -14,18 +15,19 @@ use prost::Message;
 
 use crate::error::{FieldError, fixed, in_range, length_in};
 use crate::hash::{Hash, sha256};
-use crate::ids::{Fingerprint, KeyId, LedgerId, PatientPseudonym, RecordId, SearchTag, TimeMs, TransactionId};
+use crate::ids::{Fingerprint, KeyId, LedgerId, PatientPseudonym, RecordId, SearchTag, TransactionId};
 use crate::keys::EncryptionPublicKey;
 use crate::limits::{
-    ACTIONS_MAX, BODY_BYTES_MAX, CERTIFICATE_BYTES_MAX, CHAIN_CERTIFICATES_MAX, CRL_BYTES_MAX, KIND_CHARS_MAX,
-    PAYLOAD_BYTES_MAX, TAGS_MAX, TRANSACTION_BYTES_MAX, WRAPS_MAX,
+    BODY_BYTES_MAX, CERTIFICATE_BYTES_MAX, CHAIN_CERTIFICATES_MAX, CRL_BYTES_MAX, KIND_CHARS_MAX, PAYLOAD_BYTES_MAX,
+    TAGS_MAX, TRANSACTION_BYTES_MAX, WRAPS_MAX,
 };
 use crate::pb;
-use crate::signing::{self, Domain, SigningError, SigningKey, VerifyingKey};
+use crate::signing::{self, Domain, SignatureBytes, SigningError, SigningKey, VerifyingKey};
 
 use attachments::Erasure;
 pub use attachments::{Attachment, Commitment, Size, Slot};
 pub use governance::{GovernanceAction, NodeAction, NodeDescription, Propose, Topic};
+pub use head::{ActionProof, Nonce, NotInTransaction, SignedHead, TransactionHead, signature_hash};
 pub use stake::StakeAction;
 
 /// A transaction that passed all stateless checks.
@@ -33,15 +35,15 @@ pub use stake::StakeAction;
 pub struct Transaction {
     /// Its id.
     pub id: TransactionId,
-    /// Who signed it.
-    pub author: Fingerprint,
+    /// What its author signed: who that is, and how long it is valid.
+    pub head: TransactionHead,
     /// Ed25519 or ES256 (P1363).
-    pub signature: [u8; 64],
-    /// The body as received.
-    pub body: Bytes,
-    /// After this block time it can never execute.
-    pub valid_until: TimeMs,
-    /// What it does.
+    pub signature: SignatureBytes,
+    /// Makes it another one than an equal one.
+    pub nonce: Nonce,
+    /// Its actions as received.
+    pub encoded: Vec<Bytes>,
+    /// What they do.
     pub actions: Vec<Action>,
     /// In the order in which the actions name them.
     pub attachments: Vec<Attachment>,
@@ -120,10 +122,25 @@ pub struct RetractRecord {
     pub version: u32,
 }
 
-/// The id of a body.
-#[must_use]
-pub fn transaction_id(body: &[u8]) -> TransactionId {
-    TransactionId::from_bytes(sha256(&[&signing::signing_input(Domain::TX_ID, &sha256(&[body]))]))
+/// The id of a transaction, of which nothing else is checked.
+///
+/// # Errors
+/// The first field of its head that is wrong.
+pub fn transaction_id(m: &pb::SignedTransaction) -> Result<TransactionId, FieldError> {
+    Ok(TransactionHead::of(body_of(m)?).map_err(|e| e.within("body"))?.id())
+}
+
+/// What a transaction's author signed, and the signature, of which nothing else is checked.
+///
+/// # Errors
+/// The first of these fields that is wrong.
+pub fn signed_head(m: &pb::SignedTransaction) -> Result<SignedHead, FieldError> {
+    let head = TransactionHead::of(body_of(m)?).map_err(|e| e.within("body"))?;
+    Ok(SignedHead { head, signature: fixed("transaction.signature", &m.signature)? })
+}
+
+fn body_of(m: &pb::SignedTransaction) -> Result<&pb::TransactionBody, FieldError> {
+    m.body.as_ref().ok_or_else(|| FieldError::missing("transaction.body"))
 }
 
 /// Fingerprint of an encoded signing key, as used in `author`.
@@ -186,26 +203,28 @@ impl Transaction {
 
     /// Everything but the contents of attachments.
     fn parse_body(m: &pb::SignedTransaction, ledger: LedgerId) -> Result<Self, FieldError> {
-        length_in("transaction.body", m.body.len(), 1, BODY_BYTES_MAX)?;
+        let body = body_of(m)?;
+        let body_bytes: usize = body.actions.iter().map(Bytes::len).sum();
+        length_in("body.actions", body_bytes, 0, BODY_BYTES_MAX)?;
         let attachment_bytes: usize = m.attachments.iter().map(Bytes::len).sum();
-        length_in("transaction", m.body.len() + attachment_bytes, 1, TRANSACTION_BYTES_MAX)?;
-        let body = pb::TransactionBody::decode(m.body.clone())
-            .map_err(|_| FieldError::malformed("transaction.body", "is not a TransactionBody"))?;
-        if fixed("body.ledger_id", &body.ledger_id)? != *ledger.as_bytes() {
+        length_in("transaction", body_bytes + attachment_bytes, 0, TRANSACTION_BYTES_MAX)?;
+        let head = TransactionHead::of(body).map_err(|e| e.within("body"))?;
+        if head.ledger_id != ledger {
             return Err(FieldError::malformed("body.ledger_id", "names another ledger"));
         }
-        fixed::<16>("body.nonce", &body.nonce)?;
-        length_in("body.actions", body.actions.len(), 1, ACTIONS_MAX)?;
         let mut actions = Vec::with_capacity(body.actions.len());
-        for (i, action) in body.actions.into_iter().enumerate() {
-            actions.push(Action::parse(action).map_err(|e| e.within(&format!("body.actions[{i}]")))?);
+        for (i, action) in body.actions.iter().enumerate() {
+            let parsed = pb::Action::decode(action.clone())
+                .map_err(|_| FieldError::malformed("action", "is not an Action"))
+                .and_then(Action::parse);
+            actions.push(parsed.map_err(|e| e.within(&format!("body.actions[{i}]")))?);
         }
         let tx = Self {
-            id: transaction_id(&m.body),
-            author: Fingerprint::from_bytes(fixed("transaction.author", &m.author)?),
+            id: head.id(),
+            head,
             signature: fixed("transaction.signature", &m.signature)?,
-            body: m.body.clone(),
-            valid_until: TimeMs(body.valid_until_ms),
+            nonce: fixed("body.nonce", &body.nonce)?,
+            encoded: body.actions.clone(),
             attachments: attachments::absent(&actions),
             actions,
         };
@@ -221,11 +240,8 @@ impl Transaction {
         if self.actions.len() != 1 {
             return Err(FieldError::malformed("body.actions", "an enrolment must be the only action"));
         }
-        if self.enrollment().map(|e| e.fingerprint()) != Some(self.author) {
-            return Err(FieldError::malformed(
-                "transaction.author",
-                "must be the fingerprint of the certificate that enrols",
-            ));
+        if self.enrollment().map(|e| e.fingerprint()) != Some(self.head.author) {
+            return Err(FieldError::malformed("body.author", "must be the fingerprint of the certificate that enrols"));
         }
         Ok(self)
     }
@@ -246,16 +262,17 @@ impl Transaction {
         self.actions.iter().all(Action::is_right)
     }
 
-    /// The bytes that the author signs.
+    /// What its author signed, and the signature.
     #[must_use]
-    pub fn signing_bytes(&self) -> Vec<u8> {
-        signing_bytes(&self.body)
+    pub fn signed(&self) -> SignedHead {
+        SignedHead { head: self.head, signature: self.signature }
     }
 
     /// Bytes on the wire, roughly: what a block's size limit counts.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.body.len() + self.attachments.iter().map(|a| a.bytes.len()).sum::<usize>() + 128
+        let encoded: usize = self.encoded.iter().map(|action| action.len() + 4).sum();
+        encoded + self.attachments.iter().map(|a| a.bytes.len()).sum::<usize>() + 192
     }
 
     /// The wire form.
@@ -268,39 +285,52 @@ impl Transaction {
     /// The wire form of what is hashed, for blocks.
     #[must_use]
     pub fn to_wire_without_attachments(&self) -> pb::SignedTransaction {
+        let TransactionHead { ledger_id, author, valid_until, .. } = &self.head;
+        let body = pb::TransactionBody {
+            ledger_id: ledger_id.to_bytes(),
+            nonce: Bytes::copy_from_slice(&self.nonce),
+            valid_until_ms: valid_until.0,
+            actions: self.encoded.clone(),
+            author: author.to_bytes(),
+        };
         pb::SignedTransaction {
-            body: self.body.clone(),
-            author: self.author.to_bytes(),
+            body: Some(body),
             signature: Bytes::copy_from_slice(&self.signature),
             attachments: Vec::new(),
         }
     }
 }
 
-/// What is signed for a body: domain "consilium/tx/v1" and SHA-256 of the body.
+/// Actions as a body holds them.
 #[must_use]
-pub fn signing_bytes(body: &[u8]) -> Vec<u8> {
-    signing::signing_input(Domain::TX, &sha256(&[body]))
+pub fn encode_actions(actions: &[pb::Action]) -> Vec<Bytes> {
+    actions.iter().map(|action| action.encode_to_vec().into()).collect()
 }
 
-/// Encodes and signs a body.
+/// Signs a body as an author, whoever it named before.
 ///
 /// # Errors
-/// If the key cannot sign.
+/// If a field of the body is wrong, or the key cannot sign.
 pub fn sign(
-    body: &pb::TransactionBody,
+    body: pb::TransactionBody,
     author: Fingerprint,
     key: &SigningKey,
     attachments: Vec<Bytes>,
-) -> Result<pb::SignedTransaction, SigningError> {
-    let body = Bytes::from(body.encode_to_vec());
-    let signature = key.sign(&signing_bytes(&body))?;
-    Ok(pb::SignedTransaction {
-        body,
-        author: author.to_bytes(),
-        signature: Bytes::copy_from_slice(&signature),
-        attachments,
-    })
+) -> Result<pb::SignedTransaction, SignError> {
+    let body = pb::TransactionBody { author: author.to_bytes(), ..body };
+    let signature = key.sign(&TransactionHead::of(&body)?.signing_bytes())?;
+    Ok(pb::SignedTransaction { body: Some(body), signature: Bytes::copy_from_slice(&signature), attachments })
+}
+
+/// Why nothing was signed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SignError {
+    /// The body is none.
+    #[error(transparent)]
+    Body(#[from] FieldError),
+    /// The key failed.
+    #[error(transparent)]
+    Key(#[from] SigningError),
 }
 
 impl Action {

@@ -25,8 +25,7 @@ pub(crate) fn hint(error: &ClientError) -> Option<&'static str> {
 }
 
 /// What to do about a refusal of the rules, where that is not plain from its name.
-const OUTCOME_HINTS: [(pb::Outcome, &str); 12] = [
-    (pb::Outcome::UnknownAuthor, "run `consilium identity enroll` first"),
+const OUTCOME_HINTS: [(pb::Outcome, &str); 11] = [
     (pb::Outcome::RoleNotAllowed, "use an identity whose role may do this; governance and stake are for admins"),
     (pb::Outcome::StakeNotAvailable, "see `consilium stake show`; changes under way count, too"),
     (pb::Outcome::NodeNotFound, "see `consilium governance members`"),

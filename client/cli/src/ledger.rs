@@ -170,13 +170,14 @@ impl BlockView {
 impl TransactionView {
     fn new(executed: &pb::ExecutedTransaction) -> Self {
         let transaction = executed.transaction.clone().unwrap_or_default();
-        let body = pb::TransactionBody::decode(transaction.body.clone()).unwrap_or_default();
+        let id = transaction_id(&transaction).map(|id| id.to_string()).unwrap_or_default();
+        let body = transaction.body.unwrap_or_default();
         Self {
-            transaction_id: transaction_id(&transaction.body).to_string(),
-            author: hex::encode(&transaction.author),
+            transaction_id: id,
+            author: hex::encode(&body.author),
             outcome: executed.outcome().as_str_name(),
             actions: body.actions.len(),
-            body_bytes: transaction.body.len(),
+            body_bytes: body.encoded_len(),
         }
     }
 }

@@ -135,9 +135,10 @@ fn write_cose(receipt: &Receipt, dir: &Path) -> Result<(), ClientError> {
 
 fn describe(report: &ReceiptReport) -> String {
     let mut text = format!(
-        "verified\ntransaction {}\non ledger {}\nat height {}, outcome {}\ncertified by the head at height {}, block time {}\n\
+        "verified\ntransaction {}\nof the author with key {}\non ledger {}\nat height {}, outcome {}\ncertified by the head at height {}, block time {}\n\
          signed by {} of {} voting power:\n",
         report.transaction_id,
+        report.author.as_deref().unwrap_or("(not shown)"),
         report.ledger_id,
         report.height,
         report.outcome,

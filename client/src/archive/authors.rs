@@ -18,7 +18,8 @@ use consilium_proto::ids::{Fingerprint, Height, TimeMs, TransactionId};
 use consilium_proto::names::MemberId;
 use consilium_proto::pb;
 use consilium_proto::signing::{VerifyingKey, verify_batch};
-use consilium_proto::transaction::{enrollment_proof_input, signing_key_fingerprint};
+use consilium_proto::transaction::{Enroll, signing_key_fingerprint};
+use prost::Message;
 
 use super::failure::VerifyFailure;
 
@@ -55,15 +56,15 @@ impl Authors {
         authors
     }
 
-    /// Takes the CA bundles that an applied transaction proposes.
-    pub(super) fn learn_bundles(&mut self, body: &pb::TransactionBody) {
+    /// Takes the CA bundles that the actions of an applied transaction propose.
+    pub(super) fn learn_bundles(&mut self, actions: &[Bytes]) {
         use pb::proposal_topic::Topic;
-        let proposals = body.actions.iter().filter_map(|a| match &a.action {
-            Some(pb::action::Action::Propose(propose)) => propose.topic.as_ref()?.topic.as_ref(),
+        let proposals = actions.iter().filter_map(|action| match pb::Action::decode(action.clone()).ok()?.action {
+            Some(pb::action::Action::Propose(propose)) => propose.topic?.topic,
             _ => None,
         });
         for topic in proposals {
-            match topic {
+            match &topic {
                 Topic::AdmitMember(pb::AdmitMember { member: Some(member) }) => {
                     self.learn_bundle(&member.id, &member.ca_bundle);
                 }
@@ -86,30 +87,15 @@ impl Authors {
     }
 
     /// Takes an applied enrolment: its certificate verified under a bundle of
-    /// its member at the block's time, its proofs checked. Returns the
+    /// its member at the block's time; its proofs were checked when it was parsed. Returns the
     /// certificate's key, which signed the transaction.
-    pub(super) fn enroll(
-        &mut self,
-        enroll: &pb::EnrollIdentity,
-        author: &Fingerprint,
-        time: TimeMs,
-    ) -> Result<VerifyingKey, String> {
-        let identity = self.verified(&enroll.certificate_chain, time)?;
-        let fingerprint = Fingerprint::from_bytes(identity.fingerprint());
-        if fingerprint != *author {
-            return Err("it is not the author's certificate".into());
-        }
+    pub(super) fn enroll(&mut self, enroll: &Enroll, time: TimeMs) -> Result<VerifyingKey, String> {
+        let identity = self.verified(&enroll.chain, time)?;
         let key = certificate_key(&identity).ok_or("its key is not P-256")?;
-        if !enroll.signing_key.is_empty() {
-            let signing_key = VerifyingKey::from_bytes(&enroll.signing_key).map_err(|e| e.to_string())?;
-            let proof =
-                enroll.signing_key_proof[..].try_into().map_err(|_| "the proof of the signing key is malformed")?;
-            signing_key
-                .verify(&enrollment_proof_input(&fingerprint), &proof)
-                .map_err(|_| "the proof of the signing key is wrong")?;
-            self.keys.insert(signing_key_fingerprint(&signing_key), signing_key);
+        if let Some(signing_key) = &enroll.signing_key {
+            self.keys.insert(signing_key_fingerprint(signing_key), signing_key.clone());
         }
-        self.keys.insert(fingerprint, key.clone());
+        self.keys.insert(enroll.fingerprint(), key.clone());
         Ok(key)
     }
 

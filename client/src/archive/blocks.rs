@@ -8,13 +8,13 @@ use consilium_certs::contract::certificate_key;
 use consilium_proto::error::FieldError;
 use consilium_proto::genesis::Genesis;
 use consilium_proto::header::{Header, Leaf};
-use consilium_proto::ids::{Epoch, Fingerprint, HeaderHash, Height, NodeId, TransactionId};
+use consilium_proto::ids::{Epoch, HeaderHash, Height, NodeId, TransactionId};
 use consilium_proto::limits::VALIDITY_AHEAD_MAX_MS;
 use consilium_proto::merkle::Frontier;
 use consilium_proto::pb::{self, Outcome};
-use consilium_proto::transaction::{Commitment, Transaction};
+use consilium_proto::signing::VerifyingKey;
+use consilium_proto::transaction::{Enroll, Transaction, signature_hash};
 use consilium_proto::vote::BlockCertificate;
-use prost::Message;
 
 use super::authors::{Authors, Signed};
 use super::epochs::Epochs;
@@ -39,14 +39,9 @@ pub(super) struct Chain {
     pub(super) counts: Counts,
 }
 
-/// A transaction of a block, parsed as far as verification needs.
+/// A transaction of a block.
 struct Executed {
-    id: TransactionId,
-    author: Fingerprint,
-    signature: [u8; 64],
-    signed: Vec<u8>,
-    body: pb::TransactionBody,
-    commitments: Vec<Commitment>,
+    transaction: Transaction,
     outcome: Outcome,
 }
 
@@ -162,12 +157,14 @@ impl Chain {
             let place = format!("block.transactions[{i}]");
             let transaction = parse(executed, &self.genesis)
                 .map_err(|e| VerifyFailure::Malformed { height, error: e.within(&place) })?;
-            if !self.seen.insert(transaction.id) {
-                return Err(VerifyFailure::Twice { height, transaction: transaction.id });
+            let Executed { transaction: Transaction { id, signature, .. }, outcome } = &transaction;
+            if !self.seen.insert(*id) {
+                return Err(VerifyFailure::Twice { height, transaction: *id });
             }
-            self.append(&Leaf { transaction_id: transaction.id, height, outcome: transaction.outcome })?;
+            let signature_hash = signature_hash(signature);
+            self.append(&Leaf { transaction_id: *id, height, outcome: *outcome, signature_hash })?;
             self.counts.transactions += 1;
-            self.counts.applied += u64::from(transaction.outcome == Outcome::Applied);
+            self.counts.applied += u64::from(*outcome == Outcome::Applied);
             out.push(transaction);
         }
         Ok(out)
@@ -187,68 +184,42 @@ impl Chain {
     }
 
     fn check_author(&mut self, header: &Header, t: &Executed) -> Result<(), VerifyFailure> {
-        let height = header.height;
-        if !check_validity(header, t)? {
-            self.counts.signatures_immaterial += 1;
-            return Ok(());
+        let (height, transaction) = (header.height, &t.transaction);
+        check_validity(header, t)?;
+        if let Some(enrollment) = transaction.enrollment() {
+            return self.check_enrollment(header, t, enrollment);
         }
-        if let Some(enroll) = enrollment(&t.body) {
-            return self.check_enrollment(header, t, enroll);
-        }
-        let key = self.authors.key(&t.author).cloned();
-        match (t.outcome, key) {
-            (Outcome::UnknownAuthor, None) => self.counts.signatures_immaterial += 1,
-            (Outcome::BadSignature, Some(key)) if key.verify(&t.signed, &t.signature).is_err() => {
-                self.counts.signatures_immaterial += 1;
-            }
-            (Outcome::UnknownAuthor | Outcome::BadSignature, Some(_)) => return Err(false_refusal(height, t)),
-            (_, None) => return Err(VerifyFailure::UnknownAuthor { height, transaction: t.id }),
-            (_, Some(key)) => self.queue(height, t, key)?,
-        }
+        let key = self.authors.key(&transaction.head.author).cloned();
+        let key = key.ok_or(VerifyFailure::UnknownAuthor { height, transaction: transaction.id })?;
+        self.queue(height, transaction, key)?;
         if t.outcome == Outcome::Applied {
-            self.authors.learn_bundles(&t.body);
+            self.authors.learn_bundles(&transaction.encoded);
         }
         Ok(())
     }
 
-    fn check_enrollment(
-        &mut self,
-        header: &Header,
-        t: &Executed,
-        enroll: &pb::EnrollIdentity,
-    ) -> Result<(), VerifyFailure> {
-        let height = header.height;
-        match t.outcome {
-            Outcome::Applied => {
-                let refused = |cause| VerifyFailure::Enrolment { height, transaction: t.id, cause };
-                let key = self.authors.enroll(enroll, &t.author, header.time).map_err(refused)?;
-                self.counts.enrolments += 1;
-                self.queue(height, t, key)
-            }
-            Outcome::BadSignature => {
-                let leaf = enroll.certificate_chain.first();
-                let key = leaf.and_then(|der| certificate_key(&IdentityCertificate::parse(der).ok()?));
-                self.counts.signatures_immaterial += 1;
-                match key.is_some_and(|k| k.verify(&t.signed, &t.signature).is_ok()) {
-                    true => Err(false_refusal(height, t)),
-                    false => Ok(()),
-                }
-            }
-            // Refused for its certificate or its member, before its signature.
-            _ => {
+    fn check_enrollment(&mut self, header: &Header, t: &Executed, enrollment: &Enroll) -> Result<(), VerifyFailure> {
+        let (height, transaction) = (header.height, &t.transaction);
+        let key = if t.outcome == Outcome::Applied {
+            let refused = |cause| VerifyFailure::Enrolment { height, transaction: transaction.id, cause };
+            self.counts.enrolments += 1;
+            Some(self.authors.enroll(enrollment, header.time).map_err(refused)?)
+        } else {
+            let leaf = enrollment.chain.first();
+            leaf.and_then(|der| certificate_key(&IdentityCertificate::parse(der).ok()?))
+        };
+        match key {
+            Some(key) => self.queue(height, transaction, key),
+            // Refused because nobody could have signed it.
+            None => {
                 self.counts.signatures_immaterial += 1;
                 Ok(())
             }
         }
     }
 
-    fn queue(
-        &mut self,
-        height: Height,
-        t: &Executed,
-        key: consilium_proto::signing::VerifyingKey,
-    ) -> Result<(), VerifyFailure> {
-        let (message, signature) = (t.signed.clone(), t.signature);
+    fn queue(&mut self, height: Height, t: &Transaction, key: VerifyingKey) -> Result<(), VerifyFailure> {
+        let (message, signature) = (t.head.signing_bytes(), t.signature);
         self.counts.signatures += self.authors.push(Signed { height, transaction: t.id, key, message, signature })?;
         Ok(())
     }
@@ -261,7 +232,8 @@ impl Chain {
     ) -> Result<(), VerifyFailure> {
         let height = header.height;
         let applied = transactions.iter().filter(|t| t.outcome == Outcome::Applied);
-        let commitments: Vec<_> = applied.flat_map(|t| t.commitments.iter().map(|c| (t.id, c))).collect();
+        let attached = applied.flat_map(|t| t.transaction.attachments.iter().map(|a| (t.transaction.id, a.commitment)));
+        let commitments: Vec<_> = attached.collect();
         if found.is_empty() {
             self.counts.blocks_without_attachments += u64::from(!commitments.is_empty());
             return Ok(());
@@ -340,49 +312,27 @@ fn check_link(header: &Header, parent: &Header, parent_hash: HeaderHash) -> Resu
     Ok(())
 }
 
-/// Whether the transaction's validity let it get as far as its signature; the
-/// recorded outcome must say the same.
-fn check_validity(header: &Header, t: &Executed) -> Result<bool, VerifyFailure> {
-    let (height, time) = (header.height, header.time.0);
-    let expected = if t.body.valid_until_ms < time {
-        Some(Outcome::Expired)
-    } else if t.body.valid_until_ms > time.saturating_add(VALIDITY_AHEAD_MAX_MS) {
-        Some(Outcome::ValidityTooLong)
-    } else {
-        None
-    };
-    match (expected, t.outcome) {
-        (Some(expected), outcome) if expected == outcome => Ok(false),
-        (Some(_), _) => Err(VerifyFailure::Validity { height, transaction: t.id }),
-        (None, Outcome::Expired | Outcome::ValidityTooLong) => Err(false_refusal(height, t)),
-        (None, _) => Ok(true),
+/// Nothing is executed after its validity, and what is valid for too long is refused for that.
+fn check_validity(header: &Header, t: &Executed) -> Result<(), VerifyFailure> {
+    let (height, time, until) = (header.height, header.time.0, t.transaction.head.valid_until.0);
+    let too_long = until > time.saturating_add(VALIDITY_AHEAD_MAX_MS);
+    match t.outcome {
+        _ if until < time => Err(VerifyFailure::Validity { height, transaction: t.transaction.id }),
+        Outcome::ValidityTooLong if too_long => Ok(()),
+        _ if too_long => Err(VerifyFailure::Validity { height, transaction: t.transaction.id }),
+        Outcome::ValidityTooLong | Outcome::Expired => Err(false_refusal(height, t)),
+        _ => Ok(()),
     }
 }
 
 fn false_refusal(height: Height, t: &Executed) -> VerifyFailure {
-    VerifyFailure::FalseRefusal { height, transaction: t.id, outcome: t.outcome.as_str_name() }
+    VerifyFailure::FalseRefusal { height, transaction: t.transaction.id, outcome: t.outcome.as_str_name() }
 }
 
 fn parse(m: &pb::ExecutedTransaction, genesis: &Genesis) -> Result<Executed, FieldError> {
     let wire = m.transaction.as_ref().ok_or_else(|| FieldError::missing("transaction"))?;
     let transaction = Transaction::parse_bare(wire, genesis.ledger_id)?;
-    let body = pb::TransactionBody::decode(transaction.body.clone())
-        .map_err(|_| FieldError::malformed("transaction.body", "is not a TransactionBody"))?;
     let outcome = Outcome::try_from(m.outcome).ok().filter(|o| *o != Outcome::Unspecified);
-    Ok(Executed {
-        id: transaction.id,
-        author: transaction.author,
-        signature: transaction.signature,
-        signed: transaction.signing_bytes(),
-        commitments: transaction.attachments.iter().map(|a| a.commitment).collect(),
-        body,
-        outcome: outcome.ok_or_else(|| FieldError::malformed("outcome", "is not a known outcome"))?,
-    })
-}
-
-fn enrollment(body: &pb::TransactionBody) -> Option<&pb::EnrollIdentity> {
-    body.actions.iter().find_map(|a| match &a.action {
-        Some(pb::action::Action::EnrollIdentity(enroll)) => Some(enroll),
-        _ => None,
-    })
+    let outcome = outcome.ok_or_else(|| FieldError::malformed("outcome", "is not a known outcome"))?;
+    Ok(Executed { transaction, outcome })
 }

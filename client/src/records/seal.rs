@@ -113,6 +113,7 @@ mod tests {
     use consilium_proto::envelope::{KeyWrap, open_payload, unwrap_key};
     use consilium_proto::ids::{PatientPseudonym, SearchTag};
     use consilium_proto::keys::{EncryptionPrivateKey, KemId};
+    use consilium_proto::transaction::encode_actions;
     use prost::Message;
 
     fn draft(len: usize) -> RecordDraft {
@@ -170,7 +171,8 @@ mod tests {
             let size = size_of(&draft, &recipients);
             let sealed =
                 seal(&draft, LedgerId::from_bytes([9; 32]), RecordId([0xff; 16]), u32::MAX, &recipients).unwrap();
-            let body = pb::TransactionBody { actions: vec![sealed.action], ..Default::default() }.encoded_len();
+            let body =
+                pb::TransactionBody { actions: encode_actions(&[sealed.action]), ..Default::default() }.encoded_len();
             let total = body + sealed.attachments.iter().map(Bytes::len).sum::<usize>();
             assert!(body <= size.body && size.body <= body + 64, "{body} {size:?}");
             assert!(total <= size.total && size.total <= total + 80, "{total} {size:?}");

@@ -97,7 +97,7 @@ fn sign(
     records: Vec<RecordId>,
 ) -> Result<Prepared, ClientError> {
     let transaction = client.sign(actions, attachments)?;
-    Ok(Prepared { transaction_id: transaction_id(&transaction.body), transaction, records })
+    Ok(Prepared { transaction_id: transaction_id(&transaction)?, transaction, records })
 }
 
 /// Writes records for a fixed set of recipients.

@@ -13,6 +13,7 @@ use consilium_proto::keys::{EncryptionPrivateKey, KemId};
 use consilium_proto::limits::{ACTIONS_MAX, BODY_BYTES_MAX, TRANSACTION_BYTES_MAX};
 use consilium_proto::parameters::{Parameters, recommended_parameters};
 use consilium_proto::pb;
+use consilium_proto::transaction::encode_actions;
 use prost::Message;
 
 const MEMBER: &str = "st-mary.example";
@@ -135,7 +136,8 @@ fn every_resource_comes_back_byte_for_byte_within_the_limits() {
                     ledger_id: ledger.to_bytes(),
                     nonce: vec![1; 16].into(),
                     valid_until_ms: u64::MAX,
-                    actions,
+                    actions: encode_actions(&actions),
+                    author: vec![2; 32].into(),
                 };
                 let attachments: usize = sealed.iter().flat_map(|s| &s.attachments).map(|a| a.len()).sum();
                 assert!(body.encoded_len() <= BODY_BYTES_MAX);

@@ -35,6 +35,14 @@ pub(crate) struct Context<'a> {
     pub(crate) identities: &'a dyn IdentityRules,
 }
 
+/// With what a transaction was signed.
+pub(crate) enum Signer {
+    /// The key of the certificate that it enrols.
+    Certificate,
+    /// A key that is enrolled.
+    Enrolled(SignerState),
+}
+
 /// Who acts.
 pub(crate) struct Author {
     pub(crate) id: SpiffeId,
@@ -67,15 +75,12 @@ impl Author {
 }
 
 /// Executes all actions of a transaction whose signature was checked.
-pub(crate) fn run<R: StateReader>(
-    view: &mut View<'_, R>,
-    cx: &Context<'_>,
-    signer: Option<&SignerState>,
-) -> Result<(), Refusal> {
-    if let Some(enrollment) = cx.transaction.enrollment() {
-        return enroll::run(view, cx, enrollment);
-    }
-    let author = admit(view, cx, signer)?;
+pub(crate) fn run<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>, signer: &Signer) -> Result<(), Refusal> {
+    let author = match (cx.transaction.enrollment(), signer) {
+        (Some(enrollment), _) => return enroll::run(view, cx, enrollment),
+        (None, Signer::Enrolled(signer)) => admit(view, cx, signer)?,
+        (None, Signer::Certificate) => return Err(Refusal::Rejected(Outcome::RoleNotAllowed)),
+    };
     store_attachments(view, cx);
     for (index, action) in cx.transaction.actions.iter().enumerate() {
         match action {
@@ -110,12 +115,7 @@ fn store_attachments<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>) {
 }
 
 /// Whether the author may act at all, at the block's time.
-fn admit<R: StateReader>(
-    view: &View<'_, R>,
-    cx: &Context<'_>,
-    signer: Option<&SignerState>,
-) -> Result<Author, Refusal> {
-    let signer = signer.ok_or(Refusal::Rejected(Outcome::UnknownAuthor))?;
+fn admit<R: StateReader>(view: &View<'_, R>, cx: &Context<'_>, signer: &SignerState) -> Result<Author, Refusal> {
     let author = Author::of(signer)?;
     let now_s = cx.time.0 / 1_000;
     ensure((signer.not_before_s..=signer.not_after_s).contains(&now_s), Outcome::AuthorExpired)?;

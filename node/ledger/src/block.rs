@@ -6,20 +6,20 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use consilium_proto::hash::Hash;
 use consilium_proto::header::{Header, Leaf};
-use consilium_proto::ids::{Fingerprint, Height, NodeId, TimeMs, TransactionId};
+use consilium_proto::ids::{Height, NodeId, TimeMs};
 use consilium_proto::limits::VALIDITY_AHEAD_MAX_MS;
 use consilium_proto::merkle::Frontier;
 use consilium_proto::observed::Observed;
 use consilium_proto::pb::{self, Outcome, SignerState};
 use consilium_proto::signing::VerifyingKey;
 use consilium_proto::state_tree::{KeyHash, ValueHash};
-use consilium_proto::transaction::Transaction;
+use consilium_proto::transaction::{Transaction, signature_hash};
 use consilium_proto::validators::ValidatorSet;
 use prost::Message;
 
-use crate::actions::{self, Context};
+use crate::actions::{self, Context, Signer};
 use crate::epoch;
-use crate::event::Events;
+use crate::event::{Event, Events};
 use crate::governance;
 use crate::in_force::{BlockEnd, EpochInForce};
 use crate::keys;
@@ -131,7 +131,7 @@ struct Run<'a, R> {
     leaves: Vec<(u64, Leaf)>,
     transactions: Vec<pb::ExecutedTransaction>,
     tree_rows: Vec<Row>,
-    expired: Vec<TransactionId>,
+    passed_over: Vec<Event>,
 }
 
 impl<'a, R: StateReader> Run<'a, R> {
@@ -161,7 +161,7 @@ impl<'a, R: StateReader> Run<'a, R> {
             leaves: Vec::with_capacity(block.transactions.len()),
             transactions: Vec::with_capacity(block.transactions.len()),
             tree_rows: Vec::with_capacity(2 * block.transactions.len()),
-            expired: Vec::new(),
+            passed_over: Vec::new(),
         })
     }
 
@@ -172,14 +172,21 @@ impl<'a, R: StateReader> Run<'a, R> {
         }
         // No leaf: once the certified time has passed a validity without the
         // transaction, it can never appear on the ledger in any form (G10).
-        if transaction.valid_until < self.time {
-            self.expired.push(transaction.id);
+        if transaction.head.valid_until < self.time {
+            self.passed_over.push(Event::Expired(transaction.id));
             return Ok(());
         }
-        let outcome = self.outcome(checked)?;
-        let leaf = Leaf { transaction_id: transaction.id, height: self.parent.height.next(), outcome };
+        // No leaf either: whoever does not have the author's key uses up nothing of the author's.
+        let Some(signer) = self.authenticate(checked)? else {
+            self.passed_over.push(Event::Unsigned(transaction.id));
+            return Ok(());
+        };
+        let outcome = self.outcome(transaction, &signer)?;
+        let signature_hash = signature_hash(&transaction.signature);
+        let height = self.parent.height.next();
+        let leaf = Leaf { transaction_id: transaction.id, height, outcome, signature_hash };
         let index = self.append(&leaf)?;
-        let location = Location { height: leaf.height, leaf_index: index, outcome: outcome as i32 };
+        let location = Location { height, leaf_index: index, outcome: outcome as i32, signature_hash };
         self.view.put(Table::Transactions, keys::transaction(&transaction.id), location.encode());
         self.view.commit();
         self.leaves.push((index, leaf));
@@ -190,8 +197,8 @@ impl<'a, R: StateReader> Run<'a, R> {
         Ok(())
     }
 
-    fn outcome(&mut self, checked: &CheckedTransaction) -> Result<Outcome, ExecutionError> {
-        match self.try_actions(checked) {
+    fn outcome(&mut self, transaction: &Transaction, signer: &Signer) -> Result<Outcome, ExecutionError> {
+        match self.try_actions(transaction, signer) {
             Ok(()) => {
                 self.view.commit();
                 Ok(Outcome::Applied)
@@ -204,14 +211,9 @@ impl<'a, R: StateReader> Run<'a, R> {
         }
     }
 
-    fn try_actions(&mut self, checked: &CheckedTransaction) -> Result<(), Refusal> {
-        let transaction = &checked.transaction;
+    fn try_actions(&mut self, transaction: &Transaction, signer: &Signer) -> Result<(), Refusal> {
         let latest = self.time.0.saturating_add(VALIDITY_AHEAD_MAX_MS);
-        ensure(transaction.valid_until.0 <= latest, Outcome::ValidityTooLong)?;
-        let signer = match transaction.enrollment() {
-            Some(_) => None,
-            None => Some(self.signer(&transaction.author, checked)?),
-        };
+        ensure(transaction.head.valid_until.0 <= latest, Outcome::ValidityTooLong)?;
         let cx = Context {
             ledger_id: self.parent.ledger_id,
             epoch: &self.epoch,
@@ -221,22 +223,26 @@ impl<'a, R: StateReader> Run<'a, R> {
             time: self.time,
             identities: self.identities,
         };
-        actions::run(&mut self.view, &cx, signer.as_ref())
+        actions::run(&mut self.view, &cx, signer)
     }
 
-    /// The author's entry, once the signature is known to be by its key.
-    fn signer(&self, author: &Fingerprint, checked: &CheckedTransaction) -> Result<SignerState, Refusal> {
-        let signer: SignerState =
-            self.view.message(Table::State, &keys::signer(author))?.ok_or(Refusal::Rejected(Outcome::UnknownAuthor))?;
+    /// Who signed, if it is the author that the transaction names.
+    fn authenticate(&self, checked: &CheckedTransaction) -> Result<Option<Signer>, StoreFault> {
+        let transaction = &checked.transaction;
+        if let Some(signed) = is_signed_enrollment(self.identities, transaction) {
+            return Ok(signed.then_some(Signer::Certificate));
+        }
+        let place = keys::signer(&transaction.head.author);
+        let Some(signer) = self.view.message::<SignerState>(Table::State, &place)? else { return Ok(None) };
         let verified = checked.verified_under.as_ref().is_some_and(|key| key.to_bytes() == signer.signing_key);
         if !verified {
             let corrupt = |_| StoreFault::Corrupt { table: Table::State.name(), cause: "signing key".into() };
             let key = VerifyingKey::from_bytes(&signer.signing_key).map_err(corrupt)?;
-            let transaction = &checked.transaction;
-            let good = key.verify(&transaction.signing_bytes(), &transaction.signature).is_ok();
-            ensure(good, Outcome::BadSignature)?;
+            if transaction.signed().verify(&key).is_err() {
+                return Ok(None);
+            }
         }
-        Ok(signer)
+        Ok(Some(Signer::Enrolled(signer)))
     }
 
     fn append(&mut self, leaf: &Leaf) -> Result<u64, ExecutionError> {
@@ -250,7 +256,7 @@ impl<'a, R: StateReader> Run<'a, R> {
         let Self { reader, parent, time, epoch, view, frontier, first_leaf, leaves, transactions, tree_rows, .. } =
             self;
         let (mut rows, mut events) = view.into_parts();
-        events.extend_expired(self.expired);
+        events.extend(self.passed_over);
         rows.extend(tree_rows);
         let (state_root, trie_rows) = update_state_tree(reader, &rows)?;
         let state_root = if trie_rows.is_empty() { parent.state_root } else { state_root };
@@ -284,6 +290,15 @@ impl<'a, R: StateReader> Run<'a, R> {
         let end = BlockEnd { epoch: &self.epoch, parent: self.parent, height, time: self.time, observed };
         epoch::end_block(&mut self.view, &end)
     }
+}
+
+/// Whether an enrolment is signed with the key of its certificate; `None` if this is none. One
+/// whose certificate has no such key is refused for that, whoever signed it.
+#[must_use]
+pub fn is_signed_enrollment(identities: &dyn IdentityRules, transaction: &Transaction) -> Option<bool> {
+    let leaf = transaction.enrollment()?.chain.first();
+    let key = leaf.and_then(|leaf| identities.certificate_key(leaf));
+    Some(key.is_none_or(|key| transaction.signed().verify(&key).is_ok()))
 }
 
 /// Appends a leaf to the tree and the rows of the subtrees that it completes.

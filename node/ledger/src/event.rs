@@ -27,6 +27,9 @@ pub enum Event {
     Unseen(BTreeSet<NodeId>),
     /// A transaction came too late; it is not on the ledger and never will be.
     Expired(TransactionId),
+    /// A transaction was not signed by the author that it names. It is not on the ledger, and
+    /// the author's own may still come: no leader that is honest puts such a one into a block.
+    Unsigned(TransactionId),
 }
 
 impl Event {
@@ -44,7 +47,8 @@ impl Event {
                 | Self::ParametersChanged
                 | Self::EpochEnded { .. }
                 | Self::Unseen(_)
-                | Self::Expired(_),
+                | Self::Expired(_)
+                | Self::Unsigned(_),
                 _,
             ) => false,
         }
@@ -70,7 +74,8 @@ impl Events {
             | Event::ParametersChanged
             | Event::EpochEnded { .. }
             | Event::Unseen(_)
-            | Event::Expired(_) => None,
+            | Event::Expired(_)
+            | Event::Unsigned(_) => None,
         })
     }
 
@@ -79,7 +84,7 @@ impl Events {
     pub fn changed_nodes(&self) -> bool {
         self.iter().any(|event| match event {
             Event::NodesChanged | Event::ParametersChanged | Event::EpochEnded { .. } => true,
-            Event::MemberChanged(_) | Event::Unseen(_) | Event::Expired(_) => false,
+            Event::MemberChanged(_) | Event::Unseen(_) | Event::Expired(_) | Event::Unsigned(_) => false,
         })
     }
 
@@ -92,7 +97,8 @@ impl Events {
             | Event::NodesChanged
             | Event::ParametersChanged
             | Event::Unseen(_)
-            | Event::Expired(_) => None,
+            | Event::Expired(_)
+            | Event::Unsigned(_) => None,
         })
     }
 
@@ -105,7 +111,8 @@ impl Events {
             | Event::NodesChanged
             | Event::ParametersChanged
             | Event::EpochEnded { .. }
-            | Event::Expired(_) => None,
+            | Event::Expired(_)
+            | Event::Unsigned(_) => None,
         })
     }
 
@@ -117,7 +124,21 @@ impl Events {
             | Event::NodesChanged
             | Event::ParametersChanged
             | Event::EpochEnded { .. }
-            | Event::Unseen(_) => None,
+            | Event::Unseen(_)
+            | Event::Unsigned(_) => None,
+        })
+    }
+
+    /// Transactions that were not signed by their authors.
+    pub fn unsigned(&self) -> impl Iterator<Item = &TransactionId> {
+        self.iter().filter_map(|event| match event {
+            Event::Unsigned(id) => Some(id),
+            Event::MemberChanged(_)
+            | Event::NodesChanged
+            | Event::ParametersChanged
+            | Event::EpochEnded { .. }
+            | Event::Unseen(_)
+            | Event::Expired(_) => None,
         })
     }
 
@@ -132,10 +153,10 @@ impl Events {
         later.0.into_iter().for_each(|event| self.note(event));
     }
 
-    /// Adds transactions that came too late: there may be many, and none tells
-    /// of the same as another.
-    pub(crate) fn extend_expired(&mut self, ids: impl IntoIterator<Item = TransactionId>) {
-        self.0.extend(ids.into_iter().map(Event::Expired));
+    /// Adds transactions that were passed over: there may be many, and none tells of the
+    /// same as another.
+    pub(crate) fn extend(&mut self, passed_over: Vec<Event>) {
+        self.0.extend(passed_over);
     }
 }
 

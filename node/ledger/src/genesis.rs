@@ -31,7 +31,12 @@ pub fn genesis_block<R: StateReader>(reader: &R, genesis: &Genesis) -> Result<Ex
     for leaf in Leaf::genesis(genesis.ledger_id) {
         let leaf_index = frontier.size();
         append_leaf(&mut frontier, &leaf, &mut rows)?;
-        let location = Location { height: Height::GENESIS, leaf_index, outcome: leaf.outcome as i32 };
+        let location = Location {
+            height: Height::GENESIS,
+            leaf_index,
+            outcome: leaf.outcome as i32,
+            signature_hash: leaf.signature_hash,
+        };
         rows.push(Row {
             table: Table::Transactions,
             key: keys::transaction(&leaf.transaction_id),

@@ -34,7 +34,9 @@ pub mod state_map;
 mod table;
 mod view;
 
-pub use block::{BlockInput, CheckedTransaction, Executed, ExecutionError, PROTOCOL_VERSION, Tip, execute};
+pub use block::{
+    BlockInput, CheckedTransaction, Executed, ExecutionError, PROTOCOL_VERSION, Tip, execute, is_signed_enrollment,
+};
 pub use epoch::forecast_election;
 pub use event::{Event, Events};
 pub use genesis::genesis_block;

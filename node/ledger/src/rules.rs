@@ -62,6 +62,10 @@ pub trait IdentityRules {
     /// Member (trust domain) that a leaf certificate names, without verifying.
     fn claimed_member(&self, chain: &[Bytes]) -> Option<MemberId>;
 
+    /// The key of a leaf certificate, if it is one that can sign transactions, without
+    /// verifying.
+    fn certificate_key(&self, leaf: &[u8]) -> Option<VerifyingKey>;
+
     /// Verifies a chain under a member's bundle and lists at a time.
     fn verify(&self, chain: &[Bytes], bundle: &[Bytes], crls: &[Bytes], at_s: u64) -> Option<VerifiedIdentity>;
 

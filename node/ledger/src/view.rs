@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use consilium_proto::hash::Hash;
 use consilium_proto::ids::{Height, TransactionId};
 use prost::Message;
 
@@ -56,7 +57,7 @@ pub trait StateReader: TrieStore {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreFault>;
 }
 
-/// Where a transaction is: value of [`Table::Transactions`], 20 bytes.
+/// Where a transaction is: value of [`Table::Transactions`], 52 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Location {
     /// Its block.
@@ -65,16 +66,19 @@ pub struct Location {
     pub leaf_index: u64,
     /// Its outcome, as in `Outcome`.
     pub outcome: i32,
+    /// SHA-256 of its signature.
+    pub signature_hash: Hash,
 }
 
 impl Location {
-    /// Height, leaf index, outcome, big-endian.
+    /// Height, leaf index, outcome, big-endian; then the hash.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let mut out = Vec::with_capacity(20);
+        let mut out = Vec::with_capacity(52);
         out.extend_from_slice(&self.height.0.to_be_bytes());
         out.extend_from_slice(&self.leaf_index.to_be_bytes());
         out.extend_from_slice(&self.outcome.to_be_bytes());
+        out.extend_from_slice(self.signature_hash.as_bytes());
         out.into()
     }
 
@@ -84,13 +88,15 @@ impl Location {
     /// If the length is wrong.
     pub fn decode(bytes: &[u8]) -> Result<Self, StoreFault> {
         let corrupt = || StoreFault::Corrupt { table: Table::Transactions.name(), cause: "length".into() };
-        let bytes: [u8; 20] = bytes.try_into().map_err(|_| corrupt())?;
+        let bytes: [u8; 52] = bytes.try_into().map_err(|_| corrupt())?;
         let (height, rest) = bytes.split_at(8);
-        let (leaf, outcome) = rest.split_at(8);
+        let (leaf, rest) = rest.split_at(8);
+        let (outcome, signature) = rest.split_at(4);
         Ok(Self {
             height: Height(u64::from_be_bytes(height.try_into().map_err(|_| corrupt())?)),
             leaf_index: u64::from_be_bytes(leaf.try_into().map_err(|_| corrupt())?),
             outcome: i32::from_be_bytes(outcome.try_into().map_err(|_| corrupt())?),
+            signature_hash: Hash::try_from(signature).map_err(|_| corrupt())?,
         })
     }
 }

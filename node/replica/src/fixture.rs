@@ -3,8 +3,9 @@
 
 use bytes::Bytes;
 use consilium_ledger::CheckedTransaction;
-use consilium_proto::ids::{Fingerprint, TimeMs, TransactionId};
-use consilium_proto::transaction::Transaction;
+use consilium_proto::hash::Hash;
+use consilium_proto::ids::{Fingerprint, LedgerId, TimeMs, TransactionId};
+use consilium_proto::transaction::{Transaction, TransactionHead};
 
 /// The id of a number.
 pub(crate) fn id(number: u16) -> TransactionId {
@@ -22,10 +23,16 @@ pub(crate) fn number(id: &TransactionId) -> u16 {
 pub(crate) fn transaction(number: u16, bytes: usize) -> CheckedTransaction {
     let transaction = Transaction {
         id: id(number),
-        author: Fingerprint::from_bytes([0; 32]),
+        head: TransactionHead {
+            ledger_id: LedgerId::from_bytes([0; 32]),
+            author: Fingerprint::from_bytes([0; 32]),
+            valid_until: TimeMs(0),
+            action_count: 1,
+            actions_root: Hash::from_bytes([0; 32]),
+        },
         signature: [0; 64],
-        body: Bytes::from(vec![0; bytes]),
-        valid_until: TimeMs(0),
+        nonce: [0; 16],
+        encoded: vec![Bytes::from(vec![0; bytes])],
         actions: Vec::new(),
         attachments: Vec::new(),
     };

@@ -64,6 +64,11 @@ impl Waiters {
         self.pending.contains_key(id)
     }
 
+    /// One that somebody waits for.
+    pub(crate) fn get(&self, id: &TransactionId) -> Option<CheckedTransaction> {
+        self.pending.get(id).map(|pending| pending.transaction.clone())
+    }
+
     /// Transactions that somebody still waits for: to be sent to a new leader.
     pub(crate) fn unanswered(&self) -> Vec<CheckedTransaction> {
         self.pending.values().map(|pending| pending.transaction.clone()).collect()
@@ -103,7 +108,7 @@ impl Waiters {
     /// blocks over from a peer learns only so of what expired in them: they hold what
     /// was executed.
     pub(crate) fn expire(&mut self, now_ms: u64, ledger_time: TimeMs, out: &mut Vec<Output>) {
-        let over = |pending: &Pending| pending.transaction.transaction.valid_until < ledger_time;
+        let over = |pending: &Pending| pending.transaction.transaction.head.valid_until < ledger_time;
         let expired = self.pending.iter().filter(|(_, pending)| over(pending)).map(|(id, _)| *id);
         for id in expired.collect::<Vec<_>>() {
             self.refuse(&id, Refused::Expired, out);

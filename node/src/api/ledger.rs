@@ -46,7 +46,7 @@ impl LedgerService for Api {
         let located = self.execute(transaction, wait, within).await?;
         let certified = wait == consilium_replica::submission::WaitFor::Certified;
         let receipt = match certified && !request.omit_receipt {
-            true => Some((&self.receipt(id).await?).into()),
+            true => Some((&self.unsigned_receipt(id).await?).into()),
             false => None,
         };
         Ok(Response::new(pb::SubmitResponse {

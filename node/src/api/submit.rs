@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use consilium_proto::error::FieldError;
 use consilium_proto::header::Leaf;
-use consilium_proto::ids::{Height, TimeMs, TransactionId};
+use consilium_proto::ids::{TimeMs, TransactionId};
 use consilium_proto::limits::VALIDITY_AHEAD_MAX_MS;
 use consilium_proto::merkle::prove_inclusion;
 use consilium_proto::pb::{self, Outcome};
 use consilium_proto::receipt::Receipt;
-use consilium_proto::transaction::Transaction;
+use consilium_proto::transaction::{self, SignedHead, Transaction};
 use consilium_proto::vote::CertifiedHeader;
 use tonic::Status;
 
@@ -93,6 +93,14 @@ impl Api {
 
     /// The receipt of an executed transaction under the newest certificate.
     pub(super) async fn receipt(&self, id: TransactionId) -> Result<Receipt, Status> {
+        let receipt = self.unsigned_receipt(id).await?;
+        let leaf = receipt.leaf;
+        let signed = Some(self.read(move |ledger| signed_head(ledger, &leaf)).await?);
+        Ok(Receipt { signed, ..receipt })
+    }
+
+    /// The receipt of a transaction for whoever has sent it, and knows who signed.
+    pub(super) async fn unsigned_receipt(&self, id: TransactionId) -> Result<Receipt, Status> {
         // Before the snapshot is taken: what it certifies is in it.
         let newest = self.published.certified();
         let receipt = match newest {
@@ -107,7 +115,7 @@ impl Api {
 /// final, and by this node's clock.
 fn check_validity(transaction: &Transaction, (ledger_time, now): (TimeMs, TimeMs), skew_ms: u64) -> Result<(), Status> {
     let field = "body.valid_until_ms";
-    let until = transaction.valid_until;
+    let until = transaction.head.valid_until;
     let expired = |problem| Err(Reason::TransactionExpired.field(&FieldError::malformed(field, problem)));
     if until < ledger_time {
         return expired("is before the ledger's time: unless it was executed already, the transaction never will be");
@@ -147,12 +155,20 @@ fn make_receipt(
     let outcome = Outcome::try_from(location.outcome).map_err(|e| StorageError::corrupt("transaction", e))?;
     Ok(Some(Receipt {
         ledger_id: newest.header.ledger_id,
-        leaf: Leaf { transaction_id: id, height: Height(location.height.0), outcome },
+        leaf: Leaf { transaction_id: id, height: location.height, outcome, signature_hash: location.signature_hash },
         leaf_index: location.leaf_index,
         inclusion_path: proof.path().to_vec(),
         head,
         set_changes: Vec::new(),
+        signed: None,
     }))
+}
+
+/// What the author of a leaf's transaction signed.
+fn signed_head(ledger: &LedgerSnapshot<'_>, leaf: &Leaf) -> Result<SignedHead, StorageError> {
+    let block = ledger.block(leaf.height)?.ok_or_else(|| StorageError::corrupt("block", "absent"))?;
+    let heads = block.transactions.iter().filter_map(|t| transaction::signed_head(t.transaction.as_ref()?).ok());
+    heads.into_iter().find(|signed| signed.is_of(leaf)).ok_or_else(|| StorageError::corrupt("block", "lacks a leaf's"))
 }
 
 /// What the caller waits for.

@@ -1,9 +1,11 @@
 //! Answers the ledger's questions about X.509 with the rules of the contract.
 
 use bytes::Bytes;
+use consilium_certs::IdentityCertificate;
 use consilium_certs::contract::{certificate_key, identity_rules};
 use consilium_ledger::{IdentityRules, RevocationList, VerifiedIdentity};
 use consilium_proto::names::MemberId;
+use consilium_proto::signing::VerifyingKey;
 
 /// The certificate profile, as the ledger asks for it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -12,6 +14,10 @@ pub struct X509Rules;
 impl IdentityRules for X509Rules {
     fn claimed_member(&self, chain: &[Bytes]) -> Option<MemberId> {
         identity_rules::claimed_member(chain)
+    }
+
+    fn certificate_key(&self, leaf: &[u8]) -> Option<VerifyingKey> {
+        certificate_key(&IdentityCertificate::parse(leaf).ok()?)
     }
 
     fn verify(&self, chain: &[Bytes], bundle: &[Bytes], crls: &[Bytes], at_s: u64) -> Option<VerifiedIdentity> {

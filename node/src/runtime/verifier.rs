@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use consilium_consensus::LogPosition;
-use consilium_ledger::{CheckedTransaction, Table, keys};
+use consilium_ledger::{CheckedTransaction, Table, is_signed_enrollment, keys};
 use consilium_proto::ids::{Fingerprint, LedgerId, TransactionId};
 use consilium_proto::pb::SignerState;
 use consilium_proto::signing::{BatchVerifier, VerifyingKey};
@@ -22,6 +22,7 @@ use crossbeam_channel::Receiver;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::handle::{Handle, Stopping, VerifyJob};
+use crate::identity::rules::X509Rules;
 use crate::storage::ledger_store::LedgerStore;
 
 /// Signatures verified at once.
@@ -134,14 +135,14 @@ impl Verifier {
             }
             if let Some(key) = self.recall(&checked.transaction) {
                 checked.verified_under = Some(key);
-            } else if let Some(key) = self.key_of(&checked.transaction.author) {
+            } else if let Some(key) = self.key_of(&checked.transaction.head.author) {
                 waiting.push((checked, key));
             }
         }
         for chunk in waiting.chunks_mut(BATCH_MAX) {
             let mut batch = BatchVerifier::new();
             for (checked, key) in chunk.iter() {
-                batch.push(key, &checked.transaction.signing_bytes(), &checked.transaction.signature);
+                batch.push(key, &checked.transaction.head.signing_bytes(), &checked.transaction.signature);
             }
             for ((checked, key), good) in chunk.iter_mut().zip(batch.verify()) {
                 checked.verified_under = good.then(|| key.clone());
@@ -156,8 +157,9 @@ impl Verifier {
                 self.note_verified(&transaction, &key);
                 Verdict::Good(key)
             }
-            None if transaction.enrollment().is_some() => Verdict::Enrollment,
-            None if self.key_of(&transaction.author).is_some() => Verdict::BadSignature,
+            None if is_signed_enrollment(&X509Rules, &transaction) == Some(true) => Verdict::Enrollment,
+            None if transaction.enrollment().is_some() => Verdict::BadSignature,
+            None if self.key_of(&transaction.head.author).is_some() => Verdict::BadSignature,
             None => Verdict::UnknownAuthor,
         };
         Submission { transaction, verdict }
@@ -181,7 +183,7 @@ impl Verifier {
         let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
         let Generations { young, old } = &mut *verified;
         let (signature, key) = young.remove(&transaction.id).or_else(|| old.remove(&transaction.id))?;
-        let same_author = self.key_of(&transaction.author).is_some_and(|k| k == key);
+        let same_author = self.key_of(&transaction.head.author).is_some_and(|k| k == key);
         (signature == transaction.signature && same_author).then_some(key)
     }
 

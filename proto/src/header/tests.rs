@@ -47,8 +47,12 @@ fn header_round_trips_and_every_field_is_hashed() {
 
 #[test]
 fn leaf_round_trips_and_refuses_unknown_outcomes() {
-    let leaf =
-        Leaf { transaction_id: TransactionId::from_bytes([9; 32]), height: Height(77), outcome: pb::Outcome::Expired };
+    let leaf = Leaf {
+        transaction_id: TransactionId::from_bytes([9; 32]),
+        height: Height(77),
+        outcome: pb::Outcome::Expired,
+        signature_hash: Hash::from_bytes([8; 32]),
+    };
     assert_eq!(Leaf::from_entry(&leaf.entry()).unwrap(), leaf);
     let mut entry = leaf.entry();
     entry[43] = 200;

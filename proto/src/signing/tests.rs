@@ -3,7 +3,7 @@ use super::*;
 #[test]
 fn signing_input_golden() {
     let input = signing_input(Domain::TX, &[0xab; 32]);
-    assert_eq!(hex::encode(input), format!("0f{}{}", hex::encode("consilium/tx/v1"), "ab".repeat(32)));
+    assert_eq!(hex::encode(input), format!("0f{}{}", hex::encode("consilium/tx/v2"), "ab".repeat(32)));
 }
 
 #[test]

@@ -14,8 +14,11 @@ fn verdict<M: Message + Name>(message: &M) -> Result<(), Refused> {
 /// As small as a transaction can be.
 fn transaction(body: usize) -> pb::SignedTransaction {
     pb::SignedTransaction {
-        body: vec![1; body].into(),
-        author: vec![2; 32].into(),
+        body: Some(pb::TransactionBody {
+            actions: vec![vec![1; body].into()],
+            author: vec![2; 32].into(),
+            ..Default::default()
+        }),
         signature: vec![3; 64].into(),
         attachments: Vec::new(),
     }

@@ -9,7 +9,7 @@ use crate::pb;
 
 #[test]
 fn fields_come_in_order_and_whole() {
-    let transactions = vec![pb::SignedTransaction { body: Bytes::from_static(b"body"), ..Default::default() }; 2];
+    let transactions = vec![pb::SignedTransaction { signature: Bytes::from_static(b"body"), ..Default::default() }; 2];
     let proposal = pb::BlockProposal { time_ms: 1 << 40, proposer: 3, transactions, ..Default::default() };
     let bytes = proposal.encode_to_vec();
     let inner = proposal.transactions[0].encode_to_vec();

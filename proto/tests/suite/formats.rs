@@ -7,12 +7,16 @@ use bytes::Bytes;
 use consilium_proto::cose;
 use consilium_proto::hash::Hash;
 use consilium_proto::header::{Header, Leaf};
-use consilium_proto::ids::{Epoch, HeaderHash, Height, LedgerId, NodeId, TimeMs, TransactionId, VotingPower};
+use consilium_proto::ids::{
+    Epoch, Fingerprint, HeaderHash, Height, LedgerId, NodeId, TimeMs, TransactionId, VotingPower,
+};
 use consilium_proto::merkle::{Frontier, root_of};
 use consilium_proto::pb;
 use consilium_proto::receipt::{Receipt, ReceiptError};
 use consilium_proto::signing::{SignatureAlgorithm, SigningKey};
-use consilium_proto::transaction::{self, Transaction, signing_bytes, signing_key_fingerprint, transaction_id};
+use consilium_proto::transaction::{
+    self, ActionProof, SignedHead, Transaction, TransactionHead, signing_key_fingerprint,
+};
 use consilium_proto::validators::{Quorum, Validator, ValidatorSet};
 use consilium_proto::vote::{self, BlockCertificate, CertificateError, CertifiedHeader, Vote};
 use proptest::prelude::*;
@@ -54,16 +58,60 @@ fn certify(header: &Header, keys: &[SigningKey], signers: &[u64]) -> BlockCertif
     BlockCertificate::new(header.height, header.hash(), signers.iter().map(sign).collect())
 }
 
+/// What their bytes mean does not matter here.
+fn three_actions() -> pb::TransactionBody {
+    pb::TransactionBody {
+        ledger_id: vec![1; 32].into(),
+        nonce: vec![3; 16].into(),
+        valid_until_ms: 0x0102,
+        actions: [b"first".as_slice(), b"second", b"third"].map(Bytes::from_static).to_vec(),
+        author: vec![2; 32].into(),
+    }
+}
+
+/// One action is shown with the head that its author signed, and no other can be put in its place.
+#[test]
+fn each_action_is_proven_for_itself() {
+    let body = three_actions();
+    let head = TransactionHead::of(&body).unwrap();
+    for index in 0..3 {
+        let proof = ActionProof::of(&body, index).unwrap();
+        assert_eq!((proof.verify(&head), &proof.action), (Ok(()), &body.actions[index]));
+        let wire = pb::ActionProof::from(&proof);
+        assert_eq!(ActionProof::try_from(&wire).as_ref(), Ok(&proof));
+        let shown = wire.encode_to_vec();
+        let hidden = body.actions.iter().enumerate().filter(|(other, _)| *other != index);
+        for (_, action) in hidden {
+            assert!(!shown.windows(action.len()).any(|part| part == action), "the others stay hidden");
+        }
+        assert!(!shown.windows(16).any(|part| part == body.nonce), "nor is shown what opens them");
+        let (mut forged, mut elsewhere) = (proof.clone(), proof.clone());
+        forged.action = Bytes::from_static(b"other");
+        elsewhere.index = (index as u64 + 1) % 3;
+        assert!(forged.verify(&head).is_err() && elsewhere.verify(&head).is_err());
+        assert!(proof.verify(&TransactionHead { action_count: 2, ..head }).is_err());
+    }
+    assert!(ActionProof::of(&body, 3).is_err());
+    let other = TransactionHead::of(&pb::TransactionBody { nonce: vec![4; 16].into(), ..body }).unwrap();
+    assert_ne!(other.id(), head.id(), "an equal one with another nonce is another one");
+}
+
 #[test]
 fn ids_and_signed_bytes_are_golden() {
     // Computed with Python's hashlib and CBOR written by hand, not by this code.
-    assert_eq!(transaction_id(b"body").to_string(), "e4561837109ab9772ccd69e095e732c84bb1f03d8100294239b46c1023dd0913");
-    let signed = signing_bytes(b"body");
-    assert_eq!(&signed[..16], b"\x0fconsilium/tx/v1");
-    assert_eq!(signed.len(), 48);
-    let leaf =
-        Leaf { transaction_id: TransactionId::from_bytes([9; 32]), height: Height(77), outcome: pb::Outcome::Applied };
-    assert_eq!(leaf.hash().to_string(), "853fd6323d6acde5938efc74684a33eb3f8d70701d5b8a2b8bffc43f9843db90");
+    let head = TransactionHead::of(&three_actions()).unwrap();
+    assert_eq!(head.id().to_string(), "8d98bb784932e7830678d07a7b72e31235c9fca464e252f0d1efdd55eb977805");
+    assert_eq!(
+        hex::encode(head.signing_bytes()),
+        "0f636f6e73696c69756d2f74782f7632db1bc06da6df2d7d96181d4ed5428c35cc30c4a345c9b8c831c05e5600eb393c"
+    );
+    let leaf = Leaf {
+        transaction_id: TransactionId::from_bytes([9; 32]),
+        height: Height(77),
+        outcome: pb::Outcome::Applied,
+        signature_hash: Hash::from_bytes([8; 32]),
+    };
+    assert_eq!(leaf.hash().to_string(), "c93a10c1653134594ff62ddf2ed10290a1caa4459ac52214b481d9ef860fffd0");
     let bytes = vote::signing_bytes(
         &LedgerId::from_bytes([4; 32]),
         Height(77),
@@ -120,8 +168,16 @@ fn repeated_signers_do_not_parse() {
 fn receipt() -> (Receipt, ValidatorSet, Vec<SigningKey>) {
     let (keys, set) = network(&[1, 1, 1, 1]);
     let ledger = LedgerId::from_bytes([1; 32]);
-    let leaf =
-        Leaf { transaction_id: TransactionId::from_bytes([9; 32]), height: Height(7), outcome: pb::Outcome::Applied };
+    let author = SigningKey::from_ed25519_seed(&[7; 32]);
+    let body = pb::TransactionBody { ledger_id: ledger.to_bytes(), ..three_actions() };
+    let signed = transaction::sign(body, signing_key_fingerprint(&author.verifying_key()), &author, Vec::new());
+    let signed = transaction::signed_head(&signed.unwrap()).unwrap();
+    let leaf = Leaf {
+        transaction_id: signed.head.id(),
+        height: Height(7),
+        outcome: pb::Outcome::Applied,
+        signature_hash: transaction::signature_hash(&signed.signature),
+    };
     let [first, second] = Leaf::genesis(ledger);
     let hashes = [first.hash(), second.hash(), leaf.hash()];
     let mut frontier = Frontier::new();
@@ -131,7 +187,8 @@ fn receipt() -> (Receipt, ValidatorSet, Vec<SigningKey>) {
     let inclusion_path = vec![consilium_proto::merkle::node_hash(&hashes[0], &hashes[1])];
     let certificate = certify(&header, &keys, &[1, 2, 4]);
     let head = CertifiedHeader { header, certificate };
-    (Receipt { ledger_id: ledger, leaf, leaf_index: 2, inclusion_path, head, set_changes: Vec::new() }, set, keys)
+    let (set_changes, signed) = (Vec::new(), Some(signed));
+    (Receipt { ledger_id: ledger, leaf, leaf_index: 2, inclusion_path, head, set_changes, signed }, set, keys)
 }
 
 #[test]
@@ -152,6 +209,14 @@ fn a_receipt_proves_its_leaf_and_nothing_else() {
     let mut wrong = receipt.clone();
     wrong.leaf.height = Height(8);
     assert_eq!(wrong.verify(ledger, &set), Err(ReceiptError::LeafAboveHead));
+    let signed = receipt.signed.unwrap();
+    signed.verify(&SigningKey::from_ed25519_seed(&[7; 32]).verifying_key()).unwrap();
+    assert!(signed.verify(&SigningKey::from_ed25519_seed(&[8; 32]).verifying_key()).is_err());
+    let other_author = TransactionHead { author: Fingerprint::from_bytes([4; 32]), ..signed.head };
+    for other in [SignedHead { head: other_author, ..signed }, SignedHead { signature: [1; 64], ..signed }] {
+        let wrong = Receipt { signed: Some(other), ..receipt.clone() };
+        assert_eq!(wrong.verify(ledger, &set), Err(ReceiptError::OtherTransaction));
+    }
     let mut wrong = receipt;
     wrong.head.header.state_root = Hash::from_bytes([0; 32]);
     assert!(matches!(wrong.verify(ledger, &set), Err(ReceiptError::Certificate(_))));
@@ -184,7 +249,8 @@ proptest! {
         if let Ok(m) = pb::SignedTransaction::decode(bytes.clone()) {
             let _ = Transaction::parse(&m, ledger);
         }
-        let bare = pb::SignedTransaction { body: bytes.clone(), ..Default::default() };
+        let body = Some(pb::TransactionBody { actions: vec![bytes.clone()], ..three_actions() });
+        let bare = pb::SignedTransaction { body, signature: vec![1; 64].into(), attachments: Vec::new() };
         let _ = Transaction::parse(&bare, ledger);
         if let Ok(m) = pb::Receipt::decode(bytes.clone()) {
             let _ = Receipt::try_from(&m);
@@ -215,17 +281,19 @@ fn the_example_in_transaction_proto_is_a_transaction() {
         ledger_id: vec![4; 32].into(),
         nonce: vec![5; 16].into(),
         valid_until_ms: 1_800_000_000_000,
-        actions: vec![pb::Action {
+        actions: transaction::encode_actions(&[pb::Action {
             action: Some(pb::action::Action::RetractRecord(pb::RetractRecord {
                 record_id: vec![6; 16].into(),
                 version: 1,
             })),
-        }],
+        }]),
+        author: Bytes::new(),
     };
     let key = SigningKey::from_ed25519_seed(&[7; 32]);
-    let signed = transaction::sign(&body, signing_key_fingerprint(&key.verifying_key()), &key, Vec::new()).unwrap();
-    assert_eq!(signed.body[..], example("body"));
-    assert_eq!(signed.author[..], example("author"));
+    let signed = transaction::sign(body, signing_key_fingerprint(&key.verifying_key()), &key, Vec::new()).unwrap();
+    let body = signed.body.as_ref().unwrap();
+    assert_eq!(body.encode_to_vec(), example("body"));
+    assert_eq!(body.author[..], example("author"));
     assert_eq!(signed.signature[..], example("signature"));
     let parsed = Transaction::parse(&signed, LedgerId::from_bytes([4; 32])).unwrap();
     assert_eq!(parsed.id.as_bytes()[..], example("id"));

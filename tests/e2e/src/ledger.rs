@@ -47,8 +47,8 @@ pub async fn ledger_at(channel: Channel) -> anyhow::Result<Vec<Row>> {
             anyhow::ensure!(header.height == parent.height.next(), "a gap before block {}", header.height);
         }
         for executed in &block.transactions {
-            let body = &executed.transaction.as_ref().context("an entry without a transaction")?.body;
-            rows.push(Row { height: header.height.0, id: transaction_id(body), outcome: executed.outcome() });
+            let transaction = executed.transaction.as_ref().context("an entry without a transaction")?;
+            rows.push(Row { height: header.height.0, id: transaction_id(transaction)?, outcome: executed.outcome() });
         }
         parent = Some(header);
     }

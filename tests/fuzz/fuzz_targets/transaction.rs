@@ -9,6 +9,13 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         let _ = std::hint::black_box(Transaction::parse(&message, ledger));
         let _ = std::hint::black_box(Transaction::parse_stored(&message, ledger));
     }
-    let bare = pb::SignedTransaction { body: data.to_vec().into(), ..Default::default() };
+    let body = pb::TransactionBody {
+        ledger_id: ledger.to_bytes(),
+        nonce: vec![2; 16].into(),
+        valid_until_ms: 3,
+        actions: vec![data.to_vec().into()],
+        author: vec![4; 32].into(),
+    };
+    let bare = pb::SignedTransaction { body: Some(body), signature: vec![5; 64].into(), attachments: Vec::new() };
     let _ = std::hint::black_box(Transaction::parse(&bare, ledger));
 });

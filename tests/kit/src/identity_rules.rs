@@ -31,8 +31,7 @@ pub fn serial(certificate: &[u8]) -> Vec<u8> {
 }
 
 /// Member, role, name and point of a certificate.
-fn parts(chain: &[Bytes]) -> Option<([&str; 3], &[u8])> {
-    let leaf = chain.first()?;
+fn parts(leaf: &[u8]) -> Option<([&str; 3], &[u8])> {
     let (name, point) = leaf.split_at_checked(leaf.len().checked_sub(POINT_BYTES)?)?;
     let names = std::str::from_utf8(name).ok()?.strip_suffix('/')?.split('/').collect::<Vec<_>>();
     Some((names.try_into().ok()?, point))
@@ -40,11 +39,15 @@ fn parts(chain: &[Bytes]) -> Option<([&str; 3], &[u8])> {
 
 impl IdentityRules for Rules {
     fn claimed_member(&self, chain: &[Bytes]) -> Option<MemberId> {
-        parts(chain)?.0[0].parse().ok()
+        parts(chain.first()?)?.0[0].parse().ok()
+    }
+
+    fn certificate_key(&self, leaf: &[u8]) -> Option<VerifyingKey> {
+        VerifyingKey::from_raw(SignatureAlgorithm::Es256, parts(leaf)?.1).ok()
     }
 
     fn verify(&self, chain: &[Bytes], _: &[Bytes], crls: &[Bytes], _: u64) -> Option<VerifiedIdentity> {
-        let ([member, role, name], point) = parts(chain)?;
+        let ([member, role, name], point) = parts(chain.first()?)?;
         let serial = serial(&chain[0]);
         let revoked = crls.iter().any(|crl| crl[1..].chunks(SERIAL_BYTES).any(|s| s == serial));
         let spiffe_id = SpiffeId::new(member.parse().ok()?, role.parse().ok()?, name).ok()?;

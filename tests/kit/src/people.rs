@@ -51,12 +51,12 @@ impl Identity {
     }
 
     #[must_use]
-    pub fn sign_enrollment(&self, body: &pb::TransactionBody) -> pb::SignedTransaction {
+    pub fn sign_enrollment(&self, body: pb::TransactionBody) -> pb::SignedTransaction {
         transaction::sign(body, self.fingerprint(), &self.certificate_key, Vec::new()).unwrap()
     }
 
     #[must_use]
-    pub fn sign(&self, body: &pb::TransactionBody, attachments: Vec<Bytes>) -> pb::SignedTransaction {
+    pub fn sign(&self, body: pb::TransactionBody, attachments: Vec<Bytes>) -> pb::SignedTransaction {
         transaction::sign(body, self.author(), &self.key, attachments).unwrap()
     }
 
@@ -69,8 +69,9 @@ impl Identity {
 #[must_use]
 pub fn body(ledger_id: Bytes, number: u64, valid_until_ms: u64, actions: Vec<Action>) -> pb::TransactionBody {
     let nonce = [number.to_be_bytes(), [0; 8]].concat();
-    let actions = actions.into_iter().map(|action| pb::Action { action: Some(action) }).collect();
-    pb::TransactionBody { ledger_id, nonce: nonce.into(), valid_until_ms, actions }
+    let actions: Vec<_> = actions.into_iter().map(|action| pb::Action { action: Some(action) }).collect();
+    let actions = transaction::encode_actions(&actions);
+    pb::TransactionBody { ledger_id, nonce: nonce.into(), valid_until_ms, actions, author: Bytes::new() }
 }
 
 /// A version of a record of a patient of its own; the payload is to be attached.

@@ -169,7 +169,7 @@ impl Env {
         let place = (transaction.id, transaction.signature);
         if self.verified.get(&place) == Some(&key) {
             checked.verified_under = Some(key);
-        } else if key.verify(&transaction.signing_bytes(), &transaction.signature).is_ok() {
+        } else if transaction.signed().verify(&key).is_ok() {
             self.verified.insert(place, key.clone());
             checked.verified_under = Some(key);
         }
@@ -178,6 +178,6 @@ impl Env {
 }
 
 fn author_key<R: StateReader>(reader: &R, checked: &CheckedTransaction) -> Option<VerifyingKey> {
-    let row = reader.get(Table::State, &keys::signer(&checked.transaction.author)).ok()??;
+    let row = reader.get(Table::State, &keys::signer(&checked.transaction.head.author)).ok()??;
     VerifyingKey::from_bytes(&SignerState::decode(row).ok()?.signing_key).ok()
 }

@@ -59,14 +59,14 @@ impl Fixture {
     /// A transaction of an administrator.
     pub fn by_admin(&mut self, member: usize, valid_until_ms: u64, action: Action) -> pb::SignedTransaction {
         let body = self.body(valid_until_ms, action);
-        self.admins[member].sign(&body, Vec::new())
+        self.admins[member].sign(body, Vec::new())
     }
 
     /// The enrolments of a member's people.
     pub fn enrollments(&mut self, member: usize, valid_until_ms: u64) -> [pb::SignedTransaction; 2] {
         [self.admins[member].clone(), self.services[member].clone()].map(|who| {
             let body = self.body(valid_until_ms, who.enrollment());
-            who.sign_enrollment(&body)
+            who.sign_enrollment(body)
         })
     }
 
@@ -76,7 +76,7 @@ impl Fixture {
         let mut id = [0; 16];
         id[..8].copy_from_slice(&number.to_be_bytes());
         let body = self.body(valid_until_ms, people::write_record(id, 1, "Observation", &payload));
-        self.services[member].sign(&body, vec![payload])
+        self.services[member].sign(body, vec![payload])
     }
 
     /// The key that a node votes with: a founder's by its raft id, which others are

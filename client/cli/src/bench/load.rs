@@ -187,8 +187,8 @@ impl Worker {
         let mut attachments = vec![document.payload.clone()];
         attachments.extend(document.wraps.iter().map(|(_, wrap)| wrap.clone()));
         let identity = self.client.identity();
-        let body = self.client.body(vec![pb::Action { action: Some(pb::action::Action::WriteRecord(write)) }]);
-        Ok(transaction::sign(&body, identity.author(), identity.signing_key()?, attachments)?)
+        let body = self.client.body(&[pb::Action { action: Some(pb::action::Action::WriteRecord(write)) }]);
+        Ok(transaction::sign(body, identity.author(), identity.signing_key()?, attachments)?)
     }
 }
 

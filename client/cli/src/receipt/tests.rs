@@ -9,6 +9,7 @@ fn scripts_get_the_fate_and_the_proof() {
     let report = ReceiptReport {
         ledger_id: "cd".repeat(32),
         transaction_id: "ab".repeat(32),
+        author: Some("ef".repeat(32)),
         height: 7,
         outcome: "OUTCOME_APPLIED",
         by_time_ms: 1_000,

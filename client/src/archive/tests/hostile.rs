@@ -59,12 +59,6 @@ fn meaning(bytes: &[u8]) -> Option<Vec<Entry>> {
                 let block = entry.block.as_mut()?;
                 block.observed_certificate = None;
                 (block.observed_votes, block.observed_evidence) = Default::default();
-                let refused_early =
-                    |t: &&mut pb::ExecutedTransaction| matches!(t.outcome(), Outcome::Expired | Outcome::UnknownAuthor);
-                for signed in block.transactions.iter_mut().filter(refused_early).filter_map(|t| t.transaction.as_mut())
-                {
-                    (signed.author, signed.signature) = (Bytes::new(), Bytes::new());
-                }
             }
             Entry::Row(_) | Entry::End(_) => {}
         }

@@ -24,7 +24,7 @@ use consilium_proto::parameters::recommended_parameters;
 use consilium_proto::pb::{self, Outcome};
 use consilium_proto::signing::{SignatureAlgorithm, SigningKey};
 use consilium_proto::state_tree::{KeyHash, ValueHash, root_of_sorted};
-use consilium_proto::transaction::{self, enrollment_proof_input, signing_key_fingerprint, transaction_id};
+use consilium_proto::transaction::{self, SignedHead, enrollment_proof_input, signing_key_fingerprint, transaction_id};
 use consilium_proto::validators::{Validator, ValidatorSet};
 use consilium_proto::vote::{BlockCertificate, Vote};
 use pb::archive_entry::Entry;
@@ -119,16 +119,8 @@ impl Ledger {
         ledger.push(vec![(enroll, Outcome::Applied)]);
         let attachments = vec![Bytes::from_static(b"payload"), Bytes::from_static(b"wrap")];
         let write = ledger.sign(1, NOW_MS + 60_000, vec![write_action(&attachments)]);
-        let expired = ledger.sign(2, NOW_MS - 1, vec![retract_action()]);
         let refused = ledger.sign(3, NOW_MS + 60_000, vec![retract_action()]);
-        let stranger =
-            ledger.sign_as(&SigningKey::from_ed25519_seed(&[8; 32]), 4, NOW_MS + 60_000, vec![retract_action()]);
-        ledger.push(vec![
-            (write.clone(), Outcome::Applied),
-            (expired, Outcome::Expired),
-            (refused, Outcome::RecordNotFound),
-            (stranger, Outcome::UnknownAuthor),
-        ]);
+        ledger.push(vec![(write.clone(), Outcome::Applied), (refused, Outcome::RecordNotFound)]);
         ledger.blocks[2].attachments = attachments;
         ledger.certify(2);
         ledger.write_rows(&write);
@@ -191,7 +183,8 @@ impl Ledger {
             ledger_id: self.genesis.ledger_id.to_bytes(),
             nonce: vec![nonce; 16].into(),
             valid_until_ms,
-            actions,
+            actions: transaction::encode_actions(&actions),
+            author: Bytes::new(),
         }
     }
 
@@ -207,7 +200,7 @@ impl Ledger {
         actions: Vec<pb::Action>,
     ) -> pb::SignedTransaction {
         let body = self.body(nonce, valid_until_ms, actions);
-        transaction::sign(&body, signing_key_fingerprint(&key.verifying_key()), key, Vec::new()).unwrap()
+        transaction::sign(body, signing_key_fingerprint(&key.verifying_key()), key, Vec::new()).unwrap()
     }
 
     fn enroll(&self) -> pb::SignedTransaction {
@@ -221,7 +214,7 @@ impl Ledger {
             ),
         };
         let action = pb::Action { action: Some(pb::action::Action::EnrollIdentity(enroll)) };
-        transaction::sign(&self.body(0, NOW_MS + 60_000, vec![action]), fingerprint, &self.certificate_key, Vec::new())
+        transaction::sign(self.body(0, NOW_MS + 60_000, vec![action]), fingerprint, &self.certificate_key, Vec::new())
             .unwrap()
     }
 
@@ -239,7 +232,9 @@ impl Ledger {
         let first_leaf = if height == 0 { 0 } else { self.frontier.size() };
         let mut executed = Vec::new();
         for (signed, outcome) in transactions {
-            let leaf = Leaf { transaction_id: transaction_id(&signed.body), height: Height(height), outcome };
+            let SignedHead { head, signature } = transaction::signed_head(&signed).unwrap();
+            let (transaction_id, signature_hash) = (head.id(), transaction::signature_hash(&signature));
+            let leaf = Leaf { transaction_id, height: Height(height), outcome, signature_hash };
             self.frontier.append(leaf.hash()).unwrap();
             executed.push(pb::ExecutedTransaction { transaction: Some(signed), outcome: outcome.into() });
         }
@@ -287,7 +282,7 @@ impl Ledger {
         let first = pb::RecordVersion {
             record_id: RECORD_ID.to_vec().into(),
             version: 1,
-            transaction_id: transaction_id(&write.body).to_bytes(),
+            transaction_id: transaction_id(write).unwrap().to_bytes(),
             ..Default::default()
         };
         let first = first.encode_to_vec();

@@ -192,8 +192,9 @@ impl Journal {
                 Err(e) if e.kind() == ErrorKind::NotFound => None,
                 Err(e) => return Err(e.into()),
             };
-            let is_it =
-                |s: &pb::SignedTransaction| consilium_proto::transaction::transaction_id(&s.body) == entry.transaction;
+            let is_it = |s: &pb::SignedTransaction| {
+                consilium_proto::transaction::transaction_id(s).is_ok_and(|id| id == entry.transaction)
+            };
             out.push((entry.clone(), signed.filter(is_it)));
         }
         Ok(out)

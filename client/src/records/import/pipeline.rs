@@ -16,7 +16,6 @@ use consilium_proto::envelope::SearchKey;
 use consilium_proto::ids::{Height, TransactionId};
 use consilium_proto::pb;
 use futures::StreamExt;
-use prost::Message;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -326,7 +325,7 @@ fn seal_now(shared: &Shared, batch: Batch) -> Result<Ready, ClientError> {
 }
 
 fn valid_until(signed: &pb::SignedTransaction) -> u64 {
-    pb::TransactionBody::decode(signed.body.clone()).map_or(0, |body| body.valid_until_ms)
+    signed.body.as_ref().map_or(0, |body| body.valid_until_ms)
 }
 
 async fn submit(shared: Arc<Shared>, ready: Result<Option<Ready>, ClientError>) -> Result<Option<Done>, ClientError> {

@@ -1,6 +1,6 @@
 //! Enrolment: binds keys to an identity certificate that verifies under its
-//! member's bundle at the block's time. The certificate's own key signed the
-//! transaction; the signing key's proof of possession was a stateless check.
+//! member's bundle at the block's time. That the certificate's own key signed the
+//! transaction was checked before; the signing key's proof of possession was a stateless check.
 //! Enrolling again with a newer certificate keeps older signers valid until
 //! their own certificates end.
 
@@ -8,7 +8,7 @@ use consilium_proto::ids::{Fingerprint, KeyId};
 use consilium_proto::pb::{CertificateIndexState, EncryptionKeyState, IdentityState, Outcome, SignerState};
 use consilium_proto::signing::VerifyingKey;
 use consilium_proto::state::CertificateName;
-use consilium_proto::transaction::{Enroll, encryption_key_id, signing_bytes, signing_key_fingerprint};
+use consilium_proto::transaction::{Enroll, encryption_key_id, signing_key_fingerprint};
 
 use super::{Context, active_member};
 use crate::keys;
@@ -19,9 +19,6 @@ use crate::view::{StateReader, View};
 pub(super) fn run<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>, enroll: &Enroll) -> Result<(), Refusal> {
     let identity = verify(view, cx, enroll)?;
     let certificate_key = identity.key.clone().ok_or(Refusal::Rejected(Outcome::CertificateRefused))?;
-    let signed = signing_bytes(&cx.transaction.body);
-    ensure(certificate_key.verify(&signed, &cx.transaction.signature).is_ok(), Outcome::BadSignature)?;
-
     let certificate = enroll.fingerprint();
     let mut signers = vec![(certificate, certificate_key)];
     if let Some(key) = &enroll.signing_key {

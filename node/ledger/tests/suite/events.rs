@@ -86,7 +86,7 @@ fn what_is_changed_twice_is_told_once_and_late_transactions_come_last() {
     let second = maintenance(&ledger, 2);
     let second = ledger.by_admin(B, vec![second]);
     let mut late = ledger.by_admin(C, vec![delegate(3, 1)]);
-    late.transaction.valid_until.0 = 1;
+    late.transaction.head.valid_until.0 = 1;
     let executed = ledger.block(&[late.clone(), first, second], &Observed::default());
     assert!(executed.leaves.iter().all(|(_, leaf)| leaf.outcome == Outcome::Applied));
     assert_eq!(executed.events, events([Event::NodesChanged, all_unseen(), Event::Expired(late.transaction.id)]));

@@ -7,9 +7,9 @@ use std::ops::{Deref, DerefMut};
 use bytes::Bytes;
 use consilium_kit::people::write_record;
 use consilium_kit::{Action, Identity, Ledger, START};
-use consilium_ledger::{CheckedTransaction, Event, StateReader, Table, keys};
+use consilium_ledger::{CheckedTransaction, Event, Executed, StateReader, Table, keys};
 use consilium_proto::hash::sha256;
-use consilium_proto::ids::{Height, RecordId, TimeMs};
+use consilium_proto::ids::{Height, RecordId, TimeMs, TransactionId};
 use consilium_proto::merkle::root_of;
 use consilium_proto::observed::Observed;
 use consilium_proto::pb::{self, Outcome};
@@ -40,7 +40,7 @@ impl Records {
     fn transaction(&mut self, by: &Identity, writes: Vec<Write>) -> CheckedTransaction {
         let attachments = writes.iter().filter_map(Write::payload).collect();
         let body = self.body(writes.into_iter().map(Write::action).collect());
-        self.check(&by.sign(&body, attachments))
+        self.check(&by.sign(body, attachments))
     }
 
     fn outcomes(&mut self, transactions: &[CheckedTransaction]) -> Vec<Outcome> {
@@ -151,21 +151,72 @@ fn roles_strangers_and_forgeries_are_refused() {
     let auditor = Identity::new("a.example", "auditor", "x");
     ledger.enroll(&auditor);
     assert_eq!(ledger.submit(&auditor, vec![first(1)]), Outcome::RoleNotAllowed);
-    let stranger = Identity::new("a.example", "service", "y");
-    assert_eq!(ledger.submit(&stranger, vec![first(1)]), Outcome::UnknownAuthor);
     let outsider = Identity::new("c.example", "service", "z");
     let enrollment = ledger.enrollment(&outsider);
     assert_eq!(ledger.outcomes(&[enrollment]), [Outcome::MemberNotActive]);
+}
+
+fn unsigned(executed: &Executed) -> Vec<TransactionId> {
+    executed.events.unsigned().copied().collect()
+}
+
+/// Whoever has a transaction and not its author's key uses up nothing: not with another
+/// signature, not before the author is enrolled, not with a certificate that is not theirs, and
+/// also not in the same block.
+#[test]
+fn burnt_id() {
+    let mut ledger = Records::new();
     let a = Identity::new("a.example", "service", "ehr");
-    ledger.enroll(&a);
-    let mut forged = ledger.transaction(&a, vec![first(1)]);
-    forged.transaction.signature = [1; 64];
-    assert_eq!(ledger.outcomes(&[forged]), [Outcome::BadSignature]);
+    let auditor = Identity::new("a.example", "auditor", "x");
+    ledger.enroll(&auditor);
+    let good = ledger.transaction(&a, vec![first(1)]);
+    let enrollment = ledger.enrollment(&a);
+    let other = |good: &CheckedTransaction| {
+        let mut bad = good.clone();
+        bad.transaction.signature = [0; 64];
+        bad
+    };
+    let (bad, bad_enrollment) = (other(&good), other(&enrollment));
+    let tip = ledger.tip.header.clone();
+    let executed = ledger.block(&[bad_enrollment.clone(), good.clone(), bad.clone()], &Observed::default());
+    assert_eq!(unsigned(&executed), [bad_enrollment.transaction.id, good.transaction.id, bad.transaction.id]);
+    assert_eq!((executed.leaves.len(), executed.tip.header.state_root), (0, tip.state_root));
     // A key that someone verified under, but that is not the author's, counts for nothing.
-    let mut forged = ledger.transaction(&a, vec![first(1)]);
-    forged.transaction.signature = [1; 64];
-    forged.verified_under = Some(auditor.key.verifying_key());
-    assert_eq!(ledger.outcomes(&[forged]), [Outcome::BadSignature]);
+    let verified = CheckedTransaction { verified_under: Some(auditor.key.verifying_key()), ..bad.clone() };
+    let block = [bad_enrollment, enrollment, bad, verified, good.clone(), good];
+    assert_eq!(ledger.outcomes(&block), [Outcome::Applied; 2]);
+}
+
+/// Somebody else who signs what an author wants makes another transaction of it, and the
+/// author's own is executed all the same.
+#[test]
+fn author_swap() {
+    let mut ledger = Records::new();
+    let [a, b] = ["a.example", "b.example"].map(|member| Identity::new(member, "service", "ehr"));
+    ledger.enroll(&a);
+    ledger.enroll(&b);
+    let own = ledger.transaction(&a, vec![first(1)]);
+    let wire = own.transaction.to_wire();
+    let swapped = ledger.check(&b.sign(wire.body.unwrap(), wire.attachments));
+    assert_ne!(swapped.transaction.id, own.transaction.id);
+    // The name of another author beside the signature is no way either.
+    let mut claimed = own.clone();
+    claimed.transaction.head.author = b.author();
+    claimed.transaction.id = claimed.transaction.head.id();
+    let executed = ledger.block(&[claimed.clone(), own.clone(), swapped.clone()], &Observed::default());
+    assert_eq!(unsigned(&executed), [claimed.transaction.id]);
+    let leaves: Vec<_> = executed.leaves.iter().map(|(_, leaf)| (leaf.transaction_id, leaf.outcome)).collect();
+    assert_eq!(
+        leaves,
+        [(own.transaction.id, Outcome::Applied), (swapped.transaction.id, Outcome::RecordExists)],
+        "who came first has the record"
+    );
+    assert!(
+        executed
+            .leaves
+            .iter()
+            .all(|(_, leaf)| { [&own, &swapped].iter().any(|checked| checked.transaction.signed().is_of(leaf)) })
+    );
 }
 
 #[test]
@@ -179,7 +230,7 @@ fn repeated_and_late_transactions_leave_no_trace() {
     assert_eq!(ledger.outcomes(&[write]), []);
     let late = ledger.transaction(&a, vec![first(2)]);
     let executed =
-        ledger.block_at(late.transaction.valid_until.0 + 1, std::slice::from_ref(&late), &Observed::default());
+        ledger.block_at(late.transaction.head.valid_until.0 + 1, std::slice::from_ref(&late), &Observed::default());
     assert_eq!(
         (executed.leaves.len(), executed.events),
         (0, [Event::Expired(late.transaction.id)].into_iter().collect())

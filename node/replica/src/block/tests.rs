@@ -34,7 +34,7 @@ fn counts_are_bounded_before_anything_is_decoded() {
     assert_eq!(many(6, EVIDENCE_PER_BLOCK_MAX), Ok(()));
     assert!(many(6, EVIDENCE_PER_BLOCK_MAX + 1).is_err());
     let with = |count| {
-        let body = vec![0; 64].into();
+        let body = Some(pb::TransactionBody { actions: vec![vec![0; 64].into()], ..Default::default() });
         let transaction = pb::SignedTransaction { body, attachments: vec![Bytes::new(); count], ..Default::default() };
         verdict(&pb::BlockProposal { transactions: vec![transaction], ..proposal() })
     };

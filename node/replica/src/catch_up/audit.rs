@@ -38,7 +38,7 @@ pub fn audit(ledger: &impl Ledger, id: LedgerId, height: Height) -> Result<Audit
     for executed in block.transactions.iter().filter(|executed| executed.outcome == Outcome::Applied as i32) {
         let wire = executed.transaction.as_ref().ok_or_else(|| PortFault::corrupt("block", "no transaction"))?;
         let transaction = Transaction::parse_bare(wire, id).map_err(|e| PortFault::corrupt("block", e))?;
-        audited.bytes += wire.body.len() as u64;
+        audited.bytes += transaction.size() as u64;
         for attachment in &transaction.attachments {
             let commitment = attachment.commitment;
             let content = stored(ledger, &commitment.slot)?;

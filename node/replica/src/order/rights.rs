@@ -140,7 +140,7 @@ impl Rights {
 
     /// Forgets what can never be executed because the ledger's time is past it.
     pub(crate) fn expire(&mut self, ledger_time: TimeMs) {
-        self.watched.retain(|_, watched| watched.checked.transaction.valid_until >= ledger_time);
+        self.watched.retain(|_, watched| watched.checked.transaction.head.valid_until >= ledger_time);
     }
 
     /// A right of a member is in a block.

@@ -1,12 +1,12 @@
 //! Transactions on their way into a block: of clients, of peers, and those that a leader
 //! must not leave out.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use consilium_consensus::{LogReader, Role};
+use consilium_consensus::{LogReader, Role, Term};
 use consilium_ledger::{CheckedTransaction, lookup};
 use consilium_proto::header::Leaf;
-use consilium_proto::ids::NodeId;
+use consilium_proto::ids::{NodeId, TransactionId};
 use consilium_proto::names::MemberId;
 use consilium_proto::pb::{ForwardResult, Outcome};
 use consilium_proto::transaction::Transaction;
@@ -86,7 +86,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         if !transaction.is_right() {
             return Ok(None);
         }
-        Ok(lookup::administers(self.executor.ledger(), &transaction.author)?)
+        Ok(lookup::administers(self.executor.ledger(), &transaction.head.author)?)
     }
 
     /// Has a transaction ordered that somebody waits for here, or that is under watch. Without
@@ -181,10 +181,9 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         if self.rights.is_empty() {
             return Ok(());
         }
-        let outcomes: BTreeMap<_, _> = leaves.iter().map(|(_, leaf)| (leaf.transaction_id, leaf.outcome)).collect();
-        let signed = |id| outcomes.get(id).is_some_and(|outcome| *outcome != Outcome::BadSignature);
+        let signed: BTreeSet<_> = leaves.iter().map(|(_, leaf)| leaf.transaction_id).collect();
         let transactions = block.transactions.iter().map(|checked| &checked.transaction);
-        for transaction in transactions.filter(|transaction| signed(&transaction.id)) {
+        for transaction in transactions.filter(|transaction| signed.contains(&transaction.id)) {
             if let Some(member) = self.right_of(transaction)? {
                 self.rights.executed(&member);
             }
@@ -192,16 +191,17 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         Ok(())
     }
 
-    /// A block was executed. One in which something is refused for its signature that is good
-    /// was made by a leader that has changed it: its id is used up.
-    pub(super) fn rights_executed(&mut self, leaves: &[(u64, Leaf)], term: consilium_consensus::Term) {
-        let mut spoilt = false;
-        for (_, leaf) in leaves {
-            spoilt |= leaf.outcome == Outcome::BadSignature && self.rights.is_watched(&leaf.transaction_id);
-            self.rights.forget(&leaf.transaction_id);
-        }
-        if spoilt && term == self.core.term() {
+    /// A block held transactions that their authors had not signed: the leader that made it
+    /// lies, and what it was given in their place is ordered again.
+    pub(super) fn not_signed(&mut self, ids: &[TransactionId], term: Term) -> Result<(), Fault> {
+        if !ids.is_empty() && term == self.core.term() {
             self.oversight.refuse_leader(&mut self.core, self.now.monotonic_ms, &mut self.out);
         }
+        for id in ids {
+            if let Some(own) = self.waiters.get(id).or_else(|| self.rights.get(id)) {
+                self.order(own)?;
+            }
+        }
+        Ok(())
     }
 }

@@ -306,13 +306,14 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         let header = tip.header;
         let block = ExecutedBlock { header: header.clone(), position, votable, leaves, events };
         let expired: Vec<_> = block.events.expired().copied().collect();
+        let unsigned: Vec<_> = block.events.unsigned().copied().collect();
         let leaves = block.leaves.clone();
         self.out.push(Output::Executed(Box::new(block)));
         self.certifier.push(CertifyInput::Executed { header: Box::new(header), votable, next_set });
         if changed {
             self.follow_topology()?;
         }
-        self.rights_executed(&leaves, position.term);
+        leaves.iter().for_each(|(_, leaf)| self.rights.forget(&leaf.transaction_id));
         for (_, leaf) in &leaves {
             self.waiters.executed(leaf, certified, &mut self.out);
         }
@@ -320,7 +321,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             self.rights.forget(id);
             self.waiters.refuse(id, Refused::Expired, &mut self.out);
         }
-        Ok(())
+        self.not_signed(&unsigned, position.term)
     }
 
     /// The block changed who takes part, and how: all parts follow at once.

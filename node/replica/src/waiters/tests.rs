@@ -1,3 +1,4 @@
+use consilium_proto::hash::Hash;
 use consilium_proto::pb::Outcome;
 
 use super::*;
@@ -6,7 +7,8 @@ use crate::fixture::{id, transaction};
 const GENESIS: Height = Height::GENESIS;
 
 fn leaf(number: u16, height: u64) -> Leaf {
-    Leaf { transaction_id: id(number), height: Height(height), outcome: Outcome::Applied }
+    let signature_hash = Hash::from_bytes([0; 32]);
+    Leaf { transaction_id: id(number), height: Height(height), outcome: Outcome::Applied, signature_hash }
 }
 
 fn answer(request: u64, height: u64) -> Output {
@@ -105,7 +107,7 @@ fn deadlines_end_waits_of_both_kinds_and_the_count_is_exact() {
 #[test]
 fn nobody_waits_for_what_can_never_be_executed() {
     let mut waiters = waiting(&[(1, 1, WaitFor::Ordered, 100), (1, 2, WaitFor::Certified, 100)]);
-    let until = transaction(1, 10).transaction.valid_until;
+    let until = transaction(1, 10).transaction.head.valid_until;
     let mut out = Vec::new();
     waiters.expire(1, until, &mut out);
     assert_eq!(out, []);

@@ -11,6 +11,7 @@ use consilium_proto::header::Leaf;
 use consilium_proto::ids::{Height, NodeId};
 use consilium_proto::observed::Observed;
 use consilium_proto::pb::Outcome;
+use consilium_proto::transaction::signature_hash;
 use consilium_replica::block::CheckedBlock;
 use consilium_replica::disk::{LogWrite, VoteWrite};
 use consilium_replica::notice::Notice;
@@ -55,7 +56,8 @@ fn a_transaction_is_proposed_written_executed_guarded_and_certified_in_this_orde
     // What promises nothing was not written by itself.
     let before = HardState { term, vote: RaftId::new(1), commit: LogIndex(1) };
     let header = solo.node(1).disk.ledger.header(Height(1)).unwrap().unwrap();
-    let leaf = Leaf { transaction_id: transaction.id, height: Height(1), outcome: Outcome::Applied };
+    let (transaction_id, signature_hash) = (transaction.id, signature_hash(&transaction.signature));
+    let leaf = Leaf { transaction_id, height: Height(1), outcome: Outcome::Applied, signature_hash };
     let vote = solo.node(1).disk.guard.read().vote;
     let certified = Arc::clone(solo.node(1).replica.newest_certified().unwrap());
     assert_eq!((vote.voted_height, vote.voted_header), (Height(1), header.hash()));

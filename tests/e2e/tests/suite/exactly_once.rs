@@ -40,10 +40,11 @@ fn valid_for(client: &Client, ms: u64) -> anyhow::Result<(pb::SignedTransaction,
         ledger_id: client.genesis().ledger_id.to_bytes(),
         nonce: Bytes::copy_from_slice(&rand::random::<[u8; 16]>()),
         valid_until_ms,
-        actions: vec![sealed.action()],
+        actions: transaction::encode_actions(&[sealed.action()]),
+        author: Bytes::new(),
     };
     let identity = client.identity();
-    let tx = transaction::sign(&body, identity.author(), identity.signing_key()?, sealed.attachments)?;
+    let tx = transaction::sign(body, identity.author(), identity.signing_key()?, sealed.attachments)?;
     Ok((tx, valid_until_ms))
 }
 
@@ -53,7 +54,7 @@ fn the_same_transaction_to_all_nodes_at_once_executes_once() {
         let user = network.enrolled(0, Role::Service, "ehr").await?;
         for _round in 0..5 {
             let tx = record(&user.client, "patient", b"{}")?.sign(&user.client)?;
-            let id = transaction_id(&tx.body);
+            let id = transaction_id(&tx)?;
             let mut calls = Vec::new();
             for node in network.nodes.iter().chain(&network.nodes) {
                 calls.push(submit_raw(user.channel(node)?, tx.clone()));
@@ -89,7 +90,7 @@ fn a_replay_much_later_gets_the_first_answer() {
             let leaf = |answer: &pb::SubmitResponse| answer.receipt.clone().and_then(|r| r.leaf);
             assert_eq!(leaf(&again), leaf(&first));
         }
-        assert_eq!(times_on_ledger(&user, network, transaction_id(&tx.body)).await?, vec![1; 3]);
+        assert_eq!(times_on_ledger(&user, network, transaction_id(&tx)?).await?, vec![1; 3]);
         Ok(())
     });
 }
@@ -116,7 +117,7 @@ fn a_resubmission_across_a_leader_crash_executes_once() {
             network.nodes[leader].restart()?;
             network.agreed(1).await?;
             for tx in &txs {
-                assert_eq!(times_on_ledger(&user, network, transaction_id(&tx.body)).await?, vec![1; 4]);
+                assert_eq!(times_on_ledger(&user, network, transaction_id(&tx)?).await?, vec![1; 4]);
             }
         }
         Ok(())
@@ -128,7 +129,7 @@ fn a_transaction_is_certified_or_pending() {
     Network::of(3).run(async |network| {
         let user = network.enrolled(0, Role::Service, "ehr").await?;
         let (tx, until) = valid_for(&user.client, 60_000)?;
-        let id = transaction_id(&tx.body);
+        let id = transaction_id(&tx)?;
         for node in 0..3 {
             for valid_until in [0, until] {
                 let answer = status(&user, network, node, id, valid_until).await;
@@ -154,7 +155,7 @@ fn expired_is_for_ever() {
     Network::of(3).run(async |network| {
         let user = network.enrolled(0, Role::Service, "ehr").await?;
         let (tx, until) = valid_for(&user.client, 300)?;
-        let id = transaction_id(&tx.body);
+        let id = transaction_id(&tx)?;
         // Nothing else happens on the ledger: its time must pass all the same.
         for node in 0..3 {
             eventually_async("expired", Duration::from_secs(20), || async {

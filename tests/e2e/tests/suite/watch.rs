@@ -28,7 +28,7 @@ fn a_cursor_resumes_at_another_node_without_gap_or_duplicate() {
                 let height = block.header.unwrap().height;
                 assert_eq!(answer.cursor, height);
                 seen.push(height);
-                ids.extend(block.transactions.iter().map(|t| transaction_id(&t.transaction.as_ref().unwrap().body)));
+                ids.extend(block.transactions.iter().map(|t| transaction_id(t.transaction.as_ref().unwrap()).unwrap()));
                 cursor = answer.cursor;
             }
         }

@@ -90,18 +90,18 @@ impl Ledger {
 
     pub fn sign(&mut self, by: &Identity, actions: Vec<Action>) -> CheckedTransaction {
         let body = self.body(actions);
-        self.check(&by.sign(&body, Vec::new()))
+        self.check(&by.sign(body, Vec::new()))
     }
 
     /// A transaction by the administrator of a member.
     pub fn by_admin(&mut self, member: &str, actions: Vec<Action>) -> CheckedTransaction {
         let body = self.body(actions);
-        self.check(&self.admins[member].sign(&body, Vec::new()))
+        self.check(&self.admins[member].sign(body, Vec::new()))
     }
 
     pub fn enrollment(&mut self, who: &Identity) -> CheckedTransaction {
         let body = self.body(vec![who.enrollment()]);
-        self.check(&who.sign_enrollment(&body))
+        self.check(&who.sign_enrollment(body))
     }
 
     /// Executes a block a second after the one before.

@@ -199,13 +199,13 @@ impl Replicas {
 
     /// Somebody signs a transaction.
     pub fn sign(&mut self, by: &Identity, actions: Vec<Action>, attachments: Vec<Bytes>) -> Transaction {
-        let signed = by.sign(&self.body(actions), attachments);
+        let signed = by.sign(self.body(actions), attachments);
         Transaction::parse(&signed, self.genesis.ledger_id).unwrap()
     }
 
     /// Somebody enrols.
     pub fn enrollment(&mut self, who: &Identity) -> Transaction {
-        let signed = who.sign_enrollment(&self.body(vec![who.enrollment()]));
+        let signed = who.sign_enrollment(self.body(vec![who.enrollment()]));
         Transaction::parse(&signed, self.genesis.ledger_id).unwrap()
     }
 

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use consilium_consensus::{Config, ElectionTicks, RaftId};
-use consilium_ledger::{CheckedTransaction, StateReader, Table, keys};
+use consilium_ledger::{CheckedTransaction, StateReader, Table, is_signed_enrollment, keys};
 use consilium_proto::genesis::Genesis;
 use consilium_proto::ids::{LedgerId, NodeId};
 use consilium_proto::pb::SignerState;
@@ -161,7 +161,8 @@ impl Node {
     pub fn submission(&self, transaction: Transaction) -> Submission {
         let checked = CheckedTransaction { transaction, verified_under: None };
         let verdict = match self.key_of(&checked) {
-            _ if checked.transaction.enrollment().is_some() => Verdict::Enrollment,
+            _ if is_signed_enrollment(&Rules, &checked.transaction) == Some(true) => Verdict::Enrollment,
+            _ if checked.transaction.enrollment().is_some() => Verdict::BadSignature,
             Some(key) if verifies(&checked.transaction, &key) => Verdict::Good(key),
             Some(_) => Verdict::BadSignature,
             None => Verdict::UnknownAuthor,
@@ -170,11 +171,11 @@ impl Node {
     }
 
     fn key_of(&self, checked: &CheckedTransaction) -> Option<VerifyingKey> {
-        let row = self.disk.ledger.get(Table::State, &keys::signer(&checked.transaction.author)).unwrap()?;
+        let row = self.disk.ledger.get(Table::State, &keys::signer(&checked.transaction.head.author)).unwrap()?;
         VerifyingKey::from_bytes(&SignerState::decode(row).unwrap().signing_key).ok()
     }
 }
 
 fn verifies(transaction: &Transaction, key: &VerifyingKey) -> bool {
-    key.verify(&transaction.signing_bytes(), &transaction.signature).is_ok()
+    transaction.signed().verify(key).is_ok()
 }

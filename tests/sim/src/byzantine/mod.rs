@@ -96,12 +96,8 @@ pub fn tamper_answer(host: &Host, results: Vec<ForwardResult>) -> Vec<ForwardRes
 fn forged(env: &mut Env, first: Submission) -> Submission {
     let mut transaction = first.transaction;
     if env.rng.chance(500) {
-        let mut body = transaction.body.to_vec();
-        if let Some(last) = body.last_mut() {
-            *last ^= 1;
-        }
-        transaction.id = consilium_proto::transaction::transaction_id(&body);
-        transaction.body = body.into();
+        transaction.head.valid_until.0 ^= 1;
+        transaction.id = transaction.head.id();
     } else {
         transaction.signature = [7; 64];
     }

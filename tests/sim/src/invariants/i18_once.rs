@@ -18,8 +18,8 @@ pub fn check(ledger: &LedgerStore) -> Check {
     for height in 1..=top {
         let block = ledger.block(Height(height)).ok_or_else(|| format!("block {height} is absent"))?;
         for executed in &block.transactions {
-            let body = executed.transaction.as_ref().map(|t| t.body.clone()).unwrap_or_default();
-            let id = consilium_proto::transaction::transaction_id(&body);
+            let transaction = executed.transaction.as_ref().ok_or_else(|| format!("block {height} lacks one"))?;
+            let id = consilium_proto::transaction::transaction_id(transaction).map_err(|e| e.to_string())?;
             if let Some(first) = seen.insert(id, Height(height)) {
                 return Err(format!("a transaction is on the ledger at {first} and at {height}"));
             }

@@ -3,8 +3,9 @@
 
 use bytes::Bytes;
 use consilium_consensus::LogIndex;
+use consilium_kit::Rules;
 use consilium_kit::raft_wire::{acknowledged, acknowledging, claimed_sender, with_hash};
-use consilium_ledger::CheckedTransaction;
+use consilium_ledger::{CheckedTransaction, is_signed_enrollment};
 use consilium_proto::header::Header;
 use consilium_proto::ids::{Height, NodeId, TimeMs};
 use consilium_proto::transaction::Transaction;
@@ -260,8 +261,8 @@ fn submission(host: &Host, env: &mut Env, transaction: Transaction) -> Submissio
     let CheckedTransaction { transaction, verified_under } = checked;
     let verdict = match verified_under {
         Some(key) => Verdict::Good(key),
-        None if transaction.enrollment().is_some() => Verdict::Enrollment,
-        None if known => Verdict::BadSignature,
+        None if is_signed_enrollment(&Rules, &transaction) == Some(true) => Verdict::Enrollment,
+        None if known || transaction.enrollment().is_some() => Verdict::BadSignature,
         None => Verdict::UnknownAuthor,
     };
     Submission { transaction, verdict }

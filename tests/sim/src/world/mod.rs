@@ -268,8 +268,8 @@ impl World {
         let Some(target) = self.any_node() else { return };
         let Machine { host, state } = &mut self.machines[target];
         let State::Up(node) = state else { return };
-        if transaction.valid_until < now {
-            node.want_time(host, &mut self.env, transaction.valid_until);
+        if transaction.head.valid_until < now {
+            node.want_time(host, &mut self.env, transaction.head.valid_until);
         } else {
             node.client(host, &mut self.env, transaction);
         }
@@ -278,7 +278,7 @@ impl World {
     /// A client tries a node; if that does not help, another one later.
     fn retry(&mut self, id: TransactionId) {
         let Some(transaction) = self.client.open.get(&id).cloned() else { return };
-        if transaction.valid_until.0 + 5_000 < START_MS + self.env.now {
+        if transaction.head.valid_until.0 + 5_000 < START_MS + self.env.now {
             self.client.open.remove(&id);
             return;
         }

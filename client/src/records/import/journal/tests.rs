@@ -4,10 +4,18 @@ use super::*;
 const LEDGER: LedgerId = LedgerId::from_bytes([1; 32]);
 
 fn signed(n: u8) -> (pb::SignedTransaction, PendingEntry) {
-    let body = bytes::Bytes::from(vec![n; 40]);
-    let transaction = consilium_proto::transaction::transaction_id(&body);
+    let body = pb::TransactionBody {
+        ledger_id: vec![1; 32].into(),
+        nonce: vec![n; 16].into(),
+        valid_until_ms: 5,
+        actions: vec![vec![n; 40].into()],
+        author: vec![2; 32].into(),
+    };
+    let body = Some(body);
+    let signed = pb::SignedTransaction { body, ..Default::default() };
+    let transaction = consilium_proto::transaction::transaction_id(&signed).unwrap();
     let entry = PendingEntry { transaction, valid_until_ms: 5, items: vec![format!("item{n}"), "twin".into()] };
-    (pb::SignedTransaction { body, ..Default::default() }, entry)
+    (signed, entry)
 }
 
 #[test]

@@ -4,6 +4,7 @@ use consilium_kit::chain::{Chain, certificate, fetched, validators};
 use consilium_proto::header::Header;
 
 use super::*;
+use consilium_proto::transaction::encode_actions;
 
 fn feed(chain: &Chain, nodes: &[u64]) -> Feed {
     let tip = (chain.0.height, chain.0.hash());
@@ -113,14 +114,11 @@ fn transaction(chain: &Chain, actions: usize) -> pb::ExecutedTransaction {
         ledger_id: chain.0.ledger_id.to_bytes(),
         nonce: vec![1; 16].into(),
         valid_until_ms: 1,
-        actions: vec![pb::Action { action: Some(action) }; actions],
-    };
-    let transaction = pb::SignedTransaction {
-        body: body.encode_to_vec().into(),
+        actions: encode_actions(&vec![pb::Action { action: Some(action) }; actions]),
         author: vec![2; 32].into(),
-        signature: vec![3; 64].into(),
-        attachments: Vec::new(),
     };
+    let transaction =
+        pb::SignedTransaction { body: Some(body), signature: vec![3; 64].into(), attachments: Vec::new() };
     pb::ExecutedTransaction { transaction: Some(transaction), outcome: 1 }
 }
 
