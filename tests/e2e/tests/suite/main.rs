@@ -5,6 +5,7 @@
 
 mod acknowledged;
 mod attachments;
+mod authors;
 mod bad_input;
 mod blind;
 mod catch_up;
