@@ -3,14 +3,16 @@
 
 use std::time::Duration;
 
+use consilium_ledger::keys;
 use consilium_proto::error::FieldError;
 use consilium_proto::header::Leaf;
-use consilium_proto::ids::{Height, TimeMs, TransactionId};
+use consilium_proto::ids::{Epoch, Height, TimeMs, TransactionId};
 use consilium_proto::limits::VALIDITY_AHEAD_MAX_MS;
 use consilium_proto::merkle::prove_inclusion;
 use consilium_proto::pb::{self, Outcome};
 use consilium_proto::receipt::Receipt;
 use consilium_proto::transaction::Transaction;
+use consilium_proto::validators::ValidatorSet;
 use consilium_proto::vote::CertifiedHeader;
 use tonic::Status;
 
@@ -153,6 +155,13 @@ fn make_receipt(
         head,
         set_changes: Vec::new(),
     }))
+}
+
+/// The validators of an epoch.
+pub(super) fn validators_of(ledger: &LedgerSnapshot<'_>, epoch: Epoch) -> Result<ValidatorSet, StorageError> {
+    let row: Option<pb::EpochState> = ledger.state(&keys::epoch(epoch))?;
+    let set = row.and_then(|row| row.validators).ok_or_else(|| StorageError::corrupt("epoch", "absent"))?;
+    ValidatorSet::try_from(&set).map_err(|e| StorageError::corrupt("epoch", e))
 }
 
 /// What the caller waits for.

@@ -40,7 +40,7 @@ fn second_vote(host: &Host, vote: &Vote) -> Vote {
     let mut hash = *vote.header_hash.as_bytes();
     hash[0] ^= 1;
     let header_hash = HeaderHash::from_bytes(hash);
-    let signed = signing_bytes(&vote.ledger_id, vote.height, &header_hash, &vote.tree_root);
+    let signed = signing_bytes(&host.key.verifying_key(), &vote.ledger_id, vote.height, &header_hash, &vote.tree_root);
     let signature = host.key.sign(&signed).expect("an ES256 key signs");
     Vote { header_hash, signature, ..vote.clone() }
 }
