@@ -28,6 +28,8 @@ fn commands_of_governance_and_membership_parse() {
         "consilium --output json governance list --all",
         "consilium validators epoch",
         "consilium validators epoch 0",
+        "consilium validators keys",
+        "consilium validators keys 3 --jwk f",
         "consilium validators maintenance a.example/n1 --from 2026-11-21T22:00:00Z --for 2h",
         "consilium validators maintenance 4 --for 7d",
         "consilium stake delegate --to spiffe://a.example/node/n1 5",
