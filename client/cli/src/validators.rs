@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
+use consilium_proto::hash::Hash;
 use consilium_proto::limits::MAINTENANCE_MAX_MS;
 use consilium_proto::pb;
 use consilium_proto::validators::{Validator, ValidatorSet};
@@ -72,8 +73,11 @@ pub(crate) enum ValidatorsCommand {
     },
     /// Submit the proof that a validator signed two headers of one height, or a false root
     Evidence {
-        /// An encoded Equivocation
+        /// An encoded Equivocation; with --leaf, a COSE receipt over a false root
         file: PathBuf,
+        /// Hash of the leaf that the receipt was shown for, hexadecimal
+        #[arg(long, value_name = "HASH", value_parser = leaf_hash)]
+        leaf: Option<Hash>,
     },
 }
 
@@ -186,13 +190,22 @@ pub(crate) async fn run(args: ValidatorsArgs, ctx: &Context) -> Result<(), CliEr
                 format!("node {node} is away from {} to {}\n{}", time_ms(from_ms), time_ms(until_ms), v.text())
             })
         }
-        ValidatorsCommand::Evidence { file } => evidence(&file, &client, ctx).await,
+        ValidatorsCommand::Evidence { file, leaf } => evidence(&file, leaf, &client, ctx).await,
     }
 }
 
-async fn evidence(file: &std::path::Path, client: &Client, ctx: &Context) -> Result<(), CliError> {
+fn leaf_hash(text: &str) -> Result<Hash, String> {
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(text, &mut bytes).map_err(|_| "must be 64 hexadecimal digits")?;
+    Ok(Hash::from_bytes(bytes))
+}
+
+async fn evidence(file: &std::path::Path, leaf: Option<Hash>, client: &Client, ctx: &Context) -> Result<(), CliError> {
     let bytes = Bytes::from(files::read(file, SMALL_FILE_BYTES_MAX)?);
-    let message = pb::Equivocation::decode(bytes).map_err(|_| ClientError::file(file, "is no Equivocation"))?;
+    let message = match leaf {
+        Some(leaf) => client.evidence_in(&bytes, &leaf).await?,
+        None => pb::Equivocation::decode(bytes).map_err(|_| ClientError::file(file, "is no Equivocation"))?,
+    };
     let parsed = Equivocation::try_from(&message).map_err(|e| ClientError::file(file, e))?;
     if parsed.ledger_id() != client.genesis().ledger_id {
         return Err(ClientError::file(file, "is about another ledger").into());

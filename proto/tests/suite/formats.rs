@@ -248,6 +248,32 @@ fn false_root() {
     assert!(Equivocation::try_from(&both).is_err());
 }
 
+/// What an outsider was shown is enough: the lie comes back out of the COSE receipt.
+#[test]
+fn a_cose_receipt_over_a_false_root_is_evidence() {
+    let (receipt, set, keys) = receipt();
+    let header = receipt.head.header.clone();
+    let invented = Hash::from_bytes([0xee; 32]);
+    let false_root = consilium_proto::merkle::node_hash(&receipt.inclusion_path[0], &invented);
+    let key = keys[0].verifying_key();
+    let signed = vote::signing_bytes(&key, &header.ledger_id, header.height, &header.hash(), &false_root);
+    let signatures = BTreeMap::from([(NodeId(1), keys[0].sign(&signed).unwrap())]);
+    let certificate = BlockCertificate::new(header.height, header.hash(), signatures);
+    let lie = CertifiedHeader { header: header.clone(), certificate };
+    let (_, shown) = lie.cose_receipts(&set, receipt.leaf_index, &receipt.inclusion_path).remove(0);
+    cose::verify_inclusion_receipt(&shown, invented.as_bytes(), &key).expect("outsiders believe it");
+
+    let vote = cose::Receipt::decode(&shown).unwrap().vote(NodeId(1), invented.as_bytes()).unwrap();
+    assert!(Equivocation::of_header(vote, header.clone()).unwrap().verifies(&key));
+    let (_, honest) = receipt.cose_receipts(&set).remove(0);
+    let honest = cose::Receipt::decode(&honest).unwrap();
+    let vote = honest.vote(NodeId(1), receipt.leaf.hash().as_bytes()).unwrap();
+    assert!(vote.verifies(&key) && Equivocation::of_header(vote, header.clone()).is_err());
+    // Whoever holds another leaf against an honest one has no signature under it.
+    let accused = honest.vote(NodeId(1), invented.as_bytes()).unwrap();
+    assert!(!Equivocation::of_header(accused, header).unwrap().verifies(&key));
+}
+
 proptest! {
     /// Hostile bytes never panic a parser.
     #[test]
