@@ -45,6 +45,7 @@ mod fixture;
 mod following;
 pub mod governance;
 pub mod identity;
+pub mod jwk;
 pub mod light_client;
 pub mod membership;
 pub mod parameters;

@@ -2,9 +2,14 @@
 //! transactions of a member about its own stake and nodes.
 
 use consilium_grpc::validators_service_client::ValidatorsServiceClient;
-use consilium_proto::ids::{Epoch, Height};
+use consilium_proto::cose::{self, CoseError};
+use consilium_proto::error::FieldError;
+use consilium_proto::hash::Hash;
+use consilium_proto::ids::{Epoch, Height, NodeId};
 use consilium_proto::pb::{self, action::Action};
 use consilium_proto::state;
+use consilium_proto::validators::ValidatorSet;
+use consilium_proto::vote::{Equivocation, Vote};
 
 use crate::client::Client;
 use crate::error::ClientError;
@@ -125,11 +130,45 @@ impl Client {
         self.perform(Action::AnnounceMaintenance(pb::AnnounceMaintenance { node, from_ms, until_ms })).await
     }
 
-    /// Submits the proof that a validator signed twice.
+    /// The proof that a validator signed a false root, out of the COSE receipt (RFC 9942)
+    /// that it lied with and the hash of the leaf that it was shown for. For
+    /// [`Self::submit_evidence`].
+    ///
+    /// # Errors
+    /// As [`Self::read`]; if the receipt does not verify, was not made of a vote, or is true.
+    pub async fn evidence_in(&self, cose: &[u8], leaf: &Hash) -> Result<pb::Equivocation, ClientError> {
+        let wrong = |e: CoseError| ClientError::from(FieldError::malformed("receipt", problem_of(e)));
+        let receipt = cose::Receipt::decode(cose).map_err(wrong)?;
+        let vote = receipt.vote(NodeId(0), leaf.as_bytes()).map_err(wrong)?;
+        let problem = |why| Err(FieldError::malformed("receipt", why).into());
+        if self.certified_head().await?.header.height < vote.height || vote.height == Height::GENESIS {
+            return problem("names a height that is not certified");
+        }
+        let header = self.watch(Height(vote.height.0 - 1), true).next().await?.header;
+        let set = self.election(Some(header.epoch.0)).await?.state.validators.unwrap_or_default();
+        let set = ValidatorSet::try_from(&set)?;
+        let signer = set.seats().iter().find(|seat| receipt.kid() == Some(&seat.key.thumbprint()[..]));
+        let Some(signer) = signer else { return problem("is by nobody who had a seat at its height") };
+        let evidence = Equivocation::of_header(Vote { validator: signer.id, ..vote }, header)?;
+        if !evidence.verifies(&signer.key) {
+            return problem("does not verify for that leaf");
+        }
+        Ok((&evidence).into())
+    }
+
+    /// Submits the proof that a validator signed twice, or a false root.
     ///
     /// # Errors
     /// As [`Client::perform`].
     pub async fn submit_evidence(&self, evidence: pb::Equivocation) -> Result<Submitted, ClientError> {
         self.perform(Action::SubmitEvidence(pb::SubmitEvidence { evidence: Some(evidence) })).await
+    }
+}
+
+/// The error itself is for those who verify; here it is only why there is no evidence.
+fn problem_of(error: CoseError) -> &'static str {
+    match error {
+        CoseError::NoVote => "does not name the block that was signed",
+        _ => "is no COSE receipt, or not of that leaf",
     }
 }

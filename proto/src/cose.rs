@@ -32,7 +32,10 @@ use coset::{
     sig_structure_data,
 };
 
-use crate::signing::{SignatureAlgorithm, SignatureBytes, VerifyingKey};
+use crate::hash::Hash;
+use crate::ids::{HeaderHash, Height, LedgerId, NodeId};
+use crate::signing::{SignatureAlgorithm, SignatureBytes, VerifyingKey, signature_from_slice};
+use crate::vote::{LABEL_HEADER_HASH, LABEL_HEIGHT, LABEL_LEDGER, Vote};
 
 /// Largest receipt in bytes: two headers and a path of 64 hashes need half of it.
 pub const RECEIPT_LEN_MAX: usize = 4096;
@@ -91,6 +94,9 @@ pub enum CoseError {
     /// altered receipt.
     #[error("the signature is not valid")]
     Signature,
+    /// The protected header names no block: the receipt was not made of a vote.
+    #[error("the receipt does not name the block that was signed")]
+    NoVote,
     /// A receipt could not be encoded (only a key id longer than fits).
     #[error("receipt cannot be encoded")]
     Encode,
@@ -122,6 +128,26 @@ impl Receipt {
     pub fn kid(&self) -> Option<&[u8]> {
         let kid = &self.message.protected.header.key_id;
         (!kid.is_empty()).then_some(kid.as_slice())
+    }
+
+    /// The vote that the receipt was made of, as the vote of `validator`, for a leaf hash:
+    /// what to hold against its maker if that leaf is not on the ledger. Nothing is verified.
+    ///
+    /// # Errors
+    /// [`CoseError::NoVote`] if the protected header lacks what a vote of this project has.
+    pub fn vote(&self, validator: NodeId, leaf_hash: &[u8; 32]) -> Result<Vote, CoseError> {
+        let rest = &self.message.protected.header.rest;
+        let labelled = |label: i64| rest.iter().find(|(found, _)| *found == Label::Int(label)).map(|(_, value)| value);
+        let hash = |label| labelled(label).and_then(Value::as_bytes).and_then(|b| <[u8; 32]>::try_from(&b[..]).ok());
+        let height = labelled(LABEL_HEIGHT).and_then(Value::as_integer).and_then(|n| u64::try_from(n).ok());
+        Ok(Vote {
+            validator,
+            ledger_id: LedgerId::from_bytes(hash(LABEL_LEDGER).ok_or(CoseError::NoVote)?),
+            height: Height(height.ok_or(CoseError::NoVote)?),
+            header_hash: HeaderHash::from_bytes(hash(LABEL_HEADER_HASH).ok_or(CoseError::NoVote)?),
+            tree_root: Hash::from_bytes(self.proof.root(leaf_hash)?),
+            signature: signature_from_slice(&self.message.signature).map_err(|_| CoseError::Signature)?,
+        })
     }
 
     /// The inclusion proof that the receipt carries.

@@ -13,7 +13,7 @@ pub const LEAF_ENTRY_BYTES: usize = 32 + 8 + 4 + 32;
 
 const HEADER_DOMAIN: &[u8] = b"consilium/header/v1";
 
-/// A tree head with its context. See `Header` in block.proto for the fields.
+/// A tree head with its context. See `Header` in header.proto for the fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     /// The ledger.

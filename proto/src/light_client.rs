@@ -40,6 +40,14 @@ pub enum TrustError {
     /// It is not above what was followed already.
     #[error("header {0} is not above the last change that was followed")]
     NotNewer(Height),
+    /// The set certifies later heights only.
+    #[error("header {height} is of before the set that signed it, which certifies heights above {above} only")]
+    Backdated {
+        /// The header's height.
+        height: Height,
+        /// The height of the change that made the set.
+        above: Height,
+    },
 }
 
 /// What is trusted now: the genesis set, then the last that was followed to.
@@ -63,9 +71,10 @@ impl TrustedSet {
     }
 
     /// A set of the caller's own ledger, which it executed and knows to be certified.
+    /// It certifies heights above the one given.
     #[must_use]
-    pub fn of_ledger(ledger_id: LedgerId, set: ValidatorSet) -> Self {
-        Self { ledger_id, hash: set.hash(), set, above: Height::GENESIS }
+    pub fn of_ledger(ledger_id: LedgerId, set: ValidatorSet, above: Height) -> Self {
+        Self { ledger_id, hash: set.hash(), set, above }
     }
 
     /// The trusted set.
@@ -86,15 +95,27 @@ impl TrustedSet {
         self.above
     }
 
+    /// Whether the set may certify a height. Where it ends is not known here: whoever
+    /// follows a change forgets the set before it.
+    ///
+    /// # Errors
+    /// If the height is not above the beginning of the set: keys of a later set must not
+    /// be able to write the past anew.
+    pub fn check_height(&self, height: Height) -> Result<(), TrustError> {
+        let above = self.above;
+        if height > above { Ok(()) } else { Err(TrustError::Backdated { height, above }) }
+    }
+
     /// Checks a header against the trusted set.
     ///
     /// # Errors
-    /// If it is not certified by exactly that set.
+    /// If it is not certified by exactly that set, or not above its beginning.
     pub fn verify(&self, header: &CertifiedHeader) -> Result<(), TrustError> {
         let height = header.header.height;
         if header.header.ledger_id != self.ledger_id {
             return Err(TrustError::OtherLedger(height));
         }
+        self.check_height(height)?;
         header.verify(&self.set).map_err(|error| TrustError::NotCertified { height, error })
     }
 

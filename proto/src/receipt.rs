@@ -4,7 +4,7 @@ use crate::error::{FieldError, fixed, length_in};
 use crate::genesis::Genesis;
 use crate::hash::Hash;
 use crate::header::Leaf;
-use crate::ids::LedgerId;
+use crate::ids::{LedgerId, NodeId};
 use crate::light_client::{SetChange, TrustError, TrustedSet};
 use crate::merkle::{self, InclusionProof};
 use crate::pb;
@@ -66,7 +66,8 @@ pub enum ReceiptError {
 }
 
 impl Receipt {
-    /// Checks the receipt against a ledger and the validators of its head.
+    /// Checks the receipt against a ledger and the validators of its head: `set`
+    /// must be the set of that height, which is the caller's to know.
     ///
     /// # Errors
     /// The first reason found.
@@ -99,13 +100,14 @@ impl Receipt {
         for change in &self.set_changes {
             trusted.follow(change)?;
         }
+        trusted.check_height(self.head.header.height)?;
         self.verify(genesis.ledger_id, trusted.set())
     }
 
-    /// The same proof for verifiers of RFC 9942, one per validator.
+    /// The same proof for verifiers of RFC 9942, one per validator of the head's `set`.
     #[must_use]
-    pub fn cose_receipts(&self) -> Vec<Vec<u8>> {
-        self.head.cose_receipts(self.leaf_index, &self.inclusion_path)
+    pub fn cose_receipts(&self, set: &ValidatorSet) -> Vec<(NodeId, Vec<u8>)> {
+        self.head.cose_receipts(set, self.leaf_index, &self.inclusion_path)
     }
 }
 

@@ -7,7 +7,11 @@
 //! certifies a block *and* is a receipt that other people's verifiers accept.
 //! The header hash commits to state and validators, so a vote can be used
 //! nowhere else; the height stands beside it so that two votes of one key for
-//! one height prove by themselves that the validator lied ([`Equivocation`]).
+//! one height prove by themselves that the validator lied ([`Equivocation`]). The
+//! `kid` names the key (RFC 9679), so that whoever is handed a receipt knows whose
+//! key to look for.
+
+mod evidence;
 
 use std::collections::BTreeMap;
 
@@ -21,6 +25,8 @@ use crate::limits::VALIDATORS_MAX;
 use crate::pb;
 use crate::signing::{SigningKey, VerifyingKey};
 use crate::validators::ValidatorSet;
+
+pub use self::evidence::{Contradiction, Equivocation};
 
 /// COSE label of the verifiable data structure (RFC 9942).
 pub const LABEL_VDS: i64 = 395;
@@ -58,10 +64,16 @@ pub struct Vote {
 }
 
 /// Builder of the signed object, shared by votes and receipts.
-fn sign1_builder(ledger: &LedgerId, height: Height, header_hash: &HeaderHash) -> CoseSign1Builder {
+fn sign1_builder(
+    signer: &VerifyingKey,
+    ledger: &LedgerId,
+    height: Height,
+    header_hash: &HeaderHash,
+) -> CoseSign1Builder {
     use coset::cbor::Value;
     let protected = HeaderBuilder::new()
         .algorithm(iana::Algorithm::ES256)
+        .key_id(signer.thumbprint().to_vec())
         .value(LABEL_VDS, VDS_RFC9162_SHA256.into())
         .value(LABEL_HEADER_HASH, Value::Bytes(header_hash.as_bytes().to_vec()))
         .value(LABEL_HEIGHT, Value::from(height.0))
@@ -71,10 +83,16 @@ fn sign1_builder(ledger: &LedgerId, height: Height, header_hash: &HeaderHash) ->
     CoseSign1Builder::new().protected(protected)
 }
 
-/// The bytes that a vote signs.
+/// The bytes that a vote by the key `signer` signs.
 #[must_use]
-pub fn signing_bytes(ledger: &LedgerId, height: Height, header_hash: &HeaderHash, tree_root: &Hash) -> Vec<u8> {
-    let object = sign1_builder(ledger, height, header_hash).build();
+pub fn signing_bytes(
+    signer: &VerifyingKey,
+    ledger: &LedgerId,
+    height: Height,
+    header_hash: &HeaderHash,
+    tree_root: &Hash,
+) -> Vec<u8> {
+    let object = sign1_builder(signer, ledger, height, header_hash).build();
     coset::sig_structure_data(coset::SignatureContext::CoseSign1, object.protected, None, &[], tree_root.as_bytes())
 }
 
@@ -86,66 +104,15 @@ impl Vote {
     pub fn sign(validator: NodeId, header: &Header, key: &SigningKey) -> Result<Self, crate::signing::SigningError> {
         let Header { ledger_id, height, tree_root, .. } = *header;
         let header_hash = header.hash();
-        let signature = key.sign(&signing_bytes(&ledger_id, height, &header_hash, &tree_root))?;
+        let signature = key.sign(&signing_bytes(&key.verifying_key(), &ledger_id, height, &header_hash, &tree_root))?;
         Ok(Self { validator, ledger_id, height, header_hash, tree_root, signature })
     }
 
     /// Whether the signature is by `key`.
     #[must_use]
     pub fn verifies(&self, key: &VerifyingKey) -> bool {
-        let signed = signing_bytes(&self.ledger_id, self.height, &self.header_hash, &self.tree_root);
+        let signed = signing_bytes(key, &self.ledger_id, self.height, &self.header_hash, &self.tree_root);
         key.verify(&signed, &self.signature).is_ok()
-    }
-}
-
-/// Two votes of one validator for two headers of one height: the proof that it
-/// lied, good without anything else but its key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Equivocation {
-    /// One vote; of the two the one with the lower header hash.
-    pub first: Vote,
-    /// The other.
-    pub second: Vote,
-}
-
-impl Equivocation {
-    /// Puts two votes together, in order of their header hashes.
-    ///
-    /// # Errors
-    /// If they are not by one validator, for two headers of one height of one
-    /// ledger. Signatures are checked by [`Self::verifies`].
-    pub fn new(one: Vote, other: Vote) -> Result<Self, FieldError> {
-        let same = one.validator == other.validator && one.height == other.height && one.ledger_id == other.ledger_id;
-        if !same || one.header_hash == other.header_hash {
-            return Err(FieldError::malformed("evidence", "must be two headers of one height by one validator"));
-        }
-        let in_order = one.header_hash < other.header_hash;
-        let (first, second) = if in_order { (one, other) } else { (other, one) };
-        Ok(Self { first, second })
-    }
-
-    /// Whether both signatures are by `key`, which then has lied.
-    #[must_use]
-    pub fn verifies(&self, key: &VerifyingKey) -> bool {
-        self.first.verifies(key) && self.second.verifies(key)
-    }
-}
-
-impl TryFrom<&pb::Equivocation> for Equivocation {
-    type Error = FieldError;
-
-    fn try_from(m: &pb::Equivocation) -> Result<Self, FieldError> {
-        let vote = |field: &'static str, vote: &Option<pb::Vote>| {
-            let vote = vote.as_ref().ok_or_else(|| FieldError::missing(field))?;
-            Vote::try_from(vote).map_err(|e| e.within(field))
-        };
-        Self::new(vote("first", &m.first)?, vote("second", &m.second)?)
-    }
-}
-
-impl From<&Equivocation> for pb::Equivocation {
-    fn from(e: &Equivocation) -> Self {
-        Self { first: Some((&e.first).into()), second: Some((&e.second).into()) }
     }
 }
 
@@ -250,10 +217,10 @@ impl BlockCertificate {
         if !set.is_quorum(power) {
             return Err(CertificateError::NoQuorum { power, total: set.total_power() });
         }
-        let signed = signing_bytes(&header.ledger_id, self.height, &self.header_hash, &header.tree_root);
         for (id, signature) in &self.signatures {
-            let seat = set.seat(*id).ok_or(CertificateError::NoSeat(*id))?;
-            if seat.key.verify(&signed, signature).is_err() {
+            let key = &set.seat(*id).ok_or(CertificateError::NoSeat(*id))?.key;
+            let signed = signing_bytes(key, &header.ledger_id, self.height, &self.header_hash, &header.tree_root);
+            if key.verify(&signed, signature).is_err() {
                 return Err(CertificateError::BadSignature(*id));
             }
         }
@@ -315,24 +282,25 @@ impl CertifiedHeader {
     }
 
     /// One RFC 9942 receipt (tagged COSE_Sign1, detached root) per signature,
-    /// for the leaf at `leaf_index`.
+    /// for the leaf at `leaf_index`. `set` certified the header: a signature of
+    /// somebody without a seat has no key to be named, and is left out.
     #[must_use]
-    pub fn cose_receipts(&self, leaf_index: u64, path: &[Hash]) -> Vec<Vec<u8>> {
+    pub fn cose_receipts(&self, set: &ValidatorSet, leaf_index: u64, path: &[Hash]) -> Vec<(NodeId, Vec<u8>)> {
         use coset::TaggedCborSerializable;
         use coset::cbor::Value;
         let hashes = path.iter().map(|h| Value::Bytes(h.as_bytes().to_vec())).collect();
         let proof = Value::Array(vec![self.header.tree_size.into(), leaf_index.into(), Value::Array(hashes)]);
         let proof = proof.to_vec().expect("a CBOR value built here encodes");
         let proofs = Value::Map(vec![((-1).into(), Value::Array(vec![Value::Bytes(proof)]))]);
-        self.certificate
-            .signatures()
-            .map(|(_, signature)| {
-                sign1_builder(&self.header.ledger_id, self.header.height, &self.certificate.header_hash)
+        let Header { ledger_id, height, .. } = &self.header;
+        let signed = self.certificate.signatures().filter_map(|(id, s)| Some((set.seat(id)?, s)));
+        signed
+            .map(|(seat, signature)| {
+                let object = sign1_builder(&seat.key, ledger_id, *height, &self.certificate.header_hash)
                     .unprotected(HeaderBuilder::new().value(LABEL_PROOFS, proofs.clone()).build())
                     .signature(signature.to_vec())
-                    .build()
-                    .to_tagged_vec()
-                    .expect("a COSE object built here encodes")
+                    .build();
+                (seat.id, object.to_tagged_vec().expect("a COSE object built here encodes"))
             })
             .collect()
     }

@@ -92,7 +92,7 @@ pub(crate) async fn run(args: ReceiptArgs, ctx: &Context) -> Result<(), CliError
                 files::write_new(out, &pb::Receipt::from(&receipt).encode_to_vec(), PUBLIC_MODE)?;
             }
             if let Some(dir) = &cose {
-                write_cose(&receipt, dir)?;
+                write_cose(&receipt, client.genesis(), dir)?;
             }
             ctx.print(&receipts::report(&receipt, client.genesis())?, describe)
         }
@@ -123,11 +123,12 @@ pub(crate) async fn run_tx(args: TxArgs, ctx: &Context) -> Result<(), CliError> 
     })
 }
 
-fn write_cose(receipt: &Receipt, dir: &Path) -> Result<(), ClientError> {
+/// For a receipt that holds its changes of the validators.
+fn write_cose(receipt: &Receipt, genesis: &Genesis, dir: &Path) -> Result<(), ClientError> {
     std::fs::create_dir_all(dir).map_err(|e| ClientError::file(dir, e))?;
-    // One receipt per signature, in the order of the certificate.
-    let signers = receipt.head.certificate.signatures().map(|(id, _)| id);
-    for (id, cose) in signers.zip(receipt.cose_receipts()) {
+    let founders = genesis.validators()?;
+    let set = receipt.set_changes.last().map_or(&founders, |change| &change.next);
+    for (id, cose) in receipt.cose_receipts(set) {
         files::write_new(&dir.join(format!("validator-{id}.cose")), &cose, PUBLIC_MODE)?;
     }
     Ok(())

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
+use consilium_proto::hash::Hash;
 use consilium_proto::limits::MAINTENANCE_MAX_MS;
 use consilium_proto::pb;
+use consilium_proto::validators::{Validator, ValidatorSet};
 use consilium_proto::vote::Equivocation;
 use prost::Message;
 use serde::Serialize;
@@ -20,7 +22,8 @@ use super::{CliError, Context, SubmittedView};
 use consilium_client::Client;
 use consilium_client::ClientError;
 use consilium_client::clock::now_ms;
-use consilium_client::files::{self, SMALL_FILE_BYTES_MAX};
+use consilium_client::files::{self, PUBLIC_MODE, SMALL_FILE_BYTES_MAX};
+use consilium_client::jwk::{Jwk, JwkSet};
 use consilium_client::membership::NodeRef;
 use consilium_client::validators::Election;
 
@@ -42,6 +45,14 @@ pub(crate) enum ValidatorsCommand {
         /// Its number [default: the current one]
         epoch: Option<u64>,
     },
+    /// Show the vote keys of an epoch, proven, with the `kid` that COSE receipts name them by
+    Keys {
+        /// Its number [default: the current one]
+        epoch: Option<u64>,
+        /// New file for the keys as a JWK Set (RFC 7517)
+        #[arg(long, value_name = "FILE")]
+        jwk: Option<PathBuf>,
+    },
     /// Show penalties for double signing, newest first
     Penalties,
     /// Ask for the release of an own node that was jailed for missed votes (role admin)
@@ -60,10 +71,13 @@ pub(crate) enum ValidatorsCommand {
         #[arg(long = "for", value_name = "DURATION", value_parser = absence)]
         duration: u64,
     },
-    /// Submit the proof that a validator signed two headers of one height
+    /// Submit the proof that a validator signed two headers of one height, or a false root
     Evidence {
-        /// An encoded Equivocation
+        /// An encoded Equivocation; with --leaf, a COSE receipt over a false root
         file: PathBuf,
+        /// Hash of the leaf that the receipt was shown for, hexadecimal
+        #[arg(long, value_name = "HASH", value_parser = leaf_hash)]
+        leaf: Option<Hash>,
     },
 }
 
@@ -117,6 +131,23 @@ struct EpochCandidateView {
     not_seated: Option<String>,
 }
 
+/// Itself a JWK Set: verifiers pass over members that they do not know.
+#[derive(Debug, Serialize)]
+struct KeysView {
+    epoch: u64,
+    first_height: u64,
+    keys: Vec<KeyView>,
+}
+
+#[derive(Debug, Serialize)]
+struct KeyView {
+    raft_id: u64,
+    node: String,
+    power: u64,
+    #[serde(flatten)]
+    jwk: Jwk,
+}
+
 /// Runs `consilium validators`.
 pub(crate) async fn run(args: ValidatorsArgs, ctx: &Context) -> Result<(), CliError> {
     let client = ctx.client().await?;
@@ -128,6 +159,17 @@ pub(crate) async fn run(args: ValidatorsArgs, ctx: &Context) -> Result<(), CliEr
             let election = client.election(epoch).await?;
             let names = names(&client.list_members(None).await?);
             ctx.print(&epoch_view(&election, &names), epoch_text)
+        }
+        ValidatorsCommand::Keys { epoch, jwk } => {
+            let election = client.election(epoch).await?;
+            let names = names(&client.list_members(None).await?);
+            let view = keys_view(&election.state, &names)?;
+            if let Some(file) = &jwk {
+                let keys = view.keys.iter().map(|key| key.jwk.clone()).collect();
+                let json = serde_json::to_vec(&JwkSet { keys }).map_err(|e| CliError::failed(e.to_string()))?;
+                files::write_new(file, &json, PUBLIC_MODE)?;
+            }
+            ctx.print(&view, keys_text)
         }
         ValidatorsCommand::Penalties => {
             ctx.print(&Many(client.penalties().await?), |penalties| penalty_table(&penalties.0))
@@ -148,21 +190,30 @@ pub(crate) async fn run(args: ValidatorsArgs, ctx: &Context) -> Result<(), CliEr
                 format!("node {node} is away from {} to {}\n{}", time_ms(from_ms), time_ms(until_ms), v.text())
             })
         }
-        ValidatorsCommand::Evidence { file } => evidence(&file, &client, ctx).await,
+        ValidatorsCommand::Evidence { file, leaf } => evidence(&file, leaf, &client, ctx).await,
     }
 }
 
-async fn evidence(file: &std::path::Path, client: &Client, ctx: &Context) -> Result<(), CliError> {
+fn leaf_hash(text: &str) -> Result<Hash, String> {
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(text, &mut bytes).map_err(|_| "must be 64 hexadecimal digits")?;
+    Ok(Hash::from_bytes(bytes))
+}
+
+async fn evidence(file: &std::path::Path, leaf: Option<Hash>, client: &Client, ctx: &Context) -> Result<(), CliError> {
     let bytes = Bytes::from(files::read(file, SMALL_FILE_BYTES_MAX)?);
-    let message = pb::Equivocation::decode(bytes).map_err(|_| ClientError::file(file, "is no Equivocation"))?;
+    let message = match leaf {
+        Some(leaf) => client.evidence_in(&bytes, &leaf).await?,
+        None => pb::Equivocation::decode(bytes).map_err(|_| ClientError::file(file, "is no Equivocation"))?,
+    };
     let parsed = Equivocation::try_from(&message).map_err(|e| ClientError::file(file, e))?;
-    if parsed.first.ledger_id != client.genesis().ledger_id {
+    if parsed.ledger_id() != client.genesis().ledger_id {
         return Err(ClientError::file(file, "is about another ledger").into());
     }
-    let (validator, height) = (parsed.first.validator, parsed.first.height);
+    let (validator, height) = (parsed.validator(), parsed.height());
     let done = client.submit_evidence(message).await?;
     ctx.print(&SubmittedView::new(&done), |v| {
-        format!("accepted: validator {validator} signed height {height} twice; it is jailed\n{}", v.text())
+        format!("accepted: validator {validator} lied about height {height}; it is jailed\n{}", v.text())
     })
 }
 
@@ -266,6 +317,27 @@ fn epoch_view(election: &Election, names: &BTreeMap<u64, String>) -> EpochView {
         kept_previous: state.kept_previous,
         candidates: state.candidates.iter().map(candidate).collect(),
     }
+}
+
+fn keys_view(state: &pb::EpochState, names: &BTreeMap<u64, String>) -> Result<KeysView, ClientError> {
+    let set = ValidatorSet::try_from(&state.validators.clone().unwrap_or_default())?;
+    let member = |id| state.candidates.iter().find(|c| c.node == id).map(|c| c.member.clone());
+    let key = |seat: &Validator| KeyView {
+        raft_id: seat.id.0,
+        // A retired node has no name any more; its member it keeps.
+        node: names.get(&seat.id.0).cloned().or_else(|| member(seat.id.0)).unwrap_or_default(),
+        power: seat.power.0,
+        jwk: Jwk::from(&seat.key),
+    };
+    let keys = set.seats().iter().map(key).collect();
+    Ok(KeysView { epoch: state.epoch, first_height: state.first_height, keys })
+}
+
+fn keys_text(view: &KeysView) -> String {
+    let rows =
+        view.keys.iter().map(|k| [k.raft_id.to_string(), k.node.clone(), k.power.to_string(), k.jwk.kid.clone()]);
+    let table = table(&["ID", "NODE", "POWER", "KID"], rows.map(Vec::from));
+    format!("epoch {}, from height {}\n\n{table}", view.epoch, view.first_height)
 }
 
 fn epoch_text(view: &EpochView) -> String {

@@ -1,5 +1,5 @@
-//! Penalties for double signing: two votes of one key for two headers of one
-//! height. The member loses a part of what it delegates to the node, and the
+//! Penalties for double signing: two votes of one key for two headers or roots of one
+//! height, or one vote for a root that is not in its header. The member loses a part of what it delegates to the node, and the
 //! node is jailed until governance lifts the penalty.
 //!
 //! One incident is punished once: while a node is jailed for it, and for heights
@@ -28,10 +28,10 @@ pub(crate) fn punish<R: StateReader>(
     (ledger, height): (LedgerId, Height),
     evidence: &Equivocation,
 ) -> Result<(), Refusal> {
-    let id = evidence.first.validator;
+    let id = evidence.validator();
     let node = view.node(id)?.ok_or(Refusal::Rejected(Outcome::NodeNotFound))?;
-    ensure(!is_known(&view.standing(id)?, evidence.first.height), Outcome::EvidenceKnown)?;
-    ensure(evidence.first.ledger_id == ledger, Outcome::EvidenceRefused)?;
+    ensure(!is_known(&view.standing(id)?, evidence.height()), Outcome::EvidenceKnown)?;
+    ensure(evidence.ledger_id() == ledger, Outcome::EvidenceRefused)?;
     let key = VerifyingKey::from_raw(SignatureAlgorithm::Es256, &node.vote_key)
         .map_err(|_| corrupt(format!("the vote key of node {id} is malformed")))?;
     ensure(evidence.verifies(&key), Outcome::EvidenceRefused)?;
@@ -55,7 +55,7 @@ pub(crate) fn punish<R: StateReader>(
         number: roster.last_penalty,
         node: id.0,
         member: node.member,
-        evidence_height: evidence.first.height.0,
+        evidence_height: evidence.height().0,
         evidence: Some(evidence.into()),
         cut,
         height: height.0,

@@ -5,7 +5,7 @@ use std::fmt;
 
 use consilium_consensus::{LogIndex, SealedPosition, Term};
 use consilium_proto::ids::{HeaderHash, Height, NodeId};
-use consilium_proto::vote::Equivocation;
+use consilium_proto::vote::{Contradiction, Equivocation};
 
 use crate::clocks::Skew;
 
@@ -189,12 +189,24 @@ impl fmt::Display for Alarm {
                  stopped voting and serving, and takes the certified chain from its peers"
             ),
             Self::Equivocation(evidence) => {
-                let Equivocation { first, second } = &**evidence;
-                write!(
-                    f,
-                    "node {} signed two headers of height {}: {} and {}",
-                    first.validator, first.height, first.header_hash, second.header_hash
-                )
+                let (node, height, first) = (evidence.validator(), evidence.height(), &evidence.first);
+                match &evidence.second {
+                    Contradiction::Vote(second) if second.header_hash != first.header_hash => write!(
+                        f,
+                        "node {node} signed two headers of height {height}: {} and {}",
+                        first.header_hash, second.header_hash
+                    ),
+                    Contradiction::Vote(second) => write!(
+                        f,
+                        "node {node} signed two tree roots of one header of height {height}: {} and {}",
+                        first.tree_root, second.tree_root
+                    ),
+                    Contradiction::Header(header) => write!(
+                        f,
+                        "node {node} signed a false tree root of height {height}: {}, and the header has {}",
+                        first.tree_root, header.tree_root
+                    ),
+                }
             }
             Self::ClockApart(skew) => write!(
                 f,

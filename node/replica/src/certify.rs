@@ -232,7 +232,7 @@ impl Certifier {
             }
             Effect::Evidence(evidence) => {
                 out.push(Output::Raise(Alarm::Equivocation(evidence.clone())));
-                self.evidence.entry(evidence.first.validator).or_insert(*evidence);
+                self.evidence.entry(evidence.validator()).or_insert(*evidence);
             }
             Effect::Refused { validator, height, problem } => {
                 let problem = problem.to_string();

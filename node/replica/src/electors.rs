@@ -14,7 +14,7 @@ use consilium_proto::validators::ValidatorSet;
 use consilium_proto::vote::CertifiedHeader;
 
 use crate::ports::{Ledger, PortFault};
-use crate::topology::{Topology, boundaries, epoch_after, raft_ids, set_of_epoch, validators_above};
+use crate::topology::{Topology, begins_above, boundaries, epoch_after, raft_ids, set_of_epoch, validators_above};
 
 /// Changes in one answer; whoever lacks more asks again.
 const CHANGES_MAX: usize = 8;
@@ -23,6 +23,8 @@ const CHANGES_MAX: usize = 8;
 #[derive(Debug, Clone)]
 struct Sets {
     epoch: Epoch,
+    /// `current` certifies heights above this one.
+    above: Height,
     current: ValidatorSet,
     /// Those before: Raft's voters follow an election within seconds, not at once.
     before: Option<ValidatorSet>,
@@ -96,7 +98,7 @@ impl Electors {
         let current = set_of_epoch(ledger, epoch)?.ok_or_else(|| PortFault::corrupt("epoch", "absent"))?;
         let before = epoch.0.checked_sub(1).map(|before| set_of_epoch(ledger, Epoch(before))).transpose()?.flatten();
         self.seats = raft_ids(&current);
-        self.own = Some(Sets { epoch, current, before });
+        self.own = Some(Sets { epoch, above: begins_above(ledger, epoch)?, current, before });
         if self.ahead.as_ref().is_some_and(|ahead| ahead.sets.epoch <= epoch) {
             self.ahead = None;
         }
@@ -137,7 +139,7 @@ impl Electors {
     pub(crate) fn change(&mut self, ledger_id: LedgerId, change: &SetChange) {
         let Some(own) = &self.own else { return };
         let ahead = self.ahead.get_or_insert_with(|| {
-            let trusted = TrustedSet::of_ledger(ledger_id, own.current.clone());
+            let trusted = TrustedSet::of_ledger(ledger_id, own.current.clone(), own.above);
             Ahead { trusted, sets: own.clone() }
         });
         if change.boundary.header.epoch != ahead.sets.epoch || ahead.trusted.follow(change).is_err() {
@@ -146,6 +148,7 @@ impl Electors {
         let before = std::mem::replace(&mut ahead.sets.current, change.next.clone());
         ahead.sets.before = Some(before);
         ahead.sets.epoch = ahead.sets.epoch.next();
+        ahead.sets.above = change.boundary.header.height;
         self.untold = true;
     }
 }

@@ -301,6 +301,15 @@ pub(crate) fn set_of_epoch<R: StateReader>(reader: &R, epoch: Epoch) -> Result<O
     row.map(|row| validators_of(&row)).transpose()
 }
 
+/// The height above which the set of an epoch that was executed certifies.
+///
+/// # Errors
+/// If the disk fails or a row is absent or damaged.
+pub(crate) fn begins_above<R: StateReader>(reader: &R, epoch: Epoch) -> Result<Height, PortFault> {
+    let row: EpochState = required(reader, &keys::epoch(epoch), "epoch")?;
+    Ok(Height(row.first_height.saturating_sub(1)))
+}
+
 /// The set that follows a header, if the header ends its epoch.
 ///
 /// # Errors

@@ -18,7 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::errors::{self, Reason};
-use super::submit::wait_for;
+use super::submit::{validators_of, wait_for};
 use super::{Api, Caller};
 use crate::access::{self, Decision, What};
 use crate::clock::now_ms;
@@ -106,7 +106,11 @@ impl LedgerService for Api {
         let id = transaction_id(&request.transaction_id)?;
         let receipt = self.receipt(id).await?;
         let cose_receipts = match request.cose {
-            true => receipt.cose_receipts().into_iter().map(Into::into).collect(),
+            true => {
+                let epoch = receipt.head.header.epoch;
+                let set = self.read(move |ledger| validators_of(ledger, epoch)).await?;
+                receipt.cose_receipts(&set).into_iter().map(|(_, cose)| cose.into()).collect()
+            }
             false => Vec::new(),
         };
         Ok(Response::new(pb::GetReceiptResponse { receipt: Some((&receipt).into()), cose_receipts }))

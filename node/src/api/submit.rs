@@ -3,14 +3,16 @@
 
 use std::time::Duration;
 
+use consilium_ledger::keys;
 use consilium_proto::error::FieldError;
 use consilium_proto::header::Leaf;
-use consilium_proto::ids::{TimeMs, TransactionId};
+use consilium_proto::ids::{Epoch, TimeMs, TransactionId};
 use consilium_proto::limits::VALIDITY_AHEAD_MAX_MS;
 use consilium_proto::merkle::prove_inclusion;
 use consilium_proto::pb::{self, Outcome};
 use consilium_proto::receipt::Receipt;
 use consilium_proto::transaction::{self, SignedHead, Transaction};
+use consilium_proto::validators::ValidatorSet;
 use consilium_proto::vote::CertifiedHeader;
 use tonic::Status;
 
@@ -169,6 +171,13 @@ fn signed_head(ledger: &LedgerSnapshot<'_>, leaf: &Leaf) -> Result<SignedHead, S
     let block = ledger.block(leaf.height)?.ok_or_else(|| StorageError::corrupt("block", "absent"))?;
     let heads = block.transactions.iter().filter_map(|t| transaction::signed_head(t.transaction.as_ref()?).ok());
     heads.into_iter().find(|signed| signed.is_of(leaf)).ok_or_else(|| StorageError::corrupt("block", "lacks a leaf's"))
+}
+
+/// The validators of an epoch.
+pub(super) fn validators_of(ledger: &LedgerSnapshot<'_>, epoch: Epoch) -> Result<ValidatorSet, StorageError> {
+    let row: Option<pb::EpochState> = ledger.state(&keys::epoch(epoch))?;
+    let set = row.and_then(|row| row.validators).ok_or_else(|| StorageError::corrupt("epoch", "absent"))?;
+    ValidatorSet::try_from(&set).map_err(|e| StorageError::corrupt("epoch", e))
 }
 
 /// What the caller waits for.

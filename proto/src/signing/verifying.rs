@@ -101,6 +101,22 @@ impl VerifyingKey {
         sha256(&[&Domain::SIGNING_KEY.prefix(), &self.to_bytes()])
     }
 
+    /// The SHA-256 thumbprint of RFC 9679: what the world names this key by, in the `kid`
+    /// of COSE objects and of JWKs. The `COSE_Key` that it hashes holds the type, the curve
+    /// and the coordinates, in deterministic encoding.
+    #[must_use]
+    pub fn thumbprint(&self) -> [u8; 32] {
+        match &self.0 {
+            // {1: 1 (OKP), -1: 6 (Ed25519), -2: x}
+            Inner::Ed25519(key) => sha256(&[&[0xa3, 0x01, 0x01, 0x20, 0x06, 0x21, 0x58, 0x20], key.as_ref()]),
+            // {1: 2 (EC2), -1: 1 (P-256), -2: x, -3: y}
+            Inner::Es256 { point, .. } => {
+                let (x, y) = point[1..].split_at(32);
+                sha256(&[&[0xa4, 0x01, 0x02, 0x20, 0x01, 0x21, 0x58, 0x20], x, &[0x22, 0x58, 0x20], y])
+            }
+        }
+    }
+
     /// Verifies one signature over `message` (for the ledger: a `signing_input`).
     pub fn verify(&self, message: &[u8], signature: &[u8; SIGNATURE_LEN]) -> Result<(), SigningError> {
         let invalid = SigningError::Invalid(self.algorithm());

@@ -10,15 +10,16 @@ use consilium_proto::header::{Header, Leaf};
 use consilium_proto::ids::{
     Epoch, Fingerprint, HeaderHash, Height, LedgerId, NodeId, TimeMs, TransactionId, VotingPower,
 };
+use consilium_proto::light_client::{SetChange, TrustError, TrustedSet};
 use consilium_proto::merkle::{Frontier, root_of};
 use consilium_proto::pb;
 use consilium_proto::receipt::{Receipt, ReceiptError};
-use consilium_proto::signing::{SignatureAlgorithm, SigningKey};
+use consilium_proto::signing::{SignatureAlgorithm, SigningKey, VerifyingKey};
 use consilium_proto::transaction::{
     self, ActionProof, SignedHead, Transaction, TransactionHead, signing_key_fingerprint,
 };
 use consilium_proto::validators::{Quorum, Validator, ValidatorSet};
-use consilium_proto::vote::{self, BlockCertificate, CertificateError, CertifiedHeader, Vote};
+use consilium_proto::vote::{self, BlockCertificate, CertificateError, CertifiedHeader, Equivocation, Vote};
 use proptest::prelude::*;
 use prost::Message;
 
@@ -112,7 +113,12 @@ fn ids_and_signed_bytes_are_golden() {
         signature_hash: Hash::from_bytes([8; 32]),
     };
     assert_eq!(leaf.hash().to_string(), "c93a10c1653134594ff62ddf2ed10290a1caa4459ac52214b481d9ef860fffd0");
+    // The key and the thumbprint of RFC 9679, section 6.
+    let point = format!("04{RFC9679_X}{RFC9679_Y}");
+    let key = VerifyingKey::from_raw(SignatureAlgorithm::Es256, &hex::decode(point).unwrap()).unwrap();
+    assert_eq!(hex::encode(key.thumbprint()), "496bd8afadf307e5b08c64b0421bf9dc01528a344a43bda88fadd1669da253ec");
     let bytes = vote::signing_bytes(
+        &key,
         &LedgerId::from_bytes([4; 32]),
         Height(77),
         &HeaderHash::from_bytes([5; 32]),
@@ -120,9 +126,12 @@ fn ids_and_signed_bytes_are_golden() {
     );
     assert_eq!(
         hex::encode(bytes),
-        "846a5369676e6174757265315862a6012619018b013a00011170582005050505050505050505050505050505050505050505050505050505050505053a00011171184d3a00011172582004040404040404040404040404040404040404040404040404040404040404043a00011173004058200606060606060606060606060606060606060606060606060606060606060606"
+        "846a5369676e6174757265315885a70126045820496bd8afadf307e5b08c64b0421bf9dc01528a344a43bda88fadd1669da253ec19018b013a00011170582005050505050505050505050505050505050505050505050505050505050505053a00011171184d3a00011172582004040404040404040404040404040404040404040404040404040404040404043a00011173004058200606060606060606060606060606060606060606060606060606060606060606"
     );
 }
+
+const RFC9679_X: &str = "65eda5a12577c2bae829437fe338701a10aaa375e1bb5b5de108de439c08551d";
+const RFC9679_Y: &str = "1e52ed75701163f7f9e40ddf9f341b3dc9ba860af7e0ca7ca7e9eecd0084d19c";
 
 #[test]
 fn certificates_need_distinct_seats_and_more_than_two_thirds() {
@@ -222,14 +231,41 @@ fn a_receipt_proves_its_leaf_and_nothing_else() {
     assert!(matches!(wrong.verify(ledger, &set), Err(ReceiptError::Certificate(_))));
 }
 
+/// The keys of a later set must not write the past anew: it certifies nothing at or below
+/// the height that made it.
+#[test]
+fn backdated_receipt() {
+    let (mut receipt, set, keys) = receipt();
+    let certified = |height: u64, like: &Header| {
+        let header = Header { height: Height(height), ..like.clone() };
+        CertifiedHeader { certificate: certify(&header, &keys, &[1, 2, 3]), header }
+    };
+    let like = receipt.head.header.clone();
+    let mut trusted = TrustedSet::of_ledger(receipt.ledger_id, set.clone(), Height(5));
+    trusted.verify(&certified(6, &like)).unwrap();
+    trusted.follow(&SetChange { boundary: certified(6, &like), next: set.clone() }).unwrap();
+    for height in [0, 5, 6] {
+        let error = TrustError::Backdated { height: Height(height), above: Height(6) };
+        assert_eq!(trusted.verify(&certified(height, &like)), Err(error));
+    }
+    trusted.verify(&certified(7, &like)).unwrap();
+    // For those who know the set of the head's height, nothing changes.
+    receipt.leaf.height = Height(2);
+    receipt.head = certified(2, &like);
+    assert_ne!(receipt.verify(receipt.ledger_id, &set), Err(ReceiptError::LeafAboveHead));
+}
+
 /// A vote doubles as an RFC 9942 receipt: another verifier accepts it, and
 /// refuses it for another leaf or key.
 #[test]
 fn votes_are_cose_receipts() {
-    let (receipt, _, keys) = receipt();
-    let receipts = receipt.cose_receipts();
-    assert_eq!(receipts.len(), 3);
-    for (bytes, key) in receipts.iter().zip([&keys[0], &keys[1], &keys[3]]) {
+    let (receipt, set, keys) = receipt();
+    let receipts = receipt.cose_receipts(&set);
+    assert_eq!(receipts.iter().map(|(id, _)| id.0).collect::<Vec<_>>(), [1, 2, 4]);
+    for ((_, bytes), key) in receipts.iter().zip([&keys[0], &keys[1], &keys[3]]) {
+        // It names the key that it verifies under.
+        let kid = key.verifying_key().thumbprint();
+        assert_eq!(cose::Receipt::decode(bytes).unwrap().kid(), Some(&kid[..]));
         let leaf = receipt.leaf.hash();
         let verified = cose::verify_inclusion_receipt(bytes, leaf.as_bytes(), &key.verifying_key()).unwrap();
         assert_eq!((verified.tree_size, verified.leaf_index), (3, 2));
@@ -237,6 +273,70 @@ fn votes_are_cose_receipts() {
         assert!(cose::verify_inclusion_receipt(bytes, &[0; 32], &key.verifying_key()).is_err());
         assert!(cose::verify_inclusion_receipt(bytes, leaf.as_bytes(), &keys[2].verifying_key()).is_err());
     }
+}
+
+/// Evidence that a validator signed a root that is not in its header: with the vote for
+/// the right one, or with the header. A true vote is evidence of nothing.
+#[test]
+fn false_root() {
+    let (keys, set) = network(&[1, 1]);
+    let (key, stranger) = (&keys[0], keys[1].verifying_key());
+    let header = header(&set, 2, Hash::from_bytes([1; 32]));
+    let good = Vote::sign(NodeId(1), &header, key).unwrap();
+    let lie = |tree_root: Hash, height: u64| {
+        let Vote { ledger_id, header_hash, .. } = good;
+        let signed = vote::signing_bytes(&key.verifying_key(), &ledger_id, Height(height), &header_hash, &tree_root);
+        Vote { tree_root, height: Height(height), signature: key.sign(&signed).unwrap(), ..good.clone() }
+    };
+    let bad = lie(Hash::from_bytes([2; 32]), 7);
+    let proofs = [
+        Equivocation::new(bad.clone(), good.clone()).unwrap(),
+        Equivocation::of_header(bad.clone(), header.clone()).unwrap(),
+        // Nor does another height beside the right hash help it.
+        Equivocation::of_header(lie(Hash::from_bytes([2; 32]), 8), header.clone()).unwrap(),
+    ];
+    for evidence in proofs {
+        assert!(evidence.verifies(&key.verifying_key()) && !evidence.verifies(&stranger));
+        assert_eq!(
+            (evidence.validator(), evidence.height(), evidence.ledger_id()),
+            (NodeId(1), Height(7), good.ledger_id)
+        );
+        assert_eq!(Equivocation::try_from(&pb::Equivocation::from(&evidence)), Ok(evidence));
+    }
+    assert_eq!(Equivocation::new(bad.clone(), good.clone()), Equivocation::new(good.clone(), bad.clone()));
+    assert!(Equivocation::new(good.clone(), good.clone()).is_err());
+    assert!(Equivocation::of_header(good.clone(), header.clone()).is_err());
+    let other = Header { tree_root: Hash::from_bytes([2; 32]), ..header.clone() };
+    assert!(Equivocation::of_header(good.clone(), other).is_err(), "it never signed that header");
+    let both =
+        pb::Equivocation { first: Some((&bad).into()), second: Some((&good).into()), header: Some((&header).into()) };
+    assert!(Equivocation::try_from(&both).is_err());
+}
+
+/// What an outsider was shown is enough: the lie comes back out of the COSE receipt.
+#[test]
+fn a_cose_receipt_over_a_false_root_is_evidence() {
+    let (receipt, set, keys) = receipt();
+    let header = receipt.head.header.clone();
+    let invented = Hash::from_bytes([0xee; 32]);
+    let false_root = consilium_proto::merkle::node_hash(&receipt.inclusion_path[0], &invented);
+    let key = keys[0].verifying_key();
+    let signed = vote::signing_bytes(&key, &header.ledger_id, header.height, &header.hash(), &false_root);
+    let signatures = BTreeMap::from([(NodeId(1), keys[0].sign(&signed).unwrap())]);
+    let certificate = BlockCertificate::new(header.height, header.hash(), signatures);
+    let lie = CertifiedHeader { header: header.clone(), certificate };
+    let (_, shown) = lie.cose_receipts(&set, receipt.leaf_index, &receipt.inclusion_path).remove(0);
+    cose::verify_inclusion_receipt(&shown, invented.as_bytes(), &key).expect("outsiders believe it");
+
+    let vote = cose::Receipt::decode(&shown).unwrap().vote(NodeId(1), invented.as_bytes()).unwrap();
+    assert!(Equivocation::of_header(vote, header.clone()).unwrap().verifies(&key));
+    let (_, honest) = receipt.cose_receipts(&set).remove(0);
+    let honest = cose::Receipt::decode(&honest).unwrap();
+    let vote = honest.vote(NodeId(1), receipt.leaf.hash().as_bytes()).unwrap();
+    assert!(vote.verifies(&key) && Equivocation::of_header(vote, header.clone()).is_err());
+    // Whoever holds another leaf against an honest one has no signature under it.
+    let accused = honest.vote(NodeId(1), invented.as_bytes()).unwrap();
+    assert!(!Equivocation::of_header(accused, header).unwrap().verifies(&key));
 }
 
 proptest! {

@@ -60,6 +60,29 @@ fn a_past_epoch_has_no_end_to_come() {
     assert_eq!(json["candidates"][3]["not_seated"], "it is jailed");
 }
 
+/// The keys and thumbprints are checked where they are made; here, that whoever reads this
+/// with a library for JWKs finds what it needs.
+#[test]
+fn keys_are_shown_as_a_jwk_set() {
+    let point = "0465eda5a12577c2bae829437fe338701a10aaa375e1bb5b5de108de439c08551d\
+                 1e52ed75701163f7f9e40ddf9f341b3dc9ba860af7e0ca7ca7e9eecd0084d19c";
+    let mut state = election(3).state;
+    let set = state.validators.as_mut().unwrap();
+    for seat in &mut set.seats {
+        seat.vote_key = hex::decode(point).unwrap().into();
+    }
+    let names = BTreeMap::from([(1, "a.example/n1".to_owned())]);
+    let view = keys_view(&state, &names).unwrap();
+    snapshot::check("validator-keys", &view);
+    let expected = "epoch 3, from height 90\n\n\
+         ID  NODE          POWER  KID\n\
+         1   a.example/n1  6      SWvYr63zB-WwjGSwQhv53AFSijRKQ72oj63RZp2iU-w\n\
+         2   b.example     5      SWvYr63zB-WwjGSwQhv53AFSijRKQ72oj63RZp2iU-w\n";
+    assert_eq!(keys_text(&view), expected);
+    // Rows of the state name valid keys only; one that does not is not shown.
+    assert!(keys_view(&election(3).state, &names).is_err());
+}
+
 #[test]
 fn every_reason_has_its_words() {
     use pb::NotSeatedReason as Reason;

@@ -1,13 +1,14 @@
 //! Heights that nodes disagree about. A validator that tells two halves of the
 //! network two things is found only when they compare, so everything that is
-//! known about such a height is passed on to all peers, once.
+//! known about such a height is passed on to all peers, once. A vote for the right
+//! header with a root that is not in it is a lie by itself, and passed on as well.
 
 use std::collections::BTreeMap;
 
 use consilium_proto::ids::{Height, NodeId};
-use consilium_proto::vote::Vote;
+use consilium_proto::vote::{Equivocation, Vote};
 
-use super::{Effect, Voting, key_of};
+use super::{Effect, Executed, Voting, key_of};
 
 /// Disputed heights that one node may cause at a time: the limit on what it can
 /// make others pass on.
@@ -33,15 +34,16 @@ impl Voting {
     pub(super) fn dispute(&mut self, vote: &Vote) {
         if self.disputes.0.contains_key(&vote.height) {
             self.relay(vote.height, Some(vote.validator));
-        } else if self.headers.get(&vote.height).is_some_and(|own| own.hash != vote.header_hash) {
+        } else if self.headers.get(&vote.height).is_some_and(|own| own.subject() != (vote.header_hash, vote.tree_root))
+        {
             self.look_for_dispute(vote.height);
         }
     }
 
-    /// Passes all votes for a height on if one of them is for another header
-    /// than this node executed.
+    /// Passes all votes for a height on if one of them is for another header or
+    /// root than this node executed.
     pub(super) fn look_for_dispute(&mut self, height: Height) {
-        let Some(own) = self.headers.get(&height).map(|own| own.hash) else { return };
+        let Some(own) = self.headers.get(&height).map(Executed::subject) else { return };
         let may_open = |id: &NodeId| *id != self.me && self.disputes.may_open(*id);
         if self.disputes.0.contains_key(&height) || !self.votes.others(height, own).any(|id| may_open(&id)) {
             return;
@@ -54,6 +56,16 @@ impl Voting {
             self.disputes.0.insert(height, opener);
             self.relay(height, None);
         }
+    }
+
+    /// Votes for the header that was executed here, with a root that is not in it: the
+    /// header proves the lie.
+    pub(super) fn look_for_false_roots(&mut self, height: Height) {
+        let Self { headers, votes, schedule, nodes, effects, .. } = self;
+        let Some(own) = headers.get(&height) else { return };
+        let found = votes.false_roots(height, own.subject(), |id| key_of(schedule, nodes, id, height));
+        let evidence = found.into_iter().filter_map(|vote| Equivocation::of_header(vote, own.header.clone()).ok());
+        effects.extend(evidence.map(|evidence| Effect::Evidence(Box::new(evidence))));
     }
 
     fn relay(&mut self, height: Height, only: Option<NodeId>) {

@@ -142,7 +142,7 @@ pub enum Effect {
         /// What is certified.
         certified: HeaderHash,
     },
-    /// A node signed two headers of one height; both signatures are verified.
+    /// A node signed two headers of one height, or a false root; all signatures are verified.
     Evidence(Box<Equivocation>),
     /// A vote was refused.
     Refused {

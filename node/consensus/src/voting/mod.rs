@@ -65,6 +65,11 @@ impl Executed {
     fn subject(&self) -> Subject {
         (self.hash, self.header.tree_root)
     }
+
+    /// Whether a vote says of this header what is not in it.
+    fn has_another_root(&self, vote: &Vote) -> bool {
+        vote.header_hash == self.hash && vote.tree_root != self.header.tree_root
+    }
 }
 
 /// The voting of one node. See the module's documentation.
@@ -213,6 +218,7 @@ impl Voting {
         }
         self.headers.insert(height, Executed { header, hash, votable, ends_epoch });
         self.trim();
+        self.look_for_false_roots(height);
         self.look_for_dispute(height);
         if height == self.round.guard.voted_height {
             self.repeat_guarded_vote()?;
@@ -264,6 +270,9 @@ impl Voting {
             Added::Forged => return Err(VoteProblem::Forged),
             Added::Known => return Ok(false),
             Added::New | Added::Evidence(_) => {}
+        }
+        if self.headers.get(&vote.height).is_some_and(|own| own.has_another_root(&vote)) {
+            self.look_for_false_roots(vote.height);
         }
         if direct {
             self.dispute(&vote);

@@ -192,14 +192,36 @@ impl Votes {
         None
     }
 
+    /// Verified votes at a height for the header that was executed here, with another root
+    /// than stands in it, of nodes that nothing was proven of there; `key` gives a node's.
+    /// Drops those that turn out to be forged.
+    pub(super) fn false_roots<'k>(
+        &mut self,
+        height: Height,
+        own: Subject,
+        key: impl Fn(NodeId) -> Option<&'k VerifyingKey>,
+    ) -> Vec<Vote> {
+        let lies = |held: &Held| held.vote.header_hash == own.0 && held.vote.tree_root != own.1;
+        let mut found = Vec::new();
+        for (id, of_node) in &mut self.by_node {
+            let Some(slot) = of_node.get_mut(&height).filter(|slot| !slot.proven) else { continue };
+            let Some(key) = key(*id).filter(|_| slot.held.iter().any(lies)) else { continue };
+            slot.held.retain_mut(|held| !lies(held) || held.verify(key));
+            let lie = slot.held.iter().find(|held| lies(held));
+            slot.proven = lie.is_some();
+            found.extend(lie.map(|held| held.vote.clone()));
+        }
+        found
+    }
+
     /// All nodes that votes are kept of.
     pub(super) fn nodes(&self) -> impl Iterator<Item = NodeId> {
         self.by_node.keys().copied()
     }
 
-    /// Who voted at a height for another header than `own`; not verified.
-    pub(super) fn others(&self, height: Height, own: HeaderHash) -> impl Iterator<Item = NodeId> {
-        let differs = move |slot: &Slot| slot.held.iter().any(|held| held.vote.header_hash != own);
+    /// Who voted at a height for another header or root than `own`; not verified.
+    pub(super) fn others(&self, height: Height, own: Subject) -> impl Iterator<Item = NodeId> {
+        let differs = move |slot: &Slot| slot.held.iter().any(|held| !held.is_over(own));
         self.by_node.iter().filter(move |(_, of_node)| of_node.get(&height).is_some_and(differs)).map(|(id, _)| *id)
     }
 

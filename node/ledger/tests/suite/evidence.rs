@@ -4,12 +4,13 @@
 use consilium_kit::topics::replace_action;
 use consilium_kit::{Action, Identity, Ledger, MemberSpec, approve, propose, reason, redelegate, release, seats};
 use consilium_ledger::{Table, keys};
+use consilium_proto::hash::Hash;
 use consilium_proto::header::Header;
 use consilium_proto::ids::{LedgerId, NodeId, TimeMs};
 use consilium_proto::observed::Observed;
 use consilium_proto::pb::proposal_topic::Topic;
 use consilium_proto::pb::{self, JailReason, NotSeatedReason, Outcome, PenaltyState, RosterState};
-use consilium_proto::vote::{Equivocation, Vote};
+use consilium_proto::vote::{Contradiction, Equivocation, Vote, signing_bytes};
 
 const ALL: [u64; 5] = [1, 2, 3, 4, 5];
 const FIVE: [MemberSpec<'static>; 5] =
@@ -93,6 +94,56 @@ fn what_a_leader_reports_counts_the_same() {
     assert_eq!(ledger.member("e.example").stake, 80);
 }
 
+/// A vote for a root that is not in its header costs as much as one for another header:
+/// by that header alone, by the vote for the right root, from anyone and from the leader.
+#[test]
+fn false_root() {
+    let submitted: fn(&mut Ledger, Equivocation) = |ledger, evidence| {
+        assert_eq!(ledger.submit("a.example", submit(&evidence)), Outcome::Applied);
+        assert_eq!(ledger.submit("a.example", submit(&evidence)), Outcome::EvidenceKnown);
+    };
+    let observed: fn(&mut Ledger, Equivocation) = |ledger, evidence| {
+        ledger.block(&[], &Observed { evidence: vec![evidence], ..Observed::default() });
+    };
+    for punish in [submitted, observed] {
+        for with_header in [true, false] {
+            let mut ledger = five();
+            ledger.run(2, &ALL);
+            let header = ledger.headers[2].clone();
+            let good = ledger.vote(5, &header);
+            let bad = false_vote(5, &good);
+            let evidence = match with_header {
+                true => Equivocation::of_header(bad.clone(), header.clone()).unwrap(),
+                false => Equivocation::new(bad.clone(), good).unwrap(),
+            };
+            punish(&mut ledger, evidence.clone());
+            let penalty = penalty(&ledger, 1).unwrap();
+            assert_eq!((penalty.node, penalty.evidence_height, penalty.cut), (5, 2, 20));
+            assert_eq!(penalty.evidence, Some((&evidence).into()));
+            assert_eq!(ledger.standing(5).jailed(), JailReason::Equivocation);
+        }
+    }
+    let mut ledger = five();
+    ledger.run(2, &ALL);
+    let header = ledger.headers[2].clone();
+    let bad = false_vote(5, &ledger.vote(5, &header));
+    let forged = Equivocation::of_header(Vote { signature: [1; 64], ..bad.clone() }, header.clone()).unwrap();
+    assert_eq!(ledger.submit("a.example", submit(&forged)), Outcome::EvidenceRefused);
+    let blamed = Equivocation::of_header(Vote { validator: NodeId(4), ..bad }, header.clone()).unwrap();
+    assert_eq!(ledger.submit("a.example", submit(&blamed)), Outcome::EvidenceRefused);
+    let elsewhere = Header { ledger_id: LedgerId::from_bytes([9; 32]), ..header };
+    let foreign = ledger.vote(5, &elsewhere);
+    let foreign = Equivocation::of_header(false_vote(5, &foreign), elsewhere).unwrap();
+    assert_eq!(ledger.submit("a.example", submit(&foreign)), Outcome::EvidenceRefused);
+}
+
+/// The same vote, for another root.
+fn false_vote(node: u64, vote: &Vote) -> Vote {
+    let (key, tree_root) = (consilium_kit::keys::vote(node), Hash::from_bytes([9; 32]));
+    let signed = signing_bytes(&key.verifying_key(), &vote.ledger_id, vote.height, &vote.header_hash, &tree_root);
+    Vote { tree_root, signature: key.sign(&signed).unwrap(), ..vote.clone() }
+}
+
 /// A twin that ran for many blocks has lied once.
 #[test]
 fn one_incident_is_punished_once() {
@@ -113,16 +164,21 @@ fn evidence_must_prove() {
     let root = ledger.tip.header.state_root;
     let header = ledger.headers[2].clone();
     let good = lie(&ledger, 5, &header);
-    let forged = Equivocation { second: Vote { signature: [1; 64], ..good.second.clone() }, ..good.clone() };
+    let second = |e: &Equivocation| match &e.second {
+        Contradiction::Vote(vote) => vote.clone(),
+        Contradiction::Header(_) => panic!("it is of two votes"),
+    };
+    let contradicts = |vote| Contradiction::Vote(vote);
+    let forged = Equivocation { second: contradicts(Vote { signature: [1; 64], ..second(&good) }), ..good.clone() };
     assert_eq!(ledger.submit("a.example", submit(&forged)), Outcome::EvidenceRefused);
     let blame = |vote: &Vote| Vote { validator: NodeId(4), ..vote.clone() };
-    let blamed = Equivocation { first: blame(&good.first), second: blame(&good.second) };
+    let blamed = Equivocation { first: blame(&good.first), second: contradicts(blame(&second(&good))) };
     assert_eq!(ledger.submit("a.example", submit(&blamed)), Outcome::EvidenceRefused);
     let elsewhere = Header { ledger_id: LedgerId::from_bytes([9; 32]), ..header.clone() };
     let elsewhere = lie(&ledger, 5, &elsewhere);
     assert_eq!(ledger.submit("a.example", submit(&elsewhere)), Outcome::EvidenceRefused);
     let nobody = |vote: &Vote| Vote { validator: NodeId(44), ..vote.clone() };
-    let nobody = Equivocation { first: nobody(&good.first), second: nobody(&good.second) };
+    let nobody = Equivocation { first: nobody(&good.first), second: contradicts(nobody(&second(&good))) };
     assert_eq!(ledger.submit("a.example", submit(&nobody)), Outcome::NodeNotFound);
     assert_eq!(ledger.tip.header.state_root, root);
 }

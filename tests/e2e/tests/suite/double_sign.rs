@@ -7,6 +7,7 @@ use consilium_client::ClientError;
 use consilium_e2e::{Impostor, Network, eventually_async, short_epochs};
 use consilium_proto::names::Role;
 use consilium_proto::pb::{self, proposal_topic::Topic};
+use consilium_proto::vote::Contradiction;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const LIAR: usize = 2;
@@ -36,7 +37,8 @@ fn a_validator_that_tells_two_nodes_two_things_is_jailed_until_the_others_lift_i
         network.nodes[LIAR].pause()?;
         let lie = signer.two_votes(height)?;
         signer.tell(network, 0, &lie.first).await?;
-        signer.tell(network, 1, &lie.second).await?;
+        let Contradiction::Vote(second) = &lie.second else { panic!("it is of two votes") };
+        signer.tell(network, 1, second).await?;
         let user = network.enrolled(0, Role::Service, "ehr").await?;
         assert!(user.client.certified_head().await?.header.height.0 >= height);
         network.nodes[LIAR].resume()?;

@@ -90,6 +90,9 @@ fn cose_receipts_verify_under_each_validators_key() {
                 .collect();
             assert_eq!(verified.len(), 1, "exactly one validator's");
             let (id, verified) = &verified[0];
+            // It names the key: nobody has to try them all.
+            let kid = validators.seat(*id).unwrap().key.thumbprint();
+            assert_eq!(consilium_proto::cose::Receipt::decode(bytes)?.kid(), Some(&kid[..]));
             assert_eq!(verified.root, *receipt.head.header.tree_root.as_bytes());
             assert_eq!((verified.tree_size, verified.leaf_index), (receipt.head.header.tree_size, receipt.leaf_index));
             signers.insert(*id);

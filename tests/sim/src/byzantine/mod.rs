@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use consilium_consensus::{LogIndex, LogPosition, Signer, Term};
 use consilium_kit::raft_wire;
+use consilium_proto::hash::Hash;
 use consilium_proto::ids::{HeaderHash, NodeId, TimeMs};
 use consilium_proto::pb::{self, ForwardResult};
 use consilium_proto::vote::{Vote, signing_bytes};
@@ -35,14 +36,16 @@ pub fn tamper_vote(host: &Host, env: &mut Env, vote: &Vote) -> Option<Option<Vot
     }
 }
 
-/// A vote of the same height for a header that does not exist.
+/// A vote of the same height for a header that does not exist, or at every other height for
+/// the right one with a root that is not in it.
 fn second_vote(host: &Host, vote: &Vote) -> Vote {
-    let mut hash = *vote.header_hash.as_bytes();
-    hash[0] ^= 1;
-    let header_hash = HeaderHash::from_bytes(hash);
-    let signed = signing_bytes(&vote.ledger_id, vote.height, &header_hash, &vote.tree_root);
+    let (mut hash, mut root) = (*vote.header_hash.as_bytes(), *vote.tree_root.as_bytes());
+    let changed = if vote.height.0.is_multiple_of(2) { &mut root } else { &mut hash };
+    changed[0] ^= 1;
+    let (header_hash, tree_root) = (HeaderHash::from_bytes(hash), Hash::from_bytes(root));
+    let signed = signing_bytes(&host.key.verifying_key(), &vote.ledger_id, vote.height, &header_hash, &tree_root);
     let signature = host.key.sign(&signed).expect("an ES256 key signs");
-    Vote { header_hash, signature, ..vote.clone() }
+    Vote { header_hash, tree_root, signature, ..vote.clone() }
 }
 
 /// What a traitor does to transactions that come to it, most of them only if it leads.

@@ -91,13 +91,13 @@ impl Certificates {
     fn check_signatures(&mut self, certified: &CertifiedHeader) -> Check {
         let Header { ledger_id, height, tree_root, .. } = &certified.header;
         let hash = certified.certificate.header_hash;
-        let signed = signing_bytes(ledger_id, *height, &hash, tree_root);
         for (id, signature) in certified.certificate.signatures() {
             if self.verified.contains(&(id, hash, *signature)) {
                 continue;
             }
             let good = self.set_at(*height).and_then(|set| set.seat(id)).map(|seat| &seat.key);
-            if good.is_none_or(|key| key.verify(&signed, signature).is_err()) {
+            let signed = |key| signing_bytes(key, ledger_id, *height, &hash, tree_root);
+            if good.is_none_or(|key| key.verify(&signed(key), signature).is_err()) {
                 return Err(format!("the signature of {id} at height {height} is wrong"));
             }
             self.verified.insert((id, hash, *signature));

@@ -265,7 +265,7 @@ fn tell_notice(host: &Host, env: &mut Env, notice: &Notice) {
 fn raised(env: &mut Env, alarm: Alarm) {
     match alarm {
         Alarm::Equivocation(evidence) => {
-            let culprit = evidence.first.validator;
+            let culprit = evidence.validator();
             env.stats.count("evidence found");
             if !env.is_traitor(culprit) && env.bug.is_none() {
                 env.oracle.fail("I9 vote guard", format!("there is evidence against the honest {culprit}"));

@@ -92,13 +92,20 @@ fn a_root_that_is_not_the_headers_makes_no_certificate() {
     for id in 1..=4 {
         // Signed by the validator, over the right header's hash and a wrong root.
         let hash = chain.header(1, 0).hash();
-        let bytes = consilium_proto::vote::signing_bytes(&ledger(), Height(1), &hash, &other.tree_root);
+        let bytes = consilium_proto::vote::signing_bytes(
+            &key(id).verifying_key(),
+            &ledger(),
+            Height(1),
+            &hash,
+            &other.tree_root,
+        );
         let signature = key(id).sign(&bytes).unwrap();
         let vote = Vote { header_hash: hash, tree_root: other.tree_root, signature, ..chain.vote(id, 1, 0) };
         assert!(vote.verifies(&key(id).verifying_key()));
         node.vote(NodeId(id), vote);
     }
-    assert_eq!(drive(&mut node), Vec::new());
+    let effects = drive(&mut node);
+    assert_eq!((certified(&effects), liars(&effects)), (NOTHING.into(), vec![(1, 1), (2, 1), (3, 1), (4, 1)]));
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use consilium_consensus::voting::KEPT_BELOW;
 
+use consilium_proto::vote::{Contradiction, signing_bytes};
+
 use super::*;
 
 /// A node without a seat that certified a height by certificate.
@@ -224,4 +226,69 @@ fn votes_of_nodes_that_left_are_forgotten() {
     assert_eq!(present(&mut node), [(1, 5), (2, 5), (3, 5), (4, 5)]);
     chain.votes(&mut node, &[6], 5);
     assert!(matches!(drive(&mut node).last(), Some(Effect::Refused { validator: NodeId(6), .. })));
+}
+
+/// A signed vote for the right header with a root that is not in it.
+fn false_vote(chain: &Chain, id: u64, height: u64, root: u8) -> Vote {
+    let (key, good, tree_root) = (key(id), chain.vote(id, height, 0), Hash::from_bytes([root; 32]));
+    let signed = signing_bytes(&key.verifying_key(), &ledger(), good.height, &good.header_hash, &tree_root);
+    Vote { tree_root, signature: key.sign(&signed).unwrap(), ..good }
+}
+
+/// Evidence by a vote against the header that it names.
+fn by_header(effects: &[Effect]) -> Vec<u64> {
+    let of = |e: &Effect| match e {
+        Effect::Evidence(evidence) if matches!(evidence.second, Contradiction::Header(_)) => {
+            assert!(evidence.verifies(&key(evidence.validator().0).verifying_key()));
+            Some(evidence.validator().0)
+        }
+        _ => None,
+    };
+    effects.iter().filter_map(of).collect()
+}
+
+/// A receipt over a false root may be made of such a vote, so it is evidence: one vote is
+/// enough, before the block is executed or after, and whoever has it tells the others.
+#[test]
+fn false_root() {
+    let chain = Chain::of_four();
+    // After the block is executed.
+    let mut node = chain.node(5);
+    chain.execute(&mut node, [1]);
+    node.vote(NodeId(3), false_vote(&chain, 3, 1, 9));
+    let effects = drive(&mut node);
+    assert_eq!((by_header(&effects), liars(&effects)), (vec![3], vec![(3, 1)]));
+    let relayed: Vec<_> = effects.iter().filter(|e| matches!(e, Effect::RelayVote(_))).collect();
+    assert_eq!(relayed, [&Effect::RelayVote(false_vote_of(&effects))]);
+    // Proven once, and the right vote beside it counts no less.
+    node.vote(NodeId(3), false_vote(&chain, 3, 1, 8));
+    chain.votes(&mut node, &[1, 2, 3], 1);
+    let effects = drive(&mut node);
+    assert_eq!(liars(&effects), []);
+
+    // Before; a vote that is passed on is as good.
+    let mut node = chain.node(5);
+    node.vote(NodeId(4), false_vote(&chain, 3, 1, 9));
+    assert_eq!(drive(&mut node), Vec::new());
+    chain.execute(&mut node, [1]);
+    assert_eq!(by_header(&drive(&mut node)), [3]);
+
+    // Two votes prove it to whoever does not have the block.
+    let mut node = chain.node(5);
+    node.vote(NodeId(3), false_vote(&chain, 3, 1, 9));
+    chain.votes(&mut node, &[3], 1);
+    let effects = drive(&mut node);
+    assert_eq!((by_header(&effects), liars(&effects)), (Vec::new(), vec![(3, 1)]));
+
+    // A forged one accuses nobody.
+    let mut node = chain.node(5);
+    node.vote(NodeId(3), Vote { signature: [7; 64], ..false_vote(&chain, 3, 1, 9) });
+    chain.execute(&mut node, [1]);
+    assert_eq!(liars(&drive(&mut node)), []);
+}
+
+/// The vote in the only evidence.
+fn false_vote_of(effects: &[Effect]) -> Vote {
+    let of = |e: &Effect| if let Effect::Evidence(evidence) = e { Some(evidence.first.clone()) } else { None };
+    effects.iter().find_map(of).unwrap()
 }

@@ -260,7 +260,7 @@ impl World {
                 assert_ne!(own, certified);
                 assert!(self.certified.contains_key(&height.0) || self.fork <= height.0);
             }
-            Effect::Evidence(evidence) => assert_eq!(evidence.first.validator, NodeId(LIAR), "an honest node accused"),
+            Effect::Evidence(evidence) => assert_eq!(evidence.validator(), NodeId(LIAR), "an honest node accused"),
             Effect::Refused { problem, .. } => panic!("a good vote was refused: {problem}"),
             Effect::Withheld { .. } => panic!("all blocks are old"),
         }
