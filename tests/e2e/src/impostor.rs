@@ -13,7 +13,7 @@ use consilium_proto::ids::{Epoch, HeaderHash, Height, LedgerId, NodeId, TimeMs};
 use consilium_proto::pb;
 use consilium_proto::signing::SigningKey;
 use consilium_proto::validators::{Validator, ValidatorSet};
-use consilium_proto::vote::{Equivocation, Vote};
+use consilium_proto::vote::{Equivocation, Vote, signing_bytes};
 use futures::Stream;
 use prost::Message as _;
 use tonic::metadata::MetadataValue;
@@ -175,6 +175,18 @@ impl Impostor {
     /// If the key cannot sign.
     pub fn two_votes(&self, height: u64) -> anyhow::Result<Equivocation> {
         two_votes(self.ledger_id, self.raft_id, height, &self.key)
+    }
+
+    /// A vote for a header, with another root than it has.
+    ///
+    /// # Errors
+    /// If the key cannot sign.
+    pub fn false_root(&self, header: &Header) -> anyhow::Result<Vote> {
+        let (ledger_id, height, header_hash) = (self.ledger_id, header.height, header.hash());
+        let tree_root = Hash::from_bytes([0x66; 32]);
+        let signed = signing_bytes(&self.key.verifying_key(), &ledger_id, height, &header_hash, &tree_root);
+        let signature = self.key.sign(&signed)?;
+        Ok(Vote { ledger_id, validator: NodeId(self.raft_id), height, header_hash, tree_root, signature })
     }
 
     /// Tells a node of the network one vote, as its peer.

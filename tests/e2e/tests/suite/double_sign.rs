@@ -71,6 +71,28 @@ fn a_validator_that_tells_two_nodes_two_things_is_jailed_until_the_others_lift_i
     });
 }
 
+/// A vote over the header of all, with a root of its own: whoever verifies receipts by that vote
+/// alone would believe another tree.
+#[test]
+fn false_root() {
+    let parameters = pb::Parameters { equivocation_cut_percent: 20, ..short_epochs(20_000) };
+    Network::of(4).parameters(parameters).run(async |network| {
+        let admins = network.admins().await?;
+        let client = &admins[0].client;
+        let signer = Impostor::with_keys_of(network, LIAR)?;
+        network.enrolled(0, Role::Service, "ehr").await?;
+        network.nodes[LIAR].pause()?;
+        let header = client.certified_head().await?.header;
+        signer.tell(network, 0, &signer.false_root(&header)?).await?;
+        network.enrolled(0, Role::Service, "other").await?;
+        network.nodes[LIAR].resume()?;
+        let penalty = penalty(network, client).await?;
+        assert_eq!((penalty.evidence_height, penalty.cut), (header.height.0, 20), "{penalty:?}");
+        network.settled(&[0, 1, 3]).await?;
+        Ok(())
+    });
+}
+
 #[test]
 fn anyone_may_submit_the_proof_and_forged_proofs_are_refused() {
     Network::of(4).parameters(short_epochs(20_000)).run(async |network| {
