@@ -38,6 +38,7 @@ const OUTCOME_HINTS: [(pb::Outcome, &str); 12] = [
     (pb::Outcome::NodeExists, "choose another name, or a new vote key: a key serves one node once"),
     (pb::Outcome::TooManyNodes, "retire a node, or use `consilium governance propose add-node`"),
     (pb::Outcome::TooManyProposals, "cancel open proposals first"),
+    (pb::Outcome::TooManySigners, "a certificate takes 16 signing keys; renew it and enrol with the new one"),
 ];
 
 fn outcome_hint(outcome: pb::Outcome) -> Option<&'static str> {

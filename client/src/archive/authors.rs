@@ -14,7 +14,7 @@ use consilium_certs::contract::certificate_key;
 use consilium_certs::contract::identity_rules::{claimed_member, verify_under};
 use consilium_certs::{CaBundle, IdentityCertificate};
 use consilium_proto::genesis::Genesis;
-use consilium_proto::ids::{Fingerprint, Height, TimeMs, TransactionId};
+use consilium_proto::ids::{Fingerprint, Height, LedgerId, TimeMs, TransactionId};
 use consilium_proto::names::MemberId;
 use consilium_proto::pb;
 use consilium_proto::signing::{VerifyingKey, verify_batch};
@@ -39,6 +39,7 @@ pub(super) struct Signed {
 /// Enrolled keys and pending signatures.
 #[derive(Debug)]
 pub(super) struct Authors {
+    ledger_id: LedgerId,
     /// By member, in the order in which they came up.
     bundles: BTreeMap<MemberId, Vec<CaBundle>>,
     keys: BTreeMap<Fingerprint, VerifyingKey>,
@@ -48,7 +49,8 @@ pub(super) struct Authors {
 impl Authors {
     /// Nobody is enrolled yet. A bundle outside the profile enrols nobody.
     pub(super) fn new(genesis: &Genesis) -> Self {
-        let mut authors = Self { bundles: BTreeMap::new(), keys: BTreeMap::new(), pending: Vec::new() };
+        let ledger_id = genesis.ledger_id;
+        let mut authors = Self { ledger_id, bundles: BTreeMap::new(), keys: BTreeMap::new(), pending: Vec::new() };
         for member in &genesis.members {
             authors.learn_bundle(member.id.as_str(), &member.ca_bundle);
         }
@@ -105,7 +107,7 @@ impl Authors {
             let proof =
                 enroll.signing_key_proof[..].try_into().map_err(|_| "the proof of the signing key is malformed")?;
             signing_key
-                .verify(&enrollment_proof_input(&fingerprint), &proof)
+                .verify(&enrollment_proof_input(self.ledger_id, &fingerprint), &proof)
                 .map_err(|_| "the proof of the signing key is wrong")?;
             self.keys.insert(signing_key_fingerprint(&signing_key), signing_key);
         }
@@ -120,7 +122,7 @@ impl Authors {
         for bundle in bundles.iter().rev() {
             // Revocation is part of the outcome, which the validators signed.
             match verify_under(chain, bundle, &[], time.0 / 1_000) {
-                Ok(identity) => return Ok(identity),
+                Ok(verified) => return Ok(verified.identity),
                 Err(error) => refused = Some(error),
             }
         }
