@@ -25,9 +25,9 @@ pub(crate) fn hint(error: &ClientError) -> Option<&'static str> {
 }
 
 /// What to do about a refusal of the rules, where that is not plain from its name.
-const OUTCOME_HINTS: [(pb::Outcome, &str); 12] = [
+const OUTCOME_HINTS: [(pb::Outcome, &str); 13] = [
     (pb::Outcome::UnknownAuthor, "run `consilium identity enroll` first"),
-    (pb::Outcome::RoleNotAllowed, "use an identity whose role may do this; governance and stake are for admins"),
+    (pb::Outcome::RoleNotAllowed, "use an identity whose role may do this; governance, stake and revocation lists are for admins"),
     (pb::Outcome::StakeNotAvailable, "see `consilium stake show`; changes under way count, too"),
     (pb::Outcome::NodeNotFound, "see `consilium governance members`"),
     (pb::Outcome::ReleaseTooEarly, "ask again in the next epoch; see `consilium validators epoch`"),

@@ -149,6 +149,23 @@ fn a_ca_that_another_one_revoked_vouches_for_nobody_and_never_returns() {
 }
 
 #[test]
+fn a_signing_key_moves_to_the_certificate_of_the_new_ca() {
+    let mut ledger = four();
+    let old = admin(&mut ledger, "ca", "mover");
+    ledger.execute(&OTHERS, rotate(D, &["ca", "ca2"], false));
+    let new = Identity { key: old.key.clone(), ..Identity::under("ca2", D, "admin", "mover") };
+    assert_eq!(enroll(&mut ledger, &new), Outcome::Applied);
+    // The old certificate ends without the key that has moved on.
+    let second = admin(&mut ledger, "ca2", "second");
+    assert_eq!(by(&mut ledger, &second, publish(list("ca", 1, [old.serial()]))), Outcome::Applied);
+    assert_eq!(by(&mut ledger, &new, delegate(1, 1)), ACTS);
+    ledger.execute(&OTHERS, rotate(D, &["ca2"], false));
+    assert_eq!(by(&mut ledger, &new, delegate(1, 1)), ACTS);
+    assert_eq!(by(&mut ledger, &second, publish(list("ca2", 1, [new.serial()]))), Outcome::Applied);
+    assert_eq!(by(&mut ledger, &new, delegate(1, 1)), Outcome::AuthorRevoked);
+}
+
+#[test]
 fn only_administrators_publish() {
     let mut ledger = four();
     for role in ["node", "service", "clinician", "researcher", "auditor", "patient", "device"] {
