@@ -2,18 +2,25 @@
 //!
 //! A bundle is the whole of what is believed about a member: one to eight CA
 //! certificates, all of them naming the member's trust domain. An issuing CA
-//! below a member's root belongs into the bundle itself, so that its CRLs are
-//! known too. A bundle says nothing about time: an expired anchor stays in it
-//! (old blocks need it) and is passed over when a chain is verified.
+//! below a member's root belongs into the bundle itself: only then are its CRLs
+//! known, and whom it names can be refused. A bundle says nothing about time: an
+//! expired CA stays in it (old blocks need it) and is passed over when a chain
+//! is verified.
+//!
+//! A CA is known by its key ([`AuthorityId`]), never by its name or by an
+//! identifier in a certificate, which whoever makes a certificate can choose.
 
 use std::fmt;
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, TrustAnchor};
-use x509_parser::prelude::{ExtendedKeyUsage, GeneralName};
+use x509_parser::prelude::{ExtendedKeyUsage, FromDer, GeneralName, X509Certificate};
+use x509_parser::x509::SubjectPublicKeyInfo;
 
+use crate::crl::Crl;
 use crate::profile::{self, Extensions, ProfileError, PublicKey};
 use crate::serial::Serial;
+use consilium_proto::ids::AuthorityId;
 use consilium_proto::names::MemberId;
 
 /// Most CA certificates in a bundle: a root, its successor, and issuing CAs.
@@ -76,9 +83,11 @@ pub struct CaCertificate {
     serial: Serial,
     not_before: i64,
     not_after: i64,
+    issuer: Vec<u8>,
     subject: Vec<u8>,
     subject_key_id: Vec<u8>,
     public_key: PublicKey,
+    authority: AuthorityId,
     anchor: TrustAnchor<'static>,
 }
 
@@ -93,6 +102,7 @@ impl CaCertificate {
         let extensions = Extensions::scan(&certificate)?;
         let path_length = check_ca(&extensions)?;
         check_extended_key_usage(&extensions)?;
+        check_names(&certificate, &extensions)?;
         let member = member_of(&extensions)?;
         let subject_key_id = extensions.subject_key_id.ok_or(ProfileError::MissingExtension("subjectKeyIdentifier"))?;
         Ok(Self {
@@ -102,8 +112,10 @@ impl CaCertificate {
             serial: basics.serial,
             not_before: basics.not_before,
             not_after: basics.not_after,
+            issuer: certificate.issuer().as_raw().to_vec(),
             subject: certificate.subject().as_raw().to_vec(),
             subject_key_id: subject_key_id.to_vec(),
+            authority: basics.public_key.authority_id(),
             public_key: basics.public_key,
             anchor: anchor(der)?,
         })
@@ -157,16 +169,32 @@ impl CaCertificate {
         &self.public_key
     }
 
+    /// What the CA is called: the hash of its key.
+    #[must_use]
+    pub fn authority(&self) -> AuthorityId {
+        self.authority
+    }
+
     /// Whether the certificate is valid at a time in Unix seconds.
     #[must_use]
     pub fn is_valid_at(&self, at_unix_secs: i64) -> bool {
         (self.not_before..=self.not_after).contains(&at_unix_secs)
     }
 
-    /// Whether both certificates are of one CA: one name, one key. They may
-    /// differ in all else, as a renewed root does.
-    pub(crate) fn is_same_ca(&self, other: &Self) -> bool {
-        self.subject == other.subject && self.public_key.spki() == other.public_key.spki()
+    /// Whether the CA of another certificate made this one, and its list takes
+    /// it back.
+    fn is_revoked_by(&self, issuer: &Self, crls: &[Crl]) -> bool {
+        let is_listed = || newest_crl(crls, issuer.authority).is_some_and(|crl| crl.is_revoked(&self.serial));
+        self.authority != issuer.authority && self.issuer == issuer.subject && is_listed() && self.is_signed_by(issuer)
+    }
+
+    fn is_signed_by(&self, issuer: &Self) -> bool {
+        let key = SubjectPublicKeyInfo::from_der(issuer.public_key.spki());
+        let certificate = X509Certificate::from_der(&self.der);
+        match (key, certificate) {
+            (Ok((_, key)), Ok((_, certificate))) => certificate.verify_signature(Some(&key)).is_ok(),
+            _ => false,
+        }
     }
 
     /// The subject's distinguished name, in DER.
@@ -271,6 +299,15 @@ impl CaBundle {
         &self.certificates
     }
 
+    /// The CAs that vouch for identities under these lists: those of the bundle
+    /// whose own certificate is not on the list of another one of it, each as
+    /// often as it has certificates there. A CA that has published no list takes
+    /// nothing back, and a CA's list says nothing about its own certificate.
+    pub fn vouching<'a>(&'a self, crls: &'a [Crl]) -> impl Iterator<Item = &'a CaCertificate> {
+        let stands = |ca: &&CaCertificate| !self.certificates.iter().any(|issuer| ca.is_revoked_by(issuer, crls));
+        self.certificates.iter().filter(stands)
+    }
+
     /// When the last CA of the bundle expires (Unix seconds): afterwards no
     /// identity of this member verifies. For forecasts.
     #[must_use]
@@ -295,14 +332,44 @@ fn check_ca(extensions: &Extensions<'_>) -> Result<u32, ProfileError> {
     let basic = extensions.basic_constraints.filter(|basic| basic.ca).ok_or(ProfileError::NotACa)?;
     let path_length =
         basic.path_len_constraint.filter(|length| *length <= MAX_PATH_LENGTH).ok_or(ProfileError::PathLength)?;
+    if !extensions.basic_constraints_critical {
+        return Err(ProfileError::NotCritical("basicConstraints"));
+    }
     let usage = extensions.key_usage.ok_or(ProfileError::MissingExtension("keyUsage"))?;
     if !usage.key_cert_sign() || !usage.crl_sign() {
         return Err(ProfileError::CaKeyUsage);
     }
-    if extensions.name_constraints_critical == Some(false) {
-        return Err(ProfileError::NameConstraints);
-    }
     Ok(path_length)
+}
+
+/// A CA has a name, says which key signed it unless it did so itself, and what
+/// it constrains is said so that everybody reads the same.
+fn check_names(certificate: &X509Certificate<'_>, extensions: &Extensions<'_>) -> Result<(), ProfileError> {
+    let (subject, issuer) = (certificate.subject(), certificate.issuer());
+    if subject.iter_rdn().next().is_none() {
+        return Err(ProfileError::EmptySubject);
+    }
+    if subject.as_raw() != issuer.as_raw() && extensions.authority_key_id.is_none() {
+        return Err(ProfileError::MissingExtension("authorityKeyIdentifier"));
+    }
+    let Some(constraints) = extensions.name_constraints else { return Ok(()) };
+    if !extensions.name_constraints_critical {
+        return Err(ProfileError::NotCritical("nameConstraints"));
+    }
+    let subtrees = || [&constraints.permitted_subtrees, &constraints.excluded_subtrees].into_iter().flatten().flatten();
+    if subtrees().next().is_none() {
+        return Err(ProfileError::EmptyNameConstraints);
+    }
+    let dotted = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) | GeneralName::URI(name) => name.starts_with('.'),
+        _ => false,
+    };
+    if subtrees().any(|subtree| dotted(&subtree.base)) { Err(ProfileError::LeadingDot) } else { Ok(()) }
+}
+
+/// Of a CA's lists the newest; it has one at most, as the ledger keeps them.
+pub(crate) fn newest_crl(crls: &[Crl], authority: AuthorityId) -> Option<&Crl> {
+    crls.iter().filter(|crl| crl.authority() == authority).max_by_key(|crl| crl.number())
 }
 
 /// webpki does not look at an anchor's own EKU; one that excludes TLS would

@@ -18,6 +18,7 @@ use x509_parser::prelude::{
 use crate::ca::{CaBundle, CaCertificate};
 use crate::profile::{dotted, is_malformed, is_profile_signature};
 use crate::serial::{InvalidSerial, MAX_SERIAL_OCTETS, Serial, der_magnitude};
+use consilium_proto::ids::AuthorityId;
 
 /// Largest CRL that is looked at, in bytes of DER: some 25,000 revocations.
 pub const MAX_CRL_BYTES: usize = 1024 * 1024;
@@ -129,9 +130,7 @@ pub struct Crl {
     number: CrlNumber,
     this_update: i64,
     next_update: i64,
-    issuer: Vec<u8>,
-    issuer_spki: Vec<u8>,
-    issuer_key_id: Vec<u8>,
+    authority: AuthorityId,
     revoked: BTreeSet<Serial>,
 }
 
@@ -147,16 +146,7 @@ impl Crl {
         let revoked = list.iter_revoked_certificates().map(check_entry).collect::<Result<BTreeSet<_>, _>>()?;
         check_strict_encoding(der)?;
         let signer = find_signer(&list, bundle)?;
-        Ok(Self {
-            der: der.to_vec(),
-            number,
-            this_update,
-            next_update,
-            issuer: signer.subject().to_vec(),
-            issuer_spki: signer.public_key().spki().to_vec(),
-            issuer_key_id: signer.subject_key_id().to_vec(),
-            revoked,
-        })
+        Ok(Self { der: der.to_vec(), number, this_update, next_update, authority: signer.authority(), revoked })
     }
 
     /// The list as received, in DER.
@@ -196,21 +186,11 @@ impl Crl {
         self.revoked.iter()
     }
 
-    /// Subject key identifier of the CA that signed the list.
+    /// The CA whose key signed the list. What it goes by in names and key
+    /// identifiers plays no part.
     #[must_use]
-    pub fn issuer_key_id(&self) -> &[u8] {
-        &self.issuer_key_id
-    }
-
-    /// Whether the list is by the same issuer (name and key) as another one.
-    #[must_use]
-    pub fn same_issuer(&self, other: &Self) -> bool {
-        self.is_by(&other.issuer, &other.issuer_spki)
-    }
-
-    /// Whether the list is by the CA of this name (DER) and key (DER).
-    pub(crate) fn is_by(&self, issuer: &[u8], issuer_spki: &[u8]) -> bool {
-        self.issuer == issuer && self.issuer_spki == issuer_spki
+    pub fn authority(&self) -> AuthorityId {
+        self.authority
     }
 }
 
@@ -228,7 +208,7 @@ impl fmt::Debug for Crl {
 /// Keeps one list per issuer, the one of the highest number. Returns whether
 /// the new list was taken; an older one must not roll revocations back.
 pub fn keep_newest(crls: &mut Vec<Crl>, new: Crl) -> bool {
-    match crls.iter_mut().find(|crl| crl.same_issuer(&new)) {
+    match crls.iter_mut().find(|crl| crl.authority == new.authority) {
         Some(held) if held.number >= new.number => false,
         Some(held) => {
             *held = new;
@@ -329,14 +309,15 @@ fn check_strict_encoding(der: &[u8]) -> Result<(), CrlError> {
 }
 
 /// The CA of the bundle that signed the list. Every CA of the profile has
-/// cRLSign; several may share a name while a key is being replaced.
+/// cRLSign; several may share a name while a key is being replaced. The key
+/// decides and not the name: a list holds on when the CA comes back under
+/// another name.
 fn find_signer<'b>(list: &CertificateRevocationList<'_>, bundle: &'b CaBundle) -> Result<&'b CaCertificate, CrlError> {
-    let named: Vec<&CaCertificate> =
-        bundle.certificates().iter().filter(|ca| ca.subject() == list.issuer().as_raw()).collect();
-    if named.is_empty() {
-        return Err(CrlError::UnknownIssuer);
+    if let Some(signer) = bundle.certificates().iter().find(|ca| is_signed_by(list, ca)) {
+        return Ok(signer);
     }
-    named.into_iter().find(|ca| is_signed_by(list, ca)).ok_or(CrlError::Signature)
+    let is_named = bundle.certificates().iter().any(|ca| ca.subject() == list.issuer().as_raw());
+    Err(if is_named { CrlError::Signature } else { CrlError::UnknownIssuer })
 }
 
 fn is_signed_by(list: &CertificateRevocationList<'_>, ca: &CaCertificate) -> bool {

@@ -114,7 +114,8 @@ impl IdentityCertificate {
         self.public_key.key_type()
     }
 
-    /// The authority key identifier.
+    /// The authority key identifier, which the issuer chooses: it finds a CA and
+    /// proves nothing of it.
     #[must_use]
     pub fn issuer_key_id(&self) -> &[u8] {
         &self.issuer_key_id
@@ -163,7 +164,7 @@ fn check_not_a_ca(extensions: &Extensions<'_>) -> Result<(), ProfileError> {
     if extensions.basic_constraints.is_some_and(|basic| basic.ca) {
         return Err(ProfileError::CaAsIdentity);
     }
-    if extensions.name_constraints_critical.is_some() {
+    if extensions.name_constraints.is_some() {
         return Err(ProfileError::NameConstraints);
     }
     let usage = extensions.key_usage.ok_or(ProfileError::MissingExtension("keyUsage"))?;

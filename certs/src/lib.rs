@@ -44,4 +44,6 @@ pub use reason::{RevocationReason, RevokedEntry, UnknownReason};
 pub use reload::{LoadedIdentity, Reload, ReloadError, ReloadingResolver, load_identity};
 pub use serial::{InvalidSerial, MAX_SERIAL_OCTETS, Serial};
 pub use store::{CaStore, IssuedFiles, RevokeTarget, StoreError};
-pub use verify::{MAX_CHAIN_CERTIFICATES, Purpose, RevocationPolicy, VerifyError, chain_not_after, verify_chain};
+pub use verify::{
+    MAX_CHAIN_CERTIFICATES, Purpose, RevocationPolicy, VerifiedChain, VerifyError, chain_not_after, verify_chain,
+};

@@ -14,12 +14,14 @@ use x509_parser::oid_registry::{
     Oid,
 };
 use x509_parser::prelude::{
-    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, FromDer, GeneralName, KeyUsage, ParsedExtension,
-    X509Certificate, X509Extension, X509Version,
+    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, FromDer, GeneralName, KeyUsage, NameConstraints,
+    ParsedExtension, X509Certificate, X509Extension, X509Version,
 };
 use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 
 use crate::serial::{InvalidSerial, Serial};
+use consilium_proto::hash::sha256;
+use consilium_proto::ids::AuthorityId;
 use consilium_proto::names::{InvalidName, Role};
 
 /// Largest certificate that is looked at, in bytes of DER.
@@ -128,10 +130,25 @@ pub enum ProfileError {
     /// The CA's path length constraint is absent or above 1.
     #[error("path length constraint of the CA is not 0 or 1")]
     PathLength,
-    /// Name constraints on a leaf, or not critical on a CA (RFC 5280
-    /// §4.2.1.10).
-    #[error("misplaced or non-critical name constraints")]
+    /// Name constraints on a leaf (RFC 5280 §4.2.1.10).
+    #[error("name constraints on an identity")]
     NameConstraints,
+    /// An extension that has to be critical is not (RFC 5280 §4.2.1.9, .10).
+    #[error("extension {0} is not critical")]
+    NotCritical(&'static str),
+    /// A key identifier that is marked critical (RFC 5280 §4.2.1.1, .2).
+    #[error("extension {0} is critical")]
+    Critical(&'static str),
+    /// A name constraint that begins with a dot, which some take for all names
+    /// below a domain and others for none.
+    #[error("a name constraint begins with a dot")]
+    LeadingDot,
+    /// Name constraints that constrain nothing (RFC 5280 §4.2.1.10).
+    #[error("name constraints are empty")]
+    EmptyNameConstraints,
+    /// A CA without a name (RFC 5280 §4.1.2.6).
+    #[error("the subject of the CA is empty")]
+    EmptySubject,
 }
 
 /// The kind of an identity's key.
@@ -194,6 +211,12 @@ impl PublicKey {
         &self.point
     }
 
+    /// What an authority with this key is called: SHA-256 of [`Self::spki`].
+    #[must_use]
+    pub fn authority_id(&self) -> AuthorityId {
+        AuthorityId::from_bytes(sha256(&[&self.spki]))
+    }
+
     /// The DER `SubjectPublicKeyInfo`.
     #[must_use]
     pub fn spki(&self) -> &[u8] {
@@ -211,13 +234,14 @@ impl fmt::Debug for PublicKey {
 #[derive(Default)]
 pub(crate) struct Extensions<'a> {
     pub(crate) basic_constraints: Option<&'a BasicConstraints>,
+    pub(crate) basic_constraints_critical: bool,
     pub(crate) key_usage: Option<&'a KeyUsage>,
     pub(crate) extended_key_usage: Option<&'a ExtendedKeyUsage<'a>>,
     pub(crate) names: &'a [GeneralName<'a>],
     pub(crate) authority_key_id: Option<&'a [u8]>,
     pub(crate) subject_key_id: Option<&'a [u8]>,
-    /// Whether name constraints are present, and if so whether critical.
-    pub(crate) name_constraints_critical: Option<bool>,
+    pub(crate) name_constraints: Option<&'a NameConstraints<'a>>,
+    pub(crate) name_constraints_critical: bool,
 }
 
 impl<'a> Extensions<'a> {
@@ -242,18 +266,25 @@ impl<'a> Extensions<'a> {
             return Err(ProfileError::MalformedExtension { oid });
         }
         match extension.parsed_extension() {
-            ParsedExtension::BasicConstraints(value) => self.basic_constraints = Some(value),
+            ParsedExtension::BasicConstraints(value) => {
+                self.basic_constraints = Some(value);
+                self.basic_constraints_critical = extension.critical;
+            }
             ParsedExtension::KeyUsage(value) => self.key_usage = Some(value),
             ParsedExtension::ExtendedKeyUsage(value) => self.extended_key_usage = Some(value),
             ParsedExtension::SubjectAlternativeName(value) => self.names = &value.general_names,
-            ParsedExtension::NameConstraints(_) => {
-                self.name_constraints_critical = Some(extension.critical);
+            ParsedExtension::NameConstraints(value) => {
+                self.name_constraints = Some(value);
+                self.name_constraints_critical = extension.critical;
             }
-            // RFC 5280 §4.2.1.1 and .2: key identifiers must not be critical.
-            ParsedExtension::AuthorityKeyIdentifier(value) if !extension.critical => {
-                self.authority_key_id = authority_key_id(value);
+            ParsedExtension::AuthorityKeyIdentifier(_) if extension.critical => {
+                return Err(ProfileError::Critical("authorityKeyIdentifier"));
             }
-            ParsedExtension::SubjectKeyIdentifier(value) if !extension.critical => {
+            ParsedExtension::SubjectKeyIdentifier(_) if extension.critical => {
+                return Err(ProfileError::Critical("subjectKeyIdentifier"));
+            }
+            ParsedExtension::AuthorityKeyIdentifier(value) => self.authority_key_id = authority_key_id(value),
+            ParsedExtension::SubjectKeyIdentifier(value) => {
                 self.subject_key_id = Some(value.0).filter(|id| !id.is_empty());
             }
             _ if extension.critical => {

@@ -2,22 +2,22 @@
 //!
 //! [`verify_chain`] is a pure function of its arguments, so that every node
 //! answers alike for a block's time, today or in ten years. It adds to webpki
-//! what webpki leaves to others: the profile, the anchors' own expiry and path
-//! length, the binding of trust domain to bundle, and fail-closed revocation.
+//! what webpki leaves to others: the profile, the CAs' own expiry, the binding of
+//! trust domain to bundle and of identity to CA key, and revocation.
 //! It must never consult a clock, a network or a system trust store.
 
 use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use webpki::aws_lc_rs::{ECDSA_P256_SHA256, ECDSA_P256_SHA384, ECDSA_P384_SHA256, ECDSA_P384_SHA384};
-use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use webpki::{EndEntityCert, KeyUsage};
 
-use crate::ca::{CaBundle, CaCertificate};
+use crate::ca::{CaBundle, CaCertificate, newest_crl};
 use crate::crl::Crl;
 use crate::identity::IdentityCertificate;
 use crate::profile::{MAX_CERTIFICATE_BYTES, ProfileError};
 use crate::serial::Serial;
+use consilium_proto::ids::AuthorityId;
 use consilium_proto::names::{MemberId, Role, SpiffeId};
 
 /// Most certificates that a peer may present, leaf and root included. With
@@ -39,8 +39,8 @@ pub enum Purpose {
 
 /// How revocation lists are judged.
 ///
-/// Independent of it: once the caller gives any CRL, every issuer in the path
-/// needs one, else the status is unknown and the chain is refused.
+/// Independent of it: what an issuer's newest list names is refused, and an
+/// issuer without a list has revoked nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RevocationPolicy {
     /// Whether a CRL past its `nextUpdate` refuses the chain. Not enforcing
@@ -79,16 +79,7 @@ pub enum VerifyError {
     /// The leaf is outside the profile.
     #[error("identity certificate: {0}")]
     Profile(#[from] ProfileError),
-    /// A CA certificate sent along is outside the profile.
-    #[error("certificate {index}: {error}")]
-    Intermediate {
-        /// Position in the chain, from 0.
-        index: usize,
-        /// What is wrong with it.
-        error: ProfileError,
-    },
-    /// The identity, or a CA sent along, is of another trust domain than the
-    /// bundle.
+    /// The identity is of another trust domain than the bundle.
     #[error("certificate of {presented} against the bundle of {expected}")]
     TrustDomain {
         /// The trust domain that the certificate names.
@@ -153,16 +144,13 @@ pub enum VerifyError {
         /// The time of verification.
         at: i64,
     },
-    /// The chain ends at no CA of the bundle.
+    /// The CA that issued the identity is not in the bundle.
     #[error("issuer is not in the bundle")]
     UnknownIssuer,
     /// A CA of the issuer's name is known, but did not sign the certificate.
     #[error("certificate signature does not verify")]
     Signature,
-    /// More CAs between leaf and anchor than a path length constraint allows.
-    #[error("path length constraint violated")]
-    PathLength,
-    /// A certificate of the path is revoked.
+    /// The identity, or its CA, is revoked.
     #[error("certificate {serial} is revoked")]
     Revoked {
         /// Its serial number.
@@ -175,12 +163,6 @@ pub enum VerifyError {
         next_update: i64,
         /// The time of verification.
         at: i64,
-    },
-    /// CRLs were given, but none by the issuer of a certificate of the path.
-    #[error("no CRL covers certificate {serial}")]
-    RevocationUnknown {
-        /// The serial number whose status is unknown.
-        serial: Serial,
     },
     /// webpki refuses the path for another reason.
     #[error("certificate path: {0}")]
@@ -204,13 +186,26 @@ impl IdentityCertificate {
     }
 }
 
-/// Verifies a chain, leaf first, against a member's bundle and CRLs at a time
-/// in Unix seconds, and returns the identity of certificate 0.
+/// What a verified chain comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedChain {
+    /// Whom certificate 0 names.
+    pub identity: IdentityCertificate,
+    /// The CA that issued it, by its key: the one whose list may take it back.
+    pub authority: AuthorityId,
+    /// Until when it goes on verifying if nothing is renewed: the end of the
+    /// identity, or of its CA if that comes first; Unix seconds, inclusive. A CA
+    /// that is in the bundle more than once counts with its latest end.
+    pub not_after: i64,
+}
+
+/// Verifies the leaf of a chain, which is its first certificate, against a
+/// member's bundle and CRLs at a time in Unix seconds.
 ///
-/// Self-issued certificates sent along are ignored: a root is believed because
-/// it is in the bundle. Other CA certificates sent along must be inside the
-/// profile. A CRL's `thisUpdate` is not held against the time: a list only
-/// ever takes trust away.
+/// The CA that issued it has to be in the bundle itself. Whatever is sent along
+/// with a leaf is passed over: a CA is believed because it is in the bundle, and
+/// one that is not could never take back what it issued. A CRL's `thisUpdate` is
+/// not held against the time: a list only ever takes trust away.
 ///
 /// # Errors
 /// [`VerifyError`].
@@ -221,23 +216,23 @@ pub fn verify_chain(
     policy: RevocationPolicy,
     at_unix_secs: i64,
     purpose: Purpose,
-) -> Result<IdentityCertificate, VerifyError> {
+) -> Result<VerifiedChain, VerifyError> {
     check_bounds(chain)?;
-    let (leaf, rest) = chain.split_first().ok_or(VerifyError::EmptyChain)?;
+    let leaf = chain.first().ok_or(VerifyError::EmptyChain)?;
     let identity = IdentityCertificate::parse(leaf)?;
     check_trust_domain(identity.spiffe_id().member(), bundle)?;
     check_purpose(&identity, purpose)?;
     identity.check_time(at_unix_secs)?;
-    let intermediates = parse_intermediates(rest, bundle)?;
-    let path = build_path(leaf, &identity, &intermediates, bundle, at_unix_secs, purpose)?;
-    check_revocation(&identity, &path, crls, policy, at_unix_secs)?;
-    Ok(identity)
+    let issuer = find_issuer(leaf, &identity, bundle, at_unix_secs, purpose)?;
+    let authority = issuer.authority();
+    check_revocation(&identity, issuer, (bundle, crls), policy, at_unix_secs)?;
+    let twins = bundle.vouching(crls).filter(|ca| ca.authority() == authority && ca.subject() == issuer.subject());
+    let ca_end = twins.map(CaCertificate::not_after).max().unwrap_or(i64::MIN);
+    Ok(VerifiedChain { authority, not_after: identity.not_after().min(ca_end), identity })
 }
 
 /// Until when a chain that verifies at a time goes on doing so if nothing is
-/// renewed: the earliest end of the leaf and the CAs of its path, in Unix
-/// seconds, inclusive. A CA that is in the bundle more than once, under one
-/// name and key, counts with its latest end. For forecasts; revocation is not
+/// renewed; see [`VerifiedChain::not_after`]. For forecasts: revocation is not
 /// looked at.
 ///
 /// # Errors
@@ -248,15 +243,8 @@ pub fn chain_not_after(
     at_unix_secs: i64,
     purpose: Purpose,
 ) -> Result<i64, VerifyError> {
-    let identity = verify_chain(chain, bundle, &[], RevocationPolicy::default(), at_unix_secs, purpose)?;
-    let (leaf, rest) = chain.split_first().ok_or(VerifyError::EmptyChain)?;
-    let intermediates = parse_intermediates(rest, bundle)?;
-    let path = build_path(leaf, &identity, &intermediates, bundle, at_unix_secs, purpose)?;
-    let end_of = |ca: &&CaCertificate| {
-        let twins = bundle.certificates().iter().filter(|other| other.is_same_ca(ca));
-        twins.map(CaCertificate::not_after).chain([ca.not_after()]).max().unwrap_or(i64::MIN)
-    };
-    Ok(path.iter().map(end_of).chain([identity.not_after()]).min().unwrap_or(i64::MIN))
+    let verified = verify_chain(chain, bundle, &[], RevocationPolicy::default(), at_unix_secs, purpose)?;
+    Ok(verified.not_after)
 }
 
 pub(crate) fn check_bounds(chain: &[CertificateDer<'_>]) -> Result<(), VerifyError> {
@@ -284,73 +272,35 @@ fn check_purpose(identity: &IdentityCertificate, purpose: Purpose) -> Result<(),
     Ok(())
 }
 
-/// The CA certificates sent along, without roots.
-fn parse_intermediates(rest: &[CertificateDer<'_>], bundle: &CaBundle) -> Result<Vec<CaCertificate>, VerifyError> {
-    let mut intermediates = Vec::new();
-    for (index, der) in (1..).zip(rest) {
-        if is_self_issued(der) {
-            continue;
-        }
-        let ca = CaCertificate::parse(der).map_err(|error| VerifyError::Intermediate { index, error })?;
-        check_trust_domain(ca.member(), bundle)?;
-        intermediates.push(ca);
-    }
-    Ok(intermediates)
-}
-
-fn is_self_issued(der: &[u8]) -> bool {
-    X509Certificate::from_der(der).is_ok_and(|(_, certificate)| certificate.subject() == certificate.issuer())
-}
-
-/// The CAs above the leaf, nearest first; the last one is an anchor.
-fn build_path<'a>(
+/// The CA of the bundle that issued the leaf, valid at the time.
+fn find_issuer<'a>(
     leaf: &CertificateDer<'_>,
     identity: &IdentityCertificate,
-    intermediates: &'a [CaCertificate],
     bundle: &'a CaBundle,
     at: i64,
     purpose: Purpose,
-) -> Result<Vec<&'a CaCertificate>, VerifyError> {
+) -> Result<&'a CaCertificate, VerifyError> {
     let seconds = u64::try_from(at).map_err(|_| VerifyError::Time { at })?;
     let valid: Vec<&CaCertificate> = bundle.certificates().iter().filter(|ca| ca.is_valid_at(at)).collect();
     let anchors: Vec<TrustAnchor<'_>> = valid.iter().map(|ca| ca.anchor().clone()).collect();
-    let sent: Vec<CertificateDer<'_>> = intermediates.iter().map(|ca| CertificateDer::from(ca.der())).collect();
-    let check_length = |path: &VerifiedPath<'_>| match find_anchor(&valid, path) {
-        Some(_) => Ok(()),
-        None => Err(webpki::Error::PathLenConstraintViolated),
-    };
     let end_entity = EndEntityCert::try_from(leaf).map_err(VerifyError::Path)?;
     let path = end_entity
         .verify_for_usage(
             SIGNATURE_ALGORITHMS,
             &anchors,
-            &sent,
+            &[],
             UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
             key_usage(purpose),
-            // Revocation is judged below, on lists whose signer is known.
+            // Revocation is judged apart, on lists whose signer is known.
             None,
-            Some(&check_length),
+            None,
         )
         .map_err(|error| explain(error, identity, bundle, at))?;
-    let mut above: Vec<&CaCertificate> = path
-        .intermediate_certificates()
-        .filter_map(|cert| intermediates.iter().find(|ca| ca.der() == cert.der().as_ref()))
-        .collect();
-    above.extend(find_anchor(&valid, &path));
-    Ok(above)
-}
-
-/// The anchor of a path, provided that its path length constraint (which
-/// webpki does not know of anchors) allows the CAs below it. Certificates of
-/// one CA key may differ in it.
-fn find_anchor<'a>(valid: &[&'a CaCertificate], path: &VerifiedPath<'_>) -> Option<&'a CaCertificate> {
-    let below = path.intermediate_certificates().count();
     let anchor = path.anchor();
-    valid.iter().copied().find(|ca| {
-        ca.anchor().subject == anchor.subject
-            && ca.anchor().subject_public_key_info == anchor.subject_public_key_info
-            && usize::try_from(ca.path_length()).is_ok_and(|length| below <= length)
-    })
+    let is_it = |ca: &&CaCertificate| {
+        ca.anchor().subject == anchor.subject && ca.anchor().subject_public_key_info == anchor.subject_public_key_info
+    };
+    valid.into_iter().find(is_it).ok_or(VerifyError::UnknownIssuer)
 }
 
 fn key_usage(purpose: Purpose) -> KeyUsage {
@@ -370,39 +320,30 @@ fn explain(error: webpki::Error, identity: &IdentityCertificate, bundle: &CaBund
         }
         (webpki::Error::UnknownIssuer, None) => VerifyError::UnknownIssuer,
         (webpki::Error::InvalidSignatureForPublicKey, _) => VerifyError::Signature,
-        (webpki::Error::PathLenConstraintViolated, _) => VerifyError::PathLength,
         (other, _) => VerifyError::Path(other),
     }
 }
 
-/// Holds the leaf and each CA below the anchor against its issuer's newest
-/// CRL. The path is the CAs above the leaf, so issuers are its elements and
-/// subjects are the leaf and all elements but the last.
+/// Holds the leaf against its CA's newest CRL, and the CA against those of the
+/// other CAs of the bundle. A CA that has published none has revoked nothing,
+/// whatever others have published.
 fn check_revocation(
     identity: &IdentityCertificate,
-    path: &[&CaCertificate],
-    crls: &[Crl],
+    issuer: &CaCertificate,
+    (bundle, crls): (&CaBundle, &[Crl]),
     policy: RevocationPolicy,
     at: i64,
 ) -> Result<(), VerifyError> {
-    if crls.is_empty() {
-        return Ok(());
+    if !bundle.vouching(crls).any(|ca| ca.authority() == issuer.authority()) {
+        return Err(VerifyError::Revoked { serial: issuer.serial().clone() });
     }
-    let serials = std::iter::once(identity.serial()).chain(path.iter().map(|ca| ca.serial()));
-    for (serial, issuer) in serials.zip(path) {
-        let unknown = || VerifyError::RevocationUnknown { serial: serial.clone() };
-        let newest = newest_crl(crls, issuer).ok_or_else(unknown)?;
-        if newest.is_revoked(serial) {
-            return Err(VerifyError::Revoked { serial: serial.clone() });
-        }
-        if policy.enforce_expiry && at >= newest.next_update() {
-            let next_update = newest.next_update();
-            return Err(VerifyError::CrlExpired { next_update, at });
-        }
+    let Some(newest) = newest_crl(crls, issuer.authority()) else { return Ok(()) };
+    if newest.is_revoked(identity.serial()) {
+        return Err(VerifyError::Revoked { serial: identity.serial().clone() });
+    }
+    if policy.enforce_expiry && at >= newest.next_update() {
+        let next_update = newest.next_update();
+        return Err(VerifyError::CrlExpired { next_update, at });
     }
     Ok(())
-}
-
-fn newest_crl<'a>(crls: &'a [Crl], issuer: &CaCertificate) -> Option<&'a Crl> {
-    crls.iter().filter(|crl| crl.is_by(issuer.subject(), issuer.public_key().spki())).max_by_key(|crl| crl.number())
 }

@@ -26,7 +26,7 @@ impl Client {
         let (signing_key, proof) = match identity.own_signing_key() {
             None => (Bytes::new(), Bytes::new()),
             Some(key) => {
-                let proof = key.sign(&transaction::enrollment_proof_input(&fingerprint))?;
+                let proof = key.sign(&transaction::enrollment_proof_input(self.genesis().ledger_id, &fingerprint))?;
                 (key.verifying_key().to_bytes().into(), Bytes::copy_from_slice(&proof))
             }
         };

@@ -55,7 +55,7 @@ pub enum VerifyJob {
     /// A transaction of a client.
     Submission {
         /// The transaction.
-        transaction: Transaction,
+        transaction: Box<Transaction>,
         /// To be answered.
         request: RequestId,
         /// For what the client waits.
@@ -167,7 +167,13 @@ impl Handle {
         let patience = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
         let deadline_ms = self.clocks.monotonic_ms().saturating_add(patience);
         let (request, answer) = self.pending.wait(Reply::Submission);
-        self.verify(VerifyJob::Submission { transaction, request, wait_for, deadline_ms, permit })?;
+        self.verify(VerifyJob::Submission {
+            transaction: Box::new(transaction),
+            request,
+            wait_for,
+            deadline_ms,
+            permit,
+        })?;
         match tokio::time::timeout(within, answer).await {
             Ok(answer) => answer.map_err(|_| Stopping),
             // The replica forgets it with its next tick.

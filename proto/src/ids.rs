@@ -24,6 +24,12 @@ hash_newtype! {
     pub struct KeyId;
 }
 
+hash_newtype! {
+    /// Names a certification authority by its key: SHA-256 of the DER
+    /// `SubjectPublicKeyInfo`. No certificate can choose it.
+    pub struct AuthorityId;
+}
+
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

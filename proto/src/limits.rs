@@ -22,6 +22,8 @@ pub const WRAPS_MAX: usize = 64;
 pub const KIND_CHARS_MAX: usize = 64;
 /// Certificates in an enrolment's chain.
 pub const CHAIN_CERTIFICATES_MAX: usize = 3;
+/// Signers that are ever enrolled with one certificate, its own key among them.
+pub const SIGNERS_PER_CERTIFICATE_MAX: usize = 16;
 /// Bytes of one certificate.
 pub const CERTIFICATE_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of a revocation list.

@@ -141,7 +141,7 @@ impl Domain {
     /// Vote of a validator over a header hash.
     pub const VOTE: Self = Self("consilium/vote/v1");
     /// Binding of signing and encryption keys to an identity at enrolment.
-    pub const ENROLL: Self = Self("consilium/enroll/v1");
+    pub const ENROLL: Self = Self("consilium/enroll/v2");
     /// Genesis document; its hash is the ledger id.
     pub const GENESIS: Self = Self("consilium/genesis/v1");
     /// Signature of a founding member's administrator over a ledger id.

@@ -8,7 +8,7 @@
 //! authenticated state are not here.
 
 use crate::hash::{HASH_LEN, Hash};
-use crate::ids::{Epoch, Fingerprint, KeyId, NodeId, RecordId};
+use crate::ids::{AuthorityId, Epoch, Fingerprint, KeyId, NodeId, RecordId};
 
 /// Who may ask for a row of the state, and for the proof that there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,6 +172,9 @@ rows! {
         all standings;
     /// Whose vote key a key is, by the SHA-256 of the key.
     0x14 VoteKey(sha256: Hash, from &Hash) = VoteKeyState, Everyone, "owner of vote key {sha256}", vote_key;
+    /// What stays of a CA that left its member's bundle.
+    0x17 FormerAuthority(name: AuthorityName, from &AuthorityName) = FormerAuthorityState, Everyone,
+        "former CA {name}", former_authority;
 }
 
 /// First bytes that no row may take: kept for consents, access events and
@@ -195,11 +198,40 @@ pub fn describe(key: &[u8]) -> String {
     }
 }
 
-/// Issuer and serial number of a certificate, which name it.
+/// Member and key of a CA, which name it. Another member's CA of the same key
+/// is another one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AuthorityName {
+    /// SPIFFE trust domain.
+    pub member: String,
+    /// Its key.
+    pub key: AuthorityId,
+}
+
+impl AuthorityName {
+    /// Names a CA.
+    #[must_use]
+    pub fn new(member: &str, key: AuthorityId) -> Self {
+        Self { member: member.to_owned(), key }
+    }
+
+    /// The CA, and what follows it.
+    fn split(rest: &[u8]) -> Option<(Self, &[u8])> {
+        let (length, rest) = rest.split_first()?;
+        let (member, rest) = rest.split_at_checked(usize::from(*length))?;
+        let (key, rest) = rest.split_first_chunk::<HASH_LEN>()?;
+        let member = String::from_utf8(member.to_vec()).ok()?;
+        Some((Self { member, key: AuthorityId::from_bytes(*key) }, rest))
+    }
+}
+
+/// Issuer and serial number of a certificate, which name it. Nothing of it can
+/// be chosen by whoever asks for a certificate, and nothing but the serial
+/// number by a CA.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CertificateName {
-    /// Key identifier of the issuing CA.
-    pub issuer_key_id: Vec<u8>,
+    /// The CA that issued it.
+    pub issuer: AuthorityName,
     /// Serial number, big-endian without leading zeros.
     pub serial: Vec<u8>,
 }
@@ -207,8 +239,8 @@ pub struct CertificateName {
 impl CertificateName {
     /// Names a certificate.
     #[must_use]
-    pub fn new(issuer_key_id: &[u8], serial: &[u8]) -> Self {
-        Self { issuer_key_id: issuer_key_id.to_vec(), serial: serial.to_vec() }
+    pub fn new(issuer: AuthorityName, serial: &[u8]) -> Self {
+        Self { issuer, serial: serial.to_vec() }
     }
 }
 
@@ -233,21 +265,35 @@ impl KeyPart for String {
     }
 }
 
+impl KeyPart for AuthorityName {
+    fn append(&self, key: &mut Vec<u8>) {
+        // A trust domain has at most 255 characters.
+        key.push(u8::try_from(self.member.len()).unwrap_or(u8::MAX));
+        key.extend_from_slice(self.member.as_bytes());
+        key.extend_from_slice(self.key.as_bytes());
+    }
+
+    fn parse(rest: &[u8]) -> Option<Self> {
+        Self::split(rest).filter(|(_, after)| after.is_empty()).map(|(name, _)| name)
+    }
+
+    fn shown(&self) -> String {
+        format!("{} of {}", self.key, self.member.shown())
+    }
+}
+
 impl KeyPart for CertificateName {
     fn append(&self, key: &mut Vec<u8>) {
-        key.push(u8::try_from(self.issuer_key_id.len()).unwrap_or(u8::MAX));
-        key.extend_from_slice(&self.issuer_key_id);
+        self.issuer.append(key);
         key.extend_from_slice(&self.serial);
     }
 
     fn parse(rest: &[u8]) -> Option<Self> {
-        let (length, rest) = rest.split_first()?;
-        let (issuer_key_id, serial) = rest.split_at_checked(usize::from(*length))?;
-        Some(Self::new(issuer_key_id, serial))
+        AuthorityName::split(rest).map(|(issuer, serial)| Self::new(issuer, serial))
     }
 
     fn shown(&self) -> String {
-        format!("{} of issuer {}", hex::encode(&self.serial), hex::encode(&self.issuer_key_id))
+        format!("{} by CA {}", hex::encode(&self.serial), self.issuer.shown())
     }
 }
 

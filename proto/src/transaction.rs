@@ -74,9 +74,10 @@ pub enum Action {
 pub struct Enroll {
     /// DER, leaf first.
     pub chain: Vec<Bytes>,
-    /// The key that will sign transactions, if not the certificate's, with
-    /// its verified proof of possession.
+    /// The key that will sign transactions, if not the certificate's.
     pub signing_key: Option<VerifyingKey>,
+    /// Its proof of possession; verified in a transaction, which knows the ledger.
+    signing_key_proof: Option<[u8; 64]>,
     /// The key that records are wrapped for, if any.
     pub encryption_key: Option<EncryptionPublicKey>,
 }
@@ -155,10 +156,11 @@ pub fn encryption_key_id(key: &EncryptionPublicKey) -> KeyId {
     KeyId::from_bytes(key.fingerprint())
 }
 
-/// What a signing key signs at enrolment, to prove that its holder enrols it.
+/// What a signing key signs at enrolment, to prove that its holder enrols it on
+/// this ledger and for this certificate.
 #[must_use]
-pub fn enrollment_proof_input(certificate: &Fingerprint) -> Vec<u8> {
-    signing::signing_input(Domain::ENROLL, certificate.as_bytes())
+pub fn enrollment_proof_input(ledger: LedgerId, certificate: &Fingerprint) -> Vec<u8> {
+    signing::signing_input(Domain::ENROLL, &sha256(&[ledger.as_bytes(), certificate.as_bytes()]))
 }
 
 impl Transaction {
@@ -228,15 +230,17 @@ impl Transaction {
             attachments: attachments::absent(&actions),
             actions,
         };
-        tx.check_enrollment()
+        tx.check_enrollment(ledger)
     }
 
     /// An enrolment stands alone and is authored by its own certificate.
-    fn check_enrollment(self) -> Result<Self, FieldError> {
-        let enrolls = self.actions.iter().filter(|a| matches!(a, Action::Enroll(_))).count();
-        if enrolls == 0 {
-            return Ok(self);
-        }
+    fn check_enrollment(self, ledger: LedgerId) -> Result<Self, FieldError> {
+        let mut enrolls = self.actions.iter().filter_map(|action| match action {
+            Action::Enroll(enroll) => Some(enroll),
+            _ => None,
+        });
+        let Some(enroll) = enrolls.next() else { return Ok(self) };
+        enroll.check_proof(ledger).map_err(|e| e.within("enroll_identity"))?;
         if self.actions.len() != 1 {
             return Err(FieldError::malformed("body.actions", "an enrolment must be the only action"));
         }
@@ -401,7 +405,7 @@ impl Enroll {
         for der in &m.certificate_chain {
             length_in("certificate_chain", der.len(), 1, CERTIFICATE_BYTES_MAX)?;
         }
-        let signing_key = parse_signing_key(&m)?;
+        let (signing_key, signing_key_proof) = parse_signing_key(&m)?;
         let encryption_key = match m.encryption_key.is_empty() {
             true => None,
             false => Some(
@@ -409,7 +413,14 @@ impl Enroll {
                     .map_err(|_| FieldError::malformed("encryption_key", "is not a known encryption key"))?,
             ),
         };
-        Ok(Self { chain: m.certificate_chain, signing_key, encryption_key })
+        Ok(Self { chain: m.certificate_chain, signing_key, signing_key_proof, encryption_key })
+    }
+
+    /// Holds the signing key's proof against the certificate and the ledger.
+    fn check_proof(&self, ledger: LedgerId) -> Result<(), FieldError> {
+        let (Some(key), Some(proof)) = (&self.signing_key, &self.signing_key_proof) else { return Ok(()) };
+        key.verify(&enrollment_proof_input(ledger, &self.fingerprint()), proof)
+            .map_err(|_| FieldError::malformed("signing_key_proof", "is not a signature by signing_key"))
     }
 
     /// SHA-256 of the leaf certificate.
@@ -419,19 +430,15 @@ impl Enroll {
     }
 }
 
-fn parse_signing_key(m: &pb::EnrollIdentity) -> Result<Option<VerifyingKey>, FieldError> {
+/// The key and what claims to prove that the author has it.
+fn parse_signing_key(m: &pb::EnrollIdentity) -> Result<(Option<VerifyingKey>, Option<[u8; 64]>), FieldError> {
     if m.signing_key.is_empty() {
         length_in("signing_key_proof", m.signing_key_proof.len(), 0, 0)?;
-        return Ok(None);
+        return Ok((None, None));
     }
     let key = VerifyingKey::from_bytes(&m.signing_key)
         .map_err(|_| FieldError::malformed("signing_key", "is not a known signing key"))?;
-    let certificate = m.certificate_chain.first().map_or(&[][..], |leaf| leaf.as_ref());
-    let proof = fixed("signing_key_proof", &m.signing_key_proof)?;
-    if key.verify(&enrollment_proof_input(&Fingerprint::from_bytes(sha256(&[certificate]))), &proof).is_err() {
-        return Err(FieldError::malformed("signing_key_proof", "is not a signature by signing_key"));
-    }
-    Ok(Some(key))
+    Ok((Some(key), Some(fixed("signing_key_proof", &m.signing_key_proof)?)))
 }
 
 impl WriteRecord {

@@ -178,7 +178,8 @@ pub fn verify_endorsement(genesis: &Genesis, endorsement: &pb::Endorsement) -> R
     let chain: Vec<_> = endorsement.certificate_chain.iter().map(|der| CertificateDer::from(der.as_ref())).collect();
     let (at, policy) = (unix_seconds(genesis), RevocationPolicy::default());
     let administrator = verify_chain(&chain, &bundle_of(member)?, &[], policy, at, Purpose::Client)
-        .map_err(|cause| GenesisError::Certificate { member: id(), cause })?;
+        .map_err(|cause| GenesisError::Certificate { member: id(), cause })?
+        .identity;
     if administrator.spiffe_id().role() != Role::Admin {
         return Err(GenesisError::NotAdmin { member: id(), found: administrator.spiffe_id().role() });
     }

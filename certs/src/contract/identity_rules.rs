@@ -1,13 +1,16 @@
 //! X.509 for the rules of the ledger: pure, with the block's time. The same
 //! arguments always give the same answer, whatever the machine or the clock.
 
+use std::collections::BTreeSet;
+
 use consilium_proto::names::MemberId;
 use rustls_pki_types::CertificateDer;
 
-use crate::ca::CaBundle;
+use crate::ca::{CaBundle, CaCertificate};
 use crate::crl::Crl;
 use crate::identity::IdentityCertificate;
-use crate::verify::{Purpose, RevocationPolicy, VerifyError, verify_chain};
+use crate::verify::{Purpose, RevocationPolicy, VerifiedChain, VerifyError, verify_chain};
+use consilium_proto::ids::AuthorityId;
 
 /// Lists past their next update still count: which list is the newest is a fact
 /// of the ledger, and the answer must not depend on when it is asked.
@@ -23,9 +26,9 @@ pub fn claimed_member<D: AsRef<[u8]>>(chain: &[D]) -> Option<MemberId> {
 /// Verifies a chain under a member's bundle and revocation lists at a time.
 /// Lists that do not verify under the bundle say nothing.
 #[must_use]
-pub fn verify<D: AsRef<[u8]>>(chain: &[D], bundle: &[D], crls: &[D], at_s: u64) -> Option<IdentityCertificate> {
+pub fn verify<D: AsRef<[u8]>>(chain: &[D], bundle: &[D], crls: &[D], at_s: u64) -> Option<VerifiedChain> {
     let bundle = CaBundle::from_ders(bundle).ok()?;
-    let crls: Vec<Crl> = crls.iter().filter_map(|der| Crl::parse(der.as_ref(), &bundle).ok()).collect();
+    let crls = lists(crls, &bundle);
     verify_under(chain, &bundle, &crls, at_s).ok()
 }
 
@@ -38,7 +41,7 @@ pub fn verify_under<D: AsRef<[u8]>>(
     bundle: &CaBundle,
     crls: &[Crl],
     at_s: u64,
-) -> Result<IdentityCertificate, VerifyError> {
+) -> Result<VerifiedChain, VerifyError> {
     let chain: Vec<CertificateDer<'_>> = chain.iter().map(|der| CertificateDer::from(der.as_ref())).collect();
     // A time beyond i64 is after the end of every certificate.
     let at = i64::try_from(at_s).unwrap_or(i64::MAX);
@@ -49,6 +52,19 @@ pub fn verify_under<D: AsRef<[u8]>>(
 #[must_use]
 pub fn is_bundle_of<D: AsRef<[u8]>>(member: &MemberId, bundle: &[D]) -> bool {
     CaBundle::of_member(member, bundle).is_ok()
+}
+
+/// The CAs of a bundle that vouch for identities under its lists, ascending.
+#[must_use]
+pub fn authorities<D: AsRef<[u8]>>(bundle: &[D], crls: &[D]) -> Vec<AuthorityId> {
+    let Ok(bundle) = CaBundle::from_ders(bundle) else { return Vec::new() };
+    let crls = lists(crls, &bundle);
+    let authorities: BTreeSet<_> = bundle.vouching(&crls).map(CaCertificate::authority).collect();
+    authorities.into_iter().collect()
+}
+
+fn lists<D: AsRef<[u8]>>(crls: &[D], bundle: &CaBundle) -> Vec<Crl> {
+    crls.iter().filter_map(|der| Crl::parse(der.as_ref(), bundle).ok()).collect()
 }
 
 /// Verifies a revocation list under a member's bundle.

@@ -66,7 +66,7 @@ impl Judge {
         let member = claimed.spiffe_id().member();
         let trust = self.trust.member(member).ok_or_else(|| VerifyError::UnknownMember(member.clone()))?;
         let at = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        let identity = verify_chain(&chain, &trust.bundle, &trust.crls, self.policy, at, purpose)?;
+        let identity = verify_chain(&chain, &trust.bundle, &trust.crls, self.policy, at, purpose)?.identity;
         // Judged last, on a proven identity: the log then tells who tried.
         if trust.suspended {
             return Err(VerifyError::MemberSuspended(member.clone()));
@@ -263,8 +263,6 @@ fn alert(refusal: &VerifyError) -> CertificateError {
         | VerifyError::ChainTooLong { .. }
         | VerifyError::Oversize { .. }
         | VerifyError::Profile(_)
-        | VerifyError::Intermediate { .. }
-        | VerifyError::PathLength
         | VerifyError::Path(_) => CertificateError::BadEncoding,
         VerifyError::TrustDomain { .. }
         | VerifyError::UnknownMember(_)
@@ -272,8 +270,7 @@ fn alert(refusal: &VerifyError) -> CertificateError {
         | VerifyError::AnchorNotValid { .. }
         | VerifyError::UnknownIssuer
         | VerifyError::Signature
-        | VerifyError::CrlExpired { .. }
-        | VerifyError::RevocationUnknown { .. } => CertificateError::UnknownIssuer,
+        | VerifyError::CrlExpired { .. } => CertificateError::UnknownIssuer,
         VerifyError::NotYetValid { .. } => CertificateError::NotValidYet,
         VerifyError::Expired { .. } => CertificateError::Expired,
         VerifyError::Revoked { .. } => CertificateError::Revoked,

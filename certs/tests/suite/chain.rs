@@ -1,11 +1,11 @@
 //! Chains against bundles, at fixed times.
 
 use consilium_certs::{
-    CaBundle, Crl, IdentityCertificate, MAX_CERTIFICATE_BYTES, MemberCa, ProfileError, Purpose, RevocationPolicy,
-    VerifyError, chain_not_after, keep_newest, verify_chain,
+    CaBundle, Crl, IdentityCertificate, MAX_CERTIFICATE_BYTES, MemberCa, Purpose, RevocationPolicy, VerifyError,
+    chain_not_after, keep_newest, verify_chain,
 };
 use consilium_proto::names::Role;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, SerialNumber};
 use rustls_pki_types::CertificateDer;
 
 use crate::common::*;
@@ -17,7 +17,7 @@ fn verify_at(
     at: i64,
 ) -> Result<IdentityCertificate, VerifyError> {
     let policy = RevocationPolicy::default();
-    verify_chain(chain, bundle, crls, policy, at, Purpose::Client)
+    Ok(verify_chain(chain, bundle, crls, policy, at, Purpose::Client)?.identity)
 }
 
 fn verify(chain: &[CertificateDer<'_>], bundle: &CaBundle) -> Result<IdentityCertificate, VerifyError> {
@@ -120,10 +120,7 @@ fn identity_is_taken_from_certificate_0_only() {
     let (first, second) = (issue(&member, Role::Patient, "p1"), issue(&member, Role::Admin, "root"));
     let mut chain = chain_of(&first);
     chain.extend(chain_of(&second));
-    assert_eq!(
-        verify(&chain, member.bundle()),
-        Err(VerifyError::Intermediate { index: 1, error: ProfileError::NotACa })
-    );
+    assert_eq!(verify(&chain, member.bundle()), Ok(first.certificate));
 }
 
 #[test]
@@ -174,6 +171,10 @@ fn hierarchy(root_path_length: u8, issuing_member: &str) -> Hierarchy {
 }
 
 impl Hierarchy {
+    fn both(&self) -> CaBundle {
+        CaBundle::from_ders([self.root_ca.certificate().der(), self.issuing.certificate().der()]).unwrap()
+    }
+
     fn chain(&self) -> [CertificateDer<'static>; 3] {
         let issuing = CertificateDer::from(self.issuing.certificate().der().to_vec());
         [self.leaf.clone(), issuing, self.root.clone()]
@@ -181,19 +182,17 @@ impl Hierarchy {
 }
 
 #[test]
-fn an_issuing_ca_may_stand_between_as_far_as_path_lengths_allow() {
-    let fine = hierarchy(1, MEMBER);
-    assert!(verify(&fine.chain(), fine.root_ca.bundle()).is_ok());
-    assert!(verify(&fine.chain()[..1], fine.issuing.bundle()).is_ok());
-    assert_eq!(verify(&fine.chain()[..1], fine.root_ca.bundle()), Err(VerifyError::UnknownIssuer));
-    // webpki knows no path length of anchors; the bundle's is enforced here.
-    let too_deep = hierarchy(0, MEMBER);
-    assert_eq!(verify(&too_deep.chain(), too_deep.root_ca.bundle()), Err(VerifyError::PathLength));
-    let foreign = hierarchy(1, OTHER);
-    assert_eq!(
-        verify(&foreign.chain(), foreign.root_ca.bundle()),
-        Err(VerifyError::TrustDomain { presented: OTHER.parse().unwrap(), expected: MEMBER.parse().unwrap() })
-    );
+fn an_issuing_ca_is_of_the_bundle_itself() {
+    let tree = hierarchy(1, MEMBER);
+    let both = tree.both();
+    for chain in [&tree.chain()[..], &tree.chain()[..1]] {
+        assert!(verify(chain, tree.issuing.bundle()).is_ok());
+        assert!(verify(chain, &both).is_ok());
+        // Sent along only: its lists are unknown, and so is whom it has revoked.
+        assert_eq!(verify(chain, tree.root_ca.bundle()), Err(VerifyError::UnknownIssuer));
+    }
+    let verified = verify_chain(&tree.chain(), &both, &[], RevocationPolicy::default(), NOW, Purpose::Client).unwrap();
+    assert_eq!(verified.authority, tree.issuing.certificate().authority());
 }
 
 #[test]
@@ -214,13 +213,11 @@ fn a_chain_ends_with_the_first_certificate_of_its_path_to_end() {
     assert_eq!(end(std::slice::from_ref(&leaf), short_ca.bundle()), Ok(NOW + DAY / 2));
     let both = CaBundle::from_ders([short.der(), renewed.der()]).unwrap();
     assert_eq!(end(&[leaf], &both), Ok(NOW + DAY));
-    // An issuing CA that was sent along counts too.
-    let tree = hierarchy(1, MEMBER);
-    assert_eq!(end(&tree.chain(), tree.root_ca.bundle()), Ok(NOW + DAY));
     let at = NOW + DAY + 1;
-    let late = chain_not_after(&tree.chain(), tree.root_ca.bundle(), at, Purpose::Client);
+    let chain = chain_of(&issue(&member, Role::Patient, "p1"));
+    let late = chain_not_after(&chain, member.bundle(), at, Purpose::Client);
     assert_eq!(late, Err(VerifyError::Expired { not_after: NOW + DAY, at }));
-    assert_eq!(end(&tree.chain(), member.bundle()), Err(VerifyError::UnknownIssuer));
+    assert_eq!(end(&chain, short_ca.bundle()), Err(VerifyError::UnknownIssuer));
 }
 
 #[test]
@@ -228,20 +225,77 @@ fn revocation_reaches_leaves_and_issuing_cas() {
     let tree = hierarchy(1, MEMBER);
     let leaf = IdentityCertificate::parse(&tree.leaf).unwrap();
     let issuing_serial = tree.issuing.certificate().serial().clone();
-    let both = CaBundle::from_ders([tree.root_ca.certificate().der(), tree.issuing.certificate().der()]).unwrap();
+    let both = tree.both();
     let root_clean = crl(&tree.root_ca, &both, 1, &[]);
-    let root_revokes = crl(&tree.root_ca, &both, 1, &[&issuing_serial]);
+    let root_revokes = crl(&tree.root_ca, &both, 2, &[&issuing_serial]);
     let issuing_clean = crl(&tree.issuing, &both, 1, &[]);
     let issuing_revokes = crl(&tree.issuing, &both, 1, &[leaf.serial()]);
-    let via_root = |crls: &[Crl]| verify_at(&tree.chain(), tree.root_ca.bundle(), crls, NOW).map(|_| ());
-    assert_eq!(via_root(&[root_clean.clone(), issuing_clean.clone()]), Ok(()));
-    assert_eq!(via_root(&[root_revokes, issuing_clean]), Err(VerifyError::Revoked { serial: issuing_serial }));
+    let verify = |crls: &[Crl]| verify_at(&tree.chain(), &both, crls, NOW).map(|_| ());
+    let of_issuing = Err(VerifyError::Revoked { serial: issuing_serial });
+    let of_leaf = Err(VerifyError::Revoked { serial: leaf.serial().clone() });
+    assert_eq!(verify(&[root_clean.clone(), issuing_clean.clone()]), Ok(()));
+    assert_eq!(verify(&[root_revokes.clone(), issuing_clean]), of_issuing);
+    assert_eq!(verify(&[root_clean.clone(), root_revokes]), of_issuing);
+    assert_eq!(verify(&[root_clean.clone(), issuing_revokes.clone()]), of_leaf);
+    assert_eq!(verify(&[issuing_revokes]), of_leaf);
+    // A CA without a list has revoked nothing.
+    assert_eq!(verify(&[root_clean]), Ok(()));
+}
+
+#[test]
+fn a_list_does_not_reach_a_ca_that_its_issuer_did_not_make() {
+    // A root of the issuing CA's serial number and the other root's name.
+    let tree = hierarchy(1, MEMBER);
+    let key = KeyPair::generate().unwrap();
+    let mut params = ca_params("issuing", 0, MEMBER);
+    params.serial_number = Some(SerialNumber::from_slice(tree.issuing.certificate().serial().as_bytes()));
+    let other_root = KeyPair::generate().unwrap();
+    let claimed = Issuer::from_ca_cert_pem(tree.root_ca.cert_pem(), &other_root).unwrap();
+    params.use_authority_key_identifier_extension = true;
+    let unrelated = params.signed_by(&key, &claimed).unwrap();
+    let unrelated = MemberCa::load(&unrelated.pem(), &key.serialize_pem()).unwrap();
+    let both = CaBundle::from_ders([tree.root_ca.certificate().der(), unrelated.certificate().der()]).unwrap();
+    let list = [crl(&tree.root_ca, &both, 1, &[tree.issuing.certificate().serial()])];
+    let leaf = [sign(&unrelated, &leaf_params(), &KeyPair::generate().unwrap())];
+    assert!(verify_at(&leaf, &both, &list, NOW).is_ok());
+}
+
+#[test]
+fn a_copied_key_identifier_names_nobody() {
+    let member = ca(MEMBER);
+    let issued = issue(&member, Role::Admin, "root");
+    // Another CA of the same subject key identifier.
+    let key = KeyPair::generate().unwrap();
+    let mut params = ca_params("copy", 0, MEMBER);
+    params.key_identifier_method = KeyIdMethod::PreSpecified(member.certificate().subject_key_id().to_vec());
+    let copy = params.self_signed(&key).unwrap();
+    let copy = MemberCa::load(&copy.pem(), &key.serialize_pem()).unwrap();
+    assert_eq!(copy.certificate().subject_key_id(), member.certificate().subject_key_id());
+    let both = CaBundle::from_ders([member.certificate().der(), copy.certificate().der()]).unwrap();
+    let list = crl(&copy, &both, 1, &[issued.certificate.serial()]);
+    assert_eq!(list.authority(), copy.certificate().authority());
+    assert_ne!(list.authority(), member.certificate().authority());
+    assert!(verify_at(&chain_of(&issued), &both, &[list], NOW).is_ok());
+}
+
+#[test]
+fn a_leaf_that_names_another_issuer_key_is_revoked_by_its_own() {
+    let member = ca(MEMBER);
+    let ca_key = KeyPair::from_pem(&member.key_pem()).unwrap();
+    let mut claimed = ca_params("unused", 0, MEMBER);
+    claimed.key_identifier_method = KeyIdMethod::PreSpecified(vec![0xee; 20]);
+    let renamed = claimed.self_signed(&ca_key).unwrap();
+    let issuer = Issuer::from_ca_cert_pem(&renamed.pem(), &ca_key).unwrap();
+    let leaf = leaf_params().signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+    // The same key under another name and key identifier, beside the first.
+    let both = CaBundle::from_ders([member.certificate().der(), renamed.der()]).unwrap();
+    let parsed = IdentityCertificate::parse(leaf.der()).unwrap();
+    assert_eq!(parsed.issuer_key_id(), [0xee; 20]);
+    let list = [crl(&member, &both, 1, &[parsed.serial()])];
     assert_eq!(
-        via_root(&[root_clean.clone(), issuing_revokes]),
-        Err(VerifyError::Revoked { serial: leaf.serial().clone() })
+        verify_at(&[leaf.der().clone()], &both, &list, NOW),
+        Err(VerifyError::Revoked { serial: parsed.serial().clone() })
     );
-    // Fail closed: the root publishes, the issuing CA does not.
-    assert_eq!(via_root(&[root_clean]), Err(VerifyError::RevocationUnknown { serial: leaf.serial().clone() }));
 }
 
 #[test]
@@ -305,8 +359,31 @@ fn a_list_of_a_replaced_key_does_not_cover_the_new_one() {
     let serial = issued.certificate.serial();
     // Even one that lists the very serial: it is another issuer's number.
     let list = [crl(&old, &both, 9, &[serial])];
-    assert_eq!(
-        verify_at(&chain_of(&issued), &both, &list, NOW),
-        Err(VerifyError::RevocationUnknown { serial: serial.clone() })
-    );
+    assert!(verify_at(&chain_of(&issued), &both, &list, NOW).is_ok());
+}
+
+/// Every bundle of two CAs and one below the first, under every set of their lists.
+#[test]
+fn in_every_bundle_a_list_speaks_for_its_own_ca() {
+    let (tree, other) = (hierarchy(1, MEMBER), ca(MEMBER));
+    let cas = [&tree.root_ca, &tree.issuing, &other];
+    let leaves = cas.map(|ca| issue(ca, Role::Service, "ehr"));
+    let all = CaBundle::from_ders(cas.map(|ca| ca.certificate().der())).unwrap();
+    let issuing = tree.issuing.certificate().serial();
+    let lists = [0, 1, 2].map(|at| match at {
+        0 => crl(cas[0], &all, 1, &[issuing]),
+        _ => crl(cas[at], &all, 1, &[leaves[at].certificate.serial()]),
+    });
+    for (bundle, published) in (1u8..8).flat_map(|bundle| (0u8..8).map(move |published| (bundle, published))) {
+        let in_bundle = |at: usize| bundle & (1 << at) != 0;
+        let listed = |at: usize| in_bundle(at) && published & (1 << at) != 0;
+        let ders = (0..3).filter(|at| in_bundle(*at)).map(|at| cas[at].certificate().der());
+        let members = CaBundle::from_ders(ders).unwrap();
+        let crls: Vec<_> = (0..3).filter(|at| listed(*at)).map(|at| lists[at].clone()).collect();
+        for (at, leaf) in leaves.iter().enumerate() {
+            let revoked = at != 0 && listed(at) || at == 1 && listed(0);
+            let verified = verify_at(&chain_of(leaf), &members, &crls, NOW);
+            assert_eq!(verified.is_ok(), in_bundle(at) && !revoked, "{bundle:b} {published:b} {at}: {verified:?}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! The contract's documents: what node and client refuse alike.
 
 use consilium_certs::contract::genesis::{GenesisError, check, check_members, verify_endorsements};
-use consilium_certs::contract::identity_rules::is_bundle_of;
+use consilium_certs::contract::identity_rules::{authorities, is_bundle_of, verify, verify_revocations};
 use consilium_certs::contract::invitation::{Invitation, InvitationError, MemberProblem, NodeProblem, Standing};
 use consilium_certs::{BundleError, MemberCa, VerifyError};
 use consilium_proto::genesis::{Genesis, endorsement_input, ledger_id};
@@ -11,7 +11,7 @@ use consilium_proto::pb::{self, Endorsement, GenesisDocument, GenesisMember, Gen
 use consilium_proto::signing::{SignatureAlgorithm, SigningError, SigningKey};
 use prost::Message;
 
-use crate::common::{DAY, MEMBER, NOW, OTHER, ca, issue};
+use crate::common::{DAY, MEMBER, NOW, OTHER, around, ca, issue, revoked};
 
 /// Two members, ascending by id: `lab` with a node, `st-mary` with two.
 struct Founders {
@@ -247,4 +247,24 @@ fn an_invitation_that_does_not_hold_together_is_refused() {
     }
     let bad_key = refusal(&|i| i.nodes[0].vote_key = vec![4; 65].into());
     assert!(matches!(bad_key, InvitationError::Node { problem: NodeProblem::VoteKey(_), .. }), "{bad_key}");
+}
+
+#[test]
+fn the_rules_know_a_ca_by_its_key() {
+    let (first, second) = (ca(MEMBER), ca(MEMBER));
+    let bundle = [ders(&first), ders(&second)].concat();
+    let mut both = [first.certificate().authority(), second.certificate().authority()];
+    both.sort();
+    assert_eq!(authorities(&bundle, &[]), both);
+    assert_eq!(authorities(&bundle[1..], &[]), [second.certificate().authority()]);
+    let issued = issue(&first, Role::Service, "ehr");
+    let chain = [bytes::Bytes::copy_from_slice(issued.certificate.der())];
+    let verified = |crls: &[bytes::Bytes]| verify(&chain, &bundle, crls, NOW as u64).map(|chain| chain.authority);
+    assert_eq!(verified(&[]), Some(first.certificate().authority()));
+    let serial = issued.certificate.serial();
+    let list = |ca: &MemberCa| bytes::Bytes::from(ca.crl(&[revoked(serial)], 1, around(NOW)).unwrap());
+    let parsed = verify_revocations(&list(&second), &bundle).unwrap();
+    assert_eq!(parsed.authority(), second.certificate().authority());
+    assert_eq!(verified(&[list(&second)]), Some(first.certificate().authority()));
+    assert_eq!(verified(&[list(&first)]), None);
 }

@@ -25,8 +25,11 @@ pub(crate) fn hint(error: &ClientError) -> Option<&'static str> {
 }
 
 /// What to do about a refusal of the rules, where that is not plain from its name.
-const OUTCOME_HINTS: [(pb::Outcome, &str); 11] = [
-    (pb::Outcome::RoleNotAllowed, "use an identity whose role may do this; governance and stake are for admins"),
+const OUTCOME_HINTS: [(pb::Outcome, &str); 12] = [
+    (
+        pb::Outcome::RoleNotAllowed,
+        "use an identity whose role may do this; governance, stake and revocation lists are for admins",
+    ),
     (pb::Outcome::StakeNotAvailable, "see `consilium stake show`; changes under way count, too"),
     (pb::Outcome::NodeNotFound, "see `consilium governance members`"),
     (pb::Outcome::ReleaseTooEarly, "ask again in the next epoch; see `consilium validators epoch`"),
@@ -37,6 +40,7 @@ const OUTCOME_HINTS: [(pb::Outcome, &str); 11] = [
     (pb::Outcome::NodeExists, "choose another name, or a new vote key: a key serves one node once"),
     (pb::Outcome::TooManyNodes, "retire a node, or use `consilium governance propose add-node`"),
     (pb::Outcome::TooManyProposals, "cancel open proposals first"),
+    (pb::Outcome::TooManySigners, "a certificate takes 16 signing keys; renew it and enrol with the new one"),
 ];
 
 fn outcome_hint(outcome: pb::Outcome) -> Option<&'static str> {

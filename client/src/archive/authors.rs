@@ -106,7 +106,7 @@ impl Authors {
         for bundle in bundles.iter().rev() {
             // Revocation is part of the outcome, which the validators signed.
             match verify_under(chain, bundle, &[], time.0 / 1_000) {
-                Ok(identity) => return Ok(identity),
+                Ok(verified) => return Ok(verified.identity),
                 Err(error) => refused = Some(error),
             }
         }

@@ -121,8 +121,8 @@ fn admit<R: StateReader>(view: &View<'_, R>, cx: &Context<'_>, signer: &SignerSt
     ensure((signer.not_before_s..=signer.not_after_s).contains(&now_s), Outcome::AuthorExpired)?;
     ensure(signer.revoked_ms == 0, Outcome::AuthorRevoked)?;
     let member = active_member(view, author.member())?;
-    // Its CAs left the member's bundle after a compromise.
-    ensure(signer.enrolled_height > member.enrolled_above || member.enrolled_above == 0, Outcome::AuthorRevoked)?;
+    // The CA that vouched for it does so no longer.
+    ensure(!member.withdrawn.contains(&signer.authority), Outcome::AuthorRevoked)?;
     Ok(author)
 }
 

@@ -113,7 +113,7 @@ fn member_state(member: &Member) -> pb::MemberState {
         status: pb::MemberStatus::Active as i32,
         stake: member.stake,
         crls: Vec::new(),
-        enrolled_above: 0,
+        withdrawn: Vec::new(),
     }
 }
 

@@ -15,6 +15,7 @@
 //! * [`state_map`] keeps the authenticated tree over it.
 
 mod actions;
+mod authorities;
 mod block;
 pub mod election;
 mod epoch;

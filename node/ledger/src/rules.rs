@@ -1,6 +1,7 @@
 //! What a rule may answer, and what the rules need to know of X.509.
 
 use bytes::Bytes;
+use consilium_proto::ids::AuthorityId;
 use consilium_proto::names::{MemberId, SpiffeId};
 use consilium_proto::pb::Outcome;
 use consilium_proto::signing::VerifyingKey;
@@ -41,15 +42,16 @@ pub struct VerifiedIdentity {
     pub not_before_s: u64,
     /// Seconds since 1970.
     pub not_after_s: u64,
-    /// Key identifier of the issuer.
-    pub issuer_key_id: Vec<u8>,
+    /// The CA that issued it, by the key that its signature verified under. It
+    /// is of the bundle.
+    pub authority: AuthorityId,
 }
 
 /// A revocation list whose signature verified.
 #[derive(Debug, Clone)]
 pub struct RevocationList {
-    /// Key identifier of the issuer.
-    pub issuer_key_id: Vec<u8>,
+    /// The CA of the bundle whose key signed it.
+    pub authority: AuthorityId,
     /// CRL number, 20 bytes big-endian.
     pub number: Vec<u8>,
     /// Revoked serials, big-endian without leading zeros.
@@ -66,12 +68,17 @@ pub trait IdentityRules {
     /// verifying.
     fn certificate_key(&self, leaf: &[u8]) -> Option<VerifyingKey>;
 
-    /// Verifies a chain under a member's bundle and lists at a time.
+    /// Verifies a chain under a member's bundle and lists at a time. A CA without
+    /// a list has revoked nothing, whatever other CAs have published.
     fn verify(&self, chain: &[Bytes], bundle: &[Bytes], crls: &[Bytes], at_s: u64) -> Option<VerifiedIdentity>;
 
     /// Whether certificates are the CA bundle of a member: each is a CA that
     /// names it. Says nothing about time.
     fn check_bundle(&self, member: &MemberId, bundle: &[Bytes]) -> bool;
+
+    /// The CAs of a bundle that vouch for identities under its lists, ascending:
+    /// a CA that is named by another one's list does not.
+    fn authorities(&self, bundle: &[Bytes], crls: &[Bytes]) -> Vec<AuthorityId>;
 
     /// Verifies a revocation list under a member's bundle.
     fn verify_revocations(&self, crl: &[u8], bundle: &[Bytes]) -> Option<RevocationList>;

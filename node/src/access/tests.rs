@@ -3,9 +3,9 @@
 
 use consilium_ledger::keys;
 use consilium_proto::hash::Hash;
-use consilium_proto::ids::{Epoch, Fingerprint, KeyId, NodeId, RecordId};
+use consilium_proto::ids::{AuthorityId, Epoch, Fingerprint, KeyId, NodeId, RecordId};
 use consilium_proto::names::SpiffeId;
-use consilium_proto::state::CertificateName;
+use consilium_proto::state::{AuthorityName, CertificateName};
 
 use super::{Decision, Denial, Grant, Record, Request, What, decide};
 
@@ -68,13 +68,15 @@ fn wraps_are_for_the_owner_of_the_key_alone() {
 #[test]
 fn state_rows_are_public_but_for_records() {
     let record = keys::record(&RecordId([7; 16]));
+    let ca = || AuthorityName::new("a.example", AuthorityId::from_bytes([1; 32]));
     let public = [
         keys::member("a.example"),
         keys::node(NodeId(1)),
         keys::signer(&Fingerprint::from_bytes([1; 32])),
         keys::encryption_key(&KeyId::from_bytes([1; 32])),
         keys::identity(CLERK),
-        keys::certificate(&CertificateName::new(&[1], &[2])),
+        keys::certificate(&CertificateName::new(ca(), &[2])),
+        keys::former_authority(&ca()),
         keys::parameters(),
         keys::stake("a.example"),
         keys::participation(),

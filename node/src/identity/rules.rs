@@ -1,9 +1,10 @@
 //! Answers the ledger's questions about X.509 with the rules of the contract.
 
 use bytes::Bytes;
-use consilium_certs::IdentityCertificate;
 use consilium_certs::contract::{certificate_key, identity_rules};
+use consilium_certs::{IdentityCertificate, VerifiedChain};
 use consilium_ledger::{IdentityRules, RevocationList, VerifiedIdentity};
+use consilium_proto::ids::AuthorityId;
 use consilium_proto::names::MemberId;
 use consilium_proto::signing::VerifyingKey;
 
@@ -21,14 +22,14 @@ impl IdentityRules for X509Rules {
     }
 
     fn verify(&self, chain: &[Bytes], bundle: &[Bytes], crls: &[Bytes], at_s: u64) -> Option<VerifiedIdentity> {
-        let identity = identity_rules::verify(chain, bundle, crls, at_s)?;
+        let VerifiedChain { identity, authority, .. } = identity_rules::verify(chain, bundle, crls, at_s)?;
         Some(VerifiedIdentity {
             spiffe_id: identity.spiffe_id().clone(),
             key: certificate_key(&identity),
             serial: identity.serial().as_bytes().to_vec(),
             not_before_s: u64::try_from(identity.not_before()).ok()?,
             not_after_s: u64::try_from(identity.not_after()).ok()?,
-            issuer_key_id: identity.issuer_key_id().to_vec(),
+            authority,
         })
     }
 
@@ -36,10 +37,14 @@ impl IdentityRules for X509Rules {
         identity_rules::is_bundle_of(member, bundle)
     }
 
+    fn authorities(&self, bundle: &[Bytes], crls: &[Bytes]) -> Vec<AuthorityId> {
+        identity_rules::authorities(bundle, crls)
+    }
+
     fn verify_revocations(&self, crl: &[u8], bundle: &[Bytes]) -> Option<RevocationList> {
         let crl = identity_rules::verify_revocations(crl, bundle)?;
         Some(RevocationList {
-            issuer_key_id: crl.issuer_key_id().to_vec(),
+            authority: crl.authority(),
             number: crl.number().to_be_bytes().to_vec(),
             serials: crl.revoked().map(|s| s.as_bytes().to_vec()).collect(),
         })

@@ -93,7 +93,7 @@ impl Verifier {
         let checked = |transaction| CheckedTransaction { transaction, verified_under: None };
         match job {
             VerifyJob::Submission { transaction, request, wait_for, deadline_ms, permit } => {
-                let checked = Box::new(checked(transaction));
+                let checked = Box::new(checked(*transaction));
                 Some(Work::Submission { checked, request, wait_for, deadline_ms, permit })
             }
             VerifyJob::Forwarded { transactions, request, permit } => {

@@ -9,6 +9,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -34,6 +35,7 @@ pub struct PeerInfo {
     pub identity: Arc<IdentityCertificate>,
     /// Its address.
     pub address: SocketAddr,
+    end: Arc<AtomicI64>,
     cut: CancellationToken,
 }
 
@@ -41,7 +43,7 @@ impl PeerInfo {
     /// Whether the identity still stands: not cut, not expired.
     #[must_use]
     pub fn stands(&self) -> bool {
-        !self.cut.is_cancelled() && now_s() <= self.identity.not_after()
+        !self.cut.is_cancelled() && now_s() <= self.end.load(Ordering::Relaxed)
     }
 
     /// Ends when the identity loses its standing.
@@ -87,6 +89,9 @@ struct OpenConnection {
     identity: Arc<IdentityCertificate>,
     chain: Arc<[CertificateDer<'static>]>,
     side: Side,
+    /// Until when the identity stands if nothing is renewed, in seconds since
+    /// 1970: the end of its certificate, or of its CA's if that comes first.
+    end: Arc<AtomicI64>,
     cut: CancellationToken,
 }
 
@@ -131,8 +136,9 @@ impl Connections {
         let chain: Arc<[_]> = chain.unwrap_or_default().iter().map(|c| c.clone().into_owned()).collect();
         let identity = Arc::new(peer_identity(Some(&chain)).map_err(|_| NotKept::NoIdentity)?);
         let cut = CancellationToken::new();
-        let info = PeerInfo { identity: Arc::clone(&identity), address, cut: cut.clone() };
-        let entry = OpenConnection { identity, chain, side, cut: cut.clone() };
+        let end = Arc::new(AtomicI64::new(identity.not_after()));
+        let info = PeerInfo { identity: Arc::clone(&identity), address, end: Arc::clone(&end), cut: cut.clone() };
+        let entry = OpenConnection { identity, chain, side, end, cut: cut.clone() };
         let number = self.insert(entry, limit)?;
         let cut = Box::pin(cut.cancelled_owned());
         let connection = Connection { stream, info, cut, number, registry: Arc::clone(self), permit: None };
@@ -161,12 +167,16 @@ impl Connections {
         entry.is_some_and(|entry| self.verifies(&entry))
     }
 
+    /// Whether an identity verifies at present; notes until when.
     fn verifies(&self, entry: &OpenConnection) -> bool {
         let member = self.trust.member(entry.identity.spiffe_id().member());
         member.is_some_and(|member: Arc<MemberTrust>| {
             let MemberTrust { bundle, crls, suspended } = &*member;
             let verified = verify_chain(&entry.chain, bundle, crls, POLICY, now_s(), entry.side.purpose());
-            !suspended && verified.is_ok()
+            verified.is_ok_and(|chain| {
+                entry.end.store(chain.not_after, Ordering::Relaxed);
+                !suspended
+            })
         })
     }
 
@@ -176,9 +186,10 @@ impl Connections {
         self.cut(|entry| !self.verifies(entry))
     }
 
-    /// Cuts every connection whose certificate has ended; returns how many.
+    /// Cuts every connection whose certificate, or the CA above it, has ended;
+    /// returns how many.
     pub fn cut_expired(&self, now_s: i64) -> usize {
-        self.cut(|entry| now_s > entry.identity.not_after())
+        self.cut(|entry| now_s > entry.end.load(Ordering::Relaxed))
     }
 
     fn cut(&self, fallen: impl Fn(&OpenConnection) -> bool) -> usize {
@@ -260,3 +271,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         self.stream.is_write_vectored()
     }
 }
+
+#[cfg(test)]
+mod tests;

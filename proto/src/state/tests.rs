@@ -5,6 +5,10 @@
 use super::keys::*;
 use super::*;
 
+fn authority() -> AuthorityName {
+    AuthorityName::new("a.b", AuthorityId::from_bytes([9; 32]))
+}
+
 /// One key of each kind, and its words.
 fn samples() -> Vec<(Vec<u8>, &'static str)> {
     vec![
@@ -20,7 +24,11 @@ fn samples() -> Vec<(Vec<u8>, &'static str)> {
         ),
         (identity("spiffe://a.b/service/x"), "identity spiffe://a.b/service/x"),
         (record(&RecordId([0xab; 16])), "record abababababababababababababababab"),
-        (certificate(&CertificateName::new(&[9], &[7, 8])), "signers of certificate 0708 of issuer 09"),
+        (
+            certificate(&CertificateName::new(authority(), &[7, 8])),
+            "signers of certificate 0708 by CA \
+             0909090909090909090909090909090909090909090909090909090909090909 of a.b",
+        ),
         (parameters(), "parameters"),
         (stake("a\n"), "stake of member a\\n"),
         (participation(), "participation"),
@@ -34,6 +42,10 @@ fn samples() -> Vec<(Vec<u8>, &'static str)> {
         (
             vote_key(&Hash::from_bytes([3; 32])),
             "owner of vote key 0303030303030303030303030303030303030303030303030303030303030303",
+        ),
+        (
+            former_authority(&authority()),
+            "former CA 0909090909090909090909090909090909090909090909090909090909090909 of a.b",
         ),
     ]
 }
@@ -79,7 +91,9 @@ fn keys_are_golden() {
     assert_eq!(encryption_key(&KeyId::from_bytes([5; 32])), [&[4][..], &[5; 32]].concat());
     assert_eq!(identity("a"), b"\x05a");
     assert_eq!(record(&RecordId([7; 16])), [&[6][..], &[7; 16]].concat());
-    assert_eq!(certificate(&CertificateName::new(&[9], &[7, 8])), [8, 1, 9, 7, 8]);
+    let of_a_b = [&[3][..], b"a.b", &[9; 32]].concat();
+    assert_eq!(certificate(&CertificateName::new(authority(), &[7, 8])), [&[8][..], &of_a_b, &[7, 8]].concat());
+    assert_eq!(former_authority(&authority()), [&[23][..], &of_a_b].concat());
     assert_eq!(stake("a.b"), b"\x0aa.b");
     assert_eq!(epoch(Epoch(3)), [12, 0, 0, 0, 0, 0, 0, 0, 3]);
     assert_eq!(penalty(1), [14, 0, 0, 0, 0, 0, 0, 0, 1]);

@@ -6,6 +6,7 @@
 
 mod common;
 mod cose_vectors;
+mod enrollment;
 mod formats;
 mod hpke_vectors;
 mod merkle_vectors;

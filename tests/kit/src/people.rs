@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use consilium_proto::hash::sha256;
-use consilium_proto::ids::Fingerprint;
+use consilium_proto::ids::{Fingerprint, LedgerId};
 use consilium_proto::pb::{self, action::Action};
 use consilium_proto::signing::SigningKey;
 use consilium_proto::transaction::{self, enrollment_proof_input, signing_key_fingerprint};
@@ -22,9 +22,18 @@ pub struct Identity {
 impl Identity {
     #[must_use]
     pub fn new(member: &str, role: &str, name: &str) -> Self {
-        let label = format!("{member}/{role}/{name}");
+        Self::under(identity_rules::FIRST_CA, member, role, name)
+    }
+
+    /// Somebody with a certificate, and a key, of their own by this CA.
+    #[must_use]
+    pub fn under(ca: &str, member: &str, role: &str, name: &str) -> Self {
+        let label = match ca {
+            identity_rules::FIRST_CA => format!("{member}/{role}/{name}"),
+            _ => format!("{ca}|{member}/{role}/{name}"),
+        };
         let certificate_key = keys::es256(&format!("certificate {label}"));
-        let certificate = identity_rules::certificate(member, role, name, &certificate_key.verifying_key());
+        let certificate = identity_rules::certificate(ca, [member, role, name], &certificate_key.verifying_key());
         Self { certificate, certificate_key, key: Arc::new(keys::ed25519(&label)) }
     }
 
@@ -40,8 +49,8 @@ impl Identity {
 
     /// What enrols the signing key; to be signed by [`Self::sign_enrollment`].
     #[must_use]
-    pub fn enrollment(&self) -> Action {
-        let proof = self.key.sign(&enrollment_proof_input(&self.fingerprint())).unwrap();
+    pub fn enrollment(&self, ledger: LedgerId) -> Action {
+        let proof = self.key.sign(&enrollment_proof_input(ledger, &self.fingerprint())).unwrap();
         Action::EnrollIdentity(pb::EnrollIdentity {
             certificate_chain: vec![self.certificate.clone()],
             signing_key: self.key.verifying_key().to_bytes().into(),

@@ -65,7 +65,8 @@ impl Fixture {
     /// The enrolments of a member's people.
     pub fn enrollments(&mut self, member: usize, valid_until_ms: u64) -> [pb::SignedTransaction; 2] {
         [self.admins[member].clone(), self.services[member].clone()].map(|who| {
-            let body = self.body(valid_until_ms, who.enrollment());
+            let enrollment = who.enrollment(self.genesis.ledger_id);
+            let body = self.body(valid_until_ms, enrollment);
             who.sign_enrollment(body)
         })
     }

@@ -210,7 +210,7 @@ impl Ledger {
             signing_key: self.author.verifying_key().to_bytes().into(),
             encryption_key: Bytes::new(),
             signing_key_proof: Bytes::copy_from_slice(
-                &self.author.sign(&enrollment_proof_input(&fingerprint)).unwrap(),
+                &self.author.sign(&enrollment_proof_input(self.genesis.ledger_id, &fingerprint)).unwrap(),
             ),
         };
         let action = pb::Action { action: Some(pb::action::Action::EnrollIdentity(enroll)) };

@@ -1,13 +1,16 @@
 //! Enrolment: binds keys to an identity certificate that verifies under its
 //! member's bundle at the block's time. That the certificate's own key signed the
-//! transaction was checked before; the signing key's proof of possession was a stateless check.
+//! transaction was checked before; the signing key's proof of possession, for this
+//! ledger and this certificate, was a stateless check. Nothing proves an encryption
+//! key but the author's word: a key that cannot sign proves nothing in a transaction.
 //! Enrolling again with a newer certificate keeps older signers valid until
 //! their own certificates end.
 
 use consilium_proto::ids::{Fingerprint, KeyId};
+use consilium_proto::limits::SIGNERS_PER_CERTIFICATE_MAX;
 use consilium_proto::pb::{CertificateIndexState, EncryptionKeyState, IdentityState, Outcome, SignerState};
 use consilium_proto::signing::VerifyingKey;
-use consilium_proto::state::CertificateName;
+use consilium_proto::state::{AuthorityName, CertificateName};
 use consilium_proto::transaction::{Enroll, encryption_key_id, signing_key_fingerprint};
 
 use super::{Context, active_member};
@@ -67,9 +70,9 @@ fn put_signer<R: StateReader>(
         serial: identity.serial.clone().into(),
         not_before_s: identity.not_before_s,
         not_after_s: identity.not_after_s,
-        issuer_key_id: identity.issuer_key_id.clone().into(),
         revoked_ms: 0,
         enrolled_height: cx.height.0,
+        authority: identity.authority.to_bytes(),
     };
     view.put_message(Table::State, place, &signer);
     Ok(())
@@ -80,11 +83,13 @@ fn put_certificate_index<R: StateReader>(
     identity: &VerifiedIdentity,
     signers: &[(Fingerprint, VerifyingKey)],
 ) -> Result<(), Refusal> {
-    let place = keys::certificate(&CertificateName::new(&identity.issuer_key_id, &identity.serial));
+    let issuer = AuthorityName::new(identity.spiffe_id.member().as_str(), identity.authority);
+    let place = keys::certificate(&CertificateName::new(issuer, &identity.serial));
     let mut index: CertificateIndexState = view.message(Table::State, &place)?.unwrap_or_default();
     index.signers.extend(signers.iter().map(|(f, _)| f.to_bytes()));
     index.signers.sort();
     index.signers.dedup();
+    ensure(index.signers.len() <= SIGNERS_PER_CERTIFICATE_MAX, Outcome::TooManySigners)?;
     view.put_message(Table::State, place, &index);
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 
 use bytes::Bytes;
+use consilium_kit::identity_rules::{FIRST_CA, list};
 use consilium_kit::people::write_record;
 use consilium_kit::{Action, Identity, Ledger, START};
 use consilium_ledger::{CheckedTransaction, Event, Executed, StateReader, Table, keys};
@@ -63,7 +64,7 @@ impl Records {
 enum Write {
     Version { id: u8, version: u32, kind: u8 },
     Retract { id: u8, version: u32 },
-    Revoke(Vec<u8>),
+    Revoke(Bytes),
 }
 
 impl Write {
@@ -83,7 +84,7 @@ impl Write {
             Self::Retract { id, version } => {
                 Action::RetractRecord(pb::RetractRecord { record_id: Bytes::copy_from_slice(&[id; 16]), version })
             }
-            Self::Revoke(crl) => Action::PublishRevocations(pb::PublishRevocations { crl: crl.into() }),
+            Self::Revoke(crl) => Action::PublishRevocations(pb::PublishRevocations { crl }),
         }
     }
 }
@@ -250,10 +251,10 @@ fn time_never_goes_back() {
 #[test]
 fn a_revocation_list_ends_signers_from_its_block_on() {
     let mut ledger = Records::new();
-    let (a, other) = (Identity::new("a.example", "service", "ehr"), Identity::new("a.example", "service", "lab"));
+    let (a, other) = (Identity::new("a.example", "service", "ehr"), Identity::new("a.example", "admin", "root"));
     ledger.enroll(&a);
     ledger.enroll(&other);
-    let list = |number: u8| [vec![number], a.serial()].concat();
+    let list = |number: u8| list(FIRST_CA, number, [a.serial()]);
     let revoke = ledger.transaction(&other, vec![Write::Revoke(list(2))]);
     let after = ledger.transaction(&a, vec![first(1)]);
     assert_eq!(ledger.outcomes(&[revoke, after]), [Outcome::Applied, Outcome::AuthorRevoked]);

@@ -2,6 +2,7 @@
 //! refused because the network could not go on.
 
 use bytes::Bytes;
+use consilium_kit::identity_rules::{authority, list};
 use consilium_kit::topics::{allot, ballot, propose, reinstate, remove, retire_action, rotate, suspend};
 use consilium_kit::{Action, Identity, Ledger, delegate, reason, redelegate, seats};
 use consilium_ledger::{Table, keys};
@@ -182,28 +183,27 @@ fn a_suspended_member_can_be_removed() {
 #[test]
 fn a_bundle_rotates_with_overlap() {
     let mut ledger = four();
-    let list = Action::PublishRevocations(pb::PublishRevocations { crl: Bytes::from_static(&[1]) });
+    let list = Action::PublishRevocations(pb::PublishRevocations { crl: list("ca", 1, [[0; 8]]) });
     assert_eq!(ledger.submit(D, list), Outcome::Applied);
     ledger.proposal_refused(A, rotate(D, &["ca"], false), Outcome::ProposalRefused);
     ledger.proposal_refused(A, rotate(D, &["ca2"], false), Outcome::ProposalRefused);
     ledger.proposal_refused(A, rotate(D, &["ca", "of another"], false), Outcome::ProposalRefused);
     ledger.execute(&[A, B, C], rotate(D, &["ca", "ca2"], false));
-    assert_eq!((ledger.member(D).crls.len(), ledger.member(D).enrolled_above), (1, 0));
-    // The CA of the list leaves, and the list with it; who is enrolled stays so.
+    assert_eq!((ledger.member(D).crls.len(), ledger.member(D).withdrawn), (1, vec![]));
+    // The CA of the list leaves, and the list with it.
     ledger.execute(&[A, B, C], rotate(D, &["ca2"], false));
     let member = ledger.member(D);
     assert_eq!((member.ca_bundle, member.crls), (vec![Bytes::from_static(b"ca2")], vec![]));
-    assert_eq!(ledger.submit(D, delegate(1, 1)), Outcome::StakeNotAvailable);
+    assert_eq!(member.withdrawn, [authority(b"ca").to_bytes()]);
 }
 
 #[test]
 fn after_a_rotation_without_overlap_every_identity_enrols_again() {
     let mut ledger = four();
     ledger.execute(&[A, B, C], rotate(D, &["ca9"], true));
-    assert_eq!(ledger.member(D).enrolled_above, ledger.tip.header.height.0);
     ledger.refused(D, delegate(1, 1), Outcome::AuthorRevoked);
     assert_eq!(ledger.submit(A, delegate(1, 1)), Outcome::StakeNotAvailable);
-    ledger.add_admin(D);
+    ledger.add_admin_under("ca9", D);
     assert_eq!(ledger.submit(D, delegate(1, 1)), Outcome::StakeNotAvailable);
 }
 

@@ -117,7 +117,7 @@ fn a_resubmission_across_a_leader_crash_executes_once() {
             network.nodes[leader].restart()?;
             network.agreed(1).await?;
             for tx in &txs {
-                assert_eq!(times_on_ledger(&user, network, transaction_id(&tx)?).await?, vec![1; 4]);
+                assert_eq!(times_on_ledger(&user, network, transaction_id(tx)?).await?, vec![1; 4]);
             }
         }
         Ok(())

@@ -168,10 +168,13 @@ fn a_revocation_holds_from_its_block_on_open_connections_too() {
         let publish = |crl: Bytes| pb::Action {
             action: Some(pb::action::Action::PublishRevocations(pb::PublishRevocations { crl })),
         };
-        // Not by another member, and not a list that does not verify.
-        let foreign = other.client.sign(vec![publish(crl.clone())], vec![])?;
-        let foreign = other.client.submit(foreign, pb::WaitFor::Certified).await?;
-        assert_eq!(foreign.outcome, pb::Outcome::RevocationsRefused);
+        // Not by another member, not a list that does not verify, and by no other role.
+        let stranger = network.enrolled(1, Role::Admin, "stranger").await?;
+        for (by, refused) in [(&stranger, pb::Outcome::RevocationsRefused), (&other, pb::Outcome::RoleNotAllowed)] {
+            let foreign = by.client.sign(vec![publish(crl.clone())], vec![])?;
+            let foreign = by.client.submit(foreign, pb::WaitFor::Certified).await?;
+            assert_eq!(foreign.outcome, refused);
+        }
         let tx = admin.client.sign(vec![publish(crl.clone())], vec![])?;
         let done = admin.client.submit(tx, pb::WaitFor::Certified).await?.into_applied()?;
         network.agreed(done.height.0).await?;

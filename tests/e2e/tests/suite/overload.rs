@@ -34,7 +34,7 @@ fn a_full_queue_answers_resource_exhausted_with_a_hint() {
         }
         let rows = ledger_at(user.channel(&network.nodes[0])?).await?;
         for tx in &txs {
-            let id = transaction_id(&tx)?;
+            let id = transaction_id(tx)?;
             assert_eq!(rows.iter().filter(|row| row.id == id).count(), 1);
         }
         Ok(())

@@ -100,7 +100,7 @@ impl Ledger {
     }
 
     pub fn enrollment(&mut self, who: &Identity) -> CheckedTransaction {
-        let body = self.body(vec![who.enrollment()]);
+        let body = self.body(vec![who.enrollment(self.genesis.ledger_id)]);
         self.check(&who.sign_enrollment(body))
     }
 

@@ -8,6 +8,7 @@ use consilium_proto::pb::proposal_topic::Topic;
 use consilium_proto::pb::{self, BallotChoice, Outcome, ProposalStatus};
 
 use super::{Action, Ledger};
+use crate::identity_rules::FIRST_CA;
 use crate::keys::vote as vote_key;
 use crate::{Identity, Rules, genesis};
 
@@ -97,7 +98,12 @@ impl Ledger {
 
     /// Enrols an administrator of a member that joined.
     pub fn add_admin(&mut self, member: &str) {
-        let admin = Identity::new(member, "admin", "root");
+        self.add_admin_under(FIRST_CA, member);
+    }
+
+    /// Enrols a member's administrator with a certificate by this CA.
+    pub fn add_admin_under(&mut self, ca: &str, member: &str) {
+        let admin = Identity::under(ca, member, "admin", "root");
         let enrollment = self.enrollment(&admin);
         let executed = self.block(&[enrollment], &Observed::default());
         assert_eq!(executed.leaves[0].1.outcome, Outcome::Applied);

@@ -205,7 +205,8 @@ impl Replicas {
 
     /// Somebody enrols.
     pub fn enrollment(&mut self, who: &Identity) -> Transaction {
-        let signed = who.sign_enrollment(self.body(vec![who.enrollment()]));
+        let enrollment = who.enrollment(self.genesis.ledger_id);
+        let signed = who.sign_enrollment(self.body(vec![enrollment]));
         Transaction::parse(&signed, self.genesis.ledger_id).unwrap()
     }
 

@@ -1,11 +1,13 @@
 //! A member's CA bundle. It may be replaced only by one that shares a CA with
 //! it, so that identities can be renewed before their CA goes; after a
-//! compromise it may be replaced altogether, and then no identity that enrolled
-//! under the CAs that left acts any more.
+//! compromise it may be replaced altogether. Either way no identity that was
+//! enrolled under a CA that left acts any more.
 
 use bytes::Bytes;
 use consilium_proto::names::MemberId;
 use consilium_proto::pb::Outcome;
+
+use crate::authorities;
 
 use super::{Change, Unfit, fits, present_member};
 use crate::view::{StateReader, View};
@@ -21,23 +23,15 @@ pub(super) fn rotate<R: StateReader>(
     let refuse = Outcome::ProposalRefused;
     fits(change.identities.check_bundle(id, bundle), refuse, || format!("the CA bundle does not name {id}"))?;
     fits(member.ca_bundle != bundle, refuse, || format!("{id} has this CA bundle"))?;
-    let overlaps = overlaps(&member.ca_bundle, bundle);
-    fits(overlaps || without_overlap, refuse, || {
+    let overlaps = without_overlap || authorities::overlap(change.identities, &member.ca_bundle, bundle);
+    fits(overlaps, refuse, || {
         format!(
             "the new CA bundle holds none of the present CAs of {id}: all of its identities would have to enrol again"
         )
     })?;
-    // A list of a CA that has left the bundle no longer verifies and goes.
-    member.crls.retain(|crl| change.identities.verify_revocations(crl, bundle).is_some());
-    member.ca_bundle = bundle.to_vec();
-    if !overlaps {
-        member.enrolled_above = change.height.0;
-    }
+    let dead = authorities::holds_revoked(view, change.identities, &member, bundle)?;
+    fits(!dead, refuse, || format!("the new CA bundle of {id} holds a CA that another one of its CAs has revoked"))?;
+    authorities::change_bundle(view, change.identities, &mut member, bundle)?;
     view.put_member(&member);
     Ok(())
-}
-
-/// Whether two bundles share a CA.
-fn overlaps(present: &[Bytes], new: &[Bytes]) -> bool {
-    present.iter().any(|ca| new.contains(ca))
 }

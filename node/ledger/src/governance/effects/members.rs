@@ -23,7 +23,7 @@ pub(super) fn admit<R: StateReader>(view: &mut View<'_, R>, change: &Change<'_>,
         status: MemberStatus::Active as i32,
         stake: member.stake,
         crls: Vec::new(),
-        enrolled_above: 0,
+        withdrawn: Vec::new(),
     });
     let mut roster = view.roster()?;
     let place = roster.members.partition_point(|m| m.as_str() < id);

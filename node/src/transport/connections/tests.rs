@@ -1,0 +1,47 @@
+//! When a connection ends by the clock.
+
+#![allow(clippy::unwrap_used)]
+
+use consilium_certs::tls::StaticTrust;
+use consilium_certs::{IdentityRequest, MemberCa, SubjectKey, Validity};
+use time::{Duration, OffsetDateTime};
+
+use super::*;
+
+fn validity(end: Duration) -> Validity {
+    let now = OffsetDateTime::now_utc();
+    Validity { not_before: now - Duration::hours(1), not_after: now + end }
+}
+
+/// A connection of an identity that ends in a day, under a CA that ends as told.
+fn kept(ca_end: Duration) -> (Arc<Connections>, Connection<tokio::io::DuplexStream>) {
+    let ca = MemberCa::create(&"a.example".parse().unwrap(), validity(ca_end)).unwrap();
+    let request = IdentityRequest {
+        role: Role::Service,
+        name: "ehr".into(),
+        dns_names: Vec::new(),
+        ip_addrs: Vec::new(),
+        validity: validity(Duration::days(1)),
+        key: SubjectKey::Generate,
+    };
+    let leaf = CertificateDer::from(ca.issue(&request).unwrap().certificate.der().to_vec());
+    let trust = MemberTrust { bundle: ca.bundle().clone(), crls: Vec::new(), suspended: false };
+    let registry = Arc::new(Connections::new(Arc::new(StaticTrust::new([trust]))));
+    let stream = tokio::io::duplex(1).0;
+    let other = (Some(&[leaf][..]), ([127, 0, 0, 1], 1).into(), Side::Caller);
+    let connection = registry.keep(stream, other, None).unwrap();
+    (registry, connection)
+}
+
+#[test]
+fn a_connection_ends_with_the_first_certificate_of_its_path() {
+    const HOUR_S: i64 = 3_600;
+    let (registry, connection) = kept(Duration::hours(2));
+    assert!(connection.info.stands());
+    assert_eq!(registry.cut_expired(now_s() + HOUR_S), 0);
+    assert_eq!(registry.cut_expired(now_s() + 3 * HOUR_S), 1);
+    assert!(!connection.info.stands());
+    let (registry, _connection) = kept(Duration::days(9));
+    assert_eq!(registry.cut_expired(now_s() + 3 * HOUR_S), 0);
+    assert_eq!(registry.cut_expired(now_s() + 25 * HOUR_S), 1);
+}
