@@ -29,9 +29,14 @@ fn a_full_queue_answers_resource_exhausted_with_a_hint() {
         }
         // The SDK comes back until all are through, each once.
         let calls = txs.iter().map(|tx| user.client.submit(tx.clone(), pb::WaitFor::Certified));
+        let mut newest = 0;
         for done in futures::future::join_all(calls).await {
-            assert_eq!(done?.outcome, pb::Outcome::Applied);
+            let done = done?;
+            assert_eq!(done.outcome, pb::Outcome::Applied);
+            newest = newest.max(done.height.0);
         }
+        // Whichever node answered, the one that is asked may hear of it later.
+        network.agreed(newest).await?;
         let rows = ledger_at(user.channel(&network.nodes[0])?).await?;
         for tx in &txs {
             let id = transaction_id(tx)?;
