@@ -53,6 +53,8 @@ pub(crate) struct Certifier {
     evidence: BTreeMap<NodeId, Equivocation>,
     /// Nodes that the ledger has not seen in the current window.
     unseen: BTreeSet<NodeId>,
+    /// Votes of this node up to this height may be lost: see [`crate::ports::GuardRecord`].
+    doubted: Height,
 }
 
 /// What certifying may look at.
@@ -65,7 +67,8 @@ pub(crate) struct Around<'a, L> {
 }
 
 impl Certifier {
-    pub(crate) fn new(voting: Voting, unseen: BTreeSet<NodeId>, votes: impl IntoIterator<Item = Vote>) -> Self {
+    /// Votes of this node up to `doubted` may be lost, and `votes` are those of others.
+    pub(crate) fn new(voting: Voting, unseen: BTreeSet<NodeId>, doubted: Height, votes: Vec<Vote>) -> Self {
         let newest = voting.newest_certified().cloned().map(Arc::new);
         Self {
             voting,
@@ -79,6 +82,7 @@ impl Certifier {
             unsaved: BTreeSet::new(),
             evidence: BTreeMap::new(),
             unseen,
+            doubted,
         }
     }
 
@@ -247,7 +251,7 @@ impl Certifier {
 
     /// Invariant I9: durable before any signature leaves.
     fn write_guard(&mut self, vote: VoteGuard, commit: LogIndex, out: &mut Vec<Output>) {
-        out.push(Output::WriteVote(VoteWrite::Guard { vote, commit }));
+        out.push(Output::WriteVote(VoteWrite::Guard { vote, commit, doubted: self.doubted }));
         self.hold = Some(Hold::Guard);
     }
 

@@ -4,6 +4,7 @@
 
 use consilium_consensus::voting::VoteGuard;
 use consilium_consensus::{LogIndex, LogPosition, Persist, PersistSeq};
+use consilium_proto::ids::Height;
 use consilium_proto::vote::Vote;
 
 use crate::ports::{Guard, GuardRecord, Ledger, Log, LogBatch, LogStart, PortFault};
@@ -32,6 +33,8 @@ pub enum VoteWrite {
         vote: VoteGuard,
         /// The log is committed at least up to here.
         commit: LogIndex,
+        /// Votes up to this height may be lost.
+        doubted: Height,
     },
     /// The certificate of an epoch's last block, before any vote of the next.
     Ledger,
@@ -99,9 +102,9 @@ pub fn write_for_vote(
     write: VoteWrite,
 ) -> Result<Written, PortFault> {
     match write {
-        VoteWrite::Guard { vote, commit } => {
+        VoteWrite::Guard { vote, commit, doubted } => {
             let last = log.last();
-            guard.write(GuardRecord { vote, last, commit: commit.min(last.index) })?;
+            guard.write(GuardRecord { vote, last, commit: commit.min(last.index), doubted })?;
         }
         VoteWrite::Ledger => drop(ledger.sync()?),
     }

@@ -311,11 +311,14 @@ pub struct GuardRecord {
     pub last: LogPosition,
     /// The log was committed, and durable here, at least up to here.
     pub commit: LogIndex,
+    /// A record was lost before this one that may have held a vote up to this height. It is
+    /// kept until the votes are past it: until then a peer may be the only one that holds it.
+    pub doubted: Height,
 }
 
 impl Default for GuardRecord {
     fn default() -> Self {
-        Self { vote: VoteGuard::NONE, last: LogPosition::default(), commit: LogIndex(0) }
+        Self { vote: VoteGuard::NONE, last: LogPosition::default(), commit: LogIndex(0), doubted: Height(0) }
     }
 }
 

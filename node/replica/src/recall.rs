@@ -7,8 +7,8 @@
 //! anyway: nobody waits for this who would not wait without it.
 //!
 //! A vote that the guard does not remember means that the disk was lost or rolled back, and
-//! the node stops for good; unless the guard is known to have lost its newest record: then it
-//! is told it again. A node whose log has lost its end says nothing to Raft before it has been
+//! the node stops for good; unless the guard is known to have lost a record that may have held
+//! it: then it is told it again, also by a peer that answers only after the next start. A node whose log has lost its end says nothing to Raft before it has been
 //! answered, and grants nothing before its log reaches again what it had acknowledged.
 //!
 //! No peer may keep a node from its part by a lie: a vote counts only if this node's own key
@@ -115,7 +115,7 @@ impl Recall {
         let own = |vote: &Vote| vote.validator == self.me && vote.ledger_id == self.ledger_id;
         let newer = vote.filter(own).filter(|vote| vote.height > guard.voted_height && vote.verifies(&self.key));
         if let Some(vote) = newer {
-            if !self.doubt.guard {
+            if vote.height > self.doubt.guard {
                 return Err(Fault::VoteForgotten(vote.height));
             }
             if self.forgotten.as_ref().is_none_or(|before| before.height < vote.height) {

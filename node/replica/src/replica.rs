@@ -155,7 +155,8 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         let mut core = Core::new(settings.core.clone(), signer, initial, log)?;
         core.set_known_peers(topology.peer_ids());
         let recall = Recall::new(me, ledger_id, key.verifying_key(), doubt);
-        let certifier = certifier((me, ledger_id, key), &ledger, &topology, (tip.header.height, guard.vote), votes)?;
+        let certifier =
+            certifier((me, ledger_id, key), &ledger, &topology, (tip.header.height, guard.vote), (doubt.guard, votes))?;
         let mut electors = Electors::default();
         electors.follow(&mut core, &ledger, &topology, certifier.certified())?;
         let mempool = Mempool::new(settings.queued_transactions_max, settings.queued_bytes_max);
@@ -283,7 +284,7 @@ fn certifier(
     ledger: &impl Ledger,
     topology: &Topology,
     (applied, guard): (Height, VoteGuard),
-    votes: Vec<Vote>,
+    (doubted, votes): (Height, Vec<Vote>),
 ) -> Result<Certifier, Fault> {
     let certified = newest_certified(ledger, applied)?;
     let header = match &certified {
@@ -300,7 +301,7 @@ fn certifier(
         validators: validators_above(ledger, &header)?,
         nodes: topology.vote_keys(),
     });
-    let mut certifier = Certifier::new(voting, unseen_nodes(ledger)?, votes);
+    let mut certifier = Certifier::new(voting, unseen_nodes(ledger)?, doubted, votes);
     for (header, next_set) in uncertified(ledger, &header, applied, guard.voted_height)? {
         certifier.push(CertifyInput::Executed { header: Box::new(header), votable: true, next_set });
     }

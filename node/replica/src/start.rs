@@ -6,6 +6,7 @@
 use consilium_consensus::{HardState, Initial, LogIndex, LogPosition, Membership, RaftId};
 use consilium_ledger::{Executed, Tip, genesis_block};
 use consilium_proto::genesis::Genesis;
+use consilium_proto::ids::Height;
 use consilium_proto::vote::Vote;
 
 use crate::ports::{Guard, GuardRecord, Ledger, Log, LogStart, PortFault};
@@ -38,8 +39,8 @@ pub enum StartRefused {
 /// What a disk is known to have lost, and nobody can tell whether it had been promised.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Doubt {
-    /// The newest record of the guard.
-    pub guard: bool,
+    /// Own votes up to this height; 0 if none.
+    pub guard: Height,
     /// The end of the log.
     pub log: bool,
 }
@@ -65,12 +66,19 @@ pub struct Recovered {
 /// # Errors
 /// [`StartRefused`]; nothing that was promised is lost by not starting.
 pub fn recover(ledger: &impl Ledger, log: &impl Log, guard: &mut impl Guard) -> Result<Recovered, StartRefused> {
-    let (guard, doubt) = (guard.recall()?, Doubt { guard: guard.is_damaged(), log: log.is_damaged()? });
+    let (guard, guard_is_damaged, log_is_damaged) = (guard.recall()?, guard.is_damaged(), log.is_damaged()?);
     log.sync()?;
     let synced = ledger.sync()?;
     let (mut hard_state, last) = (log.hard_state()?, log.last().index);
     log_reaches(&guard, last, hard_state)?;
     let (applied, tip) = ledger.tip()?.ok_or_else(|| PortFault::corrupt("ledger", "has no genesis block"))?;
+    let lost = match (guard_is_damaged, log_is_damaged) {
+        (false, _) => Height(0),
+        // What is voted on was executed from a durable log, of which each entry is a block at most.
+        (true, false) => Height(tip.header.height.0.saturating_add(last.0.saturating_sub(applied.0))),
+        (true, true) => Height(u64::MAX),
+    };
+    let doubt = Doubt { guard: guard.doubted.max(lost), log: log_is_damaged };
     if applied > last {
         let position = ledger.position(tip.header.height)?.filter(|p| p.index == applied);
         let position = position.ok_or_else(|| PortFault::corrupt("ledger", "ahead of the log without a position"))?;

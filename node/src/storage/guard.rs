@@ -19,8 +19,8 @@ use consilium_replica::ports::{self, GuardRecord, PortFault};
 use super::StorageError;
 
 const SLOT_BYTES: u64 = 512;
-const MAGIC: &[u8; 8] = b"CNSLGRD3";
-const RECORD_BYTES: usize = 8 + 8 + 8 + 32 + LogPosition::ENCODED_LEN + 8;
+const MAGIC: &[u8; 8] = b"CNSLGRD4";
+const RECORD_BYTES: usize = 8 + 8 + 8 + 32 + LogPosition::ENCODED_LEN + 8 + 8;
 
 /// The open file.
 #[derive(Debug)]
@@ -137,7 +137,7 @@ impl ports::Guard for Guard {
 }
 
 fn encode(sequence: u64, state: &GuardRecord) -> Vec<u8> {
-    let GuardRecord { vote: VoteGuard { voted_height, voted_header }, last, commit } = state;
+    let GuardRecord { vote: VoteGuard { voted_height, voted_header }, last, commit, doubted } = state;
     let mut out = Vec::with_capacity(RECORD_BYTES + 4);
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&sequence.to_be_bytes());
@@ -145,6 +145,7 @@ fn encode(sequence: u64, state: &GuardRecord) -> Vec<u8> {
     out.extend_from_slice(voted_header.as_bytes());
     out.extend_from_slice(&last.encode());
     out.extend_from_slice(&commit.0.to_be_bytes());
+    out.extend_from_slice(&doubted.0.to_be_bytes());
     out.extend_from_slice(&crc32c::crc32c(&out).to_be_bytes());
     out
 }
@@ -162,6 +163,7 @@ fn decode(record: &[u8; RECORD_BYTES + 4]) -> Option<(u64, GuardRecord)> {
         },
         last: LogPosition::decode(content.get(56..56 + LogPosition::ENCODED_LEN)?)?,
         commit: LogIndex(number(56 + LogPosition::ENCODED_LEN)?),
+        doubted: Height(number(64 + LogPosition::ENCODED_LEN)?),
     };
     Some((number(8)?, state))
 }
@@ -178,7 +180,7 @@ mod tests {
         let vote = VoteGuard { voted_height: Height(height), voted_header };
         let hash = LogHash::from_bytes([height as u8; 32]);
         let last = LogPosition { index: LogIndex(height * 2), term: Term(height % 7), hash };
-        GuardRecord { vote, last, commit: LogIndex(height) }
+        GuardRecord { vote, last, commit: LogIndex(height), doubted: Height(height / 2) }
     }
 
     #[test]

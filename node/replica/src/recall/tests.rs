@@ -104,7 +104,7 @@ fn nobody_ends_it_with_votes_that_are_not_its_own() {
 
 #[test]
 fn a_guard_that_is_known_to_have_lost_a_vote_is_told_the_newest() {
-    let mut node = recall(Doubt { guard: true, log: false });
+    let mut node = recall(Doubt { guard: Height(4), log: false });
     assert!(!node.is_silent());
     for (from, height) in [(2, 2), (3, 3), (4, 1)] {
         node.hear(NodeId(from), told(height, 1), guard(1)).unwrap();
@@ -119,9 +119,16 @@ fn a_guard_that_is_known_to_have_lost_a_vote_is_told_the_newest() {
 }
 
 #[test]
+fn a_vote_above_all_that_may_be_lost_is_a_rolled_back_disk() {
+    let mut node = recall(Doubt { guard: Height(2), log: false });
+    node.hear(NodeId(2), told(2, 1), guard(1)).unwrap();
+    assert_eq!(node.hear(NodeId(3), told(3, 1), guard(1)), Err(Fault::VoteForgotten(Height(3))));
+}
+
+#[test]
 fn a_log_that_lost_its_end_owes_what_more_than_liars_say() {
     let owed = |told: &[(u64, u64, u64)]| {
-        let mut node = recall(Doubt { guard: false, log: true });
+        let mut node = recall(Doubt { guard: Height(0), log: true });
         assert!(node.is_silent());
         for (from, term, index) in told {
             node.hear(NodeId(*from), acknowledged(*term, *index), guard(0)).unwrap();
@@ -132,7 +139,7 @@ fn a_log_that_lost_its_end_owes_what_more_than_liars_say() {
     };
     assert_eq!(owed(&[(2, 3, 900), (3, 3, 7)]), Some((3, 7)), "a liar says anything");
     assert_eq!(owed(&[(2, 3, 7), (3, 2, 99), (4, 3, 9)]), Some((3, 7)), "a later term is further");
-    let mut node = recall(Doubt { guard: false, log: true });
+    let mut node = recall(Doubt { guard: Height(0), log: true });
     node.hear(NodeId(2), acknowledged(3, 900), guard(0)).unwrap();
     node.hear(NodeId(3), NOTHING, guard(0)).unwrap();
     assert_eq!(node.settle(&validators(&[1, 2, 3, 4])).unwrap().owed, None);

@@ -140,14 +140,15 @@ fn the_guard_remembers_what_the_log_held_when_the_vote_was_made() {
     write(&disk, [round(1..=6, true)]).unwrap();
     disk.journal.take();
     let vote = VoteGuard { voted_height: Height(3), voted_header: HeaderHash::from_bytes([1; 32]) };
-    let (mut guard, commit) = (disk.guard.clone(), LogIndex(4));
-    let written = write_for_vote(&mut guard, &disk.log, &disk.ledger, VoteWrite::Guard { vote, commit });
-    let record = GuardRecord { vote, last: at(6), commit };
+    let (mut guard, commit, doubted) = (disk.guard.clone(), LogIndex(4), Height(9));
+    let write = VoteWrite::Guard { vote, commit, doubted };
+    let written = write_for_vote(&mut guard, &disk.log, &disk.ledger, write);
+    let record = GuardRecord { vote, last: at(6), commit, doubted };
     assert_eq!((written, disk.guard.read()), (Ok(Written::Vote), record));
     assert_eq!(write_for_vote(&mut guard, &disk.log, &disk.ledger, VoteWrite::Ledger), Ok(Written::Vote));
     assert_eq!(disk.journal.take(), [Did::Guard(record), Did::Ledger]);
     // A commit that is known before its entry is durable here.
-    let write = VoteWrite::Guard { vote, commit: LogIndex(9) };
+    let write = VoteWrite::Guard { vote, commit: LogIndex(9), doubted };
     assert_eq!(write_for_vote(&mut guard, &disk.log, &disk.ledger, write), Ok(Written::Vote));
     assert_eq!(disk.guard.read().commit, LogIndex(6));
 }

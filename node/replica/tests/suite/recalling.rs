@@ -74,7 +74,8 @@ fn a_guard_that_lost_its_newest_record_is_told_it_and_the_node_goes_on() {
     net.pass(3);
     let said = net.said(2);
     assert_eq!((halted(&said), recalled(&said)), (None, Some((2, Some(newest)))), "two are enough");
-    assert_eq!(net.node(2).replica.voting().guard().voted_height, newest);
+    let record = net.node(2).disk.guard.read();
+    assert_eq!((record.vote.voted_height, record.doubted >= newest), (newest, true));
     net.time_blocks(1, 1);
     net.pass(2);
     assert!(voted(&net) > newest);

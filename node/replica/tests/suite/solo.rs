@@ -72,7 +72,7 @@ fn a_transaction_is_proposed_written_executed_guarded_and_certified_in_this_orde
             leaves: vec![(2, leaf)],
             events: consilium_ledger::Events::default(),
         })),
-        Output::WriteVote(VoteWrite::Guard { vote, commit: position.index }),
+        Output::WriteVote(VoteWrite::Guard { vote, commit: position.index, doubted: Height(0) }),
         // One block is a turn.
         Output::Continue,
         Output::Applied(Applied { index: position.index, height: Height(1), time, header_hash: header.hash() }),

@@ -9,14 +9,14 @@ use consilium_proto::ids::{HeaderHash, Height, NodeId, TimeMs};
 use consilium_proto::parameters::recommended_parameters;
 use consilium_replica::Fault;
 use consilium_replica::ports::{Guard, GuardRecord, Ledger, Log};
-use consilium_replica::start::{Recovered, StartRefused, recover, write_genesis};
+use consilium_replica::start::{Doubt, Recovered, StartRefused, recover, write_genesis};
 
 /// The syncs of every start.
 const START_SYNCS: [Did; 3] = [Did::Recalled, Did::Log, Did::Ledger];
 
 fn guard(height: u64, last: LogPosition, commit: u64) -> GuardRecord {
     let vote = VoteGuard { voted_height: Height(height), voted_header: HeaderHash::from_bytes([1; 32]) };
-    GuardRecord { vote, last, commit: LogIndex(commit) }
+    GuardRecord { vote, last, commit: LogIndex(commit), doubted: Height(0) }
 }
 
 /// What a node that remembers `guard` starts from.
@@ -115,6 +115,28 @@ fn a_ledger_ahead_of_the_log_is_finished_with_a_sync_before_the_log_is_reset() {
     let hard_state = HardState { term: position.term, vote: None, commit: position.index };
     assert_eq!((recovered.initial.hard_state, recovered.initial.applied), (hard_state, position.index));
     assert_eq!((log.hard_state().unwrap(), log.last()), (hard_state, position));
+}
+
+#[test]
+fn how_far_votes_may_be_lost_is_remembered() {
+    let (disk, position) = used();
+    let doubt = |record: GuardRecord| recovered(&disk, record).unwrap().doubt.guard;
+    let record = guard(1, position, position.index.0);
+    assert_eq!(doubt(record), Height(0));
+    assert_eq!(doubt(GuardRecord { doubted: Height(9), ..record }), Height(9), "also after the next record");
+    // Two entries are not executed yet, and may have been when the vote was made.
+    let first = LogEntry::new(&position.hash, position.term, position.index.next(), EntryKind::Empty);
+    let second = LogEntry::new(&first.hash, position.term, first.index.next(), EntryKind::Empty);
+    disk.log.log.borrow_mut().write(&Persist { entries: vec![first, second], ..empty_round() });
+    let damaged = || {
+        let mut port = disk.guard.clone();
+        port.write(record).unwrap();
+        port.damaged.set(true);
+        recover(&disk.ledger, &disk.log, &mut port).unwrap().doubt
+    };
+    assert_eq!(damaged(), Doubt { guard: Height(5), log: false });
+    disk.log.log.borrow_mut().damage();
+    assert_eq!(damaged(), Doubt { guard: Height(u64::MAX), log: true }, "nobody knows how far the log went");
 }
 
 #[test]

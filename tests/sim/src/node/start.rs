@@ -33,7 +33,9 @@ pub fn begin(host: &mut Host, env: &mut Env) -> Result<State, Halt> {
         Err(StartRefused::Port(fault)) => return Err(host.failed(&fault)),
         Err(refused) => return Err(Halt::Fault(refused.to_string())),
     };
-    for (doubtful, what) in [(recovered.doubt.log, "logs"), (recovered.doubt.guard, "guards")] {
+    for (doubtful, what) in
+        [(recovered.doubt.log, "logs"), (recovered.doubt.guard > recovered.guard.vote.voted_height, "guards")]
+    {
         if doubtful {
             env.stats.count(if what == "logs" { "starts with a damaged log" } else { "starts with a damaged guard" });
         }
