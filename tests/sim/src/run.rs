@@ -160,6 +160,7 @@ fn standings(world: &World) -> Vec<Standing> {
         .map(|machine| Standing {
             node: machine.host.node,
             certified: machine.node().map_or(Height::GENESIS, |node| node.certified()),
+            log_end: machine.host.disk.log.borrow().last(),
             header: machine.host.disk.ledger.borrow().header(height).map(|header| header.hash()),
         })
         .collect()

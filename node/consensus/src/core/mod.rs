@@ -23,6 +23,7 @@ mod snapshots;
 mod start;
 mod step;
 mod tally;
+mod voteless;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -41,6 +42,7 @@ use crate::status::{PeerProgress, PeerState, Role, Status};
 use self::followers::Followers;
 use self::office::Office;
 use self::tally::Tally;
+use self::voteless::Waiting;
 
 pub use self::members::{MembershipError, MembershipOutcome};
 pub use self::progress::{ApplyError, CompactError, PersistError};
@@ -101,6 +103,7 @@ pub struct Core<R: LogReader> {
     /// Acknowledgements that wait for the next output.
     heads: Vec<Message>,
     followers: Followers,
+    waiting: Waiting,
     /// Whether this node may stand for election.
     may_lead: bool,
     /// Whether it knows what it granted before.

@@ -9,6 +9,7 @@ use super::Core;
 use super::followers::Followers;
 use super::office::Office;
 use super::tally::Tally;
+use super::voteless::Waiting;
 use crate::config::{Config, ConfigError};
 use crate::convert::{hard_state_to_raft, membership_to_raft};
 use crate::ids::Term;
@@ -79,6 +80,7 @@ impl<R: LogReader> Core<R> {
             tally: Tally::default(),
             heads: Vec::new(),
             followers: Followers::default(),
+            waiting: Waiting::default(),
             may_lead: true,
             may_grant: true,
             owed: None,

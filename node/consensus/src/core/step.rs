@@ -79,9 +79,21 @@ impl<R: LogReader> Core<R> {
             }
             message = self.without_state(&message);
         }
+        if let Some(message) = self.keep_back(from, message) {
+            self.take(from, message)?;
+        }
+        while let Some((from, message)) = self.next_released() {
+            self.take(from, message)?;
+        }
+        left_out.map_or(Ok(()), |reject| Err(rejected(reject)))
+    }
+
+    /// Takes a message that was screened.
+    fn take(&mut self, from: RaftId, mut message: Message) -> Result<(), StepError> {
+        let rejected = |reject| StepError::Rejected { peer: from, reject };
         self.examine(from, &mut message).map_err(rejected)?;
         if message.get_msg_type() == MessageType::MsgAppend && !self.fits_log(&mut message).map_err(rejected)? {
-            return left_out.map_or(Ok(()), |reject| Err(rejected(reject)));
+            return Ok(());
         }
         let answers = self.answers_leader(&message);
         let due = match message.get_msg_type() {
@@ -102,7 +114,7 @@ impl<R: LogReader> Core<R> {
         if answers {
             self.followers.heard(from, self.term(), self.ticks);
         }
-        left_out.map_or(Ok(()), |reject| Err(rejected(reject)))
+        Ok(())
     }
 
     fn tell_raft(&mut self, from: RaftId, message: Message) -> Result<(), StepError> {

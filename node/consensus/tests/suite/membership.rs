@@ -1,11 +1,11 @@
 //! Membership changes: joint, auto-leave, one at a time, leaders that lose their vote.
 
 use consilium_consensus::{
-    ApplyError, EntryKind, LogIndex, Membership, MembershipChange as Change, MembershipError, ProposeError, RaftId,
-    Role,
+    ApplyError, Electorate, EntryKind, LogIndex, Membership, MembershipChange as Change, MembershipError, ProposeError,
+    RaftId, Role,
 };
 
-use crate::cluster::{Cluster, id};
+use crate::cluster::{Cluster, equals, id};
 
 fn voters(ids: &[u64]) -> Membership {
     Membership::new(ids.iter().copied().map(id), [])
@@ -179,4 +179,41 @@ fn a_removed_node_cannot_raise_the_term() {
     cluster.ticks(300);
     assert_eq!(cluster.core(id(1)).status().term, term);
     assert_eq!(cluster.leader(), Some(id(1)));
+}
+
+/// A seat without a vote in Raft cannot stand. Were it alone to have an entry, nobody who lacks
+/// that could be elected where its power is needed.
+#[test]
+fn a_seat_without_a_vote_takes_entries_after_others_only() {
+    let mut cluster = Cluster::new(3, 11);
+    cluster.electorate = Electorate::new(vec![equals(1..=4)], vec![]);
+    for node in cluster.everyone() {
+        let electorate = cluster.electorate.clone();
+        cluster.core(node).set_electorate(electorate);
+    }
+    let leader = cluster.elect();
+    cluster.add_node(id(4), cluster.nodes[&leader].store.membership.clone());
+    cluster.core(leader).propose_membership(&[Change::AddLearner(id(4))]).unwrap();
+    cluster.pump(leader);
+    cluster.until(100, "it follows", |cluster| cluster.core(id(4)).membership().learners.contains(&id(4)));
+    let everyone = cluster.everyone();
+    let before = cluster.commit("a", &everyone);
+    // The leader, as one that lies, gives the next entry to the seat without a vote alone.
+    let voters: Vec<RaftId> = (1..=3).map(id).filter(|node| *node != leader).collect();
+    for voter in &voters {
+        cluster.net.links.cut(*voter, leader);
+        cluster.net.links.cut(leader, *voter);
+    }
+    let proposed = cluster.propose(leader, "b");
+    cluster.ticks(4);
+    assert_eq!(cluster.core(leader).status().last_index, proposed.index);
+    assert!(cluster.core(id(4)).status().last_index < proposed.index);
+    assert!(cluster.core(id(4)).status().last_index >= before.index);
+    cluster.crash(leader);
+    cluster.until(600, "its power elects another", |cluster| cluster.leader().is_some());
+    cluster.propose(cluster.leader().unwrap(), "c");
+    cluster.until(100, "it takes what others hold", |cluster| {
+        let last = cluster.core(voters[0]).status().last_index;
+        cluster.core(id(4)).status().last_index == last && last > before.index
+    });
 }

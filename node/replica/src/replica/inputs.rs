@@ -304,9 +304,11 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             Err(error) => error,
         };
         let now_ms = self.now.monotonic_ms;
-        let StepError::Rejected { reject, .. } = error else {
+        let StepError::Rejected { peer, reject } = error else {
             return self.out.push(Output::Notice(Notice::RaftIgnored { peer: from, problem: error.to_string() }));
         };
+        // What had waited may be another's.
+        let from = NodeId(peer.get());
         let text = reject.to_string();
         self.out.push(Output::Notice(match reject.is_usual() {
             true => Notice::RaftIgnored { peer: from, problem: text },

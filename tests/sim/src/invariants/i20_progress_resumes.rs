@@ -1,6 +1,7 @@
 //! I20: some time after the last fault a new transaction is certified, and all
 //! honest nodes stand at the same certified block with the same state.
 
+use consilium_consensus::LogIndex;
 use consilium_proto::ids::{HeaderHash, Height, NodeId};
 
 use super::Check;
@@ -15,6 +16,8 @@ pub struct Standing {
     pub node: NodeId,
     /// Its certified height.
     pub certified: Height,
+    /// Where its log ends.
+    pub log_end: LogIndex,
     /// The header that it executed at the height of the probe's certificate.
     pub header: Option<HeaderHash>,
 }
