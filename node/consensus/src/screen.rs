@@ -32,11 +32,12 @@ pub(crate) const READ_CONTEXT_LEN: usize = 24;
 /// Says what is wrong with an entry that is not to be acknowledged: what it means is for
 /// whoever drives the core to know.
 pub trait Judge {
-    /// A command.
+    /// A command; `proposer` is the leader that proposed it, where that is known: in its own
+    /// term.
     ///
     /// # Errors
     /// What is wrong.
-    fn command(&self, command: &[u8]) -> Result<(), &'static str>;
+    fn command(&self, command: &[u8], proposer: Option<RaftId>) -> Result<(), &'static str>;
 }
 
 /// What the screen knows of the node.
@@ -257,17 +258,23 @@ fn check_entries(message: &Message, view: &View<'_>) -> Result<(usize, Option<Re
         };
         // What is committed is beyond judgement.
         if index > view.commit.index && verdict.is_ok() {
-            verdict = judge(kind, index, &entry.data, view);
+            let proposer = RaftId::new(message.from).filter(|_| entry.term == message.term);
+            verdict = judge((kind, index), &entry.data, proposer, view);
         }
         fit += usize::from(verdict.is_ok());
     }
     Ok((fit, verdict.err()))
 }
 
-fn judge(kind: EntryType, index: LogIndex, data: &[u8], view: &View<'_>) -> Result<(), Reject> {
+fn judge(
+    (kind, index): (EntryType, LogIndex),
+    data: &[u8],
+    proposer: Option<RaftId>,
+    view: &View<'_>,
+) -> Result<(), Reject> {
     if kind == EntryType::EntryNormal {
         // The entry that opens a term is empty.
-        let verdict = if data.is_empty() { Ok(()) } else { view.judge.command(data) };
+        let verdict = if data.is_empty() { Ok(()) } else { view.judge.command(data, proposer) };
         return verdict.map_err(|reason| Reject::Unfit { index, reason });
     }
     // Whether the ledger asks for it shows when it is applied, behind all that is before it.

@@ -28,16 +28,18 @@ pub struct CheckedBlock {
 const COMMITMENT_BYTES: usize = 32;
 
 /// Whether a proposal may be acknowledged: it is one, nothing of it grows beyond
-/// measure when it is decoded, and its time is not after `latest`. Nothing is decoded
-/// here, and a proposal that passes may still hold what counts as nothing.
+/// measure when it is decoded, its time is not after `latest`, and it names its `proposer`,
+/// where that is known. Nothing is decoded here, and a proposal that passes may still hold what counts as nothing.
 ///
 /// # Errors
 /// What is wrong. An honest leader with a right clock proposes no such thing.
-pub fn judge(entry: &[u8], latest: TimeMs) -> Result<(), &'static str> {
+pub fn judge(entry: &[u8], latest: TimeMs, proposer: Option<NodeId>) -> Result<(), &'static str> {
+    let mut named = NodeId(0);
     let (mut time, mut transactions, mut votes, mut evidence) = (TimeMs(0), 0, 0, 0);
     for field in wire_scan::fields(entry) {
         match field.map_err(|wire_scan::Malformed| "is no proposal")? {
             (1, Value::Varint(time_ms)) => time = TimeMs(time_ms),
+            (2, Value::Varint(id)) => named = NodeId(id),
             (3, Value::Bytes(transaction)) => {
                 transactions += 1;
                 judge_transaction(transaction)?;
@@ -52,6 +54,9 @@ pub fn judge(entry: &[u8], latest: TimeMs) -> Result<(), &'static str> {
     }
     if votes > VALIDATORS_MAX || evidence > EVIDENCE_PER_BLOCK_MAX {
         return Err("has more observations than a block may have");
+    }
+    if proposer.is_some_and(|proposer| proposer != named) {
+        return Err("names another proposer than the leader");
     }
     match time > latest {
         true => Err("its time is ahead of this node's clock"),

@@ -336,15 +336,17 @@ pub fn nonsense(bytes: &[u8]) -> Option<Bytes> {
 }
 
 /// An append with observations that cannot be read in some of the blocks that a
-/// node proposed, the same for everybody.
+/// node proposed, and another proposer's name in others, the same for everybody.
 #[must_use]
 pub fn garbled(bytes: &[u8], proposer: NodeId) -> Option<Bytes> {
     with_blocks(bytes, |proposal| {
-        let chosen = proposal.proposer == proposer.0 && proposal.time_ms.is_multiple_of(3);
-        if chosen {
-            proposal.observed_votes = vec![pb::Vote::default()];
+        let own = proposal.proposer == proposer.0;
+        match proposal.time_ms % 9 {
+            0 | 3 | 6 if own => proposal.observed_votes = vec![pb::Vote::default()],
+            1 if own => proposal.proposer += 1,
+            _ => return false,
         }
-        chosen
+        true
     })
 }
 

@@ -27,8 +27,9 @@ fn id(value: u64) -> RaftId {
 struct Strict;
 
 impl Judge for Strict {
-    fn command(&self, command: &[u8]) -> Result<(), &'static str> {
-        if command == b"unfit" { Err("unfit") } else { Ok(()) }
+    fn command(&self, command: &[u8], proposer: Option<RaftId>) -> Result<(), &'static str> {
+        let forged = command == b"of 3" && proposer.is_some_and(|proposer| proposer.get() != 3);
+        if command == b"unfit" || forged { Err("unfit") } else { Ok(()) }
     }
 }
 
@@ -340,6 +341,19 @@ fn entries_are_judged_unless_they_are_committed() {
     let mut committed = unfit(0);
     (committed.index, committed.entries[0].index, committed.entries[1].index, committed.commit) = (7, 8, 9, 8);
     assert_eq!(world.screen(2, committed.clone()), Ok(committed));
+}
+
+/// Who proposed an entry of an earlier term, a later leader does not show.
+#[test]
+fn the_proposer_is_the_leader_of_the_term() {
+    let world = World::new(Role::Follower);
+    let mut message = append();
+    message.entries[1].data = b"of 3".to_vec();
+    let passed = world.passed(2, message.clone()).unwrap();
+    assert_eq!(passed.left_out, Some(Reject::Unfit { index: LogIndex(12), reason: "unfit" }));
+    message.log_term = message.log_term.min(4);
+    message.entries.iter_mut().for_each(|entry| entry.term = 4);
+    assert_eq!(world.passed(2, message).unwrap().left_out, None);
 }
 
 fn read(kind: MessageType, from: u64, owner: u64) -> Message {

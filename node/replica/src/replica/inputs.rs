@@ -1,7 +1,9 @@
 //! Which part of the replica hears what.
 
 use consilium_consensus::voting::Clock;
-use consilium_consensus::{Judge, LogReader, Mandate, MandateError, Reject, Role, SealedPosition, StepError, Term};
+use consilium_consensus::{
+    Judge, LogReader, Mandate, MandateError, RaftId, Reject, Role, SealedPosition, StepError, Term,
+};
 use consilium_proto::ids::{Epoch, NodeId, TimeMs};
 
 use super::Replica;
@@ -376,8 +378,8 @@ struct Standards {
 }
 
 impl Judge for Standards {
-    fn command(&self, command: &[u8]) -> Result<(), &'static str> {
-        judge(command, self.latest)
+    fn command(&self, command: &[u8], proposer: Option<RaftId>) -> Result<(), &'static str> {
+        judge(command, self.latest, proposer.map(|proposer| NodeId(proposer.get())))
     }
 }
 

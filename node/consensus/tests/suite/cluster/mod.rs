@@ -28,7 +28,7 @@ use self::oracle::Oracle;
 pub(crate) struct Passes;
 
 impl Judge for Passes {
-    fn command(&self, _: &[u8]) -> Result<(), &'static str> {
+    fn command(&self, _: &[u8], _: Option<RaftId>) -> Result<(), &'static str> {
         Ok(())
     }
 }

@@ -40,7 +40,7 @@ pub(crate) fn signer(node: u64) -> Signer {
 struct Passes;
 
 impl Judge for Passes {
-    fn command(&self, _: &[u8]) -> Result<(), &'static str> {
+    fn command(&self, _: &[u8], _: Option<RaftId>) -> Result<(), &'static str> {
         Ok(())
     }
 }
