@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use consilium_proto::genesis::{GENESIS_BYTES_MAX, Genesis};
 use consilium_proto::header::Header;
+use consilium_proto::ids::Fingerprint;
 use consilium_proto::pb;
+use consilium_proto::record::KnownSigner;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 
@@ -40,6 +42,8 @@ pub(crate) struct Inner {
     policy: RetryPolicy,
     /// Proven identities and when they were; see [`crate::proven`].
     pub(crate) identities: Mutex<BTreeMap<String, (Instant, pb::GetIdentityResponse)>>,
+    /// Proven signers; see [`crate::proven`].
+    pub(crate) signers: Mutex<BTreeMap<Fingerprint, KnownSigner>>,
 }
 
 struct Node {
@@ -87,6 +91,7 @@ impl Client {
             preferred: AtomicUsize::new(0),
             policy,
             identities: Mutex::new(BTreeMap::new()),
+            signers: Mutex::new(BTreeMap::new()),
         })))
     }
 

@@ -7,11 +7,12 @@ use std::path::PathBuf;
 
 use consilium_proto::envelope::EnvelopeError;
 use consilium_proto::error::FieldError;
-use consilium_proto::ids::{Height, TransactionId};
+use consilium_proto::ids::{Height, RecordId, TransactionId};
 use consilium_proto::keys::KeyError;
 use consilium_proto::light_client::TrustError;
 use consilium_proto::pb;
 use consilium_proto::receipt::ReceiptError;
+use consilium_proto::record::Unproven;
 use consilium_proto::signing::SigningError;
 use consilium_proto::transaction::SignError;
 use tonic::Code;
@@ -101,6 +102,14 @@ pub enum Unverified {
     /// A certified header, or a change of the validators.
     #[error(transparent)]
     Validators(#[from] TrustError),
+    /// A version of a record.
+    #[error("record {id}: {why}")]
+    Record {
+        /// The record.
+        id: RecordId,
+        /// What is not proven.
+        why: Unproven,
+    },
     /// An answer that contradicts the question or itself.
     #[error("{0}")]
     Contradiction(String),

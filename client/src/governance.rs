@@ -13,6 +13,7 @@ use consilium_proto::state;
 use consilium_proto::transaction::Topic;
 use prost::Message;
 
+use crate::answer::Claimed;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::submit::Submitted;
@@ -82,7 +83,7 @@ impl Client {
         let at_least = Some(submitted.height);
         let mut before = 0;
         loop {
-            let page = self.list_proposals(false, before, at_least).await?;
+            let page = self.list_proposals(false, before, at_least).await?.into_claimed();
             let newest_is_older = page.proposals.iter().filter_map(|p| p.proposal.as_ref()).next_back();
             let newest_is_older = newest_is_older.is_none_or(|p| p.opened_height < submitted.height.0);
             let found = page.proposals.into_iter().find(|p| p.proposal.as_ref().is_some_and(is_it));
@@ -118,14 +119,18 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::read`]; NOT_FOUND if there is none.
-    pub async fn proposal(&self, number: u64, after: Option<Height>) -> Result<pb::GetProposalResponse, ClientError> {
+    pub async fn proposal(
+        &self,
+        number: u64,
+        after: Option<Height>,
+    ) -> Result<Claimed<pb::GetProposalResponse>, ClientError> {
         let request = pb::GetProposalRequest { number, read: after.map(at_least) };
         let answer = self
             .read(|channel| async move { GovernanceServiceClient::new(channel).get_proposal(request).await })
             .await?;
         check_proposal(&answer)?;
         match &answer.proposal {
-            Some(proposal) if proposal.number == number => Ok(answer),
+            Some(proposal) if proposal.number == number => Ok(Claimed::new(answer)),
             Some(_) | None => Err(ClientError::contradiction("the answer is about another proposal")),
         }
     }
@@ -137,7 +142,7 @@ impl Client {
     /// # Errors
     /// As [`Client::proposal`], or an answer that proves something else.
     pub async fn proven_proposal(&self, number: u64) -> Result<pb::GetProposalResponse, ClientError> {
-        let mut answer = self.proposal(number, None).await?;
+        let mut answer = self.proposal(number, None).await?.into_claimed();
         let proven: pb::ProposalState = self
             .proven_row(&state::keys::proposal(number))
             .await?
@@ -168,26 +173,30 @@ impl Client {
         open_only: bool,
         before: u64,
         after: Option<Height>,
-    ) -> Result<pb::ListProposalsResponse, ClientError> {
+    ) -> Result<Claimed<pb::ListProposalsResponse>, ClientError> {
         let request = pb::ListProposalsRequest { open_only, page_size: PAGE_SIZE, before, read: after.map(at_least) };
         let page = self
             .read(|channel| async move { GovernanceServiceClient::new(channel).list_proposals(request).await })
             .await?;
         page.proposals.iter().try_for_each(check_proposal)?;
         let descends = page.next_before == 0 || before == 0 || page.next_before < before;
-        if descends { Ok(page) } else { Err(ClientError::contradiction("the pages of proposals do not end")) }
+        if descends {
+            Ok(Claimed::new(page))
+        } else {
+            Err(ClientError::contradiction("the pages of proposals do not end"))
+        }
     }
 
     /// All members with their nodes, as a node tells it.
     ///
     /// # Errors
     /// As [`Client::read`].
-    pub async fn list_members(&self, after: Option<Height>) -> Result<Vec<pb::MemberEntry>, ClientError> {
+    pub async fn list_members(&self, after: Option<Height>) -> Result<Claimed<Vec<pb::MemberEntry>>, ClientError> {
         let request = pb::ListMembersRequest { read: after.map(at_least) };
         let answer = self
             .read(|channel| async move { GovernanceServiceClient::new(channel).list_members(request).await })
             .await?;
-        Ok(answer.members)
+        Ok(Claimed::new(answer.members))
     }
 
     /// Parameters, protocol version and access policy in force, as a node
@@ -195,9 +204,11 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::read`].
-    pub async fn rules(&self) -> Result<pb::GetRulesResponse, ClientError> {
+    pub async fn rules(&self) -> Result<Claimed<pb::GetRulesResponse>, ClientError> {
         let request = pb::GetRulesRequest { read: None };
-        self.read(|channel| async move { GovernanceServiceClient::new(channel).get_rules(request).await }).await
+        let answer =
+            self.read(|channel| async move { GovernanceServiceClient::new(channel).get_rules(request).await }).await?;
+        Ok(Claimed::new(answer))
     }
 
     /// The parameters in force, proven against a certified header: those that

@@ -31,6 +31,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod answer;
 pub mod archive;
 pub mod bulk;
 pub mod ceremony;
@@ -60,6 +61,7 @@ pub mod trust;
 pub mod validators;
 pub mod watch;
 
+pub use answer::{Claimed, Proven};
 pub use client::Client;
 pub use consilium_proto::pb;
 pub use error::{ClientError, Unverified};

@@ -150,7 +150,7 @@ impl Client {
         vote_key: &Bytes,
         after: Option<Height>,
     ) -> Result<Option<pb::NodeState>, ClientError> {
-        let members = self.list_members(after).await?;
+        let members = self.list_members(after).await?.into_claimed();
         let told = members.iter().flat_map(|entry| &entry.nodes).find(|node| node.vote_key == *vote_key);
         let Some(told) = told else { return Ok(None) };
         let proven = self.proven_node(told.raft_id).await?;

@@ -11,31 +11,25 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use consilium_grpc::identity_service_client::IdentityServiceClient;
-use consilium_proto::error::FieldError;
-use consilium_proto::header::Header;
-use consilium_proto::ids::Height;
+use consilium_proto::error::{FieldError, fixed};
+use consilium_proto::header::{Header, HeaderProof};
+use consilium_proto::ids::Fingerprint;
 use consilium_proto::keys::EncryptionPublicKey;
 use consilium_proto::pb;
+use consilium_proto::record::KnownSigner;
+use consilium_proto::state::keys;
 use consilium_proto::state_tree::{StateProof, verify_state_proof};
-use consilium_proto::vote::{BlockCertificate, CertifiedHeader};
+use consilium_proto::vote::CertifiedHeader;
 use prost::Message;
-use tonic::Code;
 
 use crate::client::{Client, Inner};
 use crate::error::ClientError;
 use crate::transport::ledger_service;
 
-/// First byte of the state key of an identity (state.proto).
-const IDENTITY_KEY_PREFIX: u8 = 0x05;
 /// How long a looked-up identity is believed without asking again.
 const IDENTITY_CACHE_TIME: Duration = Duration::from_secs(60);
 /// Identities kept in the cache.
 const IDENTITY_CACHE_MAX: usize = 10_000;
-/// How long to wait for the certificate of a header just executed.
-const CERTIFICATE_WAIT: Duration = Duration::from_secs(15);
-const CERTIFICATE_POLL: Duration = Duration::from_millis(50);
-/// Headers walked from an uncertified header to a certified one.
-const HEADER_WALK_MAX: u64 = 10_000;
 
 impl Client {
     /// The newest certified header that a node knows, verified.
@@ -71,66 +65,41 @@ impl Client {
                 async move { ledger_service(channel).get_state(request).await }
             })
             .await?;
-        let header = answer.header.as_ref().ok_or_else(|| FieldError::missing("header"))?;
-        let header = Header::try_from(header)?;
+        let header = self.final_header(answer.header.as_ref()).await?;
         let proof = StateProof::decode(&answer.proof).map_err(|e| ClientError::contradiction(e.to_string()))?;
         verify_state_proof(&header.state_root, key, answer.value.as_deref(), &proof)
             .map_err(|e| ClientError::contradiction(e.to_string()))?;
-        let certificate = answer.certificate.as_ref().map(BlockCertificate::try_from).transpose()?;
-        self.prove_header(&header, certificate).await?;
         Ok(answer.value)
     }
 
-    /// Makes sure that a header is final: by its own certificate, or by the
-    /// chain of headers to one that is certified.
-    async fn prove_header(&self, header: &Header, certificate: Option<BlockCertificate>) -> Result<(), ClientError> {
-        self.check_ledger(header)?;
-        if let Some(certificate) = certificate {
-            return self.verify_certificate(header, &certificate).await;
-        }
-        let head = self.head_at_least(header.height).await?;
-        if head.header.height == header.height {
-            return same_header(header, &head.header);
-        }
-        if head.header.height.0 - header.height.0 > HEADER_WALK_MAX {
-            return Err(ClientError::contradiction("the header lies too far behind the newest certified one"));
-        }
-        self.walk(header, &head.header).await
+    /// The header that an answer was read at, if what comes with it makes it final.
+    pub(crate) async fn final_header(&self, proof: Option<&pb::HeaderProof>) -> Result<Header, ClientError> {
+        let proof = proof.ok_or_else(|| FieldError::missing("header"))?;
+        let proof = HeaderProof::try_from(proof).map_err(|e| e.within("header"))?;
+        let certified = proof.certified().map_err(|e| ClientError::contradiction(e.to_string()))?;
+        self.verify_header(&certified).await?;
+        Ok(proof.into_header())
     }
 
-    async fn head_at_least(&self, height: Height) -> Result<CertifiedHeader, ClientError> {
-        let deadline = Instant::now() + CERTIFICATE_WAIT;
-        loop {
-            let head = self.certified_head().await?;
-            if head.header.height >= height {
-                return Ok(head);
-            }
-            if Instant::now() >= deadline {
-                return Err(ClientError::Status {
-                    code: Code::Unavailable,
-                    reason: String::new(),
-                    message: format!("height {height} is executed but not certified; the network may lack a quorum"),
-                });
-            }
-            tokio::time::sleep(CERTIFICATE_POLL).await;
+    /// Who signs with a key, proven. It never changes, so it is asked for once.
+    ///
+    /// # Errors
+    /// As [`Self::proven_state`]; a key that nobody has enrolled.
+    pub(crate) async fn signer(&self, key: &Fingerprint) -> Result<KnownSigner, ClientError> {
+        if let Some(known) = self.inner().signers.lock().unwrap_or_else(PoisonError::into_inner).get(key) {
+            return Ok(known.clone());
         }
-    }
-
-    /// Follows the headers between two heights and checks that they are one chain.
-    async fn walk(&self, from: &Header, to: &Header) -> Result<(), ClientError> {
-        let request = pb::WatchRequest { after_height: from.height.0, headers_only: true };
-        let mut headers = self.read(|channel| async move { ledger_service(channel).watch(request).await }).await?;
-        let mut tip = from.clone();
-        while tip.height < to.height {
-            let message =
-                headers.message().await?.ok_or_else(|| ClientError::contradiction("the headers end early"))?;
-            let Some(block) = message.block else { continue };
-            let next = block.header.as_ref().ok_or_else(|| FieldError::missing("block.header"))?;
-            let next = Header::try_from(next)?;
-            check_link(&tip, &next)?;
-            tip = next;
+        let row = self.proven_state(&keys::signer(key)).await?;
+        let row =
+            row.ok_or_else(|| ClientError::contradiction("what was signed is signed by nobody who is enrolled"))?;
+        let state = pb::SignerState::decode(row).map_err(|_| FieldError::malformed("value", "is not a signer"))?;
+        let known = KnownSigner::try_from(&state)?;
+        let mut signers = self.inner().signers.lock().unwrap_or_else(PoisonError::into_inner);
+        if signers.len() >= IDENTITY_CACHE_MAX {
+            signers.clear();
         }
-        same_header(&tip, to)
+        signers.insert(*key, known.clone());
+        Ok(known)
     }
 
     /// The newest enrolment of an identity, with keys proven against a
@@ -150,10 +119,11 @@ impl Client {
                 async move { IdentityServiceClient::new(channel).get_identity(request).await }
             })
             .await?;
-        let mut key = vec![IDENTITY_KEY_PREFIX];
-        key.extend_from_slice(spiffe_id.as_bytes());
-        let proven = self.proven_state(&key).await?;
-        check_identity(spiffe_id, &found, proven.as_ref())?;
+        let proven = self.proven_state(&keys::identity(spiffe_id)).await?;
+        let state = check_identity(spiffe_id, &found, proven.as_ref())?;
+        let key = fixed("signing_key_id", &state.signing_key_id).map(Fingerprint::from_bytes)?;
+        let signer = self.proven_state(&keys::signer(&key)).await?;
+        check_signer(spiffe_id, &found, signer.as_ref())?;
         self.inner().cache_identity(spiffe_id, &found);
         Ok(found)
     }
@@ -177,9 +147,12 @@ impl Inner {
 
 /// Compares an answer with the state that was proven. The key itself needs no
 /// further proof: the state names it by its hash.
-fn check_identity(spiffe_id: &str, found: &pb::GetIdentityResponse, proven: Option<&Bytes>) -> Result<(), ClientError> {
-    let differs =
-        |what: &str| Err(ClientError::contradiction(format!("{what} of {spiffe_id} differs from the ledger's state")));
+fn check_identity(
+    spiffe_id: &str,
+    found: &pb::GetIdentityResponse,
+    proven: Option<&Bytes>,
+) -> Result<pb::IdentityState, ClientError> {
+    let differs = |what: &str| Err(differs(what, spiffe_id));
     let proven = proven.map(|value| pb::IdentityState::decode(value.clone()));
     let state = match proven {
         Some(Ok(state)) => state,
@@ -197,27 +170,27 @@ fn check_identity(spiffe_id: &str, found: &pb::GetIdentityResponse, proven: Opti
             return differs("the encryption key");
         }
     }
-    match &found.signer {
-        Some(signer) if signer.spiffe_id != spiffe_id => differs("the signer"),
-        Some(_) | None => Ok(()),
+    Ok(state)
+}
+
+fn check_signer(spiffe_id: &str, found: &pb::GetIdentityResponse, proven: Option<&Bytes>) -> Result<(), ClientError> {
+    let state = proven.map(|value| pb::SignerState::decode(value.clone())).transpose();
+    match state {
+        Ok(Some(state)) if found.signer.as_ref() == Some(&state) && state.spiffe_id == spiffe_id => Ok(()),
+        Ok(_) | Err(_) => Err(differs("the signer", spiffe_id)),
     }
+}
+
+fn differs(what: &str, spiffe_id: &str) -> ClientError {
+    ClientError::contradiction(format!("{what} of {spiffe_id} differs from the ledger's state"))
 }
 
 /// Checks that `next` directly follows `tip`.
 pub(crate) fn check_link(tip: &Header, next: &Header) -> Result<(), ClientError> {
-    let follows = next.height == tip.height.next() && next.previous_hash == tip.hash() && next.time >= tip.time;
-    if follows && next.validators_hash == tip.next_validators_hash {
+    if next.follows(tip) {
         Ok(())
     } else {
         Err(ClientError::contradiction(format!("the header at height {} does not follow the one before", next.height)))
-    }
-}
-
-fn same_header(one: &Header, other: &Header) -> Result<(), ClientError> {
-    if one == other {
-        Ok(())
-    } else {
-        Err(ClientError::contradiction(format!("the header at height {} differs from the certified one", one.height)))
     }
 }
 

@@ -11,6 +11,7 @@ use consilium_proto::state;
 use consilium_proto::validators::ValidatorSet;
 use consilium_proto::vote::{Equivocation, Vote};
 
+use crate::answer::Claimed;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::governance::at_least;
@@ -21,10 +22,10 @@ use crate::submit::Submitted;
 pub struct Election {
     /// Who was seated with what power, and why others were not.
     pub state: pb::EpochState,
-    /// The newest epoch, as a node tells it.
-    pub current: u64,
-    /// Block time after which the newest epoch ends, as a node tells it.
-    pub ends_ms: u64,
+    /// The newest epoch.
+    pub current: Claimed<u64>,
+    /// Block time after which the newest epoch ends.
+    pub ends_ms: Claimed<u64>,
 }
 
 impl Client {
@@ -45,7 +46,10 @@ impl Client {
         // The row of an epoch is written once and never changes.
         let proven: Option<pb::EpochState> = self.proven_row(&state::keys::epoch(Epoch(told.epoch))).await?;
         match proven {
-            Some(state) if state == told => Ok(Election { state, current: answer.current, ends_ms: answer.ends_ms }),
+            Some(state) if state == told => {
+                let (current, ends_ms) = (Claimed::new(answer.current), Claimed::new(answer.ends_ms));
+                Ok(Election { state, current, ends_ms })
+            }
             Some(_) | None => {
                 Err(ClientError::contradiction(format!("epoch {} differs from the ledger's state", told.epoch)))
             }
@@ -57,9 +61,10 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::read`].
-    pub async fn candidates(&self) -> Result<pb::ListCandidatesResponse, ClientError> {
+    pub async fn candidates(&self) -> Result<Claimed<pb::ListCandidatesResponse>, ClientError> {
         let request = pb::ListCandidatesRequest { read: None };
-        self.read(|channel| async move { ValidatorsServiceClient::new(channel).list_candidates(request).await }).await
+        let ask = |channel| async move { ValidatorsServiceClient::new(channel).list_candidates(request).await };
+        Ok(Claimed::new(self.read(ask).await?))
     }
 
     /// A member's stake, as a node tells it; `after` reads at least at that
@@ -67,25 +72,29 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::read`]; NOT_FOUND if there is no such member.
-    pub async fn stake(&self, member: &str, after: Option<Height>) -> Result<pb::GetStakeResponse, ClientError> {
+    pub async fn stake(
+        &self,
+        member: &str,
+        after: Option<Height>,
+    ) -> Result<Claimed<pb::GetStakeResponse>, ClientError> {
         let request = pb::GetStakeRequest { member: member.to_owned(), read: after.map(at_least) };
-        self.read(|channel| {
+        let answer = self.read(|channel| {
             let request = request.clone();
             async move { ValidatorsServiceClient::new(channel).get_stake(request).await }
-        })
-        .await
+        });
+        Ok(Claimed::new(answer.await?))
     }
 
     /// Penalties for double signing, newest first, as a node tells it.
     ///
     /// # Errors
     /// As [`Client::read`].
-    pub async fn penalties(&self) -> Result<Vec<pb::PenaltyState>, ClientError> {
+    pub async fn penalties(&self) -> Result<Claimed<Vec<pb::PenaltyState>>, ClientError> {
         let request = pb::ListPenaltiesRequest { read: None };
         let answer = self
             .read(|channel| async move { ValidatorsServiceClient::new(channel).list_penalties(request).await })
             .await?;
-        Ok(answer.penalties)
+        Ok(Claimed::new(answer.penalties))
     }
 
     /// Puts free stake of the own member on a node, from the end of the epoch.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use consilium_ledger::{Table, keys};
 use consilium_proto::ids::{Epoch, Height};
+use consilium_proto::limits::ARCHIVE_FORMAT;
 use consilium_proto::pb;
 use consilium_proto::pb::archive_entry::Entry;
 use consilium_replica::catch_up::stored_attachments;
@@ -29,7 +30,7 @@ pub fn dump(data_dir: &Path, genesis: &Path, out: &mut impl Write) -> Result<(),
     let store = LedgerStore::open_read_only(&DataDir(data_dir.to_owned()).ledger())?;
     let mut archive = Archive { out, rows: 0 };
     archive.out.write_all(MAGIC).map_err(output)?;
-    archive.entry(Entry::Header(pb::ArchiveHeader { format_version: 1, genesis: Some(document) }))?;
+    archive.entry(Entry::Header(pb::ArchiveHeader { format_version: ARCHIVE_FORMAT, genesis: Some(document) }))?;
     let (_, tip) = store.tip()?.ok_or_else(|| StorageError::corrupt("ledger", "has no genesis block"))?;
     for height in 0..=tip.header.height.0 {
         let height = Height(height);

@@ -1,10 +1,14 @@
 //! Block headers and leaves: their typed form and the fixed byte layouts that
 //! are hashed. Changing a layout breaks every ledger.
 
+mod proof;
+
 use crate::error::{FieldError, fixed};
 use crate::hash::{Hash, sha256};
 use crate::ids::{Epoch, HeaderHash, Height, LedgerId, NodeId, TimeMs, TransactionId};
 use crate::pb;
+
+pub use proof::{BrokenChain, FOLLOWING_MAX, HeaderProof};
 
 /// Bytes of [`Header::layout`].
 pub const HEADER_LAYOUT_BYTES: usize = 4 * 8 + 8 + 7 * 32;
@@ -81,6 +85,16 @@ impl Header {
     #[must_use]
     pub fn hash(&self) -> HeaderHash {
         HeaderHash::from_bytes(sha256(&[HEADER_DOMAIN, &self.layout()]))
+    }
+
+    /// Whether it is the header directly behind `previous`: what makes that one final, too.
+    #[must_use]
+    pub fn follows(&self, previous: &Self) -> bool {
+        self.height == previous.height.next()
+            && self.previous_hash == previous.hash()
+            && self.time >= previous.time
+            && self.ledger_id == previous.ledger_id
+            && self.validators_hash == previous.next_validators_hash
     }
 }
 

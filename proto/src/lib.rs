@@ -25,6 +25,7 @@ pub mod observed;
 pub mod parameters;
 pub mod random;
 pub mod receipt;
+pub mod record;
 pub mod signing;
 pub mod state;
 pub mod state_tree;

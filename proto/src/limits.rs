@@ -1,6 +1,8 @@
 //! Limits that every participant applies. They are part of the contract: a
 //! node that allowed more than another would fork the ledger.
 
+/// Format of archives (archive.proto).
+pub const ARCHIVE_FORMAT: u32 = 2;
 /// Bytes of a transaction body.
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of a transaction with its attachments.

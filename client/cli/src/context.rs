@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -12,7 +13,7 @@ use crate::config_file;
 use crate::hint::hint;
 use crate::json::Document;
 
-use consilium_client::{Client, ClientError, Profile};
+use consilium_client::{Claimed, Client, ClientError, Profile};
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -67,12 +68,14 @@ pub(crate) struct Context {
     pub(crate) output: Output,
     /// Which ledger, nodes and identity.
     pub(crate) connection: ConnectionArgs,
+    /// What of the results is a node's word.
+    claimed: Mutex<Vec<&'static str>>,
 }
 
 impl Context {
     /// A context.
     pub(crate) fn new(output: Output, connection: ConnectionArgs) -> Self {
-        Self { output, connection }
+        Self { output, connection, claimed: Mutex::default() }
     }
 
     /// The profile from file, environment and flags.
@@ -114,11 +117,31 @@ impl Context {
     pub(crate) fn print<T: Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) -> Result<(), CliError> {
         let line = match self.output {
             Output::Json => {
-                serde_json::to_string(&Document::new(value)).map_err(|e| CliError::failed(e.to_string()))?
+                let claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+                serde_json::to_string(&Document::new(value).claimed(&claimed))
+                    .map_err(|e| CliError::failed(e.to_string()))?
             }
             Output::Text => text(value),
         };
         write_stdout(format!("{}\n", line.trim_end_matches('\n')).as_bytes())
+    }
+
+    /// What a node says and nothing proves, to be printed: it is said with it.
+    pub(crate) fn node_says<T>(&self, claimed: Claimed<T>) -> T {
+        self.claims("result", "what follows is the word of the node that was asked: it is not proven");
+        claimed.into_claimed()
+    }
+
+    /// Something of what is printed next is a node's word: as text that is said on stderr, once.
+    pub(crate) fn claims(&self, what: &'static str, text: &str) {
+        let mut claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+        if claimed.contains(&what) {
+            return;
+        }
+        claimed.push(what);
+        if self.output == Output::Text {
+            eprintln!("{text}");
+        }
     }
 
     /// A sign of life on stderr for work of unknown length, if that is a

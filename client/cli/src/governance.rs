@@ -133,9 +133,11 @@ pub(crate) async fn run(args: GovernanceArgs, ctx: &Context) -> Result<(), CliEr
         GovernanceCommand::List { all } => list(all, &client, ctx).await,
         GovernanceCommand::Cancel { number, consent } => cancel(number, consent, &client, ctx).await,
         GovernanceCommand::Members => {
-            ctx.print(&Many(client.list_members(None).await?), |members| view::member_tables(&members.0))
+            ctx.print(&Many(ctx.node_says(client.list_members(None).await?)), |members| view::member_tables(&members.0))
         }
-        GovernanceCommand::Rules => ctx.print(&One(client.rules().await?), |rules| view::rules_text(&rules.0)),
+        GovernanceCommand::Rules => {
+            ctx.print(&One(ctx.node_says(client.rules().await?)), |rules| view::rules_text(&rules.0))
+        }
     }
 }
 
@@ -178,7 +180,7 @@ async fn vote(
     let word = if choice == pb::BallotChoice::Approve { "Approve" } else { "Reject" };
     consent.ask(&text, &format!("{word} proposal {number} for {own}?"))?;
     let done = client.cast_ballot(number, choice).await?;
-    let proposal = ProposalView::new(&client.proposal(number, Some(done.height)).await?, None)?;
+    let proposal = ProposalView::new(&ctx.node_says(client.proposal(number, Some(done.height)).await?), None)?;
     let view = DoneView { transaction: SubmittedView::new(&done), proposal };
     ctx.print(&view, |v| format!("{}\n{}", v.transaction.text(), after(&v.proposal)))
 }
@@ -188,7 +190,7 @@ async fn cancel(number: u64, consent: Consent, client: &Client, ctx: &Context) -
     let before = shown(client, number).await?;
     consent.ask(&before.text(), &format!("Withdraw proposal {number}?"))?;
     let done = client.cancel_proposal(number).await?;
-    let proposal = ProposalView::new(&client.proposal(number, Some(done.height)).await?, None)?;
+    let proposal = ProposalView::new(&ctx.node_says(client.proposal(number, Some(done.height)).await?), None)?;
     let view = DoneView { transaction: SubmittedView::new(&done), proposal };
     ctx.print(&view, |v| format!("{}\nproposal {number} is {}", v.transaction.text(), v.proposal.status))
 }
@@ -196,7 +198,7 @@ async fn cancel(number: u64, consent: Consent, client: &Client, ctx: &Context) -
 async fn list(all: bool, client: &Client, ctx: &Context) -> Result<(), CliError> {
     let (mut views, mut before) = (Vec::new(), 0);
     loop {
-        let page = client.list_proposals(!all, before, None).await?;
+        let page = ctx.node_says(client.list_proposals(!all, before, None).await?);
         for answer in &page.proposals {
             views.push(ProposalView::new(answer, None)?);
         }

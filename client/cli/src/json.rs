@@ -25,12 +25,20 @@ const SCHEMA: u32 = 1;
 #[derive(Serialize)]
 pub(crate) struct Document<'a, T> {
     schema: u32,
+    /// What of it is a node's word.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    claimed: &'a [&'static str],
     result: &'a T,
 }
 
 impl<'a, T: Serialize> Document<'a, T> {
     pub(crate) fn new(result: &'a T) -> Self {
-        Self { schema: SCHEMA, result }
+        Self { schema: SCHEMA, claimed: &[], result }
+    }
+
+    /// A result of which something is not proven.
+    pub(crate) fn claimed(self, claimed: &'a [&'static str]) -> Self {
+        Self { claimed, ..self }
     }
 }
 

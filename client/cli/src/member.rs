@@ -196,7 +196,7 @@ fn part(args: PartArgs, ctx: &Context) -> Result<(), CliError> {
 
 async fn invite(args: InviteArgs, ctx: &Context) -> Result<(), CliError> {
     let client = ctx.client().await?;
-    let members = client.list_members(None).await?;
+    let members = client.list_members(None).await?.into_claimed();
     let node = NodeRef::Name { member: args.member, name: args.node };
     let invitation = invitation_of(&client, node.find(&members)?, ctx).await?;
     files::write_new(&args.out, &invitation.encode(), PUBLIC_MODE)?;

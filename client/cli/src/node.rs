@@ -151,7 +151,7 @@ async fn register(args: RegisterArgs, client: &Client, ctx: &Context) -> Result<
 }
 
 async fn replace(args: ReplaceArgs, client: &Client, ctx: &Context) -> Result<(), CliError> {
-    let members = client.list_members(None).await?;
+    let members = client.list_members(None).await?.into_claimed();
     if let Some(dir) = &args.place.dir
         && let Some(node) = unfinished(dir, &members)?
     {
@@ -172,7 +172,7 @@ async fn replace(args: ReplaceArgs, client: &Client, ctx: &Context) -> Result<()
 }
 
 async fn retire(node: &NodeRef, consent: Consent, client: &Client, ctx: &Context) -> Result<(), CliError> {
-    let members = client.list_members(None).await?;
+    let members = client.list_members(None).await?.into_claimed();
     let raft_id = own(client, node.find(&members)?)?.raft_id;
     agree(Pb::RetireNode(pb::RetireNode { raft_id }), "Retire the node?", consent, client).await?;
     let done = client.retire_node(raft_id).await?;

@@ -21,7 +21,7 @@ use consilium_client::ClientError;
 use consilium_client::fhir;
 use consilium_client::files;
 use consilium_client::records::{
-    self, Draft, QueryFilter, RecordDraft, RecordReader, RecordWriter, pseudonym_of, tag_of,
+    self, Draft, QueryFilter, RecordDraft, RecordReader, RecordWriter, Shown, pseudonym_of, tag_of,
 };
 use consilium_client::{Client, Submitted};
 
@@ -195,8 +195,12 @@ pub(crate) async fn run(args: RecordArgs, ctx: &Context) -> Result<(), CliError>
         RecordCommand::Get(args) => get(&client, args, ctx).await,
         RecordCommand::Query(args) => query(&client, args, ctx).await,
         RecordCommand::History(args) => {
-            let versions = RecordReader::new(client).history(args.id).await?;
-            ctx.print(&Many(versions), |versions| table(&versions.0))
+            let history = RecordReader::new(client).history(args.id).await?.into_value();
+            let hidden = (history.newest as usize).saturating_sub(history.versions.len());
+            if hidden > 0 {
+                eprintln!("{hidden} of {} versions are not for this identity", history.newest);
+            }
+            ctx.print(&Many(history.versions), |versions| table(&versions.0))
         }
     }
 }
@@ -264,15 +268,17 @@ async fn raw_amendment(client: &Client, args: &AmendArgs) -> Result<RecordDraft,
 
 async fn get(client: &Client, args: GetArgs, ctx: &Context) -> Result<(), CliError> {
     let opened = RecordReader::new(client.clone()).get(args.id, args.version).await?;
+    let Shown { version: record, newest, retracted } = opened.record.into_value();
+    if record.version < newest {
+        let what = if retracted { "the record is retracted: entered in error" } else { "there is a newer one" };
+        eprintln!("version {} of {newest}: {what}", record.version);
+    }
     if args.metadata {
-        return ctx.print(&One(opened.record), |record| table(std::slice::from_ref(&record.0)));
+        return ctx.print(&One(record), |record| table(std::slice::from_ref(&record.0)));
     }
     let Some(plaintext) = opened.plaintext else {
-        return Err(CliError::failed(format!(
-            "version {} marks the record as entered in error",
-            opened.record.version
-        ))
-        .hint("ask for an earlier version with --version"));
+        return Err(CliError::failed(format!("version {} marks the record as entered in error", record.version))
+            .hint("ask for an earlier version with --version"));
     };
     match &args.out {
         Some(path) => Ok(files::write_new(path, &plaintext, files::SECRET_MODE)?),
@@ -295,16 +301,18 @@ async fn query(client: &Client, args: QueryArgs, ctx: &Context) -> Result<(), Cl
             more = true;
             break;
         }
-        shown.push(record);
+        shown.push(record.into_value());
+    }
+    match more {
+        true => eprintln!("there are more; raise --limit"),
+        false => ctx.claims("completeness", "each of these is proven; that there are no others is the node's word"),
     }
     if args.decrypt {
         decrypt_all(&reader, shown, ctx).await?;
     } else {
         ctx.print(&Many(shown), |shown| table(&shown.0))?;
     }
-    if more {
-        eprintln!("there are more; raise --limit");
-    }
+
     Ok(())
 }
 

@@ -79,13 +79,13 @@ struct ChangedView {
 pub(crate) async fn run(args: StakeArgs, ctx: &Context) -> Result<(), CliError> {
     let client = ctx.client().await?;
     let own = client.identity().spiffe_id().member().to_string();
-    let members = client.list_members(None).await?;
+    let members = client.list_members(None).await?.into_claimed();
     let names = names(&members);
     let find = |node: &NodeRef| node.find(&members).map(|found| found.raft_id);
     let done = match args.command {
         StakeCommand::Show { member } => {
             let member = member.unwrap_or(own);
-            let stake = client.stake(&member, None).await?;
+            let stake = ctx.node_says(client.stake(&member, None).await?);
             return ctx.print(&StakeView { member, stake }, |v| text(v, &names));
         }
         StakeCommand::Delegate { to, amount } => {
@@ -111,7 +111,7 @@ async fn changed(
     names: &BTreeMap<u64, String>,
     ctx: &Context,
 ) -> Result<(), CliError> {
-    let stake = StakeView { member: own.to_owned(), stake: client.stake(own, Some(done.height)).await? };
+    let stake = StakeView { member: own.to_owned(), stake: ctx.node_says(client.stake(own, Some(done.height)).await?) };
     let view = ChangedView { transaction: SubmittedView::new(done), stake };
     ctx.print(&view, |v| format!("{}\n\n{}", v.transaction.text(), text(&v.stake, names)))
 }

@@ -152,17 +152,17 @@ struct KeyView {
 pub(crate) async fn run(args: ValidatorsArgs, ctx: &Context) -> Result<(), CliError> {
     let client = ctx.client().await?;
     match args.command {
-        ValidatorsCommand::List => {
-            ctx.print(&candidates_view(&client.candidates().await?), |view| candidate_table(&view.candidates))
-        }
+        ValidatorsCommand::List => ctx.print(&candidates_view(&ctx.node_says(client.candidates().await?)), |view| {
+            candidate_table(&view.candidates)
+        }),
         ValidatorsCommand::Epoch { epoch } => {
             let election = client.election(epoch).await?;
-            let names = names(&client.list_members(None).await?);
+            let names = names(&client.list_members(None).await?.into_claimed());
             ctx.print(&epoch_view(&election, &names), epoch_text)
         }
         ValidatorsCommand::Keys { epoch, jwk } => {
             let election = client.election(epoch).await?;
-            let names = names(&client.list_members(None).await?);
+            let names = names(&client.list_members(None).await?.into_claimed());
             let view = keys_view(&election.state, &names)?;
             if let Some(file) = &jwk {
                 let keys = view.keys.iter().map(|key| key.jwk.clone()).collect();
@@ -172,7 +172,7 @@ pub(crate) async fn run(args: ValidatorsArgs, ctx: &Context) -> Result<(), CliEr
             ctx.print(&view, keys_text)
         }
         ValidatorsCommand::Penalties => {
-            ctx.print(&Many(client.penalties().await?), |penalties| penalty_table(&penalties.0))
+            ctx.print(&Many(ctx.node_says(client.penalties().await?)), |penalties| penalty_table(&penalties.0))
         }
         ValidatorsCommand::Release { node } => {
             let raft_id = own_node(&client, &node).await?;
@@ -220,7 +220,7 @@ async fn evidence(file: &std::path::Path, leaf: Option<Hash>, client: &Client, c
 /// The raft id of a node, which must be one of the own member.
 async fn own_node(client: &Client, node: &NodeRef) -> Result<u64, CliError> {
     need_admin(client)?;
-    let members = client.list_members(None).await?;
+    let members = client.list_members(None).await?.into_claimed();
     let found = node.find(&members)?;
     let own = client.identity().spiffe_id().member().as_str();
     if found.member == own {
@@ -311,7 +311,7 @@ fn epoch_view(election: &Election, names: &BTreeMap<u64, String>) -> EpochView {
         epoch: state.epoch,
         first_height: state.first_height,
         started: time_ms(state.start_ms),
-        ends: (state.epoch == election.current).then(|| time_ms(election.ends_ms)),
+        ends: (state.epoch == *election.current.claimed()).then(|| time_ms(*election.ends_ms.claimed())),
         total_power: set.seats.iter().map(|seat| u128::from(seat.power)).sum::<u128>().to_string(),
         quorum: format!("{}/{}", set.quorum_numerator, set.quorum_denominator),
         kept_previous: state.kept_previous,

@@ -316,13 +316,15 @@ fn check_link(header: &Header, parent: &Header, parent_hash: HeaderHash) -> Resu
 fn check_validity(header: &Header, t: &Executed) -> Result<(), VerifyFailure> {
     let (height, time, until) = (header.height, header.time.0, t.transaction.head.valid_until.0);
     let too_long = until > time.saturating_add(VALIDITY_AHEAD_MAX_MS);
-    match t.outcome {
-        _ if until < time => Err(VerifyFailure::Validity { height, transaction: t.transaction.id }),
-        Outcome::ValidityTooLong if too_long => Ok(()),
-        _ if too_long => Err(VerifyFailure::Validity { height, transaction: t.transaction.id }),
-        Outcome::ValidityTooLong | Outcome::Expired => Err(false_refusal(height, t)),
-        _ => Ok(()),
+    let refused_as_too_long = t.outcome == Outcome::ValidityTooLong;
+    if until < time || (too_long && !refused_as_too_long) {
+        return Err(VerifyFailure::Validity { height, transaction: t.transaction.id });
     }
+    // What has ended never enters the ledger.
+    if t.outcome == Outcome::Expired || (refused_as_too_long && !too_long) {
+        return Err(false_refusal(height, t));
+    }
+    Ok(())
 }
 
 fn false_refusal(height: Height, t: &Executed) -> VerifyFailure {

@@ -8,6 +8,7 @@ use consilium_proto::error::FieldError;
 use consilium_proto::genesis::ledger_id;
 use consilium_proto::ids::Height;
 use consilium_proto::light_client::SetChange;
+use consilium_proto::limits::ARCHIVE_FORMAT;
 use consilium_proto::pb;
 use consilium_proto::vote::CertifiedHeader;
 use pb::archive_entry::Entry;
@@ -59,7 +60,7 @@ pub async fn export<W: Write>(
     let document = genesis_document(client).await?;
     let mut writer = ArchiveWriter::new(output, document.clone())?;
     let mut verifier = Verifier::new(client.genesis(), Options::default())?;
-    verifier.entry(&Entry::Header(pb::ArchiveHeader { format_version: 1, genesis: Some(document) }));
+    verifier.entry(&Entry::Header(pb::ArchiveHeader { format_version: ARCHIVE_FORMAT, genesis: Some(document) }));
     let (mut next, last) = (0, head.header.height.0);
     let mut fruitless = 0;
     while next <= last {

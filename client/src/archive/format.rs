@@ -4,6 +4,7 @@
 use std::io::{ErrorKind, Read, Write};
 
 use bytes::BytesMut;
+use consilium_proto::limits::ARCHIVE_FORMAT;
 use consilium_proto::pb;
 use prost::Message;
 
@@ -147,7 +148,7 @@ impl<W: Write> ArchiveWriter<W> {
     pub fn new(mut output: W, genesis: pb::GenesisDocument) -> Result<Self, ArchiveError> {
         output.write_all(MAGIC).map_err(io)?;
         let mut writer = Self { output, height: 0, rows: 0 };
-        let header = pb::ArchiveHeader { format_version: 1, genesis: Some(genesis) };
+        let header = pb::ArchiveHeader { format_version: ARCHIVE_FORMAT, genesis: Some(genesis) };
         writer.put(pb::archive_entry::Entry::Header(header))?;
         Ok(writer)
     }

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use consilium_proto::hash::{Hash, sha256};
+use consilium_proto::hash::Hash;
 use consilium_proto::header::Header;
 use consilium_proto::ids::{Epoch, Height, RecordId, TimeMs};
 use consilium_proto::pb;
+use consilium_proto::record::version_hash;
 use consilium_proto::state::{StateKey, StateRow};
 use consilium_proto::state_tree::{KeyHash, ValueHash, root_of_sorted};
 use consilium_proto::validators::ValidatorSet;
@@ -113,6 +114,9 @@ impl Rows {
         let record: [u8; RECORD_ID_BYTES] = id.try_into().map_err(|_| malformed())?;
         let number = u32::from_be_bytes(number.try_into().map_err(|_| malformed())?);
         let value = pb::RecordVersion::decode(row.value.clone()).map_err(|_| malformed())?;
+        if value.encode_to_vec() != row.value {
+            return Err(malformed());
+        }
         let differs = |what| VerifyFailure::Version { record: hex::encode(record), version: number, what };
         if value.record_id != record[..] || value.version != number {
             return Err(differs("is stored under another record or number"));
@@ -137,7 +141,7 @@ impl Rows {
             return Err(differs("names another hash for the version before it"));
         }
         self.versions += 1;
-        self.history = Some(History { record, version: number, sha256: sha256(&[&row.value]) });
+        self.history = Some(History { record, version: number, sha256: version_hash(&value) });
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use std::io::Read;
 use consilium_proto::error::FieldError;
 use consilium_proto::genesis::{Genesis, ledger_id};
 use consilium_proto::ids::Height;
+use consilium_proto::limits::ARCHIVE_FORMAT;
 use consilium_proto::pb;
 use pb::archive_entry::Entry;
 
@@ -95,7 +96,7 @@ impl Verifier {
     }
 
     fn header(&self, header: &pb::ArchiveHeader) -> Result<(), VerifyFailure> {
-        if header.format_version != 1 {
+        if header.format_version != ARCHIVE_FORMAT {
             return Err(VerifyFailure::Structure("has an unknown format version"));
         }
         let genesis = header.genesis.as_ref().ok_or(VerifyFailure::Structure("has no genesis document"))?;

@@ -28,7 +28,7 @@ impl Client {
         let height = self.certified_head().await?.header.height;
         let genesis = self.genesis_document().await?;
         let (mut members, mut nodes) = (Vec::new(), Vec::new());
-        for entry in self.list_members(Some(height)).await? {
+        for entry in self.list_members(Some(height)).await?.into_claimed() {
             let id = entry.member.unwrap_or_default().id;
             let member: Option<pb::MemberState> = self.proven_row(&state::keys::member(&id)).await?;
             let Some(member) = member.filter(|m| m.status() != pb::MemberStatus::Removed) else { continue };

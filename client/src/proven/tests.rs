@@ -21,9 +21,14 @@ fn answer() -> (pb::GetIdentityResponse, Bytes) {
 #[test]
 fn an_identity_counts_only_as_the_state_has_it() {
     let (good, value) = answer();
-    assert_eq!(check_identity(ALICE, &good, Some(&value)), Ok(()));
+    assert_eq!(check_identity(ALICE, &good, Some(&value)).ok(), good.identity);
     assert!(check_identity(ALICE, &good, None).is_err());
-    assert!(check_identity("spiffe://a.example/clinician/bob", &good, Some(&value)).is_err());
+    let signer = Bytes::from(good.signer.as_ref().unwrap().encode_to_vec());
+    assert_eq!(check_signer(ALICE, &good, Some(&signer)), Ok(()));
+    assert!(check_signer(ALICE, &good, None).is_err());
+    assert!(check_signer("spiffe://a.example/clinician/bob", &good, Some(&signer)).is_err());
+    let unsigned = pb::GetIdentityResponse { signer: None, ..good.clone() };
+    assert!(check_signer(ALICE, &unsigned, Some(&signer)).is_err());
     let (other, other_value) = answer();
     assert!(check_identity(ALICE, &good, Some(&other_value)).is_err());
     let swapped = pb::GetIdentityResponse { encryption_key: other.encryption_key, ..good.clone() };

@@ -1,43 +1,70 @@
-//! Reading records: fetch, check every commitment, unwrap, decrypt.
+//! Reading records: fetch, prove, unwrap, decrypt.
 //!
-//! Commitments come from the same answer as the payload, so they catch damage
-//! and mistakes; that the ledger says so is shown by receipts and archives.
-//! That a payload belongs to this record and version on this ledger, however,
-//! is proven by its encryption.
+//! What is said of a version (author, kind, patient, time, retraction, whether it is the newest)
+//! is believed only with proof ([`consilium_proto::record`]). That a payload belongs to this
+//! record and version on this ledger is proven by its encryption, and that the author meant
+//! this payload by the hash that the author signed. That a query has left nothing
+//! out, nobody proves.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use consilium_grpc::records_service_client::RecordsServiceClient;
 use consilium_proto::envelope::{EnvelopeContext, KeyWrap, open_payload, unwrap_key};
-use consilium_proto::error::fixed;
+use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::hash::sha256;
+use consilium_proto::header::Header;
 use consilium_proto::ids::{PatientPseudonym, RecordId, SearchTag};
 use consilium_proto::limits::ANSWER_BYTES_MAX;
+use consilium_proto::names::SpiffeId;
 use consilium_proto::pb;
+use consilium_proto::record::RecordProof;
 use futures::stream::{self, Stream};
-use prost::Message;
 use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
+use crate::answer::Proven;
 use crate::client::Client;
-use crate::error::ClientError;
+use crate::error::{ClientError, Unverified};
 
 /// Records asked for at once.
 const PAGE_SIZE: u32 = 500;
 
 /// A version of a record as read.
 pub struct Opened {
-    /// What the ledger says of it.
-    pub record: pb::RecordVersion,
+    /// The version, and what became of its record.
+    pub record: Proven<Shown>,
     /// The document, byte for byte; `None` for a retraction.
     pub plaintext: Option<Zeroizing<Vec<u8>>>,
-    /// Height of the answering node's state.
-    pub height: u64,
 }
 
 impl std::fmt::Debug for Opened {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Opened(version {} of a {})", self.record.version, self.record.kind)
+        write!(f, "Opened(version {} of a {})", self.record.version.version, self.record.version.kind)
     }
+}
+
+/// Versions of a record that were shown, and what became of it: of a whole history, all that
+/// this identity may see; else one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct History {
+    /// Oldest first, at least one.
+    pub versions: Vec<pb::RecordVersion>,
+    /// The number of the newest version: there are as many.
+    pub newest: u32,
+    /// Whether the newest is a retraction.
+    pub retracted: bool,
+}
+
+/// One version of a record that was shown, and what became of the record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shown {
+    /// The version.
+    pub version: pb::RecordVersion,
+    /// The number of the newest version.
+    pub newest: u32,
+    /// Whether the newest is a retraction.
+    pub retracted: bool,
 }
 
 /// What to look for. Conditions are joined by AND; a node wants at least one
@@ -61,6 +88,19 @@ pub struct QueryFilter {
 }
 
 impl QueryFilter {
+    /// Whether a record is what is looked for.
+    fn matches(&self, record: &pb::RecordVersion) -> bool {
+        let author = record.author.parse::<SpiffeId>().ok();
+        let member = author.as_ref().map(|author| author.member().as_str());
+        self.patient.is_none_or(|patient| record.patient == patient.0[..])
+            && self.kind.as_ref().is_none_or(|kind| *kind == record.kind)
+            && self.author.as_ref().is_none_or(|author| *author == record.author)
+            && self.author_member.as_deref().is_none_or(|wanted| member == Some(wanted))
+            && self.from_ms.is_none_or(|from| record.time_ms >= from)
+            && self.to_ms.is_none_or(|to| record.time_ms < to)
+            && self.tag.is_none_or(|tag| record.tags.iter().any(|found| found[..] == tag.0))
+    }
+
     fn request(&self, page_token: Bytes) -> pb::QueryRecordsRequest {
         pb::QueryRecordsRequest {
             patient: self.patient.map(|p| Bytes::copy_from_slice(&p.0)).unwrap_or_default(),
@@ -97,15 +137,43 @@ impl RecordReader {
     /// contradicts the question or its own commitments.
     pub async fn get(&self, record_id: RecordId, version: Option<u32>) -> Result<Opened, ClientError> {
         let answer = self.fetch(record_id, version).await?;
-        let record = checked_record(record_id, version, answer.record.as_ref())?;
-        if record.retraction {
-            return Ok(Opened { record, plaintext: None, height: answer.height });
+        let record = answer.record.as_ref().ok_or_else(|| FieldError::missing("record"))?;
+        let header = self.client.final_header(answer.header.as_ref()).await?;
+        let shown = self.prove(record_id, std::slice::from_ref(record), answer.proof.as_ref(), &header).await?;
+        if record.version != version.unwrap_or(shown.newest) {
+            return Err(ClientError::contradiction(format!(
+                "version {} was answered, the newest one is {}",
+                record.version, shown.newest
+            )));
+        }
+        let History { newest, retracted, .. } = shown;
+        let record = Proven::under(&header, Shown { version: record.clone(), newest, retracted });
+        if record.version.retraction {
+            return Ok(Opened { record, plaintext: None });
         }
         let client = self.client.clone();
-        let (payload, wraps, about) = (answer.payload, answer.wraps, record.clone());
+        let (payload, wraps, about) = (answer.payload, answer.wraps, record.version.clone());
         let opened = tokio::task::spawn_blocking(move || open(&client, record_id, &about, &payload, &wraps)).await;
         let plaintext = opened.map_err(|_| ClientError::Usage("decryption was interrupted".into()))??;
-        Ok(Opened { record, plaintext: Some(plaintext), height: answer.height })
+        Ok(Opened { record, plaintext: Some(plaintext) })
+    }
+
+    /// Versions of a record, if they are proven under a header that is final.
+    async fn prove(
+        &self,
+        record_id: RecordId,
+        shown: &[pb::RecordVersion],
+        proof: Option<&pb::RecordProof>,
+        header: &Header,
+    ) -> Result<History, ClientError> {
+        let proof = RecordProof::try_from(proof.ok_or_else(|| FieldError::missing("proof"))?)?;
+        let mut signers = BTreeMap::new();
+        for key in proof.signers() {
+            signers.insert(key, self.client.signer(&key).await?);
+        }
+        let row = proof.verify(&record_id, shown, header, |key| signers.get(key));
+        let row = row.map_err(|why| Unverified::Record { id: record_id, why })?;
+        Ok(History { versions: shown.to_vec(), newest: row.version, retracted: row.retracted })
     }
 
     async fn fetch(&self, record_id: RecordId, version: Option<u32>) -> Result<pb::GetRecordResponse, ClientError> {
@@ -122,11 +190,27 @@ impl RecordReader {
             .await
     }
 
-    /// All versions, oldest first, with their chain of hashes checked.
+    /// All versions that this identity may see, oldest first.
     ///
     /// # Errors
-    /// NOT_FOUND also for what may not be read; a history that contradicts itself.
-    pub async fn history(&self, record_id: RecordId) -> Result<Vec<pb::RecordVersion>, ClientError> {
+    /// NOT_FOUND also for what may not be read; a history that is not proven.
+    pub async fn history(&self, record_id: RecordId) -> Result<Proven<History>, ClientError> {
+        let (header, history) = self.shown(record_id).await?;
+        Ok(Proven::under(&header, history))
+    }
+
+    /// The newest version's description, without its payload.
+    ///
+    /// # Errors
+    /// As [`Self::history`]; also if the newest version was not shown.
+    pub async fn current(&self, record_id: RecordId) -> Result<Proven<pb::RecordVersion>, ClientError> {
+        let (header, mut history) = self.shown(record_id).await?;
+        let last = history.versions.pop().filter(|last| last.version == history.newest);
+        let last = last.ok_or_else(|| ClientError::contradiction("the newest version was not shown"))?;
+        Ok(Proven::under(&header, last))
+    }
+
+    async fn shown(&self, record_id: RecordId) -> Result<(Header, History), ClientError> {
         let request = pb::GetRecordHistoryRequest { record_id: Bytes::copy_from_slice(&record_id.0), read: None };
         let answer = self
             .client
@@ -135,23 +219,25 @@ impl RecordReader {
                 async move { service(channel).get_record_history(request).await }
             })
             .await?;
-        check_history(record_id, &answer.versions)?;
-        Ok(answer.versions)
-    }
-
-    /// The newest version's description, without its payload.
-    ///
-    /// # Errors
-    /// As [`Self::history`].
-    pub async fn current(&self, record_id: RecordId) -> Result<pb::RecordVersion, ClientError> {
-        let mut versions = self.history(record_id).await?;
-        versions.pop().ok_or_else(|| ClientError::contradiction("the record has no versions"))
+        let header = self.client.final_header(answer.header.as_ref()).await?;
+        let history = self.prove(record_id, &answer.versions, answer.proof.as_ref(), &header).await?;
+        Ok((header, history))
     }
 
     /// Newest versions of the records that match, oldest record first, page
-    /// by page as they are consumed.
-    pub fn query(&self, filter: QueryFilter) -> impl Stream<Item = Result<pb::RecordVersion, ClientError>> + Send {
-        let first = Page { reader: self.clone(), filter, token: Some(Bytes::new()), left: Vec::new().into_iter() };
+    /// by page as they are consumed. Each one is proven and matches; that there are no others
+    /// is the node's word.
+    pub fn query(
+        &self,
+        filter: QueryFilter,
+    ) -> impl Stream<Item = Result<Proven<pb::RecordVersion>, ClientError>> + Send {
+        let first = Page {
+            reader: self.clone(),
+            filter,
+            token: Some(Bytes::new()),
+            left: Vec::new().into_iter(),
+            seen: BTreeSet::new(),
+        };
         stream::try_unfold(first, |mut page| async move {
             loop {
                 if let Some(record) = page.left.next() {
@@ -169,7 +255,8 @@ struct Page {
     filter: QueryFilter,
     /// Of the next page; `None` after the last.
     token: Option<Bytes>,
-    left: std::vec::IntoIter<pb::RecordVersion>,
+    left: std::vec::IntoIter<Proven<pb::RecordVersion>>,
+    seen: BTreeSet<RecordId>,
 }
 
 impl Page {
@@ -187,27 +274,38 @@ impl Page {
             if answer.next_page_token == token {
                 return Err(ClientError::contradiction("the node answers the same page for ever"));
             }
-            self.token = Some(answer.next_page_token);
+            self.token = Some(answer.next_page_token.clone());
         }
-        self.left = answer.records.into_iter();
+        self.left = self.prove(&answer).await?.into_iter();
         Ok(())
+    }
+
+    async fn prove(
+        &mut self,
+        answer: &pb::QueryRecordsResponse,
+    ) -> Result<Vec<Proven<pb::RecordVersion>>, ClientError> {
+        if answer.records.len() != answer.proofs.len() {
+            return Err(ClientError::contradiction("the list has not as many proofs as records"));
+        }
+        let header = self.reader.client.final_header(answer.header.as_ref()).await?;
+        let mut records = Vec::with_capacity(answer.records.len());
+        for (record, proof) in answer.records.iter().zip(&answer.proofs) {
+            let id = RecordId::parse("record_id", &record.record_id)?;
+            let shown = self.reader.prove(id, std::slice::from_ref(record), Some(proof), &header).await?;
+            if record.version != shown.newest || !self.filter.matches(record) {
+                return Err(ClientError::contradiction("the list holds what was not asked for, or is not the newest"));
+            }
+            if !self.seen.insert(id) {
+                return Err(ClientError::contradiction("the list holds a record twice"));
+            }
+            records.push(Proven::under(&header, record.clone()));
+        }
+        Ok(records)
     }
 }
 
 fn service(channel: Channel) -> RecordsServiceClient<Channel> {
     RecordsServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
-}
-
-fn checked_record(
-    record_id: RecordId,
-    version: Option<u32>,
-    record: Option<&pb::RecordVersion>,
-) -> Result<pb::RecordVersion, ClientError> {
-    let record = record.ok_or_else(|| ClientError::contradiction("the answer has no record"))?;
-    if record.record_id != record_id.0[..] || version.is_some_and(|v| v != record.version) {
-        return Err(ClientError::contradiction("the answer is about another record or version"));
-    }
-    Ok(record.clone())
 }
 
 fn open(
@@ -236,26 +334,6 @@ fn open(
     };
     let key = unwrap_key(&KeyWrap::decode(&wrap.wrap)?, private, &context)?;
     Ok(open_payload(&key, &context, payload)?)
-}
-
-/// Checks a whole history: versions from 1 without gaps, of one record, each
-/// naming the hash of the one before.
-///
-/// # Errors
-/// [`ClientError::Verification`].
-pub fn check_history(record_id: RecordId, versions: &[pb::RecordVersion]) -> Result<(), ClientError> {
-    let mut previous = Bytes::new();
-    for (expected, version) in (1u32..).zip(versions) {
-        if version.record_id != record_id.0[..] || version.version != expected {
-            return Err(ClientError::contradiction(format!("the history does not continue with version {expected}")));
-        }
-        if version.previous_sha256 != previous {
-            return Err(ClientError::contradiction(format!("version {expected} does not follow the one before it")));
-        }
-        // Canonical by contract (state.proto), so encoding again gives the stored bytes.
-        previous = Bytes::copy_from_slice(&sha256(&[&version.encode_to_vec()]));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

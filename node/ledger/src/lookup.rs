@@ -1,6 +1,10 @@
 //! Answers that are put together from several rows: for whoever serves them over
 //! a snapshot. Nothing here is part of the rules.
 
+mod records;
+
+pub use records::{prove_record, transaction_of};
+
 use consilium_proto::header::Header;
 use consilium_proto::ids::{Fingerprint, KeyId, NodeId};
 use consilium_proto::names::{MemberId, Role, SpiffeId};

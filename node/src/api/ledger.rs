@@ -4,13 +4,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use consilium_grpc::ledger_service_server::LedgerService;
 use consilium_ledger::{Table, state_map};
 use consilium_proto::error::{FieldError, fixed};
+use consilium_proto::header::Header;
 use consilium_proto::ids::{Height, TimeMs, TransactionId};
 use consilium_proto::merkle::prove_consistency;
 use consilium_proto::pb;
-use consilium_proto::state_tree::KeyHash;
+use consilium_proto::state_tree::{KeyHash, StateProof};
 use consilium_proto::vote::CertifiedHeader;
 use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
@@ -190,9 +192,12 @@ impl LedgerService for Api {
         self.freshen(request.read.as_ref(), within).await?;
         // Which kinds of rows there are is no secret: this says why.
         match access::decide(&access::Request { reader: &caller.id, what: What::StateRow { key: &request.key } }) {
-            Decision::Allow(_) => self.read(move |ledger| prove_state(ledger, &request.key)).await.map(Response::new),
-            Decision::Deny(_) => Err(Reason::PermissionDenied.status("this key is not for the caller")),
+            Decision::Deny(_) => return Err(Reason::PermissionDenied.status("this key is not for the caller")),
+            Decision::Allow(_) => {}
         }
+        let (value, proof, header) = self.read(move |ledger| prove_state(ledger, &request.key)).await?;
+        let header = Some((&self.prove_header(header, within).await?).into());
+        Ok(Response::new(pb::GetStateResponse { value, proof: proof.encode().into(), header }))
     }
 
     async fn get_genesis(&self, request: Request<pb::GetGenesisRequest>) -> Answer<pb::GetGenesisResponse> {
@@ -343,12 +348,11 @@ async fn watch(
 }
 
 /// A row with its proof: value, proof, header and certificate of one moment.
-pub(super) fn prove_state(ledger: &LedgerSnapshot<'_>, key: &[u8]) -> Result<pb::GetStateResponse, StorageError> {
+/// A row with its proof against the header of the snapshot.
+pub(super) fn prove_state(
+    ledger: &LedgerSnapshot<'_>,
+    key: &[u8],
+) -> Result<(Option<Bytes>, StateProof, Header), StorageError> {
     let proof = state_map::prove(ledger, &KeyHash::of(key)).map_err(|e| StorageError::corrupt("state tree", e))?;
-    Ok(pb::GetStateResponse {
-        value: ledger.read(Table::State, key)?,
-        proof: proof.encode().into(),
-        header: Some(ledger.tip_header().into()),
-        certificate: ledger.certificate_at(ledger.height())?.as_ref().map(Into::into),
-    })
+    Ok((ledger.read(Table::State, key)?, proof, ledger.tip_header().clone()))
 }

@@ -2,9 +2,12 @@
 //! all of one answer from one snapshot.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use consilium_proto::ids::TransactionId;
+use consilium_proto::header::{Header, HeaderProof};
+use consilium_proto::ids::{Height, TransactionId};
 use consilium_proto::pb::Outcome;
+use consilium_proto::vote::CertifiedHeader;
 use consilium_replica::submission::Located;
 use tonic::Status;
 
@@ -34,6 +37,35 @@ impl Api {
         })
         .await
     }
+}
+
+impl Api {
+    /// What makes a header final that an answer was read at: waits until it, or one behind it,
+    /// is certified, which takes no longer than certifying anything does.
+    pub(super) async fn prove_header(&self, header: Header, within: Duration) -> Result<HeaderProof, Status> {
+        let height = header.height;
+        let mut certified = self.published.watch_certified();
+        let covers = |c: &Option<Arc<CertifiedHeader>>| c.as_ref().is_some_and(|c| c.header.height >= height);
+        let reached = tokio::time::timeout(within, certified.wait_for(covers)).await.map(|r| r.map(drop));
+        match reached {
+            Ok(Ok(())) => self.read(move |ledger| prove_header(ledger, header)).await,
+            Ok(Err(_)) | Err(_) => {
+                let why = format!("height {height} is executed but not certified; the network may lack a quorum");
+                Err(Reason::NotCertified.status(why))
+            }
+        }
+    }
+}
+
+fn prove_header(ledger: &LedgerSnapshot<'_>, header: Header) -> Result<HeaderProof, StorageError> {
+    let certificate = ledger.certificate_from(header.height)?;
+    let certificate = certificate.ok_or_else(|| StorageError::corrupt("certificate", "absent"))?;
+    let mut following = Vec::new();
+    for height in header.height.0 + 1..=certificate.height.0 {
+        let next = ledger.header(Height(height))?;
+        following.push(next.ok_or_else(|| StorageError::corrupt("block", "absent"))?);
+    }
+    Ok(HeaderProof::new(header, following, certificate))
 }
 
 /// As [`Api::read`].

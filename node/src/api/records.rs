@@ -4,11 +4,13 @@
 
 use bytes::Bytes;
 use consilium_grpc::records_service_server::RecordsService;
+use consilium_ledger::lookup::prove_record;
 use consilium_ledger::{Table, keys};
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::ids::{Height, PatientPseudonym, RecordId, SearchTag};
 use consilium_proto::names::SpiffeId;
 use consilium_proto::pb;
+use consilium_proto::record::RecordProof;
 use tonic::{Request, Response, Status};
 
 use super::Api;
@@ -34,16 +36,22 @@ impl RecordsService for Api {
         let id = record_id(&request.record_id)?;
         self.freshen(request.read.as_ref(), within).await?;
         let read = move |ledger: &LedgerSnapshot<'_>| {
-            Ok((RecordReader::new(ledger, &caller.id).get(&id, request.version)?, ledger.height()))
+            let Some(released) = RecordReader::new(ledger, &caller.id).get(&id, request.version)? else {
+                return Ok(None);
+            };
+            let proof = prove(ledger, &id, std::slice::from_ref(&released.record))?;
+            Ok(Some((released, proof, ledger.tip_header().clone())))
         };
-        let (released, height) = self.read(read).await?;
-        let Released { record, payload, wraps, missing } = released.ok_or_else(not_found)?;
+        let (released, proof, header) = self.read(read).await?.ok_or_else(not_found)?;
+        let Released { record, payload, wraps, missing } = released;
         if missing {
             // Only who may have it learns of it.
             let _ = self.handle.attachment_missed(Height(record.height)).await;
             return Err(Reason::Behind.status("an attachment of this record is not on this node; another one has it"));
         }
-        Ok(Response::new(pb::GetRecordResponse { record: Some(record), payload, wraps, height: height.0 }))
+        let header = Some((&self.prove_header(header, within).await?).into());
+        let (record, proof) = (Some(record), Some((&proof).into()));
+        Ok(Response::new(pb::GetRecordResponse { record, payload, wraps, proof, header }))
     }
 
     async fn query_records(&self, request: Request<pb::QueryRecordsRequest>) -> Answer<pb::QueryRecordsResponse> {
@@ -52,9 +60,19 @@ impl RecordsService for Api {
         let request = request.into_inner();
         let query = Query::parse(&request).map_err(|e| Reason::InvalidArgument.field(&e))?;
         self.freshen(request.read.as_ref(), within).await?;
-        let read = move |ledger: &LedgerSnapshot<'_>| Ok((query.run(ledger, &caller.id)?, ledger.height()));
-        let ((records, next_page_token), height) = self.read(read).await?;
-        Ok(Response::new(pb::QueryRecordsResponse { records, next_page_token, height: height.0 }))
+        let read = move |ledger: &LedgerSnapshot<'_>| {
+            let (records, next) = query.run(ledger, &caller.id)?;
+            let proofs = records.iter().map(|record| {
+                let id = RecordId::parse("record_id", &record.record_id);
+                let id = id.map_err(|e| StorageError::corrupt("version", e))?;
+                Ok(pb::RecordProof::from(&prove(ledger, &id, std::slice::from_ref(record))?))
+            });
+            let proofs = proofs.collect::<Result<_, StorageError>>()?;
+            Ok((records, proofs, next, ledger.tip_header().clone()))
+        };
+        let (records, proofs, next_page_token, header) = self.read(read).await?;
+        let header = Some((&self.prove_header(header, within).await?).into());
+        Ok(Response::new(pb::QueryRecordsResponse { records, next_page_token, proofs, header }))
     }
 
     async fn get_record_history(
@@ -67,18 +85,25 @@ impl RecordsService for Api {
         let id = record_id(&request.record_id)?;
         self.freshen(request.read.as_ref(), within).await?;
         let read = move |ledger: &LedgerSnapshot<'_>| {
-            Ok((RecordReader::new(ledger, &caller.id).history(&id)?, ledger.height()))
+            let versions = RecordReader::new(ledger, &caller.id).history(&id)?;
+            if versions.is_empty() {
+                return Ok(None);
+            }
+            let proof = prove(ledger, &id, &versions)?;
+            Ok(Some((versions, proof, ledger.tip_header().clone())))
         };
-        let (versions, height) = self.read(read).await?;
-        if versions.is_empty() {
-            return Err(not_found());
-        }
-        Ok(Response::new(pb::GetRecordHistoryResponse { versions, height: height.0 }))
+        let (versions, proof, header) = self.read(read).await?.ok_or_else(not_found)?;
+        let header = Some((&self.prove_header(header, within).await?).into());
+        Ok(Response::new(pb::GetRecordHistoryResponse { versions, proof: Some((&proof).into()), header }))
     }
 }
 
 fn not_found() -> Status {
     Reason::NotFound.status("no such record for this caller")
+}
+
+fn prove(ledger: &LedgerSnapshot<'_>, id: &RecordId, shown: &[pb::RecordVersion]) -> Result<RecordProof, StorageError> {
+    prove_record(ledger, ledger.tip_header(), id, shown).map_err(|e| StorageError::corrupt("record", e))
 }
 
 fn record_id(bytes: &[u8]) -> Result<RecordId, Status> {

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use consilium_ledger::keys;
+use consilium_ledger::lookup::transaction_of;
+use consilium_ledger::{Table, keys};
 use consilium_proto::error::FieldError;
 use consilium_proto::header::Leaf;
 use consilium_proto::ids::{Epoch, TimeMs, TransactionId};
@@ -11,7 +12,7 @@ use consilium_proto::limits::VALIDITY_AHEAD_MAX_MS;
 use consilium_proto::merkle::prove_inclusion;
 use consilium_proto::pb::{self, Outcome};
 use consilium_proto::receipt::Receipt;
-use consilium_proto::transaction::{self, SignedHead, Transaction};
+use consilium_proto::transaction::{SignedHead, Transaction, signed_head};
 use consilium_proto::validators::ValidatorSet;
 use consilium_proto::vote::CertifiedHeader;
 use tonic::Status;
@@ -96,8 +97,8 @@ impl Api {
     /// The receipt of an executed transaction under the newest certificate.
     pub(super) async fn receipt(&self, id: TransactionId) -> Result<Receipt, Status> {
         let receipt = self.unsigned_receipt(id).await?;
-        let leaf = receipt.leaf;
-        let signed = Some(self.read(move |ledger| signed_head(ledger, &leaf)).await?);
+        let (leaf, leaf_index) = (receipt.leaf, receipt.leaf_index);
+        let signed = Some(self.read(move |ledger| signed_by(ledger, &leaf, leaf_index)).await?);
         Ok(Receipt { signed, ..receipt })
     }
 
@@ -167,10 +168,13 @@ fn make_receipt(
 }
 
 /// What the author of a leaf's transaction signed.
-fn signed_head(ledger: &LedgerSnapshot<'_>, leaf: &Leaf) -> Result<SignedHead, StorageError> {
-    let block = ledger.block(leaf.height)?.ok_or_else(|| StorageError::corrupt("block", "absent"))?;
-    let heads = block.transactions.iter().filter_map(|t| transaction::signed_head(t.transaction.as_ref()?).ok());
-    heads.into_iter().find(|signed| signed.is_of(leaf)).ok_or_else(|| StorageError::corrupt("block", "lacks a leaf's"))
+fn signed_by(ledger: &LedgerSnapshot<'_>, leaf: &Leaf, leaf_index: u64) -> Result<SignedHead, StorageError> {
+    let block = ledger.read(Table::Blocks, &keys::height(leaf.height))?;
+    let signed = block.as_deref().and_then(|block| transaction_of(block, leaf_index)).map(|t| signed_head(&t));
+    match signed {
+        Some(Ok(signed)) if signed.is_of(leaf) => Ok(signed),
+        Some(_) | None => Err(StorageError::corrupt("block", "lacks the transaction of a leaf")),
+    }
 }
 
 /// The validators of an epoch.

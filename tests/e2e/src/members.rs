@@ -43,8 +43,13 @@ impl Network {
                 break;
             }
             let done = admin.client.cast_ballot(proposal.number, pb::BallotChoice::Approve).await?;
-            proposal =
-                admin.client.proposal(proposal.number, Some(done.height)).await?.proposal.context("a proposal")?;
+            proposal = admin
+                .client
+                .proposal(proposal.number, Some(done.height))
+                .await?
+                .into_claimed()
+                .proposal
+                .context("a proposal")?;
         }
         anyhow::ensure!(proposal.status() == pb::ProposalStatus::Executed, "not executed: {proposal:?}");
         Ok(proposal)
@@ -90,7 +95,7 @@ impl Network {
         let text = |path: &PathBuf| path.display().to_string();
         let exit = self.cli(admin, &["node", "replace", &lost.to_string(), "--dir", &text(&folder), "--yes"])?;
         anyhow::ensure!(exit.code == Some(0), "node replace: {:?}\n{}", exit.code, exit.output);
-        let members = admin.client.list_members(None).await?;
+        let members = admin.client.list_members(None).await?.into_claimed();
         let new = members.iter().flat_map(|m| &m.nodes).find(|n| n.replaces == lost).context("the new node")?.raft_id;
         let node = &mut self.nodes[node];
         node.set_raft_id(new);

@@ -32,13 +32,15 @@ pub(crate) struct Present {
 impl Present {
     /// Reads what the effects of a topic are told against.
     pub(crate) async fn read(client: &Client, topic: &Topic) -> Result<Self, ClientError> {
-        let mut present = Self { members: client.list_members(None).await?, ..Self::default() };
+        let mut present = Self { members: client.list_members(None).await?.into_claimed(), ..Self::default() };
         match topic {
             Topic::Parameters(_) => present.parameters = Some(client.proven_parameters().await?),
             Topic::LiftPenalty(number) => {
-                present.penalty = client.penalties().await?.into_iter().find(|p| p.number == *number);
+                present.penalty = client.penalties().await?.into_claimed().into_iter().find(|p| p.number == *number);
             }
-            Topic::AccessPolicy(_) | Topic::ActivateProtocol { .. } => present.rules = Some(client.rules().await?),
+            Topic::AccessPolicy(_) | Topic::ActivateProtocol { .. } => {
+                present.rules = Some(client.rules().await?.into_claimed())
+            }
             // Which CA stays is what this topic turns on.
             Topic::RotateCaBundle { member, .. } => {
                 let proven = client.proven_member(member.as_str()).await?;

@@ -185,13 +185,13 @@ impl TopicArgs {
             }
             Self::ReplaceNode { lost, node, vote_key } => {
                 let vote_key = read_vote_key(vote_key)?;
-                let members = client.list_members(None).await?;
+                let members = client.list_members(None).await?.into_claimed();
                 let lost = lost.find(&members)?;
                 let node = Some(node.description(lost, vote_key));
                 Pb::ReplaceNode(pb::ReplaceNode { raft_id: lost.raft_id, node })
             }
             Self::RetireNode { node } => {
-                let members = client.list_members(None).await?;
+                let members = client.list_members(None).await?.into_claimed();
                 Pb::RetireNode(pb::RetireNode { raft_id: node.find(&members)?.raft_id })
             }
             Self::AllotStake { member, stake } => {

@@ -35,4 +35,6 @@ fn an_enumerator_that_is_not_known_is_its_number() {
 #[test]
 fn every_document_says_its_schema() {
     assert_eq!(serde_json::to_string(&Document::new(&"x")).unwrap(), "{\"schema\":1,\"result\":\"x\"}");
+    let claimed = serde_json::to_string(&Document::new(&"x").claimed(&["result"])).unwrap();
+    assert_eq!(claimed, "{\"schema\":1,\"claimed\":[\"result\"],\"result\":\"x\"}");
 }

@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::json::snapshot;
+use consilium_client::Claimed;
 
 fn candidate(node: u64, power: u64, reason: pb::NotSeatedReason) -> pb::CandidateState {
     pb::CandidateState {
@@ -34,7 +35,7 @@ fn election(current: u64) -> Election {
         ],
         kept_previous: false,
     };
-    Election { state, current, ends_ms: 60_000 }
+    Election { state, current: Claimed::new(current), ends_ms: Claimed::new(60_000) }
 }
 
 #[test]

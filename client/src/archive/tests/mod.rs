@@ -18,10 +18,12 @@ use consilium_proto::genesis::Genesis;
 use consilium_proto::hash::{Hash, sha256};
 use consilium_proto::header::{Header, Leaf};
 use consilium_proto::ids::{Epoch, Fingerprint, HeaderHash, Height, NodeId, TimeMs, VotingPower};
+use consilium_proto::limits::ARCHIVE_FORMAT;
 use consilium_proto::merkle::Frontier;
 use consilium_proto::names::Role;
 use consilium_proto::parameters::recommended_parameters;
 use consilium_proto::pb::{self, Outcome};
+use consilium_proto::record::version_hash;
 use consilium_proto::signing::{SignatureAlgorithm, SigningKey};
 use consilium_proto::state_tree::{KeyHash, ValueHash, root_of_sorted};
 use consilium_proto::transaction::{self, SignedHead, enrollment_proof_input, signing_key_fingerprint, transaction_id};
@@ -285,25 +287,23 @@ impl Ledger {
             transaction_id: transaction_id(write).unwrap().to_bytes(),
             ..Default::default()
         };
-        let first = first.encode_to_vec();
         let second = pb::RecordVersion {
             record_id: RECORD_ID.to_vec().into(),
             version: 2,
-            previous_sha256: Bytes::copy_from_slice(&sha256(&[&first])),
+            previous_sha256: Bytes::copy_from_slice(&version_hash(&first)),
             retraction: true,
             ..Default::default()
         };
-        let second = second.encode_to_vec();
         let state = pb::RecordState {
             member: "a.example".into(),
             version: 2,
-            version_sha256: Bytes::copy_from_slice(&sha256(&[&second])),
+            version_sha256: Bytes::copy_from_slice(&version_hash(&second)),
             ..Default::default()
         };
         self.put_row("state", b"\x01a.example".to_vec(), b"member".to_vec());
         self.put_row("state", [&[6u8][..], &RECORD_ID].concat(), state.encode_to_vec());
-        self.put_row("versions", version_key(1), first);
-        self.put_row("versions", version_key(2), second);
+        self.put_row("versions", version_key(1), first.encode_to_vec());
+        self.put_row("versions", version_key(2), second.encode_to_vec());
     }
 
     /// The row of a version of the record.
@@ -319,7 +319,7 @@ impl Ledger {
     }
 
     fn entries(&self) -> Vec<Entry> {
-        let header = pb::ArchiveHeader { format_version: 1, genesis: Some(self.document.clone()) };
+        let header = pb::ArchiveHeader { format_version: ARCHIVE_FORMAT, genesis: Some(self.document.clone()) };
         let blocks = self.blocks.iter().cloned().map(Entry::Block);
         let rows = self.rows.iter().cloned().map(Entry::Row);
         let end = pb::ArchiveEnd { height: self.blocks.len() as u64 - 1, rows: self.rows.len() as u64 };

@@ -1,44 +1,34 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 
-fn history() -> Vec<pb::RecordVersion> {
-    let mut versions: Vec<pb::RecordVersion> = Vec::new();
-    for number in 1..=3 {
-        let previous_sha256 = match versions.last() {
-            Some(v) => Bytes::copy_from_slice(&sha256(&[&v.encode_to_vec()])),
-            None => Bytes::new(),
-        };
-        versions.push(pb::RecordVersion {
-            record_id: vec![5; 16].into(),
-            version: number,
-            kind: "Observation".into(),
-            previous_sha256,
-            ..Default::default()
-        });
-    }
-    versions
-}
-
 #[test]
-fn histories_are_chained() {
-    let id = RecordId([5; 16]);
-    assert_eq!(check_history(id, &history()), Ok(()));
-    let mut changed = history();
-    changed[1].kind = "Condition".into();
-    let error = check_history(id, &changed).unwrap_err();
-    assert_eq!(error.to_string(), "verification failed: version 3 does not follow the one before it");
-    let mut gap = history();
-    gap.remove(0);
-    assert!(check_history(id, &gap).is_err());
-    assert!(check_history(RecordId([6; 16]), &history()).is_err());
-}
-
-#[test]
-fn answers_must_be_about_the_question() {
-    let record = history().remove(1);
-    assert!(checked_record(RecordId([5; 16]), Some(2), Some(&record)).is_ok());
-    assert!(checked_record(RecordId([5; 16]), None, Some(&record)).is_ok());
-    assert!(checked_record(RecordId([5; 16]), Some(1), Some(&record)).is_err());
-    assert!(checked_record(RecordId([6; 16]), None, Some(&record)).is_err());
-    assert!(checked_record(RecordId([5; 16]), None, None).is_err());
+fn only_what_was_asked_for_matches() {
+    let record = pb::RecordVersion {
+        patient: vec![4; 16].into(),
+        kind: "Observation".into(),
+        author: "spiffe://a.example/service/ehr".into(),
+        time_ms: 1_000,
+        tags: vec![vec![5; 16].into()],
+        ..Default::default()
+    };
+    let all = QueryFilter {
+        patient: Some(PatientPseudonym([4; 16])),
+        kind: Some("Observation".into()),
+        author: Some("spiffe://a.example/service/ehr".into()),
+        author_member: Some("a.example".into()),
+        from_ms: Some(1_000),
+        to_ms: Some(1_001),
+        tag: Some(SearchTag([5; 16])),
+    };
+    assert!(all.matches(&record) && QueryFilter::default().matches(&record));
+    let others = [
+        QueryFilter { patient: Some(PatientPseudonym([5; 16])), ..QueryFilter::default() },
+        QueryFilter { kind: Some("Condition".into()), ..QueryFilter::default() },
+        QueryFilter { author: Some("spiffe://a.example/service/lab".into()), ..QueryFilter::default() },
+        QueryFilter { author_member: Some("b.example".into()), ..QueryFilter::default() },
+        QueryFilter { from_ms: Some(1_001), ..QueryFilter::default() },
+        QueryFilter { to_ms: Some(1_000), ..QueryFilter::default() },
+        QueryFilter { tag: Some(SearchTag([4; 16])), ..QueryFilter::default() },
+    ];
+    assert!(others.iter().all(|filter| !filter.matches(&record)));
 }

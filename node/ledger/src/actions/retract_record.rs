@@ -2,10 +2,9 @@
 //! that the history shows who did it and when.
 
 use bytes::Bytes;
-use consilium_proto::hash::sha256;
 use consilium_proto::pb::{Outcome, RecordState, RecordVersion};
+use consilium_proto::record::version_hash;
 use consilium_proto::transaction::RetractRecord;
-use prost::Message;
 
 use super::{Author, Context};
 use crate::keys;
@@ -43,12 +42,11 @@ pub(super) fn run<R: StateReader>(
         retraction: true,
         previous_sha256: record.version_sha256.clone(),
         ..before
-    }
-    .encode_to_vec();
+    };
     record.version = number;
     record.retracted = true;
-    record.version_sha256 = Bytes::copy_from_slice(&sha256(&[&version]));
+    record.version_sha256 = Bytes::copy_from_slice(&version_hash(&version));
     view.put_message(Table::State, place, &record);
-    view.put(Table::Versions, keys::version(&retract.record_id, number), version);
+    view.put_message(Table::Versions, keys::version(&retract.record_id, number), &version);
     Ok(())
 }

@@ -3,10 +3,9 @@
 //! tables.
 
 use bytes::Bytes;
-use consilium_proto::hash::sha256;
 use consilium_proto::pb::{EncryptionKeyState, KeyWrapRef, Outcome, RecordState, RecordVersion};
+use consilium_proto::record::version_hash;
 use consilium_proto::transaction::{WrapRef, WriteRecord};
-use prost::Message;
 
 use super::{Author, Context};
 use crate::keys;
@@ -28,7 +27,7 @@ pub(super) fn run<R: StateReader>(
     }
     let before: Option<RecordState> = view.message(Table::State, &keys::record(&write.record_id))?;
     let before = check_succession(before, author, write)?;
-    let version = describe(cx, author, write, before.as_ref()).encode_to_vec();
+    let version = describe(cx, author, write, before.as_ref());
     let sequence = before.map_or(sequence, |b| b.sequence);
     let record = RecordState {
         member: author.member().to_owned(),
@@ -36,11 +35,11 @@ pub(super) fn run<R: StateReader>(
         kind: write.kind.clone(),
         version: write.version,
         retracted: false,
-        version_sha256: Bytes::copy_from_slice(&sha256(&[&version])),
+        version_sha256: Bytes::copy_from_slice(&version_hash(&version)),
         sequence,
     };
     view.put_message(Table::State, keys::record(&write.record_id), &record);
-    view.put(Table::Versions, keys::version(&write.record_id, write.version), version);
+    view.put_message(Table::Versions, keys::version(&write.record_id, write.version), &version);
     put_index(view, author, write, sequence);
     Ok(())
 }

@@ -9,11 +9,11 @@ use consilium_kit::identity_rules::{FIRST_CA, list};
 use consilium_kit::people::write_record;
 use consilium_kit::{Action, Identity, Ledger, START};
 use consilium_ledger::{CheckedTransaction, Event, Executed, StateReader, Table, keys};
-use consilium_proto::hash::sha256;
 use consilium_proto::ids::{Height, RecordId, TimeMs, TransactionId};
 use consilium_proto::merkle::root_of;
 use consilium_proto::observed::Observed;
 use consilium_proto::pb::{self, Outcome};
+use consilium_proto::record::version_hash;
 use proptest::prelude::*;
 
 /// Two members with a node each.
@@ -114,8 +114,11 @@ fn records_are_created_amended_and_retracted() {
     let state: pb::RecordState = ledger.store.message(Table::State, &keys::record(&id)).unwrap();
     assert_eq!((state.version, state.retracted), (3, true));
     let last: pb::RecordVersion = ledger.store.message(Table::Versions, &keys::version(&id, 3)).unwrap();
-    let before = ledger.store.get(Table::Versions, &keys::version(&id, 2)).unwrap().unwrap();
-    assert_eq!(last.previous_sha256[..], sha256(&[&before]));
+    let before: pb::RecordVersion = ledger.store.message(Table::Versions, &keys::version(&id, 2)).unwrap();
+    assert_eq!(
+        (&last.previous_sha256[..], &state.version_sha256[..]),
+        (&version_hash(&before)[..], &version_hash(&last)[..])
+    );
 }
 
 #[test]

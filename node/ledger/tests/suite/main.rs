@@ -13,5 +13,6 @@ mod identities;
 mod members;
 mod nodes;
 mod participation;
+mod records;
 mod rotation;
 mod stake;

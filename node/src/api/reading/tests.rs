@@ -6,11 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use consilium_ledger::{Row, Table, keys};
-use consilium_proto::header::Header;
 use consilium_proto::ids::{KeyId, RecordId};
 use consilium_proto::names::SpiffeId;
 use consilium_proto::pb::{EncryptionKeyState, KeyWrapRef, RecordState, RecordVersion};
-use consilium_proto::state_tree::{StateProof, verify_state_proof};
+use consilium_proto::state_tree::verify_state_proof;
 use prost::Message;
 
 use super::super::ledger::prove_state;
@@ -89,11 +88,9 @@ async fn a_state_proof_is_of_one_block() {
         let key = key.clone();
         async move {
             let asked = key.clone();
-            let answer = read(&store, move |ledger| prove_state(ledger, &asked)).await.unwrap();
-            let header = Header::try_from(&answer.header.unwrap()).unwrap();
-            let proof = StateProof::decode(&answer.proof).unwrap();
-            verify_state_proof(&header.state_root, &key, answer.value.as_deref(), &proof).unwrap();
-            assert_eq!(answer.value, number(header.height.0));
+            let (value, proof, header) = read(&store, move |ledger| prove_state(ledger, &asked)).await.unwrap();
+            verify_state_proof(&header.state_root, &key, value.as_deref(), &proof).unwrap();
+            assert_eq!(value, number(header.height.0));
         }
     })
     .await;

@@ -57,13 +57,14 @@ fn every_node_takes_writes_and_every_node_serves_them() {
             for (reader, node) in users.iter().zip(&network.nodes) {
                 let opened = RecordReader::new(reader.at(node).await?).get(id, None).await?;
                 assert_eq!(opened.plaintext.unwrap().as_slice(), document(i));
-                assert!(opened.height >= done.height.0);
+                assert!(opened.record.height() >= done.height);
             }
         }
         for (id, height) in written {
             for node in 0..4 {
                 let answer = get(&users[0], network, node, id, Some(Consistency::MinHeight(height))).await?;
-                assert!(answer.height >= height, "{} < {height}", answer.height);
+                let read_at = answer.header.unwrap().header.unwrap().height;
+                assert!(read_at >= height, "{read_at} < {height}");
                 let answer = get(&users[0], network, node, id, Some(Consistency::MaxStalenessMs(60_000))).await?;
                 assert_eq!(answer.record.unwrap().version, 1);
             }
@@ -212,9 +213,8 @@ fn amendments_and_a_retraction_make_a_history() {
         for node in &network.nodes {
             let reader = RecordReader::new(user.at(node).await?);
             let newest = reader.get(id, None).await?;
-            assert!(newest.record.retraction && newest.plaintext.is_none());
-            // The SDK checks the chain of hashes.
-            let versions = reader.history(id).await?;
+            assert!(newest.record.version.retraction && newest.plaintext.is_none());
+            let versions = reader.history(id).await?.into_value().versions;
             assert_eq!(
                 versions.iter().map(|v| (v.version, v.retraction)).collect::<Vec<_>>(),
                 [(1, false), (2, false), (3, true)]

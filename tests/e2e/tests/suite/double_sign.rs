@@ -15,7 +15,7 @@ const LIAR: usize = 2;
 async fn penalty(network: &Network, client: &consilium_client::Client) -> anyhow::Result<pb::PenaltyState> {
     let raft_id = network.nodes[LIAR].raft_id();
     eventually_async("a penalty", PATIENCE, || async {
-        let penalties = client.penalties().await?;
+        let penalties = client.penalties().await?.into_claimed();
         let found = penalties.iter().find(|p| p.node == raft_id && p.lifted_height == 0).cloned();
         found.ok_or_else(|| anyhow::anyhow!("{penalties:?}"))
     })
@@ -46,7 +46,7 @@ fn a_validator_that_tells_two_nodes_two_things_is_jailed_until_the_others_lift_i
         assert_eq!((penalty.evidence_height, penalty.cut), (height, 20), "{penalty:?}");
         // The epoch ended with that block, and it has no seat in the next.
         let mut epochs = Vec::new();
-        for epoch in 0..=client.election(None).await?.current {
+        for epoch in 0..=client.election(None).await?.current.into_claimed() {
             epochs.push(client.election(Some(epoch)).await?.state);
         }
         let next = epochs.iter().find(|e| e.first_height == penalty.height + 1);
@@ -55,7 +55,7 @@ fn a_validator_that_tells_two_nodes_two_things_is_jailed_until_the_others_lift_i
         assert_eq!((candidate.power, candidate.reason()), (0, pb::NotSeatedReason::Jailed));
         network.settled(&[0, 1, 3]).await?;
         let member = network.members[LIAR].id.clone();
-        assert_eq!(client.stake(&member, None).await?.allotted, 80);
+        assert_eq!(client.stake(&member, None).await?.claimed().allotted, 80);
         // It cannot release itself, and the same lie is punished once.
         let released = admins[LIAR].client.release_validator(liar).await;
         assert!(matches!(released, Err(ClientError::Rejected { outcome: pb::Outcome::NotJailed, .. })), "{released:?}");
@@ -64,7 +64,7 @@ fn a_validator_that_tells_two_nodes_two_things_is_jailed_until_the_others_lift_i
 
         let lift = Topic::LiftPenalty(pb::LiftPenalty { penalty: penalty.number });
         network.decide(&[&admins[0], &admins[1], &admins[3]], lift).await?;
-        assert_eq!(client.stake(&member, None).await?.allotted, 100);
+        assert_eq!(client.stake(&member, None).await?.claimed().allotted, 100);
         network.settled(&[0, 1, 2, 3]).await?;
         network.agreed(penalty.height).await?;
         Ok(())

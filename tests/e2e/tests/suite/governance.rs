@@ -57,16 +57,16 @@ fn parameters_take_effect_at_once_or_at_the_epoch_and_proposals_expire() {
 
         // The ledger's time goes on by itself, and the first proposal is over.
         eventually_async("the end of the vote", Duration::from_secs(90), || async {
-            let time_ms = admins[1].client.proposal(left, None).await?.time_ms;
+            let time_ms = admins[1].client.proposal(left, None).await?.claimed().time_ms;
             anyhow::ensure!(time_ms > expires_ms, "{} ms left", expires_ms - time_ms);
             Ok(())
         })
         .await?;
         let late = admins[1].client.cast_ballot(left, pb::BallotChoice::Approve).await;
         assert_eq!(rejected(late), pb::Outcome::ProposalClosed);
-        let open = admins[0].client.list_proposals(true, 0, None).await?;
+        let open = admins[0].client.list_proposals(true, 0, None).await?.into_claimed();
         assert!(open.proposals.iter().all(|p| p.proposal.as_ref().unwrap().number != left), "{open:?}");
-        assert_eq!(admins[0].client.rules().await?.access_policy, None);
+        assert_eq!(admins[0].client.rules().await?.claimed().access_policy, None);
         Ok(())
     });
 }

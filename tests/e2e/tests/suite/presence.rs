@@ -19,7 +19,7 @@ fn strict() -> pb::Parameters {
 }
 
 async fn standing(admin: &User, raft_id: u64) -> anyhow::Result<pb::Candidate> {
-    let candidates = admin.client.candidates().await?.candidates;
+    let candidates = admin.client.candidates().await?.into_claimed().candidates;
     let found = candidates.into_iter().find(|c| c.node.as_ref().is_some_and(|n| n.raft_id == raft_id));
     found.ok_or_else(|| anyhow::anyhow!("no candidate {raft_id}"))
 }
@@ -58,15 +58,15 @@ fn a_validator_that_misses_its_votes_is_jailed_and_released_by_its_member() {
         let early = admin.client.release_validator(raft_id).await;
         let too_early = matches!(early, Err(ClientError::Rejected { outcome: pb::Outcome::ReleaseTooEarly, .. }));
         assert!(too_early, "{early:?}");
-        while admin.client.election(None).await?.current == jailed.jailed_epoch {
+        while admin.client.election(None).await?.current.into_claimed() == jailed.jailed_epoch {
             write(&user).await?;
         }
         // Being there is not enough.
         let still = standing(&admin, raft_id).await?.standing.unwrap_or_default();
         assert_eq!(still.jailed(), pb::JailReason::MissedVotes);
         admin.client.release_validator(raft_id).await?;
-        let released = admin.client.election(None).await?.current;
-        while admin.client.election(None).await?.current == released {
+        let released = admin.client.election(None).await?.current.into_claimed();
+        while admin.client.election(None).await?.current.into_claimed() == released {
             write(&user).await?;
         }
         network.settled(&[0, 1, 2, 3]).await?;
