@@ -16,6 +16,7 @@ pub mod genesis;
 pub mod identity_rules;
 pub mod keys;
 mod ledger;
+pub mod lies;
 pub mod log;
 pub mod net;
 pub mod people;
