@@ -8,9 +8,14 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use consilium_e2e::{Impostor, Load, Network, eventually_async, longest_pause, short_epochs};
+use consilium_client::records::RecordReader;
+use consilium_client::{Client, Profile};
+use consilium_e2e::{
+    Falsify, Impostor, Load, Network, eventually_async, longest_pause, lying_entry, short_epochs, stored,
+};
 use consilium_proto::names::Role;
 use consilium_proto::pb;
+use prost::Message;
 
 use crate::tell::Tell;
 
@@ -18,6 +23,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The fifth member's node, without a seat.
 const SEATLESS: usize = 4;
 const ZEROS: u64 = 100_000;
+
+/// A lie in an answer about one record.
+fn record_lie(call: &str, told: &[u8], lie: fn(&mut pb::RecordVersion)) -> Option<Vec<u8>> {
+    let mut answer = (call == "GetRecord").then(|| pb::GetRecordResponse::decode(told))?.ok()?;
+    lie(answer.record.as_mut()?);
+    Some(answer.encode_to_vec())
+}
 
 /// A network under load.
 struct Siege {
@@ -40,6 +52,7 @@ pub(crate) async fn tell(tell: &Rc<Tell>) -> anyhow::Result<()> {
     let mut siege = Siege { network, tell: Rc::clone(tell), load };
     siege.usurp().await?;
     siege.steal_a_key().await?;
+    siege.lie_to_a_client().await?;
     siege.set_a_clock().await?;
     siege.cut_the_power().await?;
     siege.end().await
@@ -97,6 +110,37 @@ impl Siege {
             "{said} lies: a leader needs grants of two thirds of the power, and one key is a quarter of it"
         ));
         self.network.nodes[robbed].resume()?;
+        Ok(())
+    }
+
+    /// The node that a member's users talk to is a liar: it has the records, and says other things.
+    async fn lie_to_a_client(&self) -> anyhow::Result<()> {
+        self.tell.step("The node of a hospital's own IT answers its doctors with records that it has changed.");
+        let user = self.network.enrolled(0, Role::Clinician, "alice").await?;
+        let written = stored(&user.client, "patient", b"no allergies").await?;
+        let id = written.record_id;
+        self.tell
+            .say("A record was written and certified: \"no allergies\". The node may not touch what is encrypted,");
+        self.tell.say("but it says who wrote it, when, about whom, and whether it still counts.");
+        let lies: [(&str, Falsify); 4] = [
+            ("another author", |call, told| {
+                record_lie(call, told, |r| r.author = "spiffe://x.example/clinician/y".into())
+            }),
+            ("written an hour later", |call, told| record_lie(call, told, |r| r.time_ms += 3_600_000)),
+            ("about another patient", |call, told| record_lie(call, told, |r| r.patient = vec![9; 16].into())),
+            ("retracted", |call, told| record_lie(call, told, |r| r.retraction = true)),
+        ];
+        for (what, lie) in lies {
+            let endpoints = vec![lying_entry(&self.network, 0, &user, lie).await?];
+            let client = Client::connect(Profile { endpoints, ..user.profile.clone() }).await?;
+            match RecordReader::new(client).get(id, None).await {
+                Ok(_) => anyhow::bail!("the client believed that it is {what}"),
+                Err(refused) => self.tell.quote(&format!("{what}: {refused}")),
+            }
+        }
+        let opened = RecordReader::new(user.client.clone()).get(id, None).await?;
+        anyhow::ensure!(opened.plaintext.is_some_and(|plain| plain.as_slice() == b"no allergies"), "another document");
+        self.tell.good("the client said no each time; an honest node's answer it proved, and opened");
         Ok(())
     }
 

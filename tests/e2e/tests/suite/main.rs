@@ -27,6 +27,7 @@ mod honest_truncation;
 mod identity;
 mod import;
 mod joining;
+mod lying_entry;
 mod lying_leader;
 mod overload;
 mod partitions;
