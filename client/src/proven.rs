@@ -4,7 +4,8 @@
 //! A node that could hand out a key of its own choice would read what is
 //! encrypted for somebody else; so a recipient's key counts only with a proof
 //! against a header that the validators have certified. What this cannot show
-//! is that the answer is the newest: a node may be behind.
+//! is that the answer is the newest: a node may be behind, at most by the age that
+//! the profile allows.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -64,7 +65,24 @@ impl Client {
     /// # Errors
     /// As [`Self::read`], or an answer that proves nothing.
     pub async fn proven_state(&self, key: &[u8]) -> Result<Option<Bytes>, ClientError> {
-        let request = pb::GetStateRequest { key: Bytes::copy_from_slice(key), read: None };
+        let (value, header) = self.proven_at(key, None).await?;
+        if self.check_age(&header).is_ok() {
+            return Ok(value);
+        }
+        // The ledger may only have been idle.
+        self.recent_head().await?;
+        let (value, header) = self.proven_at(key, None).await?;
+        self.check_age(&header)?;
+        Ok(value)
+    }
+
+    /// The same, whatever the age of the header that it is proven under.
+    pub(crate) async fn proven_at(
+        &self,
+        key: &[u8],
+        read: Option<pb::ReadOptions>,
+    ) -> Result<(Option<Bytes>, Header), ClientError> {
+        let request = pb::GetStateRequest { key: Bytes::copy_from_slice(key), read };
         let answer = self
             .read(|channel| {
                 let request = request.clone();
@@ -78,7 +96,7 @@ impl Client {
             .map_err(|e| ClientError::contradiction(e.to_string()))?;
         let certificate = answer.certificate.as_ref().map(BlockCertificate::try_from).transpose()?;
         self.prove_header(&header, certificate).await?;
-        Ok(answer.value)
+        Ok((answer.value, header))
     }
 
     /// Makes sure that a header is final: by its own certificate, or by the

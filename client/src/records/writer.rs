@@ -112,12 +112,15 @@ impl RecordWriter {
     /// can open. Keys are looked up once, with proof.
     ///
     /// # Errors
-    /// A recipient without a proven encryption key, or no recipient at all.
+    /// A recipient without a proven encryption key, one that has lost its rights
+    /// (see [`recipient`]), or no recipient at all.
     pub async fn new(client: Client, spiffe_ids: &[String]) -> Result<Self, ClientError> {
-        let own = client.identity().spiffe_id().to_string();
+        let identity = client.identity().spiffe_id();
+        let own = identity.to_string();
         let mut recipients: Vec<Recipient> = Vec::new();
         if let Some(key) = client.identity().encryption_key() {
-            recipients.push(Recipient { name: own.clone(), key: key.public_key() });
+            let member = identity.member().clone();
+            recipients.push(Recipient { name: own.clone(), member, key: key.public_key() });
         }
         for spiffe_id in spiffe_ids.iter().filter(|id| **id != own) {
             let found = recipient(&client, spiffe_id).await?;
