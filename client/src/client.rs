@@ -23,7 +23,7 @@ use crate::inquiry::Inquirer;
 use crate::light_client::Followed;
 use crate::profile::Profile;
 use crate::retry::{Failure, RetryPolicy, retry};
-use crate::standing::Standings;
+use crate::standing::{REFRESH_DEFAULT, Standings};
 use crate::transport::{Connector, Dialer};
 use crate::trust::{self, Trust};
 
@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) validators: Arc<Followed>,
     pub(crate) identity: Arc<Identity>,
     pub(crate) head_age: HeadAge,
+    /// How long what was proven about a member is believed.
+    pub(crate) refresh: Duration,
 }
 
 pub(crate) struct Inner {
@@ -89,6 +91,7 @@ impl Client {
             genesis: Arc::new(genesis),
             identity: Arc::new(identity),
             head_age: profile.max_head_age.unwrap_or_default(),
+            refresh: profile.refresh.unwrap_or(REFRESH_DEFAULT),
         };
         let inquirer = Inquirer::new(shared.clone(), Arc::clone(&connector), endpoints.clone(), policy);
         let dialer = Dialer::new(connector, Standings::new(inquirer));
@@ -211,6 +214,10 @@ impl Client {
         self.0.shared.head_age
     }
 
+    pub(crate) fn refresh(&self) -> Duration {
+        self.0.refresh()
+    }
+
     pub(crate) fn policy(&self) -> &RetryPolicy {
         &self.0.policy
     }
@@ -241,6 +248,10 @@ fn endpoints(profile: &Profile, genesis: &Genesis, identity: &Identity) -> Resul
 }
 
 impl Inner {
+    pub(crate) fn refresh(&self) -> Duration {
+        self.shared.refresh
+    }
+
     /// Asks another node first from now on.
     pub(crate) fn prefer_another(&self) {
         self.leave(self.preferred.load(Ordering::Relaxed));

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 
 use crate::error::ClientError;
-use crate::standing::{Presented, REFRESH_INTERVAL, Standings};
+use crate::standing::{Presented, Standings};
 use crate::transport::Plausible;
 
 /// A connection to a server that the ledger vouches for: the row of its member
@@ -53,7 +53,7 @@ impl Guarded {
 async fn fallen(standings: Arc<Standings>, server: Presented, mut changes: watch::Receiver<u64>) -> ClientError {
     loop {
         // The sender lives in `standings`: an error of the receiver is impossible.
-        let _ = tokio::time::timeout(REFRESH_INTERVAL, changes.changed()).await;
+        let _ = tokio::time::timeout(standings.refresh(), changes.changed()).await;
         if let Err(why) = standings.judge(&server).await {
             return why;
         }

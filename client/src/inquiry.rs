@@ -51,6 +51,7 @@ impl Inquirer {
         };
         // Half of it for one node, so that another one gets its turn.
         let policy = RetryPolicy { overall, attempt: overall / 2, ..policy };
+        let shared = Shared { validators: Arc::new(shared.validators.sharing()), ..shared };
         Self { shared, connector, endpoints, policy }
     }
 
@@ -58,17 +59,28 @@ impl Inquirer {
         self.shared.head_age
     }
 
+    pub(crate) fn refresh(&self) -> Duration {
+        self.shared.refresh
+    }
+
     /// How a member stands, and the height of the head that proves it. The node
-    /// at `first` is asked before the others.
+    /// at `last`, which is to be judged by the answer, is asked after the others:
+    /// where it was cut off it knows the least.
     pub(crate) fn row<'a>(
         &'a self,
         member: &'a MemberId,
-        first: &'a str,
+        last: &'a str,
     ) -> BoxFuture<'a, Result<(Standing, Height), ClientError>> {
         Box::pin(async move {
-            let inquiry = self.inquiry(first)?;
+            let inquiry = self.inquiry(last)?;
             // Also against a node that answers a little, and a little later.
-            let late = |_| Err(ClientError::contradiction(format!("no node proves in time how {member} stands")));
+            let late = |_| {
+                Err(ClientError::Status {
+                    code: tonic::Code::DeadlineExceeded,
+                    reason: String::new(),
+                    message: format!("no node proves in time how {member} stands"),
+                })
+            };
             let limit = self.policy.overall.saturating_mul(2);
             tokio::time::timeout(limit, inquiry.standing(member)).await.unwrap_or_else(late)
         })
@@ -81,9 +93,9 @@ impl Inquirer {
     }
 
     /// Its connections end with it.
-    fn inquiry(&self, first: &str) -> Result<Inquiry, ClientError> {
-        let others = self.endpoints.iter().filter(|address| ***address != *first).cloned();
-        let endpoints = std::iter::once(Arc::from(first)).chain(others);
+    fn inquiry(&self, last: &str) -> Result<Inquiry, ClientError> {
+        let others = self.endpoints.iter().filter(|address| ***address != *last).cloned();
+        let endpoints = others.chain(std::iter::once(Arc::from(last)));
         Client::for_proofs(self.shared.clone(), &self.connector, endpoints, self.policy).map(Inquiry)
     }
 }

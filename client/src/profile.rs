@@ -3,6 +3,7 @@
 //! (flags, environment, a file) is the caller's affair.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::age::HeadAge;
 use crate::nodes_of::NodesOf;
@@ -24,6 +25,9 @@ pub struct Profile {
     /// How old a certified head may be under which something is proven. Absent:
     /// [`crate::age::HEAD_AGE_DEFAULT`].
     pub max_head_age: Option<HeadAge>,
+    /// After how long it is asked again how members stand, and open connections
+    /// and recipients are judged again. Absent: [`crate::standing::REFRESH_DEFAULT`].
+    pub refresh: Option<Duration>,
     /// PEM chain of the identity certificate, leaf first.
     pub certificate: Option<PathBuf>,
     /// PEM key of the certificate, ECDSA P-256.

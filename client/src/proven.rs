@@ -181,7 +181,7 @@ impl Inner {
     fn cached_identity(&self, spiffe_id: &str) -> Option<pb::GetIdentityResponse> {
         let cache = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, found) = cache.get(spiffe_id)?;
-        (since.elapsed() < IDENTITY_CACHE_TIME).then(|| found.clone())
+        (since.elapsed() < IDENTITY_CACHE_TIME.min(self.refresh())).then(|| found.clone())
     }
 
     fn cache_identity(&self, spiffe_id: &str, found: &pb::GetIdentityResponse) {

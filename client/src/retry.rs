@@ -64,7 +64,11 @@ pub enum Verdict {
 pub fn classify(status: &Status) -> Verdict {
     // Only errors made on this side have a source: the connection broke.
     if status.source().is_some() {
-        return Verdict::Retry(None);
+        return match own_error(status) {
+            // What was proven false stays so; a wrong clock is no node's fault.
+            Some(ClientError::Verification(_) | ClientError::ClockBehind { .. }) => Verdict::Final,
+            Some(_) | None => Verdict::Retry(None),
+        };
     }
     if is_retryable_code(status.code()) {
         return Verdict::Retry(status.get_details_retry_info().and_then(|info| info.retry_delay));

@@ -23,9 +23,9 @@ use crate::clock::now_ms;
 use crate::error::ClientError;
 use crate::inquiry::Inquirer;
 
-/// How long a row is believed without asking again. Open connections are judged
-/// again as often.
-pub const REFRESH_INTERVAL: Duration = Duration::from_secs(60);
+/// How long a row is believed without asking again, unless the profile says
+/// otherwise. Open connections are judged again as often.
+pub const REFRESH_DEFAULT: Duration = Duration::from_secs(60);
 /// A refusal under a row that is older than this is looked into once more.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
 /// As nodes judge: a list that is overdue must not lock out who could renew it.
@@ -170,9 +170,14 @@ impl Standings {
         self.changes.subscribe()
     }
 
+    /// How long a row is believed without asking again.
+    pub(crate) fn refresh(&self) -> Duration {
+        self.inquirer.refresh()
+    }
+
     /// Whether the ledger vouches for a server, by a row that is recent enough.
     pub(crate) async fn judge(&self, server: &Presented) -> Result<(), ClientError> {
-        let row = self.fresh(server, REFRESH_INTERVAL).await?;
+        let row = self.fresh(server, self.refresh()).await?;
         let Err(refusal) = row.standing.judge(server) else { return Ok(()) };
         // It may be renewed since, or be back in its rights.
         let judged = match self.fresh(server, SECOND_LOOK).await {
@@ -238,7 +243,7 @@ impl Standings {
         known.failure = Some((Instant::now(), failure.clone()));
         let before = known.rows.get(member);
         let row = match self.inquirer.head_age() {
-            HeadAge::Within(bound) => before.filter(|row| row.asked.elapsed() <= REFRESH_INTERVAL + bound).cloned(),
+            HeadAge::Within(bound) => before.filter(|row| row.asked.elapsed() <= self.refresh() + bound).cloned(),
             HeadAge::Any => {
                 let founding = || {
                     let standing = Arc::new(self.inquirer.founding(member)?);

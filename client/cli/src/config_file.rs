@@ -20,6 +20,7 @@ struct Section {
     endpoints: Option<Vec<String>>,
     nodes_of: Option<Vec<String>>,
     max_head_age_s: Option<u32>,
+    refresh_s: Option<u32>,
     certificate: Option<PathBuf>,
     key: Option<PathBuf>,
     signing_key: Option<PathBuf>,
@@ -50,6 +51,7 @@ pub(crate) fn overridden(under: Profile, over: Profile) -> Profile {
         endpoints: if over.endpoints.is_empty() { under.endpoints } else { over.endpoints },
         nodes_of: over.nodes_of.or(under.nodes_of),
         max_head_age: over.max_head_age.or(under.max_head_age),
+        refresh: over.refresh.or(under.refresh),
         certificate: over.certificate.or(under.certificate),
         key: over.key.or(under.key),
         signing_key: over.signing_key.or(under.signing_key),
@@ -91,6 +93,7 @@ impl Section {
             // An empty list is a word, too: the own member alone.
             nodes_of: self.nodes_of.as_deref().map(NodesOf::parse).transpose()?,
             max_head_age: self.max_head_age_s.map(head_age),
+            refresh: self.refresh_s.map(|seconds| Duration::from_secs(seconds.into())),
             certificate: at(self.certificate),
             key: at(self.key),
             signing_key: at(self.signing_key),

@@ -99,6 +99,7 @@ impl Context {
             endpoints: args.endpoints.clone(),
             nodes_of: config_file::nodes_of(&args.nodes_of)?,
             max_head_age: args.max_head_age.map(config_file::head_age),
+            refresh: None,
             certificate: args.certificate.clone(),
             key: args.key.clone(),
             signing_key: args.signing_key.clone(),

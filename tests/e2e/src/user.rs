@@ -56,6 +56,7 @@ impl User {
             // Everybody here goes on with other members' nodes when the own one is down.
             nodes_of: Some(NodesOf::Any),
             max_head_age: None,
+            refresh: None,
             certificate: Some(files.cert_path),
             key: files.key_path,
             signing_key: Some(file("signing.key")),

@@ -43,3 +43,4 @@ mod suspension;
 mod tampering;
 mod usurper;
 mod watch;
+mod whom;
