@@ -16,6 +16,7 @@ use consilium_proto::pb::{self, MemberState};
 use consilium_proto::state::keys;
 use futures::future::BoxFuture;
 use prost::Message;
+use tonic::Code;
 
 use crate::age::HeadAge;
 use crate::client::{Client, Shared};
@@ -27,7 +28,11 @@ use crate::transport::Connector;
 
 /// For those who look after a network that may have come to a halt, and go by
 /// what is known if it has.
-const PATIENCE_AT_ANY_AGE: Duration = Duration::from_secs(3);
+const PATIENCE_AT_ANY_AGE: Duration = Duration::from_millis(1_500);
+/// For one node, at least.
+const PATIENCE_MIN: Duration = Duration::from_secs(2);
+/// Nodes asked at most, one after the other.
+const NODES_ASKED: u32 = 3;
 
 /// Makes an inquiry whenever one is needed.
 #[derive(Debug, Clone)]
@@ -46,10 +51,10 @@ impl Inquirer {
         policy: RetryPolicy,
     ) -> Self {
         let overall = match shared.head_age {
-            HeadAge::Within(_) => policy.attempt,
-            HeadAge::Any => policy.attempt.min(PATIENCE_AT_ANY_AGE),
+            HeadAge::Within(_) => (policy.attempt / NODES_ASKED).max(PATIENCE_MIN),
+            HeadAge::Any => PATIENCE_AT_ANY_AGE,
         };
-        // Half of it for one node, so that another one gets its turn.
+        // A call may fail, and something may still be asked then.
         let policy = RetryPolicy { overall, attempt: overall / 2, ..policy };
         let shared = Shared { validators: Arc::new(shared.validators.sharing()), ..shared };
         Self { shared, connector, endpoints, policy }
@@ -72,18 +77,36 @@ impl Inquirer {
         last: &'a str,
     ) -> BoxFuture<'a, Result<(Standing, Height), ClientError>> {
         Box::pin(async move {
-            let inquiry = self.inquiry(last)?;
-            // Also against a node that answers a little, and a little later.
-            let late = |_| {
-                Err(ClientError::Status {
-                    code: tonic::Code::DeadlineExceeded,
-                    reason: String::new(),
-                    message: format!("no node proves in time how {member} stands"),
-                })
-            };
-            let limit = self.policy.overall.saturating_mul(2);
-            tokio::time::timeout(limit, inquiry.standing(member)).await.unwrap_or_else(late)
+            let others = self.endpoints.iter().filter(|address| ***address != *last).cloned();
+            let others = others.take(NODES_ASKED as usize - 1);
+            let mut failure = None;
+            for address in others.chain(std::iter::once(Arc::from(last))) {
+                match self.ask(address, member).await {
+                    Ok(found) => return Ok(found),
+                    Err(error) if failure.is_none() || tells_more(&error) => failure = Some(error),
+                    Err(_) => {}
+                }
+            }
+            Err(failure.unwrap_or_else(|| self.late(member)))
         })
+    }
+
+    /// Each node for itself and for a limited time: one that was cut off may not
+    /// come to an end.
+    async fn ask(&self, address: Arc<str>, member: &MemberId) -> Result<(Standing, Height), ClientError> {
+        // Its connection ends with it.
+        let inquiry = Inquiry(Client::for_proofs(self.shared.clone(), &self.connector, [address], self.policy)?);
+        let answer = tokio::time::timeout(self.policy.overall, inquiry.standing(member)).await;
+        answer.unwrap_or_else(|_| Err(self.late(member)))
+    }
+
+    fn late(&self, member: &MemberId) -> ClientError {
+        let seconds = self.policy.overall.as_secs();
+        ClientError::Status {
+            code: Code::DeadlineExceeded,
+            reason: String::new(),
+            message: format!("no node proves within {seconds} s how {member} stands"),
+        }
     }
 
     /// As the genesis document has it.
@@ -91,13 +114,11 @@ impl Inquirer {
         let founder = self.shared.genesis.members.iter().find(|m| m.id == *member)?;
         Some(Standing::Active(Box::new(founding_row(founder))))
     }
+}
 
-    /// Its connections end with it.
-    fn inquiry(&self, last: &str) -> Result<Inquiry, ClientError> {
-        let others = self.endpoints.iter().filter(|address| ***address != *last).cloned();
-        let endpoints = others.chain(std::iter::once(Arc::from(last)));
-        Client::for_proofs(self.shared.clone(), &self.connector, endpoints, self.policy).map(Inquiry)
-    }
+/// More than that a node could not be asked.
+fn tells_more(error: &ClientError) -> bool {
+    matches!(error, ClientError::Verification(_) | ClientError::StaleHead { .. } | ClientError::ClockBehind { .. })
 }
 
 fn founding_row(founder: &consilium_proto::genesis::Member) -> MemberState {

@@ -141,7 +141,9 @@ impl Api {
         if young(&certified.borrow_and_update()) {
             return Ok(());
         }
-        self.advance_time(since).await;
+        // The genesis itself is never certified, however young it is.
+        let nothing = certified.borrow().is_none();
+        self.advance_time(if nothing { since.max(self.published.applied().time) } else { since }).await;
         match tokio::time::timeout(within.min(STALENESS_PATIENCE), certified.wait_for(young)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Reason::Behind.status("nothing as young as asked for is certified here")),

@@ -20,8 +20,8 @@ use tonic::Streaming;
 const PATIENCE: Duration = Duration::from_secs(60);
 const CUT: usize = 3;
 const BRIEF: RetryPolicy = RetryPolicy {
-    overall: Duration::from_secs(6),
-    attempt: Duration::from_secs(6),
+    overall: Duration::from_secs(30),
+    attempt: Duration::from_secs(15),
     backoff_first: Duration::from_millis(20),
     backoff_max: Duration::from_millis(200),
 };
