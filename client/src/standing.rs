@@ -256,3 +256,6 @@ impl Standings {
         row.ok_or(failure)
     }
 }
+
+#[cfg(test)]
+mod tests;
