@@ -104,6 +104,14 @@ pub enum VerifyError {
         /// Who was expected.
         expected: Box<SpiffeId>,
     },
+    /// A node, but of another member than those expected.
+    #[error("it is {presented}, and only nodes of {} are expected", listed(expected))]
+    OtherMember {
+        /// Who answered.
+        presented: Box<SpiffeId>,
+        /// Whose nodes were expected.
+        expected: Vec<MemberId>,
+    },
     /// The role may not be used for this purpose.
     #[error("an identity of role {role} cannot act as {purpose:?}")]
     WrongPurpose {
@@ -167,6 +175,10 @@ pub enum VerifyError {
     /// webpki refuses the path for another reason.
     #[error("certificate path: {0}")]
     Path(webpki::Error),
+}
+
+fn listed(members: &[MemberId]) -> String {
+    members.iter().map(MemberId::as_str).collect::<Vec<_>>().join(", ")
 }
 
 impl IdentityCertificate {
@@ -264,7 +276,7 @@ fn check_trust_domain(presented: &MemberId, bundle: &CaBundle) -> Result<(), Ver
     Err(VerifyError::TrustDomain { presented: presented.clone(), expected: bundle.member().clone() })
 }
 
-fn check_purpose(identity: &IdentityCertificate, purpose: Purpose) -> Result<(), VerifyError> {
+pub(crate) fn check_purpose(identity: &IdentityCertificate, purpose: Purpose) -> Result<(), VerifyError> {
     let role = identity.spiffe_id().role();
     if purpose == Purpose::Server && role != Role::Node {
         return Err(VerifyError::WrongPurpose { role, purpose });

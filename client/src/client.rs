@@ -17,25 +17,40 @@ use consilium_proto::record::KnownSigner;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 
+use crate::age::HeadAge;
 use crate::error::ClientError;
 use crate::files;
 use crate::identity::Identity;
+use crate::inquiry::Inquirer;
 use crate::light_client::Followed;
 use crate::profile::Profile;
 use crate::retry::{Failure, RetryPolicy, retry};
-use crate::transport::Dialer;
+use crate::standing::{REFRESH_DEFAULT, Standings};
+use crate::transport::{Connector, Dialer};
 use crate::trust::{self, Trust};
 
 /// A client of one ledger. Cheap to clone; clones share connections.
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
 
-pub(crate) struct Inner {
-    genesis: Genesis,
+/// What a client has in common with those that it asks with how members stand.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared {
+    pub(crate) genesis: Arc<Genesis>,
     /// Followed from the genesis; see [`crate::light_client`].
-    pub(crate) validators: Followed,
-    identity: Identity,
-    dialer: Dialer,
+    pub(crate) validators: Arc<Followed>,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) head_age: HeadAge,
+    /// How long what was proven about a member is believed.
+    pub(crate) refresh: Duration,
+}
+
+pub(crate) struct Inner {
+    shared: Shared,
+    /// Followed from the genesis; see [`crate::light_client`].
+    pub(crate) validators: Arc<Followed>,
+    /// Absent in a client that only asks for proofs.
+    dialer: Option<Dialer>,
     nodes: Vec<Node>,
     /// Index of the node that is asked first.
     preferred: AtomicUsize,
@@ -71,40 +86,58 @@ impl Client {
         let document = files::read(genesis_path, GENESIS_BYTES_MAX as u64)?;
         let genesis = Genesis::parse(&document).map_err(|e| ClientError::file(genesis_path, e))?;
         let identity = Identity::load(&profile)?;
-        let trust = profile.trust.as_deref().map(|path| Trust::load(path, genesis.ledger_id)).transpose()?;
-        let dialer = Dialer::new(&genesis, trust.as_ref(), &identity)?;
-        let own = identity.spiffe_id().member().as_str();
-        let endpoints = match profile.endpoints.is_empty() {
-            true => trust::endpoints(&genesis, trust.as_ref(), own),
-            false => profile.endpoints,
+        let endpoints = endpoints(&profile, &genesis, &identity)?;
+        let own = identity.spiffe_id().member();
+        let expected = profile.nodes_of.unwrap_or_default().expected(own);
+        let connector = Arc::new(Connector::new(expected, identity.resolver()));
+        let shared = Shared {
+            validators: Arc::new(Followed::new(&genesis)?),
+            genesis: Arc::new(genesis),
+            identity: Arc::new(identity),
+            head_age: profile.max_head_age.unwrap_or_default(),
+            refresh: profile.refresh.unwrap_or(REFRESH_DEFAULT),
         };
-        let nodes = endpoints
-            .into_iter()
-            .map(|address| Ok(Node { channel: dialer.channel(&address)?, address: address.into() }))
-            .collect::<Result<Vec<_>, ClientError>>()?;
-        Ok(Self(Arc::new(Inner {
-            validators: Followed::new(&genesis)?,
-            genesis,
-            identity,
+        let inquirer = Inquirer::new(shared.clone(), Arc::clone(&connector), endpoints.clone(), policy);
+        let dialer = Dialer::new(connector, Standings::new(inquirer));
+        let nodes = Node::all(endpoints, |address| dialer.channel(address))?;
+        Ok(Self::assemble(shared, Some(dialer), nodes, policy))
+    }
+
+    /// A client over connections that nothing vouches for. For
+    /// [`crate::inquiry`] alone, which lets nobody else have it.
+    pub(crate) fn for_proofs(
+        shared: Shared,
+        connector: &Connector,
+        endpoints: impl IntoIterator<Item = Arc<str>>,
+        policy: RetryPolicy,
+    ) -> Result<Self, ClientError> {
+        let nodes = Node::all(endpoints, |address| connector.channel_for_proofs(address))?;
+        Ok(Self::assemble(shared, None, nodes, policy))
+    }
+
+    fn assemble(shared: Shared, dialer: Option<Dialer>, nodes: Vec<Node>, policy: RetryPolicy) -> Self {
+        Self(Arc::new(Inner {
+            validators: Arc::clone(&shared.validators),
+            shared,
             dialer,
             nodes,
             preferred: AtomicUsize::new(0),
             policy,
             identities: Mutex::new(BTreeMap::new()),
             signers: Mutex::new(BTreeMap::new()),
-        })))
+        }))
     }
 
     /// The ledger's genesis.
     #[must_use]
     pub fn genesis(&self) -> &Genesis {
-        &self.0.genesis
+        &self.0.shared.genesis
     }
 
     /// Who this client is.
     #[must_use]
     pub fn identity(&self) -> &Identity {
-        &self.0.identity
+        &self.0.shared.identity
     }
 
     /// host:port of the nodes, in the order in which they are tried at first.
@@ -117,7 +150,23 @@ impl Client {
     /// # Errors
     /// As [`Dialer::channel`].
     pub fn dial(&self, address: &str) -> Result<Channel, ClientError> {
-        self.0.dialer.channel(address)
+        match &self.0.dialer {
+            Some(dialer) => dialer.channel(address),
+            None => Err(ClientError::Usage("this client only asks for proofs".into())),
+        }
+    }
+
+    /// A single attempt at the node that is asked first.
+    pub(crate) async fn once<T, F, Fut>(&self, f: F) -> Result<T, ClientError>
+    where
+        F: FnOnce(Channel) -> Fut,
+        Fut: Future<Output = Result<Response<T>, Status>>,
+    {
+        let node = &self.0.nodes[self.0.preferred.load(Ordering::Relaxed) % self.0.nodes.len()];
+        let late = |_| Err(Status::deadline_exceeded("no answer in time"));
+        let answer = tokio::time::timeout(self.0.policy.attempt, f(node.channel.clone())).await.unwrap_or_else(late);
+        let failed = |status| Failure { endpoint: Arc::clone(&node.address), status }.into();
+        answer.map(Response::into_inner).map_err(failed)
     }
 
     /// Makes a unary call with retries at one node after the other.
@@ -166,12 +215,48 @@ impl Client {
         &self.0
     }
 
+    pub(crate) fn head_age(&self) -> HeadAge {
+        self.0.shared.head_age
+    }
+
+    pub(crate) fn refresh(&self) -> Duration {
+        self.0.refresh()
+    }
+
     pub(crate) fn policy(&self) -> &RetryPolicy {
         &self.0.policy
     }
 }
 
+impl Node {
+    fn all(
+        endpoints: impl IntoIterator<Item = Arc<str>>,
+        channel: impl Fn(&str) -> Result<Channel, ClientError>,
+    ) -> Result<Vec<Self>, ClientError> {
+        endpoints.into_iter().map(|address| Ok(Self { channel: channel(&address)?, address })).collect()
+    }
+}
+
+/// Never none.
+fn endpoints(profile: &Profile, genesis: &Genesis, identity: &Identity) -> Result<Vec<Arc<str>>, ClientError> {
+    let trust = profile.trust.as_deref().map(|path| Trust::load(path, genesis.ledger_id)).transpose()?;
+    if !profile.endpoints.is_empty() {
+        return Ok(profile.endpoints.iter().map(|address| address.as_str().into()).collect());
+    }
+    let own = identity.spiffe_id().member();
+    let allowed = profile.nodes_of.clone().unwrap_or_default();
+    let known = trust::endpoints(genesis, trust.as_ref(), own, &allowed);
+    if known.is_empty() {
+        return Err(ClientError::NoOwnNode { member: own.clone() });
+    }
+    Ok(known.into_iter().map(Into::into).collect())
+}
+
 impl Inner {
+    pub(crate) fn refresh(&self) -> Duration {
+        self.shared.refresh
+    }
+
     /// Asks another node first from now on.
     pub(crate) fn prefer_another(&self) {
         self.leave(self.preferred.load(Ordering::Relaxed));

@@ -5,17 +5,22 @@
 
 use std::path::PathBuf;
 
+use consilium_certs::VerifyError;
 use consilium_proto::envelope::EnvelopeError;
 use consilium_proto::error::FieldError;
 use consilium_proto::ids::{Height, RecordId, TransactionId};
 use consilium_proto::keys::KeyError;
 use consilium_proto::light_client::TrustError;
+use consilium_proto::names::MemberId;
 use consilium_proto::pb;
 use consilium_proto::receipt::ReceiptError;
 use consilium_proto::record::Unproven;
 use consilium_proto::signing::SigningError;
 use consilium_proto::transaction::SignError;
 use tonic::Code;
+
+use crate::records::RecipientRefusal;
+use crate::standing::Refusal;
 
 /// An SDK call that did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +59,48 @@ pub enum ClientError {
         reason: String,
         /// For people; from the network, so escape it before printing.
         message: String,
+    },
+    /// The server is no node that this client talks to: nothing was asked of it.
+    #[error("{node} is refused: {refusal}{}", allowing(refusal))]
+    NodeRefused {
+        /// Its identity, or host:port where it is of another member.
+        node: String,
+        /// Why.
+        refusal: Box<Refusal>,
+    },
+    /// The own member runs no node that is known, and no other was named.
+    #[error("{member} has no node of its own; name the members whose nodes to talk to (nodes_of), or endpoints")]
+    NoOwnNode {
+        /// The member.
+        member: MemberId,
+    },
+    /// A recipient that nothing may be sealed for.
+    #[error("nothing is sealed for {recipient}: {reason}")]
+    RecipientRefused {
+        /// Its SPIFFE id.
+        recipient: String,
+        /// Why.
+        reason: RecipientRefusal,
+    },
+    /// What nodes can prove is older than allowed: what they show may have changed since.
+    #[error(
+        "the newest certified head that nodes show is {} s old by this machine's clock, at most {} s are allowed \
+         (max_head_age_s); the network has come to a halt, the nodes asked hold newer ones back, or this machine's \
+         clock is ahead",
+        age_ms / 1_000,
+        bound_ms / 1_000
+    )]
+    StaleHead {
+        /// By this machine's clock.
+        age_ms: u64,
+        /// The setting.
+        bound_ms: u64,
+    },
+    /// The validators have certified a time that this machine has yet to come to.
+    #[error("this machine's clock is wrong: it is {} s behind the time that the validators have certified", by_ms / 1_000)]
+    ClockBehind {
+        /// By how much at least.
+        by_ms: u64,
     },
     /// Retried until the deadline.
     #[error("gave up after {attempts} attempts: {last}")]
@@ -139,11 +186,15 @@ impl ClientError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Transport { .. } | Self::GaveUp { .. } => true,
+            Self::Transport { .. } | Self::GaveUp { .. } | Self::StaleHead { .. } => true,
             Self::Status { code, .. } => is_retryable_code(*code),
             Self::Field(_)
             | Self::File { .. }
             | Self::Setting { .. }
+            | Self::NodeRefused { .. }
+            | Self::NoOwnNode { .. }
+            | Self::RecipientRefused { .. }
+            | Self::ClockBehind { .. }
             | Self::Rejected { .. }
             | Self::Verification(_)
             | Self::Key(_)
@@ -179,6 +230,16 @@ impl From<tonic::Status> for ClientError {
         use tonic_types::StatusExt;
         let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
         Self::Status { code: status.code(), reason, message: status.message().to_owned() }
+    }
+}
+
+/// The setting that would let a node pass, if one would.
+fn allowing(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Certificate(VerifyError::OtherMember { presented, .. }) => {
+            format!("; the setting nodes_of = [\"{}\"] would allow it", presented.member())
+        }
+        _ => String::new(),
     }
 }
 

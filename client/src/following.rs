@@ -99,9 +99,11 @@ impl Client {
     async fn ask_for_changes(&self) -> Result<(), ClientError> {
         let validators = &self.inner().validators;
         self.call(|channel, _left| async move {
-            let mut answers = validators_service(channel).list_set_changes(validators.request()).await?.into_inner();
+            let request = validators.request();
+            let above = Height(request.after_height);
+            let mut answers = validators_service(channel).list_set_changes(request).await?.into_inner();
             while let Some(answer) = answers.message().await? {
-                if let Err(refused) = validators.take(&answer) {
+                if let Err(refused) = validators.take(&answer, above) {
                     return Ok(Response::new(Err(refused)));
                 }
             }

@@ -2,7 +2,8 @@
 //!
 //! [`Client`] holds an identity, the genesis of one ledger and connections to
 //! its nodes. It signs transactions, submits them until their fate is known,
-//! and believes no node: receipts, heads, recipients' keys and followed blocks
+//! talks to nodes of its own member unless told otherwise, and believes none:
+//! receipts, heads, recipients' keys and followed blocks
 //! are verified under the validators, who are followed from the genesis document
 //! through all elections. On top of it stand [`records`]
 //! (encryption and key wraps), [`fhir`] (import) and [`archive`] (a ledger as
@@ -31,6 +32,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod age;
 pub mod answer;
 pub mod archive;
 pub mod bulk;
@@ -45,26 +47,32 @@ pub mod files;
 mod fixture;
 mod following;
 pub mod governance;
+mod guarded;
 pub mod identity;
+mod inquiry;
 pub mod jwk;
 pub mod light_client;
 pub mod membership;
+pub mod nodes_of;
 pub mod parameters;
 pub mod profile;
 mod proven;
 pub mod receipts;
 pub mod records;
 pub mod retry;
+pub mod standing;
 pub mod submit;
 pub mod transport;
 pub mod trust;
 pub mod validators;
 pub mod watch;
 
+pub use age::HeadAge;
 pub use answer::{Claimed, Proven};
 pub use client::Client;
 pub use consilium_proto::pb;
 pub use error::{ClientError, Unverified};
 pub use identity::Identity;
+pub use nodes_of::NodesOf;
 pub use profile::Profile;
 pub use submit::Submitted;

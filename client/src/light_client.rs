@@ -7,7 +7,7 @@
 //! sends here is either proven or refused; nothing is believed because nobody
 //! contradicts it.
 
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use consilium_proto::error::FieldError;
@@ -79,7 +79,7 @@ impl SetHistory {
 /// What all clones of a client share.
 #[derive(Debug)]
 pub(crate) struct Followed {
-    history: RwLock<SetHistory>,
+    history: Arc<RwLock<SetHistory>>,
     /// Held by the one who asks a node for changes: the others wait for the
     /// same answer instead of asking, too.
     pub(crate) asking: tokio::sync::Mutex<()>,
@@ -87,7 +87,14 @@ pub(crate) struct Followed {
 
 impl Followed {
     pub(crate) fn new(genesis: &Genesis) -> Result<Self, FieldError> {
-        Ok(Self { history: RwLock::new(SetHistory::new(genesis)?), asking: tokio::sync::Mutex::new(()) })
+        let history = Arc::new(RwLock::new(SetHistory::new(genesis)?));
+        Ok(Self { history, asking: tokio::sync::Mutex::new(()) })
+    }
+
+    /// The same history for who asks on its own: whoever waits for an answer here
+    /// may need a connection first, for which changes are followed, too.
+    pub(crate) fn sharing(&self) -> Self {
+        Self { history: Arc::clone(&self.history), asking: tokio::sync::Mutex::new(()) }
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, SetHistory> {
@@ -114,12 +121,19 @@ impl Followed {
         }
     }
 
-    pub(crate) fn take(&self, answer: &pb::ListSetChangesResponse) -> Result<(), ClientError> {
+    /// Follows a change of an answer to a question for those above a height. One
+    /// that somebody else has followed meanwhile is passed over.
+    pub(crate) fn take(&self, answer: &pb::ListSetChangesResponse, asked_above: Height) -> Result<(), ClientError> {
         let change = answer.change.as_ref().ok_or_else(|| FieldError::missing("change"))?;
         let change = SetChange::try_from(change).map_err(|e| e.within("change"))?;
         let mut history = self.write();
         if history.changes.len() >= SET_CHANGES_MAX {
             return Err(ClientError::contradiction("the node sends more changes of the validators than there can be"));
+        }
+        let height = change.boundary.header.height;
+        let meanwhile = height > asked_above && height <= history.newest().above();
+        if meanwhile && history.below(height.next()).last() == Some(&change) {
+            return Ok(());
         }
         Ok(history.follow(change)?)
     }

@@ -3,20 +3,31 @@
 //! (flags, environment, a file) is the caller's affair.
 
 use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::age::HeadAge;
+use crate::nodes_of::NodesOf;
 
 /// Everything that [`crate::Client::connect`] needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Profile {
     /// The genesis document, protobuf binary.
     pub genesis: Option<PathBuf>,
-    /// An encoded `JoinInvitation` (`consilium member invite`): the members'
-    /// present CA bundles and nodes. Needed once members have joined or have
-    /// rotated their CAs since the genesis; it says whom connections are made
-    /// to, and nothing about the ledger.
+    /// An encoded `JoinInvitation` (`consilium member invite`): where nodes are
+    /// that joined since the genesis. It is a list of addresses and nothing
+    /// more: who answers there is judged by the ledger.
     pub trust: Option<PathBuf>,
-    /// host:port each. Empty: the client addresses in `trust` and the genesis,
-    /// own member's first.
+    /// host:port each. Empty: the client addresses in `trust` and the genesis of
+    /// nodes of the members in `nodes_of`, own member's first.
     pub endpoints: Vec<String>,
+    /// Members whose nodes are talked to. Absent: the own member alone.
+    pub nodes_of: Option<NodesOf>,
+    /// How old a certified head may be under which something is proven. Absent:
+    /// [`crate::age::HEAD_AGE_DEFAULT`].
+    pub max_head_age: Option<HeadAge>,
+    /// After how long it is asked again how members stand, and open connections
+    /// and recipients are judged again. Absent: [`crate::standing::REFRESH_DEFAULT`].
+    pub refresh: Option<Duration>,
     /// PEM chain of the identity certificate, leaf first.
     pub certificate: Option<PathBuf>,
     /// PEM key of the certificate, ECDSA P-256.

@@ -4,7 +4,8 @@
 //! A node that could hand out a key of its own choice would read what is
 //! encrypted for somebody else; so a recipient's key counts only with a proof
 //! against a header that the validators have certified. What this cannot show
-//! is that the answer is the newest: a node may be behind.
+//! is that the answer is the newest: a node may be behind, at most by the age that
+//! the profile allows.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -58,7 +59,37 @@ impl Client {
     /// # Errors
     /// As [`Self::read`], or an answer that proves nothing.
     pub async fn proven_state(&self, key: &[u8]) -> Result<Option<Bytes>, ClientError> {
-        let request = pb::GetStateRequest { key: Bytes::copy_from_slice(key), read: None };
+        let (value, _) = self.recent(|| self.proven_at(key, None)).await?;
+        Ok(value)
+    }
+
+    /// Asks for something that is proven under a header, which must be recent enough.
+    ///
+    /// # Errors
+    /// Those of `ask`, and as [`Self::recent_head`].
+    pub(crate) async fn recent<T, F, Fut>(&self, ask: F) -> Result<(T, Header), ClientError>
+    where
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<(T, Header), ClientError>>,
+    {
+        let first = ask().await?;
+        if self.check_age(&first.1).is_ok() {
+            return Ok(first);
+        }
+        // The ledger may only have been idle.
+        self.recent_head().await?;
+        let again = ask().await?;
+        self.check_age(&again.1)?;
+        Ok(again)
+    }
+
+    /// The same, whatever the age of the header that it is proven under.
+    pub(crate) async fn proven_at(
+        &self,
+        key: &[u8],
+        read: Option<pb::ReadOptions>,
+    ) -> Result<(Option<Bytes>, Header), ClientError> {
+        let request = pb::GetStateRequest { key: Bytes::copy_from_slice(key), read };
         let answer = self
             .read(|channel| {
                 let request = request.clone();
@@ -69,7 +100,7 @@ impl Client {
         let proof = StateProof::decode(&answer.proof).map_err(|e| ClientError::contradiction(e.to_string()))?;
         verify_state_proof(&header.state_root, key, answer.value.as_deref(), &proof)
             .map_err(|e| ClientError::contradiction(e.to_string()))?;
-        Ok(answer.value)
+        Ok((answer.value, header))
     }
 
     /// The header that an answer was read at, if what comes with it makes it final.
@@ -133,7 +164,7 @@ impl Inner {
     fn cached_identity(&self, spiffe_id: &str) -> Option<pb::GetIdentityResponse> {
         let cache = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, found) = cache.get(spiffe_id)?;
-        (since.elapsed() < IDENTITY_CACHE_TIME).then(|| found.clone())
+        (since.elapsed() < IDENTITY_CACHE_TIME.min(self.refresh())).then(|| found.clone())
     }
 
     fn cache_identity(&self, spiffe_id: &str, found: &pb::GetIdentityResponse) {

@@ -64,7 +64,11 @@ pub enum Verdict {
 pub fn classify(status: &Status) -> Verdict {
     // Only errors made on this side have a source: the connection broke.
     if status.source().is_some() {
-        return Verdict::Retry(None);
+        return match own_error(status) {
+            // What was proven false stays so; a wrong clock is no node's fault.
+            Some(ClientError::Verification(_) | ClientError::ClockBehind { .. }) => Verdict::Final,
+            Some(_) | None => Verdict::Retry(None),
+        };
     }
     if is_retryable_code(status.code()) {
         return Verdict::Retry(status.get_details_retry_info().and_then(|info| info.retry_delay));
@@ -115,11 +119,28 @@ pub(crate) fn backoff(policy: &RetryPolicy, failures: u32) -> Duration {
 
 impl From<Failure> for ClientError {
     fn from(failure: Failure) -> Self {
+        if let Some(cause) = own_error(&failure.status) {
+            return cause.clone();
+        }
         if failure.status.source().is_some() {
             return Self::Transport { endpoint: failure.endpoint.to_string(), cause: causes(&failure.status) };
         }
         failure.status.into()
     }
+}
+
+/// What this SDK itself refused while it connected.
+fn own_error(status: &Status) -> Option<&ClientError> {
+    let mut next = status.source();
+    while let Some(error) = next {
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let own = error.downcast_ref().or_else(|| wrapped.and_then(|inner| inner.downcast_ref()));
+        if own.is_some() {
+            return own;
+        }
+        next = error.source();
+    }
+    None
 }
 
 /// The chain of causes, without the layers that only say "transport error".

@@ -1,21 +1,22 @@
 //! Connections to nodes: HTTP/2 over mutual TLS 1.3.
 //!
-//! The server must prove to be a node of a member, under the CA bundle that the
-//! genesis document or a newer invitation names; its address plays no part.
+//! The server must prove to be a node of a member that the profile allows; its
+//! address plays no part. A handshake shows only that it has a certificate of
+//! the right form ([`Plausible`]). For all but proofs of a member's standing the
+//! ledger must vouch for it, too ([`Guarded`]).
 //! Connections are made when first needed, made again when they break, and
 //! present the certificate that is in the files then.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use consilium_certs::ReloadingResolver;
-use consilium_certs::tls::{ConsiliumServerVerifier, ExpectedServer, RefusalHook, TrustSource, client_config};
+use consilium_certs::tls::{ExpectedServer, PlausibleServerVerifier, RefusalHook, first_contact_config, peer_identity};
+use consilium_certs::{ReloadingResolver, VerifyError};
 use consilium_grpc::ledger_service_client::LedgerServiceClient;
 use consilium_grpc::validators_service_client::ValidatorsServiceClient;
-use consilium_proto::genesis::Genesis;
 use consilium_proto::limits::ANSWER_BYTES_MAX;
 use hyper_util::rt::TokioIo;
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -23,30 +24,26 @@ use tonic::transport::{Channel, Endpoint, Uri};
 
 use crate::clock::now_ms;
 use crate::error::ClientError;
-use crate::identity::Identity;
-use crate::trust::{self, Trust};
+use crate::guarded::Guarded;
+use crate::standing::{Presented, Standings};
 
+/// For TCP and TLS; what is asked before a connection is used has limits of its own.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 
-/// Makes channels to the nodes of one ledger under one identity.
+/// Makes channels to nodes that the ledger vouches for.
 #[derive(Debug, Clone)]
 pub struct Dialer {
-    trust: Arc<dyn TrustSource>,
-    resolver: Arc<ReloadingResolver>,
+    connector: Arc<Connector>,
+    standings: Arc<Standings>,
 }
 
 impl Dialer {
-    /// A dialer that trusts the CA bundles of the genesis document and, in
-    /// their place where it has them, those of an invitation.
-    ///
-    /// # Errors
-    /// If a bundle is outside the certificate profile.
-    pub fn new(genesis: &Genesis, trust: Option<&Trust>, identity: &Identity) -> Result<Self, ClientError> {
-        Ok(Self { trust: Arc::new(trust::server_trust(genesis, trust)?), resolver: identity.resolver() })
+    pub(crate) fn new(connector: Arc<Connector>, standings: Standings) -> Self {
+        Self { connector, standings: Arc::new(standings) }
     }
 
     /// A channel to `host:port`; connects when first used. Must be called
@@ -55,24 +52,99 @@ impl Dialer {
     /// # Errors
     /// If the address is malformed or TLS cannot be set up.
     pub fn channel(&self, address: &str) -> Result<Channel, ClientError> {
-        let refusal = Arc::new(Mutex::new(None::<String>));
-        let noted = Arc::clone(&refusal);
-        let hook: RefusalHook = Arc::new(move |reason| {
-            *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_string());
-        });
-        let verifier = ConsiliumServerVerifier::new(Arc::clone(&self.trust), ExpectedServer::AnyNode).on_refusal(hook);
-        let resolver = Arc::clone(&self.resolver);
-        let config = client_config(Arc::new(verifier), Arc::<ReloadingResolver>::clone(&resolver))
-            .map_err(|e| ClientError::Tls(e.to_string()))?;
-        let connector = TlsConnector::from(Arc::new(config));
+        let (plausible, standings) = (self.connector.to(address)?, Arc::clone(&self.standings));
         let connect = tower::service_fn(move |uri: Uri| {
-            let (connector, refusal, resolver) = (connector.clone(), Arc::clone(&refusal), Arc::clone(&resolver));
-            async move {
-                pick_up_renewal(resolver).await;
-                connect_tls(&connector, &uri, &refusal).await.map(TokioIo::new)
-            }
+            let (plausible, standings) = (plausible.clone(), Arc::clone(&standings));
+            async move { Guarded::admit(plausible.connect(&uri).await?, standings).await.map(TokioIo::new) }
         });
         Ok(endpoint(address)?.connect_with_connector_lazy(connect))
+    }
+}
+
+/// Makes connections to whoever may be a node of the members expected.
+#[derive(Debug)]
+pub(crate) struct Connector {
+    expected: ExpectedServer,
+    resolver: Arc<ReloadingResolver>,
+}
+
+impl Connector {
+    pub(crate) fn new(expected: ExpectedServer, resolver: Arc<ReloadingResolver>) -> Self {
+        Self { expected, resolver }
+    }
+
+    /// A channel that nothing vouches for: for answers that prove themselves.
+    pub(crate) fn channel_for_proofs(&self, address: &str) -> Result<Channel, ClientError> {
+        let plausible = self.to(address)?;
+        let connect = tower::service_fn(move |uri: Uri| {
+            let plausible = plausible.clone();
+            async move { plausible.connect(&uri).await.map(|connection| TokioIo::new(connection.tls)) }
+        });
+        Ok(endpoint(address)?.connect_with_connector_lazy(connect))
+    }
+
+    fn to(&self, address: &str) -> Result<Target, ClientError> {
+        let refusal = Arc::new(Mutex::new(None::<VerifyError>));
+        let noted = Arc::clone(&refusal);
+        let hook: RefusalHook = Arc::new(move |reason| {
+            *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.clone());
+        });
+        let verifier = PlausibleServerVerifier::new(self.expected.clone(), hook);
+        let config = first_contact_config(Arc::new(verifier), Arc::<ReloadingResolver>::clone(&self.resolver))
+            .map_err(|e| ClientError::Tls(e.to_string()))?;
+        let (tls, resolver) = (TlsConnector::from(Arc::new(config)), Arc::clone(&self.resolver));
+        Ok(Target { tls, resolver, refusal, address: address.into() })
+    }
+}
+
+/// Where a channel leads.
+#[derive(Clone)]
+struct Target {
+    tls: TlsConnector,
+    resolver: Arc<ReloadingResolver>,
+    /// Why the last handshake was refused here.
+    refusal: Arc<Mutex<Option<VerifyError>>>,
+    address: Arc<str>,
+}
+
+impl Target {
+    async fn connect(&self, uri: &Uri) -> Result<Plausible, ClientError> {
+        pick_up_renewal(Arc::clone(&self.resolver)).await;
+        let transport = |cause: String| ClientError::Transport { endpoint: self.address.to_string(), cause };
+        let tls = tokio::time::timeout(CONNECT_TIMEOUT, connect_tls(&self.tls, uri)).await;
+        let tls = tls.map_err(|_| transport("no connection in time".into()))?.map_err(|error| {
+            match self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                Some(refusal) => {
+                    ClientError::NodeRefused { node: self.address.to_string(), refusal: Box::new(refusal.into()) }
+                }
+                None => transport(error.to_string()),
+            }
+        })?;
+        Plausible::of(tls, &self.address).ok_or_else(|| transport("the server showed no certificate".into()))
+    }
+}
+
+/// A connection to who may be a node. Nothing vouches for it, and it has no use
+/// but to be judged, or to carry what proves itself.
+pub(crate) struct Plausible {
+    tls: TlsStream<TcpStream>,
+    presented: Presented,
+}
+
+impl Plausible {
+    fn of(tls: TlsStream<TcpStream>, address: &str) -> Option<Self> {
+        let shown = tls.get_ref().1.peer_certificates();
+        let id = peer_identity(shown).ok()?.spiffe_id().clone();
+        let chain = shown?.iter().cloned().map(CertificateDer::into_owned).collect();
+        Some(Self { tls, presented: Presented { id, chain, address: address.to_owned() } })
+    }
+
+    pub(crate) fn presented(&self) -> &Presented {
+        &self.presented
+    }
+
+    pub(crate) fn stream(&mut self) -> &mut TlsStream<TcpStream> {
+        &mut self.tls
     }
 }
 
@@ -98,7 +170,6 @@ fn endpoint(address: &str) -> Result<Endpoint, ClientError> {
     Ok(Endpoint::from_shared(format!("http://{address}"))
         .map_err(|_| malformed())?
         .origin(format!("https://{address}").parse().map_err(|_| malformed())?)
-        .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
@@ -115,20 +186,11 @@ async fn pick_up_renewal(resolver: Arc<ReloadingResolver>) {
     let _ = tokio::task::spawn_blocking(look).await;
 }
 
-async fn connect_tls(
-    connector: &TlsConnector,
-    uri: &Uri,
-    refusal: &Mutex<Option<String>>,
-) -> std::io::Result<TlsStream<TcpStream>> {
+async fn connect_tls(connector: &TlsConnector, uri: &Uri) -> std::io::Result<TlsStream<TcpStream>> {
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
     let port = uri.port_u16().unwrap_or_default();
     let tcp = TcpStream::connect((host, port)).await?;
     tcp.set_nodelay(true)?;
     let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
-    connector.connect(name, tcp).await.map_err(|error| {
-        match refusal.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(reason) => std::io::Error::other(format!("the server's certificate is refused: {reason}")),
-            None => error,
-        }
-    })
+    connector.connect(name, tcp).await
 }

@@ -1,16 +1,12 @@
-//! Whom to connect to: the nodes and CA bundles of the genesis document, and
-//! those of an invitation where members have joined or rotated their CAs since.
+//! Where to connect: the addresses of nodes in the genesis document, and in an
+//! invitation where nodes have joined since.
 //!
-//! An invitation is not proven. Whoever names one in a profile trusts it as far
-//! as connections go; what comes over them is verified from the genesis
-//! document all the same.
+//! An invitation is not proven and says nothing about whom to believe: who
+//! answers at an address is judged by the ledger ([`crate::standing`]).
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use consilium_certs::CaBundle;
-use consilium_certs::contract::invitation::{INVITATION_BYTES_MAX, Invitation, InvitedMember, Standing};
-use consilium_certs::tls::StaticTrust;
+use consilium_certs::contract::invitation::{INVITATION_BYTES_MAX, Invitation};
 use consilium_proto::genesis::{self, Genesis};
 use consilium_proto::ids::LedgerId;
 use consilium_proto::names::MemberId;
@@ -18,11 +14,11 @@ use consilium_proto::pb::NodeState;
 
 use crate::error::ClientError;
 use crate::files;
+use crate::nodes_of::NodesOf;
 
-/// Members and nodes of an invitation (invitation.proto).
+/// Nodes of an invitation (invitation.proto).
 #[derive(Debug, Clone)]
 pub struct Trust {
-    members: BTreeMap<MemberId, InvitedMember>,
     nodes: Vec<NodeState>,
 }
 
@@ -41,33 +37,21 @@ impl Trust {
         if invitation.genesis.ledger_id != ledger {
             return Err(format!("is of ledger {}, not of {ledger}", invitation.genesis.ledger_id));
         }
-        Ok(Self { members: invitation.members, nodes: invitation.message.nodes })
+        Ok(Self { nodes: invitation.message.nodes })
     }
 }
 
-/// Whose servers are believed to be nodes. For a member that the invitation
-/// knows, the invitation alone counts: a CA that was rotated away may be lost.
-pub(crate) fn server_trust(genesis: &Genesis, trust: Option<&Trust>) -> Result<StaticTrust, ClientError> {
-    let mut members = BTreeMap::new();
-    for member in &genesis.members {
-        let bundle = CaBundle::of_member(&member.id, &member.ca_bundle)
-            .map_err(|e| ClientError::contradiction(format!("CA bundle of {}: {e}", member.id)))?;
-        members.insert(member.id.clone(), InvitedMember { bundle, standing: Standing::Active });
-    }
-    members.extend(trust.into_iter().flat_map(|t| t.members.clone()));
-    Ok(StaticTrust::new(members.into_values().filter_map(InvitedMember::trust)))
-}
-
-/// host:port of the nodes: of the own member first, and those that the
-/// invitation knows before those of the genesis document.
-pub(crate) fn endpoints(genesis: &Genesis, trust: Option<&Trust>, own: &str) -> Vec<String> {
+/// host:port of the nodes of members that are talked to: of the own member
+/// first, and those that the invitation knows before those of the genesis document.
+pub(crate) fn endpoints(genesis: &Genesis, trust: Option<&Trust>, own: &MemberId, allowed: &NodesOf) -> Vec<String> {
     let newer = trust.into_iter().flat_map(|t| &t.nodes);
     let newer = newer.map(|node| (node.raft_id, node.member.as_str(), node.client_address.as_str()));
     let founding = genesis.nodes().map(founding_node);
     // Of two addresses of one node the newer counts.
     let mut seen = std::collections::BTreeSet::new();
     let mut nodes: Vec<_> = newer.chain(founding).filter(|(id, ..)| seen.insert(*id)).collect();
-    nodes.sort_by_key(|(_, member, _)| *member != own);
+    nodes.retain(|(_, member, _)| allowed.allows(own, member));
+    nodes.sort_by_key(|(_, member, _)| *member != own.as_str());
     let mut addresses = Vec::new();
     for (.., address) in nodes {
         if !addresses.iter().any(|known| known == address) {
@@ -84,7 +68,6 @@ fn founding_node<'a>((member, node): (&'a genesis::Member, &'a genesis::Node)) -
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use consilium_certs::tls::TrustSource;
     use consilium_proto::pb::{JoinInvitation, MemberState, MemberStatus};
     use prost::Message;
 
@@ -111,40 +94,6 @@ mod tests {
         JoinInvitation { genesis: network.document.clone(), node, nodes, members, height: 1 }
     }
 
-    fn trust(network: &Network, members: Vec<MemberState>) -> Trust {
-        let nodes = vec![node(network, 8, &members[0].id, "eight:1")];
-        let invitation = invitation(network, members, nodes);
-        Trust::parse(&invitation.encode_to_vec(), network.genesis.ledger_id).unwrap()
-    }
-
-    fn trusts(network: &Network, trust: &Trust, member: &str) -> Option<bool> {
-        let source = server_trust(&network.genesis, Some(trust)).unwrap();
-        source.member(&member.parse().unwrap()).map(|found| found.suspended)
-    }
-
-    #[test]
-    fn an_invitation_adds_and_replaces_members() {
-        let network = Network::endorsed();
-        let joined = Member::new(network.folder.path(), JOINED, 1);
-        let with_joined = trust(&network, vec![member(&joined, MemberStatus::Active)]);
-        assert_eq!(trusts(&network, &with_joined, JOINED), Some(false));
-        assert_eq!(trusts(&network, &with_joined, MEMBER), Some(false), "the genesis still counts");
-        for (status, expected) in [(MemberStatus::Suspended, Some(true)), (MemberStatus::Removed, None)] {
-            let trust = trust(&network, vec![member(&network.member, status)]);
-            assert_eq!(trusts(&network, &trust, MEMBER), expected);
-        }
-    }
-
-    #[test]
-    fn a_rotated_ca_takes_the_place_of_the_one_in_the_genesis() {
-        let network = Network::endorsed();
-        let rotated = Member::new(&network.folder.path().join("rotated"), MEMBER, 1);
-        let trust = trust(&network, vec![member(&rotated, MemberStatus::Active)]);
-        let source = server_trust(&network.genesis, Some(&trust)).unwrap();
-        let found = source.member(&MEMBER.parse().unwrap()).unwrap();
-        assert_eq!(found.bundle.to_ders(), rotated.ca.ca().bundle().to_ders());
-    }
-
     #[test]
     fn nodes_of_the_invitation_come_before_those_of_the_genesis() {
         let network = Network::endorsed();
@@ -153,10 +102,13 @@ mod tests {
         let nodes = vec![node(&network, 5, JOINED, "five:1"), node(&network, 2, MEMBER, "two:1")];
         let invitation = invitation(&network, members, nodes).encode_to_vec();
         let trust = Trust::parse(&invitation, network.genesis.ledger_id).unwrap();
-        let order = |own: &str| endpoints(&network.genesis, Some(&trust), own);
+        let order = |own: &str| endpoints(&network.genesis, Some(&trust), &own.parse().unwrap(), &NodesOf::Any);
         assert_eq!(order(JOINED), ["five:1", "two:1", "127.0.0.1:2", "127.0.0.1:6"]);
         assert_eq!(order(MEMBER), ["two:1", "127.0.0.1:2", "127.0.0.1:6", "five:1"]);
-        assert_eq!(endpoints(&network.genesis, None, MEMBER), ["127.0.0.1:2", "127.0.0.1:4", "127.0.0.1:6"]);
+        let of_own = |own: &str| endpoints(&network.genesis, Some(&trust), &own.parse().unwrap(), &NodesOf::Own);
+        assert_eq!(of_own(JOINED), ["five:1"]);
+        assert_eq!(of_own(MEMBER), ["two:1", "127.0.0.1:2", "127.0.0.1:6"]);
+        assert!(of_own("nobody.example").is_empty());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
@@ -12,6 +13,7 @@ use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::CertificateDer;
 
 use super::algorithms::SIGNATURE_ALGORITHMS;
+use super::plausible::PlausibleServerVerifier;
 use super::verifier::{ConsiliumClientVerifier, ConsiliumServerVerifier};
 use crate::identity::IdentityCertificate;
 use crate::verify::VerifyError;
@@ -44,6 +46,25 @@ pub fn server_config(
 /// [`rustls::Error`] if provider and protocol version do not fit together.
 pub fn client_config(
     verifier: Arc<ConsiliumServerVerifier>,
+    resolver: Arc<dyn ResolvesClientCert>,
+) -> Result<ClientConfig, rustls::Error> {
+    config_with(verifier, resolver)
+}
+
+/// The same for a first contact, after which the server's certificate is still
+/// to be judged.
+///
+/// # Errors
+/// As [`client_config`].
+pub fn first_contact_config(
+    verifier: Arc<PlausibleServerVerifier>,
+    resolver: Arc<dyn ResolvesClientCert>,
+) -> Result<ClientConfig, rustls::Error> {
+    config_with(verifier, resolver)
+}
+
+fn config_with(
+    verifier: Arc<dyn ServerCertVerifier>,
     resolver: Arc<dyn ResolvesClientCert>,
 ) -> Result<ClientConfig, rustls::Error> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(provider()))

@@ -159,18 +159,25 @@ pub enum ExpectedServer {
     AnyNode,
     /// Any node of one member.
     NodeOf(MemberId),
+    /// Any node of these members.
+    NodeOfOneOf(BTreeSet<MemberId>),
     /// Exactly this node.
     Exactly(SpiffeId),
 }
 
 impl ExpectedServer {
-    fn admit(&self, presented: &SpiffeId) -> Result<(), VerifyError> {
+    pub(super) fn admit(&self, presented: &SpiffeId) -> Result<(), VerifyError> {
         match self {
             Self::AnyNode => Ok(()),
             Self::NodeOf(member) if member == presented.member() => Ok(()),
             Self::NodeOf(member) => {
                 Err(VerifyError::TrustDomain { presented: presented.member().clone(), expected: member.clone() })
             }
+            Self::NodeOfOneOf(members) if members.contains(presented.member()) => Ok(()),
+            Self::NodeOfOneOf(members) => Err(VerifyError::OtherMember {
+                presented: Box::new(presented.clone()),
+                expected: members.iter().cloned().collect(),
+            }),
             Self::Exactly(id) if id == presented => Ok(()),
             Self::Exactly(id) => Err(VerifyError::UnexpectedIdentity {
                 presented: Box::new(presented.clone()),
@@ -247,17 +254,17 @@ impl ServerCertVerifier for ConsiliumServerVerifier {
     }
 }
 
-fn supported_schemes() -> Vec<SignatureScheme> {
+pub(super) fn supported_schemes() -> Vec<SignatureScheme> {
     SIGNATURE_ALGORITHMS.supported_schemes()
 }
 
 /// Unreachable while only TLS 1.3 is configured; refuses in case it is not.
-fn refuse_tls12() -> rustls::Error {
+pub(super) fn refuse_tls12() -> rustls::Error {
     PeerIncompatible::ServerDoesNotSupportTls12Or13.into()
 }
 
 /// The little that a refused peer learns.
-fn alert(refusal: &VerifyError) -> CertificateError {
+pub(super) fn alert(refusal: &VerifyError) -> CertificateError {
     match refusal {
         VerifyError::EmptyChain
         | VerifyError::ChainTooLong { .. }
@@ -275,6 +282,7 @@ fn alert(refusal: &VerifyError) -> CertificateError {
         VerifyError::Expired { .. } => CertificateError::Expired,
         VerifyError::Revoked { .. } => CertificateError::Revoked,
         VerifyError::MemberSuspended(_)
+        | VerifyError::OtherMember { .. }
         | VerifyError::RoleNotAccepted(_)
         | VerifyError::UnexpectedIdentity { .. }
         | VerifyError::WrongPurpose { .. } => CertificateError::ApplicationVerificationFailure,

@@ -7,8 +7,9 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use consilium_client::{ClientError, Profile, files};
+use consilium_client::{ClientError, HeadAge, NodesOf, Profile, files};
 use serde::Deserialize;
 
 #[derive(Debug, Default, Deserialize)]
@@ -17,6 +18,9 @@ struct Section {
     genesis: Option<PathBuf>,
     trust: Option<PathBuf>,
     endpoints: Option<Vec<String>>,
+    nodes_of: Option<Vec<String>>,
+    max_head_age_s: Option<u32>,
+    refresh_s: Option<u32>,
     certificate: Option<PathBuf>,
     key: Option<PathBuf>,
     signing_key: Option<PathBuf>,
@@ -45,6 +49,9 @@ pub(crate) fn overridden(under: Profile, over: Profile) -> Profile {
         genesis: over.genesis.or(under.genesis),
         trust: over.trust.or(under.trust),
         endpoints: if over.endpoints.is_empty() { under.endpoints } else { over.endpoints },
+        nodes_of: over.nodes_of.or(under.nodes_of),
+        max_head_age: over.max_head_age.or(under.max_head_age),
+        refresh: over.refresh.or(under.refresh),
         certificate: over.certificate.or(under.certificate),
         key: over.key.or(under.key),
         signing_key: over.signing_key.or(under.signing_key),
@@ -63,22 +70,36 @@ fn parse(text: &str, folder: &Path, name: Option<&str>) -> Result<Profile, Strin
         None => Section::default(),
         Some(name) => top.profile.remove(name).ok_or_else(|| format!("has no profile {name:?}"))?,
     };
-    Ok(overridden(top.into_profile(folder), chosen.into_profile(folder)))
+    let profile = |section: Section| section.into_profile(folder).map_err(|e| e.to_string());
+    Ok(overridden(profile(top)?, profile(chosen)?))
+}
+
+/// The setting, if anyone is named.
+pub(crate) fn nodes_of(members: &[String]) -> Result<Option<NodesOf>, ClientError> {
+    if members.is_empty() { Ok(None) } else { NodesOf::parse(members).map(Some) }
+}
+
+pub(crate) fn head_age(seconds: u32) -> HeadAge {
+    HeadAge::Within(Duration::from_secs(seconds.into()))
 }
 
 impl Section {
-    fn into_profile(self, folder: &Path) -> Profile {
+    fn into_profile(self, folder: &Path) -> Result<Profile, ClientError> {
         let at = |path: Option<PathBuf>| path.map(|p| folder.join(p));
-        Profile {
+        Ok(Profile {
             genesis: at(self.genesis),
             trust: at(self.trust),
             endpoints: self.endpoints.unwrap_or_default(),
+            // An empty list is a word, too: the own member alone.
+            nodes_of: self.nodes_of.as_deref().map(NodesOf::parse).transpose()?,
+            max_head_age: self.max_head_age_s.map(head_age),
+            refresh: self.refresh_s.map(|seconds| Duration::from_secs(seconds.into())),
             certificate: at(self.certificate),
             key: at(self.key),
             signing_key: at(self.signing_key),
             encryption_key: at(self.encryption_key),
             search_key: at(self.search_key),
-        }
+        })
     }
 }
 

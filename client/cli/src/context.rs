@@ -13,7 +13,7 @@ use crate::config_file;
 use crate::hint::hint;
 use crate::json::Document;
 
-use consilium_client::{Claimed, Client, ClientError, Profile};
+use consilium_client::{Claimed, Client, ClientError, HeadAge, NodesOf, Profile};
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -38,12 +38,18 @@ pub(crate) struct ConnectionArgs {
     /// Genesis document
     #[arg(long, global = true, value_name = "FILE", env = "CONSILIUM_GENESIS", hide_env_values = true)]
     pub(crate) genesis: Option<PathBuf>,
-    /// Invitation with the members' present CA bundles and nodes
+    /// Invitation, for the addresses of nodes that joined since the genesis
     #[arg(long, global = true, value_name = "FILE", env = "CONSILIUM_TRUST", hide_short_help = true)]
     pub(crate) trust: Option<PathBuf>,
     /// Nodes to talk to, comma-separated
     #[arg(long, global = true, value_name = "HOST:PORT", value_delimiter = ',', env = "CONSILIUM_ENDPOINTS")]
     pub(crate) endpoints: Vec<String>,
+    /// Members whose nodes may be talked to beside the own member's, comma-separated; '*' for all
+    #[arg(long, global = true, value_name = "MEMBER", value_delimiter = ',', env = "CONSILIUM_NODES_OF")]
+    pub(crate) nodes_of: Vec<String>,
+    /// How old the newest certified head may be, by this machine's clock, in seconds [default: 300]
+    #[arg(long, global = true, value_name = "SECONDS", env = "CONSILIUM_MAX_HEAD_AGE", hide_short_help = true)]
+    pub(crate) max_head_age: Option<u32>,
     /// Certificate chain, PEM, leaf first
     #[arg(long, global = true, value_name = "FILE", env = "CONSILIUM_CERTIFICATE", hide_short_help = true)]
     pub(crate) certificate: Option<PathBuf>,
@@ -94,6 +100,9 @@ impl Context {
             genesis: args.genesis.clone(),
             trust: args.trust.clone(),
             endpoints: args.endpoints.clone(),
+            nodes_of: config_file::nodes_of(&args.nodes_of)?,
+            max_head_age: args.max_head_age.map(config_file::head_age),
+            refresh: None,
             certificate: args.certificate.clone(),
             key: args.key.clone(),
             signing_key: args.signing_key.clone(),
@@ -106,6 +115,14 @@ impl Context {
     /// A client for the profile.
     pub(crate) async fn client(&self) -> Result<Client, CliError> {
         Ok(Client::connect(self.profile()?).await?)
+    }
+
+    /// A client for those who look after nodes, also of a network that has come
+    /// to a halt: heads may be of any age. For what is a node's own word anyway.
+    pub(crate) async fn operators_client(&self, nodes_of: Option<NodesOf>) -> Result<Client, CliError> {
+        let profile = self.profile()?;
+        let nodes_of = nodes_of.or(profile.nodes_of);
+        Ok(Client::connect(Profile { max_head_age: Some(HeadAge::Any), nodes_of, ..profile }).await?)
     }
 
     /// Path of the genesis document.
@@ -218,7 +235,7 @@ impl<E: Into<ClientError>> From<E> for CliError {
     fn from(error: E) -> Self {
         let error = error.into();
         let exit_code = match error {
-            ClientError::Usage(_) | ClientError::Setting { .. } => 2,
+            ClientError::Usage(_) | ClientError::Setting { .. } | ClientError::NoOwnNode { .. } => 2,
             _ => 1,
         };
         Self { hint: hint(&error).map(str::to_owned), message: error.to_string(), exit_code }

@@ -8,6 +8,15 @@ pub(crate) fn hint(error: &ClientError) -> Option<&'static str> {
         ClientError::Setting { .. } => Some("set it in the configuration file, or pass the flag of the same name"),
         ClientError::Transport { .. } => Some("check the endpoints, and that this identity's member is in the genesis"),
         ClientError::GaveUp { last, .. } => hint(last).or(Some("sending the same transaction again is safe")),
+        ClientError::NodeRefused { .. } => {
+            Some("use a node of your own member, or name the member in nodes_of (--nodes-of)")
+        }
+        ClientError::NoOwnNode { .. } => Some("set nodes_of (--nodes-of) to members whose nodes you may use"),
+        ClientError::StaleHead { .. } => Some(
+            "compare this machine's clock, then ask another node; `consilium status` shows whether blocks are certified",
+        ),
+        ClientError::ClockBehind { .. } => Some("set this machine's clock"),
+        ClientError::RecipientRefused { .. } => Some("leave out this recipient, or have it renewed and enrolled again"),
         ClientError::Verification(_) => Some("do not trust this answer; ask another node, and tell its operator"),
         ClientError::Rejected { outcome, .. } => outcome_hint(*outcome),
         ClientError::Status { reason, .. } if reason == "UNKNOWN_AUTHOR" => {

@@ -9,6 +9,7 @@ use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::context::escaped;
+use super::record::tell_recipients;
 use super::{CliError, Context, Output};
 use consilium_client::ClientError;
 use consilium_client::records::RecordWriter;
@@ -36,6 +37,7 @@ pub(crate) async fn run(args: ImportArgs, ctx: &Context) -> Result<(), CliError>
     let files = find(&args.paths).map_err(|(path, cause)| ClientError::file(path, cause))?;
     let client = ctx.client().await?;
     let writer = RecordWriter::new(client.clone(), &args.recipients).await?;
+    tell_recipients(&writer);
     let journal = match args.journal {
         Some(path) => {
             let opened = Journal::open(&path, client.genesis().ledger_id);

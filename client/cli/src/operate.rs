@@ -12,9 +12,9 @@ use serde::Serialize;
 use tonic::transport::Channel;
 
 use super::{CliError, Context};
-use consilium_client::Client;
 use consilium_client::ClientError;
 use consilium_client::retry::Failure;
+use consilium_client::{Client, NodesOf};
 use view::{StatusView, describe};
 
 /// How long a node has to say how it is.
@@ -23,7 +23,7 @@ const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 /// Show the nodes as they see themselves, and their alarms
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
-    /// Every node of the ledger, beside the configured endpoints
+    /// Every node of the ledger, whosever it is, beside the configured endpoints
     #[arg(long)]
     pub(crate) all: bool,
 }
@@ -54,7 +54,8 @@ struct LeaderView {
 
 /// Runs `consilium status`.
 pub(crate) async fn run_status(args: StatusArgs, ctx: &Context) -> Result<(), CliError> {
-    let client = ctx.client().await?;
+    let nodes_of = args.all.then_some(NodesOf::Any);
+    let client = ctx.operators_client(nodes_of).await?;
     let mut views = ask_all(&client, client.endpoints().map(str::to_owned).collect()).await;
     if args.all {
         let asked: BTreeSet<String> = views.iter().map(|view| view.endpoint.clone()).collect();
@@ -75,7 +76,7 @@ pub(crate) async fn run_status(args: StatusArgs, ctx: &Context) -> Result<(), Cl
 /// Runs `consilium operator`.
 pub(crate) async fn run_operator(args: OperatorArgs, ctx: &Context) -> Result<(), CliError> {
     let OperatorCommand::TransferLeadership { to } = args.command;
-    let client = ctx.client().await?;
+    let client = ctx.operators_client(None).await?;
     let request = pb::TransferLeadershipRequest { to };
     let done = client
         .read(|channel| async move { OperatorServiceClient::new(channel).transfer_leadership(request).await })

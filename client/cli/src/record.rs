@@ -208,11 +208,20 @@ pub(crate) async fn run(args: RecordArgs, ctx: &Context) -> Result<(), CliError>
 async fn submit(client: &Client, args: SubmitArgs, ctx: &Context) -> Result<(), CliError> {
     let drafts = drafts_of(client, &args)?;
     let writer = RecordWriter::new(client.clone(), &args.write.recipients).await?;
+    tell_recipients(&writer);
     let written = writer.write(drafts.into_iter().map(Draft::new).collect(), args.write.wait.into()).await?;
     for (submitted, ids) in &written {
         print_written(ctx, submitted, ids, 1)?;
     }
     Ok(())
+}
+
+/// Before anything is sealed: for whom, and of which member. What is sealed can
+/// never be taken back.
+pub(crate) fn tell_recipients(writer: &RecordWriter) {
+    for recipient in writer.recipients() {
+        eprintln!("sealing for {} of member {}", escaped(&recipient.name), recipient.member);
+    }
 }
 
 fn drafts_of(client: &Client, args: &SubmitArgs) -> Result<Vec<RecordDraft>, CliError> {
@@ -240,6 +249,7 @@ async fn amend(client: &Client, args: AmendArgs, ctx: &Context) -> Result<(), Cl
         false => fhir_amendment(client, &args.file)?,
     };
     let writer = RecordWriter::new(client.clone(), &args.write.recipients).await?;
+    tell_recipients(&writer);
     let (submitted, version) = writer.amend(args.id, draft, args.write.wait.into()).await?;
     print_written(ctx, &submitted, &[args.id], version)
 }

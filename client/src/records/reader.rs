@@ -136,9 +136,8 @@ impl RecordReader {
     /// NOT_FOUND also for what may not be read; a missing key; an answer that
     /// contradicts the question or its own commitments.
     pub async fn get(&self, record_id: RecordId, version: Option<u32>) -> Result<Opened, ClientError> {
-        let answer = self.fetch(record_id, version).await?;
+        let (answer, header) = self.client.recent(|| self.fetch(record_id, version)).await?;
         let record = answer.record.as_ref().ok_or_else(|| FieldError::missing("record"))?;
-        let header = self.client.final_header(answer.header.as_ref()).await?;
         let shown = self.prove(record_id, std::slice::from_ref(record), answer.proof.as_ref(), &header).await?;
         if record.version != version.unwrap_or(shown.newest) {
             return Err(ClientError::contradiction(format!(
@@ -176,18 +175,23 @@ impl RecordReader {
         Ok(History { versions: shown.to_vec(), newest: row.version, retracted: row.retracted })
     }
 
-    async fn fetch(&self, record_id: RecordId, version: Option<u32>) -> Result<pb::GetRecordResponse, ClientError> {
+    async fn fetch(
+        &self,
+        record_id: RecordId,
+        version: Option<u32>,
+    ) -> Result<(pb::GetRecordResponse, Header), ClientError> {
         let request = pb::GetRecordRequest {
             record_id: Bytes::copy_from_slice(&record_id.0),
             version: version.unwrap_or(0),
             read: None,
         };
-        self.client
-            .read(|channel| {
-                let request = request.clone();
-                async move { service(channel).get_record(request).await }
-            })
-            .await
+        let ask = |channel| {
+            let request = request.clone();
+            async move { service(channel).get_record(request).await }
+        };
+        let answer = self.client.read(ask).await?;
+        let header = self.client.final_header(answer.header.as_ref()).await?;
+        Ok((answer, header))
     }
 
     /// All versions that this identity may see, oldest first.
@@ -211,17 +215,33 @@ impl RecordReader {
     }
 
     async fn shown(&self, record_id: RecordId) -> Result<(Header, History), ClientError> {
-        let request = pb::GetRecordHistoryRequest { record_id: Bytes::copy_from_slice(&record_id.0), read: None };
-        let answer = self
-            .client
-            .read(|channel| {
-                let request = request.clone();
-                async move { service(channel).get_record_history(request).await }
-            })
-            .await?;
-        let header = self.client.final_header(answer.header.as_ref()).await?;
+        let (answer, header) = self.client.recent(|| self.fetch_history(record_id)).await?;
         let history = self.prove(record_id, &answer.versions, answer.proof.as_ref(), &header).await?;
         Ok((header, history))
+    }
+
+    async fn fetch_history(&self, record_id: RecordId) -> Result<(pb::GetRecordHistoryResponse, Header), ClientError> {
+        let request = pb::GetRecordHistoryRequest { record_id: Bytes::copy_from_slice(&record_id.0), read: None };
+        let ask = |channel| {
+            let request = request.clone();
+            async move { service(channel).get_record_history(request).await }
+        };
+        let answer = self.client.read(ask).await?;
+        let header = self.client.final_header(answer.header.as_ref()).await?;
+        Ok((answer, header))
+    }
+
+    async fn fetch_page(
+        &self,
+        request: &pb::QueryRecordsRequest,
+    ) -> Result<(pb::QueryRecordsResponse, Header), ClientError> {
+        let ask = |channel| {
+            let request = request.clone();
+            async move { service(channel).query_records(request).await }
+        };
+        let answer = self.client.read(ask).await?;
+        let header = self.client.final_header(answer.header.as_ref()).await?;
+        Ok((answer, header))
     }
 
     /// Newest versions of the records that match, oldest record first, page
@@ -262,43 +282,36 @@ struct Page {
 impl Page {
     async fn load(&mut self, token: Bytes) -> Result<(), ClientError> {
         let request = self.filter.request(token.clone());
-        let answer = self
-            .reader
-            .client
-            .read(|channel| {
-                let request = request.clone();
-                async move { service(channel).query_records(request).await }
-            })
-            .await?;
+        let (answer, header) = self.reader.client.recent(|| self.reader.fetch_page(&request)).await?;
         if !answer.next_page_token.is_empty() {
             if answer.next_page_token == token {
                 return Err(ClientError::contradiction("the node answers the same page for ever"));
             }
             self.token = Some(answer.next_page_token.clone());
         }
-        self.left = self.prove(&answer).await?.into_iter();
+        self.left = self.prove(&answer, &header).await?.into_iter();
         Ok(())
     }
 
     async fn prove(
         &mut self,
         answer: &pb::QueryRecordsResponse,
+        header: &Header,
     ) -> Result<Vec<Proven<pb::RecordVersion>>, ClientError> {
         if answer.records.len() != answer.proofs.len() {
             return Err(ClientError::contradiction("the list has not as many proofs as records"));
         }
-        let header = self.reader.client.final_header(answer.header.as_ref()).await?;
         let mut records = Vec::with_capacity(answer.records.len());
         for (record, proof) in answer.records.iter().zip(&answer.proofs) {
             let id = RecordId::parse("record_id", &record.record_id)?;
-            let shown = self.reader.prove(id, std::slice::from_ref(record), Some(proof), &header).await?;
+            let shown = self.reader.prove(id, std::slice::from_ref(record), Some(proof), header).await?;
             if record.version != shown.newest || !self.filter.matches(record) {
                 return Err(ClientError::contradiction("the list holds what was not asked for, or is not the newest"));
             }
             if !self.seen.insert(id) {
                 return Err(ClientError::contradiction("the list holds a record twice"));
             }
-            records.push(Proven::under(&header, record.clone()));
+            records.push(Proven::under(header, record.clone()));
         }
         Ok(records)
     }

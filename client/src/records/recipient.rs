@@ -1,19 +1,49 @@
-//! Recipients: whose keys a record is wrapped for.
+//! Recipients: whose keys a record is wrapped for. What is sealed for somebody
+//! can never be taken back, so that nothing is sealed for those who have lost
+//! their rights: everything that is asked here comes from proven rows, none
+//! older than the age that the profile allows for a head.
 
-use consilium_proto::ids::KeyId;
+use bytes::Bytes;
+use consilium_proto::error::FieldError;
+use consilium_proto::hash::HASH_LEN;
+use consilium_proto::ids::{Fingerprint, KeyId};
 use consilium_proto::keys::EncryptionPublicKey;
+use consilium_proto::names::{MemberId, SpiffeId};
+use consilium_proto::pb::{MemberState, SignerState};
+use consilium_proto::state::keys;
 use consilium_proto::transaction::encryption_key_id;
 
 use crate::client::Client;
+use crate::clock::now_ms;
 use crate::error::ClientError;
+use crate::standing::{Refusal, Standing, authorities};
 
 /// Someone who will be able to open a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipient {
     /// For people.
     pub name: String,
+    /// Whose member it is.
+    pub member: MemberId,
     /// The key that wraps are for.
     pub key: EncryptionPublicKey,
+}
+
+/// Why nothing is sealed for somebody.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecipientRefusal {
+    /// Its member is not in standing.
+    #[error(transparent)]
+    Member(#[from] Box<Refusal>),
+    /// A published revocation list names its certificate.
+    #[error("its certificate is revoked")]
+    Revoked,
+    /// The CA that vouched for it does so no more.
+    #[error("the CA of its certificate is withdrawn by {0}")]
+    Withdrawn(MemberId),
+    /// Its certificate has ended and was not renewed.
+    #[error("its certificate expired, and it has not enrolled a newer one")]
+    Expired,
 }
 
 impl Recipient {
@@ -24,16 +54,89 @@ impl Recipient {
     }
 }
 
-/// Looks up the newest encryption key of an identity; [`Client::identity_of`]
-/// believes it only with proof.
+/// Looks up the newest encryption key of an identity, and whether both the
+/// identity and its member have their rights; all of it with proof.
 ///
 /// # Errors
-/// If the identity is not enrolled, receives no records, or the node cannot
-/// prove the key.
+/// [`ClientError::RecipientRefused`]; if the identity is not enrolled, receives
+/// no records, or the node cannot prove what is needed.
 pub async fn recipient(client: &Client, spiffe_id: &str) -> Result<Recipient, ClientError> {
+    let id: SpiffeId = spiffe_id
+        .parse()
+        .map_err(|_| ClientError::Usage(format!("{spiffe_id:?} is not the SPIFFE id of an identity")))?;
     let answer = client.identity_of(spiffe_id).await?;
     if answer.encryption_key.is_empty() {
         return Err(ClientError::Usage(format!("{spiffe_id} has enrolled no encryption key")));
     }
-    Ok(Recipient { name: spiffe_id.to_owned(), key: EncryptionPublicKey::decode(&answer.encryption_key)? })
+    let key = EncryptionPublicKey::decode(&answer.encryption_key)?;
+    // The key id was proven with the identity's row; see `Client::identity_of`.
+    let signer_id = answer.identity.map(|row| row.signing_key_id).ok_or_else(|| FieldError::missing("identity"))?;
+    let (standing, signer) = futures::try_join!(standing(client, id.member()), signer(client, &id, &signer_id))?;
+    judge(id.member(), &standing, &signer, now_ms() / 1_000)
+        .map_err(|reason| ClientError::RecipientRefused { recipient: spiffe_id.to_owned(), reason })?;
+    Ok(Recipient { name: spiffe_id.to_owned(), member: id.member().clone(), key })
+}
+
+async fn standing(client: &Client, member: &MemberId) -> Result<Standing, ClientError> {
+    let row: Option<MemberState> = client.proven_row(&keys::member(member.as_str())).await?;
+    Standing::of(member, row)
+}
+
+async fn signer(client: &Client, id: &SpiffeId, fingerprint: &Bytes) -> Result<SignerState, ClientError> {
+    let fingerprint = <[u8; HASH_LEN]>::try_from(&fingerprint[..]);
+    let fingerprint = fingerprint.map_err(|_| ClientError::contradiction("a signer's fingerprint is malformed"))?;
+    let row: Option<SignerState> = client.proven_row(&keys::signer(&Fingerprint::from_bytes(fingerprint))).await?;
+    row.filter(|signer| signer.spiffe_id == id.to_string())
+        .ok_or_else(|| ClientError::contradiction(format!("the ledger's state has no signer of {id}")))
+}
+
+fn judge(member: &MemberId, standing: &Standing, signer: &SignerState, now_s: u64) -> Result<(), RecipientRefusal> {
+    let row = standing.active(member).map_err(Box::new)?;
+    let withdrawn = authorities(&row.withdrawn);
+    if signer.revoked_ms != 0 {
+        return Err(RecipientRefusal::Revoked);
+    }
+    if authorities(std::slice::from_ref(&signer.authority)).is_disjoint(&withdrawn) {
+        if now_s > signer.not_after_s { Err(RecipientRefusal::Expired) } else { Ok(()) }
+    } else {
+        Err(RecipientRefusal::Withdrawn(member.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use consilium_proto::pb::MemberStatus;
+
+    use super::*;
+
+    #[test]
+    fn who_lost_its_rights_is_refused_and_told_why() {
+        let member: MemberId = "a.example".parse().unwrap();
+        let (ca, other) = (Bytes::from_static(&[1; 32]), Bytes::from_static(&[2; 32]));
+        let row = MemberState {
+            id: member.to_string(),
+            status: MemberStatus::Active.into(),
+            withdrawn: vec![other.clone()],
+            ..Default::default()
+        };
+        let signer = SignerState { authority: ca, not_after_s: 10, ..Default::default() };
+        let judged = |row: &MemberState, signer: &SignerState| {
+            judge(&member, &Standing::of(&member, Some(row.clone())).unwrap(), signer, 10)
+        };
+        assert_eq!(judged(&row, &signer), Ok(()));
+        let revoked = SignerState { revoked_ms: 1, ..signer.clone() };
+        assert_eq!(judged(&row, &revoked), Err(RecipientRefusal::Revoked));
+        let rotated = SignerState { authority: other, ..signer.clone() };
+        assert_eq!(judged(&row, &rotated), Err(RecipientRefusal::Withdrawn(member.clone())));
+        let expired = SignerState { not_after_s: 9, ..signer.clone() };
+        assert_eq!(judged(&row, &expired), Err(RecipientRefusal::Expired));
+        for (status, refusal) in [
+            (MemberStatus::Suspended, Refusal::Suspended(member.clone())),
+            (MemberStatus::Removed, Refusal::Removed(member.clone())),
+        ] {
+            let row = MemberState { status: status.into(), ..row.clone() };
+            assert_eq!(judged(&row, &signer), Err(RecipientRefusal::Member(Box::new(refusal))));
+        }
+    }
 }

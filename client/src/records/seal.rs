@@ -129,7 +129,7 @@ mod tests {
     fn person(kem: KemId) -> (EncryptionPrivateKey, Recipient) {
         let private = EncryptionPrivateKey::generate(kem).unwrap();
         let key = private.public_key();
-        (private, Recipient { name: "someone".into(), key })
+        (private, Recipient { name: "someone".into(), member: "st-mary.example".parse().unwrap(), key })
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Writing records: seals drafts, signs transactions, submits them.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use consilium_proto::ids::{RecordId, TransactionId};
 use consilium_proto::pb;
 use consilium_proto::transaction::transaction_id;
+use tokio::sync::Mutex;
 
 use super::{PackLimits, Recipient, RecordDraft, RecordReader, Size, new_record_id, pack, recipient, seal, size_of};
 use crate::client::Client;
@@ -105,21 +107,29 @@ fn sign(
 pub struct RecordWriter {
     client: Client,
     sealer: Sealer,
+    /// The recipients' names, without this identity's own.
+    others: Arc<[String]>,
+    looked_up: Arc<Mutex<Instant>>,
 }
 
 impl RecordWriter {
     /// A writer whose records this identity and the identities in `spiffe_ids`
-    /// can open. Keys are looked up once, with proof.
+    /// can open. Keys are looked up with proof; see [`Self::recheck`].
     ///
     /// # Errors
-    /// A recipient without a proven encryption key, or no recipient at all.
+    /// A recipient without a proven encryption key, one that has lost its rights
+    /// (see [`recipient`]), or no recipient at all.
     pub async fn new(client: Client, spiffe_ids: &[String]) -> Result<Self, ClientError> {
-        let own = client.identity().spiffe_id().to_string();
+        let identity = client.identity().spiffe_id();
+        let own = identity.to_string();
         let mut recipients: Vec<Recipient> = Vec::new();
         if let Some(key) = client.identity().encryption_key() {
-            recipients.push(Recipient { name: own.clone(), key: key.public_key() });
+            let member = identity.member().clone();
+            recipients.push(Recipient { name: own.clone(), member, key: key.public_key() });
         }
-        for spiffe_id in spiffe_ids.iter().filter(|id| **id != own) {
+        let others: Arc<[String]> = spiffe_ids.iter().filter(|id| **id != own).cloned().collect();
+        let looked_up = Arc::new(Mutex::new(Instant::now()));
+        for spiffe_id in others.iter() {
             let found = recipient(&client, spiffe_id).await?;
             if !recipients.contains(&found) {
                 recipients.push(found);
@@ -130,7 +140,29 @@ impl RecordWriter {
         }
         let limits = PackLimits::of(&client.genesis().parameters);
         let sealer = Sealer { client: client.clone(), recipients: recipients.into(), limits };
-        Ok(Self { client, sealer })
+        Ok(Self { client, sealer, others, looked_up })
+    }
+
+    /// Looks the recipients up again if that was longer ago than the profile
+    /// allows: whoever seals for hours must not go on sealing for one who has
+    /// lost its rights. To be called before sealing; [`Self::prepare`] does.
+    ///
+    /// # Errors
+    /// As [`recipient`]; a recipient that has enrolled another key meanwhile.
+    pub async fn recheck(&self) -> Result<(), ClientError> {
+        let mut looked_up = self.looked_up.lock().await;
+        if looked_up.elapsed() < self.client.refresh() {
+            return Ok(());
+        }
+        let now = Instant::now();
+        for spiffe_id in self.others.iter() {
+            let found = recipient(&self.client, spiffe_id).await?;
+            if !self.sealer.recipients.contains(&found) {
+                return Err(ClientError::Usage(format!("{spiffe_id} has enrolled another key meanwhile; start again")));
+            }
+        }
+        *looked_up = now;
+        Ok(())
     }
 
     /// The part that may be moved to blocking threads.
@@ -148,8 +180,9 @@ impl RecordWriter {
     /// Seals and signs drafts, in order, in as few transactions as they fit.
     ///
     /// # Errors
-    /// As [`Sealer::prepare`].
+    /// As [`Sealer::prepare`] and [`Self::recheck`].
     pub async fn prepare(&self, mut drafts: Vec<Draft>) -> Result<Vec<Prepared>, ClientError> {
+        self.recheck().await?;
         let sizes: Vec<Size> = drafts.iter().map(|d| self.sealer.size_of(&d.draft)).collect();
         let mut prepared = Vec::new();
         for range in pack(&sizes, self.sealer.limits()) {

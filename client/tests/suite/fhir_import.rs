@@ -115,7 +115,8 @@ fn every_resource_comes_back_byte_for_byte_within_the_limits() {
     let Some(data) = data() else { return };
     let key = SearchKey::from_bytes(&[4; 32]);
     let private = EncryptionPrivateKey::generate(KemId::X25519HkdfSha256).unwrap();
-    let recipients = [Recipient { name: "me".into(), key: private.public_key() }];
+    let recipients =
+        [Recipient { name: "me".into(), member: "st-mary.example".parse().unwrap(), key: private.public_key() }];
     let ledger = LedgerId::from_bytes([3; 32]);
     let limits = PackLimits::of(&Parameters::try_from(&recommended_parameters()).unwrap());
     let mut divided = 0;

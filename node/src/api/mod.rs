@@ -21,6 +21,7 @@ use consilium_proto::ids::{Height, LedgerId, TimeMs};
 use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::pb;
 use consilium_proto::pb::read_options::Consistency;
+use consilium_proto::vote::CertifiedHeader;
 use tonic::{Request, Status};
 
 use crate::alarms::Alarms;
@@ -33,6 +34,12 @@ use crate::storage::ledger_store::LedgerStore;
 use crate::transport::connections::PeerInfo;
 use crate::transport::{Outbox, PeerClients};
 use errors::Reason;
+
+/// The least staleness that can be asked for: nobody can have blocks made faster
+/// than that by reading.
+const STALENESS_MIN_MS: u64 = 1_000;
+/// How long a read waits for a block that is young enough.
+const STALENESS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the services share. Cheap to clone.
 #[derive(Clone)]
@@ -113,7 +120,7 @@ impl Api {
                     }
                 }
             }
-            Some(Consistency::MaxStalenessMs(bound)) => self.check_staleness(bound)?,
+            Some(Consistency::MaxStalenessMs(bound)) => self.no_staler_than(bound, within).await?,
         }
         Ok(self.published.applied().height)
     }
@@ -124,14 +131,22 @@ impl Api {
         }
     }
 
-    fn check_staleness(&self, bound_ms: u64) -> Result<(), Status> {
-        // With a leader known, this node hears from it every few ticks.
-        let age = now_ms().0.saturating_sub(self.published.applied().time.0);
-        let follows = self.published.leader().is_some();
-        if follows || age <= bound_ms {
-            Ok(())
-        } else {
-            Err(Reason::Behind.status("this node may be more stale than asked for"))
+    /// Waits until a certified block is here that is not older than the bound by
+    /// this machine's clock. That a leader is known shows nothing: it may be cut
+    /// off, too. An idle ledger makes no blocks by itself, so one is asked for.
+    async fn no_staler_than(&self, bound_ms: u64, within: Duration) -> Result<(), Status> {
+        let since = TimeMs(now_ms().0.saturating_sub(bound_ms.max(STALENESS_MIN_MS)));
+        let young = |c: &Option<Arc<CertifiedHeader>>| c.as_ref().is_some_and(|c| c.header.time > since);
+        let mut certified = self.published.watch_certified();
+        if young(&certified.borrow_and_update()) {
+            return Ok(());
+        }
+        // The genesis itself is never certified, however young it is.
+        let nothing = certified.borrow().is_none();
+        self.advance_time(if nothing { since.max(self.published.applied().time) } else { since }).await;
+        match tokio::time::timeout(within.min(STALENESS_PATIENCE), certified.wait_for(young)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Reason::Behind.status("nothing as young as asked for is certified here")),
         }
     }
 

@@ -75,7 +75,7 @@ impl Government {
         let network = scene.found_quietly(&founders, "governance", &PARAMETERS).await?;
         scene.cli.quietly(&format!("keys search --out {SEARCH_KEY}")).await?;
         for hospital in &founders {
-            scene.connect_admin(hospital, "", false).await?;
+            scene.connect_admin(hospital, false).await?;
         }
         let (secretary, voters) = founders.split_first().context("founders")?;
         let (secretary, voters) = (secretary.clone(), voters.to_vec());
@@ -110,7 +110,7 @@ impl Government {
         let (pid, raft_id) = (node.pid()?, node.raft_id());
         let has = "has fetched and verified the ledger from the genesis on";
         scene.tell.good(&format!("{}: process {pid}, raft id {raft_id}, {has}", fifth.name));
-        scene.connect_admin(&fifth, &format!("--trust {INVITATION}"), true).await?;
+        scene.connect_admin(&fifth, true).await?;
         self.waits_outside(&fifth).await?;
         self.show_epoch().await?;
         self.scene.tell.say("Five candidates, four seats: equal stake goes by age, so it waits outside.");
@@ -179,7 +179,7 @@ impl Government {
         let (height, root) = network.agreed(0).await?;
         scene.tell.good(&format!("height {height}, state {}", hex::encode(root)));
         let endpoints: Vec<String> = network.nodes.iter().map(Node::endpoint).collect();
-        let with = format!("--trust {INVITATION} --endpoints {}", endpoints.join(","));
+        let with = format!("--endpoints {}", endpoints.join(","));
         scene.cli.show(&format!("{} {with} status", secretary.acts("admin"))).await?;
         Ok(())
     }

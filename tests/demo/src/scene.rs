@@ -136,29 +136,29 @@ impl Scene {
         fs::copy(search_key, folder.join("search.key"))?;
         let keys = "signing_key = \"signing.key\"\nencryption_key = \"encryption.key\"\nsearch_key = \"search.key\"\n";
         self.write_profile(hospital, name, &format!("service-{name}"), keys)?;
-        self.enrol(hospital, name, "", shown).await
+        self.enrol(hospital, name, shown).await
     }
 
     /// The profile of the administrator whose certificate was made at first;
-    /// enrolled on the ledger. `trust` are further options.
-    pub(crate) async fn connect_admin(&self, hospital: &Hospital, trust: &str, shown: bool) -> anyhow::Result<()> {
+    /// enrolled on the ledger.
+    pub(crate) async fn connect_admin(&self, hospital: &Hospital, shown: bool) -> anyhow::Result<()> {
         self.write_profile(hospital, "admin", "admin-registrar", "")?;
-        self.enrol(hospital, "admin", trust, shown).await
+        self.enrol(hospital, "admin", shown).await
     }
 
-    async fn enrol(&self, hospital: &Hospital, identity: &str, more: &str, shown: bool) -> anyhow::Result<()> {
-        let line = format!("{} {more} identity enroll", hospital.acts(identity)).replace("  ", " ");
+    async fn enrol(&self, hospital: &Hospital, identity: &str, shown: bool) -> anyhow::Result<()> {
+        let line = format!("{} identity enroll", hospital.acts(identity));
         self.cli.ask_if(shown, &line).await?;
         Ok(())
     }
 
-    /// Own node first, then the others'.
+    /// Own node first, then the others': everybody goes on while the own one is down.
     fn write_profile(&self, hospital: &Hospital, folder: &str, certificate: &str, keys: &str) -> anyhow::Result<()> {
         let others = self.hospitals.iter().filter(|other| *other != hospital);
         let endpoints: Vec<String> =
             std::iter::once(hospital).chain(others).map(|one| self.node(one).endpoint()).collect();
         let text = format!(
-            "genesis = \"../genesis.pb\"\nendpoints = {endpoints:?}\n\
+            "genesis = \"../genesis.pb\"\nendpoints = {endpoints:?}\nnodes_of = [\"*\"]\n\
              certificate = \"{certificate}.pem\"\nkey = \"{certificate}.key\"\n{keys}"
         );
         Ok(fs::write(self.home(hospital).join(folder).join("config.toml"), text)?)

@@ -102,7 +102,7 @@ impl Network {
             dir,
         };
         for member in 0..network.members.len() {
-            let observer = network.user(member, Role::Auditor, "observer").await?;
+            let observer = User::observer(&network, member).await?;
             network.observers.push(observer);
         }
         Ok(network)
@@ -159,7 +159,7 @@ impl Network {
             observer.client = Client::connect(observer.profile.clone()).await?;
         }
         for member in self.observers.len()..self.members.len() {
-            let observer = self.user(member, Role::Auditor, "observer").await?;
+            let observer = User::observer(self, member).await?;
             self.observers.push(observer);
         }
         Ok(())

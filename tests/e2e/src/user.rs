@@ -6,9 +6,9 @@ use std::time::Duration;
 use anyhow::Context;
 use consilium_certs::Serial;
 use consilium_client::retry::RetryPolicy;
-use consilium_client::{Client, Profile};
+use consilium_client::{Client, HeadAge, NodesOf, Profile};
 use consilium_proto::keys::{EncryptionPrivateKey, EncryptionPublicKey, KemId};
-use consilium_proto::names::Role;
+use consilium_proto::names::{MemberId, Role};
 use consilium_proto::signing::{SignatureAlgorithm, SigningKey};
 use tonic::transport::Channel;
 
@@ -53,15 +53,30 @@ impl User {
             genesis: Some(network.genesis_path.clone()),
             trust: network.trust(),
             endpoints: Vec::new(),
+            // Everybody here goes on with other members' nodes when the own one is down.
+            nodes_of: Some(NodesOf::Any),
+            max_head_age: None,
+            refresh: None,
             certificate: Some(files.cert_path),
             key: files.key_path,
             signing_key: Some(file("signing.key")),
             encryption_key: Some(file("encryption.key")),
             search_key: Some(network.folder().join("search.key")).filter(|key| key.exists()),
         };
+        Self::load(profile, files.issued.certificate.serial().clone(), position).await
+    }
+
+    /// Asks a network for its status that may have come to a halt: goes by what
+    /// is proven of the nodes, however old.
+    pub(crate) async fn observer(network: &Network, member: usize) -> anyhow::Result<Self> {
+        let user = Self::create(network, member, Role::Auditor, "observer").await?;
+        let profile = Profile { max_head_age: Some(HeadAge::Any), ..user.profile };
+        Self::load(profile, user.serial, member).await
+    }
+
+    async fn load(profile: Profile, serial: Serial, member: usize) -> anyhow::Result<Self> {
         let client = Client::connect(profile.clone()).await?;
-        let serial = files.issued.certificate.serial().clone();
-        Ok(Self { spiffe_id: client.identity().spiffe_id().to_string(), profile, client, serial, member: position })
+        Ok(Self { spiffe_id: client.identity().spiffe_id().to_string(), profile, client, serial, member })
     }
 
     /// A client that talks to one node only.
@@ -98,9 +113,20 @@ impl User {
         let entry = |key: &str, path: &Option<PathBuf>| {
             path.as_ref().map(|p| format!("{key} = {:?}\n", p.display().to_string())).unwrap_or_default()
         };
-        let Profile { genesis, trust, endpoints, certificate, key, signing_key, encryption_key, search_key } =
+        let Profile { genesis, trust, endpoints, certificate, key, signing_key, encryption_key, search_key, .. } =
             &self.profile;
         let mut text = format!("endpoints = {endpoints:?}\n");
+        match &self.profile.nodes_of {
+            None | Some(NodesOf::Own) => {}
+            Some(NodesOf::Also(members)) => {
+                let members: Vec<&str> = members.iter().map(MemberId::as_str).collect();
+                text.push_str(&format!("nodes_of = {members:?}\n"));
+            }
+            Some(NodesOf::Any) => text.push_str("nodes_of = [\"*\"]\n"),
+        }
+        if let Some(HeadAge::Within(age)) = self.profile.max_head_age {
+            text.push_str(&format!("max_head_age_s = {}\n", age.as_secs()));
+        }
         for (name, path) in [
             ("genesis", genesis),
             ("trust", trust),

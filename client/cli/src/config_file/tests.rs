@@ -34,6 +34,18 @@ fn named_profile_stands_over_the_defaults() {
 }
 
 #[test]
+fn whose_nodes_and_which_age_are_settings() {
+    let text = "nodes_of = [\"*\"]\nmax_head_age_s = 60\n[profile.own]\nnodes_of = []\n[profile.two]\nnodes_of = [\"b.example\"]\n";
+    let profile = |name| parse(text, Path::new(""), name).unwrap();
+    assert_eq!(profile(None).nodes_of, Some(NodesOf::Any));
+    assert_eq!(profile(None).max_head_age, Some(HeadAge::Within(Duration::from_secs(60))));
+    assert_eq!(profile(Some("own")).nodes_of, Some(NodesOf::Own));
+    let members = ["b.example".parse().unwrap()].into();
+    assert_eq!(profile(Some("two")).nodes_of, Some(NodesOf::Also(members)));
+    assert!(parse("nodes_of = [\"a b\"]", Path::new(""), None).unwrap_err().contains("is no member"));
+}
+
+#[test]
 fn flags_win() {
     let over = Profile { endpoints: vec!["[::1]:1".into()], ..Profile::default() };
     let profile = overridden(parse(TEXT, Path::new(""), None).unwrap(), over);

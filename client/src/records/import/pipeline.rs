@@ -132,6 +132,8 @@ struct Done {
 struct Shared {
     client: Client,
     sealer: Sealer,
+    /// Knows whether the recipients still have their rights.
+    writer: RecordWriter,
     search_key: SearchKey,
     journal: Mutex<Option<Journal>>,
     journal_path: PathBuf,
@@ -154,6 +156,7 @@ pub async fn import(
     let shared = Arc::new(Shared {
         client,
         sealer: writer.sealer().clone(),
+        writer: writer.clone(),
         search_key,
         journal: Mutex::new(journal),
         journal_path,
@@ -307,6 +310,7 @@ async fn seal(shared: Arc<Shared>, batch: Batch) -> Result<Option<Ready>, Client
     if shared.stop.load(Ordering::Relaxed) {
         return Ok(None);
     }
+    shared.writer.recheck().await?;
     let sealed = tokio::task::spawn_blocking(move || seal_now(&shared, batch)).await;
     sealed.map_err(|_| ClientError::Usage("sealing was interrupted".into()))?.map(Some)
 }

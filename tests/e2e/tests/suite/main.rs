@@ -44,3 +44,4 @@ mod suspension;
 mod tampering;
 mod usurper;
 mod watch;
+mod whom;
