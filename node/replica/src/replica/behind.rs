@@ -40,11 +40,25 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             let message = PeerMessage::UncertifiedFrom(self.certifier.certified().next());
             self.out.extend(self.topology.others(self.me).map(|to| Output::Send { to, message: message.clone() }));
         }
+        if self.core.waits_for_quorum() {
+            self.ask_for_validators();
+        }
         let ahead = self.certifier.voting().certified_ahead().filter(|ahead| *ahead > height);
         let others: Vec<NodeId> = self.topology.others(self.me).collect();
         if let (Some(height), Some(from)) = (ahead, others.get(self.behind.tries % others.len().max(1))) {
             self.behind.tries += 1;
             self.follow(Goal::Certified { from: *from, height });
+        }
+    }
+
+    /// It may count by validators of the past: whoever led was believed by those who are in
+    /// both sets, and nobody had to show it the rest of the changes.
+    fn ask_for_validators(&mut self) {
+        let others: Vec<NodeId> = self.topology.others(self.me).collect();
+        let turn = usize::try_from(self.ticks).unwrap_or_default();
+        if let Some(to) = others.get(turn % others.len().max(1)) {
+            let message = PeerMessage::Recall(self.electors.newest_epoch());
+            self.out.push(Output::Send { to: *to, message });
         }
     }
 }
