@@ -1,9 +1,9 @@
 //! One run: storm, then calm, then the last questions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use consilium_consensus::LogIndex;
+use consilium_consensus::{LogIndex, RaftId};
 use consilium_kit::Rng;
 use consilium_proto::ids::{Height, NodeId};
 
@@ -230,7 +230,12 @@ pub(crate) fn quorum_is_lost(world: &World) -> bool {
         let seats = set.seats().iter().filter(|seat| here(seat.id));
         set.is_quorum(seats.map(|seat| u128::from(seat.power.0)).sum())
     };
-    let voters = &best.status().raft.membership.voters;
-    let left = voters.iter().filter(|voter| here(NodeId(voter.get()))).count();
-    !quorum(set) || !quorum(certifying) || left <= voters.len() / 2
+    let membership = &best.status().raft.membership;
+    // While joint, both halves are needed.
+    let majority = |voters: &BTreeSet<RaftId>| {
+        let left = voters.iter().filter(|voter| here(NodeId(voter.get()))).count();
+        left * 2 > voters.len() || voters.is_empty()
+    };
+    let elects = majority(&membership.voters) && majority(&membership.voters_outgoing);
+    !quorum(set) || !quorum(certifying) || !elects
 }
