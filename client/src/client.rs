@@ -19,6 +19,7 @@ use tonic::{Response, Status};
 
 use crate::age::HeadAge;
 use crate::error::ClientError;
+use crate::false_answer::FalseAnswer;
 use crate::files;
 use crate::identity::Identity;
 use crate::inquiry::Inquirer;
@@ -57,6 +58,8 @@ pub(crate) struct Inner {
     policy: RetryPolicy,
     /// Proven identities and when they were; see [`crate::proven`].
     pub(crate) identities: Mutex<BTreeMap<String, (Instant, pb::GetIdentityResponse)>>,
+    /// See [`crate::false_answer`].
+    pub(crate) false_answers: Mutex<Vec<FalseAnswer>>,
     /// Proven signers; see [`crate::proven`].
     pub(crate) signers: Mutex<BTreeMap<Fingerprint, KnownSigner>>,
 }
@@ -124,6 +127,7 @@ impl Client {
             preferred: AtomicUsize::new(0),
             policy,
             identities: Mutex::new(BTreeMap::new()),
+            false_answers: Mutex::default(),
             signers: Mutex::new(BTreeMap::new()),
         }))
     }
@@ -181,8 +185,25 @@ impl Client {
         self.call(|channel, _left| f(channel)).await
     }
 
+    /// As [`Self::read`], with the address of the node that answered.
+    pub(crate) async fn read_from<T, F, Fut>(&self, f: F) -> Result<(T, Arc<str>), ClientError>
+    where
+        F: Fn(Channel) -> Fut,
+        Fut: Future<Output = Result<Response<T>, Status>>,
+    {
+        self.call_from(|channel, _left| f(channel)).await
+    }
+
     /// As [`Self::read`], telling the call how long it has.
     pub(crate) async fn call<T, F, Fut>(&self, f: F) -> Result<T, ClientError>
+    where
+        F: Fn(Channel, Duration) -> Fut,
+        Fut: Future<Output = Result<Response<T>, Status>>,
+    {
+        Ok(self.call_from(f).await?.0)
+    }
+
+    async fn call_from<T, F, Fut>(&self, f: F) -> Result<(T, Arc<str>), ClientError>
     where
         F: Fn(Channel, Duration) -> Fut,
         Fut: Future<Output = Result<Response<T>, Status>>,
@@ -194,10 +215,11 @@ impl Client {
             async move {
                 let late = |_| Err(Status::deadline_exceeded("no answer in time"));
                 let result = tokio::time::timeout(left, answer).await.unwrap_or_else(late);
-                result.map(Response::into_inner).map_err(|status| {
+                let answer = result.map_err(|status| {
                     self.0.leave(index);
                     Failure { endpoint: Arc::clone(&node.address), status }
-                })
+                });
+                answer.map(|answer| (answer.into_inner(), Arc::clone(&node.address)))
             }
         })
         .await

@@ -41,6 +41,7 @@ pub mod client;
 pub mod clock;
 mod enroll;
 pub mod error;
+pub mod false_answer;
 pub mod fhir;
 pub mod files;
 #[cfg(test)]
@@ -72,6 +73,7 @@ pub use answer::{Claimed, Proven};
 pub use client::Client;
 pub use consilium_proto::pb;
 pub use error::{ClientError, Unverified};
+pub use false_answer::FalseAnswer;
 pub use identity::Identity;
 pub use nodes_of::NodesOf;
 pub use profile::Profile;

@@ -42,11 +42,14 @@ impl Client {
             // Any certified head proves itself; asking the leader adds nothing.
             consistency: Some(pb::read_options::Consistency::MinHeight(0)),
         };
-        let answer =
-            self.read(|channel| async move {
-                ledger_service(channel).get_head(pb::GetHeadRequest { read: Some(read) }).await
-            })
-            .await?;
+        let request = pb::GetHeadRequest { read: Some(read) };
+        let ask = |channel, request| async move { ledger_service(channel).get_head(request).await };
+        let answered = self.ask("GetHead", request, ask).await?;
+        let head = self.check_head(&answered.answer).await;
+        self.judged(&answered, head)
+    }
+
+    async fn check_head(&self, answer: &pb::GetHeadResponse) -> Result<CertifiedHeader, ClientError> {
         let head = answer.head.as_ref().ok_or_else(|| FieldError::missing("head"))?;
         let head = CertifiedHeader::try_from(head)?;
         self.verify_header(&head).await?;
@@ -90,17 +93,19 @@ impl Client {
         read: Option<pb::ReadOptions>,
     ) -> Result<(Option<Bytes>, Header), ClientError> {
         let request = pb::GetStateRequest { key: Bytes::copy_from_slice(key), read };
-        let answer = self
-            .read(|channel| {
-                let request = request.clone();
-                async move { ledger_service(channel).get_state(request).await }
-            })
-            .await?;
+        let ask = |channel, request| async move { ledger_service(channel).get_state(request).await };
+        let answered = self.ask("GetState", request, ask).await?;
+        let header = self.check_state(key, &answered.answer).await;
+        let header = self.judged(&answered, header)?;
+        Ok((answered.answer.value, header))
+    }
+
+    async fn check_state(&self, key: &[u8], answer: &pb::GetStateResponse) -> Result<Header, ClientError> {
         let header = self.final_header(answer.header.as_ref()).await?;
         let proof = StateProof::decode(&answer.proof).map_err(|e| ClientError::contradiction(e.to_string()))?;
         verify_state_proof(&header.state_root, key, answer.value.as_deref(), &proof)
             .map_err(|e| ClientError::contradiction(e.to_string()))?;
-        Ok((answer.value, header))
+        Ok(header)
     }
 
     /// The header that an answer was read at, if what comes with it makes it final.
@@ -144,17 +149,14 @@ impl Client {
             return Ok(known);
         }
         let request = pb::GetIdentityRequest { spiffe_id: spiffe_id.to_owned(), read: None };
-        let found = self
-            .read(|channel| {
-                let request = request.clone();
-                async move { IdentityServiceClient::new(channel).get_identity(request).await }
-            })
-            .await?;
+        let ask = |channel, request| async move { IdentityServiceClient::new(channel).get_identity(request).await };
+        let answered = self.ask("GetIdentity", request, ask).await?;
         let proven = self.proven_state(&keys::identity(spiffe_id)).await?;
-        let state = check_identity(spiffe_id, &found, proven.as_ref())?;
+        let state = self.judged(&answered, check_identity(spiffe_id, &answered.answer, proven.as_ref()))?;
         let key = fixed("signing_key_id", &state.signing_key_id).map(Fingerprint::from_bytes)?;
         let signer = self.proven_state(&keys::signer(&key)).await?;
-        check_signer(spiffe_id, &found, signer.as_ref())?;
+        self.judged(&answered, check_signer(spiffe_id, &answered.answer, signer.as_ref()))?;
+        let found = answered.answer;
         self.inner().cache_identity(spiffe_id, &found);
         Ok(found)
     }

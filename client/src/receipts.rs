@@ -79,14 +79,16 @@ impl Client {
     /// proves nothing.
     pub async fn receipt(&self, id: TransactionId) -> Result<Receipt, ClientError> {
         let request = pb::GetReceiptRequest { transaction_id: id.to_bytes(), cose: false };
-        let answer = self
-            .read(|channel| {
-                let request = request.clone();
-                async move { ledger_service(channel).get_receipt(request).await }
-            })
-            .await?;
-        let receipt = answer.receipt.ok_or_else(|| ClientError::contradiction("the answer holds no receipt"))?;
-        let receipt = self.verified_receipt(&receipt, id).await?;
+        let ask = |channel, request| async move { ledger_service(channel).get_receipt(request).await };
+        let answered = self.ask("GetReceipt", request, ask).await?;
+        let receipt = self.check_receipt(&answered.answer, id).await;
+        self.judged(&answered, receipt)
+    }
+
+    async fn check_receipt(&self, answer: &pb::GetReceiptResponse, id: TransactionId) -> Result<Receipt, ClientError> {
+        let receipt = answer.receipt.as_ref();
+        let receipt = receipt.ok_or_else(|| ClientError::contradiction("the answer holds no receipt"))?;
+        let receipt = self.verified_receipt(receipt, id).await?;
         if receipt.signed.is_none() {
             return Err(ClientError::contradiction("the receipt does not show who signed"));
         }

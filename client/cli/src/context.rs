@@ -13,7 +13,7 @@ use crate::config_file;
 use crate::hint::hint;
 use crate::json::Document;
 
-use consilium_client::{Claimed, Client, ClientError, HeadAge, NodesOf, Profile};
+use consilium_client::{Claimed, Client, ClientError, FalseAnswer, HeadAge, NodesOf, Profile};
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -76,12 +76,14 @@ pub(crate) struct Context {
     pub(crate) connection: ConnectionArgs,
     /// What of the results is a node's word.
     claimed: Mutex<Vec<&'static str>>,
+    /// Whose false answers are told of at the end.
+    clients: Mutex<Vec<Client>>,
 }
 
 impl Context {
     /// A context.
     pub(crate) fn new(output: Output, connection: ConnectionArgs) -> Self {
-        Self { output, connection, claimed: Mutex::default() }
+        Self { output, connection, claimed: Mutex::default(), clients: Mutex::default() }
     }
 
     /// The profile from file, environment and flags.
@@ -114,7 +116,27 @@ impl Context {
 
     /// A client for the profile.
     pub(crate) async fn client(&self) -> Result<Client, CliError> {
-        Ok(Client::connect(self.profile()?).await?)
+        let client = Client::connect(self.profile()?).await?;
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).push(client.clone());
+        Ok(client)
+    }
+
+    /// Tells of answers that were not believed, and writes each into a file.
+    pub(crate) fn tell_of_false_answers(&self) {
+        let clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        for (number, told) in clients.iter().flat_map(Client::take_false_answers).enumerate() {
+            let path = PathBuf::from(format!("false-answer-{}-{number}.json", told.at.0));
+            let text = serde_json::to_vec(&Document::new(&FalseAnswerView::new(&told))).unwrap_or_default();
+            let (node, call) = (escaped(&told.node), told.call);
+            match consilium_client::files::write_new(&path, &text, consilium_client::files::SECRET_MODE) {
+                Ok(()) => eprintln!(
+                    "node {node} answered {call} falsely. What was asked and answered is in {}: show it to who looks \
+                     after that node, and to the other members",
+                    path.display()
+                ),
+                Err(error) => eprintln!("node {node} answered {call} falsely, which cannot be written down: {error}"),
+            }
+        }
     }
 
     /// A client for those who look after nodes, also of a network that has come
@@ -263,3 +285,28 @@ pub(crate) fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests;
+
+/// An answer that was not believed, for those who look after the node.
+#[derive(Serialize)]
+pub(crate) struct FalseAnswerView {
+    node: String,
+    call: &'static str,
+    problem: String,
+    at_ms: u64,
+    /// Encoded messages of the call (consilium/v1/*.proto).
+    asked: String,
+    answered: String,
+}
+
+impl FalseAnswerView {
+    pub(crate) fn new(told: &FalseAnswer) -> Self {
+        Self {
+            node: told.node.clone(),
+            call: told.call,
+            problem: told.problem.clone(),
+            at_ms: told.at.0,
+            asked: hex::encode(&told.asked),
+            answered: hex::encode(&told.answered),
+        }
+    }
+}

@@ -145,25 +145,31 @@ fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Result<(), CliError> {
     let ctx = Context::new(cli.output, cli.connection);
-    match cli.command {
-        Command::Record(args) => record::run(args, &ctx).await,
-        Command::Import(args) => import::run(args, &ctx).await,
-        Command::Ledger(args) => ledger::run(args, &ctx).await,
-        Command::Identity(args) => identity::run(args, &ctx).await,
-        Command::Receipt(args) => receipt::run(args, &ctx).await,
-        Command::Tx(args) => receipt::run_tx(args, &ctx).await,
-        Command::Watch(args) => watch::run(args, &ctx).await,
-        Command::Status(args) => operate::run_status(args, &ctx).await,
-        Command::Operator(args) => operate::run_operator(args, &ctx).await,
-        Command::Certs(args) => certs::run(args, &ctx),
-        Command::Keys(args) => keys::run(&args, &ctx),
-        Command::Member(args) => member::run(args, &ctx).await,
-        Command::Network(args) => network::run(args, &ctx),
-        Command::Governance(args) => governance::run(args, &ctx).await,
-        Command::Stake(args) => stake::run(args, &ctx).await,
-        Command::Validators(args) => validators::run(args, &ctx).await,
-        Command::Node(args) => node::run(args, &ctx).await,
-        Command::Bench(args) => bench::run(args, &ctx).await,
+    let done = perform(cli.command, &ctx).await;
+    ctx.tell_of_false_answers();
+    done
+}
+
+async fn perform(command: Command, ctx: &Context) -> Result<(), CliError> {
+    match command {
+        Command::Record(args) => record::run(args, ctx).await,
+        Command::Import(args) => import::run(args, ctx).await,
+        Command::Ledger(args) => ledger::run(args, ctx).await,
+        Command::Identity(args) => identity::run(args, ctx).await,
+        Command::Receipt(args) => receipt::run(args, ctx).await,
+        Command::Tx(args) => receipt::run_tx(args, ctx).await,
+        Command::Watch(args) => watch::run(args, ctx).await,
+        Command::Status(args) => operate::run_status(args, ctx).await,
+        Command::Operator(args) => operate::run_operator(args, ctx).await,
+        Command::Certs(args) => certs::run(args, ctx),
+        Command::Keys(args) => keys::run(&args, ctx),
+        Command::Member(args) => member::run(args, ctx).await,
+        Command::Network(args) => network::run(args, ctx),
+        Command::Governance(args) => governance::run(args, ctx).await,
+        Command::Stake(args) => stake::run(args, ctx).await,
+        Command::Validators(args) => validators::run(args, ctx).await,
+        Command::Node(args) => node::run(args, ctx).await,
+        Command::Bench(args) => bench::run(args, ctx).await,
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "consilium", &mut script);

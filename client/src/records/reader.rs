@@ -26,6 +26,7 @@ use zeroize::Zeroizing;
 use crate::answer::Proven;
 use crate::client::Client;
 use crate::error::{ClientError, Unverified};
+use crate::false_answer::Answered;
 
 /// Records asked for at once.
 const PAGE_SIZE: u32 = 500;
@@ -136,9 +137,20 @@ impl RecordReader {
     /// NOT_FOUND also for what may not be read; a missing key; an answer that
     /// contradicts the question or its own commitments.
     pub async fn get(&self, record_id: RecordId, version: Option<u32>) -> Result<Opened, ClientError> {
-        let (answer, header) = self.client.recent(|| self.fetch(record_id, version)).await?;
+        let (answered, header) = self.client.recent(|| self.fetch(record_id, version)).await?;
+        let opened = self.check(record_id, version, &answered.answer, &header).await;
+        self.client.judged(&answered, opened)
+    }
+
+    async fn check(
+        &self,
+        record_id: RecordId,
+        version: Option<u32>,
+        answer: &pb::GetRecordResponse,
+        header: &Header,
+    ) -> Result<Opened, ClientError> {
         let record = answer.record.as_ref().ok_or_else(|| FieldError::missing("record"))?;
-        let shown = self.prove(record_id, std::slice::from_ref(record), answer.proof.as_ref(), &header).await?;
+        let shown = self.prove(record_id, std::slice::from_ref(record), answer.proof.as_ref(), header).await?;
         if record.version != version.unwrap_or(shown.newest) {
             return Err(ClientError::contradiction(format!(
                 "version {} was answered, the newest one is {}",
@@ -146,12 +158,12 @@ impl RecordReader {
             )));
         }
         let History { newest, retracted, .. } = shown;
-        let record = Proven::under(&header, Shown { version: record.clone(), newest, retracted });
+        let record = Proven::under(header, Shown { version: record.clone(), newest, retracted });
         if record.version.retraction {
             return Ok(Opened { record, plaintext: None });
         }
         let client = self.client.clone();
-        let (payload, wraps, about) = (answer.payload, answer.wraps, record.version.clone());
+        let (payload, wraps, about) = (answer.payload.clone(), answer.wraps.clone(), record.version.clone());
         let opened = tokio::task::spawn_blocking(move || open(&client, record_id, &about, &payload, &wraps)).await;
         let plaintext = opened.map_err(|_| ClientError::Usage("decryption was interrupted".into()))??;
         Ok(Opened { record, plaintext: Some(plaintext) })
@@ -179,19 +191,17 @@ impl RecordReader {
         &self,
         record_id: RecordId,
         version: Option<u32>,
-    ) -> Result<(pb::GetRecordResponse, Header), ClientError> {
+    ) -> Result<(Answered<pb::GetRecordRequest, pb::GetRecordResponse>, Header), ClientError> {
         let request = pb::GetRecordRequest {
             record_id: Bytes::copy_from_slice(&record_id.0),
             version: version.unwrap_or(0),
             read: None,
         };
-        let ask = |channel| {
-            let request = request.clone();
-            async move { service(channel).get_record(request).await }
-        };
-        let answer = self.client.read(ask).await?;
-        let header = self.client.final_header(answer.header.as_ref()).await?;
-        Ok((answer, header))
+        let ask = |channel, request| async move { service(channel).get_record(request).await };
+        let answered = self.client.ask("GetRecord", request, ask).await?;
+        let header = self.client.final_header(answered.answer.header.as_ref()).await;
+        let header = self.client.judged(&answered, header)?;
+        Ok((answered, header))
     }
 
     /// All versions that this identity may see, oldest first.
@@ -215,33 +225,33 @@ impl RecordReader {
     }
 
     async fn shown(&self, record_id: RecordId) -> Result<(Header, History), ClientError> {
-        let (answer, header) = self.client.recent(|| self.fetch_history(record_id)).await?;
-        let history = self.prove(record_id, &answer.versions, answer.proof.as_ref(), &header).await?;
-        Ok((header, history))
+        let (answered, header) = self.client.recent(|| self.fetch_history(record_id)).await?;
+        let answer = &answered.answer;
+        let history = self.prove(record_id, &answer.versions, answer.proof.as_ref(), &header).await;
+        Ok((header, self.client.judged(&answered, history)?))
     }
 
-    async fn fetch_history(&self, record_id: RecordId) -> Result<(pb::GetRecordHistoryResponse, Header), ClientError> {
+    async fn fetch_history(
+        &self,
+        record_id: RecordId,
+    ) -> Result<(Answered<pb::GetRecordHistoryRequest, pb::GetRecordHistoryResponse>, Header), ClientError> {
         let request = pb::GetRecordHistoryRequest { record_id: Bytes::copy_from_slice(&record_id.0), read: None };
-        let ask = |channel| {
-            let request = request.clone();
-            async move { service(channel).get_record_history(request).await }
-        };
-        let answer = self.client.read(ask).await?;
-        let header = self.client.final_header(answer.header.as_ref()).await?;
-        Ok((answer, header))
+        let ask = |channel, request| async move { service(channel).get_record_history(request).await };
+        let answered = self.client.ask("GetRecordHistory", request, ask).await?;
+        let header = self.client.final_header(answered.answer.header.as_ref()).await;
+        let header = self.client.judged(&answered, header)?;
+        Ok((answered, header))
     }
 
     async fn fetch_page(
         &self,
         request: &pb::QueryRecordsRequest,
-    ) -> Result<(pb::QueryRecordsResponse, Header), ClientError> {
-        let ask = |channel| {
-            let request = request.clone();
-            async move { service(channel).query_records(request).await }
-        };
-        let answer = self.client.read(ask).await?;
-        let header = self.client.final_header(answer.header.as_ref()).await?;
-        Ok((answer, header))
+    ) -> Result<(Answered<pb::QueryRecordsRequest, pb::QueryRecordsResponse>, Header), ClientError> {
+        let ask = |channel, request| async move { service(channel).query_records(request).await };
+        let answered = self.client.ask("QueryRecords", request.clone(), ask).await?;
+        let header = self.client.final_header(answered.answer.header.as_ref()).await;
+        let header = self.client.judged(&answered, header)?;
+        Ok((answered, header))
     }
 
     /// Newest versions of the records that match, oldest record first, page
@@ -264,7 +274,7 @@ impl RecordReader {
                     return Ok(Some((record, page)));
                 }
                 let Some(token) = page.token.take() else { return Ok(None) };
-                page.load(token).await?;
+                Box::pin(page.load(token)).await?;
             }
         })
     }
@@ -282,14 +292,15 @@ struct Page {
 impl Page {
     async fn load(&mut self, token: Bytes) -> Result<(), ClientError> {
         let request = self.filter.request(token.clone());
-        let (answer, header) = self.reader.client.recent(|| self.reader.fetch_page(&request)).await?;
-        if !answer.next_page_token.is_empty() {
-            if answer.next_page_token == token {
-                return Err(ClientError::contradiction("the node answers the same page for ever"));
-            }
-            self.token = Some(answer.next_page_token.clone());
-        }
-        self.left = self.prove(&answer, &header).await?.into_iter();
+        let client = self.reader.client.clone();
+        let (answered, header) = client.recent(|| self.reader.fetch_page(&request)).await?;
+        let next = &answered.answer.next_page_token;
+        let records = match *next == token && !next.is_empty() {
+            true => Err(ClientError::contradiction("the node answers the same page for ever")),
+            false => self.prove(&answered.answer, &header).await,
+        };
+        self.left = client.judged(&answered, records)?.into_iter();
+        self.token = Some(next.clone()).filter(|next| !next.is_empty());
         Ok(())
     }
 

@@ -15,8 +15,9 @@ fn cli(user: &User, network: &Network, arguments: &[&str]) -> anyhow::Result<Exi
     run_to_end(&mut command, &network.genesis_path)
 }
 
-/// The result in a JSON document of the command line.
-fn result(document: &str) -> anyhow::Result<Value> {
+/// The result in a JSON document of the command line, behind what it has said on stderr.
+fn result(output: &str) -> anyhow::Result<Value> {
+    let document = output.lines().find(|line| line.starts_with('{')).context("no document")?;
     Ok(serde_json::from_str::<Value>(document)?["result"].take())
 }
 

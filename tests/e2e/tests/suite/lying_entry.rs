@@ -56,12 +56,21 @@ fn forged_record() {
         let address = lying_entry(network, 0, &user, lies[0]).await?;
         let liar = User { profile: Profile { endpoints: vec![address], ..user.profile.clone() }, ..user };
         let mut command = Command::new(cli_binary()?);
-        command.arg("--config").arg(liar.config_file(network.folder())?);
+        command.arg("--config").arg(liar.config_file(network.folder())?).current_dir(network.folder());
         command.args(["record", "get", &id.to_string()]);
         let exit = run_to_end(&mut command, &network.genesis_path)?;
         assert_ne!(exit.code, Some(0));
         assert!(!exit.output.contains("what was seen"), "{}", exit.output);
         assert!(exit.output.contains("the certified state holds other versions of the record"), "{}", exit.output);
+        // Whoever looks after the node has what it said.
+        assert!(exit.output.contains("answered GetRecord falsely"), "{}", exit.output);
+        let files = std::fs::read_dir(network.folder())?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let file = files.into_iter().find(|name| name.starts_with("false-answer-")).unwrap();
+        let kept: serde_json::Value = serde_json::from_slice(&std::fs::read(network.folder().join(file))?)?;
+        let answered = hex::decode(kept["result"]["answered"].as_str().unwrap())?;
+        let said = pb::GetRecordResponse::decode(answered.as_slice())?.record.unwrap();
+        assert_eq!(said.author, "spiffe://x.example/service/y");
+        assert_eq!(kept["result"]["node"].as_str().unwrap(), liar.profile.endpoints[0]);
         Ok(())
     });
 }
