@@ -43,7 +43,8 @@ impl<R: LogReader> Core<R> {
     /// The next of those that waited, if it may go on by now.
     pub(super) fn next_released(&mut self) -> Option<(RaftId, Message)> {
         while let Some((from, message)) = self.waiting.appends.front() {
-            let current = message.term == self.term().0 && self.leader() == Some(*from);
+            let followed = self.leader() == Some(*from) && self.distrusted != Some((*from, self.term()));
+            let current = followed && message.term == self.term().0;
             if current && !self.may_take(message) {
                 return None;
             }
