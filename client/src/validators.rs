@@ -178,6 +178,17 @@ impl Client {
 fn problem_of(error: CoseError) -> &'static str {
     match error {
         CoseError::NoVote => "does not name the block that was signed",
-        _ => "is no COSE receipt, or not of that leaf",
+        CoseError::TooLarge(_) => "is larger than a COSE receipt",
+        CoseError::Path { .. } => "is a COSE receipt of another leaf",
+        CoseError::Signature => "is not signed by the validator that it names",
+        CoseError::Malformed
+        | CoseError::Algorithm
+        | CoseError::Critical
+        | CoseError::PayloadAttached
+        | CoseError::PayloadCount
+        | CoseError::DataStructure
+        | CoseError::Proof
+        | CoseError::KeyAlgorithm(_)
+        | CoseError::Encode => "is no COSE receipt",
     }
 }

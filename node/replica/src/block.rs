@@ -29,7 +29,8 @@ const COMMITMENT_BYTES: usize = 32;
 
 /// Whether a proposal may be acknowledged: it is one, nothing of it grows beyond
 /// measure when it is decoded, its time is not after `latest`, and it names its `proposer`,
-/// where that is known. Nothing is decoded here, and a proposal that passes may still hold what counts as nothing.
+/// where that is known. Nothing is decoded here, and a proposal that passes may still hold
+/// what counts as nothing.
 ///
 /// # Errors
 /// What is wrong. An honest leader with a right clock proposes no such thing.

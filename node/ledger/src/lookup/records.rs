@@ -32,9 +32,9 @@ pub fn prove_record<R: StateReader + NodeReader>(
     let state = reader.get(Table::State, &key)?.ok_or_else(|| corrupt(Table::State, "a record's row is absent"))?;
     let newest = pb::RecordState::decode(state.clone()).map_err(|e| corrupt(Table::State, e))?.version;
     let first = shown.first().map_or(newest, |version| version.version);
-    let mut contents = Vec::new();
+    let (mut contents, mut left) = (Vec::new(), shown.iter().peekable());
     for number in first..=newest {
-        contents.push(match shown.iter().find(|version| version.version == number) {
+        contents.push(match left.next_if(|version| version.version == number) {
             Some(version) => content_hash(version),
             None => content_hash(&stored_version(reader, id, number)?),
         });
