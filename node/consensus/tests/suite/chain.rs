@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use consilium_consensus::{
-    EntryKind, LogEntry, LogHash, LogIndex, LogPosition, LogReader, Membership, RaftId, Reject, Seal, StepError, Term,
-    entry_context,
+    Electorate, EntryKind, LogEntry, LogHash, LogIndex, LogPosition, LogReader, Membership, RaftId, Reject, Seal,
+    StepError, Term, entry_context,
 };
 use raft::eraftpb::{Entry, Message, MessageType};
 use raft_prost::Message as _;
 
-use crate::cluster::{Cluster, Passes, id, mandate, signer};
+use crate::cluster::{Cluster, Passes, equals, id, mandate, signer};
 
 /// Three nodes that have committed an entry, a leader, and a follower that hears nobody but
 /// the test.
@@ -211,4 +211,33 @@ fn a_leader_takes_nothing_back_by_way_of_older_entries() {
         assert_eq!(told, split(next, index, later));
         assert_eq!(last(&cluster, follower), head.position());
     }
+}
+
+/// What a leader of the own term says must be signed by it, so that it answers for it: unsigned,
+/// or signed by another, nothing is taken. Where its key is not known (it was elected by seats
+/// of sets that have gone since), a signature would prove nothing, and the entry is taken: it
+/// counts by acknowledgements, as every other does.
+#[test]
+fn entries_are_sealed_by_their_leader_as_far_as_its_key_is_known() {
+    let (mut cluster, leader, follower) = alone(9);
+    let (before, term) = (last(&cluster, follower), cluster.core(leader).term());
+    let one = behind(before, term, "one");
+    let sealed_by = |who: Option<RaftId>| {
+        let seal = who.and_then(|who| Seal::sign(&signer(who), leader, &one.position()));
+        let mut said = append(leader, follower, term, before, &[&one]);
+        said.entries[0].context = entry_context(&one.hash, seal.as_ref());
+        said
+    };
+    let unsealed = Err(StepError::Rejected { peer: leader, reject: Reject::Unsealed { index: one.index } });
+    for signed_by in [None, Some(follower)] {
+        assert_eq!(say(&mut cluster, &sealed_by(signed_by)), unsealed);
+        assert_eq!(last(&cluster, follower), before, "nothing of it was taken");
+    }
+    let others = cluster.everyone().into_iter().filter(|node| *node != leader);
+    let later = Electorate::new(vec![equals(others.map(RaftId::get))], vec![]);
+    cluster.core(follower).set_electorate(later);
+    assert_eq!(say(&mut cluster, &sealed_by(None)), Ok(()));
+    cluster.ticks(5);
+    assert_eq!(last(&cluster, follower), one.position());
+    assert_eq!(cluster.machine(follower), ["a"], "one acknowledgement is no quorum");
 }
