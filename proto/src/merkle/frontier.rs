@@ -65,11 +65,9 @@ impl Frontier {
         Self { size: 0, subtrees: Vec::new() }
     }
 
-    /// Puts a frontier together from parts that must match: crate-internal,
-    /// for the reader of stored nodes.
-    pub(super) fn from_parts(size: u64, subtrees: Vec<Hash>) -> Self {
-        assert_eq!(subtrees.len(), size.count_ones() as usize);
-        Self { size, subtrees }
+    /// A frontier from its parts, if there are as many as the size asks for.
+    pub(super) fn try_from_parts(size: u64, subtrees: Vec<Hash>) -> Option<Self> {
+        (subtrees.len() == size.count_ones() as usize).then_some(Self { size, subtrees })
     }
 
     /// Number of leaves.

@@ -19,7 +19,9 @@ mod verify;
 
 pub use frontier::{Frontier, FrontierDecodeError, PerfectNode, TreeFull};
 pub use generate::{NodeReader, ProveError, frontier_at, prove_consistency, prove_inclusion, root_at};
-pub use verify::{ConsistencyProof, InclusionProof, MerkleError, verify_consistency, verify_inclusion};
+pub use verify::{
+    ConsistencyProof, InclusionProof, MerkleError, verify_consistency, verify_extension, verify_inclusion,
+};
 
 use crate::hash::Hash;
 

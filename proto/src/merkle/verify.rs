@@ -6,7 +6,7 @@
 //! proves nothing and is refused, and path lengths are bounded before any work.
 //! Nothing here may trust a proof's length, index or size.
 
-use super::{PATH_LEN_MAX, node_hash};
+use super::{Frontier, PATH_LEN_MAX, node_hash};
 use crate::hash::Hash;
 
 /// Why a proof is refused.
@@ -161,13 +161,31 @@ pub fn verify_inclusion(leaf_hash: &Hash, proof: &InclusionProof, root: &Hash) -
 /// [`MerkleError::PathLength`], [`MerkleError::RootMismatch`] and
 /// [`MerkleError::FirstRootMismatch`].
 pub fn verify_consistency(proof: &ConsistencyProof, first_root: &Hash, second_root: &Hash) -> Result<(), MerkleError> {
-    let wrong_length = MerkleError::PathLength(proof.path.len());
     if proof.first_size == proof.second_size {
         return match proof.path.is_empty() {
             true => check_root(second_root, *first_root),
-            false => Err(wrong_length),
+            false => Err(MerkleError::PathLength(proof.path.len())),
         };
     }
+    verify_extension(proof, first_root, second_root).map(drop)
+}
+
+/// As [`verify_consistency`], of a tree that grew: with the right edge of the older one, to which
+/// leaves can be appended. It is in the proof (RFC 9162 section 2.1.4.1): the perfect subtrees
+/// that the older tree ends with, from the smallest on.
+///
+/// # Errors
+/// As [`verify_consistency`]; [`MerkleError::Sizes`] if both sizes are the same.
+pub fn verify_extension(
+    proof: &ConsistencyProof,
+    first_root: &Hash,
+    second_root: &Hash,
+) -> Result<Frontier, MerkleError> {
+    let ConsistencyProof { first_size, second_size, .. } = *proof;
+    if first_size == second_size {
+        return Err(MerkleError::Sizes { first_size, second_size });
+    }
+    let wrong_length = MerkleError::PathLength(proof.path.len());
     // A first tree that is one perfect subtree is its own starting point and
     // is left out of the path; otherwise the path begins with it.
     let (seed, rest) = if proof.first_size.is_power_of_two() {
@@ -178,9 +196,11 @@ pub fn verify_consistency(proof: &ConsistencyProof, first_root: &Hash, second_ro
     let mut position = Position::new(proof.first_size - 1, proof.second_size - 1);
     position.skip_right_edges();
     let (mut first, mut second) = (*seed, *seed);
+    let mut subtrees = vec![*seed];
     for sibling in rest {
         match position.climb() {
             Side::Left => {
+                subtrees.push(*sibling);
                 first = node_hash(sibling, &first);
                 second = node_hash(sibling, &second);
             }
@@ -194,7 +214,10 @@ pub fn verify_consistency(proof: &ConsistencyProof, first_root: &Hash, second_ro
     if first != *first_root {
         return Err(MerkleError::FirstRootMismatch { expected: *first_root, computed: first });
     }
-    check_root(second_root, second)
+    check_root(second_root, second)?;
+    subtrees.reverse();
+    // A walk of the right length turns left once for each of them but the smallest.
+    Frontier::try_from_parts(first_size, subtrees).ok_or(wrong_length)
 }
 
 /// On which side of the current node its sibling stands.

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::super::tests::{leaves, naive_root};
-use super::super::{verify_consistency, verify_inclusion};
+use super::super::{MerkleError, verify_consistency, verify_extension, verify_inclusion};
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -84,6 +84,12 @@ fn every_pair_of_sizes_is_proved_as_defined() {
             let proof = prove_consistency(&nodes, first as u64, second as u64).unwrap();
             assert_eq!(proof.path(), naive_subproof(first, &leaves[..second], true));
             assert_eq!(verify_consistency(&proof, &roots[first], &roots[second]), Ok(()));
+            // It holds the older tree's right edge, too.
+            let edge = verify_extension(&proof, &roots[first], &roots[second]);
+            match first == second {
+                true => assert!(matches!(edge, Err(MerkleError::Sizes { .. }))),
+                false => assert_eq!(edge, Ok(frontier_at(&nodes, first as u64).unwrap())),
+            }
         }
     }
 }
