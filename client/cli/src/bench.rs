@@ -9,8 +9,11 @@
 
 mod load;
 mod process;
+mod reads;
 mod stats;
+mod writes;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -19,6 +22,7 @@ use serde::Serialize;
 
 use super::{CliError, Context};
 use load::{BenchPlan, run as run_plan};
+use reads::Library;
 use stats::{Row, table};
 
 /// Not counted, at the start of each run.
@@ -47,6 +51,9 @@ pub(crate) struct BenchArgs {
     /// What each client waits for
     #[arg(long, value_enum, default_value_t = Wait::Certified)]
     pub(crate) wait: Wait,
+    /// Read records of this identity, proven and decrypted, instead of writing any
+    #[arg(long, conflicts_with_all = ["wait", "kem"])]
+    pub(crate) read: bool,
     /// Add to each record a key wrap for this identity's encryption key
     #[arg(long)]
     pub(crate) kem: bool,
@@ -74,15 +81,23 @@ struct BenchView {
 pub(crate) async fn run(args: BenchArgs, ctx: &Context) -> Result<(), CliError> {
     let client = ctx.client().await?;
     let runs = if args.sweep.is_empty() { vec![args.clients] } else { args.sweep.clone() };
+    let library = if args.read { Some(Arc::new(library(&args, ctx).await?)) } else { None };
     let mut rows = Vec::with_capacity(runs.len());
     for clients in runs {
-        let plan = plan(&args, clients as usize);
+        let mut plan = plan(&args, clients as usize);
+        if let Some(library) = &library {
+            (plan.connections, plan.library) = (library.connections(), Some(Arc::clone(library)));
+        }
         let bar = ctx.progress(100, "load");
         let row = run_plan(&client, &plan, |done| bar.set_position((done * 100.0) as u64)).await?;
         bar.finish_and_clear();
         rows.push(row);
     }
-    let view = BenchView { note: note(&args), rows };
+    let note = match &library {
+        Some(library) => note_of_reads(&args, library.answer_bytes().await?),
+        None => note(&args),
+    };
+    let view = BenchView { note, rows };
     ctx.print(&view, |v| format!("{}\n{}", v.note, table(&v.rows)))?;
     if view.rows.iter().all(|row| row.transactions == 0) {
         return Err(CliError::failed("no transaction took effect").hint("see the reasons in the last column"));
@@ -102,8 +117,29 @@ fn plan(args: &BenchArgs, clients: usize) -> BenchPlan {
             Wait::Ordered => pb::WaitFor::Ordered,
             Wait::Certified => pb::WaitFor::Certified,
         },
+        library: None,
         pids: args.pids.clone(),
     }
+}
+
+/// What is read, over as many connections as asked for.
+async fn library(args: &BenchArgs, ctx: &Context) -> Result<Library, CliError> {
+    let connections = args.connections.map_or(1, |connections| connections as usize);
+    let mut clients = Vec::with_capacity(connections);
+    for _ in 0..connections {
+        clients.push(ctx.client().await?);
+    }
+    Ok(Library::write(clients, args.payload as usize).await?)
+}
+
+fn note_of_reads(args: &BenchArgs, (answer, proving): (usize, usize)) -> String {
+    format!(
+        "reads of records of {} bytes, each proven against a certified header and decrypted; an answer has {answer} \
+         bytes, of which {proving} prove it; {} s each after {} s of warm-up",
+        args.payload,
+        args.seconds,
+        WARM_UP.as_secs(),
+    )
 }
 
 fn note(args: &BenchArgs) -> String {

@@ -5,27 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use consilium_grpc::ledger_service_client::LedgerServiceClient;
-use consilium_proto::envelope::{ContentKey, EnvelopeContext, seal_payload, wrap_key};
-use consilium_proto::hash::sha256;
+use consilium_client::Client;
+use consilium_client::ClientError;
 use consilium_proto::pb;
-use consilium_proto::transaction;
 use tokio::task::JoinSet;
-use tonic::Request;
 use tonic::transport::Channel;
 use tonic_types::StatusExt;
 
 use super::process::CpuTime;
+use super::reads::{Library, Reads};
 use super::stats::{Row, Tally};
-use consilium_client::Client;
-use consilium_client::ClientError;
-use consilium_client::transport::ledger_service;
+use super::writes::{Writes, prepare};
 
-/// Documents prepared before the timing.
-const POOL_SIZE: usize = 64;
 /// An answer later than this is an error; it also bounds the end of a run.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Wait of a client after an error.
 const ERROR_PAUSE_MS: u64 = 20;
 
@@ -34,7 +27,7 @@ const MEASURE: u8 = 1;
 const OVER: u8 = 2;
 
 /// What to run.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct BenchPlan {
     /// Concurrent clients.
     pub(crate) clients: usize,
@@ -50,29 +43,29 @@ pub(crate) struct BenchPlan {
     pub(crate) wrap: bool,
     /// What each client waits for.
     pub(crate) wait: pb::WaitFor,
+    /// What is read, where nothing is written.
+    pub(crate) library: Option<Arc<Library>>,
     /// Server processes on this machine whose CPU time is read.
     pub(crate) pids: Vec<u32>,
-}
-
-/// A prepared document: ciphertext and wraps, used again and again.
-struct Document {
-    payload: Bytes,
-    payload_sha256: Bytes,
-    wraps: Vec<(pb::KeyWrapRef, Bytes)>,
 }
 
 /// Runs a plan. `tick` is called about ten times a second with the part that
 /// is done, 0 to 1.
 pub(crate) async fn run(client: &Client, plan: &BenchPlan, tick: impl Fn(f64)) -> Result<Row, ClientError> {
-    let pool: Arc<[Document]> = prepare(client, plan)?.into();
-    let channels = connect(client, plan.connections)?;
+    let works: Vec<_> = match &plan.library {
+        Some(library) => (0..plan.clients).map(|number| Work::Read(Reads::new(library, number))).collect(),
+        None => {
+            let pool = prepare(client, plan)?.into();
+            let channels = connect(client, plan.connections)?;
+            let channel = |number: usize| channels[number % channels.len()].clone();
+            let writes = |number| Work::Write(Writes::new(client, channel(number), &pool, number, plan.wait));
+            (0..plan.clients).map(writes).collect()
+        }
+    };
     let phase = Arc::new(AtomicU8::new(WARM_UP));
     let mut tasks = JoinSet::new();
-    for number in 0..plan.clients {
-        let service = ledger_service(channels[number % channels.len()].clone());
-        let worker =
-            Worker { client: client.clone(), pool: Arc::clone(&pool), phase: Arc::clone(&phase), wait: plan.wait };
-        tasks.spawn(worker.run(service, number));
+    for work in works {
+        tasks.spawn(work.run(Arc::clone(&phase)));
     }
     let total = plan.warm_up + plan.measure;
     sleep_ticking(plan.warm_up, |slept| tick(slept.div_duration_f64(total))).await;
@@ -88,35 +81,7 @@ pub(crate) async fn run(client: &Client, plan: &BenchPlan, tick: impl Fn(f64)) -
     let mut used = difference(&before, &after);
     let own = used.remove(&std::process::id()).unwrap_or_default();
     used.retain(|pid, _| plan.pids.contains(pid));
-    Ok(tally.row(plan.clients, channels.len(), measured, &used, own))
-}
-
-fn prepare(client: &Client, plan: &BenchPlan) -> Result<Vec<Document>, ClientError> {
-    let own_key = client.identity().encryption_key().map(|key| key.public_key());
-    if plan.wrap && own_key.is_none() {
-        return Err(ClientError::Setting { setting: "encryption_key" });
-    }
-    let recipient = own_key.filter(|_| plan.wrap);
-    let mut pool = Vec::with_capacity(POOL_SIZE);
-    for _ in 0..POOL_SIZE {
-        let key = ContentKey::generate()?;
-        let ledger_id = *client.genesis().ledger_id.as_bytes();
-        let context = EnvelopeContext { ledger_id, record_id: rand::random(), version: 1 };
-        let plaintext: Vec<u8> = (0..plan.payload_bytes).map(|_| rand::random()).collect();
-        let payload = Bytes::from(seal_payload(&key, &context, &plaintext)?);
-        let mut wraps = Vec::new();
-        if let Some(recipient) = &recipient {
-            let wrap = Bytes::from(wrap_key(&key, recipient, &context)?.encode());
-            let reference = pb::KeyWrapRef {
-                recipient_key_id: Bytes::copy_from_slice(&recipient.fingerprint()),
-                wrap_sha256: Bytes::copy_from_slice(&sha256(&[&wrap])),
-            };
-            wraps.push((reference, wrap));
-        }
-        let payload_sha256 = Bytes::copy_from_slice(&sha256(&[&payload]));
-        pool.push(Document { payload, payload_sha256, wraps });
-    }
-    Ok(pool)
+    Ok(tally.row(plan.clients, plan.connections, measured, &used, own))
 }
 
 fn connect(client: &Client, connections: usize) -> Result<Vec<Channel>, ClientError> {
@@ -124,43 +89,36 @@ fn connect(client: &Client, connections: usize) -> Result<Vec<Channel>, ClientEr
     (0..connections.max(1)).map(|i| client.dial(endpoints[i % endpoints.len()])).collect()
 }
 
-struct Worker {
-    client: Client,
-    pool: Arc<[Document]>,
-    phase: Arc<AtomicU8>,
-    wait: pb::WaitFor,
+/// What a client does again and again.
+enum Work {
+    Write(Writes),
+    Read(Reads),
 }
 
-impl Worker {
-    async fn run(self, mut service: LedgerServiceClient<Channel>, number: usize) -> Result<Tally, ClientError> {
+impl Work {
+    async fn once(&mut self) -> Result<Result<(), String>, ClientError> {
+        match self {
+            Self::Write(writes) => writes.once().await,
+            Self::Read(reads) => Ok(reads.once().await),
+        }
+    }
+
+    async fn run(mut self, phase: Arc<AtomicU8>) -> Result<Tally, ClientError> {
         let mut tally = Tally::default();
-        let mut next = number;
         loop {
             let started = Instant::now();
-            let tx = self.transaction(&self.pool[next % self.pool.len()])?;
-            next += 1;
-            let mut request = Request::new(pb::SubmitRequest {
-                transaction: Some(tx),
-                wait_for: self.wait.into(),
-                omit_receipt: true,
-            });
-            request.set_timeout(ANSWER_TIMEOUT);
-            let answer = tokio::time::timeout(ANSWER_TIMEOUT, service.submit(request)).await;
-            let phase = self.phase.load(Ordering::Relaxed);
-            let result = match &answer {
-                Ok(Ok(answer)) if answer.get_ref().outcome() == pb::Outcome::Applied => Ok(started.elapsed()),
-                Ok(Ok(answer)) => Err(answer.get_ref().outcome().as_str_name().to_owned()),
-                Ok(Err(status)) => Err(reason(status)),
-                Err(_) => Err("NO_ANSWER".to_owned()),
-            };
+            let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.once()).await;
+            let result = answer.unwrap_or_else(|_| Ok(Err("NO_ANSWER".to_owned())))?;
+            let latency = started.elapsed();
+            let phase = phase.load(Ordering::Relaxed);
             if phase == OVER {
                 return Ok(tally);
             }
             let failed = result.is_err();
             match result {
-                Ok(latency) if phase == MEASURE => tally.success(latency),
+                Ok(()) if phase == MEASURE => tally.success(latency),
                 Err(reason) if phase == MEASURE => tally.error(reason),
-                Ok(_) | Err(_) => {}
+                Ok(()) | Err(_) => {}
             }
             if failed {
                 let pause = ERROR_PAUSE_MS + rand::random::<u64>() % ERROR_PAUSE_MS;
@@ -168,32 +126,10 @@ impl Worker {
             }
         }
     }
-
-    /// A new record with a prepared payload. The envelope is bound to another
-    /// record's id, so nobody could open it; nodes cannot tell.
-    fn transaction(&self, document: &Document) -> Result<pb::SignedTransaction, ClientError> {
-        let write = pb::WriteRecord {
-            record_id: Bytes::copy_from_slice(&rand::random::<[u8; 16]>()),
-            version: 1,
-            patient: Bytes::copy_from_slice(&rand::random::<[u8; 16]>()),
-            kind: "Observation".to_owned(),
-            confidentiality: pb::Confidentiality::Normal.into(),
-            payload_sha256: document.payload_sha256.clone(),
-            // A payload of the pool was made within PAYLOAD_BYTES_MAX or nodes refuse it.
-            payload_size: u32::try_from(document.payload.len()).unwrap_or(u32::MAX),
-            tags: Vec::new(),
-            wraps: document.wraps.iter().map(|(reference, _)| reference.clone()).collect(),
-        };
-        let mut attachments = vec![document.payload.clone()];
-        attachments.extend(document.wraps.iter().map(|(_, wrap)| wrap.clone()));
-        let identity = self.client.identity();
-        let body = self.client.body(&[pb::Action { action: Some(pb::action::Action::WriteRecord(write)) }]);
-        Ok(transaction::sign(body, identity.author(), identity.signing_key()?, attachments)?)
-    }
 }
 
 /// The stable reason of an error, or its code.
-fn reason(status: &tonic::Status) -> String {
+pub(super) fn reason(status: &tonic::Status) -> String {
     match status.get_details_error_info() {
         Some(info) if !info.reason.is_empty() => info.reason,
         Some(_) | None => format!("{:?}", status.code()),

@@ -1,0 +1,114 @@
+//! Writing: records from a pool of ciphertexts that was made before the timing.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use consilium_client::Client;
+use consilium_client::ClientError;
+use consilium_client::transport::ledger_service;
+use consilium_grpc::ledger_service_client::LedgerServiceClient;
+use consilium_proto::envelope::{ContentKey, EnvelopeContext, seal_payload, wrap_key};
+use consilium_proto::hash::sha256;
+use consilium_proto::pb;
+use consilium_proto::transaction;
+use tonic::Request;
+use tonic::transport::Channel;
+
+use super::load::{ANSWER_TIMEOUT, BenchPlan, reason};
+
+/// Documents prepared before the timing.
+const POOL_SIZE: usize = 64;
+
+/// A prepared document: ciphertext and wraps, used again and again.
+pub(super) struct Document {
+    payload: Bytes,
+    payload_sha256: Bytes,
+    wraps: Vec<(pb::KeyWrapRef, Bytes)>,
+}
+
+/// Seals the pool.
+pub(super) fn prepare(client: &Client, plan: &BenchPlan) -> Result<Vec<Document>, ClientError> {
+    let own_key = client.identity().encryption_key().map(|key| key.public_key());
+    if plan.wrap && own_key.is_none() {
+        return Err(ClientError::Setting { setting: "encryption_key" });
+    }
+    let recipient = own_key.filter(|_| plan.wrap);
+    let mut pool = Vec::with_capacity(POOL_SIZE);
+    for _ in 0..POOL_SIZE {
+        let key = ContentKey::generate()?;
+        let ledger_id = *client.genesis().ledger_id.as_bytes();
+        let context = EnvelopeContext { ledger_id, record_id: rand::random(), version: 1 };
+        let plaintext: Vec<u8> = (0..plan.payload_bytes).map(|_| rand::random()).collect();
+        let payload = Bytes::from(seal_payload(&key, &context, &plaintext)?);
+        let mut wraps = Vec::new();
+        if let Some(recipient) = &recipient {
+            let wrap = Bytes::from(wrap_key(&key, recipient, &context)?.encode());
+            let reference = pb::KeyWrapRef {
+                recipient_key_id: Bytes::copy_from_slice(&recipient.fingerprint()),
+                wrap_sha256: Bytes::copy_from_slice(&sha256(&[&wrap])),
+            };
+            wraps.push((reference, wrap));
+        }
+        let payload_sha256 = Bytes::copy_from_slice(&sha256(&[&payload]));
+        pool.push(Document { payload, payload_sha256, wraps });
+    }
+    Ok(pool)
+}
+
+/// Writes one record after the other.
+pub(super) struct Writes {
+    client: Client,
+    service: LedgerServiceClient<Channel>,
+    pool: Arc<[Document]>,
+    next: usize,
+    wait: pb::WaitFor,
+}
+
+impl Writes {
+    pub(super) fn new(
+        client: &Client,
+        channel: Channel,
+        pool: &Arc<[Document]>,
+        number: usize,
+        wait: pb::WaitFor,
+    ) -> Self {
+        let service = ledger_service(channel);
+        Self { client: client.clone(), service, pool: Arc::clone(pool), next: number, wait }
+    }
+
+    /// A record that took effect, or the reason why one did not.
+    pub(super) async fn once(&mut self) -> Result<Result<(), String>, ClientError> {
+        let tx = self.transaction(&self.pool[self.next % self.pool.len()])?;
+        self.next += 1;
+        let mut request =
+            Request::new(pb::SubmitRequest { transaction: Some(tx), wait_for: self.wait.into(), omit_receipt: true });
+        request.set_timeout(ANSWER_TIMEOUT);
+        Ok(match self.service.submit(request).await {
+            Ok(answer) if answer.get_ref().outcome() == pb::Outcome::Applied => Ok(()),
+            Ok(answer) => Err(answer.get_ref().outcome().as_str_name().to_owned()),
+            Err(status) => Err(reason(&status)),
+        })
+    }
+
+    /// A new record with a prepared payload. The envelope is bound to another
+    /// record's id, so nobody could open it; nodes cannot tell.
+    fn transaction(&self, document: &Document) -> Result<pb::SignedTransaction, ClientError> {
+        let write = pb::WriteRecord {
+            record_id: Bytes::copy_from_slice(&rand::random::<[u8; 16]>()),
+            version: 1,
+            patient: Bytes::copy_from_slice(&rand::random::<[u8; 16]>()),
+            kind: "Observation".to_owned(),
+            confidentiality: pb::Confidentiality::Normal.into(),
+            payload_sha256: document.payload_sha256.clone(),
+            // A payload of the pool was made within PAYLOAD_BYTES_MAX or nodes refuse it.
+            payload_size: u32::try_from(document.payload.len()).unwrap_or(u32::MAX),
+            tags: Vec::new(),
+            wraps: document.wraps.iter().map(|(reference, _)| reference.clone()).collect(),
+        };
+        let mut attachments = vec![document.payload.clone()];
+        attachments.extend(document.wraps.iter().map(|(_, wrap)| wrap.clone()));
+        let identity = self.client.identity();
+        let body = self.client.body(&[pb::Action { action: Some(pb::action::Action::WriteRecord(write)) }]);
+        Ok(transaction::sign(body, identity.author(), identity.signing_key()?, attachments)?)
+    }
+}
