@@ -44,6 +44,15 @@ impl<T> Proven<T> {
     }
 }
 
+impl<T> Proven<Option<T>> {
+    /// What is there, if it is proven that something is.
+    #[must_use]
+    pub fn transpose(self) -> Option<Proven<T>> {
+        let Self { value, height, time } = self;
+        value.map(|value| Proven { value, height, time })
+    }
+}
+
 impl<T> std::ops::Deref for Proven<T> {
     type Target = T;
 

@@ -13,13 +13,22 @@ use consilium_proto::state;
 use consilium_proto::transaction::Topic;
 use prost::Message;
 
-use crate::answer::Claimed;
+use crate::answer::{Claimed, Proven};
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::submit::Submitted;
 
 /// Proposals of one page.
 const PAGE_SIZE: u32 = 100;
+
+/// A proposal as the ledger's state has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProvenProposal {
+    /// Its row, with the tally that closed it, if one did.
+    pub proposal: Proven<pb::ProposalState>,
+    /// How it stands while it is open, as the node counts it.
+    pub open_tally: Claimed<Option<pb::Tally>>,
+}
 
 /// A proposal that was opened.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,7 +37,7 @@ pub struct Proposed {
     pub submitted: Submitted,
     /// As it stands after its block; accepted already where the proposer's own
     /// stake is enough.
-    pub proposal: pb::GetProposalResponse,
+    pub proposal: Claimed<pb::GetProposalResponse>,
 }
 
 impl Client {
@@ -48,7 +57,7 @@ impl Client {
     pub async fn preview_proposal(
         &self,
         topic: &pb::ProposalTopic,
-    ) -> Result<pb::PreviewProposalResponse, ClientError> {
+    ) -> Result<Claimed<pb::PreviewProposalResponse>, ClientError> {
         Topic::parse(topic)?;
         let request = pb::PreviewProposalRequest { topic: Some(topic.clone()), read: None };
         let preview = self
@@ -58,7 +67,7 @@ impl Client {
             })
             .await?;
         preview.tally.as_ref().map_or(Ok(()), check_tally)?;
-        Ok(preview)
+        Ok(Claimed::new(preview))
     }
 
     /// Opens a proposal; the own member's approval counts from the start.
@@ -88,7 +97,7 @@ impl Client {
             let newest_is_older = newest_is_older.is_none_or(|p| p.opened_height < submitted.height.0);
             let found = page.proposals.into_iter().find(|p| p.proposal.as_ref().is_some_and(is_it));
             if let Some(proposal) = found {
-                return Ok(Proposed { submitted, proposal });
+                return Ok(Proposed { submitted, proposal: Claimed::new(proposal) });
             }
             if newest_is_older || page.next_before == 0 {
                 let height = submitted.height;
@@ -141,12 +150,11 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::proposal`], or an answer that proves something else.
-    pub async fn proven_proposal(&self, number: u64) -> Result<pb::GetProposalResponse, ClientError> {
-        let mut answer = self.proposal(number, None).await?.into_claimed();
-        let proven: pb::ProposalState = self
-            .proven_row(&state::keys::proposal(number))
-            .await?
-            .ok_or_else(|| ClientError::contradiction(format!("the ledger's state holds no proposal {number}")))?;
+    pub async fn proven_proposal(&self, number: u64) -> Result<ProvenProposal, ClientError> {
+        let answer = self.proposal(number, None).await?.into_claimed();
+        let row: Proven<Option<pb::ProposalState>> = self.proven_row_now(&state::keys::proposal(number)).await?;
+        let none = || ClientError::contradiction(format!("the ledger's state holds no proposal {number}"));
+        let proven = row.transpose().ok_or_else(none)?;
         let told = answer.proposal.as_ref();
         // What never changes must be equal; ballots and status may have moved on.
         let same = told.is_some_and(|told| {
@@ -156,12 +164,8 @@ impl Client {
         if !same || proven.number != number {
             return Err(ClientError::contradiction(format!("proposal {number} differs from the ledger's state")));
         }
-        if let Some(closing) = &proven.closing_tally {
-            check_tally(closing)?;
-            answer.tally = Some(closing.clone());
-        }
-        answer.proposal = Some(proven);
-        Ok(answer)
+        proven.closing_tally.as_ref().map_or(Ok(()), check_tally)?;
+        Ok(ProvenProposal { proposal: proven, open_tally: Claimed::new(answer.tally) })
     }
 
     /// One page of proposals, newest first.
@@ -231,9 +235,15 @@ impl Client {
 
     /// A row of the authenticated state, proven and decoded.
     pub(crate) async fn proven_row<M: Message + Default>(&self, key: &[u8]) -> Result<Option<M>, ClientError> {
-        let Some(value) = self.proven_state(key).await? else { return Ok(None) };
-        let row = M::decode(value).map_err(|_| ClientError::contradiction("a row of the state is malformed"))?;
-        Ok(Some(row))
+        self.proven_row_now(key).await.map(Proven::into_value)
+    }
+
+    /// The same, with the header that it is proven under.
+    async fn proven_row_now<M: Message + Default>(&self, key: &[u8]) -> Result<Proven<Option<M>>, ClientError> {
+        let (value, header) = self.recent(|| self.proven_at(key, None)).await?;
+        let row = value.map(M::decode).transpose();
+        let row = row.map_err(|_| ClientError::contradiction("a row of the state is malformed"))?;
+        Ok(Proven::under(&header, row))
     }
 }
 

@@ -28,6 +28,7 @@ use super::{CliError, Context, SubmittedView};
 use consilium_client::Client;
 use consilium_client::ClientError;
 use consilium_client::clock::now_ms;
+use consilium_client::governance::ProvenProposal;
 use effect::{Present, effects, summary};
 use remark::{refusal, remarks};
 use topic::TopicArgs;
@@ -129,7 +130,7 @@ pub(crate) async fn run(args: GovernanceArgs, ctx: &Context) -> Result<(), CliEr
     match args.command {
         GovernanceCommand::Propose(args) => propose(args, &client, ctx).await,
         GovernanceCommand::Vote { number, choice, consent } => vote(number, choice.into(), consent, &client, ctx).await,
-        GovernanceCommand::Show { number } => ctx.print(&shown(&client, number).await?, ProposalView::text),
+        GovernanceCommand::Show { number } => ctx.print(&shown(&client, ctx, number).await?, ProposalView::text),
         GovernanceCommand::List { all } => list(all, &client, ctx).await,
         GovernanceCommand::Cancel { number, consent } => cancel(number, consent, &client, ctx).await,
         GovernanceCommand::Members => {
@@ -146,7 +147,7 @@ async fn propose(args: ProposeArgs, client: &Client, ctx: &Context) -> Result<()
     let wire = args.topic.build(client).await?;
     let topic = Topic::parse(&wire).map_err(ClientError::from)?;
     let present = Present::read(client, &topic).await?;
-    let preview = client.preview_proposal(&wire).await?;
+    let preview = client.preview_proposal(&wire).await?.into_claimed();
     let own = client.identity().spiffe_id().member().as_str().to_owned();
     let expires_ms = now_ms().saturating_add(args.expires);
     let plan = plan(&topic, &present, &preview, &own, &args.reason, expires_ms);
@@ -155,7 +156,7 @@ async fn propose(args: ProposeArgs, client: &Client, ctx: &Context) -> Result<()
     }
     Consent { yes: args.yes }.ask(&plan, "Sign and submit this proposal?")?;
     let done = client.propose(wire, &args.reason, expires_ms).await?;
-    let proposal = ProposalView::new(&done.proposal, Some(&present))?;
+    let proposal = ProposalView::new(&ctx.node_says(done.proposal), Some(&present))?;
     let view = DoneView { transaction: SubmittedView::new(&done.submitted), proposal };
     ctx.print(&view, |v| format!("{}\n{}", v.transaction.text(), after(&v.proposal)))
 }
@@ -168,7 +169,7 @@ async fn vote(
     ctx: &Context,
 ) -> Result<(), CliError> {
     need_admin(client)?;
-    let before = shown(client, number).await?;
+    let before = shown(client, ctx, number).await?;
     if before.status != "open" {
         return Err(CliError::failed(format!("proposal {number} is {}, nobody can vote on it", before.status)));
     }
@@ -187,7 +188,7 @@ async fn vote(
 
 async fn cancel(number: u64, consent: Consent, client: &Client, ctx: &Context) -> Result<(), CliError> {
     need_admin(client)?;
-    let before = shown(client, number).await?;
+    let before = shown(client, ctx, number).await?;
     consent.ask(&before.text(), &format!("Withdraw proposal {number}?"))?;
     let done = client.cancel_proposal(number).await?;
     let proposal = ProposalView::new(&ctx.node_says(client.proposal(number, Some(done.height)).await?), None)?;
@@ -210,12 +211,20 @@ async fn list(all: bool, client: &Client, ctx: &Context) -> Result<(), CliError>
 }
 
 /// A proposal, proven, with its effects.
-async fn shown(client: &Client, number: u64) -> Result<ProposalView, CliError> {
-    let answer = client.proven_proposal(number).await?;
-    let wire = answer.proposal.as_ref().and_then(|p| p.topic.as_ref());
-    let topic = wire.ok_or_else(|| ClientError::contradiction("the proposal has no topic"))?;
+async fn shown(client: &Client, ctx: &Context, number: u64) -> Result<ProposalView, CliError> {
+    let ProvenProposal { proposal, open_tally } = client.proven_proposal(number).await?;
+    let topic = proposal.topic.as_ref().ok_or_else(|| ClientError::contradiction("the proposal has no topic"))?;
     let present = Present::read(client, &Topic::parse(topic).map_err(ClientError::from)?).await?;
-    Ok(ProposalView::new(&answer, Some(&present))?)
+    let tally = match &proposal.closing_tally {
+        Some(closing) => Some(closing.clone()),
+        None => {
+            ctx.claims("tally", "how the vote stands is the word of the node that was asked: it is not proven");
+            open_tally.into_claimed()
+        }
+    };
+    let time_ms = proposal.time().0;
+    let shown = pb::GetProposalResponse { proposal: Some(proposal.into_value()), tally, time_ms };
+    Ok(ProposalView::new(&shown, Some(&present))?)
 }
 
 /// What is shown before a proposal is signed.
@@ -238,7 +247,8 @@ fn plan(
     }
     if let Some(tally) = &preview.tally {
         let tally = tally::with(tally.clone(), own, pb::BallotChoice::Approve);
-        text += &format!("\nthe tally, with the approval of {own}:\n{}", tally::text(&tally, true));
+        text +=
+            &format!("\nthe tally as the node counts it, with the approval of {own}:\n{}", tally::text(&tally, true));
     }
     text
 }

@@ -202,7 +202,7 @@ async fn agree(topic: Pb, question: &str, consent: Consent, client: &Client) -> 
     let wire = pb::ProposalTopic { topic: Some(topic) };
     let topic = Topic::parse(&wire).map_err(ClientError::from)?;
     let present = Present::read(client, &topic).await?;
-    let preview = client.preview_proposal(&wire).await?;
+    let preview = client.preview_proposal(&wire).await?.into_claimed();
     if let Some(refusal) = refusal(&preview, &present) {
         return Err(CliError::failed(refusal).hint("nothing was signed"));
     }

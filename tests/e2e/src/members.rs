@@ -37,7 +37,7 @@ impl Network {
         let (first, others) = admins.split_first().context("nobody to decide")?;
         let topic = pb::ProposalTopic { topic: Some(topic) };
         let opened = first.client.propose(topic, "as agreed", now_ms() + PROPOSAL_LIFE_MS).await.context("proposal")?;
-        let mut proposal = opened.proposal.proposal.context("a proposal")?;
+        let mut proposal = opened.proposal.into_claimed().proposal.context("a proposal")?;
         for admin in others {
             if proposal.status() != pb::ProposalStatus::Open {
                 break;

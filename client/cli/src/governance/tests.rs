@@ -256,7 +256,7 @@ fn the_plan_tells_what_is_signed_and_marks_what_the_node_says() {
         "  - The next election would seat node a.example/n1 (raft id 3) without this",
         "  - certifies now: 400 of 400, needs more than 266; without a.example/n1 (raft id 3): 300 of 400, needs more \
          than 266; next epoch: nobody could be seated",
-        "the tally, with the approval of a.example:",
+        "the tally as the node counts it, with the approval of a.example:",
         "in favour 100",
     ]
     .map(|part| text.find(part).unwrap_or_else(|| panic!("{part:?} is not in {text}")));

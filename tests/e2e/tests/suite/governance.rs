@@ -30,7 +30,8 @@ fn parameters_take_effect_at_once_or_at_the_epoch_and_proposals_expire() {
         let policy = Topic::SetAccessPolicy(pb::SetAccessPolicy { text: "ask first".into() });
         let topic = pb::ProposalTopic { topic: Some(policy) };
         let expires_ms = now_ms() + 62_000;
-        let left = admins[0].client.propose(topic, "", expires_ms).await?.proposal.proposal.unwrap().number;
+        let left =
+            admins[0].client.propose(topic, "", expires_ms).await?.proposal.into_claimed().proposal.unwrap().number;
 
         let before = admins[0].client.proven_parameters().await?;
         let change = pb::Parameters { block_transactions_max: 1, max_validators: 3, ..before };
@@ -79,12 +80,12 @@ fn a_change_that_would_strand_the_network_is_refused_with_the_arithmetic() {
             topic: Some(Topic::SuspendMember(pb::SuspendMember { member: member.into() })),
         };
         // With all four alive one may be cut off.
-        let preview = admins[0].client.preview_proposal(&suspend("cedar.example")).await?;
+        let preview = admins[0].client.preview_proposal(&suspend("cedar.example")).await?.into_claimed();
         assert_eq!(preview.refusal, None);
         // With one dead, two would be left of four or of three.
         network.nodes[3].kill9()?;
         network.settled(&[0, 1, 2]).await?;
-        let preview = admins[0].client.preview_proposal(&suspend("cedar.example")).await?;
+        let preview = admins[0].client.preview_proposal(&suspend("cedar.example")).await?.into_claimed();
         let refusal = preview.refusal.unwrap();
         assert_eq!(refusal.outcome(), pb::Outcome::WouldStrandNetwork, "{:?}", preview.arithmetic);
         println!("refused: {}", refusal.fact);
@@ -104,7 +105,7 @@ fn a_change_that_would_strand_the_network_is_refused_with_the_arithmetic() {
         network.settled(&[0, 1, 2, 3]).await?;
         let admins: Vec<_> = admins.iter().take(3).collect();
         eventually_async("enough power", PATIENCE, || async {
-            let preview = admins[0].client.preview_proposal(&suspend("cedar.example")).await?;
+            let preview = admins[0].client.preview_proposal(&suspend("cedar.example")).await?.into_claimed();
             anyhow::ensure!(preview.refusal.is_none(), "{:?}", preview.refusal);
             Ok(())
         })
