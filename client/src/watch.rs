@@ -7,20 +7,23 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use consilium_proto::error::{FieldError, fixed};
-use consilium_proto::header::{Header, Leaf};
-use consilium_proto::ids::{HeaderHash, Height, LedgerId};
-use consilium_proto::merkle::Frontier;
+use consilium_proto::error::FieldError;
+use consilium_proto::header::Header;
+use consilium_proto::ids::{HeaderHash, Height};
+use consilium_proto::pb;
 use consilium_proto::vote::BlockCertificate;
-use consilium_proto::{pb, transaction};
 use futures::Stream;
 use tonic::Streaming;
 
 use crate::client::Client;
 use crate::error::ClientError;
+use crate::false_answer::Answered;
 use crate::proven::check_link;
-use crate::submit::outcome_from;
 use crate::transport::ledger_service;
+
+use self::contents::Tree;
+
+mod contents;
 
 /// Blocks that may wait for a certificate. Leaders record certificates in
 /// blocks as they go, so that many without one are a node's fault.
@@ -34,10 +37,17 @@ const HEAD_POLL: Duration = Duration::from_millis(50);
 pub struct Watched {
     /// Its header.
     pub header: Header,
-    /// The block as sent.
-    pub block: pb::Block,
-    /// Whether the transactions are proven to be those of the header.
-    pub contents_proven: bool,
+    /// Its transactions.
+    pub contents: Contents,
+}
+
+/// The transactions of a block that is final, without attachments.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Contents {
+    /// Not asked for.
+    LeftOut,
+    /// Those that the header commits to.
+    Proven(Vec<pb::ExecutedTransaction>),
 }
 
 /// Follows the ledger; see [`Client::watch`].
@@ -51,14 +61,13 @@ pub struct Watch {
     /// Newest certified head seen.
     head: Option<(Height, HeaderHash)>,
     ready: VecDeque<Watched>,
-    /// The ledger's tree at the cursor, if followed from the start.
-    tree: Option<Frontier>,
-    stream: Option<Box<Streaming<pb::WatchResponse>>>,
+    tree: Tree,
+    stream: Option<Box<Answered<pb::WatchRequest, Streaming<pb::WatchResponse>>>>,
     /// Since when nothing works, and how often it was tried.
     trouble: Option<(Instant, u32)>,
 }
 
-/// What a message was.
+/// What a step brought.
 enum Step {
     Block,
     Bookmark,
@@ -72,7 +81,6 @@ impl Client {
     /// With `headers_only` blocks come without transactions.
     #[must_use]
     pub fn watch(&self, after: Height, headers_only: bool) -> Watch {
-        let from_start = after == Height::GENESIS && !headers_only;
         Watch {
             client: self.clone(),
             headers_only,
@@ -81,10 +89,53 @@ impl Client {
             chain: Pending::default(),
             head: None,
             ready: VecDeque::new(),
-            tree: from_start.then(|| genesis_tree(self.genesis().ledger_id)),
+            tree: if after == Height::GENESIS { Tree::genesis(self.genesis().ledger_id) } else { Tree::default() },
             stream: None,
             trouble: None,
         }
+    }
+}
+
+impl Client {
+    /// One block, final and with its transactions; none if nodes show no certificate for its
+    /// height or a later one. That of height 0 comes with its header alone: it has no others.
+    ///
+    /// # Errors
+    /// As [`Watch::next`].
+    pub async fn block(&self, height: Height) -> Result<Option<Watched>, ClientError> {
+        let head = self.certified_head().await?;
+        if height > head.header.height {
+            return Ok(None);
+        }
+        let mut watch = self.watch(Height(height.0.saturating_sub(1)), false);
+        watch.head = Some((head.header.height, head.certificate.header_hash));
+        if height > Height::GENESIS {
+            return watch.next().await.map(Some);
+        }
+        let header = match head.header.height {
+            Height::GENESIS => head.header,
+            _ => self.parent_of(&watch.next().await?.header).await?,
+        };
+        Ok(Some(Watched { header, contents: Contents::Proven(Vec::new()) }))
+    }
+
+    /// The header that a final one names as the one before.
+    async fn parent_of(&self, header: &Header) -> Result<Header, ClientError> {
+        let height = header.height.0.saturating_sub(1);
+        let request = pb::ListBlocksRequest { from_height: height, to_height: height, headers_only: true };
+        let ask = |channel, request| async move { ledger_service(channel).list_blocks(request).await };
+        let mut blocks = self.ask("ListBlocks", request, ask).await?;
+        let first = blocks.answer.message().await.map_err(ClientError::from)?;
+        let answered = blocks.part(first.unwrap_or_default());
+        let told = answered.answer.block.as_ref().and_then(|block| block.header.as_ref());
+        let parent = match told.map(Header::try_from) {
+            Some(Ok(parent)) if parent.hash() == header.previous_hash => Ok(parent),
+            Some(Err(error)) => Err(error.into()),
+            Some(Ok(_)) | None => {
+                Err(ClientError::contradiction(format!("the node shows no header of height {height}")))
+            }
+        };
+        self.judged(&answered, parent)
     }
 }
 
@@ -131,8 +182,20 @@ impl Watch {
 
     /// Takes one message of the node and settles what it makes final.
     async fn step(&mut self) -> Result<Step, ClientError> {
-        let message = self.receive().await?;
-        let Some(block) = message.block else { return Ok(Step::Bookmark) };
+        if self.stream.is_none() {
+            // What had come before the trouble may be final, with nothing behind it.
+            self.settle_by_head().await?;
+            if !self.ready.is_empty() {
+                return Ok(Step::Block);
+            }
+        }
+        let answered = self.receive().await?;
+        let step = self.take(answered.answer.block.clone()).await;
+        self.client.judged(&answered, step)
+    }
+
+    async fn take(&mut self, block: Option<pb::Block>) -> Result<Step, ClientError> {
+        let Some(block) = block else { return Ok(Step::Bookmark) };
         let header = block.header.as_ref().ok_or_else(|| FieldError::missing("block.header"))?;
         let header = Header::try_from(header)?;
         self.check_next(&header)?;
@@ -143,7 +206,7 @@ impl Watch {
             && let Some((header, _)) = self.chain.at(certificate.height)
         {
             self.client.verify_certificate(header, &certificate).await?;
-            self.settle(certificate.height, certificate.header_hash)?;
+            self.settle(certificate.height, certificate.header_hash).await?;
         }
         self.settle_by_head().await?;
         if self.chain.0.len() > PENDING_MAX {
@@ -152,18 +215,18 @@ impl Watch {
         Ok(Step::Block)
     }
 
-    async fn receive(&mut self) -> Result<pb::WatchResponse, ClientError> {
+    async fn receive(&mut self) -> Result<Answered<pb::WatchRequest, pb::WatchResponse>, ClientError> {
         if self.stream.is_none() {
             // Waiting blocks are kept: a connection that breaks often must still get ahead.
             let after = self.chain.0.back().map_or(self.cursor, |(header, _)| header.height);
             let request = pb::WatchRequest { after_height: after.0, headers_only: self.headers_only };
-            let open = |channel| async move { ledger_service(channel).watch(request).await };
-            self.stream = Some(Box::new(self.client.read(open).await?));
+            let open = |channel, request| async move { ledger_service(channel).watch(request).await };
+            self.stream = Some(Box::new(self.client.ask("Watch", request, open).await?));
         }
         let ended = || ClientError::Transport { endpoint: "watch".into(), cause: "the node ended the stream".into() };
         let stream = self.stream.as_mut().ok_or_else(ended)?;
-        match stream.message().await {
-            Ok(Some(message)) => Ok(message),
+        match stream.answer.message().await {
+            Ok(Some(message)) => Ok(stream.part(message)),
             Ok(None) => Err(ended()),
             Err(status) => Err(crate::retry::Failure { endpoint: "watch".into(), status }.into()),
         }
@@ -196,32 +259,34 @@ impl Watch {
             }
         }
         match self.head {
-            Some((height, hash)) if self.chain.at(height).is_some() => self.settle(height, hash),
+            Some((height, hash)) if self.chain.at(height).is_some() => self.settle(height, hash).await,
             // The head is above: the blocks up to it are still on their way.
             Some(_) | None => Ok(()),
         }
     }
 
     /// Everything up to a certified header is final.
-    fn settle(&mut self, height: Height, hash: HeaderHash) -> Result<(), ClientError> {
+    async fn settle(&mut self, height: Height, hash: HeaderHash) -> Result<(), ClientError> {
         if self.chain.at(height).is_none_or(|(header, _)| header.hash() != hash) {
             return Err(ClientError::contradiction(format!("the block at height {height} is not the certified one")));
         }
-        while let Some((header, block)) = self.chain.0.pop_front_if(|(header, _)| header.height <= height) {
-            let contents_proven = match &mut self.tree {
-                Some(tree) => {
-                    // On a copy: a wrong block must not spoil the tree for the right one.
-                    let mut extended = tree.clone();
-                    extend(&mut extended, &header, &block)?;
-                    *tree = extended;
-                    true
-                }
-                None => false,
-            };
+        while self.chain.0.front().is_some_and(|(header, _)| header.height <= height) {
+            self.check_contents().await?;
+            let Some((header, block)) = self.chain.0.pop_front() else { break };
+            let contents = if self.headers_only { Contents::LeftOut } else { Contents::Proven(block.transactions) };
             self.tip = Some(header.clone());
-            self.ready.push_back(Watched { header, block, contents_proven });
+            self.ready.push_back(Watched { header, contents });
         }
         Ok(())
+    }
+
+    /// Whether the first of the waiting blocks, which is final, has the transactions of its header.
+    async fn check_contents(&mut self) -> Result<(), ClientError> {
+        let Some((header, block)) = self.chain.0.front().filter(|_| !self.headers_only) else { return Ok(()) };
+        if self.tip.is_none() && self.cursor > Height::GENESIS {
+            self.tip = Some(self.client.parent_of(header).await?);
+        }
+        self.tree.take(&self.client, self.tip.as_ref(), (header, block)).await
     }
 
     async fn after_failure(&mut self, error: ClientError) -> Result<(), ClientError> {
@@ -255,30 +320,4 @@ impl std::fmt::Debug for Watch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Watch(after {}, {} waiting)", self.cursor, self.chain.0.len())
     }
-}
-
-fn genesis_tree(ledger: LedgerId) -> Frontier {
-    let mut tree = Frontier::default();
-    for leaf in Leaf::genesis(ledger) {
-        tree.append(leaf.hash()).expect("two leaves fit into a tree");
-    }
-    tree
-}
-
-/// Appends a block's transactions and compares the tree with the header.
-fn extend(tree: &mut Frontier, header: &Header, block: &pb::Block) -> Result<(), ClientError> {
-    let wrong = || {
-        ClientError::contradiction(format!("the transactions at height {} are not those of its header", header.height))
-    };
-    for executed in &block.transactions {
-        let tx = executed.transaction.as_ref().ok_or_else(|| FieldError::missing("block.transactions.transaction"))?;
-        let leaf = Leaf {
-            transaction_id: transaction::transaction_id(tx)?,
-            height: header.height,
-            outcome: outcome_from(executed.outcome)?,
-            signature_hash: transaction::signature_hash(&fixed("transaction.signature", &tx.signature)?),
-        };
-        tree.append(leaf.hash()).map_err(|_| wrong())?;
-    }
-    if tree.size() == header.tree_size && tree.root() == header.tree_root { Ok(()) } else { Err(wrong()) }
 }

@@ -21,8 +21,9 @@ use serde::Serialize;
 use super::{CliError, Context};
 use consilium_client::Client;
 use consilium_client::ClientError;
-use consilium_client::archive::{self, ExportError, Options, Report, list_blocks, verify_archive};
+use consilium_client::archive::{self, ExportError, Options, Report, verify_archive};
 use consilium_client::files;
+use consilium_client::watch::{Contents, Watched};
 
 use report::ReportView;
 
@@ -98,22 +99,17 @@ async fn head(ctx: &Context) -> Result<(), CliError> {
 
 async fn block(height: u64, ctx: &Context) -> Result<(), CliError> {
     let client = ctx.client().await?;
-    // For height 0 the range ends with the newest block; only the first is read.
-    let mut blocks = list_blocks(&client, height, height).await?;
-    let answer = loop {
-        let answer = blocks.message().await.map_err(ClientError::from)?;
-        let answer = answer.ok_or_else(|| ClientError::contradiction("the node sent no such block"))?;
-        if answer.block.as_ref().and_then(|b| b.header.as_ref()).is_some_and(|h| h.height == height) {
-            break answer;
-        }
+    let none = || CliError::failed(format!("no block of height {height} is certified"));
+    let Watched { header, contents } = client.block(Height(height)).await?.ok_or_else(none)?;
+    let transactions = match contents {
+        Contents::Proven(transactions) => transactions,
+        Contents::LeftOut => Vec::new(),
     };
-    let block = answer.block.unwrap_or_default();
-    let header = block.header.as_ref().ok_or_else(|| ClientError::contradiction("the block has no header"))?;
-    let header = Header::try_from(header)?;
     let view = BlockView {
+        // In the order of the leaves, the last of which is the tree's newest.
+        first_leaf: if height == 0 { 0 } else { header.tree_size - transactions.len() as u64 },
         header: HeaderView::new(&header),
-        first_leaf: block.first_leaf,
-        transactions: block.transactions.iter().map(TransactionView::new).collect(),
+        transactions: transactions.iter().map(TransactionView::new).collect(),
     };
     ctx.print(&view, BlockView::text)
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::text::time_ms;
 use super::{CliError, Context};
-use consilium_client::watch::Watched;
+use consilium_client::watch::{Contents, Watched};
 
 /// Follow certified blocks until interrupted
 #[derive(Debug, Args)]
@@ -41,23 +41,26 @@ pub(crate) async fn run(args: WatchArgs, ctx: &Context) -> Result<(), CliError> 
     let mut watch = client.watch(after, args.headers);
     loop {
         tokio::select! {
-            block = watch.next() => ctx.print(&view(&block?, args.headers), describe)?,
+            block = watch.next() => ctx.print(&view(&block?), describe)?,
             _ = tokio::signal::ctrl_c() => return Ok(()),
         }
     }
 }
 
-fn view(watched: &Watched, headers_only: bool) -> BlockView {
+fn view(watched: &Watched) -> BlockView {
     let header = &watched.header;
     BlockView {
         height: header.height.0,
         hash: header.hash().to_string(),
         time_ms: header.time.0,
-        transactions: (!headers_only).then_some(watched.block.transactions.len()),
+        transactions: match &watched.contents {
+            Contents::LeftOut => None,
+            Contents::Proven(transactions) => Some(transactions.len()),
+        },
         tree_size: header.tree_size,
         state_root: header.state_root.to_string(),
         proposer: header.proposer.0,
-        contents_proven: watched.contents_proven,
+        contents_proven: matches!(watched.contents, Contents::Proven(_)),
     }
 }
 

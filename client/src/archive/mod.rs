@@ -37,7 +37,6 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use export::list_blocks;
 pub use export::{ExportError, export};
 pub use failure::VerifyFailure;
 pub use format::{ArchiveError, ArchiveReader, ArchiveWriter, ENTRY_BYTES_MAX, MAGIC};

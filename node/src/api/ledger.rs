@@ -170,9 +170,11 @@ impl LedgerService for Api {
         let head = self.published.certified();
         let head = head.ok_or_else(|| Reason::NotCertified.status("nothing is certified yet"))?;
         let size = if new_size == 0 { head.header.tree_size } else { new_size };
-        if old_size == 0 || old_size > size || size > head.header.tree_size {
-            let error = FieldError::range("old_size", 1, head.header.tree_size, old_size);
-            return Err(Reason::InvalidArgument.field(&error));
+        if old_size == 0 || old_size > size {
+            return Err(Reason::InvalidArgument.field(&FieldError::range("old_size", 1, size, old_size)));
+        }
+        if size > head.header.tree_size {
+            return Err(Reason::NotCertified.status("no certified tree has as many leaves (yet)"));
         }
         let read = move |ledger: &LedgerSnapshot<'_>| {
             prove_consistency(ledger, old_size, size).map_err(|e| StorageError::corrupt("tree", e))

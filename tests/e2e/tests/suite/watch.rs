@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use consilium_client::watch::Contents;
 use consilium_e2e::{Load, Network};
 use consilium_grpc::ledger_service_client::LedgerServiceClient;
 use consilium_proto::ids::Height;
@@ -51,7 +52,7 @@ fn the_sdk_follows_over_a_killed_node() {
         let mut heights = Vec::new();
         for _ in 0..5 {
             let block = tokio::time::timeout(PATIENCE, watch.next()).await??;
-            assert!(block.contents_proven);
+            assert!(matches!(block.contents, Contents::Proven(_)));
             heights.push(block.header.height.0);
         }
         network.nodes[1].kill9()?;
@@ -61,7 +62,7 @@ fn the_sdk_follows_over_a_killed_node() {
         let last = acks.iter().map(|a| a.height).max().unwrap();
         while heights.last().is_some_and(|h| *h < last) {
             let block = tokio::time::timeout(PATIENCE, watch.next()).await??;
-            assert!(block.contents_proven);
+            assert!(matches!(block.contents, Contents::Proven(_)));
             heights.push(block.header.height.0);
         }
         assert_eq!(heights, (1..=last).collect::<Vec<_>>());
@@ -80,7 +81,7 @@ fn a_watch_waits_for_what_is_to_come() {
         user.client.submit(sealed.sign(&user.client)?, pb::WaitFor::Certified).await?.into_applied()?;
         let block = tokio::time::timeout(PATIENCE, waiting).await???;
         assert_eq!(block.header.height.0, height + 1);
-        assert!(block.block.transactions.is_empty());
+        assert_eq!(block.contents, Contents::LeftOut);
         Ok(())
     });
 }
