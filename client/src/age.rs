@@ -112,17 +112,19 @@ impl Client {
 
     async fn told_head(&self, read: pb::ReadOptions) -> Result<Option<CertifiedHeader>, ClientError> {
         let request = pb::GetHeadRequest { read: Some(read) };
-        let answer = self.read(|channel| async move { ledger_service(channel).get_head(request).await }).await?;
-        self.verified_head(answer).await
+        let ask = |channel, request| async move { ledger_service(channel).get_head(request).await };
+        let answered = self.ask("GetHead", request, ask).await?;
+        let head = self.verified_head(&answered.answer).await;
+        self.judged(&answered, head)
     }
 
     async fn one_try_for_head(&self, read: pb::ReadOptions) -> Result<Option<CertifiedHeader>, ClientError> {
         let request = pb::GetHeadRequest { read: Some(read) };
         let answer = self.once(|channel| async move { ledger_service(channel).get_head(request).await }).await?;
-        self.verified_head(answer).await
+        self.verified_head(&answer).await
     }
 
-    async fn verified_head(&self, answer: pb::GetHeadResponse) -> Result<Option<CertifiedHeader>, ClientError> {
+    async fn verified_head(&self, answer: &pb::GetHeadResponse) -> Result<Option<CertifiedHeader>, ClientError> {
         let Some(head) = &answer.head else { return Ok(None) };
         let head = CertifiedHeader::try_from(head)?;
         self.verify_header(&head).await?;

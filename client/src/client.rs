@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use consilium_proto::genesis::{GENESIS_BYTES_MAX, Genesis};
@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) head_age: HeadAge,
     /// How long what was proven about a member is believed.
     pub(crate) refresh: Duration,
+    /// See [`crate::false_answer`].
+    pub(crate) false_answers: Arc<Mutex<Vec<FalseAnswer>>>,
 }
 
 pub(crate) struct Inner {
@@ -58,8 +60,6 @@ pub(crate) struct Inner {
     policy: RetryPolicy,
     /// Proven identities and when they were; see [`crate::proven`].
     pub(crate) identities: Mutex<BTreeMap<String, (Instant, pb::GetIdentityResponse)>>,
-    /// See [`crate::false_answer`].
-    pub(crate) false_answers: Mutex<Vec<FalseAnswer>>,
     /// Proven signers; see [`crate::proven`].
     pub(crate) signers: Mutex<BTreeMap<Fingerprint, KnownSigner>>,
 }
@@ -99,6 +99,7 @@ impl Client {
             identity: Arc::new(identity),
             head_age: profile.max_head_age.unwrap_or_default(),
             refresh: profile.refresh.unwrap_or(REFRESH_DEFAULT),
+            false_answers: Arc::default(),
         };
         let inquirer = Inquirer::new(shared.clone(), Arc::clone(&connector), endpoints.clone(), policy);
         let dialer = Dialer::new(connector, Standings::new(inquirer));
@@ -127,7 +128,6 @@ impl Client {
             preferred: AtomicUsize::new(0),
             policy,
             identities: Mutex::new(BTreeMap::new()),
-            false_answers: Mutex::default(),
             signers: Mutex::new(BTreeMap::new()),
         }))
     }
@@ -203,7 +203,8 @@ impl Client {
         Ok(self.call_from(f).await?.0)
     }
 
-    async fn call_from<T, F, Fut>(&self, f: F) -> Result<(T, Arc<str>), ClientError>
+    /// As [`Self::call`], with the address of the node that answered.
+    pub(crate) async fn call_from<T, F, Fut>(&self, f: F) -> Result<(T, Arc<str>), ClientError>
     where
         F: Fn(Channel, Duration) -> Fut,
         Fut: Future<Output = Result<Response<T>, Status>>,
@@ -243,6 +244,10 @@ impl Client {
 
     pub(crate) fn refresh(&self) -> Duration {
         self.0.refresh()
+    }
+
+    pub(crate) fn false_answers(&self) -> MutexGuard<'_, Vec<FalseAnswer>> {
+        self.0.shared.false_answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn policy(&self) -> &RetryPolicy {

@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use consilium_grpc::identity_service_client::IdentityServiceClient;
-use consilium_proto::ids::Height;
+use consilium_proto::ids::{Height, TransactionId};
 use consilium_proto::{pb, transaction};
 use tonic::Request;
 
 use crate::client::Client;
 use crate::error::ClientError;
+use crate::false_answer::Answered;
 use crate::submit::{Submitted, outcome_from};
 
 impl Client {
@@ -54,12 +55,18 @@ impl Client {
         let id = transaction::transaction_id(&tx)?;
         let request = pb::EnrollRequest { transaction: Some(tx) };
         let answer = self
-            .call(|channel, left| {
+            .call_from(|channel, left| {
                 let mut request = Request::new(request.clone());
                 request.set_timeout(left);
                 async move { IdentityServiceClient::new(channel).enroll(request).await }
             })
             .await?;
+        let answered = Answered::new("Enroll", answer, request);
+        let enrolled = self.check_enrolled(&answered.answer, id).await;
+        self.judged(&answered, enrolled)
+    }
+
+    async fn check_enrolled(&self, answer: &pb::EnrollResponse, id: TransactionId) -> Result<Submitted, ClientError> {
         if answer.transaction_id != id.to_bytes() {
             return Err(ClientError::contradiction("the answer is about another transaction"));
         }

@@ -3,7 +3,7 @@
 //! so that this proves nothing about the node to others; what it shows is which
 //! answer was refused and why, and anybody can verify that it does not hold.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use consilium_proto::ids::TimeMs;
@@ -49,6 +49,20 @@ pub(crate) struct Answered<Q, A> {
     pub(crate) answer: A,
 }
 
+impl<Q, A> Answered<Q, A> {
+    pub(crate) fn new(call: &'static str, (answer, node): (A, Arc<str>), asked: Q) -> Self {
+        Self { call, node, asked, answer }
+    }
+
+    /// A message of a stream that was answered.
+    pub(crate) fn part<B>(&self, answer: B) -> Answered<Q, B>
+    where
+        Q: Clone,
+    {
+        Answered { call: self.call, node: Arc::clone(&self.node), asked: self.asked.clone(), answer }
+    }
+}
+
 impl Client {
     /// As [`Self::read`], for an answer that is to be verified.
     pub(crate) async fn ask<Q, A, F, Fut>(
@@ -62,8 +76,8 @@ impl Client {
         F: Fn(Channel, Q) -> Fut,
         Fut: Future<Output = Result<Response<A>, Status>>,
     {
-        let (answer, node) = self.read_from(|channel| f(channel, asked.clone())).await?;
-        Ok(Answered { call, node, asked, answer })
+        let answer = self.read_from(|channel| f(channel, asked.clone())).await?;
+        Ok(Answered::new(call, answer, asked))
     }
 
     /// Keeps an answer that was not believed.
@@ -73,7 +87,7 @@ impl Client {
         verdict: Result<T, ClientError>,
     ) -> Result<T, ClientError> {
         if let Err(error @ (ClientError::Verification(_) | ClientError::Field(_))) = &verdict {
-            let mut kept = self.inner().false_answers.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut kept = self.false_answers();
             if kept.len() < FALSE_ANSWERS_MAX {
                 kept.push(FalseAnswer {
                     node: answered.node.to_string(),
@@ -92,6 +106,6 @@ impl Client {
     /// state, identities, heads and receipts.
     #[must_use]
     pub fn take_false_answers(&self) -> Vec<FalseAnswer> {
-        std::mem::take(&mut *self.inner().false_answers.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.false_answers())
     }
 }

@@ -12,6 +12,7 @@ use tonic::Response;
 
 use crate::client::Client;
 use crate::error::ClientError;
+use crate::false_answer::Answered;
 use crate::light_client::SetHistory;
 use crate::transport::validators_service;
 
@@ -98,17 +99,21 @@ impl Client {
     /// chain over bad connections comes to its end.
     async fn ask_for_changes(&self) -> Result<(), ClientError> {
         let validators = &self.inner().validators;
-        self.call(|channel, _left| async move {
-            let request = validators.request();
-            let above = Height(request.after_height);
-            let mut answers = validators_service(channel).list_set_changes(request).await?.into_inner();
-            while let Some(answer) = answers.message().await? {
-                if let Err(refused) = validators.take(&answer, above) {
-                    return Ok(Response::new(Err(refused)));
+        let (told, node) = self
+            .read_from(|channel| async move {
+                let request = validators.request();
+                let above = Height(request.after_height);
+                let mut answers = validators_service(channel).list_set_changes(request.clone()).await?.into_inner();
+                while let Some(answer) = answers.message().await? {
+                    if let Err(refused) = validators.take(&answer, above) {
+                        return Ok(Response::new(Err((request, answer, refused))));
+                    }
                 }
-            }
-            Ok(Response::new(Ok(())))
+                Ok(Response::new(Ok(())))
+            })
+            .await?;
+        told.or_else(|(request, answer, refused)| {
+            self.judged(&Answered::new("ListSetChanges", (answer, node), request), Err(refused))
         })
-        .await?
     }
 }

@@ -14,6 +14,7 @@ use tonic_types::StatusExt;
 use crate::client::Client;
 use crate::clock::now_ms;
 use crate::error::ClientError;
+use crate::false_answer::Answered;
 use crate::transport::ledger_service;
 
 /// How long a new transaction stays valid, milliseconds.
@@ -91,7 +92,7 @@ impl Client {
         let doubts = &AtomicUsize::new(0);
         let nodes = self.endpoints().count();
         let answer = self
-            .call(|channel, left| {
+            .call_from(|channel, left| {
                 let mut request = Request::new(request.clone());
                 request.set_timeout(left);
                 async move {
@@ -107,7 +108,9 @@ impl Client {
                 }
             })
             .await?;
-        self.check_submitted(own, &answer, wait).await
+        let answered = Answered::new("Submit", answer, request);
+        let submitted = self.check_submitted(own, &answered.answer, wait).await;
+        self.judged(&answered, submitted)
     }
 
     async fn check_submitted(

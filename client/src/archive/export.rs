@@ -18,6 +18,7 @@ use super::report::Report;
 use super::verify::{Options, Verifier};
 use crate::client::Client;
 use crate::error::ClientError;
+use crate::false_answer::Answered;
 use crate::transport::ledger_service;
 
 /// Streams that break while nothing at all arrives, before an export gives up.
@@ -67,10 +68,15 @@ pub async fn export<W: Write>(
         let before = next;
         let mut blocks = list_blocks(client, next, last).await?;
         // A broken stream is continued from where it broke.
-        while let Ok(Some(answer)) = blocks.message().await {
-            let entry = entry(client, answer, next, &head).await?;
+        while let Ok(Some(answer)) = blocks.answer.message().await {
+            let answered = blocks.part(answer.clone());
+            let entry = client.judged(&answered, entry(client, answer, next, &head).await)?;
             if !verifier.entry(&Entry::Block(entry.clone())) {
-                return Ok((verifier.finish(), writer.finish()?));
+                let report = verifier.finish();
+                let why = report.failure.as_ref().map_or(String::new(), ToString::to_string);
+                // The report says so, too.
+                let _ = client.judged(&answered, Err::<(), _>(ClientError::contradiction(why)));
+                return Ok((report, writer.finish()?));
             }
             writer.block(entry)?;
             next += 1;
@@ -124,22 +130,21 @@ async fn followed_change(
 }
 
 /// Asks for blocks; the stream may end early.
-pub async fn list_blocks(
+async fn list_blocks(
     client: &Client,
     from_height: u64,
     to_height: u64,
-) -> Result<tonic::Streaming<pb::ListBlocksResponse>, ClientError> {
+) -> Result<Answered<pb::ListBlocksRequest, tonic::Streaming<pb::ListBlocksResponse>>, ClientError> {
     let request = pb::ListBlocksRequest { from_height, to_height, headers_only: false };
-    client.read(|channel| async move { ledger_service(channel).list_blocks(request).await }).await
+    let ask = |channel, request| async move { ledger_service(channel).list_blocks(request).await };
+    client.ask("ListBlocks", request, ask).await
 }
 
 async fn genesis_document(client: &Client) -> Result<pb::GenesisDocument, ClientError> {
-    let answer = client
-        .read(|channel| async move { ledger_service(channel).get_genesis(pb::GetGenesisRequest {}).await })
-        .await?;
-    let document = answer.genesis.ok_or_else(|| ClientError::contradiction("the node sent no genesis document"))?;
-    if ledger_id(&document.body) != client.genesis().ledger_id {
-        return Err(ClientError::contradiction("the node's genesis document is of another ledger"));
-    }
-    Ok(document)
+    let ask = |channel, request| async move { ledger_service(channel).get_genesis(request).await };
+    let answered = client.ask("GetGenesis", pb::GetGenesisRequest {}, ask).await?;
+    let document = answered.answer.genesis.clone();
+    let is_own = |document: &pb::GenesisDocument| ledger_id(&document.body) == client.genesis().ledger_id;
+    let other = || ClientError::contradiction("the node's genesis document is of another ledger");
+    client.judged(&answered, document.filter(is_own).ok_or_else(other))
 }

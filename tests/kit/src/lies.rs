@@ -45,6 +45,14 @@ pub struct Lie {
     pub message: Vec<u8>,
 }
 
+/// The calls that clients make: of all services but that of peers.
+#[must_use]
+pub fn calls_of_clients() -> Vec<String> {
+    let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
+    let services = set.file.into_iter().flat_map(|file| file.service).filter(|service| service.name() != "PeerService");
+    services.flat_map(|service| service.method).map(|method| method.name().to_owned()).collect()
+}
+
 /// All lies about an answer of a call, by the last part of the call's path.
 #[must_use]
 pub fn lies(call: &str, answer: &[u8]) -> Vec<Lie> {
