@@ -3,6 +3,7 @@
 //! one honest node.
 
 use consilium_consensus::RaftId;
+use consilium_ledger::lookup;
 use consilium_replica::Input;
 
 use crate::event::MachineId;
@@ -29,6 +30,12 @@ pub fn check(world: &mut World) {
     let right = world.client.right(&mut world.env);
     let (id, asked) = (right.id, world.best());
     let Some(Machine { host, state: State::Up(node) }) = asked.map(|asked| &mut world.machines[asked]) else { return };
+    // Of nobody who is enrolled, it would be no right.
+    let administers = lookup::administers(&*host.disk.ledger.borrow(), &right.head.author);
+    if !administers.is_ok_and(|member| member.is_some()) {
+        world.env.stats.count("rights of an administrator who is not enrolled yet");
+        return;
+    }
     let at = host.node;
     world.env.note(format_args!("{at} is handed a right under a leader that takes none"));
     node.client(host, &mut world.env, right);
