@@ -40,6 +40,17 @@ sim: build ## The simulator (SEEDS=100000 for long, SEED=123 TRACE=1 to replay, 
 		$(if $(TRACE),--trace) $(if $(BUG),--bug $(BUG)) $(foreach fault,$(FAULTS),--fault $(fault)) \
 		--jobs $(or $(JOBS),2)
 
+# Every fault that makes one node lie: docs/simulator.md, "Faults".
+TRAITORS := twins equivocate forge withhold lie-time double-sign withhold-votes hostile-raft garble \
+	capture usurp false-commit withhold-attachments withhold-rights
+
+.PHONY: sim-traitors
+sim-traitors: build ## The simulator with each kind of traitor in every seed (SEEDS=1000 of each, FROM=1)
+	@for fault in $(TRAITORS); do \
+		echo "== $$fault"; \
+		"$(BIN)/consilium-sim" --fault "$$fault" --from $(or $(FROM),1) --seeds $(or $(SEEDS),1000) --jobs $(or $(JOBS),2); \
+	done
+
 .PHONY: build
 build: setup-build ## The programs consilium-node and consilium
 	@if [[ ! -d "$(BIN)/build" ]]; then \
