@@ -229,8 +229,10 @@ fn parameter_effects(new: &pb::Parameters, before: Option<&pb::Parameters>) -> V
 fn lift(number: u64, present: &Present) -> Vec<String> {
     let about = present.penalty.as_ref().map(|p| {
         let node = node_name(present, p.node);
+        let is_of_header = p.evidence.as_ref().is_some_and(|evidence| evidence.header.is_some());
+        let what = if is_of_header { "with a tree root that its header does not have" } else { "twice" };
         format!(
-            "It is about node {node}, which signed height {} twice; {} gets {} stake back.",
+            "It is about node {node}, which signed height {} {what}; {} gets {} stake back.",
             p.evidence_height, p.member, p.cut
         )
     });

@@ -147,9 +147,12 @@ fn policies_penalties_and_versions_are_told() {
     let lift = topic(Pb::LiftPenalty(pb::LiftPenalty { penalty: 2 }));
     let penalty =
         pb::PenaltyState { node: 3, member: "a.example".into(), evidence_height: 8, cut: 20, ..Default::default() };
-    let now = Present { penalty: Some(penalty), ..present() };
-    let told_lift = effects(&lift, &now).join("\n");
-    assert!(told_lift.contains("node a.example/n1 (raft id 3), which signed height 8 twice"), "{told_lift}");
+    let told_lift = |penalty| effects(&lift, &Present { penalty: Some(penalty), ..present() }).join("\n");
+    let twice = told_lift(penalty.clone());
+    assert!(twice.contains("node a.example/n1 (raft id 3), which signed height 8 twice"), "{twice}");
+    let evidence = Some(pb::Equivocation { header: Some(pb::Header::default()), ..Default::default() });
+    let root = told_lift(pb::PenaltyState { evidence, ..penalty });
+    assert!(root.contains("signed height 8 with a tree root that its header does not have"), "{root}");
     assert_eq!(effects(&lift, &present()).len(), 1);
     let activate = told(Pb::ActivateProtocol(pb::ActivateProtocol { version: 2, height: 900 }));
     assert!(activate.contains("From height 900 on, the rules of version 2 hold."), "{activate}");
