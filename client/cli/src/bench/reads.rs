@@ -49,9 +49,8 @@ impl Library {
             async move { RecordsServiceClient::new(channel).get_record(request).await }
         };
         let answer = client.read(ask).await?;
-        let proof = |proof: usize| proof + 3;
-        let proving = answer.proof.as_ref().map_or(0, |p| proof(p.encoded_len()))
-            + answer.header.as_ref().map_or(0, |p| proof(p.encoded_len()));
+        let proving = answer.proof.as_ref().map_or(0, Message::encoded_len)
+            + answer.header.as_ref().map_or(0, Message::encoded_len);
         Ok((answer.encoded_len(), proving))
     }
 }
@@ -76,6 +75,7 @@ impl Reads {
         match self.reader.get(record, None).await {
             Ok(opened) if opened.plaintext.is_some() => Ok(()),
             Ok(_) => Err("NO_PLAINTEXT".to_owned()),
+            Err(ClientError::Status { reason, .. }) if !reason.is_empty() => Err(reason),
             Err(error) => Err(error.to_string()),
         }
     }
