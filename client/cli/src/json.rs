@@ -1,6 +1,6 @@
 //! The one place that turns results into JSON.
 //!
-//! Every document is `{"schema":1,"result":...}`. A message of the contract is
+//! Every document is `{"schema":2,"result":...}`. A message of the contract is
 //! printed as the .proto files declare it: all its fields in their order and by
 //! their names, bytes as lower-case hexadecimal, enumerators by name, absent
 //! messages as null; of a `oneof` only what is set. Nobody writes fields of
@@ -19,7 +19,7 @@ use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
 /// Raised whenever a field is renamed, removed or changes its meaning.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 /// What every command prints.
 #[derive(Serialize)]

@@ -34,7 +34,7 @@ fn an_enumerator_that_is_not_known_is_its_number() {
 
 #[test]
 fn every_document_says_its_schema() {
-    assert_eq!(serde_json::to_string(&Document::new(&"x")).unwrap(), "{\"schema\":1,\"result\":\"x\"}");
+    assert_eq!(serde_json::to_string(&Document::new(&"x")).unwrap(), "{\"schema\":2,\"result\":\"x\"}");
     let claimed = serde_json::to_string(&Document::new(&"x").claimed(&["result"])).unwrap();
-    assert_eq!(claimed, "{\"schema\":1,\"claimed\":[\"result\"],\"result\":\"x\"}");
+    assert_eq!(claimed, "{\"schema\":2,\"claimed\":[\"result\"],\"result\":\"x\"}");
 }
