@@ -18,6 +18,8 @@ pub const PAYLOAD_BYTES_MAX: u32 = 768 * 1024;
 pub const WRAP_BYTES_MAX: usize = 4 * 1024;
 /// Search tags of a record version.
 pub const TAGS_MAX: usize = 32;
+/// Bytes of a descriptor: a salt and the search tags.
+pub const DESCRIPTOR_BYTES_MAX: usize = 16 + TAGS_MAX * 16;
 /// Recipients of a record version.
 pub const WRAPS_MAX: usize = 64;
 /// Characters of a record's kind.

@@ -8,6 +8,8 @@
 //! validators together can put words in an author's mouth. Nothing here says that a header is
 //! final: whoever asks must know that ([`crate::header::HeaderProof`]).
 
+mod descriptor;
+
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
@@ -25,6 +27,8 @@ use crate::signing::VerifyingKey;
 use crate::state::keys;
 use crate::state_tree::{StateProof, verify_state_proof};
 use crate::transaction::{ActionProof, SignedHead, signature_hash};
+
+pub use descriptor::Descriptor;
 
 /// What a version says, without the version before it: SHA-256 of the encoding of its message
 /// without `previous_sha256`, which is canonical by contract (state.proto).
@@ -141,8 +145,8 @@ fn says(action: &Bytes, version: &pb::RecordVersion) -> bool {
                 confidentiality: version.confidentiality,
                 payload_sha256: version.payload_sha256.clone(),
                 payload_size: version.payload_size,
-                tags: version.tags.clone(),
                 wraps: version.wraps.clone(),
+                descriptor_sha256: version.descriptor_sha256.clone(),
             };
             write == made && !version.retraction
         }

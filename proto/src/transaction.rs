@@ -15,11 +15,11 @@ use prost::Message;
 
 use crate::error::{FieldError, fixed, in_range, length_in};
 use crate::hash::{Hash, sha256};
-use crate::ids::{Fingerprint, KeyId, LedgerId, PatientPseudonym, RecordId, SearchTag, TransactionId};
+use crate::ids::{Fingerprint, KeyId, LedgerId, PatientPseudonym, RecordId, TransactionId};
 use crate::keys::EncryptionPublicKey;
 use crate::limits::{
     BODY_BYTES_MAX, CERTIFICATE_BYTES_MAX, CHAIN_CERTIFICATES_MAX, CRL_BYTES_MAX, KIND_CHARS_MAX, PAYLOAD_BYTES_MAX,
-    TAGS_MAX, TRANSACTION_BYTES_MAX, WRAPS_MAX,
+    TRANSACTION_BYTES_MAX, WRAPS_MAX,
 };
 use crate::pb;
 use crate::signing::{self, Domain, SignatureBytes, SigningError, SigningKey, VerifyingKey};
@@ -99,8 +99,8 @@ pub struct WriteRecord {
     pub payload_hash: Hash,
     /// Bytes.
     pub payload_size: u32,
-    /// Ascending.
-    pub tags: Vec<SearchTag>,
+    /// Commitment to the descriptor, if it has search tags.
+    pub descriptor_hash: Option<Hash>,
     /// Recipients and commitments.
     pub wraps: Vec<WrapRef>,
 }
@@ -450,12 +450,11 @@ impl WriteRecord {
             .ok()
             .filter(|c| *c != pb::Confidentiality::Unspecified)
             .ok_or_else(|| FieldError::malformed("confidentiality", "is not a known code"))?;
-        length_in("tags", m.tags.len(), 0, TAGS_MAX)?;
         length_in("wraps", m.wraps.len(), 0, WRAPS_MAX)?;
-        let tags = m.tags.iter().map(|t| SearchTag::parse("tags", t)).collect::<Result<Vec<_>, _>>()?;
-        if !tags.windows(2).all(|pair| pair[0] < pair[1]) {
-            return Err(FieldError::malformed("tags", "must be strictly ascending"));
-        }
+        let descriptor_hash = match m.descriptor_sha256.is_empty() {
+            true => None,
+            false => Some(Hash::from_bytes(fixed("descriptor_sha256", &m.descriptor_sha256)?)),
+        };
         let wraps = m.wraps.iter().map(WrapRef::parse).collect::<Result<Vec<_>, _>>()?;
         let distinct: std::collections::BTreeSet<_> = wraps.iter().map(|w| w.recipient).collect();
         if distinct.len() != wraps.len() {
@@ -469,7 +468,7 @@ impl WriteRecord {
             confidentiality,
             payload_hash: Hash::from_bytes(fixed("payload_sha256", &m.payload_sha256)?),
             payload_size: m.payload_size,
-            tags,
+            descriptor_hash,
             wraps,
         })
     }

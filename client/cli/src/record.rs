@@ -21,7 +21,7 @@ use consilium_client::ClientError;
 use consilium_client::fhir;
 use consilium_client::files;
 use consilium_client::records::{
-    self, Draft, QueryFilter, RecordDraft, RecordReader, RecordWriter, Shown, pseudonym_of, tag_of,
+    self, Described, Draft, QueryFilter, RecordDraft, RecordReader, RecordWriter, Shown, pseudonym_of, tag_of,
 };
 use consilium_client::{Client, Submitted};
 
@@ -265,13 +265,12 @@ fn fhir_amendment(client: &Client, file: &Path) -> Result<RecordDraft, CliError>
 
 /// The same description with other contents.
 async fn raw_amendment(client: &Client, args: &AmendArgs) -> Result<RecordDraft, CliError> {
-    let current = RecordReader::new(client.clone()).current(args.id).await?;
-    let tags = current.tags.iter().map(|t| consilium_proto::ids::SearchTag::parse("tags", t));
+    let Described { version, tags } = RecordReader::new(client.clone()).described(args.id).await?.into_value();
     Ok(RecordDraft {
-        kind: current.kind.clone(),
-        patient: PatientPseudonym::parse("patient", &current.patient)?,
-        confidentiality: current.confidentiality(),
-        tags: tags.collect::<Result<_, _>>()?,
+        kind: version.kind.clone(),
+        patient: PatientPseudonym::parse("patient", &version.patient)?,
+        confidentiality: version.confidentiality(),
+        tags,
         plaintext: read(&args.file)?,
     })
 }

@@ -22,7 +22,7 @@ mod writer;
 pub use consilium_proto::limits::TAGS_MAX;
 pub use draft::{RecordDraft, pseudonym_of, tag_of};
 pub use pack::{PackLimits, Size, pack};
-pub use reader::{History, Opened, QueryFilter, RecordReader, Shown};
+pub use reader::{Described, History, Opened, QueryFilter, RecordReader, Shown};
 pub use recipient::{Recipient, RecipientRefusal, recipient};
 pub use seal::{SealedRecord, seal, size_of};
 pub use writer::retract;

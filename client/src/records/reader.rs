@@ -18,7 +18,7 @@ use consilium_proto::ids::{PatientPseudonym, RecordId, SearchTag};
 use consilium_proto::limits::ANSWER_BYTES_MAX;
 use consilium_proto::names::SpiffeId;
 use consilium_proto::pb;
-use consilium_proto::record::RecordProof;
+use consilium_proto::record::{Descriptor, RecordProof};
 use futures::stream::{self, Stream};
 use tonic::transport::Channel;
 use zeroize::Zeroizing;
@@ -68,6 +68,15 @@ pub struct Shown {
     pub retracted: bool,
 }
 
+/// A version and its search tags.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Described {
+    /// The version.
+    pub version: pb::RecordVersion,
+    /// Ascending.
+    pub tags: Vec<SearchTag>,
+}
+
 /// What to look for. Conditions are joined by AND; a node wants at least one
 /// of patient, member and tag.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -89,8 +98,8 @@ pub struct QueryFilter {
 }
 
 impl QueryFilter {
-    /// Whether a record is what is looked for.
-    fn matches(&self, record: &pb::RecordVersion) -> bool {
+    /// Whether a record with these tags is what is looked for.
+    fn matches(&self, record: &pb::RecordVersion, tags: &[SearchTag]) -> bool {
         let author = record.author.parse::<SpiffeId>().ok();
         let member = author.as_ref().map(|author| author.member().as_str());
         self.patient.is_none_or(|patient| record.patient == patient.0[..])
@@ -99,7 +108,7 @@ impl QueryFilter {
             && self.author_member.as_deref().is_none_or(|wanted| member == Some(wanted))
             && self.from_ms.is_none_or(|from| record.time_ms >= from)
             && self.to_ms.is_none_or(|to| record.time_ms < to)
-            && self.tag.is_none_or(|tag| record.tags.iter().any(|found| found[..] == tag.0))
+            && self.tag.is_none_or(|tag| tags.contains(&tag))
     }
 
     fn request(&self, page_token: Bytes) -> pb::QueryRecordsRequest {
@@ -149,16 +158,7 @@ impl RecordReader {
         answer: &pb::GetRecordResponse,
         header: &Header,
     ) -> Result<Opened, ClientError> {
-        let record = answer.record.as_ref().ok_or_else(|| FieldError::missing("record"))?;
-        let shown = self.prove(record_id, std::slice::from_ref(record), answer.proof.as_ref(), header).await?;
-        if record.version != version.unwrap_or(shown.newest) {
-            return Err(ClientError::contradiction(format!(
-                "version {} was answered, the newest one is {}",
-                record.version, shown.newest
-            )));
-        }
-        let History { newest, retracted, .. } = shown;
-        let record = Proven::under(header, Shown { version: record.clone(), newest, retracted });
+        let record = Proven::under(header, self.check_version(record_id, version, answer, header).await?);
         if record.version.retraction {
             return Ok(Opened { record, plaintext: None });
         }
@@ -167,6 +167,45 @@ impl RecordReader {
         let opened = tokio::task::spawn_blocking(move || open(&client, record_id, &about, &payload, &wraps)).await;
         let plaintext = opened.map_err(|_| ClientError::Usage("decryption was interrupted".into()))??;
         Ok(Opened { record, plaintext: Some(plaintext) })
+    }
+
+    /// The version that was asked for, without what it is about.
+    async fn check_version(
+        &self,
+        record_id: RecordId,
+        version: Option<u32>,
+        answer: &pb::GetRecordResponse,
+        header: &Header,
+    ) -> Result<Shown, ClientError> {
+        let record = answer.record.as_ref().ok_or_else(|| FieldError::missing("record"))?;
+        let shown = self.prove(record_id, std::slice::from_ref(record), answer.proof.as_ref(), header).await?;
+        let History { newest, retracted, .. } = shown;
+        if record.version != version.unwrap_or(newest) {
+            let answered = record.version;
+            let why = format!("version {answered} was answered, the newest one is {newest}");
+            return Err(ClientError::contradiction(why));
+        }
+        Ok(Shown { version: record.clone(), newest, retracted })
+    }
+
+    /// The newest version's description and search tags, without its payload.
+    ///
+    /// # Errors
+    /// As [`Self::get`], but for keys; also if the tags are gone.
+    pub async fn described(&self, record_id: RecordId) -> Result<Proven<Described>, ClientError> {
+        let (answered, header) = self.client.recent(|| self.fetch(record_id, None)).await?;
+        let described = self.describe(record_id, &answered.answer, &header).await;
+        Ok(Proven::under(&header, self.client.judged(&answered, described)?))
+    }
+
+    async fn describe(
+        &self,
+        record_id: RecordId,
+        answer: &pb::GetRecordResponse,
+        header: &Header,
+    ) -> Result<Described, ClientError> {
+        let Shown { version, .. } = self.check_version(record_id, None, answer, header).await?;
+        Ok(Described { tags: tags_of(&version, &answer.descriptor)?, version })
     }
 
     /// Versions of a record, if they are proven under a header that is final.
@@ -309,14 +348,19 @@ impl Page {
         answer: &pb::QueryRecordsResponse,
         header: &Header,
     ) -> Result<Vec<Proven<pb::RecordVersion>>, ClientError> {
-        if answer.records.len() != answer.proofs.len() {
+        let tagged = self.filter.tag.is_none() || answer.records.len() == answer.descriptors.len();
+        if answer.records.len() != answer.proofs.len() || !tagged {
             return Err(ClientError::contradiction("the list has not as many proofs as records"));
         }
         let mut records = Vec::with_capacity(answer.records.len());
-        for (record, proof) in answer.records.iter().zip(&answer.proofs) {
+        for (i, (record, proof)) in answer.records.iter().zip(&answer.proofs).enumerate() {
             let id = RecordId::parse("record_id", &record.record_id)?;
             let shown = self.reader.prove(id, std::slice::from_ref(record), Some(proof), header).await?;
-            if record.version != shown.newest || !self.filter.matches(record) {
+            let tags = match (&self.filter.tag, answer.descriptors.get(i)) {
+                (Some(_), Some(descriptor)) => tags_of(record, descriptor)?,
+                (None, _) | (_, None) => Vec::new(),
+            };
+            if record.version != shown.newest || !self.filter.matches(record, &tags) {
                 return Err(ClientError::contradiction("the list holds what was not asked for, or is not the newest"));
             }
             if !self.seen.insert(id) {
@@ -330,6 +374,21 @@ impl Page {
 
 fn service(channel: Channel) -> RecordsServiceClient<Channel> {
     RecordsServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
+}
+
+/// The search tags of a version that is proven, by its descriptor.
+fn tags_of(version: &pb::RecordVersion, descriptor: &[u8]) -> Result<Vec<SearchTag>, ClientError> {
+    if version.descriptor_sha256.is_empty() {
+        return Ok(Vec::new());
+    }
+    if descriptor.is_empty() {
+        return Err(ClientError::Usage("the record's search tags were erased".into()));
+    }
+    if sha256(&[descriptor])[..] != version.descriptor_sha256[..] {
+        return Err(ClientError::contradiction("the descriptor does not have the hash that the record names"));
+    }
+    let descriptor = Descriptor::decode(descriptor).map_err(|why| FieldError::malformed("descriptor", why))?;
+    Ok(descriptor.tags().to_vec())
 }
 
 fn open(

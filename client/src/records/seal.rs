@@ -13,6 +13,7 @@ use consilium_proto::hash::sha256;
 use consilium_proto::ids::{LedgerId, RecordId};
 use consilium_proto::limits::{PAYLOAD_BYTES_MAX, WRAPS_MAX};
 use consilium_proto::pb;
+use consilium_proto::record::Descriptor;
 use consilium_proto::transaction::{Action, Slot};
 
 use super::pack::Size;
@@ -21,10 +22,12 @@ use crate::error::ClientError;
 
 /// Bytes of a wrap besides the KEM's encapsulated key: format, KEM, key, tag.
 const WRAP_OVERHEAD: usize = 3 + 32 + 16;
-/// Bytes of an encoded action besides kind, tags and wraps, at most.
+/// Bytes of an encoded action besides kind, descriptor and wraps, at most.
 const ACTION_OVERHEAD: usize = 128;
-/// Bytes of an encoded tag.
-const TAG_BYTES: usize = 18;
+/// Bytes of a descriptor besides its tags, and of the reference to it.
+const DESCRIPTOR_OVERHEAD: (usize, usize) = (16, 34);
+/// Bytes of a tag.
+const TAG_BYTES: usize = 16;
 /// Bytes of an encoded reference to a wrap.
 const WRAP_REF_BYTES: usize = 72;
 
@@ -56,6 +59,7 @@ pub fn seal(
     let key = ContentKey::generate()?;
     let payload = Bytes::from(seal_payload(&key, &context, &draft.plaintext)?);
     let payload_size = u32::try_from(payload.len()).map_err(|_| EnvelopeError::TooLarge(payload.len()))?;
+    let descriptor = Descriptor::new(draft.tags.iter().copied()).map_err(EnvelopeError::from)?;
     let mut wraps = BTreeMap::new();
     let mut refs = Vec::with_capacity(recipients.len());
     for recipient in recipients {
@@ -71,13 +75,16 @@ pub fn seal(
         confidentiality: draft.confidentiality.into(),
         payload_sha256: hash(&payload),
         payload_size,
-        tags: draft.tags.iter().map(|t| Bytes::copy_from_slice(&t.0)).collect(),
+        descriptor_sha256: descriptor.as_ref().map(|d| d.hash().to_bytes()).unwrap_or_default(),
         wraps: refs,
     };
     let action = pb::Action { action: Some(pb::action::Action::WriteRecord(write)) };
     let slots = Action::parse(action.clone())?.commitments().into_iter().map(|c| c.slot);
     let attachments = slots.map(|slot| match slot {
         Slot::Payload { .. } => Ok(payload.clone()),
+        Slot::Descriptor { .. } => {
+            descriptor.as_ref().map(Descriptor::encode).ok_or_else(|| FieldError::missing("descriptor"))
+        }
         Slot::Wrap { recipient, .. } => wraps.remove(&recipient).ok_or_else(|| FieldError::missing("wraps")),
     });
     let attachments = attachments.collect::<Result<_, _>>()?;
@@ -101,9 +108,11 @@ fn hash(bytes: &[u8]) -> Bytes {
 #[must_use]
 pub fn size_of(draft: &RecordDraft, recipients: &[Recipient]) -> Size {
     let wraps: usize = recipients.iter().map(|r| r.key.kem().encapsulated_len() + WRAP_OVERHEAD).sum();
-    let body = ACTION_OVERHEAD + draft.kind.len() + draft.tags.len() * TAG_BYTES + recipients.len() * WRAP_REF_BYTES;
+    let (salt, reference) = if draft.tags.is_empty() { (0, 0) } else { DESCRIPTOR_OVERHEAD };
+    let body = ACTION_OVERHEAD + draft.kind.len() + reference + recipients.len() * WRAP_REF_BYTES;
+    let descriptor = salt + draft.tags.len() * TAG_BYTES;
     let payload = padded_len(draft.plaintext.len()).saturating_add(PAYLOAD_OVERHEAD);
-    Size { body, total: body + wraps + payload }
+    Size { body, total: body + descriptor + wraps + payload }
 }
 
 #[cfg(test)]
@@ -139,14 +148,17 @@ mod tests {
         let recipients: Vec<_> = people.iter().map(|(_, r)| r.clone()).collect();
         let sealed = seal(&draft(1_000), ledger, id, 3, &recipients).unwrap();
         let Some(pb::action::Action::WriteRecord(write)) = &sealed.action.action else { panic!() };
-        assert_eq!(sealed.attachments.len(), 3);
+        assert_eq!(sealed.attachments.len(), 4);
+        let descriptor = Descriptor::decode(&sealed.attachments[1]).unwrap();
+        assert_eq!(descriptor.tags(), draft(1_000).tags);
+        assert_eq!(write.descriptor_sha256, descriptor.hash().to_bytes());
         assert_eq!(write.payload_sha256, hash(&sealed.attachments[0]));
         assert_eq!(write.payload_size as usize, sealed.attachments[0].len());
         let context = EnvelopeContext { ledger_id: [1; 32], record_id: [2; 16], version: 3 };
         for (i, (private, recipient)) in people.iter().enumerate() {
             assert_eq!(write.wraps[i].recipient_key_id, recipient.key_id().to_bytes());
-            assert_eq!(write.wraps[i].wrap_sha256, hash(&sealed.attachments[1 + i]));
-            let wrap = KeyWrap::decode(&sealed.attachments[1 + i]).unwrap();
+            assert_eq!(write.wraps[i].wrap_sha256, hash(&sealed.attachments[2 + i]));
+            let wrap = KeyWrap::decode(&sealed.attachments[2 + i]).unwrap();
             let key = unwrap_key(&wrap, private, &context).unwrap();
             assert_eq!(*open_payload(&key, &context, &sealed.attachments[0]).unwrap(), vec![b'x'; 1_000]);
             let other = EnvelopeContext { version: 4, ..context };

@@ -17,6 +17,7 @@ const INDEX_PATIENT: u8 = b'p';
 const INDEX_MEMBER: u8 = b'm';
 const INDEX_TAG: u8 = b't';
 pub(crate) const MISSING_PAYLOAD: u8 = b'p';
+pub(crate) const MISSING_DESCRIPTOR: u8 = b'd';
 pub(crate) const MISSING_WRAP: u8 = b'w';
 
 /// Whether a key of the state is a record's.
@@ -43,6 +44,12 @@ pub fn payload(id: &RecordId, number: u32) -> Vec<u8> {
     version(id, number)
 }
 
+/// Descriptors: same key as the version's.
+#[must_use]
+pub fn descriptor(id: &RecordId, number: u32) -> Vec<u8> {
+    version(id, number)
+}
+
 /// Wraps: one recipient's wrap of one version.
 #[must_use]
 pub fn wrap(id: &RecordId, number: u32, recipient: &KeyId) -> Vec<u8> {
@@ -56,6 +63,7 @@ pub fn wrap(id: &RecordId, number: u32, recipient: &KeyId) -> Vec<u8> {
 pub fn attachment(slot: &Slot) -> (Table, Vec<u8>) {
     match slot {
         Slot::Payload { record, version } => (Table::Payloads, payload(record, *version)),
+        Slot::Descriptor { record, version } => (Table::Descriptors, descriptor(record, *version)),
         Slot::Wrap { record, version, recipient } => (Table::Wraps, wrap(record, *version, recipient)),
     }
 }
@@ -65,6 +73,7 @@ pub fn attachment(slot: &Slot) -> (Table, Vec<u8>) {
 pub fn missing(slot: &Slot) -> Vec<u8> {
     match slot {
         Slot::Payload { record, version } => tagged(MISSING_PAYLOAD, &payload(record, *version)),
+        Slot::Descriptor { record, version } => tagged(MISSING_DESCRIPTOR, &descriptor(record, *version)),
         Slot::Wrap { record, version, recipient } => tagged(MISSING_WRAP, &wrap(record, *version, recipient)),
     }
 }

@@ -11,8 +11,11 @@
 use bytes::Bytes;
 use consilium_proto::hash::Hash;
 use consilium_proto::ids::{Height, KeyId, RecordId};
-use consilium_proto::limits::WRAP_BYTES_MAX;
+use consilium_proto::limits::{DESCRIPTOR_BYTES_MAX, WRAP_BYTES_MAX};
+use consilium_proto::pb::RecordState;
+use consilium_proto::record::Descriptor;
 use consilium_proto::transaction::{Commitment, Size, Slot};
+use prost::Message;
 
 use crate::keys;
 use crate::table::Table;
@@ -60,11 +63,22 @@ impl Missing {
         Row { table: Table::Missing, key: keys::missing(&self.commitment.slot), value: None }
     }
 
-    /// The rows that store what was found, and note that it is not missing any more.
-    #[must_use]
-    pub fn found(&self, content: Bytes) -> [Row; 2] {
+    /// The rows that store what was found and is what the block commits to, by which records
+    /// are found by it, and that note that it is not missing any more.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn found(&self, ledger: &impl StateReader, content: Bytes) -> Result<Vec<Row>, StoreFault> {
         let (table, key) = keys::attachment(&self.commitment.slot);
-        [Row { table, key, value: Some(content) }, self.forget()]
+        let mut rows = vec![self.forget()];
+        if let Slot::Descriptor { record, .. } = &self.commitment.slot {
+            let state = ledger.get(Table::State, &keys::record(record))?;
+            let state = state.map(RecordState::decode).transpose();
+            let state = state.map_err(|e| StoreFault::Corrupt { table: Table::State.name(), cause: e.to_string() })?;
+            rows.extend(state.into_iter().flat_map(|state| tag_rows(&content, record, state.sequence)));
+        }
+        rows.push(Row { table, key, value: Some(content) });
+        Ok(rows)
     }
 
     /// The rows that note that what is stored is not what was committed to, or nothing.
@@ -84,13 +98,27 @@ impl Missing {
         let value: &[u8; VALUE_LEN] = value.try_into().map_err(|_| corrupt())?;
         let (height, rest) = value.split_first_chunk::<8>().ok_or_else(corrupt)?;
         let (hash, size) = rest.split_first_chunk::<32>().ok_or_else(corrupt)?;
-        let size = match u32::from_be_bytes(size.try_into().map_err(|_| corrupt())?) {
-            0 => Size::AtMost(WRAP_BYTES_MAX),
-            size => Size::Exactly(size),
+        let size = match (u32::from_be_bytes(size.try_into().map_err(|_| corrupt())?), &slot) {
+            (0, Slot::Wrap { .. }) => Size::AtMost(WRAP_BYTES_MAX),
+            (0, Slot::Descriptor { .. }) => Size::AtMost(DESCRIPTOR_BYTES_MAX),
+            (size, _) => Size::Exactly(size),
         };
         let commitment = Commitment { slot, hash: Hash::from_bytes(*hash), size };
         Ok(Self { commitment, height: Height(u64::from_be_bytes(*height)) })
     }
+}
+
+/// The rows by which a record is found by the tags of a descriptor: nothing that the rules
+/// read, and nothing that a header commits to.
+pub(crate) fn tag_rows(descriptor: &[u8], record: &RecordId, sequence: u64) -> Vec<Row> {
+    let id = Bytes::copy_from_slice(&record.0);
+    let tags = Descriptor::decode(descriptor).map(|descriptor| descriptor.tags().to_vec()).unwrap_or_default();
+    let row = |tag| Row {
+        table: Table::Index,
+        key: keys::index_entry(keys::index_tag(&tag), sequence),
+        value: Some(id.clone()),
+    };
+    tags.into_iter().map(row).collect()
 }
 
 fn slot(key: &[u8]) -> Option<Slot> {
@@ -100,6 +128,7 @@ fn slot(key: &[u8]) -> Option<Slot> {
     let (record, version) = (RecordId(*record), u32::from_be_bytes(version.try_into().ok()?));
     match *kind {
         keys::MISSING_PAYLOAD if rest.is_empty() => Some(Slot::Payload { record, version }),
+        keys::MISSING_DESCRIPTOR if rest.is_empty() => Some(Slot::Descriptor { record, version }),
         keys::MISSING_WRAP => Some(Slot::Wrap { record, version, recipient: KeyId::try_from(rest).ok()? }),
         _ => None,
     }

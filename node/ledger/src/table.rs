@@ -11,6 +11,8 @@ pub enum Table {
     Versions,
     /// Payloads: erasable.
     Payloads,
+    /// Descriptors, which hold search tags: erasable.
+    Descriptors,
     /// Key wraps: erasable.
     Wraps,
     /// Transaction id to (height, leaf index, outcome).
@@ -27,11 +29,12 @@ pub enum Table {
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::State,
         Self::Trie,
         Self::Versions,
         Self::Payloads,
+        Self::Descriptors,
         Self::Wraps,
         Self::Transactions,
         Self::Tree,
@@ -48,6 +51,7 @@ impl Table {
             Self::Trie => "trie",
             Self::Versions => "versions",
             Self::Payloads => "payloads",
+            Self::Descriptors => "descriptors",
             Self::Wraps => "wraps",
             Self::Transactions => "transactions",
             Self::Tree => "tree",

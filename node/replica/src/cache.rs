@@ -65,6 +65,7 @@ fn is_cached(table: Table, key: &[u8]) -> bool {
         Table::State => !keys::is_record(key),
         Table::Versions
         | Table::Payloads
+        | Table::Descriptors
         | Table::Wraps
         | Table::Transactions
         | Table::Tree

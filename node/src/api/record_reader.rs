@@ -23,6 +23,8 @@ pub(super) struct Released {
     pub(super) payload: Bytes,
     /// Those for the reader's own keys.
     pub(super) wraps: Vec<KeyWrap>,
+    /// The search tags; empty if it has none, or they were erased.
+    pub(super) descriptor: Bytes,
     /// Some of it is not on this node, and was not erased either.
     pub(super) missing: bool,
 }
@@ -58,7 +60,20 @@ impl<'a> RecordReader<'a> {
             false => self.attachment(&slot, &mut missing)?,
         };
         let wraps = self.own_wraps(id, &record, &mut missing)?;
-        Ok(Some(Released { record, payload: payload.unwrap_or_default(), wraps, missing }))
+        let descriptor = match descriptor_slot(id, &record) {
+            Some(slot) => self.attachment(&slot, &mut missing)?,
+            None => None,
+        };
+        let (payload, descriptor) = (payload.unwrap_or_default(), descriptor.unwrap_or_default());
+        Ok(Some(Released { record, payload, wraps, descriptor, missing }))
+    }
+
+    /// The descriptor of a version, if it has one and it is here.
+    pub(super) fn descriptor(&self, id: &RecordId, record: &RecordVersion) -> Result<Option<Bytes>, StorageError> {
+        match descriptor_slot(id, record) {
+            Some(slot) => self.attachment(&slot, &mut false),
+            None => Ok(None),
+        }
     }
 
     fn attachment(&self, slot: &Slot, missing: &mut bool) -> Result<Option<Bytes>, StorageError> {
@@ -156,6 +171,12 @@ impl<'a> RecordReader<'a> {
         self.owners.insert(key, owner.clone());
         Ok(owner)
     }
+}
+
+/// Where the search tags of a version are: a retraction has those of what it retracts.
+fn descriptor_slot(id: &RecordId, record: &RecordVersion) -> Option<Slot> {
+    let version = if record.retraction { record.version.saturating_sub(1) } else { record.version };
+    (!record.descriptor_sha256.is_empty()).then_some(Slot::Descriptor { record: *id, version })
 }
 
 fn key_id(wrap: &KeyWrapRef) -> Result<KeyId, StorageError> {

@@ -10,7 +10,7 @@ use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::ids::{Height, PatientPseudonym, RecordId, SearchTag};
 use consilium_proto::names::SpiffeId;
 use consilium_proto::pb;
-use consilium_proto::record::RecordProof;
+use consilium_proto::record::{Descriptor, RecordProof};
 use tonic::{Request, Response, Status};
 
 use super::Api;
@@ -43,7 +43,7 @@ impl RecordsService for Api {
             Ok(Some((released, proof, ledger.tip_header().clone())))
         };
         let (released, proof, header) = self.read(read).await?.ok_or_else(not_found)?;
-        let Released { record, payload, wraps, missing } = released;
+        let Released { record, payload, wraps, descriptor, missing } = released;
         if missing {
             // Only who may have it learns of it.
             let _ = self.handle.attachment_missed(Height(record.height)).await;
@@ -51,7 +51,7 @@ impl RecordsService for Api {
         }
         let header = Some((&self.prove_header(header, within).await?).into());
         let (record, proof) = (Some(record), Some((&proof).into()));
-        Ok(Response::new(pb::GetRecordResponse { record, payload, wraps, proof, header }))
+        Ok(Response::new(pb::GetRecordResponse { record, payload, wraps, proof, header, descriptor }))
     }
 
     async fn query_records(&self, request: Request<pb::QueryRecordsRequest>) -> Answer<pb::QueryRecordsResponse> {
@@ -61,18 +61,19 @@ impl RecordsService for Api {
         let query = Query::parse(&request).map_err(|e| Reason::InvalidArgument.field(&e))?;
         self.freshen(request.read.as_ref(), within).await?;
         let read = move |ledger: &LedgerSnapshot<'_>| {
-            let (records, next) = query.run(ledger, &caller.id)?;
+            let (found, next) = query.run(ledger, &caller.id)?;
+            let (records, descriptors): (Vec<_>, Vec<_>) = found.into_iter().unzip();
             let proofs = records.iter().map(|record| {
                 let id = RecordId::parse("record_id", &record.record_id);
                 let id = id.map_err(|e| StorageError::corrupt("version", e))?;
                 Ok(pb::RecordProof::from(&prove(ledger, &id, std::slice::from_ref(record))?))
             });
             let proofs = proofs.collect::<Result<_, StorageError>>()?;
-            Ok((records, proofs, next, ledger.tip_header().clone()))
+            Ok((records, descriptors, proofs, next, ledger.tip_header().clone()))
         };
-        let (records, proofs, next_page_token, header) = self.read(read).await?;
+        let (records, descriptors, proofs, next_page_token, header) = self.read(read).await?;
         let header = Some((&self.prove_header(header, within).await?).into());
-        Ok(Response::new(pb::QueryRecordsResponse { records, next_page_token, proofs, header }))
+        Ok(Response::new(pb::QueryRecordsResponse { records, next_page_token, proofs, header, descriptors }))
     }
 
     async fn get_record_history(
@@ -114,6 +115,7 @@ fn record_id(bytes: &[u8]) -> Result<RecordId, Status> {
 struct Query {
     prefix: Vec<u8>,
     start: Vec<u8>,
+    tag: Option<SearchTag>,
     page: usize,
     conditions: pb::QueryRecordsRequest,
 }
@@ -123,9 +125,10 @@ impl Query {
         if m.page_size > PAGE_MAX {
             return Err(FieldError::range("page_size", 0, PAGE_MAX.into(), m.page_size.into()));
         }
+        let tag = (!m.tag.is_empty()).then(|| SearchTag::parse("tag", &m.tag)).transpose()?;
         // The most selective index that the conditions allow.
-        let prefix = if !m.tag.is_empty() {
-            keys::index_tag(&SearchTag::parse("tag", &m.tag)?)
+        let prefix = if let Some(tag) = &tag {
+            keys::index_tag(tag)
         } else if !m.patient.is_empty() {
             keys::index_patient(&PatientPseudonym::parse("patient", &m.patient)?)
         } else if !m.author_member.is_empty() {
@@ -141,14 +144,16 @@ impl Query {
             false => keys::index_entry(prefix.clone(), u64::from_be_bytes(fixed("page_token", &m.page_token)?)),
         };
         let page = if m.page_size == 0 { PAGE_DEFAULT } else { m.page_size } as usize;
-        Ok(Self { prefix, start, page, conditions: m.clone() })
+        Ok(Self { prefix, start, tag, page, conditions: m.clone() })
     }
 
+    /// The newest versions that are looked for, each with its descriptor if a tag is; and where to
+    /// go on.
     fn run(
         self,
         ledger: &LedgerSnapshot<'_>,
         reader: &SpiffeId,
-    ) -> Result<(Vec<pb::RecordVersion>, Bytes), StorageError> {
+    ) -> Result<(Vec<(pb::RecordVersion, Bytes)>, Bytes), StorageError> {
         let mut records = RecordReader::new(ledger, reader);
         let mut found = Vec::new();
         for (looked_at, row) in ledger.scan(Table::Index, &self.prefix, &self.start).enumerate() {
@@ -158,9 +163,23 @@ impl Query {
                 return Ok((found, Bytes::copy_from_slice(sequence)));
             }
             let id = RecordId::parse("index", &id).map_err(|e| StorageError::corrupt("index", e))?;
-            found.extend(records.newest(&id, |state, version| self.matches(state, version))?);
+            let newest = records.newest(&id, |state, version| self.matches(state, version))?;
+            found.extend(newest.map(|version| self.described(&records, &id, version)).transpose()?.flatten());
         }
         Ok((found, Bytes::new()))
+    }
+
+    /// Adds the descriptor where a tag is looked for: `None` if the version does not carry it.
+    fn described(
+        &self,
+        records: &RecordReader<'_>,
+        id: &RecordId,
+        version: pb::RecordVersion,
+    ) -> Result<Option<(pb::RecordVersion, Bytes)>, StorageError> {
+        let Some(tag) = &self.tag else { return Ok(Some((version, Bytes::new()))) };
+        let Some(bytes) = records.descriptor(id, &version)? else { return Ok(None) };
+        let descriptor = Descriptor::decode(&bytes).map_err(|e| StorageError::corrupt("descriptor", e))?;
+        Ok(descriptor.tags().contains(tag).then_some((version, bytes)))
     }
 
     fn matches(&self, state: &pb::RecordState, version: &pb::RecordVersion) -> bool {
@@ -171,6 +190,5 @@ impl Query {
             && (q.author_member.is_empty() || q.author_member == state.member)
             && (q.from_ms == 0 || version.time_ms >= q.from_ms)
             && (q.to_ms == 0 || version.time_ms < q.to_ms)
-            && (q.tag.is_empty() || version.tags.contains(&q.tag))
     }
 }

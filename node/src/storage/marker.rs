@@ -13,8 +13,8 @@ use super::StorageError;
 
 /// File name inside the data directory.
 pub const MARKER_FILE: &str = "MARKER";
-/// Of what lies in a data directory. 2: entries of the Raft log are chained by hashes.
-const FORMAT_VERSION: u32 = 4;
+/// Of what lies in a data directory (CHANGELOG.md).
+const FORMAT_VERSION: u32 = 5;
 
 /// Content of the marker, JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,14 +10,23 @@ use super::{Action, WriteRecord};
 use crate::error::{FieldError, fixed};
 use crate::hash::{Hash, sha256};
 use crate::ids::{KeyId, RecordId};
-use crate::limits::WRAP_BYTES_MAX;
+use crate::limits::{DESCRIPTOR_BYTES_MAX, WRAP_BYTES_MAX};
 use crate::pb;
+use crate::pb::attachment_ref::Kind;
+use crate::record::Descriptor;
 
 /// What an attachment is, and so where it is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Slot {
     /// The encrypted content of a version of a record.
     Payload {
+        /// The record.
+        record: RecordId,
+        /// Its version.
+        version: u32,
+    },
+    /// The search tags of a version of a record.
+    Descriptor {
         /// The record.
         record: RecordId,
         /// Its version.
@@ -36,11 +45,13 @@ pub enum Slot {
 
 impl From<&Slot> for pb::AttachmentRef {
     fn from(slot: &Slot) -> Self {
-        let (record, version, recipient) = match slot {
-            Slot::Payload { record, version } => (record, *version, Bytes::new()),
-            Slot::Wrap { record, version, recipient } => (record, *version, recipient.to_bytes()),
+        let (kind, record, version, recipient) = match slot {
+            Slot::Payload { record, version } => (Kind::Payload, record, *version, Bytes::new()),
+            Slot::Descriptor { record, version } => (Kind::Descriptor, record, *version, Bytes::new()),
+            Slot::Wrap { record, version, recipient } => (Kind::Wrap, record, *version, recipient.to_bytes()),
         };
-        Self { record_id: Bytes::copy_from_slice(&record.0), version, recipient_key_id: recipient }
+        let record_id = Bytes::copy_from_slice(&record.0);
+        Self { record_id, version, recipient_key_id: recipient, kind: kind.into() }
     }
 }
 
@@ -49,12 +60,14 @@ impl TryFrom<&pb::AttachmentRef> for Slot {
 
     fn try_from(m: &pb::AttachmentRef) -> Result<Self, FieldError> {
         let (record, version) = (RecordId::parse("record_id", &m.record_id)?, m.version);
-        match m.recipient_key_id.is_empty() {
-            true => Ok(Self::Payload { record, version }),
-            false => {
+        match m.kind() {
+            Kind::Payload => Ok(Self::Payload { record, version }),
+            Kind::Descriptor => Ok(Self::Descriptor { record, version }),
+            Kind::Wrap => {
                 let recipient = KeyId::from_bytes(fixed("recipient_key_id", &m.recipient_key_id)?);
                 Ok(Self::Wrap { record, version, recipient })
             }
+            Kind::Unspecified => Err(FieldError::malformed("kind", "is not a known kind of attachment")),
         }
     }
 }
@@ -101,9 +114,12 @@ impl Commitment {
         if !sized {
             return Err("does not have the size that the action names");
         }
-        match sha256(&[bytes]) == *self.hash.as_bytes() {
-            true => Ok(()),
-            false => Err("does not have the SHA-256 that the action names"),
+        if sha256(&[bytes]) != *self.hash.as_bytes() {
+            return Err("does not have the SHA-256 that the action names");
+        }
+        match self.slot {
+            Slot::Descriptor { .. } => Descriptor::decode(bytes).map(|_| ()),
+            Slot::Payload { .. } | Slot::Wrap { .. } => Ok(()),
         }
     }
 }
@@ -125,7 +141,7 @@ impl Action {
 }
 
 impl WriteRecord {
-    /// The payload, then the wraps.
+    /// The payload, then the descriptor if there is one, then the wraps.
     fn commitments(&self) -> Vec<Commitment> {
         let (record, version) = (self.record_id, self.version);
         let payload = Commitment {
@@ -138,7 +154,12 @@ impl WriteRecord {
             hash: wrap.wrap_hash,
             size: Size::AtMost(WRAP_BYTES_MAX),
         });
-        std::iter::once(payload).chain(wraps).collect()
+        let descriptor = self.descriptor_hash.map(|hash| Commitment {
+            slot: Slot::Descriptor { record, version },
+            hash,
+            size: Size::AtMost(DESCRIPTOR_BYTES_MAX),
+        });
+        std::iter::once(payload).chain(descriptor).chain(wraps).collect()
     }
 }
 

@@ -81,7 +81,7 @@ pub fn seal_with(
         confidentiality: pb::Confidentiality::Normal.into(),
         payload_sha256: Bytes::copy_from_slice(&sha256(&[&payload])),
         payload_size: u32::try_from(payload.len())?,
-        tags: Vec::new(),
+        descriptor_sha256: Bytes::new(),
         wraps,
     };
     Ok(Sealed { record_id, write, attachments })

@@ -95,7 +95,7 @@ pub fn write_record(record: [u8; 16], version: u32, kind: &str, payload: &[u8]) 
         confidentiality: pb::Confidentiality::Normal as i32,
         payload_sha256: Bytes::copy_from_slice(&sha256(&[payload])),
         payload_size: payload.len() as u32,
-        tags: Vec::new(),
+        descriptor_sha256: Bytes::new(),
         wraps: Vec::new(),
     })
 }

@@ -102,7 +102,7 @@ impl Writes {
             payload_sha256: document.payload_sha256.clone(),
             // A payload of the pool was made within PAYLOAD_BYTES_MAX or nodes refuse it.
             payload_size: u32::try_from(document.payload.len()).unwrap_or(u32::MAX),
-            tags: Vec::new(),
+            descriptor_sha256: Bytes::new(),
             wraps: document.wraps.iter().map(|(reference, _)| reference.clone()).collect(),
         };
         let mut attachments = vec![document.payload.clone()];

@@ -16,11 +16,17 @@ fn fields_stand_in_their_order_with_names_for_numbers() {
 
 #[test]
 fn bytes_are_hexadecimal_absent_messages_null_and_numbers_signed_where_they_are() {
-    let record =
-        pb::RecordVersion { record_id: vec![0xab, 1].into(), tags: vec![vec![2].into()], ..Default::default() };
+    let record = pb::RecordVersion {
+        record_id: vec![0xab, 1].into(),
+        wraps: vec![pb::KeyWrapRef::default()],
+        ..Default::default()
+    };
     let record = printed(record);
     assert!(record.starts_with("{\"record_id\":\"ab01\",\"version\":0,"), "{record}");
-    assert!(record.contains("\"tags\":[\"02\"]") && record.contains("\"retraction\":false"), "{record}");
+    assert!(
+        record.contains("\"wraps\":[{\"recipient_key_id\":\"\"") && record.contains("\"retraction\":false"),
+        "{record}"
+    );
     assert!(printed(pb::GetStakeResponse::default()).contains("\"stake\":null"));
     let status = pb::GetStatusResponse { certificate_not_after_s: -1, ..Default::default() };
     assert!(printed(status).contains("\"certificate_not_after_s\":-1,"));

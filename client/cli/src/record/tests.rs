@@ -33,13 +33,13 @@ fn scripts_get_records_and_what_was_written() {
         confidentiality: pb::Confidentiality::Normal.into(),
         payload_sha256: vec![3; 32].into(),
         payload_size: 100,
-        tags: vec![vec![4; 16].into()],
         wraps: vec![pb::KeyWrapRef { recipient_key_id: vec![5; 32].into(), wrap_sha256: vec![6; 32].into() }],
         transaction_id: vec![7; 32].into(),
         height: 9,
         time_ms: 1_000,
         retraction: false,
         previous_sha256: vec![8; 32].into(),
+        descriptor_sha256: vec![4; 32].into(),
     };
     json::snapshot::check("records", &Many(vec![record()]));
     let content = Content::Document("{}".into());

@@ -394,7 +394,7 @@ fn write_action(attachments: &[Bytes]) -> pb::Action {
         confidentiality: pb::Confidentiality::Normal.into(),
         payload_sha256: hash(&attachments[0]),
         payload_size: attachments[0].len() as u32,
-        tags: Vec::new(),
+        descriptor_sha256: Bytes::new(),
         wraps,
     };
     pb::Action { action: Some(pb::action::Action::WriteRecord(write)) }

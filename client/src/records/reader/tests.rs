@@ -8,7 +8,6 @@ fn only_what_was_asked_for_matches() {
         kind: "Observation".into(),
         author: "spiffe://a.example/service/ehr".into(),
         time_ms: 1_000,
-        tags: vec![vec![5; 16].into()],
         ..Default::default()
     };
     let all = QueryFilter {
@@ -20,7 +19,8 @@ fn only_what_was_asked_for_matches() {
         to_ms: Some(1_001),
         tag: Some(SearchTag([5; 16])),
     };
-    assert!(all.matches(&record) && QueryFilter::default().matches(&record));
+    let tags = [SearchTag([5; 16])];
+    assert!(all.matches(&record, &tags) && QueryFilter::default().matches(&record, &[]));
     let others = [
         QueryFilter { patient: Some(PatientPseudonym([5; 16])), ..QueryFilter::default() },
         QueryFilter { kind: Some("Condition".into()), ..QueryFilter::default() },
@@ -30,5 +30,17 @@ fn only_what_was_asked_for_matches() {
         QueryFilter { to_ms: Some(1_000), ..QueryFilter::default() },
         QueryFilter { tag: Some(SearchTag([4; 16])), ..QueryFilter::default() },
     ];
-    assert!(others.iter().all(|filter| !filter.matches(&record)));
+    assert!(others.iter().all(|filter| !filter.matches(&record, &tags)));
+    assert!(!all.matches(&record, &[]));
+}
+
+#[test]
+fn tags_are_those_of_the_descriptor_that_the_version_commits_to() {
+    let made = Descriptor::new([SearchTag([1; 16])]).unwrap().unwrap();
+    let record = pb::RecordVersion { descriptor_sha256: made.hash().to_bytes(), ..Default::default() };
+    assert_eq!(tags_of(&record, &made.encode()).unwrap(), [SearchTag([1; 16])]);
+    let other = Descriptor::new([SearchTag([1; 16])]).unwrap().unwrap();
+    assert!(matches!(tags_of(&record, &other.encode()), Err(ClientError::Verification(_))));
+    assert!(matches!(tags_of(&record, &[]), Err(ClientError::Usage(_))));
+    assert_eq!(tags_of(&pb::RecordVersion::default(), b"whatever").unwrap(), []);
 }

@@ -9,9 +9,10 @@ use consilium_proto::transaction::{WrapRef, WriteRecord};
 
 use super::{Author, Context};
 use crate::keys;
+use crate::missing::tag_rows;
 use crate::rules::{Refusal, ensure};
 use crate::table::Table;
-use crate::view::{StateReader, View};
+use crate::view::{Row, StateReader, StoreFault, View};
 
 pub(super) fn run<R: StateReader>(
     view: &mut View<'_, R>,
@@ -40,7 +41,7 @@ pub(super) fn run<R: StateReader>(
     };
     view.put_message(Table::State, keys::record(&write.record_id), &record);
     view.put_message(Table::Versions, keys::version(&write.record_id, write.version), &version);
-    put_index(view, author, write, sequence);
+    put_index(view, author, write, sequence)?;
     Ok(())
 }
 
@@ -80,7 +81,7 @@ fn describe(cx: &Context<'_>, author: &Author, write: &WriteRecord, before: Opti
         confidentiality: write.confidentiality as i32,
         payload_sha256: write.payload_hash.to_bytes(),
         payload_size: write.payload_size,
-        tags: write.tags.iter().map(|t| Bytes::copy_from_slice(&t.0)).collect(),
+        descriptor_sha256: write.descriptor_hash.map(|hash| hash.to_bytes()).unwrap_or_default(),
         wraps: write.wraps.iter().map(wrap).collect(),
         transaction_id: cx.transaction.id.to_bytes(),
         height: cx.height.0,
@@ -91,15 +92,25 @@ fn describe(cx: &Context<'_>, author: &Author, write: &WriteRecord, before: Opti
 }
 
 /// A patient's and a member's entry is written once; tags may be added by
-/// later versions, and a reader filters by the newest version.
-fn put_index<R: StateReader>(view: &mut View<'_, R>, author: &Author, write: &WriteRecord, sequence: u64) {
-    let id = Bytes::copy_from_slice(&write.record_id.0);
-    let mut prefixes: Vec<_> = write.tags.iter().map(keys::index_tag).collect();
+/// later versions, and a reader filters by the newest version. A node that lacks the
+/// descriptor, which may be erased, has the same state and only finds less.
+fn put_index<R: StateReader>(
+    view: &mut View<'_, R>,
+    author: &Author,
+    write: &WriteRecord,
+    sequence: u64,
+) -> Result<(), StoreFault> {
     if write.version == 1 {
-        prefixes.push(keys::index_patient(&write.patient));
-        prefixes.push(keys::index_member(author.member()));
+        let id = Bytes::copy_from_slice(&write.record_id.0);
+        for prefix in [keys::index_patient(&write.patient), keys::index_member(author.member())] {
+            view.put(Table::Index, keys::index_entry(prefix, sequence), id.clone());
+        }
     }
-    for prefix in prefixes {
-        view.put(Table::Index, keys::index_entry(prefix, sequence), id.clone());
+    if write.descriptor_hash.is_some() {
+        let descriptor = view.get(Table::Descriptors, &keys::descriptor(&write.record_id, write.version))?;
+        for Row { table, key, value } in tag_rows(&descriptor.unwrap_or_default(), &write.record_id, sequence) {
+            view.put(table, key, value.unwrap_or_default());
+        }
     }
+    Ok(())
 }

@@ -14,6 +14,12 @@ fn wrap() -> Missing {
     Missing { commitment, height: Height(5) }
 }
 
+fn descriptor() -> Missing {
+    let slot = Slot::Descriptor { record: RecordId([1; 16]), version: 2 };
+    let commitment = Commitment { slot, hash: Hash::from_bytes([3; 32]), size: Size::AtMost(DESCRIPTOR_BYTES_MAX) };
+    Missing { commitment, height: Height(5) }
+}
+
 #[test]
 fn rows_are_golden() {
     let row = payload().note();
@@ -23,11 +29,12 @@ fn rows_are_golden() {
     let row = wrap().note();
     assert_eq!(row.key, [&b"w"[..], &[1; 16], &version, &[9; 32]].concat());
     assert_eq!(row.value.unwrap(), [&height[..], &[3; 32], &[0; 4]].concat());
+    assert_eq!(descriptor().note().key, [&b"d"[..], &[1; 16], &version].concat());
 }
 
 #[test]
 fn a_row_is_read_back_and_nothing_else_is() {
-    for missing in [payload(), wrap()] {
+    for missing in [payload(), descriptor(), wrap()] {
         let Row { key, value, .. } = missing.note();
         let value = value.unwrap();
         assert_eq!(Missing::decode(&key, &value), Ok(missing));
@@ -37,11 +44,7 @@ fn a_row_is_read_back_and_nothing_else_is() {
 }
 
 #[test]
-fn what_is_found_is_stored_where_it_belongs() {
-    let [stored, forgotten] = payload().found(Bytes::from_static(b"here"));
-    assert_eq!((stored.table, stored.value.unwrap()), (Table::Payloads, Bytes::from_static(b"here")));
-    assert_eq!(stored.key, keys::payload(&RecordId([1; 16]), 2));
-    assert_eq!((forgotten.table, forgotten.key, forgotten.value), (Table::Missing, payload().note().key, None));
+fn what_is_lost_is_dropped_and_noted() {
     let [dropped, noted] = wrap().lost();
     assert_eq!((dropped.table, dropped.value, noted), (Table::Wraps, None, wrap().note()));
 }

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
+mod attachments;
 mod epochs;
 mod events;
 mod evidence;

@@ -169,7 +169,7 @@ impl Attachments {
         for (missing, content) in wanted.iter().zip(contents).filter(|(_, content)| !content.is_empty()) {
             match missing.commitment.check(&content) {
                 Ok(()) if is_wanted(ledger, &missing.commitment.slot)? => {
-                    rows.extend(missing.found(content));
+                    rows.extend(missing.found(ledger, content)?);
                     found.push(missing.commitment.slot);
                 }
                 Ok(()) => rows.push(missing.forget()),

@@ -25,3 +25,13 @@ fn contents_are_checked_and_only_stored_ones_may_be_gone() {
     // Nobody may commit to nothing: that could not be told from a loss.
     assert!(all[2].commitment.check(b"").is_err());
 }
+
+#[test]
+fn a_descriptor_must_be_one_whatever_the_author_committed_to() {
+    let slot = Slot::Descriptor { record: RecordId([1; 16]), version: 1 };
+    let check = |bytes: &[u8]| {
+        Commitment { slot, hash: Hash::of(&[bytes]), size: Size::AtMost(DESCRIPTOR_BYTES_MAX) }.check(bytes)
+    };
+    assert_eq!(check(&[[7; 16], [1; 16], [2; 16]].concat()), Ok(()));
+    assert!(check(&[[7; 16], [2; 16], [1; 16]].concat()).is_err() && check(b"anything").is_err());
+}

@@ -127,7 +127,7 @@ fn malformed_transactions_name_their_field() {
             ("bad kind", with_write(&|w| w.kind = "9 lives".into()), "kind"),
             ("short patient", with_write(&|w| w.patient = vec![1; 15].into()), "patient"),
             ("no confidentiality", with_write(&|w| w.confidentiality = 0), "confidentiality"),
-            ("unsorted tags", with_write(&|w| w.tags = vec![vec![2; 16].into(), vec![1; 16].into()]), "tags"),
+            ("a short hash", with_write(&|w| w.descriptor_sha256 = vec![1; 31].into()), "descriptor_sha256"),
             ("empty payload", with_write(&|w| w.payload_size = 0), "payload_size"),
             ("recipient twice", with_write(&|w| w.wraps.push(w.wraps[0].clone())), "wraps"),
         ] {

@@ -1,6 +1,7 @@
 //! A network of members, nodes and administrators over the rules alone: blocks
 //! in, rows and headers out, and checked after every block: the header's chain,
-//! the state root against all rows, and a replica that executes the same.
+//! the state root against all rows, a replica that executes the same, and one
+//! that has none of the attachments and comes to the same headers.
 
 pub mod topics;
 
@@ -39,6 +40,8 @@ pub struct Ledger {
     /// All headers, from genesis.
     pub headers: Vec<Header>,
     replica: (Rows, Tip),
+    /// Has never had an attachment: to it, all were erased.
+    pub bare: (Rows, Tip),
     vote_keys_made: u64,
     nonce: u64,
 }
@@ -58,6 +61,7 @@ impl Ledger {
             vote_keys: genesis.nodes().map(|(_, node)| (node.raft_id.0, vote_key(node.raft_id.0))).collect(),
             genesis,
             replica: (store.clone(), executed.tip.clone()),
+            bare: (store.clone(), executed.tip.clone()),
             store,
             headers: vec![executed.tip.header.clone()],
             tip: executed.tip,
@@ -122,12 +126,26 @@ impl Ledger {
         assert_eq!((&second.rows, &second.events), (&executed.rows, &executed.events));
         self.replica.0.write(&second);
         self.replica.1 = second.tip;
+        self.block_without_attachments(&input, &executed.tip);
         self.store.write(&executed);
         self.check_header(&executed);
         check_events(&executed);
         self.tip = executed.tip.clone();
         self.headers.push(self.tip.header.clone());
         executed
+    }
+
+    /// What was erased changes nothing that a header commits to.
+    fn block_without_attachments(&mut self, block: &BlockInput<'_>, tip: &Tip) {
+        let mut transactions = block.transactions.to_vec();
+        for checked in &mut transactions {
+            checked.transaction.attachments.iter_mut().for_each(|attachment| attachment.bytes.clear());
+        }
+        let bare = execute(&self.bare.0, &Rules, &self.bare.1, &BlockInput { transactions: &transactions, ..*block });
+        let bare = bare.unwrap();
+        assert_eq!(bare.tip, *tip);
+        self.bare.0.write(&bare);
+        self.bare.1 = bare.tip;
     }
 
     /// The header follows from its parent and the rows.
