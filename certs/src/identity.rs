@@ -9,7 +9,7 @@ use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use rustls_pki_types::CertificateDer;
-use x509_parser::prelude::{ExtendedKeyUsage, GeneralName};
+use x509_parser::prelude::{ExtendedKeyUsage, GeneralName, X509Certificate};
 
 use crate::profile::{self, Basics, Extensions, KeyType, ProfileError, PublicKey};
 use crate::serial::Serial;
@@ -48,6 +48,7 @@ impl IdentityCertificate {
         check_name_kinds(&extensions)?;
         let spiffe_id: SpiffeId = extensions.single_uri()?.parse()?;
         check_extended_key_usage(&extensions, spiffe_id.role())?;
+        check_opaque(&certificate, &extensions, &spiffe_id)?;
         let issuer_key_id =
             extensions.authority_key_id.ok_or(ProfileError::MissingExtension("authorityKeyIdentifier"))?;
         let subject_key_id = extensions.subject_key_id.ok_or(ProfileError::MissingExtension("subjectKeyIdentifier"))?;
@@ -181,6 +182,31 @@ fn check_name_kinds(extensions: &Extensions<'_>) -> Result<(), ProfileError> {
         matches!(name, GeneralName::URI(_) | GeneralName::DNSName(_) | GeneralName::IPAddress(_))
     };
     if extensions.names.iter().all(allowed) { Ok(()) } else { Err(ProfileError::NameKind) }
+}
+
+/// Whatever stands in a patient's certificate stays on the ledger for ever. Nothing there may
+/// say who it is: no other names, no extensions beyond the profile, and a subject that repeats
+/// what the opaque id says.
+fn check_opaque(
+    certificate: &X509Certificate<'_>,
+    extensions: &Extensions<'_>,
+    id: &SpiffeId,
+) -> Result<(), ProfileError> {
+    if id.role() != Role::Patient {
+        return Ok(());
+    }
+    if extensions.names.len() != 1 {
+        return Err(ProfileError::PatientDetail("second name"));
+    }
+    let told = [id.member().as_str(), id.role().as_str(), id.name()];
+    let repeats = |text: Option<&str>| text.is_some_and(|text| told.contains(&text));
+    if !certificate.subject().iter_attributes().all(|attribute| repeats(attribute.as_str().ok())) {
+        return Err(ProfileError::PatientDetail("subject"));
+    }
+    match extensions.others {
+        0 => Ok(()),
+        _ => Err(ProfileError::PatientDetail("extension")),
+    }
 }
 
 /// Exactly clientAuth, and serverAuth besides for nodes: a certificate that

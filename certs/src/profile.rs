@@ -101,6 +101,9 @@ pub enum ProfileError {
     /// A subject alternative name of a kind that the profile excludes.
     #[error("subject alternative name of a kind outside the profile")]
     NameKind,
+    /// A patient's certificate says more than an opaque name: it stays on the ledger for ever.
+    #[error("certificate of a patient holds a {0} besides its opaque name")]
+    PatientDetail(&'static str),
     /// The URI name is not a SPIFFE id of the profile.
     #[error("URI name: {0}")]
     SpiffeId(#[from] InvalidName),
@@ -242,6 +245,8 @@ pub(crate) struct Extensions<'a> {
     pub(crate) subject_key_id: Option<&'a [u8]>,
     pub(crate) name_constraints: Option<&'a NameConstraints<'a>>,
     pub(crate) name_constraints_critical: bool,
+    /// How many there are that the profile knows nothing of.
+    pub(crate) others: usize,
 }
 
 impl<'a> Extensions<'a> {
@@ -291,7 +296,7 @@ impl<'a> Extensions<'a> {
                 let oid = dotted(&extension.oid);
                 return Err(ProfileError::UnknownCriticalExtension { oid });
             }
-            _ => {}
+            _ => self.others += 1,
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use std::str::FromStr;
 
 use crate::error::{FieldError, length_in};
 use crate::pb;
+use crate::random::{RandomUnavailable, random_array};
 
 /// Longest member id, in bytes (the limit of a DNS name).
 pub const MEMBER_ID_BYTES_MAX: usize = 253;
@@ -19,6 +20,8 @@ pub const MEMBER_ID_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
 /// Longest name within a member and role, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
+/// Random bytes of a patient's name.
+const PATIENT_NAME_RANDOM: usize = 16;
 const SCHEME: &str = "spiffe://";
 
 /// Why a text is not a member id, role or SPIFFE id. The offending text is
@@ -40,6 +43,9 @@ pub enum InvalidName {
     /// The name is empty, too long, `.`/`..`, or has bytes outside `[a-z0-9._-]`.
     #[error("name is not 1 to 64 bytes of [a-z0-9._-]")]
     Name,
+    /// A patient's name says who it is, or could: it stays on the ledger for ever.
+    #[error("a patient's name is not 32 lower-case hexadecimal digits, drawn at random")]
+    PatientName,
 }
 
 /// A member's id: a SPIFFE trust domain such as `st-mary.example`.
@@ -184,7 +190,8 @@ impl fmt::Display for Role {
     }
 }
 
-/// One identity: `spiffe://<member>/<role>/<name>`.
+/// One identity: `spiffe://<member>/<role>/<name>`. A patient's name is opaque, see
+/// [`new_patient_name`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpiffeId {
     member: MemberId,
@@ -196,10 +203,14 @@ impl SpiffeId {
     /// Builds an id from its parts.
     ///
     /// # Errors
-    /// [`InvalidName::Name`] when the name breaks the grammar.
+    /// [`InvalidName::Name`] when the name breaks the grammar, [`InvalidName::PatientName`] when
+    /// a patient's is not opaque.
     pub fn new(member: MemberId, role: Role, name: &str) -> Result<Self, InvalidName> {
         if !is_name(name) {
             return Err(InvalidName::Name);
+        }
+        if role == Role::Patient && !is_opaque(name) {
+            return Err(InvalidName::PatientName);
         }
         Ok(Self { member, role, name: name.to_owned() })
     }
@@ -281,6 +292,19 @@ fn is_name(name: &str) -> bool {
     let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
     // `.` and `..` are path navigation to anything that treats an id as a path.
     (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(allowed) && !matches!(name, "." | "..")
+}
+
+/// A name for a patient: 16 random bytes in lower-case hexadecimal. Names stay in
+/// certificates, and those on the ledger, for ever; nothing may follow from this one.
+///
+/// # Errors
+/// If the randomness of the operating system fails.
+pub fn new_patient_name() -> Result<String, RandomUnavailable> {
+    Ok(hex::encode(random_array::<PATIENT_NAME_RANDOM>()?))
+}
+
+fn is_opaque(name: &str) -> bool {
+    name.len() == 2 * PATIENT_NAME_RANDOM && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]

@@ -35,10 +35,16 @@ pub(crate) fn ca(member: &str) -> MemberCa {
     MemberCa::create(&member.parse().unwrap(), validity(NOW - 100 * DAY, NOW + 3000 * DAY)).unwrap()
 }
 
+/// A patient's name that a test can tell from another.
+pub(crate) fn opaque(name: &str) -> String {
+    let digits: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+    format!("{digits:0<32}")
+}
+
 pub(crate) fn request(role: Role, name: &str) -> IdentityRequest {
     IdentityRequest {
         role,
-        name: name.into(),
+        name: if role == Role::Patient { opaque(name) } else { name.into() },
         dns_names: vec![],
         ip_addrs: vec![],
         validity: around(NOW),

@@ -194,7 +194,7 @@ fn a_client_without_the_hybrid_falls_back() {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(
-            identity_of(&world.lab, Role::Patient, "p1").certified_key(),
+            identity_of(&world.lab, Role::Clinician, "p1").certified_key(),
         )));
     let (mut client, mut server) = connect(&Arc::new(client), &server);
     assert_eq!(shake(&mut client, &mut server), (Ok(()), Ok(())));
@@ -346,7 +346,7 @@ fn a_stolen_certificate_without_its_key_is_of_no_use() {
     let world = World::new();
     let node = identity_of(&world.mary, Role::Node, "n1");
     let victim = identity_of(&world.lab, Role::Admin, "chief");
-    let thief = identity_of(&world.lab, Role::Patient, "p1");
+    let thief = identity_of(&world.lab, Role::Clinician, "p1");
     let stolen =
         rustls::sign::CertifiedKey::new(victim.certified_key().cert.clone(), Arc::clone(&thief.certified_key().key));
     let server = Arc::new(world.server(world.trust(), &Role::ALL, &node));

@@ -248,7 +248,8 @@ fn issued_identities_are_what_was_asked_for() {
     for role in Role::ALL {
         let issued = issue(&member, role, "x");
         let id = issued.certificate.spiffe_id();
-        assert_eq!(id.to_string(), format!("spiffe://st-mary.example/{role}/x"));
+        let name = if role == Role::Patient { opaque("x") } else { "x".into() };
+        assert_eq!(id.to_string(), format!("spiffe://st-mary.example/{role}/{name}"));
         assert_eq!(issued.certificate.serial().as_bytes().len(), 20);
         assert_eq!(issued.certificate.issuer_key_id(), member.certificate().subject_key_id());
         let reparsed = CaBundle::from_pem(issued.cert_pem.as_bytes());
@@ -270,7 +271,7 @@ fn a_request_outside_the_profile_is_not_issued() {
         member.issue(&long).err(),
         Some(IssueError::Profile(ProfileError::ValidityTooLong { seconds: 826 * DAY, max_seconds: 825 * DAY }))
     );
-    let traversal = request(Role::Patient, "../../x");
+    let traversal = request(Role::Clinician, "../../x");
     assert_eq!(member.issue(&traversal).err(), Some(IssueError::SpiffeId(InvalidName::Name)));
     let mut dns = request(Role::Node, "n1");
     dns.dns_names = vec!["not a name".into()];
@@ -409,4 +410,26 @@ fn a_ca_loads_only_with_its_own_key() {
     assert_eq!(load(first.cert_pem(), &second.key_pem()).err(), Some(IssueError::CaKeyMismatch));
     assert_eq!(load(first.cert_pem(), "nonsense").err(), Some(IssueError::PrivateKey));
     assert_eq!(load("", &first.key_pem()).err(), Some(IssueError::CaCount(0)));
+}
+
+#[test]
+fn a_patients_certificate_says_no_more_than_an_opaque_name() {
+    let key = KeyPair::generate().unwrap();
+    let (name, issuer) = (opaque("p"), ca(MEMBER));
+    let parse = |change: &dyn Fn(&mut CertificateParams)| {
+        let mut params = leaf_params();
+        params.subject_alt_names = vec![uri(&format!("spiffe://st-mary.example/patient/{name}"))];
+        params.distinguished_name = common_name(&name);
+        change(&mut params);
+        IdentityCertificate::parse(&sign(&issuer, &params, &key)).map(|_| ())
+    };
+    assert_eq!(parse(&|_| ()), Ok(()));
+    let refused = |what| Err(ProfileError::PatientDetail(what));
+    assert_eq!(parse(&|p| p.distinguished_name = common_name("Maria Muster")), refused("subject"));
+    let dns = SanType::DnsName("maria.example".try_into().unwrap());
+    assert_eq!(parse(&|p| p.subject_alt_names.push(dns.clone())), refused("second name"));
+    let extension = || CustomExtension::from_oid_content(&[1, 2, 3, 4], b"Maria".to_vec());
+    assert_eq!(parse(&|p| p.custom_extensions.push(extension())), refused("extension"));
+    let named = parse(&|p| p.subject_alt_names = vec![uri("spiffe://st-mary.example/patient/maria")]);
+    assert_eq!(named, Err(ProfileError::SpiffeId(InvalidName::PatientName)));
 }

@@ -8,7 +8,7 @@ use consilium_certs::{
     CaBundle, CaCertificate, CaStore, Crl, IdentityCertificate, IdentityRequest, RevocationReason, RevokeTarget,
     Serial, StoreError, SubjectKey, Validity,
 };
-use consilium_proto::names::{MemberId, Role, SpiffeId};
+use consilium_proto::names::{self, MemberId, Role, SpiffeId};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use serde::Serialize;
@@ -82,6 +82,17 @@ pub(crate) enum CertsCommand {
     },
 }
 
+/// Roles whose names are given.
+const NAMED_ROLES: [(&str, &str); 7] = [
+    ("role", "node"),
+    ("role", "admin"),
+    ("role", "service"),
+    ("role", "clinician"),
+    ("role", "researcher"),
+    ("role", "auditor"),
+    ("role", "device"),
+];
+
 /// An identity to issue.
 #[derive(Debug, Args)]
 pub(crate) struct IssueArgs {
@@ -91,9 +102,10 @@ pub(crate) struct IssueArgs {
     /// node, admin, service, clinician, researcher, auditor, patient or device
     #[arg(long, value_parser = parse::<Role>)]
     pub(crate) role: Role,
-    /// Name, unique within member and role
-    #[arg(long)]
-    pub(crate) name: String,
+    /// Name, unique within member and role; a patient's is drawn at random, as it stays on the
+    /// ledger for ever
+    #[arg(long, required_if_eq_any = NAMED_ROLES)]
+    pub(crate) name: Option<String>,
     /// Folder for the files [default: the CA's]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -185,9 +197,13 @@ fn init(dir: &Path, member: &MemberId, validity: Validity, ctx: &Context) -> Res
 
 fn issue(args: IssueArgs, now: OffsetDateTime, ctx: &Context) -> Result<(), CliError> {
     let ca = CaStore::open(&args.dir).map_err(store)?;
+    let name = match args.name {
+        Some(name) => name,
+        None => names::new_patient_name().map_err(|e| CliError::failed(e.to_string()))?,
+    };
     let request = IdentityRequest {
         role: args.role,
-        name: args.name,
+        name,
         dns_names: args.dns,
         ip_addrs: args.ip,
         validity: validity(now, args.days),

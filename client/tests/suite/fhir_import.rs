@@ -146,7 +146,8 @@ fn every_resource_comes_back_byte_for_byte_within_the_limits() {
                 for (sealed, resource) in sealed.iter().zip(&resources[range]) {
                     let context = EnvelopeContext { ledger_id: [3; 32], record_id: sealed.record_id.0, version: 1 };
                     let content_key =
-                        unwrap_key(&KeyWrap::decode(sealed.attachments.last().unwrap()).unwrap(), &private, &context).unwrap();
+                        unwrap_key(&KeyWrap::decode(sealed.attachments.last().unwrap()).unwrap(), &private, &context)
+                            .unwrap();
                     let plaintext = open_payload(&content_key, &context, &sealed.attachments[0]).unwrap();
                     assert_eq!(*plaintext, resource.raw);
                 }

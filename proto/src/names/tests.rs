@@ -103,3 +103,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn names_of_patients_are_opaque() {
+    let member: MemberId = "st-mary.example".parse().unwrap();
+    let name = new_patient_name().unwrap();
+    assert_ne!(name, new_patient_name().unwrap());
+    assert!(SpiffeId::new(member.clone(), Role::Patient, &name).is_ok());
+    for other in ["p1", "maria.muster", &name[1..], &name.to_uppercase(), &format!("{name}0"), &"g".repeat(32)] {
+        let refused = SpiffeId::new(member.clone(), Role::Patient, other);
+        assert!(matches!(refused, Err(InvalidName::PatientName | InvalidName::Name)), "{other}");
+        assert!(format!("spiffe://st-mary.example/patient/{other}").parse::<SpiffeId>().is_err());
+    }
+}

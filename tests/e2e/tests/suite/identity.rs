@@ -217,7 +217,7 @@ fn a_revocation_holds_from_its_block_on_open_connections_too() {
 fn roles_that_do_not_write_do_not_write() {
     Network::of(1).run(async |network| {
         for role in [Role::Patient, Role::Auditor, Role::Researcher, Role::Admin] {
-            let user = network.enrolled(0, role, "someone").await?;
+            let user = network.enrolled(0, role, &"0a".repeat(16)).await?;
             let tx = record(&user.client, "patient", b"{}")?.sign(&user.client)?;
             let done = user.client.submit(tx, pb::WaitFor::Certified).await?;
             assert_eq!(done.outcome, pb::Outcome::RoleNotAllowed, "{role}");
