@@ -56,6 +56,7 @@ pub mod light_client;
 pub mod membership;
 pub mod nodes_of;
 pub mod parameters;
+pub mod patients;
 pub mod profile;
 mod proven;
 pub mod receipts;

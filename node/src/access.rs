@@ -35,6 +35,8 @@ pub enum What<'a> {
     },
     /// A certified block: headers, and transactions without attachments.
     Block,
+    /// Which pseudonym an identifier leads to.
+    Lookup,
 }
 
 /// What is known of one version of a record.
@@ -67,6 +69,8 @@ pub enum Grant {
     Auditor,
     /// Every identity of the network may have it.
     Everyone,
+    /// The reader writes records, and must know whose they are.
+    Writer,
 }
 
 /// Why something may not be read.
@@ -78,6 +82,8 @@ pub enum Denial {
     NotOwner,
     /// Only auditors may have it.
     NotAuditor,
+    /// Only those who write records may have it.
+    NotWriter,
     /// No rule names it.
     Unlisted,
 }
@@ -102,6 +108,12 @@ pub fn decide(request: &Request<'_>) -> Decision {
         What::Wrap { owner } => key_wrap(reader, owner),
         What::StateRow { key } => state_row(reader, key),
         What::Block => Decision::Allow(Grant::Everyone),
+        What::Lookup => match reader.role() {
+            Role::Service | Role::Clinician | Role::Device => Decision::Allow(Grant::Writer),
+            Role::Node | Role::Admin | Role::Researcher | Role::Auditor | Role::Patient => {
+                Decision::Deny(Denial::NotWriter)
+            }
+        },
     }
 }
 

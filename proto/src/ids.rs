@@ -129,7 +129,7 @@ short_id! {
     RecordId
 }
 short_id! {
-    /// Blinded pseudonym of a patient.
+    /// Pseudonym of a patient; random.
     PatientPseudonym
 }
 short_id! {

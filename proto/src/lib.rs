@@ -23,6 +23,7 @@ pub mod merkle;
 pub mod names;
 pub mod observed;
 pub mod parameters;
+pub mod patient;
 pub mod random;
 pub mod receipt;
 pub mod record;

@@ -20,6 +20,14 @@ pub const WRAP_BYTES_MAX: usize = 4 * 1024;
 pub const TAGS_MAX: usize = 32;
 /// Bytes of a descriptor: a salt and the search tags.
 pub const DESCRIPTOR_BYTES_MAX: usize = 16 + TAGS_MAX * 16;
+/// Bytes of a look-up: a salt and a tag.
+pub const LOOKUP_BYTES: usize = 32;
+/// Look-ups that a member may add to a patient.
+pub const LOOKUPS_MAX: usize = 8;
+/// Tags of a request to find patients.
+pub const RESOLVE_TAGS_MAX: usize = 256;
+/// Patients that are answered for a tag.
+pub const RESOLVED_MAX: usize = 16;
 /// Recipients of a record version.
 pub const WRAPS_MAX: usize = 64;
 /// Characters of a record's kind.

@@ -164,8 +164,8 @@ impl Domain {
     pub const KEY_WRAP: Self = Self("consilium/key-wrap/v1");
     /// Blinded search tag.
     pub const SEARCH_TAG: Self = Self("consilium/search-tag/v1");
-    /// Patient pseudonym.
-    pub const PSEUDONYM: Self = Self("consilium/pseudonym/v1");
+    /// Blinded identifier of a patient.
+    pub const PATIENT_LOOKUP: Self = Self("consilium/patient-lookup/v1");
 
     /// All domains, for tests that they differ.
     pub const ALL: [Self; 17] = [
@@ -185,7 +185,7 @@ impl Domain {
         Self::PAYLOAD,
         Self::KEY_WRAP,
         Self::SEARCH_TAG,
-        Self::PSEUDONYM,
+        Self::PATIENT_LOOKUP,
     ];
 
     /// The domain string itself, ASCII.

@@ -8,7 +8,7 @@
 //! authenticated state are not here.
 
 use crate::hash::{HASH_LEN, Hash};
-use crate::ids::{AuthorityId, Epoch, Fingerprint, KeyId, NodeId, RecordId};
+use crate::ids::{AuthorityId, Epoch, Fingerprint, KeyId, NodeId, PatientPseudonym, RecordId};
 
 /// Who may ask for a row of the state, and for the proof that there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,6 +175,8 @@ rows! {
     /// What stays of a CA that left its member's bundle.
     0x17 FormerAuthority(name: AuthorityName, from &AuthorityName) = FormerAuthorityState, Everyone,
         "former CA {name}", former_authority;
+    /// A patient.
+    0x20 Patient(id: PatientPseudonym, from &PatientPseudonym) = PatientState, Auditors, "patient {id}", patient;
 }
 
 /// First bytes that no row may take: kept for consents, access events and
@@ -323,6 +325,7 @@ fixed_part! {
     NodeId, [u8; 8], |id| id.0.to_be_bytes(), |bytes| NodeId(u64::from_be_bytes(bytes));
     Epoch, [u8; 8], |epoch| epoch.0.to_be_bytes(), |bytes| Epoch(u64::from_be_bytes(bytes));
     RecordId, [u8; 16], |id| id.0, RecordId;
+    PatientPseudonym, [u8; 16], |id| id.0, PatientPseudonym;
     Fingerprint, [u8; HASH_LEN], |id| *id.as_bytes(), Fingerprint::from_bytes;
     KeyId, [u8; HASH_LEN], |id| *id.as_bytes(), KeyId::from_bytes;
     Hash, [u8; HASH_LEN], |hash| *hash.as_bytes(), Hash::from_bytes;

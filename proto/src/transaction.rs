@@ -8,6 +8,7 @@
 mod attachments;
 mod governance;
 mod head;
+mod patients;
 mod stake;
 
 use bytes::Bytes;
@@ -28,6 +29,7 @@ use attachments::Erasure;
 pub use attachments::{Attachment, Commitment, Size, Slot};
 pub use governance::{GovernanceAction, NodeAction, NodeDescription, Propose, Topic};
 pub use head::{ActionProof, Nonce, NotInTransaction, SignedHead, TransactionHead, signature_hash};
+pub use patients::{PatientAction, PatientLookups};
 pub use stake::StakeAction;
 
 /// A transaction that passed all stateless checks.
@@ -60,6 +62,8 @@ pub enum Action {
     WriteRecord(WriteRecord),
     /// See `RetractRecord`.
     RetractRecord(RetractRecord),
+    /// About a patient.
+    Patient(PatientAction),
     /// About stake and validators.
     Stake(StakeAction),
     /// About an own node.
@@ -346,7 +350,7 @@ impl Action {
         match self {
             Self::PublishRevocations(_) | Self::Governance(_) => true,
             Self::Stake(action) => action.is_right(),
-            Self::Enroll(_) | Self::WriteRecord(_) | Self::RetractRecord(_) | Self::Node(_) => false,
+            Self::Enroll(_) | Self::WriteRecord(_) | Self::RetractRecord(_) | Self::Patient(_) | Self::Node(_) => false,
         }
     }
 
@@ -370,6 +374,12 @@ impl Action {
                 let record_id = RecordId::parse("retract_record.record_id", &r.record_id)?;
                 in_range("retract_record.version", r.version.into(), 1, u32::MAX.into())?;
                 Ok(Self::RetractRecord(RetractRecord { record_id, version: r.version }))
+            }
+            Some(Pb::RegisterPatient(m)) => {
+                PatientAction::register(&m).map(Self::Patient).map_err(|e| e.within("register_patient"))
+            }
+            Some(Pb::AddLookups(m)) => {
+                PatientAction::add_lookups(&m).map(Self::Patient).map_err(|e| e.within("add_lookups"))
             }
             Some(Pb::Delegate(m)) => StakeAction::delegate(&m).map(Self::Stake).map_err(|e| e.within("delegate")),
             Some(Pb::Redelegate(m)) => StakeAction::redelegate(&m).map(Self::Stake).map_err(|e| e.within("redelegate")),

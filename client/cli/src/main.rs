@@ -22,6 +22,7 @@ mod member;
 mod network;
 mod node;
 mod operate;
+mod patient;
 mod receipt;
 mod record;
 mod stake;
@@ -59,6 +60,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Submit, amend, retract, get and find records
     Record(record::RecordArgs),
+    /// Find and register patients
+    Patient(patient::PatientArgs),
     /// Import FHIR files and folders
     Import(import::ImportArgs),
     /// Export and verify the whole ledger
@@ -153,6 +156,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
 async fn perform(command: Command, ctx: &Context) -> Result<(), CliError> {
     match command {
         Command::Record(args) => record::run(args, ctx).await,
+        Command::Patient(args) => patient::run(args, ctx).await,
         Command::Import(args) => import::run(args, ctx).await,
         Command::Ledger(args) => ledger::run(args, ctx).await,
         Command::Identity(args) => identity::run(args, ctx).await,

@@ -20,8 +20,9 @@ use super::{CliError, Context};
 use consilium_client::ClientError;
 use consilium_client::fhir;
 use consilium_client::files;
+use consilium_client::patients::Patients;
 use consilium_client::records::{
-    self, Described, Draft, QueryFilter, RecordDraft, RecordReader, RecordWriter, Shown, pseudonym_of, tag_of,
+    self, Described, Draft, QueryFilter, RecordDraft, RecordReader, RecordWriter, Shown, new_pseudonym, tag_of,
 };
 use consilium_client::{Client, Submitted};
 
@@ -206,8 +207,9 @@ pub(crate) async fn run(args: RecordArgs, ctx: &Context) -> Result<(), CliError>
 }
 
 async fn submit(client: &Client, args: SubmitArgs, ctx: &Context) -> Result<(), CliError> {
-    let drafts = drafts_of(client, &args)?;
+    // Nobody is registered for what cannot be written.
     let writer = RecordWriter::new(client.clone(), &args.write.recipients).await?;
+    let drafts = drafts_of(client, &args).await?;
     tell_recipients(&writer);
     let written = writer.write(drafts.into_iter().map(Draft::new).collect(), args.write.wait.into()).await?;
     for (submitted, ids) in &written {
@@ -224,11 +226,13 @@ pub(crate) fn tell_recipients(writer: &RecordWriter) {
     }
 }
 
-fn drafts_of(client: &Client, args: &SubmitArgs) -> Result<Vec<RecordDraft>, CliError> {
-    let key = search_key(client)?;
+async fn drafts_of(client: &Client, args: &SubmitArgs) -> Result<Vec<RecordDraft>, CliError> {
+    let (key, patients) = (search_key(client)?, Patients::new(client.clone())?);
     let bytes = read(&args.file)?;
     if let (Some(kind), Some(patient)) = (&args.kind, &args.patient) {
-        return Ok(vec![RecordDraft::document(kind, patient, member(client), bytes, key)]);
+        let identifier = patients.canonical(patient);
+        let patient = patients.ensure([identifier.as_str()]).await?.into_values();
+        return Ok(patient.map(|patient| RecordDraft::document(kind, patient, bytes.clone())).collect());
     }
     let not_fhir = |cause: String| {
         CliError::from(ClientError::file(&args.file, cause)).hint("another document needs --kind and --patient")
@@ -240,13 +244,17 @@ fn drafts_of(client: &Client, args: &SubmitArgs) -> Result<Vec<RecordDraft>, Cli
     if split.resources.is_empty() {
         return Err(ClientError::file(&args.file, "is a Bundle without resources").into());
     }
-    Ok(split.resources.iter().map(|r| RecordDraft::from_resource(r, key)).collect())
+    let of = patients.ensure(split.resources.iter().filter_map(|r| r.subject.patient())).await?;
+    let patient = |subject: &fhir::Subject| subject.patient().and_then(|subject| of.get(subject).copied());
+    let draft =
+        |r: &fhir::Resource| RecordDraft::from_resource(r, patient(&r.subject).unwrap_or_else(new_pseudonym), key);
+    Ok(split.resources.iter().map(draft).collect())
 }
 
 async fn amend(client: &Client, args: AmendArgs, ctx: &Context) -> Result<(), CliError> {
     let draft = match args.raw {
         true => raw_amendment(client, &args).await?,
-        false => fhir_amendment(client, &args.file)?,
+        false => fhir_amendment(client, &args).await?,
     };
     let writer = RecordWriter::new(client.clone(), &args.write.recipients).await?;
     tell_recipients(&writer);
@@ -254,13 +262,26 @@ async fn amend(client: &Client, args: AmendArgs, ctx: &Context) -> Result<(), Cl
     print_written(ctx, &submitted, &[args.id], version)
 }
 
-fn fhir_amendment(client: &Client, file: &Path) -> Result<RecordDraft, CliError> {
-    let split = fhir::split(&read(file)?, member(client)).map_err(|e| ClientError::file(file, e))?;
-    match (split.content, split.resources.as_slice()) {
-        (fhir::Content::Resource, [resource]) => Ok(RecordDraft::from_resource(resource, search_key(client)?)),
-        _ => Err(CliError::from(ClientError::file(file, "is not a single FHIR resource"))
-            .hint("give --raw to amend a document that is not FHIR")),
-    }
+async fn fhir_amendment(client: &Client, args: &AmendArgs) -> Result<RecordDraft, CliError> {
+    let split = fhir::split(&read(&args.file)?, member(client)).map_err(|e| ClientError::file(&args.file, e))?;
+    let (fhir::Content::Resource, [resource]) = (split.content, split.resources.as_slice()) else {
+        return Err(CliError::from(ClientError::file(&args.file, "is not a single FHIR resource"))
+            .hint("give --raw to amend a document that is not FHIR"));
+    };
+    let patient = match resource.subject.patient() {
+        Some(subject) => Patients::new(client.clone())?.find(subject).await?.ok_or_else(unknown_patient)?,
+        // It is about no patient, and stays what it is about.
+        None => {
+            let current = RecordReader::new(client.clone()).current(args.id).await?;
+            PatientPseudonym::parse("patient", &current.patient)?
+        }
+    };
+    Ok(RecordDraft::from_resource(resource, patient, search_key(client)?))
+}
+
+fn unknown_patient() -> CliError {
+    CliError::failed("no patient is found by that identifier")
+        .hint("a patient is registered when a record is submitted, or with `consilium patient register`")
 }
 
 /// The same description with other contents.
@@ -300,7 +321,7 @@ async fn get(client: &Client, args: GetArgs, ctx: &Context) -> Result<(), CliErr
 }
 
 async fn query(client: &Client, args: QueryArgs, ctx: &Context) -> Result<(), CliError> {
-    let filter = filter_of(client, &args)?;
+    let filter = filter_of(client, &args).await?;
     let reader = RecordReader::new(client.clone());
     let mut found = std::pin::pin!(reader.query(filter));
     let mut shown = Vec::new();
@@ -380,7 +401,7 @@ impl OpenedView {
     }
 }
 
-fn filter_of(client: &Client, args: &QueryArgs) -> Result<QueryFilter, CliError> {
+async fn filter_of(client: &Client, args: &QueryArgs) -> Result<QueryFilter, CliError> {
     let mut filter = QueryFilter {
         patient: args.pseudonym,
         kind: args.kind.clone(),
@@ -391,7 +412,9 @@ fn filter_of(client: &Client, args: &QueryArgs) -> Result<QueryFilter, CliError>
         tag: None,
     };
     if let Some(reference) = &args.patient {
-        filter.patient = Some(pseudonym_of(search_key(client)?, reference, member(client)));
+        let patients = Patients::new(client.clone())?;
+        let found = patients.find(&patients.canonical(reference)).await?;
+        filter.patient = Some(found.ok_or_else(unknown_patient)?);
     }
     if let Some((name, value)) = &args.tag {
         filter.tag = Some(tag_of(search_key(client)?, name, value));

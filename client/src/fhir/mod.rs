@@ -12,8 +12,8 @@
 //! of a document into an error or into `Debug`; errors name line and path only.
 //!
 //! # What a patient is called
-//! The pseudonym of a record is made from one string, its *subject*, so all
-//! records of a patient must arrive at the same one ([`Reference::canonical`]):
+//! The pseudonym of a patient is found by one string, the *subject* of a record
+//! ([`crate::patients`]), so all records of a patient must arrive at the same one ([`Reference::canonical`]):
 //!
 //! | in the document | subject |
 //! |---|---|
@@ -30,7 +30,8 @@
 //!
 //! A resource without a patient (Organization, Practitioner, Location, Device,
 //! ...) has itself as its subject, `<type>/<id>`, or `urn:sha256:<hex>` of its
-//! bytes where it has no id.
+//! bytes where it has no id; it is stored under a random pseudonym of its own, and
+//! found by its tags.
 //!
 //! # Search tags
 //! At most [`crate::records::TAGS_MAX`], in this order of preference:
@@ -86,11 +87,20 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// The string that the pseudonym is made from.
+    /// In canonical form.
     #[must_use]
     pub fn canonical(&self) -> &str {
         match self {
             Self::Patient(s) | Self::Itself(s) => s,
+        }
+    }
+
+    /// The patient's identifier, by which the pseudonym is found.
+    #[must_use]
+    pub fn patient(&self) -> Option<&str> {
+        match self {
+            Self::Patient(s) => Some(s),
+            Self::Itself(_) => None,
         }
     }
 }

@@ -2,12 +2,12 @@
 //! the patient, tags instead of values. The plaintext is still in clear.
 
 use bytes::Bytes;
-use consilium_proto::envelope::{SearchKey, blind_tag, pseudonym};
+use consilium_proto::envelope::{SearchKey, blind_tag};
 use consilium_proto::ids::{PatientPseudonym, SearchTag};
 use consilium_proto::limits::TAGS_MAX;
 use consilium_proto::pb;
 
-use crate::fhir::{Reference, Resource};
+use crate::fhir::Resource;
 
 /// One version of a record before encryption.
 #[derive(Clone, PartialEq, Eq)]
@@ -25,25 +25,26 @@ pub struct RecordDraft {
 }
 
 impl RecordDraft {
-    /// Blinds a FHIR resource.
+    /// Blinds a FHIR resource about this patient, to whom its subject leads
+    /// ([`crate::patients`]).
     #[must_use]
-    pub fn from_resource(resource: &Resource, key: &SearchKey) -> Self {
+    pub fn from_resource(resource: &Resource, patient: PatientPseudonym, key: &SearchKey) -> Self {
         let blinded = resource.tags.iter().map(|tag| tag_of(key, tag.name, &tag.value));
         Self {
             kind: resource.kind.to_owned(),
-            patient: PatientPseudonym(pseudonym(key, resource.subject.canonical().as_bytes())),
+            patient,
             confidentiality: resource.confidentiality,
             tags: ascending(blinded),
             plaintext: resource.raw.clone(),
         }
     }
 
-    /// A document that is not FHIR, about the patient that `reference` means.
+    /// A document that is not FHIR.
     #[must_use]
-    pub fn document(kind: &str, reference: &str, member: &str, plaintext: Bytes, key: &SearchKey) -> Self {
+    pub fn document(kind: &str, patient: PatientPseudonym, plaintext: Bytes) -> Self {
         Self {
             kind: kind.to_owned(),
-            patient: pseudonym_of(key, reference, member),
+            patient,
             confidentiality: pb::Confidentiality::Normal,
             tags: Vec::new(),
             plaintext,
@@ -59,13 +60,6 @@ impl std::fmt::Debug for RecordDraft {
             .field("bytes", &self.plaintext.len())
             .finish_non_exhaustive()
     }
-}
-
-/// The pseudonym of the patient that a reference or `system|value` means, as
-/// read by `member`; see [`crate::fhir`] for the spellings.
-#[must_use]
-pub fn pseudonym_of(key: &SearchKey, reference: &str, member: &str) -> PatientPseudonym {
-    PatientPseudonym(pseudonym(key, Reference::new(reference).canonical(member).as_bytes()))
 }
 
 /// The blinded form of a tag; names and values are listed in [`crate::fhir`].

@@ -20,7 +20,7 @@ mod seal;
 mod writer;
 
 pub use consilium_proto::limits::TAGS_MAX;
-pub use draft::{RecordDraft, pseudonym_of, tag_of};
+pub use draft::{RecordDraft, tag_of};
 pub use pack::{PackLimits, Size, pack};
 pub use reader::{Described, History, Opened, QueryFilter, RecordReader, Shown};
 pub use recipient::{Recipient, RecipientRefusal, recipient};
@@ -28,10 +28,16 @@ pub use seal::{SealedRecord, seal, size_of};
 pub use writer::retract;
 pub use writer::{Draft, Prepared, RecordWriter, Sealer, Target};
 
-use consilium_proto::ids::RecordId;
+use consilium_proto::ids::{PatientPseudonym, RecordId};
 
 /// A fresh random record id.
 #[must_use]
 pub fn new_record_id() -> RecordId {
     RecordId(rand::random())
+}
+
+/// A fresh random pseudonym: for a new patient, or for a record about none.
+#[must_use]
+pub fn new_pseudonym() -> PatientPseudonym {
+    PatientPseudonym(rand::random())
 }

@@ -5,6 +5,7 @@
 mod enroll;
 mod governance;
 mod nodes;
+mod patients;
 mod publish_revocations;
 mod retract_record;
 mod stake;
@@ -72,6 +73,15 @@ impl Author {
         };
         ensure(writes, Outcome::RoleNotAllowed)
     }
+
+    /// Only who meets patients, and the systems of those, say who is who.
+    pub(crate) fn ensure_registrar(&self) -> Result<(), Refusal> {
+        let registers = match self.id.role() {
+            Role::Service | Role::Clinician => true,
+            Role::Node | Role::Admin | Role::Researcher | Role::Auditor | Role::Patient | Role::Device => false,
+        };
+        ensure(registers, Outcome::RoleNotAllowed)
+    }
 }
 
 /// Executes all actions of a transaction whose signature was checked.
@@ -91,6 +101,7 @@ pub(crate) fn run<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>, sign
                 write_record::run(view, cx, &author, write, sequence)?;
             }
             Action::RetractRecord(retract) => retract_record::run(view, cx, &author, *retract)?,
+            Action::Patient(action) => patients::run(view, cx, &author, action)?,
             Action::Stake(action) => stake::run(view, cx, &author, action)?,
             Action::Node(action) => nodes::run(view, cx, &author, action)?,
             Action::Governance(action) => governance::run(view, cx, &author, action)?,

@@ -3,7 +3,7 @@
 //! big-endian, so that the order of bytes is the order of values. Changing a key
 //! breaks stored state.
 
-use consilium_proto::hash::sha256;
+use consilium_proto::hash::{Hash, sha256};
 use consilium_proto::ids::{Height, KeyId, PatientPseudonym, RecordId, SearchTag, TransactionId};
 use consilium_proto::state::StateRow;
 use consilium_proto::transaction::Slot;
@@ -16,14 +16,16 @@ use crate::table::Table;
 const INDEX_PATIENT: u8 = b'p';
 const INDEX_MEMBER: u8 = b'm';
 const INDEX_TAG: u8 = b't';
+const INDEX_LOOKUP: u8 = b'l';
 pub(crate) const MISSING_PAYLOAD: u8 = b'p';
 pub(crate) const MISSING_DESCRIPTOR: u8 = b'd';
 pub(crate) const MISSING_WRAP: u8 = b'w';
+pub(crate) const MISSING_LOOKUP: u8 = b'l';
 
-/// Whether a key of the state is a record's.
+/// Whether a key of the state is a record's or a patient's.
 #[must_use]
-pub fn is_record(key: &[u8]) -> bool {
-    StateRow::of(key) == Some(StateRow::Record)
+pub fn is_of_patient(key: &[u8]) -> bool {
+    matches!(StateRow::of(key), Some(StateRow::Record | StateRow::Patient))
 }
 
 fn tagged(tag: u8, part: &[u8]) -> Vec<u8> {
@@ -58,6 +60,12 @@ pub fn wrap(id: &RecordId, number: u32, recipient: &KeyId) -> Vec<u8> {
     key
 }
 
+/// Lookups: one look-up of a patient, by the hash that its row commits to.
+#[must_use]
+pub fn lookup(patient: &PatientPseudonym, hash: &Hash) -> Vec<u8> {
+    [&patient.0[..], hash.as_bytes()].concat()
+}
+
 /// Table and key of an attachment.
 #[must_use]
 pub fn attachment(slot: &Slot) -> (Table, Vec<u8>) {
@@ -65,6 +73,7 @@ pub fn attachment(slot: &Slot) -> (Table, Vec<u8>) {
         Slot::Payload { record, version } => (Table::Payloads, payload(record, *version)),
         Slot::Descriptor { record, version } => (Table::Descriptors, descriptor(record, *version)),
         Slot::Wrap { record, version, recipient } => (Table::Wraps, wrap(record, *version, recipient)),
+        Slot::Lookup { patient, hash } => (Table::Lookups, lookup(patient, hash)),
     }
 }
 
@@ -75,6 +84,7 @@ pub fn missing(slot: &Slot) -> Vec<u8> {
         Slot::Payload { record, version } => tagged(MISSING_PAYLOAD, &payload(record, *version)),
         Slot::Descriptor { record, version } => tagged(MISSING_DESCRIPTOR, &descriptor(record, *version)),
         Slot::Wrap { record, version, recipient } => tagged(MISSING_WRAP, &wrap(record, *version, recipient)),
+        Slot::Lookup { patient, hash } => tagged(MISSING_LOOKUP, &lookup(patient, hash)),
     }
 }
 
@@ -114,6 +124,18 @@ pub fn index_member(member: &str) -> Vec<u8> {
 #[must_use]
 pub fn index_tag(tag: &SearchTag) -> Vec<u8> {
     tagged(INDEX_TAG, &tag.0)
+}
+
+/// Index: prefix of patients that a look-up's tag leads to.
+#[must_use]
+pub fn index_lookup(tag: &SearchTag) -> Vec<u8> {
+    tagged(INDEX_LOOKUP, &tag.0)
+}
+
+/// Index: a patient that a look-up leads to.
+#[must_use]
+pub fn index_patient_of(tag: &SearchTag, patient: &PatientPseudonym) -> Vec<u8> {
+    [index_lookup(tag), patient.0.to_vec()].concat()
 }
 
 /// Index: an entry under a prefix, in order of the records' creation.

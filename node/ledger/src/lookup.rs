@@ -1,8 +1,10 @@
 //! Answers that are put together from several rows: for whoever serves them over
 //! a snapshot. Nothing here is part of the rules.
 
+mod patients;
 mod records;
 
+pub use patients::resolve_patients;
 pub use records::{prove_record, transaction_of};
 
 use consilium_proto::header::Header;

@@ -10,8 +10,9 @@
 
 use bytes::Bytes;
 use consilium_proto::hash::Hash;
-use consilium_proto::ids::{Height, KeyId, RecordId};
+use consilium_proto::ids::{Height, KeyId, PatientPseudonym, RecordId};
 use consilium_proto::limits::{DESCRIPTOR_BYTES_MAX, WRAP_BYTES_MAX};
+use consilium_proto::patient::Lookup;
 use consilium_proto::pb::RecordState;
 use consilium_proto::record::Descriptor;
 use consilium_proto::transaction::{Commitment, Size, Slot};
@@ -70,15 +71,23 @@ impl Missing {
     /// If the store fails.
     pub fn found(&self, ledger: &impl StateReader, content: Bytes) -> Result<Vec<Row>, StoreFault> {
         let (table, key) = keys::attachment(&self.commitment.slot);
-        let mut rows = vec![self.forget()];
-        if let Slot::Descriptor { record, .. } = &self.commitment.slot {
-            let state = ledger.get(Table::State, &keys::record(record))?;
-            let state = state.map(RecordState::decode).transpose();
-            let state = state.map_err(|e| StoreFault::Corrupt { table: Table::State.name(), cause: e.to_string() })?;
-            rows.extend(state.into_iter().flat_map(|state| tag_rows(&content, record, state.sequence)));
-        }
-        rows.push(Row { table, key, value: Some(content) });
+        let mut rows = self.index(ledger, &content)?;
+        rows.extend([self.forget(), Row { table, key, value: Some(content) }]);
         Ok(rows)
+    }
+
+    /// The rows by which records or patients are found by an attachment.
+    fn index(&self, ledger: &impl StateReader, content: &[u8]) -> Result<Vec<Row>, StoreFault> {
+        match &self.commitment.slot {
+            Slot::Payload { .. } | Slot::Wrap { .. } => Ok(Vec::new()),
+            Slot::Lookup { patient, .. } => Ok(lookup_row(content, patient).into_iter().collect()),
+            Slot::Descriptor { record, .. } => {
+                let state = ledger.get(Table::State, &keys::record(record))?.map(RecordState::decode).transpose();
+                let corrupt = |e: prost::DecodeError| StoreFault::Corrupt { table: "state", cause: e.to_string() };
+                let state = state.map_err(corrupt)?;
+                Ok(state.map(|state| tag_rows(content, record, state.sequence)).unwrap_or_default())
+            }
+        }
     }
 
     /// The rows that note that what is stored is not what was committed to, or nothing.
@@ -121,8 +130,19 @@ pub(crate) fn tag_rows(descriptor: &[u8], record: &RecordId, sequence: u64) -> V
     tags.into_iter().map(row).collect()
 }
 
+/// The row by which a patient is found by a look-up: as [`tag_rows`].
+pub(crate) fn lookup_row(content: &[u8], patient: &PatientPseudonym) -> Option<Row> {
+    let lookup = Lookup::decode(content).ok()?;
+    let key = keys::index_patient_of(&lookup.tag(), patient);
+    Some(Row { table: Table::Index, key, value: Some(lookup.hash().to_bytes()) })
+}
+
 fn slot(key: &[u8]) -> Option<Slot> {
     let (kind, key) = key.split_first()?;
+    if *kind == keys::MISSING_LOOKUP {
+        let (patient, hash) = key.split_first_chunk::<16>()?;
+        return Some(Slot::Lookup { patient: PatientPseudonym(*patient), hash: Hash::try_from(hash).ok()? });
+    }
     let (version, rest) = key.split_first_chunk::<VERSION_LEN>()?;
     let (record, version) = version.split_first_chunk::<16>()?;
     let (record, version) = (RecordId(*record), u32::from_be_bytes(version.try_into().ok()?));

@@ -15,6 +15,8 @@ pub enum Table {
     Descriptors,
     /// Key wraps: erasable.
     Wraps,
+    /// Look-ups of patients: erasable.
+    Lookups,
     /// Transaction id to (height, leaf index, outcome).
     Transactions,
     /// Perfect subtrees of the ledger's tree.
@@ -29,13 +31,14 @@ pub enum Table {
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::State,
         Self::Trie,
         Self::Versions,
         Self::Payloads,
         Self::Descriptors,
         Self::Wraps,
+        Self::Lookups,
         Self::Transactions,
         Self::Tree,
         Self::Index,
@@ -53,6 +56,7 @@ impl Table {
             Self::Payloads => "payloads",
             Self::Descriptors => "descriptors",
             Self::Wraps => "wraps",
+            Self::Lookups => "lookups",
             Self::Transactions => "transactions",
             Self::Tree => "tree",
             Self::Index => "index",

@@ -58,15 +58,17 @@ impl<L> CachedLedger<L> {
     }
 }
 
-/// Records are left out: each is written once and seldom read.
+/// What there is one of for each record or patient is left out: it is seldom read, and would
+/// drive out the rest.
 fn is_cached(table: Table, key: &[u8]) -> bool {
     match table {
         Table::Trie => true,
-        Table::State => !keys::is_record(key),
+        Table::State => !keys::is_of_patient(key),
         Table::Versions
         | Table::Payloads
         | Table::Descriptors
         | Table::Wraps
+        | Table::Lookups
         | Table::Transactions
         | Table::Tree
         | Table::Index

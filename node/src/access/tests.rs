@@ -3,7 +3,7 @@
 
 use consilium_ledger::keys;
 use consilium_proto::hash::Hash;
-use consilium_proto::ids::{AuthorityId, Epoch, Fingerprint, KeyId, NodeId, RecordId};
+use consilium_proto::ids::{AuthorityId, Epoch, Fingerprint, KeyId, NodeId, PatientPseudonym, RecordId};
 use consilium_proto::names::SpiffeId;
 use consilium_proto::state::{AuthorityName, CertificateName};
 
@@ -66,7 +66,7 @@ fn wraps_are_for_the_owner_of_the_key_alone() {
 }
 
 #[test]
-fn state_rows_are_public_but_for_records() {
+fn state_rows_are_public_but_for_records_and_patients() {
     let record = keys::record(&RecordId([7; 16]));
     let ca = || AuthorityName::new("a.example", AuthorityId::from_bytes([1; 32]));
     let public = [
@@ -97,9 +97,11 @@ fn state_rows_are_public_but_for_records() {
             assert_eq!(ask(reader, What::StateRow { key }), Decision::Deny(Denial::Unlisted), "{key:?}");
         }
     }
-    assert_eq!(ask(AUDITOR, What::StateRow { key: &record }), Decision::Allow(Grant::Auditor));
-    // Not even for the author's member.
-    assert_eq!(ask(CLERK, What::StateRow { key: &record }), Decision::Deny(Denial::NotAuditor));
+    for key in [record, keys::patient(&PatientPseudonym([7; 16]))] {
+        assert_eq!(ask(AUDITOR, What::StateRow { key: &key }), Decision::Allow(Grant::Auditor));
+        // Not even for the author's member.
+        assert_eq!(ask(CLERK, What::StateRow { key: &key }), Decision::Deny(Denial::NotAuditor));
+    }
 }
 
 #[test]
@@ -107,4 +109,21 @@ fn blocks_are_for_everyone() {
     for reader in [CLERK, GUEST, AUDITOR] {
         assert_eq!(ask(reader, What::Block), Decision::Allow(Grant::Everyone));
     }
+}
+
+#[test]
+fn identifiers_are_looked_up_by_those_who_write() {
+    for (role, expected) in [
+        ("service", Decision::Allow(Grant::Writer)),
+        ("clinician", Decision::Allow(Grant::Writer)),
+        ("device", Decision::Allow(Grant::Writer)),
+        ("admin", Decision::Deny(Denial::NotWriter)),
+        ("auditor", Decision::Deny(Denial::NotWriter)),
+        ("researcher", Decision::Deny(Denial::NotWriter)),
+        ("node", Decision::Deny(Denial::NotWriter)),
+    ] {
+        assert_eq!(ask(&format!("spiffe://a.example/{role}/x"), What::Lookup), expected, "{role}");
+    }
+    let patient = format!("spiffe://a.example/patient/{}", "0a".repeat(16));
+    assert_eq!(ask(&patient, What::Lookup), Decision::Deny(Denial::NotWriter));
 }

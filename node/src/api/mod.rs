@@ -6,6 +6,7 @@ mod governance;
 mod identity;
 mod ledger;
 mod operator;
+mod patients;
 mod reading;
 mod record_reader;
 mod records;

@@ -8,6 +8,7 @@ use consilium_grpc::governance_service_server::GovernanceServiceServer;
 use consilium_grpc::identity_service_server::IdentityServiceServer;
 use consilium_grpc::ledger_service_server::LedgerServiceServer;
 use consilium_grpc::operator_service_server::OperatorServiceServer;
+use consilium_grpc::patients_service_server::PatientsServiceServer;
 use consilium_grpc::peer_service_server::PeerServiceServer;
 use consilium_grpc::records_service_server::RecordsServiceServer;
 use consilium_grpc::validators_service_server::ValidatorsServiceServer;
@@ -39,10 +40,11 @@ use consilium_proto::limits::REQUEST_BYTES_MAX;
 const PEER_CONCURRENCY: usize = 1_024;
 /// Bytes of a request that carries no transaction.
 const SMALL_REQUEST_BYTES_MAX: usize = 64 * 1024;
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 8] = [
     "consilium.v1.LedgerService",
     "consilium.v1.RecordsService",
     "consilium.v1.IdentityService",
+    "consilium.v1.PatientsService",
     "consilium.v1.OperatorService",
     "consilium.v1.ValidatorsService",
     "consilium.v1.GovernanceService",
@@ -135,6 +137,7 @@ impl Serving<'_> {
             .add_service(LedgerServiceServer::new(api.clone()).max_decoding_message_size(large))
             .add_service(RecordsServiceServer::new(api.clone()).max_decoding_message_size(small))
             .add_service(IdentityServiceServer::new(api.clone()).max_decoding_message_size(large))
+            .add_service(PatientsServiceServer::new(api.clone()).max_decoding_message_size(small))
             .add_service(ValidatorsServiceServer::new(api.clone()).max_decoding_message_size(small))
             .add_service(GovernanceServiceServer::new(api.clone()).max_decoding_message_size(large))
             .add_service(OperatorServiceServer::new(api).max_decoding_message_size(small))

@@ -13,10 +13,10 @@ use super::EnvelopeError;
 use crate::random::random_array;
 use crate::signing::Domain;
 
-/// Length of a tag and of a pseudonym in bytes.
+/// Length of a tag in bytes.
 pub const TAG_LEN: usize = 16;
 
-/// The members' shared key for tags and pseudonyms: 32 bytes, wiped when dropped.
+/// The members' shared key for tags: 32 bytes, wiped when dropped.
 #[derive(Clone)]
 pub struct SearchKey(Zeroizing<[u8; 32]>);
 
@@ -63,12 +63,12 @@ pub fn blind_tag(key: &SearchKey, kind: &str, value: &[u8]) -> [u8; TAG_LEN] {
     key.mac(&[&Domain::SEARCH_TAG.prefix(), &kind_len, kind.as_bytes(), value])
 }
 
-/// Pseudonym of a patient by an identifier, e.g. `urn:oid:1.2.3|123456`.
+/// Tag of a patient's identifier, e.g. `urn:oid:1.2.3|123456`, by which the pseudonym is found.
 ///
-/// HMAC over the prefix of `consilium/pseudonym/v1` and the identifier; the first
+/// HMAC over the prefix of `consilium/patient-lookup/v1` and the identifier; the first
 /// 16 bytes.
-pub fn pseudonym(key: &SearchKey, identifier: &[u8]) -> [u8; TAG_LEN] {
-    key.mac(&[&Domain::PSEUDONYM.prefix(), identifier])
+pub fn lookup_tag(key: &SearchKey, identifier: &[u8]) -> [u8; TAG_LEN] {
+    key.mac(&[&Domain::PATIENT_LOOKUP.prefix(), identifier])
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ mod padding;
 mod payload;
 mod wrap;
 
-pub use blind::{SearchKey, TAG_LEN, blind_tag, pseudonym};
+pub use blind::{SearchKey, TAG_LEN, blind_tag, lookup_tag};
 pub use padding::padded_len;
 pub use payload::{ContentKey, PAYLOAD_OVERHEAD, PLAINTEXT_LEN_MAX, open_payload, seal_payload};
 pub use wrap::{KeyWrap, unwrap_key, wrap_key};

@@ -47,6 +47,7 @@ fn samples() -> Vec<(Vec<u8>, &'static str)> {
             former_authority(&authority()),
             "former CA 0909090909090909090909090909090909090909090909090909090909090909 of a.b",
         ),
+        (patient(&PatientPseudonym([0xcd; 16])), "patient cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd"),
     ]
 }
 
@@ -78,7 +79,8 @@ fn what_is_no_key_is_described_and_read_by_nobody() {
 #[test]
 fn records_are_for_auditors_and_the_rest_for_everyone() {
     for row in StateRow::ALL {
-        let expected = if *row == StateRow::Record { Readers::Auditors } else { Readers::Everyone };
+        let closed = [StateRow::Record, StateRow::Patient].contains(row);
+        let expected = if closed { Readers::Auditors } else { Readers::Everyone };
         assert_eq!(row.readers(), expected, "{row:?}");
     }
 }
@@ -132,6 +134,7 @@ fn every_message_names_its_key() {
         include_str!("../../consilium/v1/validators.proto"),
         include_str!("../../consilium/v1/governance.proto"),
         include_str!("../../consilium/v1/genesis.proto"),
+        include_str!("../../consilium/v1/patients.proto"),
     ];
     for row in StateRow::ALL {
         let head = format!("\nmessage {} {{\n", row.message());

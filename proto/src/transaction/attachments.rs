@@ -6,11 +6,11 @@
 
 use bytes::Bytes;
 
-use super::{Action, WriteRecord};
+use super::{Action, PatientLookups, WriteRecord};
 use crate::error::{FieldError, fixed};
 use crate::hash::{Hash, sha256};
-use crate::ids::{KeyId, RecordId};
-use crate::limits::{DESCRIPTOR_BYTES_MAX, WRAP_BYTES_MAX};
+use crate::ids::{KeyId, PatientPseudonym, RecordId};
+use crate::limits::{DESCRIPTOR_BYTES_MAX, LOOKUP_BYTES, WRAP_BYTES_MAX};
 use crate::pb;
 use crate::pb::attachment_ref::Kind;
 use crate::record::Descriptor;
@@ -41,17 +41,36 @@ pub enum Slot {
         /// The recipient's key.
         recipient: KeyId,
     },
+    /// A blinded identifier of a patient.
+    Lookup {
+        /// The patient.
+        patient: PatientPseudonym,
+        /// The SHA-256 by which the patient's row commits to it.
+        hash: Hash,
+    },
 }
 
 impl From<&Slot> for pb::AttachmentRef {
     fn from(slot: &Slot) -> Self {
-        let (kind, record, version, recipient) = match slot {
-            Slot::Payload { record, version } => (Kind::Payload, record, *version, Bytes::new()),
-            Slot::Descriptor { record, version } => (Kind::Descriptor, record, *version, Bytes::new()),
-            Slot::Wrap { record, version, recipient } => (Kind::Wrap, record, *version, recipient.to_bytes()),
+        let of_version = |kind: Kind, record: &RecordId, version: u32| Self {
+            kind: kind.into(),
+            record_id: Bytes::copy_from_slice(&record.0),
+            version,
+            ..Self::default()
         };
-        let record_id = Bytes::copy_from_slice(&record.0);
-        Self { record_id, version, recipient_key_id: recipient, kind: kind.into() }
+        match slot {
+            Slot::Payload { record, version } => of_version(Kind::Payload, record, *version),
+            Slot::Descriptor { record, version } => of_version(Kind::Descriptor, record, *version),
+            Slot::Wrap { record, version, recipient } => {
+                Self { recipient_key_id: recipient.to_bytes(), ..of_version(Kind::Wrap, record, *version) }
+            }
+            Slot::Lookup { patient, hash } => Self {
+                kind: Kind::Lookup.into(),
+                patient: Bytes::copy_from_slice(&patient.0),
+                lookup_sha256: hash.to_bytes(),
+                ..Self::default()
+            },
+        }
     }
 }
 
@@ -59,14 +78,18 @@ impl TryFrom<&pb::AttachmentRef> for Slot {
     type Error = FieldError;
 
     fn try_from(m: &pb::AttachmentRef) -> Result<Self, FieldError> {
-        let (record, version) = (RecordId::parse("record_id", &m.record_id)?, m.version);
+        let (record, version) = (|| RecordId::parse("record_id", &m.record_id), m.version);
         match m.kind() {
-            Kind::Payload => Ok(Self::Payload { record, version }),
-            Kind::Descriptor => Ok(Self::Descriptor { record, version }),
+            Kind::Payload => Ok(Self::Payload { record: record()?, version }),
+            Kind::Descriptor => Ok(Self::Descriptor { record: record()?, version }),
             Kind::Wrap => {
                 let recipient = KeyId::from_bytes(fixed("recipient_key_id", &m.recipient_key_id)?);
-                Ok(Self::Wrap { record, version, recipient })
+                Ok(Self::Wrap { record: record()?, version, recipient })
             }
+            Kind::Lookup => Ok(Self::Lookup {
+                patient: PatientPseudonym::parse("patient", &m.patient)?,
+                hash: Hash::from_bytes(fixed("lookup_sha256", &m.lookup_sha256)?),
+            }),
             Kind::Unspecified => Err(FieldError::malformed("kind", "is not a known kind of attachment")),
         }
     }
@@ -119,7 +142,7 @@ impl Commitment {
         }
         match self.slot {
             Slot::Descriptor { .. } => Descriptor::decode(bytes).map(|_| ()),
-            Slot::Payload { .. } | Slot::Wrap { .. } => Ok(()),
+            Slot::Payload { .. } | Slot::Wrap { .. } | Slot::Lookup { .. } => Ok(()),
         }
     }
 }
@@ -130,6 +153,7 @@ impl Action {
     pub fn commitments(&self) -> Vec<Commitment> {
         match self {
             Self::WriteRecord(write) => write.commitments(),
+            Self::Patient(action) => action.lookups().commitments(),
             Self::Enroll(_)
             | Self::PublishRevocations(_)
             | Self::RetractRecord(_)
@@ -160,6 +184,18 @@ impl WriteRecord {
             size: Size::AtMost(DESCRIPTOR_BYTES_MAX),
         });
         std::iter::once(payload).chain(descriptor).chain(wraps).collect()
+    }
+}
+
+impl PatientLookups {
+    fn commitments(&self) -> Vec<Commitment> {
+        let patient = self.patient;
+        let commitment = |hash: &Hash| Commitment {
+            slot: Slot::Lookup { patient, hash: *hash },
+            hash: *hash,
+            size: Size::Exactly(LOOKUP_BYTES as u32),
+        };
+        self.lookups.iter().map(commitment).collect()
     }
 }
 

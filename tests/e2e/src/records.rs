@@ -3,9 +3,9 @@
 
 use bytes::Bytes;
 use consilium_client::Client;
-use consilium_proto::envelope::{ContentKey, EnvelopeContext, pseudonym, seal_payload, wrap_key};
+use consilium_proto::envelope::{ContentKey, EnvelopeContext, seal_payload, wrap_key};
 use consilium_proto::hash::sha256;
-use consilium_proto::ids::RecordId;
+use consilium_proto::ids::{PatientPseudonym, RecordId};
 use consilium_proto::keys::EncryptionPublicKey;
 use consilium_proto::pb;
 use consilium_proto::transaction::encryption_key_id;
@@ -25,6 +25,14 @@ pub struct Sealed {
 #[must_use]
 pub fn random_id() -> RecordId {
     RecordId(rand::random())
+}
+
+/// The same pseudonym for the same patient, who is not registered.
+#[must_use]
+pub(crate) fn pseudonym(patient: &str) -> PatientPseudonym {
+    let mut id = [0; 16];
+    id.copy_from_slice(&sha256(&[patient.as_bytes()])[..16]);
+    PatientPseudonym(id)
 }
 
 /// A new Observation about a patient, readable by its author.
@@ -59,7 +67,6 @@ pub fn seal_with(
     key: &ContentKey,
     recipients: &[EncryptionPublicKey],
 ) -> anyhow::Result<Sealed> {
-    let search_key = client.identity().search_key().ok_or_else(|| anyhow::anyhow!("no search key"))?;
     let ledger_id = *client.genesis().ledger_id.as_bytes();
     let context = EnvelopeContext { ledger_id, record_id: record_id.0, version };
     let payload = Bytes::from(seal_payload(key, &context, plaintext)?);
@@ -76,7 +83,7 @@ pub fn seal_with(
     let write = pb::WriteRecord {
         record_id: Bytes::copy_from_slice(&record_id.0),
         version,
-        patient: Bytes::copy_from_slice(&pseudonym(search_key, patient.as_bytes())),
+        patient: Bytes::copy_from_slice(&pseudonym(patient).0),
         kind: "Observation".into(),
         confidentiality: pb::Confidentiality::Normal.into(),
         payload_sha256: Bytes::copy_from_slice(&sha256(&[&payload])),

@@ -16,6 +16,7 @@ use consilium_proto::envelope::SearchKey;
 use consilium_proto::ids::{Height, TransactionId};
 use consilium_proto::pb;
 use futures::StreamExt;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -24,8 +25,10 @@ use super::journal::{Journal, JournalError, PendingEntry, item};
 use super::source::{Document, SourceFile, read_documents};
 use crate::client::Client;
 use crate::error::ClientError;
+use crate::fhir::Resource;
+use crate::patients::Patients;
 use crate::receipts::TransactionFate;
-use crate::records::{Draft, Prepared, RecordDraft, RecordWriter, Sealer, Size, pack};
+use crate::records::{self, Draft, Prepared, RecordDraft, RecordWriter, Sealer, Size, pack};
 
 /// Pause between two looks at a transaction whose fate is open.
 const FATE_PAUSE: Duration = Duration::from_secs(1);
@@ -135,6 +138,7 @@ struct Shared {
     /// Knows whether the recipients still have their rights.
     writer: RecordWriter,
     search_key: SearchKey,
+    patients: Patients,
     journal: Mutex<Option<Journal>>,
     journal_path: PathBuf,
     notify: Box<dyn Fn(Event) + Send + Sync>,
@@ -154,6 +158,7 @@ pub async fn import(
     let (journal_path, journal) =
         options.journal.map_or((PathBuf::new(), None), |(path, journal)| (path, Some(journal)));
     let shared = Arc::new(Shared {
+        patients: Patients::new(client.clone())?,
         client,
         sealer: writer.sealer().clone(),
         writer: writer.clone(),
@@ -175,8 +180,8 @@ async fn run(shared: &Arc<Shared>, files: Vec<SourceFile>, in_flight: NonZero<us
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let (sender, receiver) = mpsc::channel::<Batch>(cores);
     let producer = tokio::task::spawn_blocking({
-        let shared = Arc::clone(shared);
-        move || produce(&shared, &files, &sender)
+        let (shared, runtime) = (Arc::clone(shared), Handle::current());
+        move || produce(&shared, &files, &sender, runtime)
     });
     let mut done = ReceiverStream::new(receiver)
         .map(|batch| seal(Arc::clone(shared), batch))
@@ -200,6 +205,9 @@ async fn run(shared: &Arc<Shared>, files: Vec<SourceFile>, in_flight: NonZero<us
             summary.records_known = read.records_known;
             summary.files_skipped = read.files_skipped;
             summary.refused = read.refused;
+            if let Some(error) = read.failed {
+                summary.stopped_by.get_or_insert(error);
+            }
         }
         Err(_) => {
             summary.stopped_by.get_or_insert(ClientError::Usage("reading the files was interrupted".into()));
@@ -215,14 +223,16 @@ struct ReadCounts {
     records_known: u64,
     files_skipped: u64,
     refused: u64,
+    /// Why it ended early.
+    failed: Option<ClientError>,
 }
 
-fn produce(shared: &Shared, files: &[SourceFile], sender: &mpsc::Sender<Batch>) -> ReadCounts {
+fn produce(shared: &Shared, files: &[SourceFile], sender: &mpsc::Sender<Batch>, runtime: Handle) -> ReadCounts {
     let total = files.iter().map(|f| f.bytes).sum();
     (shared.notify)(Event::Found { files: files.len(), bytes: total });
     let member = shared.client.identity().spiffe_id().member().as_str().to_owned();
     let known = lock(&shared.journal).as_ref().map(|j| j.certified().clone()).unwrap_or_default();
-    let mut packer = Packer { shared, sender, known, open: Vec::new(), counts: ReadCounts::default() };
+    let mut packer = Packer { shared, sender, known, open: Vec::new(), counts: ReadCounts::default(), runtime };
     let (mut skipped, mut refused) = (0, 0);
     for file in files {
         let mut notify = |event: Event| {
@@ -234,7 +244,7 @@ fn produce(shared: &Shared, files: &[SourceFile], sender: &mpsc::Sender<Batch>) 
             (shared.notify)(event);
         };
         read_documents(file, &member, &mut notify, &mut |document| packer.take(&file.path, document));
-        if shared.stop.load(Ordering::Relaxed) {
+        if shared.stop.load(Ordering::Relaxed) || packer.counts.failed.is_some() {
             break;
         }
     }
@@ -250,12 +260,20 @@ struct Packer<'a> {
     known: BTreeMap<String, u64>,
     open: Batch,
     counts: ReadCounts,
+    /// To look for patients from this thread.
+    runtime: Handle,
 }
 
 impl Packer<'_> {
     /// Returns whether more is wanted.
     fn take(&mut self, path: &Path, document: Document) -> bool {
-        let items: Vec<Item> = document.resources.iter().filter_map(|r| self.item(r)).collect();
+        let items: Vec<Item> = match self.items(&document) {
+            Ok(items) => items,
+            Err(error) => {
+                self.counts.failed.get_or_insert(error);
+                return false;
+            }
+        };
         let sizes: Vec<Size> = items.iter().map(|i| i.size).collect();
         let limits = *self.shared.sealer.limits();
         if document.is_bundle {
@@ -281,16 +299,27 @@ impl Packer<'_> {
         }
     }
 
-    fn item(&mut self, resource: &crate::fhir::Resource) -> Option<Item> {
-        let name = item(&self.shared.search_key, &resource.raw);
-        if let Some(left) = self.known.get_mut(&name).filter(|left| **left > 0) {
-            *left -= 1;
-            self.counts.records_known += 1;
-            return None;
-        }
-        let draft = RecordDraft::from_resource(resource, &self.shared.search_key);
-        let size = self.shared.sealer.size_of(&draft);
-        Some(Item { draft: Draft::new(draft), size, name })
+    fn items(&mut self, document: &Document) -> Result<Vec<Item>, ClientError> {
+        let named = document.resources.iter().map(|r| (item(&self.shared.search_key, &r.raw), r));
+        let wanted: Vec<_> = named.filter(|(name, _)| !self.is_known(name)).collect();
+        let subjects = wanted.iter().filter_map(|(_, resource)| resource.subject.patient());
+        let patients = self.runtime.block_on(self.shared.patients.ensure(subjects))?;
+        let item = |(name, resource): (String, &Resource)| {
+            let patient = resource.subject.patient().and_then(|subject| patients.get(subject).copied());
+            let patient = patient.unwrap_or_else(records::new_pseudonym);
+            let draft = RecordDraft::from_resource(resource, patient, &self.shared.search_key);
+            let size = self.shared.sealer.size_of(&draft);
+            Item { draft: Draft::new(draft), size, name }
+        };
+        Ok(wanted.into_iter().map(item).collect())
+    }
+
+    /// Whether an earlier run has certified it.
+    fn is_known(&mut self, name: &str) -> bool {
+        let Some(left) = self.known.get_mut(name).filter(|left| **left > 0) else { return false };
+        *left -= 1;
+        self.counts.records_known += 1;
+        true
     }
 
     fn flush(&mut self) -> bool {

@@ -20,6 +20,12 @@ fn descriptor() -> Missing {
     Missing { commitment, height: Height(5) }
 }
 
+fn lookup() -> Missing {
+    let hash = Hash::from_bytes([3; 32]);
+    let slot = Slot::Lookup { patient: PatientPseudonym([4; 16]), hash };
+    Missing { commitment: Commitment { slot, hash, size: Size::Exactly(32) }, height: Height(5) }
+}
+
 #[test]
 fn rows_are_golden() {
     let row = payload().note();
@@ -30,11 +36,12 @@ fn rows_are_golden() {
     assert_eq!(row.key, [&b"w"[..], &[1; 16], &version, &[9; 32]].concat());
     assert_eq!(row.value.unwrap(), [&height[..], &[3; 32], &[0; 4]].concat());
     assert_eq!(descriptor().note().key, [&b"d"[..], &[1; 16], &version].concat());
+    assert_eq!(lookup().note().key, [&b"l"[..], &[4; 16], &[3; 32]].concat());
 }
 
 #[test]
 fn a_row_is_read_back_and_nothing_else_is() {
-    for missing in [payload(), descriptor(), wrap()] {
+    for missing in [payload(), descriptor(), wrap(), lookup()] {
         let Row { key, value, .. } = missing.note();
         let value = value.unwrap();
         assert_eq!(Missing::decode(&key, &value), Ok(missing));

@@ -15,6 +15,7 @@ use consilium_proto::state::{AuthorityName, CertificateName};
 const A: &str = "a.example";
 const B: &str = "b.example";
 const C: &str = "c.example";
+const PATIENT: &str = "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a";
 const D: &str = "d.example";
 const OTHERS: [&str; 3] = [A, B, C];
 /// What an admitted administrator hears, who delegates more than there is.
@@ -169,7 +170,7 @@ fn a_signing_key_moves_to_the_certificate_of_the_new_ca() {
 fn only_administrators_publish() {
     let mut ledger = four();
     for role in ["node", "service", "clinician", "researcher", "auditor", "patient", "device"] {
-        let who = Identity::new(D, role, "x");
+        let who = Identity::new(D, role, if role == "patient" { PATIENT } else { "x" });
         assert_eq!(enroll(&mut ledger, &who), Outcome::Applied);
         let refused = by(&mut ledger, &who, publish(list(FIRST_CA, 1, [[0; 8]])));
         assert_eq!(refused, Outcome::RoleNotAllowed, "{role}");

@@ -14,6 +14,7 @@ mod identities;
 mod members;
 mod nodes;
 mod participation;
+mod patients;
 mod records;
 mod rotation;
 mod stake;

@@ -31,6 +31,7 @@ mod lying_entry;
 mod lying_leader;
 mod overload;
 mod partitions;
+mod patients;
 mod power;
 mod power_cut;
 mod presence;

@@ -1,0 +1,132 @@
+//! `consilium patient`: who is who. Identifiers come from files, one on a line, never from
+//! arguments: those are seen by every process of a machine.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use consilium_client::patients::Patients;
+use consilium_client::{ClientError, files};
+use consilium_proto::ids::PatientPseudonym;
+use serde::Serialize;
+
+use super::{CliError, Context};
+
+/// Bytes of a file of identifiers.
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Find and register patients
+#[derive(Debug, Args)]
+pub(crate) struct PatientArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: PatientCommand,
+}
+
+/// Find and register patients. An identifier is written as in FHIR references: `Patient/ID`, a
+/// URL, `urn:uuid:...`, or `system|value`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PatientCommand {
+    /// The pseudonyms of identifiers
+    Find {
+        /// File with an identifier on each line
+        #[arg(value_name = "FILE")]
+        identifiers: PathBuf,
+    },
+    /// The same, and registers who is not found (role service or clinician)
+    Register {
+        /// File with an identifier on each line
+        #[arg(value_name = "FILE")]
+        identifiers: PathBuf,
+    },
+    /// Adds identifiers by which a patient is found (role service or clinician)
+    AddIdentifiers {
+        /// The patient's pseudonym
+        #[arg(value_name = "HEX")]
+        patient: PatientPseudonym,
+        /// File with an identifier on each line, at most 8
+        #[arg(value_name = "FILE")]
+        identifiers: PathBuf,
+    },
+}
+
+/// Which line leads to whom.
+#[derive(Serialize)]
+struct FoundView {
+    patients: Vec<LineView>,
+}
+
+#[derive(Serialize)]
+struct LineView {
+    /// From 1.
+    line: usize,
+    /// Hexadecimal; null if nobody is found.
+    pseudonym: Option<String>,
+}
+
+#[derive(Serialize)]
+struct AddedView {
+    pseudonym: String,
+    added: usize,
+}
+
+/// Runs `consilium patient`.
+pub(crate) async fn run(args: PatientArgs, ctx: &Context) -> Result<(), CliError> {
+    let patients = Patients::new(ctx.client().await?)?;
+    match args.command {
+        PatientCommand::Find { identifiers } => {
+            let mut found = Vec::new();
+            for (line, identifier) in lines(&patients, identifiers)? {
+                let pseudonym = patients.find(&identifier).await?.map(|patient| patient.to_string());
+                found.push(LineView { line, pseudonym });
+            }
+            ctx.claims("completeness", "whom an identifier leads to is proven; that it leads to nobody is not");
+            print(found, ctx)
+        }
+        PatientCommand::Register { identifiers } => {
+            let lines = lines(&patients, identifiers)?;
+            let of = patients.ensure(lines.iter().map(|(_, identifier)| identifier.as_str())).await?;
+            let pseudonym = |identifier: &str| of.get(identifier).map(ToString::to_string);
+            let found = lines.iter().map(|(line, text)| LineView { line: *line, pseudonym: pseudonym(text) });
+            print(found.collect(), ctx)
+        }
+        PatientCommand::AddIdentifiers { patient, identifiers } => {
+            let identifiers: Vec<_> = lines(&patients, identifiers)?.into_iter().map(|(_, text)| text).collect();
+            patients.add_lookups(patient, &identifiers).await?;
+            let view = AddedView { pseudonym: patient.to_string(), added: identifiers.len() };
+            ctx.print(&view, |v| format!("patient {} is found by {} more", v.pseudonym, v.added))
+        }
+    }
+}
+
+/// Lines that are not empty, with their numbers, in canonical form.
+fn lines(patients: &Patients, file: PathBuf) -> Result<Vec<(usize, String)>, CliError> {
+    let bytes = files::read(&file, FILE_BYTES_MAX)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| ClientError::file(&file, "is not UTF-8"))?;
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let lines: Vec<_> = lines.map(|(at, line)| (at + 1, patients.canonical(line.trim()))).collect();
+    match lines.is_empty() {
+        true => Err(ClientError::file(&file, "holds no identifier").into()),
+        false => Ok(lines),
+    }
+}
+
+fn print(patients: Vec<LineView>, ctx: &Context) -> Result<(), CliError> {
+    ctx.print(&FoundView { patients }, |view| {
+        let line = |v: &LineView| format!("line {}: {}", v.line, v.pseudonym.as_deref().unwrap_or("nobody"));
+        view.patients.iter().map(line).collect::<Vec<_>>().join("\n")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json;
+
+    #[test]
+    fn scripts_get_pseudonyms_by_line() {
+        let pseudonym = Some("0a".repeat(16));
+        let patients = vec![LineView { line: 1, pseudonym }, LineView { line: 3, pseudonym: None }];
+        json::snapshot::check("patients", &FoundView { patients });
+        json::snapshot::check("patient-identifiers", &AddedView { pseudonym: "0a".repeat(16), added: 2 });
+    }
+}

@@ -1,0 +1,192 @@
+//! Patients: found by blinded identifiers, or registered under a new random pseudonym.
+//!
+//! An identifier leads to a pseudonym only as far as a member says so: what is found is
+//! proven to be said, by whom, and since when. Of several the first counts, so that all
+//! members come to the same one, and nobody can lead an identifier elsewhere later.
+//! Identifiers never leave this process in clear and never stand in an error.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use consilium_grpc::patients_service_client::PatientsServiceClient;
+use consilium_proto::envelope::{SearchKey, lookup_tag};
+use consilium_proto::header::Header;
+use consilium_proto::ids::{PatientPseudonym, SearchTag};
+use consilium_proto::limits::{ANSWER_BYTES_MAX, RESOLVE_TAGS_MAX};
+use consilium_proto::patient::{Lookup, ResolvedPatient};
+use consilium_proto::pb::{self, action::Action};
+use tokio::sync::Mutex;
+
+use crate::client::Client;
+use crate::error::ClientError;
+use crate::false_answer::Answered;
+use crate::fhir::Reference;
+use crate::records::new_pseudonym;
+
+/// Patients registered by one transaction, at most.
+const REGISTERED_AT_ONCE: usize = 250;
+/// Tags kept in the cache.
+const KNOWN_MAX: usize = 100_000;
+
+/// Finds and registers patients, and remembers whom it has found. A pseudonym that was found
+/// once stays right; that another one is found first later makes no difference to it.
+#[derive(Debug)]
+pub struct Patients {
+    client: Client,
+    key: SearchKey,
+    /// Held while something is registered, so that nobody is registered twice by this process.
+    known: Mutex<BTreeMap<SearchTag, PatientPseudonym>>,
+}
+
+impl Patients {
+    /// Those that this identity may find.
+    ///
+    /// # Errors
+    /// If the profile has no search key.
+    pub fn new(client: Client) -> Result<Self, ClientError> {
+        let key = client.identity().search_key().cloned().ok_or(ClientError::Setting { setting: "search_key" })?;
+        Ok(Self { client, key, known: Mutex::default() })
+    }
+
+    /// An identifier in canonical form, as the own member means it ([`crate::fhir`]).
+    #[must_use]
+    pub fn canonical(&self, reference: &str) -> String {
+        Reference::new(reference).canonical(self.client.identity().spiffe_id().member().as_str())
+    }
+
+    /// The tag of an identifier in canonical form ([`crate::fhir`]).
+    #[must_use]
+    pub fn tag(&self, identifier: &str) -> SearchTag {
+        SearchTag(lookup_tag(&self.key, identifier.as_bytes()))
+    }
+
+    /// The patient that an identifier leads to, if anybody says so; that nobody does is a node's
+    /// word.
+    ///
+    /// # Errors
+    /// As [`Client::read`]; PERMISSION_DENIED for roles that write no records; an answer that
+    /// proves nothing.
+    pub async fn find(&self, identifier: &str) -> Result<Option<PatientPseudonym>, ClientError> {
+        let tag = self.tag(identifier);
+        Ok(self.all(&BTreeSet::from([tag])).await?.remove(&tag))
+    }
+
+    /// The patients of identifiers; who is found by none is registered, certified before this
+    /// returns.
+    ///
+    /// # Errors
+    /// As [`Self::find`] and [`Client::submit`].
+    pub async fn ensure<'a>(
+        &self,
+        identifiers: impl IntoIterator<Item = &'a str>,
+    ) -> Result<BTreeMap<&'a str, PatientPseudonym>, ClientError> {
+        let tags: BTreeMap<&str, SearchTag> = identifiers.into_iter().map(|text| (text, self.tag(text))).collect();
+        let mut known = self.known.lock().await;
+        if known.len() > KNOWN_MAX {
+            known.clear();
+        }
+        let unknown = tags.values().filter(|tag| !known.contains_key(*tag)).copied().collect();
+        known.extend(self.registered(unknown).await?);
+        let found = tags.into_iter().map(|(text, tag)| known.get(&tag).map(|patient| (text, *patient)));
+        found.collect::<Option<_>>().ok_or_else(|| ClientError::contradiction("who was registered is not found"))
+    }
+
+    async fn registered(
+        &self,
+        tags: BTreeSet<SearchTag>,
+    ) -> Result<BTreeMap<SearchTag, PatientPseudonym>, ClientError> {
+        let mut found = self.all(&tags).await?;
+        let absent: Vec<_> = tags.into_iter().filter(|tag| !found.contains_key(tag)).collect();
+        for some in absent.chunks(REGISTERED_AT_ONCE) {
+            self.register(some).await?;
+            // Somebody else may have done the same at the same time: all take the first.
+            found.extend(self.all(&some.iter().copied().collect()).await?);
+        }
+        Ok(found)
+    }
+
+    async fn register(&self, tags: &[SearchTag]) -> Result<(), ClientError> {
+        let (mut actions, mut attachments) = (Vec::with_capacity(tags.len()), Vec::with_capacity(tags.len()));
+        for tag in tags {
+            let lookup = Lookup::new(*tag).map_err(consilium_proto::envelope::EnvelopeError::from)?;
+            let register = pb::RegisterPatient {
+                patient: Bytes::copy_from_slice(&new_pseudonym().0),
+                lookups_sha256: vec![lookup.hash().to_bytes()],
+            };
+            actions.push(pb::Action { action: Some(Action::RegisterPatient(register)) });
+            attachments.push(lookup.encode());
+        }
+        let signed = self.client.sign(actions, attachments)?;
+        self.client.submit(signed, pb::WaitFor::Certified).await?.into_applied()?;
+        Ok(())
+    }
+
+    /// Adds identifiers by which a patient is found from now on.
+    ///
+    /// # Errors
+    /// As [`Client::submit`].
+    pub async fn add_lookups(&self, patient: PatientPseudonym, identifiers: &[String]) -> Result<(), ClientError> {
+        let lookups = identifiers.iter().map(|text| Lookup::new(self.tag(text)));
+        let lookups: Vec<_> =
+            lookups.collect::<Result<_, _>>().map_err(consilium_proto::envelope::EnvelopeError::from)?;
+        let add = pb::AddLookups {
+            patient: Bytes::copy_from_slice(&patient.0),
+            lookups_sha256: lookups.iter().map(|lookup| lookup.hash().to_bytes()).collect(),
+        };
+        let action = pb::Action { action: Some(Action::AddLookups(add)) };
+        let signed = self.client.sign(vec![action], lookups.iter().map(Lookup::encode).collect())?;
+        self.client.submit(signed, pb::WaitFor::Certified).await?.into_applied()?;
+        Ok(())
+    }
+
+    /// Whom tags lead to, the one that counts of each.
+    async fn all(&self, tags: &BTreeSet<SearchTag>) -> Result<BTreeMap<SearchTag, PatientPseudonym>, ClientError> {
+        let mut found: Vec<ResolvedPatient> = Vec::new();
+        let tags: Vec<_> = tags.iter().copied().collect();
+        for some in tags.chunks(RESOLVE_TAGS_MAX) {
+            found.extend(self.client.resolve_patients(some).await?);
+        }
+        found.sort_by_key(|found| (found.since, found.patient.0));
+        let mut first = BTreeMap::new();
+        for found in found {
+            first.entry(found.tag).or_insert(found.patient);
+        }
+        Ok(first)
+    }
+}
+
+impl Client {
+    /// Patients to whom tags lead, each proven to be said to; 1 to 256 tags.
+    ///
+    /// # Errors
+    /// As [`Self::read`], or an answer that proves nothing.
+    pub async fn resolve_patients(&self, tags: &[SearchTag]) -> Result<Vec<ResolvedPatient>, ClientError> {
+        let ask = || self.fetch_patients(tags);
+        let (answered, header) = self.recent(ask).await?;
+        let verified = answered.answer.found.iter().map(|found| {
+            let found = ResolvedPatient::verify(found, &header)?;
+            match tags.contains(&found.tag) {
+                true => Ok(found),
+                false => Err(ClientError::contradiction("the node found what was not looked for")),
+            }
+        });
+        let verified = verified.collect::<Result<_, ClientError>>();
+        self.judged(&answered, verified)
+    }
+
+    async fn fetch_patients(
+        &self,
+        tags: &[SearchTag],
+    ) -> Result<(Answered<pb::ResolvePatientsRequest, pb::ResolvePatientsResponse>, Header), ClientError> {
+        let tags = tags.iter().map(|tag| Bytes::copy_from_slice(&tag.0)).collect();
+        let request = pb::ResolvePatientsRequest { tags, read: None };
+        let ask = |channel, request| async move {
+            let service = PatientsServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
+            { service }.resolve_patients(request).await
+        };
+        let answered = self.ask("ResolvePatients", request, ask).await?;
+        let header = self.final_header(answered.answer.header.as_ref()).await;
+        let header = self.judged(&answered, header)?;
+        Ok((answered, header))
+    }
+}
