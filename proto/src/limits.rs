@@ -28,6 +28,8 @@ pub const LOOKUPS_MAX: usize = 8;
 pub const RESOLVE_TAGS_MAX: usize = 256;
 /// Patients that are answered for a tag.
 pub const RESOLVED_MAX: usize = 16;
+/// How long a custody key still counts after another was named, milliseconds.
+pub const CUSTODY_OVERLAP_MS: u64 = 60 * 60 * 1000;
 /// Recipients of a record version.
 pub const WRAPS_MAX: usize = 64;
 /// Characters of a record's kind.

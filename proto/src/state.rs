@@ -177,6 +177,8 @@ rows! {
         "former CA {name}", former_authority;
     /// A patient.
     0x20 Patient(id: PatientPseudonym, from &PatientPseudonym) = PatientState, Auditors, "patient {id}", patient;
+    /// A member's custody key.
+    0x28 Custody(member: String, from &str) = CustodyState, Everyone, "custody key of member {member}", custody;
 }
 
 /// First bytes that no row may take: kept for consents, access events and

@@ -58,6 +58,8 @@ pub enum Action {
     Enroll(Enroll),
     /// See `PublishRevocations`: a DER revocation list.
     PublishRevocations(Bytes),
+    /// See `SetCustodyKey`.
+    SetCustodyKey(KeyId),
     /// See `WriteRecord`.
     WriteRecord(WriteRecord),
     /// See `RetractRecord`.
@@ -350,7 +352,12 @@ impl Action {
         match self {
             Self::PublishRevocations(_) | Self::Governance(_) => true,
             Self::Stake(action) => action.is_right(),
-            Self::Enroll(_) | Self::WriteRecord(_) | Self::RetractRecord(_) | Self::Patient(_) | Self::Node(_) => false,
+            Self::Enroll(_)
+            | Self::SetCustodyKey(_)
+            | Self::WriteRecord(_)
+            | Self::RetractRecord(_)
+            | Self::Patient(_)
+            | Self::Node(_) => false,
         }
     }
 
@@ -366,6 +373,10 @@ impl Action {
             Some(Pb::PublishRevocations(p)) => {
                 length_in("publish_revocations.crl", p.crl.len(), 1, CRL_BYTES_MAX)?;
                 Ok(Self::PublishRevocations(p.crl))
+            }
+            Some(Pb::SetCustodyKey(m)) => {
+                let id = fixed("set_custody_key.encryption_key_id", &m.encryption_key_id)?;
+                Ok(Self::SetCustodyKey(KeyId::from_bytes(id)))
             }
             Some(Pb::WriteRecord(w)) => {
                 WriteRecord::parse(&w).map(Self::WriteRecord).map_err(|e| e.within("write_record"))

@@ -11,6 +11,7 @@ mod certs;
 mod config_file;
 mod confirm;
 mod context;
+mod custodian;
 mod governance;
 mod hint;
 mod identity;
@@ -62,6 +63,8 @@ pub(crate) enum Command {
     Record(record::RecordArgs),
     /// Find and register patients
     Patient(patient::PatientArgs),
+    /// Show and name a member's custody key
+    Custodian(custodian::CustodianArgs),
     /// Import FHIR files and folders
     Import(import::ImportArgs),
     /// Export and verify the whole ledger
@@ -157,6 +160,7 @@ async fn perform(command: Command, ctx: &Context) -> Result<(), CliError> {
     match command {
         Command::Record(args) => record::run(args, ctx).await,
         Command::Patient(args) => patient::run(args, ctx).await,
+        Command::Custodian(args) => custodian::run(args, ctx).await,
         Command::Import(args) => import::run(args, ctx).await,
         Command::Ledger(args) => ledger::run(args, ctx).await,
         Command::Identity(args) => identity::run(args, ctx).await,

@@ -23,7 +23,7 @@ pub use consilium_proto::limits::TAGS_MAX;
 pub use draft::{RecordDraft, tag_of};
 pub use pack::{PackLimits, Size, pack};
 pub use reader::{Described, History, Opened, QueryFilter, RecordReader, Shown};
-pub use recipient::{Recipient, RecipientRefusal, recipient};
+pub use recipient::{Recipient, RecipientRefusal, custodian, recipient};
 pub use seal::{SealedRecord, seal, size_of};
 pub use writer::retract;
 pub use writer::{Draft, Prepared, RecordWriter, Sealer, Target};

@@ -4,12 +4,12 @@
 //! older than the age that the profile allows for a head.
 
 use bytes::Bytes;
-use consilium_proto::error::FieldError;
+use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::hash::HASH_LEN;
 use consilium_proto::ids::{Fingerprint, KeyId};
 use consilium_proto::keys::EncryptionPublicKey;
 use consilium_proto::names::{MemberId, SpiffeId};
-use consilium_proto::pb::{MemberState, SignerState};
+use consilium_proto::pb::{CustodyState, EncryptionKeyState, MemberState, SignerState};
 use consilium_proto::state::keys;
 use consilium_proto::transaction::encryption_key_id;
 
@@ -75,6 +75,21 @@ pub async fn recipient(client: &Client, spiffe_id: &str) -> Result<Recipient, Cl
     judge(id.member(), &standing, &signer, now_ms() / 1_000)
         .map_err(|reason| ClientError::RecipientRefused { recipient: spiffe_id.to_owned(), reason })?;
     Ok(Recipient { name: spiffe_id.to_owned(), member: id.member().clone(), key })
+}
+
+/// A member's custodian, if it has named one: what its people write is sealed for that key,
+/// too. The rules ask for it whatever the custodian's standing, so that is not looked at.
+///
+/// # Errors
+/// If the node cannot prove what is needed.
+pub async fn custodian(client: &Client, member: &MemberId) -> Result<Option<Recipient>, ClientError> {
+    let row: Option<CustodyState> = client.proven_row(&keys::custody(member.as_str())).await?;
+    let Some(row) = row else { return Ok(None) };
+    let id = KeyId::from_bytes(fixed("encryption_key_id", &row.encryption_key_id)?);
+    let key: Option<EncryptionKeyState> = client.proven_row(&keys::encryption_key(&id)).await?;
+    let key = key.ok_or_else(|| ClientError::contradiction("the ledger's state has no such custody key"))?;
+    let key = EncryptionPublicKey::decode(&key.encryption_key)?;
+    Ok(Some(Recipient { name: row.custodian, member: member.clone(), key }))
 }
 
 async fn standing(client: &Client, member: &MemberId) -> Result<Standing, ClientError> {

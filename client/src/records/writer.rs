@@ -9,7 +9,9 @@ use consilium_proto::pb;
 use consilium_proto::transaction::transaction_id;
 use tokio::sync::Mutex;
 
-use super::{PackLimits, Recipient, RecordDraft, RecordReader, Size, new_record_id, pack, recipient, seal, size_of};
+use super::{
+    PackLimits, Recipient, RecordDraft, RecordReader, Size, custodian, new_record_id, pack, recipient, seal, size_of,
+};
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::submit::Submitted;
@@ -113,8 +115,9 @@ pub struct RecordWriter {
 }
 
 impl RecordWriter {
-    /// A writer whose records this identity and the identities in `spiffe_ids`
-    /// can open. Keys are looked up with proof; see [`Self::recheck`].
+    /// A writer whose records this identity, its member's custodian if there is one, and the
+    /// identities in `spiffe_ids` can open. Keys are looked up with proof; see
+    /// [`Self::recheck`].
     ///
     /// # Errors
     /// A recipient without a proven encryption key, one that has lost its rights
@@ -135,6 +138,8 @@ impl RecordWriter {
                 recipients.push(found);
             }
         }
+        let custodian = custodian(&client, identity.member()).await?;
+        recipients.extend(custodian.filter(|found| !recipients.iter().any(|known| known.key == found.key)));
         if recipients.is_empty() {
             return Err(ClientError::Setting { setting: "encryption_key" });
         }
@@ -160,6 +165,12 @@ impl RecordWriter {
             if !self.sealer.recipients.contains(&found) {
                 return Err(ClientError::Usage(format!("{spiffe_id} has enrolled another key meanwhile; start again")));
             }
+        }
+        // For an hour, what was sealed for the key before is taken, too.
+        if let Some(found) = custodian(&self.client, self.client.identity().spiffe_id().member()).await?
+            && !self.sealer.recipients.iter().any(|known| known.key == found.key)
+        {
+            return Err(ClientError::Usage("the member has named another custody key meanwhile; start again".into()));
         }
         *looked_up = now;
         Ok(())

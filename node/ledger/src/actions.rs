@@ -2,6 +2,7 @@
 //! context that either changes the view or refuses; a refusal of one action
 //! undoes the whole transaction.
 
+mod custody;
 mod enroll;
 mod governance;
 mod nodes;
@@ -96,6 +97,7 @@ pub(crate) fn run<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>, sign
         match action {
             Action::Enroll(_) => return Err(Refusal::Rejected(Outcome::RoleNotAllowed)),
             Action::PublishRevocations(crl) => publish_revocations::run(view, cx, &author, crl)?,
+            Action::SetCustodyKey(key) => custody::set(view, cx, &author, key)?,
             Action::WriteRecord(write) => {
                 let sequence = cx.leaf_index * SEQUENCES_PER_LEAF + index as u64;
                 write_record::run(view, cx, &author, write, sequence)?;

@@ -88,6 +88,7 @@ fn state_rows_are_public_but_for_records_and_patients() {
         keys::protocol(),
         keys::standing(NodeId(1)),
         keys::vote_key(&Hash::from_bytes([1; 32])),
+        keys::custody("a.example"),
     ];
     for reader in [CLERK, GUEST, AUDITOR] {
         for key in &public {

@@ -48,6 +48,7 @@ fn samples() -> Vec<(Vec<u8>, &'static str)> {
             "former CA 0909090909090909090909090909090909090909090909090909090909090909 of a.b",
         ),
         (patient(&PatientPseudonym([0xcd; 16])), "patient cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd"),
+        (custody("a.b"), "custody key of member a.b"),
     ]
 }
 

@@ -156,6 +156,7 @@ impl Action {
             Self::Patient(action) => action.lookups().commitments(),
             Self::Enroll(_)
             | Self::PublishRevocations(_)
+            | Self::SetCustodyKey(_)
             | Self::RetractRecord(_)
             | Self::Stake(_)
             | Self::Node(_)

@@ -7,7 +7,7 @@ use consilium_proto::pb::{EncryptionKeyState, KeyWrapRef, Outcome, RecordState, 
 use consilium_proto::record::version_hash;
 use consilium_proto::transaction::{WrapRef, WriteRecord};
 
-use super::{Author, Context};
+use super::{Author, Context, custody};
 use crate::keys;
 use crate::missing::tag_rows;
 use crate::rules::{Refusal, ensure};
@@ -26,6 +26,7 @@ pub(super) fn run<R: StateReader>(
         let recipient = view.message::<EncryptionKeyState>(Table::State, &keys::encryption_key(&wrap.recipient))?;
         ensure(recipient.is_some(), Outcome::UnknownRecipient)?;
     }
+    custody::ensure_wrapped(view, cx, author, write)?;
     let before: Option<RecordState> = view.message(Table::State, &keys::record(&write.record_id))?;
     let before = check_succession(before, author, write)?;
     let version = describe(cx, author, write, before.as_ref());

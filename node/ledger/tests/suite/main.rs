@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod attachments;
+mod custody;
 mod epochs;
 mod events;
 mod evidence;

@@ -13,6 +13,7 @@ mod certificates;
 mod clocks;
 mod cluster;
 mod crash;
+mod custody;
 mod disks;
 mod divergence;
 mod double_sign;
