@@ -99,3 +99,16 @@ pub fn write_record(record: [u8; 16], version: u32, kind: &str, payload: &[u8]) 
         wraps: Vec::new(),
     })
 }
+
+/// The same with a descriptor, which is to be attached behind the payload. Nothing of it is
+/// random: equal numbers make equal bytes.
+#[must_use]
+pub fn write_tagged_record(record: [u8; 16], number: u64, payload: &[u8]) -> (Action, Bytes) {
+    let hash = sha256(&[b"descriptor", &number.to_be_bytes()]);
+    let descriptor = Bytes::copy_from_slice(&hash);
+    let Action::WriteRecord(write) = write_record(record, 1, "Observation", payload) else {
+        unreachable!("it is one");
+    };
+    let descriptor_sha256 = Bytes::copy_from_slice(&sha256(&[&descriptor]));
+    (Action::WriteRecord(pb::WriteRecord { descriptor_sha256, ..write }), descriptor)
+}

@@ -57,6 +57,8 @@ pub enum Bug {
     MembershipUnchecked,
     /// Attachments that are missing are not noted, and so not looked for.
     MissingForgotten,
+    /// Attachments that were missing and are found come into no index.
+    FoundUnindexed,
     /// A transaction by which a member protects itself is watched over by the node alone that
     /// it was handed to.
     RightsUnwatched,
@@ -90,7 +92,7 @@ impl Bug {
             Self::CommitFromLeader => &[Fault::FalseCommit],
             Self::ChainUnchecked => &[Fault::Equivocate],
             Self::MembershipUnchecked => &[Fault::Capture, Fault::Kill],
-            Self::MissingForgotten => &[Fault::LoseAttachments],
+            Self::MissingForgotten | Self::FoundUnindexed => &[Fault::LoseAttachments],
             Self::RightsUnwatched => &[Fault::WithholdRights],
             Self::WatermarkOfTheEnd => &[Fault::CrashPoint, Fault::Partition, Fault::Overload],
             Self::CountHeads | Self::VotePastBoundary | Self::NewSetEarly => &[],
@@ -98,7 +100,7 @@ impl Bug {
     }
 
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::SkipVoteGuard,
         Self::AckBeforeSync,
         Self::LateConfChange,
@@ -124,6 +126,7 @@ impl Bug {
         Self::ChainUnchecked,
         Self::MembershipUnchecked,
         Self::MissingForgotten,
+        Self::FoundUnindexed,
         Self::RightsUnwatched,
         Self::WatermarkOfTheEnd,
     ];

@@ -76,8 +76,9 @@ impl Fixture {
         let payload = Bytes::from(format!("payload {number}"));
         let mut id = [0; 16];
         id[..8].copy_from_slice(&number.to_be_bytes());
-        let body = self.body(valid_until_ms, people::write_record(id, 1, "Observation", &payload));
-        self.services[member].sign(body, vec![payload])
+        let (action, descriptor) = people::write_tagged_record(id, number, &payload);
+        let body = self.body(valid_until_ms, action);
+        self.services[member].sign(body, vec![payload, descriptor])
     }
 
     /// The key that a node votes with: a founder's by its raft id, which others are

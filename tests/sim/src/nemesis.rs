@@ -220,13 +220,14 @@ impl Nemesis {
         let Some(victim) = self.forgetful.or_else(|| self.victim(world)) else { return };
         self.forgetful = Some(victim);
         let mut ledger = world.machines[victim].host.disk.ledger.borrow_mut();
-        let held: Vec<Vec<u8>> = ledger.table(Table::Payloads).map(|(key, _)| key.to_vec()).collect();
-        for key in held {
+        let held = |table| ledger.table(table).map(|(key, _)| (table, key.to_vec())).collect::<Vec<_>>();
+        let held = [held(Table::Payloads), held(Table::Descriptors)].concat();
+        for (table, key) in held {
             if !self.rng.chance(300) {
                 continue;
             }
             let instead = self.rng.chance(300).then(|| Bytes::from_static(b"changed by hand"));
-            ledger.damage(Table::Payloads, &key, instead);
+            ledger.damage(table, &key, instead);
             world.env.stats.fault(Fault::LoseAttachments);
         }
         world.env.note(format_args!("the disk of {victim} has lost attachments"));

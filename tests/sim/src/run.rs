@@ -58,6 +58,9 @@ pub fn run_seed(seed: u64, bug: Option<Bug>, print: bool) -> Outcome {
     run_swarm(seed, swarm, bug, print)
 }
 
+/// How often the end of the calm is looked for, milliseconds: that is a look at everything.
+const LOOK_MS: u64 = 20;
+
 /// Runs a seed with given parameters. A panic of the code under test is a
 /// violation like any other.
 #[must_use]
@@ -131,7 +134,15 @@ fn calm(world: &mut World) {
     let probe = world.client.probe(&mut world.env);
     world.schedule(1_000, Event::Retry(probe));
     let end = world.env.now + CALM_MS_MAX;
-    while world.env.deaf.is_none() && !settled(world) && world.step(end) {}
+    let mut look_at = world.env.now;
+    while world.env.deaf.is_none() && world.step(end) {
+        if world.env.now >= look_at {
+            if settled(world) {
+                break;
+            }
+            look_at = world.env.now + LOOK_MS;
+        }
+    }
     if world.env.oracle.violation().is_none() {
         finish(world);
     }

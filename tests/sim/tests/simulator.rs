@@ -244,6 +244,7 @@ bugs! {
     chain_unchecked: ChainUnchecked,
     membership_unchecked: MembershipUnchecked,
     missing_forgotten: MissingForgotten,
+    found_unindexed: FoundUnindexed,
     rights_unwatched: RightsUnwatched,
     watermark_of_the_end: WatermarkOfTheEnd,
 }

@@ -332,8 +332,13 @@ impl Ledger for SimLedger {
     }
 
     fn write_attachments(&self, rows: &[Row]) -> Result<(), PortFault> {
-        // The bug: nobody notes what is missing.
-        let known = |row: &&Row| self.bugs.borrow().bug != Some(Bug::MissingForgotten) || row.table != Table::Missing;
+        // The bugs: nobody notes what is missing; nobody finds anything by what was found.
+        let forgotten = match self.bugs.borrow().bug {
+            Some(Bug::MissingForgotten) => Some(Table::Missing),
+            Some(Bug::FoundUnindexed) => Some(Table::Index),
+            Some(_) | None => None,
+        };
+        let known = |row: &&Row| Some(row.table) != forgotten;
         self.cached.write_attachments(&rows.iter().filter(known).cloned().collect::<Vec<_>>())
     }
 
