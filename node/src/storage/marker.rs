@@ -121,7 +121,7 @@ mod tests {
         assert!(marker.create(dir.path()).is_err());
         let older = Marker { format_version: 1, ..marker };
         let error = older.check(dir.path()).unwrap_err().to_string();
-        assert!(error.contains("format version 4, this build reads 1"), "{error}");
+        assert!(error.contains(&format!("format version {FORMAT_VERSION}, this build reads 1")), "{error}");
         let other = Marker::new(LedgerId::from_bytes([2; 32]), "spiffe://a.example/node/n1", NodeId(1));
         assert!(matches!(other.check(dir.path()), Err(StorageError::WrongDisk(_))));
     }

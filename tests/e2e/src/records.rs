@@ -17,7 +17,7 @@ pub struct Sealed {
     pub record_id: RecordId,
     /// What goes into the body.
     pub write: pb::WriteRecord,
-    /// Payload, then wraps.
+    /// Payload, then wraps: no search tags.
     pub attachments: Vec<Bytes>,
 }
 
