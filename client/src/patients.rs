@@ -181,8 +181,8 @@ impl Client {
         let tags = tags.iter().map(|tag| Bytes::copy_from_slice(&tag.0)).collect();
         let request = pb::ResolvePatientsRequest { tags, read: None };
         let ask = |channel, request| async move {
-            let service = PatientsServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
-            { service }.resolve_patients(request).await
+            let mut service = PatientsServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
+            service.resolve_patients(request).await
         };
         let answered = self.ask("ResolvePatients", request, ask).await?;
         let header = self.final_header(answered.answer.header.as_ref()).await;

@@ -24,7 +24,7 @@ use crate::missing::Missing;
 use crate::roster::corrupt;
 use crate::rules::{IdentityRules, Refusal, ensure};
 use crate::table::Table;
-use crate::view::{Row, StateReader, StoreFault, View};
+use crate::view::{StateReader, StoreFault, View};
 
 /// What an action may know beside the state.
 pub(crate) struct Context<'a> {
@@ -118,8 +118,7 @@ pub(crate) fn run<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>, sign
 fn store_attachments<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>) {
     for Attachment { commitment, bytes } in &cx.transaction.attachments {
         if bytes.is_empty() {
-            let Row { table, key, value } = Missing { commitment: *commitment, height: cx.height }.note();
-            view.put(table, key, value.unwrap_or_default());
+            view.put_row(Missing { commitment: *commitment, height: cx.height }.note());
         } else {
             let (table, key) = keys::attachment(&commitment.slot);
             view.put(table, key, bytes.clone());

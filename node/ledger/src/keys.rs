@@ -132,10 +132,18 @@ pub fn index_lookup(tag: &SearchTag) -> Vec<u8> {
     tagged(INDEX_LOOKUP, &tag.0)
 }
 
-/// Index: a patient that a look-up leads to.
+/// Index: a patient that a look-up leads to, in the order in which it was said.
 #[must_use]
-pub fn index_patient_of(tag: &SearchTag, patient: &PatientPseudonym) -> Vec<u8> {
-    [index_lookup(tag), patient.0.to_vec()].concat()
+pub fn index_patient_of(tag: &SearchTag, since: Height, patient: &PatientPseudonym, hash: &Hash) -> Vec<u8> {
+    [&index_lookup(tag)[..], &since.0.to_be_bytes(), &patient.0, hash.as_bytes()].concat()
+}
+
+/// The patient and the look-up that such an entry is about.
+#[must_use]
+pub fn patient_of_index(entry: &[u8]) -> Option<(PatientPseudonym, Hash)> {
+    let (rest, hash) = entry.split_last_chunk::<32>()?;
+    let (_, patient) = rest.split_last_chunk::<16>()?;
+    Some((PatientPseudonym(*patient), Hash::from_bytes(*hash)))
 }
 
 /// Index: an entry under a prefix, in order of the records' creation.

@@ -4,7 +4,7 @@
 mod patients;
 mod records;
 
-pub use patients::resolve_patients;
+pub use patients::resolve_patient;
 pub use records::{prove_record, transaction_of};
 
 use consilium_proto::header::Header;

@@ -80,7 +80,7 @@ impl Missing {
     fn index(&self, ledger: &impl StateReader, content: &[u8]) -> Result<Vec<Row>, StoreFault> {
         match &self.commitment.slot {
             Slot::Payload { .. } | Slot::Wrap { .. } => Ok(Vec::new()),
-            Slot::Lookup { patient, .. } => Ok(lookup_row(content, patient).into_iter().collect()),
+            Slot::Lookup { patient, .. } => Ok(lookup_row(content, patient, self.height).into_iter().collect()),
             Slot::Descriptor { record, .. } => {
                 let state = ledger.get(Table::State, &keys::record(record))?.map(RecordState::decode).transpose();
                 let corrupt = |e: prost::DecodeError| StoreFault::Corrupt { table: "state", cause: e.to_string() };
@@ -131,10 +131,10 @@ pub(crate) fn tag_rows(descriptor: &[u8], record: &RecordId, sequence: u64) -> V
 }
 
 /// The row by which a patient is found by a look-up: as [`tag_rows`].
-pub(crate) fn lookup_row(content: &[u8], patient: &PatientPseudonym) -> Option<Row> {
+pub(crate) fn lookup_row(content: &[u8], patient: &PatientPseudonym, since: Height) -> Option<Row> {
     let lookup = Lookup::decode(content).ok()?;
-    let key = keys::index_patient_of(&lookup.tag(), patient);
-    Some(Row { table: Table::Index, key, value: Some(lookup.hash().to_bytes()) })
+    let key = keys::index_patient_of(&lookup.tag(), since, patient, &lookup.hash());
+    Some(Row { table: Table::Index, key, value: Some(Bytes::new()) })
 }
 
 fn slot(key: &[u8]) -> Option<Slot> {

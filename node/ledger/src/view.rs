@@ -152,6 +152,10 @@ impl<'a, R: StateReader> View<'a, R> {
         self.transaction.insert((table, key), Some(value.into()));
     }
 
+    pub(crate) fn put_row(&mut self, Row { table, key, value }: Row) {
+        self.transaction.insert((table, key), value);
+    }
+
     pub(crate) fn put_message(&mut self, table: Table, key: Vec<u8>, message: &impl Message) {
         self.put(table, key, message.encode_to_vec());
     }

@@ -1,12 +1,11 @@
 //! `PatientsService`: pseudonyms for those who write records.
 
 use consilium_grpc::patients_service_server::PatientsService;
-use consilium_ledger::lookup::resolve_patients;
+use consilium_ledger::lookup::resolve_patient;
 use consilium_ledger::{Table, keys};
 use consilium_proto::error::length_in;
-use consilium_proto::hash::Hash;
-use consilium_proto::ids::{PatientPseudonym, SearchTag};
-use consilium_proto::limits::RESOLVE_TAGS_MAX;
+use consilium_proto::ids::SearchTag;
+use consilium_proto::limits::{RESOLVE_TAGS_MAX, RESOLVED_MAX};
 use consilium_proto::pb;
 use tonic::{Request, Response, Status};
 
@@ -15,9 +14,6 @@ use super::errors::Reason;
 use crate::access::{self, What, decide};
 use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
-
-/// Index entries looked at for one tag: bounds what others' look-ups can cost.
-const SCAN_MAX: usize = 256;
 
 #[tonic::async_trait]
 impl PatientsService for Api {
@@ -39,10 +35,11 @@ impl PatientsService for Api {
         self.freshen(request.read.as_ref(), within).await?;
         let read = move |ledger: &LedgerSnapshot<'_>| {
             let mut found = Vec::new();
-            for tag in &tags {
-                let named = named(ledger, tag)?;
-                let resolved = resolve_patients(ledger, tag, named);
-                found.extend(resolved.map_err(|e| StorageError::corrupt("patient", e))?);
+            for prefix in tags.iter().map(keys::index_lookup) {
+                for row in ledger.scan(Table::Index, &prefix, &prefix).take(RESOLVED_MAX) {
+                    let resolved = resolve_patient(ledger, &row?.0);
+                    found.push(resolved.map_err(|e| StorageError::corrupt("patient", e))?);
+                }
             }
             Ok((found, ledger.tip_header().clone()))
         };
@@ -50,17 +47,4 @@ impl PatientsService for Api {
         let header = Some((&self.prove_header(header, within).await?).into());
         Ok(Response::new(pb::ResolvePatientsResponse { found, header }))
     }
-}
-
-/// Whom the index names for a tag.
-fn named(ledger: &LedgerSnapshot<'_>, tag: &SearchTag) -> Result<Vec<(PatientPseudonym, Hash)>, StorageError> {
-    let prefix = keys::index_lookup(tag);
-    let rows = ledger.scan(Table::Index, &prefix, &prefix).take(SCAN_MAX);
-    let entry = |row: Result<_, StorageError>| {
-        let (key, hash): (Box<[u8]>, Box<[u8]>) = row?;
-        let patient = PatientPseudonym::parse("index", key.get(prefix.len()..).unwrap_or_default());
-        let patient = patient.map_err(|e| StorageError::corrupt("index", e))?;
-        Ok((patient, Hash::try_from(&*hash).map_err(|e| StorageError::corrupt("index", e))?))
-    };
-    rows.map(entry).collect()
 }

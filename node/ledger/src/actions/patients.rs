@@ -1,7 +1,6 @@
 //! Patients: registered under random pseudonyms, found by look-ups. The row commits to the
 //! look-ups by hash alone, so that nothing here depends on what is erased.
 
-use bytes::Bytes;
 use consilium_proto::hash::Hash;
 use consilium_proto::ids::PatientPseudonym;
 use consilium_proto::limits::LOOKUPS_MAX;
@@ -13,7 +12,7 @@ use crate::keys;
 use crate::missing::lookup_row;
 use crate::rules::{Refusal, ensure};
 use crate::table::Table;
-use crate::view::{Row, StateReader, StoreFault, View};
+use crate::view::{StateReader, StoreFault, View};
 
 pub(super) fn run<R: StateReader>(
     view: &mut View<'_, R>,
@@ -54,7 +53,7 @@ fn add<R: StateReader>(
         let sha256 = hash.to_bytes();
         ensure(state.lookups.iter().all(|lookup| lookup.sha256 != sha256), Outcome::LookupExists)?;
         state.lookups.push(PatientLookup { sha256, member: author.member().to_owned(), height: cx.height.0 });
-        put_index(view, patient, hash)?;
+        put_index(view, cx, patient, hash)?;
     }
     view.put_message(Table::State, keys::patient(patient), &state);
     Ok(())
@@ -63,12 +62,11 @@ fn add<R: StateReader>(
 /// What a node lacks of it, it finds less by.
 fn put_index<R: StateReader>(
     view: &mut View<'_, R>,
+    cx: &Context<'_>,
     patient: &PatientPseudonym,
     hash: &Hash,
 ) -> Result<(), StoreFault> {
-    let content: Option<Bytes> = view.get(Table::Lookups, &keys::lookup(patient, hash))?;
-    if let Some(Row { table, key, value }) = content.and_then(|content| lookup_row(&content, patient)) {
-        view.put(table, key, value.unwrap_or_default());
-    }
+    let content = view.get(Table::Lookups, &keys::lookup(patient, hash))?.unwrap_or_default();
+    lookup_row(&content, patient, cx.height).into_iter().for_each(|row| view.put_row(row));
     Ok(())
 }

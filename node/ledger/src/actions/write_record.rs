@@ -12,7 +12,7 @@ use crate::keys;
 use crate::missing::tag_rows;
 use crate::rules::{Refusal, ensure};
 use crate::table::Table;
-use crate::view::{Row, StateReader, StoreFault, View};
+use crate::view::{StateReader, StoreFault, View};
 
 pub(super) fn run<R: StateReader>(
     view: &mut View<'_, R>,
@@ -42,8 +42,7 @@ pub(super) fn run<R: StateReader>(
     };
     view.put_message(Table::State, keys::record(&write.record_id), &record);
     view.put_message(Table::Versions, keys::version(&write.record_id, write.version), &version);
-    put_index(view, author, write, sequence)?;
-    Ok(())
+    Ok(put_index(view, author, write, sequence)?)
 }
 
 /// Version 1 needs a free id; version n + 1 needs version n of the same
@@ -109,9 +108,8 @@ fn put_index<R: StateReader>(
     }
     if write.descriptor_hash.is_some() {
         let descriptor = view.get(Table::Descriptors, &keys::descriptor(&write.record_id, write.version))?;
-        for Row { table, key, value } in tag_rows(&descriptor.unwrap_or_default(), &write.record_id, sequence) {
-            view.put(table, key, value.unwrap_or_default());
-        }
+        let rows = tag_rows(&descriptor.unwrap_or_default(), &write.record_id, sequence);
+        rows.into_iter().for_each(|row| view.put_row(row));
     }
     Ok(())
 }

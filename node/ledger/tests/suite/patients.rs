@@ -3,10 +3,9 @@
 use bytes::Bytes;
 use consilium_kit::people::Identity;
 use consilium_kit::{Action, Ledger};
-use consilium_ledger::lookup::resolve_patients;
+use consilium_ledger::lookup::resolve_patient;
 use consilium_ledger::{Table, keys};
-use consilium_proto::hash::Hash;
-use consilium_proto::ids::{PatientPseudonym, SearchTag};
+use consilium_proto::ids::SearchTag;
 use consilium_proto::limits::{LOOKUPS_MAX, RESOLVED_MAX};
 use consilium_proto::observed::Observed;
 use consilium_proto::patient::{Lookup, ResolvedPatient};
@@ -54,16 +53,18 @@ impl Hospital {
         self.submit(by, Action::AddLookups(pb::AddLookups { patient, lookups_sha256 }), attachments)
     }
 
-    /// As a node finds them, each proven.
-    fn resolve(&self, n: u8) -> Vec<ResolvedPatient> {
+    /// As a node finds them.
+    fn entries(&self, n: u8) -> Vec<pb::FoundPatient> {
         let prefix = keys::index_lookup(&tag(n));
-        let rows = self.ledger.store.0.iter();
-        let named = rows.filter(|((table, key), _)| *table == Table::Index && key.starts_with(&prefix));
-        let named = named.map(|((_, key), hash)| {
-            (PatientPseudonym::parse("index", &key[prefix.len()..]).unwrap(), Hash::try_from(&hash[..]).unwrap())
-        });
-        let found = resolve_patients(&self.ledger.store, &tag(n), named).unwrap();
-        found.iter().map(|found| ResolvedPatient::verify(found, &self.ledger.tip.header).unwrap()).collect()
+        let index =
+            self.ledger.store.0.keys().filter(|(table, key)| *table == Table::Index && key.starts_with(&prefix));
+        index.take(RESOLVED_MAX).map(|(_, entry)| resolve_patient(&self.ledger.store, entry).unwrap()).collect()
+    }
+
+    /// Each proven.
+    fn resolve(&self, n: u8) -> Vec<ResolvedPatient> {
+        let verify = |found| ResolvedPatient::verify(found, &self.ledger.tip.header).unwrap();
+        self.entries(n).iter().map(verify).collect()
     }
 
     fn found(&self, n: u8) -> Vec<(u8, String)> {
@@ -94,6 +95,9 @@ fn who_comes_first_counts_whatever_is_said_later() {
     assert_eq!(h.register(&a, 9, &[10]), Outcome::Applied);
     assert_eq!(h.add(&b, 1, &[10]), Outcome::Applied);
     assert_eq!(h.found(10), [(9, "a.example".to_owned()), (1, "b.example".to_owned())]);
+    // Said of the right one again, and of the other: the first time counts.
+    assert_eq!(h.add(&b, 9, &[10]), Outcome::Applied);
+    assert_eq!(h.found(10)[0], (9, "a.example".to_owned()));
     // However many there are.
     for patient in 20..60 {
         assert_eq!(h.register(&b, patient, &[10]), Outcome::Applied);
@@ -148,14 +152,7 @@ fn what_a_node_says_of_a_patient_is_proven() {
     let a = h.a.clone();
     h.register(&a, 1, &[10]);
     h.register(&a, 2, &[20]);
-    let find = |n: u8| {
-        let prefix = keys::index_lookup(&tag(n));
-        let mut rows = h.ledger.store.0.iter();
-        let ((_, key), hash) = rows.find(|((t, key), _)| *t == Table::Index && key.starts_with(&prefix)).unwrap();
-        let patient = PatientPseudonym::parse("index", &key[prefix.len()..]).unwrap();
-        let named = [(patient, Hash::try_from(&hash[..]).unwrap())];
-        resolve_patients(&h.ledger.store, &tag(n), named).unwrap().remove(0)
-    };
+    let find = |n: u8| h.entries(n).remove(0);
     let (one, two) = (find(10), find(20));
     let verify = |found: &pb::FoundPatient| ResolvedPatient::verify(found, &h.ledger.tip.header);
     assert!(verify(&one).is_ok());
