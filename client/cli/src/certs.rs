@@ -82,17 +82,6 @@ pub(crate) enum CertsCommand {
     },
 }
 
-/// Roles whose names are given.
-const NAMED_ROLES: [(&str, &str); 7] = [
-    ("role", "node"),
-    ("role", "admin"),
-    ("role", "service"),
-    ("role", "clinician"),
-    ("role", "researcher"),
-    ("role", "auditor"),
-    ("role", "device"),
-];
-
 /// An identity to issue.
 #[derive(Debug, Args)]
 pub(crate) struct IssueArgs {
@@ -104,7 +93,7 @@ pub(crate) struct IssueArgs {
     pub(crate) role: Role,
     /// Name, unique within member and role; a patient's is drawn at random, as it stays on the
     /// ledger for ever
-    #[arg(long, required_if_eq_any = NAMED_ROLES)]
+    #[arg(long)]
     pub(crate) name: Option<String>,
     /// Folder for the files [default: the CA's]
     #[arg(long, value_name = "DIR")]
@@ -197,9 +186,10 @@ fn init(dir: &Path, member: &MemberId, validity: Validity, ctx: &Context) -> Res
 
 fn issue(args: IssueArgs, now: OffsetDateTime, ctx: &Context) -> Result<(), CliError> {
     let ca = CaStore::open(&args.dir).map_err(store)?;
-    let name = match args.name {
-        Some(name) => name,
-        None => names::new_patient_name().map_err(|e| CliError::failed(e.to_string()))?,
+    let name = match (args.name, args.role) {
+        (Some(name), _) => name,
+        (None, Role::Patient) => names::new_patient_name().map_err(|e| CliError::failed(e.to_string()))?,
+        (None, _) => return Err(CliError::usage("give --name: only a patient's is drawn")),
     };
     let request = IdentityRequest {
         role: args.role,
