@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use consilium_client::Client;
 use consilium_client::records::{Recipient, custodian};
 use consilium_proto::names::{MemberId, SpiffeId};
-use consilium_proto::pb::{self, WaitFor, action::Action};
+use consilium_proto::pb::{self, action::Action};
 use serde::Serialize;
 
 use super::context::escaped;
@@ -63,9 +63,7 @@ async fn set_key(client: &Client, custodian: &SpiffeId, ctx: &Context) -> Result
     need_admin(client)?;
     let found = consilium_client::records::recipient(client, &custodian.to_string()).await?;
     let set = pb::SetCustodyKey { encryption_key_id: Bytes::copy_from_slice(found.key_id().as_bytes()) };
-    let action = pb::Action { action: Some(Action::SetCustodyKey(set)) };
-    let signed = client.sign(vec![action], Vec::new())?;
-    let done = client.submit(signed, WaitFor::Certified).await?.into_applied()?;
+    let done = client.perform(Action::SetCustodyKey(set)).await?;
     ctx.print(&SubmittedView::new(&done), SubmittedView::text)
 }
 

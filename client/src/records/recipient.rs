@@ -9,7 +9,7 @@ use consilium_proto::hash::HASH_LEN;
 use consilium_proto::ids::{Fingerprint, KeyId};
 use consilium_proto::keys::EncryptionPublicKey;
 use consilium_proto::names::{MemberId, SpiffeId};
-use consilium_proto::pb::{CustodyState, EncryptionKeyState, MemberState, SignerState};
+use consilium_proto::pb::{CustodyState, EncryptionKeyState, GetIdentityResponse, MemberState, SignerState};
 use consilium_proto::state::keys;
 use consilium_proto::transaction::encryption_key_id;
 
@@ -69,19 +69,27 @@ pub async fn recipient(client: &Client, spiffe_id: &str) -> Result<Recipient, Cl
         return Err(ClientError::Usage(format!("{spiffe_id} has enrolled no encryption key")));
     }
     let key = EncryptionPublicKey::decode(&answer.encryption_key)?;
-    // The key id was proven with the identity's row; see `Client::identity_of`.
-    let signer_id = answer.identity.map(|row| row.signing_key_id).ok_or_else(|| FieldError::missing("identity"))?;
-    let (standing, signer) = futures::try_join!(standing(client, id.member()), signer(client, &id, &signer_id))?;
-    judge(id.member(), &standing, &signer, now_ms() / 1_000)
-        .map_err(|reason| ClientError::RecipientRefused { recipient: spiffe_id.to_owned(), reason })?;
+    look(client, spiffe_id, &answer).await?;
     Ok(Recipient { name: spiffe_id.to_owned(), member: id.member().clone(), key })
 }
 
+/// Whether an identity and its member have their rights, by its newest enrolment.
+async fn look(client: &Client, spiffe_id: &str, answer: &GetIdentityResponse) -> Result<(), ClientError> {
+    let id: SpiffeId = spiffe_id.parse().map_err(|_| FieldError::malformed("spiffe_id", "is not a SPIFFE id"))?;
+    // The key id was proven with the identity's row; see `Client::identity_of`.
+    let row = answer.identity.as_ref().ok_or_else(|| FieldError::missing("identity"))?;
+    let (standing, signer) =
+        futures::try_join!(standing(client, id.member()), signer(client, &id, &row.signing_key_id))?;
+    judge(id.member(), &standing, &signer, now_ms() / 1_000)
+        .map_err(|reason| ClientError::RecipientRefused { recipient: spiffe_id.to_owned(), reason })
+}
+
 /// A member's custodian, if it has named one: what its people write is sealed for that key,
-/// too. The rules ask for it whatever the custodian's standing, so that is not looked at.
+/// too. Its certificate may have ended, which takes no rights from whoever has the key.
 ///
 /// # Errors
-/// If the node cannot prove what is needed.
+/// [`ClientError::RecipientRefused`] for one that was revoked or whose member has lost its
+/// rights: an administrator names another; or if the node cannot prove what is needed.
 pub async fn custodian(client: &Client, member: &MemberId) -> Result<Option<Recipient>, ClientError> {
     let row: Option<CustodyState> = client.proven_row(&keys::custody(member.as_str())).await?;
     let Some(row) = row else { return Ok(None) };
@@ -89,6 +97,11 @@ pub async fn custodian(client: &Client, member: &MemberId) -> Result<Option<Reci
     let key: Option<EncryptionKeyState> = client.proven_row(&keys::encryption_key(&id)).await?;
     let key = key.ok_or_else(|| ClientError::contradiction("the ledger's state has no such custody key"))?;
     let key = EncryptionPublicKey::decode(&key.encryption_key)?;
+    match look(client, &row.custodian, &client.identity_of(&row.custodian).await?).await {
+        Ok(()) => {}
+        Err(ClientError::RecipientRefused { reason: RecipientRefusal::Expired, .. }) => {}
+        Err(refused) => return Err(refused),
+    }
     Ok(Some(Recipient { name: row.custodian, member: member.clone(), key }))
 }
 

@@ -166,7 +166,7 @@ impl RecordWriter {
                 return Err(ClientError::Usage(format!("{spiffe_id} has enrolled another key meanwhile; start again")));
             }
         }
-        // For an hour, what was sealed for the key before is taken, too.
+        // What is sealed for the key before is taken for an hour more, and then refused.
         if let Some(found) = custodian(&self.client, self.client.identity().spiffe_id().member()).await?
             && !self.sealer.recipients.iter().any(|known| known.key == found.key)
         {

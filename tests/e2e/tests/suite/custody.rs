@@ -1,9 +1,16 @@
 //! A custodian can open whatever its member's people write from then on.
 
-use consilium_client::records::{Draft, RecordDraft, RecordReader, RecordWriter, custodian, new_pseudonym};
+use consilium_certs::{RevocationReason, RevokeTarget};
+use consilium_client::ClientError;
+use consilium_client::records::{
+    Draft, RecipientRefusal, RecordDraft, RecordReader, RecordWriter, custodian, new_pseudonym,
+};
 use consilium_e2e::{Network, record};
 use consilium_proto::names::Role;
 use consilium_proto::pb;
+use time::OffsetDateTime;
+
+use crate::whom::publish_revocations;
 
 #[test]
 fn the_custodian_opens_what_its_member_writes() {
@@ -45,6 +52,14 @@ fn the_custodian_opens_what_its_member_writes() {
         assert_eq!(not_admin.code, Some(1), "{}", not_admin.output);
         let foreign = network.cli(&admin, &["custodian", "set-key", &other.spiffe_id])?;
         assert!(foreign.output.contains("CUSTODIAN_REFUSED"), "{}", foreign.output);
+        // Nothing more is sealed for a custodian that was revoked.
+        let target = RevokeTarget::Serial(keeper.serial.clone());
+        let now = OffsetDateTime::now_utc();
+        network.members[0].ca.revoke(&target, RevocationReason::KeyCompromise, now)?;
+        publish_revocations(network, &admin).await?;
+        let refused = RecordWriter::new(ehr.client.clone(), &[]).await.unwrap_err();
+        let reason = RecipientRefusal::Revoked;
+        assert_eq!(refused, ClientError::RecipientRefused { recipient: keeper.spiffe_id.clone(), reason });
         Ok(())
     });
 }

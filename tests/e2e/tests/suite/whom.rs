@@ -64,7 +64,7 @@ async fn broken(mut stream: Streaming<pb::WatchResponse>) -> TestResult {
     Ok(tokio::time::timeout(PATIENCE, end).await?)
 }
 
-async fn publish_revocations(network: &Network, admin: &User) -> TestResult {
+pub(crate) async fn publish_revocations(network: &Network, admin: &User) -> TestResult {
     let crl = network.members[admin.member].ca.crl(OffsetDateTime::now_utc(), time::Duration::days(7))?;
     let publish = Action::PublishRevocations(pb::PublishRevocations { crl: Bytes::from(crl) });
     // Not over the member's own node: who is revoked by it does not come to answer.
