@@ -45,6 +45,7 @@
 //! | `identifier` | `system\|value` of `identifier` |
 
 pub mod check;
+pub mod consent;
 mod extract;
 mod reference;
 mod resource_types;

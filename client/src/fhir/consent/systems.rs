@@ -1,0 +1,72 @@
+//! Code systems of Consents, and the codes that mean something here.
+
+use consilium_proto::pb::Confidentiality;
+
+use crate::fhir::extract;
+
+pub(super) const ACT_REASON: &str = "http://terminology.hl7.org/CodeSystem/v3-ActReason";
+pub(super) const ACT_CODE: &str = "http://terminology.hl7.org/CodeSystem/v3-ActCode";
+pub(super) const CONFIDENTIALITY: &str = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
+pub(super) const PARTICIPATION: &str = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType";
+pub(super) const SCOPE: &str = "http://terminology.hl7.org/CodeSystem/consentscope";
+pub(super) const ACTION: &str = "http://terminology.hl7.org/CodeSystem/consentaction";
+pub(super) const RESOURCE_TYPES: &str = "http://hl7.org/fhir/resource-types";
+/// URIs as identifiers: <https://hl7.org/fhir/R4/identifier-registry.html>.
+pub(super) const URI: &str = "urn:ietf:rfc:3986";
+
+/// Names of the ledger itself, where FHIR has none: hexadecimal, or `role@member`.
+pub(super) const OWN_RECORD: &str = "urn:consilium:record";
+pub(super) const OWN_PROJECT: &str = "urn:consilium:project-tag";
+pub(super) const OWN_TAG: &str = "urn:consilium:policy-tag";
+pub(super) const OWN_ROLE: &str = "urn:consilium:role";
+
+/// Roles of those who receive information: `IRCP` (IHE PCF has no other), and below it `PRCP`
+/// (HL7's examples).
+pub(super) const RECIPIENTS: [&str; 2] = ["IRCP", "PRCP"];
+
+/// The action of a Consent that a grant is about.
+pub(super) const ACCESS: &str = "access";
+
+/// Sensitivity codes of v3-ActCode (`_ActInformationSensitivityPolicy`) that a rule may name.
+const SENSITIVITIES: [&str; 27] = [
+    "ETH", "ETHUD", "OPIOIDUD", "SUD", "PSY", "PSYTHPN", "MH", "BH", "COGN", "DVD", "EMOTDIS", "SDV", "SEX", "HIV",
+    "STD", "SCA", "SICKLE", "GDIS", "MST", "PREGNANT", "TBOO", "VIO", "IDS", "DEMO", "DIA", "LOCIS", "CEL",
+];
+
+/// A sensitivity code as the table has it.
+pub(super) fn sensitivity(code: &str) -> Option<&'static str> {
+    SENSITIVITIES.into_iter().find(|known| *known == code)
+}
+
+/// Codes that a denial of this one must reach, too, whichever version of the code system the
+/// label was written by.
+pub(super) const fn below(code: &str) -> &'static [&'static str] {
+    match code.as_bytes() {
+        b"ETH" => &["SUD", "ETHUD", "OPIOIDUD"],
+        b"SUD" => &["ETH", "ETHUD", "OPIOIDUD"],
+        b"PSY" => &["PSYTHPN"],
+        b"MH" => &["PSY", "PSYTHPN"],
+        b"BH" => &["MH", "PSY", "PSYTHPN", "SUD", "ETH", "ETHUD", "OPIOIDUD", "COGN", "DVD", "EMOTDIS"],
+        b"SCA" => &["SICKLE"],
+        b"SICKLE" => &["SCA"],
+        _ => &[],
+    }
+}
+
+/// A confidentiality code.
+pub(super) fn confidentiality(code: &str) -> Option<Confidentiality> {
+    extract::parse_code(code)
+}
+
+/// The code of a confidentiality.
+pub(super) const fn confidentiality_code(level: Confidentiality) -> Option<&'static str> {
+    match level {
+        Confidentiality::Unspecified => None,
+        Confidentiality::Unrestricted => Some("U"),
+        Confidentiality::Low => Some("L"),
+        Confidentiality::Moderate => Some("M"),
+        Confidentiality::Normal => Some("N"),
+        Confidentiality::Restricted => Some("R"),
+        Confidentiality::VeryRestricted => Some("V"),
+    }
+}
