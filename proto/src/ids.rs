@@ -136,3 +136,19 @@ short_id! {
     /// Blinded search tag.
     SearchTag
 }
+short_id! {
+    /// Identifies a consent; random.
+    ConsentId
+}
+short_id! {
+    /// Identifies an emergency; random.
+    EmergencyId
+}
+short_id! {
+    /// What consents may name of a record without saying it: blinded.
+    PolicyTag
+}
+short_id! {
+    /// Names a project of research.
+    ProjectTag
+}

@@ -9,6 +9,8 @@
 //! Everything that comes from outside is parsed once, into types that cannot
 //! hold a malformed value; hostile input never panics.
 
+pub mod access;
+pub mod consent;
 pub mod cose;
 pub mod envelope;
 pub mod error;
@@ -19,11 +21,13 @@ pub mod ids;
 pub mod keys;
 pub mod light_client;
 pub mod limits;
+pub mod log;
 pub mod merkle;
 pub mod names;
 pub mod observed;
 pub mod parameters;
 pub mod patient;
+pub mod purpose;
 pub mod random;
 pub mod receipt;
 pub mod record;

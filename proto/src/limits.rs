@@ -28,6 +28,38 @@ pub const LOOKUPS_MAX: usize = 8;
 pub const RESOLVE_TAGS_MAX: usize = 256;
 /// Patients that are answered for a tag.
 pub const RESOLVED_MAX: usize = 16;
+/// Identities that a member may accept for a patient.
+pub const ACCEPTANCES_MAX: usize = 16;
+/// Links of a patient, present and past.
+pub const LINKS_MAX: usize = 16;
+/// How far ahead a care relation may end, milliseconds.
+pub const CARE_AHEAD_MAX_MS: u64 = 366 * 24 * 60 * 60 * 1000;
+/// Consents of a patient that are not revoked: those of one author, and those on paper of one
+/// member.
+pub const CONSENTS_MAX: usize = 16;
+/// Rules of a grant.
+pub const GRANT_RULES_MAX: usize = 64;
+/// Kinds and purposes of a rule.
+pub const GRANT_KINDS_MAX: usize = 64;
+/// Grantees, members, authors and tags of a rule.
+pub const GRANT_NAMES_MAX: usize = 32;
+/// Projects of a rule.
+pub const GRANT_PROJECTS_MAX: usize = 16;
+/// Records of a rule.
+pub const GRANT_RECORDS_MAX: usize = 256;
+/// Policy tags of a record version.
+pub const POLICY_TAGS_MAX: usize = 16;
+/// Records of a request for access.
+pub const ACCESS_RECORDS_MAX: usize = 256;
+/// How long what a request for access permitted is released, milliseconds of block time: a
+/// reader that lost the answer needs no second request.
+pub const RELEASE_WINDOW_MS: u64 = 120 * 1000;
+/// Key wraps of one action of a custodian.
+pub const ADDED_WRAPS_MAX: usize = 64;
+/// Bytes of the reason of an emergency in words, sealed.
+pub const EMERGENCY_TEXT_BYTES_MAX: usize = 8 * 1024;
+/// Reviews due that a member's row names.
+pub const REVIEWS_DUE_MAX: usize = 1_000;
 /// How long a custody key still counts after another was named, milliseconds.
 pub const CUSTODY_OVERLAP_MS: u64 = 60 * 60 * 1000;
 /// Recipients of a record version.
@@ -58,7 +90,7 @@ pub const GENESIS_NODES_MAX: usize = 16;
 /// Announced absence of a validator, milliseconds.
 pub const MAINTENANCE_MAX_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 /// Bytes of the access policy.
-pub const POLICY_BYTES_MAX: usize = 128 * 1024;
+pub const POLICY_BYTES_MAX: usize = 32 * 1024;
 /// Characters of a proposal's reason.
 pub const PROPOSAL_REASON_CHARS_MAX: usize = 1_000;
 /// Shortest life of a proposal, milliseconds.

@@ -110,6 +110,14 @@ parameters! {
         rotation_blocks: u64, 0 => 1_000_000_000, recommended 100_000;
         /// Nodes that a member may have without a proposal.
         nodes_per_member_max: u32, 1 => 16, recommended 3;
+        /// How long a declared emergency opens a patient's records, milliseconds.
+        emergency_ms: u64, 60_000 => 24 * 3_600_000, recommended 4 * 3_600_000;
+        /// Within how long it must be reviewed, milliseconds.
+        emergency_review_ms: u64, 3_600_000 => 90 * 24 * 3_600_000, recommended 3 * 24 * 3_600_000;
+        /// Whether a consent may forbid emergencies: 0 or 1.
+        emergency_denial_binds: u32, 0 => 1, recommended 0;
+        /// The base that holds of a patient without a consent, as in `ConsentBase`.
+        implicit_consent: u32, 1 => 4, recommended 3;
     }
     fractions {
         /// Share of power that certifies.

@@ -147,6 +147,7 @@ fn says(action: &Bytes, version: &pb::RecordVersion) -> bool {
                 payload_size: version.payload_size,
                 wraps: version.wraps.clone(),
                 descriptor_sha256: version.descriptor_sha256.clone(),
+                policy_tags: version.policy_tags.clone(),
             };
             write == made && !version.retraction
         }

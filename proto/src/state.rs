@@ -8,7 +8,11 @@
 //! authenticated state are not here.
 
 use crate::hash::{HASH_LEN, Hash};
-use crate::ids::{AuthorityId, Epoch, Fingerprint, KeyId, NodeId, PatientPseudonym, RecordId};
+use crate::ids::{AuthorityId, ConsentId, EmergencyId, Epoch, Fingerprint, KeyId, NodeId, PatientPseudonym, RecordId};
+
+mod patients;
+
+pub use patients::{CareName, ListName, WrapName, WrapRequestName};
 
 /// Who may ask for a row of the state, and for the proof that there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,8 +181,39 @@ rows! {
         "former CA {name}", former_authority;
     /// A patient.
     0x20 Patient(id: PatientPseudonym, from &PatientPseudonym) = PatientState, Auditors, "patient {id}", patient;
+    /// A consent.
+    0x21 Consent(id: ConsentId, from &ConsentId) = ConsentState, Auditors, "consent {id}", consent;
+    /// A patient's consents.
+    0x22 ConsentList(id: PatientPseudonym, from &PatientPseudonym) = ConsentListState, Auditors,
+        "consents of patient {id}", consent_list;
+    /// The log of access to a patient's records.
+    0x23 AccessLog(id: PatientPseudonym, from &PatientPseudonym) = LogState, Auditors, "access log of patient {id}",
+        access_log;
+    /// A list of records.
+    0x24 RecordList(name: ListName, from &ListName) = LogState, Auditors, "list of records {name}", record_list;
+    /// An emergency.
+    0x25 Emergency(id: EmergencyId, from &EmergencyId) = EmergencyState, Auditors, "emergency {id}", emergency;
+    /// Reviews that a member owes.
+    0x26 ReviewsDue(member: String, from &str) = ReviewsDueState, Auditors, "reviews due of member {member}",
+        reviews_due;
     /// A member's custody key.
     0x28 Custody(member: String, from &str) = CustodyState, Everyone, "custody key of member {member}", custody;
+    /// A request for a key wrap.
+    0x29 WrapRequest(name: WrapRequestName, from &WrapRequestName) = WrapRequestState, Auditors,
+        "wrap request {name}", wrap_request;
+    /// That a patient is under a member's care.
+    0x2a Care(name: CareName, from &CareName) = CareState, Auditors, "care relation {name}", care;
+    /// A custodian's list of work.
+    0x2b CustodyWork(member: String, from &str) = CustodyWorkState, Auditors, "custody work of member {member}",
+        custody_work;
+    /// The log of a member's requests for what there is not.
+    0x2c UnmatchedLog(member: String, from &str) = LogState, Auditors, "log of unmatched requests of member {member}",
+        unmatched_log;
+    /// Which lists of records a patient has.
+    0x2d RecordLists(id: PatientPseudonym, from &PatientPseudonym) = RecordListsState, Auditors,
+        "lists of records of patient {id}", record_lists;
+    /// That a version is wrapped for a key beside those for which it was written.
+    0x2e Wrap(name: WrapName, from &WrapName) = WrapState, Auditors, "key wrap {name}", wrap_state;
 }
 
 /// First bytes that no row may take: kept for consents, access events and
@@ -328,6 +363,8 @@ fixed_part! {
     Epoch, [u8; 8], |epoch| epoch.0.to_be_bytes(), |bytes| Epoch(u64::from_be_bytes(bytes));
     RecordId, [u8; 16], |id| id.0, RecordId;
     PatientPseudonym, [u8; 16], |id| id.0, PatientPseudonym;
+    ConsentId, [u8; 16], |id| id.0, ConsentId;
+    EmergencyId, [u8; 16], |id| id.0, EmergencyId;
     Fingerprint, [u8; HASH_LEN], |id| *id.as_bytes(), Fingerprint::from_bytes;
     KeyId, [u8; HASH_LEN], |id| *id.as_bytes(), KeyId::from_bytes;
     Hash, [u8; HASH_LEN], |hash| *hash.as_bytes(), Hash::from_bytes;

@@ -5,6 +5,7 @@
 //! commitment. Two checks are left to others: the signature (its key is on the
 //! ledger; see [`TransactionHead::signing_bytes`]) and the rules.
 
+mod access;
 mod attachments;
 mod governance;
 mod head;
@@ -16,20 +17,23 @@ use prost::Message;
 
 use crate::error::{FieldError, fixed, in_range, length_in};
 use crate::hash::{Hash, sha256};
-use crate::ids::{Fingerprint, KeyId, LedgerId, PatientPseudonym, RecordId, TransactionId};
+use crate::ids::{Fingerprint, KeyId, LedgerId, PatientPseudonym, PolicyTag, RecordId, TransactionId};
 use crate::keys::EncryptionPublicKey;
 use crate::limits::{
     BODY_BYTES_MAX, CERTIFICATE_BYTES_MAX, CHAIN_CERTIFICATES_MAX, CRL_BYTES_MAX, KIND_CHARS_MAX, PAYLOAD_BYTES_MAX,
-    TRANSACTION_BYTES_MAX, WRAPS_MAX,
+    POLICY_TAGS_MAX, TRANSACTION_BYTES_MAX, WRAPS_MAX,
 };
 use crate::pb;
 use crate::signing::{self, Domain, SignatureBytes, SigningError, SigningKey, VerifyingKey};
 
+pub use access::{
+    AddWraps, AddedWrap, ConsentAction, DeclareEmergency, EmergencyAction, PutConsent, RequestAccess, VersionRef,
+};
 use attachments::Erasure;
 pub use attachments::{Attachment, Commitment, Size, Slot};
 pub use governance::{GovernanceAction, NodeAction, NodeDescription, Propose, Topic};
 pub use head::{ActionProof, Nonce, NotInTransaction, SignedHead, TransactionHead, signature_hash};
-pub use patients::{PatientAction, PatientLookups};
+pub use patients::{AcceptPatient, AttestCare, PatientAction, PatientLookups, PatientPair};
 pub use stake::StakeAction;
 
 /// A transaction that passed all stateless checks.
@@ -66,6 +70,14 @@ pub enum Action {
     RetractRecord(RetractRecord),
     /// About a patient.
     Patient(PatientAction),
+    /// About a consent.
+    Consent(ConsentAction),
+    /// See `RequestAccess`.
+    RequestAccess(RequestAccess),
+    /// See `AddWraps`.
+    AddWraps(AddWraps),
+    /// About an emergency.
+    Emergency(EmergencyAction),
     /// About stake and validators.
     Stake(StakeAction),
     /// About an own node.
@@ -109,6 +121,8 @@ pub struct WriteRecord {
     pub descriptor_hash: Option<Hash>,
     /// Recipients and commitments.
     pub wraps: Vec<WrapRef>,
+    /// Ascending.
+    pub policy_tags: Vec<PolicyTag>,
 }
 
 /// A commitment to a key wrap.
@@ -236,7 +250,25 @@ impl Transaction {
             attachments: attachments::absent(&actions),
             actions,
         };
-        tx.check_enrollment(ledger)
+        tx.check_request()?.check_enrollment(ledger)
+    }
+
+    /// A place in a log is found by its transaction, so there is one at most.
+    fn check_request(self) -> Result<Self, FieldError> {
+        let requests = self.actions.iter().filter(|action| matches!(action, Action::RequestAccess(_)));
+        match requests.count() {
+            0 | 1 => Ok(self),
+            _ => Err(FieldError::malformed("body.actions", "a transaction holds at most one request for access")),
+        }
+    }
+
+    /// The request for access, if it holds one.
+    #[must_use]
+    pub fn access_request(&self) -> Option<&RequestAccess> {
+        self.actions.iter().find_map(|action| match action {
+            Action::RequestAccess(request) => Some(request),
+            _ => None,
+        })
     }
 
     /// An enrolment stands alone and is authored by its own certificate.
@@ -350,13 +382,15 @@ impl Action {
     #[must_use]
     pub fn is_right(&self) -> bool {
         match self {
-            Self::PublishRevocations(_) | Self::Governance(_) => true,
+            Self::PublishRevocations(_) | Self::Governance(_) | Self::Consent(_) | Self::Emergency(_) => true,
             Self::Stake(action) => action.is_right(),
             Self::Enroll(_)
             | Self::SetCustodyKey(_)
             | Self::WriteRecord(_)
             | Self::RetractRecord(_)
             | Self::Patient(_)
+            | Self::RequestAccess(_)
+            | Self::AddWraps(_)
             | Self::Node(_) => false,
         }
     }
@@ -391,6 +425,32 @@ impl Action {
             }
             Some(Pb::AddLookups(m)) => {
                 PatientAction::add_lookups(&m).map(Self::Patient).map_err(|e| e.within("add_lookups"))
+            }
+            Some(Pb::AcceptPatient(m)) => {
+                PatientAction::accept(&m).map(Self::Patient).map_err(|e| e.within("accept_patient"))
+            }
+            Some(Pb::LinkPatients(m)) => {
+                PatientAction::link(&m).map(Self::Patient).map_err(|e| e.within("link_patients"))
+            }
+            Some(Pb::UnlinkPatients(m)) => {
+                PatientAction::unlink(&m).map(Self::Patient).map_err(|e| e.within("unlink_patients"))
+            }
+            Some(Pb::AttestCare(m)) => {
+                PatientAction::attest_care(&m).map(Self::Patient).map_err(|e| e.within("attest_care"))
+            }
+            Some(Pb::PutConsent(m)) => ConsentAction::put(&m).map(Self::Consent).map_err(|e| e.within("put_consent")),
+            Some(Pb::RevokeConsent(m)) => {
+                ConsentAction::revoke(&m).map(Self::Consent).map_err(|e| e.within("revoke_consent"))
+            }
+            Some(Pb::RequestAccess(m)) => {
+                RequestAccess::parse(&m).map(Self::RequestAccess).map_err(|e| e.within("request_access"))
+            }
+            Some(Pb::AddWraps(m)) => AddWraps::parse(&m).map(Self::AddWraps).map_err(|e| e.within("add_wraps")),
+            Some(Pb::DeclareEmergency(m)) => {
+                EmergencyAction::declare(&m).map(Self::Emergency).map_err(|e| e.within("declare_emergency"))
+            }
+            Some(Pb::ReviewEmergency(m)) => {
+                EmergencyAction::review(&m).map(Self::Emergency).map_err(|e| e.within("review_emergency"))
             }
             Some(Pb::Delegate(m)) => StakeAction::delegate(&m).map(Self::Stake).map_err(|e| e.within("delegate")),
             Some(Pb::Redelegate(m)) => StakeAction::redelegate(&m).map(Self::Stake).map_err(|e| e.within("redelegate")),
@@ -481,9 +541,16 @@ impl WriteRecord {
         if distinct.len() != wraps.len() {
             return Err(FieldError::malformed("wraps", "names a recipient twice"));
         }
+        length_in("policy_tags", m.policy_tags.len(), 0, POLICY_TAGS_MAX)?;
+        let policy_tags = m.policy_tags.iter().map(|tag| PolicyTag::parse("policy_tags", tag));
+        let policy_tags = policy_tags.collect::<Result<Vec<_>, _>>()?;
+        if !policy_tags.is_sorted_by(|a, b| a < b) {
+            return Err(FieldError::malformed("policy_tags", "must be ascending and distinct"));
+        }
         Ok(Self {
             record_id: RecordId::parse("record_id", &m.record_id)?,
             version: m.version,
+            policy_tags,
             patient: PatientPseudonym::parse("patient", &m.patient)?,
             kind: m.kind.clone(),
             confidentiality,

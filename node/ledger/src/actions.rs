@@ -2,7 +2,10 @@
 //! context that either changes the view or refuses; a refusal of one action
 //! undoes the whole transaction.
 
+mod access;
+mod consents;
 mod custody;
+mod emergencies;
 mod enroll;
 mod governance;
 mod nodes;
@@ -12,6 +15,7 @@ mod retract_record;
 mod stake;
 mod write_record;
 
+use consilium_proto::access::PolicyRules;
 use consilium_proto::ids::{Height, LedgerId, TimeMs};
 use consilium_proto::limits::SEQUENCES_PER_LEAF;
 use consilium_proto::names::{Role, SpiffeId};
@@ -35,6 +39,7 @@ pub(crate) struct Context<'a> {
     pub(crate) height: Height,
     pub(crate) time: TimeMs,
     pub(crate) identities: &'a dyn IdentityRules,
+    pub(crate) policy: &'a dyn PolicyRules,
 }
 
 /// With what a transaction was signed.
@@ -104,6 +109,10 @@ pub(crate) fn run<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>, sign
             }
             Action::RetractRecord(retract) => retract_record::run(view, cx, &author, *retract)?,
             Action::Patient(action) => patients::run(view, cx, &author, action)?,
+            Action::Consent(action) => consents::run(view, cx, &author, action)?,
+            Action::RequestAccess(request) => access::run(view, cx, &author, request)?,
+            Action::AddWraps(add) => custody::add_wraps(view, cx, &author, add)?,
+            Action::Emergency(action) => emergencies::run(view, cx, &author, action)?,
             Action::Stake(action) => stake::run(view, cx, &author, action)?,
             Action::Node(action) => nodes::run(view, cx, &author, action)?,
             Action::Governance(action) => governance::run(view, cx, &author, action)?,

@@ -23,7 +23,7 @@ use crate::event::{Event, Events};
 use crate::governance;
 use crate::in_force::{BlockEnd, EpochInForce};
 use crate::keys;
-use crate::rules::{IdentityRules, Refusal, ensure};
+use crate::rules::{IdentityRules, LedgerRules, Refusal, ensure};
 use crate::state_map;
 use crate::table::Table;
 use crate::view::{Location, Row, StateReader, StoreFault, View};
@@ -108,11 +108,11 @@ pub enum ExecutionError {
 /// Only faults of the store; a transaction that the rules refuse is an outcome.
 pub fn execute<R: StateReader>(
     reader: &R,
-    identities: &dyn IdentityRules,
+    rules: &dyn LedgerRules,
     tip: &Tip,
     block: &BlockInput<'_>,
 ) -> Result<Executed, ExecutionError> {
-    let mut run = Run::new(reader, identities, tip, block)?;
+    let mut run = Run::new(reader, rules, tip, block)?;
     for checked in block.transactions {
         run.transaction(checked)?;
     }
@@ -121,7 +121,7 @@ pub fn execute<R: StateReader>(
 
 struct Run<'a, R> {
     reader: &'a R,
-    identities: &'a dyn IdentityRules,
+    rules: &'a dyn LedgerRules,
     parent: &'a Header,
     time: TimeMs,
     epoch: EpochInForce,
@@ -137,7 +137,7 @@ struct Run<'a, R> {
 impl<'a, R: StateReader> Run<'a, R> {
     fn new(
         reader: &'a R,
-        identities: &'a dyn IdentityRules,
+        rules: &'a dyn LedgerRules,
         tip: &'a Tip,
         block: &BlockInput<'_>,
     ) -> Result<Self, ExecutionError> {
@@ -150,7 +150,7 @@ impl<'a, R: StateReader> Run<'a, R> {
         view.commit();
         Ok(Self {
             reader,
-            identities,
+            rules,
             parent: &tip.header,
             // Invariant I19: never before the parent's time.
             time: block.time.max(tip.header.time),
@@ -186,7 +186,8 @@ impl<'a, R: StateReader> Run<'a, R> {
         let height = self.parent.height.next();
         let leaf = Leaf { transaction_id: transaction.id, height, outcome, signature_hash };
         let index = self.append(&leaf)?;
-        let location = Location { height, leaf_index: index, outcome: outcome as i32, signature_hash };
+        let log = self.view.take_logged();
+        let location = Location { height, leaf_index: index, outcome: outcome as i32, signature_hash, log };
         self.view.put(Table::Transactions, keys::transaction(&transaction.id), location.encode());
         self.view.commit();
         self.leaves.push((index, leaf));
@@ -221,7 +222,8 @@ impl<'a, R: StateReader> Run<'a, R> {
             leaf_index: self.frontier.size(),
             height: self.parent.height.next(),
             time: self.time,
-            identities: self.identities,
+            identities: self.rules,
+            policy: self.rules,
         };
         actions::run(&mut self.view, &cx, signer)
     }
@@ -229,7 +231,7 @@ impl<'a, R: StateReader> Run<'a, R> {
     /// Who signed, if it is the author that the transaction names.
     fn authenticate(&self, checked: &CheckedTransaction) -> Result<Option<Signer>, StoreFault> {
         let transaction = &checked.transaction;
-        if let Some(signed) = is_signed_enrollment(self.identities, transaction) {
+        if let Some(signed) = is_signed_enrollment(self.rules, transaction) {
             return Ok(signed.then_some(Signer::Certificate));
         }
         let place = keys::signer(&transaction.head.author);

@@ -36,6 +36,7 @@ pub fn genesis_block<R: StateReader>(reader: &R, genesis: &Genesis) -> Result<Ex
             leaf_index,
             outcome: leaf.outcome as i32,
             signature_hash: leaf.signature_hash,
+            log: None,
         };
         rows.push(Row {
             table: Table::Transactions,

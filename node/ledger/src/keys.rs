@@ -21,11 +21,53 @@ pub(crate) const MISSING_PAYLOAD: u8 = b'p';
 pub(crate) const MISSING_DESCRIPTOR: u8 = b'd';
 pub(crate) const MISSING_WRAP: u8 = b'w';
 pub(crate) const MISSING_LOOKUP: u8 = b'l';
+pub(crate) const MISSING_TEXT: u8 = b'e';
+const LOG_ENTRY: u8 = b'e';
+const LOG_NODE: u8 = b'n';
 
 /// Whether a key of the state is a record's or a patient's.
 #[must_use]
 pub fn is_of_patient(key: &[u8]) -> bool {
-    matches!(StateRow::of(key), Some(StateRow::Record | StateRow::Patient))
+    match StateRow::of(key) {
+        Some(
+            StateRow::Record
+            | StateRow::Patient
+            | StateRow::Consent
+            | StateRow::ConsentList
+            | StateRow::AccessLog
+            | StateRow::RecordList
+            | StateRow::Emergency
+            | StateRow::WrapRequest
+            | StateRow::Care
+            | StateRow::UnmatchedLog
+            | StateRow::RecordLists
+            | StateRow::Wrap,
+        ) => true,
+        Some(
+            StateRow::Member
+            | StateRow::Node
+            | StateRow::Signer
+            | StateRow::EncryptionKey
+            | StateRow::Identity
+            | StateRow::Certificate
+            | StateRow::Parameters
+            | StateRow::Stake
+            | StateRow::Participation
+            | StateRow::Epoch
+            | StateRow::Roster
+            | StateRow::Penalty
+            | StateRow::Proposal
+            | StateRow::AccessPolicy
+            | StateRow::Protocol
+            | StateRow::Standing
+            | StateRow::VoteKey
+            | StateRow::FormerAuthority
+            | StateRow::ReviewsDue
+            | StateRow::Custody
+            | StateRow::CustodyWork,
+        )
+        | None => false,
+    }
 }
 
 fn tagged(tag: u8, part: &[u8]) -> Vec<u8> {
@@ -74,6 +116,7 @@ pub fn attachment(slot: &Slot) -> (Table, Vec<u8>) {
         Slot::Descriptor { record, version } => (Table::Descriptors, descriptor(record, *version)),
         Slot::Wrap { record, version, recipient } => (Table::Wraps, wrap(record, *version, recipient)),
         Slot::Lookup { patient, hash } => (Table::Lookups, lookup(patient, hash)),
+        Slot::EmergencyText { emergency } => (Table::Texts, emergency.0.to_vec()),
     }
 }
 
@@ -85,7 +128,27 @@ pub fn missing(slot: &Slot) -> Vec<u8> {
         Slot::Descriptor { record, version } => tagged(MISSING_DESCRIPTOR, &descriptor(record, *version)),
         Slot::Wrap { record, version, recipient } => tagged(MISSING_WRAP, &wrap(record, *version, recipient)),
         Slot::Lookup { patient, hash } => tagged(MISSING_LOOKUP, &lookup(patient, hash)),
+        Slot::EmergencyText { emergency } => tagged(MISSING_TEXT, &emergency.0),
     }
+}
+
+/// Logs: prefix of the entries of the log to which a row of the state commits. Names of members
+/// differ in length, so what stands here is a hash.
+#[must_use]
+pub fn log_entries(state_key: &[u8]) -> Vec<u8> {
+    tagged(LOG_ENTRY, &sha256(&[state_key])[..16])
+}
+
+/// Logs: an entry by its place.
+#[must_use]
+pub fn log_entry(state_key: &[u8], place: u64) -> Vec<u8> {
+    index_entry(log_entries(state_key), place)
+}
+
+/// Logs: a perfect subtree of a log's tree, of the one level that is kept.
+#[must_use]
+pub fn log_node(state_key: &[u8], index: u64) -> Vec<u8> {
+    index_entry(tagged(LOG_NODE, &sha256(&[state_key])[..16]), index)
 }
 
 /// Transactions: where a transaction is.

@@ -10,8 +10,10 @@
 //! * [`election`] chooses the validators of an epoch;
 //! * [`genesis_block`] makes the first state;
 //! * [`keys`] lists every key of the state;
+//! * [`log`] keeps lists that only grow, and proves what is in them;
 //! * [`lookup`] answers from several rows at once;
 //! * [`missing`] is what is known of attachments that are not here;
+//! * [`rights`] decides who may read what;
 //! * [`state_map`] keeps the authenticated tree over it.
 
 mod actions;
@@ -24,10 +26,12 @@ mod genesis;
 mod governance;
 mod in_force;
 pub mod keys;
+pub mod log;
 pub mod lookup;
 pub mod missing;
 mod participation;
 mod penalty;
+pub mod rights;
 mod roster;
 mod rules;
 mod stake;
@@ -43,6 +47,6 @@ pub use event::{Event, Events};
 pub use genesis::genesis_block;
 pub use governance::{Preview, preview, tally};
 pub use participation::unseen_nodes;
-pub use rules::{IdentityRules, Rejection, RevocationList, VerifiedIdentity};
+pub use rules::{IdentityRules, LedgerRules, Rejection, RevocationList, VerifiedIdentity};
 pub use table::Table;
-pub use view::{Location, Row, StateReader, StoreFault};
+pub use view::{Location, LogPlace, Row, StateReader, StoreFault};

@@ -1,6 +1,7 @@
-//! What a rule may answer, and what the rules need to know of X.509.
+//! What a rule may answer, and what the rules need to know of X.509 and of the access policy.
 
 use bytes::Bytes;
+use consilium_proto::access::PolicyRules;
 use consilium_proto::ids::AuthorityId;
 use consilium_proto::names::{MemberId, SpiffeId};
 use consilium_proto::pb::Outcome;
@@ -83,3 +84,8 @@ pub trait IdentityRules {
     /// Verifies a revocation list under a member's bundle.
     fn verify_revocations(&self, crl: &[u8], bundle: &[Bytes]) -> Option<RevocationList>;
 }
+
+/// What the rules need to know beside the state.
+pub trait LedgerRules: IdentityRules + PolicyRules {}
+
+impl<T: IdentityRules + PolicyRules> LedgerRules for T {}

@@ -17,6 +17,10 @@ pub enum Table {
     Wraps,
     /// Look-ups of patients: erasable.
     Lookups,
+    /// Reasons of emergencies in words: erasable.
+    Texts,
+    /// Entries of logs, to which rows of the state commit, and nodes of their trees.
+    Logs,
     /// Transaction id to (height, leaf index, outcome).
     Transactions,
     /// Perfect subtrees of the ledger's tree.
@@ -31,7 +35,7 @@ pub enum Table {
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::State,
         Self::Trie,
         Self::Versions,
@@ -39,6 +43,8 @@ impl Table {
         Self::Descriptors,
         Self::Wraps,
         Self::Lookups,
+        Self::Texts,
+        Self::Logs,
         Self::Transactions,
         Self::Tree,
         Self::Index,
@@ -57,6 +63,8 @@ impl Table {
             Self::Descriptors => "descriptors",
             Self::Wraps => "wraps",
             Self::Lookups => "lookups",
+            Self::Texts => "texts",
+            Self::Logs => "logs",
             Self::Transactions => "transactions",
             Self::Tree => "tree",
             Self::Index => "index",

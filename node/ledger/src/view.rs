@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use consilium_proto::access::PolicyFault;
 use consilium_proto::hash::Hash;
 use consilium_proto::ids::{Height, TransactionId};
 use prost::Message;
@@ -46,6 +47,9 @@ pub enum StoreFault {
         /// What is wrong.
         cause: String,
     },
+    /// The access policy cannot be evaluated on this machine, though others can.
+    #[error(transparent)]
+    Policy(#[from] PolicyFault),
 }
 
 /// Reads what is stored as of the block before.
@@ -57,8 +61,8 @@ pub trait StateReader: TrieStore {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreFault>;
 }
 
-/// Where a transaction is: value of [`Table::Transactions`], 52 bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where a transaction is: value of [`Table::Transactions`], 52 bytes and more.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
     /// Its block.
     pub height: Height,
@@ -68,10 +72,21 @@ pub struct Location {
     pub outcome: i32,
     /// SHA-256 of its signature.
     pub signature_hash: Hash,
+    /// What its request for access came to, if it held one.
+    pub log: Option<LogPlace>,
+}
+
+/// A place in a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogPlace {
+    /// Key of the state's row that commits to the log.
+    pub log: Vec<u8>,
+    /// From 0.
+    pub place: u64,
 }
 
 impl Location {
-    /// Height, leaf index, outcome, big-endian; then the hash.
+    /// Height, leaf index, outcome, big-endian; then the hash; then place and log.
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let mut out = Vec::with_capacity(52);
@@ -79,6 +94,10 @@ impl Location {
         out.extend_from_slice(&self.leaf_index.to_be_bytes());
         out.extend_from_slice(&self.outcome.to_be_bytes());
         out.extend_from_slice(self.signature_hash.as_bytes());
+        if let Some(LogPlace { log, place }) = &self.log {
+            out.extend_from_slice(&place.to_be_bytes());
+            out.extend_from_slice(log);
+        }
         out.into()
     }
 
@@ -88,8 +107,13 @@ impl Location {
     /// If the length is wrong.
     pub fn decode(bytes: &[u8]) -> Result<Self, StoreFault> {
         let corrupt = || StoreFault::Corrupt { table: Table::Transactions.name(), cause: "length".into() };
-        let bytes: [u8; 52] = bytes.try_into().map_err(|_| corrupt())?;
-        let (height, rest) = bytes.split_at(8);
+        let (fixed, rest) = bytes.split_first_chunk::<52>().ok_or_else(corrupt)?;
+        let log = match rest.split_first_chunk::<8>() {
+            Some((place, log)) => Some(LogPlace { log: log.to_vec(), place: u64::from_be_bytes(*place) }),
+            None if rest.is_empty() => None,
+            None => return Err(corrupt()),
+        };
+        let (height, rest) = fixed.split_at(8);
         let (leaf, rest) = rest.split_at(8);
         let (outcome, signature) = rest.split_at(4);
         Ok(Self {
@@ -97,6 +121,7 @@ impl Location {
             leaf_index: u64::from_be_bytes(leaf.try_into().map_err(|_| corrupt())?),
             outcome: i32::from_be_bytes(outcome.try_into().map_err(|_| corrupt())?),
             signature_hash: Hash::try_from(signature).map_err(|_| corrupt())?,
+            log,
         })
     }
 }
@@ -119,6 +144,7 @@ pub(crate) struct View<'a, R> {
     transaction_events: Events,
     block_ends_epoch: bool,
     transaction_ends_epoch: bool,
+    transaction_log: Option<LogPlace>,
 }
 
 impl<'a, R: StateReader> View<'a, R> {
@@ -131,6 +157,7 @@ impl<'a, R: StateReader> View<'a, R> {
             transaction_events: Events::default(),
             block_ends_epoch: false,
             transaction_ends_epoch: false,
+            transaction_log: None,
         }
     }
 
@@ -216,8 +243,19 @@ impl<'a, R: StateReader> View<'a, R> {
     /// Drops the transaction's changes.
     pub(crate) fn roll_back(&mut self) {
         self.transaction.clear();
+        self.transaction_log = None;
         self.transaction_events = Events::default();
         self.transaction_ends_epoch = false;
+    }
+
+    /// Says where the transaction's request for access was logged.
+    pub(crate) fn logged(&mut self, place: LogPlace) {
+        self.transaction_log = Some(place);
+    }
+
+    /// Where it was, if it was kept: asked once.
+    pub(crate) fn take_logged(&mut self) -> Option<LogPlace> {
+        self.transaction_log.take()
     }
 
     /// Whether a transaction is on the ledger, in this block or before.

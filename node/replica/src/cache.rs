@@ -69,6 +69,8 @@ fn is_cached(table: Table, key: &[u8]) -> bool {
         | Table::Descriptors
         | Table::Wraps
         | Table::Lookups
+        | Table::Texts
+        | Table::Logs
         | Table::Transactions
         | Table::Tree
         | Table::Index

@@ -2,7 +2,7 @@
 //! ledger's rows. It never decides whether a block is to be executed.
 
 use consilium_consensus::{LogIndex, LogPosition, Membership, SnapshotMeta};
-use consilium_ledger::{BlockInput, Executed, IdentityRules, Tip, execute};
+use consilium_ledger::{BlockInput, Executed, LedgerRules, Tip, execute};
 use consilium_proto::ids::Height;
 
 use crate::block::CheckedBlock;
@@ -12,7 +12,7 @@ use crate::io::Applied;
 use crate::ports::{Ledger, PortFault};
 
 /// What the rules ask of X.509.
-pub type Rules = Box<dyn IdentityRules + Send>;
+pub type Rules = Box<dyn LedgerRules + Send>;
 
 /// See the module.
 pub(crate) struct Executor<L> {

@@ -66,8 +66,16 @@ impl Frontier {
     }
 
     /// A frontier from its parts, if there are as many as the size asks for.
-    pub(super) fn try_from_parts(size: u64, subtrees: Vec<Hash>) -> Option<Self> {
-        (subtrees.len() == size.count_ones() as usize).then_some(Self { size, subtrees })
+    #[must_use]
+    pub fn from_subtrees(size: u64, subtrees: Vec<Hash>) -> Option<Self> {
+        let fits = size <= TREE_SIZE_MAX && subtrees.len() == size.count_ones() as usize;
+        fits.then_some(Self { size, subtrees })
+    }
+
+    /// Its perfect subtrees, the largest first.
+    #[must_use]
+    pub fn subtrees(&self) -> &[Hash] {
+        &self.subtrees
     }
 
     /// Number of leaves.

@@ -69,7 +69,7 @@ pub fn frontier_at<R: NodeReader>(reader: &R, tree_size: u64) -> Result<Frontier
             first += leaf_count;
         }
     }
-    Ok(Frontier::try_from_parts(tree_size, subtrees).expect("one subtree was pushed for each bit set"))
+    Ok(Frontier::from_subtrees(tree_size, subtrees).expect("one subtree was pushed for each bit set"))
 }
 
 /// Proves that leaf `leaf_index` is among the first `tree_size`.

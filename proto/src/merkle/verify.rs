@@ -217,7 +217,7 @@ pub fn verify_extension(
     check_root(second_root, second)?;
     subtrees.reverse();
     // A walk of the right length turns left once for each of them but the smallest.
-    Frontier::try_from_parts(first_size, subtrees).ok_or(wrong_length)
+    Frontier::from_subtrees(first_size, subtrees).ok_or(wrong_length)
 }
 
 /// On which side of the current node its sibling stands.

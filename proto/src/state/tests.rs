@@ -4,6 +4,7 @@
 
 use super::keys::*;
 use super::*;
+use crate::pb::Confidentiality;
 
 fn authority() -> AuthorityName {
     AuthorityName::new("a.b", AuthorityId::from_bytes([9; 32]))
@@ -48,7 +49,29 @@ fn samples() -> Vec<(Vec<u8>, &'static str)> {
             "former CA 0909090909090909090909090909090909090909090909090909090909090909 of a.b",
         ),
         (patient(&PatientPseudonym([0xcd; 16])), "patient cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd"),
+        (consent(&ConsentId([0x11; 16])), "consent 11111111111111111111111111111111"),
+        (consent_list(&PatientPseudonym([0x22; 16])), "consents of patient 22222222222222222222222222222222"),
+        (access_log(&PatientPseudonym([0x22; 16])), "access log of patient 22222222222222222222222222222222"),
+        (
+            record_list(&ListName::new(PatientPseudonym([0x22; 16]), Confidentiality::Normal, "Observation")),
+            "list of records d239e9cf6a51335bf996fc5db77623d8 of 22222222222222222222222222222222, confidentiality 4",
+        ),
+        (emergency(&EmergencyId([0x33; 16])), "emergency 33333333333333333333333333333333"),
+        (reviews_due("a.b"), "reviews due of member a.b"),
         (custody("a.b"), "custody key of member a.b"),
+        (wrap_request(&WrapRequestName::new("a.b", 7)), "wrap request 7 of a.b"),
+        (
+            care(&CareName::new(PatientPseudonym([0x22; 16]), "a.b")),
+            "care relation of a.b to 22222222222222222222222222222222",
+        ),
+        (custody_work("a.b"), "custody work of member a.b"),
+        (unmatched_log("a.b"), "log of unmatched requests of member a.b"),
+        (record_lists(&PatientPseudonym([0x22; 16])), "lists of records of patient 22222222222222222222222222222222"),
+        (
+            wrap_state(&WrapName { record: RecordId([0xab; 16]), version: 2, recipient: KeyId::from_bytes([2; 32]) }),
+            "key wrap of version 2 of record abababababababababababababababab for key \
+             0202020202020202020202020202020202020202020202020202020202020202",
+        ),
     ]
 }
 
@@ -78,9 +101,10 @@ fn what_is_no_key_is_described_and_read_by_nobody() {
 }
 
 #[test]
-fn records_are_for_auditors_and_the_rest_for_everyone() {
+fn what_is_of_patients_is_for_auditors_and_the_rest_for_everyone() {
     for row in StateRow::ALL {
-        let closed = [StateRow::Record, StateRow::Patient].contains(row);
+        let of_patient = *row as u8 >= StateRow::Patient as u8 && *row != StateRow::Custody;
+        let closed = *row == StateRow::Record || of_patient;
         let expected = if closed { Readers::Auditors } else { Readers::Everyone };
         assert_eq!(row.readers(), expected, "{row:?}");
     }
@@ -136,6 +160,10 @@ fn every_message_names_its_key() {
         include_str!("../../consilium/v1/governance.proto"),
         include_str!("../../consilium/v1/genesis.proto"),
         include_str!("../../consilium/v1/patients.proto"),
+        include_str!("../../consilium/v1/consents.proto"),
+        include_str!("../../consilium/v1/access.proto"),
+        include_str!("../../consilium/v1/emergency.proto"),
+        include_str!("../../consilium/v1/custody.proto"),
     ];
     for row in StateRow::ALL {
         let head = format!("\nmessage {} {{\n", row.message());

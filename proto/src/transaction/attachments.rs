@@ -6,11 +6,11 @@
 
 use bytes::Bytes;
 
-use super::{Action, PatientLookups, WriteRecord};
+use super::{Action, AddedWrap, EmergencyAction, PatientLookups, WriteRecord};
 use crate::error::{FieldError, fixed};
 use crate::hash::{Hash, sha256};
-use crate::ids::{KeyId, PatientPseudonym, RecordId};
-use crate::limits::{DESCRIPTOR_BYTES_MAX, LOOKUP_BYTES, WRAP_BYTES_MAX};
+use crate::ids::{EmergencyId, KeyId, PatientPseudonym, RecordId};
+use crate::limits::{DESCRIPTOR_BYTES_MAX, EMERGENCY_TEXT_BYTES_MAX, LOOKUP_BYTES, WRAP_BYTES_MAX};
 use crate::pb;
 use crate::pb::attachment_ref::Kind;
 use crate::record::Descriptor;
@@ -48,6 +48,11 @@ pub enum Slot {
         /// The SHA-256 by which the patient's row commits to it.
         hash: Hash,
     },
+    /// The reason of an emergency in words.
+    EmergencyText {
+        /// The emergency.
+        emergency: EmergencyId,
+    },
 }
 
 impl From<&Slot> for pb::AttachmentRef {
@@ -70,6 +75,11 @@ impl From<&Slot> for pb::AttachmentRef {
                 lookup_sha256: hash.to_bytes(),
                 ..Self::default()
             },
+            Slot::EmergencyText { emergency } => Self {
+                kind: Kind::EmergencyText.into(),
+                emergency_id: Bytes::copy_from_slice(&emergency.0),
+                ..Self::default()
+            },
         }
     }
 }
@@ -90,6 +100,9 @@ impl TryFrom<&pb::AttachmentRef> for Slot {
                 patient: PatientPseudonym::parse("patient", &m.patient)?,
                 hash: Hash::from_bytes(fixed("lookup_sha256", &m.lookup_sha256)?),
             }),
+            Kind::EmergencyText => {
+                Ok(Self::EmergencyText { emergency: EmergencyId::parse("emergency_id", &m.emergency_id)? })
+            }
             Kind::Unspecified => Err(FieldError::malformed("kind", "is not a known kind of attachment")),
         }
     }
@@ -142,7 +155,7 @@ impl Commitment {
         }
         match self.slot {
             Slot::Descriptor { .. } => Descriptor::decode(bytes).map(|_| ()),
-            Slot::Payload { .. } | Slot::Wrap { .. } | Slot::Lookup { .. } => Ok(()),
+            Slot::Payload { .. } | Slot::Wrap { .. } | Slot::Lookup { .. } | Slot::EmergencyText { .. } => Ok(()),
         }
     }
 }
@@ -153,11 +166,15 @@ impl Action {
     pub fn commitments(&self) -> Vec<Commitment> {
         match self {
             Self::WriteRecord(write) => write.commitments(),
-            Self::Patient(action) => action.lookups().commitments(),
+            Self::Patient(action) => action.lookups().map(PatientLookups::commitments).unwrap_or_default(),
+            Self::AddWraps(add) => add.wraps.iter().map(AddedWrap::commitment).collect(),
+            Self::Emergency(action) => action.text().into_iter().collect(),
             Self::Enroll(_)
             | Self::PublishRevocations(_)
             | Self::SetCustodyKey(_)
             | Self::RetractRecord(_)
+            | Self::Consent(_)
+            | Self::RequestAccess(_)
             | Self::Stake(_)
             | Self::Node(_)
             | Self::Governance(_) => Vec::new(),
@@ -185,6 +202,23 @@ impl WriteRecord {
             size: Size::AtMost(DESCRIPTOR_BYTES_MAX),
         });
         std::iter::once(payload).chain(descriptor).chain(wraps).collect()
+    }
+}
+
+impl AddedWrap {
+    fn commitment(&self) -> Commitment {
+        let super::VersionRef { record, version } = self.version;
+        let slot = Slot::Wrap { record, version, recipient: self.recipient };
+        Commitment { slot, hash: self.wrap_hash, size: Size::AtMost(WRAP_BYTES_MAX) }
+    }
+}
+
+impl EmergencyAction {
+    /// The reason in words.
+    fn text(&self) -> Option<Commitment> {
+        let Self::Declare(declared) = self else { return None };
+        let slot = Slot::EmergencyText { emergency: declared.id };
+        declared.text.map(|hash| Commitment { slot, hash, size: Size::AtMost(EMERGENCY_TEXT_BYTES_MAX) })
     }
 }
 

@@ -2,9 +2,10 @@
 
 use crate::error::{FieldError, fixed, length_in};
 use crate::hash::Hash;
-use crate::ids::PatientPseudonym;
+use crate::ids::{PatientPseudonym, TimeMs};
 use crate::limits::LOOKUPS_MAX;
-use crate::pb;
+use crate::names::{Role, SpiffeId};
+use crate::pb::{self, PatientRelation};
 
 /// An action about a patient.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +14,19 @@ pub enum PatientAction {
     Register(PatientLookups),
     /// See `AddLookups`.
     AddLookups(PatientLookups),
+    /// See `AcceptPatient`.
+    Accept(AcceptPatient),
+    /// See `LinkPatients`.
+    Link {
+        /// The two.
+        pair: PatientPair,
+        /// Commitment to what shows it.
+        evidence: Hash,
+    },
+    /// See `UnlinkPatients`.
+    Unlink(PatientPair),
+    /// See `AttestCare`.
+    AttestCare(AttestCare),
 }
 
 /// A patient and commitments to what it is found by.
@@ -24,6 +38,47 @@ pub struct PatientLookups {
     pub lookups: Vec<Hash>,
 }
 
+/// An identity that is accepted for a patient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcceptPatient {
+    /// The pseudonym.
+    pub patient: PatientPseudonym,
+    /// Of role patient.
+    pub identity: SpiffeId,
+    /// Whose it is.
+    pub relation: PatientRelation,
+    /// Whether it may read.
+    pub may_read: bool,
+    /// Whether it may sign consents.
+    pub may_consent: bool,
+    /// When it ends; 0: never.
+    pub to: TimeMs,
+    /// Commitment to what it was accepted upon.
+    pub evidence: Hash,
+    /// It is taken back.
+    pub withdrawn: bool,
+}
+
+/// Two patients, distinct.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PatientPair {
+    /// One.
+    pub patient: PatientPseudonym,
+    /// The other.
+    pub other: PatientPseudonym,
+}
+
+/// A care relation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttestCare {
+    /// The pseudonym.
+    pub patient: PatientPseudonym,
+    /// When it ends.
+    pub to: TimeMs,
+    /// Commitment to the encounter.
+    pub evidence: Hash,
+}
+
 impl PatientAction {
     pub(super) fn register(m: &pb::RegisterPatient) -> Result<Self, FieldError> {
         PatientLookups::parse(&m.patient, &m.lookups_sha256, 0).map(Self::Register)
@@ -33,10 +88,65 @@ impl PatientAction {
         PatientLookups::parse(&m.patient, &m.lookups_sha256, 1).map(Self::AddLookups)
     }
 
-    /// The look-ups that it brings.
-    pub(super) fn lookups(&self) -> &PatientLookups {
+    pub(super) fn accept(m: &pb::AcceptPatient) -> Result<Self, FieldError> {
+        let identity: SpiffeId =
+            m.identity.parse().map_err(|_| FieldError::malformed("identity", "is not a SPIFFE id"))?;
+        if identity.role() != Role::Patient {
+            return Err(FieldError::malformed("identity", "must be of role patient"));
+        }
+        let relation = PatientRelation::try_from(m.relation).ok();
+        let relation = relation.filter(|relation| *relation != PatientRelation::Unspecified);
+        let relation = relation.ok_or_else(|| FieldError::malformed("relation", "is not a known relation"))?;
+        if relation == PatientRelation::Guardian && m.to_ms == 0 && !m.withdrawn {
+            return Err(FieldError::malformed("to_ms", "must say when guardianship ends"));
+        }
+        Ok(Self::Accept(AcceptPatient {
+            patient: PatientPseudonym::parse("patient", &m.patient)?,
+            identity,
+            relation,
+            may_read: m.may_read,
+            may_consent: m.may_consent,
+            to: TimeMs(m.to_ms),
+            evidence: hash("evidence_sha256", &m.evidence_sha256)?,
+            withdrawn: m.withdrawn,
+        }))
+    }
+
+    pub(super) fn link(m: &pb::LinkPatients) -> Result<Self, FieldError> {
+        let evidence = hash("evidence_sha256", &m.evidence_sha256)?;
+        Ok(Self::Link { pair: PatientPair::parse(&m.patient, &m.other)?, evidence })
+    }
+
+    pub(super) fn unlink(m: &pb::UnlinkPatients) -> Result<Self, FieldError> {
+        PatientPair::parse(&m.patient, &m.other).map(Self::Unlink)
+    }
+
+    pub(super) fn attest_care(m: &pb::AttestCare) -> Result<Self, FieldError> {
+        Ok(Self::AttestCare(AttestCare {
+            patient: PatientPseudonym::parse("patient", &m.patient)?,
+            to: TimeMs(m.to_ms),
+            evidence: hash("evidence_sha256", &m.evidence_sha256)?,
+        }))
+    }
+
+    /// The look-ups that it brings, if any.
+    pub(super) fn lookups(&self) -> Option<&PatientLookups> {
         match self {
-            Self::Register(lookups) | Self::AddLookups(lookups) => lookups,
+            Self::Register(lookups) | Self::AddLookups(lookups) => Some(lookups),
+            Self::Accept(_) | Self::Link { .. } | Self::Unlink(_) | Self::AttestCare(_) => None,
+        }
+    }
+}
+
+impl PatientPair {
+    fn parse(patient: &[u8], other: &[u8]) -> Result<Self, FieldError> {
+        let pair = Self {
+            patient: PatientPseudonym::parse("patient", patient)?,
+            other: PatientPseudonym::parse("other", other)?,
+        };
+        match pair.patient == pair.other {
+            true => Err(FieldError::malformed("other", "is the same patient")),
+            false => Ok(pair),
         }
     }
 }
@@ -52,4 +162,8 @@ impl PatientLookups {
         }
         Ok(Self { patient: PatientPseudonym::parse("patient", patient)?, lookups })
     }
+}
+
+fn hash(field: &str, bytes: &[u8]) -> Result<Hash, FieldError> {
+    fixed(field, bytes).map(Hash::from_bytes)
 }

@@ -6,9 +6,12 @@
 
 use bytes::Bytes;
 use consilium_ledger::{IdentityRules, RevocationList, VerifiedIdentity};
+use consilium_policy::Engine;
+use consilium_proto::access::{Facts, PolicyFault, PolicyRules};
 use consilium_proto::hash::sha256;
 use consilium_proto::ids::AuthorityId;
 use consilium_proto::names::{MemberId, SpiffeId};
+use consilium_proto::pb::AccessGround;
 use consilium_proto::signing::{SignatureAlgorithm, VerifyingKey};
 
 /// The CA of every member at the founding.
@@ -76,6 +79,16 @@ fn split(crl: &[u8]) -> Option<(&[u8], u8, &[u8])> {
 fn vouches(ca: &[u8], crls: &[Bytes]) -> bool {
     let issuer = ca.iter().position(|byte| *byte == b'<').map(|at| &ca[at + 1..]);
     !issuer.is_some_and(|issuer| names(crls, issuer, &serial(ca)))
+}
+
+impl PolicyRules for Rules {
+    fn is_policy(&self, text: &str) -> bool {
+        Engine::shared().is_policy(text)
+    }
+
+    fn decide(&self, text: Option<&str>, facts: &Facts<'_>) -> Result<AccessGround, PolicyFault> {
+        PolicyRules::decide(Engine::shared(), text, facts)
+    }
 }
 
 impl IdentityRules for Rules {

@@ -97,6 +97,7 @@ pub fn write_record(record: [u8; 16], version: u32, kind: &str, payload: &[u8]) 
         payload_size: payload.len() as u32,
         descriptor_sha256: Bytes::new(),
         wraps: Vec::new(),
+        policy_tags: Vec::new(),
     })
 }
 

@@ -1,19 +1,25 @@
 //! Custody: what a member's people write is wrapped for the member's custody key, too, so
-//! that it can be opened for those whom the patient lets read it. A member without such a key
-//! writes for the recipients that it names, and for nobody later.
+//! that it can be opened for those whom the patient lets read it. Requests for access that are
+//! permitted ask the custodian for wraps; it adds them, or drops what is not permitted any
+//! more. All of it is judged from the state, and never from what is stored of wraps.
 
-use consilium_proto::ids::KeyId;
+use bytes::Bytes;
+use consilium_proto::ids::{EmergencyId, KeyId, PatientPseudonym, ProjectTag, RecordId};
 use consilium_proto::limits::CUSTODY_OVERLAP_MS;
-use consilium_proto::names::{Role, SpiffeId};
-use consilium_proto::pb::{CustodyState, EncryptionKeyState, Outcome};
-use consilium_proto::transaction::WriteRecord;
+use consilium_proto::names::{MemberId, Role, SpiffeId};
+use consilium_proto::pb::{
+    CustodyState, CustodyWorkState, EncryptionKeyState, Outcome, RecordVersion, WrapRequestState, WrapState,
+};
+use consilium_proto::state::{WrapName, WrapRequestName};
+use consilium_proto::transaction::{AddWraps, AddedWrap, RequestAccess, WriteRecord};
 
 use super::{Author, Context};
 use crate::keys;
+use crate::rights::{Decider, Reading};
 use crate::roster::corrupt;
 use crate::rules::{Refusal, ensure};
 use crate::table::Table;
-use crate::view::{StateReader, View};
+use crate::view::{StateReader, StoreFault, View};
 
 /// Names the member's custody key, in the place of one before.
 pub(super) fn set<R: StateReader>(
@@ -59,4 +65,145 @@ pub(super) fn ensure_wrapped<R: StateReader>(
     let overlaps = cx.time.0 < custody.since_ms.saturating_add(CUSTODY_OVERLAP_MS);
     let held = wrapped(&custody.encryption_key_id) || (overlaps && wrapped(&custody.previous_key_id));
     ensure(held, Outcome::CustodyWrapMissing)
+}
+
+/// A permitted request, as far as it is the same for all records.
+pub(super) struct Wanted<'a> {
+    pub(super) cx: &'a Context<'a>,
+    pub(super) reader: &'a SpiffeId,
+    pub(super) request: &'a RequestAccess,
+    pub(super) key: KeyId,
+}
+
+impl Wanted<'_> {
+    /// Asks the custodian of a version for its key, unless it is wrapped for the reader's key, or
+    /// asked for, already. Where the member has no custodian nobody can.
+    pub(super) fn ask<R: StateReader>(
+        &self,
+        view: &mut View<'_, R>,
+        id: &RecordId,
+        version: &RecordVersion,
+    ) -> Result<(), StoreFault> {
+        let wrapped = version.wraps.iter().any(|wrap| wrap.recipient_key_id == self.key.as_bytes()[..]);
+        let place = keys::wrap_state(&WrapName { record: *id, version: version.version, recipient: self.key });
+        if wrapped || view.get(Table::State, &place)?.is_some() {
+            return Ok(());
+        }
+        let author: SpiffeId = version.author.parse().map_err(|e| corrupt(format!("version: {e}")))?;
+        let member = author.member();
+        if view.get(Table::State, &keys::custody(member.as_str()))?.is_none() {
+            return Ok(());
+        }
+        let mut work = load_work(view, member)?;
+        let request = work.next;
+        (work.next, work.open) = (work.next.saturating_add(1), work.open.saturating_add(1));
+        view.put_message(Table::State, keys::custody_work(member.as_str()), &work);
+        view.put_message(Table::State, place, &WrapState { request, ..WrapState::default() });
+        let place = keys::wrap_request(&WrapRequestName::new(member.as_str(), request));
+        view.put_message(Table::State, place, &self.describe(id, version));
+        Ok(())
+    }
+
+    fn describe(&self, id: &RecordId, version: &RecordVersion) -> WrapRequestState {
+        let Self { cx, reader, request, key } = self;
+        let copy = |id: &[u8; 16]| Bytes::copy_from_slice(id);
+        WrapRequestState {
+            record_id: copy(&id.0),
+            version: version.version,
+            reader: reader.to_string(),
+            recipient_key_id: key.to_bytes(),
+            transaction_id: cx.transaction.id.to_bytes(),
+            patient: copy(&request.patient.0),
+            purpose: request.purpose.into(),
+            kind: request.kind.into(),
+            emergency_id: request.emergency.map(|id| copy(&id.0)).unwrap_or_default(),
+            project: request.project.map(|id| copy(&id.0)).unwrap_or_default(),
+            time_ms: cx.time.0,
+        }
+    }
+}
+
+fn load_work<R: StateReader>(view: &View<'_, R>, member: &MemberId) -> Result<CustodyWorkState, StoreFault> {
+    Ok(view.message(Table::State, &keys::custody_work(member.as_str()))?.unwrap_or_default())
+}
+
+/// Answers requests, as the custodian of the author's member.
+pub(super) fn add_wraps<R: StateReader>(
+    view: &mut View<'_, R>,
+    cx: &Context<'_>,
+    author: &Author,
+    add: &AddWraps,
+) -> Result<(), Refusal> {
+    let custody: Option<CustodyState> = view.message(Table::State, &keys::custody(author.member()))?;
+    let own = custody.is_some_and(|custody| custody.custodian == author.id.to_string());
+    ensure(own, Outcome::CustodianRefused)?;
+    for wrap in &add.wraps {
+        let request = take_request(view, author, wrap.request)?;
+        let asked = request.record_id == wrap.version.record.0[..]
+            && request.version == wrap.version.version
+            && request.recipient_key_id == wrap.recipient.as_bytes()[..];
+        ensure(asked, Outcome::WrapNotRequested)?;
+        ensure(is_permitted(view, cx, &request)?, Outcome::AccessEnded)?;
+        let AddedWrap { version, recipient, wrap_hash, .. } = wrap;
+        let name = WrapName { record: version.record, version: version.version, recipient: *recipient };
+        let state = WrapState { wrap_sha256: wrap_hash.to_bytes(), request: 0, height: cx.height.0 };
+        view.put_message(Table::State, keys::wrap_state(&name), &state);
+    }
+    for number in &add.dropped {
+        let request = take_request(view, author, *number)?;
+        ensure(!is_permitted(view, cx, &request)?, Outcome::AccessEnded)?;
+        view.remove(Table::State, keys::wrap_state(&name_of(&request)?));
+    }
+    Ok(())
+}
+
+/// The wrap that a request is for.
+fn name_of(request: &WrapRequestState) -> Result<WrapName, StoreFault> {
+    let record = RecordId::parse("record_id", &request.record_id);
+    let recipient = KeyId::try_from(request.recipient_key_id.as_ref());
+    match (record, recipient) {
+        (Ok(record), Ok(recipient)) => Ok(WrapName { record, version: request.version, recipient }),
+        (Err(_), _) | (_, Err(_)) => Err(corrupt("a wrap request names no wrap")),
+    }
+}
+
+/// Takes a request off the member's list.
+fn take_request<R: StateReader>(
+    view: &mut View<'_, R>,
+    author: &Author,
+    number: u64,
+) -> Result<WrapRequestState, Refusal> {
+    let place = keys::wrap_request(&WrapRequestName::new(author.member(), number));
+    let request: Option<WrapRequestState> = view.message(Table::State, &place)?;
+    let request = request.ok_or(Refusal::Rejected(Outcome::WrapNotRequested))?;
+    view.remove(Table::State, place);
+    let mut work = load_work(view, author.id.member())?;
+    work.open = work.open.saturating_sub(1);
+    view.put_message(Table::State, keys::custody_work(author.member()), &work);
+    Ok(request)
+}
+
+/// Whether what a wrap was asked for is permitted still: a consent may be revoked, or an
+/// emergency over. Judged as of the block that the wrap comes in.
+pub(crate) fn is_permitted<R: StateReader>(
+    view: &View<'_, R>,
+    cx: &Context<'_>,
+    request: &WrapRequestState,
+) -> Result<bool, StoreFault> {
+    let corrupt = |e| corrupt(format!("wrap request: {e}"));
+    let reader: SpiffeId =
+        request.reader.parse().map_err(|_| crate::roster::corrupt("a wrap request names no reader"))?;
+    let optional = |bytes: &[u8]| (!bytes.is_empty()).then(|| bytes.try_into().ok()).flatten();
+    let reading = Reading {
+        reader: &reader,
+        patient: PatientPseudonym::parse("patient", &request.patient).map_err(corrupt)?,
+        kind: request.kind(),
+        purpose: request.purpose(),
+        project: optional(&request.project).map(ProjectTag),
+        emergency: optional(&request.emergency_id).map(EmergencyId),
+        time: cx.time,
+    };
+    let record = RecordId::parse("record_id", &request.record_id).map_err(corrupt)?;
+    let (decided, _) = Decider::over(view, cx.policy, reading)?.decide_over(view, &record, request.version)?;
+    Ok(decided.permits())
 }

@@ -98,7 +98,7 @@ fn try_out<R: StateReader>(view: &mut View<'_, R>, change: &Change<'_>, topic: &
 
 /// A change in this block.
 pub(super) fn change<'a>(cx: &Context<'a>, proposal: u64) -> Change<'a> {
-    Change { identities: cx.identities, height: cx.height, epoch: cx.epoch, proposal }
+    Change { identities: cx.identities, policy: cx.policy, height: cx.height, epoch: cx.epoch, proposal }
 }
 
 fn find<R: StateReader>(view: &View<'_, R>, number: u64) -> Result<Option<ProposalState>, StoreFault> {

@@ -1,15 +1,22 @@
-//! Patients: registered under random pseudonyms, found by look-ups. The row commits to the
-//! look-ups by hash alone, so that nothing here depends on what is erased.
+//! Patients: registered under random pseudonyms, found by look-ups; who speaks for them, which
+//! pseudonyms are one person's, and who cares for them. The row commits to the look-ups by hash
+//! alone, so that nothing here depends on what is erased.
+//!
+//! What a member says here counts for the records of which it is the custodian, and each member
+//! has room of its own, so that none can use up another's.
 
+use bytes::Bytes;
 use consilium_proto::hash::Hash;
 use consilium_proto::ids::PatientPseudonym;
-use consilium_proto::limits::LOOKUPS_MAX;
-use consilium_proto::pb::{Outcome, PatientLookup, PatientState};
-use consilium_proto::transaction::{PatientAction, PatientLookups};
+use consilium_proto::limits::{ACCEPTANCES_MAX, CARE_AHEAD_MAX_MS, LINKS_MAX, LOOKUPS_MAX};
+use consilium_proto::pb::{CareState, Outcome, PatientAcceptance, PatientLink, PatientLookup, PatientState};
+use consilium_proto::state::CareName;
+use consilium_proto::transaction::{AcceptPatient, AttestCare, PatientAction, PatientLookups, PatientPair};
 
 use super::{Author, Context};
 use crate::keys;
 use crate::missing::lookup_row;
+use crate::rights::{is_known, load_patient};
 use crate::rules::{Refusal, ensure};
 use crate::table::Table;
 use crate::view::{StateReader, StoreFault, View};
@@ -23,23 +30,26 @@ pub(super) fn run<R: StateReader>(
     author.ensure_registrar()?;
     match action {
         PatientAction::Register(lookups) => {
-            ensure(load(view, &lookups.patient)?.is_none(), Outcome::PatientExists)?;
+            ensure(load_patient(view, &lookups.patient)?.is_none(), Outcome::PatientExists)?;
             let member = author.member().to_owned();
-            let state = PatientState { member, registered_height: cx.height.0, lookups: Vec::new() };
+            let state = PatientState { member, registered_height: cx.height.0, ..PatientState::default() };
             add(view, cx, author, state, lookups)
         }
         PatientAction::AddLookups(lookups) => {
-            let state = load(view, &lookups.patient)?.ok_or(Refusal::Rejected(Outcome::PatientNotFound))?;
+            let state = registered(view, &lookups.patient)?;
             add(view, cx, author, state, lookups)
         }
+        PatientAction::Accept(acceptance) => accept(view, cx, author, acceptance),
+        PatientAction::Link { pair, evidence } => link(view, cx, author, *pair, evidence),
+        PatientAction::Unlink(pair) => unlink(view, cx, author, *pair),
+        PatientAction::AttestCare(care) => attest_care(view, cx, author, care),
     }
 }
 
-fn load<R: StateReader>(view: &View<'_, R>, patient: &PatientPseudonym) -> Result<Option<PatientState>, StoreFault> {
-    view.message(Table::State, &keys::patient(patient))
+fn registered<R: StateReader>(view: &View<'_, R>, patient: &PatientPseudonym) -> Result<PatientState, Refusal> {
+    load_patient(view, patient)?.ok_or(Refusal::Rejected(Outcome::PatientNotFound))
 }
 
-/// Each member has room of its own, so that none can use up another's.
 fn add<R: StateReader>(
     view: &mut View<'_, R>,
     cx: &Context<'_>,
@@ -68,5 +78,97 @@ fn put_index<R: StateReader>(
 ) -> Result<(), StoreFault> {
     let content = view.get(Table::Lookups, &keys::lookup(patient, hash))?.unwrap_or_default();
     lookup_row(&content, patient, cx.height).into_iter().for_each(|row| view.put_row(row));
+    Ok(())
+}
+
+/// What the member said of the identity before is replaced.
+fn accept<R: StateReader>(
+    view: &mut View<'_, R>,
+    cx: &Context<'_>,
+    author: &Author,
+    accepted: &AcceptPatient,
+) -> Result<(), Refusal> {
+    let mut state = registered(view, &accepted.patient)?;
+    ensure(accepted.to.0 == 0 || accepted.to > cx.time || accepted.withdrawn, Outcome::TimeRefused)?;
+    let acceptance = PatientAcceptance {
+        member: author.member().to_owned(),
+        identity: accepted.identity.to_string(),
+        relation: accepted.relation.into(),
+        may_read: accepted.may_read,
+        may_consent: accepted.may_consent,
+        to_ms: accepted.to.0,
+        evidence_sha256: accepted.evidence.to_bytes(),
+        withdrawn: accepted.withdrawn,
+        height: cx.height.0,
+    };
+    let named = |a: &PatientAcceptance| (a.member.clone(), a.identity.clone());
+    match state.acceptances.binary_search_by_key(&named(&acceptance), named) {
+        Ok(place) => state.acceptances[place] = acceptance,
+        Err(place) => {
+            let own = state.acceptances.iter().filter(|a| a.member == acceptance.member).count();
+            ensure(own < ACCEPTANCES_MAX, Outcome::TooManyOfPatient)?;
+            state.acceptances.insert(place, acceptance);
+        }
+    }
+    view.put_message(Table::State, keys::patient(&accepted.patient), &state);
+    Ok(())
+}
+
+fn link<R: StateReader>(
+    view: &mut View<'_, R>,
+    cx: &Context<'_>,
+    author: &Author,
+    pair: PatientPair,
+    evidence: &Hash,
+) -> Result<(), Refusal> {
+    for (patient, other) in [(pair.patient, pair.other), (pair.other, pair.patient)] {
+        let mut state = registered(view, &patient)?;
+        let own = || state.links.iter().filter(|link| link.member == author.member());
+        ensure(own().all(|link| link.to_height != 0 || link.other != other.0[..]), Outcome::LinkConflict)?;
+        ensure(own().count() < LINKS_MAX, Outcome::TooManyOfPatient)?;
+        state.links.push(PatientLink {
+            other: Bytes::copy_from_slice(&other.0),
+            member: author.member().to_owned(),
+            evidence_sha256: evidence.to_bytes(),
+            from_height: cx.height.0,
+            to_height: 0,
+        });
+        view.put_message(Table::State, keys::patient(&patient), &state);
+    }
+    Ok(())
+}
+
+/// A link that was stays in the row: what was read and written meanwhile is found by it.
+fn unlink<R: StateReader>(
+    view: &mut View<'_, R>,
+    cx: &Context<'_>,
+    author: &Author,
+    pair: PatientPair,
+) -> Result<(), Refusal> {
+    for (patient, other) in [(pair.patient, pair.other), (pair.other, pair.patient)] {
+        let mut state = registered(view, &patient)?;
+        let mut links = state.links.iter_mut();
+        let link = links.find(|l| l.member == author.member() && l.other == other.0[..] && l.to_height == 0);
+        link.ok_or(Refusal::Rejected(Outcome::LinkConflict))?.to_height = cx.height.0;
+        view.put_message(Table::State, keys::patient(&patient), &state);
+    }
+    Ok(())
+}
+
+fn attest_care<R: StateReader>(
+    view: &mut View<'_, R>,
+    cx: &Context<'_>,
+    author: &Author,
+    care: &AttestCare,
+) -> Result<(), Refusal> {
+    ensure(is_known(view, &care.patient)?, Outcome::PatientNotFound)?;
+    ensure(care.to.0 <= cx.time.0.saturating_add(CARE_AHEAD_MAX_MS), Outcome::TimeRefused)?;
+    let state = CareState {
+        to_ms: care.to.0,
+        evidence_sha256: care.evidence.to_bytes(),
+        author: author.id.to_string(),
+        height: cx.height.0,
+    };
+    view.put_message(Table::State, keys::care(&CareName::new(care.patient, author.member())), &state);
     Ok(())
 }

@@ -3,12 +3,18 @@
 //! tables.
 
 use bytes::Bytes;
-use consilium_proto::pb::{EncryptionKeyState, KeyWrapRef, Outcome, RecordState, RecordVersion};
+use consilium_proto::pb::{
+    Confidentiality, EncryptionKeyState, KeyWrapRef, Outcome, RecordListEntry, RecordListName, RecordListsState,
+    RecordState, RecordVersion,
+};
 use consilium_proto::record::version_hash;
+use consilium_proto::state::ListName;
 use consilium_proto::transaction::{WrapRef, WriteRecord};
+use prost::Message;
 
 use super::{Author, Context, custody};
 use crate::keys;
+use crate::log;
 use crate::missing::tag_rows;
 use crate::rules::{Refusal, ensure};
 use crate::table::Table;
@@ -29,8 +35,9 @@ pub(super) fn run<R: StateReader>(
     custody::ensure_wrapped(view, cx, author, write)?;
     let before: Option<RecordState> = view.message(Table::State, &keys::record(&write.record_id))?;
     let before = check_succession(before, author, write)?;
-    let version = describe(cx, author, write, before.as_ref());
-    let sequence = before.map_or(sequence, |b| b.sequence);
+    let before = before.map(|record| level_of(view, write, &record).map(|level| (record, level))).transpose()?;
+    let version = describe(cx, author, write, before.as_ref().map(|(record, _)| record));
+    let sequence = before.as_ref().map_or(sequence, |(record, _)| record.sequence);
     let record = RecordState {
         member: author.member().to_owned(),
         patient: Bytes::copy_from_slice(&write.patient.0),
@@ -42,7 +49,49 @@ pub(super) fn run<R: StateReader>(
     };
     view.put_message(Table::State, keys::record(&write.record_id), &record);
     view.put_message(Table::Versions, keys::version(&write.record_id, write.version), &version);
+    let changed = before.as_ref().is_none_or(|(_, level)| *level != write.confidentiality);
+    if changed {
+        enlist(view, cx, write, sequence)?;
+    }
     Ok(put_index(view, author, write, sequence)?)
+}
+
+/// Lists a record with those of its patient that are of one kind and confidentiality, so that it
+/// can be proven which there are without a word of the others.
+fn enlist<R: StateReader>(
+    view: &mut View<'_, R>,
+    cx: &Context<'_>,
+    write: &WriteRecord,
+    sequence: u64,
+) -> Result<(), StoreFault> {
+    let name = ListName::new(write.patient, write.confidentiality, &write.kind);
+    let list = keys::record_list(&name);
+    let entry = RecordListEntry {
+        record_id: Bytes::copy_from_slice(&write.record_id.0),
+        version: write.version,
+        sequence,
+        time_ms: cx.time.0,
+    };
+    if log::append(view, &list, entry.encode_to_vec().into())? == 0 {
+        let place = keys::record_lists(&write.patient);
+        let mut lists: RecordListsState = view.message(Table::State, &place)?.unwrap_or_default();
+        let confidentiality = u32::from(name.confidentiality);
+        lists.lists.push(RecordListName { kind: write.kind.clone(), confidentiality });
+        view.put_message(Table::State, place, &lists);
+    }
+    Ok(())
+}
+
+/// The confidentiality of the version before.
+fn level_of<R: StateReader>(
+    view: &View<'_, R>,
+    write: &WriteRecord,
+    record: &RecordState,
+) -> Result<Confidentiality, StoreFault> {
+    let version: Option<RecordVersion> =
+        view.message(Table::Versions, &keys::version(&write.record_id, record.version))?;
+    let missing = StoreFault::Corrupt { table: Table::Versions.name(), cause: "current version is absent".into() };
+    Ok(version.ok_or(missing)?.confidentiality())
 }
 
 /// Version 1 needs a free id; version n + 1 needs version n of the same
@@ -87,6 +136,7 @@ fn describe(cx: &Context<'_>, author: &Author, write: &WriteRecord, before: Opti
         height: cx.height.0,
         time_ms: cx.time.0,
         retraction: false,
+        policy_tags: write.policy_tags.iter().map(|tag| Bytes::copy_from_slice(&tag.0)).collect(),
         previous_sha256: before.map(|b| b.version_sha256.clone()).unwrap_or_default(),
     }
 }

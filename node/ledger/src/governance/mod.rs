@@ -12,6 +12,7 @@ mod preview;
 mod quorum;
 mod tally;
 
+use consilium_proto::access::PolicyRules;
 use consilium_proto::ids::Height;
 use consilium_proto::pb::{Outcome, ProtocolState};
 use consilium_proto::transaction::Topic;
@@ -34,6 +35,7 @@ use quorum::Arithmetic;
 #[derive(Clone, Copy)]
 pub(crate) struct Change<'a> {
     pub(crate) identities: &'a dyn IdentityRules,
+    pub(crate) policy: &'a dyn PolicyRules,
     pub(crate) height: Height,
     pub(crate) epoch: &'a EpochInForce,
     /// Number of the proposal; 0 for a member's own action.

@@ -11,7 +11,7 @@ use super::quorum::{self, Arithmetic};
 use super::{Change, Unfit, count, effects, measured};
 use crate::in_force::EpochInForce;
 use crate::roster::corrupt;
-use crate::rules::IdentityRules;
+use crate::rules::LedgerRules;
 use crate::stake::free;
 use crate::view::{StateReader, StoreFault, View};
 
@@ -24,7 +24,7 @@ pub use consilium_proto::pb::PreviewProposalResponse as Preview;
 /// If the store fails. A topic that is malformed or does not fit is an answer.
 pub fn preview<R: StateReader>(
     reader: &R,
-    identities: &dyn IdentityRules,
+    rules: &dyn LedgerRules,
     tip: &Header,
     topic: &ProposalTopic,
 ) -> Result<Preview, StoreFault> {
@@ -37,7 +37,7 @@ pub fn preview<R: StateReader>(
         Err(error) => return refused(preview, &before, &epoch, Outcome::Unspecified, error.to_string()),
     };
     let proposal = before.roster()?.last_proposal.saturating_add(1);
-    let change = Change { identities, height: tip.height.next(), epoch: &epoch, proposal };
+    let change = Change { identities: rules, policy: rules, height: tip.height.next(), epoch: &epoch, proposal };
     let mut after = View::new(reader);
     let arithmetic = match measured(&mut after, &change, |view| effects::run(view, &change, &parsed)) {
         Ok(((), arithmetic)) => arithmetic,

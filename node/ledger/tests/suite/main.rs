@@ -17,5 +17,6 @@ mod nodes;
 mod participation;
 mod patients;
 mod records;
+mod rights;
 mod rotation;
 mod stake;

@@ -61,9 +61,9 @@ fn what_the_leader_has_no_room_for_is_refused_and_what_it_did_not_take_is_tried_
     let due = |forwarding: &mut Forwarding, now_ms| -> Vec<u16> {
         forwarding.due(now_ms).iter().map(|t| number(&t.transaction.id)).collect()
     };
-    assert_eq!(due(&mut forwarding, 1_000 + RETRY_MS - 1), []);
+    assert!(due(&mut forwarding, 1_000 + RETRY_MS - 1).is_empty());
     assert_eq!(due(&mut forwarding, 1_000 + RETRY_MS), [2, 3, 4], "the last had no answer at all");
-    assert_eq!(due(&mut forwarding, 9_000), []);
+    assert!(due(&mut forwarding, 9_000).is_empty());
 }
 
 #[test]

@@ -33,7 +33,12 @@ pub fn rotate(member: &str, bundle: &[&'static str], without_overlap: bool) -> T
     Topic::RotateCaBundle(pb::RotateCaBundle { member: member.into(), ca_bundle, without_overlap })
 }
 
-pub fn policy(text: &str) -> Topic {
+/// An access policy of one rule of this name, which permits what the floor does.
+pub fn policy(name: &str) -> Topic {
+    policy_text(&format!("@id(\"{}\")\npermit (principal, action, resource);", name.replace(' ', "-")))
+}
+
+pub fn policy_text(text: &str) -> Topic {
     Topic::SetAccessPolicy(pb::SetAccessPolicy { text: text.into() })
 }
 

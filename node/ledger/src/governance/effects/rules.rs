@@ -24,12 +24,16 @@ pub(super) fn change_parameters<R: StateReader>(
     Ok(())
 }
 
-/// A version above the last one, in force from the next block on.
+/// A version above the last one, in force from the next block on. A text that is no policy is
+/// refused when it is proposed, and again here: what the engine makes of it belongs to the version
+/// of the rules.
 pub(super) fn set_access_policy<R: StateReader>(
     view: &mut View<'_, R>,
     change: &Change<'_>,
     text: &str,
 ) -> Result<(), Unfit> {
+    let why = || "the text is no access policy: `consilium policy check FILE` says why".to_owned();
+    fits(change.policy.is_policy(text), Outcome::ProposalRefused, why)?;
     let mut roster = view.roster()?;
     roster.last_policy = roster.last_policy.checked_add(1).ok_or_else(|| corrupt("policy versions are used up"))?;
     let policy = AccessPolicyState {

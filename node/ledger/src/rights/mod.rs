@@ -1,0 +1,182 @@
+//! Who may read what: the facts of a request, gathered from the state, and the decision of
+//! each record. The rules decide by it when a request is executed; a node decides by the same
+//! functions which records a query shows, and a custodian's wraps depend on it.
+//!
+//! It reads rows that are never erased, and nothing else.
+
+mod patient;
+
+use consilium_proto::access::{Facts, PolicyRules, RecordFacts, permits};
+use consilium_proto::consent::{Asked, Grant, Said};
+use consilium_proto::ids::{ConsentId, EmergencyId, PatientPseudonym, PolicyTag, ProjectTag, RecordId, TimeMs};
+use consilium_proto::names::SpiffeId;
+use consilium_proto::pb::{
+    AccessGround as Ground, AccessKind, AccessPolicyState, ConsentBase, PurposeOfUse, RecordState, RecordVersion,
+};
+
+use crate::keys;
+use crate::roster::corrupt;
+use crate::table::Table;
+use crate::view::{StateReader, StoreFault, View};
+use patient::PatientFacts;
+pub(crate) use patient::{accepts, is_known, load_patient};
+
+/// A request, as far as it is the same for all records.
+#[derive(Debug, Clone)]
+pub struct Reading<'a> {
+    /// Who reads.
+    pub reader: &'a SpiffeId,
+    /// The patient.
+    pub patient: PatientPseudonym,
+    /// What is asked for.
+    pub kind: AccessKind,
+    /// What for.
+    pub purpose: PurposeOfUse,
+    /// For which project.
+    pub project: Option<ProjectTag>,
+    /// In which emergency.
+    pub emergency: Option<EmergencyId>,
+    /// Block time.
+    pub time: TimeMs,
+}
+
+/// What is decided of a record, and by which version of which consent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decided {
+    /// The strongest ground, or why not.
+    pub ground: Ground,
+    /// The consent that decided.
+    pub consent: Option<(ConsentId, u32)>,
+}
+
+impl Decided {
+    pub(crate) const NOT_FOUND: Self = Self { ground: Ground::NotFound, consent: None };
+
+    /// Whether it is permitted.
+    #[must_use]
+    pub fn permits(&self) -> bool {
+        permits(self.ground)
+    }
+}
+
+/// Decides records of one patient for one request.
+pub struct Decider<'a> {
+    reading: Reading<'a>,
+    policy: &'a dyn PolicyRules,
+    /// The policy in force; `None`: the default one.
+    text: Option<String>,
+    /// `None`: there is no such patient.
+    facts: Option<PatientFacts>,
+}
+
+impl<'a> Decider<'a> {
+    /// Gathers what is the same for all records.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn new<R: StateReader>(
+        reader: &R,
+        policy: &'a dyn PolicyRules,
+        reading: Reading<'a>,
+    ) -> Result<Self, StoreFault> {
+        Self::over(&View::new(reader), policy, reading)
+    }
+
+    pub(crate) fn over<R: StateReader>(
+        view: &View<'_, R>,
+        policy: &'a dyn PolicyRules,
+        reading: Reading<'a>,
+    ) -> Result<Self, StoreFault> {
+        let facts = PatientFacts::load(view, &reading)?;
+        let version = view.roster()?.last_policy;
+        let state: Option<AccessPolicyState> = view.message(Table::State, &keys::access_policy(version))?;
+        Ok(Self { reading, policy, text: state.map(|state| state.text), facts })
+    }
+
+    /// Whether there is such a patient.
+    #[must_use]
+    pub fn knows_patient(&self) -> bool {
+        self.facts.is_some()
+    }
+
+    /// Decides one version of a record, 0 for the newest; and gives which one it is.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn decide<R: StateReader>(
+        &self,
+        reader: &R,
+        id: &RecordId,
+        version: u32,
+    ) -> Result<(Decided, Option<RecordVersion>), StoreFault> {
+        self.decide_over(&View::new(reader), id, version)
+    }
+
+    pub(crate) fn decide_over<R: StateReader>(
+        &self,
+        view: &View<'_, R>,
+        id: &RecordId,
+        version: u32,
+    ) -> Result<(Decided, Option<RecordVersion>), StoreFault> {
+        let Some(facts) = &self.facts else { return Ok((Decided::NOT_FOUND, None)) };
+        let record: Option<RecordState> = view.message(Table::State, &keys::record(id))?;
+        let record = record.filter(|record| record.patient == self.reading.patient.0[..]);
+        let Some(record) = record else { return Ok((Decided::NOT_FOUND, None)) };
+        let number = if version == 0 { record.version } else { version };
+        let version: Option<RecordVersion> = view.message(Table::Versions, &keys::version(id, number))?;
+        let Some(version) = version else { return Ok((Decided::NOT_FOUND, None)) };
+        Ok((self.decide_version(facts, &record, id, &version)?, Some(version)))
+    }
+
+    fn decide_version(
+        &self,
+        facts: &PatientFacts,
+        record: &RecordState,
+        id: &RecordId,
+        version: &RecordVersion,
+    ) -> Result<Decided, StoreFault> {
+        let tags = version.policy_tags.iter().map(|tag| PolicyTag::parse("policy_tags", tag));
+        let tags = tags.collect::<Result<Vec<_>, _>>().map_err(|e| corrupt(format!("version: {e}")))?;
+        let record = RecordFacts {
+            id: *id,
+            kind: &version.kind,
+            confidentiality: version.confidentiality(),
+            custodian: &record.member,
+            author: &version.author,
+            tags: &tags,
+            restricted: false,
+        };
+        let Reading { reader, kind, purpose, project, time, .. } = self.reading;
+        let asked = Asked { reader, purpose, project, time, record: &record };
+        let (consent, by) = facts.consents_say(&asked);
+        let facts = Facts {
+            reader,
+            overdue_reviews: facts.overdue_reviews,
+            kind,
+            purpose,
+            record,
+            accepted_as: facts.accepted_as(record.custodian, reader, time),
+            under_care: facts.under_care,
+            consent,
+            emergency: facts.emergency,
+            emergency_forbidden: facts.emergency_forbidden(&asked),
+        };
+        let ground = self.policy.decide(self.text.as_deref(), &facts)?;
+        let consent = match ground {
+            Ground::Consent | Ground::ConsentDenies => by,
+            _ => None,
+        };
+        Ok(Decided { ground, consent })
+    }
+}
+
+/// What several consents say together: denials win.
+fn strongest(said: impl Iterator<Item = (Said, Option<(ConsentId, u32)>)>) -> Option<(Said, Option<(ConsentId, u32)>)> {
+    // Of equals the first: the order of a patient's list is the same on every node.
+    said.reduce(|best, next| if next.0 > best.0 { next } else { best })
+}
+
+/// What holds where no consent binds the custodian.
+fn implicit(base: ConsentBase, asked: &Asked<'_>) -> Said {
+    Grant::of_base(base).says(asked)
+}

@@ -1,0 +1,198 @@
+//! What is known of a patient when somebody asks to read: who speaks for it, what its
+//! consents say, who cares for it, whether an emergency is in force.
+//!
+//! Members do not trust each other: what one member says of a patient counts for the records
+//! of which that member is the custodian, and for no others (decision D9 in
+//! docs/ARCHITECTURE.md).
+
+use consilium_proto::consent::{Asked, Grant, Said};
+use consilium_proto::ids::{ConsentId, PatientPseudonym, TimeMs};
+use consilium_proto::names::SpiffeId;
+use consilium_proto::pb::{
+    CareState, ConsentBase, ConsentListState, ConsentState, EmergencyState, PatientAcceptance, PatientRelation,
+    PatientState, ReviewVerdict, ReviewsDueState,
+};
+use consilium_proto::state::CareName;
+
+use super::{Reading, implicit, strongest};
+use crate::keys;
+use crate::roster::corrupt;
+use crate::table::Table;
+use crate::view::{StateReader, StoreFault, View};
+
+/// See the module.
+pub(super) struct PatientFacts {
+    /// The pseudonym, then those that are linked with it.
+    pseudonyms: Vec<Pseudonym>,
+    consents: Vec<Consent>,
+    implicit: ConsentBase,
+    denial_binds_emergency: bool,
+    pub(super) under_care: bool,
+    pub(super) emergency: bool,
+    pub(super) overdue_reviews: u64,
+}
+
+struct Pseudonym {
+    id: PatientPseudonym,
+    /// The members for whose records it is the same person; `None`: for everybody's.
+    linked_by: Option<Vec<String>>,
+    state: PatientState,
+}
+
+struct Consent {
+    id: ConsentId,
+    state: ConsentState,
+    grant: Grant,
+}
+
+pub(crate) fn load_patient<R: StateReader>(
+    view: &View<'_, R>,
+    patient: &PatientPseudonym,
+) -> Result<Option<PatientState>, StoreFault> {
+    view.message(Table::State, &keys::patient(patient))
+}
+
+/// Whether a patient is registered, or has records.
+pub(crate) fn is_known<R: StateReader>(view: &View<'_, R>, patient: &PatientPseudonym) -> Result<bool, StoreFault> {
+    let registered = view.get(Table::State, &keys::patient(patient))?.is_some();
+    Ok(registered || view.get(Table::State, &keys::record_lists(patient))?.is_some())
+}
+
+/// Pseudonyms that are linked with a patient now, each with the members that say so.
+fn links_of(state: &PatientState) -> Result<Vec<(PatientPseudonym, Vec<String>)>, StoreFault> {
+    let mut links: Vec<(PatientPseudonym, Vec<String>)> = Vec::new();
+    for link in state.links.iter().filter(|link| link.to_height == 0) {
+        let other = PatientPseudonym::parse("other", &link.other).map_err(|e| corrupt(format!("link: {e}")))?;
+        match links.iter_mut().find(|(known, _)| *known == other) {
+            Some((_, members)) => members.push(link.member.clone()),
+            None => links.push((other, vec![link.member.clone()])),
+        }
+    }
+    Ok(links)
+}
+
+/// Whether a custodian's acceptance of an identity holds at a time.
+pub(crate) fn accepts(acceptance: &PatientAcceptance, member: &str, identity: &str, time: TimeMs) -> bool {
+    acceptance.member == member
+        && acceptance.identity == identity
+        && !acceptance.withdrawn
+        && (acceptance.to_ms == 0 || time.0 < acceptance.to_ms)
+}
+
+impl PatientFacts {
+    /// `None` if there is no such patient.
+    pub(super) fn load<R: StateReader>(view: &View<'_, R>, reading: &Reading<'_>) -> Result<Option<Self>, StoreFault> {
+        if !is_known(view, &reading.patient)? {
+            return Ok(None);
+        }
+        let parameters = view.parameters()?;
+        let base = i32::try_from(parameters.implicit_consent).ok().and_then(|base| ConsentBase::try_from(base).ok());
+        let pseudonyms = pseudonyms(view, &reading.patient)?;
+        let mut consents = Vec::new();
+        for pseudonym in &pseudonyms {
+            consents.extend(consents_of(view, &pseudonym.id)?);
+        }
+        let care = CareName::new(reading.patient, reading.reader.member().as_str());
+        let care: Option<CareState> = view.message(Table::State, &keys::care(&care))?;
+        let due: Option<ReviewsDueState> =
+            view.message(Table::State, &keys::reviews_due(reading.reader.member().as_str()))?;
+        Ok(Some(Self {
+            pseudonyms,
+            consents,
+            implicit: base.unwrap_or(ConsentBase::BreakGlassOnly),
+            denial_binds_emergency: parameters.emergency_denial_binds == 1,
+            under_care: care.is_some_and(|care| reading.time.0 < care.to_ms),
+            emergency: in_emergency(view, reading)?,
+            overdue_reviews: due.map_or(0, |due| overdue(&due, reading.time)),
+        }))
+    }
+
+    /// As what the custodian has accepted a reader who may read.
+    pub(super) fn accepted_as(&self, custodian: &str, reader: &SpiffeId, time: TimeMs) -> Option<PatientRelation> {
+        let name = reader.to_string();
+        let own = self.pseudonyms.iter().filter(|pseudonym| pseudonym.counts_for(custodian));
+        let acceptances = own.flat_map(|pseudonym| &pseudonym.state.acceptances);
+        acceptances.filter(|a| a.may_read && accepts(a, custodian, &name, time)).map(PatientAcceptance::relation).min()
+    }
+
+    /// What the consents that bind the record's custodian say together, and which of them.
+    pub(super) fn consents_say(&self, asked: &Asked<'_>) -> (Said, Option<(ConsentId, u32)>) {
+        let said = self.binding(asked).map(|consent| {
+            let by = (consent.id, consent.state.version);
+            (consent.grant.says(asked), Some(by))
+        });
+        let said = strongest(said).unwrap_or_else(|| (implicit(self.implicit, asked), None));
+        if said.0 == Said::Nothing { (Said::Nothing, None) } else { said }
+    }
+
+    pub(super) fn emergency_forbidden(&self, asked: &Asked<'_>) -> bool {
+        self.denial_binds_emergency && self.binding(asked).any(|consent| consent.grant.forbids_emergency(asked))
+    }
+
+    /// The consents that bind the record's custodian and are in force.
+    fn binding(&self, asked: &Asked<'_>) -> impl Iterator<Item = &Consent> {
+        let (custodian, time) = (asked.record.custodian, asked.time);
+        let in_force = self.consents.iter().filter(move |consent| consent.grant.period.contains(time));
+        in_force.filter(move |consent| self.binds(consent, custodian))
+    }
+
+    fn binds(&self, consent: &Consent, custodian: &str) -> bool {
+        let patient = self.pseudonyms.iter().find(|pseudonym| consent.state.patient == pseudonym.id.0[..]);
+        let Some(patient) = patient.filter(|pseudonym| pseudonym.counts_for(custodian)) else { return false };
+        if !consent.state.paper_member.is_empty() {
+            return consent.state.paper_member == custodian;
+        }
+        let signed = TimeMs(consent.state.signed_ms);
+        let mut acceptances = patient.state.acceptances.iter();
+        acceptances.any(|a| a.may_consent && accepts(a, custodian, &consent.state.author, signed))
+    }
+}
+
+impl Pseudonym {
+    fn counts_for(&self, custodian: &str) -> bool {
+        self.linked_by.as_ref().is_none_or(|members| members.iter().any(|member| member == custodian))
+    }
+}
+
+fn pseudonyms<R: StateReader>(view: &View<'_, R>, patient: &PatientPseudonym) -> Result<Vec<Pseudonym>, StoreFault> {
+    let state = load_patient(view, patient)?.unwrap_or_default();
+    let links = links_of(&state)?;
+    let mut all = vec![Pseudonym { id: *patient, linked_by: None, state }];
+    for (id, members) in links {
+        let state = load_patient(view, &id)?.unwrap_or_default();
+        all.push(Pseudonym { id, linked_by: Some(members), state });
+    }
+    Ok(all)
+}
+
+fn consents_of<R: StateReader>(view: &View<'_, R>, patient: &PatientPseudonym) -> Result<Vec<Consent>, StoreFault> {
+    let list: Option<ConsentListState> = view.message(Table::State, &keys::consent_list(patient))?;
+    let mut consents = Vec::new();
+    for entry in list.unwrap_or_default().consents {
+        let id = ConsentId::parse("consent_id", &entry.consent_id).map_err(|e| corrupt(format!("consents: {e}")))?;
+        let state: Option<ConsentState> = view.message(Table::State, &keys::consent(&id))?;
+        let state = state.ok_or_else(|| corrupt("a listed consent is absent"))?;
+        let grant = Grant::parse(state.grant.as_ref().unwrap_or(&Default::default()));
+        let grant = grant.map_err(|e| corrupt(format!("consent: {e}")))?;
+        consents.push(Consent { id, state, grant });
+    }
+    Ok(consents)
+}
+
+/// Whether the emergency that a request names is this reader's, for this patient, and in force:
+/// it ends exactly at its time, and when a review finds that there was none.
+fn in_emergency<R: StateReader>(view: &View<'_, R>, reading: &Reading<'_>) -> Result<bool, StoreFault> {
+    let Some(id) = &reading.emergency else { return Ok(false) };
+    let emergency: Option<EmergencyState> = view.message(Table::State, &keys::emergency(id))?;
+    Ok(emergency.is_some_and(|emergency| {
+        emergency.patient == reading.patient.0[..]
+            && emergency.reader == reading.reader.to_string()
+            && (emergency.from_ms..emergency.to_ms).contains(&reading.time.0)
+            && emergency.verdict() != ReviewVerdict::NotJustified
+    }))
+}
+
+fn overdue(due: &ReviewsDueState, time: TimeMs) -> u64 {
+    let late = due.reviews.iter().filter(|review| review.due_ms <= time.0).count();
+    due.dropped.saturating_add(late as u64)
+}

@@ -1,0 +1,185 @@
+//! Consents: whom they bind, what they say, and that what they say ends.
+
+use super::*;
+
+fn reader() -> String {
+    name(B, "clinician", "c1")
+}
+
+/// Patient 1 of hospital a, which has accepted her and holds record 1.
+fn anna_shares() -> (World, String) {
+    let mut w = World::new();
+    w.write(A, 1, |_| ());
+    let anna = name(A, "patient", ANNA);
+    w.accept(A, &anna, |_| ());
+    assert_eq!(w.consent(&anna, 1, share_with_b()), Outcome::Applied);
+    (w, anna)
+}
+
+#[test]
+fn a_consent_opens_from_its_block_and_a_revocation_closes_from_its_block() {
+    let (mut w, anna) = anna_shares();
+    let event = w.ask(&reader(), read(1));
+    let decision = &event.decisions[0];
+    assert_eq!((decision.ground(), &decision.consent_id, decision.consent_version), (Ground::Consent, &id(1), 1));
+    assert_eq!(w.revoke(&anna, 1), Outcome::Applied);
+    assert_eq!(w.ground(&reader(), read(1)), Ground::ConsentDenies, "the implicit base denies");
+    assert_eq!(w.revoke(&anna, 1), Outcome::ConsentNotFound);
+    assert_eq!(w.consent_version(&anna, 1, 2, share_with_b()), Outcome::ConsentConflict, "what ended stays so");
+}
+
+#[test]
+fn in_one_block_the_order_of_the_ledger_decides() {
+    for revoked_first in [true, false] {
+        let (mut w, anna) = anna_shares();
+        let revoke = Action::RevokeConsent(pb::RevokeConsent { consent_id: id(1) });
+        let bodies = [w.ledger.body(vec![revoke]), w.ledger.body(vec![Action::RequestAccess(read(1))])];
+        let [revoke, request] = bodies;
+        let revoke = w.ledger.check(&w.people[&anna].sign(revoke, vec![]));
+        let request = w.ledger.check(&w.people[&reader()].sign(request, vec![]));
+        let id = request.transaction.id;
+        let block = if revoked_first { [revoke, request] } else { [request, revoke] };
+        w.ledger.block(&block, &Observed::default());
+        let expected = if revoked_first { Ground::ConsentDenies } else { Ground::Consent };
+        assert_eq!(w.event(&id).decisions[0].ground(), expected);
+    }
+}
+
+#[test]
+fn a_consent_binds_only_custodians_that_accepted_its_signer() {
+    let (mut w, anna) = anna_shares();
+    w.write(B, 2, |_| ());
+    let stranger = name(A, "clinician", "c1");
+    let share = grant(
+        ConsentBase::BreakGlassOnly,
+        vec![pb::ConsentRule { grantees: to_member(A), ..rule(ConsentEffect::Permit) }],
+    );
+    // Hospital a makes up a patient who lets it read what hospital b wrote.
+    let minted = name(A, "patient", GUARDIAN);
+    assert_eq!(w.accept(A, &minted, |_| ()), Outcome::Applied);
+    assert_eq!(w.consent(&minted, 2, share.clone()), Outcome::Applied);
+    assert_eq!(w.ground(&stranger, read(2)), Ground::ConsentDenies);
+    // The true one, whom hospital b knows.
+    assert_eq!(w.consent(&anna, 3, share), Outcome::Applied);
+    assert_eq!(w.ground(&stranger, read(2)), Ground::ConsentDenies);
+    assert_eq!(w.accept(B, &anna, |_| ()), Outcome::Applied);
+    assert_eq!(w.ground(&stranger, read(2)), Ground::Consent, "accepted later, what she signed counts");
+}
+
+#[test]
+fn paper_binds_the_member_that_holds_it() {
+    let mut w = World::new();
+    w.write(A, 1, |_| ());
+    w.write(B, 2, |_| ());
+    let ehr = name(B, "service", "ehr");
+    assert_eq!(w.consent(&ehr, 1, share_with_b()), Outcome::Applied);
+    assert_eq!(w.ground(&reader(), read(1)), Ground::ConsentDenies, "b cannot consent for a");
+    assert_eq!(w.consent(&name(A, "clinician", "c1"), 2, share_with_b()), Outcome::Applied);
+    assert_eq!(w.ground(&reader(), read(1)), Ground::Consent);
+    assert_eq!(w.revoke(&ehr, 2), Outcome::ConsentNotFound);
+    assert_eq!(w.revoke(&name(A, "service", "ehr"), 2), Outcome::Applied, "any registrar of the member");
+    let put = pb::PutConsent {
+        consent_id: id(5),
+        version: 1,
+        patient: id(1),
+        grant: Some(share_with_b()),
+        document_sha256: Bytes::new(),
+    };
+    assert_eq!(w.by(A, "service", "ehr", Action::PutConsent(put)), Outcome::DocumentMissing);
+    assert_eq!(w.consent(&name(A, "auditor", "privacy"), 6, share_with_b()), Outcome::RoleNotAllowed);
+}
+
+#[test]
+fn denials_win_and_bind_the_custodians_own_people_but_not_the_author() {
+    let (mut w, anna) = anna_shares();
+    let nosy = name(A, "clinician", "c2");
+    let deny = |who: &str| {
+        let grantees = vec![pb::Grantee { grantee: Some(pb::grantee::Grantee::Identity(who.to_owned())) }];
+        grant(ConsentBase::BasicNormal, vec![pb::ConsentRule { grantees, ..rule(ConsentEffect::Deny) }])
+    };
+    assert_eq!(w.ground(&nosy, read(1)), Ground::Custodian);
+    assert_eq!(w.consent(&anna, 2, deny(&nosy)), Outcome::Applied);
+    let event = w.ask(&nosy, read(1));
+    assert_eq!((event.decisions[0].ground(), &event.decisions[0].consent_id), (Ground::ConsentDenies, &id(2)));
+    assert_eq!(w.consent(&anna, 3, deny(&reader())), Outcome::Applied);
+    assert_eq!(w.ground(&reader(), read(1)), Ground::ConsentDenies);
+    let ehr = name(A, "service", "ehr");
+    assert_eq!(w.consent(&anna, 4, deny(&ehr)), Outcome::Applied);
+    assert_eq!(w.ground(&ehr, read(1)), Ground::Author);
+}
+
+#[test]
+fn a_base_that_denies_leaves_the_hospital_its_own_records() {
+    let (mut w, anna) = anna_shares();
+    assert_eq!(w.consent_version(&anna, 1, 2, grant(ConsentBase::Deny, vec![])), Outcome::Applied);
+    assert_eq!(w.ground(&reader(), read(1)), Ground::ConsentDenies);
+    assert_eq!(w.ground(&name(A, "clinician", "c1"), read(1)), Ground::Custodian);
+}
+
+#[test]
+fn a_consent_is_in_force_from_its_first_to_before_its_last_moment() {
+    let (mut w, anna) = anna_shares();
+    w.revoke(&anna, 1);
+    let from = w.now() + 10_000;
+    let period = pb::ConsentGrant { from_ms: from, to_ms: from + 10_000, ..share_with_b() };
+    assert_eq!(w.consent(&anna, 2, period), Outcome::Applied);
+    for (at, ground) in [
+        (from - 1, Ground::ConsentDenies),
+        (from, Ground::Consent),
+        (from + 9_999, Ground::Consent),
+        (from + 10_000, Ground::ConsentDenies),
+    ] {
+        w.wait_until(at);
+        assert_eq!(w.ground(&reader(), read(1)), ground, "{at}");
+    }
+}
+
+#[test]
+fn each_author_has_room_of_its_own() {
+    let (mut w, anna) = anna_shares();
+    let ehr = name(B, "service", "ehr");
+    for n in 10..26 {
+        assert_eq!(w.consent(&ehr, n, share_with_b()), Outcome::Applied);
+    }
+    assert_eq!(w.consent(&ehr, 30, share_with_b()), Outcome::TooManyOfPatient);
+    assert_eq!(w.revoke(&ehr, 10), Outcome::Applied);
+    assert_eq!(w.consent(&ehr, 30, share_with_b()), Outcome::Applied);
+    assert_eq!(w.consent(&anna, 40, share_with_b()), Outcome::Applied);
+    assert_eq!(w.consent(&anna, 30, share_with_b()), Outcome::ConsentNotFound, "ids are used once");
+    assert_eq!(w.consent_version(&anna, 30, 2, share_with_b()), Outcome::ConsentNotFound);
+}
+
+#[test]
+fn with_a_new_identity_the_old_consents_can_be_ended_if_all_custodians_agree() {
+    let (mut w, anna) = anna_shares();
+    assert_eq!(w.accept(B, &anna, |_| ()), Outcome::Applied);
+    let new = name(B, "patient", ANNA);
+    assert_eq!(w.accept(B, &new, |_| ()), Outcome::Applied);
+    assert_eq!(w.revoke(&new, 1), Outcome::ConsentNotFound, "hospital a has not accepted it");
+    assert_eq!(w.accept(A, &new, |_| ()), Outcome::Applied);
+    assert_eq!(w.revoke(&new, 1), Outcome::Applied);
+}
+
+#[test]
+fn linked_pseudonyms_count_for_who_linked_them_and_unlinked_no_longer() {
+    let (mut w, _) = anna_shares();
+    let register = pb::RegisterPatient { patient: id(2), lookups_sha256: Vec::new() };
+    w.by(B, "service", "ehr", Action::RegisterPatient(register));
+    w.write(A, 5, |write| write.patient = id(2));
+    let of_other = || pb::RequestAccess { patient: id(2), ..read(5) };
+    assert_eq!(w.ground(&reader(), of_other()), Ground::ConsentDenies);
+    let link =
+        || Action::LinkPatients(pb::LinkPatients { patient: id(1), other: id(2), evidence_sha256: vec![1; 32].into() });
+    assert_eq!(w.by(B, "service", "ehr", link()), Outcome::Applied);
+    assert_eq!(w.ground(&reader(), of_other()), Ground::ConsentDenies, "b cannot link what a holds");
+    assert_eq!(w.by(A, "service", "ehr", link()), Outcome::Applied);
+    assert_eq!(w.by(A, "service", "ehr", link()), Outcome::LinkConflict);
+    assert_eq!(w.ground(&reader(), of_other()), Ground::Consent);
+    let unlink = || Action::UnlinkPatients(pb::UnlinkPatients { patient: id(2), other: id(1) });
+    assert_eq!(w.by(A, "service", "ehr", unlink()), Outcome::Applied);
+    assert_eq!(w.by(A, "service", "ehr", unlink()), Outcome::LinkConflict);
+    assert_eq!(w.ground(&reader(), of_other()), Ground::ConsentDenies);
+    let state: pb::PatientState =
+        w.ledger.store.message(Table::State, &keys::patient(&PatientPseudonym([2; 16]))).unwrap();
+    assert!(state.links[1].from_height < state.links[1].to_height, "what was between is found by it");
+}

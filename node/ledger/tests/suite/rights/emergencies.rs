@@ -1,0 +1,105 @@
+//! Emergencies: open at once, end exactly, lift consent and never role, and are reviewed.
+
+use super::*;
+
+const HOUR: u64 = 3_600_000;
+
+fn declare(emergency: u8) -> Action {
+    Action::DeclareEmergency(pb::DeclareEmergency {
+        emergency_id: id(emergency),
+        patient: id(1),
+        reason: pb::EmergencyReason::Danger.into(),
+        ..pb::DeclareEmergency::default()
+    })
+}
+
+fn in_emergency(emergency: u8) -> pb::RequestAccess {
+    pb::RequestAccess { purpose: Purpose::Btg.into(), emergency_id: id(emergency), ..read(1) }
+}
+
+fn review(emergency: u8, verdict: pb::ReviewVerdict) -> Action {
+    Action::ReviewEmergency(pb::ReviewEmergency {
+        emergency_id: id(emergency),
+        verdict: verdict.into(),
+        note_sha256: Bytes::new(),
+    })
+}
+
+fn world() -> (World, String) {
+    let mut w = World::with(|p| p.emergency_ms = 4 * HOUR);
+    w.write(A, 1, |_| ());
+    (w, name(B, "clinician", "c1"))
+}
+
+#[test]
+fn it_opens_in_its_own_transaction_and_ends_exactly() {
+    let (mut w, doctor) = world();
+    assert_eq!(w.ground(&doctor, in_emergency(1)), Ground::NoEmergency);
+    let actions = vec![declare(1), Action::RequestAccess(in_emergency(1))];
+    let (id, outcome) = w.submit(&doctor, actions, vec![]);
+    assert_eq!((outcome, w.event(&id).decisions[0].ground()), (Outcome::Applied, Ground::Emergency));
+    let ends = w.now() + 4 * HOUR;
+    w.wait_until(ends - 1);
+    assert_eq!(w.ground(&doctor, in_emergency(1)), Ground::Emergency);
+    w.wait_until(ends);
+    assert_eq!(w.ground(&doctor, in_emergency(1)), Ground::NoEmergency, "equality denies");
+    assert_eq!(w.by(B, "clinician", "c1", declare(2)), Outcome::Applied, "it may be declared again");
+}
+
+#[test]
+fn it_is_for_one_reader_and_one_patient_and_by_its_name_alone() {
+    let (mut w, doctor) = world();
+    assert_eq!(w.by(B, "clinician", "c1", declare(1)), Outcome::Applied);
+    assert_eq!(w.ground(&name(B, "clinician", "c2"), in_emergency(1)), Ground::NoEmergency);
+    assert_eq!(w.ground(&doctor, read(1)), Ground::ConsentDenies, "treatment is not an emergency");
+    w.write(A, 2, |write| write.patient = id(2));
+    let other = pb::RequestAccess { patient: id(2), ..in_emergency(1) };
+    let records = vec![pb::VersionRef { record_id: id(2), version: 0 }];
+    assert_eq!(w.ground(&doctor, pb::RequestAccess { records, ..other }), Ground::NoEmergency);
+    assert_eq!(w.by(A, "clinician", "c1", declare(1)), Outcome::EmergencyExists);
+    for role in ["auditor", "researcher"] {
+        let who = if role == "auditor" { "privacy" } else { "r1" };
+        assert_eq!(w.by(B, role, who, declare(3)), Outcome::RoleNotAllowed);
+    }
+    let unknown = pb::DeclareEmergency {
+        patient: id(9),
+        ..match declare(4) {
+            Action::DeclareEmergency(declare) => declare,
+            _ => unreachable!(),
+        }
+    };
+    assert_eq!(w.by(B, "clinician", "c1", Action::DeclareEmergency(unknown)), Outcome::PatientNotFound);
+}
+
+#[test]
+fn a_denial_binds_emergencies_only_where_the_parameter_says_so() {
+    for (binds, ground) in [(0, Ground::Emergency), (1, Ground::ConsentDenies)] {
+        let mut w = World::with(|p| p.emergency_denial_binds = binds);
+        w.write(A, 1, |_| ());
+        let anna = name(A, "patient", ANNA);
+        w.accept(A, &anna, |_| ());
+        assert_eq!(w.consent(&anna, 1, grant(ConsentBase::Deny, vec![])), Outcome::Applied);
+        w.by(B, "clinician", "c1", declare(1));
+        assert_eq!(w.ground(&name(B, "clinician", "c1"), in_emergency(1)), ground);
+    }
+}
+
+#[test]
+fn it_is_reviewed_once_by_an_auditor_of_the_member() {
+    let (mut w, doctor) = world();
+    w.by(B, "clinician", "c1", declare(1));
+    let due =
+        |w: &World| -> pb::ReviewsDueState { w.ledger.store.message(Table::State, &keys::reviews_due(B)).unwrap() };
+    assert_eq!(due(&w).reviews.len(), 1);
+    let justified = || review(1, pb::ReviewVerdict::Justified);
+    assert_eq!(w.by(B, "clinician", "c2", justified()), Outcome::RoleNotAllowed);
+    assert_eq!(w.by(A, "auditor", "privacy", justified()), Outcome::EmergencyNotFound);
+    assert_eq!(w.by(B, "auditor", "privacy", review(2, pb::ReviewVerdict::Justified)), Outcome::EmergencyNotFound);
+    assert_eq!(w.by(B, "auditor", "privacy", justified()), Outcome::Applied);
+    assert_eq!(w.by(B, "auditor", "privacy", justified()), Outcome::EmergencyNotFound);
+    assert_eq!(due(&w).reviews.len(), 0);
+    assert_eq!(w.ground(&doctor, in_emergency(1)), Ground::Emergency, "it was one");
+    w.by(B, "clinician", "c1", declare(2));
+    assert_eq!(w.by(B, "auditor", "privacy", review(2, pb::ReviewVerdict::NotJustified)), Outcome::Applied);
+    assert_eq!(w.ground(&doctor, in_emergency(2)), Ground::NoEmergency, "it was none");
+}

@@ -1,0 +1,66 @@
+//! Logs: whole lists are rebuilt from their entries, and one entry is proven by its path.
+
+use super::*;
+use consilium_ledger::log::{entry, prove_entry};
+use consilium_proto::hash::Hash;
+use consilium_proto::log::is_whole;
+use consilium_proto::merkle::{leaf_hash, verify_inclusion};
+use consilium_proto::state::ListName;
+
+fn entries(w: &World, key: &[u8]) -> Vec<Bytes> {
+    let count = w.log(key).unwrap_or_default().count;
+    (0..count).map(|place| entry(&w.ledger.store, key, place).unwrap().unwrap()).collect()
+}
+
+#[test]
+fn a_patients_log_is_whole_and_each_event_is_proven() {
+    let mut w = World::new();
+    w.write(A, 1, |_| ());
+    let reader = name(A, "clinician", "c1");
+    // More than one kept node of the tree, in few blocks.
+    for _ in 0..6 {
+        let bodies: Vec<_> = (0..100).map(|_| w.ledger.body(vec![Action::RequestAccess(read(1))])).collect();
+        let person = w.people[&reader].clone();
+        let transactions: Vec<_> =
+            bodies.into_iter().map(|body| w.ledger.check(&person.sign(body, Vec::new()))).collect();
+        w.ledger.block(&transactions, &Observed::default());
+    }
+    let key = keys::access_log(&PatientPseudonym([1; 16]));
+    let (row, entries) = (w.log(&key).unwrap(), entries(&w, &key));
+    assert_eq!(row.count, 600);
+    assert!(is_whole(&row, entries.iter().map(|entry| &entry[..])));
+    assert!(!is_whole(&row, entries.iter().skip(1).map(|entry| &entry[..])));
+    let root = Hash::try_from(row.root.as_ref()).unwrap();
+    for place in [0, 1, 255, 256, 300, 511, 512, 599] {
+        let proof = prove_entry(&w.ledger.store, &key, place, row.count).unwrap();
+        verify_inclusion(&leaf_hash(&entries[usize::try_from(place).unwrap()]), &proof, &root).unwrap();
+        assert!(proof.path().len() * 32 <= 512, "one event is proven in half a kilobyte");
+    }
+    assert!(prove_entry(&w.ledger.store, &key, 600, row.count).is_err());
+    let places: Vec<_> = entries.iter().map(|e| AccessEvent::decode(e.clone()).unwrap().sequence).collect();
+    assert!(places.into_iter().eq(0..600));
+}
+
+#[test]
+fn records_are_listed_by_kind_and_confidentiality() {
+    let mut w = World::new();
+    let restricted = pb::Confidentiality::Restricted;
+    w.write(A, 1, |_| ());
+    w.write(B, 2, |write| write.kind = "Condition".into());
+    w.write(A, 3, |_| ());
+    w.write(A, 3, |write| write.version = 2);
+    w.write(A, 1, |write| (write.version, write.confidentiality) = (2, restricted.into()));
+    let patient = PatientPseudonym([1; 16]);
+    let listed = |w: &World, level, kind: &str| -> Vec<(u8, u32)> {
+        let list = entries(w, &keys::record_list(&ListName::new(patient, level, kind)));
+        let entry = |entry: Bytes| pb::RecordListEntry::decode(entry).unwrap();
+        list.into_iter().map(entry).map(|entry| (entry.record_id[0], entry.version)).collect()
+    };
+    let normal = pb::Confidentiality::Normal;
+    assert_eq!(listed(&w, normal, "Observation"), [(1, 1), (3, 1)]);
+    assert_eq!(listed(&w, restricted, "Observation"), [(1, 2)], "when its level changed, it is listed again");
+    assert_eq!(listed(&w, normal, "Condition"), [(2, 1)]);
+    let lists: pb::RecordListsState = w.ledger.store.message(Table::State, &keys::record_lists(&patient)).unwrap();
+    let names: Vec<_> = lists.lists.iter().map(|list| (list.kind.as_str(), list.confidentiality)).collect();
+    assert_eq!(names, [("Observation", 4), ("Condition", 4), ("Observation", 5)]);
+}

@@ -1,0 +1,369 @@
+//! Consents: what a grant says of a request to read. The rules of the ledger, the SDK that
+//! explains a decision, and the translation from and to FHIR all ask here.
+//!
+//! Fail closed: of the rules that match, denials win; where none matches, the base decides;
+//! what nothing speaks of is not permitted. Of several consents the strongest word counts
+//! ([`Said`]). Time is the block's time.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use crate::access::RecordFacts;
+use crate::error::{FieldError, length_in};
+use crate::ids::{PolicyTag, ProjectTag, RecordId, TimeMs};
+use crate::limits::{GRANT_KINDS_MAX, GRANT_NAMES_MAX, GRANT_PROJECTS_MAX, GRANT_RECORDS_MAX, GRANT_RULES_MAX};
+use crate::names::{MemberId, Role, SpiffeId};
+use crate::pb::{self, Confidentiality, ConsentBase, ConsentEffect, PurposeOfUse};
+use crate::purpose;
+use crate::transaction::check_kind;
+
+/// What a consent says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// What holds where no rule matches.
+    pub base: ConsentBase,
+    /// When it is in force.
+    pub period: Period,
+    /// Its rules.
+    pub rules: Vec<Rule>,
+}
+
+/// A time of blocks: from the first moment on, up to but without the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Period {
+    /// Inclusive.
+    pub from: TimeMs,
+    /// Exclusive; 0: never ends.
+    pub to: TimeMs,
+}
+
+impl Period {
+    fn parse(from_ms: u64, to_ms: u64) -> Result<Self, FieldError> {
+        if to_ms != 0 && to_ms <= from_ms {
+            return Err(FieldError::malformed("to_ms", "is not after from_ms"));
+        }
+        Ok(Self { from: TimeMs(from_ms), to: TimeMs(to_ms) })
+    }
+
+    /// Whether a moment is in it.
+    #[must_use]
+    pub fn contains(&self, time: TimeMs) -> bool {
+        time >= self.from && (self.to.0 == 0 || time < self.to)
+    }
+}
+
+/// A rule. What a list leaves empty fits everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Permit or deny.
+    pub effect: ConsentEffect,
+    /// Who reads.
+    pub grantees: Vec<Grantee>,
+    /// What for.
+    pub purposes: Vec<PurposeOfUse>,
+    /// For which project of research.
+    pub projects: Vec<ProjectTag>,
+    /// Kinds of records.
+    pub kinds: Vec<String>,
+    /// Records.
+    pub records: Vec<RecordId>,
+    /// Members that wrote the records.
+    pub author_members: Vec<String>,
+    /// SPIFFE ids of authors.
+    pub authors: Vec<String>,
+    /// Highest confidentiality.
+    pub ceiling: Option<Confidentiality>,
+    /// Policy tags, of which a record carries one.
+    pub tags: Vec<PolicyTag>,
+    /// When it holds.
+    pub period: Period,
+    /// Wraps are made when a version is written.
+    pub standing: bool,
+}
+
+/// Who a rule is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Grantee {
+    /// One identity.
+    Identity(SpiffeId),
+    /// Those of a role at a member.
+    Role(MemberId, Role),
+    /// Everybody of a member.
+    Member(MemberId),
+}
+
+impl Grantee {
+    fn parse(m: &pb::Grantee) -> Result<Self, FieldError> {
+        use pb::grantee::Grantee as Pb;
+        match m.grantee.as_ref().ok_or_else(|| FieldError::missing("grantees"))? {
+            Pb::Identity(id) => id
+                .parse()
+                .map(Self::Identity)
+                .map_err(|_| FieldError::malformed("grantees.identity", "is not a SPIFFE id")),
+            Pb::Role(m) => {
+                let role = m.role.parse().map_err(|_| FieldError::malformed("grantees.role.role", "is not a role"))?;
+                Ok(Self::Role(MemberId::parse("grantees.role.member", &m.member)?, role))
+            }
+            Pb::Member(id) => MemberId::parse("grantees.member", id).map(Self::Member),
+        }
+    }
+
+    /// Whether it is about a reader.
+    #[must_use]
+    pub fn is(&self, reader: &SpiffeId) -> bool {
+        match self {
+            Self::Identity(id) => id == reader,
+            Self::Role(member, role) => member == reader.member() && *role == reader.role(),
+            Self::Member(member) => member == reader.member(),
+        }
+    }
+}
+
+impl From<&Grantee> for pb::Grantee {
+    fn from(grantee: &Grantee) -> Self {
+        use pb::grantee::Grantee as Pb;
+        let grantee = match grantee {
+            Grantee::Identity(id) => Pb::Identity(id.to_string()),
+            Grantee::Role(member, role) => {
+                Pb::Role(pb::RoleAtMember { member: member.to_string(), role: role.to_string() })
+            }
+            Grantee::Member(member) => Pb::Member(member.to_string()),
+        };
+        Self { grantee: Some(grantee) }
+    }
+}
+
+/// A request to read a record, as far as consents can speak of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Who reads.
+    pub reader: &'a SpiffeId,
+    /// What for.
+    pub purpose: PurposeOfUse,
+    /// For which project of research.
+    pub project: Option<ProjectTag>,
+    /// Block time.
+    pub time: TimeMs,
+    /// What is read.
+    pub record: &'a RecordFacts<'a>,
+}
+
+/// What a grant says of a request, the weakest first: of several grants the strongest counts. A
+/// rule is said of something, a base of all the rest: only the base that denies everything is
+/// stronger than another consent's rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Said {
+    /// Nothing.
+    Nothing,
+    /// The base permits it.
+    BasePermits,
+    /// The base leaves it to emergencies.
+    BaseDenies,
+    /// A rule permits it.
+    Permits {
+        /// The rule names the very reader.
+        by_name: bool,
+    },
+    /// The base denies everything.
+    AllDenied,
+    /// A rule forbids it.
+    RuleDenies,
+}
+
+impl Grant {
+    /// One without rules.
+    #[must_use]
+    pub fn of_base(base: ConsentBase) -> Self {
+        Self { base, period: Period::default(), rules: Vec::new() }
+    }
+
+    /// Parses and checks.
+    ///
+    /// # Errors
+    /// The first field that is wrong.
+    pub fn parse(m: &pb::ConsentGrant) -> Result<Self, FieldError> {
+        let base = ConsentBase::try_from(m.base).ok().filter(|base| *base != ConsentBase::Unspecified);
+        let base = base.ok_or_else(|| FieldError::malformed("base", "is not a known base"))?;
+        length_in("rules", m.rules.len(), 0, GRANT_RULES_MAX)?;
+        let rule = |(i, rule)| Rule::parse(rule).map_err(|e| e.within(&format!("rules[{i}]")));
+        let rules = m.rules.iter().enumerate().map(rule).collect::<Result<_, _>>()?;
+        Ok(Self { base, period: Period::parse(m.from_ms, m.to_ms)?, rules })
+    }
+
+    /// What it says. One that is not in force says nothing.
+    #[must_use]
+    pub fn says(&self, asked: &Asked<'_>) -> Said {
+        if !self.period.contains(asked.time) {
+            return Said::Nothing;
+        }
+        let matching = self.rules.iter().filter(|rule| rule.matches(asked));
+        matching.map(|rule| rule.says(asked)).max().unwrap_or_else(|| base_says(self.base, asked))
+    }
+
+    /// Whether it forbids to read even in an emergency: its base denies everything, or a rule
+    /// denies the purpose BTG by name.
+    #[must_use]
+    pub fn forbids_emergency(&self, asked: &Asked<'_>) -> bool {
+        let named = |rule: &&Rule| rule.effect == ConsentEffect::Deny && rule.purposes.contains(&PurposeOfUse::Btg);
+        let asked = Asked { purpose: PurposeOfUse::Btg, ..*asked };
+        self.period.contains(asked.time)
+            && (self.base == ConsentBase::Deny || self.rules.iter().filter(named).any(|rule| rule.matches(&asked)))
+    }
+}
+
+/// What the overarching policies of IHE PCF say.
+fn base_says(base: ConsentBase, asked: &Asked<'_>) -> Said {
+    let ordinary = [PurposeOfUse::Treat, PurposeOfUse::Hpaymt, PurposeOfUse::Hoperat];
+    let ordinary = ordinary.iter().any(|purpose| purpose::covers(*purpose, asked.purpose));
+    let normal = asked.record.confidentiality as i32 <= Confidentiality::Normal as i32;
+    match base {
+        ConsentBase::BasicNormal if ordinary && normal => Said::BasePermits,
+        ConsentBase::AllNormal if ordinary => Said::BasePermits,
+        ConsentBase::BasicNormal | ConsentBase::AllNormal | ConsentBase::Unspecified => Said::Nothing,
+        ConsentBase::BreakGlassOnly => Said::BaseDenies,
+        ConsentBase::Deny => Said::AllDenied,
+    }
+}
+
+impl Rule {
+    /// One that permits or forbids everything.
+    #[must_use]
+    pub fn of_effect(effect: ConsentEffect) -> Self {
+        Self {
+            effect,
+            grantees: Vec::new(),
+            purposes: Vec::new(),
+            projects: Vec::new(),
+            kinds: Vec::new(),
+            records: Vec::new(),
+            author_members: Vec::new(),
+            authors: Vec::new(),
+            ceiling: None,
+            tags: Vec::new(),
+            period: Period::default(),
+            standing: false,
+        }
+    }
+
+    fn parse(m: &pb::ConsentRule) -> Result<Self, FieldError> {
+        let effect = ConsentEffect::try_from(m.effect).ok().filter(|effect| *effect != ConsentEffect::Unspecified);
+        let effect = effect.ok_or_else(|| FieldError::malformed("effect", "is not a known effect"))?;
+        length_in("grantees", m.grantees.len(), 0, GRANT_NAMES_MAX)?;
+        length_in("purposes", m.purposes.len(), 0, GRANT_KINDS_MAX)?;
+        length_in("projects", m.projects.len(), 0, GRANT_PROJECTS_MAX)?;
+        length_in("kinds", m.kinds.len(), 0, GRANT_KINDS_MAX)?;
+        length_in("records", m.records.len(), 0, GRANT_RECORDS_MAX)?;
+        length_in("author_members", m.author_members.len(), 0, GRANT_NAMES_MAX)?;
+        length_in("authors", m.authors.len(), 0, GRANT_NAMES_MAX)?;
+        length_in("tags", m.tags.len(), 0, GRANT_NAMES_MAX)?;
+        m.kinds.iter().try_for_each(|kind| check_kind(kind).map_err(|e| e.within("kinds")))?;
+        m.author_members.iter().try_for_each(|id| MemberId::parse("author_members", id).map(|_| ()))?;
+        let spiffe = |id: &String| id.parse::<SpiffeId>().map(|_| ());
+        let spiffe = m.authors.iter().try_for_each(spiffe);
+        spiffe.map_err(|_| FieldError::malformed("authors", "is not a SPIFFE id"))?;
+        let rule = Self {
+            effect,
+            grantees: m.grantees.iter().map(Grantee::parse).collect::<Result<_, _>>()?,
+            purposes: m.purposes.iter().map(|p| purpose::parse("purposes", *p)).collect::<Result<_, _>>()?,
+            projects: ids("projects", &m.projects, ProjectTag::parse)?,
+            kinds: m.kinds.clone(),
+            records: ids("records", &m.records, RecordId::parse)?,
+            author_members: m.author_members.clone(),
+            authors: m.authors.clone(),
+            ceiling: parse_ceiling(m.ceiling)?,
+            tags: ids("tags", &m.tags, PolicyTag::parse)?,
+            period: Period::parse(m.from_ms, m.to_ms)?,
+            standing: m.standing,
+        };
+        rule.check_standing()
+    }
+
+    /// Whoever holds a wrap can open what it is for: that is said of people, by name.
+    fn check_standing(self) -> Result<Self, FieldError> {
+        let named = !self.grantees.is_empty() && self.grantees.iter().all(|g| matches!(g, Grantee::Identity(_)));
+        match self.standing && (self.effect != ConsentEffect::Permit || !named) {
+            true => Err(FieldError::malformed("standing", "is for a permit whose grantees are identities")),
+            false => Ok(self),
+        }
+    }
+
+    fn says(&self, asked: &Asked<'_>) -> Said {
+        match self.effect {
+            ConsentEffect::Permit => {
+                let named = |grantee: &Grantee| matches!(grantee, Grantee::Identity(id) if id == asked.reader);
+                Said::Permits { by_name: self.grantees.iter().any(named) }
+            }
+            ConsentEffect::Deny | ConsentEffect::Unspecified => Said::RuleDenies,
+        }
+    }
+
+    fn matches(&self, asked: &Asked<'_>) -> bool {
+        let record = asked.record;
+        let fits = |empty: bool, fits: bool| empty || fits;
+        fits(self.grantees.is_empty(), self.grantees.iter().any(|g| g.is(asked.reader)))
+            && fits(self.purposes.is_empty(), self.purposes.iter().any(|p| purpose::covers(*p, asked.purpose)))
+            && fits(self.projects.is_empty(), asked.project.is_some_and(|project| self.projects.contains(&project)))
+            && fits(self.kinds.is_empty(), self.kinds.iter().any(|kind| kind == record.kind))
+            && fits(self.records.is_empty(), self.records.contains(&record.id))
+            && fits(self.author_members.is_empty(), self.author_members.iter().any(|id| id == record.custodian))
+            && fits(self.authors.is_empty(), self.authors.iter().any(|id| id == record.author))
+            && fits(self.tags.is_empty(), self.tags.iter().any(|tag| record.tags.contains(tag)))
+            && self.ceiling.is_none_or(|ceiling| record.confidentiality as i32 <= ceiling as i32)
+            && self.period.contains(asked.time)
+    }
+}
+
+fn parse_ceiling(value: i32) -> Result<Option<Confidentiality>, FieldError> {
+    let ceiling =
+        Confidentiality::try_from(value).map_err(|_| FieldError::malformed("ceiling", "is not a known code"))?;
+    Ok((ceiling != Confidentiality::Unspecified).then_some(ceiling))
+}
+
+/// Ids of a list, distinct.
+fn ids<T: Ord + Copy>(
+    field: &str,
+    list: &[Bytes],
+    parse: impl Fn(&str, &[u8]) -> Result<T, FieldError>,
+) -> Result<Vec<T>, FieldError> {
+    let ids = list.iter().map(|id| parse(field, id)).collect::<Result<Vec<_>, _>>()?;
+    match ids.iter().collect::<BTreeSet<_>>().len() == ids.len() {
+        true => Ok(ids),
+        false => Err(FieldError::malformed(field, "names one twice")),
+    }
+}
+
+impl From<&Grant> for pb::ConsentGrant {
+    fn from(grant: &Grant) -> Self {
+        Self {
+            base: grant.base.into(),
+            from_ms: grant.period.from.0,
+            to_ms: grant.period.to.0,
+            rules: grant.rules.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<&Rule> for pb::ConsentRule {
+    fn from(rule: &Rule) -> Self {
+        let copy = |id: &[u8; 16]| Bytes::copy_from_slice(id);
+        Self {
+            effect: rule.effect.into(),
+            grantees: rule.grantees.iter().map(Into::into).collect(),
+            purposes: rule.purposes.iter().map(|purpose| *purpose as i32).collect(),
+            projects: rule.projects.iter().map(|id| copy(&id.0)).collect(),
+            kinds: rule.kinds.clone(),
+            records: rule.records.iter().map(|id| copy(&id.0)).collect(),
+            author_members: rule.author_members.clone(),
+            authors: rule.authors.clone(),
+            ceiling: rule.ceiling.map_or(0, Into::into),
+            tags: rule.tags.iter().map(|id| copy(&id.0)).collect(),
+            from_ms: rule.period.from.0,
+            to_ms: rule.period.to.0,
+            standing: rule.standing,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! Grants: parsed and written back, and what they say.
+
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::access::RecordFacts;
+
+const READER: &str = "spiffe://b.example/clinician/c1";
+
+fn id(text: &str) -> SpiffeId {
+    text.parse().unwrap()
+}
+
+fn record(tags: &[PolicyTag]) -> RecordFacts<'_> {
+    RecordFacts {
+        id: RecordId([1; 16]),
+        kind: "Observation",
+        confidentiality: Confidentiality::Normal,
+        custodian: "a.example",
+        author: "spiffe://a.example/service/ehr",
+        tags,
+        restricted: false,
+    }
+}
+
+/// What a grant of one permitting rule over nothing says.
+fn permits(change: impl FnOnce(&mut Rule), asked: &Asked<'_>) -> bool {
+    let mut rule = Rule::of_effect(ConsentEffect::Permit);
+    change(&mut rule);
+    let grant = Grant { rules: vec![rule], ..Grant::of_base(ConsentBase::BreakGlassOnly) };
+    assert_eq!(Grant::parse(&pb::ConsentGrant::from(&grant)), Ok(grant.clone()), "it comes back as it was");
+    matches!(grant.says(asked), Said::Permits { .. })
+}
+
+#[test]
+fn each_condition_narrows_a_rule() {
+    let (reader, tags) = (id(READER), [PolicyTag([7; 16])]);
+    let record = record(&tags);
+    let asked = Asked {
+        reader: &reader,
+        purpose: PurposeOfUse::Coc,
+        project: Some(ProjectTag([5; 16])),
+        time: TimeMs(1_000),
+        record: &record,
+    };
+    let permits = |change: fn(&mut Rule)| permits(change, &asked);
+    assert!(permits(|_| ()));
+    assert_eq!(
+        [true, false],
+        [
+            permits(|r| r.grantees = vec![Grantee::Identity(id(READER))]),
+            permits(|r| r.grantees = vec![Grantee::Identity(id("spiffe://b.example/clinician/c2"))]),
+        ]
+    );
+    assert!(permits(|r| r.grantees = vec![Grantee::Member("b.example".parse().unwrap())]));
+    assert!(!permits(|r| r.grantees = vec![Grantee::Member("c.example".parse().unwrap())]));
+    assert!(permits(|r| r.grantees = vec![Grantee::Role("b.example".parse().unwrap(), Role::Clinician)]));
+    assert!(!permits(|r| r.grantees = vec![Grantee::Role("b.example".parse().unwrap(), Role::Service)]));
+    assert!(permits(|r| r.purposes = vec![PurposeOfUse::Hresch, PurposeOfUse::Treat]));
+    assert!(!permits(|r| r.purposes = vec![PurposeOfUse::Etreat]));
+    assert!(permits(|r| r.projects = vec![ProjectTag([5; 16])]));
+    assert!(!permits(|r| r.projects = vec![ProjectTag([6; 16])]));
+    assert!(permits(|r| r.kinds = vec!["Condition".into(), "Observation".into()]));
+    assert!(!permits(|r| r.kinds = vec!["Condition".into()]));
+    assert!(permits(|r| r.records = vec![RecordId([1; 16])]) && !permits(|r| r.records = vec![RecordId([2; 16])]));
+    assert!(permits(|r| r.author_members = vec!["a.example".into()]));
+    assert!(!permits(|r| r.author_members = vec!["b.example".into()]));
+    assert!(permits(|r| r.authors = vec!["spiffe://a.example/service/ehr".into()]));
+    assert!(!permits(|r| r.authors = vec![READER.into()]));
+    assert!(permits(|r| r.ceiling = Some(Confidentiality::Normal)));
+    assert!(!permits(|r| r.ceiling = Some(Confidentiality::Moderate)));
+    assert!(permits(|r| r.tags = vec![PolicyTag([7; 16])]) && !permits(|r| r.tags = vec![PolicyTag([8; 16])]));
+    assert!(permits(|r| r.period = Period { from: TimeMs(1_000), to: TimeMs(1_001) }));
+    assert!(!permits(|r| r.period = Period { from: TimeMs(0), to: TimeMs(1_000) }));
+    assert!(!permits(|r| r.period = Period { from: TimeMs(1_001), to: TimeMs(0) }));
+}
+
+#[test]
+fn denials_win_and_rules_stand_before_the_base() {
+    let reader = id(READER);
+    let record = record(&[]);
+    let asked =
+        Asked { reader: &reader, purpose: PurposeOfUse::Treat, project: None, time: TimeMs(5), record: &record };
+    let named = Rule { grantees: vec![Grantee::Identity(reader.clone())], ..Rule::of_effect(ConsentEffect::Permit) };
+    let everybody = Rule::of_effect(ConsentEffect::Permit);
+    let deny = Rule { kinds: vec!["Observation".into()], ..Rule::of_effect(ConsentEffect::Deny) };
+    let says = |base, rules: &[&Rule]| {
+        let rules = rules.iter().map(|rule| (*rule).clone()).collect();
+        Grant { base, period: Period::default(), rules }.says(&asked)
+    };
+    assert_eq!(says(ConsentBase::Deny, &[&everybody]), Said::Permits { by_name: false });
+    assert_eq!(says(ConsentBase::Deny, &[&everybody, &named]), Said::Permits { by_name: true });
+    assert_eq!(says(ConsentBase::AllNormal, &[&named, &deny, &everybody]), Said::RuleDenies);
+    let other = Rule { kinds: vec!["Condition".into()], ..everybody.clone() };
+    for (base, said) in [
+        (ConsentBase::BasicNormal, Said::BasePermits),
+        (ConsentBase::AllNormal, Said::BasePermits),
+        (ConsentBase::BreakGlassOnly, Said::BaseDenies),
+        (ConsentBase::Deny, Said::AllDenied),
+    ] {
+        assert_eq!(says(base, &[&other]), said);
+    }
+    let over = Grant { period: Period { from: TimeMs(0), to: TimeMs(5) }, ..Grant::of_base(ConsentBase::AllNormal) };
+    assert_eq!(over.says(&asked), Said::Nothing);
+}
+
+#[test]
+fn the_ordinary_bases_are_for_ordinary_purposes_and_levels() {
+    let reader = id(READER);
+    for (purpose, level, basic, all) in [
+        (PurposeOfUse::Treat, Confidentiality::Normal, true, true),
+        (PurposeOfUse::Hoperat, Confidentiality::Restricted, false, true),
+        (PurposeOfUse::Covauth, Confidentiality::Low, true, true),
+        (PurposeOfUse::Hresch, Confidentiality::Normal, false, false),
+        (PurposeOfUse::Btg, Confidentiality::Normal, false, false),
+        (PurposeOfUse::Hmarkt, Confidentiality::Unrestricted, false, false),
+    ] {
+        let record = RecordFacts { confidentiality: level, ..record(&[]) };
+        let asked = Asked { reader: &reader, purpose, project: None, time: TimeMs(1), record: &record };
+        let permits = |base| Grant::of_base(base).says(&asked) == Said::BasePermits;
+        assert_eq!([permits(ConsentBase::BasicNormal), permits(ConsentBase::AllNormal)], [basic, all], "{purpose:?}");
+    }
+}
+
+#[test]
+fn emergencies_are_forbidden_by_the_base_that_denies_all_and_by_name() {
+    let reader = id(READER);
+    let record = record(&[]);
+    let asked = Asked { reader: &reader, purpose: PurposeOfUse::Btg, project: None, time: TimeMs(1), record: &record };
+    let by_rule = |purposes: Vec<PurposeOfUse>| {
+        let rules = vec![Rule { purposes, ..Rule::of_effect(ConsentEffect::Deny) }];
+        Grant { rules, ..Grant::of_base(ConsentBase::BreakGlassOnly) }.forbids_emergency(&asked)
+    };
+    assert!(by_rule(vec![PurposeOfUse::Btg]) && !by_rule(vec![PurposeOfUse::Treat]) && !by_rule(vec![]));
+    assert!(Grant::of_base(ConsentBase::Deny).forbids_emergency(&asked));
+    assert!(!Grant::of_base(ConsentBase::BreakGlassOnly).forbids_emergency(&asked));
+}
+
+#[test]
+fn malformed_grants_are_refused_by_their_field() {
+    let rule = pb::ConsentRule { effect: ConsentEffect::Permit.into(), ..pb::ConsentRule::default() };
+    let good = pb::ConsentGrant { base: ConsentBase::Deny.into(), rules: vec![rule.clone()], ..Default::default() };
+    assert!(Grant::parse(&good).is_ok());
+    type Change<'a> = &'a dyn Fn(&mut pb::ConsentGrant);
+    let refused = |change: Change<'_>| {
+        let mut grant = good.clone();
+        change(&mut grant);
+        Grant::parse(&grant).unwrap_err().to_string()
+    };
+    let id16 = || Bytes::from_static(&[1; 16]);
+    let cases: [(&str, Change<'_>); 9] = [
+        ("base", &|g| g.base = 0),
+        ("to_ms", &|g| (g.from_ms, g.to_ms) = (5, 5)),
+        ("rules", &|g| g.rules = vec![rule.clone(); GRANT_RULES_MAX + 1]),
+        ("rules[0].effect", &|g| g.rules[0].effect = 9),
+        ("rules[0].purposes", &|g| g.rules[0].purposes = vec![0]),
+        ("rules[0].records", &|g| g.rules[0].records = vec![id16(), id16()]),
+        ("rules[0].tags", &|g| g.rules[0].tags = vec![Bytes::from_static(&[1; 15])]),
+        ("rules[0].grantees", &|g| g.rules[0].grantees = vec![pb::Grantee::default()]),
+        ("rules[0].standing", &|g| g.rules[0].standing = true),
+    ];
+    for (field, change) in cases {
+        let refused = refused(change);
+        assert!(refused.contains(field), "{refused} must name {field}");
+    }
+}

@@ -1,0 +1,246 @@
+//! Consents, requests for access, emergencies and custody, parsed. What they do is for the
+//! rules.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use crate::consent::Grant;
+use crate::error::{FieldError, fixed, in_range, length_in};
+use crate::hash::Hash;
+use crate::ids::{ConsentId, EmergencyId, KeyId, PatientPseudonym, ProjectTag, RecordId};
+use crate::limits::{ACCESS_RECORDS_MAX, ADDED_WRAPS_MAX};
+use crate::pb::{self, AccessKind, EmergencyReason, PurposeOfUse, ReviewVerdict};
+use crate::purpose;
+
+/// An action about a consent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConsentAction {
+    /// See `PutConsent`.
+    Put(PutConsent),
+    /// See `RevokeConsent`.
+    Revoke(ConsentId),
+}
+
+/// A version of a consent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PutConsent {
+    /// The consent.
+    pub id: ConsentId,
+    /// From 1.
+    pub version: u32,
+    /// The patient.
+    pub patient: PatientPseudonym,
+    /// What it says.
+    pub grant: Grant,
+    /// Commitment to the signed document.
+    pub document: Option<Hash>,
+}
+
+impl ConsentAction {
+    pub(super) fn put(m: &pb::PutConsent) -> Result<Self, FieldError> {
+        in_range("version", m.version.into(), 1, u32::MAX.into())?;
+        let grant = m.grant.as_ref().ok_or_else(|| FieldError::missing("grant"))?;
+        Ok(Self::Put(PutConsent {
+            id: ConsentId::parse("consent_id", &m.consent_id)?,
+            version: m.version,
+            patient: PatientPseudonym::parse("patient", &m.patient)?,
+            grant: Grant::parse(grant).map_err(|e| e.within("grant"))?,
+            document: optional("document_sha256", &m.document_sha256, hash)?,
+        }))
+    }
+
+    pub(super) fn revoke(m: &pb::RevokeConsent) -> Result<Self, FieldError> {
+        ConsentId::parse("consent_id", &m.consent_id).map(Self::Revoke)
+    }
+}
+
+/// A request to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestAccess {
+    /// The patient.
+    pub patient: PatientPseudonym,
+    /// What for.
+    pub purpose: PurposeOfUse,
+    /// What is asked for.
+    pub kind: AccessKind,
+    /// Distinct; none for a query.
+    pub records: Vec<VersionRef>,
+    /// Commitment to the conditions of a query.
+    pub query: Option<Hash>,
+    /// The emergency for which it is.
+    pub emergency: Option<EmergencyId>,
+    /// Commitment to who acts.
+    pub acting: Option<Hash>,
+    /// A project of research.
+    pub project: Option<ProjectTag>,
+}
+
+/// A version of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VersionRef {
+    /// The record.
+    pub record: RecordId,
+    /// 0: the newest.
+    pub version: u32,
+}
+
+impl From<&VersionRef> for pb::VersionRef {
+    fn from(version: &VersionRef) -> Self {
+        Self { record_id: Bytes::copy_from_slice(&version.record.0), version: version.version }
+    }
+}
+
+impl TryFrom<&pb::VersionRef> for VersionRef {
+    type Error = FieldError;
+
+    fn try_from(m: &pb::VersionRef) -> Result<Self, FieldError> {
+        Ok(Self { record: RecordId::parse("record_id", &m.record_id)?, version: m.version })
+    }
+}
+
+impl RequestAccess {
+    pub(super) fn parse(m: &pb::RequestAccess) -> Result<Self, FieldError> {
+        let kind = AccessKind::try_from(m.kind).ok().filter(|kind| *kind != AccessKind::Unspecified);
+        let kind = kind.ok_or_else(|| FieldError::malformed("kind", "is not a known kind of access"))?;
+        let (min, max) = match kind {
+            AccessKind::Query => (0, 0),
+            AccessKind::History | AccessKind::Read | AccessKind::Export | AccessKind::Unspecified => {
+                (1, ACCESS_RECORDS_MAX)
+            }
+        };
+        length_in("records", m.records.len(), min, max)?;
+        let records = m.records.iter().map(|r| VersionRef::try_from(r).map_err(|e| e.within("records")));
+        let records = records.collect::<Result<Vec<_>, _>>()?;
+        if records.iter().collect::<BTreeSet<_>>().len() != records.len() {
+            return Err(FieldError::malformed("records", "names a version twice"));
+        }
+        let query = optional("query_sha256", &m.query_sha256, hash)?;
+        if query.is_some() != (kind == AccessKind::Query) {
+            return Err(FieldError::malformed("query_sha256", "is for queries, which must have one"));
+        }
+        let purpose = purpose::parse("purpose", m.purpose)?;
+        let emergency = optional("emergency_id", &m.emergency_id, EmergencyId::parse)?;
+        if emergency.is_some() != (purpose == PurposeOfUse::Btg) {
+            return Err(FieldError::malformed("emergency_id", "is for the purpose BTG, which must have one"));
+        }
+        let patient = PatientPseudonym::parse("patient", &m.patient)?;
+        let acting = optional("acting_sha256", &m.acting_sha256, hash)?;
+        let project = optional("project", &m.project, ProjectTag::parse)?;
+        Ok(Self { patient, purpose, kind, records, query, emergency, acting, project })
+    }
+}
+
+/// An action about an emergency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EmergencyAction {
+    /// See `DeclareEmergency`.
+    Declare(DeclareEmergency),
+    /// See `ReviewEmergency`.
+    Review {
+        /// The emergency.
+        id: EmergencyId,
+        /// What was found.
+        verdict: ReviewVerdict,
+        /// Commitment to the text.
+        note: Option<Hash>,
+    },
+}
+
+/// A declared emergency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeclareEmergency {
+    /// The emergency.
+    pub id: EmergencyId,
+    /// The patient.
+    pub patient: PatientPseudonym,
+    /// Why.
+    pub reason: EmergencyReason,
+    /// Commitment to the reason in words, which is attached.
+    pub text: Option<Hash>,
+    /// Commitment to who acts.
+    pub acting: Option<Hash>,
+}
+
+impl EmergencyAction {
+    pub(super) fn declare(m: &pb::DeclareEmergency) -> Result<Self, FieldError> {
+        let reason = EmergencyReason::try_from(m.reason).ok().filter(|r| *r != EmergencyReason::Unspecified);
+        Ok(Self::Declare(DeclareEmergency {
+            id: EmergencyId::parse("emergency_id", &m.emergency_id)?,
+            patient: PatientPseudonym::parse("patient", &m.patient)?,
+            reason: reason.ok_or_else(|| FieldError::malformed("reason", "is not a known reason"))?,
+            text: optional("text_sha256", &m.text_sha256, hash)?,
+            acting: optional("acting_sha256", &m.acting_sha256, hash)?,
+        }))
+    }
+
+    pub(super) fn review(m: &pb::ReviewEmergency) -> Result<Self, FieldError> {
+        let verdict = ReviewVerdict::try_from(m.verdict).ok().filter(|v| *v != ReviewVerdict::Unspecified);
+        Ok(Self::Review {
+            id: EmergencyId::parse("emergency_id", &m.emergency_id)?,
+            verdict: verdict.ok_or_else(|| FieldError::malformed("verdict", "is not a known verdict"))?,
+            note: optional("note_sha256", &m.note_sha256, hash)?,
+        })
+    }
+}
+
+/// A key wrap that a custodian adds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddedWrap {
+    /// The number of the request in the member's list of work.
+    pub request: u64,
+    /// The version, as the custodian names it: the request must be for it.
+    pub version: VersionRef,
+    /// The reader's key.
+    pub recipient: KeyId,
+    /// Commitment.
+    pub wrap_hash: Hash,
+}
+
+/// What a custodian does with requests for wraps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddWraps {
+    /// Answers.
+    pub wraps: Vec<AddedWrap>,
+    /// Requests for what is not permitted any more.
+    pub dropped: Vec<u64>,
+}
+
+impl AddWraps {
+    pub(super) fn parse(m: &pb::AddWraps) -> Result<Self, FieldError> {
+        length_in("wraps", m.wraps.len(), 0, ADDED_WRAPS_MAX)?;
+        length_in("dropped", m.dropped.len(), usize::from(m.wraps.is_empty()), ADDED_WRAPS_MAX)?;
+        let wraps = m.wraps.iter().map(|wrap| AddedWrap::parse(wrap).map_err(|e| e.within("wraps")));
+        let wraps: Vec<AddedWrap> = wraps.collect::<Result<_, _>>()?;
+        let requests: Vec<_> = wraps.iter().map(|wrap| wrap.request).chain(m.dropped.iter().copied()).collect();
+        match requests.iter().collect::<BTreeSet<_>>().len() == requests.len() {
+            true => Ok(Self { wraps, dropped: m.dropped.clone() }),
+            false => Err(FieldError::malformed("wraps", "answers a request twice")),
+        }
+    }
+}
+
+impl AddedWrap {
+    fn parse(m: &pb::AddedWrap) -> Result<Self, FieldError> {
+        in_range("version", m.version.into(), 1, u32::MAX.into())?;
+        Ok(Self {
+            request: m.request,
+            version: VersionRef { record: RecordId::parse("record_id", &m.record_id)?, version: m.version },
+            recipient: KeyId::from_bytes(fixed("recipient_key_id", &m.recipient_key_id)?),
+            wrap_hash: hash("wrap_sha256", &m.wrap_sha256)?,
+        })
+    }
+}
+
+fn hash(field: &str, bytes: &[u8]) -> Result<Hash, FieldError> {
+    fixed(field, bytes).map(Hash::from_bytes)
+}
+
+/// A field that may be empty.
+fn optional<T>(
+    field: &str,
+    bytes: &[u8],
+    parse: impl Fn(&str, &[u8]) -> Result<T, FieldError>,
+) -> Result<Option<T>, FieldError> {
+    (!bytes.is_empty()).then(|| parse(field, bytes)).transpose()
+}
