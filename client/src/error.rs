@@ -19,6 +19,7 @@ use consilium_proto::signing::SigningError;
 use consilium_proto::transaction::SignError;
 use tonic::Code;
 
+use crate::access_log::LogFault;
 use crate::records::RecipientRefusal;
 use crate::standing::Refusal;
 
@@ -157,6 +158,9 @@ pub enum Unverified {
         /// What is not proven.
         why: Unproven,
     },
+    /// A log of access, or a row of a patient.
+    #[error(transparent)]
+    Log(#[from] LogFault),
     /// An answer that contradicts the question or itself.
     #[error("{0}")]
     Contradiction(String),
@@ -172,6 +176,12 @@ impl From<SignError> for ClientError {
 }
 
 impl ClientError {
+    /// What is not, or may not be read: the two look alike.
+    pub(crate) fn not_found() -> Self {
+        let message = "no such record for this identity and purpose".to_owned();
+        Self::Status { code: Code::NotFound, reason: "NOT_FOUND".into(), message }
+    }
+
     /// A file that cannot be used.
     pub fn file(path: impl Into<PathBuf>, cause: impl ToString) -> Self {
         Self::File { path: path.into(), cause: cause.to_string() }

@@ -21,8 +21,12 @@ pub struct Request<'a> {
 /// What is asked for, with the facts that decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What<'a> {
-    /// One version of a record: its metadata and its payload.
-    Record(Record<'a>),
+    /// What is said of one version of a record, outside of a request for access: not its
+    /// contents, and no key.
+    Record {
+        /// The member that wrote it.
+        author_member: &'a str,
+    },
     /// A key wrap of a version that the reader may have.
     Wrap {
         /// SPIFFE id of whose key it is wrapped for; `None` if nobody's.
@@ -37,16 +41,23 @@ pub enum What<'a> {
     Block,
     /// Which pseudonym an identifier leads to.
     Lookup,
+    /// The log of access to a patient's records.
+    AccessLog(Patient),
+    /// Who speaks for a patient, its consents, and which records there are.
+    Patient(Patient),
+    /// Requests for key wraps.
+    WrapRequests {
+        /// SPIFFE id of the custodian of the reader's member; `None` if it has none.
+        custodian: Option<&'a str>,
+    },
 }
 
-/// What is known of one version of a record.
+/// What is known of a patient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Record<'a> {
-    /// The member that wrote it.
-    pub author_member: &'a str,
-    /// SPIFFE ids of those whose keys this version is wrapped for; of a
-    /// retraction, the version before it.
-    pub recipients: &'a [String],
+pub struct Patient {
+    /// The member that registered it has accepted the reader to read for it. What others
+    /// accept opens their own records, and not the log of all.
+    pub accepted: bool,
 }
 
 /// The answer, with its reason.
@@ -65,6 +76,10 @@ pub enum Grant {
     AuthorsMember,
     /// It is wrapped for a key of the reader.
     Recipient,
+    /// The reader is the patient, or acts for it.
+    Patient,
+    /// The reader is the custodian.
+    Custodian,
     /// The reader is an auditor.
     Auditor,
     /// Every identity of the network may have it.
@@ -76,8 +91,12 @@ pub enum Grant {
 /// Why something may not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denial {
-    /// Another member wrote it, and it is wrapped for others.
-    NotRecipient,
+    /// Another member wrote it, or the role does not work with records.
+    NotAuthorsMember,
+    /// The reader does not speak for the patient.
+    NotPatient,
+    /// Another is the custodian.
+    NotCustodian,
     /// The wrap is for another's key.
     NotOwner,
     /// Only auditors may have it.
@@ -104,27 +123,47 @@ impl Decision {
 pub fn decide(request: &Request<'_>) -> Decision {
     let Request { reader, what } = *request;
     match what {
-        What::Record(record) => record_version(reader, &record),
+        What::Record { author_member } => record_version(reader, author_member),
         What::Wrap { owner } => key_wrap(reader, owner),
         What::StateRow { key } => state_row(reader, key),
         What::Block => Decision::Allow(Grant::Everyone),
-        What::Lookup => match reader.role() {
-            Role::Service | Role::Clinician | Role::Device => Decision::Allow(Grant::Writer),
-            Role::Node | Role::Admin | Role::Researcher | Role::Auditor | Role::Patient => {
-                Decision::Deny(Denial::NotWriter)
-            }
+        What::Lookup => match writes(reader.role()) {
+            true => Decision::Allow(Grant::Writer),
+            false => Decision::Deny(Denial::NotWriter),
+        },
+        What::AccessLog(patient) => access_log(reader, patient),
+        What::Patient(patient) => match reader.role() {
+            Role::Service | Role::Clinician => Decision::Allow(Grant::Writer),
+            _ => access_log(reader, patient),
+        },
+        What::WrapRequests { custodian } => match custodian.is_some_and(|custodian| custodian == reader.to_string()) {
+            true => Decision::Allow(Grant::Custodian),
+            false => Decision::Deny(Denial::NotCustodian),
         },
     }
 }
 
-fn record_version(reader: &SpiffeId, record: &Record<'_>) -> Decision {
-    if reader.member().as_str() == record.author_member {
-        return Decision::Allow(Grant::AuthorsMember);
+/// Whether those of a role write records.
+const fn writes(role: Role) -> bool {
+    match role {
+        Role::Service | Role::Clinician | Role::Device => true,
+        Role::Node | Role::Admin | Role::Researcher | Role::Auditor | Role::Patient => false,
     }
-    let name = reader.to_string();
-    match record.recipients.contains(&name) {
-        true => Decision::Allow(Grant::Recipient),
-        false => Decision::Deny(Denial::NotRecipient),
+}
+
+fn record_version(reader: &SpiffeId, author_member: &str) -> Decision {
+    match reader.role() {
+        Role::Auditor => Decision::Allow(Grant::Auditor),
+        role if writes(role) && reader.member().as_str() == author_member => Decision::Allow(Grant::AuthorsMember),
+        _ => Decision::Deny(Denial::NotAuthorsMember),
+    }
+}
+
+fn access_log(reader: &SpiffeId, patient: Patient) -> Decision {
+    match reader.role() {
+        Role::Auditor => Decision::Allow(Grant::Auditor),
+        Role::Patient if patient.accepted => Decision::Allow(Grant::Patient),
+        _ => Decision::Deny(Denial::NotPatient),
     }
 }
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use clap::{Args, Subcommand, ValueEnum};
 use consilium_proto::envelope::SearchKey;
-use consilium_proto::ids::{PatientPseudonym, RecordId};
-use consilium_proto::pb;
+use consilium_proto::ids::{EmergencyId, PatientPseudonym, RecordId};
+use consilium_proto::{pb, purpose};
 use futures::StreamExt;
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -22,7 +22,7 @@ use consilium_client::fhir;
 use consilium_client::files;
 use consilium_client::patients::Patients;
 use consilium_client::records::{
-    self, Described, Draft, QueryFilter, RecordDraft, RecordReader, RecordWriter, Shown, new_pseudonym, tag_of,
+    self, Access, Described, Draft, QueryFilter, RecordDraft, RecordReader, RecordWriter, Shown, new_pseudonym, tag_of,
 };
 use consilium_client::{Client, Submitted};
 
@@ -136,9 +136,33 @@ pub(crate) struct GetArgs {
     /// Write the document here instead of to stdout; an existing file is left alone
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    /// Show what the ledger says of it instead of the document
+    /// Show what the ledger says of it instead of the document: no access, for records of your own member
     #[arg(long, conflicts_with = "out")]
     pub(crate) metadata: bool,
+    /// Whose record it is (pseudonym); needed for records of other members
+    #[arg(long, value_name = "HEX", conflicts_with = "metadata")]
+    pub(crate) pseudonym: Option<PatientPseudonym>,
+    /// What for.
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
+}
+
+/// What a record is read for. Each reading is an event in the patient's log.
+#[derive(Debug, Args)]
+pub(crate) struct AccessArgs {
+    /// Purpose of use: a code of HL7's v3-PurposeOfUse
+    #[arg(long, value_name = "CODE", default_value = "TREAT", value_parser = parse_purpose)]
+    pub(crate) purpose: pb::PurposeOfUse,
+    /// The declared emergency for which it is; the purpose is BTG then
+    #[arg(long, value_name = "HEX", conflicts_with = "purpose")]
+    pub(crate) emergency: Option<EmergencyId>,
+}
+
+impl AccessArgs {
+    fn reader(&self, client: &Client) -> RecordReader {
+        let purpose = if self.emergency.is_some() { pb::PurposeOfUse::Btg } else { self.purpose };
+        RecordReader::with(client.clone(), Access { emergency: self.emergency, ..Access::of(purpose) })
+    }
 }
 
 /// Arguments of `record query`.
@@ -174,6 +198,9 @@ pub(crate) struct QueryArgs {
     /// Also fetch and decrypt each one
     #[arg(long)]
     pub(crate) decrypt: bool,
+    /// What for.
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
 }
 
 /// Arguments of `record history`.
@@ -181,6 +208,12 @@ pub(crate) struct QueryArgs {
 pub(crate) struct HistoryArgs {
     /// The record
     pub(crate) id: RecordId,
+    /// Whose record it is (pseudonym); needed for records of other members
+    #[arg(long, value_name = "HEX")]
+    pub(crate) pseudonym: Option<PatientPseudonym>,
+    /// What for.
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
 }
 
 /// Runs a command.
@@ -196,7 +229,11 @@ pub(crate) async fn run(args: RecordArgs, ctx: &Context) -> Result<(), CliError>
         RecordCommand::Get(args) => get(&client, args, ctx).await,
         RecordCommand::Query(args) => query(&client, args, ctx).await,
         RecordCommand::History(args) => {
-            let history = RecordReader::new(client).history(args.id).await?.into_value();
+            let reader = args.access.reader(&client);
+            let history = match args.pseudonym {
+                Some(patient) => reader.history_of(patient, args.id).await?.into_value(),
+                None => reader.history(args.id).await?.into_value(),
+            };
             let hidden = (history.newest as usize).saturating_sub(history.versions.len());
             if hidden > 0 {
                 eprintln!("{hidden} of {} versions are not for this identity", history.newest);
@@ -297,15 +334,18 @@ async fn raw_amendment(client: &Client, args: &AmendArgs) -> Result<RecordDraft,
 }
 
 async fn get(client: &Client, args: GetArgs, ctx: &Context) -> Result<(), CliError> {
-    let opened = RecordReader::new(client.clone()).get(args.id, args.version).await?;
-    let Shown { version: record, newest, retracted } = opened.record.into_value();
-    if record.version < newest {
-        let what = if retracted { "the record is retracted: entered in error" } else { "there is a newer one" };
-        eprintln!("version {} of {newest}: {what}", record.version);
-    }
+    let reader = args.access.reader(client);
     if args.metadata {
+        let Shown { version: record, newest, retracted } = reader.said(args.id, args.version).await?.into_value();
+        tell_newer(&record, newest, retracted);
         return ctx.print(&One(record), |record| table(std::slice::from_ref(&record.0)));
     }
+    let opened = match args.pseudonym {
+        Some(patient) => reader.get_of(patient, args.id, args.version).await?,
+        None => reader.get(args.id, args.version).await?,
+    };
+    let Shown { version: record, newest, retracted } = opened.record.into_value();
+    tell_newer(&record, newest, retracted);
     let Some(plaintext) = opened.plaintext else {
         return Err(CliError::failed(format!("version {} marks the record as entered in error", record.version))
             .hint("ask for an earlier version with --version"));
@@ -320,10 +360,20 @@ async fn get(client: &Client, args: GetArgs, ctx: &Context) -> Result<(), CliErr
     }
 }
 
+fn tell_newer(record: &pb::RecordVersion, newest: u32, retracted: bool) {
+    if record.version < newest {
+        let what = if retracted { "the record is retracted: entered in error" } else { "there is a newer one" };
+        eprintln!("version {} of {newest}: {what}", record.version);
+    }
+}
+
 async fn query(client: &Client, args: QueryArgs, ctx: &Context) -> Result<(), CliError> {
     let filter = filter_of(client, &args).await?;
-    let reader = RecordReader::new(client.clone());
-    let mut found = std::pin::pin!(reader.query(filter));
+    let reader = args.access.reader(client);
+    let mut found = match filter.patient {
+        Some(patient) => reader.query_of(patient, filter)?.boxed(),
+        None => reader.query(filter).boxed(),
+    };
     let mut shown = Vec::new();
     let mut more = false;
     while let Some(record) = found.next().await.transpose()? {
@@ -350,7 +400,8 @@ async fn query(client: &Client, args: QueryArgs, ctx: &Context) -> Result<(), Cl
 async fn decrypt_all(reader: &RecordReader, records: Vec<pb::RecordVersion>, ctx: &Context) -> Result<(), CliError> {
     for record in records {
         let id = RecordId::parse("record_id", &record.record_id)?;
-        let content = match reader.get(id, Some(record.version)).await {
+        let patient = PatientPseudonym::parse("patient", &record.patient)?;
+        let content = match reader.get_of(patient, id, Some(record.version)).await {
             Ok(opened) => match opened.plaintext {
                 Some(plaintext) => Content::of(&plaintext),
                 None => Content::NotOpened("entered in error".into()),
@@ -492,6 +543,10 @@ fn time_text(ms: u64) -> String {
 fn parse_time(text: &str) -> Result<u64, String> {
     let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| "write it as 2026-11-20T08:00:00Z".to_owned())?;
     u64::try_from(time.unix_timestamp_nanos() / 1_000_000).map_err(|_| "is before 1970".to_owned())
+}
+
+fn parse_purpose(text: &str) -> Result<pb::PurposeOfUse, String> {
+    purpose::of_code(text).ok_or_else(|| "is no code of v3-PurposeOfUse, such as TREAT, HPAYMT or HRESCH".to_owned())
 }
 
 fn parse_tag(text: &str) -> Result<(String, String), String> {

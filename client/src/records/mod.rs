@@ -11,6 +11,7 @@
 //! proof against a certified header: a node that could name the recipient's
 //! key could read every new record.
 
+mod access;
 mod draft;
 pub mod import;
 mod pack;
@@ -19,6 +20,7 @@ mod recipient;
 mod seal;
 mod writer;
 
+pub use access::{Access, KEY_PATIENCE};
 pub use consilium_proto::limits::TAGS_MAX;
 pub use draft::{RecordDraft, tag_of};
 pub use pack::{PackLimits, Size, pack};

@@ -1,4 +1,5 @@
-//! Reading records: fetch, prove, unwrap, decrypt.
+//! Reading records: what is said of those of one's own member, and, by requests for access
+//! ([`super::access`]), the contents of any.
 //!
 //! What is said of a version (author, kind, patient, time, retraction, whether it is the newest)
 //! is believed only with proof ([`consilium_proto::record`]). That a payload belongs to this
@@ -7,22 +8,24 @@
 //! out, nobody proves.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bytes::Bytes;
 use consilium_grpc::records_service_client::RecordsServiceClient;
-use consilium_proto::envelope::{EnvelopeContext, KeyWrap, open_payload, unwrap_key};
-use consilium_proto::error::{FieldError, fixed};
-use consilium_proto::hash::sha256;
+use consilium_proto::error::FieldError;
+use consilium_proto::hash::{Hash, sha256};
 use consilium_proto::header::Header;
 use consilium_proto::ids::{PatientPseudonym, RecordId, SearchTag};
 use consilium_proto::limits::ANSWER_BYTES_MAX;
 use consilium_proto::names::SpiffeId;
-use consilium_proto::pb;
+use consilium_proto::pb::{self, AccessKind, PurposeOfUse};
 use consilium_proto::record::{Descriptor, RecordProof};
 use futures::stream::{self, Stream};
+use prost::Message;
 use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
+use super::access::{Access, KEY_PATIENCE};
 use crate::answer::Proven;
 use crate::client::Client;
 use crate::error::{ClientError, Unverified};
@@ -111,6 +114,18 @@ impl QueryFilter {
             && self.tag.is_none_or(|tag| tags.contains(&tag))
     }
 
+    /// As a request for access commits to it.
+    fn conditions(&self) -> pb::RecordQuery {
+        pb::RecordQuery {
+            kind: self.kind.clone().unwrap_or_default(),
+            author: self.author.clone().unwrap_or_default(),
+            author_member: self.author_member.clone().unwrap_or_default(),
+            from_ms: self.from_ms.unwrap_or(0),
+            to_ms: self.to_ms.unwrap_or(0),
+            tag: self.tag.map(|t| Bytes::copy_from_slice(&t.0)).unwrap_or_default(),
+        }
+    }
+
     fn request(&self, page_token: Bytes) -> pb::QueryRecordsRequest {
         pb::QueryRecordsRequest {
             patient: self.patient.map(|p| Bytes::copy_from_slice(&p.0)).unwrap_or_default(),
@@ -131,42 +146,61 @@ impl QueryFilter {
 #[derive(Debug, Clone)]
 pub struct RecordReader {
     client: Client,
+    access: Access,
+    patience: Duration,
 }
 
 impl RecordReader {
-    /// A reader.
+    /// A reader for treatment.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { client }
+        Self::with(client, Access::of(PurposeOfUse::Treat))
     }
 
-    /// Fetches and decrypts a version; `None` is the newest.
+    /// A reader for a purpose.
+    #[must_use]
+    pub fn with(client: Client, access: Access) -> Self {
+        Self { client, access, patience: KEY_PATIENCE }
+    }
+
+    /// The same, waiting so long for a custodian's key wrap.
+    #[must_use]
+    pub fn waiting(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(super) fn access(&self) -> &Access {
+        &self.access
+    }
+
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// Fetches and decrypts a version of a record of one's own member, whose patient need not
+    /// be known; `None` is the newest. For any other record there is [`Self::get_of`].
     ///
     /// # Errors
     /// NOT_FOUND also for what may not be read; a missing key; an answer that
     /// contradicts the question or its own commitments.
     pub async fn get(&self, record_id: RecordId, version: Option<u32>) -> Result<Opened, ClientError> {
-        let (answered, header) = self.client.recent(|| self.fetch(record_id, version)).await?;
-        let opened = self.check(record_id, version, &answered.answer, &header).await;
-        self.client.judged(&answered, opened)
+        let said = self.said(record_id, version).await?;
+        let patient = PatientPseudonym::parse("patient", &said.version.patient)?;
+        self.get_of(patient, record_id, version).await
     }
 
-    async fn check(
-        &self,
-        record_id: RecordId,
-        version: Option<u32>,
-        answer: &pb::GetRecordResponse,
-        header: &Header,
-    ) -> Result<Opened, ClientError> {
-        let record = Proven::under(header, self.check_version(record_id, version, answer, header).await?);
-        if record.version.retraction {
-            return Ok(Opened { record, plaintext: None });
-        }
-        let client = self.client.clone();
-        let (payload, wraps, about) = (answer.payload.clone(), answer.wraps.clone(), record.version.clone());
-        let opened = tokio::task::spawn_blocking(move || open(&client, record_id, &about, &payload, &wraps)).await;
-        let plaintext = opened.map_err(|_| ClientError::Usage("decryption was interrupted".into()))??;
-        Ok(Opened { record, plaintext: Some(plaintext) })
+    /// What is said of a version of a record of one's own member; `None` is the newest.
+    ///
+    /// # Errors
+    /// As [`Self::get`], but for keys.
+    pub async fn said(&self, record_id: RecordId, version: Option<u32>) -> Result<Proven<Shown>, ClientError> {
+        let (answered, header) = self.client.recent(|| self.fetch(record_id, version)).await?;
+        let said = self.check_version(record_id, version, &answered.answer, &header).await;
+        Ok(Proven::under(&header, self.client.judged(&answered, said)?))
     }
 
     /// The version that was asked for, without what it is about.
@@ -209,7 +243,7 @@ impl RecordReader {
     }
 
     /// Versions of a record, if they are proven under a header that is final.
-    async fn prove(
+    pub(super) async fn prove(
         &self,
         record_id: RecordId,
         shown: &[pb::RecordVersion],
@@ -300,28 +334,51 @@ impl RecordReader {
         &self,
         filter: QueryFilter,
     ) -> impl Stream<Item = Result<Proven<pb::RecordVersion>, ClientError>> + Send {
-        let first = Page {
-            reader: self.clone(),
-            filter,
-            token: Some(Bytes::new()),
-            left: Vec::new().into_iter(),
-            seen: BTreeSet::new(),
-        };
-        stream::try_unfold(first, |mut page| async move {
-            loop {
-                if let Some(record) = page.left.next() {
-                    return Ok(Some((record, page)));
-                }
-                let Some(token) = page.token.take() else { return Ok(None) };
-                Box::pin(page.load(token)).await?;
-            }
-        })
+        pages(Page::new(self, filter, None))
     }
+
+    /// As [`Self::query`], of all records of a patient that may be seen: one event in the
+    /// patient's log.
+    ///
+    /// # Errors
+    /// A key that cannot sign; what else goes wrong, comes with the records.
+    pub fn query_of(
+        &self,
+        patient: PatientPseudonym,
+        filter: QueryFilter,
+    ) -> Result<impl Stream<Item = Result<Proven<pb::RecordVersion>, ClientError>> + Send + use<>, ClientError> {
+        let filter = QueryFilter { patient: Some(patient), ..filter };
+        let (query, query_salt) = (filter.conditions().encode_to_vec(), rand::random::<[u8; 16]>());
+        let request = self.access.request(patient, AccessKind::Query);
+        let query_sha256 = Hash::of(&[&query_salt, &query]).to_bytes();
+        let request = pb::ReadRecordsRequest {
+            transaction: Some(self.sign(pb::RequestAccess { query_sha256, ..request })?),
+            query: query.into(),
+            query_salt: Bytes::copy_from_slice(&query_salt),
+            page_size: PAGE_SIZE,
+            page_token: Bytes::new(),
+        };
+        Ok(pages(Page::new(self, filter, Some((patient, request)))))
+    }
+}
+
+fn pages(first: Page) -> impl Stream<Item = Result<Proven<pb::RecordVersion>, ClientError>> + Send {
+    stream::try_unfold(first, |mut page| async move {
+        loop {
+            if let Some(record) = page.left.next() {
+                return Ok(Some((record, page)));
+            }
+            let Some(token) = page.token.take() else { return Ok(None) };
+            Box::pin(page.load(token)).await?;
+        }
+    })
 }
 
 struct Page {
     reader: RecordReader,
     filter: QueryFilter,
+    /// Of a patient's records: the request for access, which every page goes on from.
+    access: Option<(PatientPseudonym, pb::ReadRecordsRequest)>,
     /// Of the next page; `None` after the last.
     token: Option<Bytes>,
     left: std::vec::IntoIter<Proven<pb::RecordVersion>>,
@@ -329,18 +386,74 @@ struct Page {
 }
 
 impl Page {
+    fn new(
+        reader: &RecordReader,
+        filter: QueryFilter,
+        access: Option<(PatientPseudonym, pb::ReadRecordsRequest)>,
+    ) -> Self {
+        let left = Vec::new().into_iter();
+        Self { reader: reader.clone(), filter, access, token: Some(Bytes::new()), left, seen: BTreeSet::new() }
+    }
+
     async fn load(&mut self, token: Bytes) -> Result<(), ClientError> {
+        let (records, next) = match self.access.clone() {
+            Some((patient, request)) => {
+                let request = pb::ReadRecordsRequest { page_token: token.clone(), ..request };
+                self.load_permitted(patient, request).await?
+            }
+            None => self.load_own(&token).await?,
+        };
+        if next == token && !next.is_empty() {
+            return Err(ClientError::contradiction("the node answers the same page for ever"));
+        }
+        self.left = records.into_iter();
+        self.token = Some(next).filter(|next| !next.is_empty());
+        Ok(())
+    }
+
+    async fn load_own(&mut self, token: &Bytes) -> Result<(Vec<Proven<pb::RecordVersion>>, Bytes), ClientError> {
         let request = self.filter.request(token.clone());
         let client = self.reader.client.clone();
         let (answered, header) = client.recent(|| self.reader.fetch_page(&request)).await?;
-        let next = &answered.answer.next_page_token;
-        let records = match *next == token && !next.is_empty() {
-            true => Err(ClientError::contradiction("the node answers the same page for ever")),
-            false => self.prove(&answered.answer, &header).await,
+        let records = self.prove(&answered.answer, &header).await;
+        Ok((client.judged(&answered, records)?, answered.answer.next_page_token))
+    }
+
+    async fn load_permitted(
+        &mut self,
+        patient: PatientPseudonym,
+        request: pb::ReadRecordsRequest,
+    ) -> Result<(Vec<Proven<pb::RecordVersion>>, Bytes), ClientError> {
+        let client = self.reader.client.clone();
+        let (answered, header) = client.recent(|| self.reader.ask_access(&request)).await?;
+        let mut records = Ok(Vec::new());
+        for released in &answered.answer.records {
+            let shown = match self.reader.check_released(patient, released, &header).await {
+                Ok(shown) => self.accept(&shown, &released.descriptor).map(|()| Proven::under(&header, shown.version)),
+                Err(error) => Err(error),
+            };
+            records = records.and_then(|mut records: Vec<_>| {
+                records.push(shown?);
+                Ok(records)
+            });
+        }
+        Ok((client.judged(&answered, records)?, answered.answer.next_page_token))
+    }
+
+    /// A record that was answered must be what was asked for, the newest version, and new.
+    fn accept(&mut self, shown: &Shown, descriptor: &[u8]) -> Result<(), ClientError> {
+        let id = RecordId::parse("record_id", &shown.version.record_id)?;
+        let tags = match self.filter.tag {
+            Some(_) => tags_of(&shown.version, descriptor)?,
+            None => Vec::new(),
         };
-        self.left = client.judged(&answered, records)?.into_iter();
-        self.token = Some(next.clone()).filter(|next| !next.is_empty());
-        Ok(())
+        if shown.version.version != shown.newest || !self.filter.matches(&shown.version, &tags) {
+            return Err(ClientError::contradiction("the list holds what was not asked for, or is not the newest"));
+        }
+        match self.seen.insert(id) {
+            true => Ok(()),
+            false => Err(ClientError::contradiction("the list holds a record twice")),
+        }
     }
 
     async fn prove(
@@ -355,24 +468,17 @@ impl Page {
         let mut records = Vec::with_capacity(answer.records.len());
         for (i, (record, proof)) in answer.records.iter().zip(&answer.proofs).enumerate() {
             let id = RecordId::parse("record_id", &record.record_id)?;
-            let shown = self.reader.prove(id, std::slice::from_ref(record), Some(proof), header).await?;
-            let tags = match (&self.filter.tag, answer.descriptors.get(i)) {
-                (Some(_), Some(descriptor)) => tags_of(record, descriptor)?,
-                (None, _) | (_, None) => Vec::new(),
-            };
-            if record.version != shown.newest || !self.filter.matches(record, &tags) {
-                return Err(ClientError::contradiction("the list holds what was not asked for, or is not the newest"));
-            }
-            if !self.seen.insert(id) {
-                return Err(ClientError::contradiction("the list holds a record twice"));
-            }
+            let History { newest, retracted, .. } =
+                self.reader.prove(id, std::slice::from_ref(record), Some(proof), header).await?;
+            let descriptor = answer.descriptors.get(i).cloned().unwrap_or_default();
+            self.accept(&Shown { version: record.clone(), newest, retracted }, &descriptor)?;
             records.push(Proven::under(header, record.clone()));
         }
         Ok(records)
     }
 }
 
-fn service(channel: Channel) -> RecordsServiceClient<Channel> {
+pub(super) fn service(channel: Channel) -> RecordsServiceClient<Channel> {
     RecordsServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
 }
 
@@ -389,34 +495,6 @@ fn tags_of(version: &pb::RecordVersion, descriptor: &[u8]) -> Result<Vec<SearchT
     }
     let descriptor = Descriptor::decode(descriptor).map_err(|why| FieldError::malformed("descriptor", why))?;
     Ok(descriptor.tags().to_vec())
-}
-
-fn open(
-    client: &Client,
-    record_id: RecordId,
-    record: &pb::RecordVersion,
-    payload: &Bytes,
-    wraps: &[pb::KeyWrap],
-) -> Result<Zeroizing<Vec<u8>>, ClientError> {
-    if sha256(&[payload]) != fixed::<32>("record.payload_sha256", &record.payload_sha256)? {
-        return Err(ClientError::contradiction("the payload does not have the hash that the record names"));
-    }
-    let private = client.identity().encryption_key().ok_or(ClientError::Setting { setting: "encryption_key" })?;
-    let own = client.identity().encryption_key_id().ok_or(ClientError::Setting { setting: "encryption_key" })?;
-    let is_own = |id: &Bytes| id[..] == own.as_bytes()[..];
-    let wrap = wraps.iter().find(|w| is_own(&w.recipient_key_id));
-    let wrap = wrap.ok_or_else(|| ClientError::Usage("the record is not encrypted for this identity's key".into()))?;
-    let committed = record.wraps.iter().find(|w| is_own(&w.recipient_key_id)).map(|w| &w.wrap_sha256);
-    if committed.is_none_or(|hash| hash[..] != sha256(&[&wrap.wrap])[..]) {
-        return Err(ClientError::contradiction("the key wrap does not have the hash that the record names"));
-    }
-    let context = EnvelopeContext {
-        ledger_id: *client.genesis().ledger_id.as_bytes(),
-        record_id: record_id.0,
-        version: record.version,
-    };
-    let key = unwrap_key(&KeyWrap::decode(&wrap.wrap)?, private, &context)?;
-    Ok(open_payload(&key, &context, payload)?)
 }
 
 #[cfg(test)]

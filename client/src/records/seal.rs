@@ -77,6 +77,7 @@ pub fn seal(
         payload_size,
         descriptor_sha256: descriptor.as_ref().map(|d| d.hash().to_bytes()).unwrap_or_default(),
         wraps: refs,
+        policy_tags: Vec::new(),
     };
     let action = pb::Action { action: Some(pb::action::Action::WriteRecord(write)) };
     let slots = Action::parse(action.clone())?.commitments().into_iter().map(|c| c.slot);
@@ -85,7 +86,7 @@ pub fn seal(
         Slot::Descriptor { .. } => {
             descriptor.as_ref().map(Descriptor::encode).ok_or_else(|| FieldError::missing("descriptor"))
         }
-        Slot::Lookup { .. } => Err(FieldError::malformed("action", "is not a record's")),
+        Slot::Lookup { .. } | Slot::EmergencyText { .. } => Err(FieldError::malformed("action", "is not a record's")),
         Slot::Wrap { recipient, .. } => wraps.remove(&recipient).ok_or_else(|| FieldError::missing("wraps")),
     });
     let attachments = attachments.collect::<Result<_, _>>()?;

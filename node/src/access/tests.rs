@@ -3,11 +3,13 @@
 
 use consilium_ledger::keys;
 use consilium_proto::hash::Hash;
-use consilium_proto::ids::{AuthorityId, Epoch, Fingerprint, KeyId, NodeId, PatientPseudonym, RecordId};
+use consilium_proto::ids::{
+    AuthorityId, ConsentId, EmergencyId, Epoch, Fingerprint, KeyId, NodeId, PatientPseudonym, RecordId,
+};
 use consilium_proto::names::SpiffeId;
 use consilium_proto::state::{AuthorityName, CertificateName};
 
-use super::{Decision, Denial, Grant, Record, Request, What, decide};
+use super::{Decision, Denial, Grant, Patient, Request, What, decide};
 
 const CLERK: &str = "spiffe://a.example/clinician/clerk";
 const COLLEAGUE: &str = "spiffe://a.example/service/ehr";
@@ -21,34 +23,57 @@ fn ask(reader: &str, what: What<'_>) -> Decision {
 }
 
 #[test]
-fn records_are_for_the_authors_member_and_for_recipients() {
+fn what_is_said_of_records_is_for_who_works_with_them_at_the_authors_member_and_for_auditors() {
     use Decision::{Allow, Deny};
-    let guest = [GUEST.to_owned()];
-    let both = [CLERK.to_owned(), GUEST.to_owned()];
-    let table: [(&str, &[String], Decision); 9] = [
-        (CLERK, &[], Allow(Grant::AuthorsMember)),
-        (COLLEAGUE, &[], Allow(Grant::AuthorsMember)),
-        (COLLEAGUE, &both, Allow(Grant::AuthorsMember)),
-        (GUEST, &guest, Allow(Grant::Recipient)),
-        (GUEST, &both, Allow(Grant::Recipient)),
-        (GUEST, &[], Deny(Denial::NotRecipient)),
-        // Another of the recipient's member, and one with the same name.
-        (HOMONYM, &both, Deny(Denial::NotRecipient)),
-        (AUDITOR, &both, Deny(Denial::NotRecipient)),
-        (AUDITOR, &[], Deny(Denial::NotRecipient)),
-    ];
-    for (reader, recipients, expected) in table {
-        let what = What::Record(Record { author_member: "a.example", recipients });
-        assert_eq!(ask(reader, what), expected, "{reader} of {recipients:?}");
+    let denied = Deny(Denial::NotAuthorsMember);
+    let patient = format!("spiffe://a.example/patient/{}", "0a".repeat(16));
+    for (reader, expected) in [
+        (CLERK, Allow(Grant::AuthorsMember)),
+        (COLLEAGUE, Allow(Grant::AuthorsMember)),
+        ("spiffe://a.example/device/pump", Allow(Grant::AuthorsMember)),
+        (AUDITOR, Allow(Grant::Auditor)),
+        (GUEST, denied),
+        (HOMONYM, denied),
+        ("spiffe://a.example/researcher/r", denied),
+        ("spiffe://a.example/admin/root", denied),
+        ("spiffe://a.example/node/n1", denied),
+        (&patient, denied),
+    ] {
+        assert_eq!(ask(reader, What::Record { author_member: "a.example" }), expected, "{reader}");
     }
 }
 
 #[test]
 fn a_member_whose_name_begins_alike_is_another() {
     for author_member in ["a.exampl", "a.example.org", "", "A.EXAMPLE"] {
-        let what = What::Record(Record { author_member, recipients: &[] });
-        assert_eq!(ask(CLERK, what), Decision::Deny(Denial::NotRecipient), "{author_member}");
+        let what = What::Record { author_member };
+        assert_eq!(ask(CLERK, what), Decision::Deny(Denial::NotAuthorsMember), "{author_member}");
     }
+}
+
+#[test]
+fn logs_are_for_the_patient_and_auditors_and_consents_also_for_who_treats() {
+    use Decision::{Allow, Deny};
+    let patient = format!("spiffe://a.example/patient/{}", "0a".repeat(16));
+    for (reader, accepted, log, consents) in [
+        (patient.as_str(), true, Allow(Grant::Patient), Allow(Grant::Patient)),
+        (&patient, false, Deny(Denial::NotPatient), Deny(Denial::NotPatient)),
+        (AUDITOR, false, Allow(Grant::Auditor), Allow(Grant::Auditor)),
+        (CLERK, false, Deny(Denial::NotPatient), Allow(Grant::Writer)),
+        (HOMONYM, false, Deny(Denial::NotPatient), Allow(Grant::Writer)),
+        ("spiffe://a.example/admin/root", true, Deny(Denial::NotPatient), Deny(Denial::NotPatient)),
+    ] {
+        assert_eq!(ask(reader, What::AccessLog(Patient { accepted })), log, "{reader}");
+        assert_eq!(ask(reader, What::Patient(Patient { accepted })), consents, "{reader}");
+    }
+}
+
+#[test]
+fn requests_for_wraps_are_for_the_custodian() {
+    let denied = Decision::Deny(Denial::NotCustodian);
+    assert_eq!(ask(COLLEAGUE, What::WrapRequests { custodian: Some(COLLEAGUE) }), Decision::Allow(Grant::Custodian));
+    assert_eq!(ask(CLERK, What::WrapRequests { custodian: Some(COLLEAGUE) }), denied);
+    assert_eq!(ask(COLLEAGUE, What::WrapRequests { custodian: None }), denied);
 }
 
 #[test]
@@ -98,7 +123,19 @@ fn state_rows_are_public_but_for_records_and_patients() {
             assert_eq!(ask(reader, What::StateRow { key }), Decision::Deny(Denial::Unlisted), "{key:?}");
         }
     }
-    for key in [record, keys::patient(&PatientPseudonym([7; 16]))] {
+    let patient = PatientPseudonym([7; 16]);
+    for key in [
+        record,
+        keys::patient(&patient),
+        keys::consent(&ConsentId([7; 16])),
+        keys::consent_list(&patient),
+        keys::access_log(&patient),
+        keys::unmatched_log("a.example"),
+        keys::record_lists(&patient),
+        keys::emergency(&EmergencyId([7; 16])),
+        keys::reviews_due("a.example"),
+        keys::custody_work("a.example"),
+    ] {
         assert_eq!(ask(AUDITOR, What::StateRow { key: &key }), Decision::Allow(Grant::Auditor));
         // Not even for the author's member.
         assert_eq!(ask(CLERK, What::StateRow { key: &key }), Decision::Deny(Denial::NotAuditor));

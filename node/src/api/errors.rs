@@ -35,6 +35,10 @@ pub enum Reason {
     PermissionDenied,
     /// Not there, or not for the caller.
     NotFound,
+    /// The rules refused the transaction.
+    OutcomeRefused,
+    /// What a request for access permitted is not released any more.
+    ReleaseEnded,
     /// Too much is waiting.
     Overloaded,
     /// No leader is known.
@@ -67,6 +71,8 @@ impl Reason {
             Self::IdentityRefused => "IDENTITY_REFUSED",
             Self::PermissionDenied => "PERMISSION_DENIED",
             Self::NotFound => "NOT_FOUND",
+            Self::OutcomeRefused => "OUTCOME_REFUSED",
+            Self::ReleaseEnded => "RELEASE_ENDED",
             Self::Overloaded => "OVERLOADED",
             Self::NoLeader => "NO_LEADER",
             Self::OutcomeUnknown => "OUTCOME_UNKNOWN",
@@ -81,7 +87,9 @@ impl Reason {
     const fn code(self) -> Code {
         match self {
             Self::InvalidArgument | Self::InvalidTransaction | Self::BadSignature => Code::InvalidArgument,
-            Self::UnknownAuthor | Self::TransactionExpired => Code::FailedPrecondition,
+            Self::UnknownAuthor | Self::TransactionExpired | Self::OutcomeRefused | Self::ReleaseEnded => {
+                Code::FailedPrecondition
+            }
             Self::NotOwnCertificate | Self::PermissionDenied => Code::PermissionDenied,
             Self::IdentityRefused => Code::Unauthenticated,
             Self::NotFound => Code::NotFound,
@@ -109,6 +117,8 @@ impl Reason {
             | Self::IdentityRefused
             | Self::PermissionDenied
             | Self::NotFound
+            | Self::OutcomeRefused
+            | Self::ReleaseEnded
             | Self::OutcomeUnknown
             | Self::Internal => None,
         }

@@ -1,12 +1,14 @@
 //! The services for clients. Every request is authorised by itself, with the
 //! identity of its connection and the ledger's present state.
 
+mod access_log;
 pub mod errors;
 mod governance;
 mod identity;
 mod ledger;
 mod operator;
 mod patients;
+mod read_records;
 mod reading;
 mod record_reader;
 mod records;

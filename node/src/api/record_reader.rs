@@ -1,28 +1,30 @@
-//! Records as one reader may have them: gathers the facts from a snapshot, has
-//! [`access`](crate::access) decide, and releases from the same snapshot. What
-//! is denied is left out as if it did not exist.
+//! Records as one reader may have them: metadata of the reader's own member, decided by
+//! [`access`](crate::access), and what a request for access permitted, decided by the rules of
+//! the ledger. All of it from one snapshot. What is denied is left out as if it did not exist.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use consilium_ledger::lookup::prove_record;
 use consilium_ledger::missing::is_wanted;
-use consilium_ledger::{Table, keys};
+use consilium_ledger::{Table, keys, state_map};
 use consilium_proto::ids::{KeyId, RecordId};
 use consilium_proto::names::SpiffeId;
-use consilium_proto::pb::{EncryptionKeyState, KeyWrap, KeyWrapRef, RecordState, RecordVersion};
+use consilium_proto::pb::{
+    EncryptionKeyState, IdentityState, KeyWrap, KeyWrapRef, RecordState, RecordVersion, ReleasedRecord, WrapState,
+};
+use consilium_proto::record::RecordProof;
+use consilium_proto::state::WrapName;
+use consilium_proto::state_tree::KeyHash;
 use consilium_proto::transaction::Slot;
 
-use crate::access::{Record, Request, What, decide};
+use crate::access::{Request, What, decide};
 use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
 
-/// One version with all that the reader gets of it.
-pub(super) struct Released {
+/// What is said of one version.
+pub(super) struct Said {
     pub(super) record: RecordVersion,
-    /// Empty if it was erased.
-    pub(super) payload: Bytes,
-    /// Those for the reader's own keys.
-    pub(super) wraps: Vec<KeyWrap>,
     /// The search tags; empty if it has none, or they were erased.
     pub(super) descriptor: Bytes,
     /// Some of it is not on this node, and was not erased either.
@@ -44,28 +46,64 @@ impl<'a> RecordReader<'a> {
     }
 
     /// One version, the newest if `number` is 0.
-    pub(super) fn get(&mut self, id: &RecordId, number: u32) -> Result<Option<Released>, StorageError> {
+    pub(super) fn get(&mut self, id: &RecordId, number: u32) -> Result<Option<Said>, StorageError> {
         let Some(state) = self.state(id)? else { return Ok(None) };
         let number = if number == 0 { state.version } else { number };
         let Some(record) = self.ledger.message(Table::Versions, &keys::version(id, number))? else {
             return Ok(None);
         };
-        if !self.may_read(&state, id, &record)? {
+        if !self.may_read(&state) {
             return Ok(None);
         }
         let mut missing = false;
-        let slot = Slot::Payload { record: *id, version: number };
+        let descriptor = self.described(id, &record, &mut missing)?;
+        Ok(Some(Said { record, descriptor, missing }))
+    }
+
+    /// A version that the rules permitted to be read, with its contents; and whether some of it
+    /// is not on this node.
+    pub(super) fn release(
+        &mut self,
+        id: &RecordId,
+        record: RecordVersion,
+    ) -> Result<(ReleasedRecord, bool), StorageError> {
+        let proof = Some((&self.prove(id, std::slice::from_ref(&record))?).into());
+        let (released, missing) = self.contents(id, record)?;
+        Ok((ReleasedRecord { proof, ..released }, missing))
+    }
+
+    /// The same without proof.
+    pub(super) fn contents(
+        &mut self,
+        id: &RecordId,
+        record: RecordVersion,
+    ) -> Result<(ReleasedRecord, bool), StorageError> {
+        let mut missing = false;
+        let slot = Slot::Payload { record: *id, version: record.version };
         let payload = match record.retraction {
             true => None,
             false => self.attachment(&slot, &mut missing)?,
         };
-        let wraps = self.own_wraps(id, &record, &mut missing)?;
-        let descriptor = match descriptor_slot(id, &record) {
-            Some(slot) => self.attachment(&slot, &mut missing)?,
-            None => None,
-        };
-        let (payload, descriptor) = (payload.unwrap_or_default(), descriptor.unwrap_or_default());
-        Ok(Some(Released { record, payload, wraps, descriptor, missing }))
+        let mut wraps = self.own_wraps(id, &record, &mut missing)?;
+        if wraps.is_empty() {
+            wraps.extend(self.added_wrap(id, &record, &mut missing)?);
+        }
+        let descriptor = self.described(id, &record, &mut missing)?;
+        let payload = payload.unwrap_or_default();
+        Ok((ReleasedRecord { record: Some(record), payload, wraps, descriptor, proof: None }, missing))
+    }
+
+    /// A version without its contents.
+    pub(super) fn show(&self, id: &RecordId, record: RecordVersion) -> Result<ReleasedRecord, StorageError> {
+        let descriptor = self.described(id, &record, &mut false)?;
+        let proof = Some((&self.prove(id, std::slice::from_ref(&record))?).into());
+        Ok(ReleasedRecord { record: Some(record), descriptor, proof, ..ReleasedRecord::default() })
+    }
+
+    /// Proof of versions of a record.
+    pub(super) fn prove(&self, id: &RecordId, shown: &[RecordVersion]) -> Result<RecordProof, StorageError> {
+        let ledger = self.ledger;
+        prove_record(ledger, ledger.tip_header(), id, shown).map_err(|e| StorageError::corrupt("record", e))
     }
 
     /// The descriptor of a version, if it has one and it is here.
@@ -76,6 +114,14 @@ impl<'a> RecordReader<'a> {
         }
     }
 
+    fn described(&self, id: &RecordId, record: &RecordVersion, missing: &mut bool) -> Result<Bytes, StorageError> {
+        let descriptor = match descriptor_slot(id, record) {
+            Some(slot) => self.attachment(&slot, missing)?,
+            None => None,
+        };
+        Ok(descriptor.unwrap_or_default())
+    }
+
     fn attachment(&self, slot: &Slot, missing: &mut bool) -> Result<Option<Bytes>, StorageError> {
         let (table, key) = keys::attachment(slot);
         let content = self.ledger.read(table, &key)?;
@@ -84,20 +130,15 @@ impl<'a> RecordReader<'a> {
         Ok(content)
     }
 
-    /// All versions that the reader may have, from the first on.
+    /// All versions of a record of the reader's member, from the first on.
     pub(super) fn history(&mut self, id: &RecordId) -> Result<Vec<RecordVersion>, StorageError> {
-        let Some(state) = self.state(id)? else { return Ok(Vec::new()) };
-        let mut versions = Vec::new();
-        for number in 1..=state.version {
-            let version = self.version(id, number)?;
-            if self.may_read(&state, id, &version)? {
-                versions.push(version);
-            }
+        match self.state(id)? {
+            Some(state) if self.may_read(&state) => (1..=state.version).map(|n| self.version(id, n)).collect(),
+            Some(_) | None => Ok(Vec::new()),
         }
-        Ok(versions)
     }
 
-    /// The newest version, if it is wanted and the reader may have it.
+    /// The newest version, if it is wanted and of the reader's member.
     pub(super) fn newest(
         &mut self,
         id: &RecordId,
@@ -105,11 +146,10 @@ impl<'a> RecordReader<'a> {
     ) -> Result<Option<RecordVersion>, StorageError> {
         let Some(state) = self.state(id)? else { return Ok(None) };
         let version = self.version(id, state.version)?;
-        let released = wanted(&state, &version) && self.may_read(&state, id, &version)?;
-        Ok(released.then_some(version))
+        Ok((wanted(&state, &version) && self.may_read(&state)).then_some(version))
     }
 
-    fn state(&self, id: &RecordId) -> Result<Option<RecordState>, StorageError> {
+    pub(super) fn state(&self, id: &RecordId) -> Result<Option<RecordState>, StorageError> {
         self.ledger.state(&keys::record(id))
     }
 
@@ -118,25 +158,40 @@ impl<'a> RecordReader<'a> {
         version.ok_or_else(|| StorageError::corrupt("version", "absent"))
     }
 
-    fn may_read(&mut self, state: &RecordState, id: &RecordId, version: &RecordVersion) -> Result<bool, StorageError> {
-        let recipients = match version.retraction {
-            false => self.recipients(&version.wraps)?,
-            // It is wrapped for nobody: whoever had what it retracts may know.
-            true => {
-                let before = self.version(id, version.version.saturating_sub(1))?;
-                self.recipients(&before.wraps)?
-            }
-        };
-        let what = What::Record(Record { author_member: &state.member, recipients: &recipients });
-        Ok(decide(&Request { reader: self.reader, what }).allows())
+    fn may_read(&self, state: &RecordState) -> bool {
+        let what = What::Record { author_member: &state.member };
+        decide(&Request { reader: self.reader, what }).allows()
     }
 
-    fn recipients(&mut self, wraps: &[KeyWrapRef]) -> Result<Vec<String>, StorageError> {
-        let mut recipients = Vec::with_capacity(wraps.len());
-        for wrap in wraps {
-            recipients.extend(self.owner(key_id(wrap)?)?);
+    /// The wrap that a custodian has added for the reader's newest key, with the row that commits
+    /// to it.
+    fn added_wrap(
+        &self,
+        id: &RecordId,
+        record: &RecordVersion,
+        missing: &mut bool,
+    ) -> Result<Option<KeyWrap>, StorageError> {
+        let identity: Option<IdentityState> = self.ledger.state(&keys::identity(&self.reader.to_string()))?;
+        let key = identity.and_then(|identity| KeyId::try_from(identity.encryption_key_id.as_ref()).ok());
+        let Some(recipient) = key else { return Ok(None) };
+        let name = WrapName { record: *id, version: record.version, recipient };
+        let row = keys::wrap_state(&name);
+        let Some(state) = self.ledger.read(Table::State, &row)? else { return Ok(None) };
+        let added: WrapState = prost::Message::decode(state.clone()).map_err(|e| StorageError::corrupt("state", e))?;
+        if added.wrap_sha256.is_empty() {
+            return Ok(None);
         }
-        Ok(recipients)
+        let slot = Slot::Wrap { record: *id, version: record.version, recipient };
+        let Some(wrap) = self.attachment(&slot, missing)? else { return Ok(None) };
+        let proof = state_map::prove(self.ledger, &KeyHash::of(&row)).map_err(|e| StorageError::corrupt("trie", e))?;
+        let recipient_key_id = recipient.to_bytes();
+        Ok(Some(KeyWrap { recipient_key_id, wrap, state, state_proof: proof.encode().into() }))
+    }
+
+    /// A version's wrap for a key of the reader, if it has one and it is here.
+    pub(super) fn own_wrap(&mut self, id: &RecordId, version: u32) -> Result<Option<KeyWrap>, StorageError> {
+        let record = self.version(id, version)?;
+        Ok(self.own_wraps(id, &record, &mut false)?.into_iter().next())
     }
 
     fn own_wraps(
@@ -155,7 +210,8 @@ impl<'a> RecordReader<'a> {
             }
             let slot = Slot::Wrap { record: *id, version: record.version, recipient: key };
             if let Some(bytes) = self.attachment(&slot, missing)? {
-                wraps.push(KeyWrap { recipient_key_id: wrap.recipient_key_id.clone(), wrap: bytes });
+                let recipient_key_id = wrap.recipient_key_id.clone();
+                wraps.push(KeyWrap { recipient_key_id, wrap: bytes, ..KeyWrap::default() });
             }
         }
         Ok(wraps)

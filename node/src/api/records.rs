@@ -1,10 +1,8 @@
-//! `RecordsService`: metadata and ciphertext for those who may have them. What
-//! is denied looks exactly like what does not exist, in answers, counts,
-//! order and pages.
+//! `RecordsService`: requests for access, and what is said of the records of one's own member.
+//! What is denied looks exactly like what does not exist, in answers, counts, order and pages.
 
 use bytes::Bytes;
 use consilium_grpc::records_service_server::RecordsService;
-use consilium_ledger::lookup::prove_record;
 use consilium_ledger::{Table, keys};
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::ids::{Height, PatientPseudonym, RecordId, SearchTag};
@@ -15,7 +13,7 @@ use tonic::{Request, Response, Status};
 
 use super::Api;
 use super::errors::Reason;
-use super::record_reader::{RecordReader, Released};
+use super::record_reader::{RecordReader, Said};
 use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
 
@@ -29,6 +27,10 @@ const SCAN_MAX: usize = 10_000;
 
 #[tonic::async_trait]
 impl RecordsService for Api {
+    async fn read_records(&self, request: Request<pb::ReadRecordsRequest>) -> Answer<pb::ReadRecordsResponse> {
+        self.read_permitted(request).await.map(Response::new)
+    }
+
     async fn get_record(&self, request: Request<pb::GetRecordRequest>) -> Answer<pb::GetRecordResponse> {
         let caller = Self::caller(&request)?;
         let within = self.time_left(&request);
@@ -36,14 +38,13 @@ impl RecordsService for Api {
         let id = record_id(&request.record_id)?;
         self.freshen(request.read.as_ref(), within).await?;
         let read = move |ledger: &LedgerSnapshot<'_>| {
-            let Some(released) = RecordReader::new(ledger, &caller.id).get(&id, request.version)? else {
-                return Ok(None);
-            };
-            let proof = prove(ledger, &id, std::slice::from_ref(&released.record))?;
-            Ok(Some((released, proof, ledger.tip_header().clone())))
+            let mut records = RecordReader::new(ledger, &caller.id);
+            let Some(said) = records.get(&id, request.version)? else { return Ok(None) };
+            let proof = records.prove(&id, std::slice::from_ref(&said.record))?;
+            Ok(Some((said, proof, ledger.tip_header().clone())))
         };
-        let (released, proof, header) = self.read(read).await?.ok_or_else(not_found)?;
-        let Released { record, payload, wraps, descriptor, missing } = released;
+        let (said, proof, header) = self.read(read).await?.ok_or_else(not_found)?;
+        let Said { record, descriptor, missing } = said;
         if missing {
             // Only who may have it learns of it.
             let _ = self.handle.attachment_missed(Height(record.height)).await;
@@ -51,7 +52,7 @@ impl RecordsService for Api {
         }
         let header = Some((&self.prove_header(header, within).await?).into());
         let (record, proof) = (Some(record), Some((&proof).into()));
-        Ok(Response::new(pb::GetRecordResponse { record, payload, wraps, proof, header, descriptor }))
+        Ok(Response::new(pb::GetRecordResponse { record, proof, header, descriptor }))
     }
 
     async fn query_records(&self, request: Request<pb::QueryRecordsRequest>) -> Answer<pb::QueryRecordsResponse> {
@@ -66,7 +67,7 @@ impl RecordsService for Api {
             let proofs = records.iter().map(|record| {
                 let id = RecordId::parse("record_id", &record.record_id);
                 let id = id.map_err(|e| StorageError::corrupt("version", e))?;
-                Ok(pb::RecordProof::from(&prove(ledger, &id, std::slice::from_ref(record))?))
+                Ok(pb::RecordProof::from(&prove(ledger, &caller.id, &id, std::slice::from_ref(record))?))
             });
             let proofs = proofs.collect::<Result<_, StorageError>>()?;
             Ok((records, descriptors, proofs, next, ledger.tip_header().clone()))
@@ -90,7 +91,7 @@ impl RecordsService for Api {
             if versions.is_empty() {
                 return Ok(None);
             }
-            let proof = prove(ledger, &id, &versions)?;
+            let proof = prove(ledger, &caller.id, &id, &versions)?;
             Ok(Some((versions, proof, ledger.tip_header().clone())))
         };
         let (versions, proof, header) = self.read(read).await?.ok_or_else(not_found)?;
@@ -103,8 +104,13 @@ fn not_found() -> Status {
     Reason::NotFound.status("no such record for this caller")
 }
 
-fn prove(ledger: &LedgerSnapshot<'_>, id: &RecordId, shown: &[pb::RecordVersion]) -> Result<RecordProof, StorageError> {
-    prove_record(ledger, ledger.tip_header(), id, shown).map_err(|e| StorageError::corrupt("record", e))
+fn prove(
+    ledger: &LedgerSnapshot<'_>,
+    reader: &SpiffeId,
+    id: &RecordId,
+    shown: &[pb::RecordVersion],
+) -> Result<RecordProof, StorageError> {
+    RecordReader::new(ledger, reader).prove(id, shown)
 }
 
 fn record_id(bytes: &[u8]) -> Result<RecordId, Status> {

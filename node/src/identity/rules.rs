@@ -1,16 +1,30 @@
-//! Answers the ledger's questions about X.509 with the rules of the contract.
+//! Answers the ledger's questions: about X.509 with the rules of the contract, about the access
+//! policy with the engine of this build.
 
 use bytes::Bytes;
 use consilium_certs::contract::{certificate_key, identity_rules};
 use consilium_certs::{IdentityCertificate, VerifiedChain};
 use consilium_ledger::{IdentityRules, RevocationList, VerifiedIdentity};
+use consilium_policy::Engine;
+use consilium_proto::access::{Facts, PolicyFault, PolicyRules};
 use consilium_proto::ids::AuthorityId;
 use consilium_proto::names::MemberId;
+use consilium_proto::pb::AccessGround;
 use consilium_proto::signing::VerifyingKey;
 
-/// The certificate profile, as the ledger asks for it.
+/// The certificate profile and the policy engine, as the ledger asks for them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct X509Rules;
+
+impl PolicyRules for X509Rules {
+    fn is_policy(&self, text: &str) -> bool {
+        Engine::shared().is_policy(text)
+    }
+
+    fn decide(&self, text: Option<&str>, facts: &Facts<'_>) -> Result<AccessGround, PolicyFault> {
+        PolicyRules::decide(Engine::shared(), text, facts)
+    }
+}
 
 impl IdentityRules for X509Rules {
     fn claimed_member(&self, chain: &[Bytes]) -> Option<MemberId> {

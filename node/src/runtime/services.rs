@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use consilium_certs::tls::{ConsiliumClientVerifier, RefusalHook, TrustSource, server_config};
+use consilium_grpc::access_service_server::AccessServiceServer;
 use consilium_grpc::governance_service_server::GovernanceServiceServer;
 use consilium_grpc::identity_service_server::IdentityServiceServer;
 use consilium_grpc::ledger_service_server::LedgerServiceServer;
@@ -137,6 +138,7 @@ impl Serving<'_> {
             .add_service(LedgerServiceServer::new(api.clone()).max_decoding_message_size(large))
             .add_service(RecordsServiceServer::new(api.clone()).max_decoding_message_size(small))
             .add_service(IdentityServiceServer::new(api.clone()).max_decoding_message_size(large))
+            .add_service(AccessServiceServer::new(api.clone()).max_decoding_message_size(small))
             .add_service(PatientsServiceServer::new(api.clone()).max_decoding_message_size(small))
             .add_service(ValidatorsServiceServer::new(api.clone()).max_decoding_message_size(small))
             .add_service(GovernanceServiceServer::new(api.clone()).max_decoding_message_size(large))

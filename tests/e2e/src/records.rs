@@ -29,7 +29,7 @@ pub fn random_id() -> RecordId {
 
 /// The same pseudonym for the same patient, who is not registered.
 #[must_use]
-pub(crate) fn pseudonym(patient: &str) -> PatientPseudonym {
+pub fn pseudonym(patient: &str) -> PatientPseudonym {
     let mut id = [0; 16];
     id.copy_from_slice(&sha256(&[patient.as_bytes()])[..16]);
     PatientPseudonym(id)
@@ -90,11 +90,20 @@ pub fn seal_with(
         payload_size: u32::try_from(payload.len())?,
         descriptor_sha256: Bytes::new(),
         wraps,
+        policy_tags: Vec::new(),
     };
     Ok(Sealed { record_id, write, attachments })
 }
 
 impl Sealed {
+    /// Whose it is.
+    #[must_use]
+    pub fn patient(&self) -> PatientPseudonym {
+        let mut id = [0; 16];
+        id.copy_from_slice(&self.write.patient);
+        PatientPseudonym(id)
+    }
+
     /// The action.
     #[must_use]
     pub fn action(&self) -> pb::Action {

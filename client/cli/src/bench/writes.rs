@@ -104,6 +104,7 @@ impl Writes {
             payload_size: u32::try_from(document.payload.len()).unwrap_or(u32::MAX),
             descriptor_sha256: Bytes::new(),
             wraps: document.wraps.iter().map(|(reference, _)| reference.clone()).collect(),
+            policy_tags: Vec::new(),
         };
         let mut attachments = vec![document.payload.clone()];
         attachments.extend(document.wraps.iter().map(|(_, wrap)| wrap.clone()));

@@ -396,6 +396,7 @@ fn write_action(attachments: &[Bytes]) -> pb::Action {
         payload_size: attachments[0].len() as u32,
         descriptor_sha256: Bytes::new(),
         wraps,
+        policy_tags: Vec::new(),
     };
     pb::Action { action: Some(pb::action::Action::WriteRecord(write)) }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use consilium_ledger::{Row, Table, keys};
 use consilium_proto::ids::{KeyId, RecordId};
 use consilium_proto::names::SpiffeId;
-use consilium_proto::pb::{EncryptionKeyState, KeyWrapRef, RecordState, RecordVersion};
+use consilium_proto::pb::{EncryptionKeyState, KeyWrapRef, RecordState, RecordVersion, ReleasedRecord};
 use consilium_proto::state_tree::verify_state_proof;
 use prost::Message;
 
@@ -96,6 +96,18 @@ async fn a_state_proof_is_of_one_block() {
     .await;
 }
 
+/// The newest version with its contents, and the height of the answer.
+async fn newest(store: &Arc<LedgerStore>, reader: SpiffeId) -> (ReleasedRecord, u64) {
+    let answer = read(store, move |ledger| {
+        let state: RecordState = ledger.state(&keys::record(&ID))?.unwrap();
+        let version = ledger.message(Table::Versions, &keys::version(&ID, state.version))?.unwrap();
+        let (released, missing) = RecordReader::new(ledger, &reader).contents(&ID, version)?;
+        assert!(!missing);
+        Ok((released, ledger.height().0))
+    });
+    answer.await.unwrap()
+}
+
 #[tokio::test]
 async fn a_record_its_payload_and_its_wraps_are_of_the_height_of_the_answer() {
     let reader: SpiffeId = "spiffe://b.example/clinician/guest".parse().unwrap();
@@ -105,14 +117,10 @@ async fn a_record_its_payload_and_its_wraps_are_of_the_height_of_the_answer() {
         |store| {
             let reader = reader.clone();
             async move {
-                let answer = read(&store, move |ledger| {
-                    let released = RecordReader::new(ledger, &reader).get(&ID, 0)?;
-                    Ok((released.map(|r| (r.record.version, r.payload, r.wraps)), ledger.height().0))
-                });
-                let (released, height) = answer.await.unwrap();
-                let (version, payload, wraps) = released.unwrap();
-                assert_eq!((u64::from(version), Some(payload)), (height, number(height)));
-                assert_eq!(wraps.into_iter().map(|w| w.wrap).collect::<Vec<_>>(), [number(height).unwrap()]);
+                let (released, height) = newest(&store, reader).await;
+                let version = released.record.unwrap().version;
+                assert_eq!((u64::from(version), Some(released.payload)), (height, number(height)));
+                assert_eq!(released.wraps.into_iter().map(|w| w.wrap).collect::<Vec<_>>(), [number(height).unwrap()]);
             }
         },
     )
@@ -132,11 +140,8 @@ async fn decision_and_payload_are_of_one_block() {
         |store| {
             let reader = reader.clone();
             async move {
-                let answer = read(&store, move |ledger| {
-                    Ok((RecordReader::new(ledger, &reader).get(&ID, 0)?.is_some(), ledger.height().0))
-                });
-                let (released, height) = answer.await.unwrap();
-                assert_eq!(released, height.is_multiple_of(2), "at height {height}");
+                let (released, height) = newest(&store, reader).await;
+                assert_eq!(!released.wraps.is_empty(), height.is_multiple_of(2), "at height {height}");
             }
         },
     )

@@ -5,12 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use consilium_e2e::{Network, Node, User, eventually_async, reason, record};
-use consilium_grpc::records_service_client::RecordsServiceClient;
+use consilium_e2e::{Network, Node, Sealed, User, eventually_async, read_payload, reason, record};
 use consilium_proto::names::Role;
 use consilium_proto::pb;
 use rocksdb::{DB, IteratorMode, Options};
-use tonic::Status;
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -35,17 +33,10 @@ fn lose(node: &Node, payload: &[u8]) -> anyhow::Result<Vec<u8>> {
     lost.ok_or_else(|| anyhow::anyhow!("the payload was not there: {}", Path::new(&node.data_dir).display()))
 }
 
-async fn read(user: &User, node: &Node, record_id: &[u8]) -> anyhow::Result<Result<Bytes, Status>> {
-    let mut service = RecordsServiceClient::new(user.channel(node)?);
-    let record_id = Bytes::copy_from_slice(record_id);
-    let answer = service.get_record(pb::GetRecordRequest { record_id, version: 0, read: None }).await;
-    Ok(answer.map(|answer| answer.into_inner().payload))
-}
-
 /// A payload comes back to a node; until then the node says that it has it not.
-async fn comes_back(user: &User, node: &Node, record_id: &[u8], payload: &Bytes) -> anyhow::Result<()> {
+async fn comes_back(user: &User, node: &Node, sealed: &Sealed, payload: &Bytes) -> anyhow::Result<()> {
     eventually_async("the payload", PATIENCE, || async {
-        match read(user, node, record_id).await? {
+        match read_payload(user, node, sealed.patient(), sealed.record_id).await? {
             Ok(read) => assert_eq!(read, *payload),
             Err(status) => anyhow::bail!("{}", reason(&status)),
         }
@@ -72,7 +63,7 @@ fn an_attachment_that_a_disk_lost_comes_back_from_the_others() {
         lose(&network.nodes[forgetful], &payload)?;
         network.nodes[forgetful].restart()?;
         network.agreed(height).await?;
-        comes_back(&user, &network.nodes[forgetful], &sealed.record_id.0, &payload).await?;
+        comes_back(&user, &network.nodes[forgetful], &sealed, &payload).await?;
         assert!(network.nodes[forgetful].log_contains(&["are not on this disk as they were stored"]));
         Ok(())
     });
@@ -97,14 +88,14 @@ fn an_alarm_says_that_nobody_has_an_attachment_until_somebody_does() {
             Ok(())
         })
         .await?;
-        let status = read(&user, &network.nodes[2], &sealed.record_id.0).await?.unwrap_err();
+        let status = read_payload(&user, &network.nodes[2], sealed.patient(), sealed.record_id).await?.unwrap_err();
         assert_eq!(reason(&status), "BEHIND");
         // One of them finds it in a copy.
         network.nodes[1].stop()?;
         payloads(&network.nodes[1], |db, family| db.put_cf(family, &key, &payload).unwrap())?;
         network.nodes[1].restart()?;
-        comes_back(&user, &network.nodes[0], &sealed.record_id.0, &payload).await?;
-        comes_back(&user, &network.nodes[2], &sealed.record_id.0, &payload).await?;
+        comes_back(&user, &network.nodes[0], &sealed, &payload).await?;
+        comes_back(&user, &network.nodes[2], &sealed, &payload).await?;
         eventually_async("the end of the alarm", PATIENCE, || async {
             anyhow::ensure!(!raised(network, 0).await? && !raised(network, 2).await?, "still raised");
             Ok(())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use consilium_client::records::{QueryFilter, RecordReader};
-use consilium_e2e::{Network, User, bad_fields, reason, record, seal_with};
+use consilium_e2e::{Network, User, asks_for, bad_fields, opens_to_all, reason, record, request_access, seal_with};
 use consilium_grpc::records_service_client::RecordsServiceClient;
 use consilium_proto::envelope::ContentKey;
 use consilium_proto::ids::{PatientPseudonym, RecordId};
@@ -43,6 +43,7 @@ fn every_node_takes_writes_and_every_node_serves_them() {
             users.push(network.enrolled(member, Role::Service, "ehr").await?);
         }
         let everyone = users.iter().map(User::encryption_key).collect::<Result<Vec<_>, _>>()?;
+        let patient = consilium_e2e::pseudonym("patient");
         let mut written = Vec::new();
         for (i, user) in users.iter().enumerate() {
             let client = user.at(&network.nodes[i]).await?;
@@ -52,20 +53,21 @@ fn every_node_takes_writes_and_every_node_serves_them() {
             // The SDK verifies the receipt against the genesis.
             let done = client.submit(sealed.sign(&client)?, pb::WaitFor::Certified).await?.into_applied()?;
             assert!(done.receipt.is_some());
-            written.push((id, done.height.0));
+            written.push((i, id, done.height.0));
+            opens_to_all(user, patient).await?;
             // At once, linearizable, at every node.
             for (reader, node) in users.iter().zip(&network.nodes) {
-                let opened = RecordReader::new(reader.at(node).await?).get(id, None).await?;
+                let opened = RecordReader::new(reader.at(node).await?).get_of(patient, id, None).await?;
                 assert_eq!(opened.plaintext.unwrap().as_slice(), document(i));
                 assert!(opened.record.height() >= done.height);
             }
         }
-        for (id, height) in written {
+        for (i, id, height) in written {
             for node in 0..4 {
-                let answer = get(&users[0], network, node, id, Some(Consistency::MinHeight(height))).await?;
+                let answer = get(&users[i], network, node, id, Some(Consistency::MinHeight(height))).await?;
                 let read_at = answer.header.unwrap().header.unwrap().height;
                 assert!(read_at >= height, "{read_at} < {height}");
-                let answer = get(&users[0], network, node, id, Some(Consistency::MaxStalenessMs(60_000))).await?;
+                let answer = get(&users[i], network, node, id, Some(Consistency::MaxStalenessMs(60_000))).await?;
                 assert_eq!(answer.record.unwrap().version, 1);
             }
         }
@@ -228,7 +230,7 @@ fn amendments_and_a_retraction_make_a_history() {
 fn what_may_not_be_read_looks_like_what_does_not_exist() {
     Network::of(3).run(async |network| {
         let author = network.enrolled(0, Role::Service, "ehr").await?;
-        let colleague = network.enrolled(0, Role::Clinician, "doctor").await?;
+        let colleague = network.enrolled(0, Role::Service, "archive").await?;
         let stranger = network.enrolled(1, Role::Service, "lab").await?;
         let sealed = record(&author.client, "patient", b"secret")?;
         author.client.submit(sealed.sign(&author.client)?, pb::WaitFor::Certified).await?.into_applied()?;
@@ -248,9 +250,20 @@ fn what_may_not_be_read_looks_like_what_does_not_exist() {
         assert_eq!(found.len(), 0);
         let found: Vec<_> = RecordReader::new(colleague.client.clone()).query(filter).try_collect().await?;
         assert_eq!(found.len(), 1);
-        // The member's own see it, but only a recipient gets a key wrap.
-        let seen = get(&colleague, network, 0, sealed.record_id, None).await?;
-        assert_eq!((seen.payload, seen.wraps), (sealed.attachments[0].clone(), vec![]));
+        // The member's own see what is said of it, and a request for access gives the payload; but
+        // only a recipient gets a key wrap.
+        get(&colleague, network, 0, sealed.record_id, None).await?;
+        let request = asks_for(sealed.patient(), sealed.record_id);
+        let seen = request_access(&colleague, &network.nodes[0], request.clone()).await??;
+        let [released] = seen.records.as_slice() else { anyhow::bail!("{seen:?}") };
+        assert_eq!((&released.payload, &released.wraps), (&sealed.attachments[0], &vec![]));
+        // Denied, unknown record, unknown patient: the same answer.
+        let unknown = pb::RequestAccess { patient: vec![9; 16].into(), ..request.clone() };
+        for request in [request, asks_for(sealed.patient(), consilium_e2e::random_id()), unknown] {
+            let seen = request_access(&stranger, &network.nodes[1], request).await??;
+            let same = pb::ReadRecordsResponse { height: 0, header: None, ..seen };
+            assert_eq!(same, pb::ReadRecordsResponse::default());
+        }
         Ok(())
     });
 }

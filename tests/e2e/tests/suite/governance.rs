@@ -27,7 +27,9 @@ fn parameters_take_effect_at_once_or_at_the_epoch_and_proposals_expire() {
         let user = network.enrolled(0, Role::Service, "ehr").await?;
 
         // Open for little more than the least time; nobody else votes on it.
-        let policy = Topic::SetAccessPolicy(pb::SetAccessPolicy { text: "ask first".into() });
+        let policy = Topic::SetAccessPolicy(pb::SetAccessPolicy {
+            text: "@id(\"all\") permit (principal, action, resource);".into(),
+        });
         let topic = pb::ProposalTopic { topic: Some(policy) };
         let expires_ms = now_ms() + 62_000;
         let left =

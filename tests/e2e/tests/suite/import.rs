@@ -43,7 +43,7 @@ fn imported_resources_come_back_byte_for_byte() {
     let Some(fhir) = shared_folder("data/fhir") else { return };
     Network::of(3).run(async |network| {
         let user = network.enrolled(0, Role::Service, "ehr").await?;
-        let reader = network.enrolled(1, Role::Service, "lab").await?;
+        let reader = network.enrolled(0, Role::Service, "lab").await?;
         let input = network.folder().join("input");
         std::fs::create_dir(&input)?;
         let examples: Vec<PathBuf> =
@@ -65,7 +65,7 @@ fn imported_resources_come_back_byte_for_byte() {
         let again = result(&ok(cli(&user, network, &arguments)?)?)?;
         assert_eq!((again["records"].as_u64(), again["records_known"].as_u64()), (Some(0), Some(records)), "{again}");
 
-        // Another member's service, which was named as a recipient.
+        // Another service of the member, which was named as a recipient.
         let member = network.members[0].id.clone();
         let query = ["record", "query", "--member", &member, "--limit", "100000"];
         let found = result(&ok(cli(&reader, network, &query)?)?)?;

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use consilium_e2e::{Load, Network, eventually_async, flip_bits, ledger_at, stored};
-use consilium_grpc::records_service_client::RecordsServiceClient;
+use consilium_e2e::{Load, Network, eventually_async, flip_bits, ledger_at, read_payload, stored};
 use consilium_proto::names::Role;
-use consilium_proto::pb;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -30,9 +28,7 @@ fn rotten_ledger_stops_voting() {
         assert!(!flip_bits(&node.data_dir.join("ledger"), &payload[8..40])?.is_empty(), "nothing was damaged");
         node.start()?;
         if node.wait_ready().is_ok() {
-            let mut service = RecordsServiceClient::new(user.channel(node)?);
-            let record_id = bytes::Bytes::copy_from_slice(&sealed.record_id.0);
-            let answer = service.get_record(pb::GetRecordRequest { record_id, version: 0, read: None }).await;
+            let answer = read_payload(&user, node, sealed.patient(), sealed.record_id).await?;
             assert!(answer.is_err(), "what has rotten is not served: {answer:?}");
         }
         assert!(!node.wait_end()?.success());
@@ -57,10 +53,8 @@ fn rotten_ledger_stops_voting() {
         })
         .await?;
         // What was read again is whole.
-        let mut service = RecordsServiceClient::new(user.channel(&network.nodes[rotten])?);
-        let record_id = bytes::Bytes::copy_from_slice(&sealed.record_id.0);
-        let answer = service.get_record(pb::GetRecordRequest { record_id, version: 0, read: None }).await?;
-        assert_eq!(answer.into_inner().payload, payload);
+        let read = read_payload(&user, &network.nodes[rotten], sealed.patient(), sealed.record_id).await??;
+        assert_eq!(read, payload);
         Ok(())
     });
 }

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use consilium_e2e::{Exit, Network, cli_binary, copy_tree, files_below, flip_bits, node_binary, run_to_end, stored};
-use consilium_grpc::records_service_client::RecordsServiceClient;
+use consilium_e2e::{
+    Exit, Network, cli_binary, copy_tree, files_below, flip_bits, node_binary, read_payload, run_to_end, stored,
+};
 use consilium_proto::names::Role;
-use consilium_proto::pb;
 
 fn verify(network: &Network, arguments: &[&str]) -> anyhow::Result<Exit> {
     let mut command = Command::new(cli_binary()?);
@@ -84,13 +84,10 @@ fn a_node_never_serves_a_payload_that_is_not_what_was_committed_to() {
         assert!(!flip_bits(&node.data_dir.join("ledger"), &payload[8..40])?.is_empty(), "nothing was damaged");
         // It may refuse to start, or start and refuse to answer.
         node.start()?;
-        if node.wait_ready().is_ok() {
-            let mut service = RecordsServiceClient::new(user.channel(node)?);
-            let record_id = bytes::Bytes::copy_from_slice(&sealed.record_id.0);
-            let answer = service.get_record(pb::GetRecordRequest { record_id, version: 0, read: None }).await;
-            if let Ok(answer) = answer {
-                assert_eq!(answer.into_inner().payload, payload, "a damaged payload was served");
-            }
+        if node.wait_ready().is_ok()
+            && let Ok(read) = read_payload(&user, node, sealed.patient(), sealed.record_id).await?
+        {
+            assert_eq!(read, payload, "a damaged payload was served");
         }
         Ok(())
     });

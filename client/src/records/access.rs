@@ -1,0 +1,282 @@
+//! Requests for access: signed by this identity, certified, answered, proven, and decrypted.
+//!
+//! Every call leaves an event in the patient's log before anything is answered. The same
+//! request may be sent again, over any node, for two minutes: it stays one event. What is
+//! denied, and what is not, are not told apart.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use consilium_proto::envelope::{EnvelopeContext, KeyWrap, open_payload, unwrap_key};
+use consilium_proto::error::{FieldError, fixed};
+use consilium_proto::hash::{Hash, sha256};
+use consilium_proto::header::Header;
+use consilium_proto::ids::{EmergencyId, PatientPseudonym, ProjectTag, RecordId};
+use consilium_proto::pb::{self, AccessKind, PurposeOfUse};
+use consilium_proto::state::{WrapName, keys};
+use consilium_proto::state_tree::{StateProof, verify_state_proof};
+use consilium_proto::transaction::VersionRef;
+use prost::Message;
+use zeroize::Zeroizing;
+
+use super::reader::{History, Opened, RecordReader, Shown, service};
+use crate::answer::Proven;
+use crate::client::Client;
+use crate::error::ClientError;
+use crate::false_answer::Answered;
+
+/// How long a reader waits for its custodian's wrap unless told otherwise.
+pub const KEY_PATIENCE: Duration = Duration::from_secs(10);
+/// How often it asks meanwhile.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// For what somebody reads, and on whose behalf.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Access {
+    /// The purpose.
+    pub purpose: PurposeOfUse,
+    /// The emergency for which it is; the purpose is BTG then, and nothing else has one.
+    pub emergency: Option<EmergencyId>,
+    /// Salted commitment to the person for whom a system reads.
+    pub acting: Option<Hash>,
+    /// A project of research.
+    pub project: Option<ProjectTag>,
+    /// Actions in the same transaction before the request, as the declaration of an emergency.
+    pub before: Vec<pb::Action>,
+}
+
+impl Access {
+    /// For a purpose.
+    #[must_use]
+    pub fn of(purpose: PurposeOfUse) -> Self {
+        Self { purpose, emergency: None, acting: None, project: None, before: Vec::new() }
+    }
+
+    pub(super) fn request(&self, patient: PatientPseudonym, kind: AccessKind) -> pb::RequestAccess {
+        let copy = |id: &[u8]| Bytes::copy_from_slice(id);
+        pb::RequestAccess {
+            patient: copy(&patient.0),
+            purpose: self.purpose.into(),
+            kind: kind.into(),
+            emergency_id: self.emergency.map(|id| copy(&id.0)).unwrap_or_default(),
+            acting_sha256: self.acting.map(|hash| hash.to_bytes()).unwrap_or_default(),
+            project: self.project.map(|id| copy(&id.0)).unwrap_or_default(),
+            ..pb::RequestAccess::default()
+        }
+    }
+}
+
+/// A request that was answered, and under which header.
+pub(super) type Answer = (Answered<pb::ReadRecordsRequest, pb::ReadRecordsResponse>, Header);
+
+impl RecordReader {
+    /// Versions of records of a patient with their contents: those that may be read, in the
+    /// order in which they were asked for. Where the key is not wrapped for this identity yet,
+    /// the custodian was asked for it, and is waited for.
+    ///
+    /// # Errors
+    /// A refused transaction; an answer that contradicts the question or its own commitments; a
+    /// key that did not come in time.
+    pub async fn read(&self, patient: PatientPseudonym, records: &[VersionRef]) -> Result<Vec<Opened>, ClientError> {
+        let request = self.access().request(patient, AccessKind::Read);
+        let request = pb::RequestAccess { records: records.iter().map(Into::into).collect(), ..request };
+        let request = pb::ReadRecordsRequest { transaction: Some(self.sign(request)?), ..Default::default() };
+        let until = Instant::now() + self.patience();
+        loop {
+            let (answered, header) = self.client().recent(|| self.ask_access(&request)).await?;
+            let waits =
+                answered.answer.records.iter().any(|record| !record.payload.is_empty() && record.wraps.is_empty());
+            if waits && Instant::now() < until {
+                tokio::time::sleep(ASK_AGAIN).await;
+                continue;
+            }
+            let opened = self.open_all(patient, records, &answered.answer, &header).await;
+            return self.client().judged(&answered, opened);
+        }
+    }
+
+    /// One version of a record of a patient; `None` is the newest.
+    ///
+    /// # Errors
+    /// As [`Self::read`]; NOT_FOUND for what may not be read, or is not.
+    pub async fn get_of(
+        &self,
+        patient: PatientPseudonym,
+        record: RecordId,
+        version: Option<u32>,
+    ) -> Result<Opened, ClientError> {
+        let asked = VersionRef { record, version: version.unwrap_or(0) };
+        self.read(patient, &[asked]).await?.pop().ok_or_else(ClientError::not_found)
+    }
+
+    /// All versions of a record of a patient that may be seen, oldest first, without contents.
+    ///
+    /// # Errors
+    /// As [`Self::get_of`].
+    pub async fn history_of(
+        &self,
+        patient: PatientPseudonym,
+        record: RecordId,
+    ) -> Result<Proven<History>, ClientError> {
+        let request = self.access().request(patient, AccessKind::History);
+        let records = vec![pb::VersionRef::from(&VersionRef { record, version: 0 })];
+        let request = pb::RequestAccess { records, ..request };
+        let request = pb::ReadRecordsRequest { transaction: Some(self.sign(request)?), ..Default::default() };
+        let (answered, header) = self.client().recent(|| self.ask_access(&request)).await?;
+        let history = self.check_history(patient, record, &answered.answer, &header).await;
+        let history = self.client().judged(&answered, history)?.ok_or_else(ClientError::not_found)?;
+        Ok(Proven::under(&header, history))
+    }
+
+    async fn check_history(
+        &self,
+        patient: PatientPseudonym,
+        record: RecordId,
+        answer: &pb::ReadRecordsResponse,
+        header: &Header,
+    ) -> Result<Option<History>, ClientError> {
+        let mut history: Option<History> = None;
+        for released in &answer.records {
+            let shown = self.check_released(patient, released, header).await?;
+            let last = history.as_ref().and_then(|history| history.versions.last()).map_or(0, |v| v.version);
+            if shown.version.record_id != record.0[..] || shown.version.version <= last {
+                return Err(ClientError::contradiction("a version of another record, or out of order"));
+            }
+            let Shown { version, newest, retracted } = shown;
+            history.get_or_insert_with(|| History { versions: Vec::new(), newest, retracted }).versions.push(version);
+        }
+        Ok(history)
+    }
+
+    pub(super) fn sign(&self, request: pb::RequestAccess) -> Result<pb::SignedTransaction, ClientError> {
+        let request = pb::Action { action: Some(pb::action::Action::RequestAccess(request)) };
+        let actions = self.access().before.iter().cloned().chain([request]).collect();
+        self.client().sign(actions, Vec::new())
+    }
+
+    pub(super) async fn ask_access(&self, request: &pb::ReadRecordsRequest) -> Result<Answer, ClientError> {
+        let ask = |channel, request| async move { service(channel).read_records(request).await };
+        let answered = self.client().ask("ReadRecords", request.clone(), ask).await?;
+        let header = self.client().final_header(answered.answer.header.as_ref()).await;
+        let header = self.client().judged(&answered, header)?;
+        Ok((answered, header))
+    }
+
+    /// A version that was answered, proven and of the patient.
+    pub(super) async fn check_released(
+        &self,
+        patient: PatientPseudonym,
+        released: &pb::ReleasedRecord,
+        header: &Header,
+    ) -> Result<Shown, ClientError> {
+        let record = released.record.as_ref().ok_or_else(|| FieldError::missing("record"))?;
+        let id = RecordId::parse("record_id", &record.record_id)?;
+        let shown = self.prove(id, std::slice::from_ref(record), released.proof.as_ref(), header).await?;
+        match record.patient == patient.0[..] {
+            true => Ok(Shown { version: record.clone(), newest: shown.newest, retracted: shown.retracted }),
+            false => Err(ClientError::contradiction("a record of another patient was answered")),
+        }
+    }
+
+    async fn open_all(
+        &self,
+        patient: PatientPseudonym,
+        asked: &[VersionRef],
+        answer: &pb::ReadRecordsResponse,
+        header: &Header,
+    ) -> Result<Vec<Opened>, ClientError> {
+        let mut left = asked.iter();
+        let mut opened = Vec::with_capacity(answer.records.len());
+        for released in &answer.records {
+            let shown = self.check_released(patient, released, header).await?;
+            let id = RecordId::parse("record_id", &shown.version.record_id)?;
+            // In the order of the request, with gaps for what is denied.
+            let wanted = left.find(|asked| asked.record == id).map(|asked| asked.version);
+            let number = wanted.map(|wanted| if wanted == 0 { shown.newest } else { wanted });
+            if number != Some(shown.version.version) {
+                let (answered, newest) = (shown.version.version, shown.newest);
+                let why = format!("version {answered} was answered, the newest one is {newest}");
+                return Err(ClientError::contradiction(why));
+            }
+            let plaintext = match shown.version.retraction {
+                true => None,
+                false => Some(self.decrypt(id, &shown.version, released, header).await?),
+            };
+            opened.push(Opened { record: Proven::under(header, shown), plaintext });
+        }
+        Ok(opened)
+    }
+
+    async fn decrypt(
+        &self,
+        id: RecordId,
+        version: &pb::RecordVersion,
+        released: &pb::ReleasedRecord,
+        header: &Header,
+    ) -> Result<Zeroizing<Vec<u8>>, ClientError> {
+        let wrap = self.own_wrap(id, version, released, header)?;
+        let (client, payload, version) = (self.client().clone(), released.payload.clone(), version.clone());
+        let opened = tokio::task::spawn_blocking(move || open(&client, id, &version, &payload, &wrap)).await;
+        opened.map_err(|_| ClientError::Usage("decryption was interrupted".into()))?
+    }
+
+    /// The wrap for this identity's key, which the version commits to, or the row of the state
+    /// that a custodian's wrap has.
+    fn own_wrap(
+        &self,
+        id: RecordId,
+        version: &pb::RecordVersion,
+        released: &pb::ReleasedRecord,
+        header: &Header,
+    ) -> Result<Bytes, ClientError> {
+        let own = self.client().identity().encryption_key_id();
+        let own = own.ok_or(ClientError::Setting { setting: "encryption_key" })?;
+        let is_own = |id: &Bytes| id[..] == own.as_bytes()[..];
+        let wrap = released.wraps.iter().find(|wrap| is_own(&wrap.recipient_key_id));
+        let wrap = wrap.ok_or_else(|| {
+            ClientError::Usage("the record is not encrypted for this identity's key (yet): ask its custodian".into())
+        })?;
+        let committed = version.wraps.iter().find(|w| is_own(&w.recipient_key_id)).map(|w| w.wrap_sha256.clone());
+        let committed = match committed {
+            Some(hash) => hash,
+            None => {
+                let key = keys::wrap_state(&WrapName { record: id, version: version.version, recipient: own });
+                added(&key, wrap, header)?
+            }
+        };
+        match committed[..] == sha256(&[&wrap.wrap])[..] {
+            true => Ok(wrap.wrap.clone()),
+            false => Err(ClientError::contradiction("the key wrap does not have the hash that the ledger names")),
+        }
+    }
+}
+
+/// The hash that the state names for a wrap that a custodian added.
+fn added(key: &[u8], wrap: &pb::KeyWrap, header: &Header) -> Result<Bytes, ClientError> {
+    let proof = StateProof::decode(&wrap.state_proof).map_err(|e| ClientError::contradiction(e.to_string()))?;
+    verify_state_proof(&header.state_root, key, Some(&wrap.state), &proof)
+        .map_err(|_| ClientError::contradiction("the row of the key wrap is not in the certified state"))?;
+    let state = pb::WrapState::decode(wrap.state.clone());
+    let state = state.map_err(|_| FieldError::malformed("wraps.state", "is not a WrapState"))?;
+    Ok(state.wrap_sha256)
+}
+
+fn open(
+    client: &Client,
+    record_id: RecordId,
+    record: &pb::RecordVersion,
+    payload: &Bytes,
+    wrap: &Bytes,
+) -> Result<Zeroizing<Vec<u8>>, ClientError> {
+    if sha256(&[payload]) != fixed::<32>("record.payload_sha256", &record.payload_sha256)? {
+        return Err(ClientError::contradiction("the payload does not have the hash that the record names"));
+    }
+    let private = client.identity().encryption_key().ok_or(ClientError::Setting { setting: "encryption_key" })?;
+    let context = EnvelopeContext {
+        ledger_id: *client.genesis().ledger_id.as_bytes(),
+        record_id: record_id.0,
+        version: record.version,
+    };
+    let key = unwrap_key(&KeyWrap::decode(wrap)?, private, &context)?;
+    Ok(open_payload(&key, &context, payload)?)
+}

@@ -1,0 +1,242 @@
+//! `AccessService`: what became of requests for access, and what holds of a patient, with
+//! proofs. Who may not know of a patient is told what one is told who asks for nobody.
+
+use bytes::Bytes;
+use consilium_grpc::access_service_server::AccessService;
+use consilium_ledger::{Location, LogPlace, Table, keys, log, state_map};
+use consilium_proto::access::permits;
+use consilium_proto::error::{FieldError, fixed};
+use consilium_proto::hash::Hash;
+use consilium_proto::ids::{PatientPseudonym, RecordId, TimeMs, TransactionId};
+use consilium_proto::names::SpiffeId;
+use consilium_proto::pb::{self, AccessEvent, ConsentListState, CustodyState, LogState, PatientState, ProvenRow};
+use consilium_proto::state::{StateRow, WrapRequestName};
+use consilium_proto::state_tree::KeyHash;
+use prost::Message;
+use tonic::{Request, Response, Status};
+
+use super::Api;
+use super::errors::Reason;
+use super::record_reader::RecordReader;
+use crate::access::{self, Patient, What, decide};
+use crate::storage::StorageError;
+use crate::storage::snapshot::LedgerSnapshot;
+
+type Answer<T> = Result<Response<T>, Status>;
+
+const PAGE_DEFAULT: u32 = 100;
+const PAGE_MAX: u32 = 1_000;
+const REQUESTS_DEFAULT: u32 = 64;
+const REQUESTS_MAX: u32 = 256;
+
+#[tonic::async_trait]
+impl AccessService for Api {
+    async fn get_access_log(&self, request: Request<pb::GetAccessLogRequest>) -> Answer<pb::GetAccessLogResponse> {
+        let caller = Self::caller(&request)?;
+        let within = self.time_left(&request);
+        let request = request.into_inner();
+        let patient = parse_patient(&request.patient)?;
+        let page = page_size(request.page_size, PAGE_DEFAULT, PAGE_MAX)?;
+        self.freshen(request.read.as_ref(), within).await?;
+        let from = request.from_sequence;
+        let read = move |ledger: &LedgerSnapshot<'_>| {
+            if !may(ledger, &caller.id, &patient, What::AccessLog)? {
+                return Ok(None);
+            }
+            let answer = read_log(ledger, &keys::access_log(&patient), from, page)?;
+            Ok(Some((answer, ledger.tip_header().clone())))
+        };
+        let (answer, header) = self.read(read).await?.ok_or_else(not_found)?;
+        let header = Some((&self.prove_header(header, within).await?).into());
+        Ok(Response::new(pb::GetAccessLogResponse { header, ..answer }))
+    }
+
+    async fn get_decision(&self, request: Request<pb::GetDecisionRequest>) -> Answer<pb::GetDecisionResponse> {
+        let caller = Self::caller(&request)?;
+        let within = self.time_left(&request);
+        let request = request.into_inner();
+        let id = fixed("transaction_id", &request.transaction_id).map(TransactionId::from_bytes);
+        let id = id.map_err(|e| Reason::InvalidArgument.field(&e))?;
+        self.freshen(request.read.as_ref(), within).await?;
+        let read = move |ledger: &LedgerSnapshot<'_>| {
+            let decision = decision(ledger, &caller.id, &id)?;
+            Ok(decision.map(|decision| (decision, ledger.tip_header().clone())))
+        };
+        let (answer, header) = self.read(read).await?.ok_or_else(not_found)?;
+        let header = Some((&self.prove_header(header, within).await?).into());
+        Ok(Response::new(pb::GetDecisionResponse { header, ..answer }))
+    }
+
+    async fn get_patient(&self, request: Request<pb::GetPatientRequest>) -> Answer<pb::GetPatientResponse> {
+        let caller = Self::caller(&request)?;
+        let within = self.time_left(&request);
+        let request = request.into_inner();
+        let patient = parse_patient(&request.patient)?;
+        self.freshen(request.read.as_ref(), within).await?;
+        let read = move |ledger: &LedgerSnapshot<'_>| {
+            if !may(ledger, &caller.id, &patient, What::Patient)? {
+                return Ok(None);
+            }
+            Ok(Some((read_patient(ledger, &patient)?, ledger.tip_header().clone())))
+        };
+        let (answer, header) = self.read(read).await?.ok_or_else(not_found)?;
+        let header = Some((&self.prove_header(header, within).await?).into());
+        Ok(Response::new(pb::GetPatientResponse { header, ..answer }))
+    }
+
+    async fn list_wrap_requests(
+        &self,
+        request: Request<pb::ListWrapRequestsRequest>,
+    ) -> Answer<pb::ListWrapRequestsResponse> {
+        let caller = Self::caller(&request)?;
+        let within = self.time_left(&request);
+        let request = request.into_inner();
+        let page = page_size(request.page_size, REQUESTS_DEFAULT, REQUESTS_MAX)?;
+        self.freshen(request.read.as_ref(), within).await?;
+        let read = move |ledger: &LedgerSnapshot<'_>| {
+            let member = caller.id.member().as_str();
+            let custody: Option<CustodyState> = ledger.state(&keys::custody(member))?;
+            let custodian = custody.as_ref().map(|custody| custody.custodian.as_str());
+            if !decide(&access::Request { reader: &caller.id, what: What::WrapRequests { custodian } }).allows() {
+                return Ok(None);
+            }
+            let first = keys::wrap_request(&WrapRequestName::new(member, request.from_number));
+            let prefix = first.get(..first.len() - 8).unwrap_or_default();
+            let rows = ledger.scan(Table::State, prefix, &first).take(page);
+            let (mut requests, mut own_wraps) = (Vec::new(), Vec::new());
+            let mut records = RecordReader::new(ledger, &caller.id);
+            for row in rows {
+                let (key, value) = row?;
+                let request = pb::WrapRequestState::decode(value.as_ref());
+                let request = request.map_err(|e| StorageError::corrupt("state", e))?;
+                let id = RecordId::parse("record_id", &request.record_id);
+                let id = id.map_err(|e| StorageError::corrupt("state", e))?;
+                own_wraps.push(records.own_wrap(&id, request.version)?.unwrap_or_default());
+                requests.push(prove(ledger, key.to_vec())?);
+            }
+            Ok(Some((requests, own_wraps, ledger.tip_header().clone())))
+        };
+        let (requests, own_wraps, header) = self.read(read).await?.ok_or_else(|| {
+            Reason::PermissionDenied.status("requests for key wraps are for the custodian of their member")
+        })?;
+        let header = Some((&self.prove_header(header, within).await?).into());
+        Ok(Response::new(pb::ListWrapRequestsResponse { requests, header, own_wraps }))
+    }
+}
+
+fn not_found() -> Status {
+    Reason::NotFound.status("no such patient for this caller")
+}
+
+fn parse_patient(bytes: &[u8]) -> Result<PatientPseudonym, Status> {
+    PatientPseudonym::parse("patient", bytes).map_err(|e| Reason::InvalidArgument.field(&e))
+}
+
+fn page_size(asked: u32, default: u32, max: u32) -> Result<usize, Status> {
+    match asked {
+        0 => Ok(default as usize),
+        asked if asked <= max => Ok(asked as usize),
+        asked => {
+            let error = FieldError::range("page_size", 0, max.into(), asked.into());
+            Err(Reason::InvalidArgument.field(&error))
+        }
+    }
+}
+
+/// Whether a reader may know of a patient that there is.
+fn may(
+    ledger: &LedgerSnapshot<'_>,
+    reader: &SpiffeId,
+    patient: &PatientPseudonym,
+    what: fn(Patient) -> What<'static>,
+) -> Result<bool, StorageError> {
+    let state: Option<PatientState> = ledger.state(&keys::patient(patient))?;
+    let recorded = ledger.read(Table::State, &keys::record_lists(patient))?.is_some();
+    let known = state.is_some() || recorded;
+    let accepted = state.is_some_and(|state| speaks_for(&state, reader, ledger.tip_header().time));
+    Ok(known && decide(&access::Request { reader, what: what(Patient { accepted }) }).allows())
+}
+
+/// Whether the member that registered a patient has accepted an identity to read for it.
+fn speaks_for(patient: &PatientState, identity: &SpiffeId, time: TimeMs) -> bool {
+    let name = identity.to_string();
+    patient.acceptances.iter().any(|a| {
+        let in_force = !a.withdrawn && (a.to_ms == 0 || time.0 < a.to_ms);
+        a.member == patient.member && a.identity == name && a.may_read && in_force
+    })
+}
+
+fn prove(ledger: &LedgerSnapshot<'_>, key: Vec<u8>) -> Result<ProvenRow, StorageError> {
+    let value = ledger.read(Table::State, &key)?.unwrap_or_default();
+    let proof = state_map::prove(ledger, &KeyHash::of(&key)).map_err(|e| StorageError::corrupt("trie", e))?;
+    Ok(ProvenRow { key: key.into(), value, proof: proof.encode().into() })
+}
+
+fn read_log(
+    ledger: &LedgerSnapshot<'_>,
+    key: &[u8],
+    from: u64,
+    page: usize,
+) -> Result<pb::GetAccessLogResponse, StorageError> {
+    let row: Option<LogState> = ledger.state(key)?;
+    let count = row.map_or(0, |row| row.count);
+    let end = count.min(from.saturating_add(page as u64));
+    let events = (from..end).map(|place| entry(ledger, key, place)).collect::<Result<_, _>>()?;
+    let consistency_path = match (1..=count).contains(&from) {
+        true => {
+            let proof = log::prove_growth(ledger, key, from, count).map_err(|e| StorageError::corrupt("log", e))?;
+            proof.path().iter().map(Hash::to_bytes).collect()
+        }
+        false => Vec::new(),
+    };
+    let log = Some(prove(ledger, key.to_vec())?);
+    Ok(pb::GetAccessLogResponse { events, log, consistency_path, header: None })
+}
+
+fn entry(ledger: &LedgerSnapshot<'_>, key: &[u8], place: u64) -> Result<Bytes, StorageError> {
+    let entry = log::entry(ledger, key, place).map_err(|e| StorageError::corrupt("log", e))?;
+    entry.ok_or_else(|| StorageError::corrupt("log", "lacks an entry"))
+}
+
+/// What was decided of a request, for who may know it. A reader to whom nothing was permitted
+/// must not learn whether there was anything.
+fn decision(
+    ledger: &LedgerSnapshot<'_>,
+    reader: &SpiffeId,
+    id: &TransactionId,
+) -> Result<Option<pb::GetDecisionResponse>, StorageError> {
+    let place = ledger.location(id)?.and_then(|Location { log, .. }| log);
+    let Some(LogPlace { log: key, place }) = place else { return Ok(None) };
+    let bytes = entry(ledger, &key, place)?;
+    let event = AccessEvent::decode(bytes.clone()).map_err(|e| StorageError::corrupt("log", e))?;
+    let permitted = event.decisions.iter().any(|d| permits(d.ground()) && d.ground() != pb::AccessGround::Each);
+    let own = event.reader == reader.to_string() && permitted;
+    let patient = PatientPseudonym::parse("patient", &event.patient).map_err(|e| StorageError::corrupt("log", e))?;
+    let of_patient = StateRow::of(&key) == Some(StateRow::AccessLog);
+    let auditor = decide(&access::Request { reader, what: What::AccessLog(Patient { accepted: false }) }).allows();
+    let known = own || auditor || (of_patient && may(ledger, reader, &patient, What::AccessLog)?);
+    if !known {
+        return Ok(None);
+    }
+    let row: LogState = ledger.state(&key)?.ok_or_else(|| StorageError::corrupt("log", "lacks its row"))?;
+    let path = log::prove_entry(ledger, &key, place, row.count).map_err(|e| StorageError::corrupt("log", e))?;
+    let path = path.path().iter().map(Hash::to_bytes).collect();
+    Ok(Some(pb::GetDecisionResponse { event: bytes, path, log: Some(prove(ledger, key)?), header: None }))
+}
+
+fn read_patient(
+    ledger: &LedgerSnapshot<'_>,
+    patient: &PatientPseudonym,
+) -> Result<pb::GetPatientResponse, StorageError> {
+    let list: Option<ConsentListState> = ledger.state(&keys::consent_list(patient))?;
+    let consent = |id: &[u8]| [&[StateRow::Consent as u8], id].concat();
+    let listed = list.unwrap_or_default().consents;
+    let consents = listed.iter().map(|entry| prove(ledger, consent(&entry.consent_id)));
+    Ok(pb::GetPatientResponse {
+        patient: Some(prove(ledger, keys::patient(patient))?),
+        consent_list: Some(prove(ledger, keys::consent_list(patient))?),
+        consents: consents.collect::<Result<_, _>>()?,
+        record_lists: Some(prove(ledger, keys::record_lists(patient))?),
+        header: None,
+    })
+}
