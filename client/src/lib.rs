@@ -32,6 +32,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod access_log;
 pub mod age;
 pub mod answer;
 pub mod archive;
@@ -39,6 +40,10 @@ pub mod bulk;
 pub mod ceremony;
 pub mod client;
 pub mod clock;
+pub mod consents;
+pub mod custodian;
+pub mod documents;
+pub mod emergencies;
 mod enroll;
 pub mod error;
 pub mod false_answer;

@@ -4,17 +4,24 @@
 //! proven to be said, by whom, and since when. Of several the first counts, so that all
 //! members come to the same one, and nobody can lead an identifier elsewhere later.
 //! Identifiers never leave this process in clear and never stand in an error.
+//!
+//! What a member says of a patient (who speaks for it, which pseudonyms are one person's, that
+//! it is under care) is said by a service or a clinician, and counts for the records of which
+//! that member is the custodian. Each comes with the salted hash of what shows it
+//! ([`crate::documents`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use consilium_grpc::patients_service_client::PatientsServiceClient;
 use consilium_proto::envelope::{SearchKey, lookup_tag};
+use consilium_proto::hash::Hash;
 use consilium_proto::header::Header;
-use consilium_proto::ids::{PatientPseudonym, SearchTag};
+use consilium_proto::ids::{PatientPseudonym, SearchTag, TimeMs};
 use consilium_proto::limits::{ANSWER_BYTES_MAX, RESOLVE_TAGS_MAX};
+use consilium_proto::names::SpiffeId;
 use consilium_proto::patient::{Lookup, ResolvedPatient};
-use consilium_proto::pb::{self, action::Action};
+use consilium_proto::pb::{self, PatientRelation, action::Action};
 use tokio::sync::Mutex;
 
 use crate::client::Client;
@@ -22,6 +29,7 @@ use crate::error::ClientError;
 use crate::false_answer::Answered;
 use crate::fhir::Reference;
 use crate::records::new_pseudonym;
+use crate::submit::Submitted;
 
 /// Patients registered by one transaction, at most.
 const REGISTERED_AT_ONCE: usize = 250;
@@ -155,7 +163,118 @@ impl Patients {
     }
 }
 
+/// An identity that a member accepts for a patient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acceptance {
+    /// Of role patient.
+    pub identity: SpiffeId,
+    /// Whose identity it is.
+    pub relation: PatientRelation,
+    /// Whether it may read the patient's records, and the list of who did.
+    pub may_read: bool,
+    /// Whether it may sign and revoke consents.
+    pub may_consent: bool,
+    /// Block time at which it ends, exclusive; `None`: never. A guardian's must end.
+    pub to: Option<TimeMs>,
+    /// Salted hash of what it was accepted upon.
+    pub evidence: Hash,
+}
+
+impl Acceptance {
+    fn action(&self, patient: PatientPseudonym, withdrawn: bool) -> Action {
+        Action::AcceptPatient(pb::AcceptPatient {
+            patient: bytes_of(patient),
+            identity: self.identity.to_string(),
+            relation: self.relation.into(),
+            may_read: self.may_read,
+            may_consent: self.may_consent,
+            to_ms: self.to.map_or(0, |to| to.0),
+            evidence_sha256: self.evidence.to_bytes(),
+            withdrawn,
+        })
+    }
+}
+
 impl Client {
+    /// Accepts an identity as a patient's or as its representative's, for the own member. What was
+    /// said of the same identity before is replaced.
+    ///
+    /// # Errors
+    /// As [`Client::submit`]; [`ClientError::Rejected`] if there is no such patient, if it ends in
+    /// the past, or the member has accepted as many as it may.
+    pub async fn accept_patient(
+        &self,
+        patient: PatientPseudonym,
+        acceptance: &Acceptance,
+    ) -> Result<Submitted, ClientError> {
+        self.say_of_patient(acceptance.action(patient, false)).await
+    }
+
+    /// Takes back the own member's acceptance of an identity: nothing that it ever signed binds the
+    /// member any more. `evidence` is the salted hash of why.
+    ///
+    /// # Errors
+    /// As [`Self::accept_patient`].
+    pub async fn withdraw_acceptance(
+        &self,
+        patient: PatientPseudonym,
+        identity: SpiffeId,
+        relation: PatientRelation,
+        evidence: Hash,
+    ) -> Result<Submitted, ClientError> {
+        let nothing = Acceptance { identity, relation, may_read: false, may_consent: false, to: None, evidence };
+        self.say_of_patient(nothing.action(patient, true)).await
+    }
+
+    /// Says that two pseudonyms are one person's, for the own member's records.
+    ///
+    /// # Errors
+    /// As [`Client::submit`]; [`ClientError::Rejected`] if the member says so already.
+    pub async fn link_patients(
+        &self,
+        patient: PatientPseudonym,
+        other: PatientPseudonym,
+        evidence: Hash,
+    ) -> Result<Submitted, ClientError> {
+        let (patient, other) = (bytes_of(patient), bytes_of(other));
+        let link = pb::LinkPatients { patient, other, evidence_sha256: evidence.to_bytes() };
+        self.say_of_patient(Action::LinkPatients(link)).await
+    }
+
+    /// Takes a link of the own member back. That it was there stays in the patients' rows.
+    ///
+    /// # Errors
+    /// As [`Client::submit`]; [`ClientError::Rejected`] if the member has no such link.
+    pub async fn unlink_patients(
+        &self,
+        patient: PatientPseudonym,
+        other: PatientPseudonym,
+    ) -> Result<Submitted, ClientError> {
+        let unlink = pb::UnlinkPatients { patient: bytes_of(patient), other: bytes_of(other) };
+        self.say_of_patient(Action::UnlinkPatients(unlink)).await
+    }
+
+    /// Says that a patient is under the own member's care up to a block time, at most a year ahead;
+    /// a time that is not after now: the care has ended.
+    ///
+    /// # Errors
+    /// As [`Client::submit`]; [`ClientError::Rejected`] if there is no such patient, or the time is
+    /// too far ahead.
+    pub async fn attest_care(
+        &self,
+        patient: PatientPseudonym,
+        to: TimeMs,
+        evidence: Hash,
+    ) -> Result<Submitted, ClientError> {
+        let care = pb::AttestCare { patient: bytes_of(patient), to_ms: to.0, evidence_sha256: evidence.to_bytes() };
+        self.say_of_patient(Action::AttestCare(care)).await
+    }
+
+    async fn say_of_patient(&self, action: Action) -> Result<Submitted, ClientError> {
+        let signed = self.sign(vec![pb::Action { action: Some(action) }], Vec::new())?;
+        self.submit(signed, pb::WaitFor::Certified).await?.into_applied()
+    }
+
     /// Patients to whom tags lead, each proven to be said to; 1 to 256 tags.
     ///
     /// # Errors
@@ -189,4 +308,8 @@ impl Client {
         let header = self.judged(&answered, header)?;
         Ok((answered, header))
     }
+}
+
+fn bytes_of(patient: PatientPseudonym) -> Bytes {
+    Bytes::copy_from_slice(&patient.0)
 }

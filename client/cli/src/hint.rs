@@ -34,7 +34,7 @@ pub(crate) fn hint(error: &ClientError) -> Option<&'static str> {
 }
 
 /// What to do about a refusal of the rules, where that is not plain from its name.
-const OUTCOME_HINTS: [(pb::Outcome, &str); 12] = [
+const OUTCOME_HINTS: [(pb::Outcome, &str); 18] = [
     (
         pb::Outcome::RoleNotAllowed,
         "use an identity whose role may do this; governance, stake and revocation lists are for admins",
@@ -50,6 +50,15 @@ const OUTCOME_HINTS: [(pb::Outcome, &str); 12] = [
     (pb::Outcome::TooManyNodes, "retire a node, or use `consilium governance propose add-node`"),
     (pb::Outcome::TooManyProposals, "cancel open proposals first"),
     (pb::Outcome::TooManySigners, "a certificate takes 16 signing keys; renew it and enrol with the new one"),
+    (
+        pb::Outcome::NotAccepted,
+        "a hospital must accept this identity first, with --may-consent: `consilium patient accept`",
+    ),
+    (pb::Outcome::ConsentConflict, "another version came first: look again with `consilium consent list`"),
+    (pb::Outcome::ConsentNotFound, "see `consilium consent list`; only who put a consent may replace it"),
+    (pb::Outcome::LinkConflict, "see `consilium patient show`"),
+    (pb::Outcome::TimeRefused, "an end must lie ahead, that of care at most a year"),
+    (pb::Outcome::EmergencyNotFound, "an auditor of the member that declared it reviews it, once"),
 ];
 
 fn outcome_hint(outcome: pb::Outcome) -> Option<&'static str> {

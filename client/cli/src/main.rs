@@ -6,12 +6,15 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod bench;
 mod certs;
 mod config_file;
 mod confirm;
+mod consent;
 mod context;
 mod custodian;
+mod emergency;
 mod governance;
 mod hint;
 mod identity;
@@ -31,6 +34,7 @@ mod text;
 mod validators;
 mod watch;
 mod when;
+mod words;
 
 use std::process::ExitCode;
 
@@ -61,8 +65,14 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Submit, amend, retract, get and find records
     Record(record::RecordArgs),
-    /// Find and register patients
+    /// Find and register patients, and who speaks for them
     Patient(patient::PatientArgs),
+    /// Put, revoke, list and ask consents of patients
+    Consent(consent::ConsentArgs),
+    /// Declare and review emergencies
+    Emergency(emergency::EmergencyArgs),
+    /// Who has asked to read what, and what was decided
+    Access(access::AccessArgs),
     /// Show and name a member's custody key
     Custodian(custodian::CustodianArgs),
     /// Import FHIR files and folders
@@ -160,6 +170,9 @@ async fn perform(command: Command, ctx: &Context) -> Result<(), CliError> {
     match command {
         Command::Record(args) => record::run(args, ctx).await,
         Command::Patient(args) => patient::run(args, ctx).await,
+        Command::Consent(args) => consent::run(args, ctx).await,
+        Command::Emergency(args) => emergency::run(args, ctx).await,
+        Command::Access(args) => access::run(args, ctx).await,
         Command::Custodian(args) => custodian::run(args, ctx).await,
         Command::Import(args) => import::run(args, ctx).await,
         Command::Ledger(args) => ledger::run(args, ctx).await,

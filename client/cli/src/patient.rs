@@ -1,5 +1,8 @@
 //! `consilium patient`: who is who. Identifiers come from files, one on a line, never from
-//! arguments: those are seen by every process of a machine.
+//! arguments: those are seen by every process of a machine. Who speaks for a patient, and the
+//! like, is in [`rights`].
+
+mod rights;
 
 use std::path::PathBuf;
 
@@ -10,11 +13,12 @@ use consilium_proto::ids::PatientPseudonym;
 use serde::Serialize;
 
 use super::{CliError, Context};
+pub(crate) use rights::evidence;
 
 /// Bytes of a file of identifiers.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// Find and register patients
+/// Find and register patients, and who speaks for them
 #[derive(Debug, Args)]
 pub(crate) struct PatientArgs {
     /// What to do.
@@ -47,6 +51,23 @@ pub(crate) enum PatientCommand {
         #[arg(value_name = "FILE")]
         identifiers: PathBuf,
     },
+    /// Accept an identity as the patient's or its representative's, for the own member (role
+    /// service or clinician)
+    Accept(rights::AcceptArgs),
+    /// Take that back: nothing that the identity signed binds the own member any more
+    Withdraw(rights::WithdrawArgs),
+    /// Say that two pseudonyms are one person's, for the own member's records
+    Link(rights::LinkArgs),
+    /// Take that back
+    Unlink(rights::UnlinkArgs),
+    /// Say that the patient is under the own member's care
+    Care(rights::CareArgs),
+    /// Show who speaks for a patient, its other pseudonyms, and which kinds of records it has
+    Show {
+        /// The patient's pseudonym
+        #[arg(value_name = "HEX")]
+        patient: PatientPseudonym,
+    },
 }
 
 /// Which line leads to whom.
@@ -71,9 +92,15 @@ struct AddedView {
 
 /// Runs `consilium patient`.
 pub(crate) async fn run(args: PatientArgs, ctx: &Context) -> Result<(), CliError> {
-    let patients = Patients::new(ctx.client().await?)?;
     match args.command {
+        PatientCommand::Accept(args) => rights::accept(args, ctx).await,
+        PatientCommand::Withdraw(args) => rights::withdraw(args, ctx).await,
+        PatientCommand::Link(args) => rights::link(args, ctx).await,
+        PatientCommand::Unlink(args) => rights::unlink(args, ctx).await,
+        PatientCommand::Care(args) => rights::care(args, ctx).await,
+        PatientCommand::Show { patient } => rights::show(patient, ctx).await,
         PatientCommand::Find { identifiers } => {
+            let patients = patients(ctx).await?;
             let mut found = Vec::new();
             for (line, identifier) in lines(&patients, identifiers)? {
                 let pseudonym = patients.find(&identifier).await?.map(|patient| patient.to_string());
@@ -83,6 +110,7 @@ pub(crate) async fn run(args: PatientArgs, ctx: &Context) -> Result<(), CliError
             print(found, ctx)
         }
         PatientCommand::Register { identifiers } => {
+            let patients = patients(ctx).await?;
             let lines = lines(&patients, identifiers)?;
             let of = patients.ensure(lines.iter().map(|(_, identifier)| identifier.as_str())).await?;
             let pseudonym = |identifier: &str| of.get(identifier).map(ToString::to_string);
@@ -90,12 +118,17 @@ pub(crate) async fn run(args: PatientArgs, ctx: &Context) -> Result<(), CliError
             print(found.collect(), ctx)
         }
         PatientCommand::AddIdentifiers { patient, identifiers } => {
+            let patients = patients(ctx).await?;
             let identifiers: Vec<_> = lines(&patients, identifiers)?.into_iter().map(|(_, text)| text).collect();
             patients.add_lookups(patient, &identifiers).await?;
             let view = AddedView { pseudonym: patient.to_string(), added: identifiers.len() };
             ctx.print(&view, |v| format!("patient {} is found by {} more", v.pseudonym, v.added))
         }
     }
+}
+
+async fn patients(ctx: &Context) -> Result<Patients, CliError> {
+    Ok(Patients::new(ctx.client().await?)?)
 }
 
 /// Lines that are not empty, with their numbers, in canonical form.

@@ -5,6 +5,59 @@ fn the_argument_tree_is_consistent() {
     Cli::command().debug_assert();
 }
 
+#[test]
+fn commands_of_patients_rights_parse() {
+    let (id, transaction, root) = ("01".repeat(16), "05".repeat(32), "0a".repeat(32));
+    let good = [
+        format!(
+            "consilium patient accept {id} --identity spiffe://a.example/patient/{id} --relation self --may-read --evidence f"
+        ),
+        format!(
+            "consilium patient accept {id} --identity spiffe://a.example/patient/{id} --relation guardian --until +30d --evidence f"
+        ),
+        format!("consilium patient withdraw {id} --identity spiffe://a.example/patient/{id} --evidence f --yes"),
+        format!("consilium patient link {id} {} --evidence f", "02".repeat(16)),
+        format!("consilium patient unlink {id} {}", "02".repeat(16)),
+        format!("consilium patient care {id} --until +30d --evidence f"),
+        format!("consilium patient care {id} --ended --evidence f"),
+        format!("consilium patient show {id}"),
+        format!("consilium consent put {id} --fhir f --mapping m --paper p --yes"),
+        format!("consilium consent put {id} --base break-glass-only --share-with b.example --purpose TREAT --up-to N"),
+        format!("consilium consent put {id} --base deny --replaces {id}"),
+        format!("consilium consent put {id} --base all-normal --deny clinician@b.example"),
+        format!("consilium consent revoke {id} --yes"),
+        format!("consilium consent list {id}"),
+        format!(
+            "consilium consent check {id} --reader spiffe://b.example/clinician/c --purpose TREAT --kind Observation --level R"
+        ),
+        format!("consilium emergency declare {id} --reason danger --read {id} --read {id}:2 --acting f --yes"),
+        format!("consilium emergency review {id} --verdict not-justified --note f"),
+        format!("consilium access log {id} --since 3:{root} --names --html f"),
+        format!("consilium --output json access decision {transaction}"),
+    ];
+    for line in good {
+        assert!(parses(&line), "{line}");
+    }
+    let bad = [
+        format!("consilium patient accept {id} --identity spiffe://a.example/patient/{id} --relation self"),
+        format!("consilium patient care {id} --evidence f"),
+        format!("consilium patient care {id} --ended --until +1d --evidence f"),
+        format!("consilium consent put {id}"),
+        format!("consilium consent put {id} --fhir f"),
+        format!("consilium consent put {id} --fhir f --mapping m --base deny"),
+        format!("consilium consent put {id} --fhir f --mapping m --share-with b.example"),
+        format!("consilium consent put {id} --base deny --up-to N"),
+        format!("consilium consent put {id} --base deny --share-with b.example --purpose treat"),
+        format!("consilium emergency declare {id}"),
+        format!("consilium emergency review {id}"),
+        format!("consilium access log {id} --since {root}"),
+        format!("consilium access decision {id}"),
+    ];
+    for line in bad {
+        assert!(!parses(&line), "{line}");
+    }
+}
+
 fn parses(line: &str) -> bool {
     Cli::try_parse_from(line.split_whitespace()).is_ok()
 }

@@ -1,0 +1,305 @@
+//! `consilium access`: who has asked to read a patient's records, what for, and what was decided;
+//! with proof that no entry was left out, changed or swapped. Shown are member, role and purpose;
+//! the name of a reader only where it is asked for.
+
+mod html;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use consilium_client::access_log::{AccessEvent, AccessLog, Decision, KeptLog, ProvenDecision};
+use consilium_client::files;
+use consilium_proto::ids::{PatientPseudonym, TransactionId};
+use consilium_proto::purpose;
+use serde::Serialize;
+
+use crate::context::escaped;
+use crate::text::{table, time_ms};
+use crate::words;
+use crate::{CliError, Context};
+
+/// Who has read what
+#[derive(Debug, Args)]
+pub(crate) struct AccessArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: AccessCommand,
+}
+
+/// Who has asked to read a patient's records. For auditors, and for the patient and those who
+/// speak for it.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccessCommand {
+    /// The list of accesses to a patient's records, proven to be whole
+    Log(LogArgs),
+    /// What was decided of one request (also for who made it)
+    Decision {
+        /// The transaction of the request
+        #[arg(value_name = "TRANSACTION")]
+        transaction: TransactionId,
+        /// Show the reader's name, too: opaque, as the ledger has it
+        #[arg(long)]
+        names: bool,
+    },
+}
+
+/// Arguments of `access log`.
+#[derive(Debug, Args)]
+pub(crate) struct LogArgs {
+    /// The patient's pseudonym
+    #[arg(value_name = "HEX")]
+    pub(crate) patient: PatientPseudonym,
+    /// What was kept last time: checks that it is still the beginning of the list, and shows what
+    /// came since
+    #[arg(long, value_name = "COUNT:ROOT")]
+    pub(crate) since: Option<KeptLog>,
+    /// Show readers' names, too: opaque, as the ledger has them
+    #[arg(long)]
+    pub(crate) names: bool,
+    /// Write a page to print; an existing file is left alone
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+}
+
+/// A list of accesses, proven.
+#[derive(Serialize)]
+struct LogView {
+    patient: String,
+    ledger: String,
+    /// Entries that were known before: the first that is shown has this number.
+    from: u64,
+    /// Entries of the whole list.
+    count: u64,
+    root: String,
+    /// To be kept, and given as --since next time.
+    keep: String,
+    /// It is the list at this height.
+    at_height: u64,
+    at: String,
+    events: Vec<EventView>,
+}
+
+/// An access.
+#[derive(Serialize)]
+struct EventView {
+    /// From 0.
+    number: u64,
+    time: String,
+    member: String,
+    /// As in a SPIFFE id.
+    role: &'static str,
+    role_words: &'static str,
+    /// Null unless names were asked for.
+    name: Option<String>,
+    /// HL7's code.
+    purpose: &'static str,
+    purpose_words: &'static str,
+    /// An AccessKind of access.proto.
+    kind: &'static str,
+    kind_words: &'static str,
+    permitted: bool,
+    decisions: Vec<DecisionView>,
+    emergency: Option<String>,
+    project: Option<String>,
+    /// Salted hash of the person for whom a system asked.
+    acting_sha256: Option<String>,
+    transaction: String,
+    height: u64,
+    policy_version: u32,
+}
+
+/// What was decided of some records.
+#[derive(Serialize)]
+struct DecisionView {
+    permitted: bool,
+    ground: &'static str,
+    words: String,
+    consent: Option<String>,
+    consent_version: Option<u32>,
+    records: Vec<VersionView>,
+}
+
+#[derive(Serialize)]
+struct VersionView {
+    record: String,
+    version: u32,
+}
+
+/// One decision, proven.
+#[derive(Serialize)]
+struct DecidedView {
+    /// There is no such patient: it stands in the log of the reader's member.
+    unmatched: bool,
+    patient: String,
+    at_height: u64,
+    event: EventView,
+}
+
+/// Runs `consilium access`.
+pub(crate) async fn run(args: AccessArgs, ctx: &Context) -> Result<(), CliError> {
+    let client = ctx.client().await?;
+    match args.command {
+        AccessCommand::Log(args) => {
+            let log = client.access_log(args.patient, args.since.unwrap_or_else(KeptLog::nothing)).await?;
+            let ledger = client.genesis().ledger_id.to_string();
+            let view = LogView::new(&args, ledger, &log);
+            let Some(path) = &args.html else { return ctx.print(&view, |view| view.text(args.names)) };
+            files::write_new(path, html::page(&view, args.names).as_bytes(), files::SECRET_MODE)?;
+            ctx.print(&view, |view| format!("written to {}\n{}", path.display(), view.proof()))
+        }
+        AccessCommand::Decision { transaction, names } => {
+            let view = DecidedView::new(&client.decision(transaction).await?, names);
+            ctx.print(&view, DecidedView::text)
+        }
+    }
+}
+
+impl LogView {
+    fn new(args: &LogArgs, ledger: String, log: &AccessLog) -> Self {
+        Self {
+            patient: args.patient.to_string(),
+            ledger,
+            from: log.from,
+            count: log.count,
+            root: log.root.to_string(),
+            keep: log.kept().to_string(),
+            at_height: log.header.height.0,
+            at: time_ms(log.header.time.0),
+            events: log.events.iter().map(|event| EventView::new(event, args.names)).collect(),
+        }
+    }
+
+    fn text(&self, names: bool) -> String {
+        let mut head = HEAD.to_vec();
+        if names {
+            head.insert(NAME_COLUMN, "NAME");
+        }
+        let shown = match self.events.is_empty() {
+            true if self.from == 0 => "nobody has asked\n".to_owned(),
+            true => "nobody has asked since\n".to_owned(),
+            false => table(&head, self.events.iter().map(|event| event.cells(names))),
+        };
+        format!("{shown}\n{}", self.proof())
+    }
+
+    /// What is proven of the list, and what to keep.
+    fn proof(&self) -> String {
+        let since = match self.from {
+            0 => String::new(),
+            from => format!(" The first {from} are those that you had kept."),
+        };
+        format!(
+            "{} entries in all up to {} (block {}), proven: none is missing, changed or swapped.{since}\n\
+             keep this for the next time: --since {}",
+            self.count, self.at, self.at_height, self.keep
+        )
+    }
+}
+
+/// Columns of the list, and where that of the names goes.
+const HEAD: [&str; 7] = ["NO", "TIME (UTC)", "HOSPITAL", "ROLE", "PURPOSE", "ASKED TO", "DECIDED"];
+const NAME_COLUMN: usize = 4;
+
+impl EventView {
+    fn new(event: &AccessEvent, names: bool) -> Self {
+        Self {
+            number: event.sequence,
+            time: time_ms(event.time.0),
+            member: event.reader.member().to_string(),
+            role: event.reader.role().as_str(),
+            role_words: words::role(event.reader.role()),
+            name: names.then(|| event.reader.name().to_owned()),
+            purpose: purpose::code(event.purpose),
+            purpose_words: words::purpose(event.purpose),
+            kind: event.kind.as_str_name(),
+            kind_words: words::kind(event.kind),
+            permitted: event.permits(),
+            decisions: event.decisions.iter().map(DecisionView::new).collect(),
+            emergency: event.emergency.map(|id| id.to_string()),
+            project: event.project.map(|id| id.to_string()),
+            acting_sha256: event.acting.map(|hash| hash.to_string()),
+            transaction: event.transaction_id.to_string(),
+            height: event.height.0,
+            policy_version: event.policy_version,
+        }
+    }
+
+    /// A line of the list, in the order of [`HEAD`].
+    fn cells(&self, names: bool) -> Vec<String> {
+        let decided = self.decisions.iter().map(DecisionView::text).collect::<Vec<_>>().join("; ");
+        let mut cells = vec![
+            self.number.to_string(),
+            self.time.clone(),
+            self.member.clone(),
+            self.role_words.to_owned(),
+            self.purpose_words.to_owned(),
+            self.kind_words.to_owned(),
+            decided,
+        ];
+        if names {
+            cells.insert(NAME_COLUMN, self.name.clone().unwrap_or_default());
+        }
+        cells
+    }
+}
+
+impl DecisionView {
+    fn new(decision: &Decision) -> Self {
+        let version = |v: &consilium_proto::transaction::VersionRef| VersionView {
+            record: v.record.to_string(),
+            version: v.version,
+        };
+        Self {
+            permitted: decision.permits(),
+            ground: decision.ground.as_str_name(),
+            words: words::ground(decision.ground),
+            consent: decision.consent.map(|(id, _)| id.to_string()),
+            consent_version: decision.consent.map(|(_, version)| version),
+            records: decision.records.iter().map(version).collect(),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self.records.len() {
+            0 => self.words.clone(),
+            1 => format!("1 record {}", self.words),
+            number => format!("{number} records {}", self.words),
+        }
+    }
+}
+
+impl DecidedView {
+    fn new(proven: &ProvenDecision, names: bool) -> Self {
+        Self {
+            unmatched: proven.unmatched,
+            patient: proven.event.patient.to_string(),
+            at_height: proven.header.height.0,
+            event: EventView::new(&proven.event, names),
+        }
+    }
+
+    fn text(&self) -> String {
+        let event = &self.event;
+        let name = event.name.as_deref().map_or(String::new(), |name| format!(" {name}"));
+        let mut lines = vec![
+            format!(
+                "{}: a {}{name} of {} asked to {} of patient {}",
+                event.time, event.role_words, event.member, event.kind_words, self.patient
+            ),
+            format!("for {}", event.purpose_words),
+        ];
+        lines.extend(event.decisions.iter().map(DecisionView::text));
+        lines.extend(event.decisions.iter().filter_map(|decision| {
+            let id = decision.consent.as_ref()?;
+            Some(format!("consent {id} version {}", decision.consent_version.unwrap_or_default()))
+        }));
+        if self.unmatched {
+            lines.push("there is no such patient: it stands in the log of the reader's member".to_owned());
+        }
+        lines.push(format!("number {} of its log, proven at height {}", event.number, self.at_height));
+        lines.iter().map(|line| escaped(line)).collect::<Vec<_>>().join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! A list of accesses as one page to print: no scripts, nothing from elsewhere, all text escaped.
+
+use super::{EventView, HEAD, LogView, NAME_COLUMN};
+use crate::context::escaped;
+
+/// Of the page: readable, and on paper with the head of the table on each sheet.
+const STYLE: &str = "body{font:16px/1.5 sans-serif;margin:2em auto;max-width:70em;padding:0 1em;color:#111}\
+table{border-collapse:collapse;width:100%}thead{display:table-header-group}tr{break-inside:avoid}\
+th,td{border:1px solid #999;padding:.3em .5em;text-align:left;vertical-align:top}th{background:#eee}\
+tr.denied td:last-child{font-weight:bold}code{overflow-wrap:anywhere}\
+@media print{body{font-size:10pt;margin:0;max-width:none}}";
+
+/// The page.
+pub(super) fn page(view: &LogView, names: bool) -> String {
+    let mut head = HEAD.to_vec();
+    if names {
+        head.insert(NAME_COLUMN, "NAME");
+    }
+    let head: String = head.iter().map(|cell| format!("<th scope=\"col\">{}</th>", text(&sentence(cell)))).collect();
+    let rows: String = view.events.iter().map(|event| row(event, names)).collect();
+    let table = match view.events.is_empty() {
+        true if view.from == 0 => "<p>Nobody has asked.</p>\n".to_owned(),
+        true => "<p>Nobody has asked since.</p>\n".to_owned(),
+        false => format!("<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n"),
+    };
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n<title>Who has asked to read these records</title>\n\
+         <style>{STYLE}</style>\n</head>\n<body>\n<h1>Who has asked to read these records</h1>\n\
+         <p>Patient <code>{}</code>, up to {}. Times are in UTC.</p>\n{table}{}</body>\n</html>\n",
+        text(&view.patient),
+        text(&view.at),
+        proof(view)
+    )
+}
+
+fn row(event: &EventView, names: bool) -> String {
+    let class = if event.permitted { "permitted" } else { "denied" };
+    let cells: String = event.cells(names).iter().map(|cell| format!("<td>{}</td>", text(cell))).collect();
+    format!("<tr class=\"{class}\">{cells}</tr>\n")
+}
+
+fn proof(view: &LogView) -> String {
+    format!(
+        "<h2>What is proven</h2>\n<p>{} entries in all; this page begins with number {}. The program that wrote it \
+         has checked that none is missing, changed or swapped, against block {} of the ledger <code>{}</code>. A page \
+         can be changed after that: whoever doubts it asks for the list again, with what is to be kept.</p>\n\
+         <p>To keep for the next time: <code>{}</code></p>\n",
+        view.count,
+        view.from,
+        view.at_height,
+        text(&view.ledger),
+        text(&view.keep)
+    )
+}
+
+/// `ASKED TO` as `Asked to`.
+fn sentence(head: &str) -> String {
+    match head {
+        "TIME (UTC)" => "Time (UTC)".to_owned(),
+        _ => head.chars().take(1).chain(head.chars().skip(1).map(|c| c.to_ascii_lowercase())).collect(),
+    }
+}
+
+/// Text in HTML: what would end or begin markup, an attribute or an entity, is none of these.
+pub(super) fn text(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in escaped(text).chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            _ => out.push(c),
+        }
+    }
+    out
+}

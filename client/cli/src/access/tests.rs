@@ -1,0 +1,103 @@
+#![allow(clippy::unwrap_used)]
+use consilium_proto::ids::{ConsentId, Height, RecordId, TimeMs};
+use consilium_proto::pb::{AccessGround, AccessKind, PurposeOfUse};
+use consilium_proto::transaction::VersionRef;
+
+use super::*;
+use crate::json;
+
+fn event(sequence: u64, ground: AccessGround) -> AccessEvent {
+    let consent = (ground == AccessGround::Consent).then_some((ConsentId([1; 16]), 2));
+    let records = vec![VersionRef { record: RecordId([6; 16]), version: 1 }];
+    AccessEvent {
+        sequence,
+        transaction_id: TransactionId::from_bytes([5; 32]),
+        reader: "spiffe://b.example/clinician/c-4711".parse().unwrap(),
+        patient: PatientPseudonym([7; 16]),
+        purpose: PurposeOfUse::Coc,
+        kind: AccessKind::Read,
+        decisions: vec![Decision { ground, consent, records }],
+        emergency: None,
+        acting: None,
+        query: None,
+        project: None,
+        policy_version: 1,
+        time: TimeMs(1_000),
+        height: Height(3),
+    }
+}
+
+fn view(names: bool) -> LogView {
+    let events = [event(4, AccessGround::Consent), event(5, AccessGround::NoConsent)];
+    LogView {
+        patient: "07".repeat(16),
+        ledger: "04".repeat(32),
+        from: 4,
+        count: 6,
+        root: "0a".repeat(32),
+        keep: format!("6:{}", "0a".repeat(32)),
+        at_height: 9,
+        at: time_ms(2_000),
+        events: events.iter().map(|event| EventView::new(event, names)).collect(),
+    }
+}
+
+#[test]
+fn scripts_get_accesses_with_names_only_where_asked_for() {
+    json::snapshot::check("access-log", &view(false));
+    let event = event(4, AccessGround::NotFound);
+    let decided =
+        DecidedView { unmatched: true, patient: "07".repeat(16), at_height: 9, event: EventView::new(&event, true) };
+    json::snapshot::check("access-decision", &decided);
+    assert!(decided.text().contains("a clinician c-4711 of b.example asked to read records"), "{}", decided.text());
+}
+
+#[test]
+fn people_read_who_asked_what_for_and_what_was_decided() {
+    let text = view(false).text(false);
+    let mut lines = text.lines();
+    assert!(lines.next().unwrap().starts_with("NO  TIME (UTC)            HOSPITAL   ROLE"), "{text}");
+    let first = lines.next().unwrap();
+    assert!(first.contains("b.example  clinician  coordination of care  read records"), "{text}");
+    assert!(first.ends_with("1 record permitted: a consent of the patient permits it"), "{text}");
+    assert!(lines.next().unwrap().ends_with("1 record denied: no consent permits it"), "{text}");
+    assert!(text.contains("The first 4 are those that you had kept."), "{text}");
+    assert!(text.ends_with(&format!("--since 6:{}", "0a".repeat(32))), "{text}");
+    assert!(!text.contains("c-4711") && view(true).text(true).contains("c-4711"));
+}
+
+#[test]
+fn the_page_is_whole_in_itself_and_nothing_in_it_is_obeyed() {
+    let mut view = view(true);
+    view.events[0].member = "<script>alert(1)</script>".into();
+    view.events[1].name = Some("a\"b' & <i>\u{202e}".into());
+    let page = html::page(&view, true);
+    for forbidden in ["<script", "<i>", "http://", "https://", "src=", "href=", "url(", "@import", "\u{202e}"] {
+        assert!(!page.contains(forbidden), "{forbidden}: {page}");
+    }
+    assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "{page}");
+    assert!(page.contains("a&quot;b&#39; &amp; &lt;i&gt;\\u{202e}"), "{page}");
+    assert!(page.starts_with("<!DOCTYPE html>\n") && page.ends_with("</html>\n"));
+    assert!(page.contains("<th scope=\"col\">Asked to</th>") && page.contains(&view.keep));
+    assert_eq!(html::text("<&>\"'"), "&lt;&amp;&gt;&quot;&#39;");
+}
+
+#[test]
+fn a_page_shows_no_names_unless_asked_for() {
+    assert!(!html::page(&view(false), false).contains("c-4711"));
+    assert!(html::page(&view(true), true).contains("<td>c-4711</td>"));
+    let empty = LogView { events: Vec::new(), from: 0, ..view(false) };
+    assert!(html::page(&empty, false).contains("Nobody has asked."));
+}
+
+#[test]
+fn several_records_are_counted_by_what_was_decided() {
+    let mut event = event(0, AccessGround::Emergency);
+    event.decisions[0].records.push(VersionRef { record: RecordId([8; 16]), version: 1 });
+    event.decisions.push(Decision { ground: AccessGround::Restricted, consent: None, records: Vec::new() });
+    let cells = EventView::new(&event, false).cells(false);
+    assert_eq!(
+        cells.last().unwrap(),
+        "2 records permitted: in a declared emergency; denied: the record is restricted or erased"
+    );
+}

@@ -1,0 +1,246 @@
+//! `consilium consent`: what patients let others read, and forbid them to. What a consent says
+//! comes from a FHIR Consent through the translator, or from arguments for the simple cases.
+
+mod check;
+mod draft;
+
+use clap::{Args, Subcommand};
+use consilium_client::access_log::KnownConsent;
+use consilium_client::consents::{ConsentDraft, Consents};
+use consilium_client::patients::Patients;
+use consilium_client::{Client, ClientError};
+use consilium_proto::consent::{Grant, Rule};
+use consilium_proto::ids::{ConsentId, PatientPseudonym};
+use consilium_proto::names::Role;
+use consilium_proto::pb::ConsentEffect;
+use consilium_proto::purpose;
+use serde::Serialize;
+
+use crate::confirm::Consent;
+use crate::context::escaped;
+use crate::text::time_ms;
+use crate::words;
+use crate::{CliError, Context, SubmittedView};
+use draft::{PutArgs, Said};
+
+/// Consents of patients
+#[derive(Debug, Args)]
+pub(crate) struct ConsentArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: ConsentCommand,
+}
+
+/// What patients let others read, and forbid them to. A patient's identity signs its own; a
+/// service or a clinician puts what was signed on paper, which binds its member alone.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConsentCommand {
+    /// Put a consent, or a further version of one
+    Put(Box<PutArgs>),
+    /// End a consent; what was read before stays read
+    Revoke {
+        /// The consent
+        #[arg(value_name = "CONSENT")]
+        consent: ConsentId,
+        /// Whether to ask.
+        #[command(flatten)]
+        ask: Consent,
+    },
+    /// The consents of a patient that are not revoked
+    List {
+        /// The patient's pseudonym
+        #[arg(value_name = "HEX")]
+        patient: PatientPseudonym,
+    },
+    /// What a patient's consents say of a reader and a record, and which one decides
+    Check(Box<check::CheckArgs>),
+}
+
+/// Runs `consilium consent`.
+pub(crate) async fn run(args: ConsentArgs, ctx: &Context) -> Result<(), CliError> {
+    match args.command {
+        ConsentCommand::Put(args) => put(*args, ctx).await,
+        ConsentCommand::Revoke { consent, ask } => {
+            let client = ctx.client().await?;
+            let about = format!("ends consent {consent}: what was read, and whose keys were given out, stays so");
+            ask.ask(&about, "Revoke it?")?;
+            let done = Consents::new(client).revoke(consent).await?;
+            ctx.print(&SubmittedView::new(&done), SubmittedView::text)
+        }
+        ConsentCommand::List { patient } => {
+            let rows = ctx.client().await?.patient_rows(patient).await?;
+            let consents = rows.consents.iter().map(ConsentView::new).collect();
+            ctx.print(&ListView { consents }, ListView::text)
+        }
+        ConsentCommand::Check(args) => check::run(*args, ctx).await,
+    }
+}
+
+async fn put(args: PutArgs, ctx: &Context) -> Result<(), CliError> {
+    let client = ctx.client().await?;
+    let paper = client.identity().spiffe_id().role() != Role::Patient;
+    if paper && args.paper.is_none() {
+        return Err(CliError::usage("only a patient's identity signs a consent without paper")
+            .hint("pass --paper with the scan of what the patient signed"));
+    }
+    let said = args.said()?;
+    let compared = is_of_patient(&client, &said, args.patient).await?;
+    let version = match args.replaces {
+        Some(id) => Some((id, current_version(&client, args.patient, id).await?)),
+        None => None,
+    };
+    args.ask.ask(&plan(&said, compared, version.map(|(_, version)| version)), "Put this consent?")?;
+    let document = args.paper.map(crate::patient::evidence).transpose()?;
+    let new = ConsentDraft::new(args.patient, said.grant, document);
+    let draft = match version {
+        Some((id, version)) => new.replacing(id, version)?,
+        None => new,
+    };
+    let done = Consents::new(client).put(&draft).await?;
+    let view = PutView {
+        consent: draft.id.to_string(),
+        version: draft.version,
+        widened: said.widened,
+        transaction: SubmittedView::new(&done),
+    };
+    ctx.print(&view, |v| format!("consent {} version {}\n{}", v.consent, v.version, v.transaction.text()))
+}
+
+/// Whether the document was found to be this patient's; false: nothing to compare it with.
+async fn is_of_patient(client: &Client, said: &Said, patient: PatientPseudonym) -> Result<bool, CliError> {
+    let Some(reference) = &said.patient_reference else { return Ok(true) };
+    if client.identity().search_key().is_none() || client.identity().spiffe_id().role() == Role::Patient {
+        return Ok(false);
+    }
+    match Patients::new(client.clone())?.find(reference).await? {
+        Some(found) if found == patient => Ok(true),
+        Some(_) | None => Err(CliError::failed("the document is of another patient than this pseudonym is")),
+    }
+}
+
+async fn current_version(client: &Client, patient: PatientPseudonym, id: ConsentId) -> Result<u32, CliError> {
+    let rows = client.patient_rows(patient).await?;
+    let found = rows.consents.iter().find(|consent| consent.id == id);
+    let found = found.ok_or_else(|| ClientError::Usage(format!("the patient has no consent {id} in force")))?;
+    Ok(found.state.version)
+}
+
+/// What is about to be signed.
+fn plan(said: &Said, compared: bool, replaced: Option<u32>) -> String {
+    let mut lines = match replaced {
+        Some(version) => vec![format!("replaces version {version}; from then on holds:")],
+        None => vec!["a new consent:".to_owned()],
+    };
+    lines.extend(describe(&said.grant));
+    if !said.widened.is_empty() {
+        lines.push("the document could not be held exactly; it denies MORE than it says at:".to_owned());
+        lines.extend(said.widened.iter().map(|place| format!("  {place}")));
+    }
+    if !compared {
+        lines.push("NOT compared: whether the document is this patient's (no search key for that)".to_owned());
+    }
+    lines.join("\n")
+}
+
+/// A grant in words, a line for each rule.
+fn describe(grant: &Grant) -> Vec<String> {
+    let mut lines = vec![format!("  where no rule matches: {}", words::base(grant.base))];
+    lines.extend(grant.rules.iter().map(|rule| format!("  {}", rule_words(rule))));
+    lines.extend(period_words(grant.period.from.0, grant.period.to.0).map(|when| format!("  in force {when}")));
+    lines
+}
+
+fn rule_words(rule: &Rule) -> String {
+    let effect = if rule.effect == ConsentEffect::Permit { "permits" } else { "denies" };
+    let mut parts = vec![match rule.grantees.is_empty() {
+        true => format!("{effect} everybody"),
+        false => format!("{effect} {}", rule.grantees.iter().map(draft::grantee_code).collect::<Vec<_>>().join(", ")),
+    }];
+    let list = |what: &str, items: Vec<String>| (!items.is_empty()).then(|| format!("{what} {}", items.join(", ")));
+    let purposes = rule.purposes.iter().map(|p| format!("{} ({})", words::purpose(*p), purpose::code(*p)));
+    parts.extend(list("for", purposes.collect()));
+    parts.extend(list("of projects", rule.projects.iter().map(ToString::to_string).collect()));
+    parts.extend(list("of kinds", rule.kinds.clone()));
+    parts.extend(list("records", rule.records.iter().map(ToString::to_string).collect()));
+    parts.extend(list("written at", rule.author_members.clone()));
+    parts.extend(list("written by", rule.authors.clone()));
+    parts.extend(rule.ceiling.map(|ceiling| format!("up to level {}", words::level(ceiling))));
+    parts.extend(list("labelled", rule.tags.iter().map(ToString::to_string).collect()));
+    parts.extend(period_words(rule.period.from.0, rule.period.to.0));
+    parts.extend(rule.standing.then(|| "with keys made when a record is written".to_owned()));
+    parts.join("; ")
+}
+
+fn period_words(from_ms: u64, to_ms: u64) -> Option<String> {
+    let from = (from_ms != 0).then(|| format!("from {}", time_ms(from_ms)));
+    let to = (to_ms != 0).then(|| format!("until {}", time_ms(to_ms)));
+    let words: Vec<_> = from.into_iter().chain(to).collect();
+    (!words.is_empty()).then(|| words.join(" "))
+}
+
+/// A consent that was put.
+#[derive(Serialize)]
+struct PutView {
+    consent: String,
+    version: u32,
+    /// Where it denies more than the document says.
+    widened: Vec<String>,
+    transaction: SubmittedView,
+}
+
+/// Consents of a patient, proven.
+#[derive(Serialize)]
+struct ListView {
+    consents: Vec<ConsentView>,
+}
+
+#[derive(Serialize)]
+struct ConsentView {
+    consent: String,
+    version: u32,
+    /// SPIFFE id of who put it.
+    author: String,
+    /// The member that it binds, for paper; else null.
+    paper_of: Option<String>,
+    base: &'static str,
+    /// In words.
+    says: Vec<String>,
+    signed: String,
+}
+
+impl ConsentView {
+    fn new(consent: &KnownConsent) -> Self {
+        let paper = &consent.state.paper_member;
+        Self {
+            consent: consent.id.to_string(),
+            version: consent.state.version,
+            author: consent.state.author.clone(),
+            paper_of: (!paper.is_empty()).then(|| paper.clone()),
+            base: words::base_code(consent.grant.base),
+            says: describe(&consent.grant).iter().map(|line| line.trim().to_owned()).collect(),
+            signed: time_ms(consent.state.signed_ms),
+        }
+    }
+
+    fn text(&self) -> String {
+        let by = match &self.paper_of {
+            Some(member) => format!("on paper, binds {member} alone"),
+            None => format!("signed by {}", self.author),
+        };
+        let head = format!("consent {} version {}, {by}, {}", self.consent, self.version, self.signed);
+        let says = self.says.iter().map(|line| format!("  {line}"));
+        std::iter::once(head).chain(says).map(|line| escaped(&line)).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl ListView {
+    fn text(&self) -> String {
+        match self.consents.is_empty() {
+            true => "no consents".to_owned(),
+            false => self.consents.iter().map(ConsentView::text).collect::<Vec<_>>().join("\n"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,227 @@
+//! `consilium emergency`: breaking the glass, and reviewing that it was right.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use consilium_client::emergencies::Declaration;
+use consilium_client::{Client, pb};
+use consilium_proto::ids::{EmergencyId, PatientPseudonym, RecordId};
+use consilium_proto::transaction::VersionRef;
+use serde::Serialize;
+
+use crate::confirm::Consent;
+use crate::patient::evidence;
+use crate::text::time_ms;
+use crate::words;
+use crate::{CliError, Context, SubmittedView};
+
+/// Declare and review emergencies
+#[derive(Debug, Args)]
+pub(crate) struct EmergencyArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: EmergencyCommand,
+}
+
+/// What to do with emergencies.
+#[derive(Debug, Subcommand)]
+pub(crate) enum EmergencyCommand {
+    /// Open a patient's records to yourself, whatever consents say, until it ends (role clinician
+    /// or service). The patient sees it, and an auditor reviews it
+    Declare(DeclareArgs),
+    /// Say whether an emergency was justified, once and for all (role auditor of its member)
+    Review(ReviewArgs),
+}
+
+/// Arguments of `emergency declare`.
+#[derive(Debug, Args)]
+pub(crate) struct DeclareArgs {
+    /// The patient's pseudonym
+    #[arg(value_name = "HEX")]
+    pub(crate) patient: PatientPseudonym,
+    /// Why
+    #[arg(long, value_enum)]
+    pub(crate) reason: Reason,
+    /// Ask for this record in the same transaction, RECORD or RECORD:VERSION; may be repeated
+    #[arg(long = "read", value_name = "RECORD", value_parser = version)]
+    pub(crate) records: Vec<VersionRef>,
+    /// Who acts, for a system that asks for people. Only its salted hash is sent; the salt is
+    /// written beside it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) acting: Option<PathBuf>,
+    /// Whether to ask.
+    #[command(flatten)]
+    pub(crate) ask: Consent,
+}
+
+/// Why an emergency is declared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Reason {
+    /// The patient cannot be asked
+    CannotConsent,
+    /// The patient's life or health is in danger
+    Danger,
+    /// Others are in danger
+    ThreatToOthers,
+    /// A disaster, or many injured at once
+    Disaster,
+}
+
+impl From<Reason> for pb::EmergencyReason {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::CannotConsent => Self::CannotConsent,
+            Reason::Danger => Self::Danger,
+            Reason::ThreatToOthers => Self::ThreatToOthers,
+            Reason::Disaster => Self::Disaster,
+        }
+    }
+}
+
+/// Arguments of `emergency review`.
+#[derive(Debug, Args)]
+pub(crate) struct ReviewArgs {
+    /// The emergency
+    #[arg(value_name = "EMERGENCY")]
+    pub(crate) emergency: EmergencyId,
+    /// What was found
+    #[arg(long, value_enum)]
+    pub(crate) verdict: Verdict,
+    /// The review's text. Only its salted hash is sent; the salt is written beside it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) note: Option<PathBuf>,
+    /// Whether to ask.
+    #[command(flatten)]
+    pub(crate) ask: Consent,
+}
+
+/// What a review found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Verdict {
+    /// It was an emergency
+    Justified,
+    /// It was none; it ends at once
+    NotJustified,
+}
+
+impl From<Verdict> for pb::ReviewVerdict {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Justified => Self::Justified,
+            Verdict::NotJustified => Self::NotJustified,
+        }
+    }
+}
+
+/// `RECORD` or `RECORD:VERSION`.
+fn version(text: &str) -> Result<VersionRef, String> {
+    let problem = || format!("{text:?} is no RECORD or RECORD:VERSION");
+    let (record, version) = match text.split_once(':') {
+        Some((record, version)) => (record, version.parse().ok().filter(|version| *version > 0).ok_or_else(problem)?),
+        None => (text, 0),
+    };
+    Ok(VersionRef { record: record.parse::<RecordId>().map_err(|_| problem())?, version })
+}
+
+/// A declared emergency.
+#[derive(Serialize)]
+struct DeclaredView {
+    emergency: String,
+    transaction: SubmittedView,
+}
+
+/// Runs `consilium emergency`.
+pub(crate) async fn run(args: EmergencyArgs, ctx: &Context) -> Result<(), CliError> {
+    let client = ctx.client().await?;
+    match args.command {
+        EmergencyCommand::Declare(args) => declare(args, &client, ctx).await,
+        EmergencyCommand::Review(args) => review(args, &client, ctx).await,
+    }
+}
+
+async fn declare(args: DeclareArgs, client: &Client, ctx: &Context) -> Result<(), CliError> {
+    let reason = args.reason.into();
+    let about = format!(
+        "{} declares an emergency of patient {}: {}\nit is logged for ever, the patient sees it, and it is reviewed",
+        client.identity().spiffe_id(),
+        args.patient,
+        words::reason(reason)
+    );
+    args.ask.ask(&about, "Break the glass?")?;
+    let declaration = Declaration::new(args.patient, reason).reading(args.records);
+    let declaration = match args.acting {
+        Some(acting) => declaration.acting(evidence(acting)?),
+        None => declaration,
+    };
+    let done = client.declare_emergency(&declaration).await?;
+    let view = DeclaredView { emergency: declaration.id().to_string(), transaction: SubmittedView::new(&done) };
+    ctx.print(&view, |v| format!("emergency {}\n{}", v.emergency, v.transaction.text()))
+}
+
+async fn review(args: ReviewArgs, client: &Client, ctx: &Context) -> Result<(), CliError> {
+    let state = client.emergency(args.emergency).await?;
+    let state = state.ok_or_else(|| CliError::failed(format!("there is no emergency {}", args.emergency)))?;
+    let verdict = match args.verdict {
+        Verdict::Justified => "was justified",
+        Verdict::NotJustified => "was NOT justified, and ends at once",
+    };
+    let about = format!("{}\nthe review will say for ever that it {verdict}", told(&state));
+    args.ask.ask(&about, "Sign this review?")?;
+    let note = args.note.map(evidence).transpose()?;
+    let done = client.review_emergency(args.emergency, args.verdict.into(), note).await?;
+    ctx.print(&SubmittedView::new(&done), SubmittedView::text)
+}
+
+/// What the ledger says of an emergency.
+fn told(state: &pb::EmergencyState) -> String {
+    let reviewed = match state.reviewer.is_empty() {
+        true => format!("to be reviewed by {}", time_ms(state.review_due_ms)),
+        false => format!("reviewed already, by {}", state.reviewer),
+    };
+    format!(
+        "{} declared an emergency of patient {}: {}\nfrom {} to {}, {reviewed}",
+        state.reader,
+        hex::encode(&state.patient),
+        words::reason(state.reason()),
+        time_ms(state.from_ms),
+        time_ms(state.to_ms),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::json;
+
+    #[test]
+    fn scripts_get_the_emergency() {
+        let view = DeclaredView { emergency: "0e".repeat(16), transaction: crate::tests::submitted() };
+        json::snapshot::check("emergency", &view);
+    }
+
+    #[test]
+    fn records_are_named_with_or_without_a_version() {
+        let id = "01".repeat(16);
+        assert_eq!(version(&id).unwrap().version, 0);
+        assert_eq!(version(&format!("{id}:3")).unwrap(), VersionRef { record: RecordId([1; 16]), version: 3 });
+        for bad in ["", "01", &format!("{id}:0"), &format!("{id}:x")] {
+            assert!(version(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn who_reviews_sees_who_declared_it_and_why() {
+        let state = pb::EmergencyState {
+            patient: vec![1; 16].into(),
+            reader: "spiffe://a.example/clinician/c-1".into(),
+            reason: pb::EmergencyReason::Danger.into(),
+            ..Default::default()
+        };
+        let text = told(&state);
+        assert!(text.starts_with("spiffe://a.example/clinician/c-1 declared an emergency of patient 0101"), "{text}");
+        assert!(text.contains("life or health is in danger") && text.contains("to be reviewed by"), "{text}");
+        let reviewed = told(&pb::EmergencyState { reviewer: "spiffe://a.example/auditor/x".into(), ..state });
+        assert!(reviewed.contains("reviewed already"), "{reviewed}");
+    }
+}

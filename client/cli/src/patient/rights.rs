@@ -1,0 +1,357 @@
+//! Who speaks for a patient, which pseudonyms are one person's, who cares for it: what a member
+//! says of a patient. What shows it stays in a file; the ledger gets its salted hash.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use consilium_client::access_log::PatientRows;
+use consilium_client::clock::now_ms;
+use consilium_client::documents::{DocumentHash, salt_path};
+use consilium_client::patients::Acceptance;
+use consilium_client::{Client, pb};
+use consilium_proto::hash::Hash;
+use consilium_proto::ids::{PatientPseudonym, TimeMs};
+use consilium_proto::names::SpiffeId;
+use serde::Serialize;
+
+use crate::confirm::Consent;
+use crate::context::escaped;
+use crate::text::time_ms;
+use crate::when::{When, when};
+use crate::words;
+use crate::{CliError, Context, SubmittedView};
+
+/// Whose identity it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Relation {
+    /// The patient's own
+    #[value(name = "self")]
+    Own,
+    /// A guardian's
+    Guardian,
+    /// A proxy's
+    Proxy,
+}
+
+impl From<Relation> for pb::PatientRelation {
+    fn from(relation: Relation) -> Self {
+        match relation {
+            Relation::Own => Self::Self_,
+            Relation::Guardian => Self::Guardian,
+            Relation::Proxy => Self::Proxy,
+        }
+    }
+}
+
+/// Arguments of `patient accept`.
+#[derive(Debug, Args)]
+pub(crate) struct AcceptArgs {
+    /// The patient's pseudonym
+    #[arg(value_name = "HEX")]
+    pub(crate) patient: PatientPseudonym,
+    /// The identity, of role patient
+    #[arg(long, value_name = "SPIFFE")]
+    pub(crate) identity: SpiffeId,
+    /// Whose it is
+    #[arg(long, value_enum)]
+    pub(crate) relation: Relation,
+    /// It may read the patient's records and the list of accesses
+    #[arg(long)]
+    pub(crate) may_read: bool,
+    /// It may sign and revoke consents
+    #[arg(long)]
+    pub(crate) may_consent: bool,
+    /// When it ends, as 2026-11-21T22:00:00Z or +30d; a guardian's must end [default: never]
+    #[arg(long, value_name = "TIME", value_parser = when)]
+    pub(crate) until: Option<When>,
+    /// What it was accepted upon. Only its salted hash is sent; the salt is written beside it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) evidence: PathBuf,
+}
+
+/// Arguments of `patient withdraw`.
+#[derive(Debug, Args)]
+pub(crate) struct WithdrawArgs {
+    /// The patient's pseudonym
+    #[arg(value_name = "HEX")]
+    pub(crate) patient: PatientPseudonym,
+    /// The identity
+    #[arg(long, value_name = "SPIFFE")]
+    pub(crate) identity: SpiffeId,
+    /// Why. Only its salted hash is sent; the salt is written beside it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) evidence: PathBuf,
+    /// Whether to ask.
+    #[command(flatten)]
+    pub(crate) consent: Consent,
+}
+
+/// Arguments of `patient link`.
+#[derive(Debug, Args)]
+pub(crate) struct LinkArgs {
+    /// A pseudonym
+    #[arg(value_name = "HEX")]
+    pub(crate) patient: PatientPseudonym,
+    /// Another pseudonym of the same person
+    #[arg(value_name = "OTHER")]
+    pub(crate) other: PatientPseudonym,
+    /// What shows it. Only its salted hash is sent; the salt is written beside it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) evidence: PathBuf,
+}
+
+/// Arguments of `patient unlink`.
+#[derive(Debug, Args)]
+pub(crate) struct UnlinkArgs {
+    /// A pseudonym
+    #[arg(value_name = "HEX")]
+    pub(crate) patient: PatientPseudonym,
+    /// The other
+    #[arg(value_name = "OTHER")]
+    pub(crate) other: PatientPseudonym,
+}
+
+/// Arguments of `patient care`.
+#[derive(Debug, Args)]
+pub(crate) struct CareArgs {
+    /// The patient's pseudonym
+    #[arg(value_name = "HEX")]
+    pub(crate) patient: PatientPseudonym,
+    /// When the care ends, at most a year ahead, as 2026-11-21T22:00:00Z or +30d
+    #[arg(long, value_name = "TIME", value_parser = when, required_unless_present = "ended", conflicts_with = "ended")]
+    pub(crate) until: Option<When>,
+    /// It has ended
+    #[arg(long)]
+    pub(crate) ended: bool,
+    /// The admission or referral. Only its salted hash is sent; the salt is written beside it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) evidence: PathBuf,
+}
+
+pub(crate) async fn accept(args: AcceptArgs, ctx: &Context) -> Result<(), CliError> {
+    if args.relation == Relation::Guardian && args.until.is_none() {
+        return Err(CliError::usage("a guardian's acceptance must end").hint("pass --until with the coming of age"));
+    }
+    let client = ctx.client().await?;
+    let acceptance = Acceptance {
+        identity: args.identity,
+        relation: args.relation.into(),
+        may_read: args.may_read,
+        may_consent: args.may_consent,
+        to: args.until.map(|until| TimeMs(until.resolve(now_ms()))),
+        evidence: evidence(args.evidence)?,
+    };
+    let done = client.accept_patient(args.patient, &acceptance).await?;
+    ctx.print(&SubmittedView::new(&done), SubmittedView::text)
+}
+
+pub(crate) async fn withdraw(args: WithdrawArgs, ctx: &Context) -> Result<(), CliError> {
+    let client = ctx.client().await?;
+    let rows = client.patient_rows(args.patient).await?;
+    let (own, name) = (client.identity().spiffe_id().member().as_str(), args.identity.to_string());
+    let mut accepted = rows.state.iter().flat_map(|state| &state.acceptances);
+    let accepted = accepted.find(|a| a.member == own && a.identity == name && !a.withdrawn);
+    let relation = accepted.map(pb::PatientAcceptance::relation);
+    let relation =
+        relation.ok_or_else(|| CliError::failed(format!("{own} has not accepted {name} for this patient")))?;
+    let about =
+        format!("{name} speaks for the patient no more: no consent that it ever signed binds {own} from then on");
+    args.consent.ask(&about, "Withdraw the acceptance?")?;
+    let evidence = evidence(args.evidence)?;
+    let done = client.withdraw_acceptance(args.patient, args.identity, relation, evidence).await?;
+    ctx.print(&SubmittedView::new(&done), SubmittedView::text)
+}
+
+pub(crate) async fn link(args: LinkArgs, ctx: &Context) -> Result<(), CliError> {
+    let client = ctx.client().await?;
+    let done = client.link_patients(args.patient, args.other, evidence(args.evidence)?).await?;
+    ctx.print(&SubmittedView::new(&done), SubmittedView::text)
+}
+
+pub(crate) async fn unlink(args: UnlinkArgs, ctx: &Context) -> Result<(), CliError> {
+    let done = ctx.client().await?.unlink_patients(args.patient, args.other).await?;
+    ctx.print(&SubmittedView::new(&done), SubmittedView::text)
+}
+
+pub(crate) async fn care(args: CareArgs, ctx: &Context) -> Result<(), CliError> {
+    let client = ctx.client().await?;
+    // The beginning of time is not after now: it has ended.
+    let to = TimeMs(args.until.map_or(0, |until| until.resolve(now_ms())));
+    let done = client.attest_care(args.patient, to, evidence(args.evidence)?).await?;
+    ctx.print(&SubmittedView::new(&done), SubmittedView::text)
+}
+
+/// The salted hash of a file, and where its salt is.
+pub(crate) fn evidence(file: PathBuf) -> Result<Hash, CliError> {
+    let hash = DocumentHash::of_file(&file)?.hash();
+    eprintln!("the salt of its hash is in {}: keep it with the document", salt_path(&file).display());
+    Ok(hash)
+}
+
+/// What the ledger says of a patient, proven.
+#[derive(Serialize)]
+struct PatientView {
+    pseudonym: String,
+    /// Null if nobody has registered it.
+    registered_by: Option<String>,
+    acceptances: Vec<AcceptanceView>,
+    links: Vec<LinkView>,
+    records: Vec<RecordListView>,
+    consents: usize,
+    at_height: u64,
+    at: String,
+}
+
+#[derive(Serialize)]
+struct AcceptanceView {
+    member: String,
+    identity: String,
+    relation: &'static str,
+    may_read: bool,
+    may_consent: bool,
+    /// Null: never.
+    until: Option<String>,
+    withdrawn: bool,
+}
+
+#[derive(Serialize)]
+struct LinkView {
+    pseudonym: String,
+    member: String,
+    from_height: u64,
+    /// Null: it still holds.
+    to_height: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct RecordListView {
+    kind: String,
+    /// HL7's letter.
+    confidentiality: &'static str,
+}
+
+/// `patient show`.
+pub(crate) async fn show(patient: PatientPseudonym, ctx: &Context) -> Result<(), CliError> {
+    let client: Client = ctx.client().await?;
+    let rows = client.patient_rows(patient).await?;
+    ctx.print(&PatientView::new(&rows), PatientView::text)
+}
+
+impl PatientView {
+    fn new(rows: &PatientRows) -> Self {
+        let state = rows.state.clone().unwrap_or_default();
+        let level = |code: u32| i32::try_from(code).ok().and_then(|code| pb::Confidentiality::try_from(code).ok());
+        let list = |list: &pb::RecordListName| RecordListView {
+            kind: list.kind.clone(),
+            confidentiality: words::level(level(list.confidentiality).unwrap_or_default()),
+        };
+        Self {
+            pseudonym: rows.patient.to_string(),
+            registered_by: rows.state.as_ref().map(|state| state.member.clone()),
+            acceptances: state.acceptances.iter().map(AcceptanceView::new).collect(),
+            links: state.links.iter().map(LinkView::new).collect(),
+            records: rows.lists.iter().map(list).collect(),
+            consents: rows.consents.len(),
+            at_height: rows.header.height.0,
+            at: time_ms(rows.header.time.0),
+        }
+    }
+
+    fn text(&self) -> String {
+        let by = self.registered_by.as_deref().map_or("not registered".into(), |by| format!("registered by {by}"));
+        let mut lines = vec![format!("patient {}, {by}", self.pseudonym)];
+        lines.extend(self.acceptances.iter().map(AcceptanceView::text));
+        lines.extend(self.links.iter().map(LinkView::text));
+        lines.extend(self.records.iter().map(|list| format!("has records: {} ({})", list.kind, list.confidentiality)));
+        lines.push(format!("{} consents, see `consilium consent list`", self.consents));
+        lines.push(format!("proven at height {}, {}", self.at_height, self.at));
+        lines.iter().map(|line| escaped(line)).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl AcceptanceView {
+    fn new(a: &pb::PatientAcceptance) -> Self {
+        Self {
+            member: a.member.clone(),
+            identity: a.identity.clone(),
+            relation: words::relation(a.relation()),
+            may_read: a.may_read,
+            may_consent: a.may_consent,
+            until: (a.to_ms != 0).then(|| time_ms(a.to_ms)),
+            withdrawn: a.withdrawn,
+        }
+    }
+
+    fn text(&self) -> String {
+        let may = match (self.may_read, self.may_consent) {
+            (true, true) => "may read and sign consents",
+            (true, false) => "may read",
+            (false, true) => "may sign consents",
+            (false, false) => "may do nothing",
+        };
+        let until = self.until.as_deref().map_or(String::new(), |until| format!(", until {until}"));
+        let may = if self.withdrawn { "withdrawn".to_owned() } else { format!("{may}{until}") };
+        format!("{} has accepted {} ({}): {may}", self.member, self.identity, self.relation)
+    }
+}
+
+impl LinkView {
+    fn new(link: &pb::PatientLink) -> Self {
+        Self {
+            pseudonym: hex::encode(&link.other),
+            member: link.member.clone(),
+            from_height: link.from_height,
+            to_height: (link.to_height != 0).then_some(link.to_height),
+        }
+    }
+
+    fn text(&self) -> String {
+        let till = self.to_height.map_or(String::new(), |height| format!(" to {height}"));
+        format!("same person as {}, says {} (height {}{till})", self.pseudonym, self.member, self.from_height)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json;
+
+    fn view() -> PatientView {
+        let acceptance = pb::PatientAcceptance {
+            member: "a.example".into(),
+            identity: format!("spiffe://a.example/patient/{}", "0b".repeat(16)),
+            relation: pb::PatientRelation::Guardian.into(),
+            may_read: true,
+            to_ms: 86_400_000,
+            ..Default::default()
+        };
+        let link = pb::PatientLink {
+            other: vec![2; 16].into(),
+            member: "a.example".into(),
+            from_height: 4,
+            ..Default::default()
+        };
+        PatientView {
+            pseudonym: "0a".repeat(16),
+            registered_by: Some("a.example".into()),
+            acceptances: vec![AcceptanceView::new(&acceptance)],
+            links: vec![LinkView::new(&link)],
+            records: vec![RecordListView { kind: "Observation".into(), confidentiality: "N" }],
+            consents: 1,
+            at_height: 9,
+            at: time_ms(1_000),
+        }
+    }
+
+    #[test]
+    fn scripts_get_who_speaks_for_a_patient() {
+        json::snapshot::check("patient", &view());
+    }
+
+    #[test]
+    fn people_read_what_may_be_done_until_when() {
+        let text = view().text();
+        assert!(text.contains("(guardian): may read, until 1970-01-02T00:00:00Z"), "{text}");
+        assert!(text.contains("same person as 02020202"), "{text}");
+    }
+}

@@ -1,0 +1,213 @@
+//! Codes of the ledger in plain words: for patients, and for those who talk with them.
+
+use consilium_proto::access::permits;
+use consilium_proto::consent::Said;
+use consilium_proto::names::Role;
+use consilium_proto::pb::{
+    AccessGround, AccessKind, Confidentiality, ConsentBase, EmergencyReason, PatientRelation, PurposeOfUse,
+};
+use consilium_proto::purpose;
+
+/// Parses the code of a purpose, such as `TREAT`.
+pub(crate) fn parse_purpose(code: &str) -> Result<PurposeOfUse, String> {
+    purpose::of_code(code).ok_or_else(|| format!("{code:?} is no purpose of use such as TREAT (docs/consents.md)"))
+}
+
+/// What each purpose of use is, as in "for ...".
+const PURPOSES: [(PurposeOfUse, &str); 62] = [
+    (PurposeOfUse::Treat, "treatment"),
+    (PurposeOfUse::Clintrl, "treatment in a clinical trial"),
+    (PurposeOfUse::Coc, "coordination of care"),
+    (PurposeOfUse::Etreat, "treatment that cannot wait"),
+    (PurposeOfUse::Btg, "a declared emergency"),
+    (PurposeOfUse::Ertreat, "treatment in the emergency room"),
+    (PurposeOfUse::Pophlth, "health of a group of patients"),
+    (PurposeOfUse::Treatds, "treatment and disclosure for it"),
+    (PurposeOfUse::Hpaymt, "payment"),
+    (PurposeOfUse::Clmattch, "an attachment to a claim"),
+    (PurposeOfUse::Covauth, "authorization of what is paid for"),
+    (PurposeOfUse::Coverage, "insurance cover"),
+    (PurposeOfUse::Eligdtrm, "deciding on insurance cover"),
+    (PurposeOfUse::Eligver, "checking insurance cover"),
+    (PurposeOfUse::Enrollm, "enrolment with an insurer"),
+    (PurposeOfUse::Mildcrg, "discharge from military service"),
+    (PurposeOfUse::Remitadv, "advice of a payment"),
+    (PurposeOfUse::Pmtds, "payment and disclosure for it"),
+    (PurposeOfUse::Hresch, "research"),
+    (PurposeOfUse::Biorch, "biomedical research"),
+    (PurposeOfUse::Clintrch, "research in a clinical trial"),
+    (PurposeOfUse::Clintrchnpc, "research in a clinical trial, without care of patients"),
+    (PurposeOfUse::Clintrchpc, "research in a clinical trial, with care of patients"),
+    (PurposeOfUse::Preclintrch, "preparing a clinical trial"),
+    (PurposeOfUse::Dsrch, "research on a disease"),
+    (PurposeOfUse::Poarch, "research on origins and ancestry"),
+    (PurposeOfUse::Transrch, "research that is to help treatment"),
+    (PurposeOfUse::Patrqt, "the patient's own request"),
+    (PurposeOfUse::Famrqt, "a request of the family"),
+    (PurposeOfUse::Pwatrny, "a request of who has power of attorney"),
+    (PurposeOfUse::Supnwk, "a request of those who support the patient"),
+    (PurposeOfUse::Pubhlth, "public health"),
+    (PurposeOfUse::Disaster, "a disaster"),
+    (PurposeOfUse::Threat, "a threat to public health"),
+    (PurposeOfUse::Hmarkt, "marketing"),
+    (PurposeOfUse::Hoperat, "running the hospital"),
+    (PurposeOfUse::Caremgt, "management of care"),
+    (PurposeOfUse::Donat, "donation of organs"),
+    (PurposeOfUse::Fraud, "finding fraud"),
+    (PurposeOfUse::Gov, "a duty to the government"),
+    (PurposeOfUse::Haccred, "accreditation of the hospital"),
+    (PurposeOfUse::Hcompl, "compliance with rules"),
+    (PurposeOfUse::Hdecd, "a decedent's affairs"),
+    (PurposeOfUse::Hdirect, "the hospital's directory"),
+    (PurposeOfUse::Hdm, "medical devices and supplies"),
+    (PurposeOfUse::Hlegal, "a legal matter"),
+    (PurposeOfUse::Houtcoms, "measuring outcomes"),
+    (PurposeOfUse::Hprgrp, "a report of a programme"),
+    (PurposeOfUse::Hqualimp, "improving quality"),
+    (PurposeOfUse::Hsysadmin, "administration of systems"),
+    (PurposeOfUse::Labeling, "labelling records"),
+    (PurposeOfUse::Metamgt, "managing data about records"),
+    (PurposeOfUse::Memadmin, "administration of members"),
+    (PurposeOfUse::Milcdm, "military command"),
+    (PurposeOfUse::Patadmin, "administration of patients"),
+    (PurposeOfUse::Patsfty, "safety of patients"),
+    (PurposeOfUse::Perfmsr, "measuring performance"),
+    (PurposeOfUse::Recordmgt, "management of records"),
+    (PurposeOfUse::Sysdev, "development of systems"),
+    (PurposeOfUse::Htest, "testing systems"),
+    (PurposeOfUse::Train, "training of staff"),
+    (PurposeOfUse::Mltraining, "training of machines"),
+];
+
+/// What a purpose of use is.
+pub(crate) fn purpose(purpose: PurposeOfUse) -> &'static str {
+    PURPOSES.iter().find(|(known, _)| *known == purpose).map_or("an unknown purpose", |(_, words)| words)
+}
+
+/// Who somebody is, by the role.
+pub(crate) fn role(role: Role) -> &'static str {
+    match role {
+        Role::Node => "node of the network",
+        Role::Admin => "administrator",
+        Role::Service => "hospital system",
+        Role::Clinician => "clinician",
+        Role::Researcher => "researcher",
+        Role::Auditor => "auditor",
+        Role::Patient => "patient or representative",
+        Role::Device => "medical device",
+    }
+}
+
+/// What was asked for.
+pub(crate) fn kind(kind: AccessKind) -> &'static str {
+    match kind {
+        AccessKind::Unspecified => "something unknown",
+        AccessKind::Read => "read records",
+        AccessKind::Query => "list records",
+        AccessKind::History => "see the versions of records",
+        AccessKind::Export => "take records along",
+    }
+}
+
+/// What was decided and on which ground.
+pub(crate) fn ground(ground: AccessGround) -> String {
+    use AccessGround as G;
+    let why = match ground {
+        G::Unspecified => "for an unknown reason",
+        G::Author => "who asked wrote it",
+        G::Custodian => "it is a record of their own hospital",
+        G::Patient => "it is the patient",
+        G::Representative => "who asked speaks for the patient",
+        G::Consent => "a consent of the patient permits it",
+        G::Emergency => "in a declared emergency",
+        G::Each => "each record is decided by itself",
+        G::NotFound => "there is no such record of this patient",
+        G::Role => "those of this role read no records",
+        G::ConsentDenies => "the patient's consents, or the rule for patients without one, forbid it",
+        G::NoConsent => "no consent permits it",
+        G::NoEmergency => "no such emergency was in force",
+        G::Policy => "the network's access policy forbids it",
+        G::PolicyError => "the network's access policy could not be applied",
+        G::Restricted => "the record is restricted or erased",
+    };
+    format!("{}: {why}", if permits(ground) { "permitted" } else { "denied" })
+}
+
+/// What consents say.
+pub(crate) fn said(said: Said) -> &'static str {
+    match said {
+        Said::Nothing => "says nothing of it",
+        Said::BasePermits => "permits it, as all ordinary use",
+        Said::BaseDenies => "denies it, but for emergencies",
+        Said::Permits { by_name: true } => "permits it by a rule, to this very reader",
+        Said::Permits { by_name: false } => "permits it by a rule",
+        Said::AllDenied => "denies everything",
+        Said::RuleDenies => "denies it by a rule",
+    }
+}
+
+/// What holds where no rule matches.
+pub(crate) fn base(base: ConsentBase) -> &'static str {
+    match base {
+        ConsentBase::Unspecified => "unknown",
+        ConsentBase::BasicNormal => "treatment, payment and operations may read what is at most normal",
+        ConsentBase::AllNormal => "treatment, payment and operations may read everything",
+        ConsentBase::BreakGlassOnly => "nobody else may read, but in emergencies",
+        ConsentBase::Deny => "nobody else may read",
+    }
+}
+
+/// The code of a base, as in arguments.
+pub(crate) fn base_code(base: ConsentBase) -> &'static str {
+    match base {
+        ConsentBase::Unspecified => "unspecified",
+        ConsentBase::BasicNormal => "basic-normal",
+        ConsentBase::AllNormal => "all-normal",
+        ConsentBase::BreakGlassOnly => "break-glass-only",
+        ConsentBase::Deny => "deny",
+    }
+}
+
+/// Why an emergency was declared.
+pub(crate) fn reason(reason: EmergencyReason) -> &'static str {
+    match reason {
+        EmergencyReason::Unspecified => "for an unknown reason",
+        EmergencyReason::CannotConsent => "the patient cannot be asked",
+        EmergencyReason::Danger => "the patient's life or health is in danger",
+        EmergencyReason::ThreatToOthers => "others are in danger",
+        EmergencyReason::Disaster => "a disaster, or many injured at once",
+    }
+}
+
+/// Whose identity it is.
+pub(crate) fn relation(relation: PatientRelation) -> &'static str {
+    match relation {
+        PatientRelation::Unspecified => "unknown",
+        PatientRelation::Self_ => "self",
+        PatientRelation::Guardian => "guardian",
+        PatientRelation::Proxy => "proxy",
+    }
+}
+
+/// How confidential something is: HL7's letter.
+pub(crate) fn level(level: Confidentiality) -> &'static str {
+    match level {
+        Confidentiality::Unspecified => "?",
+        Confidentiality::Unrestricted => "U",
+        Confidentiality::Low => "L",
+        Confidentiality::Moderate => "M",
+        Confidentiality::Normal => "N",
+        Confidentiality::Restricted => "R",
+        Confidentiality::VeryRestricted => "V",
+    }
+}
+
+/// Parses HL7's letter of a level.
+pub(crate) fn parse_level(letter: &str) -> Result<Confidentiality, String> {
+    let known = (1..=6).filter_map(|code| Confidentiality::try_from(code).ok());
+    let found = known.into_iter().find(|known| level(*known) == letter);
+    found.ok_or_else(|| format!("{letter:?} is none of U, L, M, N, R, V"))
+}
+
+#[cfg(test)]
+mod tests;

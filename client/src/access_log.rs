@@ -1,0 +1,331 @@
+//! Who has asked to read a patient's records and what was decided; and the rows of a patient.
+//! All is held against a certified header: a node can neither change, swap nor leave out an
+//! event of a log that it hands over as whole, and what was shown earlier must still be its
+//! beginning.
+//!
+//! A node may be behind by as much as the profile allows ([`crate::age`]): the log is whole up to
+//! the block of [`AccessLog::header`]. Which requests for key wraps there are, beyond those that
+//! are shown, is a node's word.
+
+mod event;
+mod verify;
+
+use bytes::Bytes;
+use consilium_grpc::access_service_client::AccessServiceClient;
+use consilium_proto::consent::Grant;
+use consilium_proto::hash::Hash;
+use consilium_proto::header::Header;
+use consilium_proto::ids::{ConsentId, Height, PatientPseudonym, TransactionId};
+use consilium_proto::limits::ANSWER_BYTES_MAX;
+use consilium_proto::merkle::{MerkleError, empty_root};
+use consilium_proto::pb::{self, read_options::Consistency};
+use tonic::transport::Channel;
+
+use crate::client::Client;
+use crate::consents::Pseudonyms;
+use crate::error::ClientError;
+use crate::false_answer::Answered;
+
+pub use event::{AccessEvent, Decision};
+use verify::Pages;
+
+/// Events asked for at once: the most that a node gives.
+const PAGE_SIZE: u32 = 1_000;
+
+/// Events of a patient's log, proven to be all from `from` on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessLog {
+    /// The place of the first event, from 0: as many were known before.
+    pub from: u64,
+    /// Oldest first.
+    pub events: Vec<AccessEvent>,
+    /// How many events the log has.
+    pub count: u64,
+    /// The root of the log's tree.
+    pub root: Hash,
+    /// It is the log at this header's block.
+    pub header: Header,
+}
+
+impl AccessLog {
+    /// What to keep, so that the next look at the log shows that nothing was taken away.
+    #[must_use]
+    pub fn kept(&self) -> KeptLog {
+        KeptLog { count: self.count, root: self.root }
+    }
+}
+
+/// What was kept of a log: as many events had this root. Written `COUNT:ROOT`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeptLog {
+    /// How many events.
+    pub count: u64,
+    /// Root of their tree.
+    pub root: Hash,
+}
+
+impl KeptLog {
+    /// Nothing is known yet.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self { count: 0, root: empty_root() }
+    }
+}
+
+impl std::fmt::Display for KeptLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.count, self.root)
+    }
+}
+
+/// Not of the form `COUNT:ROOT`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is not COUNT:ROOT, such as 12:5f0c... with 64 hexadecimal digits")]
+pub struct ParseKeptError;
+
+impl std::str::FromStr for KeptLog {
+    type Err = ParseKeptError;
+
+    fn from_str(text: &str) -> Result<Self, ParseKeptError> {
+        let (count, root) = text.split_once(':').ok_or(ParseKeptError)?;
+        let count = count.parse().map_err(|_| ParseKeptError)?;
+        Ok(Self { count, root: root.parse().map_err(|_| ParseKeptError)? })
+    }
+}
+
+/// Why what a node shows of a log is not believed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LogFault {
+    /// It has fewer events than there were.
+    #[error("the access log has {shown} events, and had {known} before")]
+    Shorter {
+        /// Those that there were.
+        known: u64,
+        /// Those that it has.
+        shown: u64,
+    },
+    /// Events are left out, or there are more than the log has.
+    #[error("the access log has {count} events, and {shown} are shown")]
+    Count {
+        /// Those that it has.
+        count: u64,
+        /// Those up to the last that is shown.
+        shown: u64,
+    },
+    /// What was known is not its beginning.
+    #[error("what was known of the access log is not its beginning any more: {0}")]
+    Rewritten(MerkleError),
+    /// An event is not where it says that it is.
+    #[error("the event at place {place} of the access log says that it is number {sequence}")]
+    OutOfPlace {
+        /// Where it stands.
+        place: u64,
+        /// What it says.
+        sequence: u64,
+    },
+    /// An event of another patient, or of another request.
+    #[error("the event at place {place} is about something else than was asked for")]
+    Other {
+        /// Where it stands.
+        place: u64,
+    },
+    /// The events do not lead to the root: one was changed, left out or put in.
+    #[error("the events of the access log do not lead to its root: one was changed, left out or put in")]
+    Root,
+    /// An event is not in the log that it is said to be in.
+    #[error("the event is not proven to be in the log: {0}")]
+    NotInLog(MerkleError),
+    /// The row is not the one that was asked for.
+    #[error("the answer has another row than the one of {0}")]
+    OtherRow(String),
+    /// The state does not have the row as it is shown.
+    #[error("the row of {row} is not proven: {why}")]
+    Row {
+        /// What it is about.
+        row: String,
+        /// Why.
+        why: String,
+    },
+}
+
+/// A consent as the ledger has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KnownConsent {
+    /// The consent.
+    pub id: ConsentId,
+    /// Its row.
+    pub state: pb::ConsentState,
+    /// What it says.
+    pub grant: Grant,
+}
+
+/// The rows of a patient, proven.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PatientRows {
+    /// The pseudonym.
+    pub patient: PatientPseudonym,
+    /// `None`: nobody has registered it.
+    pub state: Option<pb::PatientState>,
+    /// Its consents that are not revoked.
+    pub consents: Vec<KnownConsent>,
+    /// Which kinds of records it has, and how confidential.
+    pub lists: Vec<pb::RecordListName>,
+    /// They are the rows at this header's block.
+    pub header: Header,
+}
+
+/// A decision, and the log in which it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProvenDecision {
+    /// The event.
+    pub event: AccessEvent,
+    /// Whether it is in the log of the reader's member: there was no such patient.
+    pub unmatched: bool,
+    /// It stands in the log at this header's block.
+    pub header: Header,
+}
+
+/// A request for a key wrap that waits for the custodian of a member.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WrapRequest {
+    /// Its number.
+    pub number: u64,
+    /// Its row.
+    pub state: pb::WrapRequestState,
+    /// The version's key, wrapped for a key of the custodian; empty if the node has none. It
+    /// proves itself when it is opened.
+    pub own_wrap: pb::KeyWrap,
+}
+
+type LogAnswer = Answered<pb::GetAccessLogRequest, pb::GetAccessLogResponse>;
+type DecisionAnswer = Answered<pb::GetDecisionRequest, pb::GetDecisionResponse>;
+type PatientAnswer = Answered<pb::GetPatientRequest, pb::GetPatientResponse>;
+type WrapsAnswer = Answered<pb::ListWrapRequestsRequest, pb::ListWrapRequestsResponse>;
+
+impl Client {
+    /// The events of a patient's log after those that were kept, with proof that no event is
+    /// missing and that what was kept is its beginning. For auditors, and for identities that the
+    /// registering member has accepted to read.
+    ///
+    /// # Errors
+    /// As [`Self::read`]; [`LogFault`] if anything was left out, changed or swapped.
+    pub async fn access_log(&self, patient: PatientPseudonym, kept: KeptLog) -> Result<AccessLog, ClientError> {
+        let mut pages = Pages::new(patient, kept);
+        let mut at_least = None;
+        loop {
+            let request = pb::GetAccessLogRequest {
+                patient: Bytes::copy_from_slice(&patient.0),
+                from_sequence: pages.next(),
+                page_size: PAGE_SIZE,
+                read: at_least,
+            };
+            let (answered, header) = self.recent(|| self.fetch_log(request.clone())).await?;
+            let whole = pages.add(&answered.answer, &header);
+            if self.judged(&answered, whole)? {
+                return Ok(pages.into_log(header));
+            }
+            at_least = at(header.height);
+        }
+    }
+
+    /// What was decided of a request, with proof that it stands in a log. As [`Self::access_log`],
+    /// and for the reader if anything was permitted.
+    ///
+    /// # Errors
+    /// As [`Self::access_log`]; NOT_FOUND.
+    pub async fn decision(&self, id: TransactionId) -> Result<ProvenDecision, ClientError> {
+        let request = pb::GetDecisionRequest { transaction_id: id.to_bytes(), read: None };
+        let (answered, header) = self.recent(|| self.fetch_decision(request.clone())).await?;
+        let decision = verify::decision(id, &answered.answer, header);
+        self.judged(&answered, decision)
+    }
+
+    /// The rows of a patient. As [`Self::access_log`], and for services and clinicians.
+    ///
+    /// # Errors
+    /// As [`Self::access_log`].
+    pub async fn patient_rows(&self, patient: PatientPseudonym) -> Result<PatientRows, ClientError> {
+        self.patient_rows_at(patient, None).await
+    }
+
+    /// The same with the rows of the pseudonyms that are linked with it now.
+    ///
+    /// # Errors
+    /// As [`Self::access_log`].
+    pub async fn linked_patient_rows(&self, patient: PatientPseudonym) -> Result<Pseudonyms, ClientError> {
+        let first = self.patient_rows(patient).await?;
+        let mut linked = Vec::new();
+        for (other, members) in first.links()? {
+            linked.push((self.patient_rows_at(other, at(first.header.height)).await?, members));
+        }
+        Ok(Pseudonyms { patient: first, linked })
+    }
+
+    async fn patient_rows_at(
+        &self,
+        patient: PatientPseudonym,
+        read: Option<pb::ReadOptions>,
+    ) -> Result<PatientRows, ClientError> {
+        let request = pb::GetPatientRequest { patient: Bytes::copy_from_slice(&patient.0), read };
+        let (answered, header) = self.recent(|| self.fetch_patient(request.clone())).await?;
+        let rows = verify::patient_rows(patient, &answered.answer, header);
+        self.judged(&answered, rows)
+    }
+
+    /// Requests for key wraps that wait for this member's custodian, from a number on, each proven;
+    /// at most 256. That there are no others is the node's word. For the custodian.
+    ///
+    /// # Errors
+    /// As [`Self::access_log`]; PERMISSION_DENIED.
+    pub async fn wrap_requests(&self, from_number: u64, page_size: u32) -> Result<Vec<WrapRequest>, ClientError> {
+        // What waits longer comes with the next question.
+        let request = pb::ListWrapRequestsRequest { page_size, from_number, read: at(Height(0)) };
+        let (answered, header) = self.recent(|| self.fetch_wraps(request)).await?;
+        let member = self.identity().spiffe_id().member();
+        let requests = verify::wrap_requests(member.as_str(), from_number, &answered.answer, &header);
+        self.judged(&answered, requests)
+    }
+
+    async fn fetch_log(&self, request: pb::GetAccessLogRequest) -> Result<(LogAnswer, Header), ClientError> {
+        let ask = |channel, request| async move { service(channel).get_access_log(request).await };
+        let answered = self.ask("GetAccessLog", request, ask).await?;
+        let header = self.final_header(answered.answer.header.as_ref()).await;
+        let header = self.judged(&answered, header)?;
+        Ok((answered, header))
+    }
+
+    async fn fetch_decision(&self, request: pb::GetDecisionRequest) -> Result<(DecisionAnswer, Header), ClientError> {
+        let ask = |channel, request| async move { service(channel).get_decision(request).await };
+        let answered = self.ask("GetDecision", request, ask).await?;
+        let header = self.final_header(answered.answer.header.as_ref()).await;
+        let header = self.judged(&answered, header)?;
+        Ok((answered, header))
+    }
+
+    async fn fetch_patient(&self, request: pb::GetPatientRequest) -> Result<(PatientAnswer, Header), ClientError> {
+        let ask = |channel, request| async move { service(channel).get_patient(request).await };
+        let answered = self.ask("GetPatient", request, ask).await?;
+        let header = self.final_header(answered.answer.header.as_ref()).await;
+        let header = self.judged(&answered, header)?;
+        Ok((answered, header))
+    }
+
+    async fn fetch_wraps(&self, request: pb::ListWrapRequestsRequest) -> Result<(WrapsAnswer, Header), ClientError> {
+        let ask = |channel, request| async move { service(channel).list_wrap_requests(request).await };
+        let answered = self.ask("ListWrapRequests", request, ask).await?;
+        let header = self.final_header(answered.answer.header.as_ref()).await;
+        let header = self.judged(&answered, header)?;
+        Ok((answered, header))
+    }
+}
+
+fn service(channel: Channel) -> AccessServiceClient<Channel> {
+    AccessServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
+}
+
+fn at(height: Height) -> Option<pb::ReadOptions> {
+    Some(pb::ReadOptions { consistency: Some(Consistency::MinHeight(height.0)) })
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,114 @@
+//! Events of a log, in types.
+
+use consilium_proto::access::permits;
+use consilium_proto::error::{FieldError, fixed};
+use consilium_proto::hash::Hash;
+use consilium_proto::ids::{ConsentId, EmergencyId, Height, PatientPseudonym, ProjectTag, TimeMs, TransactionId};
+use consilium_proto::names::SpiffeId;
+use consilium_proto::pb::{self, AccessGround, AccessKind, PurposeOfUse};
+use consilium_proto::purpose;
+use consilium_proto::transaction::VersionRef;
+
+/// A request to read, and what was decided of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessEvent {
+    /// Its place in the log, from 0.
+    pub sequence: u64,
+    /// The request.
+    pub transaction_id: TransactionId,
+    /// Who asked.
+    pub reader: SpiffeId,
+    /// Whose records.
+    pub patient: PatientPseudonym,
+    /// What for.
+    pub purpose: PurposeOfUse,
+    /// What was asked for.
+    pub kind: AccessKind,
+    /// What was decided, one for each ground.
+    pub decisions: Vec<Decision>,
+    /// In which emergency.
+    pub emergency: Option<EmergencyId>,
+    /// Salted hash of the person for whom a system asked.
+    pub acting: Option<Hash>,
+    /// Salted hash of the conditions of a query.
+    pub query: Option<Hash>,
+    /// For which project of research.
+    pub project: Option<ProjectTag>,
+    /// The access policy that was in force.
+    pub policy_version: u32,
+    /// Time of its block.
+    pub time: TimeMs,
+    /// Height of its block.
+    pub height: Height,
+}
+
+/// Versions of which the same was decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// On which ground it is permitted, or why not.
+    pub ground: AccessGround,
+    /// The consent that decided, and its version.
+    pub consent: Option<(ConsentId, u32)>,
+    /// Of which versions; none: the whole of a query.
+    pub records: Vec<VersionRef>,
+}
+
+impl Decision {
+    /// Whether it is permitted.
+    #[must_use]
+    pub fn permits(&self) -> bool {
+        permits(self.ground)
+    }
+}
+
+impl AccessEvent {
+    /// Whether anything was permitted.
+    #[must_use]
+    pub fn permits(&self) -> bool {
+        self.decisions.iter().any(Decision::permits)
+    }
+}
+
+impl TryFrom<&pb::AccessEvent> for AccessEvent {
+    type Error = FieldError;
+
+    fn try_from(m: &pb::AccessEvent) -> Result<Self, FieldError> {
+        let kind = AccessKind::try_from(m.kind).ok().filter(|kind| *kind != AccessKind::Unspecified);
+        let decisions = m.decisions.iter().map(|d| Decision::try_from(d).map_err(|e| e.within("decisions")));
+        let hash = |field: &str, bytes: &[u8]| fixed(field, bytes).map(Hash::from_bytes);
+        Ok(Self {
+            sequence: m.sequence,
+            transaction_id: fixed("transaction_id", &m.transaction_id).map(TransactionId::from_bytes)?,
+            reader: m.reader.parse().map_err(|_| FieldError::malformed("reader", "is not a SPIFFE id"))?,
+            patient: PatientPseudonym::parse("patient", &m.patient)?,
+            purpose: purpose::parse("purpose", m.purpose)?,
+            kind: kind.ok_or_else(|| FieldError::malformed("kind", "is not a known kind of access"))?,
+            decisions: decisions.collect::<Result<_, _>>()?,
+            emergency: optional(&m.emergency_id, |id| EmergencyId::parse("emergency_id", id))?,
+            acting: optional(&m.acting_sha256, |bytes| hash("acting_sha256", bytes))?,
+            query: optional(&m.query_sha256, |bytes| hash("query_sha256", bytes))?,
+            project: optional(&m.project, |id| ProjectTag::parse("project", id))?,
+            policy_version: m.policy_version,
+            time: TimeMs(m.time_ms),
+            height: Height(m.height),
+        })
+    }
+}
+
+impl TryFrom<&pb::AccessDecision> for Decision {
+    type Error = FieldError;
+
+    fn try_from(m: &pb::AccessDecision) -> Result<Self, FieldError> {
+        let ground = AccessGround::try_from(m.ground).ok().filter(|ground| *ground != AccessGround::Unspecified);
+        let consent = optional(&m.consent_id, |id| ConsentId::parse("consent_id", id))?;
+        Ok(Self {
+            ground: ground.ok_or_else(|| FieldError::malformed("ground", "is not known; a newer program is needed"))?,
+            consent: consent.map(|id| (id, m.consent_version)),
+            records: m.records.iter().map(VersionRef::try_from).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+fn optional<T>(bytes: &[u8], parse: impl Fn(&[u8]) -> Result<T, FieldError>) -> Result<Option<T>, FieldError> {
+    (!bytes.is_empty()).then(|| parse(bytes)).transpose()
+}

@@ -1,0 +1,417 @@
+#![allow(clippy::unwrap_used)]
+use consilium_proto::ids::{Epoch, HeaderHash, LedgerId, NodeId, TimeMs};
+use consilium_proto::log::row_of;
+use consilium_proto::merkle::{Frontier, leaf_hash as entry_hash, root_of};
+use consilium_proto::state::{WrapRequestName, keys};
+use consilium_proto::state_tree::{KeyHash, StateProof, Subtree, Terminal, ValueHash, leaf_hash};
+use prost::Message;
+
+use super::*;
+use crate::error::Unverified;
+
+const PATIENT: PatientPseudonym = PatientPseudonym([7; 16]);
+const READER: &str = "spiffe://b.example/clinician/c-1";
+
+pub(crate) fn header(state_root: Hash) -> Header {
+    let none = Hash::of(&[]);
+    Header {
+        ledger_id: LedgerId::from_bytes([4; 32]),
+        height: Height(9),
+        previous_hash: HeaderHash::from_bytes([0; 32]),
+        time: TimeMs(1_000),
+        epoch: Epoch(1),
+        tree_size: 3,
+        tree_root: none,
+        state_root,
+        validators_hash: none,
+        next_validators_hash: none,
+        proposer: NodeId(1),
+        log_hash: none,
+    }
+}
+
+/// A state of a few rows, by hand.
+#[derive(Default)]
+struct State(Vec<(Vec<u8>, Vec<u8>)>);
+
+impl State {
+    fn with(mut self, key: Vec<u8>, value: &impl Message) -> Self {
+        self.0.push((key, value.encode_to_vec()));
+        self
+    }
+
+    fn hashed(&self) -> Vec<(KeyHash, ValueHash)> {
+        self.0.iter().map(|(key, value)| (KeyHash::of(key), ValueHash::of(value))).collect()
+    }
+
+    fn header(&self) -> Header {
+        header(subtree(&self.hashed(), 0).hash())
+    }
+
+    fn row(&self, key: Vec<u8>) -> pb::ProvenRow {
+        let mut siblings = Vec::new();
+        let terminal = walk(&self.hashed(), &KeyHash::of(&key), 0, &mut siblings);
+        let value = self.0.iter().find(|(known, _)| *known == key).map(|(_, value)| value.clone());
+        let proof = StateProof::new(terminal, siblings).unwrap().encode();
+        pb::ProvenRow { key: key.into(), value: value.unwrap_or_default().into(), proof: proof.into() }
+    }
+}
+
+fn split(rows: &[(KeyHash, ValueHash)], depth: usize, bit: bool) -> Vec<(KeyHash, ValueHash)> {
+    rows.iter().filter(|(key, _)| key.bit(depth) == bit).copied().collect()
+}
+
+fn subtree(rows: &[(KeyHash, ValueHash)], depth: usize) -> Subtree {
+    match rows {
+        [] => Subtree::Empty,
+        [(key, value)] => Subtree::Leaf(leaf_hash(key, value)),
+        _ => {
+            Subtree::join(subtree(&split(rows, depth, false), depth + 1), subtree(&split(rows, depth, true), depth + 1))
+        }
+    }
+}
+
+fn walk(rows: &[(KeyHash, ValueHash)], key: &KeyHash, depth: usize, siblings: &mut Vec<Hash>) -> Terminal {
+    match rows {
+        [] => Terminal::Empty,
+        [(found, _)] if found == key => Terminal::Present,
+        [(key_hash, value_hash)] => Terminal::OtherLeaf { key_hash: *key_hash, value_hash: *value_hash },
+        _ => {
+            let bit = key.bit(depth);
+            siblings.push(subtree(&split(rows, depth, !bit), depth + 1).hash());
+            walk(&split(rows, depth, bit), key, depth + 1, siblings)
+        }
+    }
+}
+
+fn event(sequence: u64) -> pb::AccessEvent {
+    let decision = pb::AccessDecision { ground: pb::AccessGround::NoConsent.into(), ..Default::default() };
+    pb::AccessEvent {
+        sequence,
+        transaction_id: vec![u8::try_from(sequence).unwrap(); 32].into(),
+        reader: READER.into(),
+        patient: Bytes::copy_from_slice(&PATIENT.0),
+        purpose: pb::PurposeOfUse::Treat.into(),
+        kind: pb::AccessKind::Query.into(),
+        decisions: vec![decision],
+        query_sha256: vec![1; 32].into(),
+        time_ms: 1_000 + sequence,
+        height: sequence + 1,
+        ..Default::default()
+    }
+}
+
+fn entries(count: u64) -> Vec<Bytes> {
+    (0..count).map(|n| event(n).encode_to_vec().into()).collect()
+}
+
+fn tree(entries: &[Bytes]) -> Frontier {
+    let mut tree = Frontier::new();
+    entries.iter().for_each(|entry| drop(tree.append(entry_hash(entry)).unwrap()));
+    tree
+}
+
+fn half(count: usize) -> usize {
+    count.next_power_of_two() / 2
+}
+
+fn root(entries: &[Bytes]) -> Hash {
+    root_of(entries.iter().map(|entry| entry_hash(entry))).unwrap()
+}
+
+/// SUBPROOF of RFC 9162, section 2.1.4.1.
+fn consistency(known: usize, entries: &[Bytes], complete: bool) -> Vec<Bytes> {
+    if known == entries.len() {
+        return if complete { Vec::new() } else { vec![root(entries).to_bytes()] };
+    }
+    let (left, right) = entries.split_at(half(entries.len()));
+    let (mut path, other) = match known <= left.len() {
+        true => (consistency(known, left, complete), right),
+        false => (consistency(known - left.len(), right, false), left),
+    };
+    path.push(root(other).to_bytes());
+    path
+}
+
+/// PATH of RFC 9162, section 2.1.3.1.
+fn inclusion(place: usize, entries: &[Bytes]) -> Vec<Bytes> {
+    if entries.len() == 1 {
+        return Vec::new();
+    }
+    let (left, right) = entries.split_at(half(entries.len()));
+    let (mut path, other) = match place < left.len() {
+        true => (inclusion(place, left), right),
+        false => (inclusion(place - left.len(), right), left),
+    };
+    path.push(root(other).to_bytes());
+    path
+}
+
+fn state_of(entries: &[Bytes]) -> State {
+    let other = pb::LogState { count: 1, ..Default::default() };
+    let state = State::default().with(keys::access_log(&PatientPseudonym([1; 16])), &other);
+    if entries.is_empty() { state } else { state.with(keys::access_log(&PATIENT), &row_of(&tree(entries))) }
+}
+
+/// The answer of an honest node.
+fn answer(entries: &[Bytes], from: usize, shown: usize) -> (pb::GetAccessLogResponse, Header) {
+    let state = state_of(entries);
+    let path = if from == 0 { Vec::new() } else { consistency(from, entries, true) };
+    let events = entries[from..from + shown].to_vec();
+    let log = Some(state.row(keys::access_log(&PATIENT)));
+    (pb::GetAccessLogResponse { events, log, consistency_path: path, header: None }, state.header())
+}
+
+fn fault<T: std::fmt::Debug>(result: Result<T, ClientError>) -> LogFault {
+    match result {
+        Err(ClientError::Verification(Unverified::Log(fault))) => fault,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn whole(change: impl FnOnce(&mut Vec<Bytes>)) -> Result<bool, ClientError> {
+    let (mut answer, header) = answer(&entries(5), 0, 5);
+    change(&mut answer.events);
+    Pages::new(PATIENT, KeptLog::nothing()).add(&answer, &header)
+}
+
+#[test]
+fn a_whole_log_is_believed_in_one_answer_or_in_pages_while_it_grows() {
+    assert_eq!(whole(|_| ()), Ok(true));
+    let (older, newer) = (entries(5), entries(7));
+    let mut pages = Pages::new(PATIENT, KeptLog::nothing());
+    let (first, header) = answer(&older, 0, 3);
+    assert_eq!(pages.add(&first, &header), Ok(false));
+    assert_eq!(pages.next(), 3);
+    let (second, header) = answer(&newer, 3, 4);
+    assert_eq!(pages.add(&second, &header), Ok(true));
+    let log = pages.into_log(header);
+    assert_eq!((log.from, log.count, log.root), (0, 7, root(&newer)));
+    assert_eq!(log.events.iter().map(|event| event.sequence).collect::<Vec<_>>(), (0..7).collect::<Vec<_>>());
+    assert_eq!(log.kept().to_string().parse(), Ok(log.kept()));
+    assert!("7".parse::<KeptLog>().is_err() && "x:00".parse::<KeptLog>().is_err());
+}
+
+#[test]
+fn an_empty_log_is_proven_to_be_empty() {
+    let (nothing, header) = answer(&[], 0, 0);
+    let mut pages = Pages::new(PATIENT, KeptLog::nothing());
+    assert_eq!(pages.add(&nothing, &header), Ok(true));
+    assert_eq!(pages.into_log(header).kept(), KeptLog::nothing());
+    let (_, header) = answer(&entries(1), 0, 1);
+    let hidden = Pages::new(PATIENT, KeptLog::nothing()).add(&nothing, &header);
+    assert!(matches!(fault(hidden), LogFault::Row { .. }), "a log cannot be hidden");
+}
+
+#[test]
+fn an_event_that_is_left_out_changed_or_swapped_is_found() {
+    let short = |change: fn(&mut Vec<Bytes>)| whole(change);
+    assert_eq!(short(|events| drop(events.remove(0))), Err(LogFault::OutOfPlace { place: 0, sequence: 1 }.into()));
+    assert_eq!(short(|events| drop(events.remove(2))), Err(LogFault::OutOfPlace { place: 2, sequence: 3 }.into()));
+    assert_eq!(short(|events| events.swap(1, 2)), Err(LogFault::OutOfPlace { place: 1, sequence: 2 }.into()));
+    assert_eq!(short(Vec::clear), Err(LogFault::Count { count: 5, shown: 0 }.into()));
+    assert_eq!(short(|events| events.push(entries(6).remove(5))), Err(LogFault::Count { count: 5, shown: 6 }.into()));
+    let milder = |events: &mut Vec<Bytes>| {
+        let changed = pb::AccessEvent { purpose: pb::PurposeOfUse::Hmarkt.into(), ..event(4) };
+        events[4] = changed.encode_to_vec().into();
+    };
+    assert_eq!(whole(milder), Err(LogFault::Root.into()));
+    let renumbered = |events: &mut Vec<Bytes>| {
+        let (one, other) = (event(1), event(2));
+        events[1] = pb::AccessEvent { sequence: 1, ..other }.encode_to_vec().into();
+        events[2] = pb::AccessEvent { sequence: 2, ..one }.encode_to_vec().into();
+    };
+    assert_eq!(whole(renumbered), Err(LogFault::Root.into()));
+    let foreign = |events: &mut Vec<Bytes>| {
+        events[1] = pb::AccessEvent { patient: vec![1; 16].into(), ..event(1) }.encode_to_vec().into();
+    };
+    assert_eq!(whole(foreign), Err(LogFault::Other { place: 1 }.into()));
+    assert!(whole(|events| events[1] = Bytes::from_static(b"\xff")).is_err());
+}
+
+#[test]
+fn the_end_of_a_log_cannot_be_withheld() {
+    let (mut cut, header) = answer(&entries(5), 0, 4);
+    let mut pages = Pages::new(PATIENT, KeptLog::nothing());
+    assert_eq!(pages.add(&cut, &header), Ok(false), "four of five are not all: the rest is asked for");
+    cut.events.clear();
+    cut.consistency_path = consistency(4, &entries(5), true);
+    assert_eq!(pages.add(&cut, &header), Err(LogFault::Count { count: 5, shown: 4 }.into()));
+    let (older, _) = answer(&entries(4), 0, 4);
+    let claimed = Pages::new(PATIENT, KeptLog::nothing()).add(&older, &header);
+    assert!(matches!(fault(claimed), LogFault::Row { .. }), "an older row is not in this state");
+}
+
+#[test]
+fn a_changed_page_is_found_by_the_next() {
+    let all = entries(6);
+    let (mut first, header) = answer(&all, 0, 3);
+    first.events[1] = pb::AccessEvent { height: 99, ..event(1) }.encode_to_vec().into();
+    let mut pages = Pages::new(PATIENT, KeptLog::nothing());
+    assert_eq!(pages.add(&first, &header), Ok(false));
+    let (second, header) = answer(&all, 3, 3);
+    assert!(matches!(fault(pages.add(&second, &header)), LogFault::Rewritten(_)));
+}
+
+#[test]
+fn what_was_kept_is_the_beginning_or_the_log_was_rewritten() {
+    for known in 1..=9usize {
+        let all = entries(9);
+        let kept = KeptLog { count: known as u64, root: root(&all[..known]) };
+        let (rest, header) = answer(&all, known, 9 - known);
+        let mut pages = Pages::new(PATIENT, kept);
+        assert_eq!(pages.add(&rest, &header), Ok(true), "{known}");
+        let log = pages.into_log(header.clone());
+        assert_eq!((log.from, log.events.len(), log.kept().root), (known as u64, 9 - known, root(&all)));
+        let other = KeptLog { root: Hash::of(&[b"another"]), ..kept };
+        assert!(matches!(fault(Pages::new(PATIENT, other).add(&rest, &header)), LogFault::Rewritten(_)), "{known}");
+        if known < 9 {
+            let mut cut = rest.clone();
+            cut.events.remove(0);
+            assert!(Pages::new(PATIENT, kept).add(&cut, &header) != Ok(true), "{known}");
+        }
+    }
+    let kept = KeptLog { count: 9, root: root(&entries(9)) };
+    let (shorter, header) = answer(&entries(8), 8, 0);
+    let fewer = Pages::new(PATIENT, kept).add(&shorter, &header);
+    assert_eq!(fault(fewer), LogFault::Shorter { known: 9, shown: 8 });
+}
+
+#[test]
+fn a_decision_is_proven_by_its_path() {
+    let all = entries(6);
+    for place in 0..6usize {
+        let (mut shown, header, id) = decision(&all, place);
+        let proven = verify::decision(id, &shown, header.clone()).unwrap();
+        assert_eq!((proven.event.sequence, proven.unmatched), (place as u64, false));
+        let other = TransactionId::from_bytes([99; 32]);
+        assert_eq!(
+            verify::decision(other, &shown, header.clone()),
+            Err(LogFault::Other { place: place as u64 }.into())
+        );
+        let milder = pb::AccessEvent { height: 77, ..event(place as u64) };
+        shown.event = milder.encode_to_vec().into();
+        assert!(matches!(fault(verify::decision(id, &shown, header)), LogFault::NotInLog(_)));
+    }
+}
+
+fn decision(all: &[Bytes], place: usize) -> (pb::GetDecisionResponse, Header, TransactionId) {
+    let state = state_of(all);
+    let answer = pb::GetDecisionResponse {
+        event: all[place].clone(),
+        path: inclusion(place, all),
+        log: Some(state.row(keys::access_log(&PATIENT))),
+        header: None,
+    };
+    (answer, state.header(), TransactionId::from_bytes([u8::try_from(place).unwrap(); 32]))
+}
+
+#[test]
+fn a_request_for_nobody_stands_in_the_log_of_the_readers_member() {
+    let all = entries(2);
+    let log = |member| State::default().with(keys::unmatched_log(member), &row_of(&tree(&all)));
+    let answer = |state: &State, member| pb::GetDecisionResponse {
+        event: all[1].clone(),
+        path: inclusion(1, &all),
+        log: Some(state.row(keys::unmatched_log(member))),
+        header: None,
+    };
+    let id = TransactionId::from_bytes([1; 32]);
+    let own = log("b.example");
+    let proven = verify::decision(id, &answer(&own, "b.example"), own.header()).unwrap();
+    assert!(proven.unmatched);
+    let other = log("c.example");
+    let foreign = verify::decision(id, &answer(&other, "c.example"), other.header());
+    assert!(matches!(fault(foreign), LogFault::OtherRow(_)));
+}
+
+fn consent_state() -> pb::ConsentState {
+    let grant = pb::ConsentGrant { base: pb::ConsentBase::Deny.into(), ..Default::default() };
+    pb::ConsentState {
+        patient: Bytes::copy_from_slice(&PATIENT.0),
+        version: 2,
+        grant: Some(grant),
+        ..Default::default()
+    }
+}
+
+fn patient_state() -> (State, pb::GetPatientResponse) {
+    let entry = |id: u8| pb::ConsentListEntry { consent_id: vec![id; 16].into(), ..Default::default() };
+    let link = pb::PatientLink { other: vec![8; 16].into(), member: "a.example".into(), ..Default::default() };
+    let patient = pb::PatientState { member: "a.example".into(), links: vec![link], ..Default::default() };
+    let state = State::default()
+        .with(keys::patient(&PATIENT), &patient)
+        .with(keys::consent_list(&PATIENT), &pb::ConsentListState { consents: vec![entry(1), entry(2)] })
+        .with(keys::consent(&ConsentId([1; 16])), &consent_state())
+        .with(keys::consent(&ConsentId([2; 16])), &consent_state());
+    let answer = pb::GetPatientResponse {
+        patient: Some(state.row(keys::patient(&PATIENT))),
+        consent_list: Some(state.row(keys::consent_list(&PATIENT))),
+        consents: [1, 2].map(|id| state.row(keys::consent(&ConsentId([id; 16])))).into(),
+        record_lists: Some(state.row(keys::record_lists(&PATIENT))),
+        header: None,
+    };
+    (state, answer)
+}
+
+#[test]
+fn no_consent_of_a_patient_can_be_hidden_or_swapped() {
+    let (state, good) = patient_state();
+    let rows = verify::patient_rows(PATIENT, &good, state.header()).unwrap();
+    assert_eq!((rows.consents.len(), rows.lists.len()), (2, 0));
+    assert_eq!(rows.links(), Ok(vec![(PatientPseudonym([8; 16]), vec!["a.example".to_owned()])]));
+    let mut hidden = good.clone();
+    hidden.consents.pop();
+    let hidden = verify::patient_rows(PATIENT, &hidden, state.header());
+    assert_eq!(fault(hidden), LogFault::Count { count: 2, shown: 1 });
+    let mut swapped = good.clone();
+    swapped.consents.swap(0, 1);
+    let swapped = verify::patient_rows(PATIENT, &swapped, state.header());
+    assert!(matches!(fault(swapped), LogFault::OtherRow(_)));
+    let mut changed = good.clone();
+    changed.consents[0].value = pb::ConsentState { version: 3, ..consent_state() }.encode_to_vec().into();
+    let changed = verify::patient_rows(PATIENT, &changed, state.header());
+    assert!(matches!(fault(changed), LogFault::Row { .. }));
+    let mut denied = good;
+    denied.consent_list = Some(pb::ProvenRow { value: Bytes::new(), ..denied.consent_list.unwrap() });
+    denied.consents.clear();
+    let denied = verify::patient_rows(PATIENT, &denied, state.header());
+    assert!(matches!(fault(denied), LogFault::Row { .. }));
+}
+
+#[test]
+fn a_list_that_has_become_empty_is_a_row_all_the_same() {
+    let state = State::default().with(keys::consent_list(&PATIENT), &pb::ConsentListState::default());
+    let row = |key| Some(state.row(key));
+    let answer = pb::GetPatientResponse {
+        patient: row(keys::patient(&PATIENT)),
+        consent_list: row(keys::consent_list(&PATIENT)),
+        consents: Vec::new(),
+        record_lists: row(keys::record_lists(&PATIENT)),
+        header: None,
+    };
+    let rows = verify::patient_rows(PATIENT, &answer, state.header()).unwrap();
+    assert_eq!((rows.state, rows.consents.len()), (None, 0));
+}
+
+#[test]
+fn requests_for_wraps_are_of_the_own_member_and_in_order() {
+    let key = |member, number| keys::wrap_request(&WrapRequestName::new(member, number));
+    let request = pb::WrapRequestState { version: 1, ..Default::default() };
+    let state = State::default()
+        .with(key("a.example", 3), &request)
+        .with(key("a.example", 5), &request)
+        .with(key("b.example", 4), &request);
+    let ask = |from, rows: &[(&'static str, u64)]| {
+        let requests: Vec<_> = rows.iter().map(|(member, number)| state.row(key(member, *number))).collect();
+        let own_wraps = vec![pb::KeyWrap::default(); requests.len()];
+        let answer = pb::ListWrapRequestsResponse { requests, header: None, own_wraps };
+        verify::wrap_requests("a.example", from, &answer, &state.header())
+    };
+    let numbers = ask(3, &[("a.example", 3), ("a.example", 5)]).unwrap();
+    assert_eq!(numbers.iter().map(|request| request.number).collect::<Vec<_>>(), [3, 5]);
+    for bad in [&[("b.example", 4)][..], &[("a.example", 5), ("a.example", 3)], &[("a.example", 3), ("a.example", 3)]] {
+        assert!(matches!(fault(ask(0, bad)), LogFault::OtherRow(_)), "{bad:?}");
+    }
+    assert!(ask(4, &[("a.example", 3)]).is_err() && ask(0, &[("a.example", 9)]).is_err());
+}

@@ -1,0 +1,255 @@
+//! Answers of `AccessService` held against a header that is final. Pure: what a node may say, and
+//! nothing of how it was asked.
+
+use bytes::Bytes;
+use consilium_proto::consent::Grant;
+use consilium_proto::error::{FieldError, fixed};
+use consilium_proto::hash::Hash;
+use consilium_proto::header::Header;
+use consilium_proto::ids::{ConsentId, PatientPseudonym, TransactionId};
+use consilium_proto::log;
+use consilium_proto::merkle::{
+    ConsistencyProof, Frontier, InclusionProof, empty_root, leaf_hash, verify_consistency, verify_extension,
+    verify_inclusion,
+};
+use consilium_proto::pb;
+use consilium_proto::state::{self, StateKey, keys};
+use consilium_proto::state_tree::{StateProof, Terminal, verify_state_proof};
+use prost::Message;
+
+use super::{AccessEvent, AccessLog, KeptLog, KnownConsent, LogFault, PatientRows, ProvenDecision, WrapRequest};
+use crate::error::{ClientError, Unverified};
+
+/// A log, page by page.
+pub(super) struct Pages {
+    patient: PatientPseudonym,
+    kept: KeptLog,
+    /// Of all events up to the last that was added; `None` before the first answer.
+    tree: Option<Frontier>,
+    events: Vec<AccessEvent>,
+    /// All that was shown, if nothing was known before.
+    entries: Vec<Bytes>,
+}
+
+impl Pages {
+    pub(super) fn new(patient: PatientPseudonym, kept: KeptLog) -> Self {
+        Self { patient, kept, tree: None, events: Vec::new(), entries: Vec::new() }
+    }
+
+    /// The number of the next event.
+    pub(super) fn next(&self) -> u64 {
+        self.known().count
+    }
+
+    fn known(&self) -> KeptLog {
+        match &self.tree {
+            Some(tree) => KeptLog { count: tree.size(), root: tree.root() },
+            None => self.kept,
+        }
+    }
+
+    /// Adds an answer to the question for the events from [`Self::next`] on. True: that was the
+    /// last one, and all of them together are proven to be the log.
+    pub(super) fn add(&mut self, answer: &pb::GetAccessLogResponse, header: &Header) -> Result<bool, ClientError> {
+        let known = self.known();
+        let (count, root) = log_row(&keys::access_log(&self.patient), answer.log.as_ref(), header)?;
+        if count < known.count {
+            return Err(LogFault::Shorter { known: known.count, shown: count }.into());
+        }
+        let tree = continued(known, (count, root), &answer.consistency_path)?;
+        self.tree = tree.or(self.tree.take());
+        for event in &answer.events {
+            self.append(event)?;
+        }
+        let shown = self.known();
+        if shown.count > count || (answer.events.is_empty() && shown.count < count) {
+            return Err(LogFault::Count { count, shown: shown.count }.into());
+        }
+        match shown.count == count {
+            false => Ok(false),
+            true if shown.root == root && self.is_whole(count, root) => Ok(true),
+            true => Err(LogFault::Root.into()),
+        }
+    }
+
+    /// A log that was read from its beginning, once more from its entries.
+    fn is_whole(&self, count: u64, root: Hash) -> bool {
+        let row = pb::LogState { count, root: root.to_bytes(), frontier: Vec::new() };
+        self.kept.count != 0 || log::is_whole(&row, self.entries.iter().map(|entry| &entry[..]))
+    }
+
+    fn append(&mut self, entry: &Bytes) -> Result<(), ClientError> {
+        let place = self.next();
+        let event = decode_event(entry)?;
+        if event.sequence != place {
+            return Err(LogFault::OutOfPlace { place, sequence: event.sequence }.into());
+        }
+        if event.patient != self.patient {
+            return Err(LogFault::Other { place }.into());
+        }
+        let surplus = LogFault::Count { count: place, shown: place + 1 };
+        let tree = self.tree.as_mut().ok_or(surplus.clone())?;
+        tree.append(leaf_hash(entry)).map_err(|_| surplus)?;
+        self.events.push(event);
+        if self.kept.count == 0 {
+            self.entries.push(entry.clone());
+        }
+        Ok(())
+    }
+
+    /// Once all is there.
+    pub(super) fn into_log(self, header: Header) -> AccessLog {
+        let KeptLog { count, root } = self.known();
+        AccessLog { from: self.kept.count, events: self.events, count, root, header }
+    }
+}
+
+/// The tree of what is known, if the log has grown since: to append to.
+fn continued(known: KeptLog, (count, root): (u64, Hash), path: &[Bytes]) -> Result<Option<Frontier>, ClientError> {
+    if known.count == 0 {
+        return if known.root == empty_root() { Ok(Some(Frontier::new())) } else { Err(LogFault::Root.into()) };
+    }
+    let rewritten = |why| ClientError::from(LogFault::Rewritten(why));
+    let proof = ConsistencyProof::new(known.count, count, hashes("consistency_path", path)?).map_err(rewritten)?;
+    if count == known.count {
+        return verify_consistency(&proof, &known.root, &root).map(|()| None).map_err(rewritten);
+    }
+    verify_extension(&proof, &known.root, &root).map(Some).map_err(rewritten)
+}
+
+/// A decision: the event is of that request, and in a log in which it belongs.
+pub(super) fn decision(
+    id: TransactionId,
+    answer: &pb::GetDecisionResponse,
+    header: Header,
+) -> Result<ProvenDecision, ClientError> {
+    let event = decode_event(&answer.event)?;
+    if event.transaction_id != id {
+        return Err(LogFault::Other { place: event.sequence }.into());
+    }
+    let shown = answer.log.as_ref().map(|row| &row.key[..]).unwrap_or_default();
+    let unmatched_key = keys::unmatched_log(event.reader.member().as_str());
+    let unmatched = shown == unmatched_key;
+    let key = if unmatched { unmatched_key } else { keys::access_log(&event.patient) };
+    let (count, root) = log_row(&key, answer.log.as_ref(), &header)?;
+    let not_in_log = |why| ClientError::from(LogFault::NotInLog(why));
+    let proof = InclusionProof::new(event.sequence, count, hashes("path", &answer.path)?).map_err(not_in_log)?;
+    verify_inclusion(&leaf_hash(&answer.event), &proof, &root).map_err(not_in_log)?;
+    Ok(ProvenDecision { event, unmatched, header })
+}
+
+/// The rows of a patient, each under its own key.
+pub(super) fn patient_rows(
+    patient: PatientPseudonym,
+    answer: &pb::GetPatientResponse,
+    header: Header,
+) -> Result<PatientRows, ClientError> {
+    let state: Option<pb::PatientState> = message(&keys::patient(&patient), answer.patient.as_ref(), &header)?;
+    let list: Option<pb::ConsentListState> =
+        message(&keys::consent_list(&patient), answer.consent_list.as_ref(), &header)?;
+    let listed = list.unwrap_or_default().consents;
+    if listed.len() != answer.consents.len() {
+        let count = listed.len() as u64;
+        return Err(LogFault::Count { count, shown: answer.consents.len() as u64 }.into());
+    }
+    let consents = listed.iter().zip(&answer.consents).map(|(entry, row)| {
+        let id = ConsentId::parse("consent_id", &entry.consent_id)?;
+        consent(id, patient, row, &header)
+    });
+    let consents = consents.collect::<Result<_, ClientError>>()?;
+    let lists: Option<pb::RecordListsState> =
+        message(&keys::record_lists(&patient), answer.record_lists.as_ref(), &header)?;
+    Ok(PatientRows { patient, state, consents, lists: lists.unwrap_or_default().lists, header })
+}
+
+fn consent(
+    id: ConsentId,
+    patient: PatientPseudonym,
+    row: &pb::ProvenRow,
+    header: &Header,
+) -> Result<KnownConsent, ClientError> {
+    let state: Option<pb::ConsentState> = message(&keys::consent(&id), Some(row), header)?;
+    let state = state.filter(|state| state.patient == patient.0[..]);
+    let state = state.ok_or_else(|| LogFault::OtherRow(state::describe(&keys::consent(&id))))?;
+    let grant = Grant::parse(state.grant.as_ref().ok_or_else(|| FieldError::missing("grant"))?)?;
+    Ok(KnownConsent { id, state, grant })
+}
+
+impl PatientRows {
+    /// The pseudonyms that are linked with it now, each with the members that say so.
+    pub(super) fn links(&self) -> Result<Vec<(PatientPseudonym, Vec<String>)>, FieldError> {
+        let mut links: Vec<(PatientPseudonym, Vec<String>)> = Vec::new();
+        let now = self.state.iter().flat_map(|state| &state.links).filter(|link| link.to_height == 0);
+        for link in now {
+            let other = PatientPseudonym::parse("links.other", &link.other)?;
+            match links.iter_mut().find(|(known, _)| *known == other) {
+                Some((_, members)) => members.push(link.member.clone()),
+                None => links.push((other, vec![link.member.clone()])),
+            }
+        }
+        Ok(links)
+    }
+}
+
+/// Requests for wraps of a member, by number ascending.
+pub(super) fn wrap_requests(
+    member: &str,
+    from_number: u64,
+    answer: &pb::ListWrapRequestsResponse,
+    header: &Header,
+) -> Result<Vec<WrapRequest>, ClientError> {
+    let mut requests: Vec<WrapRequest> = Vec::new();
+    if answer.own_wraps.len() != answer.requests.len() {
+        return Err(ClientError::contradiction("the list has not as many wraps as requests"));
+    }
+    for (row, own_wrap) in answer.requests.iter().zip(&answer.own_wraps) {
+        let name = match StateKey::decode(&row.key) {
+            Some(StateKey::WrapRequest(name)) if name.member == member => name,
+            _ => return Err(LogFault::OtherRow(format!("wrap requests of member {member}")).into()),
+        };
+        let least = requests.last().map_or(from_number, |last| last.number.saturating_add(1));
+        let state: Option<pb::WrapRequestState> = message(&row.key, Some(row), header)?;
+        let state = state.filter(|_| name.number >= least);
+        let state = state.ok_or_else(|| LogFault::OtherRow(state::describe(&row.key)))?;
+        requests.push(WrapRequest { number: name.number, state, own_wrap: own_wrap.clone() });
+    }
+    Ok(requests)
+}
+
+fn decode_event(entry: &Bytes) -> Result<AccessEvent, FieldError> {
+    let event = pb::AccessEvent::decode(entry.clone());
+    let event = event.map_err(|_| FieldError::malformed("event", "is not an AccessEvent"))?;
+    AccessEvent::try_from(&event).map_err(|e| e.within("event"))
+}
+
+/// How many entries a log has, and its root.
+fn log_row(key: &[u8], row: Option<&pb::ProvenRow>, header: &Header) -> Result<(u64, Hash), ClientError> {
+    let Some(state) = message::<pb::LogState>(key, row, header)? else { return Ok((0, empty_root())) };
+    Ok((state.count, fixed("root", &state.root).map(Hash::from_bytes)?))
+}
+
+/// The message of a row under its key; `None` if it is proven that there is no such row.
+fn message<M: Message + Default>(
+    key: &[u8],
+    row: Option<&pb::ProvenRow>,
+    header: &Header,
+) -> Result<Option<M>, ClientError> {
+    let row = row.filter(|row| row.key == key).ok_or_else(|| LogFault::OtherRow(state::describe(key)))?;
+    let not_proven = |why: String| ClientError::from(LogFault::Row { row: state::describe(key), why });
+    let proof = StateProof::decode(&row.proof).map_err(|e| not_proven(e.to_string()))?;
+    // A row that is there may be empty, too: the proof says which it is.
+    let there = !row.value.is_empty() || *proof.terminal() == Terminal::Present;
+    let value = there.then_some(&row.value[..]);
+    verify_state_proof(&header.state_root, key, value, &proof).map_err(|e| not_proven(e.to_string()))?;
+    value.map(M::decode).transpose().map_err(|e| not_proven(e.to_string()))
+}
+
+fn hashes(field: &str, path: &[Bytes]) -> Result<Vec<Hash>, FieldError> {
+    path.iter().map(|hash| fixed(field, hash).map(Hash::from_bytes)).collect()
+}
+
+impl From<LogFault> for ClientError {
+    fn from(fault: LogFault) -> Self {
+        Self::Verification(Unverified::Log(fault))
+    }
+}

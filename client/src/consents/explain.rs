@@ -1,0 +1,134 @@
+//! What the consents of a patient say of a question, and which one decides: as the rules put
+//! them together (`node/ledger/src/rights`), from rows that are proven.
+//!
+//! It is the consents' part alone. Who wrote a version, the custodian's own people, the patient,
+//! an emergency and the access policy count beside it, and the ledger decides when it is asked.
+
+use consilium_proto::access::RecordFacts;
+use consilium_proto::consent::{Asked, Grant, Said};
+use consilium_proto::ids::{ConsentId, ProjectTag, RecordId, TimeMs};
+use consilium_proto::names::{MemberId, SpiffeId};
+use consilium_proto::pb::{Confidentiality, ConsentBase, PatientAcceptance, PurposeOfUse};
+
+use crate::access_log::{KnownConsent, PatientRows};
+
+/// The rows of a patient, and of the pseudonyms that are linked with it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pseudonyms {
+    /// The pseudonym that was asked for.
+    pub patient: PatientRows,
+    /// Each with the members for whose records it is the same person.
+    pub linked: Vec<(PatientRows, Vec<String>)>,
+}
+
+/// A question to the consents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Who reads.
+    pub reader: SpiffeId,
+    /// What for.
+    pub purpose: PurposeOfUse,
+    /// For which project of research.
+    pub project: Option<ProjectTag>,
+    /// The member that wrote the record, and is its custodian.
+    pub custodian: MemberId,
+    /// SPIFFE id of who wrote it. Without one no rule matches that names authors.
+    pub author: Option<SpiffeId>,
+    /// Without one no rule matches that names records.
+    pub record: Option<RecordId>,
+    /// Resource type.
+    pub kind: String,
+    /// How confidential it is.
+    pub confidentiality: Confidentiality,
+    /// Block time.
+    pub time: TimeMs,
+}
+
+/// What one consent says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConsentSays {
+    /// The consent.
+    pub id: ConsentId,
+    /// Its version.
+    pub version: u32,
+    /// Nothing counts of one that does not bind the custodian, or is not in force.
+    pub binds: bool,
+    /// What it says.
+    pub said: Said,
+}
+
+/// What all consents say together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explained {
+    /// The strongest word of those that bind the custodian.
+    pub said: Said,
+    /// The consent that said it; none if the ledger's implicit consent did, or none says anything.
+    pub decided_by: Option<(ConsentId, u32)>,
+    /// No consent binds the custodian: what the members have agreed on for that case holds.
+    pub implicit: bool,
+    /// What each says, in the order of the patient's lists.
+    pub each: Vec<ConsentSays>,
+}
+
+impl Pseudonyms {
+    /// Asks the consents; `implicit` is the ledger's parameter for patients without any.
+    #[must_use]
+    pub fn explain(&self, question: &Question, implicit: ConsentBase) -> Explained {
+        let no_record = RecordId([0; 16]);
+        let author = question.author.as_ref().map(ToString::to_string).unwrap_or_default();
+        let record = RecordFacts {
+            id: question.record.unwrap_or(no_record),
+            kind: &question.kind,
+            confidentiality: question.confidentiality,
+            custodian: question.custodian.as_str(),
+            author: &author,
+            tags: &[],
+            restricted: false,
+        };
+        let Question { reader, purpose, project, time, .. } = question;
+        let asked = Asked { reader, purpose: *purpose, project: *project, time: *time, record: &record };
+        let each: Vec<_> = self.consents(&asked).collect();
+        let binding = each.iter().filter(|consent| consent.binds);
+        // Of equals the first, as the rules have it.
+        let strongest = binding.reduce(|best, next| if next.said > best.said { next } else { best });
+        let (said, decided_by) = match strongest {
+            Some(consent) => (consent.said, Some((consent.id, consent.version))),
+            None => (Grant::of_base(implicit).says(&asked), None),
+        };
+        let decided_by = decided_by.filter(|_| said != Said::Nothing);
+        Explained { said, decided_by, implicit: strongest.is_none(), each }
+    }
+
+    fn consents<'a>(&'a self, asked: &'a Asked<'a>) -> impl Iterator<Item = ConsentSays> + 'a {
+        let linked = self.linked.iter().map(|(rows, members)| (rows, Some(members)));
+        let all = std::iter::once((&self.patient, None)).chain(linked);
+        all.flat_map(move |(rows, members)| {
+            let counts = members.is_none_or(|members| members.iter().any(|member| member == asked.record.custodian));
+            rows.consents.iter().map(move |consent| ConsentSays {
+                id: consent.id,
+                version: consent.state.version,
+                binds: counts && consent.grant.period.contains(asked.time) && binds(rows, consent, asked),
+                said: consent.grant.says(asked),
+            })
+        })
+    }
+}
+
+/// Whether the custodian is bound by it: its own paper, or signed by whom it had accepted then.
+fn binds(rows: &PatientRows, consent: &KnownConsent, asked: &Asked<'_>) -> bool {
+    let (state, custodian) = (&consent.state, asked.record.custodian);
+    if !state.paper_member.is_empty() {
+        return state.paper_member == custodian;
+    }
+    let held = |a: &PatientAcceptance| {
+        a.member == custodian
+            && a.identity == state.author
+            && a.may_consent
+            && !a.withdrawn
+            && (a.to_ms == 0 || state.signed_ms < a.to_ms)
+    };
+    rows.state.as_ref().is_some_and(|patient| patient.acceptances.iter().any(held))
+}
+
+#[cfg(test)]
+mod tests;
