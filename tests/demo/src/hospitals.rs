@@ -116,10 +116,26 @@ impl Hospitals {
         certified(&journal).pop_first().context("the import certified nothing")
     }
 
+    /// Answers with the patient's pseudonym.
+    async fn consent(&self) -> anyhow::Result<String> {
+        let Self { scene, input, mary, lakeside, .. } = self;
+        scene.tell.step("The patient signs at St Mary's that Lakeside may read the records to treat.");
+        let own = format!("{} --output json record query --patient {} --limit 1", mary.acts("ehr"), input.patient);
+        let pseudonym = scene.cli.ask(&own).await?.values("patient")?;
+        let pseudonym = pseudonym.into_iter().next().context("St Mary's finds no record of its patient")?;
+        let scan = format!("{}/consent.txt", mary.short());
+        fs::write(scene.path(&scan), "Lakeside may read my records to treat me. Signed on paper.\n")?;
+        let grant = format!("--base break-glass-only --share-with {} --purpose TREAT", lakeside.id);
+        scene.cli.show(&format!("{} consent put {pseudonym} {grant} --paper {scan} --yes", mary.acts("ehr"))).await?;
+        scene.tell.good("the consent is on the ledger with a salted hash of the paper, and binds St Mary's records");
+        Ok(pseudonym)
+    }
+
     async fn find_and_open(&self) -> anyhow::Result<()> {
         let Self { scene, input, lakeside, harbour, .. } = self;
         let tell = &scene.tell;
-        tell.step("Lakeside's service finds and opens them; Harbour's, to whom they are not addressed, finds nothing.");
+        let pseudonym = self.consent().await?;
+        tell.step("Lakeside's service finds and opens them; Harbour's, whom the patient did not name, finds nothing.");
         let patient = &input.patient;
         let found = self.query(lakeside, &format!("--patient {patient} --limit 10000")).await?;
         anyhow::ensure!(!found.is_empty(), "Lakeside found no records");
@@ -127,7 +143,8 @@ impl Hospitals {
         let found = self.query(lakeside, &format!("--patient {patient} --kind Patient --limit 1")).await?;
         let record = found.first().context("no Patient resource was found")?;
         let file = format!("{}/patient.json", lakeside.short());
-        scene.cli.ask(&format!("{} record get {record} --out {file}", lakeside.acts("ehr"))).await?;
+        let get = format!("record get {record} --pseudonym {pseudonym} --out {file}");
+        scene.cli.ask(&format!("{} {get}", lakeside.acts("ehr"))).await?;
         let opened = fs::read_to_string(scene.path(&file))?;
         anyhow::ensure!(input.holds(&opened), "the opened record is not what was submitted");
         tell.good(&format!("it decrypted the Patient resource: {} bytes, byte for byte as submitted", opened.len()));

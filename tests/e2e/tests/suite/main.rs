@@ -38,6 +38,7 @@ mod power_cut;
 mod presence;
 mod receipts;
 mod renewal;
+mod rights;
 mod rolled_back;
 mod rot;
 mod slow_disk;

@@ -1,0 +1,147 @@
+//! Rights of patients over real nodes: a consent opens, a custodian wraps, a withdrawal closes,
+//! an emergency opens again, and the patient's list shows all of it.
+
+use std::process::{Child, Command, Stdio};
+
+use consilium_client::access_log::KeptLog;
+use consilium_client::consents::{ConsentDraft, Consents};
+use consilium_client::emergencies::Declaration;
+use consilium_client::records::{Access, Draft, RecordDraft, RecordReader, RecordWriter};
+use consilium_client::{Client, ClientError};
+use consilium_e2e::{Network, User, asks_for, cli_binary, request_access};
+use consilium_proto::consent::{Grant, Grantee, Rule};
+use consilium_proto::hash::Hash;
+use consilium_proto::ids::{PatientPseudonym, RecordId};
+use consilium_proto::names::Role;
+use consilium_proto::pb::{self, AccessGround, ConsentBase, ConsentEffect, EmergencyReason, PurposeOfUse};
+use tonic::Code;
+
+/// A custodian as it is run, ended with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A hospital with a record of a patient and a custodian that runs.
+struct Hospital {
+    ehr: User,
+    patient: PatientPseudonym,
+    record: RecordId,
+    _custodian: Running,
+}
+
+async fn hospital(network: &Network) -> anyhow::Result<Hospital> {
+    let admin = network.enrolled(0, Role::Admin, "registrar").await?;
+    let keeper = network.enrolled(0, Role::Service, "custodian").await?;
+    let ehr = network.enrolled(0, Role::Service, "ehr").await?;
+    let named = network.cli(&admin, &["custodian", "set-key", &keeper.spiffe_id])?;
+    anyhow::ensure!(named.code == Some(0), "{}", named.output);
+    let folder = network.folder().join("custodian");
+    std::fs::create_dir(&folder)?;
+    let child = Command::new(cli_binary()?)
+        .arg("--config")
+        .arg(keeper.config_file(&folder)?)
+        .args(["custodian", "run"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let patient = PatientPseudonym(rand::random());
+    let register = pb::RegisterPatient { patient: patient.0.to_vec().into(), lookups_sha256: Vec::new() };
+    ehr.client.perform(pb::action::Action::RegisterPatient(register)).await?;
+    let draft = RecordDraft::document("note", patient, "what was seen".into());
+    let writer = RecordWriter::new(ehr.client.clone(), &[]).await?;
+    let written = writer.write(vec![Draft::new(draft)], pb::WaitFor::Certified).await?;
+    Ok(Hospital { ehr, patient, record: written[0].1[0], _custodian: Running(child) })
+}
+
+async fn read(client: &Client, access: Access, of: &Hospital) -> Result<Vec<u8>, ClientError> {
+    let opened = RecordReader::with(client.clone(), access).get_of(of.patient, of.record, None).await?;
+    Ok(opened.plaintext.map(|plain| plain.to_vec()).unwrap_or_default())
+}
+
+fn is_not_found(read: Result<Vec<u8>, ClientError>) -> bool {
+    matches!(read, Err(ClientError::Status { code: Code::NotFound, .. }))
+}
+
+#[test]
+fn a_consent_opens_a_custodian_wraps_a_withdrawal_closes_and_an_emergency_opens_again() {
+    Network::of(3).run(async |network| {
+        let of = hospital(network).await?;
+        let doctor = network.enrolled(1, Role::Clinician, "doctor").await?;
+        let auditor = network.enrolled(0, Role::Auditor, "privacy").await?;
+        let treat = || Access::of(PurposeOfUse::Treat);
+        assert!(is_not_found(read(&doctor.client, treat(), &of).await));
+
+        let permit = Rule {
+            grantees: vec![Grantee::Member(network.members[1].id.parse()?)],
+            ..Rule::of_effect(ConsentEffect::Permit)
+        };
+        let grant = Grant { rules: vec![permit], ..Grant::of_base(ConsentBase::BreakGlassOnly) };
+        let draft = ConsentDraft::new(of.patient, grant, Some(Hash::of(&[b"salted scan"])));
+        let consents = Consents::new(of.ehr.client.clone());
+        consents.put(&draft).await?;
+        assert_eq!(read(&doctor.client, treat(), &of).await?, b"what was seen");
+        // Over any node, and what was wrapped once stays so.
+        for node in &network.nodes {
+            assert_eq!(read(&doctor.at(node).await?, treat(), &of).await?, b"what was seen");
+        }
+        consents.revoke(draft.id).await?;
+        assert!(is_not_found(read(&doctor.client, treat(), &of).await));
+
+        let emergency = Declaration::new(of.patient, EmergencyReason::Danger);
+        let access =
+            Access { emergency: Some(emergency.id()), before: emergency.actions(), ..Access::of(PurposeOfUse::Btg) };
+        assert_eq!(read(&doctor.client, access, &of).await?, b"what was seen");
+        let reviewed = network.enrolled(1, Role::Auditor, "reviewer").await?;
+        reviewed.client.review_emergency(emergency.id(), pb::ReviewVerdict::Justified, None).await?;
+
+        let log = auditor.client.access_log(of.patient, KeptLog::nothing()).await?;
+        let grounds: Vec<_> = log.events.iter().map(|event| event.decisions[0].ground).collect();
+        let mut expected = vec![AccessGround::ConsentDenies];
+        expected.extend([AccessGround::Consent; 4]);
+        expected.extend([AccessGround::ConsentDenies, AccessGround::Emergency]);
+        assert_eq!(grounds, expected);
+        // Whoever is not the patient's, is told that there is none.
+        let error = doctor.client.access_log(of.patient, KeptLog::nothing()).await.unwrap_err();
+        assert!(matches!(error, ClientError::Status { code: Code::NotFound, .. }), "{error:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn what_is_denied_is_answered_as_what_is_not_and_leaves_its_trace() {
+    Network::of(3).run(async |network| {
+        let of = hospital(network).await?;
+        let stranger = network.enrolled(2, Role::Clinician, "nosy").await?;
+        let auditor = network.enrolled(0, Role::Auditor, "privacy").await?;
+        let mut answers = Vec::new();
+        let unknown = PatientPseudonym(rand::random());
+        for request in [
+            asks_for(of.patient, of.record),
+            asks_for(of.patient, RecordId(rand::random())),
+            asks_for(unknown, of.record),
+        ] {
+            let answer = request_access(&stranger, &network.nodes[2], request).await??;
+            answers.push(pb::ReadRecordsResponse { height: 0, header: None, ..answer });
+        }
+        assert_eq!(answers, vec![pb::ReadRecordsResponse::default(); 3]);
+        let log = auditor.client.access_log(of.patient, KeptLog::nothing()).await?;
+        assert_eq!(log.count, 2, "the third named nobody that there is");
+        // Nobody asks in another's name.
+        let signed = stranger.client.sign(
+            vec![pb::Action { action: Some(pb::action::Action::RequestAccess(asks_for(of.patient, of.record))) }],
+            Vec::new(),
+        )?;
+        let request = pb::ReadRecordsRequest { transaction: Some(signed), ..Default::default() };
+        let channel = of.ehr.channel(&network.nodes[0])?;
+        let mut service = consilium_grpc::records_service_client::RecordsServiceClient::new(channel);
+        let refused = service.read_records(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::PermissionDenied);
+        assert_eq!(auditor.client.access_log(of.patient, KeptLog::nothing()).await?.count, 2);
+        Ok(())
+    });
+}
