@@ -5,6 +5,7 @@ mod access;
 mod consents;
 mod emergencies;
 mod logs;
+mod random;
 mod wraps;
 
 use std::collections::BTreeMap;
