@@ -27,6 +27,7 @@ mod network;
 mod node;
 mod operate;
 mod patient;
+mod policy;
 mod receipt;
 mod record;
 mod stake;
@@ -75,6 +76,8 @@ pub(crate) enum Command {
     Access(access::AccessArgs),
     /// Show and name a member's custody key
     Custodian(custodian::CustodianArgs),
+    /// Check access policies before anyone votes on them
+    Policy(policy::PolicyArgs),
     /// Import FHIR files and folders
     Import(import::ImportArgs),
     /// Export and verify the whole ledger
@@ -174,6 +177,7 @@ async fn perform(command: Command, ctx: &Context) -> Result<(), CliError> {
         Command::Emergency(args) => emergency::run(args, ctx).await,
         Command::Access(args) => access::run(args, ctx).await,
         Command::Custodian(args) => custodian::run(args, ctx).await,
+        Command::Policy(args) => policy::run(args, ctx),
         Command::Import(args) => import::run(args, ctx).await,
         Command::Ledger(args) => ledger::run(args, ctx).await,
         Command::Identity(args) => identity::run(args, ctx).await,
