@@ -24,6 +24,10 @@ demo: build ## Four hospitals on this machine, from ceremony to audit (KEEP=1 le
 demo-governance: build ## Five hospitals: stake, elections, joining, suspension, evidence, penalties
 	@"$(BIN)/consilium-demo" governance
 
+.PHONY: demo-consent
+demo-consent: build ## A patient shares, withdraws, has an emergency, and sees who has read
+	@"$(BIN)/consilium-demo" consent
+
 .PHONY: demo-traitor
 demo-traitor: build ## Five hospitals: a usurper, a stolen key, a clock that jumps, a power cut
 	@"$(BIN)/consilium-demo" traitor

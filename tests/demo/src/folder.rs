@@ -20,7 +20,7 @@ pub(crate) struct StoryFolder {
 impl StoryFolder {
     pub(crate) fn make(story: &Story) -> anyhow::Result<Self> {
         let path = match story {
-            Story::Hospitals | Story::Governance | Story::Traitor => match set_variable("DEMO_DIR") {
+            Story::Hospitals | Story::Governance | Story::Traitor | Story::Consent => match set_variable("DEMO_DIR") {
                 Some(path) => named(&path)?,
                 None => new_below(&std::env::temp_dir(), "consilium-demo")?,
             },

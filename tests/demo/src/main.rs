@@ -16,6 +16,7 @@ mod kept;
 mod leader_killed;
 mod load;
 mod misconduct;
+mod rights;
 mod scene;
 mod tell;
 mod traitor;
@@ -31,11 +32,12 @@ use crate::folder::StoryFolder;
 use crate::tell::Tell;
 
 const USAGE: &str = "\
-usage: consilium-demo hospitals | governance | traitor | bench [ARGS of `consilium bench`] | clean
+usage: consilium-demo hospitals | governance | traitor | consent | bench [ARGS of `consilium bench`] | clean
 
   hospitals   four hospitals, from ceremony to audit (make demo)
   governance  five hospitals: stake, elections, joining, suspension, evidence (make demo-governance)
   traitor     what one member can do to the others, and what it cannot (make demo-traitor)
+  consent     a patient shares, withdraws, and sees who has read (make demo-consent)
   bench       load on a network of three nodes (make bench-net)
   clean       stops and removes the network that KEEP=1 left running (make clean-demo)
 
@@ -52,6 +54,7 @@ enum Story {
     Hospitals,
     Governance,
     Traitor,
+    Consent,
     Bench(Vec<String>),
 }
 
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Some("hospitals") => Story::Hospitals,
         Some("governance") => Story::Governance,
         Some("traitor") => Story::Traitor,
+        Some("consent") => Story::Consent,
         Some("bench") => Story::Bench(arguments.collect()),
         Some("clean") => return ended(&tell, kept::clean()),
         _ => {
@@ -119,7 +123,7 @@ async fn perform(story: Story, tell: Rc<Tell>) -> ExitCode {
         return ExitCode::from(INTERRUPTED);
     }
     match story {
-        Story::Hospitals | Story::Governance | Story::Traitor => {
+        Story::Hospitals | Story::Governance | Story::Traitor | Story::Consent => {
             tell.done(&format!("Done in {} seconds.", started.elapsed().as_secs()));
         }
         Story::Bench(_) => {}
@@ -132,7 +136,7 @@ fn possible(story: &Story) -> anyhow::Result<()> {
         (Story::Hospitals, Some(other)) => {
             anyhow::bail!("a demo network is still there, in {}; stop it with: make clean-demo", other.display())
         }
-        (Story::Hospitals, None) | (Story::Governance | Story::Traitor, _) => Ok(()),
+        (Story::Hospitals, None) | (Story::Governance | Story::Traitor | Story::Consent, _) => Ok(()),
         (Story::Bench(_), _) => load::members().map(|_| ()),
     }
 }
@@ -142,6 +146,7 @@ async fn tell_story(story: &Story, folder: &StoryFolder, tell: &Rc<Tell>) -> any
         Story::Hospitals => hospitals::tell(folder, tell).await,
         Story::Governance => governance::tell(folder, tell).await,
         Story::Traitor => traitor::tell(tell).await,
+        Story::Consent => rights::tell(tell).await,
         Story::Bench(arguments) => load::measure(folder, tell, arguments).await,
     }
 }
