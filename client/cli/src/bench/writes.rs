@@ -26,6 +26,16 @@ pub(super) struct Document {
     wraps: Vec<(pb::KeyWrapRef, Bytes)>,
 }
 
+/// Patients to whom the records belong: a new one for each record is what no hospital has.
+const PATIENTS: u64 = 10_000;
+
+/// One of the patients, always by the same pseudonym.
+fn some_patient() -> [u8; 16] {
+    let number = rand::random_range(0..PATIENTS);
+    let hash = sha256(&[b"consilium/bench/patient", &number.to_be_bytes()]);
+    *hash.first_chunk().expect("a SHA-256 has more than 16 bytes")
+}
+
 /// Seals the pool.
 pub(super) fn prepare(client: &Client, plan: &BenchPlan) -> Result<Vec<Document>, ClientError> {
     let own_key = client.identity().encryption_key().map(|key| key.public_key());
@@ -96,7 +106,7 @@ impl Writes {
         let write = pb::WriteRecord {
             record_id: Bytes::copy_from_slice(&rand::random::<[u8; 16]>()),
             version: 1,
-            patient: Bytes::copy_from_slice(&rand::random::<[u8; 16]>()),
+            patient: Bytes::copy_from_slice(&some_patient()),
             kind: "Observation".to_owned(),
             confidentiality: pb::Confidentiality::Normal.into(),
             payload_sha256: document.payload_sha256.clone(),
