@@ -29,11 +29,12 @@ impl Government {
         let secretary = self.network.of_member(&self.secretary.id)?;
         certified_at(&self.network, secretary, cut + LATER_BLOCKS).await?;
         let (scene, acts) = (&self.scene, self.secretary.acts("admin"));
-        let status = scene.cli.ask(&format!("{acts} status")).await?;
+        // The suspended member's node is none that is talked to any more.
+        let at = self.network.nodes[secretary].endpoint();
+        let status = scene.cli.ask(&format!("{acts} --endpoints {at} status")).await?;
         scene.tell.quote_lines(status.out.lines().filter(|line| line.contains("was cut off")));
         let last = last_height(&watch.out)?;
         anyhow::ensure!(last <= cut, "the stream went on to height {last}");
-        let at = self.network.nodes[secretary].endpoint();
         let served = format!("{} --endpoints {at} status", suspended.acts("ehr"));
         scene.cli.refused(&served, "the suspended member is still served").await?;
         let raft_id = self.raft_id_of(suspended)?;
