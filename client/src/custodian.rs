@@ -22,8 +22,8 @@ use crate::access_log::WrapRequest;
 use crate::client::Client;
 use crate::error::ClientError;
 
-/// Requests that are looked at in one round.
-const ROUND_MAX: u32 = 256;
+/// Requests that are asked for at once.
+const PAGE_SIZE: u32 = 256;
 /// Wraps of one transaction: a version and its wrap are a few kilobytes.
 const BATCH_MAX: usize = 64;
 /// For which a burst is measured.
@@ -66,7 +66,7 @@ impl Custodian {
     /// If nodes cannot be asked, or what they answer is not proven. What one request lacks is no
     /// error: it is counted.
     pub async fn round(&mut self) -> Result<Round, ClientError> {
-        let mut requests = self.client.wrap_requests(0, ROUND_MAX).await?;
+        let mut requests = self.waiting().await?;
         requests.sort_by_key(|request| (request.state.emergency_id.is_empty(), request.number));
         let mut round = Round::default();
         let mut made = Vec::new();
@@ -86,6 +86,20 @@ impl Custodian {
             self.add(batch, &mut round).await?;
         }
         Ok(round)
+    }
+
+    /// All that waits: what cannot be answered stays in the list, and an emergency may be behind.
+    async fn waiting(&self) -> Result<Vec<WrapRequest>, ClientError> {
+        let mut waiting: Vec<WrapRequest> = Vec::new();
+        loop {
+            let from = waiting.last().map_or(0, |last| last.number.saturating_add(1));
+            let page = self.client.wrap_requests(from, PAGE_SIZE).await?;
+            let is_last = page.len() < PAGE_SIZE as usize;
+            waiting.extend(page);
+            if is_last {
+                return Ok(waiting);
+            }
+        }
     }
 
     /// The reader's wrap for a request.
