@@ -3,7 +3,7 @@
 //! never before (guarantee G6). A node decides nothing of what is read: of a query and a
 //! history, it leaves out by the very functions that the rules decide with.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use consilium_ledger::rights::{Decider, Reading};
@@ -130,24 +130,24 @@ fn release(ledger: &LedgerSnapshot<'_>, ask: &Ask<'_>) -> Result<Option<Released
     }
 }
 
-/// The permitted versions of an event, by record: a request names each at most once.
-fn permitted(event: &AccessEvent) -> Result<BTreeMap<VersionRef, ()>, StorageError> {
+/// The permitted versions of an event, by record.
+fn permitted(event: &AccessEvent) -> Result<BTreeSet<VersionRef>, StorageError> {
     let decisions = event.decisions.iter().filter(|decision| permits(decision.ground()));
     let versions = decisions.flat_map(|decision| &decision.records);
-    let parsed = versions.map(|version| VersionRef::try_from(version).map(|version| (version, ())));
+    let parsed = versions.map(VersionRef::try_from);
     parsed.collect::<Result<_, _>>().map_err(|e| StorageError::corrupt("log", e))
 }
 
 fn contents(
     ledger: &LedgerSnapshot<'_>,
     ask: &Ask<'_>,
-    permitted: &BTreeMap<VersionRef, ()>,
+    permitted: &BTreeSet<VersionRef>,
 ) -> Result<Released, StorageError> {
     let mut records = RecordReader::new(ledger, ask.reader);
     let mut released = Released::default();
     for asked in &ask.asked.records {
         // Where the newest was asked for, the event says which one that was.
-        let of_record = permitted.keys().filter(|version| version.record == asked.record);
+        let of_record = permitted.iter().filter(|version| version.record == asked.record);
         for version in of_record.filter(|version| asked.version == 0 || asked.version == version.version) {
             let key = keys::version(&version.record, version.version);
             let record: Option<pb::RecordVersion> = ledger.message(Table::Versions, &key)?;
@@ -165,12 +165,12 @@ fn histories(
     ledger: &LedgerSnapshot<'_>,
     ask: &Ask<'_>,
     reading: Reading<'_>,
-    permitted: &BTreeMap<VersionRef, ()>,
+    permitted: &BTreeSet<VersionRef>,
 ) -> Result<Released, StorageError> {
     let records = RecordReader::new(ledger, ask.reader);
     let decider = decider(ledger, reading)?;
     let mut released = Released::default();
-    for version in permitted.keys() {
+    for version in permitted.iter() {
         let newest = records.state(&version.record)?.map_or(0, |state| state.version);
         for number in 1..=newest {
             if let Some(shown) = decide(ledger, &decider, &version.record, number)? {

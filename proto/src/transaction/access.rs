@@ -115,6 +115,11 @@ impl RequestAccess {
         if records.iter().collect::<BTreeSet<_>>().len() != records.len() {
             return Err(FieldError::malformed("records", "names a version twice"));
         }
+        // Which one the newest was, the event says: it must not be taken for another that was named.
+        let also_named = |newest: &VersionRef| records.iter().filter(|other| other.record == newest.record).count() > 1;
+        if records.iter().any(|version| version.version == 0 && also_named(version)) {
+            return Err(FieldError::malformed("records", "names a record by its newest version and by another"));
+        }
         let query = optional("query_sha256", &m.query_sha256, hash)?;
         if query.is_some() != (kind == AccessKind::Query) {
             return Err(FieldError::malformed("query_sha256", "is for queries, which must have one"));
@@ -243,4 +248,47 @@ fn optional<T>(
     parse: impl Fn(&str, &[u8]) -> Result<T, FieldError>,
 ) -> Result<Option<T>, FieldError> {
     (!bytes.is_empty()).then(|| parse(field, bytes)).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn request(change: impl FnOnce(&mut pb::RequestAccess)) -> Result<RequestAccess, String> {
+        let mut request = pb::RequestAccess {
+            patient: vec![1; 16].into(),
+            purpose: PurposeOfUse::Treat.into(),
+            kind: AccessKind::Read.into(),
+            records: vec![named(1, 0), named(2, 1), named(2, 2)],
+            ..pb::RequestAccess::default()
+        };
+        change(&mut request);
+        RequestAccess::parse(&request).map_err(|e| e.field)
+    }
+
+    fn named(record: u8, version: u32) -> pb::VersionRef {
+        pb::VersionRef { record_id: vec![record; 16].into(), version }
+    }
+
+    #[test]
+    fn requests_are_refused_by_the_field_that_is_wrong() {
+        assert!(request(|_| ()).is_ok());
+        type Change = fn(&mut pb::RequestAccess);
+        let cases: [(&str, Change); 10] = [
+            ("patient", |r| r.patient = vec![1; 15].into()),
+            ("purpose", |r| r.purpose = 0),
+            ("kind", |r| r.kind = 0),
+            ("records", |r| r.records.clear()),
+            ("records", |r| r.records.push(named(2, 1))),
+            ("records", |r| r.records.push(named(2, 0))),
+            ("records", |r| r.kind = AccessKind::Query.into()),
+            ("query_sha256", |r| r.query_sha256 = vec![1; 32].into()),
+            ("emergency_id", |r| r.emergency_id = vec![1; 16].into()),
+            ("emergency_id", |r| r.purpose = PurposeOfUse::Btg.into()),
+        ];
+        for (field, change) in cases {
+            assert_eq!(request(change).unwrap_err(), field);
+        }
+    }
 }
