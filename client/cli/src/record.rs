@@ -8,7 +8,7 @@ use bytes::Bytes;
 use clap::{Args, Subcommand, ValueEnum};
 use consilium_proto::envelope::SearchKey;
 use consilium_proto::ids::{EmergencyId, PatientPseudonym, RecordId};
-use consilium_proto::{pb, purpose};
+use consilium_proto::pb;
 use futures::StreamExt;
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -16,6 +16,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::context::escaped;
 use super::json::{self, Many, One};
+use super::words::parse_purpose;
 use super::{CliError, Context};
 use consilium_client::ClientError;
 use consilium_client::fhir;
@@ -543,10 +544,6 @@ fn time_text(ms: u64) -> String {
 fn parse_time(text: &str) -> Result<u64, String> {
     let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| "write it as 2026-11-20T08:00:00Z".to_owned())?;
     u64::try_from(time.unix_timestamp_nanos() / 1_000_000).map_err(|_| "is before 1970".to_owned())
-}
-
-fn parse_purpose(text: &str) -> Result<pb::PurposeOfUse, String> {
-    purpose::of_code(text).ok_or_else(|| "is no code of v3-PurposeOfUse, such as TREAT, HPAYMT or HRESCH".to_owned())
 }
 
 fn parse_tag(text: &str) -> Result<(String, String), String> {

@@ -127,17 +127,20 @@ impl QueryFilter {
     }
 
     fn request(&self, page_token: Bytes) -> pb::QueryRecordsRequest {
+        let pb::RecordQuery { kind, author, author_member, from_ms, to_ms, tag } = self.conditions();
+        let patient = self.patient.map(|p| Bytes::copy_from_slice(&p.0)).unwrap_or_default();
+        let (page_size, read) = (PAGE_SIZE, None);
         pb::QueryRecordsRequest {
-            patient: self.patient.map(|p| Bytes::copy_from_slice(&p.0)).unwrap_or_default(),
-            kind: self.kind.clone().unwrap_or_default(),
-            author: self.author.clone().unwrap_or_default(),
-            author_member: self.author_member.clone().unwrap_or_default(),
-            from_ms: self.from_ms.unwrap_or(0),
-            to_ms: self.to_ms.unwrap_or(0),
-            tag: self.tag.map(|t| Bytes::copy_from_slice(&t.0)).unwrap_or_default(),
-            page_size: PAGE_SIZE,
+            patient,
+            kind,
+            author,
+            author_member,
+            from_ms,
+            to_ms,
+            tag,
+            page_size,
             page_token,
-            read: None,
+            read,
         }
     }
 }
