@@ -365,5 +365,41 @@ impl From<&Rule> for pb::ConsentRule {
     }
 }
 
+/// Whether a custodian's acceptance of an identity holds at a time.
+#[must_use]
+pub fn accepts(acceptance: &pb::PatientAcceptance, custodian: &str, identity: &str, time: TimeMs) -> bool {
+    acceptance.member == custodian
+        && acceptance.identity == identity
+        && !acceptance.withdrawn
+        && (acceptance.to_ms == 0 || time.0 < acceptance.to_ms)
+}
+
+/// Whether a consent binds a custodian: its own paper, or signed by whom it had accepted then for
+/// that patient. No other member can make it binding.
+#[must_use]
+pub fn binds(consent: &pb::ConsentState, acceptances: &[pb::PatientAcceptance], custodian: &str) -> bool {
+    if !consent.paper_member.is_empty() {
+        return consent.paper_member == custodian;
+    }
+    let signed = TimeMs(consent.signed_ms);
+    acceptances.iter().any(|a| a.may_consent && accepts(a, custodian, &consent.author, signed))
+}
+
+/// What several consents that bind say together, each with what names it: the strongest word, of
+/// equals the first. Where none binds, what members agreed on for that case, and no name; nor for
+/// what nobody says.
+#[must_use]
+pub fn strongest<T>(
+    binding: impl Iterator<Item = (Said, T)>,
+    implicit: ConsentBase,
+    asked: &Asked<'_>,
+) -> (Said, Option<T>) {
+    match binding.reduce(|best, next| if next.0 > best.0 { next } else { best }) {
+        None => (Grant::of_base(implicit).says(asked), None),
+        Some((Said::Nothing, _)) => (Said::Nothing, None),
+        Some((said, by)) => (said, Some(by)),
+    }
+}
+
 #[cfg(test)]
 mod tests;

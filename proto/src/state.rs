@@ -216,8 +216,7 @@ rows! {
     0x2e Wrap(name: WrapName, from &WrapName) = WrapState, Auditors, "key wrap {name}", wrap_state;
 }
 
-/// First bytes that no row may take: kept for consents, access events and
-/// erasure, or once named in documents for something else.
+/// First bytes that no row may take: once named in documents for something else.
 pub const RESERVED: [u8; 4] = [0x07, 0x10, 0x15, 0x16];
 
 /// Who may ask for a stored key.

@@ -1,14 +1,14 @@
-//! What the consents of a patient say of a question, and which one decides: as the rules put
-//! them together (`node/ledger/src/rights`), from rows that are proven.
+//! What the consents of a patient say of a question, and which one decides: put together by the
+//! functions that the rules use ([`consilium_proto::consent`]), from rows that are proven.
 //!
 //! It is the consents' part alone. Who wrote a version, the custodian's own people, the patient,
 //! an emergency and the access policy count beside it, and the ledger decides when it is asked.
 
 use consilium_proto::access::RecordFacts;
-use consilium_proto::consent::{Asked, Grant, Said};
+use consilium_proto::consent::{Asked, Said, binds, strongest};
 use consilium_proto::ids::{ConsentId, ProjectTag, RecordId, TimeMs};
 use consilium_proto::names::{MemberId, SpiffeId};
-use consilium_proto::pb::{Confidentiality, ConsentBase, PatientAcceptance, PurposeOfUse};
+use consilium_proto::pb::{Confidentiality, ConsentBase, PurposeOfUse};
 
 use crate::access_log::{KnownConsent, PatientRows};
 
@@ -88,15 +88,10 @@ impl Pseudonyms {
         let Question { reader, purpose, project, time, .. } = question;
         let asked = Asked { reader, purpose: *purpose, project: *project, time: *time, record: &record };
         let each: Vec<_> = self.consents(&asked).collect();
-        let binding = each.iter().filter(|consent| consent.binds);
-        // Of equals the first, as the rules have it.
-        let strongest = binding.reduce(|best, next| if next.said > best.said { next } else { best });
-        let (said, decided_by) = match strongest {
-            Some(consent) => (consent.said, Some((consent.id, consent.version))),
-            None => (Grant::of_base(implicit).says(&asked), None),
-        };
-        let decided_by = decided_by.filter(|_| said != Said::Nothing);
-        Explained { said, decided_by, implicit: strongest.is_none(), each }
+        let binding: Vec<_> = each.iter().filter(|consent| consent.binds).collect();
+        let words = binding.iter().map(|consent| (consent.said, (consent.id, consent.version)));
+        let (said, decided_by) = strongest(words, implicit, &asked);
+        Explained { said, decided_by, implicit: binding.is_empty(), each }
     }
 
     fn consents<'a>(&'a self, asked: &'a Asked<'a>) -> impl Iterator<Item = ConsentSays> + 'a {
@@ -107,27 +102,18 @@ impl Pseudonyms {
             rows.consents.iter().map(move |consent| ConsentSays {
                 id: consent.id,
                 version: consent.state.version,
-                binds: counts && consent.grant.period.contains(asked.time) && binds(rows, consent, asked),
+                binds: counts
+                    && consent.grant.period.contains(asked.time)
+                    && is_bound(rows, consent, asked.record.custodian),
                 said: consent.grant.says(asked),
             })
         })
     }
 }
 
-/// Whether the custodian is bound by it: its own paper, or signed by whom it had accepted then.
-fn binds(rows: &PatientRows, consent: &KnownConsent, asked: &Asked<'_>) -> bool {
-    let (state, custodian) = (&consent.state, asked.record.custodian);
-    if !state.paper_member.is_empty() {
-        return state.paper_member == custodian;
-    }
-    let held = |a: &PatientAcceptance| {
-        a.member == custodian
-            && a.identity == state.author
-            && a.may_consent
-            && !a.withdrawn
-            && (a.to_ms == 0 || state.signed_ms < a.to_ms)
-    };
-    rows.state.as_ref().is_some_and(|patient| patient.acceptances.iter().any(held))
+fn is_bound(rows: &PatientRows, consent: &KnownConsent, custodian: &str) -> bool {
+    let acceptances = rows.state.as_ref().map(|patient| &patient.acceptances[..]);
+    binds(&consent.state, acceptances.unwrap_or_default(), custodian)
 }
 
 #[cfg(test)]

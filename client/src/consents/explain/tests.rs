@@ -4,6 +4,9 @@ use consilium_proto::hash::Hash;
 use consilium_proto::ids::PatientPseudonym;
 use consilium_proto::pb::{self, ConsentEffect};
 
+use consilium_proto::consent::Grant;
+use consilium_proto::pb::PatientAcceptance;
+
 use super::*;
 use crate::access_log::tests::header;
 

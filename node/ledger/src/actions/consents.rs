@@ -1,6 +1,7 @@
 //! Consents: put by a patient's key or, on paper, by the member that they bind; and ended.
 
 use bytes::Bytes;
+use consilium_proto::consent::accepts;
 use consilium_proto::ids::{ConsentId, PatientPseudonym};
 use consilium_proto::limits::CONSENTS_MAX;
 use consilium_proto::names::Role;
@@ -9,7 +10,7 @@ use consilium_proto::transaction::{ConsentAction, PutConsent};
 
 use super::{Author, Context};
 use crate::keys;
-use crate::rights::{accepts, is_known, load_patient};
+use crate::rights::{is_known, load_patient};
 use crate::rules::{Refusal, ensure};
 use crate::table::Table;
 use crate::view::{StateReader, StoreFault, View};

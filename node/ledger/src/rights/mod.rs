@@ -7,11 +7,11 @@
 mod patient;
 
 use consilium_proto::access::{Facts, PolicyRules, RecordFacts, permits};
-use consilium_proto::consent::{Asked, Grant, Said};
+use consilium_proto::consent::Asked;
 use consilium_proto::ids::{ConsentId, EmergencyId, PatientPseudonym, PolicyTag, ProjectTag, RecordId, TimeMs};
 use consilium_proto::names::SpiffeId;
 use consilium_proto::pb::{
-    AccessGround as Ground, AccessKind, AccessPolicyState, ConsentBase, PurposeOfUse, RecordState, RecordVersion,
+    AccessGround as Ground, AccessKind, AccessPolicyState, PurposeOfUse, RecordState, RecordVersion,
 };
 
 use crate::keys;
@@ -19,7 +19,7 @@ use crate::roster::corrupt;
 use crate::table::Table;
 use crate::view::{StateReader, StoreFault, View};
 use patient::PatientFacts;
-pub(crate) use patient::{accepts, is_known, load_patient};
+pub(crate) use patient::{is_known, load_patient};
 
 /// A request, as far as it is the same for all records.
 #[derive(Debug, Clone)]
@@ -164,19 +164,21 @@ impl<'a> Decider<'a> {
         let ground = self.policy.decide(self.text.as_deref(), &facts)?;
         let consent = match ground {
             Ground::Consent | Ground::ConsentDenies => by,
-            _ => None,
+            Ground::Unspecified
+            | Ground::Author
+            | Ground::Custodian
+            | Ground::Patient
+            | Ground::Representative
+            | Ground::Emergency
+            | Ground::Each
+            | Ground::NotFound
+            | Ground::Role
+            | Ground::NoConsent
+            | Ground::NoEmergency
+            | Ground::Policy
+            | Ground::PolicyError
+            | Ground::Restricted => None,
         };
         Ok(Decided { ground, consent })
     }
-}
-
-/// What several consents say together: denials win.
-fn strongest(said: impl Iterator<Item = (Said, Option<(ConsentId, u32)>)>) -> Option<(Said, Option<(ConsentId, u32)>)> {
-    // Of equals the first: the order of a patient's list is the same on every node.
-    said.reduce(|best, next| if next.0 > best.0 { next } else { best })
-}
-
-/// What holds where no consent binds the custodian.
-fn implicit(base: ConsentBase, asked: &Asked<'_>) -> Said {
-    Grant::of_base(base).says(asked)
 }

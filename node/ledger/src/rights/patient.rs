@@ -2,10 +2,10 @@
 //! consents say, who cares for it, whether an emergency is in force.
 //!
 //! Members do not trust each other: what one member says of a patient counts for the records
-//! of which that member is the custodian, and for no others (decision D9 in
-//! docs/ARCHITECTURE.md).
+//! of which that member is the custodian, and for no others (docs/ARCHITECTURE.md, "Reading a
+//! record").
 
-use consilium_proto::consent::{Asked, Grant, Said};
+use consilium_proto::consent::{Asked, Grant, Said, accepts, binds, strongest};
 use consilium_proto::ids::{ConsentId, PatientPseudonym, TimeMs};
 use consilium_proto::names::SpiffeId;
 use consilium_proto::pb::{
@@ -14,7 +14,7 @@ use consilium_proto::pb::{
 };
 use consilium_proto::state::CareName;
 
-use super::{Reading, implicit, strongest};
+use super::Reading;
 use crate::keys;
 use crate::roster::corrupt;
 use crate::table::Table;
@@ -71,14 +71,6 @@ fn links_of(state: &PatientState) -> Result<Vec<(PatientPseudonym, Vec<String>)>
     Ok(links)
 }
 
-/// Whether a custodian's acceptance of an identity holds at a time.
-pub(crate) fn accepts(acceptance: &PatientAcceptance, member: &str, identity: &str, time: TimeMs) -> bool {
-    acceptance.member == member
-        && acceptance.identity == identity
-        && !acceptance.withdrawn
-        && (acceptance.to_ms == 0 || time.0 < acceptance.to_ms)
-}
-
 impl PatientFacts {
     /// `None` if there is no such patient.
     pub(super) fn load<R: StateReader>(view: &View<'_, R>, reading: &Reading<'_>) -> Result<Option<Self>, StoreFault> {
@@ -117,12 +109,8 @@ impl PatientFacts {
 
     /// What the consents that bind the record's custodian say together, and which of them.
     pub(super) fn consents_say(&self, asked: &Asked<'_>) -> (Said, Option<(ConsentId, u32)>) {
-        let said = self.binding(asked).map(|consent| {
-            let by = (consent.id, consent.state.version);
-            (consent.grant.says(asked), Some(by))
-        });
-        let said = strongest(said).unwrap_or_else(|| (implicit(self.implicit, asked), None));
-        if said.0 == Said::Nothing { (Said::Nothing, None) } else { said }
+        let said = |consent: &Consent| (consent.grant.says(asked), (consent.id, consent.state.version));
+        strongest(self.binding(asked).map(said), self.implicit, asked)
     }
 
     pub(super) fn emergency_forbidden(&self, asked: &Asked<'_>) -> bool {
@@ -139,12 +127,7 @@ impl PatientFacts {
     fn binds(&self, consent: &Consent, custodian: &str) -> bool {
         let patient = self.pseudonyms.iter().find(|pseudonym| consent.state.patient == pseudonym.id.0[..]);
         let Some(patient) = patient.filter(|pseudonym| pseudonym.counts_for(custodian)) else { return false };
-        if !consent.state.paper_member.is_empty() {
-            return consent.state.paper_member == custodian;
-        }
-        let signed = TimeMs(consent.state.signed_ms);
-        let mut acceptances = patient.state.acceptances.iter();
-        acceptances.any(|a| a.may_consent && accepts(a, custodian, &consent.state.author, signed))
+        binds(&consent.state, &patient.state.acceptances, custodian)
     }
 }
 
