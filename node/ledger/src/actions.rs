@@ -94,7 +94,7 @@ impl Author {
 pub(crate) fn run<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>, signer: &Signer) -> Result<(), Refusal> {
     let author = match (cx.transaction.enrollment(), signer) {
         (Some(enrollment), _) => return enroll::run(view, cx, enrollment),
-        (None, Signer::Enrolled(signer)) => admit(view, cx, signer)?,
+        (None, Signer::Enrolled(signer)) => admit(view, cx.time, signer)?,
         (None, Signer::Certificate) => return Err(Refusal::Rejected(Outcome::RoleNotAllowed)),
     };
     store_attachments(view, cx);
@@ -135,10 +135,10 @@ fn store_attachments<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>) {
     }
 }
 
-/// Whether the author may act at all, at the block's time.
-fn admit<R: StateReader>(view: &View<'_, R>, cx: &Context<'_>, signer: &SignerState) -> Result<Author, Refusal> {
+/// Whether the author may act at all, at a block's time.
+pub(crate) fn admit<R: StateReader>(view: &View<'_, R>, time: TimeMs, signer: &SignerState) -> Result<Author, Refusal> {
     let author = Author::of(signer)?;
-    let now_s = cx.time.0 / 1_000;
+    let now_s = time.0 / 1_000;
     ensure((signer.not_before_s..=signer.not_after_s).contains(&now_s), Outcome::AuthorExpired)?;
     ensure(signer.revoked_ms == 0, Outcome::AuthorRevoked)?;
     let member = active_member(view, author.member())?;

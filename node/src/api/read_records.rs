@@ -6,16 +6,14 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use consilium_ledger::rights::{Decider, Reading};
-use consilium_ledger::{Table, keys, log};
+use consilium_ledger::rights::{Claim, Decider, Opened, Reading, Withheld, open};
+use consilium_ledger::{Table, keys};
 use consilium_policy::Engine;
-use consilium_proto::access::permits;
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::hash::Hash;
-use consilium_proto::ids::{Fingerprint, Height, RecordId, SearchTag, TransactionId};
-use consilium_proto::limits::RELEASE_WINDOW_MS;
+use consilium_proto::ids::{Fingerprint, Height, RecordId, SearchTag, TimeMs};
 use consilium_proto::names::SpiffeId;
-use consilium_proto::pb::{self, AccessEvent, AccessKind, Outcome, ReleasedRecord, SignerState};
+use consilium_proto::pb::{self, AccessKind, Outcome, ReleasedRecord, SignerState};
 use consilium_proto::record::Descriptor;
 use consilium_proto::transaction::{RequestAccess, Transaction, VersionRef};
 use consilium_replica::submission::WaitFor;
@@ -28,6 +26,8 @@ use super::{Api, Caller};
 use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
 
+const OTHERS_REQUEST: &str = "a request for access must be by the identity of its connection";
+const FALLEN: &str = "the identity certificate is not accepted any more";
 const PAGE_DEFAULT: u32 = 100;
 const PAGE_MAX: u32 = 1_000;
 
@@ -46,22 +46,29 @@ impl Api {
             asked.ok_or_else(|| refused(FieldError::malformed("transaction", "holds no request for access")))?;
         let query = Query::parse(&request, &asked).map_err(refused)?;
         self.check_author(&caller, &transaction).await?;
-        let id = transaction.id;
+        let (id, author) = (transaction.id, transaction.head.author);
         let located = self.execute(transaction, WaitFor::Certified, within).await?;
         if located.outcome != Outcome::Applied {
             let outcome = located.outcome.as_str_name();
             return Err(Reason::OutcomeRefused.status(format!("the rules refused the transaction: {outcome}")));
         }
         if !caller.info.stands() {
-            return Err(Reason::IdentityRefused.status("the identity certificate is not accepted any more"));
+            return Err(refuse(Withheld::NotStanding));
         }
+        // Before the snapshot is taken: what it certifies is in it.
+        let certified = self.published.certified_height();
         let work = move |ledger: &LedgerSnapshot<'_>| {
-            let reader = &caller.id;
-            Ok((release(ledger, &Ask { reader, id, asked, query })?, ledger.tip_header().clone()))
+            let tip = ledger.tip_header().clone();
+            let claim = Claim { transaction: id, author, reader: &caller.id, certified, time: tip.time };
+            let opened = open(ledger, &claim).map_err(|e| StorageError::corrupt("state", e))?;
+            let ask = Ask { reader: &caller.id, asked, query, time: tip.time };
+            match opened {
+                Ok(opened) => Ok((Ok(release(ledger, &ask, &opened)?), tip)),
+                Err(withheld) => Ok((Err(withheld), tip)),
+            }
         };
         let (released, header) = self.read(work).await?;
-        let Released { records, next_page_token, missing } = released
-            .ok_or_else(|| Reason::ReleaseEnded.status("the request is too old to be answered; make a new one"))?;
+        let Released { records, next_page_token, missing } = released.map_err(refuse)?;
         if let Some(height) = missing {
             let _ = self.handle.attachment_missed(height).await;
             return Err(Reason::Behind.status("an attachment of a record is not on this node; another one has it"));
@@ -76,9 +83,7 @@ impl Api {
         let read = move |ledger: &LedgerSnapshot<'_>| ledger.state::<SignerState>(&keys::signer(&author));
         match self.read(read).await? {
             Some(signer) if signer.spiffe_id == name => Ok(()),
-            Some(_) => {
-                Err(Reason::PermissionDenied.status("a request for access must be by the identity of its connection"))
-            }
+            Some(_) => Err(refuse(Withheld::NotTheReaders)),
             None => {
                 Err(Reason::UnknownAuthor.status("nobody with the author's fingerprint is enrolled on this ledger"))
             }
@@ -86,12 +91,22 @@ impl Api {
     }
 }
 
+fn refuse(withheld: Withheld) -> Status {
+    match withheld {
+        Withheld::NoEvent => Reason::NotCertified.status("the event of the request is not certified here (yet)"),
+        Withheld::NotTheReaders => Reason::PermissionDenied.status(OTHERS_REQUEST),
+        Withheld::NotStanding => Reason::IdentityRefused.status(FALLEN),
+        Withheld::Ended => Reason::ReleaseEnded.status("the request is too old to be answered; make a new one"),
+    }
+}
+
 /// Who asks for what.
 struct Ask<'a> {
     reader: &'a SpiffeId,
-    id: TransactionId,
     asked: RequestAccess,
     query: Option<Query>,
+    /// Of the newest block.
+    time: TimeMs,
 }
 
 /// What is answered.
@@ -103,17 +118,8 @@ struct Released {
     missing: Option<Height>,
 }
 
-/// What a certified request permits, as of the snapshot; `None` if it is too old.
-fn release(ledger: &LedgerSnapshot<'_>, ask: &Ask<'_>) -> Result<Option<Released>, StorageError> {
-    let absent = || StorageError::corrupt("log", "the event of a request is absent");
-    let place = ledger.location(&ask.id)?.and_then(|location| location.log).ok_or_else(absent)?;
-    let entry = log::entry(ledger, &place.log, place.place).map_err(|e| StorageError::corrupt("log", e))?;
-    let event = AccessEvent::decode(entry.ok_or_else(absent)?).map_err(|e| StorageError::corrupt("log", e))?;
-    let time = ledger.tip_header().time;
-    if time.0 >= event.time_ms.saturating_add(RELEASE_WINDOW_MS) {
-        return Ok(None);
-    }
-    let permitted = permitted(&event)?;
+/// What a certified request permits, as of the snapshot.
+fn release(ledger: &LedgerSnapshot<'_>, ask: &Ask<'_>, opened: &Opened) -> Result<Released, StorageError> {
     let reading = Reading {
         reader: ask.reader,
         patient: ask.asked.patient,
@@ -121,21 +127,13 @@ fn release(ledger: &LedgerSnapshot<'_>, ask: &Ask<'_>) -> Result<Option<Released
         purpose: ask.asked.purpose,
         project: ask.asked.project,
         emergency: ask.asked.emergency,
-        time,
+        time: ask.time,
     };
     match (&ask.query, ask.asked.kind) {
-        (Some(query), _) => query.run(ledger, reading, event.decisions.iter().any(|d| permits(d.ground()))).map(Some),
-        (None, AccessKind::History) => histories(ledger, ask, reading, &permitted).map(Some),
-        (None, _) => contents(ledger, ask, &permitted).map(Some),
+        (Some(query), _) => query.run(ledger, reading, opened.permits()),
+        (None, AccessKind::History) => histories(ledger, ask, reading, &opened.versions),
+        (None, _) => contents(ledger, ask, &opened.versions),
     }
-}
-
-/// The permitted versions of an event, by record.
-fn permitted(event: &AccessEvent) -> Result<BTreeSet<VersionRef>, StorageError> {
-    let decisions = event.decisions.iter().filter(|decision| permits(decision.ground()));
-    let versions = decisions.flat_map(|decision| &decision.records);
-    let parsed = versions.map(VersionRef::try_from);
-    parsed.collect::<Result<_, _>>().map_err(|e| StorageError::corrupt("log", e))
 }
 
 fn contents(

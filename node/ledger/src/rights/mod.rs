@@ -1,10 +1,12 @@
 //! Who may read what: the facts of a request, gathered from the state, and the decision of
 //! each record. The rules decide by it when a request is executed; a node decides by the same
-//! functions which records a query shows, and a custodian's wraps depend on it.
+//! functions which records a query shows, and a custodian's wraps depend on it. What was decided
+//! opens contents only once it is certified ([`open`]).
 //!
 //! It reads rows that are never erased, and nothing else.
 
 mod patient;
+mod release;
 
 use consilium_proto::access::{Facts, PolicyRules, RecordFacts, permits};
 use consilium_proto::consent::Asked;
@@ -20,6 +22,7 @@ use crate::table::Table;
 use crate::view::{StateReader, StoreFault, View};
 use patient::PatientFacts;
 pub(crate) use patient::{is_known, load_patient};
+pub use release::{Claim, Opened, Withheld, open};
 
 /// A request, as far as it is the same for all records.
 #[derive(Debug, Clone)]

@@ -6,6 +6,7 @@ mod consents;
 mod emergencies;
 mod logs;
 mod random;
+mod release;
 mod wraps;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,102 @@
+//! What a node may hand out for a request for access: what its event permits, to whoever made
+//! it, once the event's block is certified, and not for ever. Any node does, and none decides
+//! anything by itself (guarantee G6). No rule of the ledger depends on this.
+
+use std::collections::BTreeSet;
+
+use consilium_proto::access::permits;
+use consilium_proto::ids::{Fingerprint, Height, TimeMs, TransactionId};
+use consilium_proto::limits::RELEASE_WINDOW_MS;
+use consilium_proto::names::SpiffeId;
+use consilium_proto::pb::{AccessEvent, SignerState};
+use consilium_proto::transaction::VersionRef;
+use prost::Message;
+
+use crate::actions::admit;
+use crate::keys;
+use crate::log;
+use crate::roster::corrupt;
+use crate::rules::Refusal;
+use crate::table::Table;
+use crate::view::{Location, StateReader, StoreFault, View};
+
+/// Somebody wants what a request permitted, and how far the node is that was asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// The request's transaction.
+    pub transaction: TransactionId,
+    /// Who signed it.
+    pub author: Fingerprint,
+    /// To whom the answer goes.
+    pub reader: &'a SpiffeId,
+    /// The highest height that is certified here.
+    pub certified: Height,
+    /// Time of the newest block here.
+    pub time: TimeMs,
+}
+
+/// An event whose contents may be handed out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Opened {
+    /// What was decided.
+    pub event: AccessEvent,
+    /// The versions that it permits.
+    pub versions: BTreeSet<VersionRef>,
+}
+
+impl Opened {
+    /// Whether anything is permitted, be it that each record of a query is decided by itself.
+    #[must_use]
+    pub fn permits(&self) -> bool {
+        self.event.decisions.iter().any(|decision| permits(decision.ground()))
+    }
+}
+
+/// Why nothing is handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Withheld {
+    /// No block that is certified here holds an event of it.
+    NoEvent,
+    /// Another one made it.
+    NotTheReaders,
+    /// Whoever made it has lost its rights since.
+    NotStanding,
+    /// It was decided too long ago.
+    Ended,
+}
+
+/// What a request opens here and now.
+///
+/// # Errors
+/// If the store fails, or lacks what it must hold.
+pub fn open<R: StateReader>(reader: &R, claim: &Claim<'_>) -> Result<Result<Opened, Withheld>, StoreFault> {
+    let Some(event) = certified_event(reader, claim)? else { return Ok(Err(Withheld::NoEvent)) };
+    let view = View::new(reader);
+    let signer: Option<SignerState> = view.message(Table::State, &keys::signer(&claim.author))?;
+    let name = claim.reader.to_string();
+    let Some(signer) = signer.filter(|signer| signer.spiffe_id == name && event.reader == name) else {
+        return Ok(Err(Withheld::NotTheReaders));
+    };
+    match admit(&view, claim.time, &signer) {
+        Ok(_) => {}
+        Err(Refusal::Rejected(_)) => return Ok(Err(Withheld::NotStanding)),
+        Err(Refusal::Fault(fault)) => return Err(fault),
+    }
+    if claim.time.0 >= event.time_ms.saturating_add(RELEASE_WINDOW_MS) {
+        return Ok(Err(Withheld::Ended));
+    }
+    let permitted = event.decisions.iter().filter(|decision| permits(decision.ground()));
+    let versions = permitted.flat_map(|decision| &decision.records).map(VersionRef::try_from);
+    let versions = versions.collect::<Result<_, _>>().map_err(|e| corrupt(format!("log: {e}")))?;
+    Ok(Ok(Opened { event, versions }))
+}
+
+/// The event of the claim's transaction, if its block is certified.
+fn certified_event<R: StateReader>(reader: &R, claim: &Claim<'_>) -> Result<Option<AccessEvent>, StoreFault> {
+    let row = reader.get(Table::Transactions, &keys::transaction(&claim.transaction))?;
+    let location = row.map(|row| Location::decode(&row)).transpose()?;
+    let location = location.filter(|location| location.height <= claim.certified);
+    let Some(place) = location.and_then(|location| location.log) else { return Ok(None) };
+    let entry = log::entry(reader, &place.log, place.place)?.ok_or_else(|| corrupt("a log lacks an entry"))?;
+    AccessEvent::decode(entry).map(Some).map_err(|e| corrupt(format!("log: {e}")))
+}

@@ -1,0 +1,83 @@
+//! What a node may hand out: certified, to whoever asked, while it stands, and not for ever.
+
+use super::*;
+use consilium_ledger::rights::{Claim, Opened, Withheld, open};
+use consilium_proto::ids::{Height, TimeMs};
+use consilium_proto::limits::RELEASE_WINDOW_MS;
+use consilium_proto::names::SpiffeId;
+use consilium_proto::transaction::VersionRef;
+
+/// What a request by somebody opens for a reader, at a node that has certified so much.
+fn opens(w: &World, id: TransactionId, (by, reader): (&str, &str), certified: Height) -> Result<Opened, Withheld> {
+    let (author, time) = (w.people[by].author(), w.ledger.tip.header.time);
+    let reader: SpiffeId = reader.parse().unwrap();
+    open(&w.ledger.store, &Claim { transaction: id, author, reader: &reader, certified, time }).unwrap()
+}
+
+fn asked(w: &mut World, by: &str, request: pb::RequestAccess) -> TransactionId {
+    w.submit(by, vec![Action::RequestAccess(request)], Vec::new()).0
+}
+
+#[test]
+fn nothing_is_handed_out_below_a_certified_event() {
+    let mut w = World::new();
+    w.write(A, 1, |_| ());
+    // The author is no exception.
+    for who in [name(A, "service", "ehr"), name(A, "clinician", "c1")] {
+        let before = w.ledger.tip.header.height;
+        let id = asked(&mut w, &who, read(1));
+        let height = w.ledger.tip.header.height;
+        assert_eq!(opens(&w, id, (&who, &who), before), Err(Withheld::NoEvent));
+        let opened = opens(&w, id, (&who, &who), height).unwrap();
+        assert_eq!(opened.event, w.event(&id));
+        let version = VersionRef { record: consilium_proto::ids::RecordId([1; 16]), version: 1 };
+        assert_eq!((opened.permits(), opened.versions), (true, [version].into()));
+    }
+    let nobody = TransactionId::from_bytes([9; 32]);
+    let ehr = name(A, "service", "ehr");
+    assert_eq!(opens(&w, nobody, (&ehr, &ehr), w.ledger.tip.header.height), Err(Withheld::NoEvent));
+}
+
+#[test]
+fn what_is_denied_opens_nothing() {
+    let mut w = World::new();
+    w.write(A, 1, |_| ());
+    let doctor = name(B, "clinician", "c1");
+    let id = asked(&mut w, &doctor, read(1));
+    let opened = opens(&w, id, (&doctor, &doctor), w.ledger.tip.header.height).unwrap();
+    assert_eq!((opened.permits(), opened.versions.len()), (false, 0));
+}
+
+#[test]
+fn only_who_asked_is_answered() {
+    let mut w = World::new();
+    w.write(A, 1, |_| ());
+    let (doctor, other) = (name(A, "clinician", "c1"), name(A, "clinician", "c2"));
+    let id = asked(&mut w, &doctor, read(1));
+    let certified = w.ledger.tip.header.height;
+    for (by, reader) in [(&doctor, &other), (&other, &doctor), (&other, &other)] {
+        assert_eq!(opens(&w, id, (by, reader), certified), Err(Withheld::NotTheReaders), "{by} {reader}");
+    }
+}
+
+#[test]
+fn it_ends_with_its_time_and_with_the_readers_rights() {
+    let mut w = World::new();
+    w.write(A, 1, |_| ());
+    let doctor = name(A, "clinician", "c1");
+    let id = asked(&mut w, &doctor, read(1));
+    let ends = w.now() + RELEASE_WINDOW_MS;
+    let at = |w: &mut World, time: u64| {
+        w.ledger.block_at(time, &[], &Observed::default());
+        assert_eq!(w.ledger.tip.header.time, TimeMs(time));
+        opens(w, id, (&doctor, &doctor), w.ledger.tip.header.height).map(|_| ())
+    };
+    assert_eq!(at(&mut w, ends - 1), Ok(()));
+    assert_eq!(at(&mut w, ends), Err(Withheld::Ended));
+    let id = asked(&mut w, &doctor, read(1));
+    let revoked = consilium_kit::identity_rules::list("ca", 1, [w.people[&doctor].serial()]);
+    let publish = Action::PublishRevocations(pb::PublishRevocations { crl: revoked });
+    assert_eq!(w.ledger.submit(A, publish), Outcome::Applied);
+    let certified = w.ledger.tip.header.height;
+    assert_eq!(opens(&w, id, (&doctor, &doctor), certified), Err(Withheld::NotStanding));
+}
