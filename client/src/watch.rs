@@ -46,7 +46,8 @@ pub struct Watched {
 pub enum Contents {
     /// Not asked for.
     LeftOut,
-    /// Those that the header commits to.
+    /// Those that the header commits to. Of those that tell of patients and are not for this
+    /// identity only what their leaves hold (`withheld`).
     Proven(Vec<pb::ExecutedTransaction>),
 }
 

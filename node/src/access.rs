@@ -37,8 +37,15 @@ pub enum What<'a> {
         /// See [`consilium_ledger::keys`].
         key: &'a [u8],
     },
-    /// A certified block: headers, and transactions without attachments.
+    /// A certified block: its header, what leaders observed, and the leaves of its transactions.
     Block,
+    /// A transaction of a certified block, without attachments.
+    Transaction {
+        /// Who signed it; `None` if the ledger does not say.
+        author: Option<&'a SpiffeId>,
+        /// It tells of a patient.
+        of_patient: bool,
+    },
     /// Which pseudonym an identifier leads to.
     Lookup,
     /// The log of access to a patient's records.
@@ -74,6 +81,10 @@ pub enum Decision {
 pub enum Grant {
     /// The reader's member wrote it.
     AuthorsMember,
+    /// The reader signed it.
+    Author,
+    /// The reader is a node, and has all blocks as a peer.
+    Peer,
     /// It is wrapped for a key of the reader.
     Recipient,
     /// The reader is the patient, or acts for it.
@@ -127,6 +138,8 @@ pub fn decide(request: &Request<'_>) -> Decision {
         What::Wrap { owner } => key_wrap(reader, owner),
         What::StateRow { key } => state_row(reader, key),
         What::Block => Decision::Allow(Grant::Everyone),
+        What::Transaction { of_patient: false, .. } => Decision::Allow(Grant::Everyone),
+        What::Transaction { author, of_patient: true } => transaction(reader, author),
         What::Lookup => match writes(reader.role()) {
             true => Decision::Allow(Grant::Writer),
             false => Decision::Deny(Denial::NotWriter),
@@ -155,6 +168,21 @@ fn record_version(reader: &SpiffeId, author_member: &str) -> Decision {
     match reader.role() {
         Role::Auditor => Decision::Allow(Grant::Auditor),
         role if writes(role) && reader.member().as_str() == author_member => Decision::Allow(Grant::AuthorsMember),
+        _ => Decision::Deny(Denial::NotAuthorsMember),
+    }
+}
+
+/// Pseudonym, kind and recipients are in it, and of a request for access who reads whose records:
+/// colleagues learn no more of that than strangers. Services, the custodian among them, made it
+/// on behalf of their member.
+fn transaction(reader: &SpiffeId, author: Option<&SpiffeId>) -> Decision {
+    match reader.role() {
+        Role::Auditor => Decision::Allow(Grant::Auditor),
+        Role::Node => Decision::Allow(Grant::Peer),
+        _ if author == Some(reader) => Decision::Allow(Grant::Author),
+        Role::Service if author.is_some_and(|author| author.member() == reader.member()) => {
+            Decision::Allow(Grant::AuthorsMember)
+        }
         _ => Decision::Deny(Denial::NotAuthorsMember),
     }
 }

@@ -304,6 +304,12 @@ impl Transaction {
         self.actions.iter().all(Action::is_right)
     }
 
+    /// Whether any of its actions tells of a patient.
+    #[must_use]
+    pub fn tells_of_patients(&self) -> bool {
+        self.actions.iter().any(Action::tells_of_patients)
+    }
+
     /// What its author signed, and the signature.
     #[must_use]
     pub fn signed(&self) -> SignedHead {
@@ -392,6 +398,27 @@ impl Action {
             | Self::RequestAccess(_)
             | Self::AddWraps(_)
             | Self::Node(_) => false,
+        }
+    }
+
+    /// Whether it tells of a patient: that there is one, who cares for it, what is written,
+    /// read and consented to.
+    #[must_use]
+    pub fn tells_of_patients(&self) -> bool {
+        match self {
+            Self::WriteRecord(_)
+            | Self::RetractRecord(_)
+            | Self::Patient(_)
+            | Self::Consent(_)
+            | Self::RequestAccess(_)
+            | Self::AddWraps(_)
+            | Self::Emergency(_) => true,
+            Self::Enroll(_)
+            | Self::PublishRevocations(_)
+            | Self::SetCustodyKey(_)
+            | Self::Stake(_)
+            | Self::Node(_)
+            | Self::Governance(_) => false,
         }
     }
 

@@ -149,15 +149,20 @@ struct HeaderView {
 #[derive(Serialize)]
 struct TransactionView {
     transaction_id: String,
-    author: String,
+    author: Option<String>,
     outcome: &'static str,
-    actions: usize,
-    body_bytes: usize,
+    actions: Option<usize>,
+    body_bytes: Option<usize>,
+    /// It tells of a patient, and is not for the caller.
+    withheld: bool,
 }
 
 impl BlockView {
     fn text(&self) -> String {
-        let line = |t: &TransactionView| format!("{} {} by {}", t.transaction_id, t.outcome, t.author);
+        let line = |t: &TransactionView| match &t.author {
+            Some(author) => format!("{} {} by {author}", t.transaction_id, t.outcome),
+            None => format!("{} {}, of a patient and not for this identity", t.transaction_id, t.outcome),
+        };
         let lines = self.transactions.iter().map(line);
         std::iter::once(self.header.text()).chain(lines).collect::<Vec<_>>().join("\n")
     }
@@ -165,15 +170,19 @@ impl BlockView {
 
 impl TransactionView {
     fn new(executed: &pb::ExecutedTransaction) -> Self {
-        let transaction = executed.transaction.clone().unwrap_or_default();
-        let id = transaction_id(&transaction).map(|id| id.to_string()).unwrap_or_default();
-        let body = transaction.body.unwrap_or_default();
+        let shown = executed.transaction.as_ref();
+        let id = match (shown, &executed.withheld) {
+            (Some(transaction), _) => transaction_id(transaction).map(|id| id.to_string()).unwrap_or_default(),
+            (None, withheld) => withheld.as_ref().map(|w| hex::encode(&w.transaction_id)).unwrap_or_default(),
+        };
+        let body = shown.and_then(|transaction| transaction.body.as_ref());
         Self {
             transaction_id: id,
-            author: hex::encode(&body.author),
+            author: body.map(|body| hex::encode(&body.author)),
             outcome: executed.outcome().as_str_name(),
-            actions: body.actions.len(),
-            body_bytes: body.encoded_len(),
+            actions: body.map(|body| body.actions.len()),
+            body_bytes: body.map(Message::encoded_len),
+            withheld: shown.is_none(),
         }
     }
 }
@@ -232,7 +241,7 @@ async fn export_to(client: &Client, file: File, out: &Path, ctx: &Context) -> Re
     let failed = |e| match e {
         ExportError::Client(e) => CliError::from(e),
         ExportError::Archive(e) => ClientError::file(out, e).into(),
-        ExportError::NoBlock(_) => CliError::failed(e.to_string()),
+        ExportError::NoBlock(_) | ExportError::Withheld(_) => CliError::failed(e.to_string()),
     };
     let output = BufWriter::with_capacity(BUFFER_BYTES, file);
     let (report, output) = archive::export(client, output, progress).await.map_err(failed)?;

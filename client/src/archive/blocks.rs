@@ -332,6 +332,9 @@ fn false_refusal(height: Height, t: &Executed) -> VerifyFailure {
 }
 
 fn parse(m: &pb::ExecutedTransaction, genesis: &Genesis) -> Result<Executed, FieldError> {
+    if m.withheld.is_some() {
+        return Err(FieldError::malformed("withheld", "is not for archives, which hold all transactions"));
+    }
     let wire = m.transaction.as_ref().ok_or_else(|| FieldError::missing("transaction"))?;
     let transaction = Transaction::parse_bare(wire, genesis.ledger_id)?;
     let outcome = Outcome::try_from(m.outcome).ok().filter(|o| *o != Outcome::Unspecified);

@@ -35,6 +35,11 @@ pub enum ExportError {
     /// The archive cannot be written.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// Transactions were withheld: an archive is whole or none.
+    #[error(
+        "an archive holds all transactions, and those of patients are shown to auditors and nodes only: export as an auditor (height {0})"
+    )]
+    Withheld(Height),
     /// No node sends a block that is certified.
     #[error("no node sends the block at height {0}")]
     NoBlock(Height),
@@ -70,6 +75,9 @@ pub async fn export<W: Write>(
         // A broken stream is continued from where it broke.
         while let Ok(Some(answer)) = blocks.answer.message().await {
             let answered = blocks.part(answer.clone());
+            if withholds(&answer) {
+                return Err(ExportError::Withheld(Height(next)));
+            }
             let entry = client.judged(&answered, entry(client, answer, next, &head).await)?;
             if !verifier.entry(&Entry::Block(entry.clone())) {
                 let report = verifier.finish();
@@ -92,6 +100,11 @@ pub async fn export<W: Write>(
     }
     verifier.entry(&Entry::End(pb::ArchiveEnd { height: last, rows: 0 }));
     Ok((verifier.finish(), writer.finish()?))
+}
+
+fn withholds(answer: &pb::ListBlocksResponse) -> bool {
+    let transactions = answer.block.iter().flat_map(|block| &block.transactions);
+    transactions.into_iter().any(|executed| executed.transaction.is_none() && executed.withheld.is_some())
 }
 
 /// What the archive holds of a block.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::hash::Hash;
 use consilium_proto::header::{Header, Leaf};
-use consilium_proto::ids::LedgerId;
+use consilium_proto::ids::{LedgerId, TransactionId};
 use consilium_proto::merkle::{ConsistencyProof, Frontier, verify_extension};
 use consilium_proto::{pb, transaction};
 
@@ -88,18 +88,36 @@ fn other_transactions(header: &Header) -> ClientError {
 /// Appends a block's transactions.
 fn extend(tree: &mut Frontier, header: &Header, block: &pb::Block) -> Result<(), ClientError> {
     for executed in &block.transactions {
-        let tx = executed.transaction.as_ref().ok_or_else(|| FieldError::missing("block.transactions.transaction"))?;
-        // Nothing commits to these here.
-        if !tx.attachments.is_empty() {
-            return Err(ClientError::contradiction("the node sends attachments that nobody asked for"));
-        }
-        let leaf = Leaf {
-            transaction_id: transaction::transaction_id(tx)?,
-            height: header.height,
-            outcome: outcome_from(executed.outcome)?,
-            signature_hash: transaction::signature_hash(&fixed("transaction.signature", &tx.signature)?),
-        };
+        let (transaction_id, signature_hash) = leaf_of(executed)?;
+        let outcome = outcome_from(executed.outcome)?;
+        let leaf = Leaf { transaction_id, height: header.height, outcome, signature_hash };
         tree.append(leaf.hash()).map_err(|_| other_transactions(header))?;
     }
     Ok(())
 }
+
+/// What a leaf holds of a transaction, which is there itself or withheld from this caller.
+fn leaf_of(executed: &pb::ExecutedTransaction) -> Result<(TransactionId, Hash), ClientError> {
+    match (&executed.transaction, &executed.withheld) {
+        (Some(tx), None) => {
+            // Nothing commits to these here.
+            if !tx.attachments.is_empty() {
+                return Err(ClientError::contradiction("the node sends attachments that nobody asked for"));
+            }
+            let signature = fixed("block.transactions.transaction.signature", &tx.signature)?;
+            Ok((transaction::transaction_id(tx)?, transaction::signature_hash(&signature)))
+        }
+        (None, Some(withheld)) => {
+            let id = fixed("block.transactions.withheld.transaction_id", &withheld.transaction_id)?;
+            let signature = fixed("block.transactions.withheld.signature_sha256", &withheld.signature_sha256)?;
+            Ok((TransactionId::from_bytes(id), Hash::from_bytes(signature)))
+        }
+        (Some(_), Some(_)) => {
+            Err(ClientError::contradiction("the node sends a transaction and says that it is withheld"))
+        }
+        (None, None) => Err(FieldError::missing("block.transactions.transaction").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -192,6 +192,7 @@ impl<'a, R: StateReader> Run<'a, R> {
         self.view.commit();
         self.leaves.push((index, leaf));
         self.transactions.push(pb::ExecutedTransaction {
+            withheld: None,
             transaction: Some(transaction.to_wire_without_attachments()),
             outcome: outcome as i32,
         });

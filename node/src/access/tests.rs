@@ -150,6 +150,43 @@ fn blocks_are_for_everyone() {
 }
 
 #[test]
+fn what_tells_of_patients_is_for_its_author_its_members_services_auditors_and_nodes() {
+    use Decision::{Allow, Deny};
+    let patient = format!("spiffe://a.example/patient/{}", "0a".repeat(16));
+    let author: SpiffeId = CLERK.parse().unwrap();
+    let what = |of_patient| What::Transaction { author: Some(&author), of_patient };
+    let denied = Deny(Denial::NotAuthorsMember);
+    for (reader, expected) in [
+        (CLERK, Allow(Grant::Author)),
+        (COLLEAGUE, Allow(Grant::AuthorsMember)),
+        (AUDITOR, Allow(Grant::Auditor)),
+        ("spiffe://b.example/node/n1", Allow(Grant::Peer)),
+        ("spiffe://a.example/clinician/nosy", denied),
+        ("spiffe://a.example/device/pump", denied),
+        ("spiffe://a.example/admin/root", denied),
+        ("spiffe://a.example/researcher/r", denied),
+        (patient.as_str(), denied),
+        (GUEST, denied),
+        (HOMONYM, denied),
+        ("spiffe://b.example/clinician/clerk", denied),
+        ("spiffe://a.example.org/service/ehr", denied),
+    ] {
+        assert_eq!(ask(reader, what(true)), expected, "{reader}");
+        assert_eq!(ask(reader, what(false)), Allow(Grant::Everyone), "{reader}");
+    }
+    // Of whom nothing is known nobody is the author.
+    assert_eq!(ask(COLLEAGUE, What::Transaction { author: None, of_patient: true }), denied);
+    assert_eq!(ask(AUDITOR, What::Transaction { author: None, of_patient: true }), Allow(Grant::Auditor));
+}
+
+#[test]
+fn a_patient_sees_what_it_signed() {
+    let patient: SpiffeId = format!("spiffe://a.example/patient/{}", "0a".repeat(16)).parse().unwrap();
+    let what = What::Transaction { author: Some(&patient), of_patient: true };
+    assert_eq!(ask(&patient.to_string(), what), Decision::Allow(Grant::Author));
+}
+
+#[test]
 fn identifiers_are_looked_up_by_those_who_write() {
     for (role, expected) in [
         ("service", Decision::Allow(Grant::Writer)),

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::blocks::Shown;
 use super::errors::{self, Reason};
 use super::submit::{validators_of, wait_for};
 use super::{Api, Caller};
@@ -131,7 +132,7 @@ impl LedgerService for Api {
     async fn list_blocks(&self, request: Request<pb::ListBlocksRequest>) -> Answer<Self::ListBlocksStream> {
         let caller = Self::caller(&request)?;
         let pb::ListBlocksRequest { from_height, to_height, headers_only } = request.into_inner();
-        may_read_blocks(&caller)?;
+        let shown = Shown::to(&caller, headers_only, self.ledger_id())?;
         let certified = self.published.certified_height().0;
         let last = if to_height == 0 { certified } else { to_height.min(certified) };
         let (sender, receiver) = mpsc::channel(READ_AHEAD);
@@ -139,7 +140,7 @@ impl LedgerService for Api {
         tokio::task::spawn_blocking(move || {
             for height in from_height..=last {
                 // A snapshot for each: a slow reader holds none.
-                let item = ledger.snapshot().and_then(|ledger| listed(&ledger, Height(height), headers_only));
+                let item = ledger.snapshot().and_then(|ledger| shown.listed(&ledger, Height(height)));
                 let item = item.map_err(|e| errors::storage(&e));
                 let ended = item.is_err() || !caller.info.stands();
                 if sender.blocking_send(item).is_err() || ended {
@@ -154,10 +155,10 @@ impl LedgerService for Api {
 
     async fn watch(&self, request: Request<pb::WatchRequest>) -> Answer<Self::WatchStream> {
         let caller = Self::caller(&request)?;
-        may_read_blocks(&caller)?;
         let request = request.into_inner();
+        let shown = Shown::to(&caller, request.headers_only, self.ledger_id())?;
         let (sender, receiver) = mpsc::channel(READ_AHEAD);
-        tokio::spawn(watch(self.clone(), caller, request, sender));
+        tokio::spawn(watch(self.clone(), caller, Height(request.after_height), shown, sender));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
@@ -284,41 +285,16 @@ fn transaction_id(bytes: &[u8]) -> Result<TransactionId, Status> {
     fixed("transaction_id", bytes).map(TransactionId::from_bytes).map_err(|e| Reason::InvalidArgument.field(&e))
 }
 
-/// Blocks are asked for by height: a stream that may not have them ends at once.
-fn may_read_blocks(caller: &Caller) -> Result<(), Status> {
-    match access::decide(&access::Request { reader: &caller.id, what: What::Block }) {
-        Decision::Allow(_) => Ok(()),
-        Decision::Deny(_) => Err(Reason::PermissionDenied.status("blocks are not for the caller")),
-    }
-}
-
-fn listed(
-    ledger: &LedgerSnapshot<'_>,
-    height: Height,
-    headers_only: bool,
-) -> Result<pb::ListBlocksResponse, StorageError> {
-    let certificate = ledger.certificate_at(height)?;
-    let block = Some(stored_block(ledger, height, headers_only)?);
-    Ok(pb::ListBlocksResponse { block, certificate: certificate.as_ref().map(Into::into) })
-}
-
-fn stored_block(ledger: &LedgerSnapshot<'_>, height: Height, headers_only: bool) -> Result<pb::Block, StorageError> {
-    let block = ledger.block(height)?.ok_or_else(|| StorageError::corrupt("block", "absent"))?;
-    Ok(match headers_only {
-        true => pb::Block { transactions: Vec::new(), ..block },
-        false => block,
-    })
-}
-
 /// Sends certified blocks as they come, until the reader, the node or the
 /// caller's standing ends.
 async fn watch(
     api: Api,
     caller: Caller,
-    request: pb::WatchRequest,
+    after: Height,
+    shown: Shown,
     sender: mpsc::Sender<Result<pb::WatchResponse, Status>>,
 ) {
-    let mut next = Height(request.after_height).next();
+    let mut next = after.next();
     let mut certified = api.published.watch_certified();
     loop {
         let reached = async {
@@ -338,7 +314,8 @@ async fn watch(
             () = sender.closed() => return,
         };
         while next <= last {
-            let block = api.read(move |ledger| stored_block(ledger, next, request.headers_only)).await;
+            let view = shown.clone();
+            let block = api.read(move |ledger| view.block(ledger, next)).await;
             let item = block.map(|block| pb::WatchResponse { block: Some(block), cursor: next.0 });
             let failed = item.is_err();
             if sender.send(item).await.is_err() || failed {
@@ -349,7 +326,6 @@ async fn watch(
     }
 }
 
-/// A row with its proof: value, proof, header and certificate of one moment.
 /// A row with its proof against the header of the snapshot.
 pub(super) fn prove_state(
     ledger: &LedgerSnapshot<'_>,

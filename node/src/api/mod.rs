@@ -2,6 +2,7 @@
 //! identity of its connection and the ledger's present state.
 
 mod access_log;
+mod blocks;
 pub mod errors;
 mod governance;
 mod identity;

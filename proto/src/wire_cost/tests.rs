@@ -25,7 +25,7 @@ fn transaction(body: usize) -> pb::SignedTransaction {
 }
 
 fn block(transactions: Vec<pb::SignedTransaction>, attachments: Vec<Bytes>) -> pb::FetchBlocksResponse {
-    let executed = |transaction| pb::ExecutedTransaction { transaction: Some(transaction), outcome: 1 };
+    let executed = |transaction| pb::ExecutedTransaction { transaction: Some(transaction), outcome: 1, withheld: None };
     let transactions = transactions.into_iter().map(executed).collect();
     pb::FetchBlocksResponse {
         block: Some(pb::Block { transactions, ..pb::Block::default() }),

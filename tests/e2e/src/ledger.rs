@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Context;
 use consilium_grpc::ledger_service_client::LedgerServiceClient;
+use consilium_proto::error::fixed;
 use consilium_proto::header::Header;
 use consilium_proto::ids::TransactionId;
 use consilium_proto::pb;
@@ -23,7 +24,7 @@ const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub struct Row {
     /// Its block.
     pub height: u64,
-    /// Its id, hashed from its body here.
+    /// Its id, hashed from its body here where that is shown.
     pub id: TransactionId,
     /// What the rules said.
     pub outcome: pb::Outcome,
@@ -47,13 +48,21 @@ pub async fn ledger_at(channel: Channel) -> anyhow::Result<Vec<Row>> {
             anyhow::ensure!(header.height == parent.height.next(), "a gap before block {}", header.height);
         }
         for executed in &block.transactions {
-            let transaction = executed.transaction.as_ref().context("an entry without a transaction")?;
-            rows.push(Row { height: header.height.0, id: transaction_id(transaction)?, outcome: executed.outcome() });
+            rows.push(Row { height: header.height.0, id: id_of(executed)?, outcome: executed.outcome() });
         }
         parent = Some(header);
     }
     anyhow::ensure!(parent.is_some(), "no blocks at all");
     Ok(rows)
+}
+
+/// The id of a transaction, or what a node says of one that it withholds.
+fn id_of(executed: &pb::ExecutedTransaction) -> anyhow::Result<TransactionId> {
+    match (&executed.transaction, &executed.withheld) {
+        (Some(transaction), None) => Ok(transaction_id(transaction)?),
+        (None, Some(withheld)) => Ok(TransactionId::from_bytes(fixed("transaction_id", &withheld.transaction_id)?)),
+        _ => anyhow::bail!("an entry is a transaction or one that is withheld"),
+    }
 }
 
 /// Every acknowledged transaction is on every running node, at the height that

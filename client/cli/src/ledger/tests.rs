@@ -27,14 +27,20 @@ fn header() -> HeaderView {
 #[test]
 fn scripts_get_heads_blocks_and_verifications() {
     snapshot::check("head", &HeadView { header: header(), signed_by: vec![1, 2, 3] });
-    let transaction = TransactionView {
+    let outcome = "OUTCOME_APPLIED";
+    let shown = TransactionView {
         transaction_id: "ab".repeat(32),
-        author: "cd".repeat(32),
-        outcome: "OUTCOME_APPLIED",
-        actions: 1,
-        body_bytes: 200,
+        author: Some("cd".repeat(32)),
+        outcome,
+        actions: Some(1),
+        body_bytes: Some(200),
+        withheld: false,
     };
-    snapshot::check("block", &BlockView { header: header(), first_leaf: 8, transactions: vec![transaction] });
+    let transaction_id = "ef".repeat(32);
+    let withheld =
+        TransactionView { transaction_id, author: None, outcome, actions: None, body_bytes: None, withheld: true };
+    let transactions = vec![shown, withheld];
+    snapshot::check("block", &BlockView { header: header(), first_leaf: 7, transactions });
 }
 
 #[test]

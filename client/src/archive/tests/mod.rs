@@ -238,7 +238,11 @@ impl Ledger {
             let (transaction_id, signature_hash) = (head.id(), transaction::signature_hash(&signature));
             let leaf = Leaf { transaction_id, height: Height(height), outcome, signature_hash };
             self.frontier.append(leaf.hash()).unwrap();
-            executed.push(pb::ExecutedTransaction { transaction: Some(signed), outcome: outcome.into() });
+            executed.push(pb::ExecutedTransaction {
+                transaction: Some(signed),
+                outcome: outcome.into(),
+                withheld: None,
+            });
         }
         let set = self.sets.last().unwrap().hash();
         let mut header = Header {

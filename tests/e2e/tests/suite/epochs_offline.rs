@@ -65,7 +65,12 @@ fn receipts_clients_and_archives_need_only_the_genesis_after_many_epochs() {
             }
         }
         let archive = network.folder().join("ledger.archive").display().to_string();
+        // Who may not see whose records there are gets no archive, and not half of one.
         let exit = network.cli(&admin, &["ledger", "export", "--out", &archive])?;
+        assert_eq!(exit.code, Some(1), "{}", exit.output);
+        assert!(exit.output.contains("as an auditor") && !fs::exists(&archive)?, "{}", exit.output);
+        let auditor = network.enrolled(1, Role::Auditor, "auditor").await?;
+        let exit = network.cli(&auditor, &["ledger", "export", "--out", &archive])?;
         assert_eq!(exit.code, Some(0), "{}", exit.output);
         let exit = verify(network, &["ledger", "verify", &archive])?;
         assert_eq!(exit.code, Some(0), "{}", exit.output);

@@ -48,3 +48,4 @@ mod tampering;
 mod usurper;
 mod watch;
 mod whom;
+mod withheld;

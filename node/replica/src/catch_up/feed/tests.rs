@@ -119,7 +119,7 @@ fn transaction(chain: &Chain, actions: usize) -> pb::ExecutedTransaction {
     };
     let transaction =
         pb::SignedTransaction { body: Some(body), signature: vec![3; 64].into(), attachments: Vec::new() };
-    pb::ExecutedTransaction { transaction: Some(transaction), outcome: 1 }
+    pb::ExecutedTransaction { transaction: Some(transaction), outcome: 1, withheld: None }
 }
 
 /// What was looked at counts, too, with what it takes in memory.
