@@ -5,7 +5,7 @@
 //! A private key wipes its memory and never shows itself in a debug print. This
 //! module does not read or write files; a node never holds a private key of it.
 
-use hpke::{Deserializable, Kem, Serializable, kem};
+use hpke::{Deserializable, HpkeError, Kem, Serializable, kem};
 use pem_rfc7468::LineEnding;
 use zeroize::Zeroizing;
 
@@ -201,8 +201,53 @@ impl std::fmt::Debug for EncryptionPublicKey {
 
 /// A private key that unwraps record keys. Belongs in a client or custodian only.
 pub struct EncryptionPrivateKey {
-    kem: KemId,
-    raw: Zeroizing<Vec<u8>>,
+    derived: Derived,
+    public: EncryptionPublicKey,
+}
+
+/// A private key as HPKE takes it. Deriving one from the raw key costs about as much as opening a
+/// wrap with it (X-Wing: all of ML-KEM's key generation), so it is kept. Wiped when dropped, as
+/// `hpke` does it.
+pub(crate) enum Derived {
+    /// DHKEM(P-256, HKDF-SHA256).
+    P256(<kem::DhP256HkdfSha256 as Kem>::PrivateKey),
+    /// DHKEM(X25519, HKDF-SHA256).
+    X25519(<kem::X25519HkdfSha256 as Kem>::PrivateKey),
+    /// X-Wing.
+    XWing(Box<<kem::XWing as Kem>::PrivateKey>),
+}
+
+impl Derived {
+    /// With the public half, raw.
+    fn from_raw(kem: KemId, raw: &[u8]) -> Result<(Self, Vec<u8>), HpkeError> {
+        fn parse<K: Kem>(raw: &[u8]) -> Result<(K::PrivateKey, Vec<u8>), HpkeError> {
+            let private = K::PrivateKey::from_bytes(raw)?;
+            let public = K::sk_to_pk(&private).to_bytes().to_vec();
+            Ok((private, public))
+        }
+        Ok(match kem {
+            KemId::P256HkdfSha256 => {
+                let (private, public) = parse::<kem::DhP256HkdfSha256>(raw)?;
+                (Self::P256(private), public)
+            }
+            KemId::X25519HkdfSha256 => {
+                let (private, public) = parse::<kem::X25519HkdfSha256>(raw)?;
+                (Self::X25519(private), public)
+            }
+            KemId::XWing => {
+                let (private, public) = parse::<kem::XWing>(raw)?;
+                (Self::XWing(Box::new(private)), public)
+            }
+        })
+    }
+
+    fn to_raw(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(match self {
+            Self::P256(private) => private.to_bytes().to_vec(),
+            Self::X25519(private) => private.to_bytes().to_vec(),
+            Self::XWing(private) => private.to_bytes().to_vec(),
+        })
+    }
 }
 
 impl EncryptionPrivateKey {
@@ -216,16 +261,14 @@ impl EncryptionPrivateKey {
         if random.failed() {
             return Err(RandomUnavailable.into());
         }
-        Ok(Self { kem, raw })
+        Self::from_raw(kem, &raw)
     }
 
     /// Reads the raw key as HPKE serialises it (X-Wing: the 32-byte seed).
     pub fn from_raw(kem: KemId, raw: &[u8]) -> Result<Self, KeyError> {
         check_len(kem, kem.private_key_len(), raw.len())?;
-        let raw = with_kem!(kem, K => <K as Kem>::PrivateKey::from_bytes(raw)
-            .map(|private| Zeroizing::new(private.to_bytes().to_vec())))
-        .map_err(|_| KeyError::Encoding(kem))?;
-        Ok(Self { kem, raw })
+        let (derived, public) = Derived::from_raw(kem, raw).map_err(|_| KeyError::Encoding(kem))?;
+        Ok(Self { derived, public: EncryptionPublicKey { kem, raw: public } })
     }
 
     /// Reads [`Self::encode`].
@@ -236,7 +279,7 @@ impl EncryptionPrivateKey {
 
     /// Format (1 byte, 1), KEM (2 bytes, big endian), raw key.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
-        encode(self.kem, &self.raw)
+        encode(self.kem(), &self.derived.to_raw())
     }
 
     /// Reads a PEM file with the label `CONSILIUM ENCRYPTION PRIVATE KEY`.
@@ -251,29 +294,23 @@ impl EncryptionPrivateKey {
 
     /// The KEM of this key.
     pub fn kem(&self) -> KemId {
-        self.kem
+        self.public.kem
     }
 
-    /// The raw key; the caller must not let it out of zeroized memory.
-    pub(crate) fn raw(&self) -> &[u8] {
-        &self.raw
+    /// As HPKE takes it.
+    pub(crate) fn derived(&self) -> &Derived {
+        &self.derived
     }
 
     /// The public half.
     pub fn public_key(&self) -> EncryptionPublicKey {
-        let raw = with_kem!(self.kem, K => {
-            <K as Kem>::PrivateKey::from_bytes(&self.raw)
-                .map(|private| K::sk_to_pk(&private).to_bytes().to_vec())
-        });
-        // `from_raw` and `generate` only store what this parser has written.
-        let raw = raw.expect("a stored private key was parsed before");
-        EncryptionPublicKey { kem: self.kem, raw }
+        self.public.clone()
     }
 }
 
 impl std::fmt::Debug for EncryptionPrivateKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "EncryptionPrivateKey({} [redacted])", self.kem)
+        write!(f, "EncryptionPrivateKey({} [redacted])", self.kem())
     }
 }
 

@@ -12,11 +12,11 @@
 use hpke::aead::AesGcm256;
 use hpke::kdf::HkdfSha256;
 use hpke::rand_core::CryptoRng;
-use hpke::{Deserializable, HpkeError, Kem, OpModeR, OpModeS, Serializable};
+use hpke::{Deserializable, HpkeError, Kem, OpModeR, OpModeS, Serializable, kem};
 use zeroize::Zeroizing;
 
 use super::{ContentKey, EnvelopeContext, EnvelopeError};
-use crate::keys::{EncryptionPrivateKey, EncryptionPublicKey, KemId, with_kem};
+use crate::keys::{Derived, EncryptionPrivateKey, EncryptionPublicKey, KemId, with_kem};
 use crate::random::{OsRandom, RandomUnavailable};
 use crate::signing::Domain;
 
@@ -120,9 +120,11 @@ pub fn unwrap_key(
         return Err(EnvelopeError::KemMismatch { wrap: wrap.kem, key: private.kem() });
     }
     let info = info(context, &private.public_key());
-    let opened = with_kem!(wrap.kem, K => {
-        open::<K>(private.raw(), &wrap.encapsulated, &info, &wrap.ciphertext)
-    })
+    let opened = match private.derived() {
+        Derived::P256(key) => open::<kem::DhP256HkdfSha256>(key, wrap, &info),
+        Derived::X25519(key) => open::<kem::X25519HkdfSha256>(key, wrap, &info),
+        Derived::XWing(key) => open::<kem::XWing>(key, wrap, &info),
+    }
     .map_err(|_| EnvelopeError::Open)?;
     let bytes: &[u8; 32] = opened.as_slice().try_into().map_err(|_| EnvelopeError::Open)?;
     Ok(ContentKey::from_bytes(bytes))
@@ -153,15 +155,10 @@ fn seal<K: Kem>(
     Ok((encapsulated.to_bytes().to_vec(), ciphertext))
 }
 
-fn open<K: Kem>(
-    private: &[u8],
-    encapsulated: &[u8],
-    info: &[u8],
-    ciphertext: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, HpkeError> {
-    let private = K::PrivateKey::from_bytes(private)?;
-    let encapsulated = K::EncappedKey::from_bytes(encapsulated)?;
-    hpke::single_shot_open::<AesGcm256, HkdfSha256, K>(&OpModeR::Base, &private, &encapsulated, info, ciphertext, b"")
+fn open<K: Kem>(private: &K::PrivateKey, wrap: &KeyWrap, info: &[u8]) -> Result<Zeroizing<Vec<u8>>, HpkeError> {
+    let encapsulated = K::EncappedKey::from_bytes(&wrap.encapsulated)?;
+    let (mode, ciphertext) = (OpModeR::Base, &wrap.ciphertext);
+    hpke::single_shot_open::<AesGcm256, HkdfSha256, K>(&mode, private, &encapsulated, info, ciphertext, b"")
         .map(Zeroizing::new)
 }
 
