@@ -7,7 +7,7 @@ use consilium_proto::ids::Height;
 use consilium_proto::light_client::SetChange;
 use consilium_proto::receipt::Receipt;
 use consilium_proto::validators::ValidatorSet;
-use consilium_proto::vote::{BlockCertificate, CertifiedHeader};
+use consilium_proto::vote::CertifiedHeader;
 use tonic::Response;
 
 use crate::client::Client;
@@ -44,18 +44,9 @@ impl Client {
     /// # Errors
     /// As [`Self::read`], or why the header is not believed.
     pub async fn verify_header(&self, header: &CertifiedHeader) -> Result<(), ClientError> {
-        self.verify_certificate(&header.header, &header.certificate).await
-    }
-
-    /// As [`Self::verify_header`].
-    pub(crate) async fn verify_certificate(
-        &self,
-        header: &Header,
-        certificate: &BlockCertificate,
-    ) -> Result<(), ClientError> {
-        self.check_ledger(header)?;
-        self.follow_to(header).await?;
-        Ok(self.inner().validators.read().verify(header, certificate)?)
+        self.check_ledger(&header.header)?;
+        self.follow_to(&header.header).await?;
+        Ok(self.inner().validators.verify(header)?)
     }
 
     /// Follows changes until the header can be judged.

@@ -7,7 +7,8 @@
 //! sends here is either proven or refused; nothing is believed because nobody
 //! contradicts it.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use consilium_proto::error::FieldError;
@@ -18,13 +19,16 @@ use consilium_proto::light_client::{SetChange, TrustError, TrustedSet};
 use consilium_proto::pb;
 use consilium_proto::receipt::{Receipt, ReceiptError};
 use consilium_proto::validators::ValidatorSet;
-use consilium_proto::vote::BlockCertificate;
+use consilium_proto::vote::{BlockCertificate, CertifiedHeader};
 
 use crate::error::ClientError;
 
 /// Changes that are followed at most, so that no node can make a client follow
 /// for ever.
 pub const SET_CHANGES_MAX: usize = 100_000;
+
+/// Certificates that are remembered as good: as many as answers are under at one time.
+const CERTIFIED_KEPT: usize = 64;
 
 /// Every set that was followed to, with the heights that it certifies.
 #[derive(Debug, Clone)]
@@ -80,6 +84,10 @@ impl SetHistory {
 #[derive(Debug)]
 pub(crate) struct Followed {
     history: Arc<RwLock<SetHistory>>,
+    /// Found good, the newest last. Answers of one block share header and certificate, and
+    /// judging its signatures costs more than all else that proves an answer. A certificate is
+    /// known again only byte by byte: another one of the same header is judged by itself.
+    certified: Arc<Mutex<VecDeque<CertifiedHeader>>>,
     /// Held by the one who asks a node for changes: the others wait for the
     /// same answer instead of asking, too.
     pub(crate) asking: tokio::sync::Mutex<()>,
@@ -88,13 +96,14 @@ pub(crate) struct Followed {
 impl Followed {
     pub(crate) fn new(genesis: &Genesis) -> Result<Self, FieldError> {
         let history = Arc::new(RwLock::new(SetHistory::new(genesis)?));
-        Ok(Self { history, asking: tokio::sync::Mutex::new(()) })
+        Ok(Self { history, certified: Arc::default(), asking: tokio::sync::Mutex::new(()) })
     }
 
     /// The same history for who asks on its own: whoever waits for an answer here
     /// may need a connection first, for which changes are followed, too.
     pub(crate) fn sharing(&self) -> Self {
-        Self { history: Arc::clone(&self.history), asking: tokio::sync::Mutex::new(()) }
+        let (history, certified) = (Arc::clone(&self.history), Arc::clone(&self.certified));
+        Self { history, certified, asking: tokio::sync::Mutex::new(()) }
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, SetHistory> {
@@ -105,9 +114,39 @@ impl Followed {
         self.history.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn certified(&self) -> MutexGuard<'_, VecDeque<CertifiedHeader>> {
+        self.certified.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_certified(&self, head: &CertifiedHeader) -> bool {
+        self.certified().iter().rev().any(|known| known == head)
+    }
+
+    fn remember(&self, head: CertifiedHeader) {
+        let mut certified = self.certified();
+        if certified.len() >= CERTIFIED_KEPT {
+            certified.pop_front();
+        }
+        certified.push_back(head);
+    }
+
+    /// Checks the certificate of a header that can be judged ([`crate::Client::follow_to`]).
+    pub(crate) fn verify(&self, head: &CertifiedHeader) -> Result<(), TrustError> {
+        if !self.is_certified(head) {
+            self.read().verify(&head.header, &head.certificate)?;
+            self.remember(head.clone());
+        }
+        Ok(())
+    }
+
     /// For a receipt whose head can be judged ([`crate::Client::follow_to`]).
     pub(crate) fn verify_receipt(&self, receipt: &Receipt, ledger: LedgerId) -> Result<(), ReceiptError> {
-        receipt.verify(ledger, self.read().at(receipt.head.header.height))
+        if self.is_certified(&receipt.head) {
+            return receipt.verify_under(ledger);
+        }
+        receipt.verify(ledger, self.read().at(receipt.head.header.height))?;
+        self.remember(receipt.head.clone());
+        Ok(())
     }
 
     /// What to ask a node for.

@@ -11,7 +11,7 @@ use consilium_proto::error::FieldError;
 use consilium_proto::header::Header;
 use consilium_proto::ids::{HeaderHash, Height};
 use consilium_proto::pb;
-use consilium_proto::vote::BlockCertificate;
+use consilium_proto::vote::{BlockCertificate, CertifiedHeader};
 use futures::Stream;
 use tonic::Streaming;
 
@@ -206,8 +206,9 @@ impl Watch {
             && let Some(certificate) = recorded
             && let Some((header, _)) = self.chain.at(certificate.height)
         {
-            self.client.verify_certificate(header, &certificate).await?;
-            self.settle(certificate.height, certificate.header_hash).await?;
+            let (height, hash) = (certificate.height, certificate.header_hash);
+            self.client.verify_header(&CertifiedHeader { header: header.clone(), certificate }).await?;
+            self.settle(height, hash).await?;
         }
         self.settle_by_head().await?;
         if self.chain.0.len() > PENDING_MAX {
