@@ -8,7 +8,7 @@
 //! are shown, is a node's word.
 
 mod event;
-mod verify;
+pub(crate) mod verify;
 
 use bytes::Bytes;
 use consilium_grpc::access_service_client::AccessServiceClient;
@@ -319,7 +319,7 @@ impl Client {
     }
 }
 
-fn service(channel: Channel) -> AccessServiceClient<Channel> {
+pub(crate) fn service(channel: Channel) -> AccessServiceClient<Channel> {
     AccessServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
 }
 

@@ -60,6 +60,7 @@ pub mod jwk;
 pub mod light_client;
 pub mod membership;
 pub mod nodes_of;
+pub mod notices;
 pub mod parameters;
 pub mod patients;
 pub mod profile;

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
+use crate::client::Client;
 use crate::error::{ClientError, is_retryable_code};
 
 /// How long and how eagerly to retry.
@@ -115,6 +116,33 @@ where
 pub(crate) fn backoff(policy: &RetryPolicy, failures: u32) -> Duration {
     let ceiling = policy.backoff_first.saturating_mul(1 << failures.saturating_sub(1).min(16));
     ceiling.min(policy.backoff_max).mul_f64(rand::random::<f64>())
+}
+
+/// How a stream fares that is to go on whatever node fails: since when nothing works, and how
+/// often it was tried.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Trouble(Option<(std::time::Instant, u32)>);
+
+impl Trouble {
+    /// Waits before the next try.
+    ///
+    /// # Errors
+    /// The error, if it is final; [`ClientError::GaveUp`] if nothing worked for the policy's time.
+    pub(crate) async fn after(&mut self, client: &Client, error: ClientError) -> Result<(), ClientError> {
+        if !error.is_retryable() {
+            return Err(error);
+        }
+        let policy = client.policy();
+        let (since, attempts) = self.0.unwrap_or((std::time::Instant::now(), 0));
+        let attempts = attempts + 1;
+        if since.elapsed() >= policy.overall {
+            self.0 = None;
+            return Err(ClientError::GaveUp { attempts, last: Box::new(error) });
+        }
+        self.0 = Some((since, attempts));
+        tokio::time::sleep(backoff(policy, attempts)).await;
+        Ok(())
+    }
 }
 
 impl From<Failure> for ClientError {

@@ -19,6 +19,7 @@ use crate::client::Client;
 use crate::error::ClientError;
 use crate::false_answer::Answered;
 use crate::proven::check_link;
+use crate::retry::Trouble;
 use crate::transport::ledger_service;
 
 use self::contents::Tree;
@@ -64,8 +65,7 @@ pub struct Watch {
     ready: VecDeque<Watched>,
     tree: Tree,
     stream: Option<Box<Answered<pb::WatchRequest, Streaming<pb::WatchResponse>>>>,
-    /// Since when nothing works, and how often it was tried.
-    trouble: Option<(Instant, u32)>,
+    trouble: Trouble,
 }
 
 /// What a step brought.
@@ -92,7 +92,7 @@ impl Client {
             ready: VecDeque::new(),
             tree: if after == Height::GENESIS { Tree::genesis(self.genesis().ledger_id) } else { Tree::default() },
             stream: None,
-            trouble: None,
+            trouble: Trouble::default(),
         }
     }
 }
@@ -160,7 +160,7 @@ impl Watch {
                 return Ok(block);
             }
             match self.step().await {
-                Ok(Step::Block) => self.trouble = None,
+                Ok(Step::Block) => self.trouble = Trouble::default(),
                 Ok(Step::Bookmark) => {}
                 Err(e) => {
                     self.stream = None;
@@ -295,18 +295,8 @@ impl Watch {
         if !error.is_retryable() {
             // Whoever lied, this node or the one before: nothing uncertified is kept.
             self.chain.0.clear();
-            return Err(error);
         }
-        let policy = self.client.policy();
-        let (since, attempts) = self.trouble.unwrap_or((Instant::now(), 0));
-        let attempts = attempts + 1;
-        if since.elapsed() >= policy.overall {
-            self.trouble = None;
-            return Err(ClientError::GaveUp { attempts, last: Box::new(error) });
-        }
-        self.trouble = Some((since, attempts));
-        tokio::time::sleep(crate::retry::backoff(policy, attempts)).await;
-        Ok(())
+        self.trouble.after(&self.client, error).await
     }
 }
 

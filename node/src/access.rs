@@ -52,6 +52,8 @@ pub enum What<'a> {
     AccessLog(Patient),
     /// Who speaks for a patient, its consents, and which records there are.
     Patient(Patient),
+    /// That there is an emergency, and how it stands.
+    Emergency(Emergency<'a>),
     /// Requests for key wraps.
     WrapRequests {
         /// SPIFFE id of the custodian of the reader's member; `None` if it has none.
@@ -65,6 +67,17 @@ pub struct Patient {
     /// The member that registered it has accepted the reader to read for it. What others
     /// accept opens their own records, and not the log of all.
     pub accepted: bool,
+}
+
+/// What is known of an emergency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Emergency<'a> {
+    /// The member whose identity declared it.
+    pub declared_by: &'a str,
+    /// The reader's member registered the patient, or keeps records of it.
+    pub concerns_member: bool,
+    /// As for the patient's log.
+    pub patient: Patient,
 }
 
 /// The answer, with its reason.
@@ -112,6 +125,8 @@ pub enum Denial {
     NotOwner,
     /// Only auditors may have it.
     NotAuditor,
+    /// It is no business of the auditor's member.
+    NotConcerned,
     /// Only those who write records may have it.
     NotWriter,
     /// No rule names it.
@@ -149,6 +164,7 @@ pub fn decide(request: &Request<'_>) -> Decision {
             Role::Service | Role::Clinician => Decision::Allow(Grant::Writer),
             _ => access_log(reader, patient),
         },
+        What::Emergency(emergency) => notice(reader, emergency),
         What::WrapRequests { custodian } => match custodian.is_some_and(|custodian| custodian == reader.to_string()) {
             true => Decision::Allow(Grant::Custodian),
             false => Decision::Deny(Denial::NotCustodian),
@@ -192,6 +208,17 @@ fn access_log(reader: &SpiffeId, patient: Patient) -> Decision {
         Role::Auditor => Decision::Allow(Grant::Auditor),
         Role::Patient if patient.accepted => Decision::Allow(Grant::Patient),
         _ => Decision::Deny(Denial::NotPatient),
+    }
+}
+
+/// An auditor could look all of it up; told are those who have to look.
+fn notice(reader: &SpiffeId, emergency: Emergency<'_>) -> Decision {
+    match reader.role() {
+        Role::Auditor if emergency.concerns_member || reader.member().as_str() == emergency.declared_by => {
+            Decision::Allow(Grant::Auditor)
+        }
+        Role::Auditor => Decision::Deny(Denial::NotConcerned),
+        _ => access_log(reader, emergency.patient),
     }
 }
 

@@ -46,7 +46,7 @@ pub struct Facts<'a> {
     pub record: RecordFacts<'a>,
     /// As what the custodian has accepted the reader, if it may read and that is in force.
     pub accepted_as: Option<PatientRelation>,
-    /// The patient is under the care of the reader's member.
+    /// The patient is under the care of the reader's member, as somebody else than the reader says.
     pub under_care: bool,
     /// What the consents that bind the custodian say together.
     pub consent: Said,

@@ -81,7 +81,7 @@ struct LogView {
 
 /// An access.
 #[derive(Serialize)]
-struct EventView {
+pub(crate) struct EventView {
     /// From 0.
     number: u64,
     time: String,
@@ -201,7 +201,7 @@ const HEAD: [&str; 7] = ["NO", "TIME (UTC)", "HOSPITAL", "ROLE", "PURPOSE", "ASK
 const NAME_COLUMN: usize = 4;
 
 impl EventView {
-    fn new(event: &AccessEvent, names: bool) -> Self {
+    pub(crate) fn new(event: &AccessEvent, names: bool) -> Self {
         Self {
             number: event.sequence,
             time: time_ms(event.time.0),
@@ -222,6 +222,16 @@ impl EventView {
             height: event.height.0,
             policy_version: event.policy_version,
         }
+    }
+
+    /// In one line.
+    pub(crate) fn line(&self) -> String {
+        let name = self.name.as_deref().map_or(String::new(), |name| format!(" {name}"));
+        let decided = self.decisions.iter().map(DecisionView::text).collect::<Vec<_>>().join("; ");
+        format!(
+            "access {}: {} a {}{name} of {} asked to {} for {}: {decided}",
+            self.number, self.time, self.role_words, self.member, self.kind_words, self.purpose_words
+        )
     }
 
     /// A line of the list, in the order of [`HEAD`].

@@ -1,5 +1,7 @@
 //! `consilium emergency`: breaking the glass, and reviewing that it was right.
 
+mod watch;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -31,6 +33,9 @@ pub(crate) enum EmergencyCommand {
     Declare(DeclareArgs),
     /// Say whether an emergency was justified, once and for all (role auditor of its member)
     Review(ReviewArgs),
+    /// Tell emergencies as they come, until interrupted: to auditors of the members that are
+    /// concerned, and to the patient and those who speak for it
+    Watch(watch::WatchArgs),
 }
 
 /// Arguments of `emergency declare`.
@@ -132,10 +137,10 @@ struct DeclaredView {
 
 /// Runs `consilium emergency`.
 pub(crate) async fn run(args: EmergencyArgs, ctx: &Context) -> Result<(), CliError> {
-    let client = ctx.client().await?;
     match args.command {
-        EmergencyCommand::Declare(args) => declare(args, &client, ctx).await,
-        EmergencyCommand::Review(args) => review(args, &client, ctx).await,
+        EmergencyCommand::Declare(args) => declare(args, &ctx.client().await?, ctx).await,
+        EmergencyCommand::Review(args) => review(args, &ctx.client().await?, ctx).await,
+        EmergencyCommand::Watch(args) => watch::run(args, ctx).await,
     }
 }
 

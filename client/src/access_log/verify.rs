@@ -229,7 +229,7 @@ fn log_row(key: &[u8], row: Option<&pb::ProvenRow>, header: &Header) -> Result<(
 }
 
 /// The message of a row under its key; `None` if it is proven that there is no such row.
-fn message<M: Message + Default>(
+pub(crate) fn message<M: Message + Default>(
     key: &[u8],
     row: Option<&pb::ProvenRow>,
     header: &Header,

@@ -4,7 +4,7 @@
 //! breaks stored state.
 
 use consilium_proto::hash::{Hash, sha256};
-use consilium_proto::ids::{Height, KeyId, PatientPseudonym, RecordId, SearchTag, TransactionId};
+use consilium_proto::ids::{EmergencyId, Height, KeyId, PatientPseudonym, RecordId, SearchTag, TransactionId};
 use consilium_proto::state::StateRow;
 use consilium_proto::transaction::Slot;
 
@@ -17,6 +17,7 @@ const INDEX_PATIENT: u8 = b'p';
 const INDEX_MEMBER: u8 = b'm';
 const INDEX_TAG: u8 = b't';
 const INDEX_LOOKUP: u8 = b'l';
+const INDEX_EMERGENCY: u8 = b'e';
 pub(crate) const MISSING_PAYLOAD: u8 = b'p';
 pub(crate) const MISSING_DESCRIPTOR: u8 = b'd';
 pub(crate) const MISSING_WRAP: u8 = b'w';
@@ -207,6 +208,32 @@ pub fn patient_of_index(entry: &[u8]) -> Option<(PatientPseudonym, Hash)> {
     let (rest, hash) = entry.split_last_chunk::<32>()?;
     let (_, patient) = rest.split_last_chunk::<16>()?;
     Some((PatientPseudonym(*patient), Hash::from_bytes(*hash)))
+}
+
+/// Index: prefix of what happened to emergencies.
+#[must_use]
+pub fn index_emergencies() -> Vec<u8> {
+    vec![INDEX_EMERGENCY]
+}
+
+/// Index: prefix of what happened to emergencies in a block.
+#[must_use]
+pub fn index_emergencies_of(height: Height) -> Vec<u8> {
+    tagged(INDEX_EMERGENCY, &height.0.to_be_bytes())
+}
+
+/// Index: an emergency that was declared or reviewed in a block.
+#[must_use]
+pub fn index_emergency(height: Height, id: &EmergencyId) -> Vec<u8> {
+    [&index_emergencies_of(height)[..], &id.0].concat()
+}
+
+/// The block and the emergency that such an entry is about.
+#[must_use]
+pub fn emergency_of_index(entry: &[u8]) -> Option<(Height, EmergencyId)> {
+    let (rest, id) = entry.split_last_chunk::<16>()?;
+    let (_, height) = rest.split_last_chunk::<8>()?;
+    Some((Height(u64::from_be_bytes(*height)), EmergencyId(*id)))
 }
 
 /// Index: an entry under a prefix, in order of the records' creation.

@@ -9,7 +9,7 @@ use consilium_proto::ids::{
 use consilium_proto::names::SpiffeId;
 use consilium_proto::state::{AuthorityName, CertificateName};
 
-use super::{Decision, Denial, Grant, Patient, Request, What, decide};
+use super::{Decision, Denial, Emergency, Grant, Patient, Request, What, decide};
 
 const CLERK: &str = "spiffe://a.example/clinician/clerk";
 const COLLEAGUE: &str = "spiffe://a.example/service/ehr";
@@ -65,6 +65,28 @@ fn logs_are_for_the_patient_and_auditors_and_consents_also_for_who_treats() {
     ] {
         assert_eq!(ask(reader, What::AccessLog(Patient { accepted })), log, "{reader}");
         assert_eq!(ask(reader, What::Patient(Patient { accepted })), consents, "{reader}");
+    }
+}
+
+#[test]
+fn of_emergencies_the_patient_and_auditors_of_those_whom_they_concern_are_told() {
+    use Decision::{Allow, Deny};
+    let patient = format!("spiffe://a.example/patient/{}", "0a".repeat(16));
+    let not_patient = Deny(Denial::NotPatient);
+    for (reader, declared_by, concerns_member, accepted, expected) in [
+        (AUDITOR, "c.example", false, false, Allow(Grant::Auditor)),
+        (AUDITOR, "a.example", true, false, Allow(Grant::Auditor)),
+        (AUDITOR, "a.example", false, false, Deny(Denial::NotConcerned)),
+        (AUDITOR, "c.example.org", false, true, Deny(Denial::NotConcerned)),
+        (&patient, "b.example", false, true, Allow(Grant::Patient)),
+        (&patient, "a.example", true, false, not_patient),
+        // Not even who declared it, or keeps the records.
+        (CLERK, "a.example", true, true, not_patient),
+        (COLLEAGUE, "a.example", true, false, not_patient),
+        ("spiffe://a.example/admin/root", "a.example", true, true, not_patient),
+    ] {
+        let what = What::Emergency(Emergency { declared_by, concerns_member, patient: Patient { accepted } });
+        assert_eq!(ask(reader, what), expected, "{reader} of {declared_by}");
     }
 }
 

@@ -1,6 +1,8 @@
 //! `AccessService`: what became of requests for access, and what holds of a patient, with
 //! proofs. Who may not know of a patient is told what one is told who asks for nobody.
 
+use std::pin::Pin;
+
 use bytes::Bytes;
 use consilium_grpc::access_service_server::AccessService;
 use consilium_ledger::{Location, LogPlace, Table, keys, log, state_map};
@@ -12,11 +14,15 @@ use consilium_proto::names::SpiffeId;
 use consilium_proto::pb::{self, AccessEvent, ConsentListState, CustodyState, LogState, PatientState, ProvenRow};
 use consilium_proto::state::{StateRow, WrapRequestName};
 use consilium_proto::state_tree::KeyHash;
+use futures::Stream;
 use prost::Message;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::Api;
 use super::errors::Reason;
+use super::notices::Watching;
 use super::record_reader::RecordReader;
 use crate::access::{self, Patient, What, decide};
 use crate::storage::StorageError;
@@ -122,13 +128,23 @@ impl AccessService for Api {
         let header = Some((&self.prove_header(header, within).await?).into());
         Ok(Response::new(pb::ListWrapRequestsResponse { requests, header, own_wraps }))
     }
+
+    type WatchNoticesStream = Pin<Box<dyn Stream<Item = Result<pb::WatchNoticesResponse, Status>> + Send>>;
+
+    async fn watch_notices(&self, request: Request<pb::WatchNoticesRequest>) -> Answer<Self::WatchNoticesStream> {
+        let caller = Self::caller(&request)?;
+        let watching = Watching::parse(caller, &request.into_inner())?;
+        let (sender, receiver) = mpsc::channel(1);
+        tokio::spawn(watching.tell(self.clone(), sender));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
 }
 
-fn not_found() -> Status {
+pub(super) fn not_found() -> Status {
     Reason::NotFound.status("no such patient for this caller")
 }
 
-fn parse_patient(bytes: &[u8]) -> Result<PatientPseudonym, Status> {
+pub(super) fn parse_patient(bytes: &[u8]) -> Result<PatientPseudonym, Status> {
     PatientPseudonym::parse("patient", bytes).map_err(|e| Reason::InvalidArgument.field(&e))
 }
 
@@ -144,7 +160,7 @@ fn page_size(asked: u32, default: u32, max: u32) -> Result<usize, Status> {
 }
 
 /// Whether a reader may know of a patient that there is.
-fn may(
+pub(super) fn may(
     ledger: &LedgerSnapshot<'_>,
     reader: &SpiffeId,
     patient: &PatientPseudonym,
@@ -158,7 +174,7 @@ fn may(
 }
 
 /// Whether the member that registered a patient has accepted an identity to read for it.
-fn speaks_for(patient: &PatientState, identity: &SpiffeId, time: TimeMs) -> bool {
+pub(super) fn speaks_for(patient: &PatientState, identity: &SpiffeId, time: TimeMs) -> bool {
     let name = identity.to_string();
     patient.acceptances.iter().any(|a| {
         let in_force = !a.withdrawn && (a.to_ms == 0 || time.0 < a.to_ms);
@@ -166,7 +182,7 @@ fn speaks_for(patient: &PatientState, identity: &SpiffeId, time: TimeMs) -> bool
     })
 }
 
-fn prove(ledger: &LedgerSnapshot<'_>, key: Vec<u8>) -> Result<ProvenRow, StorageError> {
+pub(super) fn prove(ledger: &LedgerSnapshot<'_>, key: Vec<u8>) -> Result<ProvenRow, StorageError> {
     let value = ledger.read(Table::State, &key)?.unwrap_or_default();
     let proof = state_map::prove(ledger, &KeyHash::of(&key)).map_err(|e| StorageError::corrupt("trie", e))?;
     Ok(ProvenRow { key: key.into(), value, proof: proof.encode().into() })

@@ -7,6 +7,7 @@ pub mod errors;
 mod governance;
 mod identity;
 mod ledger;
+mod notices;
 mod operator;
 mod patients;
 mod read_records;

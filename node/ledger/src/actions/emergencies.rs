@@ -57,6 +57,8 @@ fn declare<R: StateReader>(
         ..EmergencyState::default()
     };
     view.put_message(Table::State, place, &state);
+    // Whoever is told of emergencies finds them by their blocks.
+    view.put(Table::Index, keys::index_emergency(cx.height, &emergency.id), Bytes::new());
     Ok(owe_review(view, author.member(), &emergency.id, state.review_due_ms)?)
 }
 
@@ -96,6 +98,7 @@ fn review<R: StateReader>(
     state.reviewer = author.id.to_string();
     state.reviewed_ms = cx.time.0;
     view.put_message(Table::State, place, &state);
+    view.put(Table::Index, keys::index_emergency(cx.height, id), Bytes::new());
     let place = keys::reviews_due(author.member());
     let mut due: ReviewsDueState = view.message(Table::State, &place)?.unwrap_or_default();
     let listed = due.reviews.len();

@@ -163,12 +163,22 @@ fn attest_care<R: StateReader>(
 ) -> Result<(), Refusal> {
     ensure(is_known(view, &care.patient)?, Outcome::PatientNotFound)?;
     ensure(care.to.0 <= cx.time.0.saturating_add(CARE_AHEAD_MAX_MS), Outcome::TimeRefused)?;
+    let place = keys::care(&CareName::new(care.patient, author.member()));
+    let before: CareState = view.message(Table::State, &place)?.unwrap_or_default();
+    let author = author.id.to_string();
+    // Who says again what somebody else has said must not lose what that one has opened to it.
+    let (other_author, other_to_ms) = match before.author == author {
+        true => (before.other_author, before.other_to_ms),
+        false => (before.author, before.to_ms),
+    };
     let state = CareState {
         to_ms: care.to.0,
         evidence_sha256: care.evidence.to_bytes(),
-        author: author.id.to_string(),
+        author,
         height: cx.height.0,
+        other_author,
+        other_to_ms: other_to_ms.min(care.to.0),
     };
-    view.put_message(Table::State, keys::care(&CareName::new(care.patient, author.member())), &state);
+    view.put_message(Table::State, place, &state);
     Ok(())
 }

@@ -93,7 +93,7 @@ impl PatientFacts {
             consents,
             implicit: base.unwrap_or(ConsentBase::BreakGlassOnly),
             denial_binds_emergency: parameters.emergency_denial_binds == 1,
-            under_care: care.is_some_and(|care| reading.time.0 < care.to_ms),
+            under_care: care.is_some_and(|care| is_cared_for(&care, reading)),
             emergency: in_emergency(view, reading)?,
             overdue_reviews: due.map_or(0, |due| overdue(&due, reading.time)),
         }))
@@ -173,6 +173,14 @@ fn in_emergency<R: StateReader>(view: &View<'_, R>, reading: &Reading<'_>) -> Re
             && (emergency.from_ms..emergency.to_ms).contains(&reading.time.0)
             && emergency.verdict() != ReviewVerdict::NotJustified
     }))
+}
+
+/// Whether somebody else than the reader says that the patient is under its member's care:
+/// nobody opens records to oneself.
+fn is_cared_for(care: &CareState, reading: &Reading<'_>) -> bool {
+    let reader = reading.reader.to_string();
+    let said = [(&care.author, care.to_ms), (&care.other_author, care.other_to_ms)];
+    said.into_iter().any(|(author, to_ms)| *author != reader && reading.time.0 < to_ms)
 }
 
 fn overdue(due: &ReviewsDueState, time: TimeMs) -> u64 {

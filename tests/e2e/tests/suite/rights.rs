@@ -2,19 +2,23 @@
 //! an emergency opens again, and the patient's list shows all of it.
 
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use consilium_client::access_log::KeptLog;
 use consilium_client::consents::{ConsentDraft, Consents};
 use consilium_client::emergencies::Declaration;
+use consilium_client::notices::{KnownEmergency, Notice, Notices};
 use consilium_client::records::{Access, Draft, RecordDraft, RecordReader, RecordWriter};
 use consilium_client::{Client, ClientError};
 use consilium_e2e::{Network, User, asks_for, cli_binary, request_access};
 use consilium_proto::consent::{Grant, Grantee, Rule};
 use consilium_proto::hash::Hash;
-use consilium_proto::ids::{PatientPseudonym, RecordId};
+use consilium_proto::ids::{Height, PatientPseudonym, RecordId};
 use consilium_proto::names::Role;
 use consilium_proto::pb::{self, AccessGround, ConsentBase, ConsentEffect, EmergencyReason, PurposeOfUse};
 use tonic::Code;
+
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A custodian as it is run, ended with the test.
 struct Running(Child);
@@ -144,4 +148,87 @@ fn what_is_denied_is_answered_as_what_is_not_and_leaves_its_trace() {
         assert_eq!(auditor.client.access_log(of.patient, KeptLog::nothing()).await?.count, 2);
         Ok(())
     });
+}
+
+/// The next notice about an emergency.
+async fn told(notices: &mut Notices) -> anyhow::Result<(KnownEmergency, usize)> {
+    let mut accesses = 0;
+    loop {
+        match tokio::time::timeout(PATIENCE, notices.next()).await?? {
+            Notice::Emergency(emergency) => return Ok((emergency, accesses)),
+            Notice::Accesses(log) => accesses += log.events.len(),
+        }
+    }
+}
+
+#[test]
+fn emergencies_are_told_to_whom_they_concern_over_node_failures() {
+    Network::of(4).run(async |network| {
+        let of = hospital(network).await?;
+        let doctor = network.enrolled(1, Role::Clinician, "doctor").await?;
+        let officers = [
+            network.enrolled(0, Role::Auditor, "privacy").await?,
+            network.enrolled(1, Role::Auditor, "privacy").await?,
+        ];
+        let other = network.enrolled(2, Role::Auditor, "privacy").await?;
+        let anna = network.enrolled(0, Role::Patient, &"0a".repeat(16)).await?;
+        let nothing = KeptLog::nothing();
+        // Who is not accepted is told what is told of nobody.
+        let mut refused = anna.client.notices(Some(of.patient), Height(0), nothing);
+        let unknown = PatientPseudonym(rand::random());
+        let mut of_nobody = anna.client.notices(Some(unknown), Height(0), nothing);
+        let answers = (refused.next().await.unwrap_err(), of_nobody.next().await.unwrap_err());
+        assert_eq!(answers.0.to_string(), answers.1.to_string());
+        accept(&of, &anna.spiffe_id).await?;
+
+        let mut patient = anna.client.notices(Some(of.patient), Height(0), nothing);
+        let mut watching = officers.each_ref().map(|officer| officer.client.notices(None, Height(0), nothing));
+        let mut bystander = other.client.notices(None, Height(0), nothing);
+        let emergency = Declaration::new(of.patient, EmergencyReason::Danger);
+        let access =
+            Access { emergency: Some(emergency.id()), before: emergency.actions(), ..Access::of(PurposeOfUse::Btg) };
+        assert_eq!(read(&doctor.client, access, &of).await?, b"what was seen");
+        for notices in watching.iter_mut().chain([&mut patient]) {
+            let (declared, _) = told(notices).await?;
+            assert_eq!((declared.id, declared.state.reader.as_str()), (emergency.id(), doctor.spiffe_id.as_str()));
+            assert!(declared.state.reviewer.is_empty() && !declared.is_overdue());
+        }
+        // The nodes that tell it die, each reader goes on with another one.
+        network.nodes[0].kill9()?;
+        officers[1].client.review_emergency(emergency.id(), pb::ReviewVerdict::Justified, None).await?;
+        let mut resumed = officers[0].client.notices(None, watching[0].cursor(), nothing);
+        for notices in watching.iter_mut().chain([&mut resumed, &mut patient]) {
+            let (mut reviewed, mut accesses) = told(notices).await?;
+            while reviewed.state.reviewer.is_empty() {
+                // Told once more after the connection broke.
+                (reviewed, accesses) = told(notices).await?;
+            }
+            assert_eq!(reviewed.state.reviewer, officers[1].spiffe_id);
+            assert!(accesses <= 1);
+        }
+        assert_eq!(patient.kept().count, 1, "the patient is told of the access, too");
+
+        // Another one, of a patient of its own, is the first that concerns the third member.
+        let own = PatientPseudonym(rand::random());
+        let register = pb::RegisterPatient { patient: own.0.to_vec().into(), lookups_sha256: Vec::new() };
+        let clerk = network.enrolled(2, Role::Service, "ehr").await?;
+        clerk.client.perform(pb::action::Action::RegisterPatient(register)).await?;
+        let second = Declaration::new(own, EmergencyReason::CannotConsent);
+        doctor.client.declare_emergency(&second).await?;
+        assert_eq!(told(&mut bystander).await?.0.id, second.id());
+        Ok(())
+    });
+}
+
+async fn accept(of: &Hospital, identity: &str) -> anyhow::Result<()> {
+    let acceptance = pb::AcceptPatient {
+        patient: of.patient.0.to_vec().into(),
+        identity: identity.to_owned(),
+        relation: pb::PatientRelation::Self_.into(),
+        may_read: true,
+        evidence_sha256: vec![7; 32].into(),
+        ..pb::AcceptPatient::default()
+    };
+    of.ehr.client.perform(pb::action::Action::AcceptPatient(acceptance)).await?;
+    Ok(())
 }

@@ -160,6 +160,29 @@ fn own_clinicians_read_while_the_patient_is_under_care() {
 }
 
 #[test]
+fn nobody_attests_a_care_that_opens_records_to_oneself() {
+    let mut w = World::new();
+    w.write(A, 1, |_| ());
+    w.care(A, 0);
+    let names = ["c1", "c2"].map(|who| name(A, "clinician", who));
+    let mut attest = |w: &mut World, who: &str, ms: u64| {
+        let to_ms = w.now() + ms;
+        let care = pb::AttestCare { patient: id(1), to_ms, evidence_sha256: vec![2; 32].into() };
+        assert_eq!(w.by(A, "clinician", who, Action::AttestCare(care)), Outcome::Applied);
+        names.each_ref().map(|doctor| w.ground(doctor, read(1)) == Ground::Custodian)
+    };
+    assert_eq!(attest(&mut w, "c1", DAY), [false, true]);
+    assert_eq!(attest(&mut w, "c1", 2 * DAY), [false, true], "nor by saying it twice");
+    assert_eq!(attest(&mut w, "c2", 5 * DAY), [true, true], "each opens them to the other");
+    assert_eq!(attest(&mut w, "c1", 9 * DAY), [true, true]);
+    let ends = w.now() + 5 * DAY;
+    w.wait_until(ends);
+    let open = names.each_ref().map(|doctor| w.ground(doctor, read(1)));
+    assert_eq!(open, [Ground::Policy, Ground::Custodian], "what c2 said has ended");
+    assert_eq!(attest(&mut w, "c2", 0), [false, false], "and the care for all");
+}
+
+#[test]
 fn a_policy_narrows_from_its_block_and_never_widens() {
     let mut w = World::new();
     w.write(A, 1, |_| ());

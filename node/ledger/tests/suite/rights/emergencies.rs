@@ -72,6 +72,24 @@ fn it_is_for_one_reader_and_one_patient_and_by_its_name_alone() {
 }
 
 #[test]
+fn they_are_found_by_the_blocks_in_which_something_happened_to_them() {
+    let (mut w, _) = world();
+    let found = |w: &World| -> Vec<_> {
+        let prefix = keys::index_emergencies();
+        let rows = w.ledger.store.0.keys().filter(|(table, key)| *table == Table::Index && key.starts_with(&prefix));
+        rows.map(|(_, key)| keys::emergency_of_index(key).unwrap()).collect()
+    };
+    w.by(B, "clinician", "c1", declare(1));
+    let declared = w.ledger.tip.header.height;
+    w.by(B, "auditor", "privacy", review(1, pb::ReviewVerdict::Justified));
+    let reviewed = w.ledger.tip.header.height;
+    let id = EmergencyId([1; 16]);
+    assert_eq!(found(&w), [(declared, id), (reviewed, id)]);
+    assert_eq!(w.by(B, "auditor", "privacy", review(1, pb::ReviewVerdict::Justified)), Outcome::EmergencyNotFound);
+    assert_eq!(found(&w).len(), 2, "what is refused is found nowhere");
+}
+
+#[test]
 fn a_denial_binds_emergencies_only_where_the_parameter_says_so() {
     for (binds, ground) in [(0, Ground::Emergency), (1, Ground::ConsentDenies)] {
         let mut w = World::with(|p| p.emergency_denial_binds = binds);

@@ -16,7 +16,7 @@ use consilium_kit::people::{Identity, write_record};
 use consilium_kit::{Action, Ledger};
 use consilium_ledger::{Location, Table, keys};
 use consilium_proto::hash::sha256;
-use consilium_proto::ids::{KeyId, PatientPseudonym, TransactionId};
+use consilium_proto::ids::{EmergencyId, KeyId, PatientPseudonym, TransactionId};
 use consilium_proto::keys::{EncryptionPrivateKey, KemId};
 use consilium_proto::observed::Observed;
 use consilium_proto::pb::{

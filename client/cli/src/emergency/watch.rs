@@ -1,0 +1,204 @@
+//! `consilium emergency watch`: emergencies as they are declared, reviewed and forgotten to be
+//! reviewed; to a patient also each access.
+
+use clap::Args;
+use consilium_client::access_log::KeptLog;
+use consilium_client::notices::{KnownEmergency, Notice, Notices};
+use consilium_client::pb;
+use consilium_proto::ids::{Height, PatientPseudonym};
+use consilium_proto::names::SpiffeId;
+use serde::Serialize;
+
+use crate::access::EventView;
+use crate::context::escaped;
+use crate::text::time_ms;
+use crate::words;
+use crate::{CliError, Context};
+
+/// Arguments of `emergency watch`.
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    /// Of this patient alone, and each access to its records, too. Auditors may leave it out
+    #[arg(long, value_name = "HEX")]
+    pub(crate) patient: Option<PatientPseudonym>,
+    /// Resume after this height; 0 tells all that there ever were [default: the newest block]
+    #[arg(long, value_name = "HEIGHT")]
+    pub(crate) after: Option<u64>,
+    /// What was kept of the patient's list of accesses: those that came since are told
+    #[arg(long, value_name = "COUNT:ROOT", requires = "patient")]
+    pub(crate) since: Option<KeptLog>,
+    /// Show the names of readers, too: opaque, as the ledger has them
+    #[arg(long)]
+    pub(crate) names: bool,
+}
+
+/// What is told.
+#[derive(Serialize)]
+struct NoticeView {
+    /// Null: accesses.
+    emergency: Option<EmergencyView>,
+    /// Null: an emergency.
+    accesses: Option<Vec<EventView>>,
+    /// For --after next time.
+    cursor: u64,
+    /// For --since next time; null without a patient.
+    keep: Option<String>,
+}
+
+/// An emergency as it stands.
+#[derive(Serialize)]
+struct EmergencyView {
+    emergency: String,
+    patient: String,
+    member: String,
+    role: String,
+    /// Null unless names were asked for.
+    name: Option<String>,
+    /// An EmergencyReason of emergency.proto.
+    reason: &'static str,
+    reason_words: &'static str,
+    from: String,
+    to: String,
+    review_due: String,
+    /// Null: nobody has reviewed it.
+    reviewed: Option<String>,
+    /// A ReviewVerdict of emergency.proto.
+    verdict: Option<&'static str>,
+    /// The review was due, and is not done.
+    overdue: bool,
+    /// It is so at this height.
+    at_height: u64,
+}
+
+/// Runs `consilium emergency watch`.
+pub(super) async fn run(args: WatchArgs, ctx: &Context) -> Result<(), CliError> {
+    let client = ctx.client().await?;
+    let after = match args.after {
+        Some(height) => Height(height),
+        None => client.certified_head().await?.header.height,
+    };
+    let kept = match (args.patient, args.since) {
+        (Some(patient), None) => client.access_log(patient, KeptLog::nothing()).await?.kept(),
+        (Some(_) | None, since) => since.unwrap_or_else(KeptLog::nothing),
+    };
+    let mut notices = client.notices(args.patient, after, kept);
+    loop {
+        tokio::select! {
+            notice = notices.next() => {
+                let notice = notice?;
+                ctx.print(&NoticeView::new(&notice, &notices, &args)?, NoticeView::text)?;
+            }
+            _ = tokio::signal::ctrl_c() => return Ok(()),
+        }
+    }
+}
+
+impl NoticeView {
+    fn new(notice: &Notice, notices: &Notices, args: &WatchArgs) -> Result<Self, CliError> {
+        let (emergency, accesses) = match notice {
+            Notice::Emergency(emergency) => (Some(EmergencyView::new(emergency, args.names)?), None),
+            Notice::Accesses(log) => {
+                (None, Some(log.events.iter().map(|event| EventView::new(event, args.names)).collect()))
+            }
+        };
+        let keep = args.patient.map(|_| notices.kept().to_string());
+        Ok(Self { emergency, accesses, cursor: notices.cursor().0, keep })
+    }
+
+    fn text(&self) -> String {
+        let emergencies = self.emergency.iter().map(EmergencyView::text);
+        let accesses = self.accesses.iter().flatten().map(EventView::line);
+        let lines = emergencies.chain(accesses).map(|line| escaped(&line));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl EmergencyView {
+    fn new(known: &KnownEmergency, names: bool) -> Result<Self, CliError> {
+        let state = &known.state;
+        let reader: SpiffeId =
+            state.reader.parse().map_err(|_| CliError::failed("the emergency is of nobody who has a name"))?;
+        let reviewed = !state.reviewer.is_empty();
+        Ok(Self {
+            emergency: known.id.to_string(),
+            patient: hex::encode(&state.patient),
+            member: reader.member().to_string(),
+            role: reader.role().as_str().to_owned(),
+            name: names.then(|| reader.name().to_owned()),
+            reason: state.reason().as_str_name(),
+            reason_words: words::reason(state.reason()),
+            from: time_ms(state.from_ms),
+            to: time_ms(state.to_ms),
+            review_due: time_ms(state.review_due_ms),
+            reviewed: reviewed.then(|| time_ms(state.reviewed_ms)),
+            verdict: reviewed.then(|| state.verdict().as_str_name()),
+            overdue: known.is_overdue(),
+            at_height: known.height.0,
+        })
+    }
+
+    fn text(&self) -> String {
+        let name = self.name.as_deref().map_or(String::new(), |name| format!(" {name}"));
+        let review = match (&self.reviewed, self.verdict) {
+            (Some(at), Some(verdict)) if verdict == pb::ReviewVerdict::Justified.as_str_name() => {
+                format!("reviewed {at}: it was justified")
+            }
+            (Some(at), _) => format!("reviewed {at}: it was NOT justified, and has ended"),
+            (None, _) if self.overdue => format!("OVERDUE: was to be reviewed by {}", self.review_due),
+            (None, _) => format!("to be reviewed by {}", self.review_due),
+        };
+        format!(
+            "emergency {}: a {}{name} of {} for patient {}: {}; from {} to {}; {review}",
+            self.emergency, self.role, self.member, self.patient, self.reason_words, self.from, self.to
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use consilium_client::pb::EmergencyState;
+    use consilium_proto::ids::{EmergencyId, TimeMs};
+
+    use super::*;
+    use crate::json;
+
+    fn known(time_ms: u64, state: EmergencyState) -> KnownEmergency {
+        KnownEmergency { id: EmergencyId([0x0e; 16]), state, height: Height(9), time: TimeMs(time_ms) }
+    }
+
+    fn state() -> EmergencyState {
+        EmergencyState {
+            patient: vec![1; 16].into(),
+            reader: "spiffe://a.example/clinician/c-1".into(),
+            reason: pb::EmergencyReason::Danger.into(),
+            from_ms: 1_000,
+            to_ms: 2_000,
+            review_due_ms: 5_000,
+            ..EmergencyState::default()
+        }
+    }
+
+    #[test]
+    fn scripts_get_the_emergency_and_where_to_go_on() {
+        let emergency = Some(EmergencyView::new(&known(1_000, state()), true).unwrap());
+        let view = NoticeView { emergency, accesses: None, cursor: 9, keep: Some("0:e3b0".into()) };
+        json::snapshot::check("notice", &view);
+    }
+
+    #[test]
+    fn people_read_whether_it_is_reviewed_late_or_forgotten() {
+        let text = |time, state| EmergencyView::new(&known(time, state), false).unwrap().text();
+        let due = text(4_999, state());
+        assert!(due.contains("a clinician of a.example for") && due.contains("; to be reviewed by"), "{due}");
+        assert!(text(5_000, state()).contains("OVERDUE"));
+        let reviewed = |verdict: pb::ReviewVerdict| EmergencyState {
+            reviewer: "spiffe://a.example/auditor/x".into(),
+            verdict: verdict.into(),
+            reviewed_ms: 3_000,
+            ..state()
+        };
+        assert!(text(9_000, reviewed(pb::ReviewVerdict::Justified)).contains("it was justified"));
+        assert!(text(9_000, reviewed(pb::ReviewVerdict::NotJustified)).contains("was NOT justified"));
+    }
+}

@@ -1,0 +1,239 @@
+//! `AccessService.WatchNotices`: emergencies, told to those who have to look at them. Each part
+//! of the stream is read from one snapshot and decided anew: who may know of a patient no more
+//! is told nothing more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use consilium_ledger::{Table, keys};
+use consilium_proto::error::FieldError;
+use consilium_proto::header::Header;
+use consilium_proto::ids::{EmergencyId, Height, PatientPseudonym, RecordId, TimeMs};
+use consilium_proto::names::{Role, SpiffeId};
+use consilium_proto::pb::{self, EmergencyState, LogState, PatientState, ProvenRow, RecordState, ReviewsDueState};
+use consilium_proto::state::StateRow;
+use prost::Message;
+use tokio::sync::mpsc;
+use tonic::Status;
+
+use super::access_log::{may, not_found, parse_patient, prove, speaks_for};
+use super::errors::Reason;
+use super::{Api, Caller};
+use crate::access::{self, Emergency, Patient, What, decide};
+use crate::storage::StorageError;
+use crate::storage::snapshot::LedgerSnapshot;
+
+/// Emergencies in an answer, and what more there is of the same block.
+const EMERGENCIES_MAX: usize = 256;
+/// A busy ledger has many blocks a second; nobody reads notices that fast.
+const PACE: Duration = Duration::from_millis(50);
+
+/// What a stream is about.
+pub(super) struct Watching {
+    caller: Caller,
+    patient: Option<PatientPseudonym>,
+    after: Height,
+}
+
+/// Up to where it was told.
+#[derive(Clone, Copy)]
+struct Told {
+    height: Height,
+    /// Time of that block: reviews that were due by then were told.
+    time: TimeMs,
+    log_count: Option<u64>,
+}
+
+/// What is to be told.
+struct Notices {
+    emergencies: Vec<ProvenRow>,
+    log_count: u64,
+    header: Header,
+    upto: Told,
+}
+
+impl Watching {
+    pub(super) fn parse(caller: Caller, request: &pb::WatchNoticesRequest) -> Result<Self, Status> {
+        let patient = match request.patient.is_empty() {
+            true if caller.has_role(Role::Auditor) => None,
+            true => return Err(Reason::InvalidArgument.field(&FieldError::missing("patient"))),
+            false => Some(parse_patient(&request.patient)?),
+        };
+        Ok(Self { caller, patient, after: Height(request.after_height) })
+    }
+
+    /// Tells what comes, until the reader, the node, or the caller's right ends.
+    pub(super) async fn tell(self, api: Api, sender: mpsc::Sender<Result<pb::WatchNoticesResponse, Status>>) {
+        let ended = tokio::select! {
+            ended = self.tell_on(&api, &sender) => ended,
+            () = self.caller.info.cut() => {
+                Err(Reason::IdentityRefused.status("the identity certificate is not accepted any more"))
+            }
+            () = sender.closed() => return,
+        };
+        if let Err(status) = ended {
+            let _ = sender.send(Err(status)).await;
+        }
+    }
+
+    async fn tell_on(
+        &self,
+        api: &Api,
+        sender: &mpsc::Sender<Result<pb::WatchNoticesResponse, Status>>,
+    ) -> Result<(), Status> {
+        let mut told: Option<Told> = None;
+        let mut certified = api.published.watch_certified();
+        loop {
+            let next = told.map_or(Height::GENESIS, |told| told.height.next());
+            let reached =
+                certified.wait_for(|c| next == Height::GENESIS || c.as_ref().is_some_and(|c| c.header.height >= next));
+            let Ok(last) = reached.await.map(|c| c.as_ref().map_or(Height::GENESIS, |c| c.header.height)) else {
+                return Ok(());
+            };
+            let (reader, patient, after) = (self.caller.id.clone(), self.patient, self.after);
+            let gather = move |ledger: &LedgerSnapshot<'_>| {
+                let told = told.map_or_else(|| resume(ledger, after), Ok)?;
+                gather(ledger, &reader, patient, (told, last))
+            };
+            let notices = api.read(gather).await?.ok_or_else(not_found)?;
+            let news =
+                !notices.emergencies.is_empty() || told.is_none_or(|told| told.log_count != notices.upto.log_count);
+            told = Some(notices.upto);
+            if news && sender.send(Ok(answer(api, notices).await?)).await.is_err() {
+                return Ok(());
+            }
+            tokio::time::sleep(PACE).await;
+        }
+    }
+}
+
+async fn answer(api: &Api, notices: Notices) -> Result<pb::WatchNoticesResponse, Status> {
+    let header = match notices.emergencies.is_empty() {
+        true => None,
+        false => Some((&api.prove_header(notices.header, api.limits.request_timeout).await?).into()),
+    };
+    let Notices { emergencies, log_count, upto, .. } = notices;
+    Ok(pb::WatchNoticesResponse { emergencies, log_count, header, cursor: upto.height.0 })
+}
+
+/// Where a stream goes on. A height that is not here yet is one that another node has told.
+fn resume(ledger: &LedgerSnapshot<'_>, after: Height) -> Result<Told, StorageError> {
+    let header = ledger.header(after)?;
+    let time = header.map_or_else(|| ledger.tip_header().time, |header| header.time);
+    Ok(Told { height: after, time, log_count: None })
+}
+
+/// What to tell of the blocks behind `told` up to `last`; `None` if the reader may not know of
+/// the patient.
+fn gather(
+    ledger: &LedgerSnapshot<'_>,
+    reader: &SpiffeId,
+    patient: Option<PatientPseudonym>,
+    (told, last): (Told, Height),
+) -> Result<Option<Notices>, StorageError> {
+    let mut log_count = 0;
+    if let Some(patient) = &patient {
+        if !may(ledger, reader, patient, What::AccessLog)? {
+            return Ok(None);
+        }
+        log_count = ledger.state::<LogState>(&keys::access_log(patient))?.map_or(0, |row| row.count);
+    }
+    let header = ledger.tip_header().clone();
+    let (mut ids, height) = happened(ledger, told.height, last.max(told.height))?;
+    ids.extend(overdue(ledger, (told.time, header.time))?);
+    let mut audience = Audience { ledger, reader, concerned: BTreeMap::new() };
+    let mut emergencies = Vec::new();
+    for id in ids {
+        let key = keys::emergency(&id);
+        let state: Option<EmergencyState> = ledger.state(&key)?;
+        let state = state.ok_or_else(|| StorageError::corrupt("index", "names an emergency that there is not"))?;
+        if patient.is_none_or(|patient| state.patient == patient.0[..]) && audience.includes_reader(&state)? {
+            emergencies.push(prove(ledger, key)?);
+        }
+    }
+    let upto = Told { height, time: header.time.max(told.time), log_count: Some(log_count) };
+    Ok(Some(Notices { emergencies, log_count, header, upto }))
+}
+
+/// Emergencies that were declared or reviewed behind a height, up to another one at most; and up
+/// to which one these are all.
+fn happened(
+    ledger: &LedgerSnapshot<'_>,
+    after: Height,
+    last: Height,
+) -> Result<(BTreeSet<EmergencyId>, Height), StorageError> {
+    let mut found = BTreeSet::new();
+    let mut reached = after;
+    for row in ledger.scan(Table::Index, &keys::index_emergencies(), &keys::index_emergencies_of(after.next())) {
+        let entry = keys::emergency_of_index(&row?.0);
+        let (height, id) = entry.ok_or_else(|| StorageError::corrupt("index", "has no emergency"))?;
+        if height > last {
+            break;
+        }
+        if found.len() >= EMERGENCIES_MAX && height > reached {
+            return Ok((found, reached));
+        }
+        found.insert(id);
+        reached = height;
+    }
+    Ok((found, last))
+}
+
+/// Emergencies whose reviews were due between two times, and are not done.
+fn overdue(ledger: &LedgerSnapshot<'_>, (from, to): (TimeMs, TimeMs)) -> Result<Vec<EmergencyId>, StorageError> {
+    let prefix = [StateRow::ReviewsDue as u8];
+    let mut overdue = Vec::new();
+    for row in ledger.scan(Table::State, &prefix, &prefix) {
+        let due = ReviewsDueState::decode(row?.1.as_ref()).map_err(|e| StorageError::corrupt("state", e))?;
+        let late = due.reviews.iter().filter(|review| from.0 < review.due_ms && review.due_ms <= to.0);
+        let ids = late.map(|review| EmergencyId::parse("emergency_id", &review.emergency_id));
+        overdue.extend(ids.collect::<Result<Vec<_>, _>>().map_err(|e| StorageError::corrupt("state", e))?);
+    }
+    Ok(overdue)
+}
+
+/// Whom an emergency concerns.
+struct Audience<'a> {
+    ledger: &'a LedgerSnapshot<'a>,
+    reader: &'a SpiffeId,
+    /// Whether the reader's member registered a patient, or keeps records of it.
+    concerned: BTreeMap<PatientPseudonym, bool>,
+}
+
+impl Audience<'_> {
+    fn includes_reader(&mut self, emergency: &EmergencyState) -> Result<bool, StorageError> {
+        let corrupt = |e: &dyn std::fmt::Display| StorageError::corrupt("emergency", e.to_string());
+        let declared_by: SpiffeId = emergency.reader.parse().map_err(|e| corrupt(&e))?;
+        let id = PatientPseudonym::parse("patient", &emergency.patient).map_err(|e| corrupt(&e))?;
+        let patient: PatientState = self.ledger.state(&keys::patient(&id))?.unwrap_or_default();
+        let accepted = speaks_for(&patient, self.reader, self.ledger.tip_header().time);
+        let what = What::Emergency(Emergency {
+            declared_by: declared_by.member().as_str(),
+            concerns_member: self.is_concerned(id, &patient)?,
+            patient: Patient { accepted },
+        });
+        Ok(decide(&access::Request { reader: self.reader, what }).allows())
+    }
+
+    fn is_concerned(&mut self, id: PatientPseudonym, patient: &PatientState) -> Result<bool, StorageError> {
+        let member = self.reader.member().as_str();
+        if self.reader.role() != Role::Auditor || patient.member == member {
+            return Ok(patient.member == member);
+        }
+        if let Some(known) = self.concerned.get(&id) {
+            return Ok(*known);
+        }
+        let mut keeps = false;
+        let prefix = keys::index_patient(&id);
+        for row in self.ledger.scan(Table::Index, &prefix, &prefix) {
+            let record = RecordId::parse("index", &row?.1).map_err(|e| StorageError::corrupt("index", e))?;
+            let record: Option<RecordState> = self.ledger.state(&keys::record(&record))?;
+            keeps = record.is_some_and(|record| record.member == member);
+            if keeps {
+                break;
+            }
+        }
+        self.concerned.insert(id, keeps);
+        Ok(keeps)
+    }
+}
