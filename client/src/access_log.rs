@@ -8,6 +8,7 @@
 //! are shown, is a node's word.
 
 mod event;
+pub(crate) mod pages;
 pub(crate) mod verify;
 
 use bytes::Bytes;
@@ -55,10 +56,10 @@ impl AccessLog {
     }
 }
 
-/// What was kept of a log: as many events had this root. Written `COUNT:ROOT`.
+/// What was kept of a log: as many entries had this root. Written `COUNT:ROOT`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeptLog {
-    /// How many events.
+    /// How many entries.
     pub count: u64,
     /// Root of their tree.
     pub root: Hash,
@@ -93,19 +94,19 @@ impl std::str::FromStr for KeptLog {
     }
 }
 
-/// Why what a node shows of a log is not believed.
+/// Why what a node shows of a log, or of a list of records, is not believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogFault {
-    /// It has fewer events than there were.
-    #[error("the access log has {shown} events, and had {known} before")]
+    /// It has fewer entries than there were.
+    #[error("the list has {shown} entries, and had {known} before")]
     Shorter {
         /// Those that there were.
         known: u64,
         /// Those that it has.
         shown: u64,
     },
-    /// Events are left out, or there are more than the log has.
-    #[error("the access log has {count} events, and {shown} are shown")]
+    /// Entries are left out, or there are more than the log has.
+    #[error("the list has {count} entries, and {shown} are shown")]
     Count {
         /// Those that it has.
         count: u64,
@@ -113,7 +114,7 @@ pub enum LogFault {
         shown: u64,
     },
     /// What was known is not its beginning.
-    #[error("what was known of the access log is not its beginning any more: {0}")]
+    #[error("what was known of the list is not its beginning any more: {0}")]
     Rewritten(MerkleError),
     /// An event is not where it says that it is.
     #[error("the event at place {place} of the access log says that it is number {sequence}")]
@@ -129,8 +130,8 @@ pub enum LogFault {
         /// Where it stands.
         place: u64,
     },
-    /// The events do not lead to the root: one was changed, left out or put in.
-    #[error("the events of the access log do not lead to its root: one was changed, left out or put in")]
+    /// The entries do not lead to the root: one was changed, left out or put in.
+    #[error("the entries of the list do not lead to its root: one was changed, left out or put in")]
     Root,
     /// An event is not in the log that it is said to be in.
     #[error("the event is not proven to be in the log: {0}")]
@@ -323,7 +324,7 @@ pub(crate) fn service(channel: Channel) -> AccessServiceClient<Channel> {
     AccessServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
 }
 
-fn at(height: Height) -> Option<pb::ReadOptions> {
+pub(crate) fn at(height: Height) -> Option<pb::ReadOptions> {
     Some(pb::ReadOptions { consistency: Some(Consistency::MinHeight(height.0)) })
 }
 

@@ -66,6 +66,7 @@ pub mod patients;
 pub mod profile;
 mod proven;
 pub mod receipts;
+pub mod record_lists;
 pub mod records;
 pub mod retry;
 pub mod standing;

@@ -54,6 +54,8 @@ pub enum What<'a> {
     Patient(Patient),
     /// That there is an emergency, and how it stands.
     Emergency(Emergency<'a>),
+    /// Every record of a patient, by kind and confidentiality.
+    RecordLists(Patient),
     /// Requests for key wraps.
     WrapRequests {
         /// SPIFFE id of the custodian of the reader's member; `None` if it has none.
@@ -159,10 +161,10 @@ pub fn decide(request: &Request<'_>) -> Decision {
             true => Decision::Allow(Grant::Writer),
             false => Decision::Deny(Denial::NotWriter),
         },
-        What::AccessLog(patient) => access_log(reader, patient),
+        What::AccessLog(patient) | What::RecordLists(patient) => of_all_members(reader, patient),
         What::Patient(patient) => match reader.role() {
             Role::Service | Role::Clinician => Decision::Allow(Grant::Writer),
-            _ => access_log(reader, patient),
+            _ => of_all_members(reader, patient),
         },
         What::Emergency(emergency) => notice(reader, emergency),
         What::WrapRequests { custodian } => match custodian.is_some_and(|custodian| custodian == reader.to_string()) {
@@ -203,7 +205,8 @@ fn transaction(reader: &SpiffeId, author: Option<&SpiffeId>) -> Decision {
     }
 }
 
-fn access_log(reader: &SpiffeId, patient: Patient) -> Decision {
+/// What is of all members' records: no member may count what it may not read.
+fn of_all_members(reader: &SpiffeId, patient: Patient) -> Decision {
     match reader.role() {
         Role::Auditor => Decision::Allow(Grant::Auditor),
         Role::Patient if patient.accepted => Decision::Allow(Grant::Patient),
@@ -218,7 +221,7 @@ fn notice(reader: &SpiffeId, emergency: Emergency<'_>) -> Decision {
             Decision::Allow(Grant::Auditor)
         }
         Role::Auditor => Decision::Deny(Denial::NotConcerned),
-        _ => access_log(reader, emergency.patient),
+        _ => of_all_members(reader, emergency.patient),
     }
 }
 

@@ -62,6 +62,10 @@ pub const EMERGENCY_TEXT_BYTES_MAX: usize = 8 * 1024;
 pub const REVIEWS_DUE_MAX: usize = 1_000;
 /// How long a custody key still counts after another was named, milliseconds.
 pub const CUSTODY_OVERLAP_MS: u64 = 60 * 60 * 1000;
+/// Lists of a patient's records that one answer shows.
+pub const RECORD_LISTS_SHOWN_MAX: usize = 256;
+/// Entries of all lists of records that one answer shows.
+pub const RECORD_LIST_ENTRIES_SHOWN_MAX: usize = 1_000;
 /// Recipients of a record version.
 pub const WRAPS_MAX: usize = 64;
 /// Characters of a record's kind.

@@ -2,6 +2,7 @@
 //! arguments: those are seen by every process of a machine. Who speaks for a patient, and the
 //! like, is in [`rights`].
 
+mod records;
 mod rights;
 
 use std::path::PathBuf;
@@ -62,6 +63,9 @@ pub(crate) enum PatientCommand {
     Unlink(rights::UnlinkArgs),
     /// Say that the patient is under the own member's care
     Care(rights::CareArgs),
+    /// List which records a patient has, proven to be all that there are (for auditors, and for the
+    /// patient and those who speak for it)
+    Records(records::RecordsArgs),
     /// Show who speaks for a patient, its other pseudonyms, and which kinds of records it has
     Show {
         /// The patient's pseudonym
@@ -98,6 +102,7 @@ pub(crate) async fn run(args: PatientArgs, ctx: &Context) -> Result<(), CliError
         PatientCommand::Link(args) => rights::link(args, ctx).await,
         PatientCommand::Unlink(args) => rights::unlink(args, ctx).await,
         PatientCommand::Care(args) => rights::care(args, ctx).await,
+        PatientCommand::Records(args) => records::records(args, ctx).await,
         PatientCommand::Show { patient } => rights::show(patient, ctx).await,
         PatientCommand::Find { identifiers } => {
             let patients = patients(ctx).await?;

@@ -32,10 +32,10 @@ pub(crate) fn header(state_root: Hash) -> Header {
 
 /// A state of a few rows, by hand.
 #[derive(Default)]
-struct State(Vec<(Vec<u8>, Vec<u8>)>);
+pub(crate) struct State(Vec<(Vec<u8>, Vec<u8>)>);
 
 impl State {
-    fn with(mut self, key: Vec<u8>, value: &impl Message) -> Self {
+    pub(crate) fn with(mut self, key: Vec<u8>, value: &impl Message) -> Self {
         self.0.push((key, value.encode_to_vec()));
         self
     }
@@ -44,11 +44,11 @@ impl State {
         self.0.iter().map(|(key, value)| (KeyHash::of(key), ValueHash::of(value))).collect()
     }
 
-    fn header(&self) -> Header {
+    pub(crate) fn header(&self) -> Header {
         header(subtree(&self.hashed(), 0).hash())
     }
 
-    fn row(&self, key: Vec<u8>) -> pb::ProvenRow {
+    pub(crate) fn row(&self, key: Vec<u8>) -> pb::ProvenRow {
         let mut siblings = Vec::new();
         let terminal = walk(&self.hashed(), &KeyHash::of(&key), 0, &mut siblings);
         let value = self.0.iter().find(|(known, _)| *known == key).map(|(_, value)| value.clone());
@@ -105,7 +105,7 @@ fn entries(count: u64) -> Vec<Bytes> {
     (0..count).map(|n| event(n).encode_to_vec().into()).collect()
 }
 
-fn tree(entries: &[Bytes]) -> Frontier {
+pub(crate) fn tree(entries: &[Bytes]) -> Frontier {
     let mut tree = Frontier::new();
     entries.iter().for_each(|entry| drop(tree.append(entry_hash(entry)).unwrap()));
     tree
@@ -120,7 +120,7 @@ fn root(entries: &[Bytes]) -> Hash {
 }
 
 /// SUBPROOF of RFC 9162, section 2.1.4.1.
-fn consistency(known: usize, entries: &[Bytes], complete: bool) -> Vec<Bytes> {
+pub(crate) fn consistency(known: usize, entries: &[Bytes], complete: bool) -> Vec<Bytes> {
     if known == entries.len() {
         return if complete { Vec::new() } else { vec![root(entries).to_bytes()] };
     }
@@ -134,7 +134,7 @@ fn consistency(known: usize, entries: &[Bytes], complete: bool) -> Vec<Bytes> {
 }
 
 /// PATH of RFC 9162, section 2.1.3.1.
-fn inclusion(place: usize, entries: &[Bytes]) -> Vec<Bytes> {
+pub(crate) fn inclusion(place: usize, entries: &[Bytes]) -> Vec<Bytes> {
     if entries.len() == 1 {
         return Vec::new();
     }
@@ -162,7 +162,7 @@ fn answer(entries: &[Bytes], from: usize, shown: usize) -> (pb::GetAccessLogResp
     (pb::GetAccessLogResponse { events, log, consistency_path: path, header: None }, state.header())
 }
 
-fn fault<T: std::fmt::Debug>(result: Result<T, ClientError>) -> LogFault {
+pub(crate) fn fault<T: std::fmt::Debug>(result: Result<T, ClientError>) -> LogFault {
     match result {
         Err(ClientError::Verification(Unverified::Log(fault))) => fault,
         other => panic!("{other:?}"),

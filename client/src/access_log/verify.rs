@@ -7,114 +7,62 @@ use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::hash::Hash;
 use consilium_proto::header::Header;
 use consilium_proto::ids::{ConsentId, PatientPseudonym, TransactionId};
-use consilium_proto::log;
-use consilium_proto::merkle::{
-    ConsistencyProof, Frontier, InclusionProof, empty_root, leaf_hash, verify_consistency, verify_extension,
-    verify_inclusion,
-};
+use consilium_proto::merkle::{InclusionProof, empty_root, leaf_hash, verify_inclusion};
 use consilium_proto::pb;
 use consilium_proto::state::{self, StateKey, keys};
 use consilium_proto::state_tree::{StateProof, Terminal, verify_state_proof};
 use prost::Message;
 
+use super::pages::LogPages;
 use super::{AccessEvent, AccessLog, KeptLog, KnownConsent, LogFault, PatientRows, ProvenDecision, WrapRequest};
 use crate::error::{ClientError, Unverified};
 
-/// A log, page by page.
+/// A patient's log, page by page.
 pub(super) struct Pages {
     patient: PatientPseudonym,
-    kept: KeptLog,
-    /// Of all events up to the last that was added; `None` before the first answer.
-    tree: Option<Frontier>,
+    log: LogPages,
     events: Vec<AccessEvent>,
-    /// All that was shown, if nothing was known before.
-    entries: Vec<Bytes>,
 }
 
 impl Pages {
     pub(super) fn new(patient: PatientPseudonym, kept: KeptLog) -> Self {
-        Self { patient, kept, tree: None, events: Vec::new(), entries: Vec::new() }
+        Self { patient, log: LogPages::new(kept), events: Vec::new() }
     }
 
     /// The number of the next event.
     pub(super) fn next(&self) -> u64 {
-        self.known().count
-    }
-
-    fn known(&self) -> KeptLog {
-        match &self.tree {
-            Some(tree) => KeptLog { count: tree.size(), root: tree.root() },
-            None => self.kept,
-        }
+        self.log.known().count
     }
 
     /// Adds an answer to the question for the events from [`Self::next`] on. True: that was the
     /// last one, and all of them together are proven to be the log.
     pub(super) fn add(&mut self, answer: &pb::GetAccessLogResponse, header: &Header) -> Result<bool, ClientError> {
-        let known = self.known();
-        let (count, root) = log_row(&keys::access_log(&self.patient), answer.log.as_ref(), header)?;
-        if count < known.count {
-            return Err(LogFault::Shorter { known: known.count, shown: count }.into());
+        let row = log_row(&keys::access_log(&self.patient), answer.log.as_ref(), header)?;
+        self.log.grow(row, &answer.consistency_path)?;
+        for entry in &answer.events {
+            let place = self.next();
+            let event = decode_event(entry)?;
+            if event.sequence != place {
+                return Err(LogFault::OutOfPlace { place, sequence: event.sequence }.into());
+            }
+            if event.patient != self.patient {
+                return Err(LogFault::Other { place }.into());
+            }
+            self.log.append(entry)?;
+            self.events.push(event);
         }
-        let tree = continued(known, (count, root), &answer.consistency_path)?;
-        self.tree = tree.or(self.tree.take());
-        for event in &answer.events {
-            self.append(event)?;
+        let whole = self.log.is_whole()?;
+        if answer.events.is_empty() && !whole {
+            return Err(LogFault::Count { count: row.0, shown: self.next() }.into());
         }
-        let shown = self.known();
-        if shown.count > count || (answer.events.is_empty() && shown.count < count) {
-            return Err(LogFault::Count { count, shown: shown.count }.into());
-        }
-        match shown.count == count {
-            false => Ok(false),
-            true if shown.root == root && self.is_whole(count, root) => Ok(true),
-            true => Err(LogFault::Root.into()),
-        }
-    }
-
-    /// A log that was read from its beginning, once more from its entries.
-    fn is_whole(&self, count: u64, root: Hash) -> bool {
-        let row = pb::LogState { count, root: root.to_bytes(), frontier: Vec::new() };
-        self.kept.count != 0 || log::is_whole(&row, self.entries.iter().map(|entry| &entry[..]))
-    }
-
-    fn append(&mut self, entry: &Bytes) -> Result<(), ClientError> {
-        let place = self.next();
-        let event = decode_event(entry)?;
-        if event.sequence != place {
-            return Err(LogFault::OutOfPlace { place, sequence: event.sequence }.into());
-        }
-        if event.patient != self.patient {
-            return Err(LogFault::Other { place }.into());
-        }
-        let surplus = LogFault::Count { count: place, shown: place + 1 };
-        let tree = self.tree.as_mut().ok_or(surplus.clone())?;
-        tree.append(leaf_hash(entry)).map_err(|_| surplus)?;
-        self.events.push(event);
-        if self.kept.count == 0 {
-            self.entries.push(entry.clone());
-        }
-        Ok(())
+        Ok(whole)
     }
 
     /// Once all is there.
     pub(super) fn into_log(self, header: Header) -> AccessLog {
-        let KeptLog { count, root } = self.known();
-        AccessLog { from: self.kept.count, events: self.events, count, root, header }
+        let (from, KeptLog { count, root }) = (self.log.kept().count, self.log.known());
+        AccessLog { from, events: self.events, count, root, header }
     }
-}
-
-/// The tree of what is known, if the log has grown since: to append to.
-fn continued(known: KeptLog, (count, root): (u64, Hash), path: &[Bytes]) -> Result<Option<Frontier>, ClientError> {
-    if known.count == 0 {
-        return if known.root == empty_root() { Ok(Some(Frontier::new())) } else { Err(LogFault::Root.into()) };
-    }
-    let rewritten = |why| ClientError::from(LogFault::Rewritten(why));
-    let proof = ConsistencyProof::new(known.count, count, hashes("consistency_path", path)?).map_err(rewritten)?;
-    if count == known.count {
-        return verify_consistency(&proof, &known.root, &root).map(|()| None).map_err(rewritten);
-    }
-    verify_extension(&proof, &known.root, &root).map(Some).map_err(rewritten)
 }
 
 /// A decision: the event is of that request, and in a log in which it belongs.
@@ -223,7 +171,7 @@ fn decode_event(entry: &Bytes) -> Result<AccessEvent, FieldError> {
 }
 
 /// How many entries a log has, and its root.
-fn log_row(key: &[u8], row: Option<&pb::ProvenRow>, header: &Header) -> Result<(u64, Hash), ClientError> {
+pub(crate) fn log_row(key: &[u8], row: Option<&pb::ProvenRow>, header: &Header) -> Result<(u64, Hash), ClientError> {
     let Some(state) = message::<pb::LogState>(key, row, header)? else { return Ok((0, empty_root())) };
     Ok((state.count, fixed("root", &state.root).map(Hash::from_bytes)?))
 }
@@ -244,7 +192,7 @@ pub(crate) fn message<M: Message + Default>(
     value.map(M::decode).transpose().map_err(|e| not_proven(e.to_string()))
 }
 
-fn hashes(field: &str, path: &[Bytes]) -> Result<Vec<Hash>, FieldError> {
+pub(crate) fn hashes(field: &str, path: &[Bytes]) -> Result<Vec<Hash>, FieldError> {
     path.iter().map(|hash| fixed(field, hash).map(Hash::from_bytes)).collect()
 }
 

@@ -64,6 +64,7 @@ fn logs_are_for_the_patient_and_auditors_and_consents_also_for_who_treats() {
         ("spiffe://a.example/admin/root", true, Deny(Denial::NotPatient), Deny(Denial::NotPatient)),
     ] {
         assert_eq!(ask(reader, What::AccessLog(Patient { accepted })), log, "{reader}");
+        assert_eq!(ask(reader, What::RecordLists(Patient { accepted })), log, "{reader}");
         assert_eq!(ask(reader, What::Patient(Patient { accepted })), consents, "{reader}");
     }
 }

@@ -23,6 +23,7 @@ use tonic::{Request, Response, Status};
 use super::Api;
 use super::errors::Reason;
 use super::notices::Watching;
+use super::record_lists;
 use super::record_reader::RecordReader;
 use crate::access::{self, Patient, What, decide};
 use crate::storage::StorageError;
@@ -88,6 +89,27 @@ impl AccessService for Api {
         let (answer, header) = self.read(read).await?.ok_or_else(not_found)?;
         let header = Some((&self.prove_header(header, within).await?).into());
         Ok(Response::new(pb::GetPatientResponse { header, ..answer }))
+    }
+
+    async fn list_patient_records(
+        &self,
+        request: Request<pb::ListPatientRecordsRequest>,
+    ) -> Answer<pb::ListPatientRecordsResponse> {
+        let caller = Self::caller(&request)?;
+        let within = self.time_left(&request);
+        let request = request.into_inner();
+        let patient = parse_patient(&request.patient)?;
+        let wanted = record_lists::parse(patient, &request).map_err(|e| Reason::InvalidArgument.field(&e))?;
+        self.freshen(request.read.as_ref(), within).await?;
+        let read = move |ledger: &LedgerSnapshot<'_>| {
+            if !may(ledger, &caller.id, &patient, What::RecordLists)? {
+                return Ok(None);
+            }
+            Ok(Some((record_lists::read(ledger, &patient, &wanted)?, ledger.tip_header().clone())))
+        };
+        let (answer, header) = self.read(read).await?.ok_or_else(not_found)?;
+        let header = Some((&self.prove_header(header, within).await?).into());
+        Ok(Response::new(pb::ListPatientRecordsResponse { header, ..answer }))
     }
 
     async fn list_wrap_requests(
@@ -198,15 +220,23 @@ fn read_log(
     let count = row.map_or(0, |row| row.count);
     let end = count.min(from.saturating_add(page as u64));
     let events = (from..end).map(|place| entry(ledger, key, place)).collect::<Result<_, _>>()?;
-    let consistency_path = match (1..=count).contains(&from) {
-        true => {
-            let proof = log::prove_growth(ledger, key, from, count).map_err(|e| StorageError::corrupt("log", e))?;
-            proof.path().iter().map(Hash::to_bytes).collect()
-        }
-        false => Vec::new(),
-    };
+    let consistency_path = growth(ledger, key, from, count)?;
     let log = Some(prove(ledger, key.to_vec())?);
     Ok(pb::GetAccessLogResponse { events, log, consistency_path, header: None })
+}
+
+/// That the first entries of a log are what they were; nothing is needed for none.
+pub(super) fn growth(
+    ledger: &LedgerSnapshot<'_>,
+    key: &[u8],
+    from: u64,
+    count: u64,
+) -> Result<Vec<Bytes>, StorageError> {
+    if !(1..=count).contains(&from) {
+        return Ok(Vec::new());
+    }
+    let proof = log::prove_growth(ledger, key, from, count).map_err(|e| StorageError::corrupt("log", e))?;
+    Ok(proof.path().iter().map(Hash::to_bytes).collect())
 }
 
 fn entry(ledger: &LedgerSnapshot<'_>, key: &[u8], place: u64) -> Result<Bytes, StorageError> {

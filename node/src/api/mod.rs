@@ -12,6 +12,7 @@ mod operator;
 mod patients;
 mod read_records;
 mod reading;
+mod record_lists;
 mod record_reader;
 mod records;
 mod submit;

@@ -8,6 +8,7 @@ use consilium_client::access_log::KeptLog;
 use consilium_client::consents::{ConsentDraft, Consents};
 use consilium_client::emergencies::Declaration;
 use consilium_client::notices::{KnownEmergency, Notice, Notices};
+use consilium_client::record_lists::{KeptLists, RecordLists};
 use consilium_client::records::{Access, Draft, RecordDraft, RecordReader, RecordWriter};
 use consilium_client::{Client, ClientError};
 use consilium_e2e::{Network, User, asks_for, cli_binary, request_access};
@@ -112,8 +113,31 @@ fn a_consent_opens_a_custodian_wraps_a_withdrawal_closes_and_an_emergency_opens_
         // Whoever is not the patient's, is told that there is none.
         let error = doctor.client.access_log(of.patient, KeptLog::nothing()).await.unwrap_err();
         assert!(matches!(error, ClientError::Status { code: Code::NotFound, .. }), "{error:?}");
-        Ok(())
+        lists_are_whole_for_whom_they_are(&of, &auditor, &doctor).await
     });
+}
+
+/// This is all there is of the patient: for the auditor, and not for those who write and read.
+async fn lists_are_whole_for_whom_they_are(of: &Hospital, auditor: &User, doctor: &User) -> anyhow::Result<()> {
+    let nothing = KeptLists::nothing();
+    let listed = |lists: &RecordLists| lists.records().iter().map(|(_, entry)| entry.record).collect::<Vec<_>>();
+    let before = auditor.client.record_lists(of.patient, None, &nothing).await?;
+    assert_eq!((before.lists[0].kind.as_str(), listed(&before)), ("note", vec![of.record]));
+    let writer = RecordWriter::new(of.ehr.client.clone(), &[]).await?;
+    let later = ["note", "Observation"].map(|kind| Draft::new(RecordDraft::document(kind, of.patient, "more".into())));
+    let written = writer.write(later.into(), pb::WaitFor::Certified).await?;
+    let kept = before.keep(&nothing);
+    let since = auditor.client.record_lists(of.patient, None, &kept).await?;
+    assert_eq!(listed(&since), written.iter().flat_map(|(_, ids)| ids.clone()).collect::<Vec<_>>());
+    let one_kind = auditor.client.record_lists(of.patient, Some("Observation"), &nothing).await?;
+    assert_eq!(one_kind.lists.len(), 1);
+    for other in [&of.ehr, doctor] {
+        let error = other.client.record_lists(of.patient, None, &nothing).await.unwrap_err();
+        assert!(matches!(error, ClientError::Status { code: Code::NotFound, .. }), "{error:?}");
+    }
+    let unknown = auditor.client.record_lists(PatientPseudonym(rand::random()), None, &nothing).await;
+    assert!(unknown.is_err(), "of nobody there is no list");
+    Ok(())
 }
 
 #[test]
