@@ -9,6 +9,7 @@
 
 mod event;
 pub(crate) mod pages;
+pub(crate) mod request;
 pub(crate) mod verify;
 
 use bytes::Bytes;

@@ -46,8 +46,11 @@ pub fn dump(data_dir: &Path, genesis: &Path, out: &mut impl Write) -> Result<(),
             next_validators,
         }))?;
     }
-    for table in [Table::State, Table::Versions] {
-        archive.table(&store, table)?;
+    // What is kept of the logs' trees follows from their entries.
+    for (table, prefix) in
+        [(Table::State, Vec::new()), (Table::Versions, Vec::new()), (Table::Logs, keys::all_log_entries())]
+    {
+        archive.table(&store, table, &prefix)?;
     }
     let end = pb::ArchiveEnd { height: tip.header.height.0, rows: archive.rows };
     archive.entry(Entry::End(end))?;
@@ -72,8 +75,8 @@ struct Archive<'a, W> {
 }
 
 impl<W: Write> Archive<'_, W> {
-    fn table(&mut self, store: &LedgerStore, table: Table) -> Result<(), Fault> {
-        for row in store.scan(table, &[], &[]) {
+    fn table(&mut self, store: &LedgerStore, table: Table, prefix: &[u8]) -> Result<(), Fault> {
+        for row in store.scan(table, prefix, prefix) {
             let (key, value) = row?;
             let row = pb::ArchiveRow {
                 table: table.name().to_owned(),

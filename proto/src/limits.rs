@@ -2,7 +2,7 @@
 //! node that allowed more than another would fork the ledger.
 
 /// Format of archives (archive.proto).
-pub const ARCHIVE_FORMAT: u32 = 2;
+pub const ARCHIVE_FORMAT: u32 = 3;
 /// Bytes of a transaction body.
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of a transaction with its attachments.

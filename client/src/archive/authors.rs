@@ -15,7 +15,7 @@ use consilium_certs::contract::identity_rules::{claimed_member, verify_under};
 use consilium_certs::{CaBundle, IdentityCertificate};
 use consilium_proto::genesis::Genesis;
 use consilium_proto::ids::{Fingerprint, Height, TimeMs, TransactionId};
-use consilium_proto::names::MemberId;
+use consilium_proto::names::{MemberId, SpiffeId};
 use consilium_proto::pb;
 use consilium_proto::signing::{VerifyingKey, verify_batch};
 use consilium_proto::transaction::{Enroll, signing_key_fingerprint};
@@ -42,7 +42,7 @@ pub(super) struct Signed {
 pub(super) struct Authors {
     /// By member, in the order in which they came up.
     bundles: BTreeMap<MemberId, Vec<CaBundle>>,
-    keys: BTreeMap<Fingerprint, VerifyingKey>,
+    keys: BTreeMap<Fingerprint, (SpiffeId, VerifyingKey)>,
     pending: Vec<Signed>,
 }
 
@@ -83,7 +83,12 @@ impl Authors {
 
     /// The key of an author, if enrolled.
     pub(super) fn key(&self, author: &Fingerprint) -> Option<&VerifyingKey> {
-        self.keys.get(author)
+        self.keys.get(author).map(|(_, key)| key)
+    }
+
+    /// Whose identity an author is, if enrolled.
+    pub(super) fn name(&self, author: &Fingerprint) -> Option<&SpiffeId> {
+        self.keys.get(author).map(|(name, _)| name)
     }
 
     /// Takes an applied enrolment: its certificate verified under a bundle of
@@ -92,10 +97,11 @@ impl Authors {
     pub(super) fn enroll(&mut self, enroll: &Enroll, time: TimeMs) -> Result<VerifyingKey, String> {
         let identity = self.verified(&enroll.chain, time)?;
         let key = certificate_key(&identity).ok_or("its key is not P-256")?;
+        let name = identity.spiffe_id();
         if let Some(signing_key) = &enroll.signing_key {
-            self.keys.insert(signing_key_fingerprint(signing_key), signing_key.clone());
+            self.keys.insert(signing_key_fingerprint(signing_key), (name.clone(), signing_key.clone()));
         }
-        self.keys.insert(enroll.fingerprint(), key.clone());
+        self.keys.insert(enroll.fingerprint(), (name.clone(), key.clone()));
         Ok(key)
     }
 

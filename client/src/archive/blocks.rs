@@ -18,6 +18,7 @@ use consilium_proto::vote::BlockCertificate;
 
 use super::authors::{Authors, Signed};
 use super::epochs::Epochs;
+use super::events::Requests;
 use super::failure::VerifyFailure;
 use super::report::Counts;
 
@@ -35,6 +36,8 @@ pub(super) struct Chain {
     tip: Option<(Header, HeaderHash)>,
     // Only asked whether it holds an id, never iterated.
     seen: HashSet<TransactionId>,
+    /// Requests for access, whose events are in the logs.
+    pub(super) requests: Requests,
     pub(super) certified: Option<Height>,
     pub(super) counts: Counts,
 }
@@ -55,6 +58,7 @@ impl Chain {
             headers: BTreeMap::new(),
             tip: None,
             seen: HashSet::new(),
+            requests: Requests::default(),
             certified: None,
             counts: Counts::default(),
         })
@@ -194,6 +198,9 @@ impl Chain {
         self.queue(height, transaction, key)?;
         if t.outcome == Outcome::Applied {
             self.authors.learn_bundles(&transaction.encoded);
+            if let Some(reader) = self.authors.name(&transaction.head.author) {
+                self.requests.asked(header, reader, transaction);
+            }
         }
         Ok(())
     }

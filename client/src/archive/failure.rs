@@ -230,6 +230,34 @@ pub enum VerifyFailure {
         /// What differs.
         what: &'static str,
     },
+    /// An entry of a log is not one to which the state commits.
+    #[error("{log}: entry {place} {what}")]
+    Log {
+        /// Its row of the state, in words.
+        log: String,
+        /// From 0.
+        place: u64,
+        /// What differs.
+        what: &'static str,
+    },
+    /// The entries of a log do not lead to the root that the state names.
+    #[error("{log}: one of the entries {first} to {last} was changed, left out or put in")]
+    LogRoot {
+        /// Its row of the state, in words.
+        log: String,
+        /// The first that it may be, from 0.
+        first: u64,
+        /// The last.
+        last: u64,
+    },
+    /// A request for access that no log has.
+    #[error("height {height}: transaction {transaction} asked for access, and no log has an event of it")]
+    NoEvent {
+        /// The block.
+        height: Height,
+        /// The transaction.
+        transaction: TransactionId,
+    },
 }
 
 impl VerifyFailure {
@@ -257,11 +285,14 @@ impl VerifyFailure {
             | Self::Certificate { height, .. }
             | Self::Attachment { height, .. }
             | Self::AttachmentCount { height, .. }
+            | Self::NoEvent { height, .. }
             | Self::StateRoot { height, .. } => Some(*height),
             Self::Archive(_)
             | Self::Structure(_)
             | Self::OtherLedger { .. }
             | Self::Election { .. }
+            | Self::Log { .. }
+            | Self::LogRoot { .. }
             | Self::Version { .. } => None,
         }
     }

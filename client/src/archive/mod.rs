@@ -12,24 +12,28 @@
 //! the validators of each epoch from those of the genesis on, block certificates
 //! under the validators of their height, attachments against their commitments,
 //! and, where the archive holds the state, its root, the histories of all
-//! records and the outcomes of all elections.
+//! records, the outcomes of all elections, the logs of access and the lists of
+//! records. Each applied request for access must have exactly one event in them,
+//! which says the same.
 //!
 //! What is *not*: outcomes. That a transaction was rightly applied or refused,
-//! a proposal accepted, or a validator elected is what more than the quorum of
+//! access permitted, a proposal accepted, or a validator elected is what more than the quorum of
 //! validators signed. Votes and proofs of double signing that blocks have
 //! observed are not part of the chain and are not checked; what they did to the
 //! state is in its root.
 //!
 //! Memory is bounded by the longest entry, plus 64 bytes per row of state, about
-//! 50 per transaction and epoch, 300 per enrolled key and 200 per seat and change
-//! of the validators.
+//! 50 per transaction and epoch, 100 more per request for access, 150 to 800 per
+//! log, 350 per enrolled key and 200 per seat and change of the validators.
 
 mod authors;
 mod blocks;
 mod epochs;
+mod events;
 mod export;
 mod failure;
 mod format;
+mod logs;
 mod report;
 mod rows;
 mod verify;

@@ -35,6 +35,8 @@ pub struct Counts {
     pub state_rows: u64,
     /// Record versions.
     pub versions: u64,
+    /// Entries of logs of access and of lists of records.
+    pub log_entries: u64,
 }
 
 /// The result of a verification.

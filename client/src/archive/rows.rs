@@ -1,5 +1,5 @@
-//! The state at the archive's last block: its root, and the histories that
-//! its records commit to.
+//! The state at the archive's last block: its root, and the histories and logs
+//! that it commits to.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,9 @@ use consilium_proto::validators::ValidatorSet;
 use prost::Message;
 
 use super::epochs::Begun;
+use super::events::Requests;
 use super::failure::VerifyFailure;
+use super::logs::Logs;
 
 const RECORD_ID_BYTES: usize = 16;
 
@@ -34,6 +36,15 @@ struct History {
     sha256: [u8; 32],
 }
 
+/// Tables in the order in which an archive holds them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Table {
+    #[default]
+    State,
+    Versions,
+    Logs,
+}
+
 /// Rows as far as they were read.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
@@ -42,7 +53,8 @@ pub(super) struct Rows {
     records: BTreeMap<[u8; RECORD_ID_BYTES], Committed>,
     elections: BTreeMap<u64, Begun>,
     history: Option<History>,
-    in_versions: bool,
+    logs: Logs,
+    table: Table,
     pub(super) versions: u64,
     pub(super) count: u64,
 }
@@ -53,17 +65,28 @@ impl Rows {
         self.state.len() as u64
     }
 
-    /// Takes the next row.
-    pub(super) fn push(&mut self, row: &pb::ArchiveRow) -> Result<(), VerifyFailure> {
+    /// Entries of logs.
+    pub(super) fn log_entries(&self) -> u64 {
+        self.logs.entries
+    }
+
+    /// Takes the next row. Events are held against the requests that blocks have.
+    pub(super) fn push(&mut self, row: &pb::ArchiveRow, requests: &mut Requests) -> Result<(), VerifyFailure> {
         self.count += 1;
-        match row.table.as_str() {
-            "state" if !self.in_versions => self.state_row(row),
-            "versions" => {
-                self.in_versions = true;
-                self.version_row(row)
-            }
-            "state" => Err(VerifyFailure::Structure("has rows of the state after record versions")),
-            _ => Err(VerifyFailure::Structure("has a row of an unknown table")),
+        let table = match row.table.as_str() {
+            "state" => Table::State,
+            "versions" => Table::Versions,
+            "logs" => Table::Logs,
+            _ => return Err(VerifyFailure::Structure("has a row of an unknown table")),
+        };
+        if table < self.table {
+            return Err(VerifyFailure::Structure("has tables out of order"));
+        }
+        self.table = table;
+        match table {
+            Table::State => self.state_row(row),
+            Table::Versions => self.version_row(row),
+            Table::Logs => self.logs.entry(row, requests),
         }
     }
 
@@ -76,6 +99,10 @@ impl Rows {
         match (StateRow::of(&row.key), StateKey::decode(&row.key)) {
             (_, Some(StateKey::Record(id))) => self.record(id, row),
             (_, Some(StateKey::Epoch(epoch))) => self.election(epoch, row),
+            (_, Some(key @ (StateKey::AccessLog(_) | StateKey::RecordList(_) | StateKey::UnmatchedLog(_)))) => {
+                self.logs.log(&key, row)
+            }
+            (_, Some(StateKey::RecordLists(patient))) => self.logs.lists(patient, row),
             (Some(StateRow::Record), None) => Err(VerifyFailure::Structure("has a malformed record in the state")),
             (Some(StateRow::Epoch), None) => Err(VerifyFailure::Structure("has a malformed election in the state")),
             // Checked by the root of the state alone.
@@ -176,7 +203,7 @@ impl Rows {
                 version: committed.version,
                 what: "is missing, though the state names it",
             }),
-            None => Ok(()),
+            None => self.logs.finish(),
         }
     }
 

@@ -81,7 +81,7 @@ impl Verifier {
             (Entry::Block(block), Stage::Blocks) => self.chain.block(block),
             (Entry::Row(row), Stage::Blocks | Stage::Rows) => {
                 self.stage = Stage::Rows;
-                self.rows.push(row)
+                self.rows.push(row, &mut self.chain.requests)
             }
             (Entry::End(end), Stage::Blocks | Stage::Rows) => {
                 self.stage = Stage::End;
@@ -118,6 +118,7 @@ impl Verifier {
         }
         if self.rows.count > 0 {
             self.rows.finish(header)?;
+            self.chain.requests.finish()?;
             return self.chain.epochs().check_state(self.rows.elections());
         }
         match self.options.require_state {
@@ -135,6 +136,7 @@ impl Verifier {
         let mut counts = self.chain.counts;
         counts.state_rows = self.rows.state_rows();
         counts.versions = self.rows.versions;
+        counts.log_entries = self.rows.log_entries();
         let head = self.chain.tip().map(|(header, hash)| (header.height, *hash, header.state_root, header.time));
         Report {
             ledger_id: self.genesis.ledger_id,

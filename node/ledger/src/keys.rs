@@ -133,6 +133,12 @@ pub fn missing(slot: &Slot) -> Vec<u8> {
     }
 }
 
+/// Logs: prefix of the entries of all logs.
+#[must_use]
+pub fn all_log_entries() -> Vec<u8> {
+    vec![LOG_ENTRY]
+}
+
 /// Logs: prefix of the entries of the log to which a row of the state commits. Names of members
 /// differ in length, so what stands here is a hash.
 #[must_use]

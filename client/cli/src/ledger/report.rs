@@ -36,6 +36,7 @@ struct CountsView {
     blocks_without_attachments: u64,
     state_rows: u64,
     versions: u64,
+    log_entries: u64,
 }
 
 impl ReportView {
@@ -70,8 +71,8 @@ impl ReportView {
         lines.push(match self.state_checked {
             true => {
                 format!(
-                    "state        {} rows and {} record versions agree with the last header",
-                    c.state_rows, c.versions
+                    "state        {} rows, {} record versions and {} entries of logs agree with the last header",
+                    c.state_rows, c.versions, c.log_entries
                 )
             }
             false => "state        not in this archive, so its root was not recomputed".to_owned(),
@@ -108,6 +109,7 @@ impl From<Counts> for CountsView {
             blocks_without_attachments: c.blocks_without_attachments,
             state_rows: c.state_rows,
             versions: c.versions,
+            log_entries: c.log_entries,
         }
     }
 }

@@ -22,6 +22,7 @@ fn a_good_ledger_verifies_with_exact_counts() {
         blocks_without_attachments: 0,
         state_rows: 3,
         versions: 2,
+        log_entries: 0,
     };
     assert_eq!(report.counts, expected);
     assert_eq!(report.certified_height, Some(Height(3)));

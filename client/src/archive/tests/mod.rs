@@ -7,6 +7,7 @@ mod epochs;
 mod good;
 mod headers;
 mod hostile;
+mod logs;
 mod rows;
 mod transactions;
 
@@ -177,7 +178,8 @@ impl Ledger {
         let row = pb::ArchiveRow { table: table.into(), key: key.into(), value: value.into() };
         self.rows.retain(|r| (&r.table, &r.key) != (&row.table, &row.key));
         self.rows.push(row);
-        self.rows.sort_by(|a, b| (&a.table, &a.key).cmp(&(&b.table, &b.key)));
+        let table = |row: &pb::ArchiveRow| ["state", "versions", "logs"].iter().position(|table| *table == row.table);
+        self.rows.sort_by(|a, b| (table(a), &a.key).cmp(&(table(b), &b.key)));
     }
 
     fn body(&self, nonce: u8, valid_until_ms: u64, actions: Vec<pb::Action>) -> pb::TransactionBody {

@@ -1,0 +1,208 @@
+//! Logs of access and lists of records: what their rows commit to, and what blocks say.
+
+use consilium_proto::ids::PatientPseudonym;
+use consilium_proto::log::row_of;
+use consilium_proto::merkle::leaf_hash;
+use consilium_proto::state::{ListName, keys};
+use pb::{AccessGround as Ground, PurposeOfUse as Purpose};
+
+use super::*;
+
+const PATIENT: PatientPseudonym = PatientPseudonym([2; 16]);
+const NOBODY: PatientPseudonym = PatientPseudonym([9; 16]);
+const READER: &str = "spiffe://a.example/service/ehr";
+/// Height of the block with the requests.
+const HEIGHT: u64 = 4;
+
+fn request(patient: PatientPseudonym) -> pb::Action {
+    let request = pb::RequestAccess {
+        patient: patient.0.to_vec().into(),
+        purpose: Purpose::Treat.into(),
+        kind: pb::AccessKind::Read.into(),
+        records: vec![pb::VersionRef { record_id: RECORD_ID.to_vec().into(), version: 0 }],
+        ..Default::default()
+    };
+    pb::Action { action: Some(pb::action::Action::RequestAccess(request)) }
+}
+
+fn event(sequence: u64, patient: PatientPseudonym, signed: &pb::SignedTransaction) -> pb::AccessEvent {
+    let decision = pb::AccessDecision {
+        ground: Ground::Author.into(),
+        records: vec![pb::VersionRef { record_id: RECORD_ID.to_vec().into(), version: 1 }],
+        ..Default::default()
+    };
+    pb::AccessEvent {
+        sequence,
+        transaction_id: transaction_id(signed).unwrap().to_bytes(),
+        reader: READER.into(),
+        patient: patient.0.to_vec().into(),
+        purpose: Purpose::Treat.into(),
+        kind: pb::AccessKind::Read.into(),
+        decisions: vec![decision],
+        time_ms: time_of(HEIGHT),
+        height: HEIGHT,
+        ..Default::default()
+    }
+}
+
+fn entry_key(log: &[u8], place: u64) -> Vec<u8> {
+    [&b"e"[..], &sha256(&[log])[..16], &place.to_be_bytes()].concat()
+}
+
+/// A log with its entries.
+fn put_log(ledger: &mut Ledger, log: &[u8], entries: &[Vec<u8>]) {
+    let mut tree = Frontier::new();
+    for (place, entry) in (0..).zip(entries) {
+        tree.append(leaf_hash(entry)).unwrap();
+        ledger.put_row("logs", entry_key(log, place), entry.clone());
+    }
+    ledger.put_row("state", log.to_vec(), row_of(&tree).encode_to_vec());
+}
+
+fn list(kind: &str) -> Vec<u8> {
+    keys::record_list(&ListName::new(PATIENT, pb::Confidentiality::Normal, kind))
+}
+
+/// Five requests for a patient and one for nobody, and two lists of records. What the logs say may
+/// be changed before the validators certify it.
+fn ledger(change: impl FnOnce(&mut Vec<pb::AccessEvent>, &mut pb::RecordListsState)) -> Ledger {
+    let mut ledger = Ledger::usual();
+    let of = |nonce| if nonce < 5 { PATIENT } else { NOBODY };
+    let signed: Vec<_> = (0..6).map(|n| ledger.sign(20 + n, NOW_MS + 60_000, vec![request(of(n))])).collect();
+    ledger.push(signed.iter().map(|signed| (signed.clone(), Outcome::Applied)).collect());
+    let mut events: Vec<_> = (0..5).map(|n| event(n, PATIENT, &signed[n as usize])).collect();
+    let name = |kind: &str| pb::RecordListName { kind: kind.into(), confidentiality: 4 };
+    let mut lists = pb::RecordListsState { lists: vec![name("note"), name("Observation")] };
+    change(&mut events, &mut lists);
+    let encoded: Vec<_> = events.iter().map(Message::encode_to_vec).collect();
+    put_log(&mut ledger, &keys::access_log(&PATIENT), &encoded);
+    put_log(&mut ledger, &keys::unmatched_log("a.example"), &[event(0, NOBODY, &signed[5]).encode_to_vec()]);
+    let listed = |n: u8| pb::RecordListEntry { record_id: vec![n; 16].into(), version: 1, ..Default::default() };
+    put_log(&mut ledger, &list("note"), &[listed(1).encode_to_vec(), listed(2).encode_to_vec()]);
+    put_log(&mut ledger, &list("Observation"), &[listed(5).encode_to_vec()]);
+    ledger.put_row("state", keys::record_lists(&PATIENT), lists.encode_to_vec());
+    let root = ledger.state_root();
+    ledger.append(HEIGHT + 1, Vec::new(), |header| header.state_root = root);
+    ledger.certify(HEIGHT as usize + 1);
+    ledger
+}
+
+fn good() -> Ledger {
+    ledger(|_, _| ())
+}
+
+/// The place of an entry among the rows.
+fn row(ledger: &Ledger, log: &[u8], place: u64) -> usize {
+    let key = entry_key(log, place);
+    ledger.rows.iter().position(|row| row.table == "logs" && row.key == key).unwrap()
+}
+
+/// What is found after an event was changed.
+fn after(place: u64, change: impl FnOnce(&mut pb::AccessEvent)) -> VerifyFailure {
+    let mut ledger = good();
+    let at = row(&ledger, &keys::access_log(&PATIENT), place);
+    let mut event = pb::AccessEvent::decode(ledger.rows[at].value.clone()).unwrap();
+    change(&mut event);
+    ledger.rows[at].value = event.encode_to_vec().into();
+    ledger.failure()
+}
+
+fn log_of_patient() -> String {
+    consilium_proto::state::describe(&keys::access_log(&PATIENT))
+}
+
+/// At a place of the patient's log.
+fn at(place: u64, what: &'static str) -> VerifyFailure {
+    VerifyFailure::Log { log: log_of_patient(), place, what }
+}
+
+const OTHERWISE: &str = "says something else than its request, or its block";
+const MISSING: &str = "is missing, though the state names it";
+
+#[test]
+fn logs_and_lists_that_are_whole_are_counted() {
+    let report = good().report();
+    assert_eq!((report.failure.clone(), report.counts.log_entries), (None, 9));
+    assert!(report.is_good());
+}
+
+#[test]
+fn an_event_that_was_changed_is_found_at_its_place() {
+    assert_eq!(after(2, |event| event.purpose = Purpose::Hmarkt.into()), at(2, OTHERWISE));
+    assert_eq!(after(1, |event| event.reader = "spiffe://a.example/service/other".into()), at(1, OTHERWISE));
+    assert_eq!(after(1, |event| event.height = 3), at(1, OTHERWISE));
+    assert_eq!(after(3, |event| event.decisions.clear()), at(3, OTHERWISE));
+    assert_eq!(after(3, |event| event.sequence = 4), at(3, "says that it stands elsewhere"));
+    assert_eq!(after(3, |event| event.patient = vec![8; 16].into()), at(3, "belongs into another log"));
+    let unknown = "is of no request on the ledger, or of one that has an event already";
+    assert_eq!(after(3, |event| event.transaction_id = vec![8; 32].into()), at(3, unknown));
+}
+
+#[test]
+fn a_decision_that_was_changed_is_found_within_its_subtree() {
+    let denied = |event: &mut pb::AccessEvent| event.decisions[0].ground = Ground::NoConsent.into();
+    let (log, first, last) = (log_of_patient(), 0, 3);
+    assert_eq!(after(1, denied), VerifyFailure::LogRoot { log: log.clone(), first, last });
+    assert_eq!(after(4, |event| event.policy_version = 7), VerifyFailure::LogRoot { log, first: 4, last: 4 });
+}
+
+#[test]
+fn an_event_that_was_left_out_added_or_moved_is_found() {
+    let key = keys::access_log(&PATIENT);
+    let without = |place| {
+        let mut ledger = good();
+        ledger.rows.remove(row(&ledger, &key, place));
+        ledger.failure()
+    };
+    assert_eq!(without(1), at(1, "is missing"));
+    assert_eq!(without(0), at(0, "is missing"));
+    assert_eq!(without(4), at(4, MISSING));
+    let mut none = good();
+    (0..5).for_each(|place| drop(none.rows.remove(row(&none, &key, place))));
+    assert_eq!(none.failure(), at(0, MISSING));
+    let mut more = good();
+    let last = more.rows[row(&more, &key, 4)].value.to_vec();
+    more.put_row("logs", entry_key(&key, 5), last);
+    assert_eq!(more.failure(), at(5, "is one more than the state names"));
+    let mut twice = good();
+    let doubled = twice.rows[row(&twice, &key, 2)].clone();
+    twice.rows.insert(row(&twice, &key, 2), doubled);
+    assert_eq!(twice.failure(), at(2, "is one more than the state names"));
+    let mut stray = good();
+    stray.put_row("logs", entry_key(b"\x23another", 0), b"x".to_vec());
+    assert_eq!(stray.failure(), VerifyFailure::Structure("has entries of a log that is not in the state"));
+    stray.rows.last_mut().unwrap().key = Bytes::from_static(b"n");
+    assert!(matches!(stray.failure(), VerifyFailure::Structure(_)));
+}
+
+#[test]
+fn a_list_of_records_is_the_one_that_the_state_names() {
+    let mut changed = good();
+    let at = row(&changed, &list("note"), 0);
+    changed.rows[at].value = pb::RecordListEntry { version: 7, ..Default::default() }.encode_to_vec().into();
+    let log = consilium_proto::state::describe(&list("note"));
+    assert_eq!(changed.failure(), VerifyFailure::LogRoot { log: log.clone(), first: 0, last: 1 });
+    let mut cut = good();
+    cut.rows.remove(row(&cut, &list("note"), 1));
+    assert_eq!(cut.failure(), VerifyFailure::Log { log, place: 1, what: MISSING });
+}
+
+/// Certified all the same.
+#[test]
+fn logs_that_validators_have_certified_still_tell_what_the_blocks_do() {
+    let mut omitted = None;
+    let failure = ledger(|events, _| omitted = events.pop()).failure();
+    let id = omitted.unwrap().transaction_id;
+    let VerifyFailure::NoEvent { height, transaction } = failure else { panic!("{failure}") };
+    assert_eq!((height, transaction.to_bytes()), (Height(HEIGHT), id));
+    let changed = ledger(|events, _| events[3].purpose = Purpose::Hmarkt.into());
+    assert_eq!(changed.failure(), at(3, OTHERWISE));
+    let twice = ledger(|events, _| {
+        events[4] = pb::AccessEvent { sequence: 4, ..events[3].clone() };
+    });
+    assert_eq!(twice.failure(), at(4, "is of no request on the ledger, or of one that has an event already"));
+    let unnamed = ledger(|_, lists| drop(lists.lists.pop())).failure();
+    assert!(unnamed.to_string().contains("does not name"), "{unnamed}");
+    let of_nothing = ledger(|_, lists| lists.lists[0].kind = "Condition".into()).failure();
+    assert!(of_nothing.to_string().contains("names the list"), "{of_nothing}");
+}
