@@ -37,6 +37,10 @@ test: setup-test build ## Every test
 	cargo test --release --workspace --locked --doc --quiet
 	cargo nextest run --release --workspace --locked --no-fail-fast
 
+.PHONY: interop
+interop: ## Compares decisions of the access policy with another build of Cedar
+	@tests/interop/run
+
 .PHONY: sim
 sim: build ## The simulator (SEEDS=100000 for long, SEED=123 TRACE=1 to replay, BUG=name)
 	@"$(BIN)/consilium-sim" \

@@ -43,6 +43,7 @@ missing_packages() {
     have pkg-config || echo pkg-config
     if [[ $purpose == test ]]; then
         have python3 || echo python3
+        python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
     fi
 }
 

@@ -46,6 +46,27 @@ impl Policies {
         if permits(floor) { stack::enough(|| self.narrow(facts, floor)) } else { Ok(floor) }
     }
 
+    /// Which policies decide a request of which the floor permits something, in the order of their
+    /// names: those that permit it, or those that forbid it. None: the floor denies, no policy
+    /// permits it, or one failed. For people who try a text out, and never for a block.
+    ///
+    /// # Errors
+    /// A fault of this machine.
+    pub fn rules_that_decide(&self, facts: &Facts<'_>) -> Result<Vec<String>, RecursionFault> {
+        match self.decide(facts)? {
+            decided if permits(decided) || decided == Ground::Policy => {}
+            _ => return Ok(Vec::new()),
+        }
+        let Some(question) = Question::of(facts, facts.floor()) else { return Ok(Vec::new()) };
+        stack::enough(|| {
+            let Ok(request) = question.request() else { return Ok(Vec::new()) };
+            let response = LANGUAGE.authorizer.is_authorized(&request, &self.set, &LANGUAGE.entities);
+            let mut rules: Vec<_> = response.diagnostics().reason().map(ToString::to_string).collect();
+            rules.sort_unstable();
+            Ok(rules)
+        })
+    }
+
     /// What is left of what the floor permits.
     fn narrow(&self, facts: &Facts<'_>, floor: Ground) -> Result<Ground, RecursionFault> {
         let Some(question) = Question::of(facts, floor) else { return Ok(Ground::Policy) };
