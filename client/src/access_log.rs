@@ -30,6 +30,7 @@ use crate::false_answer::Answered;
 
 pub use event::{AccessEvent, Decision};
 use verify::Pages;
+pub(crate) use verify::message as row_message;
 
 /// Events asked for at once: the most that a node gives.
 const PAGE_SIZE: u32 = 1_000;

@@ -63,6 +63,7 @@ pub mod nodes_of;
 pub mod notices;
 pub mod parameters;
 pub mod patients;
+pub mod petitions;
 pub mod profile;
 mod proven;
 pub mod receipts;

@@ -56,6 +56,8 @@ pub enum What<'a> {
     Emergency(Emergency<'a>),
     /// Every record of a patient, by kind and confidentiality.
     RecordLists(Patient),
+    /// A petition of a patient, with its sealed texts.
+    Petition(Petition<'a>),
     /// Requests for key wraps.
     WrapRequests {
         /// SPIFFE id of the custodian of the reader's member; `None` if it has none.
@@ -80,6 +82,17 @@ pub struct Emergency<'a> {
     pub concerns_member: bool,
     /// As for the patient's log.
     pub patient: Patient,
+}
+
+/// What is known of a petition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Petition<'a> {
+    /// The member that is asked.
+    pub member: &'a str,
+    /// It is about what somebody of that member did: colleagues need not know of it.
+    pub concerns_person: bool,
+    /// The reader signed it, or may see the patient's log.
+    pub of_reader: bool,
 }
 
 /// The answer, with its reason.
@@ -112,6 +125,8 @@ pub enum Grant {
     Everyone,
     /// The reader writes records, and must know whose they are.
     Writer,
+    /// The reader's member is asked, and the reader answers for it.
+    Asked,
 }
 
 /// Why something may not be read.
@@ -123,6 +138,8 @@ pub enum Denial {
     NotPatient,
     /// Another is the custodian.
     NotCustodian,
+    /// Another member is asked, or the role does not answer for it.
+    NotAsked,
     /// The wrap is for another's key.
     NotOwner,
     /// Only auditors may have it.
@@ -167,6 +184,7 @@ pub fn decide(request: &Request<'_>) -> Decision {
             _ => of_all_members(reader, patient),
         },
         What::Emergency(emergency) => notice(reader, emergency),
+        What::Petition(petition) => self::petition(reader, petition),
         What::WrapRequests { custodian } => match custodian.is_some_and(|custodian| custodian == reader.to_string()) {
             true => Decision::Allow(Grant::Custodian),
             false => Decision::Deny(Denial::NotCustodian),
@@ -222,6 +240,20 @@ fn notice(reader: &SpiffeId, emergency: Emergency<'_>) -> Decision {
         }
         Role::Auditor => Decision::Deny(Denial::NotConcerned),
         _ => of_all_members(reader, emergency.patient),
+    }
+}
+
+fn petition(reader: &SpiffeId, petition: Petition<'_>) -> Decision {
+    let answers = match reader.role() {
+        Role::Auditor => return Decision::Allow(Grant::Auditor),
+        Role::Patient if petition.of_reader => return Decision::Allow(Grant::Patient),
+        Role::Service => true,
+        Role::Clinician => !petition.concerns_person,
+        Role::Patient | Role::Node | Role::Admin | Role::Researcher | Role::Device => false,
+    };
+    match answers && reader.member().as_str() == petition.member {
+        true => Decision::Allow(Grant::Asked),
+        false => Decision::Deny(Denial::NotAsked),
     }
 }
 

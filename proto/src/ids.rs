@@ -145,6 +145,10 @@ short_id! {
     EmergencyId
 }
 short_id! {
+    /// Identifies a petition of a patient; random.
+    PetitionId
+}
+short_id! {
     /// What consents may name of a record without saying it: blinded.
     PolicyTag
 }

@@ -58,6 +58,14 @@ pub const RELEASE_WINDOW_MS: u64 = 120 * 1000;
 pub const ADDED_WRAPS_MAX: usize = 64;
 /// Bytes of the reason of an emergency in words, sealed.
 pub const EMERGENCY_TEXT_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of the text of a petition, or of its answer, sealed.
+pub const PETITION_TEXT_BYTES_MAX: usize = 16 * 1024;
+/// Petitions due that a member's row names.
+pub const PETITIONS_DUE_MAX: usize = 1_000;
+/// Those of them that may be of one patient.
+pub const PETITIONS_DUE_OF_PATIENT_MAX: usize = 16;
+/// Statements of disagreement of a record.
+pub const DISAGREEMENTS_MAX: usize = 8;
 /// Reviews due that a member's row names.
 pub const REVIEWS_DUE_MAX: usize = 1_000;
 /// How long a custody key still counts after another was named, milliseconds.

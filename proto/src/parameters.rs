@@ -118,6 +118,8 @@ parameters! {
         emergency_denial_binds: u32, 0 => 1, recommended 0;
         /// The base that holds of a patient without a consent, as in `ConsentBase`.
         implicit_consent: u32, 1 => 4, recommended 3;
+        /// Within how long a patient's petition must be answered, milliseconds.
+        petition_ms: u64, 24 * 3_600_000 => 90 * 24 * 3_600_000, recommended 30 * 24 * 3_600_000;
     }
     fractions {
         /// Share of power that certifies.

@@ -8,7 +8,9 @@
 //! authenticated state are not here.
 
 use crate::hash::{HASH_LEN, Hash};
-use crate::ids::{AuthorityId, ConsentId, EmergencyId, Epoch, Fingerprint, KeyId, NodeId, PatientPseudonym, RecordId};
+use crate::ids::{
+    AuthorityId, ConsentId, EmergencyId, Epoch, Fingerprint, KeyId, NodeId, PatientPseudonym, PetitionId, RecordId,
+};
 
 mod patients;
 
@@ -214,6 +216,11 @@ rows! {
         "lists of records of patient {id}", record_lists;
     /// That a version is wrapped for a key beside those for which it was written.
     0x2e Wrap(name: WrapName, from &WrapName) = WrapState, Auditors, "key wrap {name}", wrap_state;
+    /// A petition of a patient.
+    0x30 Petition(id: PetitionId, from &PetitionId) = PetitionState, Auditors, "petition {id}", petition;
+    /// Answers to petitions that a member owes.
+    0x31 PetitionsDue(member: String, from &str) = PetitionsDueState, Auditors, "petitions due of member {member}",
+        petitions_due;
 }
 
 /// First bytes that no row may take: once named in documents for something else.
@@ -364,6 +371,7 @@ fixed_part! {
     PatientPseudonym, [u8; 16], |id| id.0, PatientPseudonym;
     ConsentId, [u8; 16], |id| id.0, ConsentId;
     EmergencyId, [u8; 16], |id| id.0, EmergencyId;
+    PetitionId, [u8; 16], |id| id.0, PetitionId;
     Fingerprint, [u8; HASH_LEN], |id| *id.as_bytes(), Fingerprint::from_bytes;
     KeyId, [u8; HASH_LEN], |id| *id.as_bytes(), KeyId::from_bytes;
     Hash, [u8; HASH_LEN], |hash| *hash.as_bytes(), Hash::from_bytes;

@@ -10,6 +10,7 @@ mod attachments;
 mod governance;
 mod head;
 mod patients;
+mod petition;
 mod stake;
 
 use bytes::Bytes;
@@ -34,6 +35,7 @@ pub use attachments::{Attachment, Commitment, Size, Slot};
 pub use governance::{GovernanceAction, NodeAction, NodeDescription, Propose, Topic};
 pub use head::{ActionProof, Nonce, NotInTransaction, SignedHead, TransactionHead, signature_hash};
 pub use patients::{AcceptPatient, AttestCare, PatientAction, PatientLookups, PatientPair};
+pub use petition::{AnswerPetition, Answered, OpenPetition, PetitionAction, PetitionSubject};
 pub use stake::StakeAction;
 
 /// A transaction that passed all stateless checks.
@@ -78,6 +80,8 @@ pub enum Action {
     AddWraps(AddWraps),
     /// About an emergency.
     Emergency(EmergencyAction),
+    /// About a petition of a patient.
+    Petition(PetitionAction),
     /// About stake and validators.
     Stake(StakeAction),
     /// About an own node.
@@ -397,6 +401,7 @@ impl Action {
             | Self::Patient(_)
             | Self::RequestAccess(_)
             | Self::AddWraps(_)
+            | Self::Petition(_)
             | Self::Node(_) => false,
         }
     }
@@ -412,7 +417,8 @@ impl Action {
             | Self::Consent(_)
             | Self::RequestAccess(_)
             | Self::AddWraps(_)
-            | Self::Emergency(_) => true,
+            | Self::Emergency(_)
+            | Self::Petition(_) => true,
             Self::Enroll(_)
             | Self::PublishRevocations(_)
             | Self::SetCustodyKey(_)
@@ -478,6 +484,12 @@ impl Action {
             }
             Some(Pb::ReviewEmergency(m)) => {
                 EmergencyAction::review(&m).map(Self::Emergency).map_err(|e| e.within("review_emergency"))
+            }
+            Some(Pb::OpenPetition(m)) => {
+                PetitionAction::open(&m).map(Self::Petition).map_err(|e| e.within("open_petition"))
+            }
+            Some(Pb::AnswerPetition(m)) => {
+                PetitionAction::answer(&m).map(Self::Petition).map_err(|e| e.within("answer_petition"))
             }
             Some(Pb::Delegate(m)) => StakeAction::delegate(&m).map(Self::Stake).map_err(|e| e.within("delegate")),
             Some(Pb::Redelegate(m)) => StakeAction::redelegate(&m).map(Self::Stake).map_err(|e| e.within("redelegate")),

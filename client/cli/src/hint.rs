@@ -34,7 +34,7 @@ pub(crate) fn hint(error: &ClientError) -> Option<&'static str> {
 }
 
 /// What to do about a refusal of the rules, where that is not plain from its name.
-const OUTCOME_HINTS: [(pb::Outcome, &str); 18] = [
+const OUTCOME_HINTS: [(pb::Outcome, &str); 20] = [
     (
         pb::Outcome::RoleNotAllowed,
         "use an identity whose role may do this; governance, stake and revocation lists are for admins",
@@ -58,6 +58,11 @@ const OUTCOME_HINTS: [(pb::Outcome, &str); 18] = [
     (pb::Outcome::ConsentNotFound, "see `consilium consent list`; only who put a consent may replace it"),
     (pb::Outcome::LinkConflict, "see `consilium patient show`"),
     (pb::Outcome::TimeRefused, "an end must lie ahead, that of care at most a year"),
+    (
+        pb::Outcome::PetitionNotFound,
+        "see `consilium petition list`; the member that was asked answers, once, and a disagreement follows a refusal",
+    ),
+    (pb::Outcome::NotAmended, "amend the record first, then name that version with --amended"),
     (pb::Outcome::EmergencyNotFound, "an auditor of the member that declared it reviews it, once"),
 ];
 

@@ -27,6 +27,7 @@ mod network;
 mod node;
 mod operate;
 mod patient;
+mod petition;
 mod policy;
 mod receipt;
 mod record;
@@ -74,6 +75,8 @@ pub(crate) enum Command {
     Emergency(emergency::EmergencyArgs),
     /// Who has asked to read what, and what was decided
     Access(access::AccessArgs),
+    /// Ask a hospital about records and who read them, and answer
+    Petition(petition::PetitionArgs),
     /// Show and name a member's custody key
     Custodian(custodian::CustodianArgs),
     /// Check access policies before anyone votes on them
@@ -176,6 +179,7 @@ async fn perform(command: Command, ctx: &Context) -> Result<(), CliError> {
         Command::Consent(args) => consent::run(args, ctx).await,
         Command::Emergency(args) => emergency::run(args, ctx).await,
         Command::Access(args) => access::run(args, ctx).await,
+        Command::Petition(args) => petition::run(args, ctx).await,
         Command::Custodian(args) => custodian::run(args, ctx).await,
         Command::Policy(args) => policy::run(args, ctx),
         Command::Import(args) => import::run(args, ctx).await,

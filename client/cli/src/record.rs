@@ -23,7 +23,8 @@ use consilium_client::fhir;
 use consilium_client::files;
 use consilium_client::patients::Patients;
 use consilium_client::records::{
-    self, Access, Described, Draft, QueryFilter, RecordDraft, RecordReader, RecordWriter, Shown, new_pseudonym, tag_of,
+    self, Access, Described, Draft, QueryFilter, RecordDraft, RecordReader, RecordWriter, Shown, Statement,
+    new_pseudonym, tag_of,
 };
 use consilium_client::{Client, Submitted};
 
@@ -337,19 +338,24 @@ async fn raw_amendment(client: &Client, args: &AmendArgs) -> Result<RecordDraft,
 async fn get(client: &Client, args: GetArgs, ctx: &Context) -> Result<(), CliError> {
     let reader = args.access.reader(client);
     if args.metadata {
-        let Shown { version: record, newest, retracted } = reader.said(args.id, args.version).await?.into_value();
-        tell_newer(&record, newest, retracted);
+        let shown = reader.said(args.id, args.version).await?.into_value();
+        tell_newer(&shown);
+        let record = shown.version;
         return ctx.print(&One(record), |record| table(std::slice::from_ref(&record.0)));
     }
     let opened = match args.pseudonym {
         Some(patient) => reader.get_of(patient, args.id, args.version).await?,
         None => reader.get(args.id, args.version).await?,
     };
-    let Shown { version: record, newest, retracted } = opened.record.into_value();
-    tell_newer(&record, newest, retracted);
+    let shown = opened.record.into_value();
+    tell_newer(&shown);
+    tell_statements(&opened.disagreements);
     let Some(plaintext) = opened.plaintext else {
-        return Err(CliError::failed(format!("version {} marks the record as entered in error", record.version))
-            .hint("ask for an earlier version with --version"));
+        return Err(CliError::failed(format!(
+            "version {} marks the record as entered in error",
+            shown.version.version
+        ))
+        .hint("ask for an earlier version with --version"));
     };
     match &args.out {
         Some(path) => Ok(files::write_new(path, &plaintext, files::SECRET_MODE)?),
@@ -361,10 +367,23 @@ async fn get(client: &Client, args: GetArgs, ctx: &Context) -> Result<(), CliErr
     }
 }
 
-fn tell_newer(record: &pb::RecordVersion, newest: u32, retracted: bool) {
-    if record.version < newest {
-        let what = if retracted { "the record is retracted: entered in error" } else { "there is a newer one" };
+fn tell_newer(Shown { version: record, newest, retracted, disagreements }: &Shown) {
+    if record.version < *newest {
+        let what = if *retracted { "the record is retracted: entered in error" } else { "there is a newer one" };
         eprintln!("version {} of {newest}: {what}", record.version);
+    }
+    for stated in disagreements {
+        let petition = hex::encode(&stated.petition_id);
+        eprintln!("the patient disagrees with version {} (petition {petition})", stated.version);
+    }
+}
+
+/// What the patient states against the version: it belongs to it, and is no part of the document.
+fn tell_statements(statements: &[Statement]) {
+    for statement in statements {
+        let text = statement.text.as_ref().map(|text| String::from_utf8_lossy(text).into_owned());
+        let text = text.unwrap_or_else(|| "(the statement was erased, or nobody can open it)".to_owned());
+        eprintln!("statement of the patient: {}", escaped(&text));
     }
 }
 

@@ -4,9 +4,11 @@ use consilium_proto::access::permits;
 use consilium_proto::consent::Said;
 use consilium_proto::names::Role;
 use consilium_proto::pb::{
-    AccessGround, AccessKind, Confidentiality, ConsentBase, EmergencyReason, PatientRelation, PurposeOfUse,
+    AccessGround, AccessKind, Confidentiality, ConsentBase, EmergencyReason, PatientRelation, PetitionKind,
+    PetitionRefusal, PetitionState, PetitionVerdict, PurposeOfUse,
 };
 use consilium_proto::purpose;
+use consilium_proto::transaction::Answered;
 
 /// Parses the code of a purpose, such as `TREAT`.
 pub(crate) fn parse_purpose(code: &str) -> Result<PurposeOfUse, String> {
@@ -186,6 +188,49 @@ pub(crate) fn relation(relation: PatientRelation) -> &'static str {
         PatientRelation::Self_ => "self",
         PatientRelation::Guardian => "guardian",
         PatientRelation::Proxy => "proxy",
+    }
+}
+
+/// What a petition asks.
+pub(crate) fn petition(kind: PetitionKind) -> &'static str {
+    match kind {
+        PetitionKind::Unspecified => "something unknown",
+        PetitionKind::Correction => "put this right",
+        PetitionKind::Complaint => "was this access rightful?",
+        PetitionKind::Name => "who was it?",
+        PetitionKind::Disagreement => "the patient disagrees",
+    }
+}
+
+/// Why a petition is refused.
+fn refusal(refusal: PetitionRefusal) -> &'static str {
+    match refusal {
+        PetitionRefusal::Unspecified => "for an unknown reason",
+        PetitionRefusal::NotOurs => "there is no such version or entry of this hospital",
+        PetitionRefusal::Accurate => "the record is right and complete",
+        PetitionRefusal::Rightful => "the access was rightful",
+        PetitionRefusal::NotIdentified => "who asks is not known well enough",
+        PetitionRefusal::RightsOfOthers => "the rights of others outweigh it",
+        PetitionRefusal::Law => "a law forbids it",
+    }
+}
+
+/// An answer to a petition.
+pub(crate) fn verdict(verdict: &Answered) -> String {
+    match verdict {
+        Answered::Granted { amended: 0 } => "granted".to_owned(),
+        Answered::Granted { amended } => format!("granted: version {amended} puts it right"),
+        Answered::Refused(why) => format!("refused: {}", refusal(*why)),
+    }
+}
+
+/// What became of a petition.
+pub(crate) fn answered(state: &PetitionState) -> String {
+    match state.verdict() {
+        PetitionVerdict::Granted => verdict(&Answered::Granted { amended: state.amended_version }),
+        PetitionVerdict::Refused => verdict(&Answered::Refused(state.refusal())),
+        PetitionVerdict::Unspecified if state.due_ms == 0 => "no answer is due".to_owned(),
+        PetitionVerdict::Unspecified => "nobody has answered".to_owned(),
     }
 }
 

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use consilium_proto::envelope::{EnvelopeContext, KeyWrap, open_payload, unwrap_key};
+use consilium_proto::envelope::{ContentKey, EnvelopeContext, KeyWrap, open_payload, unwrap_key};
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::hash::{Hash, sha256};
 use consilium_proto::header::Header;
@@ -19,6 +19,7 @@ use consilium_proto::transaction::VersionRef;
 use prost::Message;
 use zeroize::Zeroizing;
 
+use super::disagreements::{self, Statement};
 use super::reader::{History, Opened, RecordReader, Shown, service};
 use crate::answer::Proven;
 use crate::client::Client;
@@ -78,6 +79,17 @@ impl RecordReader {
     /// A refused transaction; an answer that contradicts the question or its own commitments; a
     /// key that did not come in time.
     pub async fn read(&self, patient: PatientPseudonym, records: &[VersionRef]) -> Result<Vec<Opened>, ClientError> {
+        let (answered, header) = self.ask_contents(patient, records).await?;
+        let opened = self.open_all(patient, records, &answered.answer, &header).await;
+        self.client().judged(&answered, opened)
+    }
+
+    /// Asks for versions with their contents, and waits for their keys.
+    pub(super) async fn ask_contents(
+        &self,
+        patient: PatientPseudonym,
+        records: &[VersionRef],
+    ) -> Result<Answer, ClientError> {
         let request = self.access().request(patient, AccessKind::Read);
         let request = pb::RequestAccess { records: records.iter().map(Into::into).collect(), ..request };
         let request = pb::ReadRecordsRequest { transaction: Some(self.sign(request)?), ..Default::default() };
@@ -90,8 +102,7 @@ impl RecordReader {
                 tokio::time::sleep(ASK_AGAIN).await;
                 continue;
             }
-            let opened = self.open_all(patient, records, &answered.answer, &header).await;
-            return self.client().judged(&answered, opened);
+            return Ok((answered, header));
         }
     }
 
@@ -142,8 +153,9 @@ impl RecordReader {
             if shown.version.record_id != record.0[..] || shown.version.version <= last {
                 return Err(ClientError::contradiction("a version of another record, or out of order"));
             }
-            let Shown { version, newest, retracted } = shown;
-            history.get_or_insert_with(|| History { versions: Vec::new(), newest, retracted }).versions.push(version);
+            let Shown { version, newest, retracted, disagreements } = shown;
+            let first = || History { versions: Vec::new(), newest, retracted, disagreements };
+            history.get_or_insert_with(first).versions.push(version);
         }
         Ok(history)
     }
@@ -173,7 +185,12 @@ impl RecordReader {
         let id = RecordId::parse("record_id", &record.record_id)?;
         let shown = self.prove(id, std::slice::from_ref(record), released.proof.as_ref(), header).await?;
         match record.patient == patient.0[..] {
-            true => Ok(Shown { version: record.clone(), newest: shown.newest, retracted: shown.retracted }),
+            true => Ok(Shown {
+                version: record.clone(),
+                newest: shown.newest,
+                retracted: shown.retracted,
+                disagreements: shown.disagreements,
+            }),
             false => Err(ClientError::contradiction("a record of another patient was answered")),
         }
     }
@@ -198,11 +215,14 @@ impl RecordReader {
                 let why = format!("version {answered} was answered, the newest one is {newest}");
                 return Err(ClientError::contradiction(why));
             }
-            let plaintext = match shown.version.retraction {
-                true => None,
-                false => Some(self.decrypt(id, &shown.version, released, header).await?),
+            let (plaintext, disagreements) = match shown.version.retraction {
+                true => (None, Vec::new()),
+                false => {
+                    let (plaintext, statements) = self.decrypt(id, &shown, released, header).await?;
+                    (Some(plaintext), statements)
+                }
             };
-            opened.push(Opened { record: Proven::under(header, shown), plaintext });
+            opened.push(Opened { record: Proven::under(header, shown), plaintext, disagreements });
         }
         Ok(opened)
     }
@@ -210,19 +230,24 @@ impl RecordReader {
     async fn decrypt(
         &self,
         id: RecordId,
-        version: &pb::RecordVersion,
+        shown: &Shown,
         released: &pb::ReleasedRecord,
         header: &Header,
-    ) -> Result<Zeroizing<Vec<u8>>, ClientError> {
-        let wrap = self.own_wrap(id, version, released, header)?;
-        let (client, payload, version) = (self.client().clone(), released.payload.clone(), version.clone());
-        let opened = tokio::task::spawn_blocking(move || open(&client, id, &version, &payload, &wrap)).await;
+    ) -> Result<(Zeroizing<Vec<u8>>, Vec<Statement>), ClientError> {
+        let wrap = self.own_wrap(id, &shown.version, released, header)?;
+        let sealed = disagreements::committed(shown, released)?;
+        let (client, payload, version) = (self.client().clone(), released.payload.clone(), shown.version.clone());
+        let opened = tokio::task::spawn_blocking(move || {
+            let (key, plaintext) = open(&client, id, &version, &payload, &wrap)?;
+            Ok((plaintext, disagreements::open(&client, &key, sealed)))
+        });
+        let opened = opened.await;
         opened.map_err(|_| ClientError::Usage("decryption was interrupted".into()))?
     }
 
     /// The wrap for this identity's key, which the version commits to, or the row of the state
     /// that a custodian's wrap has.
-    fn own_wrap(
+    pub(super) fn own_wrap(
         &self,
         id: RecordId,
         version: &pb::RecordVersion,
@@ -267,16 +292,22 @@ fn open(
     record: &pb::RecordVersion,
     payload: &Bytes,
     wrap: &Bytes,
-) -> Result<Zeroizing<Vec<u8>>, ClientError> {
+) -> Result<(ContentKey, Zeroizing<Vec<u8>>), ClientError> {
     if sha256(&[payload]) != fixed::<32>("record.payload_sha256", &record.payload_sha256)? {
         return Err(ClientError::contradiction("the payload does not have the hash that the record names"));
     }
-    let private = client.identity().encryption_key().ok_or(ClientError::Setting { setting: "encryption_key" })?;
     let context = EnvelopeContext {
         ledger_id: *client.genesis().ledger_id.as_bytes(),
         record_id: record_id.0,
         version: record.version,
     };
-    let key = unwrap_key(&KeyWrap::decode(wrap)?, private, &context)?;
-    Ok(open_payload(&key, &context, payload)?)
+    let key = content_key(client, &context, wrap)?;
+    let plaintext = open_payload(&key, &context, payload)?;
+    Ok((key, plaintext))
+}
+
+/// The content key of a version, by this identity's wrap.
+pub(super) fn content_key(client: &Client, context: &EnvelopeContext, wrap: &[u8]) -> Result<ContentKey, ClientError> {
+    let private = client.identity().encryption_key().ok_or(ClientError::Setting { setting: "encryption_key" })?;
+    Ok(unwrap_key(&KeyWrap::decode(wrap)?, private, context)?)
 }

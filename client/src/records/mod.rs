@@ -12,6 +12,7 @@
 //! key could read every new record.
 
 mod access;
+mod disagreements;
 mod draft;
 pub mod import;
 mod pack;
@@ -22,6 +23,7 @@ mod writer;
 
 pub use access::{Access, KEY_PATIENCE};
 pub use consilium_proto::limits::TAGS_MAX;
+pub use disagreements::Statement;
 pub use draft::{RecordDraft, tag_of};
 pub use pack::{PackLimits, Size, pack};
 pub use reader::{Described, History, Opened, QueryFilter, RecordReader, Shown};

@@ -26,6 +26,7 @@ use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
 use super::access::{Access, KEY_PATIENCE};
+use super::disagreements::Statement;
 use crate::answer::Proven;
 use crate::client::Client;
 use crate::error::{ClientError, Unverified};
@@ -40,6 +41,8 @@ pub struct Opened {
     pub record: Proven<Shown>,
     /// The document, byte for byte; `None` for a retraction.
     pub plaintext: Option<Zeroizing<Vec<u8>>>,
+    /// What the patient states against this version, the oldest first.
+    pub disagreements: Vec<Statement>,
 }
 
 impl std::fmt::Debug for Opened {
@@ -58,6 +61,8 @@ pub struct History {
     pub newest: u32,
     /// Whether the newest is a retraction.
     pub retracted: bool,
+    /// Statements of the patient that it disagrees, with this or other versions.
+    pub disagreements: Vec<pb::Disagreement>,
 }
 
 /// One version of a record that was shown, and what became of the record.
@@ -69,6 +74,8 @@ pub struct Shown {
     pub newest: u32,
     /// Whether the newest is a retraction.
     pub retracted: bool,
+    /// As in [`History`].
+    pub disagreements: Vec<pb::Disagreement>,
 }
 
 /// A version and its search tags.
@@ -216,13 +223,13 @@ impl RecordReader {
     ) -> Result<Shown, ClientError> {
         let record = answer.record.as_ref().ok_or_else(|| FieldError::missing("record"))?;
         let shown = self.prove(record_id, std::slice::from_ref(record), answer.proof.as_ref(), header).await?;
-        let History { newest, retracted, .. } = shown;
+        let History { newest, retracted, disagreements, .. } = shown;
         if record.version != version.unwrap_or(newest) {
             let answered = record.version;
             let why = format!("version {answered} was answered, the newest one is {newest}");
             return Err(ClientError::contradiction(why));
         }
-        Ok(Shown { version: record.clone(), newest, retracted })
+        Ok(Shown { version: record.clone(), newest, retracted, disagreements })
     }
 
     /// The newest version's description and search tags, without its payload.
@@ -260,7 +267,8 @@ impl RecordReader {
         }
         let row = proof.verify(&record_id, shown, header, |key| signers.get(key));
         let row = row.map_err(|why| Unverified::Record { id: record_id, why })?;
-        Ok(History { versions: shown.to_vec(), newest: row.version, retracted: row.retracted })
+        let pb::RecordState { version: newest, retracted, disagreements, .. } = row;
+        Ok(History { versions: shown.to_vec(), newest, retracted, disagreements })
     }
 
     async fn fetch(
@@ -471,10 +479,10 @@ impl Page {
         let mut records = Vec::with_capacity(answer.records.len());
         for (i, (record, proof)) in answer.records.iter().zip(&answer.proofs).enumerate() {
             let id = RecordId::parse("record_id", &record.record_id)?;
-            let History { newest, retracted, .. } =
+            let History { newest, retracted, disagreements, .. } =
                 self.reader.prove(id, std::slice::from_ref(record), Some(proof), header).await?;
             let descriptor = answer.descriptors.get(i).cloned().unwrap_or_default();
-            self.accept(&Shown { version: record.clone(), newest, retracted }, &descriptor)?;
+            self.accept(&Shown { version: record.clone(), newest, retracted, disagreements }, &descriptor)?;
             records.push(Proven::under(header, record.clone()));
         }
         Ok(records)

@@ -86,7 +86,9 @@ pub fn seal(
         Slot::Descriptor { .. } => {
             descriptor.as_ref().map(Descriptor::encode).ok_or_else(|| FieldError::missing("descriptor"))
         }
-        Slot::Lookup { .. } | Slot::EmergencyText { .. } => Err(FieldError::malformed("action", "is not a record's")),
+        Slot::Lookup { .. } | Slot::EmergencyText { .. } | Slot::PetitionText { .. } | Slot::PetitionAnswer { .. } => {
+            Err(FieldError::malformed("action", "is not a record's"))
+        }
         Slot::Wrap { recipient, .. } => wraps.remove(&recipient).ok_or_else(|| FieldError::missing("wraps")),
     });
     let attachments = attachments.collect::<Result<_, _>>()?;

@@ -10,6 +10,7 @@ mod enroll;
 mod governance;
 mod nodes;
 mod patients;
+mod petitions;
 mod publish_revocations;
 mod retract_record;
 mod stake;
@@ -104,8 +105,7 @@ pub(crate) fn run<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>, sign
             Action::PublishRevocations(crl) => publish_revocations::run(view, cx, &author, crl)?,
             Action::SetCustodyKey(key) => custody::set(view, cx, &author, key)?,
             Action::WriteRecord(write) => {
-                let sequence = cx.leaf_index * SEQUENCES_PER_LEAF + index as u64;
-                write_record::run(view, cx, &author, write, sequence)?;
+                write_record::run(view, cx, &author, write, sequence(cx, index))?;
             }
             Action::RetractRecord(retract) => retract_record::run(view, cx, &author, *retract)?,
             Action::Patient(action) => patients::run(view, cx, &author, action)?,
@@ -113,12 +113,18 @@ pub(crate) fn run<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>, sign
             Action::RequestAccess(request) => access::run(view, cx, &author, request)?,
             Action::AddWraps(add) => custody::add_wraps(view, cx, &author, add)?,
             Action::Emergency(action) => emergencies::run(view, cx, &author, action)?,
+            Action::Petition(action) => petitions::run(view, cx, &author, action, sequence(cx, index))?,
             Action::Stake(action) => stake::run(view, cx, &author, action)?,
             Action::Node(action) => nodes::run(view, cx, &author, action)?,
             Action::Governance(action) => governance::run(view, cx, &author, action)?,
         }
     }
     Ok(())
+}
+
+/// The place of an action among all that are ever executed.
+fn sequence(cx: &Context<'_>, index: usize) -> u64 {
+    cx.leaf_index * SEQUENCES_PER_LEAF + index as u64
 }
 
 /// Stores all attachments, whatever actions they belong to: before these run,

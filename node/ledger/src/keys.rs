@@ -18,11 +18,17 @@ const INDEX_MEMBER: u8 = b'm';
 const INDEX_TAG: u8 = b't';
 const INDEX_LOOKUP: u8 = b'l';
 const INDEX_EMERGENCY: u8 = b'e';
+const INDEX_PETITION_OF: u8 = b'q';
+const INDEX_PETITION_TO: u8 = b'a';
 pub(crate) const MISSING_PAYLOAD: u8 = b'p';
 pub(crate) const MISSING_DESCRIPTOR: u8 = b'd';
 pub(crate) const MISSING_WRAP: u8 = b'w';
 pub(crate) const MISSING_LOOKUP: u8 = b'l';
 pub(crate) const MISSING_TEXT: u8 = b'e';
+pub(crate) const MISSING_PETITION_TEXT: u8 = b'q';
+pub(crate) const MISSING_PETITION_ANSWER: u8 = b'a';
+const TEXT_OF_PETITION: u8 = b'q';
+const TEXT_OF_ANSWER: u8 = b'a';
 const LOG_ENTRY: u8 = b'e';
 const LOG_NODE: u8 = b'n';
 
@@ -42,7 +48,8 @@ pub fn is_of_patient(key: &[u8]) -> bool {
             | StateRow::Care
             | StateRow::UnmatchedLog
             | StateRow::RecordLists
-            | StateRow::Wrap,
+            | StateRow::Wrap
+            | StateRow::Petition,
         ) => true,
         Some(
             StateRow::Member
@@ -64,6 +71,7 @@ pub fn is_of_patient(key: &[u8]) -> bool {
             | StateRow::VoteKey
             | StateRow::FormerAuthority
             | StateRow::ReviewsDue
+            | StateRow::PetitionsDue
             | StateRow::Custody
             | StateRow::CustodyWork,
         )
@@ -118,6 +126,8 @@ pub fn attachment(slot: &Slot) -> (Table, Vec<u8>) {
         Slot::Wrap { record, version, recipient } => (Table::Wraps, wrap(record, *version, recipient)),
         Slot::Lookup { patient, hash } => (Table::Lookups, lookup(patient, hash)),
         Slot::EmergencyText { emergency } => (Table::Texts, emergency.0.to_vec()),
+        Slot::PetitionText { petition } => (Table::Texts, tagged(TEXT_OF_PETITION, &petition.0)),
+        Slot::PetitionAnswer { petition } => (Table::Texts, tagged(TEXT_OF_ANSWER, &petition.0)),
     }
 }
 
@@ -130,6 +140,8 @@ pub fn missing(slot: &Slot) -> Vec<u8> {
         Slot::Wrap { record, version, recipient } => tagged(MISSING_WRAP, &wrap(record, *version, recipient)),
         Slot::Lookup { patient, hash } => tagged(MISSING_LOOKUP, &lookup(patient, hash)),
         Slot::EmergencyText { emergency } => tagged(MISSING_TEXT, &emergency.0),
+        Slot::PetitionText { petition } => tagged(MISSING_PETITION_TEXT, &petition.0),
+        Slot::PetitionAnswer { petition } => tagged(MISSING_PETITION_ANSWER, &petition.0),
     }
 }
 
@@ -188,6 +200,18 @@ pub fn index_patient(patient: &PatientPseudonym) -> Vec<u8> {
 #[must_use]
 pub fn index_member(member: &str) -> Vec<u8> {
     tagged(INDEX_MEMBER, &sha256(&[member.as_bytes()])[..16])
+}
+
+/// Index: prefix of a patient's petitions.
+#[must_use]
+pub fn index_petitions_of(patient: &PatientPseudonym) -> Vec<u8> {
+    tagged(INDEX_PETITION_OF, &patient.0)
+}
+
+/// Index: prefix of the petitions that a member was asked.
+#[must_use]
+pub fn index_petitions_to(member: &str) -> Vec<u8> {
+    tagged(INDEX_PETITION_TO, &sha256(&[member.as_bytes()])[..16])
 }
 
 /// Index: prefix of records that carry, or carried, a tag.

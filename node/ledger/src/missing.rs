@@ -10,8 +10,10 @@
 
 use bytes::Bytes;
 use consilium_proto::hash::Hash;
-use consilium_proto::ids::{EmergencyId, Height, KeyId, PatientPseudonym, RecordId};
-use consilium_proto::limits::{DESCRIPTOR_BYTES_MAX, EMERGENCY_TEXT_BYTES_MAX, WRAP_BYTES_MAX};
+use consilium_proto::ids::{EmergencyId, Height, KeyId, PatientPseudonym, PetitionId, RecordId};
+use consilium_proto::limits::{
+    DESCRIPTOR_BYTES_MAX, EMERGENCY_TEXT_BYTES_MAX, PETITION_TEXT_BYTES_MAX, WRAP_BYTES_MAX,
+};
 use consilium_proto::patient::Lookup;
 use consilium_proto::pb::RecordState;
 use consilium_proto::record::Descriptor;
@@ -79,7 +81,11 @@ impl Missing {
     /// The rows by which records or patients are found by an attachment.
     fn index(&self, ledger: &impl StateReader, content: &[u8]) -> Result<Vec<Row>, StoreFault> {
         match &self.commitment.slot {
-            Slot::Payload { .. } | Slot::Wrap { .. } | Slot::EmergencyText { .. } => Ok(Vec::new()),
+            Slot::Payload { .. }
+            | Slot::Wrap { .. }
+            | Slot::EmergencyText { .. }
+            | Slot::PetitionText { .. }
+            | Slot::PetitionAnswer { .. } => Ok(Vec::new()),
             Slot::Lookup { patient, .. } => Ok(lookup_row(content, patient, self.height).into_iter().collect()),
             Slot::Descriptor { record, .. } => {
                 let state = ledger.get(Table::State, &keys::record(record))?.map(RecordState::decode).transpose();
@@ -111,6 +117,7 @@ impl Missing {
             (0, Slot::Wrap { .. }) => Size::AtMost(WRAP_BYTES_MAX),
             (0, Slot::Descriptor { .. }) => Size::AtMost(DESCRIPTOR_BYTES_MAX),
             (0, Slot::EmergencyText { .. }) => Size::AtMost(EMERGENCY_TEXT_BYTES_MAX),
+            (0, Slot::PetitionText { .. } | Slot::PetitionAnswer { .. }) => Size::AtMost(PETITION_TEXT_BYTES_MAX),
             (size, _) => Size::Exactly(size),
         };
         let commitment = Commitment { slot, hash: Hash::from_bytes(*hash), size };
@@ -146,6 +153,12 @@ fn slot(key: &[u8]) -> Option<Slot> {
     }
     if *kind == keys::MISSING_TEXT {
         return Some(Slot::EmergencyText { emergency: EmergencyId(key.try_into().ok()?) });
+    }
+    if *kind == keys::MISSING_PETITION_TEXT {
+        return Some(Slot::PetitionText { petition: PetitionId(key.try_into().ok()?) });
+    }
+    if *kind == keys::MISSING_PETITION_ANSWER {
+        return Some(Slot::PetitionAnswer { petition: PetitionId(key.try_into().ok()?) });
     }
     let (version, rest) = key.split_first_chunk::<VERSION_LEN>()?;
     let (record, version) = version.split_first_chunk::<16>()?;

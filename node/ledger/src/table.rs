@@ -17,7 +17,7 @@ pub enum Table {
     Wraps,
     /// Look-ups of patients: erasable.
     Lookups,
-    /// Reasons of emergencies in words: erasable.
+    /// Reasons of emergencies in words, petitions and their answers: erasable.
     Texts,
     /// Entries of logs, to which rows of the state commit, and nodes of their trees.
     Logs,

@@ -4,12 +4,12 @@
 use consilium_ledger::keys;
 use consilium_proto::hash::Hash;
 use consilium_proto::ids::{
-    AuthorityId, ConsentId, EmergencyId, Epoch, Fingerprint, KeyId, NodeId, PatientPseudonym, RecordId,
+    AuthorityId, ConsentId, EmergencyId, Epoch, Fingerprint, KeyId, NodeId, PatientPseudonym, PetitionId, RecordId,
 };
 use consilium_proto::names::SpiffeId;
 use consilium_proto::state::{AuthorityName, CertificateName};
 
-use super::{Decision, Denial, Emergency, Grant, Patient, Request, What, decide};
+use super::{Decision, Denial, Emergency, Grant, Patient, Petition, Request, What, decide};
 
 const CLERK: &str = "spiffe://a.example/clinician/clerk";
 const COLLEAGUE: &str = "spiffe://a.example/service/ehr";
@@ -92,6 +92,30 @@ fn of_emergencies_the_patient_and_auditors_of_those_whom_they_concern_are_told()
 }
 
 #[test]
+fn petitions_are_for_the_patient_auditors_and_who_answers_at_the_member_that_is_asked() {
+    use Decision::{Allow, Deny};
+    let denied = Deny(Denial::NotAsked);
+    let patient = format!("spiffe://a.example/patient/{}", "0a".repeat(16));
+    // Of the reader; about a record, and about a person.
+    for (reader, of_reader, record, person) in [
+        (patient.as_str(), true, Allow(Grant::Patient), Allow(Grant::Patient)),
+        (&patient, false, denied, denied),
+        (AUDITOR, false, Allow(Grant::Auditor), Allow(Grant::Auditor)),
+        (COLLEAGUE, false, Allow(Grant::Asked), Allow(Grant::Asked)),
+        (CLERK, false, Allow(Grant::Asked), denied),
+        (CLERK, true, Allow(Grant::Asked), denied),
+        (GUEST, false, denied, denied),
+        (HOMONYM, true, denied, denied),
+        ("spiffe://a.example/admin/root", true, denied, denied),
+    ] {
+        for (concerns_person, expected) in [(false, record), (true, person)] {
+            let petition = Petition { member: "a.example", concerns_person, of_reader };
+            assert_eq!(ask(reader, What::Petition(petition)), expected, "{reader} {concerns_person}");
+        }
+    }
+}
+
+#[test]
 fn requests_for_wraps_are_for_the_custodian() {
     let denied = Decision::Deny(Denial::NotCustodian);
     assert_eq!(ask(COLLEAGUE, What::WrapRequests { custodian: Some(COLLEAGUE) }), Decision::Allow(Grant::Custodian));
@@ -158,6 +182,8 @@ fn state_rows_are_public_but_for_records_and_patients() {
         keys::emergency(&EmergencyId([7; 16])),
         keys::reviews_due("a.example"),
         keys::custody_work("a.example"),
+        keys::petition(&PetitionId([7; 16])),
+        keys::petitions_due("a.example"),
     ] {
         assert_eq!(ask(AUDITOR, What::StateRow { key: &key }), Decision::Allow(Grant::Auditor));
         // Not even for the author's member.

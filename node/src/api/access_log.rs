@@ -160,6 +160,10 @@ impl AccessService for Api {
         tokio::spawn(watching.tell(self.clone(), sender));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
+
+    async fn list_petitions(&self, request: Request<pb::ListPetitionsRequest>) -> Answer<pb::ListPetitionsResponse> {
+        self.petitions(request).await.map(Response::new)
+    }
 }
 
 pub(super) fn not_found() -> Status {
@@ -170,7 +174,7 @@ pub(super) fn parse_patient(bytes: &[u8]) -> Result<PatientPseudonym, Status> {
     PatientPseudonym::parse("patient", bytes).map_err(|e| Reason::InvalidArgument.field(&e))
 }
 
-fn page_size(asked: u32, default: u32, max: u32) -> Result<usize, Status> {
+pub(super) fn page_size(asked: u32, default: u32, max: u32) -> Result<usize, Status> {
     match asked {
         0 => Ok(default as usize),
         asked if asked <= max => Ok(asked as usize),

@@ -10,6 +10,7 @@ mod ledger;
 mod notices;
 mod operator;
 mod patients;
+mod petitions;
 mod read_records;
 mod reading;
 mod record_lists;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use consilium_ledger::lookup::prove_record;
 use consilium_ledger::missing::is_wanted;
 use consilium_ledger::{Table, keys, state_map};
-use consilium_proto::ids::{KeyId, RecordId};
+use consilium_proto::ids::{KeyId, PetitionId, RecordId};
 use consilium_proto::names::SpiffeId;
 use consilium_proto::pb::{
     EncryptionKeyState, IdentityState, KeyWrap, KeyWrapRef, RecordState, RecordVersion, ReleasedRecord, WrapState,
@@ -89,8 +89,26 @@ impl<'a> RecordReader<'a> {
             wraps.extend(self.added_wrap(id, &record, &mut missing)?);
         }
         let descriptor = self.described(id, &record, &mut missing)?;
+        let disagreements = self.disagreements(id, &record, &mut missing)?;
         let payload = payload.unwrap_or_default();
-        Ok((ReleasedRecord { record: Some(record), payload, wraps, descriptor, proof: None }, missing))
+        Ok((ReleasedRecord { record: Some(record), payload, wraps, descriptor, proof: None, disagreements }, missing))
+    }
+
+    /// The statements of the patient about a version: whoever may read it gets them.
+    fn disagreements(
+        &self,
+        id: &RecordId,
+        record: &RecordVersion,
+        missing: &mut bool,
+    ) -> Result<Vec<Bytes>, StorageError> {
+        let stated = self.state(id)?.map(|state| state.disagreements).unwrap_or_default();
+        let about = stated.iter().filter(|stated| stated.version == record.version);
+        let statement = about.map(|stated| {
+            let petition = PetitionId::parse("petition_id", &stated.petition_id);
+            let petition = petition.map_err(|e| StorageError::corrupt("state", e))?;
+            Ok(self.attachment(&Slot::PetitionText { petition }, missing)?.unwrap_or_default())
+        });
+        statement.collect()
     }
 
     /// A version without its contents.

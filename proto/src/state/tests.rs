@@ -72,6 +72,8 @@ fn samples() -> Vec<(Vec<u8>, &'static str)> {
             "key wrap of version 2 of record abababababababababababababababab for key \
              0202020202020202020202020202020202020202020202020202020202020202",
         ),
+        (petition(&PetitionId([0x44; 16])), "petition 44444444444444444444444444444444"),
+        (petitions_due("a.b"), "petitions due of member a.b"),
     ]
 }
 
@@ -164,6 +166,7 @@ fn every_message_names_its_key() {
         include_str!("../../consilium/v1/access.proto"),
         include_str!("../../consilium/v1/emergency.proto"),
         include_str!("../../consilium/v1/custody.proto"),
+        include_str!("../../consilium/v1/petition.proto"),
     ];
     for row in StateRow::ALL {
         let head = format!("\nmessage {} {{\n", row.message());

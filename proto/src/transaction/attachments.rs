@@ -6,11 +6,13 @@
 
 use bytes::Bytes;
 
-use super::{Action, AddedWrap, EmergencyAction, PatientLookups, WriteRecord};
+use super::{Action, AddedWrap, EmergencyAction, PatientLookups, PetitionAction, WriteRecord};
 use crate::error::{FieldError, fixed};
 use crate::hash::{Hash, sha256};
-use crate::ids::{EmergencyId, KeyId, PatientPseudonym, RecordId};
-use crate::limits::{DESCRIPTOR_BYTES_MAX, EMERGENCY_TEXT_BYTES_MAX, LOOKUP_BYTES, WRAP_BYTES_MAX};
+use crate::ids::{EmergencyId, KeyId, PatientPseudonym, PetitionId, RecordId};
+use crate::limits::{
+    DESCRIPTOR_BYTES_MAX, EMERGENCY_TEXT_BYTES_MAX, LOOKUP_BYTES, PETITION_TEXT_BYTES_MAX, WRAP_BYTES_MAX,
+};
 use crate::pb;
 use crate::pb::attachment_ref::Kind;
 use crate::record::Descriptor;
@@ -53,6 +55,16 @@ pub enum Slot {
         /// The emergency.
         emergency: EmergencyId,
     },
+    /// The text of a petition.
+    PetitionText {
+        /// The petition.
+        petition: PetitionId,
+    },
+    /// The answer to a petition.
+    PetitionAnswer {
+        /// The petition.
+        petition: PetitionId,
+    },
 }
 
 impl From<&Slot> for pb::AttachmentRef {
@@ -63,7 +75,14 @@ impl From<&Slot> for pb::AttachmentRef {
             version,
             ..Self::default()
         };
+        let of_petition = |kind: Kind, petition: &PetitionId| Self {
+            kind: kind.into(),
+            petition_id: Bytes::copy_from_slice(&petition.0),
+            ..Self::default()
+        };
         match slot {
+            Slot::PetitionText { petition } => of_petition(Kind::PetitionText, petition),
+            Slot::PetitionAnswer { petition } => of_petition(Kind::PetitionAnswer, petition),
             Slot::Payload { record, version } => of_version(Kind::Payload, record, *version),
             Slot::Descriptor { record, version } => of_version(Kind::Descriptor, record, *version),
             Slot::Wrap { record, version, recipient } => {
@@ -102,6 +121,12 @@ impl TryFrom<&pb::AttachmentRef> for Slot {
             }),
             Kind::EmergencyText => {
                 Ok(Self::EmergencyText { emergency: EmergencyId::parse("emergency_id", &m.emergency_id)? })
+            }
+            Kind::PetitionText => {
+                Ok(Self::PetitionText { petition: PetitionId::parse("petition_id", &m.petition_id)? })
+            }
+            Kind::PetitionAnswer => {
+                Ok(Self::PetitionAnswer { petition: PetitionId::parse("petition_id", &m.petition_id)? })
             }
             Kind::Unspecified => Err(FieldError::malformed("kind", "is not a known kind of attachment")),
         }
@@ -155,7 +180,12 @@ impl Commitment {
         }
         match self.slot {
             Slot::Descriptor { .. } => Descriptor::decode(bytes).map(|_| ()),
-            Slot::Payload { .. } | Slot::Wrap { .. } | Slot::Lookup { .. } | Slot::EmergencyText { .. } => Ok(()),
+            Slot::Payload { .. }
+            | Slot::Wrap { .. }
+            | Slot::Lookup { .. }
+            | Slot::EmergencyText { .. }
+            | Slot::PetitionText { .. }
+            | Slot::PetitionAnswer { .. } => Ok(()),
         }
     }
 }
@@ -169,6 +199,7 @@ impl Action {
             Self::Patient(action) => action.lookups().map(PatientLookups::commitments).unwrap_or_default(),
             Self::AddWraps(add) => add.wraps.iter().map(AddedWrap::commitment).collect(),
             Self::Emergency(action) => action.text().into_iter().collect(),
+            Self::Petition(action) => action.text().into_iter().collect(),
             Self::Enroll(_)
             | Self::PublishRevocations(_)
             | Self::SetCustodyKey(_)
@@ -219,6 +250,17 @@ impl EmergencyAction {
         let Self::Declare(declared) = self else { return None };
         let slot = Slot::EmergencyText { emergency: declared.id };
         declared.text.map(|hash| Commitment { slot, hash, size: Size::AtMost(EMERGENCY_TEXT_BYTES_MAX) })
+    }
+}
+
+impl PetitionAction {
+    /// The text of a petition, or of an answer.
+    fn text(&self) -> Option<Commitment> {
+        let (slot, hash) = match self {
+            Self::Open(opened) => (Slot::PetitionText { petition: opened.id }, opened.text),
+            Self::Answer(answer) => (Slot::PetitionAnswer { petition: answer.id }, answer.text),
+        };
+        hash.map(|hash| Commitment { slot, hash, size: Size::AtMost(PETITION_TEXT_BYTES_MAX) })
     }
 }
 

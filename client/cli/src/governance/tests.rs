@@ -137,7 +137,7 @@ fn nodes_stake_and_parameters_are_told_with_their_change() {
     assert_eq!(effects(&change, &now), ["epoch_ms goes from 3600000 to 60000."]);
     let same = Present { parameters: Some(parameters), ..present() };
     assert_eq!(effects(&change, &same), ["Nothing changes: these parameters are in force."]);
-    assert_eq!(effects(&change, &present()).len(), 27, "without the present ones, all are told");
+    assert_eq!(effects(&change, &present()).len(), 28, "without the present ones, all are told");
 }
 
 #[test]

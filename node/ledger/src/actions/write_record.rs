@@ -46,6 +46,7 @@ pub(super) fn run<R: StateReader>(
         retracted: false,
         version_sha256: Bytes::copy_from_slice(&version_hash(&version)),
         sequence,
+        disagreements: before.as_ref().map(|(record, _)| record.disagreements.clone()).unwrap_or_default(),
     };
     view.put_message(Table::State, keys::record(&write.record_id), &record);
     view.put_message(Table::Versions, keys::version(&write.record_id, write.version), &version);

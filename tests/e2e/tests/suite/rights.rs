@@ -1,6 +1,8 @@
 //! Rights of patients over real nodes: a consent opens, a custodian wraps, a withdrawal closes,
 //! an emergency opens again, and the patient's list shows all of it.
 
+mod petitions;
+
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -34,6 +36,7 @@ impl Drop for Running {
 /// A hospital with a record of a patient and a custodian that runs.
 struct Hospital {
     ehr: User,
+    keeper: User,
     patient: PatientPseudonym,
     record: RecordId,
     _custodian: Running,
@@ -60,7 +63,7 @@ async fn hospital(network: &Network) -> anyhow::Result<Hospital> {
     let draft = RecordDraft::document("note", patient, "what was seen".into());
     let writer = RecordWriter::new(ehr.client.clone(), &[]).await?;
     let written = writer.write(vec![Draft::new(draft)], pb::WaitFor::Certified).await?;
-    Ok(Hospital { ehr, patient, record: written[0].1[0], _custodian: Running(child) })
+    Ok(Hospital { ehr, keeper, patient, record: written[0].1[0], _custodian: Running(child) })
 }
 
 async fn read(client: &Client, access: Access, of: &Hospital) -> Result<Vec<u8>, ClientError> {

@@ -5,6 +5,7 @@ mod access;
 mod consents;
 mod emergencies;
 mod logs;
+mod petitions;
 mod random;
 mod release;
 mod wraps;

@@ -1,0 +1,99 @@
+//! Petitions of patients, with their sealed texts: for who asked, who is asked, and auditors.
+//! What is not for the caller is passed over, and tells nothing of itself by a further page.
+
+use bytes::Bytes;
+use consilium_ledger::{Table, keys};
+use consilium_proto::error::fixed;
+use consilium_proto::ids::{PatientPseudonym, PetitionId};
+use consilium_proto::names::SpiffeId;
+use consilium_proto::pb::{self, PatientState, PetitionKind as Kind, PetitionState, PetitionTexts};
+use consilium_proto::transaction::Slot;
+use tonic::{Request, Status};
+
+use super::Api;
+use super::access_log::{page_size, parse_patient, prove, speaks_for};
+use super::errors::Reason;
+use crate::access::{self, Petition, What, decide};
+use crate::storage::StorageError;
+use crate::storage::snapshot::LedgerSnapshot;
+
+const PAGE_DEFAULT: u32 = 64;
+const PAGE_MAX: u32 = 256;
+
+impl Api {
+    pub(super) async fn petitions(
+        &self,
+        request: Request<pb::ListPetitionsRequest>,
+    ) -> Result<pb::ListPetitionsResponse, Status> {
+        let caller = Self::caller(&request)?;
+        let within = self.time_left(&request);
+        let request = request.into_inner();
+        let patient = (!request.patient.is_empty()).then(|| parse_patient(&request.patient)).transpose()?;
+        let page = page_size(request.page_size, PAGE_DEFAULT, PAGE_MAX)?;
+        let from = match request.page_token.is_empty() {
+            true => 0,
+            false => u64::from_be_bytes(
+                fixed("page_token", &request.page_token).map_err(|e| Reason::InvalidArgument.field(&e))?,
+            ),
+        };
+        self.freshen(request.read.as_ref(), within).await?;
+        let read = move |ledger: &LedgerSnapshot<'_>| {
+            let prefix = match &patient {
+                Some(patient) => keys::index_petitions_of(patient),
+                None => keys::index_petitions_to(caller.id.member().as_str()),
+            };
+            Ok((list(ledger, &caller.id, (&prefix, from), page)?, ledger.tip_header().clone()))
+        };
+        let (answer, header) = self.read(read).await?;
+        let header = Some((&self.prove_header(header, within).await?).into());
+        Ok(pb::ListPetitionsResponse { header, ..answer })
+    }
+}
+
+/// What the reader may see under a prefix of the index, from a place on.
+fn list(
+    ledger: &LedgerSnapshot<'_>,
+    reader: &SpiffeId,
+    (prefix, from): (&[u8], u64),
+    page: usize,
+) -> Result<pb::ListPetitionsResponse, StorageError> {
+    let mut answer = pb::ListPetitionsResponse::default();
+    for row in ledger.scan(Table::Index, prefix, &keys::index_entry(prefix.to_vec(), from)) {
+        let (place, id) = row?;
+        let id = PetitionId::parse("index", &id).map_err(|e| StorageError::corrupt("index", e))?;
+        let state: Option<PetitionState> = ledger.state(&keys::petition(&id))?;
+        let state = state.ok_or_else(|| StorageError::corrupt("index", "names a petition that is absent"))?;
+        if !may_see(ledger, reader, &state)? {
+            continue;
+        }
+        if answer.petitions.len() >= page {
+            answer.next_page_token = Bytes::copy_from_slice(place.get(prefix.len()..).unwrap_or_default());
+            break;
+        }
+        answer.petitions.push(prove(ledger, keys::petition(&id))?);
+        answer.texts.push(PetitionTexts {
+            text: text(ledger, &Slot::PetitionText { petition: id })?,
+            answer: text(ledger, &Slot::PetitionAnswer { petition: id })?,
+        });
+    }
+    Ok(answer)
+}
+
+fn may_see(ledger: &LedgerSnapshot<'_>, reader: &SpiffeId, state: &PetitionState) -> Result<bool, StorageError> {
+    let patient = PatientPseudonym::parse("patient", &state.patient);
+    let patient = patient.map_err(|e| StorageError::corrupt("state", e))?;
+    let patient: Option<PatientState> = ledger.state(&keys::patient(&patient))?;
+    let of_reader = state.author == reader.to_string()
+        || patient.is_some_and(|patient| speaks_for(&patient, reader, ledger.tip_header().time));
+    let concerns_person = match state.kind() {
+        Kind::Complaint | Kind::Name => true,
+        Kind::Correction | Kind::Disagreement | Kind::Unspecified => false,
+    };
+    let petition = Petition { member: &state.member, concerns_person, of_reader };
+    Ok(decide(&access::Request { reader, what: What::Petition(petition) }).allows())
+}
+
+fn text(ledger: &LedgerSnapshot<'_>, slot: &Slot) -> Result<Bytes, StorageError> {
+    let (table, key) = keys::attachment(slot);
+    Ok(ledger.read(table, &key)?.unwrap_or_default())
+}

@@ -1,0 +1,102 @@
+//! Petitions over real nodes: texts that only those open whom they are for, a refusal and the
+//! statement behind it, the name behind an entry of the log.
+
+use consilium_client::documents::DocumentHash;
+use consilium_client::patients::Acceptance;
+use consilium_client::petitions::{KnownPetition, PetitionAnswer, PetitionDraft, named_person};
+use consilium_proto::names::MemberId;
+use consilium_proto::transaction::{Answered, PetitionSubject, VersionRef};
+
+use super::*;
+
+const ANNA: &str = "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a";
+const PERSON: &[u8] = b"Dr. Example, ward 3";
+
+async fn accepted(network: &Network, of: &Hospital) -> anyhow::Result<User> {
+    let anna = network.enrolled(0, Role::Patient, ANNA).await?;
+    let acceptance = Acceptance {
+        identity: anna.spiffe_id.parse()?,
+        relation: pb::PatientRelation::Self_,
+        may_read: true,
+        may_consent: true,
+        to: None,
+        evidence: Hash::of(&[b"salted passport"]),
+    };
+    of.ehr.client.accept_patient(of.patient, &acceptance).await?;
+    Ok(anna)
+}
+
+async fn only(client: &Client, patient: Option<PatientPseudonym>) -> anyhow::Result<KnownPetition> {
+    let (mut petitions, _) = client.petitions(patient).await?;
+    anyhow::ensure!(petitions.len() == 1, "{petitions:?}");
+    Ok(petitions.remove(0))
+}
+
+#[test]
+fn a_refused_correction_leaves_a_statement_that_every_reader_gets_with_the_record() {
+    Network::of(3).run(async |network| {
+        let of = hospital(network).await?;
+        let anna = accepted(network, &of).await?;
+        let doctor = network.enrolled(0, Role::Clinician, "doctor").await?;
+        let member: MemberId = network.members[0].id.parse()?;
+        let record = VersionRef { record: of.record, version: 1 };
+        let correction = PetitionDraft::new(of.patient, member.clone(), PetitionSubject::Correction(record));
+        anna.client.open_petition(&correction, Some(b"it was the left arm")).await?;
+
+        let asked = only(&of.keeper.client, None).await?;
+        assert_eq!(&asked.open_text(&of.keeper.client)?[..], b"it was the left arm");
+        assert!(asked.open_text(&doctor.client).is_err() && asked.open_text(&anna.client).is_err());
+        let verdict = Answered::Refused(pb::PetitionRefusal::Accurate);
+        let refusal =
+            PetitionAnswer { verdict, text: Some(b"the picture shows the right one".to_vec().into()), letter: None };
+        doctor.client.answer_petition(&asked, &refusal).await?;
+        let answered = only(&anna.client, Some(of.patient)).await?;
+        assert_eq!(&answered.open_answer(&anna.client)?[..], b"the picture shows the right one");
+        assert_eq!(answered.state.refusal(), pb::PetitionRefusal::Accurate);
+
+        let subject = PetitionSubject::Disagreement { record, refused: correction.id };
+        let statement = PetitionDraft::new(of.patient, member, subject);
+        anna.client.open_petition(&statement, Some(b"I know my arms")).await?;
+        let reader = RecordReader::new(of.ehr.client.clone());
+        let opened = reader.get_of(of.patient, of.record, None).await?;
+        assert_eq!(opened.record.disagreements.len(), 1);
+        let text = opened.disagreements[0].text.as_ref().map(|text| text.to_vec());
+        assert_eq!(text.as_deref(), Some(&b"I know my arms"[..]));
+        assert_eq!(opened.plaintext.map(|plain| plain.to_vec()).as_deref(), Some(&b"what was seen"[..]));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_patient_learns_who_read_and_nobody_else_learns_that_it_asked() {
+    Network::of(3).run(async |network| {
+        let of = hospital(network).await?;
+        let anna = accepted(network, &of).await?;
+        let auditor = network.enrolled(0, Role::Auditor, "privacy").await?;
+        let made = DocumentHash::of(PERSON);
+        let access = Access { acting: Some(made.hash()), ..Access::of(PurposeOfUse::Treat) };
+        read(&of.ehr.client, access, &of).await?;
+        let log = anna.client.access_log(of.patient, KeptLog::nothing()).await?;
+        let entry = log.events.last().map(|event| event.transaction_id).unwrap_or_else(|| unreachable!("it was read"));
+        let member: MemberId = network.members[0].id.parse()?;
+        let name = PetitionDraft::new(of.patient, member.clone(), PetitionSubject::Name(entry));
+        anna.client.open_petition(&name, None).await?;
+
+        let nosy = network.enrolled(0, Role::Clinician, "nosy").await?;
+        let stranger = network.enrolled(1, Role::Service, "ehr").await?;
+        for client in [&nosy.client, &stranger.client] {
+            assert_eq!(client.petitions(Some(of.patient)).await?.0, []);
+            assert_eq!(client.petitions(None).await?.0, []);
+        }
+        let due = auditor.client.petitions_due(&member).await?.unwrap_or_default();
+        assert_eq!(due.petitions.len(), 1);
+        let asked = only(&auditor.client, None).await?;
+        let text = Some([&made.salt()[..], PERSON].concat().into());
+        let told = PetitionAnswer { verdict: Answered::Granted { amended: 0 }, text, letter: None };
+        auditor.client.answer_petition(&asked, &told).await?;
+        let answered = only(&anna.client, Some(of.patient)).await?;
+        let answer = answered.open_answer(&anna.client)?;
+        assert_eq!(named_person(&answer, &made.hash())?, PERSON);
+        Ok(())
+    });
+}
