@@ -113,6 +113,13 @@ pub struct Limits {
     pub queued_transactions_max: NonZeroUsize,
     /// Bytes of transactions that wait to be ordered.
     pub queued_bytes_max: NonZeroUsize,
+    /// Requests to read of one identity in a minute, in the long run, wherever it asks; beyond
+    /// it: RESOURCE_EXHAUSTED. Each leaves an entry in a patient's log for ever: fewer bound
+    /// probing and floods of a log, more let one identity read for many people. Emergencies are
+    /// counted for themselves. The same on all nodes.
+    pub access_requests_per_minute: NonZeroU32,
+    /// Those at once, after a pause.
+    pub access_requests_burst: NonZeroU32,
     /// Client connections in all.
     pub connections_max: NonZeroUsize,
     /// Client connections of one identity.
@@ -132,6 +139,8 @@ impl Default for Limits {
         Self {
             queued_transactions_max: NonZeroUsize::new(10_000).expect("not zero"),
             queued_bytes_max: NonZeroUsize::new(64 * 1024 * 1024).expect("not zero"),
+            access_requests_per_minute: NonZeroU32::new(1_200).expect("not zero"),
+            access_requests_burst: NonZeroU32::new(2_400).expect("not zero"),
             connections_max: NonZeroUsize::new(2_000).expect("not zero"),
             connections_per_identity_max: NonZeroUsize::new(200).expect("not zero"),
             requests_per_connection_max: NonZeroUsize::new(512).expect("not zero"),
@@ -298,6 +307,11 @@ impl Config {
         if log_entries_kept > log_entries_max {
             return fail("raft.log_entries_kept", format!("must not exceed log_entries_max ({log_entries_max})"));
         }
+        let (burst, per_minute) = (self.limits.access_requests_burst, self.limits.access_requests_per_minute);
+        if u64::from(burst.get()) * 60 < u64::from(per_minute.get()) {
+            let problem = format!("must be a second's share of access_requests_per_minute ({per_minute}) at least");
+            return fail("limits.access_requests_burst", problem);
+        }
         if self.listen.client == self.listen.peer && self.listen.client.port() != 0 {
             return fail("listen.peer", "must differ from listen.client".into());
         }
@@ -343,6 +357,12 @@ mod tests {
         assert!(error.contains("election_tics"), "{error}");
         let error = load("[raft]\nheartbeat_ticks=30\n").unwrap_err().to_string();
         assert!(error.contains("raft.heartbeat_ticks"), "{error}");
+        let error = load("[limits]\naccess_requests_per_minute=0\n").unwrap_err().to_string();
+        assert!(error.contains("access_requests_per_minute"), "{error}");
+        let error =
+            load("[limits]\naccess_requests_per_minute=600\naccess_requests_burst=9\n").unwrap_err().to_string();
+        assert!(error.contains("limits.access_requests_burst"), "{error}");
+        assert!(load("[limits]\naccess_requests_per_minute=600\naccess_requests_burst=10\n").is_ok());
         let error = load("[raft]\ntick='1us'\n").unwrap_err().to_string();
         assert!(error.contains("raft.tick"), "{error}");
     }

@@ -1,6 +1,12 @@
 //! Asking the replica: what services and peers hand in, and the answers that come
 //! back. Everything on its way to the replica holds a permit, so that the queue is
 //! bounded by what is asked and never by what the replica's own helpers report.
+//!
+//! Urgent transactions ([`Transaction::urgency`]) have room of their own and go in front, at
+//! the verifiers and at the replica: no load of ordinary ones keeps them out or waiting.
+
+mod lanes;
+mod reserve;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,22 +16,31 @@ use std::time::Duration;
 use bytes::Bytes;
 use consilium_consensus::{LogPosition, RaftId, ReadContext, TransferError};
 use consilium_proto::ids::{Height, NodeId, TimeMs};
+use consilium_proto::names::SpiffeId;
 use consilium_proto::pb::ForwardResult;
 use consilium_proto::transaction::Transaction;
 use consilium_replica::entries::CHECKS_MAX;
+use consilium_replica::forward::URGENT_CALLS_MAX;
 use consilium_replica::peer::PeerMessage;
 use consilium_replica::submission::{Located, Refused, WaitFor};
 use consilium_replica::{Input, RequestId};
-use crossbeam_channel::{Receiver, Sender, bounded};
 use rand::RngCore;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+pub use self::lanes::LaneEnds;
+use self::lanes::{Lane, Lanes, lanes};
+use self::reserve::{Place, Reserve, Room};
 use crate::clock::Clocks;
 
 /// Requests on their way to the replica.
 const REQUESTS_MAX: usize = 16_384;
 /// Batches of peers, and blocks that are fetched, on their way to the replica.
 const BATCHES_MAX: usize = 256;
+/// Urgent requests besides.
+const URGENT_REQUESTS: Room = Room { each: 64, all: 1_024 };
+/// Calls of peers besides that hold nothing but urgent transactions: what one hands to a
+/// leader, and to others, at once.
+const URGENT_CALLS: Room = Room { each: URGENT_CALLS_MAX + 1, all: 256 };
 /// KiB of them together.
 const BATCHES_KIB_MAX: usize = 64 * 1024;
 /// Reports of the replica's helpers: bounded by what it has asked of them, which is
@@ -39,12 +54,33 @@ const READ_MAX: Duration = Duration::from_secs(5);
 #[error("this node is stopping")]
 pub struct Stopping;
 
+/// Room on the way to the replica, for as long as this lives.
+#[derive(Debug)]
+pub struct Permit(Taken);
+
+#[derive(Debug)]
+#[expect(dead_code, reason = "held, and given back when they are dropped")]
+enum Taken {
+    Ordinary(OwnedSemaphorePermit),
+    Urgent(Place<SpiffeId>),
+    UrgentCall(Place<NodeId>),
+}
+
+impl Permit {
+    fn lane(&self) -> Lane {
+        match self.0 {
+            Taken::Ordinary(_) => Lane::Back,
+            Taken::Urgent(_) | Taken::UrgentCall(_) => Lane::Front,
+        }
+    }
+}
+
 /// What arrives at the replica.
 #[expect(clippy::large_enum_variant, reason = "nearly all that is sent is of the large variant")]
 #[derive(Debug)]
 pub enum Delivery {
     /// An input; its permit goes when it is taken.
-    Input(Input, Option<OwnedSemaphorePermit>),
+    Input(Input, Option<Permit>),
     /// The replica's thread is to end.
     Halt,
 }
@@ -63,7 +99,7 @@ pub enum VerifyJob {
         /// On the monotonic clock.
         deadline_ms: u64,
         /// For the replica's queue.
-        permit: OwnedSemaphorePermit,
+        permit: Permit,
     },
     /// Transactions that a peer hands to the leader; `None` for one that is
     /// malformed.
@@ -73,7 +109,7 @@ pub enum VerifyJob {
         /// To be answered.
         request: RequestId,
         /// For the replica's queue.
-        permit: OwnedSemaphorePermit,
+        permit: Permit,
     },
     /// A log entry.
     Entry(LogPosition, Bytes),
@@ -112,9 +148,11 @@ impl Pending {
 /// The asking side. Cheap to clone.
 #[derive(Clone)]
 pub struct Handle {
-    replica: Sender<Delivery>,
-    verifier: Sender<VerifyJob>,
+    replica: Lanes<Delivery>,
+    verifier: Lanes<VerifyJob>,
     requests: Arc<Semaphore>,
+    urgent: Reserve<SpiffeId>,
+    urgent_calls: Reserve<NodeId>,
     /// A permit for each KiB.
     batches: Arc<Semaphore>,
     pending: Arc<Pending>,
@@ -124,22 +162,25 @@ pub struct Handle {
 /// The answering side.
 pub struct Ends {
     /// What arrives at the replica.
-    pub replica: Receiver<Delivery>,
+    pub replica: LaneEnds<Delivery>,
     /// Work for the verifiers.
-    pub verifier: Receiver<VerifyJob>,
+    pub verifier: LaneEnds<VerifyJob>,
 }
 
 impl Handle {
     /// Opens the queues.
     #[must_use]
     pub fn new(clocks: Clocks) -> (Self, Ends) {
-        let (replica, replica_end) = bounded(REQUESTS_MAX + BATCHES_MAX + REPORTS_MAX);
+        let urgent = URGENT_REQUESTS.all + URGENT_CALLS.all;
+        let (replica, replica_end) = lanes(urgent, REQUESTS_MAX + BATCHES_MAX + REPORTS_MAX);
         // Each submission holds a permit of the replica's queue.
-        let (verifier, verifier_end) = bounded(REQUESTS_MAX + BATCHES_MAX + CHECKS_MAX + 64);
+        let (verifier, verifier_end) = lanes(urgent + CHECKS_MAX, REQUESTS_MAX + BATCHES_MAX + 64);
         let handle = Self {
             replica,
             verifier,
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+            urgent: Reserve::new(URGENT_REQUESTS),
+            urgent_calls: Reserve::new(URGENT_CALLS),
             batches: Arc::new(Semaphore::new(BATCHES_KIB_MAX)),
             pending: Arc::default(),
             clocks,
@@ -153,17 +194,18 @@ impl Handle {
         self.clocks
     }
 
-    /// Has a transaction executed, and waits for its outcome for a while.
+    /// Has a transaction of a caller executed, and waits for its outcome for a while.
     ///
     /// # Errors
     /// If the node is stopping.
     pub async fn submit(
         &self,
+        caller: &SpiffeId,
         transaction: Transaction,
         wait_for: WaitFor,
         within: Duration,
     ) -> Result<Result<Located, Refused>, Stopping> {
-        let Ok(permit) = Arc::clone(&self.requests).try_acquire_owned() else { return Ok(Err(Refused::Overloaded)) };
+        let Some(permit) = self.permit(caller, &transaction) else { return Ok(Err(Refused::Overloaded)) };
         let patience = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
         let deadline_ms = self.clocks.monotonic_ms().saturating_add(patience);
         let (request, answer) = self.pending.wait(Reply::Submission);
@@ -181,19 +223,40 @@ impl Handle {
         }
     }
 
+    /// Room for a transaction: of what is kept for urgent ones, or of everybody's.
+    fn permit(&self, caller: &SpiffeId, transaction: &Transaction) -> Option<Permit> {
+        if let Some(place) = transaction.urgency().and_then(|_| self.urgent.take(caller)) {
+            return Some(Permit(Taken::Urgent(place)));
+        }
+        Arc::clone(&self.requests).try_acquire_owned().ok().map(|permit| Permit(Taken::Ordinary(permit)))
+    }
+
     /// Takes transactions that a peer hands to the leader; `None` for one that is
     /// malformed.
     ///
     /// # Errors
     /// If the node is stopping.
-    pub async fn forwarded(&self, transactions: Vec<Option<Transaction>>) -> Result<Vec<ForwardResult>, Stopping> {
-        let bytes = transactions.iter().flatten().map(Transaction::size).sum();
-        let Ok(permit) = Arc::clone(&self.batches).try_acquire_many_owned(permits(bytes)) else {
+    pub async fn forwarded(
+        &self,
+        from: NodeId,
+        transactions: Vec<Option<Transaction>>,
+    ) -> Result<Vec<ForwardResult>, Stopping> {
+        let Some(permit) = self.permit_for_call(from, &transactions) else {
             return Ok(vec![ForwardResult::Overloaded; transactions.len()]);
         };
         let (request, answer) = self.pending.wait(Reply::Forwarded);
         self.verify(VerifyJob::Forwarded { transactions, request, permit })?;
         answer.await.map_err(|_| Stopping)
+    }
+
+    fn permit_for_call(&self, from: NodeId, transactions: &[Option<Transaction>]) -> Option<Permit> {
+        let is_urgent = |t: &Option<Transaction>| t.as_ref().is_some_and(|t| t.urgency().is_some());
+        if let Some(place) = transactions.iter().all(is_urgent).then(|| self.urgent_calls.take(&from)).flatten() {
+            return Some(Permit(Taken::UrgentCall(place)));
+        }
+        let bytes = transactions.iter().flatten().map(Transaction::size).sum();
+        let permit = Arc::clone(&self.batches).try_acquire_many_owned(permits(bytes)).ok()?;
+        Some(Permit(Taken::Ordinary(permit)))
     }
 
     /// Waits until this node has applied everything that was committed when the call
@@ -250,12 +313,12 @@ impl Handle {
     /// If the node is stopping.
     pub async fn batch(&self, input: Input, bytes: usize) -> Result<(), Stopping> {
         let permit = Arc::clone(&self.batches).acquire_many_owned(permits(bytes)).await.map_err(|_| Stopping)?;
-        self.deliver(Delivery::Input(input, Some(permit)))
+        self.deliver(Lane::Back, Delivery::Input(input, Some(Permit(Taken::Ordinary(permit)))))
     }
 
     async fn ask(&self, input: Input) -> Result<(), Stopping> {
         let permit = Arc::clone(&self.requests).acquire_owned().await.map_err(|_| Stopping)?;
-        self.deliver(Delivery::Input(input, Some(permit)))
+        self.deliver(Lane::Back, Delivery::Input(input, Some(Permit(Taken::Ordinary(permit)))))
     }
 
     /// A report of something that the replica asked for.
@@ -263,35 +326,41 @@ impl Handle {
     /// # Errors
     /// If the node is stopping.
     pub fn report(&self, input: Input) -> Result<(), Stopping> {
-        self.deliver(Delivery::Input(input, None))
+        self.deliver(Lane::Back, Delivery::Input(input, None))
     }
 
     /// Takes what the verifiers have looked at.
-    pub(crate) fn verified(&self, input: Input, permit: OwnedSemaphorePermit) -> Result<(), Stopping> {
-        self.deliver(Delivery::Input(input, Some(permit)))
+    pub(crate) fn verified(&self, input: Input, permit: Permit) -> Result<(), Stopping> {
+        self.deliver(permit.lane(), Delivery::Input(input, Some(permit)))
     }
 
     /// Ends the replica's thread.
     pub(crate) fn halt(&self) {
-        let _ = self.replica.send(Delivery::Halt);
+        let _ = self.replica.send(Lane::Back, Delivery::Halt);
     }
 
     /// Ends one thread of the verifiers.
     pub(crate) fn stop_verifier(&self) {
-        let _ = self.verifier.send(VerifyJob::Stop);
+        let _ = self.verifier.send(Lane::Back, VerifyJob::Stop);
     }
 
-    /// Work for the verifiers.
+    /// Work for the verifiers. Entries of the log go in front: what is in them is on its way
+    /// into a block, urgent ones among it.
     ///
     /// # Errors
     /// If the node is stopping.
     pub(crate) fn verify(&self, job: VerifyJob) -> Result<(), Stopping> {
-        self.verifier.send(job).map_err(|_| Stopping)
+        let lane = match &job {
+            VerifyJob::Submission { permit, .. } | VerifyJob::Forwarded { permit, .. } => permit.lane(),
+            VerifyJob::Entry(..) => Lane::Front,
+            VerifyJob::Stop => Lane::Back,
+        };
+        self.verifier.send(lane, job).ok_or(Stopping)
     }
 
     /// Permits leave room for everything that is sent, so this does not wait.
-    fn deliver(&self, delivery: Delivery) -> Result<(), Stopping> {
-        self.replica.send(delivery).map_err(|_| Stopping)
+    fn deliver(&self, lane: Lane, delivery: Delivery) -> Result<(), Stopping> {
+        self.replica.send(lane, delivery).ok_or(Stopping)
     }
 
     /// Passes an answer of the replica on. Who has gone away misses it.

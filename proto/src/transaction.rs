@@ -12,6 +12,7 @@ mod head;
 mod patients;
 mod petition;
 mod stake;
+mod urgency;
 
 use bytes::Bytes;
 use prost::Message;
@@ -37,6 +38,7 @@ pub use head::{ActionProof, Nonce, NotInTransaction, SignedHead, TransactionHead
 pub use patients::{AcceptPatient, AttestCare, PatientAction, PatientLookups, PatientPair};
 pub use petition::{AnswerPetition, Answered, OpenPetition, PetitionAction, PetitionSubject};
 pub use stake::StakeAction;
+pub use urgency::Urgency;
 
 /// A transaction that passed all stateless checks.
 #[derive(Debug, Clone, PartialEq)]
@@ -301,13 +303,6 @@ impl Transaction {
         }
     }
 
-    /// Whether it does nothing but what members protect themselves by: a leader must not
-    /// leave it out.
-    #[must_use]
-    pub fn is_right(&self) -> bool {
-        self.actions.iter().all(Action::is_right)
-    }
-
     /// Whether any of its actions tells of a patient.
     #[must_use]
     pub fn tells_of_patients(&self) -> bool {
@@ -386,26 +381,6 @@ pub enum SignError {
 }
 
 impl Action {
-    /// Whether members protect themselves by it against somebody else, a leader among them:
-    /// by revoking what was stolen, by proposing and voting (so a member is suspended), and
-    /// by proof of double signing.
-    #[must_use]
-    pub fn is_right(&self) -> bool {
-        match self {
-            Self::PublishRevocations(_) | Self::Governance(_) | Self::Consent(_) | Self::Emergency(_) => true,
-            Self::Stake(action) => action.is_right(),
-            Self::Enroll(_)
-            | Self::SetCustodyKey(_)
-            | Self::WriteRecord(_)
-            | Self::RetractRecord(_)
-            | Self::Patient(_)
-            | Self::RequestAccess(_)
-            | Self::AddWraps(_)
-            | Self::Petition(_)
-            | Self::Node(_) => false,
-        }
-    }
-
     /// Whether it tells of a patient: that there is one, who cares for it, what is written,
     /// read and consented to.
     #[must_use]

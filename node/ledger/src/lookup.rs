@@ -9,7 +9,7 @@ pub use records::{prove_record, transaction_of};
 
 use consilium_proto::header::Header;
 use consilium_proto::ids::{Fingerprint, KeyId, NodeId};
-use consilium_proto::names::{MemberId, Role, SpiffeId};
+use consilium_proto::names::SpiffeId;
 use consilium_proto::pb::{self, EncryptionKeyState, IdentityState, MemberStatus, ProposalState, SignerState};
 
 use crate::governance::tally;
@@ -37,19 +37,18 @@ pub fn identity<R: StateReader>(reader: &R, spiffe_id: &str) -> Result<Option<pb
     Ok(Some(pb::GetIdentityResponse { identity: Some(identity), signer, encryption_key }))
 }
 
-/// The member for which an author acts as its administrator, as far as the state goes: the
-/// member is active, and the author's certificate is not revoked.
+/// Whose key an author's is, as far as the state goes: the member is active, and the author's
+/// certificate is not revoked.
 ///
 /// # Errors
 /// If the store fails.
-pub fn administers<R: StateReader>(reader: &R, author: &Fingerprint) -> Result<Option<MemberId>, StoreFault> {
+pub fn standing_author<R: StateReader>(reader: &R, author: &Fingerprint) -> Result<Option<SpiffeId>, StoreFault> {
     let view = View::new(reader);
     let signer: Option<SignerState> = view.message(Table::State, &keys::signer(author))?;
     let Some(signer) = signer.filter(|signer| signer.revoked_ms == 0) else { return Ok(None) };
     let id: SpiffeId = signer.spiffe_id.parse().map_err(|e| corrupt(format!("signer: {e}")))?;
     let member = view.member(id.member().as_str())?;
-    let acts = id.role() == Role::Admin && member.is_some_and(|m| m.status == MemberStatus::Active as i32);
-    Ok(acts.then(|| id.member().clone()))
+    Ok(member.is_some_and(|m| m.status == MemberStatus::Active as i32).then_some(id))
 }
 
 /// A proposal and how it stands after `tip`.

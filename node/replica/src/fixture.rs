@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use consilium_ledger::CheckedTransaction;
 use consilium_proto::hash::Hash;
-use consilium_proto::ids::{Fingerprint, LedgerId, TimeMs, TransactionId};
-use consilium_proto::transaction::{Transaction, TransactionHead};
+use consilium_proto::ids::{ConsentId, Fingerprint, LedgerId, TimeMs, TransactionId};
+use consilium_proto::transaction::{Action, ConsentAction, Transaction, TransactionHead};
 
 /// The id of a number.
 pub(crate) fn id(number: u16) -> TransactionId {
@@ -37,4 +37,11 @@ pub(crate) fn transaction(number: u16, bytes: usize) -> CheckedTransaction {
         attachments: Vec::new(),
     };
     CheckedTransaction { transaction, verified_under: None }
+}
+
+/// A withdrawal.
+pub(crate) fn withdrawal(number: u16, bytes: usize) -> CheckedTransaction {
+    let mut checked = transaction(number, bytes);
+    checked.transaction.actions = vec![Action::Consent(ConsentAction::Revoke(ConsentId([0; 16])))];
+    checked
 }

@@ -1,6 +1,7 @@
 //! Handing transactions to the leader, while this node is not it. What cannot be
 //! handed over stays with those who wait for it and is tried again, until their
-//! deadline or another leader.
+//! deadline or another leader. Urgent ones go first, and in calls of their own: they wait
+//! neither for room in a call nor for the answer to one.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -16,21 +17,34 @@ pub const FORWARD_MAX: usize = 256;
 const BYTES_MAX: usize = consilium_proto::limits::FORWARD_BATCH_BYTES;
 /// Calls under way.
 const CALLS_MAX: usize = 8;
+/// Calls with urgent ones that are under way besides.
+pub const URGENT_CALLS_MAX: usize = 2;
 /// Pause before what was not taken is offered again.
 const RETRY_MS: u64 = 100;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Forwarding {
+    urgent: Lane,
+    others: Lane,
+    again: VecDeque<(u64, CheckedTransaction)>,
+}
+
+/// Transactions that wait, and those in calls.
+#[derive(Debug, Default)]
+struct Lane {
     queue: VecDeque<CheckedTransaction>,
     calls: BTreeMap<CallId, Vec<CheckedTransaction>>,
-    again: VecDeque<(u64, CheckedTransaction)>,
 }
 
 impl Forwarding {
     /// A transaction for the leader.
     pub(crate) fn push(&mut self, transaction: CheckedTransaction) {
-        self.queue.push_back(transaction);
+        let lane = match transaction.transaction.urgency() {
+            Some(_) => &mut self.urgent,
+            None => &mut self.others,
+        };
+        lane.queue.push_back(transaction);
     }
 
     /// A transaction that the leader had no room for, and that is offered again.
@@ -40,13 +54,52 @@ impl Forwarding {
 
     /// Another leader, or none: what waits is sent again from where it is kept.
     pub(crate) fn clear(&mut self) {
-        self.queue.clear();
+        self.urgent.queue.clear();
+        self.others.queue.clear();
         self.again.clear();
     }
 
     /// Begins calls.
     pub(crate) fn call(&mut self, leader: NodeId, next: &mut CallId, out: &mut Vec<Output>) {
-        while self.calls.len() < CALLS_MAX && !self.queue.is_empty() {
+        self.urgent.call(URGENT_CALLS_MAX, leader, next, out);
+        self.others.call(CALLS_MAX, leader, next, out);
+    }
+
+    /// The leader's answer; returns the transactions that it does not take, and whether that is
+    /// for their author's quota or for want of room.
+    pub(crate) fn answered(
+        &mut self,
+        call: CallId,
+        results: &[ForwardResult],
+        now_ms: u64,
+    ) -> Vec<(TransactionId, bool)> {
+        let batch = self.urgent.calls.remove(&call).or_else(|| self.others.calls.remove(&call)).unwrap_or_default();
+        let mut refused = Vec::new();
+        let results = results.iter().copied().chain(std::iter::repeat(ForwardResult::Unspecified));
+        for (checked, result) in batch.into_iter().zip(results) {
+            match result {
+                ForwardResult::Queued => {}
+                ForwardResult::Overloaded => refused.push((checked.transaction.id, false)),
+                ForwardResult::OverQuota => refused.push((checked.transaction.id, true)),
+                ForwardResult::NotLeader
+                | ForwardResult::Watched
+                | ForwardResult::Invalid
+                | ForwardResult::Unspecified => self.later(checked, now_ms),
+            }
+        }
+        refused
+    }
+
+    /// What is to be offered again now.
+    pub(crate) fn due(&mut self, now_ms: u64) -> Vec<CheckedTransaction> {
+        let count = self.again.iter().take_while(|(due, _)| *due <= now_ms).count();
+        self.again.drain(..count).map(|(_, checked)| checked).collect()
+    }
+}
+
+impl Lane {
+    fn call(&mut self, calls_max: usize, leader: NodeId, next: &mut CallId, out: &mut Vec<Output>) {
+        while self.calls.len() < calls_max && !self.queue.is_empty() {
             let batch = self.cut();
             let transactions = batch.iter().map(|checked| checked.transaction.clone()).collect();
             let call = next.take();
@@ -63,30 +116,6 @@ impl Forwarding {
             batch.push(next);
         }
         batch
-    }
-
-    /// The leader's answer; returns the transactions that it has no room for.
-    pub(crate) fn answered(&mut self, call: CallId, results: &[ForwardResult], now_ms: u64) -> Vec<TransactionId> {
-        let batch = self.calls.remove(&call).unwrap_or_default();
-        let mut overloaded = Vec::new();
-        let results = results.iter().copied().chain(std::iter::repeat(ForwardResult::Unspecified));
-        for (checked, result) in batch.into_iter().zip(results) {
-            match result {
-                ForwardResult::Queued => {}
-                ForwardResult::Overloaded => overloaded.push(checked.transaction.id),
-                ForwardResult::NotLeader
-                | ForwardResult::Watched
-                | ForwardResult::Invalid
-                | ForwardResult::Unspecified => self.later(checked, now_ms),
-            }
-        }
-        overloaded
-    }
-
-    /// What is to be offered again now.
-    pub(crate) fn due(&mut self, now_ms: u64) -> Vec<CheckedTransaction> {
-        let count = self.again.iter().take_while(|(due, _)| *due <= now_ms).count();
-        self.again.drain(..count).map(|(_, checked)| checked).collect()
     }
 }
 

@@ -46,5 +46,5 @@ pub use crate::cache::CachedLedger;
 pub use crate::execute::Rules;
 pub use crate::fault::Fault;
 pub use crate::io::{Applied, CallId, ExecutedBlock, Input, Output, RequestId, Status};
-pub use crate::order::{Reconciliation, WATCHED_PER_MEMBER_MAX};
+pub use crate::order::{AccessQuota, Reconciliation, WATCHED_OF_ADMINISTRATORS_MAX, WATCHED_PER_MEMBER_MAX};
 pub use crate::replica::{Replica, Settings, Start};

@@ -32,6 +32,7 @@ use crate::order::log_pace::LogPace;
 use crate::order::mempool::Mempool;
 use crate::order::oversight::Oversight;
 use crate::order::proposing::Proposing;
+use crate::order::quota::{AccessQuota, Quotas};
 use crate::order::rights::Rights;
 use crate::order::split::Splits;
 use crate::ports::{Ledger, PortFault};
@@ -66,6 +67,8 @@ pub struct Settings {
     pub queued_transactions_max: usize,
     /// Bytes of the former.
     pub queued_bytes_max: usize,
+    /// How often one identity may ask to read.
+    pub access_quota: AccessQuota,
 }
 
 /// Who a replica is, and what it starts from.
@@ -110,6 +113,7 @@ pub struct Replica<L, R: LogReader> {
     oversight: Oversight,
     splits: Splits,
     rights: Rights,
+    quotas: Quotas,
     log_pace: LogPace,
     waiters: Waiters,
     forwarding: Forwarding,
@@ -177,8 +181,9 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             oversight: Oversight::new(timeout, cut),
             splits: Splits::default(),
             rights: Rights::new(settings.rights_patience_ms, timeout),
+            quotas: Quotas::new(settings.access_quota),
             log_pace: LogPace::default(),
-            waiters: Waiters::default(),
+            waiters: Waiters::new(settings.queued_transactions_max),
             forwarding: Forwarding::default(),
             reads: Reads::default(),
             clocks: Clocks::default(),

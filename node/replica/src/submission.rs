@@ -29,6 +29,11 @@ pub struct Located {
 pub enum Refused {
     /// A queue is full.
     Overloaded,
+    /// The author has asked to read too often.
+    OverQuota {
+        /// Milliseconds until it may ask once more.
+        wait_ms: u64,
+    },
     /// The signature is not by the author's key.
     BadSignature,
     /// Nobody with that fingerprint is enrolled.

@@ -1,6 +1,9 @@
 //! Those who wait for transactions that came in here. Each transaction is kept
 //! beside those who wait for it, so that a change of leader sends it again instead
 //! of failing them; that is safe because it executes once.
+//!
+//! How many may wait is bounded. Who waits for an urgent one has room of its own, which no
+//! ordinary load takes away.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +12,25 @@ use consilium_proto::header::Leaf;
 use consilium_proto::ids::{Height, TimeMs, TransactionId};
 
 use crate::io::{Output, RequestId};
+use crate::order::share::{Room, Rooms, Share, Shares};
 use crate::submission::{Located, Refused, WaitFor};
 
-#[derive(Debug, Clone, Copy)]
+/// Room of those who wait for urgent ones.
+pub(crate) const RESERVED: Rooms = Rooms {
+    administrators: Room { count: 16, bytes: 2 * 1024 * 1024 },
+    identity: Room { count: 8, bytes: 512 * 1024 },
+    member: Room { count: 128, bytes: 2 * 1024 * 1024 },
+};
+
+/// Room that a waiter has: with all the others, or of its own and for so many bytes.
+pub(crate) type Reserved = Option<(Share, usize)>;
+
+#[derive(Debug)]
 struct Waiter {
     request: RequestId,
     wait_for: WaitFor,
     deadline_ms: u64,
+    reserved: Reserved,
 }
 
 #[derive(Debug)]
@@ -25,24 +40,52 @@ struct Pending {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Waiters {
     pending: BTreeMap<TransactionId, Pending>,
     uncertified: BTreeMap<Height, Vec<(Located, Waiter)>>,
-    /// Waiters in both.
+    /// Waiters in both, but those with room of their own.
     count: usize,
+    count_max: usize,
+    reserved: Shares,
 }
 
 impl Waiters {
+    /// Nobody waits; so many may.
+    pub(crate) fn new(count_max: usize) -> Self {
+        Self {
+            pending: BTreeMap::new(),
+            uncertified: BTreeMap::new(),
+            count: 0,
+            count_max,
+            reserved: Shares::new(RESERVED),
+        }
+    }
+
+    /// Whether no more may wait among all the others.
+    pub(crate) fn is_full(&self) -> bool {
+        self.count >= self.count_max
+    }
+
+    /// Room for somebody who waits for a transaction of so many bytes, urgent if it has a share:
+    /// to be given to [`Self::wait`]. `None` if there is none.
+    pub(crate) fn room(&mut self, share: Option<Share>, bytes: usize) -> Option<Reserved> {
+        match share.filter(|share| self.reserved.take(share, bytes)) {
+            Some(share) => Some(Some((share, bytes))),
+            None => (!self.is_full()).then_some(None),
+        }
+    }
+
     /// Somebody waits for a transaction that was not executed yet. Returns it if it
     /// is new here and must be sent.
     pub(crate) fn wait(
         &mut self,
         transaction: CheckedTransaction,
         (request, wait_for, deadline_ms): (RequestId, WaitFor, u64),
+        reserved: Reserved,
     ) -> Option<CheckedTransaction> {
-        let waiter = Waiter { request, wait_for, deadline_ms };
-        self.count += 1;
+        self.count += usize::from(reserved.is_none());
+        let waiter = Waiter { request, wait_for, deadline_ms, reserved };
         if let Some(pending) = self.pending.get_mut(&transaction.transaction.id) {
             pending.waiters.push(waiter);
             return None;
@@ -54,7 +97,7 @@ impl Waiters {
 
     /// Somebody waits for the certificate of an executed transaction.
     pub(crate) fn wait_certified(&mut self, located: Located, (request, deadline_ms): (RequestId, u64)) {
-        let waiter = Waiter { request, wait_for: WaitFor::Certified, deadline_ms };
+        let waiter = Waiter { request, wait_for: WaitFor::Certified, deadline_ms, reserved: None };
         self.count += 1;
         self.uncertified.entry(located.height).or_default().push((located, waiter));
     }
@@ -80,7 +123,7 @@ impl Waiters {
         let located = Located { height: leaf.height, outcome: leaf.outcome };
         for waiter in pending.waiters {
             if waiter.wait_for == WaitFor::Ordered || leaf.height <= certified {
-                self.answer(waiter.request, Ok(located), out);
+                self.answer(&waiter, Ok(located), out);
             } else {
                 self.uncertified.entry(leaf.height).or_default().push((located, waiter));
             }
@@ -91,7 +134,7 @@ impl Waiters {
     pub(crate) fn certified(&mut self, height: Height, out: &mut Vec<Output>) {
         let open = self.uncertified.split_off(&height.next());
         for (located, waiter) in std::mem::replace(&mut self.uncertified, open).into_values().flatten() {
-            self.answer(waiter.request, Ok(located), out);
+            self.answer(&waiter, Ok(located), out);
         }
     }
 
@@ -99,7 +142,7 @@ impl Waiters {
     pub(crate) fn refuse(&mut self, id: &TransactionId, why: Refused, out: &mut Vec<Output>) {
         let Some(pending) = self.pending.remove(id) else { return };
         for waiter in pending.waiters {
-            self.answer(waiter.request, Err(why), out);
+            self.answer(&waiter, Err(why), out);
         }
     }
 
@@ -114,30 +157,27 @@ impl Waiters {
             self.refuse(&id, Refused::Expired, out);
         }
         let mut late = Vec::new();
-        let mut keep = |waiter: &Waiter| {
-            let open = waiter.deadline_ms > now_ms;
-            if !open {
-                late.push(waiter.request);
-            }
-            open
-        };
+        let is_late = |waiter: &mut Waiter| waiter.deadline_ms <= now_ms;
         self.pending.retain(|_, pending| {
-            pending.waiters.retain(&mut keep);
+            late.extend(pending.waiters.extract_if(.., is_late));
             !pending.waiters.is_empty()
         });
         self.uncertified.retain(|_, waiting| {
-            waiting.retain(|(_, waiter)| keep(waiter));
+            late.extend(waiting.extract_if(.., |(_, waiter)| is_late(waiter)).map(|(_, waiter)| waiter));
             !waiting.is_empty()
         });
-        late.into_iter().for_each(|request| self.answer(request, Err(Refused::TimedOut), out));
+        late.iter().for_each(|waiter| self.answer(waiter, Err(Refused::TimedOut), out));
     }
 
-    fn answer(&mut self, request: RequestId, result: Result<Located, Refused>, out: &mut Vec<Output>) {
-        self.count -= 1;
-        out.push(Output::Answer { request, result });
+    fn answer(&mut self, waiter: &Waiter, result: Result<Located, Refused>, out: &mut Vec<Output>) {
+        match &waiter.reserved {
+            Some((share, bytes)) => self.reserved.leave(share, *bytes),
+            None => self.count -= 1,
+        }
+        out.push(Output::Answer { request: waiter.request, result });
     }
 
-    /// Those who wait.
+    /// Those who wait among all the others.
     pub(crate) fn len(&self) -> usize {
         self.count
     }

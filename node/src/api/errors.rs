@@ -148,6 +148,19 @@ impl Reason {
     }
 }
 
+/// The author of a request has asked to read too often, and may again after so long.
+pub fn over_quota(wait_ms: u64) -> Status {
+    let reason = Reason::Overloaded;
+    metrics::counter!("consilium_requests_failed_total", "reason" => reason.as_str()).increment(1);
+    metrics::counter!("consilium_access_over_quota_total").increment(1);
+    let mut details = reason.details();
+    details.set_retry_info(Some(Duration::from_millis(wait_ms)));
+    details
+        .add_quota_failure_violation("author", "requests to read of one identity (limits.access_requests_per_minute)");
+    let message = format!("the author asks to read too often; it may ask again in {wait_ms} ms");
+    Status::with_error_details(reason.code(), message, details)
+}
+
 /// A fault of the store: details for the log only.
 #[must_use]
 pub fn storage(error: &StorageError) -> Status {

@@ -24,7 +24,7 @@ impl IdentityService for Api {
         }
         Self::check_enrollment(&caller, &transaction)?;
         let id = transaction.id;
-        let located = self.execute(transaction, WaitFor::Certified, within).await?;
+        let located = self.execute(&caller, transaction, WaitFor::Certified, within).await?;
         Ok(Response::new(pb::EnrollResponse {
             transaction_id: id.to_bytes(),
             height: located.height.0,

@@ -46,7 +46,7 @@ impl LedgerService for Api {
         Self::check_enrollment(&caller, &transaction)?;
         let id = transaction.id;
         let wait = wait_for(request.wait_for)?;
-        let located = self.execute(transaction, wait, within).await?;
+        let located = self.execute(&caller, transaction, wait, within).await?;
         let certified = wait == consilium_replica::submission::WaitFor::Certified;
         let receipt = match certified && !request.omit_receipt {
             true => Some((&self.unsigned_receipt(id).await?).into()),
@@ -227,7 +227,7 @@ impl Api {
             let transaction = self.parse(item.transaction.as_ref())?;
             Self::check_enrollment(caller, &transaction)?;
             id = transaction.id.to_bytes();
-            self.execute(transaction, wait_for(item.wait_for)?, self.limits.request_timeout).await
+            self.execute(caller, transaction, wait_for(item.wait_for)?, self.limits.request_timeout).await
         }
         .await;
         let result = match executed {

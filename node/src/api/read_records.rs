@@ -47,7 +47,7 @@ impl Api {
         let query = Query::parse(&request, &asked).map_err(refused)?;
         self.check_author(&caller, &transaction).await?;
         let (id, author) = (transaction.id, transaction.head.author);
-        let located = self.execute(transaction, WaitFor::Certified, within).await?;
+        let located = self.execute(&caller, transaction, WaitFor::Certified, within).await?;
         if located.outcome != Outcome::Applied {
             let outcome = located.outcome.as_str_name();
             return Err(Reason::OutcomeRefused.status(format!("the rules refused the transaction: {outcome}")));

@@ -17,7 +17,7 @@ use consilium_proto::validators::ValidatorSet;
 use consilium_proto::vote::CertifiedHeader;
 use tonic::Status;
 
-use super::errors::Reason;
+use super::errors::{self, Reason};
 use super::{Api, Caller};
 use crate::clock::now_ms;
 use crate::storage::StorageError;
@@ -52,9 +52,10 @@ impl Api {
         }
     }
 
-    /// Has a transaction executed, and waits.
+    /// Has a transaction of a caller executed, and waits.
     pub(super) async fn execute(
         &self,
+        caller: &Caller,
         transaction: Transaction,
         wait_for: WaitFor,
         within: Duration,
@@ -63,7 +64,7 @@ impl Api {
             return Err(Reason::Quarantined.status("this node has put itself aside; use another one"));
         }
         let id = transaction.id;
-        match self.handle.submit(transaction, wait_for, within).await {
+        match self.handle.submit(&caller.id, transaction, wait_for, within).await {
             Ok(Ok(located)) => Ok(located),
             // Executed here, whoever leads now: only the certificate is missing.
             Ok(Err(Refused::TimedOut)) => Err(match self.locate(id).await? {
@@ -79,6 +80,7 @@ impl Api {
     fn refusal(&self, id: &TransactionId, refused: Refused) -> Status {
         match refused {
             Refused::Overloaded => Reason::Overloaded.status("too many transactions are waiting; try again shortly"),
+            Refused::OverQuota { wait_ms } => errors::over_quota(wait_ms),
             Refused::Expired => {
                 Reason::TransactionExpired.status("the validity ended before the transaction was ordered")
             }

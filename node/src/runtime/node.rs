@@ -9,7 +9,7 @@ use consilium_consensus::{Config as CoreConfig, ElectionTicks, RaftId};
 use consilium_proto::ids::Height;
 use consilium_proto::limits;
 use consilium_replica::disk::{LogWrite, VoteWrite};
-use consilium_replica::{CachedLedger, Replica, Settings, Start};
+use consilium_replica::{AccessQuota, CachedLedger, Replica, Settings, Start};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
@@ -47,9 +47,9 @@ const LOG_WRITES_MAX: usize = 4_096;
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time between two walks over the own ledger, to see whether all attachments are there.
 const AUDIT: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long a leader may leave out a transaction by which a member protects itself: an honest
-/// one has it in a block in a fraction of a second, and while a leader is being changed, or
-/// sees nothing of its followers, seconds go by.
+/// How long a leader may leave out an urgent transaction: an honest one has it in a block in a
+/// fraction of a second, and while a leader is being changed, or sees nothing of its followers,
+/// seconds go by.
 const RIGHTS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a node ended.
@@ -195,6 +195,10 @@ fn settings(prepared: &Prepared) -> Result<Settings, Fault> {
         audit_ms: millis(AUDIT),
         queued_transactions_max: queues.queued_transactions_max.get(),
         queued_bytes_max: queues.queued_bytes_max.get(),
+        access_quota: AccessQuota {
+            per_minute: queues.access_requests_per_minute,
+            burst: queues.access_requests_burst,
+        },
     })
 }
 

@@ -4,12 +4,12 @@
 use std::time::{Duration, Instant};
 
 use consilium_replica::{CachedLedger, Input, Output, Replica};
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::RecvTimeoutError;
 
 use super::perform::Performer;
 use crate::clock::{Clocks, record_seconds};
 use crate::fault::Fault;
-use crate::handle::Delivery;
+use crate::handle::{Delivery, LaneEnds};
 use crate::storage::ledger_port::LedgerPort;
 use crate::storage::raft_log::RaftLog;
 
@@ -29,7 +29,7 @@ pub(super) type NodeReplica = Replica<CachedLedger<LedgerPort>, RaftLog>;
 pub(super) fn run(
     mut replica: NodeReplica,
     mut performer: Performer,
-    deliveries: &Receiver<Delivery>,
+    deliveries: &LaneEnds<Delivery>,
     clocks: Clocks,
     tick: Duration,
 ) -> Result<(), Fault> {
@@ -45,7 +45,7 @@ pub(super) fn run(
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
         };
-        for delivery in first.into_iter().chain(deliveries.try_iter().take(INPUTS_MAX - 1)) {
+        for delivery in first.into_iter().chain(deliveries.waiting(INPUTS_MAX - 1)) {
             match delivery {
                 Delivery::Input(input, _) => inputs.push(input),
                 Delivery::Halt => return Ok(()),

@@ -18,10 +18,8 @@ use consilium_proto::transaction::Transaction;
 use consilium_replica::block::CheckedBlock;
 use consilium_replica::submission::{Submission, Verdict, WaitFor};
 use consilium_replica::{Input, RequestId};
-use crossbeam_channel::Receiver;
-use tokio::sync::OwnedSemaphorePermit;
 
-use crate::handle::{Handle, Stopping, VerifyJob};
+use crate::handle::{Handle, LaneEnds, Permit, Stopping, VerifyJob};
 use crate::identity::rules::X509Rules;
 use crate::storage::ledger_store::LedgerStore;
 
@@ -55,9 +53,9 @@ enum Work {
         request: RequestId,
         wait_for: WaitFor,
         deadline_ms: u64,
-        permit: OwnedSemaphorePermit,
+        permit: Permit,
     },
-    Forwarded(Vec<Option<CheckedTransaction>>, RequestId, OwnedSemaphorePermit),
+    Forwarded(Vec<Option<CheckedTransaction>>, RequestId, Permit),
     Entry(LogPosition, Option<CheckedBlock>),
 }
 
@@ -68,19 +66,17 @@ impl Verifier {
     }
 
     /// One thread of the pool, until it is told to stop or all who ask are gone.
-    pub(super) fn run(&self, jobs: &Receiver<VerifyJob>) {
-        while let Ok(first) = jobs.recv() {
+    pub(super) fn run(&self, jobs: &LaneEnds<VerifyJob>) {
+        while let Some(first) = jobs.recv() {
             let mut batch = Vec::new();
-            let mut next = Some(first);
             let mut stop = false;
-            while let Some(job) = next.take() {
-                match self.prepare(job) {
-                    Some(work) => batch.push(work),
-                    None => stop = true,
-                }
-                if !stop && batch.len() < BATCH_MAX {
-                    next = jobs.try_recv().ok();
-                }
+            for job in std::iter::once(first).chain(jobs.waiting(BATCH_MAX - 1)) {
+                let Some(work) = self.prepare(job) else {
+                    // What follows may tell another thread to end.
+                    stop = true;
+                    break;
+                };
+                batch.push(work);
             }
             if self.work(batch).is_err() || stop {
                 return;

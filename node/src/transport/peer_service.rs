@@ -73,13 +73,13 @@ impl PeerService for Peers {
     }
 
     async fn forward(&self, request: Request<pb::ForwardRequest>) -> Result<Response<pb::ForwardResponse>, Status> {
-        self.callers.identify(&request)?;
+        let from = self.callers.identify(&request)?;
         let transactions = request.into_inner().transactions;
         if transactions.len() > FORWARD_MAX {
             return Err(Status::invalid_argument("too many transactions"));
         }
         let parsed = transactions.iter().map(|t| Transaction::parse(t, self.genesis.ledger_id).ok()).collect();
-        let results: Vec<ForwardResult> = self.handle.forwarded(parsed).await.map_err(stopping)?;
+        let results: Vec<ForwardResult> = self.handle.forwarded(from, parsed).await.map_err(stopping)?;
         let leader = self.published.leader().map_or(0, |l| l.0);
         Ok(Response::new(pb::ForwardResponse { results: results.into_iter().map(Into::into).collect(), leader }))
     }

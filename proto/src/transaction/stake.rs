@@ -48,18 +48,6 @@ pub enum StakeAction {
 }
 
 impl StakeAction {
-    /// See [`super::Action::is_right`].
-    pub(super) fn is_right(&self) -> bool {
-        match self {
-            Self::Evidence(_) => true,
-            Self::Delegate { .. }
-            | Self::Redelegate { .. }
-            | Self::Undelegate { .. }
-            | Self::Release(_)
-            | Self::Maintenance { .. } => false,
-        }
-    }
-
     pub(super) fn delegate(m: &pb::Delegate) -> Result<Self, FieldError> {
         Ok(Self::Delegate { node: node("node", m.node)?, amount: amount(m.amount)? })
     }

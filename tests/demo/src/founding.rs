@@ -69,9 +69,9 @@ impl Scene {
         Ok(names.collect::<Vec<_>>().join(" "))
     }
 
-    /// Writes each node's configuration, lets it lay out its data folder, and
+    /// Writes each node's configuration, with further lines of `settings`, lets it lay out its data folder, and
     /// hands the network to the harness. No node is started yet.
-    pub(crate) async fn settle(&self, founders: &[Hospital], shown: bool) -> anyhow::Result<Network> {
+    pub(crate) async fn settle(&self, founders: &[Hospital], settings: &str, shown: bool) -> anyhow::Result<Network> {
         let mut found = Vec::new();
         for hospital in founders {
             let (member, node) = self.found(hospital)?;
@@ -79,7 +79,7 @@ impl Scene {
             let text = format!(
                 "data_dir = \"data\"\ngenesis = \"../genesis.pb\"\n\n\
                  [identity]\ncertificate = \"node-n1.pem\"\nkey = \"node-n1.key\"\nvote_key = \"vote.key\"\n\n\
-                 [listen]\nclient = \"{client}\"\npeer = \"{peer}\"\nhttp = \"{http}\"\n"
+                 [listen]\nclient = \"{client}\"\npeer = \"{peer}\"\nhttp = \"{http}\"\n{settings}"
             );
             fs::write(&node.config, text)?;
             node.init()?;
@@ -100,12 +100,13 @@ impl Scene {
         founders: &[Hospital],
         network: &str,
         parameters: &[&str],
+        settings: &str,
     ) -> anyhow::Result<Network> {
         for hospital in founders {
             self.prepare_member(hospital, false).await?;
         }
         self.ceremony(founders, network, parameters, false).await?;
-        let mut network = self.settle(founders, false).await?;
+        let mut network = self.settle(founders, settings, false).await?;
         network.start_all()?;
         Ok(network)
     }

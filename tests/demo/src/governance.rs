@@ -72,7 +72,7 @@ impl Government {
         let founders = ["st-mary", "north-valley", "lakeside", "harbour"].map(hospital).to_vec();
         let fifth = hospital("greenfield");
         let scene = Scene::new(folder.path(), Rc::clone(tell), founders.clone())?;
-        let network = scene.found_quietly(&founders, "governance", &PARAMETERS).await?;
+        let network = scene.found_quietly(&founders, "governance", &PARAMETERS, "").await?;
         scene.cli.quietly(&format!("keys search --out {SEARCH_KEY}")).await?;
         for hospital in &founders {
             scene.connect_admin(hospital, false).await?;

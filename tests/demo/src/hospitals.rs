@@ -66,7 +66,7 @@ impl Hospitals {
         let inspected = scene.cli.ask(&format!("network inspect {}/genesis.pb", mary.short())).await?;
         scene.tell.quote_lines(inspected.out.lines().take(5));
         scene.tell.step("Each hospital starts its node.");
-        let mut network = scene.settle(&scene.hospitals, true).await?;
+        let mut network = scene.settle(&scene.hospitals, "", true).await?;
         network.start_all()?;
         let input = Input::lay_out(folder.path())?;
         let story = Self { scene, network, input, mary, lakeside, harbour };

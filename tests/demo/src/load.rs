@@ -1,4 +1,5 @@
-//! A load test: a network with the shipped configuration, and `consilium bench`
+//! A load test: a network with the shipped configuration but for how often
+//! one identity may ask to read, and `consilium bench`
 //! against it. The figures mean little where fsync does nothing.
 
 use std::path::Path;
@@ -13,12 +14,14 @@ use crate::tell::Tell;
 
 const MEMBERS: usize = 3;
 const MEMBERS_MAX: usize = 7;
+/// One identity reads for all clients of the load.
+const SETTINGS: &str = "\n[limits]\naccess_requests_per_minute = 1000000\naccess_requests_burst = 1000000\n";
 
 pub(crate) async fn measure(folder: &StoryFolder, tell: &Rc<Tell>, arguments: &[String]) -> anyhow::Result<()> {
     let numbered = |n| Hospital { id: format!("hospital-{n}.example"), name: format!("Hospital {n}") };
     let hospitals: Vec<Hospital> = (1..=members()?).map(numbered).collect();
     let scene = Scene::new(folder.path(), Rc::clone(tell), hospitals)?;
-    let mut network = scene.found_quietly(&scene.hospitals, "bench", &[]).await?;
+    let mut network = scene.found_quietly(&scene.hospitals, "bench", &[], SETTINGS).await?;
     scene.cli.quietly("keys search --out search.key").await?;
     let first = scene.hospitals.first().context("a member")?;
     scene.connect_service(first, "bench", &scene.path("search.key"), false).await?;

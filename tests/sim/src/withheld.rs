@@ -31,8 +31,8 @@ pub fn check(world: &mut World) {
     let (id, asked) = (right.id, world.best());
     let Some(Machine { host, state: State::Up(node) }) = asked.map(|asked| &mut world.machines[asked]) else { return };
     // Of nobody who is enrolled, it would be no right.
-    let administers = lookup::administers(&*host.disk.ledger.borrow(), &right.head.author);
-    if !administers.is_ok_and(|member| member.is_some()) {
+    let author = lookup::standing_author(&*host.disk.ledger.borrow(), &right.head.author);
+    if !author.is_ok_and(|author| author.is_some()) {
         world.env.stats.count("rights of an administrator who is not enrolled yet");
         return;
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::fixture::{id, number, transaction};
+use crate::fixture::{id, number, transaction, withdrawal};
 
 const LEADER: NodeId = NodeId(2);
 
@@ -52,17 +52,37 @@ fn no_more_calls_than_eight_are_under_way() {
 }
 
 #[test]
-fn what_the_leader_has_no_room_for_is_refused_and_what_it_did_not_take_is_tried_again() {
-    use ForwardResult::{Invalid, NotLeader, Overloaded, Queued};
-    let (mut forwarding, mut next) = (queue(0..5, 10), CallId::default());
+fn urgent_ones_go_first_in_calls_of_their_own_however_many_others_wait() {
+    let (mut forwarding, mut next) = (queue(0..10, 2 * BYTES_MAX), CallId::default());
     calls(&mut forwarding, &mut next);
-    let overloaded = forwarding.answered(CallId(1), &[Queued, Overloaded, NotLeader, Invalid], 1_000);
-    assert_eq!(overloaded, [id(1)]);
+    forwarding.push(withdrawal(100, 10));
+    forwarding.push(withdrawal(101, 10));
+    assert_eq!(calls(&mut forwarding, &mut next), [(9, vec![100, 101])]);
+    forwarding.push(withdrawal(102, 10));
+    forwarding.push(withdrawal(103, BYTES_MAX));
+    forwarding.push(withdrawal(104, 10));
+    assert_eq!(calls(&mut forwarding, &mut next), [(10, vec![102, 103])]);
+    assert_eq!(calls(&mut forwarding, &mut next), [], "no more than two of these");
+    assert_eq!(
+        forwarding.answered(CallId(9), &[ForwardResult::Queued, ForwardResult::Overloaded], 0),
+        [(id(101), false)]
+    );
+    assert!(forwarding.answered(CallId(1), &[ForwardResult::Queued], 0).is_empty());
+    assert_eq!(calls(&mut forwarding, &mut next), [(11, vec![104]), (12, vec![8])]);
+}
+
+#[test]
+fn what_the_leader_has_no_room_for_is_refused_and_what_it_did_not_take_is_tried_again() {
+    use ForwardResult::{Invalid, NotLeader, OverQuota, Overloaded, Queued};
+    let (mut forwarding, mut next) = (queue(0..6, 10), CallId::default());
+    calls(&mut forwarding, &mut next);
+    let overloaded = forwarding.answered(CallId(1), &[Queued, Overloaded, NotLeader, Invalid, OverQuota], 1_000);
+    assert_eq!(overloaded, [(id(1), false), (id(4), true)]);
     let due = |forwarding: &mut Forwarding, now_ms| -> Vec<u16> {
         forwarding.due(now_ms).iter().map(|t| number(&t.transaction.id)).collect()
     };
     assert!(due(&mut forwarding, 1_000 + RETRY_MS - 1).is_empty());
-    assert_eq!(due(&mut forwarding, 1_000 + RETRY_MS), [2, 3, 4], "the last had no answer at all");
+    assert_eq!(due(&mut forwarding, 1_000 + RETRY_MS), [2, 3, 5], "the last had no answer at all");
     assert!(due(&mut forwarding, 9_000).is_empty());
 }
 

@@ -1,26 +1,29 @@
 //! The leader's queue: transactions that wait for a block. Bounded by count
-//! and bytes; each id is in it once. Those by which members protect themselves
-//! have a lane of their own, in which each member has a few places: nobody else's
-//! load keeps them out. They go first, and take at most half of a block while
-//! others wait.
+//! and bytes; each id is in it once. Urgent ones
+//! ([`urgency`](consilium_proto::transaction::Transaction::urgency)) have a lane of their
+//! own, in which everybody has a few places: nobody else's load keeps them out. They go
+//! first, and take at most half of a block while others wait.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use consilium_ledger::CheckedTransaction;
 use consilium_proto::ids::TransactionId;
-use consilium_proto::names::MemberId;
 
-/// Places of one member in the lane of rights. More stand with all the others.
-pub(crate) const RIGHTS_PER_MEMBER_MAX: usize = 8;
-/// Bytes of one member there, unless it is one transaction.
-const RIGHTS_BYTES_PER_MEMBER_MAX: usize = 1024 * 1024;
+use super::share::{Room, Rooms, Share, Shares};
+
+/// Places in the lane. More stand with all the others.
+pub(crate) const LANE: Rooms = Rooms {
+    administrators: Room { count: 8, bytes: 1024 * 1024 },
+    identity: Room { count: 4, bytes: 256 * 1024 },
+    member: Room { count: 64, bytes: 1024 * 1024 },
+};
 
 /// A transaction that waits.
 #[derive(Debug)]
 pub(crate) struct Queued {
     pub(crate) checked: CheckedTransaction,
-    /// The member that protects itself by it.
-    pub(crate) right_of: Option<MemberId>,
+    /// Whose room it takes, if it is urgent.
+    pub(crate) right_of: Option<Share>,
 }
 
 impl Queued {
@@ -33,8 +36,8 @@ impl Queued {
 #[derive(Debug)]
 pub(crate) struct Mempool {
     rights: VecDeque<Queued>,
-    /// Count and bytes of each member in there.
-    of_member: BTreeMap<MemberId, (usize, usize)>,
+    /// Who has which places in there.
+    shares: Shares,
     queue: VecDeque<Queued>,
     bytes: usize,
     ids: BTreeSet<TransactionId>,
@@ -43,18 +46,30 @@ pub(crate) struct Mempool {
 }
 
 impl Mempool {
-    /// An empty queue with limits, which hold for all that are no rights.
+    /// An empty queue with limits, which hold for all that have no place in the lane.
     #[must_use]
     pub(crate) fn new(count_max: usize, bytes_max: usize) -> Self {
         Self {
             rights: VecDeque::new(),
-            of_member: BTreeMap::new(),
+            shares: Shares::new(LANE),
             queue: VecDeque::new(),
             bytes: 0,
             ids: BTreeSet::new(),
             count_max,
             bytes_max,
         }
+    }
+
+    /// Whether there is a place in the lane for an urgent one.
+    #[must_use]
+    pub(crate) fn has_place(&self, share: &Share, bytes: usize) -> bool {
+        self.shares.has_room(share, bytes)
+    }
+
+    /// Whether it waits already.
+    #[must_use]
+    pub(crate) fn holds(&self, id: &TransactionId) -> bool {
+        self.ids.contains(id)
     }
 
     /// Takes a transaction, if there is room.
@@ -78,16 +93,9 @@ impl Mempool {
         Ok(())
     }
 
-    /// Whether it has a place in the lane of rights, which it has then taken.
+    /// Whether it has a place in the lane, which it has then taken.
     fn takes_right(&mut self, queued: &Queued) -> bool {
-        let Some(member) = &queued.right_of else { return false };
-        let (count, bytes) = self.of_member.get(member).copied().unwrap_or_default();
-        let fits = count == 0 || bytes + queued.size() <= RIGHTS_BYTES_PER_MEMBER_MAX;
-        if count >= RIGHTS_PER_MEMBER_MAX || !fits {
-            return false;
-        }
-        self.of_member.insert(member.clone(), (count + 1, bytes + queued.size()));
-        true
+        queued.right_of.as_ref().is_some_and(|share| self.shares.take(share, queued.size()))
     }
 
     /// Takes out the next block's transactions, at least one if there is one.
@@ -97,7 +105,7 @@ impl Mempool {
         let bytes: usize = block.iter().map(Queued::size).sum();
         let room = (count_max.saturating_sub(block.len()), bytes_max.saturating_sub(bytes));
         for right in &block {
-            self.leave_lane(right);
+            right.right_of.iter().for_each(|share| self.shares.leave(share, right.size()));
         }
         let others = cut(&mut self.queue, room, block.is_empty());
         self.bytes -= others.iter().map(Queued::size).sum::<usize>();
@@ -106,27 +114,16 @@ impl Mempool {
         block
     }
 
-    fn leave_lane(&mut self, right: &Queued) {
-        let Some(member) = &right.right_of else { return };
-        if let Some((count, bytes)) = self.of_member.get_mut(member) {
-            *count -= 1;
-            *bytes -= right.size();
-            if *count == 0 {
-                self.of_member.remove(member);
-            }
-        }
-    }
-
     /// Drops everything: this node no longer leads.
     pub(crate) fn clear(&mut self) {
         self.rights.clear();
-        self.of_member.clear();
+        self.shares.clear();
         self.queue.clear();
         self.ids.clear();
         self.bytes = 0;
     }
 
-    /// Transactions waiting that are no rights, which have limits of their own.
+    /// Transactions waiting in no lane, which has limits of its own.
     #[must_use]
     pub(crate) fn len(&self) -> usize {
         self.queue.len()

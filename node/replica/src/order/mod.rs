@@ -2,7 +2,8 @@
 //! not: the queue ([`mempool`]), the blocks that are cut from it ([`proposing`]),
 //! Raft's voters and the turn to lead ([`leading`]), certificates that do not come
 //! and logs that are too long ([`oversight`]), transactions that a leader must not leave
-//! out ([`rights`]).
+//! out ([`rights`]), whose room they take ([`share`]), and how often
+//! one may ask to read ([`quota`]).
 
 pub(crate) mod distrust;
 pub(crate) mod leading;
@@ -10,9 +11,12 @@ pub(crate) mod log_pace;
 pub(crate) mod mempool;
 pub(crate) mod oversight;
 pub(crate) mod proposing;
+pub(crate) mod quota;
 pub(crate) mod reconciliation;
 pub(crate) mod rights;
+pub(crate) mod share;
 pub(crate) mod split;
 
+pub use self::quota::AccessQuota;
 pub use self::reconciliation::Reconciliation;
-pub use self::rights::WATCHED_PER_MEMBER_MAX;
+pub use self::rights::{WATCHED_OF_ADMINISTRATORS_MAX, WATCHED_PER_MEMBER_MAX};

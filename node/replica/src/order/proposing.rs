@@ -3,8 +3,10 @@
 use consilium_consensus::{Core, LogIndex, LogReader, Role};
 use consilium_proto::ids::{NodeId, TimeMs, TransactionId};
 use consilium_proto::observed::Observed;
+use consilium_proto::transaction::Transaction;
 
 use super::mempool::{Mempool, Queued};
+use super::share::Share;
 use crate::block::CheckedBlock;
 use crate::entries::Entries;
 use crate::io::{Applied, Output};
@@ -43,6 +45,12 @@ impl Proposing {
     /// The transaction's id, if there is no room.
     pub(crate) fn push(&mut self, queued: Queued) -> Result<(), TransactionId> {
         self.mempool.push(queued)
+    }
+
+    /// Whether a transaction is in the queue, or has a place of its own there if it is urgent.
+    pub(crate) fn expects(&self, transaction: &Transaction, right_of: Option<&Share>) -> bool {
+        let has_place = |share| self.mempool.has_place(share, transaction.size());
+        self.mempool.holds(&transaction.id) || right_of.is_some_and(has_place)
     }
 
     /// This node does not lead any more: whoever waits for what was queued sends it

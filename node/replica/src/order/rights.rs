@@ -1,52 +1,76 @@
-//! Transactions by which members protect themselves ([`Transaction::is_right`]), and the
-//! watch over a leader that leaves them out.
+//! Urgent transactions ([`Transaction::urgency`]), which a leader must not leave out, and the
+//! watch over one that does.
 //!
 //! Who gets one of a client hands it to all validators, and so does later everybody who still
 //! has it: one of them may have started again since. Each of them that finds the signature
-//! good and the author to be an administrator keeps it under watch: hands it to every leader,
-//! and does not trust one under which it does not come into a block in time. A node goes by
+//! good and the author to have a say in such matters keeps it under watch: hands it to every
+//! leader, and does not trust one under which it does not come into a block in time. A node goes by
 //! what it has itself verified and handed over, never by what others say of the leader: so an
 //! honest leader, which takes what it is given, is not deposed by lies, and one that leaves
 //! rights out loses all honest nodes at once, which are more than two thirds of the power.
 //!
-//! It must never count against a leader what the author can cause: only a few of a member are
-//! under watch, and while others of the same member come into blocks, none of it is late.
+//! It must never count against a leader what the author can cause: only a few of each are under
+//! watch, and while so many others of the same author come into blocks that its place in the
+//! leader's lane may have been taken, none of it is late.
 //!
-//! [`Transaction::is_right`]: consilium_proto::transaction::Transaction::is_right
+//! [`Transaction::urgency`]: consilium_proto::transaction::Transaction::urgency
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use consilium_consensus::{LogIndex, RaftId};
 use consilium_ledger::CheckedTransaction;
 use consilium_proto::ids::{NodeId, TimeMs, TransactionId};
-use consilium_proto::names::MemberId;
 use consilium_proto::pb::ForwardResult;
 
+use super::mempool::LANE;
+use super::share::{Room, Rooms, Share, Shares};
 use crate::io::{CallId, Output};
 
-/// Transactions of one member under watch. More wait like any other.
-pub const WATCHED_PER_MEMBER_MAX: usize = 4;
-/// Bytes of one member under watch, unless it is one transaction.
-const WATCHED_BYTES_PER_MEMBER_MAX: usize = 512 * 1024;
-/// So many others of the same member in blocks show that it is not left out: it has itself
-/// filled its place in the leader's queue.
-const OVERTAKEN_MAX: usize = super::mempool::RIGHTS_PER_MEMBER_MAX;
+/// Transactions under watch of the administrators of one member. More wait like any other.
+pub const WATCHED_OF_ADMINISTRATORS_MAX: usize = 4;
+/// Transactions of all others of a member.
+const WATCHED_OF_OTHERS_MAX: usize = 16;
+/// Transactions of one member in all.
+pub const WATCHED_PER_MEMBER_MAX: usize = WATCHED_OF_ADMINISTRATORS_MAX + WATCHED_OF_OTHERS_MAX;
+const WATCH: Rooms = Rooms {
+    administrators: Room { count: WATCHED_OF_ADMINISTRATORS_MAX, bytes: 512 * 1024 },
+    identity: Room { count: 2, bytes: 128 * 1024 },
+    member: Room { count: WATCHED_OF_OTHERS_MAX, bytes: 512 * 1024 },
+};
 /// Pause before what a node did not take under watch is offered to it again.
 const SHARE_AGAIN_MS: u64 = 500;
 
 #[derive(Debug)]
 struct Watched {
     checked: CheckedTransaction,
-    member: MemberId,
+    share: Share,
     /// Under watch since then, as far as it counts against the leader.
     since_ms: u64,
-    /// Others of its member that were executed meanwhile.
-    overtaken: usize,
+    /// What was executed meanwhile of those who share its place in a leader's lane.
+    overtaken: Overtaken,
     /// What was committed when it was late: it may be in there.
     committed: Option<LogIndex>,
     /// From then on it is handed to all validators but these, who have it under watch.
     share_ms: u64,
     told: BTreeSet<NodeId>,
+}
+
+/// Others that came into blocks: if they could fill the room, it is not left out.
+#[derive(Debug, Clone, Copy, Default)]
+struct Overtaken {
+    /// Of the same share.
+    own: usize,
+    /// Of all of the member's people.
+    member: usize,
+}
+
+impl Overtaken {
+    fn fills(self, share: &Share) -> bool {
+        match share {
+            Share::Administrators(_) => self.own >= LANE.administrators.count,
+            Share::Identity(_) => self.own >= LANE.identity.count || self.member >= LANE.member.count,
+        }
+    }
 }
 
 /// See the module.
@@ -56,6 +80,7 @@ pub(crate) struct Rights {
     /// How long a leader that was late with one is not trusted.
     distrust_ms: u64,
     watched: BTreeMap<TransactionId, Watched>,
+    shares: Shares,
     /// The last leader that was known, whether it still is, and since when its time runs.
     leader: Option<RaftId>,
     leads: bool,
@@ -72,6 +97,7 @@ impl Rights {
             patience_ms,
             distrust_ms,
             watched: BTreeMap::new(),
+            shares: Shares::new(WATCH),
             leader: None,
             leads: false,
             leader_since_ms: 0,
@@ -80,23 +106,20 @@ impl Rights {
         }
     }
 
-    /// Puts a transaction of a member's administrator under watch, if there is room. Whether
-    /// it is; and if so, whether it is new here.
-    pub(crate) fn watch(&mut self, member: &MemberId, checked: &CheckedTransaction, now_ms: u64) -> Option<bool> {
+    /// Puts an urgent transaction under watch, if there is room. Whether it is; and if so,
+    /// whether it is new here.
+    pub(crate) fn watch(&mut self, share: &Share, checked: &CheckedTransaction, now_ms: u64) -> Option<bool> {
         if self.watched.contains_key(&checked.transaction.id) {
             return Some(false);
         }
-        let own = self.watched.values().filter(|watched| watched.member == *member);
-        let (count, bytes) = own.fold((0, 0), |(n, bytes), own| (n + 1, bytes + own.checked.transaction.size()));
-        let fits = count == 0 || bytes + checked.transaction.size() <= WATCHED_BYTES_PER_MEMBER_MAX;
-        if count >= WATCHED_PER_MEMBER_MAX || !fits {
+        if !self.shares.take(share, checked.transaction.size()) {
             return None;
         }
         let watched = Watched {
             checked: checked.clone(),
-            member: member.clone(),
+            share: share.clone(),
             since_ms: now_ms,
-            overtaken: 0,
+            overtaken: Overtaken::default(),
             committed: None,
             share_ms: now_ms.saturating_add(self.patience_ms / 2),
             told: BTreeSet::new(),
@@ -135,18 +158,24 @@ impl Rights {
 
     /// It was executed, or can never be any more.
     pub(crate) fn forget(&mut self, id: &TransactionId) {
-        self.watched.remove(id);
+        if let Some(watched) = self.watched.remove(id) {
+            self.shares.leave(&watched.share, watched.checked.transaction.size());
+        }
     }
 
     /// Forgets what can never be executed because the ledger's time is past it.
     pub(crate) fn expire(&mut self, ledger_time: TimeMs) {
-        self.watched.retain(|_, watched| watched.checked.transaction.head.valid_until >= ledger_time);
+        let over = |watched: &Watched| watched.checked.transaction.head.valid_until < ledger_time;
+        let expired: Vec<_> = self.watched.iter().filter(|(_, watched)| over(watched)).map(|(id, _)| *id).collect();
+        expired.iter().for_each(|id| self.forget(id));
     }
 
-    /// A right of a member is in a block.
-    pub(crate) fn executed(&mut self, member: &MemberId) {
-        let others = self.watched.values_mut().filter(|watched| watched.member == *member);
-        others.for_each(|watched| watched.overtaken += 1);
+    /// An urgent transaction is in a block.
+    pub(crate) fn executed(&mut self, share: &Share) {
+        for watched in self.watched.values_mut() {
+            watched.overtaken.own += usize::from(watched.share == *share);
+            watched.overtaken.member += usize::from(watched.share.is_beside(share));
+        }
     }
 
     /// Another leader gets all of the time; the same one, elected again, half of it: nobody
@@ -177,11 +206,11 @@ impl Rights {
             let since_ms = watched.since_ms.max(self.leader_since_ms);
             if now_ms.saturating_sub(since_ms) <= self.patience_ms {
                 watched.committed = None;
-            } else if watched.overtaken >= OVERTAKEN_MAX {
-                (watched.since_ms, watched.overtaken, watched.committed) = (now_ms, 0, None);
+            } else if watched.overtaken.fills(&watched.share) {
+                (watched.since_ms, watched.overtaken, watched.committed) = (now_ms, Overtaken::default(), None);
             } else if applied >= *watched.committed.get_or_insert(committed) {
                 let again_ms = now_ms.saturating_add(self.distrust_ms.saturating_sub(self.patience_ms / 2));
-                (watched.since_ms, watched.overtaken, watched.committed) = (again_ms, 0, None);
+                (watched.since_ms, watched.overtaken, watched.committed) = (again_ms, Overtaken::default(), None);
                 watched.told.clear();
                 late.get_or_insert(*id);
             }
@@ -225,6 +254,7 @@ impl Rights {
                 }
                 ForwardResult::Unspecified
                 | ForwardResult::Overloaded
+                | ForwardResult::OverQuota
                 | ForwardResult::NotLeader
                 | ForwardResult::Invalid => {
                     self.pauses.insert(node, now_ms + SHARE_AGAIN_MS);

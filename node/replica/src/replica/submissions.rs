@@ -7,7 +7,6 @@ use consilium_consensus::{LogReader, Role, Term};
 use consilium_ledger::{CheckedTransaction, lookup};
 use consilium_proto::header::Leaf;
 use consilium_proto::ids::{NodeId, TransactionId};
-use consilium_proto::names::MemberId;
 use consilium_proto::pb::{ForwardResult, Outcome};
 use consilium_proto::transaction::Transaction;
 
@@ -18,6 +17,8 @@ use crate::fault::Fault;
 use crate::io::{CallId, Output, RequestId};
 use crate::notice::Notice;
 use crate::order::mempool::Queued;
+use crate::order::quota::Count;
+use crate::order::share::Share;
 use crate::ports::{Ledger, PortFault};
 use crate::submission::{Located, Refused, Submission, WaitFor};
 
@@ -26,29 +27,17 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
     /// same transaction may come any number of times.
     pub(super) fn submit(&mut self, submission: Submission, waiter: (RequestId, WaitFor, u64)) -> Result<(), Fault> {
         let (request, wait_for, deadline_ms) = waiter;
-        let now_ms = self.now.monotonic_ms;
-        let full = self.waiters.len() >= self.settings.queued_transactions_max;
         let result = match self.executed_already(&submission.transaction)? {
             Some(located) if wait_for == WaitFor::Ordered || located.height <= self.certifier.certified() => {
                 Some(Ok(located))
             }
-            _ if full => {
-                self.take_right(submission)?;
-                Some(Err(Refused::Overloaded))
-            }
+            Some(_) if self.waiters.is_full() => Some(Err(Refused::Overloaded)),
             Some(located) => {
                 self.waiters.wait_certified(located, (request, deadline_ms));
                 None
             }
             None => match submission.admit() {
-                Ok(checked) => {
-                    self.watch(&checked)?;
-                    self.rights.share(&checked.transaction.id, now_ms);
-                    if let Some(new) = self.waiters.wait(checked, waiter) {
-                        self.order(new)?;
-                    }
-                    None
-                }
+                Ok(checked) => self.take_submitted(checked, waiter)?.map(Err),
                 // The author may have enrolled in what this node has not executed yet.
                 Err(Refused::UnknownAuthor) if !self.is_current() => Some(Err(Refused::Overloaded)),
                 Err(why) => Some(Err(why)),
@@ -64,15 +53,45 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         counted && self.executor.index() >= self.core.commit_index()
     }
 
-    /// No load at a node keeps out what a leader must not leave out: it is taken though there is
-    /// no room for its client, who finds it executed when it asks again.
-    fn take_right(&mut self, submission: Submission) -> Result<(), PortFault> {
-        let Ok(checked) = submission.admit() else { return Ok(()) };
-        if self.watch(&checked)? != Some(true) {
-            return Ok(());
+    /// Lets a client wait for what is executed nowhere yet; or says why not. Who is turned away
+    /// for want of room, or sends the same again, is not counted for it.
+    fn take_submitted(
+        &mut self,
+        checked: CheckedTransaction,
+        waiter: (RequestId, WaitFor, u64),
+    ) -> Result<Option<Refused>, PortFault> {
+        let (share, id) = (self.right_of(&checked.transaction)?, checked.transaction.id);
+        if share.is_none() && self.waiters.is_full() {
+            return Ok(Some(Refused::Overloaded));
         }
-        self.rights.share(&checked.transaction.id, self.now.monotonic_ms);
-        self.order(checked)
+        let known = self.waiters.is_awaited(&id) || self.rights.is_watched(&id);
+        if !known && let Err(wait_ms) = self.count(&checked.transaction)? {
+            return Ok(Some(Refused::OverQuota { wait_ms }));
+        }
+        let is_new_right = self.watch(&checked)? == Some(true);
+        self.rights.share(&id, self.now.monotonic_ms);
+        match self.waiters.room(share, checked.transaction.size()) {
+            Some(room) => {
+                self.waiters.wait(checked, waiter, room).map_or(Ok(()), |new| self.order(new))?;
+                Ok(None)
+            }
+            // No load at a node keeps out what a leader must not leave out: it is taken though
+            // there is no room for its client, who finds it executed when it asks again.
+            None => {
+                is_new_right.then(|| self.order(checked)).transpose()?;
+                Ok(Some(Refused::Overloaded))
+            }
+        }
+    }
+
+    /// Counts a transaction of its author, if it is a request to read or an emergency; an error
+    /// is how long there is none left.
+    fn count(&mut self, transaction: &Transaction) -> Result<Result<(), u64>, PortFault> {
+        let Some(count) = Count::of(transaction) else { return Ok(Ok(())) };
+        // Of nobody who stands, the rules will have nothing.
+        let author = lookup::standing_author(self.executor.ledger(), &transaction.head.author)?;
+        let now_ms = self.now.monotonic_ms;
+        Ok(author.map_or(Ok(()), |author| self.quotas.take(&author, count, now_ms)))
     }
 
     fn executed_already(&self, transaction: &Transaction) -> Result<Option<Located>, PortFault> {
@@ -81,12 +100,11 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         Ok(Some(Located { height: location.height, outcome }))
     }
 
-    /// The member that protects itself by a transaction.
-    fn right_of(&self, transaction: &Transaction) -> Result<Option<MemberId>, PortFault> {
-        if !transaction.is_right() {
-            return Ok(None);
-        }
-        Ok(lookup::administers(self.executor.ledger(), &transaction.head.author)?)
+    /// Whose room a transaction takes, if it is urgent and its author has a say in such matters.
+    fn right_of(&self, transaction: &Transaction) -> Result<Option<Share>, PortFault> {
+        let Some(urgency) = transaction.urgency() else { return Ok(None) };
+        let author = lookup::standing_author(self.executor.ledger(), &transaction.head.author)?;
+        Ok(author.and_then(|author| Share::of(urgency, &author)))
     }
 
     /// Has a transaction ordered that somebody waits for here, or that is under watch. Without
@@ -128,6 +146,10 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         let watched = self.watch(&checked)?;
         if self.takes_proposals() {
             let right_of = self.right_of(&checked.transaction)?;
+            let expected = self.proposing.expects(&checked.transaction, right_of.as_ref());
+            if !expected && self.count(&checked.transaction)?.is_err() {
+                return Ok(ForwardResult::OverQuota);
+            }
             return Ok(match self.proposing.push(Queued { checked, right_of }) {
                 Ok(()) => ForwardResult::Queued,
                 Err(_) => ForwardResult::Overloaded,
@@ -143,21 +165,23 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
     /// Puts a transaction under watch that a leader must not leave out; what is executed
     /// already needs none.
     fn watch(&mut self, checked: &CheckedTransaction) -> Result<Option<bool>, PortFault> {
-        let Some(member) = self.right_of(&checked.transaction)? else { return Ok(None) };
+        let Some(share) = self.right_of(&checked.transaction)? else { return Ok(None) };
         if self.executed_already(&checked.transaction)?.is_some() {
             return Ok(None);
         }
-        Ok(self.rights.watch(&member, checked, self.now.monotonic_ms))
+        Ok(self.rights.watch(&share, checked, self.now.monotonic_ms))
     }
 
     /// The leader, or a node that was handed what a leader must not leave out, has answered.
     pub(super) fn forward_answered(&mut self, call: CallId, results: &[ForwardResult]) {
         let now_ms = self.now.monotonic_ms;
         self.rights.answered(call, results, now_ms);
-        for id in self.forwarding.answered(call, results, now_ms) {
+        let wait_ms = self.quotas.each_ms();
+        for (id, over_quota) in self.forwarding.answered(call, results, now_ms) {
+            let why = if over_quota { Refused::OverQuota { wait_ms } } else { Refused::Overloaded };
             match self.rights.get(&id) {
                 Some(checked) => self.forwarding.later(checked, now_ms),
-                None => self.waiters.refuse(&id, Refused::Overloaded, &mut self.out),
+                None => self.waiters.refuse(&id, why, &mut self.out),
             }
         }
     }
@@ -184,8 +208,8 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         let signed: BTreeSet<_> = leaves.iter().map(|(_, leaf)| leaf.transaction_id).collect();
         let transactions = block.transactions.iter().map(|checked| &checked.transaction);
         for transaction in transactions.filter(|transaction| signed.contains(&transaction.id)) {
-            if let Some(member) = self.right_of(transaction)? {
-                self.rights.executed(&member);
+            if let Some(share) = self.right_of(transaction)? {
+                self.rights.executed(&share);
             }
         }
         Ok(())

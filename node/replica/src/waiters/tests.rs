@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used)]
+
 use consilium_proto::hash::Hash;
 use consilium_proto::pb::Outcome;
 
@@ -21,19 +23,19 @@ fn refusal(request: u64, why: Refused) -> Output {
 }
 
 fn waiting(waits: &[(u16, u64, WaitFor, u64)]) -> Waiters {
-    let mut waiters = Waiters::default();
+    let mut waiters = Waiters::new(3);
     for (number, request, wait_for, deadline_ms) in waits {
-        waiters.wait(transaction(*number, 10), (RequestId(*request), *wait_for, *deadline_ms));
+        waiters.wait(transaction(*number, 10), (RequestId(*request), *wait_for, *deadline_ms), None);
     }
     waiters
 }
 
 #[test]
 fn a_transaction_is_sent_once_however_many_wait_for_it() {
-    let mut waiters = Waiters::default();
+    let mut waiters = Waiters::new(3);
     let waiter = |request| (RequestId(request), WaitFor::Ordered, 100);
-    assert_eq!(waiters.wait(transaction(1, 10), waiter(1)).map(|t| t.transaction.id), Some(id(1)));
-    assert!(waiters.wait(transaction(1, 10), waiter(2)).is_none());
+    assert_eq!(waiters.wait(transaction(1, 10), waiter(1), None).map(|t| t.transaction.id), Some(id(1)));
+    assert!(waiters.wait(transaction(1, 10), waiter(2), None).is_none());
     assert_eq!((waiters.len(), waiters.unanswered().len()), (2, 1));
     assert!(waiters.is_awaited(&id(1)) && !waiters.is_awaited(&id(2)));
 }
@@ -63,7 +65,7 @@ fn a_block_that_is_certified_when_it_is_executed_answers_all() {
 
 #[test]
 fn who_comes_after_the_block_waits_for_its_certificate_alone() {
-    let mut waiters = Waiters::default();
+    let mut waiters = Waiters::new(3);
     let located = Located { height: Height(3), outcome: Outcome::Applied };
     waiters.wait_certified(located, (RequestId(1), 100));
     assert_eq!(waiters.len(), 1);
@@ -113,4 +115,25 @@ fn nobody_waits_for_what_can_never_be_executed() {
     assert_eq!(out, []);
     waiters.expire(1, TimeMs(until.0 + 1), &mut out);
     assert_eq!((out, waiters.len()), (vec![refusal(1, Refused::Expired), refusal(2, Refused::Expired)], 0));
+}
+
+#[test]
+fn who_waits_for_an_urgent_one_has_room_where_others_have_none() {
+    let waits = [(1, 1, WaitFor::Ordered, 100), (2, 2, WaitFor::Ordered, 100), (3, 3, WaitFor::Ordered, 100)];
+    let (mut waiters, mut out) = (waiting(&waits), Vec::new());
+    let share = || Some(Share::Identity("spiffe://a.example/clinician/x".parse().unwrap()));
+    assert_eq!(waiters.room(None, 10), None);
+    for number in 0..RESERVED.identity.count as u16 {
+        let room = waiters.room(share(), 10).unwrap();
+        waiters.wait(transaction(10 + number, 10), (RequestId(10), WaitFor::Ordered, 200), room);
+    }
+    assert_eq!((waiters.room(share(), 10), waiters.len()), (None, 3), "its own room is full, and that of all");
+    waiters.executed(&leaf(10, 1), GENESIS, &mut out);
+    let room = waiters.room(share(), 10);
+    assert_eq!(room, Some(share().map(|share| (share, 10))));
+    waiters.wait(transaction(30, 10), (RequestId(30), WaitFor::Ordered, 200), room.unwrap());
+    waiters.expire(100, TimeMs(0), &mut out);
+    assert_eq!((waiters.room(share(), 10), waiters.len()), (Some(None), 0), "it waits with the others then");
+    waiters.expire(200, TimeMs(0), &mut out);
+    assert_eq!(waiters.room(share(), 10), Some(share().map(|share| (share, 10))));
 }

@@ -15,6 +15,7 @@ mod departing;
 mod disk;
 mod membership;
 mod peer;
+mod quota;
 mod rebuild;
 mod recalling;
 mod rights;

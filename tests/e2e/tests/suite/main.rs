@@ -45,6 +45,7 @@ mod slow_disk;
 mod surface;
 mod suspension;
 mod tampering;
+mod urgent;
 mod usurper;
 mod watch;
 mod whom;

@@ -2,6 +2,7 @@
 //! reported, entries decoded and their signatures looked at.
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 use consilium_consensus::{Config, ElectionTicks, RaftId};
 use consilium_ledger::{CheckedTransaction, StateReader, Table, is_signed_enrollment, keys};
@@ -15,7 +16,7 @@ use consilium_replica::catch_up::audit;
 use consilium_replica::disk::{write_for_vote, write_log};
 use consilium_replica::start::{recover, write_genesis};
 use consilium_replica::submission::{Submission, Verdict};
-use consilium_replica::{CachedLedger, Clock, Fault, Input, Output, Replica, Settings, Start};
+use consilium_replica::{AccessQuota, CachedLedger, Clock, Fault, Input, Output, Replica, Settings, Start};
 use prost::Message;
 
 use super::{Disk, LedgerPort, LogPort};
@@ -54,6 +55,7 @@ pub fn settings(me: NodeId) -> Settings {
         audit_ms: 3_600_000,
         queued_transactions_max: 10_000,
         queued_bytes_max: 64 << 20,
+        access_quota: AccessQuota { per_minute: NonZeroU32::MAX, burst: NonZeroU32::MAX },
     }
 }
 

@@ -56,7 +56,7 @@ pub fn tamper_submissions(
     mut submissions: Vec<Option<Submission>>,
 ) -> Vec<Option<Submission>> {
     if host.byzantine == Some(Fault::WithholdRights) {
-        let rights = submissions.iter_mut().filter(|s| s.as_ref().is_some_and(|s| s.transaction.is_right()));
+        let rights = submissions.iter_mut().filter(|s| s.as_ref().is_some_and(|s| s.transaction.urgency().is_some()));
         for right in rights {
             if leads {
                 env.stats.fault(Fault::WithholdRights);

@@ -37,7 +37,7 @@ impl Node {
                 let parsed: Vec<_> = transactions.iter().map(|t| Transaction::parse(t, id).ok()).collect();
                 // The bug: whoever does not lead has nothing to do with it.
                 let unwatched = env.has(Bug::RightsUnwatched) && !self.leads();
-                let parsed = parsed.into_iter().map(|t| t.filter(|t| !unwatched || !t.is_right()));
+                let parsed = parsed.into_iter().map(|t| t.filter(|t| !unwatched || t.urgency().is_none()));
                 let submissions = parsed.map(|t| t.map(|t| submission(host, env, t))).collect();
                 let request = self.request(Asker::Forwarder(from, call));
                 let submissions = crate::byzantine::tamper_submissions(host, env, self.leads(), submissions);

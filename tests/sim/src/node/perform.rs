@@ -154,6 +154,7 @@ impl Node {
             }
             Err(Refused::Overloaded) => env.stats.count("transactions turned away"),
             Err(Refused::TimedOut) if host.honest() => env.late(host.node),
+            Err(Refused::OverQuota { .. }) => env.stats.count("requests over a quota"),
             Err(Refused::Expired | Refused::BadSignature | Refused::UnknownAuthor | Refused::TimedOut) => {}
         }
     }

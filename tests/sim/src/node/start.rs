@@ -1,11 +1,13 @@
 //! How a node starts: it has its disk checked. The checks are the product's.
 
+use std::num::NonZeroU32;
+
 use consilium_consensus::{Config, ElectionTicks, RaftId};
 use consilium_kit::Rules;
 use consilium_proto::ids::Height;
 use consilium_proto::vote::CertifiedHeader;
 use consilium_replica::start::{StartRefused, recover};
-use consilium_replica::{Fault, Replica, Settings, Start};
+use consilium_replica::{AccessQuota, Fault, Replica, Settings, Start};
 
 use super::state::State;
 use super::{Node, SimReplica};
@@ -105,5 +107,6 @@ fn settings(host: &Host, env: &Env) -> Settings {
         audit_ms: 3_000,
         queued_transactions_max: queued_max,
         queued_bytes_max: 1 << 20,
+        access_quota: AccessQuota { per_minute: NonZeroU32::MAX, burst: NonZeroU32::MAX },
     }
 }

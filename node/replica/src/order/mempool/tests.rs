@@ -12,7 +12,8 @@ fn push(pool: &mut Mempool, number: u16, bytes: usize) -> bool {
 }
 
 fn push_right(pool: &mut Mempool, number: u16, bytes: usize, member: &str) -> bool {
-    pool.push(Queued { checked: transaction(number, bytes), right_of: Some(member.parse().unwrap()) }).is_ok()
+    let right_of = Some(Share::Administrators(member.parse().unwrap()));
+    pool.push(Queued { checked: transaction(number, bytes), right_of }).is_ok()
 }
 
 #[test]
@@ -58,13 +59,30 @@ fn rights_go_first_and_take_half_of_a_block_while_others_wait() {
 fn no_load_keeps_rights_out_and_each_member_has_its_own_places() {
     let mut pool = Mempool::new(1, 1 << 20);
     assert!(push(&mut pool, 1, 10));
-    for place in 0..RIGHTS_PER_MEMBER_MAX as u16 {
+    for place in 0..LANE.administrators.count as u16 {
         assert!(push_right(&mut pool, 100 + place, 10, "a.example"));
     }
     assert!(!push_right(&mut pool, 200, 10, "a.example"), "it stands with all the others, of which there are too many");
     assert!(push_right(&mut pool, 201, 10, "b.example"));
-    assert!(!push_right(&mut pool, 202, RIGHTS_BYTES_PER_MEMBER_MAX, "b.example"));
+    assert!(!push_right(&mut pool, 202, LANE.administrators.bytes, "b.example"));
     pool.cut(100, 1 << 20);
     assert!(push_right(&mut pool, 200, 10, "a.example"), "the places are free again");
-    assert!(push_right(&mut pool, 202, RIGHTS_BYTES_PER_MEMBER_MAX, "b.example"));
+    assert!(push_right(&mut pool, 202, LANE.administrators.bytes, "b.example"));
+}
+
+/// Emergencies of one identity fill its own places and stand with the others beyond them.
+#[test]
+fn a_flood_of_one_identity_leaves_room_for_another_of_its_member_and_for_its_administrators() {
+    let mut pool = Mempool::new(1, 1 << 20);
+    let of = |name: &str| Share::Identity(format!("spiffe://a.example/clinician/{name}").parse().unwrap());
+    let mut push =
+        |number, share| pool.push(Queued { checked: transaction(number, 10), right_of: Some(share) }).is_ok();
+    for place in 0..LANE.identity.count as u16 {
+        assert!(push(place, of("x")));
+    }
+    assert!(push(100, of("x")), "one waits with all the others");
+    assert!(!push(101, of("x")));
+    assert!(push(102, of("y")));
+    assert!(push(103, Share::Administrators("a.example".parse().unwrap())));
+    assert_eq!(ids(&pool.cut(100, 1 << 20)), [0, 1, 2, 3, 102, 103, 100]);
 }

@@ -6,8 +6,12 @@ use crate::fixture::{id, number, transaction};
 const PATIENCE_MS: u64 = 1_000;
 const DISTRUST_MS: u64 = 3_000;
 
-fn member(name: &str) -> MemberId {
-    name.parse().unwrap()
+fn member(name: &str) -> Share {
+    Share::Administrators(name.parse().unwrap())
+}
+
+fn person(name: &str) -> Share {
+    Share::Identity(format!("spiffe://a.example/clinician/{name}").parse().unwrap())
 }
 
 fn leader(id: u64) -> Option<RaftId> {
@@ -30,15 +34,15 @@ fn late(rights: &mut Rights, now_ms: u64) -> Option<u16> {
 
 #[test]
 fn a_member_has_a_few_under_watch_and_the_others_their_own() {
-    let mut rights = watching(1..=WATCHED_PER_MEMBER_MAX as u16);
+    let mut rights = watching(1..=WATCHED_OF_ADMINISTRATORS_MAX as u16);
     let (one, other) = (member("a.example"), member("b.example"));
     assert_eq!(rights.watch(&one, &transaction(9, 10), 0), None);
     assert_eq!(rights.watch(&one, &transaction(1, 10), 0), Some(false));
     assert_eq!(rights.watch(&other, &transaction(9, 10), 0), Some(true));
-    assert_eq!(rights.watch(&other, &transaction(10, WATCHED_BYTES_PER_MEMBER_MAX), 0), None);
+    assert_eq!(rights.watch(&other, &transaction(10, WATCH.administrators.bytes), 0), None);
     rights.forget(&id(1));
     assert_eq!(rights.watch(&one, &transaction(11, 10), 0), Some(true));
-    assert_eq!(rights.len(), WATCHED_PER_MEMBER_MAX + 1);
+    assert_eq!(rights.len(), WATCHED_OF_ADMINISTRATORS_MAX + 1);
 }
 
 #[test]
@@ -78,10 +82,25 @@ fn what_this_node_has_not_executed_yet_may_hold_it() {
 #[test]
 fn who_fills_its_own_place_in_the_queue_cannot_depose_a_leader() {
     let mut rights = watching(1..=2);
-    (0..OVERTAKEN_MAX).for_each(|_| rights.executed(&member("a.example")));
+    (0..LANE.administrators.count).for_each(|_| rights.executed(&member("a.example")));
     assert_eq!(late(&mut rights, PATIENCE_MS + 1), None);
-    (0..OVERTAKEN_MAX).for_each(|_| rights.executed(&member("b.example")));
+    (0..LANE.administrators.count).for_each(|_| rights.executed(&member("b.example")));
     assert_eq!(late(&mut rights, 2 * PATIENCE_MS + 2), Some(1), "others' are no excuse");
+}
+
+#[test]
+fn what_is_left_out_of_one_identity_is_late_whatever_others_of_its_member_do() {
+    let mut rights = Rights::new(PATIENCE_MS, DISTRUST_MS);
+    rights.leadership_changed(leader(1), 0);
+    assert_eq!(rights.watch(&person("x"), &transaction(1, 10), 0), Some(true));
+    (1..LANE.member.count).for_each(|_| rights.executed(&person("y")));
+    assert_eq!(late(&mut rights, PATIENCE_MS + 1), Some(1), "there was room for it all the time");
+    let again_ms = PATIENCE_MS + 1 + DISTRUST_MS;
+    (0..LANE.identity.count).for_each(|_| rights.executed(&person("x")));
+    assert_eq!(late(&mut rights, again_ms + PATIENCE_MS), None, "its author has filled the room");
+    (0..LANE.member.count).for_each(|_| rights.executed(&person("y")));
+    assert_eq!(late(&mut rights, again_ms + 3 * PATIENCE_MS), None, "its member's people have");
+    assert_eq!(late(&mut rights, again_ms + 5 * PATIENCE_MS), Some(1));
 }
 
 #[test]
