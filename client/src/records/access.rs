@@ -28,7 +28,9 @@ use crate::false_answer::Answered;
 
 /// How long a reader waits for its custodian's wrap unless told otherwise.
 pub const KEY_PATIENCE: Duration = Duration::from_secs(10);
-/// How often it asks meanwhile.
+/// How long a node waits for it before it answers, at most.
+const KEY_WAIT: Duration = Duration::from_secs(5);
+/// Between two questions, also to a node that does not wait.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// For what somebody reads, and on whose behalf.
@@ -92,14 +94,17 @@ impl RecordReader {
     ) -> Result<Answer, ClientError> {
         let request = self.access().request(patient, AccessKind::Read);
         let request = pb::RequestAccess { records: records.iter().map(Into::into).collect(), ..request };
-        let request = pb::ReadRecordsRequest { transaction: Some(self.sign(request)?), ..Default::default() };
+        let mut request = pb::ReadRecordsRequest { transaction: Some(self.sign(request)?), ..Default::default() };
         let until = Instant::now() + self.patience();
         loop {
+            let asked = Instant::now();
+            let wait = until.saturating_duration_since(asked).min(KEY_WAIT);
+            request.wait_for_key_ms = wait.as_millis().try_into().unwrap_or(u32::MAX);
             let (answered, header) = self.client().recent(|| self.ask_access(&request)).await?;
             let waits =
                 answered.answer.records.iter().any(|record| !record.payload.is_empty() && record.wraps.is_empty());
             if waits && Instant::now() < until {
-                tokio::time::sleep(ASK_AGAIN).await;
+                tokio::time::sleep_until((asked + ASK_AGAIN).into()).await;
                 continue;
             }
             return Ok((answered, header));

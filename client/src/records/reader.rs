@@ -367,7 +367,7 @@ impl RecordReader {
             query: query.into(),
             query_salt: Bytes::copy_from_slice(&query_salt),
             page_size: PAGE_SIZE,
-            page_token: Bytes::new(),
+            ..pb::ReadRecordsRequest::default()
         };
         Ok(pages(Page::new(self, filter, Some((patient, request)))))
     }

@@ -4,6 +4,8 @@
 //! history, it leaves out by the very functions that the rules decide with.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use consilium_ledger::rights::{Claim, Decider, Opened, Reading, Withheld, open};
@@ -11,13 +13,15 @@ use consilium_ledger::{Table, keys};
 use consilium_policy::Engine;
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::hash::Hash;
-use consilium_proto::ids::{Fingerprint, Height, RecordId, SearchTag, TimeMs};
+use consilium_proto::header::Header;
+use consilium_proto::ids::{Fingerprint, Height, RecordId, SearchTag, TimeMs, TransactionId};
 use consilium_proto::names::SpiffeId;
 use consilium_proto::pb::{self, AccessKind, Outcome, ReleasedRecord, SignerState};
 use consilium_proto::record::Descriptor;
 use consilium_proto::transaction::{RequestAccess, Transaction, VersionRef};
 use consilium_replica::submission::WaitFor;
 use prost::Message;
+use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Status};
 
 use super::errors::Reason;
@@ -30,6 +34,7 @@ const OTHERS_REQUEST: &str = "a request for access must be by the identity of it
 const FALLEN: &str = "the identity certificate is not accepted any more";
 const PAGE_DEFAULT: u32 = 100;
 const PAGE_MAX: u32 = 1_000;
+const WAIT_FOR_KEY_MAX_MS: u32 = 30_000;
 
 impl Api {
     pub(super) async fn read_permitted(
@@ -45,6 +50,7 @@ impl Api {
         let asked =
             asked.ok_or_else(|| refused(FieldError::malformed("transaction", "holds no request for access")))?;
         let query = Query::parse(&request, &asked).map_err(refused)?;
+        let patience = patience(&request).map_err(refused)?.min(within);
         self.check_author(&caller, &transaction).await?;
         let (id, author) = (transaction.id, transaction.head.author);
         let located = self.execute(&caller, transaction, WaitFor::Certified, within).await?;
@@ -52,29 +58,49 @@ impl Api {
             let outcome = located.outcome.as_str_name();
             return Err(Reason::OutcomeRefused.status(format!("the rules refused the transaction: {outcome}")));
         }
-        if !caller.info.stands() {
-            return Err(refuse(Withheld::NotStanding));
-        }
-        // Before the snapshot is taken: what it certifies is in it.
-        let certified = self.published.certified_height();
-        let work = move |ledger: &LedgerSnapshot<'_>| {
-            let tip = ledger.tip_header().clone();
-            let claim = Claim { transaction: id, author, reader: &caller.id, certified, time: tip.time };
-            let opened = open(ledger, &claim).map_err(|e| StorageError::corrupt("state", e))?;
-            let ask = Ask { reader: &caller.id, asked, query, time: tip.time };
-            match opened {
-                Ok(opened) => Ok((Ok(release(ledger, &ask, &opened)?), tip)),
-                Err(withheld) => Ok((Err(withheld), tip)),
-            }
-        };
-        let (released, header) = self.read(work).await?;
-        let Released { records, next_page_token, missing } = released.map_err(refuse)?;
+        let question = Arc::new(Question { caller, id, author, asked, query });
+        let (released, header) = self.released(question, Instant::now() + patience).await?;
+        let Released { records, next_page_token, missing } = released;
         if let Some(height) = missing {
             let _ = self.handle.attachment_missed(height).await;
             return Err(Reason::Behind.status("an attachment of a record is not on this node; another one has it"));
         }
         let header = Some((&self.prove_header(header, within).await?).into());
         Ok(pb::ReadRecordsResponse { height: located.height.0, records, header, next_page_token })
+    }
+
+    /// What is released, with the header of the state that it was read in. A key that a custodian
+    /// still has to wrap is waited for.
+    async fn released(&self, question: Arc<Question>, until: Instant) -> Result<(Released, Header), Status> {
+        let mut applied = self.published.watch_applied();
+        loop {
+            applied.borrow_and_update();
+            let answer = self.release_now(Arc::clone(&question)).await?;
+            if !answer.0.lacks_key() || !matches!(timeout_at(until, applied.changed()).await, Ok(Ok(()))) {
+                return Ok(answer);
+            }
+        }
+    }
+
+    async fn release_now(&self, question: Arc<Question>) -> Result<(Released, Header), Status> {
+        if !question.caller.info.stands() {
+            return Err(refuse(Withheld::NotStanding));
+        }
+        // Before the snapshot is taken: what it certifies is in it.
+        let certified = self.published.certified_height();
+        let work = move |ledger: &LedgerSnapshot<'_>| {
+            let Question { caller, id, author, asked, query } = &*question;
+            let tip = ledger.tip_header().clone();
+            let claim = Claim { transaction: *id, author: *author, reader: &caller.id, certified, time: tip.time };
+            let opened = open(ledger, &claim).map_err(|e| StorageError::corrupt("state", e))?;
+            let ask = Ask { reader: &caller.id, asked, query: query.as_ref(), time: tip.time };
+            match opened {
+                Ok(opened) => Ok((Ok(release(ledger, &ask, &opened)?), tip)),
+                Err(withheld) => Ok((Err(withheld), tip)),
+            }
+        };
+        let (released, header) = self.read(work).await?;
+        Ok((released.map_err(refuse)?, header))
     }
 
     /// A request is made by the identity of its connection: nobody else gets the answer.
@@ -100,11 +126,30 @@ fn refuse(withheld: Withheld) -> Status {
     }
 }
 
+/// How long the caller waits for a key.
+fn patience(request: &pb::ReadRecordsRequest) -> Result<Duration, FieldError> {
+    match request.wait_for_key_ms {
+        ms if ms > WAIT_FOR_KEY_MAX_MS => {
+            Err(FieldError::range("wait_for_key_ms", 0, WAIT_FOR_KEY_MAX_MS.into(), ms.into()))
+        }
+        ms => Ok(Duration::from_millis(ms.into())),
+    }
+}
+
+/// What a caller asks for, once its request is certified.
+struct Question {
+    caller: Caller,
+    id: TransactionId,
+    author: Fingerprint,
+    asked: RequestAccess,
+    query: Option<Query>,
+}
+
 /// Who asks for what.
 struct Ask<'a> {
     reader: &'a SpiffeId,
-    asked: RequestAccess,
-    query: Option<Query>,
+    asked: &'a RequestAccess,
+    query: Option<&'a Query>,
     /// Of the newest block.
     time: TimeMs,
 }
@@ -118,6 +163,13 @@ struct Released {
     missing: Option<Height>,
 }
 
+impl Released {
+    /// Whether something is released that the reader cannot open yet.
+    fn lacks_key(&self) -> bool {
+        self.records.iter().any(|record| !record.payload.is_empty() && record.wraps.is_empty())
+    }
+}
+
 /// What a certified request permits, as of the snapshot.
 fn release(ledger: &LedgerSnapshot<'_>, ask: &Ask<'_>, opened: &Opened) -> Result<Released, StorageError> {
     let reading = Reading {
@@ -129,7 +181,7 @@ fn release(ledger: &LedgerSnapshot<'_>, ask: &Ask<'_>, opened: &Opened) -> Resul
         emergency: ask.asked.emergency,
         time: ask.time,
     };
-    match (&ask.query, ask.asked.kind) {
+    match (ask.query, ask.asked.kind) {
         (Some(query), _) => query.run(ledger, reading, opened.permits()),
         (None, AccessKind::History) => histories(ledger, ask, reading, &opened.versions),
         (None, _) => contents(ledger, ask, &opened.versions),
