@@ -13,22 +13,31 @@ mod reads;
 mod stats;
 mod writes;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use consilium_client::Client;
 use consilium_proto::pb;
 use serde::Serialize;
 
 use super::{CliError, Context};
+use crate::config_file;
 use load::{BenchPlan, run as run_plan};
-use reads::Library;
+use reads::{Library, Stock};
 use stats::{Row, table};
 
 /// Not counted, at the start of each run.
 const WARM_UP: Duration = Duration::from_secs(2);
 /// Connections unless asked otherwise.
 const CONNECTIONS_DEFAULT: usize = 8;
+/// Records that are read in turn.
+const RECORDS: usize = 256;
+/// Patients to whom they belong, at least.
+const SHELVES_MIN: usize = 16;
+/// A read for which the custodian has to do something takes two rounds of certificates at least.
+const FIRST_READ_MIN: Duration = Duration::from_millis(20);
 
 /// Measure throughput and latency of record submission
 #[derive(Debug, Args)]
@@ -54,6 +63,13 @@ pub(crate) struct BenchArgs {
     /// Read records of this identity, proven and decrypted, instead of writing any
     #[arg(long, conflicts_with_all = ["wait", "kem"])]
     pub(crate) read: bool,
+    /// Records of one patient in each read
+    #[arg(long, requires = "read", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(crate) records: u32,
+    /// Config file of another service of this member, which writes the records: each is read once,
+    /// and the custodian has to wrap its key first
+    #[arg(long, requires = "read", value_name = "CONFIG")]
+    pub(crate) written_by: Option<PathBuf>,
     /// Add to each record a key wrap for this identity's encryption key
     #[arg(long)]
     pub(crate) kem: bool,
@@ -81,7 +97,7 @@ struct BenchView {
 pub(crate) async fn run(args: BenchArgs, ctx: &Context) -> Result<(), CliError> {
     let client = ctx.client().await?;
     let runs = if args.sweep.is_empty() { vec![args.clients] } else { args.sweep.clone() };
-    let library = if args.read { Some(Arc::new(library(&args, ctx).await?)) } else { None };
+    let library = if args.read { Some(Arc::new(library(&args, ctx, &runs).await?)) } else { None };
     let mut rows = Vec::with_capacity(runs.len());
     for clients in runs {
         let mut plan = plan(&args, clients as usize);
@@ -123,19 +139,38 @@ fn plan(args: &BenchArgs, clients: usize) -> BenchPlan {
 }
 
 /// What is read, over as many connections as asked for.
-async fn library(args: &BenchArgs, ctx: &Context) -> Result<Library, CliError> {
+async fn library(args: &BenchArgs, ctx: &Context, runs: &[u32]) -> Result<Library, CliError> {
     let connections = args.connections.map_or(1, |connections| connections as usize);
     let mut clients = Vec::with_capacity(connections);
     for _ in 0..connections {
         clients.push(ctx.client().await?);
     }
-    Ok(Library::write(clients, args.payload as usize).await?)
+    let writer = match &args.written_by {
+        Some(path) => Client::connect(config_file::load(path, None)?).await?,
+        None => ctx.client().await?,
+    };
+    let (records, once) = (args.records as usize, args.written_by.is_some());
+    let shelves = match once {
+        true => runs.iter().map(|clients| *clients as usize).sum::<usize>() * reads_at_most(args),
+        false => RECORDS.div_ceil(records).max(SHELVES_MIN),
+    };
+    let stock = Stock { shelves, records, payload_bytes: args.payload as usize, once };
+    Ok(Library::write(writer, clients, stock).await?)
+}
+
+/// Of one client in a run, if each takes no less than [`FIRST_READ_MIN`].
+fn reads_at_most(args: &BenchArgs) -> usize {
+    let run = WARM_UP + Duration::from_secs(args.seconds);
+    usize::try_from(run.as_millis() / FIRST_READ_MIN.as_millis()).unwrap_or(usize::MAX)
 }
 
 fn note_of_reads(args: &BenchArgs, (answer, proving): (usize, usize)) -> String {
+    let first =
+        if args.written_by.is_some() { ", each for the first time: the custodian wraps its key first" } else { "" };
     format!(
-        "reads of records of {} bytes, each proven against a certified header and decrypted; an answer has {answer} \
-         bytes, of which {proving} prove it; {} s each after {} s of warm-up",
+        "reads of {} record(s) of {} bytes, each proven against a certified header and decrypted{first}; an answer has \
+         {answer} bytes, of which {proving} prove it; {} s each after {} s of warm-up",
+        args.records,
         args.payload,
         args.seconds,
         WARM_UP.as_secs(),

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use anyhow::Context;
 
+use crate::cli::Running;
 use crate::folder::StoryFolder;
 use crate::scene::{Hospital, Scene};
 use crate::tell::Tell;
@@ -16,6 +17,9 @@ const MEMBERS: usize = 3;
 const MEMBERS_MAX: usize = 7;
 /// One identity reads for all clients of the load.
 const SETTINGS: &str = "\n[limits]\naccess_requests_per_minute = 1000000\naccess_requests_burst = 1000000\n";
+/// Instead of `--read --written-by`: a custodian runs, and wraps the key of every record that is read.
+const FIRST_READS: &str = "--first-reads";
+const CUSTODIAN: &str = "custodian";
 
 pub(crate) async fn measure(folder: &StoryFolder, tell: &Rc<Tell>, arguments: &[String]) -> anyhow::Result<()> {
     let numbered = |n| Hospital { id: format!("hospital-{n}.example"), name: format!("Hospital {n}") };
@@ -30,11 +34,29 @@ pub(crate) async fn measure(folder: &StoryFolder, tell: &Rc<Tell>, arguments: &[
     println!("{nodes} nodes, {processors} processors, data on {disk} ({})", folder.path().display());
     let pids = network.nodes.iter().map(|node| Ok(node.pid()?.to_string())).collect::<anyhow::Result<Vec<_>>>()?;
     let usual = ["--clients", "64", "--seconds", "20"].map(str::to_owned);
-    let arguments = if arguments.is_empty() { &usual[..] } else { arguments };
-    let bench = format!("{} bench --pids {}", first.acts("bench"), pids.join(","));
-    scene.cli.hand_over(&bench, arguments).await?;
+    let mut arguments = if arguments.is_empty() { usual.to_vec() } else { arguments.to_vec() };
+    let mut bench = format!("{} bench --pids {}", first.acts("bench"), pids.join(","));
+    let mut custodian = None;
+    if let Some(place) = arguments.iter().position(|argument| argument == FIRST_READS) {
+        arguments.remove(place);
+        custodian = Some(keep_custody(&scene, first).await?);
+        bench = format!("{bench} --read --written-by {}/{CUSTODIAN}/config.toml", first.short());
+    }
+    scene.cli.hand_over(&bench, &arguments).await?;
+    if let Some(mut custodian) = custodian {
+        anyhow::ensure!(custodian.is_running()?, "the custodian ended before the load did");
+    }
     scene.cli.show(&format!("{} status --all", first.acts("bench"))).await?;
     network.nodes.iter_mut().try_for_each(consilium_e2e::Node::stop)
+}
+
+/// A custodian that holds back nobody, for reads that need it.
+async fn keep_custody(scene: &Scene, hospital: &Hospital) -> anyhow::Result<Running> {
+    scene.connect_service(hospital, CUSTODIAN, &scene.path("search.key"), false).await?;
+    scene.connect_admin(hospital, false).await?;
+    let keeper = format!("spiffe://{}/service/{CUSTODIAN}", hospital.id);
+    scene.cli.quietly(&format!("{} custodian set-key {keeper}", hospital.acts("admin"))).await?;
+    scene.cli.start(&format!("{} custodian run --patients-per-hour 1000000", hospital.acts(CUSTODIAN)))
 }
 
 /// `MEMBERS_N`.

@@ -1,58 +1,97 @@
 //! Reading: records that were written before the timing, proven and decrypted as by every caller.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use consilium_client::records::{Draft, RecordDraft, RecordReader, RecordWriter};
+use consilium_client::records::{Access, Draft, RecordDraft, RecordReader, RecordWriter};
 use consilium_client::{Client, ClientError};
 use consilium_grpc::records_service_client::RecordsServiceClient;
 use consilium_proto::ids::{PatientPseudonym, RecordId};
 use consilium_proto::pb;
+use consilium_proto::transaction::VersionRef;
 use prost::Message;
 
-/// Records that are read in turn.
-const RECORDS: usize = 256;
+/// Records that are written in one transaction.
+const BATCH: usize = 64;
 
-/// What is read.
+/// What is read: the records of a patient at a time.
 pub(super) struct Library {
     clients: Vec<Client>,
-    records: Vec<(PatientPseudonym, RecordId)>,
+    shelves: Vec<Shelf>,
+    /// Each shelf is read once; otherwise in turn.
+    once: bool,
+    next: AtomicUsize,
+}
+
+/// Of one patient.
+struct Shelf {
+    patient: PatientPseudonym,
+    records: Vec<VersionRef>,
+}
+
+/// What to write for it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stock {
+    /// Patients.
+    pub(super) shelves: usize,
+    /// Records of each, read at once.
+    pub(super) records: usize,
+    /// Bytes of plaintext of each.
+    pub(super) payload_bytes: usize,
+    /// Whether each is read once only.
+    pub(super) once: bool,
 }
 
 impl Library {
-    /// Writes the records, for this identity alone. Each of the clients has connections of its own.
-    pub(super) async fn write(clients: Vec<Client>, payload_bytes: usize) -> Result<Self, ClientError> {
-        let client = clients.first().cloned().ok_or_else(|| ClientError::Usage("no client to read with".into()))?;
-        let patients: Vec<_> = (0..RECORDS).map(|_| PatientPseudonym(rand::random())).collect();
-        let draft = |patient: &PatientPseudonym| {
+    /// Writes the records as one identity, to be read by others of its member: each of the clients
+    /// has connections of its own.
+    pub(super) async fn write(writer: Client, clients: Vec<Client>, stock: Stock) -> Result<Self, ClientError> {
+        let patients: Vec<_> = (0..stock.shelves).map(|_| PatientPseudonym(rand::random())).collect();
+        let draft = |patient: PatientPseudonym| {
             Draft::new(RecordDraft {
                 kind: "Observation".into(),
-                patient: *patient,
+                patient,
                 confidentiality: pb::Confidentiality::Normal,
                 tags: Vec::new(),
-                plaintext: (0..payload_bytes).map(|_| rand::random()).collect::<Vec<u8>>().into(),
+                plaintext: (0..stock.payload_bytes).map(|_| rand::random()).collect::<Vec<u8>>().into(),
             })
         };
-        let writer = RecordWriter::new(client, &[]).await?;
-        let written = writer.write(patients.iter().map(draft).collect(), pb::WaitFor::Certified).await?;
-        let records = written.into_iter().flat_map(|(_, ids)| ids);
-        Ok(Self { clients, records: patients.into_iter().zip(records).collect() })
+        let owners: Vec<_> = patients.iter().flat_map(|patient| std::iter::repeat_n(*patient, stock.records)).collect();
+        let writer = RecordWriter::new(writer, &[]).await?;
+        let mut written = Vec::with_capacity(owners.len());
+        for batch in owners.chunks(BATCH) {
+            let drafts = batch.iter().copied().map(draft).collect();
+            let done = writer.write(drafts, pb::WaitFor::Certified).await?;
+            written.extend(done.into_iter().flat_map(|(_, ids)| ids));
+        }
+        let newest = |record: &RecordId| VersionRef { record: *record, version: 0 };
+        let shelves = patients.into_iter().zip(written.chunks(stock.records.max(1)));
+        let shelves = shelves.map(|(patient, ids)| Shelf { patient, records: ids.iter().map(newest).collect() });
+        Ok(Self { clients, shelves: shelves.collect(), once: stock.once, next: AtomicUsize::new(0) })
     }
 
     pub(super) fn connections(&self) -> usize {
         self.clients.len()
     }
 
+    fn next(&self) -> Option<&Shelf> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        match self.once {
+            true => self.shelves.get(number),
+            false => self.shelves.get(number % self.shelves.len().max(1)),
+        }
+    }
+
     /// Bytes of one answer, and how many of them prove it.
     pub(super) async fn answer_bytes(&self) -> Result<(usize, usize), ClientError> {
-        let Some((client, (patient, record))) = self.clients.first().zip(self.records.first()) else {
+        let Some((client, shelf)) = self.clients.first().zip(self.shelves.first()) else {
             return Ok((0, 0));
         };
-        let records = vec![pb::VersionRef { record_id: record.0.to_vec().into(), version: 0 }];
         let request = pb::RequestAccess {
-            patient: patient.0.to_vec().into(),
+            patient: shelf.patient.0.to_vec().into(),
             purpose: pb::PurposeOfUse::Treat.into(),
             kind: pb::AccessKind::Read.into(),
-            records,
+            records: shelf.records.iter().map(Into::into).collect(),
             ..pb::RequestAccess::default()
         };
         let action = pb::Action { action: Some(pb::action::Action::RequestAccess(request)) };
@@ -69,25 +108,24 @@ impl Library {
     }
 }
 
-/// Reads one record after the other.
+/// Reads one shelf after the other.
 pub(super) struct Reads {
     library: Arc<Library>,
     reader: RecordReader,
-    next: usize,
 }
 
 impl Reads {
     pub(super) fn new(library: &Arc<Library>, number: usize) -> Self {
         let client = library.clients[number % library.clients.len()].clone();
-        Self { library: Arc::clone(library), reader: RecordReader::new(client), next: number }
+        let reader = RecordReader::with(client, Access::of(pb::PurposeOfUse::Treat));
+        Self { library: Arc::clone(library), reader }
     }
 
-    /// A record that was opened, or the reason why it was not.
+    /// A shelf of which all was opened, or the reason why it was not.
     pub(super) async fn once(&mut self) -> Result<(), String> {
-        let (patient, record) = self.library.records[self.next % self.library.records.len()];
-        self.next += 1;
-        match self.reader.get_of(patient, record, None).await {
-            Ok(opened) if opened.plaintext.is_some() => Ok(()),
+        let shelf = self.library.next().ok_or("NOTHING_LEFT")?;
+        match self.reader.read(shelf.patient, &shelf.records).await {
+            Ok(opened) if opened.len() == shelf.records.len() && opened.iter().all(|o| o.plaintext.is_some()) => Ok(()),
             Ok(_) => Err("NO_PLAINTEXT".to_owned()),
             Err(ClientError::Status { reason, .. }) if !reason.is_empty() => Err(reason),
             Err(error) => Err(error.to_string()),
