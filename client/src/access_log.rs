@@ -9,6 +9,7 @@
 
 mod event;
 pub(crate) mod pages;
+mod receipt;
 pub(crate) mod request;
 pub(crate) mod verify;
 
@@ -29,6 +30,7 @@ use crate::error::ClientError;
 use crate::false_answer::Answered;
 
 pub use event::{AccessEvent, Decision};
+pub use receipt::{DecisionReport, verify_decision};
 use verify::Pages;
 pub(crate) use verify::message as row_message;
 

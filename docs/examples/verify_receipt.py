@@ -4,8 +4,9 @@ second implementation of docs/formats.md; field numbers are those of the .proto 
 
     pip install cryptography
     python3 docs/examples/verify_receipt.py genesis.pb RECEIPT_OR_FOLDER...
+    python3 docs/examples/verify_receipt.py --decision genesis.pb RECEIPT_OR_FOLDER...
 
-Prints one line for each receipt. Ends with 0 if all of them verify, else with 1.
+The second form is for receipts of decisions. Prints one line for each receipt. Ends with 0 if all of them verify, else with 1.
 """
 import hashlib
 import os
@@ -15,12 +16,13 @@ import sys
 try:
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
     from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 except ImportError:
     sys.exit("NOT VERIFIED: the module cryptography is missing: pip install cryptography")
 
-VALIDATORS_MAX, POWER_MAX, PATH_MAX = 128, 1 << 48, 64
+VALIDATORS_MAX, POWER_MAX, PATH_MAX, FOLLOWING_MAX = 128, 1 << 48, 64, 4096
+APPLIED = 1
 
 
 class NotVerified(Exception):
@@ -33,7 +35,7 @@ def check(what, true):
 
 
 # Messages: what a field number means. A dict is a message, a list is repeated.
-U64, U32, I32, BYTES = "u64", "u32", "i32", "bytes"
+U64, U32, I32, BYTES, TEXT = "u64", "u32", "i32", "bytes", "text"
 HEADER = {1: ("ledger_id", BYTES), 2: ("height", U64), 3: ("previous_hash", BYTES), 4: ("time_ms", U64),
           5: ("epoch", U64), 6: ("tree_size", U64), 7: ("tree_root", BYTES), 8: ("state_root", BYTES),
           9: ("validators_hash", BYTES), 10: ("next_validators_hash", BYTES), 11: ("proposer", U64),
@@ -50,6 +52,24 @@ HEAD = {1: ("ledger_id", BYTES), 2: ("author", BYTES), 3: ("valid_until_ms", U64
 SIGNED = {1: ("head", HEAD), 2: ("signature", BYTES)}
 RECEIPT = {1: ("ledger_id", BYTES), 2: ("leaf", LEAF), 3: ("leaf_index", U64), 4: ("inclusion_path", [BYTES]),
            5: ("head", CERTIFIED), 6: ("set_changes", [CHANGE]), 7: ("signed", SIGNED)}
+HEADER_PROOF = {1: ("header", HEADER), 2: ("following", [HEADER]), 3: ("certificate", CERTIFICATE)}
+ROW = {1: ("key", BYTES), 2: ("value", BYTES), 3: ("proof", BYTES)}
+ACTION_PROOF = {1: ("index", U64), 2: ("action", BYTES), 3: ("salt", BYTES), 4: ("path", [BYTES])}
+DECIDED = {1: ("event", BYTES), 2: ("path", [BYTES]), 3: ("log", ROW), 4: ("header", HEADER_PROOF),
+           5: ("request", ACTION_PROOF), 6: ("signer", ROW), 7: ("policy", ROW)}
+DECISION_RECEIPT = {1: ("receipt", RECEIPT), 2: ("decision", DECIDED)}
+VERSION = {1: ("record_id", BYTES), 2: ("version", U32)}
+DECISION = {1: ("ground", I32), 2: ("consent_id", BYTES), 3: ("consent_version", U32), 4: ("records", [VERSION])}
+EVENT = {1: ("sequence", U64), 2: ("transaction_id", BYTES), 3: ("reader", TEXT), 4: ("patient", BYTES),
+         5: ("purpose", I32), 6: ("kind", I32), 7: ("decisions", [DECISION]), 8: ("query_sha256", BYTES),
+         9: ("emergency_id", BYTES), 10: ("acting_sha256", BYTES), 11: ("project", BYTES),
+         12: ("policy_version", U32), 13: ("time_ms", U64), 14: ("height", U64)}
+REQUEST = {1: ("patient", BYTES), 2: ("purpose", I32), 3: ("kind", I32), 4: ("records", [VERSION]),
+           5: ("query_sha256", BYTES), 6: ("emergency_id", BYTES), 7: ("acting_sha256", BYTES), 8: ("project", BYTES)}
+ACTION = {60: ("request_access", REQUEST)}
+LOG = {1: ("count", U64), 2: ("root", BYTES)}
+SIGNER = {1: ("spiffe_id", TEXT), 2: ("signing_key", BYTES)}
+POLICY = {1: ("version", U32), 2: ("text", TEXT)}
 NODE = {2: ("raft_id", U64), 5: ("vote_key", BYTES)}
 MEMBER = {4: ("stake", U64), 5: ("nodes", [NODE])}
 PARAMETERS = {4: ("quorum_numerator", U32), 5: ("quorum_denominator", U32)}
@@ -98,6 +118,13 @@ def skip(data, at, number, wire, depth=0):
     return end, begin
 
 
+def utf8(name, data):
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise NotVerified(f"{name} is not UTF-8") from None
+
+
 def decode(kinds, data, into=None):
     """Protocol buffers: unknown fields are ignored, the last of several counts, and
     several parts of a message are merged."""
@@ -110,11 +137,14 @@ def decode(kinds, data, into=None):
         repeated = isinstance(kind, list)
         kind = kind[0] if repeated else kind
         if kind is not None:
-            check(f"{name} is of another type", wire == (2 if kind is BYTES or isinstance(kind, dict) else 0))
+            has_length = isinstance(kind, dict) or kind in (BYTES, TEXT)
+            check(f"{name} is of another type", wire == (2 if has_length else 0))
             if isinstance(kind, dict):
                 value = decode(kind, data[begin:end], None if repeated else message.get(name))
+            elif kind == TEXT:
+                value = utf8(name, data[begin:end])
             else:
-                value = data[begin:end] if kind is BYTES else varint(data, at)[0]
+                value = data[begin:end] if kind == BYTES else varint(data, at)[0]
                 value = value & 0xffffffff if kind in (U32, I32) else value
             if repeated:
                 message.setdefault(name, []).append(value)
@@ -159,6 +189,18 @@ def leaf_hash(receipt):
     return sha256(b"\x00", entry, sized(leaf, "signature_sha256"))
 
 
+def domain(name):
+    return bytes([len(name)]) + name
+
+
+def head_hash(head):
+    """Hash of the layout of what an author signs."""
+    actions = number(head, "action_count")
+    check("a transaction has no actions, or too many", 1 <= actions <= 1000)
+    return sha256(sized(head, "ledger_id"), sized(head, "author"),
+                  struct.pack(">QQ", number(head, "valid_until_ms"), actions), sized(head, "actions_root"))
+
+
 def check_signed(receipt):
     """What the author signed, where the receipt shows it, is what the leaf commits to."""
     if "signed" not in receipt:
@@ -166,12 +208,7 @@ def check_signed(receipt):
     leaf, signed = part(receipt, "leaf"), part(receipt, "signed")
     head, signature = part(signed, "head"), signed.get("signature", b"")
     check("a signature is too short or too long", len(signature) == 64)
-    actions = number(head, "action_count")
-    check("a transaction has no actions, or too many", 1 <= actions <= 1000)
-    layout = b"".join((sized(head, "ledger_id"), sized(head, "author"),
-                       struct.pack(">QQ", number(head, "valid_until_ms"), actions), sized(head, "actions_root")))
-    domain = b"consilium/txid/v2"
-    of_leaf = (sha256(bytes([len(domain)]), domain, sha256(layout)), sha256(signature))
+    of_leaf = (sha256(domain(b"consilium/txid/v2"), head_hash(head)), sha256(signature))
     check("what the author signed is not what the leaf commits to",
           of_leaf == (sized(leaf, "transaction_id"), sized(leaf, "signature_sha256")))
 
@@ -190,6 +227,13 @@ def root_from_path(leaf, index, size, path):
             leaf = sha256(b"\x01", leaf, sibling)
         node, last = node >> 1, last >> 1
     return leaf if last == 0 else None
+
+
+def root_of(leaf, index, size, path):
+    """The root to which a path leads, or None."""
+    check("the index is outside the tree", index < size)
+    check("the path is malformed", len(path) <= PATH_MAX and all(len(sibling) == 32 for sibling in path))
+    return root_from_path(leaf, index, size, path)
 
 
 def cbor_uint(n):
@@ -296,28 +340,173 @@ def follow(validators, changes, ledger):
     return validators, above
 
 
-def verify(founding, ledger, data):
-    """Says what a receipt proves."""
-    receipt = decode(RECEIPT, data)
+def check_receipt(founding, ledger, receipt):
+    """What a receipt proves, in words, and the validators that certified its head."""
     check("the receipt is of another ledger", sized(receipt, "ledger_id") == ledger)
     leaf, header = part(receipt, "leaf"), part(part(receipt, "head"), "header")
     height, size, index = number(header, "height"), number(header, "tree_size"), number(receipt, "leaf_index")
     check("the outcome is unknown", number(leaf, "outcome") != 0)
     check("the leaf is above the head", number(leaf, "height") <= height)
-    check("the index is outside the tree", index < size)
-    path = receipt.get("inclusion_path", [])
-    check("the path is malformed", len(path) <= PATH_MAX and all(len(sibling) == 32 for sibling in path))
     check_signed(receipt)
-    root = root_from_path(leaf_hash(receipt), index, size, path)
+    root = root_of(leaf_hash(receipt), index, size, receipt.get("inclusion_path", []))
     check("the leaf is not in the tree", root == sized(header, "tree_root"))
 
     changes = receipt.get("set_changes", [])
     validators, above = follow(founding, changes, ledger)
     check(f"header {height} is of before the set that signed it", height > above)
     enough, total = validators.verify(receipt["head"], ledger)
-    return (f"verified: transaction {leaf['transaction_id'].hex()} is at height {number(leaf, 'height')} of ledger "
+    text = (f"transaction {leaf['transaction_id'].hex()} is at height {number(leaf, 'height')} of ledger "
             f"{ledger.hex()}, outcome {number(leaf, 'outcome')}, signed by {enough} of {total} voting power after "
             f"{len(changes)} changes of the validators")
+    return text, validators, above
+
+
+def verify(founding, ledger, data):
+    """Says what a receipt proves."""
+    text, _, _ = check_receipt(founding, ledger, decode(RECEIPT, data))
+    return f"verified: {text}"
+
+
+def follows(header, before):
+    return (number(header, "height") == number(before, "height") + 1
+            and sized(header, "previous_hash") == header_hash(before)
+            and number(header, "time_ms") >= number(before, "time_ms")
+            and sized(header, "ledger_id") == sized(before, "ledger_id")
+            and sized(header, "validators_hash") == sized(before, "next_validators_hash"))
+
+
+def final_header(proof, validators, above, ledger):
+    """A header that is final because a certified one follows it."""
+    first, following = part(proof, "header"), proof.get("following", [])
+    check("there are too many headers", len(following) <= FOLLOWING_MAX)
+    last = first
+    for header in following:
+        check("a header does not follow the one before", follows(header, last))
+        last = header
+    check("a header is of before the set that signed it", number(last, "height") > above)
+    validators.verify({"header": last, "certificate": part(proof, "certificate")}, ledger)
+    return first
+
+
+def state_proof(data):
+    """Where the path of a key ends (0 empty, 1 present, 2 another leaf, which comes with it), and
+    the siblings from the root downwards. See "Authenticated state"."""
+    check("a state proof ends too early", len(data) >= 4)
+    terminal, count = data[1], int.from_bytes(data[2:4], "big")
+    check("a state proof has another version, end or length", data[0] == 1 and terminal <= 2 and count <= 256)
+    size = (count + 7) // 8
+    at, bitmap = 4 + size, int.from_bytes(data[4:4 + size], "big")
+    check("a state proof has spare bits", bitmap % (1 << 8 * size - count) == 0)
+    other = (data[at:at + 32], data[at + 32:at + 64])
+    at += 64 if terminal == 2 else 0
+    siblings = []
+    for i in range(count):
+        sibling = bytes(32)
+        if bitmap >> (8 * size - 1 - i) & 1:
+            sibling, at = data[at:at + 32], at + 32
+            check("a sibling is empty but written out", sibling != bytes(32))
+        siblings.append(sibling)
+    check("a state proof has another length", at == len(data))
+    return terminal, other, siblings
+
+
+def bit(place, depth):
+    return place[depth // 8] >> 7 - depth % 8 & 1
+
+
+def row(answer, name, key, state_root, kinds):
+    """The message that the state holds under a key; None if it is proven to hold nothing."""
+    shown = part(answer, name)
+    check(f"{name} is another row", shown.get("key", b"") == key)
+    value, place = shown.get("value", b""), sha256(key)
+    terminal, other, siblings = state_proof(shown.get("proof", b""))
+    if value or terminal == 1:
+        check(f"{name} is proven to be absent", terminal == 1)
+        node = sha256(b"\x00consilium/state/leaf/v1", place, sha256(value))
+    elif terminal == 0:
+        node = bytes(32)
+    else:
+        shared = all(bit(place, depth) == bit(other[0], depth) for depth in range(len(siblings)))
+        check(f"{name}: the other leaf is not on the path", shared and other[0] != place)
+        node = sha256(b"\x00consilium/state/leaf/v1", *other)
+    for depth in reversed(range(len(siblings))):
+        pair = (siblings[depth], node) if bit(place, depth) else (node, siblings[depth])
+        node = sha256(b"\x01consilium/state/node/v1", *pair)
+    check(f"{name} is not in the state", node == state_root)
+    return decode(kinds, value) if value or terminal == 1 else None
+
+
+def requested(message, records):
+    """What a request and its event both say."""
+    fields = ("patient", "query_sha256", "emergency_id", "acting_sha256", "project")
+    return ([message.get(field, b"") for field in fields], [number(message, field) for field in ("purpose", "kind")],
+            sorted(record.get("record_id", b"") for record in records))
+
+
+def check_request(head, answer, event):
+    """The event says what the author has signed."""
+    shown = part(answer, "request")
+    action = shown.get("action", b"")
+    leaf = sha256(b"\x00", sized(shown, "salt"), action)
+    root = root_of(leaf, number(shown, "index"), number(head, "action_count"), shown.get("path", []))
+    check("the action is not in the transaction", root == sized(head, "actions_root"))
+    request = part(decode(ACTION, action), "request_access")
+    decided = [record for decision in event.get("decisions", []) for record in decision.get("records", [])]
+    check("the event says something else than the request",
+          requested(request, request.get("records", [])) == requested(event, decided))
+
+
+def check_author(signed_head, signer, event):
+    """The reader that the event names has signed the request."""
+    check("the author of the request is not enrolled", signer is not None)
+    check("the event names another reader than the author", signer.get("spiffe_id", "") == event.get("reader", ""))
+    key, message = signer.get("signing_key", b""), domain(b"consilium/tx/v2") + head_hash(part(signed_head, "head"))
+    signature = sized(signed_head, "signature", 64)
+    if key[:1] == b"\x02":
+        check("the request is not signed", signed(key[1:], signature, message))
+    else:
+        check("a signing key is unknown", key[:1] == b"\x01" and len(key) == 33)
+        try:
+            ed25519.Ed25519PublicKey.from_public_bytes(key[1:]).verify(signature, message)
+        except InvalidSignature:
+            raise NotVerified("the request is not signed") from None
+
+
+def verify_decision(founding, ledger, data):
+    """Says what a receipt of a decision proves."""
+    message = decode(DECISION_RECEIPT, data)
+    receipt, answer = part(message, "receipt"), part(message, "decision")
+    _, validators, above = check_receipt(founding, ledger, receipt)
+    leaf, signed_head = receipt["leaf"], part(receipt, "signed")
+    state_root = sized(final_header(part(answer, "header"), validators, above, ledger), "state_root")
+
+    encoded = answer.get("event", b"")
+    event = decode(EVENT, encoded)
+    check("the event is of another request", sized(event, "transaction_id") == leaf["transaction_id"])
+    check("the event is not of the block in which the request took effect",
+          number(leaf, "outcome") == APPLIED and number(leaf, "height") == number(event, "height"))
+    reader = event.get("reader", "").split("/")
+    check("the reader is no SPIFFE id", len(reader) == 5 and reader[:2] == ["spiffe:", ""])
+    of_member = b"\x2c" + reader[2].encode()
+    unmatched = part(answer, "log").get("key", b"") == of_member
+    key = of_member if unmatched else b"\x23" + sized(event, "patient", 16)
+    log = row(answer, "log", key, state_root, LOG) or {}
+    root = root_of(sha256(b"\x00", encoded), number(event, "sequence"), number(log, "count"), answer.get("path", []))
+    check("the event is not in the log", root == sized(log, "root"))
+
+    head, version = part(signed_head, "head"), number(event, "policy_version")
+    check_request(head, answer, event)
+    check_author(signed_head, row(answer, "signer", b"\x03" + sized(head, "author"), state_root, SIGNER), event)
+    policy = row(answer, "policy", b"\x11" + struct.pack(">I", version), state_root, POLICY)
+    shown = policy is not None and number(policy, "version") == version
+    check("the access policy is not shown", shown == (version > 0))
+    text_hash = sha256(policy.get("text", "").encode()).hex() if policy is not None else "of the rules"
+    grounds = ", ".join(f"ground {number(d, 'ground')} for {len(d.get('records', []))} records"
+                        + (f" by consent {d['consent_id'].hex()} version {number(d, 'consent_version')}"
+                           if d.get("consent_id") else "") for d in event.get("decisions", []))
+    return (f"verified: {event['reader']} asked for patient {event['patient'].hex()}, purpose {number(event, 'purpose')}, "
+            f"at height {number(event, 'height')}: {grounds}; number {number(event, 'sequence')} of the "
+            f"{'member' if unmatched else 'patient'}'s log; policy {version}, {text_hash}")
 
 
 def outcome_of(work):
@@ -347,16 +536,17 @@ def files_of(argument):
 
 
 def main(arguments):
+    judge = verify_decision if arguments[:1] == ["--decision"] else verify
+    arguments = arguments[1:] if judge is verify_decision else arguments
     if len(arguments) < 2:
-        print("NOT VERIFIED: usage: verify_receipt.py genesis.pb RECEIPT_OR_FOLDER...")
+        print("NOT VERIFIED: usage: verify_receipt.py [--decision] genesis.pb RECEIPT_OR_FOLDER...")
         return 1
     sys.stdout.reconfigure(errors="backslashreplace")
     trusted = {}
 
     def load():
         body = decode(DOCUMENT, read(arguments[0])).get("body", b"")
-        domain = b"consilium/genesis/v1"
-        trusted["ledger"] = sha256(bytes([len(domain)]), domain, sha256(body))
+        trusted["ledger"] = sha256(domain(b"consilium/genesis/v1"), sha256(body))
         trusted["founders"] = founders(decode(GENESIS, body))
 
     why, good = outcome_of(load)
@@ -364,7 +554,7 @@ def main(arguments):
         print(f"{arguments[0]}: {why}")
         return 1
     for file in [file for argument in arguments[1:] for file in files_of(argument)]:
-        line, verified = outcome_of(lambda: verify(trusted["founders"], trusted["ledger"], read(file)))
+        line, verified = outcome_of(lambda: judge(trusted["founders"], trusted["ledger"], read(file)))
         good = good and verified
         print(f"{file}: {line}")
     return 0 if good else 1

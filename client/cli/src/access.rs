@@ -7,10 +7,15 @@ mod html;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use consilium_client::access_log::{AccessEvent, AccessLog, Decision, KeptLog, ProvenDecision};
+use consilium_client::access_log::{
+    AccessEvent, AccessLog, Decision, DecisionReport, KeptLog, ProvenDecision, verify_decision,
+};
 use consilium_client::files;
+use consilium_client::receipts::{RECEIPT_BYTES_MAX, ReceiptReport};
+use consilium_proto::genesis::{GENESIS_BYTES_MAX, Genesis};
 use consilium_proto::ids::{PatientPseudonym, TransactionId};
 use consilium_proto::purpose;
+use prost::Message;
 use serde::Serialize;
 
 use crate::context::escaped;
@@ -37,6 +42,19 @@ pub(crate) enum AccessCommand {
         /// The transaction of the request
         #[arg(value_name = "TRANSACTION")]
         transaction: TransactionId,
+        /// Show the reader's name, too: opaque, as the ledger has it
+        #[arg(long)]
+        names: bool,
+        /// Write a receipt of the decision, which `access verify` and others verify offline; an
+        /// existing file is left alone. It names the reader and the records
+        #[arg(long, value_name = "FILE")]
+        receipt: Option<PathBuf>,
+    },
+    /// Verify the receipt of a decision offline, against --genesis alone
+    Verify {
+        /// Receipt made by `access decision --receipt`
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
         /// Show the reader's name, too: opaque, as the ledger has it
         #[arg(long)]
         names: bool,
@@ -135,11 +153,21 @@ struct DecidedView {
     event: EventView,
 }
 
+/// What the receipt of a decision proves.
+#[derive(Serialize)]
+struct ReceiptView {
+    decision: DecidedView,
+    /// Of the text of the access policy; null: the policy that the rules hold.
+    policy_sha256: Option<String>,
+    /// Of the request.
+    receipt: ReceiptReport,
+}
+
 /// Runs `consilium access`.
 pub(crate) async fn run(args: AccessArgs, ctx: &Context) -> Result<(), CliError> {
-    let client = ctx.client().await?;
     match args.command {
         AccessCommand::Log(args) => {
+            let client = ctx.client().await?;
             let log = client.access_log(args.patient, args.since.unwrap_or_else(KeptLog::nothing)).await?;
             let ledger = client.genesis().ledger_id.to_string();
             let view = LogView::new(&args, ledger, &log);
@@ -147,9 +175,21 @@ pub(crate) async fn run(args: AccessArgs, ctx: &Context) -> Result<(), CliError>
             files::write_new(path, html::page(&view, args.names).as_bytes(), files::SECRET_MODE)?;
             ctx.print(&view, |view| format!("written to {}\n{}", path.display(), view.proof()))
         }
-        AccessCommand::Decision { transaction, names } => {
-            let view = DecidedView::new(&client.decision(transaction).await?, names);
+        AccessCommand::Decision { transaction, names, receipt: None } => {
+            let view = DecidedView::new(&ctx.client().await?.decision(transaction).await?, names);
             ctx.print(&view, DecidedView::text)
+        }
+        AccessCommand::Decision { transaction, names, receipt: Some(file) } => {
+            let client = ctx.client().await?;
+            let receipt = client.decision_receipt(transaction).await?.encode_to_vec();
+            let report = verify_decision(&receipt, client.genesis())?;
+            files::write_new(&file, &receipt, files::SECRET_MODE)?;
+            ctx.print(&ReceiptView::new(&report, names), ReceiptView::text)
+        }
+        AccessCommand::Verify { file, names } => {
+            let genesis = Genesis::parse(&files::read(&ctx.genesis_path()?, GENESIS_BYTES_MAX as u64)?)?;
+            let report = verify_decision(&files::read(&file, RECEIPT_BYTES_MAX)?, &genesis)?;
+            ctx.print(&ReceiptView::new(&report, names), ReceiptView::text)
         }
     }
 }
@@ -308,6 +348,26 @@ impl DecidedView {
         }
         lines.push(format!("number {} of its log, proven at height {}", event.number, self.at_height));
         lines.iter().map(|line| escaped(line)).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl ReceiptView {
+    fn new(report: &DecisionReport, names: bool) -> Self {
+        Self {
+            decision: DecidedView::new(&report.decision, names),
+            policy_sha256: report.policy_sha256.map(|hash| hash.to_string()),
+            receipt: report.receipt.clone(),
+        }
+    }
+
+    fn text(&self) -> String {
+        let policy = match &self.policy_sha256 {
+            Some(hash) => format!("access policy {}, SHA-256 {hash}", self.decision.event.policy_version),
+            None => "the access policy of the rules themselves".to_owned(),
+        };
+        let ReceiptReport { ledger_id, signed_power, total_power, .. } = &self.receipt;
+        let signed = format!("certified on ledger {ledger_id} by {signed_power} of {total_power} voting power");
+        format!("verified\n{}\ndecided by {policy}\n{signed}", self.decision.text())
     }
 }
 

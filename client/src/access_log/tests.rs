@@ -301,7 +301,7 @@ fn decision(all: &[Bytes], place: usize) -> (pb::GetDecisionResponse, Header, Tr
         event: all[place].clone(),
         path: inclusion(place, all),
         log: Some(state.row(keys::access_log(&PATIENT))),
-        header: None,
+        ..Default::default()
     };
     (answer, state.header(), TransactionId::from_bytes([u8::try_from(place).unwrap(); 32]))
 }
@@ -314,7 +314,7 @@ fn a_request_for_nobody_stands_in_the_log_of_the_readers_member() {
         event: all[1].clone(),
         path: inclusion(1, &all),
         log: Some(state.row(keys::unmatched_log(member))),
-        header: None,
+        ..Default::default()
     };
     let id = TransactionId::from_bytes([1; 32]);
     let own = log("b.example");

@@ -5,13 +5,12 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use consilium_grpc::access_service_server::AccessService;
-use consilium_ledger::{Location, LogPlace, Table, keys, log, state_map};
-use consilium_proto::access::permits;
+use consilium_ledger::{Table, keys, log, state_map};
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::hash::Hash;
 use consilium_proto::ids::{PatientPseudonym, RecordId, TimeMs, TransactionId};
 use consilium_proto::names::SpiffeId;
-use consilium_proto::pb::{self, AccessEvent, ConsentListState, CustodyState, LogState, PatientState, ProvenRow};
+use consilium_proto::pb::{self, ConsentListState, CustodyState, LogState, PatientState, ProvenRow};
 use consilium_proto::state::{StateRow, WrapRequestName};
 use consilium_proto::state_tree::KeyHash;
 use futures::Stream;
@@ -21,6 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::Api;
+use super::decision::decision;
 use super::errors::Reason;
 use super::notices::Watching;
 use super::record_lists;
@@ -243,35 +243,9 @@ pub(super) fn growth(
     Ok(proof.path().iter().map(Hash::to_bytes).collect())
 }
 
-fn entry(ledger: &LedgerSnapshot<'_>, key: &[u8], place: u64) -> Result<Bytes, StorageError> {
+pub(super) fn entry(ledger: &LedgerSnapshot<'_>, key: &[u8], place: u64) -> Result<Bytes, StorageError> {
     let entry = log::entry(ledger, key, place).map_err(|e| StorageError::corrupt("log", e))?;
     entry.ok_or_else(|| StorageError::corrupt("log", "lacks an entry"))
-}
-
-/// What was decided of a request, for who may know it. A reader to whom nothing was permitted
-/// must not learn whether there was anything.
-fn decision(
-    ledger: &LedgerSnapshot<'_>,
-    reader: &SpiffeId,
-    id: &TransactionId,
-) -> Result<Option<pb::GetDecisionResponse>, StorageError> {
-    let place = ledger.location(id)?.and_then(|Location { log, .. }| log);
-    let Some(LogPlace { log: key, place }) = place else { return Ok(None) };
-    let bytes = entry(ledger, &key, place)?;
-    let event = AccessEvent::decode(bytes.clone()).map_err(|e| StorageError::corrupt("log", e))?;
-    let permitted = event.decisions.iter().any(|d| permits(d.ground()) && d.ground() != pb::AccessGround::Each);
-    let own = event.reader == reader.to_string() && permitted;
-    let patient = PatientPseudonym::parse("patient", &event.patient).map_err(|e| StorageError::corrupt("log", e))?;
-    let of_patient = StateRow::of(&key) == Some(StateRow::AccessLog);
-    let auditor = decide(&access::Request { reader, what: What::AccessLog(Patient { accepted: false }) }).allows();
-    let known = own || auditor || (of_patient && may(ledger, reader, &patient, What::AccessLog)?);
-    if !known {
-        return Ok(None);
-    }
-    let row: LogState = ledger.state(&key)?.ok_or_else(|| StorageError::corrupt("log", "lacks its row"))?;
-    let path = log::prove_entry(ledger, &key, place, row.count).map_err(|e| StorageError::corrupt("log", e))?;
-    let path = path.path().iter().map(Hash::to_bytes).collect();
-    Ok(Some(pb::GetDecisionResponse { event: bytes, path, log: Some(prove(ledger, key)?), header: None }))
 }
 
 fn read_patient(

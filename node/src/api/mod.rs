@@ -3,6 +3,7 @@
 
 mod access_log;
 mod blocks;
+mod decision;
 pub mod errors;
 mod governance;
 mod identity;

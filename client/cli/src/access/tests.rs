@@ -27,6 +27,21 @@ fn event(sequence: u64, ground: AccessGround) -> AccessEvent {
     }
 }
 
+fn receipt() -> ReceiptReport {
+    ReceiptReport {
+        ledger_id: "04".repeat(32),
+        transaction_id: "05".repeat(32),
+        author: Some("0d".repeat(32)),
+        height: 3,
+        outcome: "OUTCOME_APPLIED",
+        by_time_ms: 2_000,
+        certified_height: 9,
+        signers: Vec::new(),
+        signed_power: 20,
+        total_power: 30,
+    }
+}
+
 fn view(names: bool) -> LogView {
     let events = [event(4, AccessGround::Consent), event(5, AccessGround::NoConsent)];
     LogView {
@@ -50,6 +65,12 @@ fn scripts_get_accesses_with_names_only_where_asked_for() {
         DecidedView { unmatched: true, patient: "07".repeat(16), at_height: 9, event: EventView::new(&event, true) };
     json::snapshot::check("access-decision", &decided);
     assert!(decided.text().contains("a clinician c-4711 of b.example asked to read records"), "{}", decided.text());
+    let receipt = ReceiptView { decision: decided, policy_sha256: Some("0c".repeat(32)), receipt: receipt() };
+    json::snapshot::check("access-receipt", &receipt);
+    let text = receipt.text();
+    assert!(text.starts_with("verified\n") && text.contains("access policy 1, SHA-256 0c0c"), "{text}");
+    let own = ReceiptView { policy_sha256: None, ..receipt }.text();
+    assert!(own.contains("policy of the rules themselves") && own.contains("by 20 of 30 voting power"), "{own}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod petitions;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use consilium_client::access_log::KeptLog;
+use consilium_client::access_log::{AccessLog, KeptLog, verify_decision};
 use consilium_client::consents::{ConsentDraft, Consents};
 use consilium_client::emergencies::Declaration;
 use consilium_client::notices::{KnownEmergency, Notice, Notices};
@@ -19,6 +19,7 @@ use consilium_proto::hash::Hash;
 use consilium_proto::ids::{Height, PatientPseudonym, RecordId};
 use consilium_proto::names::Role;
 use consilium_proto::pb::{self, AccessGround, ConsentBase, ConsentEffect, EmergencyReason, PurposeOfUse};
+use prost::Message;
 use tonic::Code;
 
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -116,8 +117,38 @@ fn a_consent_opens_a_custodian_wraps_a_withdrawal_closes_and_an_emergency_opens_
         // Whoever is not the patient's, is told that there is none.
         let error = doctor.client.access_log(of.patient, KeptLog::nothing()).await.unwrap_err();
         assert!(matches!(error, ClientError::Status { code: Code::NotFound, .. }), "{error:?}");
-        lists_are_whole_for_whom_they_are(&of, &auditor, &doctor).await
+        lists_are_whole_for_whom_they_are(&of, &auditor, &doctor).await?;
+        decisions_are_for_whom_they_are(network, &log, &auditor, &doctor).await
     });
+}
+
+/// A receipt of a decision is verified offline. Who was denied has the receipt of the request.
+async fn decisions_are_for_whom_they_are(
+    network: &Network,
+    log: &AccessLog,
+    auditor: &User,
+    doctor: &User,
+) -> anyhow::Result<()> {
+    let (denied, permitted) = (log.events[0].transaction_id, log.events[1].transaction_id);
+    let genesis = doctor.client.genesis();
+    for (user, id) in [(auditor, denied), (auditor, permitted), (doctor, permitted)] {
+        let receipt = user.client.decision_receipt(id).await?.encode_to_vec();
+        let decision = verify_decision(&receipt, genesis)?.decision;
+        assert_eq!((decision.event.transaction_id, decision.event.permits()), (id, id == permitted));
+    }
+    for error in
+        [doctor.client.decision(denied).await.unwrap_err(), doctor.client.decision_receipt(denied).await.unwrap_err()]
+    {
+        assert!(matches!(error, ClientError::Status { code: Code::NotFound, .. }), "{error:?}");
+    }
+    let own = doctor.client.receipt(denied).await?;
+    assert_eq!(own.leaf.outcome, pb::Outcome::Applied, "it says that the doctor asked, and nothing more");
+    let file = network.folder().join("decision.pb").display().to_string();
+    let written = network.cli(auditor, &["access", "decision", &permitted.to_string(), "--receipt", &file])?;
+    anyhow::ensure!(written.code == Some(0), "{}", written.output);
+    let verified = network.cli(auditor, &["access", "verify", &file])?;
+    anyhow::ensure!(verified.code == Some(0) && verified.output.contains("verified"), "{}", verified.output);
+    Ok(())
 }
 
 /// This is all there is of the patient: for the auditor, and not for those who write and read.
