@@ -234,7 +234,7 @@ impl Client {
     }
 
     /// What was decided of a request, with proof that it stands in a log. As [`Self::access_log`],
-    /// and for the reader if anything was permitted.
+    /// and for the reader if all that it asked for was permitted.
     ///
     /// # Errors
     /// As [`Self::access_log`]; NOT_FOUND.

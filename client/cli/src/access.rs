@@ -37,7 +37,7 @@ pub(crate) struct AccessArgs {
 pub(crate) enum AccessCommand {
     /// The list of accesses to a patient's records, proven to be whole
     Log(LogArgs),
-    /// What was decided of one request (also for who made it)
+    /// What was decided of one request (also for who made it, if all of it was permitted)
     Decision {
         /// The transaction of the request
         #[arg(value_name = "TRANSACTION")]

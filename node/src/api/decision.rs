@@ -51,12 +51,18 @@ fn may_know(
     log: &[u8],
     event: &AccessEvent,
 ) -> Result<bool, StorageError> {
-    let permitted = event.decisions.iter().any(|d| permits(d.ground()) && d.ground() != AccessGround::Each);
-    let own = event.reader == reader.to_string() && permitted;
+    let own = event.reader == reader.to_string() && all_permitted(event);
     let patient = PatientPseudonym::parse("patient", &event.patient).map_err(|e| StorageError::corrupt("log", e))?;
     let of_patient = StateRow::of(log) == Some(StateRow::AccessLog);
     let auditor = decide(&access::Request { reader, what: What::AccessLog(Patient { accepted: false }) }).allows();
     Ok(own || auditor || (of_patient && may(ledger, reader, &patient, What::AccessLog)?))
+}
+
+/// Of what was denied an event says why, and so whether there was anything. It cannot be shown in
+/// part: whoever asked for one record beside others would learn of it.
+fn all_permitted(event: &AccessEvent) -> bool {
+    let permitted = |d: &pb::AccessDecision| permits(d.ground()) && d.ground() != AccessGround::Each;
+    !event.decisions.is_empty() && event.decisions.iter().all(permitted)
 }
 
 /// Who signed a request, and its action, without the others of its transaction.
@@ -76,4 +82,23 @@ fn request(ledger: &LedgerSnapshot<'_>, location: &Location) -> Result<(Fingerpr
 fn is_request(action: &Bytes) -> bool {
     let action = pb::Action::decode(action.clone()).ok().and_then(|action| action.action);
     matches!(action, Some(pb::action::Action::RequestAccess(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_to_whom_anything_was_denied_is_told_nothing() {
+        let of = |grounds: &[AccessGround]| {
+            let decision =
+                |ground: &AccessGround| pb::AccessDecision { ground: (*ground).into(), ..Default::default() };
+            all_permitted(&AccessEvent { decisions: grounds.iter().map(decision).collect(), ..Default::default() })
+        };
+        assert!(of(&[AccessGround::Consent]) && of(&[AccessGround::Author, AccessGround::Custodian]));
+        assert!(!of(&[AccessGround::Consent, AccessGround::NotFound]));
+        assert!(!of(&[AccessGround::Consent, AccessGround::NoConsent]));
+        // Of a query it is decided record by record, in the answer.
+        assert!(!of(&[AccessGround::Each]) && !of(&[]));
+    }
 }

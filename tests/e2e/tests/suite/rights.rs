@@ -118,7 +118,8 @@ fn a_consent_opens_a_custodian_wraps_a_withdrawal_closes_and_an_emergency_opens_
         let error = doctor.client.access_log(of.patient, KeptLog::nothing()).await.unwrap_err();
         assert!(matches!(error, ClientError::Status { code: Code::NotFound, .. }), "{error:?}");
         lists_are_whole_for_whom_they_are(&of, &auditor, &doctor).await?;
-        decisions_are_for_whom_they_are(network, &log, &auditor, &doctor).await
+        decisions_are_for_whom_they_are(network, &log, &auditor, &doctor).await?;
+        what_is_denied_beside_what_is_permitted_is_not_told(&of).await
     });
 }
 
@@ -148,6 +149,19 @@ async fn decisions_are_for_whom_they_are(
     anyhow::ensure!(written.code == Some(0), "{}", written.output);
     let verified = network.cli(auditor, &["access", "verify", &file])?;
     anyhow::ensure!(verified.code == Some(0) && verified.output.contains("verified"), "{}", verified.output);
+    Ok(())
+}
+
+/// Else whoever may read one record could ask for others beside it.
+async fn what_is_denied_beside_what_is_permitted_is_not_told(of: &Hospital) -> anyhow::Result<()> {
+    let own = asks_for(of.patient, of.record);
+    let guess = pb::VersionRef { record_id: rand::random::<[u8; 16]>().to_vec().into(), version: 0 };
+    let beside = pb::RequestAccess { records: [own.records.clone(), vec![guess]].concat(), ..own.clone() };
+    let asked = of.ehr.client.perform(pb::action::Action::RequestAccess(own)).await?;
+    assert!(of.ehr.client.decision(asked.transaction_id).await?.event.permits());
+    let asked = of.ehr.client.perform(pb::action::Action::RequestAccess(beside)).await?;
+    let error = of.ehr.client.decision(asked.transaction_id).await.unwrap_err();
+    assert!(matches!(error, ClientError::Status { code: Code::NotFound, .. }), "{error:?}");
     Ok(())
 }
 
