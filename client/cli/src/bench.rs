@@ -7,6 +7,7 @@
 //! took effect count. Nothing is retried: a refused one is an error of its
 //! reason, and its client goes on with a new one after a short wait.
 
+mod lists;
 mod load;
 mod process;
 mod reads;
@@ -66,10 +67,15 @@ pub(crate) struct BenchArgs {
     /// Records of one patient in each read
     #[arg(long, requires = "read", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) records: u32,
-    /// Config file of another service of this member, which writes the records: each is read once,
-    /// and the custodian has to wrap its key first
-    #[arg(long, requires = "read", value_name = "CONFIG")]
+    /// Config file of another service of this member, which writes the records. With --read each is
+    /// read once, and the custodian has to wrap its key first
+    #[arg(long, value_name = "CONFIG")]
     pub(crate) written_by: Option<PathBuf>,
+    /// List so many records of one patient again and again, with proof that nothing is missing; by
+    /// an auditor, after the service of --written-by has written them
+    #[arg(long, requires = "written_by", conflicts_with_all = ["read", "wait", "kem"], value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) list: Option<u32>,
     /// Add to each record a key wrap for this identity's encryption key
     #[arg(long)]
     pub(crate) kem: bool,
@@ -97,21 +103,34 @@ struct BenchView {
 pub(crate) async fn run(args: BenchArgs, ctx: &Context) -> Result<(), CliError> {
     let client = ctx.client().await?;
     let runs = if args.sweep.is_empty() { vec![args.clients] } else { args.sweep.clone() };
+    if args.written_by.is_some() && !args.read && args.list.is_none() {
+        return Err(CliError::usage("--written-by is for --read and --list"));
+    }
     let library = if args.read { Some(Arc::new(library(&args, ctx, &runs).await?)) } else { None };
+    let listed = match args.list {
+        Some(records) => Some(lists::write(writer(&args, ctx).await?, records as usize).await?),
+        None => None,
+    };
     let mut rows = Vec::with_capacity(runs.len());
     for clients in runs {
         let mut plan = plan(&args, clients as usize);
         if let Some(library) = &library {
             (plan.connections, plan.library) = (library.connections(), Some(Arc::clone(library)));
         }
+        plan.listed = listed;
         let bar = ctx.progress(100, "load");
         let row = run_plan(&client, &plan, |done| bar.set_position((done * 100.0) as u64)).await?;
         bar.finish_and_clear();
         rows.push(row);
     }
-    let note = match &library {
-        Some(library) => note_of_reads(&args, library.answer_bytes().await?),
-        None => note(&args),
+    let note = match (&library, args.list) {
+        (Some(library), _) => note_of_reads(&args, library.answer_bytes().await?),
+        (None, Some(records)) => format!(
+            "lists of a patient's {records} records, proven to be whole and checked; {} s each after {} s of warm-up",
+            args.seconds,
+            WARM_UP.as_secs(),
+        ),
+        (None, None) => note(&args),
     };
     let view = BenchView { note, rows };
     ctx.print(&view, |v| format!("{}\n{}", v.note, table(&v.rows)))?;
@@ -134,6 +153,7 @@ fn plan(args: &BenchArgs, clients: usize) -> BenchPlan {
             Wait::Certified => pb::WaitFor::Certified,
         },
         library: None,
+        listed: None,
         pids: args.pids.clone(),
     }
 }
@@ -145,10 +165,7 @@ async fn library(args: &BenchArgs, ctx: &Context, runs: &[u32]) -> Result<Librar
     for _ in 0..connections {
         clients.push(ctx.client().await?);
     }
-    let writer = match &args.written_by {
-        Some(path) => Client::connect(config_file::load(path, None)?).await?,
-        None => ctx.client().await?,
-    };
+    let writer = writer(args, ctx).await?;
     let (records, once) = (args.records as usize, args.written_by.is_some());
     let shelves = match once {
         true => runs.iter().map(|clients| *clients as usize).sum::<usize>() * reads_at_most(args),
@@ -156,6 +173,13 @@ async fn library(args: &BenchArgs, ctx: &Context, runs: &[u32]) -> Result<Librar
     };
     let stock = Stock { shelves, records, payload_bytes: args.payload as usize, once };
     Ok(Library::write(writer, clients, stock).await?)
+}
+
+async fn writer(args: &BenchArgs, ctx: &Context) -> Result<Client, CliError> {
+    match &args.written_by {
+        Some(path) => Ok(Client::connect(config_file::load(path, None)?).await?),
+        None => ctx.client().await,
+    }
 }
 
 /// Of one client in a run, if each takes no less than [`FIRST_READ_MIN`].

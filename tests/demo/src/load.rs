@@ -20,6 +20,10 @@ const SETTINGS: &str = "\n[limits]\naccess_requests_per_minute = 1000000\naccess
 /// Instead of `--read --written-by`: a custodian runs, and wraps the key of every record that is read.
 const FIRST_READS: &str = "--first-reads";
 const CUSTODIAN: &str = "custodian";
+/// After the load: an auditor lists so many records of one patient, beside all that the load wrote.
+const LISTING: &str = "--listing";
+const LISTED: u32 = 1_000;
+const AUDITOR: &str = "privacy-officer";
 
 pub(crate) async fn measure(folder: &StoryFolder, tell: &Rc<Tell>, arguments: &[String]) -> anyhow::Result<()> {
     let numbered = |n| Hospital { id: format!("hospital-{n}.example"), name: format!("Hospital {n}") };
@@ -41,6 +45,15 @@ pub(crate) async fn measure(folder: &StoryFolder, tell: &Rc<Tell>, arguments: &[
         arguments.remove(place);
         custodian = Some(keep_custody(&scene, first).await?);
         bench = format!("{bench} --read --written-by {}/{CUSTODIAN}/config.toml", first.short());
+    }
+    if let Some(place) = arguments.iter().position(|argument| argument == LISTING) {
+        arguments.remove(place);
+        scene.cli.hand_over(&bench, &arguments).await?;
+        let config = format!("{}/bench/config.toml", first.short());
+        scene.connect_auditor(first, AUDITOR, false).await?;
+        let pids = pids.join(",");
+        bench = format!("{} bench --pids {pids} --list {LISTED} --written-by {config}", first.acts(AUDITOR));
+        arguments = ["--sweep", "1,16", "--seconds", "10"].map(str::to_owned).to_vec();
     }
     scene.cli.hand_over(&bench, &arguments).await?;
     if let Some(mut custodian) = custodian {

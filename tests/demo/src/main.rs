@@ -39,7 +39,8 @@ usage: consilium-demo hospitals | governance | traitor | consent | bench [ARGS o
   traitor     what one member can do to the others, and what it cannot (make demo-traitor)
   consent     a patient shares, withdraws, and sees who has read (make demo-consent)
   bench       load on a network of three nodes (make bench-net); with --first-reads among ARGS a
-              custodian runs, and wraps the key of every record that is read
+              custodian runs, and wraps the key of every record that is read; with --listing an
+              auditor lists a patient's records after the load
   clean       stops and removes the network that KEEP=1 left running (make clean-demo)
 
 KEEP=1               leaves the network of `hospitals` running and says how to talk to it

@@ -139,6 +139,16 @@ impl Scene {
         self.enrol(hospital, name, shown).await
     }
 
+    /// An auditor of a hospital: certificate and profile; enrolled on the ledger.
+    pub(crate) async fn connect_auditor(&self, hospital: &Hospital, name: &str, shown: bool) -> anyhow::Result<()> {
+        let short = hospital.short();
+        private_folder(&self.home(hospital).join(name))?;
+        let line = format!("certs issue --dir {short}/ca --role auditor --name {name} --out {short}/{name}");
+        self.cli.ask_if(shown, &line).await?;
+        self.write_profile(hospital, name, &format!("auditor-{name}"), "")?;
+        self.enrol(hospital, name, shown).await
+    }
+
     /// The profile of the administrator whose certificate was made at first;
     /// enrolled on the ledger.
     pub(crate) async fn connect_admin(&self, hospital: &Hospital, shown: bool) -> anyhow::Result<()> {

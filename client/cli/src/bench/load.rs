@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use consilium_client::Client;
 use consilium_client::ClientError;
+use consilium_proto::ids::PatientPseudonym;
 use consilium_proto::pb;
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 use tonic_types::StatusExt;
 
+use super::lists;
 use super::process::CpuTime;
 use super::reads::{Library, Reads};
 use super::stats::{Row, Tally};
@@ -45,6 +47,8 @@ pub(crate) struct BenchPlan {
     pub(crate) wait: pb::WaitFor,
     /// What is read, where nothing is written.
     pub(crate) library: Option<Arc<Library>>,
+    /// Whose records are listed, where neither is done.
+    pub(crate) listed: Option<PatientPseudonym>,
     /// Server processes on this machine whose CPU time is read.
     pub(crate) pids: Vec<u32>,
 }
@@ -52,9 +56,10 @@ pub(crate) struct BenchPlan {
 /// Runs a plan. `tick` is called about ten times a second with the part that
 /// is done, 0 to 1.
 pub(crate) async fn run(client: &Client, plan: &BenchPlan, tick: impl Fn(f64)) -> Result<Row, ClientError> {
-    let works: Vec<_> = match &plan.library {
-        Some(library) => (0..plan.clients).map(|number| Work::Read(Reads::new(library, number))).collect(),
-        None => {
+    let works: Vec<_> = match (&plan.library, plan.listed) {
+        (Some(library), _) => (0..plan.clients).map(|number| Work::Read(Reads::new(library, number))).collect(),
+        (None, Some(patient)) => (0..plan.clients).map(|_| Work::List(client.clone(), patient)).collect(),
+        (None, None) => {
             let pool = prepare(client, plan)?.into();
             let channels = connect(client, plan.connections)?;
             let channel = |number: usize| channels[number % channels.len()].clone();
@@ -93,6 +98,7 @@ fn connect(client: &Client, connections: usize) -> Result<Vec<Channel>, ClientEr
 enum Work {
     Write(Writes),
     Read(Reads),
+    List(Client, PatientPseudonym),
 }
 
 impl Work {
@@ -100,6 +106,7 @@ impl Work {
         match self {
             Self::Write(writes) => writes.once().await,
             Self::Read(reads) => Ok(reads.once().await),
+            Self::List(client, patient) => Ok(lists::once(client, *patient).await),
         }
     }
 
