@@ -66,6 +66,7 @@ pub mod patients;
 pub mod petitions;
 pub mod profile;
 mod proven;
+pub mod reach;
 pub mod receipts;
 pub mod record_lists;
 pub mod records;

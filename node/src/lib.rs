@@ -21,6 +21,7 @@ pub mod cuts;
 pub mod dump;
 pub mod fault;
 pub mod handle;
+mod held;
 pub mod http;
 pub mod identity;
 pub mod published;

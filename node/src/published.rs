@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-use consilium_proto::ids::{Height, NodeId};
+use consilium_proto::ids::{Height, NodeId, TimeMs};
 use consilium_proto::vote::CertifiedHeader;
 use consilium_replica::topology::Topology;
 use consilium_replica::{Applied, Status};
 use tokio::sync::watch;
+
+use crate::held::Held;
 
 /// The newest of everything.
 #[derive(Debug)]
@@ -21,6 +23,7 @@ pub struct Published {
     status: ArcSwap<Status>,
     topology: LiveTopology,
     quarantined: AtomicBool,
+    held: Held,
 }
 
 impl Published {
@@ -33,8 +36,10 @@ impl Published {
         status: Status,
         topology: LiveTopology,
     ) -> Self {
+        let held = Held::new(certified.as_ref().map_or(Height::GENESIS, |c| c.header.height));
         Self {
             me,
+            held,
             applied: watch::Sender::new(applied),
             certified: watch::Sender::new(certified),
             leader: watch::Sender::new(None),
@@ -114,7 +119,15 @@ impl Published {
         self.applied.send_replace(applied);
     }
 
-    pub(crate) fn set_certified(&self, certified: Arc<CertifiedHeader>) {
+    /// When the certificate of a height, or of one above it, was known here; `None` if it is not,
+    /// or this node has forgotten.
+    #[must_use]
+    pub fn held_since(&self, height: Height) -> Option<TimeMs> {
+        self.held.since(height)
+    }
+
+    pub(crate) fn set_certified(&self, certified: Arc<CertifiedHeader>, now: TimeMs) {
+        self.held.certified(certified.header.height, now);
         self.certified.send_replace(Some(certified));
     }
 

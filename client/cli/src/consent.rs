@@ -3,6 +3,9 @@
 
 mod check;
 mod draft;
+mod reach;
+
+use std::time::Instant;
 
 use clap::{Args, Subcommand};
 use consilium_client::access_log::KnownConsent;
@@ -22,6 +25,7 @@ use crate::text::time_ms;
 use crate::words;
 use crate::{CliError, Context, SubmittedView};
 use draft::{PutArgs, Said};
+use reach::RevokedView;
 
 /// Consents of patients
 #[derive(Debug, Args)]
@@ -45,7 +49,10 @@ pub(crate) enum ConsentCommand {
         /// Whether to ask.
         #[command(flatten)]
         ask: Consent,
+        #[command(flatten)]
+        wait: reach::Wait,
     },
+    Reach(reach::ReachArgs),
     /// The consents of a patient that are not revoked
     List {
         /// The patient's pseudonym
@@ -60,13 +67,18 @@ pub(crate) enum ConsentCommand {
 pub(crate) async fn run(args: ConsentArgs, ctx: &Context) -> Result<(), CliError> {
     match args.command {
         ConsentCommand::Put(args) => put(*args, ctx).await,
-        ConsentCommand::Revoke { consent, ask } => {
+        ConsentCommand::Revoke { consent, ask, wait } => {
             let client = ctx.client().await?;
             let about = format!("ends consent {consent}: what was read, and whose keys were given out, stays so");
             ask.ask(&about, "Revoke it?")?;
-            let done = Consents::new(client).revoke(consent).await?;
-            ctx.print(&SubmittedView::new(&done), SubmittedView::text)
+            let began = Instant::now();
+            let done = Consents::new(client.clone()).revoke(consent).await?;
+            let certified_after_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let reach = reach::after(&client, done.height, wait, ctx).await;
+            let view = RevokedView { transaction: SubmittedView::new(&done), certified_after_ms, reach };
+            ctx.print(&view, RevokedView::text)
         }
+        ConsentCommand::Reach(args) => reach::run(args, ctx).await,
         ConsentCommand::List { patient } => {
             let rows = ctx.client().await?.patient_rows(patient).await?;
             let consents = rows.consents.iter().map(ConsentView::new).collect();

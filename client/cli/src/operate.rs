@@ -107,7 +107,7 @@ async fn ask_all(client: &Client, mut addresses: Vec<String>) -> Vec<StatusView>
 
 async fn ask(channel: Channel, address: &str, ledger: &[u8]) -> Result<pb::GetStatusResponse, ClientError> {
     let mut service = OperatorServiceClient::new(channel);
-    let answer = tokio::time::timeout(STATUS_TIMEOUT, service.get_status(pb::GetStatusRequest {})).await;
+    let answer = tokio::time::timeout(STATUS_TIMEOUT, service.get_status(pb::GetStatusRequest::default())).await;
     let transport = |cause: &str| ClientError::Transport { endpoint: address.to_owned(), cause: cause.to_owned() };
     let status = answer
         .map_err(|_| transport("no answer in time"))?

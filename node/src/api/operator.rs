@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status};
 use super::Api;
 use super::errors::Reason;
 use crate::cuts::MemberCut;
+use crate::storage::snapshot::LedgerSnapshot;
 
 #[tonic::async_trait]
 impl OperatorService for Api {
@@ -22,7 +23,7 @@ impl OperatorService for Api {
         request: Request<pb::GetStatusRequest>,
     ) -> Result<Response<pb::GetStatusResponse>, Status> {
         Self::caller(&request)?;
-        self.status().await.map(Response::new)
+        self.status(Height(request.into_inner().height)).await.map(Response::new)
     }
 
     async fn transfer_leadership(
@@ -50,11 +51,17 @@ impl OperatorService for Api {
 }
 
 impl Api {
-    async fn status(&self) -> Result<pb::GetStatusResponse, Status> {
+    async fn status(&self, asked: Height) -> Result<pb::GetStatusResponse, Status> {
         let published = &self.published;
         // Before the snapshot is taken: what is certified is in it.
         let certified = published.certified_height();
-        let header = self.read(|ledger| Ok(ledger.tip_header().clone())).await?;
+        let is_held = asked > Height::GENESIS && asked <= certified;
+        let read = move |ledger: &LedgerSnapshot<'_>| {
+            let held = is_held.then(|| ledger.header(asked)).transpose()?.flatten();
+            Ok((ledger.tip_header().clone(), held))
+        };
+        let (header, held) = self.read(read).await?;
+        let since_ms = published.held_since(asked).map_or(0, |since| since.0);
         let (topology, applied, status) = (published.topology().get(), published.applied(), published.status());
         let raft = &status.raft;
         let forecast = self.peers.connections().expiries().newest();
@@ -90,6 +97,7 @@ impl Api {
             quorum_lost_s: forecast.quorum_lost_s.unwrap_or(0),
             member_cuts: self.member_cuts(),
             clock_ahead_ms: status.skew.map_or(0, |skew| skew.ahead_ms),
+            held: held.map(|held| pb::BlockHeld { made_ms: held.time.0, since_ms }),
         })
     }
 

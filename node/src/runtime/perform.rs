@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use consilium_proto::header::Header;
 use consilium_proto::ids::Height;
 use consilium_proto::pb::MemberStatus;
 use consilium_replica::alarm::Alarm;
@@ -16,7 +17,7 @@ use crossbeam_channel::Sender;
 use super::audit::Audits;
 use super::fetch::Fetches;
 use crate::alarms::Alarms;
-use crate::clock::record_seconds;
+use crate::clock::{now_ms, record_seconds};
 use crate::cuts::MemberCuts;
 use crate::fault::Fault;
 use crate::handle::{Handle, Stopping, VerifyJob};
@@ -69,8 +70,8 @@ impl Performer {
             Output::Executed(block) => self.executed(&block)?,
             Output::Applied(applied) => self.published.set_applied(applied),
             Output::Certified(certified) => {
-                self.certified(certified.header.height);
-                self.published.set_certified(certified);
+                self.certified(&certified.header);
+                self.published.set_certified(certified, now_ms());
             }
             Output::Topology(topology) => self.published.topology().set(topology),
             Output::Leader(leader) => self.published.set_leader(leader),
@@ -107,7 +108,10 @@ impl Performer {
         Ok(())
     }
 
-    fn certified(&mut self, height: Height) {
+    fn certified(&mut self, header: &Header) {
+        let height = header.height;
+        let age_ms = now_ms().0.saturating_sub(header.time.0);
+        metrics::histogram!("consilium_block_reach_seconds").record(age_ms as f64 / 1_000.0);
         let pending = self.executed_at.split_off(&height.next());
         for at in std::mem::replace(&mut self.executed_at, pending).into_values() {
             record_seconds("consilium_certify_seconds", at);

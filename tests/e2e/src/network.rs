@@ -210,7 +210,7 @@ impl Network {
     async fn status_for(&self, observer: usize, node: usize) -> Result<pb::GetStatusResponse, tonic::Status> {
         let channel = self.observers[observer].client.dial(&self.nodes[node].endpoint());
         let channel = channel.map_err(|e| tonic::Status::internal(e.to_string()))?;
-        let mut request = tonic::Request::new(pb::GetStatusRequest {});
+        let mut request = tonic::Request::new(pb::GetStatusRequest::default());
         request.set_timeout(Duration::from_secs(5));
         Ok(OperatorServiceClient::new(channel).get_status(request).await?.into_inner())
     }

@@ -175,7 +175,7 @@ impl Dial {
     /// that the client gets to know of a refusal.
     pub async fn refusal(&self, address: SocketAddr) -> Result<(), String> {
         let channel = self.connect(address).await.map_err(|e| format!("{e:?}"))?;
-        let answer = OperatorServiceClient::new(channel).get_status(pb::GetStatusRequest {}).await;
+        let answer = OperatorServiceClient::new(channel).get_status(pb::GetStatusRequest::default()).await;
         answer.map(|_| ()).map_err(|status| format!("{status:?}"))
     }
 }

@@ -32,6 +32,14 @@ fn consent() -> KnownConsent {
 }
 
 #[test]
+fn what_scripts_get_of_a_withdrawal() {
+    let transaction = crate::tests::submitted();
+    let reach = reach::tests::view();
+    json::snapshot::check("consent-reach", &reach);
+    json::snapshot::check("consent-revoked", &RevokedView { transaction, certified_after_ms: 40, reach });
+}
+
+#[test]
 fn a_grant_is_told_rule_by_rule() {
     let expected = [
         "  where no rule matches: nobody else may read, but in emergencies",

@@ -153,7 +153,7 @@ fn a_revocation_holds_from_its_block_on_open_connections_too() {
         for node in &network.nodes {
             let dial = Dial::new(&network.genesis, &identity)?;
             let channel = dial.connect(node.client).await?;
-            OperatorServiceClient::new(channel.clone()).get_status(pb::GetStatusRequest {}).await?;
+            OperatorServiceClient::new(channel.clone()).get_status(pb::GetStatusRequest::default()).await?;
             let watch = pb::WatchRequest { after_height: 0, headers_only: true };
             let mut stream = LedgerServiceClient::new(channel.clone()).watch(watch).await?.into_inner();
             assert!(stream.message().await?.is_some());
@@ -181,7 +181,8 @@ fn a_revocation_holds_from_its_block_on_open_connections_too() {
 
         for ((dial, channel, mut stream), node) in open.into_iter().zip(&network.nodes) {
             let status = eventually_async("refusal on the open connection", Duration::from_secs(10), || async {
-                let answer = OperatorServiceClient::new(channel.clone()).get_status(pb::GetStatusRequest {}).await;
+                let answer =
+                    OperatorServiceClient::new(channel.clone()).get_status(pb::GetStatusRequest::default()).await;
                 answer.err().ok_or("it was answered")
             })
             .await?;

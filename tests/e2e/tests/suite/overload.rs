@@ -56,7 +56,7 @@ fn one_identity_cannot_take_all_connections() {
         for _ in 0..3 {
             let channel = Dial::new(&network.genesis, &identity)?.connect(network.nodes[0].client).await?;
             let mut service = consilium_grpc::operator_service_client::OperatorServiceClient::new(channel);
-            service.get_status(pb::GetStatusRequest {}).await?;
+            service.get_status(pb::GetStatusRequest::default()).await?;
             held.push(service);
         }
         assert!(Dial::new(&network.genesis, &identity)?.refusal(network.nodes[0].client).await.is_err());

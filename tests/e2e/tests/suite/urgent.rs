@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use consilium_client::Client;
 use consilium_client::consents::{ConsentDraft, Consents};
+use consilium_client::reach::Seen;
 use consilium_e2e::{Network, asks_for, eventually_async, reason, record, request_access, retry_delay, submit_raw};
 use consilium_proto::consent::Grant;
 use consilium_proto::hash::Hash;
@@ -147,6 +148,37 @@ fn who_asks_too_often_is_turned_away_and_told_when_to_come_back() {
         assert!(request_access(&nosy, &network.nodes[1], emergency).await?.is_ok(), "an emergency is not kept out");
         let request = asks_for(patient, RecordId(rand::random()));
         assert!(request_access(&other, &network.nodes[1], request).await?.is_ok());
+        Ok(())
+    });
+}
+
+#[test]
+fn every_node_that_a_withdrawal_has_reached_is_named_and_who_it_has_not() {
+    Network::of(4).run(async |network| {
+        let registrar = network.enrolled(0, Role::Service, "registrar").await?;
+        let patient = PatientPseudonym(rand::random());
+        let register = pb::RegisterPatient { patient: patient.0.to_vec().into(), lookups_sha256: Vec::new() };
+        registrar.client.perform(Action::RegisterPatient(register)).await?;
+        let consent = put(&registrar.client, patient).await?;
+        let height = Consents::new(registrar.client.clone()).revoke(consent).await?.height;
+        let reach = registrar.client.reach(height, PATIENCE).await?;
+        assert!(reach.is_complete() && reach.silent.is_empty(), "{reach:?}");
+        assert!(reach.nodes.iter().all(|node| matches!(node.seen, Seen::Held(_, Some(_)))), "{reach:?}");
+        // Who talks to one node only knows the others by their votes.
+        let reach = registrar.at(&network.nodes[0]).await?.reach(height, PATIENCE).await?;
+        let mut seen: Vec<_> = reach.nodes.iter().map(|node| node.seen).collect();
+        seen.sort();
+        assert!(matches!(seen[..], [Seen::Voted, Seen::Voted, Seen::Voted, Seen::Held(_, Some(_))]), "{seen:?}");
+
+        let (other, gone) = (put(&registrar.client, patient).await?, 3);
+        network.nodes[gone].stop()?;
+        let revoked =
+            network.cli(&registrar, &["consent", "revoke", &other.to_string(), "--yes", "--reach-within", "2"])?;
+        assert_eq!(revoked.code, Some(0), "{}", revoked.output);
+        let named = revoked.output.lines().find(|line| line.contains(&network.members[gone].id));
+        assert!(named.is_some_and(|line| line.contains("not known")), "{}", revoked.output);
+        assert!(revoked.output.contains("NOT every node"), "{}", revoked.output);
+        network.nodes[gone].start()?;
         Ok(())
     });
 }

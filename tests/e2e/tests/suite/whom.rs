@@ -36,7 +36,7 @@ async fn watchful(user: &User, network: &Network, nodes: &[usize]) -> anyhow::Re
 /// A status, over a connection of its own.
 async fn asked(client: &Client, network: &Network, node: usize) -> Result<(), ClientError> {
     let endpoint = network.nodes[node].endpoint();
-    let answer = OperatorServiceClient::new(client.dial(&endpoint)?).get_status(pb::GetStatusRequest {}).await;
+    let answer = OperatorServiceClient::new(client.dial(&endpoint)?).get_status(pb::GetStatusRequest::default()).await;
     answer.map(drop).map_err(|status| Failure { endpoint: endpoint.into(), status }.into())
 }
 

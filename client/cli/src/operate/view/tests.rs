@@ -22,6 +22,7 @@ fn status() -> pb::GetStatusResponse {
         reconciliation: "promotes 5, then demotes 3".into(),
         quorum_lost_s: 172_800,
         expiries: vec![expiry],
+        held: Some(pb::BlockHeld { made_ms: 1_700_000_000_000, since_ms: 1_700_000_000_040 }),
         member_cuts: vec![pb::MemberCut {
             member: "c.example".into(),
             height: 8,
