@@ -76,6 +76,10 @@ unit: setup-test ## Tests of one crate (CRATE=ledger, TEST=part of a name)
 	@[[ -n "$(CRATE)" ]] || { echo "usage: make unit CRATE=ledger [TEST=part-of-a-name]" >&2; exit 2; }
 	cargo nextest run --release --locked -p consilium-$(CRATE) $(TEST)
 
+.PHONY: test-timing
+test-timing: build ## Whether denied, unknown and empty take the same time (on a machine that does nothing else)
+	cargo nextest run --release --locked -p consilium-e2e --run-ignored only -E 'test(alike::)' --no-capture
+
 .PHONY: fmt
 fmt: ## Formats all code
 	cargo fmt --all

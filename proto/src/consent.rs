@@ -201,6 +201,23 @@ impl Grant {
         matching.map(|rule| rule.says(asked)).max().unwrap_or_else(|| base_says(self.base, asked))
     }
 
+    /// Whether it may permit a record of which only kind, confidentiality and custodian are known:
+    /// what it says of authors, labels and single records is not looked at.
+    #[must_use]
+    pub fn may_permit_such(&self, asked: &Asked<'_>) -> bool {
+        let permits = |rule: &Rule| rule.effect == ConsentEffect::Permit && rule.may_match(asked);
+        let by_base = || base_says(self.base, asked) == Said::BasePermits;
+        self.period.contains(asked.time) && (self.rules.iter().any(permits) || by_base())
+    }
+
+    /// Whether it denies every record of which these are known, whatever else is said of it.
+    #[must_use]
+    pub fn denies_all_such(&self, asked: &Asked<'_>) -> bool {
+        let of_all = |rule: &&Rule| rule.records.is_empty() && rule.authors.is_empty() && rule.tags.is_empty();
+        let denied = self.rules.iter().filter(of_all).any(|r| r.effect == ConsentEffect::Deny && r.matches(asked));
+        self.period.contains(asked.time) && denied
+    }
+
     /// Whether it forbids to read even in an emergency: its base denies everything, or a rule
     /// denies the purpose BTG by name.
     #[must_use]
@@ -300,18 +317,28 @@ impl Rule {
 
     fn matches(&self, asked: &Asked<'_>) -> bool {
         let record = asked.record;
-        let fits = |empty: bool, fits: bool| empty || fits;
+        self.may_match(asked)
+            && fits(self.records.is_empty(), self.records.contains(&record.id))
+            && fits(self.authors.is_empty(), self.authors.iter().any(|id| id == record.author))
+            && fits(self.tags.is_empty(), self.tags.iter().any(|tag| record.tags.contains(tag)))
+    }
+
+    /// The same, as far as kind, confidentiality and custodian of the record say it.
+    fn may_match(&self, asked: &Asked<'_>) -> bool {
+        let record = asked.record;
         fits(self.grantees.is_empty(), self.grantees.iter().any(|g| g.is(asked.reader)))
             && fits(self.purposes.is_empty(), self.purposes.iter().any(|p| purpose::covers(*p, asked.purpose)))
             && fits(self.projects.is_empty(), asked.project.is_some_and(|project| self.projects.contains(&project)))
             && fits(self.kinds.is_empty(), self.kinds.iter().any(|kind| kind == record.kind))
-            && fits(self.records.is_empty(), self.records.contains(&record.id))
             && fits(self.author_members.is_empty(), self.author_members.iter().any(|id| id == record.custodian))
-            && fits(self.authors.is_empty(), self.authors.iter().any(|id| id == record.author))
-            && fits(self.tags.is_empty(), self.tags.iter().any(|tag| record.tags.contains(tag)))
             && self.ceiling.is_none_or(|ceiling| record.confidentiality as i32 <= ceiling as i32)
             && self.period.contains(asked.time)
     }
+}
+
+/// Whether a condition holds: one that is left out fits everything.
+fn fits(is_left_out: bool, fits: bool) -> bool {
+    is_left_out || fits
 }
 
 fn parse_ceiling(value: i32) -> Result<Option<Confidentiality>, FieldError> {

@@ -5,7 +5,7 @@
 
 use consilium_proto::hash::{Hash, sha256};
 use consilium_proto::ids::{EmergencyId, Height, KeyId, PatientPseudonym, RecordId, SearchTag, TransactionId};
-use consilium_proto::state::StateRow;
+use consilium_proto::state::{ListName, StateRow};
 use consilium_proto::transaction::Slot;
 
 pub use consilium_proto::state::describe;
@@ -20,6 +20,8 @@ const INDEX_LOOKUP: u8 = b'l';
 const INDEX_EMERGENCY: u8 = b'e';
 const INDEX_PETITION_OF: u8 = b'q';
 const INDEX_PETITION_TO: u8 = b'a';
+const INDEX_WRITER: u8 = b'w';
+const INDEX_LISTED: u8 = b'r';
 pub(crate) const MISSING_PAYLOAD: u8 = b'p';
 pub(crate) const MISSING_DESCRIPTOR: u8 = b'd';
 pub(crate) const MISSING_WRAP: u8 = b'w';
@@ -194,6 +196,32 @@ pub fn height(height: Height) -> Vec<u8> {
 #[must_use]
 pub fn index_patient(patient: &PatientPseudonym) -> Vec<u8> {
     tagged(INDEX_PATIENT, &patient.0)
+}
+
+/// Index: prefix of who has written records of a patient, by their lists.
+#[must_use]
+pub fn index_writers(patient: &PatientPseudonym) -> Vec<u8> {
+    tagged(INDEX_WRITER, &patient.0)
+}
+
+/// Index: a member that has written into a list of records; its row holds the kind.
+#[must_use]
+pub fn index_writer(list: &ListName, member: &str) -> Vec<u8> {
+    [&index_writers(&list.patient)[..], &[list.confidentiality], &list.kind, member.as_bytes()].concat()
+}
+
+/// The confidentiality of the list and the member that such an entry is about.
+#[must_use]
+pub fn writer_of_index(entry: &[u8]) -> Option<(u8, &str)> {
+    let (confidentiality, rest) = entry.get(1 + 16..)?.split_first()?;
+    Some((*confidentiality, std::str::from_utf8(rest.get(16..)?).ok()?))
+}
+
+/// Index: prefix of a member's records in a list of a patient.
+#[must_use]
+pub fn index_listed(list: &ListName, member: &str) -> Vec<u8> {
+    let member = &sha256(&[member.as_bytes()])[..16];
+    [&[INDEX_LISTED], &list.patient.0[..], &[list.confidentiality], &list.kind, member].concat()
 }
 
 /// Index: prefix of a member's records.

@@ -12,6 +12,7 @@ mod notices;
 mod operator;
 mod patients;
 mod petitions;
+mod query;
 mod read_records;
 mod reading;
 mod record_lists;

@@ -11,29 +11,28 @@ use bytes::Bytes;
 use consilium_ledger::rights::{Claim, Decider, Opened, Reading, Withheld, open};
 use consilium_ledger::{Table, keys};
 use consilium_policy::Engine;
-use consilium_proto::error::{FieldError, fixed};
-use consilium_proto::hash::Hash;
+use consilium_proto::error::FieldError;
 use consilium_proto::header::Header;
-use consilium_proto::ids::{Fingerprint, Height, RecordId, SearchTag, TimeMs, TransactionId};
+use consilium_proto::ids::{Fingerprint, Height, RecordId, TimeMs, TransactionId};
 use consilium_proto::names::SpiffeId;
 use consilium_proto::pb::{self, AccessKind, Outcome, ReleasedRecord, SignerState};
-use consilium_proto::record::Descriptor;
 use consilium_proto::transaction::{RequestAccess, Transaction, VersionRef};
 use consilium_replica::submission::WaitFor;
-use prost::Message;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Status};
 
 use super::errors::Reason;
+use super::query::Query;
 use super::record_reader::RecordReader;
 use super::{Api, Caller};
 use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
 
 const OTHERS_REQUEST: &str = "a request for access must be by the identity of its connection";
+/// Whether there was nothing, or nothing for the reader, is not to be told by how long it took to
+/// find out: longer than answers take, and short for who looks at a screen.
+const EMPTY_ANSWER: Duration = Duration::from_millis(250);
 const FALLEN: &str = "the identity certificate is not accepted any more";
-const PAGE_DEFAULT: u32 = 100;
-const PAGE_MAX: u32 = 1_000;
 const WAIT_FOR_KEY_MAX_MS: u32 = 30_000;
 
 impl Api {
@@ -41,6 +40,7 @@ impl Api {
         &self,
         request: Request<pb::ReadRecordsRequest>,
     ) -> Result<pb::ReadRecordsResponse, Status> {
+        let arrived = Instant::now();
         let caller = Self::caller(&request)?;
         let within = self.time_left(&request);
         let request = request.into_inner();
@@ -66,6 +66,9 @@ impl Api {
             return Err(Reason::Behind.status("an attachment of a record is not on this node; another one has it"));
         }
         let header = Some((&self.prove_header(header, within).await?).into());
+        if records.is_empty() {
+            tokio::time::sleep(until_empty_answer(arrived.elapsed())).await;
+        }
         Ok(pb::ReadRecordsResponse { height: located.height.0, records, header, next_page_token })
     }
 
@@ -136,6 +139,12 @@ fn patience(request: &pb::ReadRecordsRequest) -> Result<Duration, FieldError> {
     }
 }
 
+/// An answer without a record goes out at a multiple of [`EMPTY_ANSWER`] after its request came.
+fn until_empty_answer(taken: Duration) -> Duration {
+    let begun = taken.as_nanos() % EMPTY_ANSWER.as_nanos();
+    EMPTY_ANSWER - Duration::from_nanos(u64::try_from(begun).unwrap_or_default())
+}
+
 /// What a caller asks for, once its request is certified.
 struct Question {
     caller: Caller,
@@ -156,9 +165,9 @@ struct Ask<'a> {
 
 /// What is answered.
 #[derive(Default)]
-struct Released {
-    records: Vec<ReleasedRecord>,
-    next_page_token: Bytes,
+pub(super) struct Released {
+    pub(super) records: Vec<ReleasedRecord>,
+    pub(super) next_page_token: Bytes,
     /// The block of a version of which something is not on this node.
     missing: Option<Height>,
 }
@@ -182,7 +191,10 @@ fn release(ledger: &LedgerSnapshot<'_>, ask: &Ask<'_>, opened: &Opened) -> Resul
         time: ask.time,
     };
     match (ask.query, ask.asked.kind) {
-        (Some(query), _) => query.run(ledger, reading, opened.permits()),
+        (Some(query), _) => {
+            let records = RecordReader::new(ledger, ask.reader);
+            query.run(ledger, (&decider(ledger, reading)?, &records), opened.permits())
+        }
         (None, AccessKind::History) => histories(ledger, ask, reading, &opened.versions),
         (None, _) => contents(ledger, ask, &opened.versions),
     }
@@ -236,7 +248,7 @@ fn decider<'a>(ledger: &LedgerSnapshot<'_>, reading: Reading<'a>) -> Result<Deci
 }
 
 /// A version of a record, if it may be read now.
-fn decide(
+pub(super) fn decide(
     ledger: &LedgerSnapshot<'_>,
     decider: &Decider<'_>,
     id: &RecordId,
@@ -246,87 +258,13 @@ fn decide(
     Ok(version.filter(|_| decided.permits()))
 }
 
-/// A parsed query.
-struct Query {
-    start: Vec<u8>,
-    prefix: Vec<u8>,
-    tag: Option<SearchTag>,
-    page: usize,
-    conditions: pb::RecordQuery,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Query {
-    /// `None` if the request is not one.
-    fn parse(m: &pb::ReadRecordsRequest, asked: &RequestAccess) -> Result<Option<Self>, FieldError> {
-        let Some(committed) = &asked.query else { return Ok(None) };
-        if m.page_size > PAGE_MAX {
-            return Err(FieldError::range("page_size", 0, PAGE_MAX.into(), m.page_size.into()));
-        }
-        let salt: [u8; 16] = fixed("query_salt", &m.query_salt)?;
-        if Hash::of(&[&salt, &m.query]) != *committed {
-            return Err(FieldError::malformed("query", "is not what the request commits to"));
-        }
-        let conditions = pb::RecordQuery::decode(m.query.clone());
-        let conditions = conditions.map_err(|_| FieldError::malformed("query", "is not a RecordQuery"))?;
-        let tag = (!conditions.tag.is_empty()).then(|| SearchTag::parse("query.tag", &conditions.tag)).transpose()?;
-        let prefix = keys::index_patient(&asked.patient);
-        let start = match m.page_token.is_empty() {
-            true => prefix.clone(),
-            false => keys::index_entry(prefix.clone(), u64::from_be_bytes(fixed("page_token", &m.page_token)?)),
-        };
-        let page = if m.page_size == 0 { PAGE_DEFAULT } else { m.page_size } as usize;
-        Ok(Some(Self { start, prefix, tag, page, conditions }))
-    }
-
-    /// The newest versions that may be read and are looked for. There is a further page only
-    /// where there is something to show on it.
-    fn run(
-        &self,
-        ledger: &LedgerSnapshot<'_>,
-        reading: Reading<'_>,
-        permitted: bool,
-    ) -> Result<Released, StorageError> {
-        let records = RecordReader::new(ledger, reading.reader);
-        let decider = decider(ledger, reading.clone())?;
-        let mut released = Released::default();
-        if !permitted {
-            return Ok(released);
-        }
-        for row in ledger.scan(Table::Index, &self.prefix, &self.start) {
-            let (key, id) = row?;
-            let id = RecordId::parse("index", &id).map_err(|e| StorageError::corrupt("index", e))?;
-            let Some(version) = decide(ledger, &decider, &id, 0)? else { continue };
-            let state = records.state(&id)?.ok_or_else(|| StorageError::corrupt("record", "absent"))?;
-            if !self.matches(&state, &version) || !self.is_tagged(&records, &id, &version)? {
-                continue;
-            }
-            if released.records.len() >= self.page {
-                released.next_page_token = Bytes::copy_from_slice(key.get(self.prefix.len()..).unwrap_or_default());
-                return Ok(released);
-            }
-            released.records.push(records.show(&id, version)?);
-        }
-        Ok(released)
-    }
-
-    fn is_tagged(
-        &self,
-        records: &RecordReader<'_>,
-        id: &RecordId,
-        version: &pb::RecordVersion,
-    ) -> Result<bool, StorageError> {
-        let Some(tag) = &self.tag else { return Ok(true) };
-        let Some(bytes) = records.descriptor(id, version)? else { return Ok(false) };
-        let descriptor = Descriptor::decode(&bytes).map_err(|e| StorageError::corrupt("descriptor", e))?;
-        Ok(descriptor.tags().contains(tag))
-    }
-
-    fn matches(&self, state: &pb::RecordState, version: &pb::RecordVersion) -> bool {
-        let q = &self.conditions;
-        (q.kind.is_empty() || q.kind == state.kind)
-            && (q.author.is_empty() || q.author == version.author)
-            && (q.author_member.is_empty() || q.author_member == state.member)
-            && (q.from_ms == 0 || version.time_ms >= q.from_ms)
-            && (q.to_ms == 0 || version.time_ms < q.to_ms)
+    #[test]
+    fn an_empty_answer_goes_out_at_a_multiple_of_its_time() {
+        let until = |ms| until_empty_answer(Duration::from_millis(ms)).as_millis();
+        assert_eq!([0, 1, 249, 250, 251, 700].map(until), [250, 249, 1, 250, 249, 50]);
     }
 }

@@ -47,14 +47,11 @@ impl<'a> RecordReader<'a> {
 
     /// One version, the newest if `number` is 0.
     pub(super) fn get(&mut self, id: &RecordId, number: u32) -> Result<Option<Said>, StorageError> {
-        let Some(state) = self.state(id)? else { return Ok(None) };
+        let Some(state) = self.state(id)?.filter(|state| self.may_read(state)) else { return Ok(None) };
         let number = if number == 0 { state.version } else { number };
         let Some(record) = self.ledger.message(Table::Versions, &keys::version(id, number))? else {
             return Ok(None);
         };
-        if !self.may_read(&state) {
-            return Ok(None);
-        }
         let mut missing = false;
         let descriptor = self.described(id, &record, &mut missing)?;
         Ok(Some(Said { record, descriptor, missing }))
@@ -162,9 +159,9 @@ impl<'a> RecordReader<'a> {
         id: &RecordId,
         wanted: impl FnOnce(&RecordState, &RecordVersion) -> bool,
     ) -> Result<Option<RecordVersion>, StorageError> {
-        let Some(state) = self.state(id)? else { return Ok(None) };
+        let Some(state) = self.state(id)?.filter(|state| self.may_read(state)) else { return Ok(None) };
         let version = self.version(id, state.version)?;
-        Ok((wanted(&state, &version) && self.may_read(&state)).then_some(version))
+        Ok(wanted(&state, &version).then_some(version))
     }
 
     pub(super) fn state(&self, id: &RecordId) -> Result<Option<RecordState>, StorageError> {

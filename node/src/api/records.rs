@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use consilium_grpc::records_service_server::RecordsService;
+use consilium_ledger::rights::records_of_member;
 use consilium_ledger::{Table, keys};
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::ids::{Height, PatientPseudonym, RecordId, SearchTag};
@@ -117,10 +118,55 @@ fn record_id(bytes: &[u8]) -> Result<RecordId, Status> {
     RecordId::parse("record_id", bytes).map_err(|e| Reason::InvalidArgument.field(&e))
 }
 
+/// Among which records is looked. Who asks sees those of the own member and no others.
+enum Among {
+    /// Those that bear a tag.
+    Tagged(SearchTag),
+    /// Those of a patient that the own member has written.
+    OfPatient(PatientPseudonym),
+    /// Those of a member.
+    OfMember(String),
+}
+
+type Entries<'a> = Box<dyn Iterator<Item = Result<(u64, RecordId), StorageError>> + 'a>;
+
+impl Among {
+    /// In the order in which they came onto the ledger, each with its place there.
+    fn entries<'a>(
+        &self,
+        ledger: &'a LedgerSnapshot<'_>,
+        reader: &SpiffeId,
+        from: u64,
+    ) -> Result<Entries<'a>, StorageError> {
+        let own = reader.member().as_str();
+        Ok(match self {
+            Self::Tagged(tag) => scan(ledger, &keys::index_tag(tag), from),
+            Self::OfMember(member) if member == own => scan(ledger, &keys::index_member(member), from),
+            // Nothing of it is for the caller: how much there is costs no time.
+            Self::OfMember(_) => Box::new(std::iter::empty()),
+            Self::OfPatient(patient) => {
+                let found = records_of_member(ledger, patient, own).map_err(|e| StorageError::corrupt("index", e))?;
+                Box::new(found.into_iter().skip_while(move |(sequence, _)| *sequence < from).map(Ok))
+            }
+        })
+    }
+}
+
+fn scan<'a>(ledger: &'a LedgerSnapshot<'_>, prefix: &[u8], from: u64) -> Entries<'a> {
+    let (start, length) = (keys::index_entry(prefix.to_vec(), from), prefix.len());
+    Box::new(ledger.scan(Table::Index, prefix, &start).map(move |row| {
+        let (key, id) = row?;
+        let sequence = key.get(length..).and_then(|rest| rest.try_into().ok()).map(u64::from_be_bytes);
+        let sequence = sequence.ok_or_else(|| StorageError::corrupt("index", "an entry without place"))?;
+        Ok((sequence, RecordId::parse("index", &id).map_err(|e| StorageError::corrupt("index", e))?))
+    }))
+}
+
 /// A parsed query.
 struct Query {
-    prefix: Vec<u8>,
-    start: Vec<u8>,
+    among: Among,
+    /// The first that is looked at, by the order in which they came onto the ledger.
+    from: u64,
     tag: Option<SearchTag>,
     page: usize,
     conditions: pb::QueryRecordsRequest,
@@ -133,24 +179,24 @@ impl Query {
         }
         let tag = (!m.tag.is_empty()).then(|| SearchTag::parse("tag", &m.tag)).transpose()?;
         // The most selective index that the conditions allow.
-        let prefix = if let Some(tag) = &tag {
-            keys::index_tag(tag)
+        let among = if let Some(tag) = tag {
+            Among::Tagged(tag)
         } else if !m.patient.is_empty() {
-            keys::index_patient(&PatientPseudonym::parse("patient", &m.patient)?)
+            Among::OfPatient(PatientPseudonym::parse("patient", &m.patient)?)
         } else if !m.author_member.is_empty() {
-            keys::index_member(&m.author_member)
+            Among::OfMember(m.author_member.clone())
         } else {
             return Err(FieldError::malformed("patient", "one of patient, author_member and tag is required"));
         };
         if !m.patient.is_empty() {
             PatientPseudonym::parse("patient", &m.patient)?;
         }
-        let start = match m.page_token.is_empty() {
-            true => prefix.clone(),
-            false => keys::index_entry(prefix.clone(), u64::from_be_bytes(fixed("page_token", &m.page_token)?)),
+        let from = match m.page_token.is_empty() {
+            true => 0,
+            false => u64::from_be_bytes(fixed("page_token", &m.page_token)?),
         };
         let page = if m.page_size == 0 { PAGE_DEFAULT } else { m.page_size } as usize;
-        Ok(Self { prefix, start, tag, page, conditions: m.clone() })
+        Ok(Self { among, from, tag, page, conditions: m.clone() })
     }
 
     /// The newest versions that are looked for, each with its descriptor if a tag is; and where to
@@ -162,15 +208,19 @@ impl Query {
     ) -> Result<(Vec<(pb::RecordVersion, Bytes)>, Bytes), StorageError> {
         let mut records = RecordReader::new(ledger, reader);
         let mut found = Vec::new();
-        for (looked_at, row) in ledger.scan(Table::Index, &self.prefix, &self.start).enumerate() {
-            let (key, id) = row?;
-            let sequence = key.get(self.prefix.len()..).unwrap_or_default();
-            if found.len() >= self.page || looked_at >= SCAN_MAX {
-                return Ok((found, Bytes::copy_from_slice(sequence)));
+        for (looked_at, entry) in self.among.entries(ledger, reader, self.from)?.enumerate() {
+            let (sequence, id) = entry?;
+            let next = Bytes::copy_from_slice(&sequence.to_be_bytes());
+            if looked_at >= SCAN_MAX {
+                return Ok((found, next));
             }
-            let id = RecordId::parse("index", &id).map_err(|e| StorageError::corrupt("index", e))?;
             let newest = records.newest(&id, |state, version| self.matches(state, version))?;
-            found.extend(newest.map(|version| self.described(&records, &id, version)).transpose()?.flatten());
+            let shown = newest.map(|version| self.described(&records, &id, version)).transpose()?.flatten();
+            // There is a further page only where there is something to show on it.
+            if shown.is_some() && found.len() >= self.page {
+                return Ok((found, next));
+            }
+            found.extend(shown);
         }
         Ok((found, Bytes::new()))
     }

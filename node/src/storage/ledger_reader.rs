@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use consilium_consensus::{LogIndex, LogPosition, Membership};
+use consilium_ledger::rights::IndexScan;
 use consilium_ledger::state_map::{NodePath, TrieStore};
 use consilium_ledger::{Location, StateReader, StoreFault, Table, Tip, keys};
 use consilium_proto::hash::Hash;
@@ -221,12 +222,12 @@ impl<S: Source> Ledger<S> {
     }
 
     /// Rows of a table whose keys start with `prefix`, from `start` on.
-    pub fn scan(
-        &self,
+    pub fn scan<'a>(
+        &'a self,
         table: Table,
         prefix: &[u8],
         start: &[u8],
-    ) -> impl Iterator<Item = Result<StoredRow, StorageError>> {
+    ) -> impl Iterator<Item = Result<StoredRow, StorageError>> + use<'a, S> {
         let mut options = ReadOptions::default();
         options.set_iterate_range(rocksdb::PrefixRange(prefix));
         let mode = IteratorMode::From(start, Direction::Forward);
@@ -255,6 +256,14 @@ impl<S: Source> TrieStore for Ledger<S> {
 impl<S: Source> StateReader for Ledger<S> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreFault> {
         self.read(table, key).map_err(|e| StoreFault::Read { table: table.name(), cause: e.to_string() })
+    }
+}
+
+impl<S: Source> IndexScan for Ledger<S> {
+    fn index(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Bytes)>, StoreFault> {
+        let rows = self.scan(Table::Index, prefix, prefix).collect::<Result<Vec<_>, _>>();
+        let rows = rows.map_err(|e| StoreFault::Read { table: Table::Index.name(), cause: e.to_string() })?;
+        Ok(rows.into_iter().map(|(key, value)| (key.to_vec(), Bytes::from(value.to_vec()))).collect())
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use bytes::Bytes;
+use consilium_ledger::rights::IndexScan;
 use consilium_ledger::state_map::{NodePath, TrieStore};
 use consilium_ledger::{Executed, Row, StateReader, StoreFault, Table, keys};
 use consilium_proto::hash::Hash;
@@ -61,6 +62,14 @@ impl TrieStore for Rows {
 
     fn node(&self, path: &NodePath) -> Result<Option<Bytes>, StoreFault> {
         self.get(Table::Trie, &path.to_bytes())
+    }
+}
+
+impl IndexScan for Rows {
+    fn index(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Bytes)>, StoreFault> {
+        let rows = self.0.range((Table::Index, prefix.to_vec())..);
+        let rows = rows.take_while(|((table, key), _)| *table == Table::Index && key.starts_with(prefix));
+        Ok(rows.map(|((_, key), value)| (key.clone(), value.clone())).collect())
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) fn run<R: StateReader>(
     view.put_message(Table::Versions, keys::version(&write.record_id, write.version), &version);
     let changed = before.as_ref().is_none_or(|(_, level)| *level != write.confidentiality);
     if changed {
-        enlist(view, cx, write, sequence)?;
+        enlist(view, cx, author, write, sequence)?;
     }
     Ok(put_index(view, author, write, sequence)?)
 }
@@ -62,6 +62,7 @@ pub(super) fn run<R: StateReader>(
 fn enlist<R: StateReader>(
     view: &mut View<'_, R>,
     cx: &Context<'_>,
+    author: &Author,
     write: &WriteRecord,
     sequence: u64,
 ) -> Result<(), StoreFault> {
@@ -80,6 +81,11 @@ fn enlist<R: StateReader>(
         lists.lists.push(RecordListName { kind: write.kind.clone(), confidentiality });
         view.put_message(Table::State, place, &lists);
     }
+    // For queries: whose records of which lists there are, and which.
+    let member = author.member();
+    view.put(Table::Index, keys::index_writer(&name, member), Bytes::copy_from_slice(write.kind.as_bytes()));
+    let id = Bytes::copy_from_slice(&write.record_id.0);
+    view.put(Table::Index, keys::index_entry(keys::index_listed(&name, member), sequence), id);
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 //!
 //! It reads rows that are never erased, and nothing else.
 
+mod in_sight;
 mod patient;
 mod release;
 
@@ -20,6 +21,7 @@ use crate::keys;
 use crate::roster::corrupt;
 use crate::table::Table;
 use crate::view::{StateReader, StoreFault, View};
+pub use in_sight::{IndexScan, records_of_member};
 use patient::PatientFacts;
 pub(crate) use patient::{is_known, load_patient};
 pub use release::{Claim, Opened, Withheld, open};
@@ -68,8 +70,7 @@ pub struct Decider<'a> {
     policy: &'a dyn PolicyRules,
     /// The policy in force; `None`: the default one.
     text: Option<String>,
-    /// `None`: there is no such patient.
-    facts: Option<PatientFacts>,
+    facts: PatientFacts,
 }
 
 impl<'a> Decider<'a> {
@@ -99,7 +100,7 @@ impl<'a> Decider<'a> {
     /// Whether there is such a patient.
     #[must_use]
     pub fn knows_patient(&self) -> bool {
-        self.facts.is_some()
+        self.facts.known
     }
 
     /// Decides one version of a record, 0 for the newest; and gives which one it is.
@@ -121,19 +122,23 @@ impl<'a> Decider<'a> {
         id: &RecordId,
         version: u32,
     ) -> Result<(Decided, Option<RecordVersion>), StoreFault> {
-        let Some(facts) = &self.facts else { return Ok((Decided::NOT_FOUND, None)) };
         let record: Option<RecordState> = view.message(Table::State, &keys::record(id))?;
         let record = record.filter(|record| record.patient == self.reading.patient.0[..]);
-        let Some(record) = record else { return Ok((Decided::NOT_FOUND, None)) };
-        let number = if version == 0 { record.version } else { version };
+        let newest = record.as_ref().map_or(0, |record| record.version);
+        let number = if version == 0 { newest } else { version };
         let version: Option<RecordVersion> = view.message(Table::Versions, &keys::version(id, number))?;
-        let Some(version) = version else { return Ok((Decided::NOT_FOUND, None)) };
-        Ok((self.decide_version(facts, &record, id, &version)?, Some(version)))
+        match (record.filter(|_| self.facts.known), version) {
+            (Some(record), Some(version)) => Ok((self.decide_version(&record, id, &version)?, Some(version))),
+            (Some(_) | None, _) => {
+                // What there is not is decided, too, so that the time does not tell it.
+                self.decide_version(&RecordState::default(), id, &RecordVersion::default())?;
+                Ok((Decided::NOT_FOUND, None))
+            }
+        }
     }
 
     fn decide_version(
         &self,
-        facts: &PatientFacts,
         record: &RecordState,
         id: &RecordId,
         version: &RecordVersion,
@@ -149,7 +154,8 @@ impl<'a> Decider<'a> {
             tags: &tags,
             restricted: false,
         };
-        let Reading { reader, kind, purpose, project, time, .. } = self.reading;
+        let (Reading { reader, kind, purpose, project, time, .. }, facts) = (&self.reading, &self.facts);
+        let (kind, purpose, project, time) = (*kind, *purpose, *project, *time);
         let asked = Asked { reader, purpose, project, time, record: &record };
         let (consent, by) = facts.consents_say(&asked);
         let facts = Facts {

@@ -5,13 +5,15 @@
 //! of which that member is the custodian, and for no others (docs/ARCHITECTURE.md, "Reading a
 //! record").
 
+use consilium_proto::access::reads_records;
 use consilium_proto::consent::{Asked, Grant, Said, accepts, binds, strongest};
 use consilium_proto::ids::{ConsentId, PatientPseudonym, TimeMs};
-use consilium_proto::names::SpiffeId;
+use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::pb::{
     CareState, ConsentBase, ConsentListState, ConsentState, EmergencyState, PatientAcceptance, PatientRelation,
     PatientState, ReviewVerdict, ReviewsDueState,
 };
+use consilium_proto::purpose;
 use consilium_proto::state::CareName;
 
 use super::Reading;
@@ -22,6 +24,8 @@ use crate::view::{StateReader, StoreFault, View};
 
 /// See the module.
 pub(super) struct PatientFacts {
+    /// Whether there is such a patient.
+    pub(super) known: bool,
     /// The pseudonym, then those that are linked with it.
     pseudonyms: Vec<Pseudonym>,
     consents: Vec<Consent>,
@@ -55,7 +59,8 @@ pub(crate) fn load_patient<R: StateReader>(
 /// Whether a patient is registered, or has records.
 pub(crate) fn is_known<R: StateReader>(view: &View<'_, R>, patient: &PatientPseudonym) -> Result<bool, StoreFault> {
     let registered = view.get(Table::State, &keys::patient(patient))?.is_some();
-    Ok(registered || view.get(Table::State, &keys::record_lists(patient))?.is_some())
+    let recorded = view.get(Table::State, &keys::record_lists(patient))?.is_some();
+    Ok(registered || recorded)
 }
 
 /// Pseudonyms that are linked with a patient now, each with the members that say so.
@@ -72,11 +77,10 @@ fn links_of(state: &PatientState) -> Result<Vec<(PatientPseudonym, Vec<String>)>
 }
 
 impl PatientFacts {
-    /// `None` if there is no such patient.
-    pub(super) fn load<R: StateReader>(view: &View<'_, R>, reading: &Reading<'_>) -> Result<Option<Self>, StoreFault> {
-        if !is_known(view, &reading.patient)? {
-            return Ok(None);
-        }
+    /// Of a patient that there is not the same rows are looked for: how long it takes does not
+    /// tell.
+    pub(super) fn load<R: StateReader>(view: &View<'_, R>, reading: &Reading<'_>) -> Result<Self, StoreFault> {
+        let known = is_known(view, &reading.patient)?;
         let parameters = view.parameters()?;
         let base = i32::try_from(parameters.implicit_consent).ok().and_then(|base| ConsentBase::try_from(base).ok());
         let pseudonyms = pseudonyms(view, &reading.patient)?;
@@ -88,7 +92,8 @@ impl PatientFacts {
         let care: Option<CareState> = view.message(Table::State, &keys::care(&care))?;
         let due: Option<ReviewsDueState> =
             view.message(Table::State, &keys::reviews_due(reading.reader.member().as_str()))?;
-        Ok(Some(Self {
+        Ok(Self {
+            known,
             pseudonyms,
             consents,
             implicit: base.unwrap_or(ConsentBase::BreakGlassOnly),
@@ -96,7 +101,7 @@ impl PatientFacts {
             under_care: care.is_some_and(|care| is_cared_for(&care, reading)),
             emergency: in_emergency(view, reading)?,
             overdue_reviews: due.map_or(0, |due| overdue(&due, reading.time)),
-        }))
+        })
     }
 
     /// As what the custodian has accepted a reader who may read.
@@ -111,6 +116,28 @@ impl PatientFacts {
     pub(super) fn consents_say(&self, asked: &Asked<'_>) -> (Said, Option<(ConsentId, u32)>) {
         let said = |consent: &Consent| (consent.grant.says(asked), (consent.id, consent.state.version));
         strongest(self.binding(asked).map(said), self.implicit, asked)
+    }
+
+    /// Whether the floor could permit a record of which only kind, confidentiality and custodian
+    /// are known, whoever has written it and however it is labelled. What it denies is denied.
+    pub(super) fn may_permit_such(&self, asked: &Asked<'_>) -> bool {
+        let (reader, custodian) = (asked.reader, asked.record.custodian);
+        if !self.known || !reads_records(reader.role()) {
+            return false;
+        }
+        if purpose::is_emergency(asked.purpose) {
+            return self.emergency;
+        }
+        // Of its own member's records it may also have written some.
+        let own = reader.member().as_str() == custodian && reader.role() != Role::Patient;
+        if own || self.accepted_as(custodian, reader, asked.time).is_some() {
+            return true;
+        }
+        let binding: Vec<_> = self.binding(asked).map(|consent| &consent.grant).collect();
+        if binding.is_empty() {
+            return Grant::of_base(self.implicit).may_permit_such(asked);
+        }
+        !binding.iter().any(|grant| grant.denies_all_such(asked)) && binding.iter().any(|g| g.may_permit_such(asked))
     }
 
     pub(super) fn emergency_forbidden(&self, asked: &Asked<'_>) -> bool {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod acknowledged;
+mod alike;
 mod attachments;
 mod authors;
 mod bad_input;

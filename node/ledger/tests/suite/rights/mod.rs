@@ -4,6 +4,7 @@
 mod access;
 mod consents;
 mod emergencies;
+mod in_sight;
 mod logs;
 mod petitions;
 mod random;

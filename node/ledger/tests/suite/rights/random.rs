@@ -4,7 +4,10 @@
 //! custodians is what their rows count.
 
 use super::*;
+use consilium_kit::Rules;
+use consilium_ledger::rights::{Decider, Reading};
 use consilium_proto::access::permits;
+use consilium_proto::ids::{EmergencyId, RecordId, TimeMs};
 use consilium_proto::log::is_whole;
 use consilium_proto::state::{StateKey, StateRow};
 use proptest::prelude::*;
@@ -162,7 +165,36 @@ impl History {
         self.check();
     }
 
+    /// Nothing that may be read is out of a query's sight.
+    fn check_sight(&self) {
+        for (member, role, who) in READERS {
+            let reader = name(member, role, who).parse().unwrap();
+            for (purpose, emergency) in [(Purpose::Treat, None), (Purpose::Btg, Some(EmergencyId([1; 16])))] {
+                let reading = Reading {
+                    reader: &reader,
+                    patient: PatientPseudonym([1; 16]),
+                    kind: AccessKind::Query,
+                    purpose,
+                    project: None,
+                    emergency,
+                    time: TimeMs(self.w.now()),
+                };
+                let store = &self.w.ledger.store;
+                let decider = Decider::new(store, &Rules, reading).unwrap();
+                let in_sight: Vec<_> = decider.in_sight(store, None).unwrap().into_values().collect();
+                for record in (1..4).map(|record| RecordId([record; 16])) {
+                    let permitted = decider.decide(store, &record, 0).unwrap().0.permits();
+                    assert!(
+                        !permitted || in_sight.contains(&record),
+                        "{reader} may read {record} and does not find it"
+                    );
+                }
+            }
+        }
+    }
+
     fn check(&self) {
+        self.check_sight();
         let mut permitted = std::collections::BTreeSet::new();
         let mut logged = 0;
         for (key, _) in self.w.ledger.store.state() {

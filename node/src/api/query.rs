@@ -1,0 +1,103 @@
+//! Queries of `RecordsService.ReadRecords`: what a permitted query of a patient shows. It looks at
+//! nothing but records of which the reader may have some ([`Decider::in_sight`]), and a page says
+//! that there are more only where there is something to show on the next.
+
+use std::ops::Bound;
+
+use bytes::Bytes;
+use consilium_ledger::rights::Decider;
+use consilium_proto::error::{FieldError, fixed};
+use consilium_proto::hash::Hash;
+use consilium_proto::ids::{RecordId, SearchTag};
+use consilium_proto::pb;
+use consilium_proto::record::Descriptor;
+use consilium_proto::transaction::RequestAccess;
+use prost::Message;
+
+use super::read_records::{Released, decide};
+use super::record_reader::RecordReader;
+use crate::storage::StorageError;
+use crate::storage::snapshot::LedgerSnapshot;
+
+const PAGE_DEFAULT: u32 = 100;
+const PAGE_MAX: u32 = 1_000;
+
+/// A parsed query.
+pub(super) struct Query {
+    /// Behind which record the page begins, by the order in which they came onto the ledger.
+    after: Bound<u64>,
+    tag: Option<SearchTag>,
+    page: usize,
+    conditions: pb::RecordQuery,
+}
+
+impl Query {
+    /// `None` if the request is not one.
+    pub(super) fn parse(m: &pb::ReadRecordsRequest, asked: &RequestAccess) -> Result<Option<Self>, FieldError> {
+        let Some(committed) = &asked.query else { return Ok(None) };
+        if m.page_size > PAGE_MAX {
+            return Err(FieldError::range("page_size", 0, PAGE_MAX.into(), m.page_size.into()));
+        }
+        let salt: [u8; 16] = fixed("query_salt", &m.query_salt)?;
+        if Hash::of(&[&salt, &m.query]) != *committed {
+            return Err(FieldError::malformed("query", "is not what the request commits to"));
+        }
+        let conditions = pb::RecordQuery::decode(m.query.clone());
+        let conditions = conditions.map_err(|_| FieldError::malformed("query", "is not a RecordQuery"))?;
+        let tag = (!conditions.tag.is_empty()).then(|| SearchTag::parse("query.tag", &conditions.tag)).transpose()?;
+        let after = match m.page_token.is_empty() {
+            true => Bound::Unbounded,
+            false => Bound::Excluded(u64::from_be_bytes(fixed("page_token", &m.page_token)?)),
+        };
+        let page = if m.page_size == 0 { PAGE_DEFAULT } else { m.page_size } as usize;
+        Ok(Some(Self { after, tag, page, conditions }))
+    }
+
+    /// The newest versions that may be read and are looked for, if the event permits a query.
+    pub(super) fn run(
+        &self,
+        ledger: &LedgerSnapshot<'_>,
+        (decider, records): (&Decider<'_>, &RecordReader<'_>),
+        permitted: bool,
+    ) -> Result<Released, StorageError> {
+        let kind = (!self.conditions.kind.is_empty()).then_some(self.conditions.kind.as_str());
+        let in_sight = decider.in_sight(ledger, kind).map_err(|e| StorageError::corrupt("index", e))?;
+        let mut released = Released::default();
+        let mut last = 0;
+        for (sequence, id) in in_sight.range((self.after, Bound::Unbounded)).filter(|_| permitted) {
+            let Some(version) = decide(ledger, decider, id, 0)? else { continue };
+            let state = records.state(id)?.ok_or_else(|| StorageError::corrupt("record", "absent"))?;
+            if !self.matches(&state, &version) || !self.is_tagged(records, id, &version)? {
+                continue;
+            }
+            if released.records.len() >= self.page {
+                released.next_page_token = Bytes::copy_from_slice(&u64::to_be_bytes(last));
+                return Ok(released);
+            }
+            released.records.push(records.show(id, version)?);
+            last = *sequence;
+        }
+        Ok(released)
+    }
+
+    fn is_tagged(
+        &self,
+        records: &RecordReader<'_>,
+        id: &RecordId,
+        version: &pb::RecordVersion,
+    ) -> Result<bool, StorageError> {
+        let Some(tag) = &self.tag else { return Ok(true) };
+        let Some(bytes) = records.descriptor(id, version)? else { return Ok(false) };
+        let descriptor = Descriptor::decode(&bytes).map_err(|e| StorageError::corrupt("descriptor", e))?;
+        Ok(descriptor.tags().contains(tag))
+    }
+
+    fn matches(&self, state: &pb::RecordState, version: &pb::RecordVersion) -> bool {
+        let q = &self.conditions;
+        (q.kind.is_empty() || q.kind == state.kind)
+            && (q.author.is_empty() || q.author == version.author)
+            && (q.author_member.is_empty() || q.author_member == state.member)
+            && (q.from_ms == 0 || version.time_ms >= q.from_ms)
+            && (q.to_ms == 0 || version.time_ms < q.to_ms)
+    }
+}
