@@ -7,6 +7,7 @@
 //! the block of [`AccessLog::header`]. Which requests for key wraps there are, beyond those that
 //! are shown, is a node's word.
 
+pub mod accounting;
 mod event;
 pub(crate) mod pages;
 mod receipt;

@@ -2,7 +2,11 @@
 //! with proof that no entry was left out, changed or swapped. Shown are member, role and purpose;
 //! the name of a reader only where it is asked for.
 
+mod accounting;
+mod export;
 mod html;
+mod linked;
+mod qr;
 
 use std::path::PathBuf;
 
@@ -19,7 +23,7 @@ use prost::Message;
 use serde::Serialize;
 
 use crate::context::escaped;
-use crate::text::{table, time_ms};
+use crate::text::{Zone, table, time_ms};
 use crate::words;
 use crate::{CliError, Context};
 
@@ -59,6 +63,10 @@ pub(crate) enum AccessCommand {
         #[arg(long)]
         names: bool,
     },
+    /// Write the list as FHIR R4 AuditEvents (IHE BALP) into a file
+    Export(export::ExportArgs),
+    /// To whom a member has given a patient's records: HIPAA's accounting of disclosures
+    Accounting(accounting::AccountingArgs),
 }
 
 /// Arguments of `access log`.
@@ -77,6 +85,12 @@ pub(crate) struct LogArgs {
     /// Write a page to print; an existing file is left alone
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+    /// Hours and minutes that times are ahead of UTC, such as +01:00
+    #[arg(long, value_name = "OFFSET", default_value_t, allow_hyphen_values = true)]
+    pub(crate) utc_offset: Zone,
+    /// Show the lists of all pseudonyms that are linked with this one now, as one
+    #[arg(long, conflicts_with_all = ["since", "html"])]
+    pub(crate) linked: bool,
 }
 
 /// A list of accesses, proven.
@@ -95,6 +109,10 @@ struct LogView {
     at_height: u64,
     at: String,
     events: Vec<EventView>,
+    #[serde(skip)]
+    at_ms: u64,
+    #[serde(skip)]
+    zone: Zone,
 }
 
 /// An access.
@@ -103,6 +121,11 @@ pub(crate) struct EventView {
     /// From 0.
     number: u64,
     time: String,
+    /// The same where people are.
+    #[serde(skip)]
+    time_shown: String,
+    #[serde(skip)]
+    time_ms: u64,
     member: String,
     /// As in a SPIFFE id.
     role: &'static str,
@@ -166,6 +189,7 @@ struct ReceiptView {
 /// Runs `consilium access`.
 pub(crate) async fn run(args: AccessArgs, ctx: &Context) -> Result<(), CliError> {
     match args.command {
+        AccessCommand::Log(args) if args.linked => linked::run(&ctx.client().await?, &args, ctx).await,
         AccessCommand::Log(args) => {
             let client = ctx.client().await?;
             let log = client.access_log(args.patient, args.since.unwrap_or_else(KeptLog::nothing)).await?;
@@ -191,6 +215,8 @@ pub(crate) async fn run(args: AccessArgs, ctx: &Context) -> Result<(), CliError>
             let report = verify_decision(&files::read(&file, RECEIPT_BYTES_MAX)?, &genesis)?;
             ctx.print(&ReceiptView::new(&report, names), ReceiptView::text)
         }
+        AccessCommand::Export(args) => export::run(&ctx.client().await?, &args, ctx).await,
+        AccessCommand::Accounting(args) => accounting::run(&ctx.client().await?, &args, ctx).await,
     }
 }
 
@@ -205,15 +231,19 @@ impl LogView {
             keep: log.kept().to_string(),
             at_height: log.header.height.0,
             at: time_ms(log.header.time.0),
-            events: log.events.iter().map(|event| EventView::new(event, args.names)).collect(),
+            events: log.events.iter().map(|e| EventView::new(e, args.names).shown_in(args.utc_offset)).collect(),
+            at_ms: log.header.time.0,
+            zone: args.utc_offset,
         }
     }
 
+    fn head(&self, names: bool) -> Vec<String> {
+        head(self.zone, names)
+    }
+
     fn text(&self, names: bool) -> String {
-        let mut head = HEAD.to_vec();
-        if names {
-            head.insert(NAME_COLUMN, "NAME");
-        }
+        let head = self.head(names);
+        let head: Vec<&str> = head.iter().map(String::as_str).collect();
         let shown = match self.events.is_empty() {
             true if self.from == 0 => "nobody has asked\n".to_owned(),
             true => "nobody has asked since\n".to_owned(),
@@ -231,20 +261,35 @@ impl LogView {
         format!(
             "{} entries in all up to {} (block {}), proven: none is missing, changed or swapped.{since}\n\
              keep this for the next time: --since {}",
-            self.count, self.at, self.at_height, self.keep
+            self.count,
+            self.zone.time_ms(self.at_ms),
+            self.at_height,
+            self.keep
         )
     }
 }
 
-/// Columns of the list, and where that of the names goes.
-const HEAD: [&str; 7] = ["NO", "TIME (UTC)", "HOSPITAL", "ROLE", "PURPOSE", "ASKED TO", "DECIDED"];
+/// Where the column of the names goes.
 const NAME_COLUMN: usize = 4;
+
+/// Columns of a list.
+fn head(zone: Zone, names: bool) -> Vec<String> {
+    let time = zone.head("TIME");
+    let mut head: Vec<_> =
+        ["NO", &time, "HOSPITAL", "ROLE", "PURPOSE", "ASKED TO", "DECIDED"].map(str::to_owned).into();
+    if names {
+        head.insert(NAME_COLUMN, "NAME".to_owned());
+    }
+    head
+}
 
 impl EventView {
     pub(crate) fn new(event: &AccessEvent, names: bool) -> Self {
         Self {
             number: event.sequence,
             time: time_ms(event.time.0),
+            time_shown: time_ms(event.time.0),
+            time_ms: event.time.0,
             member: event.reader.member().to_string(),
             role: event.reader.role().as_str(),
             role_words: words::role(event.reader.role()),
@@ -274,12 +319,17 @@ impl EventView {
         )
     }
 
-    /// A line of the list, in the order of [`HEAD`].
+    /// The same with its time as people see it there.
+    fn shown_in(self, zone: Zone) -> Self {
+        Self { time_shown: zone.time_ms(self.time_ms), ..self }
+    }
+
+    /// A line of the list, in the order of [`head`].
     fn cells(&self, names: bool) -> Vec<String> {
         let decided = self.decisions.iter().map(DecisionView::text).collect::<Vec<_>>().join("; ");
         let mut cells = vec![
             self.number.to_string(),
-            self.time.clone(),
+            self.time_shown.clone(),
             self.member.clone(),
             self.role_words.to_owned(),
             self.purpose_words.to_owned(),

@@ -44,6 +44,7 @@
 //! | `code` | `system\|code` of `code`, `vaccineCode`, `medicationCodeableConcept`, and `type` of Encounter and DocumentReference |
 //! | `identifier` | `system\|value` of `identifier` |
 
+pub mod audit;
 pub mod check;
 pub mod consent;
 mod extract;

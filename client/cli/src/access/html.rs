@@ -1,6 +1,7 @@
 //! A list of accesses as one page to print: no scripts, nothing from elsewhere, all text escaped.
 
-use super::{EventView, HEAD, LogView, NAME_COLUMN};
+use super::qr;
+use super::{EventView, LogView};
 use crate::context::escaped;
 
 /// Of the page: readable, and on paper with the head of the table on each sheet.
@@ -8,37 +9,51 @@ const STYLE: &str = "body{font:16px/1.5 sans-serif;margin:2em auto;max-width:70e
 table{border-collapse:collapse;width:100%}thead{display:table-header-group}tr{break-inside:avoid}\
 th,td{border:1px solid #999;padding:.3em .5em;text-align:left;vertical-align:top}th{background:#eee}\
 tr.denied td:last-child{font-weight:bold}code{overflow-wrap:anywhere}\
+figure{margin:1em 0}svg{width:12em;height:12em}\
 @media print{body{font-size:10pt;margin:0;max-width:none}}";
 
 /// The page.
 pub(super) fn page(view: &LogView, names: bool) -> String {
-    let mut head = HEAD.to_vec();
-    if names {
-        head.insert(NAME_COLUMN, "NAME");
-    }
-    let head: String = head.iter().map(|cell| format!("<th scope=\"col\">{}</th>", text(&sentence(cell)))).collect();
-    let rows: String = view.events.iter().map(|event| row(event, names)).collect();
-    let table = match view.events.is_empty() {
+    let shown = match view.events.is_empty() {
         true if view.from == 0 => "<p>Nobody has asked.</p>\n".to_owned(),
         true => "<p>Nobody has asked since.</p>\n".to_owned(),
-        false => format!("<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n"),
+        false => table(&view.head(names), view.events.iter().map(|event| row(event, names))),
     };
+    let intro = format!(
+        "<p>Patient <code>{}</code>, up to {}. Times are in {}.</p>\n",
+        text(&view.patient),
+        text(&view.zone.time_ms(view.at_ms)),
+        text(&view.zone.name())
+    );
+    document("Who has asked to read these records", &format!("{intro}{shown}{}", proof(view)))
+}
+
+/// A page around what is in its body.
+pub(super) fn document(title: &str, body: &str) -> String {
+    let title = text(title);
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-         <meta name=\"viewport\" content=\"width=device-width\">\n<title>Who has asked to read these records</title>\n\
-         <style>{STYLE}</style>\n</head>\n<body>\n<h1>Who has asked to read these records</h1>\n\
-         <p>Patient <code>{}</code>, up to {}. Times are in UTC.</p>\n{table}{}</body>\n</html>\n",
-        text(&view.patient),
-        text(&view.at),
-        proof(view)
+         <meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n\
+         <style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n{body}</body>\n</html>\n"
     )
+}
+
+/// A table with rows that are made already.
+pub(super) fn table(head: &[String], rows: impl Iterator<Item = String>) -> String {
+    let head: String = head.iter().map(|cell| format!("<th scope=\"col\">{}</th>", text(&sentence(cell)))).collect();
+    let rows: String = rows.collect();
+    format!("<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n")
+}
+
+/// Cells of a row.
+pub(super) fn cells(cells: &[String]) -> String {
+    cells.iter().map(|cell| format!("<td>{}</td>", text(cell))).collect()
 }
 
 fn row(event: &EventView, names: bool) -> String {
     let class = if event.permitted { "permitted" } else { "denied" };
-    let cells: String = event.cells(names).iter().map(|cell| format!("<td>{}</td>", text(cell))).collect();
-    format!("<tr class=\"{class}\">{cells}</tr>\n")
+    format!("<tr class=\"{class}\">{}</tr>\n", cells(&event.cells(names)))
 }
 
 fn proof(view: &LogView) -> String {
@@ -46,21 +61,32 @@ fn proof(view: &LogView) -> String {
         "<h2>What is proven</h2>\n<p>{} entries in all; this page begins with number {}. The program that wrote it \
          has checked that none is missing, changed or swapped, against block {} of the ledger <code>{}</code>. A page \
          can be changed after that: whoever doubts it asks for the list again, with what is to be kept.</p>\n\
-         <p>To keep for the next time: <code>{}</code></p>\n",
+         <p>To keep for the next time: <code>{}</code></p>\n{}",
         view.count,
         view.from,
         view.at_height,
         text(&view.ledger),
-        text(&view.keep)
+        text(&view.keep),
+        code(view)
+    )
+}
+
+/// What a phone can read off the page, to hold it against another proof of the log.
+fn code(view: &LogView) -> String {
+    let content = format!("CONSILIUM-LOG:1:{}:{}:{}:{}", view.ledger, view.count, view.root, view.at_height);
+    let Some(image) = qr::svg(&content.to_uppercase()) else { return String::new() };
+    format!(
+        "<figure>{image}<figcaption>The ledger, the number of entries, their root and the block, to compare \
+         with another list of this patient: <code>{}</code></figcaption></figure>\n",
+        text(&content)
     )
 }
 
 /// `ASKED TO` as `Asked to`.
 fn sentence(head: &str) -> String {
-    match head {
-        "TIME (UTC)" => "Time (UTC)".to_owned(),
-        _ => head.chars().take(1).chain(head.chars().skip(1).map(|c| c.to_ascii_lowercase())).collect(),
-    }
+    let (word, zone) = head.find(" (").map_or((head, ""), |at| head.split_at(at));
+    let lower = word.chars().skip(1).map(|c| c.to_ascii_lowercase());
+    word.chars().take(1).chain(lower).chain(zone.chars()).collect()
 }
 
 /// Text in HTML: what would end or begin markup, an attribute or an entity, is none of these.

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
-use consilium_proto::ids::{ConsentId, Height, RecordId, TimeMs};
+use consilium_proto::hash::Hash;
+use consilium_proto::header::Header;
+use consilium_proto::ids::{ConsentId, Epoch, HeaderHash, Height, LedgerId, NodeId, RecordId, TimeMs};
 use consilium_proto::pb::{AccessGround, AccessKind, PurposeOfUse};
 use consilium_proto::transaction::VersionRef;
 
@@ -54,6 +56,8 @@ fn view(names: bool) -> LogView {
         at_height: 9,
         at: time_ms(2_000),
         events: events.iter().map(|event| EventView::new(event, names)).collect(),
+        at_ms: 2_000,
+        zone: Zone::default(),
     }
 }
 
@@ -121,4 +125,83 @@ fn several_records_are_counted_by_what_was_decided() {
         cells.last().unwrap(),
         "2 records permitted: in a declared emergency; denied: the record is restricted or erased"
     );
+}
+
+#[test]
+fn times_are_shown_in_the_zone_that_was_asked_for_and_scripts_get_utc() {
+    let zone: Zone = "+01:00".parse().unwrap();
+    let events = view(false).events.into_iter().map(|event| event.shown_in(zone)).collect();
+    let view = LogView { events, zone, ..view(false) };
+    let (text, page) = (view.text(false), html::page(&view, false));
+    assert!(text.starts_with("NO  TIME (UTC+01:00)") && text.contains("1970-01-01T01:00:01+01:00"), "{text}");
+    assert!(page.contains("Times are in UTC+01:00.") && page.contains("<th scope=\"col\">Time (UTC+01:00)</th>"));
+    json::snapshot::check("access-log", &LogView { ..view });
+}
+
+#[test]
+fn a_phone_reads_off_the_page_what_it_can_hold_against_another_list() {
+    let page = html::page(&view(false), false);
+    let content = format!("CONSILIUM-LOG:1:{}:6:{}:9", "04".repeat(32), "0a".repeat(32));
+    assert!(page.contains(&content) && page.contains("<svg viewBox="), "{page}");
+    let drawn = qr::svg("CONSILIUM").unwrap();
+    // 21 modules and a margin of 4; the dark ones begin with the corner of a finder.
+    assert!(
+        drawn.starts_with("<svg viewBox=\"0 0 29 29\"") && drawn.contains("<path d=\"M4 4h1v1h-1zM5 4h1v1h-1z"),
+        "{drawn}"
+    );
+    assert_eq!(qr::svg(&"x".repeat(5_000)), None);
+}
+
+fn log(patient: u8, heights: &[u64]) -> (AccessLog, String, Vec<String>) {
+    let at = |(place, height): (usize, &u64)| AccessEvent {
+        height: Height(*height),
+        ..event(place as u64, AccessGround::Custodian)
+    };
+    let events: Vec<_> = heights.iter().enumerate().map(at).collect();
+    let root = Hash::from_bytes([patient; 32]);
+    let log = AccessLog { from: 0, count: events.len() as u64, events, root, header: header() };
+    (log, format!("{patient:02x}").repeat(16), if patient == 7 { Vec::new() } else { vec!["a.example".into()] })
+}
+
+pub(super) fn header() -> Header {
+    let hash = Hash::from_bytes([3; 32]);
+    Header {
+        ledger_id: LedgerId::from_bytes([4; 32]),
+        height: Height(20),
+        previous_hash: HeaderHash::from_bytes([3; 32]),
+        time: TimeMs(9_000),
+        epoch: Epoch(0),
+        tree_size: 5,
+        tree_root: hash,
+        state_root: hash,
+        validators_hash: hash,
+        next_validators_hash: hash,
+        proposer: NodeId(1),
+        log_hash: hash,
+    }
+}
+
+#[test]
+fn linked_lists_are_read_as_one_in_the_order_of_their_blocks() {
+    let logs = [log(7, &[3, 9]), log(8, &[4])];
+    let view = linked::LinkedView::new("04".repeat(32), &logs, false, Zone::default());
+    json::snapshot::check("access-linked", &view);
+    let text = view.text(false);
+    let lists: Vec<_> = text.lines().skip(1).take(3).map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(lists, ["07070707", "08080808", "07070707"], "{text}");
+    assert!(text.contains("08080808 is the list of 08080808080808080808080808080808, linked by a.example: 1 entries"));
+}
+
+#[test]
+fn scripts_get_what_was_exported_and_what_to_keep() {
+    let view = export::ExportView {
+        file: "audit.ndjson".into(),
+        from: 4,
+        events: 2,
+        resources: 3,
+        keep: format!("6:{}", "0a".repeat(32)),
+        at_height: 9,
+    };
+    json::snapshot::check("access-export", &view);
+    assert!(view.text().starts_with("3 AuditEvents of 2 entries, from number 4, written to audit.ndjson\n"));
 }

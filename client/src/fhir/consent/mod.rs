@@ -27,7 +27,7 @@ mod period;
 mod policy;
 mod root;
 mod rules;
-mod systems;
+pub(in crate::fhir) mod systems;
 
 pub use export::{Context, NotExpressible, to_fhir};
 pub use mapping::{Lookup, Mapping, MappingError};

@@ -4,21 +4,21 @@ use consilium_proto::pb::Confidentiality;
 
 use crate::fhir::extract;
 
-pub(super) const ACT_REASON: &str = "http://terminology.hl7.org/CodeSystem/v3-ActReason";
+pub(in crate::fhir) const ACT_REASON: &str = "http://terminology.hl7.org/CodeSystem/v3-ActReason";
 pub(super) const ACT_CODE: &str = "http://terminology.hl7.org/CodeSystem/v3-ActCode";
 pub(super) const CONFIDENTIALITY: &str = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
-pub(super) const PARTICIPATION: &str = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType";
+pub(in crate::fhir) const PARTICIPATION: &str = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType";
 pub(super) const SCOPE: &str = "http://terminology.hl7.org/CodeSystem/consentscope";
 pub(super) const ACTION: &str = "http://terminology.hl7.org/CodeSystem/consentaction";
-pub(super) const RESOURCE_TYPES: &str = "http://hl7.org/fhir/resource-types";
+pub(in crate::fhir) const RESOURCE_TYPES: &str = "http://hl7.org/fhir/resource-types";
 /// URIs as identifiers: <https://hl7.org/fhir/R4/identifier-registry.html>.
-pub(super) const URI: &str = "urn:ietf:rfc:3986";
+pub(in crate::fhir) const URI: &str = "urn:ietf:rfc:3986";
 
 /// Names of the ledger itself, where FHIR has none: hexadecimal, or `role@member`.
-pub(super) const OWN_RECORD: &str = "urn:consilium:record";
+pub(in crate::fhir) const OWN_RECORD: &str = "urn:consilium:record";
 pub(super) const OWN_PROJECT: &str = "urn:consilium:project-tag";
 pub(super) const OWN_TAG: &str = "urn:consilium:policy-tag";
-pub(super) const OWN_ROLE: &str = "urn:consilium:role";
+pub(in crate::fhir) const OWN_ROLE: &str = "urn:consilium:role";
 
 /// Roles of those who receive information: `IRCP` (IHE PCF has no other), and below it `PRCP`
 /// (HL7's examples).

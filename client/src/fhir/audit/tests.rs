@@ -1,0 +1,163 @@
+#![allow(clippy::unwrap_used)]
+use consilium_proto::hash::Hash;
+use consilium_proto::ids::{ConsentId, EmergencyId, Height, PatientPseudonym, RecordId, TimeMs, TransactionId};
+use consilium_proto::pb::PurposeOfUse;
+
+use super::*;
+use crate::fhir::check::check;
+use crate::fhir::strict;
+
+const STYLE: AuditStyle = AuditStyle { ledger: LedgerId::from_bytes([4; 32]), names: false };
+
+fn records(count: u8) -> Vec<VersionRef> {
+    (0..count).map(|n| VersionRef { record: RecordId([n; 16]), version: 2 }).collect()
+}
+
+fn event(kind: AccessKind, decisions: Vec<Decision>) -> AccessEvent {
+    AccessEvent {
+        sequence: 7,
+        transaction_id: TransactionId::from_bytes([5; 32]),
+        reader: "spiffe://lakeside.example/clinician/c-4711".parse().unwrap(),
+        patient: PatientPseudonym([7; 16]),
+        purpose: PurposeOfUse::Coc,
+        kind,
+        decisions,
+        emergency: None,
+        acting: Some(Hash::from_bytes([9; 32])),
+        query: (kind == AccessKind::Query).then(|| Hash::from_bytes([8; 32])),
+        project: None,
+        policy_version: 3,
+        time: TimeMs(1_795_000_000_123),
+        height: Height(12),
+    }
+}
+
+fn decision(ground: AccessGround, count: u8) -> Decision {
+    let consent = (ground == AccessGround::Consent).then_some((ConsentId([1; 16]), 4));
+    Decision { ground, consent, records: records(count) }
+}
+
+/// Elements of a list whose `type` has a code.
+fn of_code<'a>(resource: &'a Value, list: &str, code: &str) -> Vec<&'a Value> {
+    let has = |element: &&Value| {
+        element.pointer("/type/coding/0/code").or(element.pointer("/type/code")).is_some_and(|found| found == code)
+    };
+    resource[list].as_array().unwrap().iter().filter(has).collect()
+}
+
+/// What R4 and every pattern of BALP ask for.
+fn assert_pattern(resource: &Value) {
+    check(resource.as_object().unwrap(), "AuditEvent").unwrap();
+    strict::parse(&resource.to_string(), "AuditEvent", 1).unwrap();
+    let agents = resource["agent"].as_array().unwrap();
+    assert_eq!(agents.iter().filter(|agent| agent["requestor"] == true).count(), 1, "{resource}");
+    for role in ["110152", "110153"] {
+        let [agent] = of_code(resource, "agent", role)[..] else { panic!("{role}: {resource}") };
+        assert!(agent["who"].is_object() && agent["network"]["address"].is_string() && agent["requestor"] == false);
+    }
+    let [user] = of_code(resource, "agent", "IRCP")[..] else { panic!("{resource}") };
+    assert!(user["who"].is_object() && user.get("network").is_none());
+    assert_eq!(user["purposeOfUse"][0]["coding"][0]["code"], "COC");
+    let [patient] = of_code(resource, "entity", "1")[..] else { panic!("{resource}") };
+    assert_eq!(patient["role"]["code"], "1");
+    assert_eq!(patient["what"]["identifier"]["value"], "07".repeat(16));
+    assert_eq!(patient["what"]["type"], "Patient");
+    assert_eq!(resource["recorded"], "2026-11-18T11:06:40.123Z");
+    let id = resource["id"].as_str().unwrap();
+    assert!(id.len() <= 64 && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'), "{id}");
+    // sev-1
+    assert!(resource["entity"].as_array().unwrap().iter().all(|e| e.get("name").is_none() || e.get("query").is_none()));
+}
+
+#[test]
+fn a_read_by_consent_is_a_patient_read_of_each_version() {
+    let event = event(AccessKind::Read, vec![decision(AccessGround::Consent, 3)]);
+    let resources = audit_events(&event, STYLE);
+    assert_eq!(resources.len(), 3);
+    for (number, resource) in resources.iter().enumerate() {
+        assert_pattern(resource);
+        assert_eq!(resource["meta"]["profile"][0], format!("{PROFILES}PatientRead"));
+        assert_eq!((&resource["action"], &resource["outcome"]), (&json!("R"), &json!("0")));
+        assert_eq!((&resource["type"]["code"], &resource["subtype"][0]["code"]), (&json!("rest"), &json!("vread")));
+        let [data] = of_code(resource, "entity", "2")[..] else { panic!("{resource}") };
+        assert_eq!(data["what"]["identifier"]["value"], format!("{number:02x}").repeat(16));
+        assert_eq!(data["detail"][0], json!({ "type": "version", "valueString": "2" }));
+        let [consent] = of_code(resource, "entity", "Consent")[..] else { panic!("{resource}") };
+        assert_eq!(consent["what"]["identifier"]["value"], "01".repeat(16));
+        let [request] = of_code(resource, "entity", "XrequestId")[..] else { panic!("{resource}") };
+        assert_eq!(request["what"]["identifier"]["value"], "05".repeat(32));
+    }
+    let ids: std::collections::BTreeSet<_> = resources.iter().map(|r| r["id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), 3);
+}
+
+#[test]
+fn a_query_is_one_patient_query_with_the_hash_of_its_conditions() {
+    let event = event(AccessKind::Query, vec![decision(AccessGround::Each, 0)]);
+    let [resource] = &audit_events(&event, STYLE)[..] else { panic!() };
+    assert_pattern(resource);
+    assert_eq!(resource["meta"]["profile"][0], format!("{PROFILES}PatientQuery"));
+    assert_eq!((&resource["action"], &resource["subtype"][0]["code"]), (&json!("E"), &json!("search")));
+    let [query] = of_code(resource, "entity", "2")[..] else { panic!("{resource}") };
+    assert_eq!((&query["role"]["code"], query.get("what")), (&json!("24"), None));
+    assert_eq!(query["query"], "CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg=");
+    // The client sends its conditions.
+    assert_eq!(of_code(resource, "agent", "110153")[0]["who"]["identifier"]["value"], "lakeside.example");
+}
+
+#[test]
+fn what_is_handed_on_is_one_disclosure_recorded_by_its_source() {
+    let event = event(AccessKind::Export, vec![decision(AccessGround::Consent, 3)]);
+    let [resource] = &audit_events(&event, STYLE)[..] else { panic!() };
+    assert_pattern(resource);
+    assert_eq!(resource["meta"]["profile"][0], format!("{PROFILES}PrivacyDisclosure.Source"));
+    assert_eq!((&resource["type"]["code"], &resource["subtype"][0]["code"]), (&json!("110106"), &json!("disclose")));
+    assert_eq!(of_code(resource, "entity", "2").len(), 3);
+    assert_eq!(resource["purposeOfEvent"][0]["coding"][0]["code"], "COC");
+    // val-audit-source
+    assert_eq!(of_code(resource, "agent", "110153")[0]["who"], resource["source"]["observer"]);
+}
+
+#[test]
+fn what_was_denied_is_there_too_and_claims_no_profile_of_success() {
+    let decisions = vec![decision(AccessGround::Consent, 1), decision(AccessGround::ConsentDenies, 2)];
+    let resources = audit_events(&event(AccessKind::Read, decisions), STYLE);
+    assert_eq!(resources.len(), 3);
+    for denied in &resources[1..] {
+        assert_pattern(denied);
+        assert!(denied.get("meta").is_none());
+        assert_eq!((&denied["outcome"], &denied["outcomeDesc"]), (&json!("8"), &json!("denied: a consent forbids it")));
+    }
+}
+
+#[test]
+fn an_emergency_is_named_and_a_person_is_not_unless_asked_for() {
+    let mut event = event(AccessKind::Read, vec![decision(AccessGround::Emergency, 1)]);
+    event.emergency = Some(EmergencyId([6; 16]));
+    let told = |names| audit_events(&event, AuditStyle { names, ..STYLE })[0].clone();
+    let unnamed = told(false);
+    let [emergency] = of_code(&unnamed, "entity", "4")[..] else { panic!("{unnamed}") };
+    assert_eq!(emergency["what"]["identifier"], json!({ "system": OWN_EMERGENCY, "value": "06".repeat(16) }));
+    assert!(!told(false).to_string().contains("c-4711"));
+    let user = told(true)["agent"][2].clone();
+    assert_eq!(user["who"]["identifier"]["value"], "spiffe://lakeside.example/clinician/c-4711");
+    assert_eq!(user["altId"], format!("sha256:{}", "09".repeat(32)));
+}
+
+#[test]
+fn a_bundle_has_all_and_an_empty_one_no_empty_list() {
+    let resources = audit_events(&event(AccessKind::Read, vec![decision(AccessGround::Author, 2)]), STYLE);
+    let bundle_of_two = bundle(resources);
+    assert_eq!(bundle_of_two["entry"].as_array().unwrap().len(), 2);
+    check(bundle_of_two.as_object().unwrap(), "Bundle").unwrap();
+    assert_eq!(bundle(Vec::new()), json!({ "resourceType": "Bundle", "type": "collection" }));
+}
+
+#[test]
+fn base64_is_that_of_the_rfc() {
+    let vectors =
+        [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE=")];
+    for (plain, coded) in vectors {
+        assert_eq!(base64(plain.as_bytes()), coded);
+    }
+}
