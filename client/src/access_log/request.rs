@@ -6,10 +6,12 @@ use consilium_proto::pb::{AccessEvent, RequestAccess, VersionRef};
 /// A request without what its event says otherwise: records in order, and without versions, since
 /// an event names the newest where the request did not.
 pub(crate) fn plain(request: RequestAccess) -> RequestAccess {
-    let mut records: Vec<Bytes> = request.records.into_iter().map(|version| version.record_id).collect();
+    // All fields by name: what is new in a request, its event must repeat, or it must go here.
+    let RequestAccess { patient, purpose, kind, records, query_sha256, emergency_id, acting_sha256, project } = request;
+    let mut records: Vec<Bytes> = records.into_iter().map(|version| version.record_id).collect();
     records.sort_unstable();
     let records = records.into_iter().map(|record_id| VersionRef { record_id, version: 0 }).collect();
-    RequestAccess { records, ..request }
+    RequestAccess { patient, purpose, kind, records, query_sha256, emergency_id, acting_sha256, project }
 }
 
 /// The same, as an event tells it.
