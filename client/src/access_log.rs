@@ -9,6 +9,7 @@
 
 pub mod accounting;
 mod event;
+mod kept;
 pub(crate) mod pages;
 mod receipt;
 pub(crate) mod request;
@@ -21,7 +22,7 @@ use consilium_proto::hash::Hash;
 use consilium_proto::header::Header;
 use consilium_proto::ids::{ConsentId, Height, PatientPseudonym, TransactionId};
 use consilium_proto::limits::ANSWER_BYTES_MAX;
-use consilium_proto::merkle::{MerkleError, empty_root};
+use consilium_proto::merkle::MerkleError;
 use consilium_proto::pb::{self, read_options::Consistency};
 use tonic::transport::Channel;
 
@@ -30,7 +31,8 @@ use crate::consents::Pseudonyms;
 use crate::error::ClientError;
 use crate::false_answer::Answered;
 
-pub use event::{AccessEvent, Decision};
+pub use event::{AccessEvent, Decision, DisclosedTo};
+pub use kept::{KeptAccess, KeptLog, ParseKeptError, SealedEntry};
 pub use receipt::{DecisionReport, verify_decision};
 use verify::Pages;
 pub(crate) use verify::message as row_message;
@@ -41,10 +43,17 @@ const PAGE_SIZE: u32 = 1_000;
 /// Events of a patient's log, proven to be all from `from` on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessLog {
+    /// Whose it is.
+    pub patient: PatientPseudonym,
     /// The place of the first event, from 0: as many were known before.
     pub from: u64,
     /// Oldest first.
     pub events: Vec<AccessEvent>,
+    /// Entries between them that are lawfully kept from this identity until a date, and those
+    /// that were kept before and still are. That each is one, is a node's word until its date.
+    pub sealed: Vec<SealedEntry>,
+    /// Entries that were kept from it before, and are open now: each is what its hash was kept of.
+    pub opened: Vec<AccessEvent>,
     /// How many events the log has.
     pub count: u64,
     /// The root of the log's tree.
@@ -59,43 +68,12 @@ impl AccessLog {
     pub fn kept(&self) -> KeptLog {
         KeptLog { count: self.count, root: self.root }
     }
-}
 
-/// What was kept of a log: as many entries had this root. Written `COUNT:ROOT`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KeptLog {
-    /// How many entries.
-    pub count: u64,
-    /// Root of their tree.
-    pub root: Hash,
-}
-
-impl KeptLog {
-    /// Nothing is known yet.
+    /// The same, with the entries that are sealed: the next look shows whether they open as they
+    /// were.
     #[must_use]
-    pub fn nothing() -> Self {
-        Self { count: 0, root: empty_root() }
-    }
-}
-
-impl std::fmt::Display for KeptLog {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.count, self.root)
-    }
-}
-
-/// Not of the form `COUNT:ROOT`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("is not COUNT:ROOT, such as 12:5f0c... with 64 hexadecimal digits")]
-pub struct ParseKeptError;
-
-impl std::str::FromStr for KeptLog {
-    type Err = ParseKeptError;
-
-    fn from_str(text: &str) -> Result<Self, ParseKeptError> {
-        let (count, root) = text.split_once(':').ok_or(ParseKeptError)?;
-        let count = count.parse().map_err(|_| ParseKeptError)?;
-        Ok(Self { count, root: root.parse().map_err(|_| ParseKeptError)? })
+    pub fn kept_access(&self) -> KeptAccess {
+        KeptAccess { log: self.kept(), sealed: self.sealed.clone() }
     }
 }
 
@@ -128,6 +106,20 @@ pub enum LogFault {
         place: u64,
         /// What it says.
         sequence: u64,
+    },
+    /// An entry is said to be sealed beyond what is lawful, or when its time is over.
+    #[error("the entry at place {place} of the access log is said to be sealed until {until_ms}, which cannot be")]
+    SealRefused {
+        /// Where it stands.
+        place: u64,
+        /// Block time, milliseconds.
+        until_ms: u64,
+    },
+    /// An entry that was sealed is not shown when its time is over, or is another.
+    #[error("the entry at place {place} of the access log was sealed, and is not what was sealed")]
+    NotOpened {
+        /// Where it stands.
+        place: u64,
     },
     /// An event of another patient, or of another request.
     #[error("the event at place {place} is about something else than was asked for")]
@@ -215,8 +207,13 @@ impl Client {
     ///
     /// # Errors
     /// As [`Self::read`]; [`LogFault`] if anything was left out, changed or swapped.
-    pub async fn access_log(&self, patient: PatientPseudonym, kept: KeptLog) -> Result<AccessLog, ClientError> {
-        let mut pages = Pages::new(patient, kept);
+    pub async fn access_log(
+        &self,
+        patient: PatientPseudonym,
+        kept: impl Into<KeptAccess> + Send,
+    ) -> Result<AccessLog, ClientError> {
+        let KeptAccess { log, sealed } = kept.into();
+        let mut pages = Pages::new(patient, log);
         let mut at_least = None;
         loop {
             let request = pb::GetAccessLogRequest {
@@ -228,10 +225,29 @@ impl Client {
             let (answered, header) = self.recent(|| self.fetch_log(request.clone())).await?;
             let whole = pages.add(&answered.answer, &header);
             if self.judged(&answered, whole)? {
-                return Ok(pages.into_log(header));
+                return self.open_sealed(sealed, pages.into_log(header)).await;
             }
             at_least = at(header.height);
         }
+    }
+
+    /// Entries that were sealed when the log was looked at before: those whose time is over must
+    /// be what their hashes were kept of.
+    async fn open_sealed(&self, kept: Vec<SealedEntry>, mut log: AccessLog) -> Result<AccessLog, ClientError> {
+        let (over, still): (Vec<_>, Vec<_>) = kept.into_iter().partition(|entry| entry.until <= log.header.time);
+        for entry in over {
+            let request = pb::GetAccessLogRequest {
+                patient: Bytes::copy_from_slice(&log.patient.0),
+                from_sequence: entry.sequence,
+                page_size: 1,
+                read: at(log.header.height),
+            };
+            let (answered, _) = self.recent(|| self.fetch_log(request.clone())).await?;
+            let opened = verify::opened(&entry, &log.patient, &answered.answer);
+            log.opened.push(self.judged(&answered, opened)?);
+        }
+        log.sealed.splice(0..0, still);
+        Ok(log)
     }
 
     /// What was decided of a request, with proof that it stands in a log. As [`Self::access_log`],

@@ -42,6 +42,7 @@ pub mod client;
 pub mod clock;
 pub mod consents;
 pub mod custodian;
+pub mod disclosures;
 pub mod documents;
 pub mod emergencies;
 mod enroll;

@@ -6,6 +6,7 @@
 //! reader is who it claims to be: an identity that has fallen never gets here.
 //! What is denied must look to the reader as if it did not exist.
 
+use consilium_proto::ids::TimeMs;
 use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::state::{self, Readers};
 
@@ -50,6 +51,13 @@ pub enum What<'a> {
     Lookup,
     /// The log of access to a patient's records.
     AccessLog(Patient),
+    /// An entry of a log, of whom the log is.
+    SealedEntry {
+        /// Block time until which it is kept from the patient.
+        until: TimeMs,
+        /// Block time.
+        now: TimeMs,
+    },
     /// Who speaks for a patient, its consents, and which records there are.
     Patient(Patient),
     /// That there is an emergency, and how it stands.
@@ -138,6 +146,8 @@ pub enum Denial {
     NotPatient,
     /// Another is the custodian.
     NotCustodian,
+    /// It is lawfully kept from the patient until a date.
+    Sealed,
     /// Another member is asked, or the role does not answer for it.
     NotAsked,
     /// The wrap is for another's key.
@@ -179,6 +189,7 @@ pub fn decide(request: &Request<'_>) -> Decision {
             false => Decision::Deny(Denial::NotWriter),
         },
         What::AccessLog(patient) | What::RecordLists(patient) => of_all_members(reader, patient),
+        What::SealedEntry { until, now } => sealed_entry(reader, until, now),
         What::Patient(patient) => match reader.role() {
             Role::Service | Role::Clinician => Decision::Allow(Grant::Writer),
             _ => of_all_members(reader, patient),
@@ -240,6 +251,14 @@ fn notice(reader: &SpiffeId, emergency: Emergency<'_>) -> Decision {
         }
         Role::Auditor => Decision::Deny(Denial::NotConcerned),
         _ => of_all_members(reader, emergency.patient),
+    }
+}
+
+fn sealed_entry(reader: &SpiffeId, until: TimeMs, now: TimeMs) -> Decision {
+    match (reader.role(), now >= until) {
+        (Role::Auditor, _) => Decision::Allow(Grant::Auditor),
+        (_, true) => Decision::Allow(Grant::Patient),
+        (_, false) => Decision::Deny(Denial::Sealed),
     }
 }
 

@@ -115,6 +115,15 @@ pub const fn declares_emergencies(role: Role) -> bool {
     }
 }
 
+/// Whether those of a role may say that records of their member are handed on under a legal duty.
+#[must_use]
+pub const fn discloses(role: Role) -> bool {
+    match role {
+        Role::Service | Role::Clinician | Role::Auditor => true,
+        Role::Node | Role::Admin | Role::Researcher | Role::Patient | Role::Device => false,
+    }
+}
+
 impl Facts<'_> {
     /// The reader wrote this version.
     #[must_use]

@@ -149,6 +149,10 @@ short_id! {
     PetitionId
 }
 short_id! {
+    /// Identifies a disclosure under a legal duty; random.
+    DisclosureId
+}
+short_id! {
     /// What consents may name of a record without saying it: blinded.
     PolicyTag
 }

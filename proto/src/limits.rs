@@ -66,6 +66,10 @@ pub const PETITIONS_DUE_MAX: usize = 1_000;
 pub const PETITIONS_DUE_OF_PATIENT_MAX: usize = 16;
 /// Statements of disagreement of a record.
 pub const DISAGREEMENTS_MAX: usize = 8;
+/// Within how long a disclosure must be confirmed, milliseconds.
+pub const DISCLOSURE_CONFIRM_MAX_MS: u64 = 7 * 24 * 60 * 60 * 1000;
+/// How far ahead of its disclosure a seal may end, milliseconds.
+pub const SEAL_AHEAD_MAX_MS: u64 = 366 * 24 * 60 * 60 * 1000;
 /// Reviews due that a member's row names.
 pub const REVIEWS_DUE_MAX: usize = 1_000;
 /// How long a custody key still counts after another was named, milliseconds.

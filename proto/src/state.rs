@@ -9,7 +9,8 @@
 
 use crate::hash::{HASH_LEN, Hash};
 use crate::ids::{
-    AuthorityId, ConsentId, EmergencyId, Epoch, Fingerprint, KeyId, NodeId, PatientPseudonym, PetitionId, RecordId,
+    AuthorityId, ConsentId, DisclosureId, EmergencyId, Epoch, Fingerprint, KeyId, NodeId, PatientPseudonym, PetitionId,
+    RecordId,
 };
 
 mod patients;
@@ -221,6 +222,8 @@ rows! {
     /// Answers to petitions that a member owes.
     0x31 PetitionsDue(member: String, from &str) = PetitionsDueState, Auditors, "petitions due of member {member}",
         petitions_due;
+    /// A disclosure under a legal duty.
+    0x32 Disclosure(id: DisclosureId, from &DisclosureId) = DisclosureState, Auditors, "disclosure {id}", disclosure;
 }
 
 /// First bytes that no row may take: once named in documents for something else.
@@ -372,6 +375,7 @@ fixed_part! {
     ConsentId, [u8; 16], |id| id.0, ConsentId;
     EmergencyId, [u8; 16], |id| id.0, EmergencyId;
     PetitionId, [u8; 16], |id| id.0, PetitionId;
+    DisclosureId, [u8; 16], |id| id.0, DisclosureId;
     Fingerprint, [u8; HASH_LEN], |id| *id.as_bytes(), Fingerprint::from_bytes;
     KeyId, [u8; HASH_LEN], |id| *id.as_bytes(), KeyId::from_bytes;
     Hash, [u8; HASH_LEN], |hash| *hash.as_bytes(), Hash::from_bytes;

@@ -7,6 +7,7 @@
 
 mod access;
 mod attachments;
+mod disclosure;
 mod governance;
 mod head;
 mod patients;
@@ -29,10 +30,12 @@ use crate::pb;
 use crate::signing::{self, Domain, SignatureBytes, SigningError, SigningKey, VerifyingKey};
 
 pub use access::{
-    AddWraps, AddedWrap, ConsentAction, DeclareEmergency, EmergencyAction, PutConsent, RequestAccess, VersionRef,
+    AddWraps, AddedWrap, ConsentAction, DeclareEmergency, EmergencyAction, PutConsent, RequestAccess, SealedBy,
+    VersionRef,
 };
 use attachments::Erasure;
 pub use attachments::{Attachment, Commitment, Size, Slot};
+pub use disclosure::{Disclose, DisclosureAction, Seal};
 pub use governance::{GovernanceAction, NodeAction, NodeDescription, Propose, Topic};
 pub use head::{ActionProof, Nonce, NotInTransaction, SignedHead, TransactionHead, signature_hash};
 pub use patients::{AcceptPatient, AttestCare, PatientAction, PatientLookups, PatientPair};
@@ -84,6 +87,8 @@ pub enum Action {
     Emergency(EmergencyAction),
     /// About a petition of a patient.
     Petition(PetitionAction),
+    /// About a disclosure under a legal duty.
+    Disclosure(DisclosureAction),
     /// About stake and validators.
     Stake(StakeAction),
     /// About an own node.
@@ -261,10 +266,15 @@ impl Transaction {
 
     /// A place in a log is found by its transaction, so there is one at most.
     fn check_request(self) -> Result<Self, FieldError> {
-        let requests = self.actions.iter().filter(|action| matches!(action, Action::RequestAccess(_)));
-        match requests.count() {
+        let is_logged = |action: &&Action| {
+            matches!(action, Action::RequestAccess(_) | Action::Disclosure(DisclosureAction::Confirm(_)))
+        };
+        match self.actions.iter().filter(is_logged).count() {
             0 | 1 => Ok(self),
-            _ => Err(FieldError::malformed("body.actions", "a transaction holds at most one request for access")),
+            _ => Err(FieldError::malformed(
+                "body.actions",
+                "a transaction holds at most one request for access or confirmed disclosure",
+            )),
         }
     }
 
@@ -393,7 +403,8 @@ impl Action {
             | Self::RequestAccess(_)
             | Self::AddWraps(_)
             | Self::Emergency(_)
-            | Self::Petition(_) => true,
+            | Self::Petition(_)
+            | Self::Disclosure(_) => true,
             Self::Enroll(_)
             | Self::PublishRevocations(_)
             | Self::SetCustodyKey(_)
@@ -465,6 +476,12 @@ impl Action {
             }
             Some(Pb::AnswerPetition(m)) => {
                 PetitionAction::answer(&m).map(Self::Petition).map_err(|e| e.within("answer_petition"))
+            }
+            Some(Pb::Disclose(m)) => {
+                DisclosureAction::disclose(&m).map(Self::Disclosure).map_err(|e| e.within("disclose"))
+            }
+            Some(Pb::ConfirmDisclosure(m)) => {
+                DisclosureAction::confirm(&m).map(Self::Disclosure).map_err(|e| e.within("confirm_disclosure"))
             }
             Some(Pb::Delegate(m)) => StakeAction::delegate(&m).map(Self::Stake).map_err(|e| e.within("delegate")),
             Some(Pb::Redelegate(m)) => StakeAction::redelegate(&m).map(Self::Stake).map_err(|e| e.within("redelegate")),

@@ -12,7 +12,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use consilium_client::access_log::{
-    AccessEvent, AccessLog, Decision, DecisionReport, KeptLog, ProvenDecision, verify_decision,
+    AccessEvent, AccessLog, Decision, DecisionReport, DisclosedTo, KeptAccess, KeptLog, ProvenDecision, SealedEntry,
+    verify_decision,
 };
 use consilium_client::files;
 use consilium_client::receipts::{RECEIPT_BYTES_MAX, ReceiptReport};
@@ -78,7 +79,7 @@ pub(crate) struct LogArgs {
     /// What was kept last time: checks that it is still the beginning of the list, and shows what
     /// came since
     #[arg(long, value_name = "COUNT:ROOT")]
-    pub(crate) since: Option<KeptLog>,
+    pub(crate) since: Option<KeptAccess>,
     /// Show readers' names, too: opaque, as the ledger has them
     #[arg(long)]
     pub(crate) names: bool,
@@ -109,10 +110,25 @@ struct LogView {
     at_height: u64,
     at: String,
     events: Vec<EventView>,
+    /// Lawfully kept from this identity until a date.
+    sealed: Vec<SealedView>,
+    /// Were sealed when the list was looked at before, and are open now.
+    opened: Vec<EventView>,
     #[serde(skip)]
     at_ms: u64,
     #[serde(skip)]
     zone: Zone,
+}
+
+/// An entry that is sealed.
+#[derive(Serialize)]
+struct SealedView {
+    number: u64,
+    until: String,
+    #[serde(skip)]
+    until_shown: String,
+    /// Its hash: what is shown then must have it.
+    sha256: String,
 }
 
 /// An access.
@@ -142,11 +158,26 @@ pub(crate) struct EventView {
     decisions: Vec<DecisionView>,
     emergency: Option<String>,
     project: Option<String>,
+    /// Only where records were handed on under a legal duty.
+    disclosure: Option<DisclosureView>,
+    /// Until when it is, or was, kept from the patient.
+    sealed_until: Option<String>,
     /// Salted hash of the person for whom a system asked.
     acting_sha256: Option<String>,
     transaction: String,
     height: u64,
     policy_version: u32,
+}
+
+/// Records that were handed on under a legal duty.
+#[derive(Serialize)]
+struct DisclosureView {
+    disclosure: String,
+    /// A DisclosureBasis of disclosure.proto.
+    basis: &'static str,
+    /// A DisclosureRecipient of disclosure.proto.
+    recipient: &'static str,
+    words: String,
 }
 
 /// What was decided of some records.
@@ -192,7 +223,8 @@ pub(crate) async fn run(args: AccessArgs, ctx: &Context) -> Result<(), CliError>
         AccessCommand::Log(args) if args.linked => linked::run(&ctx.client().await?, &args, ctx).await,
         AccessCommand::Log(args) => {
             let client = ctx.client().await?;
-            let log = client.access_log(args.patient, args.since.unwrap_or_else(KeptLog::nothing)).await?;
+            let since = args.since.clone().unwrap_or_else(|| KeptLog::nothing().into());
+            let log = client.access_log(args.patient, since).await?;
             let ledger = client.genesis().ledger_id.to_string();
             let view = LogView::new(&args, ledger, &log);
             let Some(path) = &args.html else { return ctx.print(&view, |view| view.text(args.names)) };
@@ -228,10 +260,12 @@ impl LogView {
             from: log.from,
             count: log.count,
             root: log.root.to_string(),
-            keep: log.kept().to_string(),
+            keep: log.kept_access().to_string(),
             at_height: log.header.height.0,
             at: time_ms(log.header.time.0),
             events: log.events.iter().map(|e| EventView::new(e, args.names).shown_in(args.utc_offset)).collect(),
+            sealed: log.sealed.iter().map(|entry| SealedView::new(entry, args.utc_offset)).collect(),
+            opened: log.opened.iter().map(|e| EventView::new(e, args.names).shown_in(args.utc_offset)).collect(),
             at_ms: log.header.time.0,
             zone: args.utc_offset,
         }
@@ -249,7 +283,23 @@ impl LogView {
             true => "nobody has asked since\n".to_owned(),
             false => table(&head, self.events.iter().map(|event| event.cells(names))),
         };
-        format!("{shown}\n{}", self.proof())
+        let opened = match self.opened.is_empty() {
+            true => String::new(),
+            false => {
+                let rows = self.opened.iter().map(|event| event.cells(names));
+                format!("these were sealed, and are open now:\n{}\n", table(&head, rows))
+            }
+        };
+        format!("{shown}\n{opened}{}", self.proof())
+    }
+
+    /// Of each entry that is sealed, until when.
+    fn seals(&self) -> Vec<String> {
+        let told = |entry: &SealedView| {
+            let SealedView { number, until_shown, .. } = entry;
+            format!("entry {number} is sealed until {until_shown}: it counts, and must be shown then")
+        };
+        self.sealed.iter().map(told).collect()
     }
 
     /// What is proven of the list, and what to keep.
@@ -258,8 +308,9 @@ impl LogView {
             0 => String::new(),
             from => format!(" The first {from} are those that you had kept."),
         };
+        let seals: String = self.seals().iter().map(|line| format!("{line}\n")).collect();
         format!(
-            "{} entries in all up to {} (block {}), proven: none is missing, changed or swapped.{since}\n\
+            "{seals}{} entries in all up to {} (block {}), proven: none is missing, changed or swapped.{since}\n\
              keep this for the next time: --since {}",
             self.count,
             self.zone.time_ms(self.at_ms),
@@ -302,6 +353,8 @@ impl EventView {
             decisions: event.decisions.iter().map(DecisionView::new).collect(),
             emergency: event.emergency.map(|id| id.to_string()),
             project: event.project.map(|id| id.to_string()),
+            disclosure: event.disclosed.as_ref().map(DisclosureView::new),
+            sealed_until: event.sealed_until.map(|until| time_ms(until.0)),
             acting_sha256: event.acting.map(|hash| hash.to_string()),
             transaction: event.transaction_id.to_string(),
             height: event.height.0,
@@ -326,7 +379,10 @@ impl EventView {
 
     /// A line of the list, in the order of [`head`].
     fn cells(&self, names: bool) -> Vec<String> {
-        let decided = self.decisions.iter().map(DecisionView::text).collect::<Vec<_>>().join("; ");
+        let decided = match &self.disclosure {
+            Some(disclosure) => disclosure.words.clone(),
+            None => self.decisions.iter().map(DecisionView::text).collect::<Vec<_>>().join("; "),
+        };
         let mut cells = vec![
             self.number.to_string(),
             self.time_shown.clone(),
@@ -340,6 +396,24 @@ impl EventView {
             cells.insert(NAME_COLUMN, self.name.clone().unwrap_or_default());
         }
         cells
+    }
+}
+
+impl SealedView {
+    fn new(entry: &SealedEntry, zone: Zone) -> Self {
+        let (until, until_shown) = (time_ms(entry.until.0), zone.time_ms(entry.until.0));
+        Self { number: entry.sequence, until, until_shown, sha256: entry.leaf.to_string() }
+    }
+}
+
+impl DisclosureView {
+    fn new(disclosed: &DisclosedTo) -> Self {
+        Self {
+            disclosure: disclosed.id.to_string(),
+            basis: disclosed.basis.as_str_name(),
+            recipient: disclosed.recipient.as_str_name(),
+            words: words::disclosed(disclosed.recipient, disclosed.basis),
+        }
     }
 }
 
@@ -388,6 +462,8 @@ impl DecidedView {
             ),
             format!("for {}", event.purpose_words),
         ];
+        lines.extend(event.disclosure.iter().map(|disclosure| disclosure.words.clone()));
+        lines.extend(event.sealed_until.iter().map(|until| format!("kept from the patient until {until}")));
         lines.extend(event.decisions.iter().map(DecisionView::text));
         lines.extend(event.decisions.iter().filter_map(|decision| {
             let id = decision.consent.as_ref()?;

@@ -119,7 +119,7 @@ impl From<Verdict> for pb::ReviewVerdict {
 }
 
 /// `RECORD` or `RECORD:VERSION`.
-fn version(text: &str) -> Result<VersionRef, String> {
+pub(crate) fn version(text: &str) -> Result<VersionRef, String> {
     let problem = || format!("{text:?} is no RECORD or RECORD:VERSION");
     let (record, version) = match text.split_once(':') {
         Some((record, version)) => (record, version.parse().ok().filter(|version| *version > 0).ok_or_else(problem)?),

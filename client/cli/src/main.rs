@@ -14,6 +14,7 @@ mod confirm;
 mod consent;
 mod context;
 mod custodian;
+mod disclosure;
 mod emergency;
 mod governance;
 mod hint;
@@ -77,6 +78,8 @@ pub(crate) enum Command {
     Access(access::AccessArgs),
     /// Ask a hospital about records and who read them, and answer
     Petition(petition::PetitionArgs),
+    /// Say and confirm that records are handed on under a legal duty
+    Disclosure(disclosure::DisclosureArgs),
     /// Show and name a member's custody key
     Custodian(custodian::CustodianArgs),
     /// Check access policies before anyone votes on them
@@ -180,6 +183,7 @@ async fn perform(command: Command, ctx: &Context) -> Result<(), CliError> {
         Command::Emergency(args) => emergency::run(args, ctx).await,
         Command::Access(args) => access::run(args, ctx).await,
         Command::Petition(args) => petition::run(args, ctx).await,
+        Command::Disclosure(args) => disclosure::run(args, ctx).await,
         Command::Custodian(args) => custodian::run(args, ctx).await,
         Command::Policy(args) => policy::run(args, ctx),
         Command::Import(args) => import::run(args, ctx).await,

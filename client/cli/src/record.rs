@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use clap::{Args, Subcommand, ValueEnum};
 use consilium_proto::envelope::SearchKey;
-use consilium_proto::ids::{EmergencyId, PatientPseudonym, RecordId};
+use consilium_proto::ids::{DisclosureId, EmergencyId, PatientPseudonym, RecordId};
 use consilium_proto::pb;
 use futures::StreamExt;
 use serde::Serialize;
@@ -144,6 +144,9 @@ pub(crate) struct GetArgs {
     /// Whose record it is (pseudonym); needed for records of other members
     #[arg(long, value_name = "HEX", conflicts_with = "metadata")]
     pub(crate) pseudonym: Option<PatientPseudonym>,
+    /// A sealed disclosure of your own member whose seal keeps the entry from the patient, too
+    #[arg(long, value_name = "DISCLOSURE", requires = "pseudonym")]
+    pub(crate) sealed_by: Option<DisclosureId>,
     /// What for.
     #[command(flatten)]
     pub(crate) access: AccessArgs,
@@ -161,9 +164,13 @@ pub(crate) struct AccessArgs {
 }
 
 impl AccessArgs {
-    fn reader(&self, client: &Client) -> RecordReader {
+    fn access(&self) -> Access {
         let purpose = if self.emergency.is_some() { pb::PurposeOfUse::Btg } else { self.purpose };
-        RecordReader::with(client.clone(), Access { emergency: self.emergency, ..Access::of(purpose) })
+        Access { emergency: self.emergency, ..Access::of(purpose) }
+    }
+
+    fn reader(&self, client: &Client) -> RecordReader {
+        RecordReader::with(client.clone(), self.access())
     }
 }
 
@@ -336,7 +343,8 @@ async fn raw_amendment(client: &Client, args: &AmendArgs) -> Result<RecordDraft,
 }
 
 async fn get(client: &Client, args: GetArgs, ctx: &Context) -> Result<(), CliError> {
-    let reader = args.access.reader(client);
+    let access = Access { sealed_by: args.sealed_by, ..args.access.access() };
+    let reader = RecordReader::with(client.clone(), access);
     if args.metadata {
         let shown = reader.said(args.id, args.version).await?.into_value();
         tell_newer(&shown);

@@ -4,8 +4,8 @@ use consilium_proto::access::permits;
 use consilium_proto::consent::Said;
 use consilium_proto::names::Role;
 use consilium_proto::pb::{
-    AccessGround, AccessKind, Confidentiality, ConsentBase, EmergencyReason, PatientRelation, PetitionKind,
-    PetitionRefusal, PetitionState, PetitionVerdict, PurposeOfUse,
+    AccessGround, AccessKind, Confidentiality, ConsentBase, DisclosureBasis, DisclosureRecipient, EmergencyReason,
+    PatientRelation, PetitionKind, PetitionRefusal, PetitionState, PetitionVerdict, PurposeOfUse,
 };
 use consilium_proto::purpose;
 use consilium_proto::transaction::Answered;
@@ -108,6 +108,7 @@ pub(crate) fn kind(kind: AccessKind) -> &'static str {
         AccessKind::Query => "list records",
         AccessKind::History => "see the versions of records",
         AccessKind::Export => "take records along",
+        AccessKind::Disclosure => "hand records to an authority",
     }
 }
 
@@ -189,6 +190,39 @@ pub(crate) fn relation(relation: PatientRelation) -> &'static str {
         PatientRelation::Guardian => "guardian",
         PatientRelation::Proxy => "proxy",
     }
+}
+
+/// Why records are handed on under a legal duty.
+pub(crate) fn basis(basis: DisclosureBasis) -> &'static str {
+    match basis {
+        DisclosureBasis::Unspecified => "for an unknown reason",
+        DisclosureBasis::PublicHealth => "a duty to report to public health",
+        DisclosureBasis::CourtOrder => "an order of a court",
+        DisclosureBasis::Death => "the investigation of a death",
+        DisclosureBasis::Crime => "the investigation of a crime",
+        DisclosureBasis::Oversight => "oversight of the hospital",
+        DisclosureBasis::Protection => "the protection of a child or of another who cannot protect itself",
+        DisclosureBasis::Threat => "a serious threat to somebody's health or life",
+    }
+}
+
+/// To whom.
+pub(crate) fn recipient(recipient: DisclosureRecipient) -> &'static str {
+    match recipient {
+        DisclosureRecipient::Unspecified => "somebody unknown",
+        DisclosureRecipient::HealthAuthority => "an authority of public health",
+        DisclosureRecipient::Court => "a court",
+        DisclosureRecipient::Coroner => "a coroner",
+        DisclosureRecipient::Police => "the police",
+        DisclosureRecipient::OversightBody => "who oversees the hospital",
+        DisclosureRecipient::WelfareAuthority => "an authority of welfare",
+        DisclosureRecipient::Other => "another authority",
+    }
+}
+
+/// That records were handed on.
+pub(crate) fn disclosed(to: DisclosureRecipient, because: DisclosureBasis) -> String {
+    format!("handed to {}: {}", recipient(to), basis(because))
 }
 
 /// What a petition asks.

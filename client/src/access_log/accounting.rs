@@ -51,6 +51,7 @@ pub enum LeftOut {
 }
 
 /// What was given out by a member between two times, `until` not included; in the order of the log.
+/// What a law keeps from the patient beyond `until` is in no account before (164.528(a)(2)).
 pub fn disclosures<'a>(
     events: &'a [AccessEvent],
     member: &'a MemberId,
@@ -58,6 +59,7 @@ pub fn disclosures<'a>(
     until: TimeMs,
 ) -> impl Iterator<Item = Disclosure<'a>> {
     let within = events.iter().filter(move |event| since <= event.time && event.time < until);
+    let within = within.filter(move |event| event.sealed_until.is_none_or(|end| end <= until));
     within.flat_map(move |event| {
         let permitted = event.decisions.iter().filter(|decision| permits(decision.ground));
         permitted.map(move |decision| Disclosure { event, decision, left_out: left_out(event, decision, member) })
@@ -66,6 +68,7 @@ pub fn disclosures<'a>(
 
 fn left_out(event: &AccessEvent, decision: &Decision, member: &MemberId) -> Option<LeftOut> {
     match decision.ground {
+        _ if event.disclosed.is_some() => None,
         AccessGround::Patient | AccessGround::Representative => Some(LeftOut::ToPatient),
         _ if event.reader.member() == member => Some(LeftOut::OwnStaff),
         _ if is_operations(event.purpose) => Some(LeftOut::Operations),

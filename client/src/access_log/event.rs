@@ -3,9 +3,11 @@
 use consilium_proto::access::permits;
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::hash::Hash;
-use consilium_proto::ids::{ConsentId, EmergencyId, Height, PatientPseudonym, ProjectTag, TimeMs, TransactionId};
+use consilium_proto::ids::{
+    ConsentId, DisclosureId, EmergencyId, Height, PatientPseudonym, ProjectTag, TimeMs, TransactionId,
+};
 use consilium_proto::names::SpiffeId;
-use consilium_proto::pb::{self, AccessGround, AccessKind, PurposeOfUse};
+use consilium_proto::pb::{self, AccessGround, AccessKind, DisclosureBasis, DisclosureRecipient, PurposeOfUse};
 use consilium_proto::purpose;
 use consilium_proto::transaction::VersionRef;
 
@@ -40,6 +42,23 @@ pub struct AccessEvent {
     pub time: TimeMs,
     /// Height of its block.
     pub height: Height,
+    /// To whom records were handed on, if it is a disclosure under a legal duty.
+    pub disclosed: Option<DisclosedTo>,
+    /// Block time until which it is, or was, kept from the patient.
+    pub sealed_until: Option<TimeMs>,
+}
+
+/// A disclosure under a legal duty. Who made it is the reader of the event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DisclosedTo {
+    /// The disclosure.
+    pub id: DisclosureId,
+    /// Why.
+    pub basis: DisclosureBasis,
+    /// To what kind of authority.
+    pub recipient: DisclosureRecipient,
+    /// Who confirmed it.
+    pub confirmed_by: SpiffeId,
 }
 
 /// Versions of which the same was decided.
@@ -91,6 +110,34 @@ impl TryFrom<&pb::AccessEvent> for AccessEvent {
             policy_version: m.policy_version,
             time: TimeMs(m.time_ms),
             height: Height(m.height),
+            disclosed: disclosed(m)?,
+            sealed_until: m.legal.as_ref().and_then(|legal| legal.seal.as_ref()).map(|seal| TimeMs(seal.until_ms)),
+        })
+    }
+}
+
+/// Only a disclosure says to whom, and it must.
+fn disclosed(m: &pb::AccessEvent) -> Result<Option<DisclosedTo>, FieldError> {
+    let terms = m.legal.as_ref().and_then(|legal| legal.disclosure.as_ref());
+    if terms.is_some() != (m.kind() == AccessKind::Disclosure) {
+        return Err(FieldError::malformed("legal.disclosure", "is for disclosures, which must have one"));
+    }
+    terms.map(|terms| DisclosedTo::try_from(terms).map_err(|e| e.within("legal.disclosure"))).transpose()
+}
+
+impl TryFrom<&pb::DisclosureTerms> for DisclosedTo {
+    type Error = FieldError;
+
+    fn try_from(m: &pb::DisclosureTerms) -> Result<Self, FieldError> {
+        let code = |code: u32| i32::try_from(code).unwrap_or_default();
+        let basis = DisclosureBasis::try_from(code(m.basis));
+        let recipient = DisclosureRecipient::try_from(code(m.recipient));
+        let confirmed_by = m.confirmed_by.parse();
+        Ok(Self {
+            id: DisclosureId::parse("disclosure_id", &m.disclosure_id)?,
+            basis: basis.map_err(|_| FieldError::malformed("basis", "is not a known basis"))?,
+            recipient: recipient.map_err(|_| FieldError::malformed("recipient", "is not a known recipient"))?,
+            confirmed_by: confirmed_by.map_err(|_| FieldError::malformed("confirmed_by", "is not a SPIFFE id"))?,
         })
     }
 }

@@ -3,11 +3,9 @@
 
 use bytes::Bytes;
 use consilium_proto::hash::Hash;
-use consilium_proto::log;
 use consilium_proto::merkle::{
-    ConsistencyProof, Frontier, empty_root, leaf_hash, verify_consistency, verify_extension,
+    ConsistencyProof, Frontier, empty_root, leaf_hash, root_of, verify_consistency, verify_extension,
 };
-use consilium_proto::pb;
 
 use super::verify::hashes;
 use super::{KeptLog, LogFault};
@@ -18,15 +16,15 @@ pub(crate) struct LogPages {
     kept: KeptLog,
     /// Of all entries up to the last that was added; `None` before there are more than were kept.
     tree: Option<Frontier>,
-    /// All that was shown, if nothing was known before.
-    entries: Vec<Bytes>,
+    /// Hashes of all that was shown, if nothing was known before.
+    leaves: Vec<Hash>,
     /// What the row of the last part says.
     row: KeptLog,
 }
 
 impl LogPages {
     pub(crate) fn new(kept: KeptLog) -> Self {
-        Self { kept, tree: None, entries: Vec::new(), row: kept }
+        Self { kept, tree: None, leaves: Vec::new(), row: kept }
     }
 
     /// What was known before the first part.
@@ -55,13 +53,18 @@ impl LogPages {
     }
 
     /// Adds the next entry.
-    pub(crate) fn append(&mut self, entry: &Bytes) -> Result<(), ClientError> {
+    pub(crate) fn append(&mut self, entry: &[u8]) -> Result<(), ClientError> {
+        self.append_leaf(leaf_hash(entry))
+    }
+
+    /// Adds the next entry by its hash, where it is not shown.
+    pub(crate) fn append_leaf(&mut self, leaf: Hash) -> Result<(), ClientError> {
         let place = self.known().count;
         let surplus = LogFault::Count { count: self.row.count, shown: place + 1 };
         let tree = self.tree.as_mut().filter(|_| place < self.row.count).ok_or(surplus.clone())?;
-        tree.append(leaf_hash(entry)).map_err(|_| surplus)?;
+        tree.append(leaf).map_err(|_| surplus)?;
         if self.kept.count == 0 {
-            self.entries.push(entry.clone());
+            self.leaves.push(leaf);
         }
         Ok(())
     }
@@ -77,8 +80,8 @@ impl LogPages {
 
     /// A log that was read from its beginning, once more from its entries.
     fn entries_are_all(&self) -> bool {
-        let row = pb::LogState { count: self.row.count, root: self.row.root.to_bytes(), frontier: Vec::new() };
-        self.kept.count != 0 || log::is_whole(&row, self.entries.iter().map(|entry| &entry[..]))
+        let again = root_of(self.leaves.iter().copied());
+        self.kept.count != 0 || (self.leaves.len() as u64 == self.row.count && again == Ok(self.row.root))
     }
 }
 

@@ -8,7 +8,7 @@ use consilium_proto::hash::Hash;
 use consilium_proto::header::{Header, HeaderProof};
 use consilium_proto::ids::TransactionId;
 use consilium_proto::light_client::TrustedSet;
-use consilium_proto::pb::{self, Outcome};
+use consilium_proto::pb::{self, Outcome, action::Action};
 use consilium_proto::receipt::Receipt;
 use consilium_proto::signing::VerifyingKey;
 use consilium_proto::state::keys;
@@ -102,15 +102,23 @@ fn check_request(signed: &SignedHead, answer: &pb::GetDecisionResponse) -> Resul
     let shown = ActionProof::try_from(shown).map_err(|e| e.within("request"))?;
     shown.verify(&signed.head).map_err(|e| ClientError::contradiction(e.to_string()))?;
     let action = pb::Action::decode(shown.action.clone()).ok().and_then(|action| action.action);
-    let Some(pb::action::Action::RequestAccess(asked)) = action else {
-        return Err(ClientError::contradiction("the action that is shown is no request for access"));
-    };
     let event = pb::AccessEvent::decode(answer.event.clone());
     let event = event.map_err(|_| FieldError::malformed("event", "is not an AccessEvent"))?;
-    ensure(request::plain(asked) == request::told(&event), "the event says something else than the request")
+    let same = match action {
+        Some(Action::RequestAccess(asked)) => request::plain(asked) == request::told(&event),
+        // What was disclosed, who disclosed it has signed: here it is the log's word.
+        Some(Action::ConfirmDisclosure(confirmed)) => {
+            let told = request::told_disclosure(&event);
+            told.is_some_and(|(disclosure, _)| disclosure.disclosure_id == confirmed.disclosure_id)
+        }
+        Some(_) | None => {
+            return Err(ClientError::contradiction("the action that is shown is no request for access"));
+        }
+    };
+    ensure(same, "the event says something else than the request")
 }
 
-/// The request is signed, by the reader whom the event names.
+/// The request is signed, by the reader whom the event names; of a disclosure, by who confirmed it.
 fn check_signer(
     signed: &SignedHead,
     decision: &ProvenDecision,
@@ -119,7 +127,9 @@ fn check_signer(
     let key = keys::signer(&signed.head.author);
     let signer: Option<pb::SignerState> = message(&key, answer.signer.as_ref(), &decision.header)?;
     let signer = signer.ok_or_else(|| ClientError::contradiction("the author of the request is not enrolled"))?;
-    ensure(signer.spiffe_id == decision.event.reader.to_string(), "the event names another reader than the author")?;
+    let event = &decision.event;
+    let named = event.disclosed.as_ref().map_or(&event.reader, |disclosed| &disclosed.confirmed_by);
+    ensure(signer.spiffe_id == named.to_string(), "the event names another reader than the author")?;
     signed.verify(&VerifyingKey::from_bytes(&signer.signing_key)?)?;
     Ok(())
 }

@@ -159,7 +159,7 @@ fn answer(entries: &[Bytes], from: usize, shown: usize) -> (pb::GetAccessLogResp
     let path = if from == 0 { Vec::new() } else { consistency(from, entries, true) };
     let events = entries[from..from + shown].to_vec();
     let log = Some(state.row(keys::access_log(&PATIENT)));
-    (pb::GetAccessLogResponse { events, log, consistency_path: path, header: None }, state.header())
+    (pb::GetAccessLogResponse { events, log, consistency_path: path, header: None, sealed: vec![] }, state.header())
 }
 
 pub(crate) fn fault<T: std::fmt::Debug>(result: Result<T, ClientError>) -> LogFault {
@@ -414,4 +414,85 @@ fn requests_for_wraps_are_of_the_own_member_and_in_order() {
         assert!(matches!(fault(ask(0, bad)), LogFault::OtherRow(_)), "{bad:?}");
     }
     assert!(ask(4, &[("a.example", 3)]).is_err() && ask(0, &[("a.example", 9)]).is_err());
+}
+
+const UNTIL: u64 = 500_000;
+
+/// Event 2 of five is sealed.
+fn with_sealed() -> Vec<Bytes> {
+    let mut entries = entries(5);
+    let (salt, basis_sha256) = (vec![8; 16].into(), vec![9; 32].into());
+    let seal = pb::Seal { until_ms: UNTIL, basis: pb::SealBasis::Danger.into(), salt, basis_sha256 };
+    let legal = Some(pb::LegalTerms { disclosure: None, seal: Some(seal) });
+    entries[2] = pb::AccessEvent { legal, ..event(2) }.encode_to_vec().into();
+    entries
+}
+
+fn sealed_answer(
+    change: impl FnOnce(&mut pb::GetAccessLogResponse),
+) -> (Pages, Result<bool, ClientError>, pb::GetAccessLogResponse) {
+    let entries = with_sealed();
+    let (mut answer, header) = answer(&entries, 0, 5);
+    let hidden = answer.events.remove(2);
+    let leaf_hash = entry_hash(&hidden).to_bytes();
+    answer.sealed = vec![pb::SealedEntry { sequence: 2, leaf_hash, until_ms: UNTIL }];
+    change(&mut answer);
+    let mut pages = Pages::new(PATIENT, KeptLog::nothing());
+    let whole = pages.add(&answer, &header);
+    (pages, whole, answer)
+}
+
+#[test]
+fn a_sealed_entry_counts_and_is_kept_to_be_looked_at_later() {
+    let (pages, whole, _) = sealed_answer(|_| ());
+    assert_eq!(whole, Ok(true));
+    let log = pages.into_log(header(root(&with_sealed())));
+    assert_eq!(log.events.iter().map(|event| event.sequence).collect::<Vec<_>>(), [0, 1, 3, 4]);
+    let kept = log.kept_access();
+    assert_eq!((kept.log.count, kept.sealed.len(), kept.sealed[0].until), (5, 1, TimeMs(UNTIL)));
+    assert_eq!(kept.to_string().parse(), Ok(kept.clone()));
+    let beyond = format!("2:{},2:{UNTIL}:{}", kept.log.root, kept.sealed[0].leaf);
+    assert!(beyond.parse::<KeptAccess>().is_err(), "an entry that was not there");
+    assert_eq!(log.kept().to_string().parse(), Ok(KeptAccess::from(log.kept())), "as it was written before");
+}
+
+#[test]
+fn a_seal_that_is_over_too_long_or_somewhere_else_is_refused() {
+    type Change = fn(&mut pb::GetAccessLogResponse);
+    let year = consilium_proto::limits::SEAL_AHEAD_MAX_MS;
+    let refused = |until_ms| LogFault::SealRefused { place: 2, until_ms };
+    // The header is of time 1,000, as event 0; event 3, which comes after it, of time 1,003.
+    let cases: [(Change, LogFault); 5] = [
+        (|a| a.sealed[0].until_ms = 1_000, refused(1_000)),
+        (|a| a.sealed[0].until_ms = u64::MAX, refused(u64::MAX)),
+        (|a| a.sealed[0].sequence = 7, LogFault::OutOfPlace { place: 2, sequence: 3 }),
+        (|a| a.sealed[0].leaf_hash = vec![1; 32].into(), LogFault::Root),
+        (|a| a.sealed.clear(), LogFault::OutOfPlace { place: 2, sequence: 3 }),
+    ];
+    for (change, expected) in cases {
+        assert_eq!(fault(sealed_answer(change).1), expected);
+    }
+    let long = sealed_answer(|a| a.sealed[0].until_ms = 1_000 + consilium_proto::limits::SEAL_AHEAD_MAX_MS + 1).1;
+    assert_eq!(fault(long), refused(1_000 + year + 1));
+}
+
+#[test]
+fn what_was_sealed_must_open_as_it_was_when_its_time_is_over() {
+    let entries = with_sealed();
+    let sealed = SealedEntry { sequence: 2, leaf: entry_hash(&entries[2]), until: TimeMs(UNTIL) };
+    let shown = |entry: Option<&Bytes>| pb::GetAccessLogResponse {
+        events: entry.into_iter().cloned().collect(),
+        ..pb::GetAccessLogResponse::default()
+    };
+    let opened = verify::opened(&sealed, &PATIENT, &shown(Some(&entries[2]))).unwrap();
+    assert_eq!((opened.sequence, opened.sealed_until), (2, Some(TimeMs(UNTIL))));
+    let not_opened = LogFault::NotOpened { place: 2 };
+    // Still hidden, another entry, and one that was said to be sealed for longer than it is.
+    assert_eq!(fault(verify::opened(&sealed, &PATIENT, &shown(None))), not_opened);
+    assert_eq!(fault(verify::opened(&sealed, &PATIENT, &shown(Some(&entries[3])))), not_opened);
+    let longer = SealedEntry { until: TimeMs(UNTIL + 1), ..sealed };
+    assert_eq!(fault(verify::opened(&longer, &PATIENT, &shown(Some(&entries[2])))), not_opened);
+    // One that was never sealed at all, and was hidden as if it were.
+    let plain = SealedEntry { sequence: 1, leaf: entry_hash(&entries[1]), until: TimeMs(UNTIL) };
+    assert_eq!(fault(verify::opened(&plain, &PATIENT, &shown(Some(&entries[1])))), LogFault::NotOpened { place: 1 });
 }

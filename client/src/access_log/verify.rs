@@ -6,7 +6,8 @@ use consilium_proto::consent::Grant;
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::hash::Hash;
 use consilium_proto::header::Header;
-use consilium_proto::ids::{ConsentId, PatientPseudonym, TransactionId};
+use consilium_proto::ids::{ConsentId, PatientPseudonym, TimeMs, TransactionId};
+use consilium_proto::limits::SEAL_AHEAD_MAX_MS;
 use consilium_proto::merkle::{InclusionProof, empty_root, leaf_hash, verify_inclusion};
 use consilium_proto::pb;
 use consilium_proto::state::{self, StateKey, keys};
@@ -14,7 +15,9 @@ use consilium_proto::state_tree::{StateProof, Terminal, verify_state_proof};
 use prost::Message;
 
 use super::pages::LogPages;
-use super::{AccessEvent, AccessLog, KeptLog, KnownConsent, LogFault, PatientRows, ProvenDecision, WrapRequest};
+use super::{
+    AccessEvent, AccessLog, KeptLog, KnownConsent, LogFault, PatientRows, ProvenDecision, SealedEntry, WrapRequest,
+};
 use crate::error::{ClientError, Unverified};
 
 /// A patient's log, page by page.
@@ -22,11 +25,12 @@ pub(super) struct Pages {
     patient: PatientPseudonym,
     log: LogPages,
     events: Vec<AccessEvent>,
+    sealed: Vec<SealedEntry>,
 }
 
 impl Pages {
     pub(super) fn new(patient: PatientPseudonym, kept: KeptLog) -> Self {
-        Self { patient, log: LogPages::new(kept), events: Vec::new() }
+        Self { patient, log: LogPages::new(kept), events: Vec::new(), sealed: Vec::new() }
     }
 
     /// The number of the next event.
@@ -39,30 +43,86 @@ impl Pages {
     pub(super) fn add(&mut self, answer: &pb::GetAccessLogResponse, header: &Header) -> Result<bool, ClientError> {
         let row = log_row(&keys::access_log(&self.patient), answer.log.as_ref(), header)?;
         self.log.grow(row, &answer.consistency_path)?;
-        for entry in &answer.events {
-            let place = self.next();
-            let event = decode_event(entry)?;
-            if event.sequence != place {
-                return Err(LogFault::OutOfPlace { place, sequence: event.sequence }.into());
-            }
-            if event.patient != self.patient {
-                return Err(LogFault::Other { place }.into());
-            }
-            self.log.append(entry)?;
-            self.events.push(event);
-        }
+        self.append_all(answer, header)?;
         let whole = self.log.is_whole()?;
-        if answer.events.is_empty() && !whole {
+        if answer.events.is_empty() && answer.sealed.is_empty() && !whole {
             return Err(LogFault::Count { count: row.0, shown: self.next() }.into());
         }
         Ok(whole)
     }
 
+    /// Entries and those that are sealed, by their places.
+    fn append_all(&mut self, answer: &pb::GetAccessLogResponse, header: &Header) -> Result<(), ClientError> {
+        let sealed = answer.sealed.iter().map(SealedEntry::try_from).collect::<Result<Vec<_>, _>>()?;
+        let (mut sealed, mut events) = (sealed.into_iter().peekable(), answer.events.iter());
+        loop {
+            let place = self.next();
+            if let Some(entry) = sealed.next_if(|entry| entry.sequence == place) {
+                self.append_sealed(entry, header)?;
+            } else if let Some(event) = events.next() {
+                self.append(place, event)?;
+            } else {
+                return match sealed.next() {
+                    Some(entry) => Err(LogFault::OutOfPlace { place, sequence: entry.sequence }.into()),
+                    None => Ok(()),
+                };
+            }
+        }
+    }
+
+    /// A seal that is over is none, nor one that lasts longer than a year.
+    fn append_sealed(&mut self, entry: SealedEntry, header: &Header) -> Result<(), ClientError> {
+        if entry.until <= header.time || !is_lawful(&entry, header.time) {
+            return Err(LogFault::SealRefused { place: entry.sequence, until_ms: entry.until.0 }.into());
+        }
+        self.log.append_leaf(entry.leaf)?;
+        self.sealed.push(entry);
+        Ok(())
+    }
+
+    fn append(&mut self, place: u64, entry: &Bytes) -> Result<(), ClientError> {
+        let event = decode_event(entry)?;
+        if event.sequence != place {
+            return Err(LogFault::OutOfPlace { place, sequence: event.sequence }.into());
+        }
+        if event.patient != self.patient {
+            return Err(LogFault::Other { place }.into());
+        }
+        // What stands before an entry is not later than it.
+        if let Some(long) = self.sealed.iter().find(|sealed| !is_lawful(sealed, event.time)) {
+            return Err(LogFault::SealRefused { place: long.sequence, until_ms: long.until.0 }.into());
+        }
+        self.log.append(entry)?;
+        self.events.push(event);
+        Ok(())
+    }
+
     /// Once all is there.
     pub(super) fn into_log(self, header: Header) -> AccessLog {
         let (from, KeptLog { count, root }) = (self.log.kept().count, self.log.known());
-        AccessLog { from, events: self.events, count, root, header }
+        let (events, sealed, opened) = (self.events, self.sealed, Vec::new());
+        AccessLog { patient: self.patient, from, events, sealed, opened, count, root, header }
     }
+}
+
+/// Whether an entry of at most this time may be sealed for so long.
+fn is_lawful(entry: &SealedEntry, time: TimeMs) -> bool {
+    entry.until.0 <= time.0.saturating_add(SEAL_AHEAD_MAX_MS)
+}
+
+/// An entry that was sealed, now that its time is over: what its hash was kept of, and sealed until
+/// then.
+pub(super) fn opened(
+    sealed: &SealedEntry,
+    patient: &PatientPseudonym,
+    answer: &pb::GetAccessLogResponse,
+) -> Result<AccessEvent, ClientError> {
+    let not_opened = || LogFault::NotOpened { place: sealed.sequence };
+    let entry = answer.events.first().filter(|entry| leaf_hash(entry) == sealed.leaf).ok_or_else(not_opened)?;
+    let event = decode_event(entry)?;
+    let same =
+        event.sequence == sealed.sequence && event.patient == *patient && event.sealed_until == Some(sealed.until);
+    if same { Ok(event) } else { Err(not_opened().into()) }
 }
 
 /// A decision: the event is of that request, and in a log in which it belongs.

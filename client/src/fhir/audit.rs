@@ -83,7 +83,7 @@ fn parts<'a>(event: &AccessEvent, decision: &'a Decision) -> Vec<Part<'a>> {
             // `PatientRead` is about one resource.
             decision.records.chunks(1).map(|records| part(Pattern::Read, records)).collect()
         }
-        AccessKind::Export => vec![part(Pattern::Disclosure, &decision.records[..])],
+        AccessKind::Export | AccessKind::Disclosure => vec![part(Pattern::Disclosure, &decision.records[..])],
     }
 }
 

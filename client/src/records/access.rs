@@ -11,7 +11,7 @@ use consilium_proto::envelope::{ContentKey, EnvelopeContext, KeyWrap, open_paylo
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::hash::{Hash, sha256};
 use consilium_proto::header::Header;
-use consilium_proto::ids::{EmergencyId, PatientPseudonym, ProjectTag, RecordId};
+use consilium_proto::ids::{DisclosureId, EmergencyId, PatientPseudonym, ProjectTag, RecordId};
 use consilium_proto::pb::{self, AccessKind, PurposeOfUse};
 use consilium_proto::state::{WrapName, keys};
 use consilium_proto::state_tree::{StateProof, verify_state_proof};
@@ -44,6 +44,8 @@ pub struct Access {
     pub acting: Option<Hash>,
     /// A project of research.
     pub project: Option<ProjectTag>,
+    /// A disclosure whose seal keeps the entry from the patient, too.
+    pub sealed_by: Option<DisclosureId>,
     /// Actions in the same transaction before the request, as the declaration of an emergency.
     pub before: Vec<pb::Action>,
 }
@@ -52,7 +54,7 @@ impl Access {
     /// For a purpose.
     #[must_use]
     pub fn of(purpose: PurposeOfUse) -> Self {
-        Self { purpose, emergency: None, acting: None, project: None, before: Vec::new() }
+        Self { purpose, emergency: None, acting: None, project: None, sealed_by: None, before: Vec::new() }
     }
 
     pub(super) fn request(&self, patient: PatientPseudonym, kind: AccessKind) -> pb::RequestAccess {
@@ -64,6 +66,9 @@ impl Access {
             emergency_id: self.emergency.map(|id| copy(&id.0)).unwrap_or_default(),
             acting_sha256: self.acting.map(|hash| hash.to_bytes()).unwrap_or_default(),
             project: self.project.map(|id| copy(&id.0)).unwrap_or_default(),
+            sealed_by: self
+                .sealed_by
+                .map(|id| pb::SealedBy { disclosure_id: copy(&id.0), salt: copy(&rand::random::<[u8; 16]>()) }),
             ..pb::RequestAccess::default()
         }
     }

@@ -5,6 +5,7 @@
 mod access;
 mod consents;
 mod custody;
+mod disclosures;
 mod emergencies;
 mod enroll;
 mod governance;
@@ -114,6 +115,7 @@ pub(crate) fn run<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>, sign
             Action::AddWraps(add) => custody::add_wraps(view, cx, &author, add)?,
             Action::Emergency(action) => emergencies::run(view, cx, &author, action)?,
             Action::Petition(action) => petitions::run(view, cx, &author, action, sequence(cx, index))?,
+            Action::Disclosure(action) => disclosures::run(view, cx, &author, action)?,
             Action::Stake(action) => stake::run(view, cx, &author, action)?,
             Action::Node(action) => nodes::run(view, cx, &author, action)?,
             Action::Governance(action) => governance::run(view, cx, &author, action)?,

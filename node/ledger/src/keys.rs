@@ -51,7 +51,8 @@ pub fn is_of_patient(key: &[u8]) -> bool {
             | StateRow::UnmatchedLog
             | StateRow::RecordLists
             | StateRow::Wrap
-            | StateRow::Petition,
+            | StateRow::Petition
+            | StateRow::Disclosure,
         ) => true,
         Some(
             StateRow::Member

@@ -78,7 +78,7 @@ impl Language {
             AccessKind::Query => Some(query),
             AccessKind::History => Some(history),
             AccessKind::Export => Some(export),
-            AccessKind::Unspecified => None,
+            AccessKind::Disclosure | AccessKind::Unspecified => None,
         }
     }
 

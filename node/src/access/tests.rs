@@ -4,7 +4,8 @@
 use consilium_ledger::keys;
 use consilium_proto::hash::Hash;
 use consilium_proto::ids::{
-    AuthorityId, ConsentId, EmergencyId, Epoch, Fingerprint, KeyId, NodeId, PatientPseudonym, PetitionId, RecordId,
+    AuthorityId, ConsentId, DisclosureId, EmergencyId, Epoch, Fingerprint, KeyId, NodeId, PatientPseudonym, PetitionId,
+    RecordId, TimeMs,
 };
 use consilium_proto::names::SpiffeId;
 use consilium_proto::state::{AuthorityName, CertificateName};
@@ -89,6 +90,17 @@ fn of_emergencies_the_patient_and_auditors_of_those_whom_they_concern_are_told()
         let what = What::Emergency(Emergency { declared_by, concerns_member, patient: Patient { accepted } });
         assert_eq!(ask(reader, what), expected, "{reader} of {declared_by}");
     }
+}
+
+#[test]
+fn a_sealed_entry_is_for_auditors_alone_until_its_time() {
+    let patient = format!("spiffe://a.example/patient/{}", "0a".repeat(16));
+    let at = |reader: &str, now| ask(reader, What::SealedEntry { until: TimeMs(10), now: TimeMs(now) });
+    assert_eq!(at(AUDITOR, 9), Decision::Allow(Grant::Auditor));
+    for reader in [patient.as_str(), CLERK, COLLEAGUE] {
+        assert_eq!(at(reader, 9), Decision::Deny(Denial::Sealed), "{reader}");
+    }
+    assert_eq!(at(&patient, 10), Decision::Allow(Grant::Patient), "equality opens");
 }
 
 #[test]
@@ -184,6 +196,7 @@ fn state_rows_are_public_but_for_records_and_patients() {
         keys::custody_work("a.example"),
         keys::petition(&PetitionId([7; 16])),
         keys::petitions_due("a.example"),
+        keys::disclosure(&DisclosureId([7; 16])),
     ] {
         assert_eq!(ask(AUDITOR, What::StateRow { key: &key }), Decision::Allow(Grant::Auditor));
         // Not even for the author's member.

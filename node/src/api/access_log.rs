@@ -9,8 +9,9 @@ use consilium_ledger::{Table, keys, log, state_map};
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::hash::Hash;
 use consilium_proto::ids::{PatientPseudonym, RecordId, TimeMs, TransactionId};
+use consilium_proto::merkle::leaf_hash;
 use consilium_proto::names::SpiffeId;
-use consilium_proto::pb::{self, ConsentListState, CustodyState, LogState, PatientState, ProvenRow};
+use consilium_proto::pb::{self, AccessEvent, ConsentListState, CustodyState, LogState, PatientState, ProvenRow};
 use consilium_proto::state::{StateRow, WrapRequestName};
 use consilium_proto::state_tree::KeyHash;
 use futures::Stream;
@@ -50,7 +51,7 @@ impl AccessService for Api {
             if !may(ledger, &caller.id, &patient, What::AccessLog)? {
                 return Ok(None);
             }
-            let answer = read_log(ledger, &keys::access_log(&patient), from, page)?;
+            let answer = read_log(ledger, &caller.id, &keys::access_log(&patient), (from, page))?;
             Ok(Some((answer, ledger.tip_header().clone())))
         };
         let (answer, header) = self.read(read).await?.ok_or_else(not_found)?;
@@ -216,17 +217,34 @@ pub(super) fn prove(ledger: &LedgerSnapshot<'_>, key: Vec<u8>) -> Result<ProvenR
 
 fn read_log(
     ledger: &LedgerSnapshot<'_>,
+    reader: &SpiffeId,
     key: &[u8],
-    from: u64,
-    page: usize,
+    (from, page): (u64, usize),
 ) -> Result<pb::GetAccessLogResponse, StorageError> {
     let row: Option<LogState> = ledger.state(key)?;
     let count = row.map_or(0, |row| row.count);
     let end = count.min(from.saturating_add(page as u64));
-    let events = (from..end).map(|place| entry(ledger, key, place)).collect::<Result<_, _>>()?;
+    let (mut events, mut sealed) = (Vec::new(), Vec::new());
+    for place in from..end {
+        let entry = entry(ledger, key, place)?;
+        let event = AccessEvent::decode(entry.clone()).map_err(|e| StorageError::corrupt("log", e))?;
+        match kept_from(ledger, reader, &event) {
+            Some(until_ms) => {
+                sealed.push(pb::SealedEntry { sequence: place, leaf_hash: leaf_hash(&entry).to_bytes(), until_ms });
+            }
+            None => events.push(entry),
+        }
+    }
     let consistency_path = growth(ledger, key, from, count)?;
     let log = Some(prove(ledger, key.to_vec())?);
-    Ok(pb::GetAccessLogResponse { events, log, consistency_path, header: None })
+    Ok(pb::GetAccessLogResponse { events, log, consistency_path, header: None, sealed })
+}
+
+/// Until when an entry is kept from a reader, if it is now.
+pub(super) fn kept_from(ledger: &LedgerSnapshot<'_>, reader: &SpiffeId, event: &AccessEvent) -> Option<u64> {
+    let seal = event.legal.as_ref()?.seal.as_ref()?;
+    let what = What::SealedEntry { until: TimeMs(seal.until_ms), now: ledger.tip_header().time };
+    (!decide(&access::Request { reader, what }).allows()).then_some(seal.until_ms)
 }
 
 /// That the first entries of a log are what they were; nothing is needed for none.

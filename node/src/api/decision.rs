@@ -12,7 +12,7 @@ use consilium_proto::state::StateRow;
 use consilium_proto::transaction::ActionProof;
 use prost::Message;
 
-use super::access_log::{entry, may, prove};
+use super::access_log::{entry, kept_from, may, prove};
 use crate::access::{self, Patient, What, decide};
 use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
@@ -55,7 +55,8 @@ fn may_know(
     let patient = PatientPseudonym::parse("patient", &event.patient).map_err(|e| StorageError::corrupt("log", e))?;
     let of_patient = StateRow::of(log) == Some(StateRow::AccessLog);
     let auditor = decide(&access::Request { reader, what: What::AccessLog(Patient { accepted: false }) }).allows();
-    Ok(own || auditor || (of_patient && may(ledger, reader, &patient, What::AccessLog)?))
+    let shown = kept_from(ledger, reader, event).is_none();
+    Ok(own || auditor || (shown && of_patient && may(ledger, reader, &patient, What::AccessLog)?))
 }
 
 /// Of what was denied an event says why, and so whether there was anything. It cannot be shown in
@@ -65,7 +66,7 @@ fn all_permitted(event: &AccessEvent) -> bool {
     !event.decisions.is_empty() && event.decisions.iter().all(permitted)
 }
 
-/// Who signed a request, and its action, without the others of its transaction.
+/// Who signed a request, or confirmed a disclosure, and its action, without the others of its transaction.
 fn request(ledger: &LedgerSnapshot<'_>, location: &Location) -> Result<(Fingerprint, ActionProof), StorageError> {
     let corrupt = |cause: &str| StorageError::corrupt("block", cause);
     let block = ledger.block(location.height)?.ok_or_else(|| corrupt("absent"))?;
@@ -81,7 +82,8 @@ fn request(ledger: &LedgerSnapshot<'_>, location: &Location) -> Result<(Fingerpr
 
 fn is_request(action: &Bytes) -> bool {
     let action = pb::Action::decode(action.clone()).ok().and_then(|action| action.action);
-    matches!(action, Some(pb::action::Action::RequestAccess(_)))
+    use pb::action::Action::{ConfirmDisclosure, RequestAccess};
+    matches!(action, Some(RequestAccess(_) | ConfirmDisclosure(_)))
 }
 
 #[cfg(test)]

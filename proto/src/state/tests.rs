@@ -74,6 +74,7 @@ fn samples() -> Vec<(Vec<u8>, &'static str)> {
         ),
         (petition(&PetitionId([0x44; 16])), "petition 44444444444444444444444444444444"),
         (petitions_due("a.b"), "petitions due of member a.b"),
+        (disclosure(&DisclosureId([0x55; 16])), "disclosure 55555555555555555555555555555555"),
     ]
 }
 
@@ -167,6 +168,7 @@ fn every_message_names_its_key() {
         include_str!("../../consilium/v1/emergency.proto"),
         include_str!("../../consilium/v1/custody.proto"),
         include_str!("../../consilium/v1/petition.proto"),
+        include_str!("../../consilium/v1/disclosure.proto"),
     ];
     for row in StateRow::ALL {
         let head = format!("\nmessage {} {{\n", row.message());

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::consent::Grant;
 use crate::error::{FieldError, fixed, in_range, length_in};
 use crate::hash::Hash;
-use crate::ids::{ConsentId, EmergencyId, KeyId, PatientPseudonym, ProjectTag, RecordId};
+use crate::ids::{ConsentId, DisclosureId, EmergencyId, KeyId, PatientPseudonym, ProjectTag, RecordId};
 use crate::limits::{ACCESS_RECORDS_MAX, ADDED_WRAPS_MAX};
 use crate::pb::{self, AccessKind, EmergencyReason, PurposeOfUse, ReviewVerdict};
 use crate::purpose;
@@ -74,6 +74,17 @@ pub struct RequestAccess {
     pub acting: Option<Hash>,
     /// A project of research.
     pub project: Option<ProjectTag>,
+    /// What keeps its entry from the patient.
+    pub sealed_by: Option<SealedBy>,
+}
+
+/// A disclosure whose seal holds for an entry, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SealedBy {
+    /// The disclosure.
+    pub disclosure: DisclosureId,
+    /// Of the entry's seal.
+    pub salt: [u8; 16],
 }
 
 /// A version of a record.
@@ -101,25 +112,16 @@ impl TryFrom<&pb::VersionRef> for VersionRef {
 
 impl RequestAccess {
     pub(super) fn parse(m: &pb::RequestAccess) -> Result<Self, FieldError> {
-        let kind = AccessKind::try_from(m.kind).ok().filter(|kind| *kind != AccessKind::Unspecified);
-        let kind = kind.ok_or_else(|| FieldError::malformed("kind", "is not a known kind of access"))?;
-        let (min, max) = match kind {
-            AccessKind::Query => (0, 0),
-            AccessKind::History | AccessKind::Read | AccessKind::Export | AccessKind::Unspecified => {
-                (1, ACCESS_RECORDS_MAX)
+        let unknown = || FieldError::malformed("kind", "is not a known kind of request");
+        let kind = AccessKind::try_from(m.kind).map_err(|_| unknown())?;
+        let records = match kind {
+            AccessKind::Query => {
+                length_in("records", m.records.len(), 0, 0)?;
+                Vec::new()
             }
+            AccessKind::History | AccessKind::Read | AccessKind::Export => parse_records(&m.records, 1)?,
+            AccessKind::Disclosure | AccessKind::Unspecified => return Err(unknown()),
         };
-        length_in("records", m.records.len(), min, max)?;
-        let records = m.records.iter().map(|r| VersionRef::try_from(r).map_err(|e| e.within("records")));
-        let records = records.collect::<Result<Vec<_>, _>>()?;
-        if records.iter().collect::<BTreeSet<_>>().len() != records.len() {
-            return Err(FieldError::malformed("records", "names a version twice"));
-        }
-        // Which one the newest was, the event says: it must not be taken for another that was named.
-        let also_named = |newest: &VersionRef| records.iter().filter(|other| other.record == newest.record).count() > 1;
-        if records.iter().any(|version| version.version == 0 && also_named(version)) {
-            return Err(FieldError::malformed("records", "names a record by its newest version and by another"));
-        }
         let query = optional("query_sha256", &m.query_sha256, hash)?;
         if query.is_some() != (kind == AccessKind::Query) {
             return Err(FieldError::malformed("query_sha256", "is for queries, which must have one"));
@@ -132,8 +134,36 @@ impl RequestAccess {
         let patient = PatientPseudonym::parse("patient", &m.patient)?;
         let acting = optional("acting_sha256", &m.acting_sha256, hash)?;
         let project = optional("project", &m.project, ProjectTag::parse)?;
-        Ok(Self { patient, purpose, kind, records, query, emergency, acting, project })
+        let sealed_by = m.sealed_by.as_ref().map(|by| SealedBy::parse(by).map_err(|e| e.within("sealed_by")));
+        let sealed_by = sealed_by.transpose()?;
+        if sealed_by.is_some() && kind == AccessKind::Query {
+            return Err(FieldError::malformed("sealed_by", "is not for queries"));
+        }
+        Ok(Self { patient, purpose, kind, records, query, emergency, acting, project, sealed_by })
     }
+}
+
+impl SealedBy {
+    fn parse(m: &pb::SealedBy) -> Result<Self, FieldError> {
+        let disclosure = DisclosureId::parse("disclosure_id", &m.disclosure_id)?;
+        Ok(Self { disclosure, salt: fixed("salt", &m.salt)? })
+    }
+}
+
+/// Versions that an action names, at least so many, distinct.
+pub(super) fn parse_records(m: &[pb::VersionRef], min: usize) -> Result<Vec<VersionRef>, FieldError> {
+    length_in("records", m.len(), min, ACCESS_RECORDS_MAX)?;
+    let records = m.iter().map(|r| VersionRef::try_from(r).map_err(|e| e.within("records")));
+    let records = records.collect::<Result<Vec<_>, _>>()?;
+    if records.iter().collect::<BTreeSet<_>>().len() != records.len() {
+        return Err(FieldError::malformed("records", "names a version twice"));
+    }
+    // Which one the newest was, the event says: it must not be taken for another that was named.
+    let also_named = |newest: &VersionRef| records.iter().filter(|other| other.record == newest.record).count() > 1;
+    if records.iter().any(|version| version.version == 0 && also_named(version)) {
+        return Err(FieldError::malformed("records", "names a record by its newest version and by another"));
+    }
+    Ok(records)
 }
 
 /// An action about an emergency.
@@ -275,15 +305,19 @@ mod tests {
     fn requests_are_refused_by_the_field_that_is_wrong() {
         assert!(request(|_| ()).is_ok());
         type Change = fn(&mut pb::RequestAccess);
-        let cases: [(&str, Change); 10] = [
+        let cases: [(&str, Change); 12] = [
             ("patient", |r| r.patient = vec![1; 15].into()),
             ("purpose", |r| r.purpose = 0),
             ("kind", |r| r.kind = 0),
+            ("kind", |r| r.kind = AccessKind::Disclosure.into()),
             ("records", |r| r.records.clear()),
             ("records", |r| r.records.push(named(2, 1))),
             ("records", |r| r.records.push(named(2, 0))),
             ("records", |r| r.kind = AccessKind::Query.into()),
             ("query_sha256", |r| r.query_sha256 = vec![1; 32].into()),
+            ("sealed_by.salt", |r| {
+                r.sealed_by = Some(pb::SealedBy { disclosure_id: vec![1; 16].into(), salt: vec![].into() });
+            }),
             ("emergency_id", |r| r.emergency_id = vec![1; 16].into()),
             ("emergency_id", |r| r.purpose = PurposeOfUse::Btg.into()),
         ];

@@ -206,6 +206,7 @@ impl Action {
             | Self::RetractRecord(_)
             | Self::Consent(_)
             | Self::RequestAccess(_)
+            | Self::Disclosure(_)
             | Self::Stake(_)
             | Self::Node(_)
             | Self::Governance(_) => Vec::new(),

@@ -48,6 +48,7 @@ impl Action {
             | Self::RetractRecord(_)
             | Self::AddWraps(_)
             | Self::Petition(_)
+            | Self::Disclosure(_)
             | Self::Node(_) => None,
         }
     }

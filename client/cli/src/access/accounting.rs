@@ -99,7 +99,9 @@ pub(super) async fn run(client: &Client, args: &AccountingArgs, ctx: &Context) -
     let log = client.access_log(args.patient, KeptLog::nothing()).await?;
     let member = args.member.clone().unwrap_or_else(|| client.identity().spiffe_id().member().clone());
     let now = log.header.time;
-    let until = args.until.map_or(now.0.saturating_add(1), |until| until.resolve(now.0));
+    // Nothing is known of what comes, and what is sealed beyond now is not told.
+    let latest = now.0.saturating_add(1);
+    let until = args.until.map_or(latest, |until| until.resolve(now.0).min(latest));
     let since = args.since.map_or(until.saturating_sub(ACCOUNTING_MS), |since| since.resolve(now.0));
     let all: Vec<_> = disclosures(&log.events, &member, TimeMs(since), TimeMs(until)).collect();
     let known = known_records(client, &all).await?;
@@ -207,7 +209,10 @@ impl AccountingView {
 fn describe(disclosure: &Disclosure<'_>, member: &MemberId, known: &Known) -> Option<String> {
     let records = &disclosure.decision.records;
     if records.is_empty() {
-        return (disclosure.event.kind == AccessKind::Query).then(|| "a list of records".to_owned());
+        let own = disclosure.event.reader.member() == member;
+        let whole = disclosure.event.kind == AccessKind::Disclosure && own;
+        let listed = disclosure.event.kind == AccessKind::Query;
+        return (whole || listed).then(|| if whole { "all records" } else { "a list of records" }.to_owned());
     }
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
     let own = records.iter().filter_map(|version| known.get(&version.record));
@@ -223,8 +228,11 @@ impl EntryView {
             number: event.sequence,
             date: time_ms(event.time.0),
             date_shown: zone.time_ms(event.time.0),
-            recipient: event.reader.member().to_string(),
-            recipient_role: event.reader.role().as_str(),
+            recipient: match &event.disclosed {
+                Some(to) => words::recipient(to.recipient).to_owned(),
+                None => event.reader.member().to_string(),
+            },
+            recipient_role: if event.disclosed.is_some() { "authority" } else { event.reader.role().as_str() },
             description,
             purpose: purpose::code(event.purpose),
             purpose_words: words::purpose(event.purpose),

@@ -25,7 +25,7 @@ pub(super) fn page(view: &LogView, names: bool) -> String {
         text(&view.zone.time_ms(view.at_ms)),
         text(&view.zone.name())
     );
-    document("Who has asked to read these records", &format!("{intro}{shown}{}", proof(view)))
+    document("Who has asked to read these records", &format!("{intro}{shown}{}{}", sealed(view, names), proof(view)))
 }
 
 /// A page around what is in its body.
@@ -49,6 +49,16 @@ pub(super) fn table(head: &[String], rows: impl Iterator<Item = String>) -> Stri
 /// Cells of a row.
 pub(super) fn cells(cells: &[String]) -> String {
     cells.iter().map(|cell| format!("<td>{}</td>", text(cell))).collect()
+}
+
+/// What is sealed, and what was and is open now.
+fn sealed(view: &LogView, names: bool) -> String {
+    let told: String = view.seals().iter().map(|line| format!("<p>{}.</p>\n", text(line))).collect();
+    if view.opened.is_empty() {
+        return told;
+    }
+    let opened = table(&view.head(names), view.opened.iter().map(|event| row(event, names)));
+    format!("{told}<h2>Sealed before, open now</h2>\n{opened}")
 }
 
 fn row(event: &EventView, names: bool) -> String {

@@ -29,6 +29,8 @@ struct ProofView {
     count: u64,
     root: String,
     keep: String,
+    /// Entries that are kept from this identity until a date: `access log` tells which.
+    sealed: usize,
     at_height: u64,
     at: String,
 }
@@ -95,7 +97,8 @@ impl ProofView {
             linked_by: members.clone(),
             count: log.count,
             root: log.root.to_string(),
-            keep: log.kept().to_string(),
+            keep: log.kept_access().to_string(),
+            sealed: log.sealed.len(),
             at_height: log.header.height.0,
             at: time_ms(log.header.time.0),
         }
@@ -107,10 +110,11 @@ impl ProofView {
             false => format!(", linked by {}", self.linked_by.join(", ")),
         };
         format!(
-            "{} is the list of {}{by}: {} entries up to block {}, proven; to keep: {}",
+            "{} is the list of {}{by}: {} entries ({} of them sealed) up to block {}, proven; to keep: {}",
             short(&self.patient),
             self.patient,
             self.count,
+            self.sealed,
             self.at_height,
             self.keep
         )

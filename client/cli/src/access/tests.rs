@@ -1,8 +1,8 @@
 #![allow(clippy::unwrap_used)]
 use consilium_proto::hash::Hash;
 use consilium_proto::header::Header;
-use consilium_proto::ids::{ConsentId, Epoch, HeaderHash, Height, LedgerId, NodeId, RecordId, TimeMs};
-use consilium_proto::pb::{AccessGround, AccessKind, PurposeOfUse};
+use consilium_proto::ids::{ConsentId, DisclosureId, Epoch, HeaderHash, Height, LedgerId, NodeId, RecordId, TimeMs};
+use consilium_proto::pb::{AccessGround, AccessKind, DisclosureBasis, DisclosureRecipient, PurposeOfUse};
 use consilium_proto::transaction::VersionRef;
 
 use super::*;
@@ -26,6 +26,8 @@ fn event(sequence: u64, ground: AccessGround) -> AccessEvent {
         policy_version: 1,
         time: TimeMs(1_000),
         height: Height(3),
+        disclosed: None,
+        sealed_until: None,
     }
 }
 
@@ -56,9 +58,39 @@ fn view(names: bool) -> LogView {
         at_height: 9,
         at: time_ms(2_000),
         events: events.iter().map(|event| EventView::new(event, names)).collect(),
+        sealed: vec![SealedView::new(&sealed(), Zone::default())],
+        opened: vec![EventView::new(&disclosed(), names)],
         at_ms: 2_000,
         zone: Zone::default(),
     }
+}
+
+fn sealed() -> SealedEntry {
+    SealedEntry { sequence: 3, leaf: Hash::from_bytes([11; 32]), until: TimeMs(86_400_000) }
+}
+
+/// To a court, sealed until it was looked at.
+fn disclosed() -> AccessEvent {
+    let disclosed = DisclosedTo {
+        id: DisclosureId([9; 16]),
+        basis: DisclosureBasis::CourtOrder,
+        recipient: DisclosureRecipient::Court,
+        confirmed_by: "spiffe://b.example/auditor/privacy".parse().unwrap(),
+    };
+    let (kind, purpose) = (AccessKind::Disclosure, PurposeOfUse::Hlegal);
+    let (disclosed, sealed_until) = (Some(disclosed), Some(TimeMs(1_500)));
+    AccessEvent { kind, purpose, disclosed, sealed_until, ..event(2, AccessGround::Custodian) }
+}
+
+#[test]
+fn what_is_sealed_is_said_and_what_was_is_shown() {
+    let text = view(false).text(false);
+    assert!(text.contains("entry 3 is sealed until 1970-01-02T00:00:00Z: it counts"), "{text}");
+    assert!(text.contains("these were sealed, and are open now:"), "{text}");
+    assert!(text.contains("handed to a court: an order of a court"), "{text}");
+    let page = html::page(&view(false), false);
+    assert!(page.contains("<p>entry 3 is sealed until 1970-01-02T00:00:00Z"), "{page}");
+    assert!(page.contains("Sealed before, open now") && page.contains("handed to a court"), "{page}");
 }
 
 #[test]
@@ -111,7 +143,7 @@ fn the_page_is_whole_in_itself_and_nothing_in_it_is_obeyed() {
 fn a_page_shows_no_names_unless_asked_for() {
     assert!(!html::page(&view(false), false).contains("c-4711"));
     assert!(html::page(&view(true), true).contains("<td>c-4711</td>"));
-    let empty = LogView { events: Vec::new(), from: 0, ..view(false) };
+    let empty = LogView { events: Vec::new(), sealed: Vec::new(), opened: Vec::new(), from: 0, ..view(false) };
     assert!(html::page(&empty, false).contains("Nobody has asked."));
 }
 
@@ -159,7 +191,9 @@ fn log(patient: u8, heights: &[u64]) -> (AccessLog, String, Vec<String>) {
     };
     let events: Vec<_> = heights.iter().enumerate().map(at).collect();
     let root = Hash::from_bytes([patient; 32]);
-    let log = AccessLog { from: 0, count: events.len() as u64, events, root, header: header() };
+    let (id, sealed, opened) = (PatientPseudonym([patient; 16]), Vec::new(), Vec::new());
+    let count = events.len() as u64;
+    let log = AccessLog { patient: id, from: 0, count, events, sealed, opened, root, header: header() };
     (log, format!("{patient:02x}").repeat(16), if patient == 7 { Vec::new() } else { vec!["a.example".into()] })
 }
 

@@ -20,6 +20,8 @@ fn event(reader: &str, purpose: P, ground: AccessGround) -> AccessEvent {
         policy_version: 0,
         time: TimeMs(1_000),
         height: Height(3),
+        disclosed: None,
+        sealed_until: None,
     }
 }
 
@@ -71,4 +73,19 @@ fn the_time_begins_with_since_and_ends_before_until() {
     let events = [event(OTHER, P::Hresch, AccessGround::Consent)];
     let count = |since, until| disclosures(&events, &member, TimeMs(since), TimeMs(until)).count();
     assert_eq!((count(1_000, 1_001), count(0, 1_000), count(1_001, 9_000)), (1, 0, 0));
+}
+
+#[test]
+fn what_was_handed_to_an_authority_is_told_once_it_is_not_sealed() {
+    use consilium_proto::pb::{DisclosureBasis, DisclosureRecipient};
+    let disclosed = crate::access_log::DisclosedTo {
+        id: consilium_proto::ids::DisclosureId([9; 16]),
+        basis: DisclosureBasis::CourtOrder,
+        recipient: DisclosureRecipient::Court,
+        confirmed_by: "spiffe://st-mary.example/auditor/privacy".parse().unwrap(),
+    };
+    let made = AccessEvent { disclosed: Some(disclosed), ..event(OWN, P::Hlegal, AccessGround::Custodian) };
+    assert_eq!(told(&made), Some(None), "by own staff, and yet no use");
+    let sealed = |until| AccessEvent { sealed_until: Some(TimeMs(until)), ..made.clone() };
+    assert_eq!((told(&sealed(2_000)), told(&sealed(2_001))), (Some(None), None));
 }

@@ -206,3 +206,59 @@ fn logs_that_validators_have_certified_still_tell_what_the_blocks_do() {
     let of_nothing = ledger(|_, lists| lists.lists[0].kind = "Condition".into()).failure();
     assert!(of_nothing.to_string().contains("names the list"), "{of_nothing}");
 }
+
+/// A disclosure that the same person confirms: whether that may be, is for the rules. What the
+/// log says may be changed before the validators certify it.
+fn disclosed(change: impl FnOnce(&mut pb::AccessEvent)) -> Ledger {
+    let mut ledger = Ledger::usual();
+    let seal = pb::Seal { until_ms: NOW_MS + 1, salt: vec![5; 16].into(), ..Default::default() };
+    let disclose = pb::Disclose {
+        disclosure_id: vec![7; 16].into(),
+        patient: PATIENT.0.to_vec().into(),
+        basis: pb::DisclosureBasis::CourtOrder.into(),
+        order_sha256: vec![3; 32].into(),
+        records: vec![pb::VersionRef { record_id: RECORD_ID.to_vec().into(), version: 0 }],
+        recipient: pb::DisclosureRecipient::Court.into(),
+        recipient_sha256: vec![4; 32].into(),
+        seal: Some(pb::Seal { basis: pb::SealBasis::Danger.into(), basis_sha256: vec![6; 32].into(), ..seal }),
+    };
+    let confirm = pb::ConfirmDisclosure { disclosure_id: disclose.disclosure_id.clone() };
+    let terms = pb::DisclosureTerms {
+        disclosure_id: disclose.disclosure_id.clone(),
+        basis: disclose.basis as u32,
+        order_sha256: disclose.order_sha256.clone(),
+        recipient: disclose.recipient as u32,
+        recipient_sha256: disclose.recipient_sha256.clone(),
+        confirmed_by: READER.into(),
+    };
+    let legal = Some(pb::LegalTerms { disclosure: Some(terms), seal: disclose.seal.clone() });
+    let action = |action| vec![pb::Action { action: Some(action) }];
+    let said = ledger.sign(30, NOW_MS + 60_000, action(pb::action::Action::Disclose(disclose)));
+    let confirmed = ledger.sign(31, NOW_MS + 60_000, action(pb::action::Action::ConfirmDisclosure(confirm)));
+    ledger.push(vec![(said, Outcome::Applied), (confirmed.clone(), Outcome::Applied)]);
+    let (kind, purpose) = (pb::AccessKind::Disclosure.into(), Purpose::Hlegal.into());
+    let mut event = pb::AccessEvent { kind, purpose, legal, ..event(0, PATIENT, &confirmed) };
+    change(&mut event);
+    put_log(&mut ledger, &keys::access_log(&PATIENT), &[event.encode_to_vec()]);
+    let root = ledger.state_root();
+    ledger.append(HEIGHT + 1, Vec::new(), |header| header.state_root = root);
+    ledger.certify(HEIGHT as usize + 1);
+    ledger
+}
+
+#[test]
+fn a_disclosure_has_one_event_that_says_what_two_persons_said() {
+    assert_eq!(disclosed(|_| ()).report().failure, None);
+    type Change = fn(&mut pb::LegalTerms);
+    let changes: [Change; 4] = [
+        |legal| legal.disclosure.as_mut().unwrap().recipient = pb::DisclosureRecipient::Police as u32,
+        |legal| legal.disclosure.as_mut().unwrap().confirmed_by = "spiffe://a.example/auditor/other".into(),
+        |legal| legal.seal.as_mut().unwrap().until_ms += 1,
+        |legal| legal.seal = None,
+    ];
+    for change in changes {
+        assert_eq!(disclosed(|event| change(event.legal.as_mut().unwrap())).failure(), at(0, OTHERWISE));
+    }
+    assert_eq!(disclosed(|event| event.legal = None).failure(), at(0, OTHERWISE));
+    assert_eq!(disclosed(|event| event.decisions.clear()).failure(), at(0, OTHERWISE));
+}

@@ -29,6 +29,8 @@ fn event(kind: AccessKind, decisions: Vec<Decision>) -> AccessEvent {
         policy_version: 3,
         time: TimeMs(1_795_000_000_123),
         height: Height(12),
+        disclosed: None,
+        sealed_until: None,
     }
 }
 

@@ -8,16 +8,18 @@ use bytes::Bytes;
 use consilium_proto::access::reads_records;
 use consilium_proto::ids::KeyId;
 use consilium_proto::pb::{
-    AccessDecision, AccessEvent, AccessGround as Ground, AccessKind, IdentityState, RecordVersion, RosterState,
+    AccessDecision, AccessEvent, AccessGround as Ground, AccessKind, IdentityState, LegalTerms, RecordVersion,
+    RosterState, Seal,
 };
 use consilium_proto::transaction::{RequestAccess, VersionRef};
 use prost::Message;
 
-use super::{Author, Context, custody};
+use super::{Author, Context, custody, disclosures};
 use crate::keys;
 use crate::log;
 use crate::rights::{Decided, Decider, Reading};
 use crate::roster::corrupt;
+use crate::rules::Refusal;
 use crate::table::Table;
 use crate::view::{LogPlace, StateReader, StoreFault, View};
 
@@ -26,7 +28,8 @@ pub(super) fn run<R: StateReader>(
     cx: &Context<'_>,
     author: &Author,
     request: &RequestAccess,
-) -> Result<(), StoreFault> {
+) -> Result<(), Refusal> {
+    let seal = disclosures::seal_of(view, cx, author, request)?;
     let reading = reading(cx, author, request);
     let decider = Decider::over(view, cx.policy, reading)?;
     let mut decisions = Decisions::default();
@@ -49,8 +52,8 @@ pub(super) fn run<R: StateReader>(
         true => keys::access_log(&request.patient),
         false => keys::unmatched_log(author.member()),
     };
-    record_event(view, cx, author, request, (log, decisions))?;
-    ask_for_wraps(view, cx, author, request, &released)
+    record_event(view, cx, author, request, (log, decisions, seal))?;
+    Ok(ask_for_wraps(view, cx, author, request, &released)?)
 }
 
 fn reading<'a>(cx: &Context<'_>, author: &'a Author, request: &RequestAccess) -> Reading<'a> {
@@ -92,7 +95,7 @@ fn record_event<R: StateReader>(
     cx: &Context<'_>,
     author: &Author,
     request: &RequestAccess,
-    (log, decisions): (Vec<u8>, Decisions),
+    (log, decisions, seal): (Vec<u8>, Decisions, Option<Seal>),
 ) -> Result<(), StoreFault> {
     let hash = |hash: &Option<consilium_proto::hash::Hash>| hash.map(|h| h.to_bytes()).unwrap_or_default();
     let roster: RosterState = view.roster()?;
@@ -111,6 +114,7 @@ fn record_event<R: StateReader>(
         policy_version: roster.last_policy,
         time_ms: cx.time.0,
         height: cx.height.0,
+        legal: seal.map(|seal| LegalTerms { disclosure: None, seal: Some(seal) }),
     };
     let place = log::append(view, &log, event.encode_to_vec().into())?;
     view.logged(LogPlace { log, place });

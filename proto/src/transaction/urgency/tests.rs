@@ -32,6 +32,7 @@ fn request(purpose: PurposeOfUse) -> Action {
         emergency: None,
         acting: None,
         project: None,
+        sealed_by: None,
     })
 }
 

@@ -56,7 +56,11 @@ impl Stage {
             AccessKind::Query => [self.patient, unknown, self.empty]
                 .map(|patient| pb::RequestAccess { records: Vec::new(), ..of(patient, self.record) })
                 .to_vec(),
-            AccessKind::Read | AccessKind::History | AccessKind::Export | AccessKind::Unspecified => vec![
+            AccessKind::Read
+            | AccessKind::History
+            | AccessKind::Export
+            | AccessKind::Disclosure
+            | AccessKind::Unspecified => vec![
                 of(self.patient, self.record),
                 of(self.patient, RecordId([7; 16])),
                 of(unknown, self.record),

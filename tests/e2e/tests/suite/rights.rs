@@ -1,6 +1,7 @@
 //! Rights of patients over real nodes: a consent opens, a custodian wraps, a withdrawal closes,
 //! an emergency opens again, and the patient's list shows all of it.
 
+mod disclosures;
 mod petitions;
 
 use std::process::{Child, Command, Stdio};

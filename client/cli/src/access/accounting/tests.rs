@@ -39,6 +39,8 @@ fn event(sequence: u64, reader: &str, purpose: PurposeOfUse, records: &[u8]) -> 
         policy_version: 1,
         time: TimeMs(1_000 * sequence),
         height: Height(3),
+        disclosed: None,
+        sealed_until: None,
     }
 }
 
@@ -53,7 +55,8 @@ fn view(more: &[&str]) -> AccountingView {
         event(4, "spiffe://st-mary.example/service/ehr", PurposeOfUse::Hresch, &[1]),
     ];
     let root = Hash::from_bytes([10; 32]);
-    let log = AccessLog { from: 0, count: 5, events, root, header: header() };
+    let (patient, sealed, opened) = (PatientPseudonym([7; 16]), Vec::new(), Vec::new());
+    let log = AccessLog { patient, from: 0, count: 5, events, sealed, opened, root, header: header() };
     let state = |member: &str, kind: &str| pb::RecordState {
         member: member.into(),
         kind: kind.into(),

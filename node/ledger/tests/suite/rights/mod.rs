@@ -3,6 +3,7 @@
 
 mod access;
 mod consents;
+mod disclosures;
 mod emergencies;
 mod in_sight;
 mod logs;

@@ -1,0 +1,100 @@
+//! Disclosures under a legal duty: records that a hospital hands to an authority. Two persons of
+//! the hospital say so; then the patient's log has it, sealed until a date if a law demands that.
+//! What is handed on, and how, is outside of the network.
+
+use bytes::Bytes;
+use consilium_proto::hash::Hash;
+use consilium_proto::ids::{DisclosureId, PatientPseudonym, TimeMs};
+use consilium_proto::pb::{self, DisclosureBasis, DisclosureRecipient, SealBasis, action::Action};
+use consilium_proto::state::keys;
+use consilium_proto::transaction::{Seal, VersionRef};
+
+use crate::client::Client;
+use crate::error::ClientError;
+use crate::submit::Submitted;
+
+/// A disclosure that is about to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DisclosureDraft {
+    /// The disclosure.
+    pub id: DisclosureId,
+    /// Whose records.
+    pub patient: PatientPseudonym,
+    /// Why.
+    pub basis: DisclosureBasis,
+    /// Salted hash of the order ([`crate::documents`]).
+    pub order: Hash,
+    /// Versions of the own member's records; none: all that it has of the patient.
+    pub records: Vec<VersionRef>,
+    /// To what kind of authority.
+    pub recipient: DisclosureRecipient,
+    /// Salted hash of whom exactly.
+    pub recipient_hash: Hash,
+    /// What keeps the entry from the patient.
+    pub seal: Option<Seal>,
+}
+
+impl DisclosureDraft {
+    /// A fresh random id.
+    #[must_use]
+    pub fn new_id() -> DisclosureId {
+        DisclosureId(rand::random())
+    }
+
+    /// The action that says it.
+    #[must_use]
+    pub fn action(&self) -> pb::Action {
+        let disclose = pb::Disclose {
+            disclosure_id: Bytes::copy_from_slice(&self.id.0),
+            patient: Bytes::copy_from_slice(&self.patient.0),
+            basis: self.basis.into(),
+            order_sha256: self.order.to_bytes(),
+            records: self.records.iter().map(Into::into).collect(),
+            recipient: self.recipient.into(),
+            recipient_sha256: self.recipient_hash.to_bytes(),
+            seal: self.seal.as_ref().map(Into::into),
+        };
+        pb::Action { action: Some(Action::Disclose(disclose)) }
+    }
+}
+
+/// A seal under a random salt, until a block time at most a year ahead; `order` is the salted hash
+/// of the order that it be kept secret.
+#[must_use]
+pub fn new_seal(until: TimeMs, basis: SealBasis, order: Hash) -> Seal {
+    Seal { until, basis, salt: rand::random(), order }
+}
+
+impl Client {
+    /// Says that records of the own member are handed on. It is nothing until another person
+    /// confirms it within seven days. By a service, a clinician or an auditor.
+    ///
+    /// # Errors
+    /// As [`Client::submit`]; [`ClientError::Rejected`] if a record is not the own member's and the
+    /// patient's, or a seal ends in the past or more than a year ahead.
+    pub async fn disclose(&self, draft: &DisclosureDraft) -> Result<Submitted, ClientError> {
+        let signed = self.sign(vec![draft.action()], Vec::new())?;
+        self.submit(signed, pb::WaitFor::Certified).await?.into_applied()
+    }
+
+    /// Confirms a disclosure: from then on it stands in the patient's log. By an auditor of the same
+    /// member, who is another person.
+    ///
+    /// # Errors
+    /// As [`Client::submit`]; [`ClientError::Rejected`] if there is none that this identity may
+    /// confirm, or it is too late.
+    pub async fn confirm_disclosure(&self, id: DisclosureId) -> Result<Submitted, ClientError> {
+        let confirm = pb::ConfirmDisclosure { disclosure_id: Bytes::copy_from_slice(&id.0) };
+        let action = pb::Action { action: Some(Action::ConfirmDisclosure(confirm)) };
+        let signed = self.sign(vec![action], Vec::new())?;
+        self.submit(signed, pb::WaitFor::Certified).await?.into_applied()
+    }
+
+    /// A disclosure, proven; `None`: proven to be none. For auditors.
+    ///
+    /// # Errors
+    /// As [`Client::proven_state`].
+    pub async fn disclosure(&self, id: DisclosureId) -> Result<Option<pb::DisclosureState>, ClientError> {
+        self.proven_row(&keys::disclosure(&id)).await
+    }
+}

@@ -1,0 +1,66 @@
+//! A sealed disclosure over real nodes: auditors see it, the patient its hash, and it counts.
+
+use consilium_client::access_log::KeptAccess;
+use consilium_client::disclosures::{DisclosureDraft, new_seal};
+use consilium_client::patients::Acceptance;
+use consilium_proto::ids::TimeMs;
+
+use super::*;
+
+const ANNA: &str = "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a";
+
+#[test]
+fn a_sealed_entry_counts_for_the_patient_and_opens_when_its_time_is_over() {
+    Network::of(3).run(async |network| {
+        let of = hospital(network).await?;
+        let anna = network.enrolled(0, Role::Patient, ANNA).await?;
+        let acceptance = Acceptance {
+            identity: anna.spiffe_id.parse()?,
+            relation: pb::PatientRelation::Self_,
+            may_read: true,
+            may_consent: false,
+            to: None,
+            evidence: Hash::of(&[b"salted passport"]),
+        };
+        of.ehr.client.accept_patient(of.patient, &acceptance).await?;
+        let auditor = network.enrolled(0, Role::Auditor, "privacy").await?;
+
+        let until = TimeMs(consilium_client::clock::now_ms() + 40_000);
+        let draft = DisclosureDraft {
+            id: DisclosureDraft::new_id(),
+            patient: of.patient,
+            basis: pb::DisclosureBasis::Crime,
+            order: Hash::of(&[b"salted order"]),
+            records: Vec::new(),
+            recipient: pb::DisclosureRecipient::Police,
+            recipient_hash: Hash::of(&[b"salted name"]),
+            seal: Some(new_seal(until, pb::SealBasis::Investigation, Hash::of(&[b"salted secrecy"]))),
+        };
+        of.ehr.client.disclose(&draft).await?;
+        assert_eq!(anna.client.access_log(of.patient, KeptLog::nothing()).await?.count, 0);
+        let confirmed = auditor.client.confirm_disclosure(draft.id).await?;
+        let access = Access { sealed_by: Some(draft.id), ..Access::of(PurposeOfUse::Treat) };
+        read(&of.ehr.client, access, &of).await?;
+
+        let whole = auditor.client.access_log(of.patient, KeptLog::nothing()).await?;
+        assert_eq!((whole.events.len(), whole.sealed.len()), (2, 0));
+        let shown = anna.client.access_log(of.patient, KeptLog::nothing()).await?;
+        assert_eq!((shown.events.len(), shown.sealed.len(), shown.count), (0, 2, 2));
+        let error = anna.client.decision(confirmed.transaction_id).await.unwrap_err();
+        assert!(matches!(error, ClientError::Status { code: Code::NotFound, .. }), "{error:?}");
+
+        // Block time passes by blocks.
+        let kept: KeptAccess = shown.kept_access().to_string().parse()?;
+        let opened = loop {
+            of.ehr.client.attest_care(of.patient, TimeMs(0), Hash::of(&[b"nothing"])).await?;
+            let log = anna.client.access_log(of.patient, kept.clone()).await?;
+            if log.header.time >= until {
+                break log;
+            }
+        };
+        assert_eq!((opened.events.len(), opened.sealed.len()), (0, 0));
+        assert_eq!(opened.opened, whole.events);
+        assert_eq!(opened.opened[0].disclosed.as_ref().map(|to| to.recipient), Some(pb::DisclosureRecipient::Police));
+        Ok(())
+    });
+}
