@@ -270,6 +270,33 @@ impl Client {
         self.say_of_patient(Action::AttestCare(care)).await
     }
 
+    /// Says that a patient has died, for the own member's records: nobody speaks for it there any
+    /// more but executors, who may be accepted from then on. Consents stay in force.
+    ///
+    /// # Errors
+    /// As [`Client::submit`]; [`ClientError::Rejected`] if nobody has registered the patient.
+    pub async fn attest_death(&self, patient: PatientPseudonym, evidence: Hash) -> Result<Submitted, ClientError> {
+        self.say_of_death(patient, evidence, false).await
+    }
+
+    /// Takes that back: it was said in error. `evidence` is the salted hash of why.
+    ///
+    /// # Errors
+    /// As [`Client::submit`]; [`ClientError::Rejected`] if the own member does not say so.
+    pub async fn withdraw_death(&self, patient: PatientPseudonym, evidence: Hash) -> Result<Submitted, ClientError> {
+        self.say_of_death(patient, evidence, true).await
+    }
+
+    async fn say_of_death(
+        &self,
+        patient: PatientPseudonym,
+        evidence: Hash,
+        withdrawn: bool,
+    ) -> Result<Submitted, ClientError> {
+        let death = pb::AttestDeath { patient: bytes_of(patient), evidence_sha256: evidence.to_bytes(), withdrawn };
+        self.say_of_patient(Action::AttestDeath(death)).await
+    }
+
     async fn say_of_patient(&self, action: Action) -> Result<Submitted, ClientError> {
         let signed = self.sign(vec![pb::Action { action: Some(action) }], Vec::new())?;
         self.submit(signed, pb::WaitFor::Certified).await?.into_applied()

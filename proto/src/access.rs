@@ -153,7 +153,9 @@ impl Facts<'_> {
         }
         match self.accepted_as {
             Some(PatientRelation::Self_) => return Ground::Patient,
-            Some(PatientRelation::Guardian | PatientRelation::Proxy) => return Ground::Representative,
+            Some(PatientRelation::Guardian | PatientRelation::Proxy | PatientRelation::Executor) => {
+                return Ground::Representative;
+            }
             Some(PatientRelation::Unspecified) | None => {}
         }
         if self.is_author() {

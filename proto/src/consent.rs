@@ -401,6 +401,14 @@ pub fn accepts(acceptance: &pb::PatientAcceptance, custodian: &str, identity: &s
         && (acceptance.to_ms == 0 || time.0 < acceptance.to_ms)
 }
 
+/// Whether an identity speaks for a patient to a custodian at a time: as [`accepts`], and after a
+/// death that the custodian attests an executor's alone, before it none of these.
+#[must_use]
+pub fn speaks(patient: &pb::PatientState, a: &pb::PatientAcceptance, custodian: &str, id: &str, time: TimeMs) -> bool {
+    let died = patient.deaths.iter().any(|death| death.member == custodian);
+    accepts(a, custodian, id, time) && died == (a.relation() == pb::PatientRelation::Executor)
+}
+
 /// Whether a consent binds a custodian: its own paper, or signed by whom it had accepted then for
 /// that patient. No other member can make it binding.
 #[must_use]

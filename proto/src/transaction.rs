@@ -38,7 +38,7 @@ pub use attachments::{Attachment, Commitment, Size, Slot};
 pub use disclosure::{Disclose, DisclosureAction, Seal};
 pub use governance::{GovernanceAction, NodeAction, NodeDescription, Propose, Topic};
 pub use head::{ActionProof, Nonce, NotInTransaction, SignedHead, TransactionHead, signature_hash};
-pub use patients::{AcceptPatient, AttestCare, PatientAction, PatientLookups, PatientPair};
+pub use patients::{AcceptPatient, AttestCare, AttestDeath, PatientAction, PatientLookups, PatientPair};
 pub use petition::{AnswerPetition, Answered, OpenPetition, PetitionAction, PetitionSubject};
 pub use stake::StakeAction;
 pub use urgency::Urgency;
@@ -456,6 +456,9 @@ impl Action {
             }
             Some(Pb::AttestCare(m)) => {
                 PatientAction::attest_care(&m).map(Self::Patient).map_err(|e| e.within("attest_care"))
+            }
+            Some(Pb::AttestDeath(m)) => {
+                PatientAction::attest_death(&m).map(Self::Patient).map_err(|e| e.within("attest_death"))
             }
             Some(Pb::PutConsent(m)) => ConsentAction::put(&m).map(Self::Consent).map_err(|e| e.within("put_consent")),
             Some(Pb::RevokeConsent(m)) => {

@@ -61,6 +61,8 @@ pub(crate) enum PatientCommand {
     Link(rights::LinkArgs),
     /// Take that back
     Unlink(rights::UnlinkArgs),
+    /// Say that the patient has died, for the own member's records
+    Death(rights::DeathArgs),
     /// Say that the patient is under the own member's care
     Care(rights::CareArgs),
     /// List which records a patient has, proven to be all that there are (for auditors, and for the
@@ -101,6 +103,7 @@ pub(crate) async fn run(args: PatientArgs, ctx: &Context) -> Result<(), CliError
         PatientCommand::Withdraw(args) => rights::withdraw(args, ctx).await,
         PatientCommand::Link(args) => rights::link(args, ctx).await,
         PatientCommand::Unlink(args) => rights::unlink(args, ctx).await,
+        PatientCommand::Death(args) => rights::death(args, ctx).await,
         PatientCommand::Care(args) => rights::care(args, ctx).await,
         PatientCommand::Records(args) => records::records(args, ctx).await,
         PatientCommand::Show { patient } => rights::show(patient, ctx).await,

@@ -189,6 +189,7 @@ pub(crate) fn relation(relation: PatientRelation) -> &'static str {
         PatientRelation::Self_ => "self",
         PatientRelation::Guardian => "guardian",
         PatientRelation::Proxy => "proxy",
+        PatientRelation::Executor => "executor",
     }
 }
 

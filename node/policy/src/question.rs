@@ -120,7 +120,7 @@ fn consent(said: Said) -> Result<Value, Unasked> {
 fn relation(facts: &Facts<'_>) -> Result<Value, Unasked> {
     let (patient, representative) = match facts.accepted_as {
         Some(PatientRelation::Self_) => (true, false),
-        Some(PatientRelation::Guardian | PatientRelation::Proxy) => (false, true),
+        Some(PatientRelation::Guardian | PatientRelation::Proxy | PatientRelation::Executor) => (false, true),
         Some(PatientRelation::Unspecified) | None => (false, false),
     };
     record([

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use bytes::Bytes;
 use consilium_grpc::access_service_server::AccessService;
 use consilium_ledger::{Table, keys, log, state_map};
+use consilium_proto::consent::speaks;
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::hash::Hash;
 use consilium_proto::ids::{PatientPseudonym, RecordId, TimeMs, TransactionId};
@@ -203,10 +204,7 @@ pub(super) fn may(
 /// Whether the member that registered a patient has accepted an identity to read for it.
 pub(super) fn speaks_for(patient: &PatientState, identity: &SpiffeId, time: TimeMs) -> bool {
     let name = identity.to_string();
-    patient.acceptances.iter().any(|a| {
-        let in_force = !a.withdrawn && (a.to_ms == 0 || time.0 < a.to_ms);
-        a.member == patient.member && a.identity == name && a.may_read && in_force
-    })
+    patient.acceptances.iter().any(|a| a.may_read && speaks(patient, a, &patient.member, &name, time))
 }
 
 pub(super) fn prove(ledger: &LedgerSnapshot<'_>, key: Vec<u8>) -> Result<ProvenRow, StorageError> {

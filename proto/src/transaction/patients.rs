@@ -27,6 +27,8 @@ pub enum PatientAction {
     Unlink(PatientPair),
     /// See `AttestCare`.
     AttestCare(AttestCare),
+    /// See `AttestDeath`.
+    AttestDeath(AttestDeath),
 }
 
 /// A patient and commitments to what it is found by.
@@ -79,6 +81,17 @@ pub struct AttestCare {
     pub evidence: Hash,
 }
 
+/// A death, or that it was said in error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttestDeath {
+    /// The pseudonym.
+    pub patient: PatientPseudonym,
+    /// Commitment to what shows it.
+    pub evidence: Hash,
+    /// It is taken back.
+    pub withdrawn: bool,
+}
+
 impl PatientAction {
     pub(super) fn register(m: &pb::RegisterPatient) -> Result<Self, FieldError> {
         PatientLookups::parse(&m.patient, &m.lookups_sha256, 0).map(Self::Register)
@@ -129,11 +142,19 @@ impl PatientAction {
         }))
     }
 
+    pub(super) fn attest_death(m: &pb::AttestDeath) -> Result<Self, FieldError> {
+        Ok(Self::AttestDeath(AttestDeath {
+            patient: PatientPseudonym::parse("patient", &m.patient)?,
+            evidence: hash("evidence_sha256", &m.evidence_sha256)?,
+            withdrawn: m.withdrawn,
+        }))
+    }
+
     /// The look-ups that it brings, if any.
     pub(super) fn lookups(&self) -> Option<&PatientLookups> {
         match self {
             Self::Register(lookups) | Self::AddLookups(lookups) => Some(lookups),
-            Self::Accept(_) | Self::Link { .. } | Self::Unlink(_) | Self::AttestCare(_) => None,
+            Self::Accept(_) | Self::Link { .. } | Self::Unlink(_) | Self::AttestCare(_) | Self::AttestDeath(_) => None,
         }
     }
 }

@@ -71,7 +71,12 @@ impl PatientAction {
     fn urgency(&self) -> Option<Urgency> {
         match self {
             Self::Accept(accept) => accept.withdrawn.then_some(Urgency::Withdrawal),
-            Self::Register(_) | Self::AddLookups(_) | Self::Link { .. } | Self::Unlink(_) | Self::AttestCare(_) => None,
+            Self::Register(_)
+            | Self::AddLookups(_)
+            | Self::Link { .. }
+            | Self::Unlink(_)
+            | Self::AttestCare(_)
+            | Self::AttestDeath(_) => None,
         }
     }
 }

@@ -31,6 +31,8 @@ pub(crate) enum Relation {
     Guardian,
     /// A proxy's
     Proxy,
+    /// An executor's, after the patient's death
+    Executor,
 }
 
 impl From<Relation> for pb::PatientRelation {
@@ -39,6 +41,7 @@ impl From<Relation> for pb::PatientRelation {
             Relation::Own => Self::Self_,
             Relation::Guardian => Self::Guardian,
             Relation::Proxy => Self::Proxy,
+            Relation::Executor => Self::Executor,
         }
     }
 }
@@ -128,6 +131,44 @@ pub(crate) struct CareArgs {
     pub(crate) evidence: PathBuf,
 }
 
+/// Arguments of `patient death`.
+#[derive(Debug, Args)]
+pub(crate) struct DeathArgs {
+    /// The patient's pseudonym
+    #[arg(value_name = "HEX")]
+    pub(crate) patient: PatientPseudonym,
+    /// What shows it, or why it was said in error. Only its salted hash is sent; the salt is written
+    /// beside it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) evidence: PathBuf,
+    /// It was said in error
+    #[arg(long)]
+    pub(crate) withdraw: bool,
+    /// Whether to ask.
+    #[command(flatten)]
+    pub(crate) consent: Consent,
+}
+
+pub(crate) async fn death(args: DeathArgs, ctx: &Context) -> Result<(), CliError> {
+    let client = ctx.client().await?;
+    let own = client.identity().spiffe_id().member();
+    let about = match args.withdraw {
+        true => format!("{own} says that patient {} lives: who was accepted speaks for it again", args.patient),
+        false => format!(
+            "{own} says that patient {} has died: to {own} neither its own identity nor those of guardians and \
+             proxies speak for it any more; consents stay in force",
+            args.patient
+        ),
+    };
+    args.consent.ask(&about, "Say so?")?;
+    let evidence = evidence(args.evidence)?;
+    let done = match args.withdraw {
+        true => client.withdraw_death(args.patient, evidence).await?,
+        false => client.attest_death(args.patient, evidence).await?,
+    };
+    ctx.print(&SubmittedView::new(&done), SubmittedView::text)
+}
+
 pub(crate) async fn accept(args: AcceptArgs, ctx: &Context) -> Result<(), CliError> {
     if args.relation == Relation::Guardian && args.until.is_none() {
         return Err(CliError::usage("a guardian's acceptance must end").hint("pass --until with the coming of age"));
@@ -196,6 +237,8 @@ struct PatientView {
     registered_by: Option<String>,
     acceptances: Vec<AcceptanceView>,
     links: Vec<LinkView>,
+    /// Members that say that it has died.
+    died_says: Vec<String>,
     records: Vec<RecordListView>,
     consents: usize,
     at_height: u64,
@@ -250,6 +293,7 @@ impl PatientView {
             registered_by: rows.state.as_ref().map(|state| state.member.clone()),
             acceptances: state.acceptances.iter().map(AcceptanceView::new).collect(),
             links: state.links.iter().map(LinkView::new).collect(),
+            died_says: state.deaths.iter().map(|death| death.member.clone()).collect(),
             records: rows.lists.iter().map(list).collect(),
             consents: rows.consents.len(),
             at_height: rows.header.height.0,
@@ -262,6 +306,7 @@ impl PatientView {
         let mut lines = vec![format!("patient {}, {by}", self.pseudonym)];
         lines.extend(self.acceptances.iter().map(AcceptanceView::text));
         lines.extend(self.links.iter().map(LinkView::text));
+        lines.extend(self.died_says.iter().map(|member| format!("has died, says {member}")));
         lines.extend(self.records.iter().map(|list| format!("has records: {} ({})", list.kind, list.confidentiality)));
         lines.push(format!("{} consents, see `consilium consent list`", self.consents));
         lines.push(format!("proven at height {}, {}", self.at_height, self.at));
@@ -336,6 +381,7 @@ mod tests {
             registered_by: Some("a.example".into()),
             acceptances: vec![AcceptanceView::new(&acceptance)],
             links: vec![LinkView::new(&link)],
+            died_says: vec!["b.example".into()],
             records: vec![RecordListView { kind: "Observation".into(), confidentiality: "N" }],
             consents: 1,
             at_height: 9,

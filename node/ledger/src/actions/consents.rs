@@ -1,7 +1,7 @@
 //! Consents: put by a patient's key or, on paper, by the member that they bind; and ended.
 
 use bytes::Bytes;
-use consilium_proto::consent::accepts;
+use consilium_proto::consent::speaks;
 use consilium_proto::ids::{ConsentId, PatientPseudonym};
 use consilium_proto::limits::CONSENTS_MAX;
 use consilium_proto::names::Role;
@@ -42,7 +42,7 @@ fn put<R: StateReader>(
         let patient = load_patient(view, &consent.patient)?.ok_or(Refusal::Rejected(Outcome::NotAccepted))?;
         let name = author.id.to_string();
         let mut custodians = patient.acceptances.iter();
-        let accepted = custodians.any(|a| a.may_consent && accepts(a, &a.member, &name, cx.time));
+        let accepted = custodians.any(|a| a.may_consent && speaks(&patient, a, &a.member, &name, cx.time));
         ensure(accepted, Outcome::NotAccepted)?;
     }
     let before: Option<ConsentState> = view.message(Table::State, &keys::consent(&consent.id))?;
@@ -133,6 +133,7 @@ fn may_revoke<R: StateReader>(
     let patient = patient.map_err(|e| crate::roster::corrupt(format!("consent: {e}")))?;
     let state: PatientState = load_patient(view, &patient)?.unwrap_or_default();
     let custodians = || state.acceptances.iter().filter(|a| a.identity == consent.author && !a.withdrawn);
-    let accepted = |member: &str| state.acceptances.iter().any(|a| a.may_consent && accepts(a, member, &name, cx.time));
+    let accepted =
+        |member: &str| state.acceptances.iter().any(|a| a.may_consent && speaks(&state, a, member, &name, cx.time));
     Ok(custodians().next().is_some() && custodians().all(|a| accepted(&a.member)))
 }

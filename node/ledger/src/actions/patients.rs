@@ -9,9 +9,13 @@ use bytes::Bytes;
 use consilium_proto::hash::Hash;
 use consilium_proto::ids::PatientPseudonym;
 use consilium_proto::limits::{ACCEPTANCES_MAX, CARE_AHEAD_MAX_MS, LINKS_MAX, LOOKUPS_MAX};
-use consilium_proto::pb::{CareState, Outcome, PatientAcceptance, PatientLink, PatientLookup, PatientState};
+use consilium_proto::pb::{
+    CareState, Outcome, PatientAcceptance, PatientDeath, PatientLink, PatientLookup, PatientRelation, PatientState,
+};
 use consilium_proto::state::CareName;
-use consilium_proto::transaction::{AcceptPatient, AttestCare, PatientAction, PatientLookups, PatientPair};
+use consilium_proto::transaction::{
+    AcceptPatient, AttestCare, AttestDeath, PatientAction, PatientLookups, PatientPair,
+};
 
 use super::{Author, Context};
 use crate::keys;
@@ -43,6 +47,7 @@ pub(super) fn run<R: StateReader>(
         PatientAction::Link { pair, evidence } => link(view, cx, author, *pair, evidence),
         PatientAction::Unlink(pair) => unlink(view, cx, author, *pair),
         PatientAction::AttestCare(care) => attest_care(view, cx, author, care),
+        PatientAction::AttestDeath(death) => attest_death(view, cx, author, death),
     }
 }
 
@@ -89,6 +94,9 @@ fn accept<R: StateReader>(
     accepted: &AcceptPatient,
 ) -> Result<(), Refusal> {
     let mut state = registered(view, &accepted.patient)?;
+    let died = state.deaths.iter().any(|death| death.member == author.member());
+    let executor = accepted.relation == PatientRelation::Executor;
+    ensure(died || !executor || accepted.withdrawn, Outcome::NotDeceased)?;
     ensure(accepted.to.0 == 0 || accepted.to > cx.time || accepted.withdrawn, Outcome::TimeRefused)?;
     let acceptance = PatientAcceptance {
         member: author.member().to_owned(),
@@ -153,6 +161,30 @@ fn unlink<R: StateReader>(
         view.put_message(Table::State, keys::patient(&patient), &state);
     }
     Ok(())
+}
+
+/// What a member says of it counts for its own records, and is replaced by what it says later.
+fn attest_death<R: StateReader>(
+    view: &mut View<'_, R>,
+    cx: &Context<'_>,
+    author: &Author,
+    death: &AttestDeath,
+) -> Result<(), Refusal> {
+    let mut state = registered(view, &death.patient)?;
+    let place = state.deaths.binary_search_by(|death| death.member.as_str().cmp(author.member()));
+    match (place, death.withdrawn) {
+        (Ok(place), true) => drop(state.deaths.remove(place)),
+        (Err(_), true) => return Err(Refusal::Rejected(Outcome::NotDeceased)),
+        (Ok(place), false) => state.deaths[place] = describe_death(cx, author, death),
+        (Err(place), false) => state.deaths.insert(place, describe_death(cx, author, death)),
+    }
+    view.put_message(Table::State, keys::patient(&death.patient), &state);
+    Ok(())
+}
+
+fn describe_death(cx: &Context<'_>, author: &Author, death: &AttestDeath) -> PatientDeath {
+    let evidence_sha256 = death.evidence.to_bytes();
+    PatientDeath { member: author.member().to_owned(), evidence_sha256, height: cx.height.0 }
 }
 
 fn attest_care<R: StateReader>(

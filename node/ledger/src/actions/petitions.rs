@@ -3,7 +3,7 @@
 //! of it anyway.
 
 use bytes::Bytes;
-use consilium_proto::consent::accepts;
+use consilium_proto::consent::speaks;
 use consilium_proto::hash::Hash;
 use consilium_proto::ids::PetitionId;
 use consilium_proto::limits::{DISAGREEMENTS_MAX, PETITIONS_DUE_MAX, PETITIONS_DUE_OF_PATIENT_MAX};
@@ -84,7 +84,7 @@ fn ensure_may_ask<R: StateReader>(
     let says = if petition.subject.record().is_some() { petition.member.as_str() } else { &patient.member };
     let name = author.id.to_string();
     let mut accepted = patient.acceptances.iter().filter(|a| a.may_read);
-    ensure(accepted.any(|a| accepts(a, says, &name, cx.time)), Outcome::NotAccepted)?;
+    ensure(accepted.any(|a| speaks(&patient, a, says, &name, cx.time)), Outcome::NotAccepted)?;
     active_member(view, petition.member.as_str()).map(|_| ())
 }
 

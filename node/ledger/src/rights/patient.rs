@@ -6,7 +6,7 @@
 //! record").
 
 use consilium_proto::access::reads_records;
-use consilium_proto::consent::{Asked, Grant, Said, accepts, binds, strongest};
+use consilium_proto::consent::{Asked, Grant, Said, binds, speaks, strongest};
 use consilium_proto::ids::{ConsentId, PatientPseudonym, TimeMs};
 use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::pb::{
@@ -108,8 +108,11 @@ impl PatientFacts {
     pub(super) fn accepted_as(&self, custodian: &str, reader: &SpiffeId, time: TimeMs) -> Option<PatientRelation> {
         let name = reader.to_string();
         let own = self.pseudonyms.iter().filter(|pseudonym| pseudonym.counts_for(custodian));
-        let acceptances = own.flat_map(|pseudonym| &pseudonym.state.acceptances);
-        acceptances.filter(|a| a.may_read && accepts(a, custodian, &name, time)).map(PatientAcceptance::relation).min()
+        let speaking = own.flat_map(|Pseudonym { state, .. }| {
+            let speaks = |a: &&PatientAcceptance| speaks(state, a, custodian, &name, time);
+            state.acceptances.iter().filter(speaks)
+        });
+        speaking.filter(|a| a.may_read).map(PatientAcceptance::relation).min()
     }
 
     /// What the consents that bind the record's custodian say together, and which of them.

@@ -3,6 +3,7 @@
 
 mod access;
 mod consents;
+mod deaths;
 mod disclosures;
 mod emergencies;
 mod in_sight;
