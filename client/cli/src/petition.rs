@@ -3,7 +3,7 @@
 
 mod view;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use consilium_client::documents::{DocumentHash, salt_path};
@@ -266,7 +266,7 @@ async fn answer(args: AnswerArgs, client: &Client, ctx: &Context) -> Result<(), 
 }
 
 /// The salt and the document that an entry of the log commits to.
-async fn person(file: &PathBuf, petition: &KnownPetition, client: &Client) -> Result<Zeroizing<Vec<u8>>, CliError> {
+async fn person(file: &Path, petition: &KnownPetition, client: &Client) -> Result<Zeroizing<Vec<u8>>, CliError> {
     let salt = salt_path(file);
     if !salt.exists() {
         return Err(CliError::failed(format!("{} is not there: the name cannot be shown without it", salt.display())));
