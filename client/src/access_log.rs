@@ -23,6 +23,7 @@ use consilium_proto::header::Header;
 use consilium_proto::ids::{ConsentId, Height, PatientPseudonym, TransactionId};
 use consilium_proto::limits::ANSWER_BYTES_MAX;
 use consilium_proto::merkle::MerkleError;
+use consilium_proto::names::MemberId;
 use consilium_proto::pb::{self, read_options::Consistency};
 use tonic::transport::Channel;
 
@@ -294,16 +295,28 @@ impl Client {
         self.judged(&answered, rows)
     }
 
-    /// Requests for key wraps that wait for this member's custodian, from a number on, each proven;
-    /// at most 256. That there are no others is the node's word. For the custodian.
+    /// Requests for key wraps for a member's records, from a number on, each proven;
+    /// at most 256, with wraps for the keys that are named, or for any. That there are no others is
+    /// the node's word. For the custodian, and for a deputy those with an emergency.
     ///
     /// # Errors
     /// As [`Self::access_log`]; PERMISSION_DENIED.
-    pub async fn wrap_requests(&self, from_number: u64, page_size: u32) -> Result<Vec<WrapRequest>, ClientError> {
+    pub async fn wrap_requests(
+        &self,
+        member: &MemberId,
+        from_number: u64,
+        page_size: u32,
+        key_ids: Vec<Bytes>,
+    ) -> Result<Vec<WrapRequest>, ClientError> {
         // What waits longer comes with the next question.
-        let request = pb::ListWrapRequestsRequest { page_size, from_number, read: at(Height(0)) };
-        let (answered, header) = self.recent(|| self.fetch_wraps(request)).await?;
-        let member = self.identity().spiffe_id().member();
+        let request = pb::ListWrapRequestsRequest {
+            page_size,
+            from_number,
+            read: at(Height(0)),
+            key_ids,
+            member: member.to_string(),
+        };
+        let (answered, header) = self.recent(|| self.fetch_wraps(request.clone())).await?;
         let requests = verify::wrap_requests(member.as_str(), from_number, &answered.answer, &header);
         self.judged(&answered, requests)
     }

@@ -4,28 +4,43 @@
 //! It trusts no node: every request that it answers is a row of the certified state, and the
 //! rules judge again when the wrap comes ([`pb::Outcome::AccessEnded`]). It keeps nothing: what
 //! waits is on the ledger, so it may be stopped at any time, and several may run at once; what
-//! one has answered, the others are told is not wanted any more.
+//! one has answered, the others are told is not wanted any more. Between requests it wraps what
+//! was written earlier for the member's newest custody key ([`Custodian::carry_on`]).
+
+mod background;
+mod held;
+mod keyring;
+mod queue;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use consilium_proto::envelope::{EnvelopeContext, KeyWrap, unwrap_key, wrap_key};
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::hash::sha256;
 use consilium_proto::ids::{KeyId, RecordId};
-use consilium_proto::keys::EncryptionPublicKey;
+use consilium_proto::keys::{EncryptionPrivateKey, EncryptionPublicKey};
+use consilium_proto::names::MemberId;
 use consilium_proto::pb::{self, Outcome};
 use consilium_proto::state::keys;
+use tonic::Code;
 
 use crate::access_log::WrapRequest;
 use crate::client::Client;
 use crate::error::ClientError;
+use crate::submit::Submitted;
+use keyring::{Keyring, ToWrap};
+use queue::Queue;
+
+pub use background::Progress;
+pub use held::{Counts, HeldPage, HeldQuery};
 
 /// Requests that are asked for at once.
 const PAGE_SIZE: u32 = 256;
 /// Wraps of one transaction: a version and its wrap are a few kilobytes.
 const BATCH_MAX: usize = 64;
+/// For how long it is known whose requests it answers.
+const LISTS_FOR: Duration = Duration::from_secs(2);
 /// For which a burst is measured.
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -49,81 +64,129 @@ pub struct Round {
 #[derive(Debug)]
 pub struct Custodian {
     client: Client,
+    keyring: Keyring,
     burst: Burst,
+    passes: Vec<background::Pass>,
+    /// When it was last looked what is to be wrapped for whom.
+    looked: Option<Instant>,
+    /// Members whose requests it answers, and since when that is known.
+    lists: Option<(Instant, Vec<MemberId>)>,
 }
 
 impl Custodian {
-    /// The custodian as this identity, whose encryption key is the member's custody key. Beyond
-    /// so many patients within an hour ordinary requests wait for a person, emergencies never.
+    /// The custodian as this identity, whose encryption key is the member's custody key; older
+    /// ones open what is not wrapped for that one yet. Beyond so many patients within an hour
+    /// ordinary requests wait for a person, emergencies never.
     #[must_use]
-    pub fn new(client: Client, patients_per_hour: usize) -> Self {
-        Self { client, burst: Burst { max: patients_per_hour, seen: VecDeque::new() } }
+    pub fn new(client: Client, older: Vec<EncryptionPrivateKey>, patients_per_hour: usize) -> Self {
+        let keyring = Keyring::new(client.clone(), older);
+        let burst = Burst { max: patients_per_hour, seen: VecDeque::new() };
+        Self { client, keyring, burst, passes: Vec::new(), looked: None, lists: None }
     }
 
-    /// Answers what waits now, emergencies first.
+    /// Answers what waits now, emergencies first: for the own member's records, for those of
+    /// members that have left and that it keeps, and as deputy what has an emergency.
     ///
     /// # Errors
     /// If nodes cannot be asked, or what they answer is not proven. What one request lacks is no
     /// error: it is counted.
     pub async fn round(&mut self) -> Result<Round, ClientError> {
-        let mut requests = self.waiting().await?;
-        requests.sort_by_key(|request| (request.state.emergency_id.is_empty(), request.number));
+        let mut queue = Queue::default();
         let mut round = Round::default();
-        let mut made = Vec::new();
-        for request in requests {
+        loop {
+            // What came meanwhile may be an emergency.
+            for member in self.lists().await? {
+                self.look(&member, &mut queue).await?;
+            }
+            let batch = queue.take(BATCH_MAX);
+            if batch.is_empty() {
+                return Ok(round);
+            }
+            self.answer(batch, &mut round).await?;
+        }
+    }
+
+    /// Answers requests, in order.
+    async fn answer(&mut self, batch: Vec<(MemberId, WrapRequest)>, round: &mut Round) -> Result<(), ClientError> {
+        let mut made: Vec<Made> = Vec::new();
+        for (member, request) in batch {
             let ordinary = request.state.emergency_id.is_empty();
             if ordinary && !self.burst.admits(&request.state.patient, Instant::now()) {
                 round.paused += 1;
                 continue;
             }
-            match self.wrap(&request).await {
+            match self.wrap(member, &request).await {
                 Ok(wrap) => made.push(wrap),
                 Err(ClientError::Envelope(_) | ClientError::Field(_) | ClientError::Usage(_)) => round.failed += 1,
                 Err(error) => return Err(error),
             }
         }
-        for batch in made.chunks(BATCH_MAX) {
-            self.add(batch, &mut round).await?;
+        for of_one in made.chunk_by(|one, next| one.member == next.member) {
+            self.add(of_one, round).await?;
         }
-        Ok(round)
+        Ok(())
     }
 
-    /// All that waits: what cannot be answered stays in the list, and an emergency may be behind.
-    async fn waiting(&self) -> Result<Vec<WrapRequest>, ClientError> {
-        let mut waiting: Vec<WrapRequest> = Vec::new();
+    /// Members whose requests it answers, the own one first.
+    async fn lists(&mut self) -> Result<Vec<MemberId>, ClientError> {
+        if let Some((_, lists)) = self.lists.as_ref().filter(|(since, _)| since.elapsed() < LISTS_FOR) {
+            return Ok(lists.clone());
+        }
+        let own = self.client.identity().spiffe_id().member().clone();
+        let duties = self.duties_of(&own).await?;
+        let mut lists = kept(own, &duties)?;
+        for member in &duties.deputy_of {
+            let member = MemberId::parse("deputy_of", member)?;
+            let duties = self.duties_of(&member).await?;
+            lists.extend(kept(member, &duties)?);
+        }
+        self.lists = Some((Instant::now(), lists.clone()));
+        Ok(lists)
+    }
+
+    async fn duties_of(&self, member: &MemberId) -> Result<pb::CustodyDutiesState, ClientError> {
+        Ok(self.client.proven_row(&keys::custody_duties(member.as_str())).await?.unwrap_or_default())
+    }
+
+    /// Adds all that waits in a list: what cannot be answered stays in it, and an emergency may be
+    /// behind.
+    async fn look(&mut self, member: &MemberId, queue: &mut Queue) -> Result<(), ClientError> {
         loop {
-            let from = waiting.last().map_or(0, |last| last.number.saturating_add(1));
-            let page = self.client.wrap_requests(from, PAGE_SIZE).await?;
+            let page = self.client.wrap_requests(member, queue.next(member), PAGE_SIZE, self.keyring.ids()).await;
+            let page = match page {
+                Ok(page) => page,
+                // It has another deputy since; that must not keep the rest waiting.
+                Err(ClientError::Status { code: Code::PermissionDenied, .. })
+                    if self.client.identity().spiffe_id().member() != member =>
+                {
+                    self.lists = None;
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            };
             let is_last = page.len() < PAGE_SIZE as usize;
-            waiting.extend(page);
+            queue.add(member, page);
             if is_last {
-                return Ok(waiting);
+                return Ok(());
             }
         }
     }
 
     /// The reader's wrap for a request.
-    async fn wrap(&self, request: &WrapRequest) -> Result<Made, ClientError> {
+    async fn wrap(&self, member: MemberId, request: &WrapRequest) -> Result<Made, ClientError> {
         let state = &request.state;
         let key_id = KeyId::from_bytes(fixed("recipient_key_id", &state.recipient_key_id)?);
         let key: Option<pb::EncryptionKeyState> = self.client.proven_row(&keys::encryption_key(&key_id)).await?;
         let key = key.filter(|key| key.spiffe_id == state.reader);
         let key = key.ok_or_else(|| FieldError::malformed("recipient_key_id", "is not a key of the reader"))?;
-        let key = EncryptionPublicKey::decode(&key.encryption_key)?;
-        let own = KeyWrap::decode(&request.own_wrap.wrap)?;
-        let context = EnvelopeContext {
-            ledger_id: *self.client.genesis().ledger_id.as_bytes(),
-            record_id: RecordId::parse("record_id", &state.record_id)?.0,
+        let to_wrap = ToWrap {
+            own_wrap: request.own_wrap.clone(),
+            record: RecordId::parse("record_id", &state.record_id)?,
             version: state.version,
+            key: EncryptionPublicKey::decode(&key.encryption_key)?,
         };
-        let client = self.client.clone();
-        let wrapped = tokio::task::spawn_blocking(move || {
-            let private = client.identity().encryption_key();
-            let private = private.ok_or(ClientError::Setting { setting: "encryption_key" })?;
-            let content_key = unwrap_key(&own, private, &context)?;
-            Ok::<_, ClientError>(wrap_key(&content_key, &key, &context)?.encode())
-        });
-        let wrap: Bytes = wrapped.await.map_err(|_| ClientError::Usage("wrapping was interrupted".into()))??.into();
+        let wrap = self.keyring.wrap_all(vec![to_wrap]).await?.pop();
+        let wrap = wrap.ok_or_else(|| ClientError::Usage("nothing was wrapped".into()))??;
         let added = pb::AddedWrap {
             request: request.number,
             record_id: state.record_id.clone(),
@@ -131,7 +194,7 @@ impl Custodian {
             recipient_key_id: state.recipient_key_id.clone(),
             wrap_sha256: Bytes::copy_from_slice(&sha256(&[&wrap])),
         };
-        Ok(Made { added, wrap })
+        Ok(Made { member, added, wrap })
     }
 
     /// Adds wraps, all at once; where the rules refuse one of them, one by one.
@@ -146,7 +209,8 @@ impl Custodian {
                 Outcome::WrapNotRequested => round.taken += 1,
                 Outcome::AccessEnded => {
                     let dropped = vec![made.added.request];
-                    self.perform(pb::AddWraps { wraps: Vec::new(), dropped }, Vec::new()).await?;
+                    let member = made.member.to_string();
+                    self.perform(pb::AddWraps { dropped, member, ..pb::AddWraps::default() }, Vec::new()).await?;
                     round.dropped += 1;
                 }
                 _ => round.failed += 1,
@@ -156,20 +220,29 @@ impl Custodian {
     }
 
     async fn submit(&self, made: &[Made]) -> Result<Outcome, ClientError> {
+        let member = made.first().map(|made| made.member.to_string()).unwrap_or_default();
         let wraps = made.iter().map(|made| made.added.clone()).collect();
         let attachments = made.iter().map(|made| made.wrap.clone()).collect();
-        self.perform(pb::AddWraps { wraps, dropped: Vec::new() }, attachments).await
+        Ok(self.perform(pb::AddWraps { wraps, member, ..pb::AddWraps::default() }, attachments).await?.outcome)
     }
 
-    async fn perform(&self, add: pb::AddWraps, attachments: Vec<Bytes>) -> Result<Outcome, ClientError> {
+    async fn perform(&self, add: pb::AddWraps, attachments: Vec<Bytes>) -> Result<Submitted, ClientError> {
         let action = pb::Action { action: Some(pb::action::Action::AddWraps(add)) };
         let signed = self.client.sign(vec![action], attachments)?;
-        Ok(self.client.submit(signed, pb::WaitFor::Certified).await?.outcome)
+        self.client.submit(signed, pb::WaitFor::Certified).await
     }
+}
+
+/// A member, and those whose records it keeps since they have left.
+fn kept(member: MemberId, duties: &pb::CustodyDutiesState) -> Result<Vec<MemberId>, ClientError> {
+    let left = duties.keeper_of.iter().map(|left| MemberId::parse("keeper_of", left).map_err(ClientError::from));
+    std::iter::once(Ok(member)).chain(left).collect()
 }
 
 /// A wrap that was made.
 struct Made {
+    /// Whose records.
+    member: MemberId,
     added: pb::AddedWrap,
     wrap: Bytes,
 }

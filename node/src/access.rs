@@ -33,6 +33,13 @@ pub enum What<'a> {
         /// SPIFFE id of whose key it is wrapped for; `None` if nobody's.
         owner: Option<&'a str>,
     },
+    /// A key wrap of a version for its custodian.
+    CustodyWrap {
+        /// As in [`Self::Wrap`].
+        owner: Option<&'a str>,
+        /// Whether the key is, or was, the custody key of the reader's member.
+        of_custody: bool,
+    },
     /// A row of the authenticated state, with its proof.
     StateRow {
         /// See [`consilium_ledger::keys`].
@@ -68,7 +75,14 @@ pub enum What<'a> {
     Petition(Petition<'a>),
     /// Requests for key wraps.
     WrapRequests {
-        /// SPIFFE id of the custodian of the reader's member; `None` if it has none.
+        /// SPIFFE id of who keeps the records that they are for; `None` if nobody does.
+        custodian: Option<&'a str>,
+        /// SPIFFE id of the deputy's custodian; `None` if there is none.
+        deputy: Option<&'a str>,
+    },
+    /// Which versions of a member are wrapped for a key.
+    HeldVersions {
+        /// As in [`Self::WrapRequests`].
         custodian: Option<&'a str>,
     },
 }
@@ -127,6 +141,8 @@ pub enum Grant {
     Patient,
     /// The reader is the custodian.
     Custodian,
+    /// The reader is the deputy: what has an emergency, and nothing else.
+    Deputy,
     /// The reader is an auditor.
     Auditor,
     /// Every identity of the network may have it.
@@ -196,10 +212,25 @@ pub fn decide(request: &Request<'_>) -> Decision {
         },
         What::Emergency(emergency) => notice(reader, emergency),
         What::Petition(petition) => self::petition(reader, petition),
-        What::WrapRequests { custodian } => match custodian.is_some_and(|custodian| custodian == reader.to_string()) {
-            true => Decision::Allow(Grant::Custodian),
-            false => Decision::Deny(Denial::NotCustodian),
+        What::CustodyWrap { owner: _, of_custody: true } => Decision::Allow(Grant::Custodian),
+        What::CustodyWrap { owner, of_custody: false } => key_wrap(reader, owner),
+        What::WrapRequests { custodian, deputy } => match custodians(reader, custodian) {
+            Decision::Deny(_) if deputy.is_some_and(|deputy| deputy == reader.to_string()) => {
+                Decision::Allow(Grant::Deputy)
+            }
+            decision => decision,
         },
+        What::HeldVersions { custodian } => match reader.role() {
+            Role::Auditor => Decision::Allow(Grant::Auditor),
+            _ => custodians(reader, custodian),
+        },
+    }
+}
+
+fn custodians(reader: &SpiffeId, custodian: Option<&str>) -> Decision {
+    match custodian.is_some_and(|custodian| custodian == reader.to_string()) {
+        true => Decision::Allow(Grant::Custodian),
+        false => Decision::Deny(Denial::NotCustodian),
     }
 }
 

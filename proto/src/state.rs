@@ -15,7 +15,7 @@ use crate::ids::{
 
 mod patients;
 
-pub use patients::{CareName, ListName, WrapName, WrapRequestName};
+pub use patients::{CareName, CustodyName, ListName, WrapName, WrapRequestName};
 
 /// Who may ask for a row of the state, and for the proof that there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,6 +224,12 @@ rows! {
         petitions_due;
     /// A disclosure under a legal duty.
     0x32 Disclosure(id: DisclosureId, from &DisclosureId) = DisclosureState, Auditors, "disclosure {id}", disclosure;
+    /// For whom a member acts in custody.
+    0x34 CustodyDuties(member: String, from &str) = CustodyDutiesState, Everyone, "custody duties of member {member}",
+        custody_duties;
+    /// How many versions are wrapped for a key that is, or was, a custody key.
+    0x35 CustodyCount(name: CustodyName, from &CustodyName) = CustodyCountState, Auditors,
+        "versions wrapped for custody key {name}", custody_count;
 }
 
 /// First bytes that no row may take: once named in documents for something else.

@@ -30,8 +30,8 @@ use crate::pb;
 use crate::signing::{self, Domain, SignatureBytes, SigningError, SigningKey, VerifyingKey};
 
 pub use access::{
-    AddWraps, AddedWrap, ConsentAction, DeclareEmergency, EmergencyAction, PutConsent, RequestAccess, SealedBy,
-    VersionRef,
+    AddWraps, AddedWrap, ConsentAction, CustodyAction, DeclareEmergency, EmergencyAction, PutConsent, RequestAccess,
+    Rewrap, SealedBy, VersionRef,
 };
 use attachments::Erasure;
 pub use attachments::{Attachment, Commitment, Size, Slot};
@@ -71,6 +71,8 @@ pub enum Action {
     PublishRevocations(Bytes),
     /// See `SetCustodyKey`.
     SetCustodyKey(KeyId),
+    /// About who acts in a custodian's place.
+    Custody(CustodyAction),
     /// See `WriteRecord`.
     WriteRecord(WriteRecord),
     /// See `RetractRecord`.
@@ -408,6 +410,7 @@ impl Action {
             Self::Enroll(_)
             | Self::PublishRevocations(_)
             | Self::SetCustodyKey(_)
+            | Self::Custody(_)
             | Self::Stake(_)
             | Self::Node(_)
             | Self::Governance(_) => false,
@@ -430,6 +433,12 @@ impl Action {
             Some(Pb::SetCustodyKey(m)) => {
                 let id = fixed("set_custody_key.encryption_key_id", &m.encryption_key_id)?;
                 Ok(Self::SetCustodyKey(KeyId::from_bytes(id)))
+            }
+            Some(Pb::NameDeputy(m)) => {
+                CustodyAction::name_deputy(&m).map(Self::Custody).map_err(|e| e.within("name_deputy"))
+            }
+            Some(Pb::AcceptCustody(m)) => {
+                CustodyAction::accept(&m).map(Self::Custody).map_err(|e| e.within("accept_custody"))
             }
             Some(Pb::WriteRecord(w)) => {
                 WriteRecord::parse(&w).map(Self::WriteRecord).map_err(|e| e.within("write_record"))

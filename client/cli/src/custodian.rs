@@ -1,11 +1,15 @@
 //! `consilium custodian`: the key for which all that a member's people write is sealed, too.
 
-use std::time::Duration;
+mod held;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use consilium_client::Client;
-use consilium_client::custodian::{Custodian, Round};
+use consilium_client::custodian::{Custodian, Progress, Round};
+use consilium_client::identity::load_encryption_key;
 use consilium_client::records::{Recipient, custodian};
 use consilium_proto::names::{MemberId, SpiffeId};
 use consilium_proto::pb::{self, action::Action};
@@ -14,6 +18,10 @@ use serde::Serialize;
 use super::context::escaped;
 use super::governance::need_admin;
 use super::{CliError, Context, SubmittedView};
+use held::{AffectedArgs, ProgressView};
+
+/// How often it is told how far the re-wrapping is.
+const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// A member's custody key
 #[derive(Debug, Args)]
@@ -32,8 +40,8 @@ pub(crate) enum CustodianCommand {
         /// Its id [default: the own member]
         member: Option<MemberId>,
     },
-    /// Wrap keys for readers to whom the network permits access, until stopped. Several may run;
-    /// nothing is kept here
+    /// Wrap keys for readers to whom the network permits access, and between requests what is left
+    /// for the newest custody key, until stopped. Several may run; nothing is kept here
     Run(RunArgs),
     /// Name the newest encryption key of a service of the own member (role admin). The key
     /// before it counts for another hour
@@ -41,6 +49,34 @@ pub(crate) enum CustodianCommand {
         /// SPIFFE id of the service
         custodian: SpiffeId,
     },
+    /// Name another member's custodian as deputy, who can open what the own member keeps and answers
+    /// requests of emergencies, and no others (role admin)
+    NameDeputy {
+        /// The member; none takes it back
+        #[arg(required_unless_present = "none")]
+        deputy: Option<MemberId>,
+        /// Nobody any more
+        #[arg(long, conflicts_with = "deputy")]
+        none: bool,
+    },
+    /// Accept to keep the records of another member, for when it leaves: it cannot be removed before
+    /// (role admin)
+    Accept {
+        /// The member
+        member: MemberId,
+        /// How many of its versions the own custodian may be unable to open
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        missing_max: u64,
+        /// Take it back
+        #[arg(long)]
+        withdraw: bool,
+    },
+    /// Show how many versions are in custody and how many of them are wrapped for the newest key
+    /// (the custodian, or an auditor)
+    Status,
+    /// List the patients and records that whoever has a key can open, for a key that was stolen
+    /// (the custodian, or an auditor)
+    Affected(AffectedArgs),
 }
 
 /// Arguments of `custodian run`.
@@ -53,9 +89,13 @@ pub(crate) struct RunArgs {
     /// How often to look for work, milliseconds
     #[arg(long, value_name = "MS", default_value_t = 50, value_parser = clap::value_parser!(u64).range(10..))]
     pub(crate) every: u64,
-    /// Answer what waits now, and end
+    /// Answer what waits now, wrap what is left for the newest custody key, and end
     #[arg(long)]
     pub(crate) once: bool,
+    /// File of a custody key before the newest one, which opens what is not wrapped for that yet;
+    /// may be given several times
+    #[arg(long = "old-key", value_name = "FILE")]
+    pub(crate) old_keys: Vec<PathBuf>,
 }
 
 /// What a custodian did since it was last told.
@@ -90,6 +130,12 @@ struct CustodyView {
     /// Null if the member has named none.
     custodian: Option<String>,
     encryption_key_id: Option<String>,
+    /// The member whose custodian answers in emergencies, too.
+    deputy: Option<String>,
+    /// The member that has accepted to keep its records when it leaves.
+    successor: Option<String>,
+    /// The member that keeps its records since it has left.
+    keeper: Option<String>,
 }
 
 /// Runs `consilium custodian`.
@@ -98,56 +144,130 @@ pub(crate) async fn run(args: CustodianArgs, ctx: &Context) -> Result<(), CliErr
     match args.command {
         CustodianCommand::Show { member } => {
             let member = member.unwrap_or_else(|| client.identity().spiffe_id().member().clone());
-            let view = CustodyView::new(&member, custodian(&client, &member).await?);
+            let row = client.custody_of(&member).await?.unwrap_or_default();
+            let view = CustodyView::new(&member, custodian(&client, &member).await?, row);
             ctx.print(&view, CustodyView::text)
         }
         CustodianCommand::Run(args) => serve(client, &args, ctx).await,
         CustodianCommand::SetKey { custodian } => set_key(&client, &custodian, ctx).await,
+        CustodianCommand::NameDeputy { deputy, none: _ } => {
+            let deputy = deputy.map(|member| member.to_string()).unwrap_or_default();
+            decide(&client, Action::NameDeputy(pb::NameDeputy { deputy }), ctx).await
+        }
+        CustodianCommand::Accept { member, missing_max, withdraw: withdrawn } => {
+            let accept = pb::AcceptCustody { member: member.to_string(), missing_max, withdrawn };
+            decide(&client, Action::AcceptCustody(accept), ctx).await
+        }
+        CustodianCommand::Status => held::status(&client, ctx).await,
+        CustodianCommand::Affected(args) => held::affected(&client, &args, ctx).await,
     }
 }
 
 /// Tells of every round in which something changed. A network that cannot be reached is waited for.
+/// What is left for the newest key is done while no request waits.
 async fn serve(client: Client, args: &RunArgs, ctx: &Context) -> Result<(), CliError> {
-    let mut custodian = Custodian::new(client, args.patients_per_hour as usize);
-    let mut told = Round::default();
+    let older = args.old_keys.iter().map(|file| load_encryption_key(file)).collect::<Result<Vec<_>, _>>()?;
+    let mut custodian = Custodian::new(client, older, args.patients_per_hour as usize);
+    let mut told = Told::default();
     loop {
-        match custodian.round().await {
-            Ok(round) => {
-                let waits = (round.paused, round.failed) != (told.paused, told.failed);
-                if args.once || waits || round.answered + round.dropped > 0 {
-                    let Round { answered, dropped, taken, paused, failed } = round;
-                    let view = RoundView { answered, dropped, taken, paused, failed };
-                    ctx.print(&view, RoundView::text)?;
-                }
-                told = round;
+        let busy = match turn(&mut custodian, &mut told, args.once, ctx).await {
+            Ok(busy) => busy,
+            Err(error) if args.once => return Err(error),
+            Err(error) => {
+                eprintln!("{}", escaped(&error.to_string()));
+                false
             }
-            Err(error) if args.once => return Err(error.into()),
-            Err(error) => eprintln!("{}", escaped(&error.to_string())),
+        };
+        match (busy, args.once) {
+            (true, true | false) => {}
+            (false, true) => return Ok(()),
+            (false, false) => tokio::time::sleep(Duration::from_millis(args.every)).await,
         }
-        if args.once {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(args.every)).await;
     }
+}
+
+/// What was last told.
+#[derive(Default)]
+struct Told {
+    round: Round,
+    progress: Option<(Instant, Progress)>,
+}
+
+/// Answers what waits, or else wraps a batch of what is left. True: there was something.
+async fn turn(custodian: &mut Custodian, told: &mut Told, once: bool, ctx: &Context) -> Result<bool, CliError> {
+    let round = custodian.round().await?;
+    let Round { answered, dropped, taken, paused, failed } = round;
+    let waits = (paused, failed) != (told.round.paused, told.round.failed);
+    let is_first = once && told.progress.is_none();
+    if is_first || waits || answered + dropped > 0 {
+        ctx.print(&RoundView { answered, dropped, taken, paused, failed }, RoundView::text)?;
+    }
+    told.round = round;
+    if answered + dropped + taken > 0 {
+        return Ok(true);
+    }
+    let Some(progress) = custodian.carry_on().await? else { return Ok(false) };
+    tell(progress, told, ctx)?;
+    // There may be another member's, or the deputy's key.
+    Ok(true)
+}
+
+/// Tells how far it is: at first, every few seconds, and at the end.
+fn tell(progress: Progress, told: &mut Told, ctx: &Context) -> Result<(), CliError> {
+    let same = |(_, before): &&(Instant, Progress)| {
+        before.key == progress.key && before.member == progress.member && !before.finished
+    };
+    let before = told.progress.as_ref().filter(same);
+    let since = before.map(|(when, _)| when.elapsed());
+    if since.is_some_and(|since| since < TELL_EVERY) && !progress.finished {
+        return Ok(());
+    }
+    let more = before.map_or(0, |(_, before)| progress.counts.wrapped.saturating_sub(before.counts.wrapped));
+    let ms = since.map_or(0, |since| since.as_millis()).max(1);
+    let per_second = u64::try_from(u128::from(more) * 1_000 / ms).unwrap_or(u64::MAX);
+    let view = ProgressView::new(&progress, per_second);
+    told.progress = Some((Instant::now(), progress));
+    ctx.print(&view, ProgressView::text)
 }
 
 async fn set_key(client: &Client, custodian: &SpiffeId, ctx: &Context) -> Result<(), CliError> {
     need_admin(client)?;
     let found = consilium_client::records::recipient(client, &custodian.to_string()).await?;
     let set = pb::SetCustodyKey { encryption_key_id: Bytes::copy_from_slice(found.key_id().as_bytes()) };
-    let done = client.perform(Action::SetCustodyKey(set)).await?;
+    decide(client, Action::SetCustodyKey(set), ctx).await
+}
+
+async fn decide(client: &Client, action: Action, ctx: &Context) -> Result<(), CliError> {
+    need_admin(client)?;
+    let done = client.perform(action).await?;
     ctx.print(&SubmittedView::new(&done), SubmittedView::text)
 }
 
 impl CustodyView {
-    fn new(member: &MemberId, found: Option<Recipient>) -> Self {
-        let encryption_key_id = found.as_ref().map(|found| found.key_id().to_string());
-        Self { member: member.to_string(), custodian: found.map(|found| found.name), encryption_key_id }
+    fn new(member: &MemberId, found: Option<Recipient>, row: pb::CustodyState) -> Self {
+        let named = |member: String| (!member.is_empty()).then_some(member);
+        Self {
+            member: member.to_string(),
+            encryption_key_id: found.as_ref().map(|found| found.key_id().to_string()),
+            custodian: found.map(|found| found.name),
+            deputy: named(row.deputy),
+            successor: named(row.successor),
+            keeper: named(row.keeper),
+        }
     }
 
     fn text(&self) -> String {
         match (&self.custodian, &self.encryption_key_id) {
-            (Some(custodian), Some(key)) => format!("custodian of {}: {}\nkey {key}", self.member, escaped(custodian)),
+            (Some(custodian), Some(key)) => {
+                let mut told = format!("custodian of {}: {}\nkey {key}", self.member, escaped(custodian));
+                let others = [("deputy", &self.deputy), ("successor", &self.successor), ("keeper", &self.keeper)];
+                for (what, member) in others {
+                    if let Some(member) = member {
+                        told.push_str(&format!("\n{what}: {}", escaped(member)));
+                    }
+                }
+                told
+            }
             (None, _) | (_, None) => format!("{} has named no custody key", self.member),
         }
     }
@@ -164,6 +284,9 @@ mod tests {
             member: "a.example".into(),
             custodian: Some("spiffe://a.example/service/custodian".into()),
             encryption_key_id: Some("0c".repeat(32)),
+            deputy: Some("b.example".into()),
+            successor: None,
+            keeper: None,
         };
         json::snapshot::check("custody", &view);
     }

@@ -106,8 +106,11 @@ impl RecordReader {
             let wait = until.saturating_duration_since(asked).min(KEY_WAIT);
             request.wait_for_key_ms = wait.as_millis().try_into().unwrap_or(u32::MAX);
             let (answered, header) = self.client().recent(|| self.ask_access(&request)).await?;
-            let waits =
-                answered.answer.records.iter().any(|record| !record.payload.is_empty() && record.wraps.is_empty());
+            let own = self.client().identity().encryption_key_id().map(|key| key.to_bytes());
+            let has_key = |record: &pb::ReleasedRecord| {
+                record.wraps.iter().any(|wrap| Some(&wrap.recipient_key_id) == own.as_ref())
+            };
+            let waits = answered.answer.records.iter().any(|record| !record.payload.is_empty() && !has_key(record));
             if waits && Instant::now() < until {
                 tokio::time::sleep_until((asked + ASK_AGAIN).into()).await;
                 continue;

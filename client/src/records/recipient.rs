@@ -105,6 +105,24 @@ pub async fn custodian(client: &Client, member: &MemberId) -> Result<Option<Reci
     Ok(Some(Recipient { name: row.custodian, member: member.clone(), key }))
 }
 
+/// For whose keys everything is sealed that a member's people write: its custodian's, and the
+/// custodian's of the member that it has named as deputy for emergencies. A deputy that has lost
+/// its rights is left out.
+///
+/// # Errors
+/// As [`custodian`].
+pub async fn custodians(client: &Client, member: &MemberId) -> Result<Vec<Recipient>, ClientError> {
+    let Some(own) = custodian(client, member).await? else { return Ok(Vec::new()) };
+    let row: Option<CustodyState> = client.proven_row(&keys::custody(member.as_str())).await?;
+    let deputy = row.map(|row| row.deputy).filter(|deputy| !deputy.is_empty());
+    let Some(deputy) = deputy else { return Ok(vec![own]) };
+    match custodian(client, &MemberId::parse("deputy", &deputy)?).await {
+        Ok(deputy) => Ok(std::iter::once(own).chain(deputy).collect()),
+        Err(ClientError::RecipientRefused { .. }) => Ok(vec![own]),
+        Err(error) => Err(error),
+    }
+}
+
 async fn standing(client: &Client, member: &MemberId) -> Result<Standing, ClientError> {
     let row: Option<MemberState> = client.proven_row(&keys::member(member.as_str())).await?;
     Standing::of(member, row)

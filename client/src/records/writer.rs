@@ -10,7 +10,7 @@ use consilium_proto::transaction::transaction_id;
 use tokio::sync::Mutex;
 
 use super::{
-    PackLimits, Recipient, RecordDraft, RecordReader, Size, custodian, new_record_id, pack, recipient, seal, size_of,
+    PackLimits, Recipient, RecordDraft, RecordReader, Size, custodians, new_record_id, pack, recipient, seal, size_of,
 };
 use crate::client::Client;
 use crate::error::ClientError;
@@ -111,12 +111,14 @@ pub struct RecordWriter {
     sealer: Sealer,
     /// The recipients' names, without this identity's own.
     others: Arc<[String]>,
+    /// The member's custodian and its deputy.
+    custodians: Arc<[Recipient]>,
     looked_up: Arc<Mutex<Instant>>,
 }
 
 impl RecordWriter {
-    /// A writer whose records this identity, its member's custodian if there is one, and the
-    /// identities in `spiffe_ids` can open. Keys are looked up with proof; see
+    /// A writer whose records this identity, its member's custodian if there is one, that one's
+    /// deputy, and the identities in `spiffe_ids` can open. Keys are looked up with proof; see
     /// [`Self::recheck`].
     ///
     /// # Errors
@@ -138,14 +140,18 @@ impl RecordWriter {
                 recipients.push(found);
             }
         }
-        let custodian = custodian(&client, identity.member()).await?;
-        recipients.extend(custodian.filter(|found| !recipients.iter().any(|known| known.key == found.key)));
+        let custodians: Arc<[Recipient]> = custodians(&client, identity.member()).await?.into();
+        for found in custodians.iter() {
+            if !recipients.iter().any(|known| known.key == found.key) {
+                recipients.push(found.clone());
+            }
+        }
         if recipients.is_empty() {
             return Err(ClientError::Setting { setting: "encryption_key" });
         }
         let limits = PackLimits::of(&client.genesis().parameters);
         let sealer = Sealer { client: client.clone(), recipients: recipients.into(), limits };
-        Ok(Self { client, sealer, others, looked_up })
+        Ok(Self { client, sealer, others, custodians, looked_up })
     }
 
     /// Looks the recipients up again if that was longer ago than the profile
@@ -167,10 +173,10 @@ impl RecordWriter {
             }
         }
         // What is sealed for the key before is taken for an hour more, and then refused.
-        if let Some(found) = custodian(&self.client, self.client.identity().spiffe_id().member()).await?
-            && !self.sealer.recipients.iter().any(|known| known.key == found.key)
-        {
-            return Err(ClientError::Usage("the member has named another custody key meanwhile; start again".into()));
+        let found = custodians(&self.client, self.client.identity().spiffe_id().member()).await?;
+        if found[..] != self.custodians[..] {
+            let why = "the member has named another custody key, or another deputy, meanwhile; start again";
+            return Err(ClientError::Usage(why.into()));
         }
         *looked_up = now;
         Ok(())

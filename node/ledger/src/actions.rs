@@ -5,6 +5,7 @@
 mod access;
 mod consents;
 mod custody;
+mod deputies;
 mod disclosures;
 mod emergencies;
 mod enroll;
@@ -105,6 +106,7 @@ pub(crate) fn run<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>, sign
             Action::Enroll(_) => return Err(Refusal::Rejected(Outcome::RoleNotAllowed)),
             Action::PublishRevocations(crl) => publish_revocations::run(view, cx, &author, crl)?,
             Action::SetCustodyKey(key) => custody::set(view, cx, &author, key)?,
+            Action::Custody(action) => deputies::run(view, cx, &author, action)?,
             Action::WriteRecord(write) => {
                 write_record::run(view, cx, &author, write, sequence(cx, index))?;
             }

@@ -76,7 +76,9 @@ pub fn is_of_patient(key: &[u8]) -> bool {
             | StateRow::ReviewsDue
             | StateRow::PetitionsDue
             | StateRow::Custody
-            | StateRow::CustodyWork,
+            | StateRow::CustodyWork
+            | StateRow::CustodyDuties
+            | StateRow::CustodyCount,
         )
         | None => false,
     }

@@ -10,6 +10,7 @@
 //! * [`election`] chooses the validators of an epoch;
 //! * [`genesis_block`] makes the first state;
 //! * [`keys`] lists every key of the state;
+//! * [`custody`] tells what a member's custodian can open;
 //! * [`log`] keeps lists that only grow, and proves what is in them;
 //! * [`lookup`] answers from several rows at once;
 //! * [`missing`] is what is known of attachments that are not here;
@@ -19,6 +20,7 @@
 mod actions;
 mod authorities;
 mod block;
+pub mod custody;
 pub mod election;
 mod epoch;
 mod event;

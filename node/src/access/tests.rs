@@ -8,7 +8,7 @@ use consilium_proto::ids::{
     RecordId, TimeMs,
 };
 use consilium_proto::names::SpiffeId;
-use consilium_proto::state::{AuthorityName, CertificateName};
+use consilium_proto::state::{AuthorityName, CertificateName, CustodyName};
 
 use super::{Decision, Denial, Emergency, Grant, Patient, Petition, Request, What, decide};
 
@@ -128,11 +128,33 @@ fn petitions_are_for_the_patient_auditors_and_who_answers_at_the_member_that_is_
 }
 
 #[test]
-fn requests_for_wraps_are_for_the_custodian() {
+fn requests_for_wraps_are_for_the_custodian_and_its_deputy() {
+    let ask = |reader, custodian, deputy| ask(reader, What::WrapRequests { custodian, deputy });
     let denied = Decision::Deny(Denial::NotCustodian);
-    assert_eq!(ask(COLLEAGUE, What::WrapRequests { custodian: Some(COLLEAGUE) }), Decision::Allow(Grant::Custodian));
-    assert_eq!(ask(CLERK, What::WrapRequests { custodian: Some(COLLEAGUE) }), denied);
-    assert_eq!(ask(COLLEAGUE, What::WrapRequests { custodian: None }), denied);
+    assert_eq!(ask(COLLEAGUE, Some(COLLEAGUE), None), Decision::Allow(Grant::Custodian));
+    assert_eq!(ask(COLLEAGUE, Some(COLLEAGUE), Some(COLLEAGUE)), Decision::Allow(Grant::Custodian));
+    assert_eq!(ask(HOMONYM, Some(COLLEAGUE), Some(HOMONYM)), Decision::Allow(Grant::Deputy));
+    assert_eq!(ask(HOMONYM, Some(COLLEAGUE), None), denied);
+    assert_eq!(ask(CLERK, Some(COLLEAGUE), Some(HOMONYM)), denied);
+    assert_eq!(ask(COLLEAGUE, None, None), denied);
+    assert_eq!(ask(AUDITOR, Some(COLLEAGUE), None), denied);
+}
+
+#[test]
+fn what_is_wrapped_for_a_key_is_for_the_custodian_and_auditors() {
+    let held = |reader, custodian| ask(reader, What::HeldVersions { custodian });
+    assert_eq!(held(COLLEAGUE, Some(COLLEAGUE)), Decision::Allow(Grant::Custodian));
+    assert_eq!(held(AUDITOR, None), Decision::Allow(Grant::Auditor));
+    assert_eq!(held(CLERK, Some(COLLEAGUE)), Decision::Deny(Denial::NotCustodian));
+    assert_eq!(held(COLLEAGUE, None), Decision::Deny(Denial::NotCustodian));
+}
+
+#[test]
+fn a_custodian_gets_wraps_for_the_keys_of_the_custodians_before_it() {
+    let wrap = |owner, of_custody| ask(COLLEAGUE, What::CustodyWrap { owner, of_custody });
+    assert_eq!(wrap(Some(CLERK), true), Decision::Allow(Grant::Custodian));
+    assert_eq!(wrap(Some(CLERK), false), Decision::Deny(Denial::NotOwner));
+    assert_eq!(wrap(Some(COLLEAGUE), false), Decision::Allow(Grant::Recipient));
 }
 
 #[test]
@@ -173,6 +195,7 @@ fn state_rows_are_public_but_for_records_and_patients() {
         keys::standing(NodeId(1)),
         keys::vote_key(&Hash::from_bytes([1; 32])),
         keys::custody("a.example"),
+        keys::custody_duties("a.example"),
     ];
     for reader in [CLERK, GUEST, AUDITOR] {
         for key in &public {
@@ -197,6 +220,7 @@ fn state_rows_are_public_but_for_records_and_patients() {
         keys::petition(&PetitionId([7; 16])),
         keys::petitions_due("a.example"),
         keys::disclosure(&DisclosureId([7; 16])),
+        keys::custody_count(&CustodyName::new("a.example", KeyId::from_bytes([1; 32]))),
     ] {
         assert_eq!(ask(AUDITOR, What::StateRow { key: &key }), Decision::Allow(Grant::Auditor));
         // Not even for the author's member.

@@ -9,11 +9,11 @@ use consilium_ledger::{Table, keys, log, state_map};
 use consilium_proto::consent::speaks;
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::hash::Hash;
-use consilium_proto::ids::{PatientPseudonym, RecordId, TimeMs, TransactionId};
+use consilium_proto::ids::{PatientPseudonym, TimeMs, TransactionId};
 use consilium_proto::merkle::leaf_hash;
 use consilium_proto::names::SpiffeId;
-use consilium_proto::pb::{self, AccessEvent, ConsentListState, CustodyState, LogState, PatientState, ProvenRow};
-use consilium_proto::state::{StateRow, WrapRequestName};
+use consilium_proto::pb::{self, AccessEvent, ConsentListState, LogState, PatientState, ProvenRow};
+use consilium_proto::state::StateRow;
 use consilium_proto::state_tree::KeyHash;
 use futures::Stream;
 use prost::Message;
@@ -26,17 +26,14 @@ use super::decision::decision;
 use super::errors::Reason;
 use super::notices::Watching;
 use super::record_lists;
-use super::record_reader::RecordReader;
 use crate::access::{self, Patient, What, decide};
 use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
 
-type Answer<T> = Result<Response<T>, Status>;
+pub(super) type Answer<T> = Result<Response<T>, Status>;
 
 const PAGE_DEFAULT: u32 = 100;
 const PAGE_MAX: u32 = 1_000;
-const REQUESTS_DEFAULT: u32 = 64;
-const REQUESTS_MAX: u32 = 256;
 
 #[tonic::async_trait]
 impl AccessService for Api {
@@ -118,39 +115,14 @@ impl AccessService for Api {
         &self,
         request: Request<pb::ListWrapRequestsRequest>,
     ) -> Answer<pb::ListWrapRequestsResponse> {
-        let caller = Self::caller(&request)?;
-        let within = self.time_left(&request);
-        let request = request.into_inner();
-        let page = page_size(request.page_size, REQUESTS_DEFAULT, REQUESTS_MAX)?;
-        self.freshen(request.read.as_ref(), within).await?;
-        let read = move |ledger: &LedgerSnapshot<'_>| {
-            let member = caller.id.member().as_str();
-            let custody: Option<CustodyState> = ledger.state(&keys::custody(member))?;
-            let custodian = custody.as_ref().map(|custody| custody.custodian.as_str());
-            if !decide(&access::Request { reader: &caller.id, what: What::WrapRequests { custodian } }).allows() {
-                return Ok(None);
-            }
-            let first = keys::wrap_request(&WrapRequestName::new(member, request.from_number));
-            let prefix = first.get(..first.len() - 8).unwrap_or_default();
-            let rows = ledger.scan(Table::State, prefix, &first).take(page);
-            let (mut requests, mut own_wraps) = (Vec::new(), Vec::new());
-            let mut records = RecordReader::new(ledger, &caller.id);
-            for row in rows {
-                let (key, value) = row?;
-                let request = pb::WrapRequestState::decode(value.as_ref());
-                let request = request.map_err(|e| StorageError::corrupt("state", e))?;
-                let id = RecordId::parse("record_id", &request.record_id);
-                let id = id.map_err(|e| StorageError::corrupt("state", e))?;
-                own_wraps.push(records.own_wrap(&id, request.version)?.unwrap_or_default());
-                requests.push(prove(ledger, key.to_vec())?);
-            }
-            Ok(Some((requests, own_wraps, ledger.tip_header().clone())))
-        };
-        let (requests, own_wraps, header) = self.read(read).await?.ok_or_else(|| {
-            Reason::PermissionDenied.status("requests for key wraps are for the custodian of their member")
-        })?;
-        let header = Some((&self.prove_header(header, within).await?).into());
-        Ok(Response::new(pb::ListWrapRequestsResponse { requests, header, own_wraps }))
+        self.wrap_requests(request).await
+    }
+
+    async fn list_held_versions(
+        &self,
+        request: Request<pb::ListHeldVersionsRequest>,
+    ) -> Answer<pb::ListHeldVersionsResponse> {
+        self.held_versions(request).await
     }
 
     type WatchNoticesStream = Pin<Box<dyn Stream<Item = Result<pb::WatchNoticesResponse, Status>> + Send>>;

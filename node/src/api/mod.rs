@@ -3,6 +3,7 @@
 
 mod access_log;
 mod blocks;
+mod custody;
 mod decision;
 pub mod errors;
 mod governance;

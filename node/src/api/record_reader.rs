@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use consilium_ledger::lookup::prove_record;
 use consilium_ledger::missing::is_wanted;
-use consilium_ledger::{Table, keys, state_map};
+use consilium_ledger::{Table, custody, keys, state_map};
 use consilium_proto::ids::{KeyId, PetitionId, RecordId};
 use consilium_proto::names::SpiffeId;
 use consilium_proto::pb::{
@@ -38,11 +38,13 @@ pub(super) struct RecordReader<'a> {
     /// Whose keys are, as far as they were looked up: records of one page are
     /// mostly wrapped for the same few.
     owners: BTreeMap<KeyId, Option<String>>,
+    /// The reader's newest key, once it was looked up.
+    newest_key: Option<Option<KeyId>>,
 }
 
 impl<'a> RecordReader<'a> {
     pub(super) fn new(ledger: &'a LedgerSnapshot<'a>, reader: &'a SpiffeId) -> Self {
-        Self { ledger, reader, owners: BTreeMap::new() }
+        Self { ledger, reader, owners: BTreeMap::new(), newest_key: None }
     }
 
     /// One version, the newest if `number` is 0.
@@ -82,8 +84,11 @@ impl<'a> RecordReader<'a> {
             false => self.attachment(&slot, &mut missing)?,
         };
         let mut wraps = self.own_wraps(id, &record, &mut missing)?;
-        if wraps.is_empty() {
-            wraps.extend(self.added_wrap(id, &record, &mut missing)?);
+        // The version may have been written for a key that the reader has no more.
+        if let Some(newest) = self.newest_key()?
+            && !wraps.iter().any(|wrap| wrap.recipient_key_id == newest.as_bytes()[..])
+        {
+            wraps.extend(self.added_wrap(id, &record, newest, &mut missing)?);
         }
         let descriptor = self.described(id, &record, &mut missing)?;
         let disagreements = self.disagreements(id, &record, &mut missing)?;
@@ -168,7 +173,7 @@ impl<'a> RecordReader<'a> {
         self.ledger.state(&keys::record(id))
     }
 
-    fn version(&self, id: &RecordId, number: u32) -> Result<RecordVersion, StorageError> {
+    pub(super) fn version(&self, id: &RecordId, number: u32) -> Result<RecordVersion, StorageError> {
         let version = self.ledger.message(Table::Versions, &keys::version(id, number))?;
         version.ok_or_else(|| StorageError::corrupt("version", "absent"))
     }
@@ -178,17 +183,15 @@ impl<'a> RecordReader<'a> {
         decide(&Request { reader: self.reader, what }).allows()
     }
 
-    /// The wrap that a custodian has added for the reader's newest key, with the row that commits
-    /// to it.
+    /// The wrap that a custodian has added for a key of the reader, with the row that commits to
+    /// it.
     fn added_wrap(
         &self,
         id: &RecordId,
         record: &RecordVersion,
+        recipient: KeyId,
         missing: &mut bool,
     ) -> Result<Option<KeyWrap>, StorageError> {
-        let identity: Option<IdentityState> = self.ledger.state(&keys::identity(&self.reader.to_string()))?;
-        let key = identity.and_then(|identity| KeyId::try_from(identity.encryption_key_id.as_ref()).ok());
-        let Some(recipient) = key else { return Ok(None) };
         let name = WrapName { record: *id, version: record.version, recipient };
         let row = keys::wrap_state(&name);
         let Some(state) = self.ledger.read(Table::State, &row)? else { return Ok(None) };
@@ -203,10 +206,50 @@ impl<'a> RecordReader<'a> {
         Ok(Some(KeyWrap { recipient_key_id, wrap, state, state_proof: proof.encode().into() }))
     }
 
-    /// A version's wrap for a key of the reader, if it has one and it is here.
-    pub(super) fn own_wrap(&mut self, id: &RecordId, version: u32) -> Result<Option<KeyWrap>, StorageError> {
-        let record = self.version(id, version)?;
-        Ok(self.own_wraps(id, &record, &mut false)?.into_iter().next())
+    /// A version's wrap for a key of the reader, or one that is or was the custody key of its
+    /// member, if it has one and it is here: for the first of these keys that there is one for,
+    /// or for any if none are named.
+    pub(super) fn custody_wrap(
+        &mut self,
+        id: &RecordId,
+        record: &RecordVersion,
+        keys: &[KeyId],
+    ) -> Result<Option<KeyWrap>, StorageError> {
+        let mut tried = keys.to_vec();
+        if tried.is_empty() {
+            tried.extend(self.newest_key()?);
+            tried.extend(record.wraps.iter().map(key_id).collect::<Result<Vec<_>, _>>()?);
+        }
+        for key in tried {
+            let is_wrapped = custody::is_wrapped(self.ledger, id, record, &key);
+            if !is_wrapped.map_err(|e| StorageError::corrupt("state", e))? || !self.may_open(key)? {
+                continue;
+            }
+            let slot = Slot::Wrap { record: *id, version: record.version, recipient: key };
+            if let Some(wrap) = self.attachment(&slot, &mut false)? {
+                return Ok(Some(KeyWrap { recipient_key_id: key.to_bytes(), wrap, ..KeyWrap::default() }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn may_open(&mut self, key: KeyId) -> Result<bool, StorageError> {
+        let owner = self.owner(key)?;
+        let of_custody = custody::was_custody_key(self.ledger, self.reader.member().as_str(), key);
+        let of_custody = of_custody.map_err(|e| StorageError::corrupt("state", e))?;
+        let what = What::CustodyWrap { owner: owner.as_deref(), of_custody };
+        Ok(decide(&Request { reader: self.reader, what }).allows())
+    }
+
+    /// The newest encryption key of the reader.
+    fn newest_key(&mut self) -> Result<Option<KeyId>, StorageError> {
+        if let Some(known) = self.newest_key {
+            return Ok(known);
+        }
+        let identity: Option<IdentityState> = self.ledger.state(&keys::identity(&self.reader.to_string()))?;
+        let key = identity.and_then(|identity| KeyId::try_from(identity.encryption_key_id.as_ref()).ok());
+        self.newest_key = Some(key);
+        Ok(key)
     }
 
     fn own_wraps(

@@ -237,6 +237,7 @@ impl Node {
     fn performer(&self, log_writer: Sender<LogWrite>, vote_writer: Sender<VoteWrite>) -> Performer {
         Performer {
             handle: self.handle.clone(),
+            member: self.prepared.resolver.current().identity().spiffe_id().member().clone(),
             published: Arc::clone(&self.published),
             ledger: Arc::clone(&self.ledger.0),
             trust: Arc::clone(&self.trust),

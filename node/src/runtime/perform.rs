@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use consilium_proto::header::Header;
 use consilium_proto::ids::Height;
-use consilium_proto::pb::MemberStatus;
+use consilium_proto::names::MemberId;
+use consilium_proto::pb::{CustodyWorkState, MemberStatus};
+use consilium_proto::state::keys;
 use consilium_replica::alarm::Alarm;
 use consilium_replica::disk::{LogWrite, VoteWrite};
 use consilium_replica::notice::{Notice, Severity};
@@ -29,6 +31,8 @@ use crate::transport::{Forwarder, Outbox};
 /// What it works with.
 pub(super) struct Performer {
     pub(super) handle: Handle,
+    /// The node's member.
+    pub(super) member: MemberId,
     pub(super) published: Arc<Published>,
     pub(super) ledger: Arc<LedgerStore>,
     pub(super) trust: Arc<LedgerTrust>,
@@ -95,6 +99,8 @@ impl Performer {
         }
         metrics::counter!("consilium_transactions_total").increment(block.leaves.len() as u64);
         metrics::gauge!("consilium_applied_height").set(height.0 as f64);
+        let work: Option<CustodyWorkState> = self.ledger.state(&keys::custody_work(self.member.as_str()))?;
+        metrics::gauge!("consilium_wrap_requests_waiting").set(work.map_or(0, |work| work.open) as f64);
         let mut changed = false;
         for member in block.events.changed_members() {
             changed = true;

@@ -83,6 +83,43 @@ impl KeyPart for WrapRequestName {
     }
 }
 
+/// A member and a key for which its records are wrapped.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CustodyName {
+    /// Whose records.
+    pub member: String,
+    /// The key.
+    pub key: KeyId,
+}
+
+impl CustodyName {
+    /// Names a custody key.
+    #[must_use]
+    pub fn new(member: &str, key: KeyId) -> Self {
+        Self { member: member.to_owned(), key }
+    }
+}
+
+impl KeyPart for CustodyName {
+    fn append(&self, key: &mut Vec<u8>) {
+        // A trust domain has at most 255 characters.
+        key.push(u8::try_from(self.member.len()).unwrap_or(u8::MAX));
+        key.extend_from_slice(self.member.as_bytes());
+        key.extend_from_slice(self.key.as_bytes());
+    }
+
+    fn parse(rest: &[u8]) -> Option<Self> {
+        let (length, rest) = rest.split_first()?;
+        let (member, rest) = rest.split_at_checked(usize::from(*length))?;
+        let key: &[u8; HASH_LEN] = rest.try_into().ok()?;
+        Some(Self { member: String::from_utf8(member.to_vec()).ok()?, key: KeyId::from_bytes(*key) })
+    }
+
+    fn shown(&self) -> String {
+        format!("{} of {}", self.key, self.member.shown())
+    }
+}
+
 /// A patient and a member that cares for it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CareName {

@@ -75,6 +75,12 @@ fn samples() -> Vec<(Vec<u8>, &'static str)> {
         (petition(&PetitionId([0x44; 16])), "petition 44444444444444444444444444444444"),
         (petitions_due("a.b"), "petitions due of member a.b"),
         (disclosure(&DisclosureId([0x55; 16])), "disclosure 55555555555555555555555555555555"),
+        (custody_duties("a.b"), "custody duties of member a.b"),
+        (
+            custody_count(&CustodyName::new("a.b", KeyId::from_bytes([2; 32]))),
+            "versions wrapped for custody key \
+             0202020202020202020202020202020202020202020202020202020202020202 of a.b",
+        ),
     ]
 }
 
@@ -106,7 +112,8 @@ fn what_is_no_key_is_described_and_read_by_nobody() {
 #[test]
 fn what_is_of_patients_is_for_auditors_and_the_rest_for_everyone() {
     for row in StateRow::ALL {
-        let of_patient = *row as u8 >= StateRow::Patient as u8 && *row != StateRow::Custody;
+        let of_patient =
+            *row as u8 >= StateRow::Patient as u8 && !matches!(row, StateRow::Custody | StateRow::CustodyDuties);
         let closed = *row == StateRow::Record || of_patient;
         let expected = if closed { Readers::Auditors } else { Readers::Everyone };
         assert_eq!(row.readers(), expected, "{row:?}");

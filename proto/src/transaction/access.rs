@@ -10,6 +10,7 @@ use crate::error::{FieldError, fixed, in_range, length_in};
 use crate::hash::Hash;
 use crate::ids::{ConsentId, DisclosureId, EmergencyId, KeyId, PatientPseudonym, ProjectTag, RecordId};
 use crate::limits::{ACCESS_RECORDS_MAX, ADDED_WRAPS_MAX};
+use crate::names::MemberId;
 use crate::pb::{self, AccessKind, EmergencyReason, PurposeOfUse, ReviewVerdict};
 use crate::purpose;
 
@@ -239,19 +240,79 @@ pub struct AddWraps {
     pub wraps: Vec<AddedWrap>,
     /// Requests for what is not permitted any more.
     pub dropped: Vec<u64>,
+    /// Own records for a custody key.
+    pub rewraps: Vec<Rewrap>,
+    /// Whose records; `None`: the author's member's.
+    pub member: Option<MemberId>,
+}
+
+/// An action about who acts in a custodian's place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CustodyAction {
+    /// See `NameDeputy`; `None`: nobody any more.
+    NameDeputy(Option<MemberId>),
+    /// See `AcceptCustody`.
+    Accept {
+        /// Whose records.
+        member: MemberId,
+        /// How many versions may lack a wrap.
+        missing_max: u64,
+    },
+    /// The same, withdrawn.
+    TakeBack(MemberId),
+}
+
+impl CustodyAction {
+    pub(super) fn name_deputy(m: &pb::NameDeputy) -> Result<Self, FieldError> {
+        member("deputy", &m.deputy).map(Self::NameDeputy)
+    }
+
+    pub(super) fn accept(m: &pb::AcceptCustody) -> Result<Self, FieldError> {
+        let member = MemberId::parse("member", &m.member)?;
+        Ok(match m.withdrawn {
+            true => Self::TakeBack(member),
+            false => Self::Accept { member, missing_max: m.missing_max },
+        })
+    }
+}
+
+/// A version of an own record wrapped for a custody key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rewrap {
+    /// The version.
+    pub version: VersionRef,
+    /// The custody key.
+    pub recipient: KeyId,
+    /// Commitment; `None`: it is wrapped for the key already.
+    pub wrap_hash: Option<Hash>,
 }
 
 impl AddWraps {
     pub(super) fn parse(m: &pb::AddWraps) -> Result<Self, FieldError> {
         length_in("wraps", m.wraps.len(), 0, ADDED_WRAPS_MAX)?;
-        length_in("dropped", m.dropped.len(), usize::from(m.wraps.is_empty()), ADDED_WRAPS_MAX)?;
+        length_in("rewraps", m.rewraps.len(), 0, ADDED_WRAPS_MAX)?;
+        let is_empty = m.wraps.is_empty() && m.rewraps.is_empty();
+        length_in("dropped", m.dropped.len(), usize::from(is_empty), ADDED_WRAPS_MAX)?;
         let wraps = m.wraps.iter().map(|wrap| AddedWrap::parse(wrap).map_err(|e| e.within("wraps")));
         let wraps: Vec<AddedWrap> = wraps.collect::<Result<_, _>>()?;
         let requests: Vec<_> = wraps.iter().map(|wrap| wrap.request).chain(m.dropped.iter().copied()).collect();
-        match requests.iter().collect::<BTreeSet<_>>().len() == requests.len() {
-            true => Ok(Self { wraps, dropped: m.dropped.clone() }),
-            false => Err(FieldError::malformed("wraps", "answers a request twice")),
+        if requests.iter().collect::<BTreeSet<_>>().len() != requests.len() {
+            return Err(FieldError::malformed("wraps", "answers a request twice"));
         }
+        let rewraps = m.rewraps.iter().map(|wrap| Rewrap::parse(wrap).map_err(|e| e.within("rewraps")));
+        let rewraps = rewraps.collect::<Result<_, _>>()?;
+        Ok(Self { wraps, dropped: m.dropped.clone(), rewraps, member: member("member", &m.member)? })
+    }
+}
+
+impl Rewrap {
+    fn parse(m: &pb::Rewrap) -> Result<Self, FieldError> {
+        in_range("version", m.version.into(), 1, u32::MAX.into())?;
+        Ok(Self {
+            version: VersionRef { record: RecordId::parse("record_id", &m.record_id)?, version: m.version },
+            recipient: KeyId::from_bytes(fixed("recipient_key_id", &m.recipient_key_id)?),
+            wrap_hash: optional("wrap_sha256", &m.wrap_sha256, hash)?,
+        })
     }
 }
 
@@ -269,6 +330,11 @@ impl AddedWrap {
 
 fn hash(field: &str, bytes: &[u8]) -> Result<Hash, FieldError> {
     fixed(field, bytes).map(Hash::from_bytes)
+}
+
+/// A member that may be left out.
+fn member(field: &str, id: &str) -> Result<Option<MemberId>, FieldError> {
+    (!id.is_empty()).then(|| MemberId::parse(field, id)).transpose()
 }
 
 /// A field that may be empty.

@@ -6,7 +6,9 @@
 
 use bytes::Bytes;
 
-use super::{Action, AddedWrap, EmergencyAction, PatientLookups, PetitionAction, WriteRecord};
+use super::{
+    Action, AddWraps, AddedWrap, EmergencyAction, PatientLookups, PetitionAction, Rewrap, VersionRef, WriteRecord,
+};
 use crate::error::{FieldError, fixed};
 use crate::hash::{Hash, sha256};
 use crate::ids::{EmergencyId, KeyId, PatientPseudonym, PetitionId, RecordId};
@@ -197,12 +199,13 @@ impl Action {
         match self {
             Self::WriteRecord(write) => write.commitments(),
             Self::Patient(action) => action.lookups().map(PatientLookups::commitments).unwrap_or_default(),
-            Self::AddWraps(add) => add.wraps.iter().map(AddedWrap::commitment).collect(),
+            Self::AddWraps(add) => add.commitments(),
             Self::Emergency(action) => action.text().into_iter().collect(),
             Self::Petition(action) => action.text().into_iter().collect(),
             Self::Enroll(_)
             | Self::PublishRevocations(_)
             | Self::SetCustodyKey(_)
+            | Self::Custody(_)
             | Self::RetractRecord(_)
             | Self::Consent(_)
             | Self::RequestAccess(_)
@@ -237,9 +240,25 @@ impl WriteRecord {
     }
 }
 
+impl AddWraps {
+    /// The readers' wraps, then those for custody keys.
+    fn commitments(&self) -> Vec<Commitment> {
+        let rewraps = self.rewraps.iter().filter_map(Rewrap::commitment);
+        self.wraps.iter().map(AddedWrap::commitment).chain(rewraps).collect()
+    }
+}
+
+impl Rewrap {
+    fn commitment(&self) -> Option<Commitment> {
+        let VersionRef { record, version } = self.version;
+        let slot = Slot::Wrap { record, version, recipient: self.recipient };
+        self.wrap_hash.map(|hash| Commitment { slot, hash, size: Size::AtMost(WRAP_BYTES_MAX) })
+    }
+}
+
 impl AddedWrap {
     fn commitment(&self) -> Commitment {
-        let super::VersionRef { record, version } = self.version;
+        let VersionRef { record, version } = self.version;
         let slot = Slot::Wrap { record, version, recipient: self.recipient };
         Commitment { slot, hash: self.wrap_hash, size: Size::AtMost(WRAP_BYTES_MAX) }
     }

@@ -44,6 +44,7 @@ impl Action {
             Self::RequestAccess(request) => (request.purpose == PurposeOfUse::Btg).then_some(Urgency::Emergency),
             Self::Enroll(_)
             | Self::SetCustodyKey(_)
+            | Self::Custody(_)
             | Self::WriteRecord(_)
             | Self::RetractRecord(_)
             | Self::AddWraps(_)

@@ -8,12 +8,14 @@ use consilium_proto::ids::{EmergencyId, KeyId, PatientPseudonym, ProjectTag, Rec
 use consilium_proto::limits::CUSTODY_OVERLAP_MS;
 use consilium_proto::names::{MemberId, Role, SpiffeId};
 use consilium_proto::pb::{
-    CustodyState, CustodyWorkState, EncryptionKeyState, Outcome, RecordVersion, WrapRequestState, WrapState,
+    CustodyState, CustodyWorkState, EncryptionKeyState, Outcome, RecordState, RecordVersion, WrapRequestState,
+    WrapState,
 };
 use consilium_proto::state::{WrapName, WrapRequestName};
-use consilium_proto::transaction::{AddWraps, AddedWrap, RequestAccess, WriteRecord};
+use consilium_proto::transaction::{AddWraps, RequestAccess, Rewrap, VersionRef, WriteRecord};
 
 use super::{Author, Context};
+use crate::custody::{self, Held, Holding};
 use crate::keys;
 use crate::rights::{Decider, Reading};
 use crate::roster::corrupt;
@@ -36,25 +38,26 @@ pub(super) fn set<R: StateReader>(
     ensure(fits, Outcome::CustodianRefused)?;
     let place = keys::custody(author.member());
     let before: Option<CustodyState> = view.message(Table::State, &place)?;
-    let previous_key_id = match before {
+    let before = match before {
         // Named again: what came before it counts no longer than it did.
         Some(before) if before.encryption_key_id == key.as_bytes()[..] => return Ok(()),
-        Some(before) => before.encryption_key_id,
-        None => Default::default(),
+        Some(before) => before,
+        None => CustodyState { first_height: cx.height.0, ..CustodyState::default() },
     };
     let state = CustodyState {
         encryption_key_id: key.to_bytes(),
         custodian: enrolled.spiffe_id,
         since_ms: cx.time.0,
-        previous_key_id,
+        previous_key_id: before.encryption_key_id.clone(),
+        ..before
     };
     view.put_message(Table::State, place, &state);
-    Ok(())
+    Ok(custody::begin_all(view, author.member(), cx.height)?)
 }
 
-/// Refuses a version that the member's custodian could not open.
-pub(super) fn ensure_wrapped<R: StateReader>(
-    view: &View<'_, R>,
+/// Refuses a version that the member's custodian could not open, and counts it.
+pub(super) fn take_in<R: StateReader>(
+    view: &mut View<'_, R>,
     cx: &Context<'_>,
     author: &Author,
     write: &WriteRecord,
@@ -64,7 +67,9 @@ pub(super) fn ensure_wrapped<R: StateReader>(
     let wrapped = |key: &[u8]| write.wraps.iter().any(|wrap| wrap.recipient.as_bytes()[..] == *key);
     let overlaps = cx.time.0 < custody.since_ms.saturating_add(CUSTODY_OVERLAP_MS);
     let held = wrapped(&custody.encryption_key_id) || (overlaps && wrapped(&custody.previous_key_id));
-    ensure(held, Outcome::CustodyWrapMissing)
+    ensure(held, Outcome::CustodyWrapMissing)?;
+    let recipients = write.wraps.iter().map(|wrap| wrap.recipient);
+    Ok(custody::count_written(view, &custody, author.member(), recipients, cx.height)?)
 }
 
 /// A permitted request, as far as it is the same for all records.
@@ -94,7 +99,7 @@ impl Wanted<'_> {
         if view.get(Table::State, &keys::custody(member.as_str()))?.is_none() {
             return Ok(());
         }
-        let mut work = load_work(view, member)?;
+        let mut work = load_work(view, member.as_str())?;
         let request = work.next;
         (work.next, work.open) = (work.next.saturating_add(1), work.open.saturating_add(1));
         view.put_message(Table::State, keys::custody_work(member.as_str()), &work);
@@ -123,37 +128,97 @@ impl Wanted<'_> {
     }
 }
 
-fn load_work<R: StateReader>(view: &View<'_, R>, member: &MemberId) -> Result<CustodyWorkState, StoreFault> {
-    Ok(view.message(Table::State, &keys::custody_work(member.as_str()))?.unwrap_or_default())
+fn load_work<R: StateReader>(view: &View<'_, R>, member: &str) -> Result<CustodyWorkState, StoreFault> {
+    Ok(view.message(Table::State, &keys::custody_work(member))?.unwrap_or_default())
 }
 
-/// Answers requests, as the custodian of the author's member.
+/// Answers requests, as the custodian of the author's member, or in the place of another one.
 pub(super) fn add_wraps<R: StateReader>(
     view: &mut View<'_, R>,
     cx: &Context<'_>,
     author: &Author,
     add: &AddWraps,
 ) -> Result<(), Refusal> {
-    let custody: Option<CustodyState> = view.message(Table::State, &keys::custody(author.member()))?;
-    let own = custody.is_some_and(|custody| custody.custodian == author.id.to_string());
-    ensure(own, Outcome::CustodianRefused)?;
+    let member = add.member.as_ref().map_or(author.member(), MemberId::as_str);
+    let (own, keepers) = (Some(author.id.to_string()), custody::keepers_over(view, member)?);
+    let list = List { member, emergencies_only: own != keepers.keeper };
+    ensure(own == keepers.keeper || (own == keepers.deputy && add.rewraps.is_empty()), Outcome::CustodianRefused)?;
     for wrap in &add.wraps {
-        let request = take_request(view, author, wrap.request)?;
+        let request = list.take(view, wrap.request)?;
         let asked = request.record_id == wrap.version.record.0[..]
             && request.version == wrap.version.version
             && request.recipient_key_id == wrap.recipient.as_bytes()[..];
         ensure(asked, Outcome::WrapNotRequested)?;
         ensure(is_permitted(view, cx, &request)?, Outcome::AccessEnded)?;
-        let AddedWrap { version, recipient, wrap_hash, .. } = wrap;
-        let name = WrapName { record: version.record, version: version.version, recipient: *recipient };
-        let state = WrapState { wrap_sha256: wrap_hash.to_bytes(), request: 0, height: cx.height.0 };
-        view.put_message(Table::State, keys::wrap_state(&name), &state);
+        let VersionRef { record, version } = wrap.version;
+        let name = WrapName { record, version, recipient: wrap.recipient };
+        put_wrap(view, cx, member, name, wrap.wrap_hash.to_bytes())?;
     }
     for number in &add.dropped {
-        let request = take_request(view, author, *number)?;
+        let request = list.take(view, *number)?;
         ensure(!is_permitted(view, cx, &request)?, Outcome::AccessEnded)?;
-        view.remove(Table::State, keys::wrap_state(&name_of(&request)?));
+        let place = keys::wrap_state(&name_of(&request)?);
+        let state: Option<WrapState> = view.message(Table::State, &place)?;
+        if state.is_none_or(|state| state.wrap_sha256.is_empty()) {
+            view.remove(Table::State, place);
+        }
     }
+    add.rewraps.iter().try_for_each(|wrap| rewrap(view, cx, member, wrap))
+}
+
+/// Wraps a version for the newest custody key of the member that keeps it, or of its deputy, or
+/// counts it: nobody reads it by that, and so no permit is needed.
+fn rewrap<R: StateReader>(
+    view: &mut View<'_, R>,
+    cx: &Context<'_>,
+    member: &str,
+    rewrap: &Rewrap,
+) -> Result<(), Refusal> {
+    let Rewrap { version: VersionRef { record, version: number }, recipient, wrap_hash } = rewrap;
+    let state: Option<RecordState> = view.message(Table::State, &keys::record(record))?;
+    ensure(state.is_some_and(|state| state.member == member), Outcome::WrapNotRequested)?;
+    let version: Option<RecordVersion> = view.message(Table::Versions, &keys::version(record, *number))?;
+    let version = version.ok_or(Refusal::Rejected(Outcome::WrapNotRequested))?;
+    ensure(custody::wanted_keys(view, member)?.contains(recipient), Outcome::WrapNotRequested)?;
+    let left = match Holding::over(view, member, *recipient)?.held_over(view, record, &version)? {
+        Held::Left => wrap_hash.is_some(),
+        Held::Uncounted => wrap_hash.is_none(),
+        Held::Done => false,
+    };
+    ensure(left, Outcome::WrapNotRequested)?;
+    let name = WrapName { record: *record, version: *number, recipient: *recipient };
+    let hash = match wrap_hash {
+        Some(hash) => hash.to_bytes(),
+        None => wrapped_hash(view, &name, &version)?,
+    };
+    Ok(put_wrap(view, cx, member, name, hash)?)
+}
+
+/// The hash of the wrap that a version has.
+fn wrapped_hash<R: StateReader>(
+    view: &View<'_, R>,
+    name: &WrapName,
+    version: &RecordVersion,
+) -> Result<Bytes, StoreFault> {
+    let added = custody::added(view, &name.record, name.version, &name.recipient)?;
+    let added = added.map(|added| added.wrap_sha256).filter(|hash| !hash.is_empty());
+    let hash = added.or_else(|| custody::written_hash(version, &name.recipient));
+    hash.ok_or_else(|| corrupt("a version that is wrapped has no wrap"))
+}
+
+/// Notes that a version is wrapped for a key, and counts it once if it is one of custody.
+fn put_wrap<R: StateReader>(
+    view: &mut View<'_, R>,
+    cx: &Context<'_>,
+    member: &str,
+    name: WrapName,
+    wrap_sha256: Bytes,
+) -> Result<(), StoreFault> {
+    let version: Option<RecordVersion> = view.message(Table::Versions, &keys::version(&name.record, name.version))?;
+    let version = version.ok_or_else(|| corrupt("a wrap is of no version"))?;
+    let counted = Holding::over(view, member, name.recipient)?.count(view, &name.record, &version)?;
+    let state = WrapState { wrap_sha256, request: 0, height: cx.height.0, counted };
+    view.put_message(Table::State, keys::wrap_state(&name), &state);
     Ok(())
 }
 
@@ -167,20 +232,25 @@ fn name_of(request: &WrapRequestState) -> Result<WrapName, StoreFault> {
     }
 }
 
-/// Takes a request off the member's list.
-fn take_request<R: StateReader>(
-    view: &mut View<'_, R>,
-    author: &Author,
-    number: u64,
-) -> Result<WrapRequestState, Refusal> {
-    let place = keys::wrap_request(&WrapRequestName::new(author.member(), number));
-    let request: Option<WrapRequestState> = view.message(Table::State, &place)?;
-    let request = request.ok_or(Refusal::Rejected(Outcome::WrapNotRequested))?;
-    view.remove(Table::State, place);
-    let mut work = load_work(view, author.id.member())?;
-    work.open = work.open.saturating_sub(1);
-    view.put_message(Table::State, keys::custody_work(author.member()), &work);
-    Ok(request)
+/// A list of work, as somebody may work on it.
+struct List<'a> {
+    member: &'a str,
+    emergencies_only: bool,
+}
+
+impl List<'_> {
+    /// Takes a request off the list.
+    fn take<R: StateReader>(&self, view: &mut View<'_, R>, number: u64) -> Result<WrapRequestState, Refusal> {
+        let place = keys::wrap_request(&WrapRequestName::new(self.member, number));
+        let request: Option<WrapRequestState> = view.message(Table::State, &place)?;
+        let request = request.ok_or(Refusal::Rejected(Outcome::WrapNotRequested))?;
+        ensure(!self.emergencies_only || !request.emergency_id.is_empty(), Outcome::CustodianRefused)?;
+        view.remove(Table::State, place);
+        let mut work = load_work(view, self.member)?;
+        work.open = work.open.saturating_sub(1);
+        view.put_message(Table::State, keys::custody_work(self.member), &work);
+        Ok(request)
+    }
 }
 
 /// Whether what a wrap was asked for is permitted still: a consent may be revoked, or an

@@ -32,7 +32,7 @@ pub(super) fn run<R: StateReader>(
         let recipient = view.message::<EncryptionKeyState>(Table::State, &keys::encryption_key(&wrap.recipient))?;
         ensure(recipient.is_some(), Outcome::UnknownRecipient)?;
     }
-    custody::ensure_wrapped(view, cx, author, write)?;
+    custody::take_in(view, cx, author, write)?;
     let before: Option<RecordState> = view.message(Table::State, &keys::record(&write.record_id))?;
     let before = check_succession(before, author, write)?;
     let before = before.map(|record| level_of(view, write, &record).map(|level| (record, level))).transpose()?;

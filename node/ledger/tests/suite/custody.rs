@@ -10,6 +10,7 @@ use consilium_proto::keys::{EncryptionPrivateKey, KemId};
 use consilium_proto::limits::CUSTODY_OVERLAP_MS;
 use consilium_proto::observed::Observed;
 use consilium_proto::pb::{self, CustodyState, Outcome};
+use consilium_proto::state::CustodyName;
 use consilium_proto::transaction::encryption_key_id;
 
 const OWN: &str = "a.example";
@@ -116,4 +117,33 @@ fn a_custodian_is_a_service_of_the_own_member() {
     let by_service = m.ledger.check(&m.ehr.sign(body, Vec::new()));
     let outcome = m.ledger.block(&[by_service], &Observed::default()).leaves[0].1.outcome;
     assert_eq!(outcome, Outcome::RoleNotAllowed);
+}
+
+#[test]
+fn what_was_written_before_the_first_custody_key_is_not_counted_but_may_be_wrapped() {
+    let mut m = Member::new();
+    let custodian = Identity::new(OWN, "service", "custodian");
+    let reader = m.key_of("b.example", "clinician", "c");
+    assert_eq!(m.write(&[reader]), Outcome::Applied);
+    let key = m.key_of(OWN, "service", "custodian");
+    assert_eq!(m.set(key), Outcome::Applied);
+    let mut rewrap = |outcome| {
+        let wrap = Bytes::from_static(b"wrap");
+        let rewrap = pb::Rewrap {
+            record_id: vec![1; 16].into(),
+            version: 1,
+            recipient_key_id: key.to_bytes(),
+            wrap_sha256: Bytes::copy_from_slice(&sha256(&[&wrap])),
+        };
+        let add = pb::AddWraps { rewraps: vec![rewrap], ..pb::AddWraps::default() };
+        let body = m.ledger.body(vec![Action::AddWraps(add)]);
+        let transaction = m.ledger.check(&custodian.sign(body, vec![wrap]));
+        assert_eq!(m.ledger.block(&[transaction], &Observed::default()).leaves[0].1.outcome, outcome);
+    };
+    rewrap(Outcome::Applied);
+    rewrap(Outcome::WrapNotRequested);
+    let place = keys::custody_count(&CustodyName::new(OWN, key));
+    let count: pb::CustodyCountState = m.ledger.store.message(Table::State, &place).unwrap();
+    let work: Option<pb::CustodyWorkState> = m.ledger.store.message(Table::State, &keys::custody_work(OWN));
+    assert_eq!((count.versions, work), (0, None));
 }

@@ -83,7 +83,7 @@ fn what_goes_first_and_why() {
         (consent(ConsentBase::BasicNormal), None),
         (request(PurposeOfUse::Treat), None),
         (Action::Patient(PatientAction::Unlink(PatientPair { patient: PATIENT, other: PATIENT })), None),
-        (Action::AddWraps(AddWraps { wraps: Vec::new(), dropped: vec![1] }), None),
+        (Action::AddWraps(AddWraps { wraps: Vec::new(), dropped: vec![1], rewraps: Vec::new(), member: None }), None),
     ];
     for (action, expected) in cases {
         assert_eq!(urgency(vec![action.clone()]), expected, "{action:?}");

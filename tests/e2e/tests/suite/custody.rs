@@ -1,15 +1,24 @@
 //! A custodian can open whatever its member's people write from then on.
 
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Context;
 use consilium_certs::{RevocationReason, RevokeTarget};
-use consilium_client::ClientError;
+use consilium_client::emergencies::Declaration;
+use consilium_client::files::{SECRET_MODE, write_new};
 use consilium_client::records::{
-    Draft, RecipientRefusal, RecordDraft, RecordReader, RecordWriter, custodian, new_pseudonym,
+    Access, Draft, RecipientRefusal, RecordDraft, RecordReader, RecordWriter, custodian, new_pseudonym,
 };
-use consilium_e2e::{Network, record};
+use consilium_client::{Client, ClientError, Profile};
+use consilium_e2e::{Exit, Network, User, cli_binary, record};
+use consilium_proto::keys::{EncryptionPrivateKey, KemId};
 use consilium_proto::names::Role;
-use consilium_proto::pb;
+use consilium_proto::pb::{self, EmergencyReason, PurposeOfUse};
 use time::OffsetDateTime;
 
+use crate::rights::running;
 use crate::whom::publish_revocations;
 
 #[test]
@@ -60,6 +69,139 @@ fn the_custodian_opens_what_its_member_writes() {
         let refused = RecordWriter::new(ehr.client.clone(), &[]).await.unwrap_err();
         let reason = RecipientRefusal::Revoked;
         assert_eq!(refused, ClientError::RecipientRefused { recipient: keeper.spiffe_id.clone(), reason });
+        Ok(())
+    });
+}
+
+/// The same identity with another encryption key, enrolled.
+async fn rotated(user: &User) -> anyhow::Result<User> {
+    let key = EncryptionPrivateKey::generate(KemId::XWing)?;
+    let file = user.profile.encryption_key.as_ref().context("no encryption key")?.with_extension("next");
+    write_new(&file, key.to_pem()?.as_bytes(), SECRET_MODE)?;
+    let profile = Profile { encryption_key: Some(file), ..user.profile.clone() };
+    let client = Client::connect(profile.clone()).await?;
+    client.enroll().await?.into_applied()?;
+    Ok(User { profile, client, spiffe_id: user.spiffe_id.clone(), serial: user.serial.clone(), member: user.member })
+}
+
+/// A custodian that does what is to be done, with a folder of its own.
+fn run_once(keeper: &User, folder: &Path, old_key: &str) -> anyhow::Result<Vec<serde_json::Value>> {
+    std::fs::create_dir(folder)?;
+    let mut command = Command::new(cli_binary()?);
+    command.arg("--config").arg(keeper.config_file(folder)?);
+    let ran = command.args(["--output", "json", "custodian", "run", "--once", "--old-key", old_key]).output()?;
+    results(&Exit { code: ran.status.code(), output: String::from_utf8(ran.stdout)? })
+}
+
+/// Results of a command, one of each line.
+fn results(exit: &Exit) -> anyhow::Result<Vec<serde_json::Value>> {
+    anyhow::ensure!(exit.code == Some(0), "{}", exit.output);
+    let lines = exit.output.lines().filter(|line| line.starts_with('{'));
+    lines.map(|line| Ok(serde_json::from_str::<serde_json::Value>(line)?["result"].clone())).collect()
+}
+
+#[test]
+fn a_new_custody_key_opens_what_was_written_before_and_the_old_one_can_go() {
+    Network::of(3).run(async |network| {
+        let admin = network.enrolled(0, Role::Admin, "registrar").await?;
+        let old = network.enrolled(0, Role::Service, "custodian").await?;
+        let ehr = network.enrolled(0, Role::Service, "ehr").await?;
+        let lab = network.enrolled(0, Role::Service, "lab").await?;
+        let auditor = network.enrolled(0, Role::Auditor, "privacy").await?;
+        results(&network.cli(&admin, &["--output", "json", "custodian", "set-key", &old.spiffe_id])?)?;
+        let patient = new_pseudonym();
+        let draft = |text: &'static str| Draft::new(RecordDraft::document("note", patient, text.into()));
+        let writer = RecordWriter::new(ehr.client.clone(), &[]).await?;
+        let drafts = vec![draft("one"), draft("two"), draft("three")];
+        let written = writer.write(drafts, pb::WaitFor::Certified).await?;
+        let first = written[0].1[0];
+
+        let new = rotated(&old).await?;
+        let old_id = old.client.identity().encryption_key_id().context("no key")?.to_string();
+        results(&network.cli(&admin, &["--output", "json", "custodian", "set-key", &new.spiffe_id])?)?;
+        let status = |user: &User| -> anyhow::Result<_> {
+            Ok(results(&network.cli(user, &["--output", "json", "custodian", "status"])?)?.remove(0))
+        };
+        let before = status(&auditor)?;
+        assert_eq!((&before["versions"], &before["wrapped"], &before["left"]), (&3.into(), &0.into(), &3.into()));
+        // Without the old key nothing opens, and the command says so.
+        let run = |arguments: &[&str]| {
+            let all = [&["--output", "json", "custodian", "run", "--once"], arguments].concat();
+            results(&network.cli(&new, &all)?)
+        };
+        let last = |results: Vec<serde_json::Value>| results.last().cloned().context("nothing was told");
+        let without = last(run(&[])?)?;
+        assert_eq!((&without["unopened"], &without["older_keys_needed"]), (&3.into(), &true.into()));
+        // Two at once repeat nothing.
+        let key = old.profile.encryption_key.as_ref().context("no key")?.display().to_string();
+        let both = std::thread::scope(|scope| {
+            let runs = ["one", "two"].map(|name| {
+                let folder = network.folder().join(name);
+                let (new, key) = (&new, &key);
+                scope.spawn(move || run_once(new, &folder, key))
+            });
+            runs.map(|run| run.join().expect("it does not panic"))
+        });
+        for one in both {
+            let end = last(one?)?;
+            assert_eq!((&end["finished"], &end["left"]), (&true.into(), &0.into()), "{end}");
+            assert_eq!(end["older_keys_needed"], false);
+        }
+        let after = status(&auditor)?;
+        assert_eq!((&after["wrapped"], &after["left"]), (&3.into(), &0.into()));
+
+        // What was wrapped for the old key, to whom it concerns.
+        let affected = network.cli(&auditor, &["--output", "json", "custodian", "affected", &old_id])?;
+        let affected = results(&affected)?;
+        assert_eq!(affected.len(), 4, "three versions and their sum: {affected:?}");
+        assert!(affected[..3].iter().all(|one| one["patient"] == patient.to_string() && one["version"] == 1));
+        assert_eq!((&affected[3]["patients"], &affected[3]["versions"]), (&1.into(), &3.into()));
+        let refused = network.cli(&ehr, &["custodian", "affected", &old_id])?;
+        assert!(refused.output.contains("what is in custody is for the custodian"), "{}", refused.output);
+
+        // A custodian that has the new key alone serves readers, also one that changes its own key.
+        let _custodian = running(&new, network)?;
+        let treat = |client: &Client| RecordReader::with(client.clone(), Access::of(PurposeOfUse::Treat));
+        for reader in [&lab, &rotated(&lab).await?] {
+            let opened = treat(&reader.client).get_of(patient, first, None).await?;
+            assert_eq!(opened.plaintext.as_deref().map(Vec::as_slice), Some(&b"one"[..]));
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_deputy_opens_in_an_emergency_while_no_own_custodian_runs() {
+    Network::of(3).run(async |network| {
+        let admin = network.enrolled(0, Role::Admin, "registrar").await?;
+        let own = network.enrolled(0, Role::Service, "custodian").await?;
+        let deputys_admin = network.enrolled(1, Role::Admin, "registrar").await?;
+        let deputy = network.enrolled(1, Role::Service, "custodian").await?;
+        for (admin, keeper) in [(&admin, &own), (&deputys_admin, &deputy)] {
+            results(&network.cli(admin, &["--output", "json", "custodian", "set-key", &keeper.spiffe_id])?)?;
+        }
+        let member = &network.members[1].id;
+        results(&network.cli(&admin, &["--output", "json", "custodian", "name-deputy", member])?)?;
+        let ehr = network.enrolled(0, Role::Service, "ehr").await?;
+        let writer = RecordWriter::new(ehr.client.clone(), &[]).await?;
+        let sealed_for: Vec<_> = writer.recipients().iter().map(|to| to.name.clone()).collect();
+        assert_eq!(sealed_for, [ehr.spiffe_id.clone(), own.spiffe_id.clone(), deputy.spiffe_id.clone()]);
+        let patient = new_pseudonym();
+        let draft = RecordDraft::document("note", patient, "what was seen".into());
+        let written = writer.write(vec![Draft::new(draft)], pb::WaitFor::Certified).await?;
+        let record_id = written[0].1[0];
+
+        let _deputy = running(&deputy, network)?;
+        let lab = network.enrolled(0, Role::Service, "lab").await?;
+        let ordinary = RecordReader::with(lab.client.clone(), Access::of(PurposeOfUse::Treat)).waiting(Duration::ZERO);
+        assert!(ordinary.get_of(patient, record_id, None).await.is_err(), "that waits for the own custodian");
+        let doctor = network.enrolled(2, Role::Clinician, "doctor").await?;
+        let emergency = Declaration::new(patient, EmergencyReason::Danger);
+        let access =
+            Access { emergency: Some(emergency.id()), before: emergency.actions(), ..Access::of(PurposeOfUse::Btg) };
+        let opened = RecordReader::with(doctor.client.clone(), access).get_of(patient, record_id, None).await?;
+        assert_eq!(opened.plaintext.as_deref().map(Vec::as_slice), Some(&b"what was seen"[..]));
+        assert!(ordinary.get_of(patient, record_id, None).await.is_err(), "it still does");
         Ok(())
     });
 }

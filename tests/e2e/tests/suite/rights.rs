@@ -26,7 +26,7 @@ use tonic::Code;
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A custodian as it is run, ended with the test.
-struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -44,14 +44,10 @@ struct Hospital {
     _custodian: Running,
 }
 
-async fn hospital(network: &Network) -> anyhow::Result<Hospital> {
-    let admin = network.enrolled(0, Role::Admin, "registrar").await?;
-    let keeper = network.enrolled(0, Role::Service, "custodian").await?;
-    let ehr = network.enrolled(0, Role::Service, "ehr").await?;
-    let named = network.cli(&admin, &["custodian", "set-key", &keeper.spiffe_id])?;
-    anyhow::ensure!(named.code == Some(0), "{}", named.output);
+/// Runs a custodian.
+pub(crate) fn running(keeper: &User, network: &Network) -> anyhow::Result<Running> {
     let folder = network.folder().join("custodian");
-    std::fs::create_dir(&folder)?;
+    std::fs::create_dir_all(&folder)?;
     let child = Command::new(cli_binary()?)
         .arg("--config")
         .arg(keeper.config_file(&folder)?)
@@ -59,13 +55,23 @@ async fn hospital(network: &Network) -> anyhow::Result<Hospital> {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
+    Ok(Running(child))
+}
+
+async fn hospital(network: &Network) -> anyhow::Result<Hospital> {
+    let admin = network.enrolled(0, Role::Admin, "registrar").await?;
+    let keeper = network.enrolled(0, Role::Service, "custodian").await?;
+    let ehr = network.enrolled(0, Role::Service, "ehr").await?;
+    let named = network.cli(&admin, &["custodian", "set-key", &keeper.spiffe_id])?;
+    anyhow::ensure!(named.code == Some(0), "{}", named.output);
+    let custodian = running(&keeper, network)?;
     let patient = PatientPseudonym(rand::random());
     let register = pb::RegisterPatient { patient: patient.0.to_vec().into(), lookups_sha256: Vec::new() };
     ehr.client.perform(pb::action::Action::RegisterPatient(register)).await?;
     let draft = RecordDraft::document("note", patient, "what was seen".into());
     let writer = RecordWriter::new(ehr.client.clone(), &[]).await?;
     let written = writer.write(vec![Draft::new(draft)], pb::WaitFor::Certified).await?;
-    Ok(Hospital { ehr, keeper, patient, record: written[0].1[0], _custodian: Running(child) })
+    Ok(Hospital { ehr, keeper, patient, record: written[0].1[0], _custodian: custodian })
 }
 
 async fn read(client: &Client, access: Access, of: &Hospital) -> Result<Vec<u8>, ClientError> {

@@ -6,6 +6,7 @@ use consilium_proto::pb::{Delegation, MemberState, MemberStatus, Outcome, StakeS
 use consilium_proto::transaction::NodeDescription;
 
 use super::{Change, Unfit, active_member, fits, nodes, present_member};
+use crate::custody;
 use crate::in_force::EpochInForce;
 use crate::keys;
 use crate::table::Table;
@@ -74,11 +75,15 @@ pub(super) fn reinstate<R: StateReader>(view: &mut View<'_, R>, id: &str) -> Res
     Ok(())
 }
 
-/// Its nodes retire at once, its stake is gone, and what others delegate to its
+/// Only once another member has accepted what it keeps: nobody could open that any more. Its nodes
+/// retire at once, its stake is gone, and what others delegate to its
 /// nodes unbonds. Its rows stay, so that its id and vote keys are never used
 /// again and old signatures can be told.
 pub(super) fn remove<R: StateReader>(view: &mut View<'_, R>, change: &Change<'_>, id: &str) -> Result<(), Unfit> {
     let mut member = present_member(view, id)?;
+    if let Some(why) = custody::pass_on(view, id, change.height)? {
+        return Err(Unfit::refused(Outcome::ProposalRefused, why));
+    }
     end_epoch_if_seated(view, change, id)?;
     member.status = MemberStatus::Removed as i32;
     member.stake = 0;

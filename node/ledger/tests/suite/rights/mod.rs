@@ -4,6 +4,7 @@
 mod access;
 mod consents;
 mod deaths;
+mod deputies;
 mod disclosures;
 mod emergencies;
 mod in_sight;
@@ -11,6 +12,7 @@ mod logs;
 mod petitions;
 mod random;
 mod release;
+mod rewraps;
 mod wraps;
 
 use std::collections::BTreeMap;
@@ -88,7 +90,13 @@ impl World {
     }
 
     pub(super) fn with(change: impl FnOnce(&mut pb::Parameters)) -> Self {
-        let ledger = Ledger::new(&[(A, 10, 1), (B, 10, 1)], |p| {
+        Self::among(&[], change)
+    }
+
+    /// With other members beside the two hospitals, who have nobody but administrators yet.
+    pub(super) fn among(others: &[&'static str], change: impl FnOnce(&mut pb::Parameters)) -> Self {
+        let members: Vec<_> = [A, B].iter().chain(others).map(|member| (*member, 10, 1)).collect();
+        let ledger = Ledger::new(&members, |p| {
             p.epoch_ms = 30 * DAY;
             change(p);
         });

@@ -136,7 +136,11 @@ impl History {
         };
         let (wraps, dropped, attachments) =
             if drop { (vec![], vec![number], vec![]) } else { (vec![added], vec![], vec![content]) };
-        self.submit(&name(A, "service", "custodian"), Action::AddWraps(pb::AddWraps { wraps, dropped }), attachments);
+        self.submit(
+            &name(A, "service", "custodian"),
+            Action::AddWraps(pb::AddWraps { wraps, dropped, ..pb::AddWraps::default() }),
+            attachments,
+        );
     }
 
     fn waits(&self, member: &str) -> Vec<(u64, pb::WrapRequestState)> {

@@ -12,7 +12,7 @@ fn wrap(w: &World, request: u64, record: u8, reader: &str) -> (pb::AddWraps, Vec
         recipient_key_id: w.keys[reader].to_bytes(),
         wrap_sha256: Bytes::copy_from_slice(&sha256(&[&content])),
     };
-    (pb::AddWraps { wraps: vec![added], dropped: vec![] }, vec![content])
+    (pb::AddWraps { wraps: vec![added], ..pb::AddWraps::default() }, vec![content])
 }
 
 fn add(w: &mut World, by: &str, (add, attachments): (pb::AddWraps, Vec<Bytes>)) -> Outcome {
@@ -68,7 +68,7 @@ fn denials_ask_for_nothing() {
 fn what_is_not_permitted_any_more_is_dropped_and_not_wrapped() {
     let (mut w, doctor, custodian) = shared();
     w.ask(&doctor, read(1));
-    let dropped = || (pb::AddWraps { wraps: vec![], dropped: vec![0] }, vec![]);
+    let dropped = || (pb::AddWraps { dropped: vec![0], ..pb::AddWraps::default() }, vec![]);
     assert_eq!(add(&mut w, &custodian, dropped()), Outcome::AccessEnded, "it is permitted");
     w.revoke(&name(A, "service", "ehr"), 1);
     let answer = wrap(&w, 0, 1, &doctor);

@@ -1,0 +1,252 @@
+//! What a custodian keeps: how far the re-wrapping is, and what was wrapped for a key.
+
+use std::collections::BTreeSet;
+
+use clap::Args;
+use consilium_client::custodian::{Counts, HeldQuery, Progress};
+use consilium_client::records::custodian;
+use consilium_client::{Client, ClientError};
+use consilium_proto::ids::{Height, KeyId, PatientPseudonym};
+use consilium_proto::names::MemberId;
+use serde::Serialize;
+
+use crate::{CliError, Context};
+
+/// Arguments of `custodian affected`.
+#[derive(Debug, Args)]
+pub(crate) struct AffectedArgs {
+    /// Id of the key, 64 hexadecimal digits
+    #[arg(value_name = "KEY_ID")]
+    affected: KeyId,
+    /// Each patient once, instead of every version of their records
+    #[arg(long)]
+    patients: bool,
+    /// Whose records, for who keeps those of a member that has left [default: the own member]
+    #[arg(long)]
+    member: Option<MemberId>,
+}
+
+/// How far a custodian has come.
+#[derive(Serialize)]
+pub(super) struct ProgressView {
+    /// Whose records.
+    member: String,
+    /// Whose key: the own member, or its deputy.
+    keeper: String,
+    /// Its newest custody key.
+    pub(super) encryption_key_id: String,
+    /// Versions in custody.
+    pub(super) versions: u64,
+    /// Of them, wrapped for the key.
+    pub(super) wrapped: u64,
+    /// Not wrapped for it.
+    pub(super) left: u64,
+    /// Met, and not opened by any key that the custodian was given.
+    pub(super) unopened: u64,
+    /// Since the line before; 0 in the first one.
+    pub(super) per_second: u64,
+    /// Nothing more can be done with these keys.
+    pub(super) finished: bool,
+    /// Private keys before the newest one are not needed any more.
+    pub(super) older_keys_needed: bool,
+}
+
+impl ProgressView {
+    pub(super) fn new(progress: &Progress, per_second: u64) -> Self {
+        let Progress { member, keeper, key, counts, unopened, finished } = progress;
+        Self {
+            member: member.to_string(),
+            keeper: keeper.to_string(),
+            encryption_key_id: key.to_string(),
+            versions: counts.versions,
+            wrapped: counts.wrapped,
+            left: counts.left(),
+            unopened: *unopened,
+            per_second,
+            finished: *finished,
+            older_keys_needed: !finished || counts.left() > 0 || *unopened > 0,
+        }
+    }
+
+    pub(super) fn text(&self) -> String {
+        let Self { member, keeper, versions, wrapped, left, unopened, per_second, .. } = self;
+        let told =
+            format!("{wrapped} of {versions} versions of {member} are wrapped for the newest custody key of {keeper}");
+        match (self.finished, self.older_keys_needed) {
+            (false, _) => format!("{told}; {per_second} a second, {left} left"),
+            (true, false) => format!("{told}: older private keys are not needed any more"),
+            (true, true) => format!(
+                "{told}; {left} are left, {unopened} do not open with these keys: give older ones with --old-key, and \
+                 keep them"
+            ),
+        }
+    }
+}
+
+/// What a member has in custody, proven.
+#[derive(Serialize)]
+struct StatusView {
+    member: String,
+    custodian: String,
+    encryption_key_id: String,
+    versions: u64,
+    wrapped: u64,
+    left: u64,
+    open_requests: u64,
+}
+
+impl StatusView {
+    fn text(&self) -> String {
+        let Self { member, custodian, encryption_key_id, versions, wrapped, left, open_requests } = self;
+        let older = match left {
+            0 => "older private keys are not needed for them",
+            _ => "older private keys are needed until none is left",
+        };
+        format!(
+            "custodian of {member}: {custodian}\nkey {encryption_key_id}\n{wrapped} of {versions} versions in custody \
+             are wrapped for it, {left} are left: {older}\n{open_requests} requests wait"
+        )
+    }
+}
+
+/// Shows how far the re-wrapping is.
+pub(super) async fn status(client: &Client, ctx: &Context) -> Result<(), CliError> {
+    let member = client.identity().spiffe_id().member();
+    let found = custodian(client, member).await?;
+    let found = found.ok_or_else(|| CliError::failed(format!("{member} has named no custody key")))?;
+    let counts = client.custody_counts(member, found.key_id(), Height(0)).await?;
+    let Counts { versions, wrapped, open_requests } = counts;
+    let view = StatusView {
+        member: member.to_string(),
+        encryption_key_id: found.key_id().to_string(),
+        custodian: found.name,
+        versions,
+        wrapped,
+        left: counts.left(),
+        open_requests,
+    };
+    ctx.print(&view, StatusView::text)
+}
+
+/// A version that whoever has the key can open, or a patient with such versions.
+#[derive(Serialize)]
+struct AffectedView {
+    patient: String,
+    /// Null where each patient is named once.
+    record_id: Option<String>,
+    version: Option<u32>,
+}
+
+/// The end of the list.
+#[derive(Serialize)]
+struct SummaryView {
+    encryption_key_id: String,
+    patients: u64,
+    versions: u64,
+    /// Of the versions in custody, as the ledger's state counts them.
+    counted: u64,
+}
+
+impl SummaryView {
+    fn text(&self) -> String {
+        let Self { encryption_key_id, patients, versions, counted } = self;
+        format!(
+            "{versions} versions of records of {patients} patients were wrapped for key {encryption_key_id}; the ledger \
+             counts {counted} in custody"
+        )
+    }
+}
+
+/// Lists what was wrapped for a key, as it comes: nothing but the pseudonyms is kept.
+pub(super) async fn affected(client: &Client, args: &AffectedArgs, ctx: &Context) -> Result<(), CliError> {
+    let member = args.member.as_ref().unwrap_or(client.identity().spiffe_id().member()).clone();
+    let counted = client.custody_counts(&member, args.affected, Height(0)).await?.wrapped;
+    let mut query =
+        HeldQuery { member, key: args.affected, wrapped: true, from: None, own_keys: Vec::new(), at_least: Height(0) };
+    ctx.claims("completeness", "that no version is left out is the word of the node that was asked");
+    let bar = ctx.progress(counted, "affected");
+    let mut patients = BTreeSet::new();
+    let mut versions = 0;
+    loop {
+        let page = client.held_versions(&query).await?;
+        for held in page.versions {
+            versions += 1;
+            bar.inc(1);
+            let is_new = patients.insert(PatientPseudonym::parse("patient", &held.patient).map_err(ClientError::from)?);
+            if args.patients && !is_new {
+                continue;
+            }
+            let view = AffectedView {
+                patient: hex::encode(&held.patient),
+                record_id: (!args.patients).then(|| hex::encode(&held.record_id)),
+                version: (!args.patients).then_some(held.version),
+            };
+            ctx.print(&view, AffectedView::text)?;
+        }
+        query.from = page.next;
+        if query.from.is_none() {
+            break;
+        }
+    }
+    bar.finish_and_clear();
+    let patients = patients.len() as u64;
+    let view = SummaryView { encryption_key_id: args.affected.to_string(), patients, versions, counted };
+    ctx.print(&view, SummaryView::text)?;
+    match versions < counted {
+        true => Err(CliError::failed(format!(
+            "the node has shown {versions} versions, and the ledger counts {counted}: it hides some; ask another node"
+        ))),
+        false => Ok(()),
+    }
+}
+
+impl AffectedView {
+    fn text(&self) -> String {
+        match (&self.record_id, self.version) {
+            (Some(record), Some(version)) => format!("patient {}  record {record} version {version}", self.patient),
+            _ => format!("patient {}", self.patient),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::json;
+
+    #[test]
+    fn scripts_get_how_far_the_rewrapping_is_and_what_a_stolen_key_opens() {
+        let key = KeyId::from_bytes([0x0c; 32]);
+        let counts = Counts { versions: 10, wrapped: 7, open_requests: 1 };
+        let [member, keeper] = ["a.example", "b.example"].map(|id| id.parse().unwrap());
+        let progress = Progress { member, keeper, key, counts, unopened: 0, finished: false };
+        json::snapshot::check("custody-progress", &ProgressView::new(&progress, 2));
+        let view = StatusView {
+            member: "a.example".into(),
+            custodian: "spiffe://a.example/service/custodian".into(),
+            encryption_key_id: key.to_string(),
+            versions: 10,
+            wrapped: 7,
+            left: 3,
+            open_requests: 1,
+        };
+        json::snapshot::check("custody-status", &view);
+        let affected = AffectedView { patient: "04".repeat(16), record_id: Some("05".repeat(16)), version: Some(1) };
+        json::snapshot::check("custody-affected", &affected);
+        let summary = SummaryView { encryption_key_id: key.to_string(), patients: 1, versions: 2, counted: 2 };
+        json::snapshot::check("custody-affected-summary", &summary);
+    }
+
+    #[test]
+    fn older_keys_are_needed_until_nothing_is_left() {
+        let key = KeyId::from_bytes([1; 32]);
+        let needed = |wrapped, unopened, finished| {
+            let counts = Counts { versions: 3, wrapped, open_requests: 0 };
+            let [member, keeper] = [(); 2].map(|()| "a.example".parse().unwrap());
+            ProgressView::new(&Progress { member, keeper, key, counts, unopened, finished }, 0).older_keys_needed
+        };
+        assert!(needed(2, 0, false) && needed(3, 0, false) && needed(2, 1, true) && needed(3, 1, true));
+        assert!(!needed(3, 0, true));
+    }
+}

@@ -1,0 +1,137 @@
+//! Versions that a custodian keeps, as a node lists them. How many there are is proven, and so is
+//! how many are wrapped for a key; which ones, and that none is left out, is the node's word. A
+//! node that shows one that is not kept makes the rules refuse its wrap, and no more.
+
+use bytes::Bytes;
+use consilium_grpc::access_service_client::AccessServiceClient;
+use consilium_proto::header::Header;
+use consilium_proto::ids::{Height, KeyId};
+use consilium_proto::limits::ANSWER_BYTES_MAX;
+use consilium_proto::names::MemberId;
+use consilium_proto::pb::{self, read_options::Consistency};
+use consilium_proto::state::{CustodyName, keys};
+
+use crate::access_log::row_message as message;
+use crate::client::Client;
+use crate::error::ClientError;
+use crate::false_answer::Answered;
+
+/// Versions of one answer, so that a batch of wraps is one transaction.
+const PAGE_SIZE: u32 = 64;
+
+/// Which versions are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldQuery {
+    /// Whose records.
+    pub member: MemberId,
+    /// The key in question.
+    pub key: KeyId,
+    /// Those that are wrapped for it; else those that are left to be wrapped for it.
+    pub wrapped: bool,
+    /// Where to go on; `None`: from the first record on.
+    pub from: Option<pb::HeldPlace>,
+    /// Ids of keys that wraps can be opened with.
+    pub own_keys: Vec<Bytes>,
+    /// As of this block or a later one.
+    pub at_least: Height,
+}
+
+/// How many versions there are, proven.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// In custody.
+    pub versions: u64,
+    /// Of these, wrapped for the key in question.
+    pub wrapped: u64,
+    /// Requests for wraps that wait.
+    pub open_requests: u64,
+}
+
+impl Counts {
+    /// Versions in custody that are not wrapped for the key.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.versions.saturating_sub(self.wrapped)
+    }
+}
+
+/// A part of the list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeldPage {
+    /// Maybe none, although there are more.
+    pub versions: Vec<pb::HeldVersion>,
+    /// Where to go on; `None`: that were all.
+    pub next: Option<pb::HeldPlace>,
+    /// At the block that was answered from.
+    pub counts: Counts,
+}
+
+type HeldAnswer = Answered<pb::ListHeldVersionsRequest, pb::ListHeldVersionsResponse>;
+
+impl Client {
+    /// Versions of a member's records that are wrapped for a key, or left to be. For who keeps
+    /// them; those that are wrapped also for auditors.
+    ///
+    /// # Errors
+    /// PERMISSION_DENIED; counts that are not proven.
+    pub async fn held_versions(&self, query: &HeldQuery) -> Result<HeldPage, ClientError> {
+        let request = pb::ListHeldVersionsRequest {
+            key_id: query.key.to_bytes(),
+            wrapped: query.wrapped,
+            from: query.from,
+            page_size: PAGE_SIZE,
+            key_ids: query.own_keys.clone(),
+            read: Some(pb::ReadOptions { consistency: Some(Consistency::MinHeight(query.at_least.0)) }),
+            member: query.member.to_string(),
+        };
+        let (answered, header) = self.recent(|| self.fetch_held(request.clone())).await?;
+        let page = check(query.member.as_str(), query.key, &answered.answer, &header);
+        self.judged(&answered, page)
+    }
+
+    /// How many versions are in custody, and how many are wrapped for a key. For whom
+    /// [`Self::held_versions`] is.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn custody_counts(&self, member: &MemberId, key: KeyId, at_least: Height) -> Result<Counts, ClientError> {
+        let end = pb::HeldPlace { sequence: u64::MAX, version: 0 };
+        let member = member.clone();
+        let query = HeldQuery { member, key, wrapped: true, from: Some(end), own_keys: Vec::new(), at_least };
+        Ok(self.held_versions(&query).await?.counts)
+    }
+
+    /// What a member has said of its custody, proven; `None`: nothing.
+    ///
+    /// # Errors
+    /// If the node cannot prove it.
+    pub async fn custody_of(&self, member: &MemberId) -> Result<Option<pb::CustodyState>, ClientError> {
+        self.proven_row(&keys::custody(member.as_str())).await
+    }
+
+    async fn fetch_held(&self, request: pb::ListHeldVersionsRequest) -> Result<(HeldAnswer, Header), ClientError> {
+        let ask = |channel, request| async move {
+            let mut service = AccessServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
+            service.list_held_versions(request).await
+        };
+        let answered = self.ask("ListHeldVersions", request, ask).await?;
+        let header = self.final_header(answered.answer.header.as_ref()).await;
+        let header = self.judged(&answered, header)?;
+        Ok((answered, header))
+    }
+}
+
+fn check(
+    member: &str,
+    key: KeyId,
+    answer: &pb::ListHeldVersionsResponse,
+    header: &Header,
+) -> Result<HeldPage, ClientError> {
+    let work: Option<pb::CustodyWorkState> = message(&keys::custody_work(member), answer.work.as_ref(), header)?;
+    let count = keys::custody_count(&CustodyName::new(member, key));
+    let count: Option<pb::CustodyCountState> = message(&count, answer.count.as_ref(), header)?;
+    let work = work.unwrap_or_default();
+    let wrapped = count.unwrap_or_default().versions;
+    let counts = Counts { versions: work.versions, wrapped, open_requests: work.open };
+    Ok(HeldPage { versions: answer.versions.clone(), next: answer.next, counts })
+}

@@ -1,0 +1,201 @@
+//! What a custodian asks for: the requests that wait for it, and the versions that it keeps.
+
+use consilium_ledger::custody::{self, Held, Holding, Keepers};
+use consilium_ledger::{StoreFault, Table, keys};
+use consilium_proto::error::{FieldError, fixed, length_in};
+use consilium_proto::ids::{KeyId, RecordId};
+use consilium_proto::names::MemberId;
+use consilium_proto::pb::{self, HeldPlace, HeldVersion, RecordVersion};
+use consilium_proto::state::{CustodyName, WrapRequestName};
+use prost::Message;
+use tonic::{Request, Response, Status};
+
+use super::Api;
+use super::access_log::{Answer, page_size, prove};
+use super::errors::Reason;
+use super::record_reader::RecordReader;
+use crate::access::{self, Decision, Grant, What, decide};
+use crate::storage::StorageError;
+use crate::storage::snapshot::LedgerSnapshot;
+
+const PAGE_DEFAULT: u32 = 64;
+const PAGE_MAX: u32 = 256;
+/// Keys that a caller may name.
+const KEYS_MAX: usize = 16;
+/// Versions that one answer looks at: it is given before the caller gives up.
+const LOOKED_AT_MAX: usize = 4_096;
+
+impl Api {
+    pub(super) async fn wrap_requests(
+        &self,
+        request: Request<pb::ListWrapRequestsRequest>,
+    ) -> Answer<pb::ListWrapRequestsResponse> {
+        let caller = Self::caller(&request)?;
+        let within = self.time_left(&request);
+        let request = request.into_inner();
+        let page = page_size(request.page_size, PAGE_DEFAULT, PAGE_MAX)?;
+        let own_keys = parse_keys(&request.key_ids)?;
+        let asked_member = parse_member(&request.member)?;
+        self.freshen(request.read.as_ref(), within).await?;
+        let read = move |ledger: &LedgerSnapshot<'_>| {
+            let member = asked_member.as_ref().unwrap_or(caller.id.member()).as_str();
+            let Keepers { keeper, deputy } = custody::keepers(ledger, member).map_err(failed)?;
+            let what = What::WrapRequests { custodian: keeper.as_deref(), deputy: deputy.as_deref() };
+            let all = match decide(&access::Request { reader: &caller.id, what }) {
+                Decision::Allow(grant) => grant != Grant::Deputy,
+                Decision::Deny(_) => return Ok(None),
+            };
+            let first = keys::wrap_request(&WrapRequestName::new(member, request.from_number));
+            let prefix = first.get(..first.len() - 8).unwrap_or_default();
+            let (mut requests, mut own_wraps) = (Vec::new(), Vec::new());
+            let mut records = RecordReader::new(ledger, &caller.id);
+            for row in ledger.scan(Table::State, prefix, &first) {
+                let (key, value) = row?;
+                let request = pb::WrapRequestState::decode(value.as_ref());
+                let request = request.map_err(|e| StorageError::corrupt("state", e))?;
+                if requests.len() == page {
+                    break;
+                }
+                if !all && request.emergency_id.is_empty() {
+                    continue;
+                }
+                let id = RecordId::parse("record_id", &request.record_id);
+                let id = id.map_err(|e| StorageError::corrupt("state", e))?;
+                let version = records.version(&id, request.version)?;
+                own_wraps.push(records.custody_wrap(&id, &version, &own_keys)?.unwrap_or_default());
+                requests.push(prove(ledger, key.to_vec())?);
+            }
+            Ok(Some((requests, own_wraps, ledger.tip_header().clone())))
+        };
+        let (requests, own_wraps, header) = self.read(read).await?.ok_or_else(not_custodian)?;
+        let header = Some((&self.prove_header(header, within).await?).into());
+        Ok(Response::new(pb::ListWrapRequestsResponse { requests, header, own_wraps }))
+    }
+
+    pub(super) async fn held_versions(
+        &self,
+        request: Request<pb::ListHeldVersionsRequest>,
+    ) -> Answer<pb::ListHeldVersionsResponse> {
+        let caller = Self::caller(&request)?;
+        let within = self.time_left(&request);
+        let request = request.into_inner();
+        let page = page_size(request.page_size, PAGE_DEFAULT, PAGE_MAX)?;
+        let key = fixed("key_id", &request.key_id).map(KeyId::from_bytes);
+        let key = key.map_err(|e| Reason::InvalidArgument.field(&e))?;
+        let own_keys = parse_keys(&request.key_ids)?;
+        let asked_member = parse_member(&request.member)?;
+        self.freshen(request.read.as_ref(), within).await?;
+        let read = move |ledger: &LedgerSnapshot<'_>| {
+            let member = asked_member.as_ref().unwrap_or(caller.id.member()).as_str();
+            let keeper = custody::keepers(ledger, member).map_err(failed)?.keeper;
+            let what = match request.wrapped {
+                true => What::HeldVersions { custodian: keeper.as_deref() },
+                false => What::WrapRequests { custodian: keeper.as_deref(), deputy: None },
+            };
+            if !decide(&access::Request { reader: &caller.id, what }).allows() {
+                return Ok(None);
+            }
+            let records = RecordReader::new(ledger, &caller.id);
+            let mut list = HeldList { ledger, records, key, wrapped: request.wrapped, own_keys: &own_keys };
+            let (versions, next) = list.page(member, request.from.unwrap_or_default(), page)?;
+            let work = Some(prove(ledger, keys::custody_work(member))?);
+            let count = Some(prove(ledger, keys::custody_count(&CustodyName::new(member, key)))?);
+            let answer = pb::ListHeldVersionsResponse { versions, next, work, count, header: None };
+            Ok(Some((answer, ledger.tip_header().clone())))
+        };
+        let (answer, header) = self.read(read).await?.ok_or_else(not_custodian)?;
+        let header = Some((&self.prove_header(header, within).await?).into());
+        Ok(Response::new(pb::ListHeldVersionsResponse { header, ..answer }))
+    }
+}
+
+fn not_custodian() -> Status {
+    Reason::PermissionDenied.status("what is in custody is for the custodian, or for its deputy what has an emergency")
+}
+
+fn parse_member(member: &str) -> Result<Option<MemberId>, Status> {
+    let member = (!member.is_empty()).then(|| MemberId::parse("member", member)).transpose();
+    member.map_err(|e| Reason::InvalidArgument.field(&e))
+}
+
+fn parse_keys(key_ids: &[bytes::Bytes]) -> Result<Vec<KeyId>, Status> {
+    let parsed = length_in("key_ids", key_ids.len(), 0, KEYS_MAX);
+    let parsed = parsed.and_then(|()| key_ids.iter().map(|id| fixed("key_ids", id).map(KeyId::from_bytes)).collect());
+    parsed.map_err(|e: FieldError| Reason::InvalidArgument.field(&e))
+}
+
+fn failed(fault: StoreFault) -> StorageError {
+    StorageError::corrupt("state", fault)
+}
+
+/// Versions of a member's records, in the order in which the records were created.
+struct HeldList<'a> {
+    ledger: &'a LedgerSnapshot<'a>,
+    records: RecordReader<'a>,
+    key: KeyId,
+    wrapped: bool,
+    own_keys: &'a [KeyId],
+}
+
+impl HeldList<'_> {
+    /// Versions from a place on, and where to go on.
+    fn page(
+        &mut self,
+        member: &str,
+        from: HeldPlace,
+        page: usize,
+    ) -> Result<(Vec<HeldVersion>, Option<HeldPlace>), StorageError> {
+        let holding = Holding::of(self.ledger, member, self.key).map_err(failed)?;
+        let prefix = keys::index_member(member);
+        let first = keys::index_entry(prefix.clone(), from.sequence);
+        let mut found = Vec::new();
+        let mut looked_at = 0;
+        for row in self.ledger.scan(Table::Index, &prefix, &first) {
+            let (entry, id) = row?;
+            let corrupt = |e| StorageError::corrupt("index", e);
+            let id = RecordId::parse("record_id", &id).map_err(corrupt)?;
+            let sequence = entry.last_chunk().map(|sequence| u64::from_be_bytes(*sequence)).unwrap_or_default();
+            let record = self.records.state(&id)?.ok_or_else(|| StorageError::corrupt("record", "absent"))?;
+            let start = if sequence == from.sequence { from.version.max(1) } else { 1 };
+            for version in start..=record.version {
+                let place = HeldPlace { sequence, version };
+                if found.len() == page || looked_at == LOOKED_AT_MAX {
+                    return Ok((found, Some(place)));
+                }
+                looked_at += 1;
+                let version = self.records.version(&id, version)?;
+                found.extend(self.look(&holding, &id, &version, place)?);
+            }
+        }
+        Ok((found, None))
+    }
+
+    /// What is said of a version, if it is asked for.
+    fn look(
+        &mut self,
+        holding: &Holding,
+        id: &RecordId,
+        version: &RecordVersion,
+        place: HeldPlace,
+    ) -> Result<Option<HeldVersion>, StorageError> {
+        let said = HeldVersion {
+            record_id: version.record_id.clone(),
+            version: version.version,
+            patient: version.patient.clone(),
+            place: Some(place),
+            ..HeldVersion::default()
+        };
+        if self.wrapped {
+            let wrapped = custody::is_wrapped(self.ledger, id, version, &self.key).map_err(failed)?;
+            return Ok(wrapped.then_some(said));
+        }
+        Ok(match holding.held(self.ledger, id, version).map_err(failed)? {
+            Held::Done => None,
+            Held::Uncounted => Some(HeldVersion { uncounted: true, ..said }),
+            Held::Left => {
+                let own_wrap = self.records.custody_wrap(id, version, self.own_keys)?;
+                Some(HeldVersion { own_wrap, ..said })
+            }
+        })
+    }
+}
