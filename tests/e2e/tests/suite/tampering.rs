@@ -4,9 +4,12 @@ use std::path::Path;
 use std::process::Command;
 
 use consilium_e2e::{
-    Exit, Network, cli_binary, copy_tree, files_below, flip_bits, node_binary, read_payload, run_to_end, stored,
+    Exit, Network, asks_for, cli_binary, copy_tree, files_below, flip_bits, node_binary, read_payload, run_to_end,
+    stored,
 };
+use consilium_proto::ids::PatientPseudonym;
 use consilium_proto::names::Role;
+use consilium_proto::pb::action::Action;
 
 fn verify(network: &Network, arguments: &[&str]) -> anyhow::Result<Exit> {
     let mut command = Command::new(cli_binary()?);
@@ -22,7 +25,7 @@ fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// A network with some records, stopped; answers with one payload's bytes.
+/// A network with some records of which one was asked for, stopped; answers with one payload's bytes.
 async fn stopped_with_records(network: &mut Network) -> anyhow::Result<Vec<u8>> {
     let user = network.enrolled(0, Role::Service, "ehr").await?;
     let client = &user.client;
@@ -30,8 +33,12 @@ async fn stopped_with_records(network: &mut Network) -> anyhow::Result<Vec<u8>> 
     for number in 0..8 {
         let sealed = stored(client, "patient", format!("document {number}").as_bytes()).await?;
         payload = sealed.attachments[0].to_vec();
+        if number == 0 {
+            let patient = PatientPseudonym::parse("patient", &sealed.write.patient)?;
+            client.perform(Action::RequestAccess(asks_for(patient, sealed.record_id))).await?;
+        }
     }
-    network.agreed(9).await?;
+    network.agreed(10).await?;
     for node in &mut network.nodes {
         node.stop()?;
     }
@@ -175,6 +182,7 @@ fn a_tampered_archive_is_found_out() {
         std::fs::write(&archive, &output.stdout)?;
         let good = verify(network, &[&text(&archive)])?;
         assert_eq!(good.code, Some(0), "{}", good.output);
+        assert!(good.output.contains("9 entries of logs"), "8 records are listed, one was asked for: {}", good.output);
         let changed = network.folder().join("changed.archive");
         let bytes = output.stdout;
         let mut found = 0;
