@@ -59,6 +59,16 @@ enum Work {
     Entry(LogPosition, Option<CheckedBlock>),
 }
 
+impl Work {
+    fn signatures(&self) -> usize {
+        match self {
+            Self::Submission { .. } => 1,
+            Self::Forwarded(transactions, ..) => transactions.len(),
+            Self::Entry(_, block) => block.as_ref().map_or(0, |block| block.transactions.len()),
+        }
+    }
+}
+
 impl Verifier {
     /// Prepares the pool.
     pub(super) fn new(ledger: Arc<LedgerStore>, ledger_id: LedgerId, handle: Handle) -> Self {
@@ -68,7 +78,7 @@ impl Verifier {
     /// One thread of the pool, until it is told to stop or all who ask are gone.
     pub(super) fn run(&self, jobs: &LaneEnds<VerifyJob>) {
         while let Some(first) = jobs.recv() {
-            let mut batch = Vec::new();
+            let (mut batch, mut signatures) = (Vec::new(), 0);
             let mut stop = false;
             for job in std::iter::once(first).chain(jobs.waiting(BATCH_MAX - 1)) {
                 let Some(work) = self.prepare(job) else {
@@ -76,7 +86,12 @@ impl Verifier {
                     stop = true;
                     break;
                 };
+                signatures += work.signatures();
                 batch.push(work);
+                // What is urgent waits for one batch at most, be there calls of hundreds each.
+                if signatures >= BATCH_MAX {
+                    break;
+                }
             }
             if self.work(batch).is_err() || stop {
                 return;
