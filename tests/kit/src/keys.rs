@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use consilium_proto::hash::sha256;
+use consilium_proto::keys::{EncryptionPublicKey, KemId};
 use consilium_proto::signing::SigningKey;
 
 /// PKCS#8 around an EC private key without its public half, up to the scalar.
@@ -41,6 +42,13 @@ fn derive_es256(label: &str) -> SigningKey {
 #[must_use]
 pub fn ed25519(label: &str) -> SigningKey {
     SigningKey::from_ed25519_seed(&sha256(&[b"consilium-kit ed25519 ", label.as_bytes()]))
+}
+
+/// The key for which keys of records are wrapped, of a label. Nobody can open such wraps.
+#[must_use]
+pub fn x25519(label: &str) -> EncryptionPublicKey {
+    let raw = sha256(&[b"consilium-kit x25519 ", label.as_bytes()]);
+    EncryptionPublicKey::from_raw(KemId::X25519HkdfSha256, &raw).expect("any 32 bytes are such a key")
 }
 
 /// The key that a node votes with, by raft id.

@@ -64,6 +64,14 @@ pub enum Bug {
     RightsUnwatched,
     /// As far as the log has ever gone it must go at every later start, committed or not.
     WatermarkOfTheEnd,
+    /// Contents are handed out once a request is executed, before its block is certified.
+    ReleaseAtOrdered,
+    /// Who reads records of its own hospital is given them without an event.
+    OwnStaffUnlogged,
+    /// The cache keeps a patient's consents for as long as the process runs.
+    StaleConsents,
+    /// Where a wrap is added an emergency never ends.
+    WrapOfEndedEmergency,
 }
 
 impl Bug {
@@ -78,7 +86,9 @@ impl Bug {
             Self::MembershipApart => &[Fault::PowerCut, Fault::Nodes],
             Self::LogBeforeLedger => &[Fault::PowerCut, Fault::Compaction, Fault::Partition],
             Self::RetiredAtOnce => &[Fault::Nodes, Fault::Wipe, Fault::PowerCut],
-            Self::DistrustForever => &[Fault::Loss, Fault::Delay, Fault::PowerCut, Fault::Compaction, Fault::Partition],
+            Self::DistrustForever => {
+                &[Fault::Loss, Fault::Delay, Fault::PowerCut, Fault::Compaction, Fault::Partition, Fault::OneWay]
+            }
             Self::LateConfChange => &[Fault::PowerCut, Fault::Kill, Fault::Nodes],
             Self::VoidBlocks => &[Fault::Garble],
             Self::StaleCache => &[Fault::Kill, Fault::Stake, Fault::Nodes],
@@ -95,12 +105,18 @@ impl Bug {
             Self::MissingForgotten | Self::FoundUnindexed => &[Fault::LoseAttachments],
             Self::RightsUnwatched => &[Fault::WithholdRights],
             Self::WatermarkOfTheEnd => &[Fault::CrashPoint, Fault::Partition, Fault::Overload],
-            Self::CountHeads | Self::VotePastBoundary | Self::NewSetEarly => &[],
+            Self::StaleConsents => &[Fault::Kill],
+            Self::WrapOfEndedEmergency => &[Fault::Leap],
+            Self::CountHeads
+            | Self::VotePastBoundary
+            | Self::NewSetEarly
+            | Self::ReleaseAtOrdered
+            | Self::OwnStaffUnlogged => &[],
         }
     }
 
     /// All of them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 32] = [
         Self::SkipVoteGuard,
         Self::AckBeforeSync,
         Self::LateConfChange,
@@ -129,5 +145,9 @@ impl Bug {
         Self::FoundUnindexed,
         Self::RightsUnwatched,
         Self::WatermarkOfTheEnd,
+        Self::ReleaseAtOrdered,
+        Self::OwnStaffUnlogged,
+        Self::StaleConsents,
+        Self::WrapOfEndedEmergency,
     ];
 }

@@ -2,7 +2,7 @@
 //! told. Most retry the same transaction at other nodes until they are answered; some
 //! stay with one node, so that what it loses is seen to be lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use consilium_kit::Rng;
 use consilium_proto::ids::{NodeId, TransactionId};
@@ -10,12 +10,20 @@ use consilium_proto::pb::{self, action::Action};
 use consilium_proto::transaction::Transaction;
 use consilium_replica::topology::Topology;
 
+use crate::care::Care;
+use crate::disk::LedgerStore;
 use crate::env::Env;
 use crate::fixture::{START_MS, member_id};
 use crate::swarm::Fault;
 
 /// Longest validity.
 const VALID_MS: u64 = 120_000;
+/// Of a thousand transactions that are no administrator's, those that are about patients.
+const CARE_PER_MILLE: u64 = 750;
+/// What is about patients is valid for longer, so that it can be asked for after its time.
+const CARE_VALID_MS: u64 = 180_000;
+/// Requests for access that may be made once more.
+const ASKED_MAX: usize = 8;
 
 /// The clients.
 pub struct Client {
@@ -24,6 +32,9 @@ pub struct Client {
     pub open: BTreeMap<TransactionId, Transaction>,
     records: u64,
     nodes_named: u64,
+    care: Care,
+    /// The newest requests for access.
+    asked: VecDeque<Transaction>,
     /// The transaction that shows progress in the calm phase.
     pub probe: Option<TransactionId>,
     /// It was certified.
@@ -33,8 +44,9 @@ pub struct Client {
 impl Client {
     /// Nobody has submitted anything.
     #[must_use]
-    pub fn new(rng: Rng) -> Self {
-        Self { rng, open: BTreeMap::new(), records: 0, nodes_named: 0, probe: None, probed: false }
+    pub fn new(rng: Rng, care: Care) -> Self {
+        let (open, asked) = (BTreeMap::new(), VecDeque::new());
+        Self { rng, open, records: 0, nodes_named: 0, care, asked, probe: None, probed: false }
     }
 
     /// Takes a signed transaction into the books; gives its id.
@@ -42,6 +54,10 @@ impl Client {
         let parsed = Transaction::parse(signed, env.fixture.genesis.ledger_id);
         let transaction = parsed.expect("the fixture signs well-formed transactions");
         let id = transaction.id;
+        if transaction.access_request().is_some() {
+            self.asked.push_front(transaction.clone());
+            self.asked.truncate(ASKED_MAX);
+        }
         self.open.insert(id, transaction);
         id
     }
@@ -58,8 +74,14 @@ impl Client {
         ids
     }
 
-    /// Something new of a random kind; `topology` is the network as it is.
-    pub fn next(&mut self, env: &mut Env, topology: &Topology) -> TransactionId {
+    /// A request for access whose answer may have been lost, to be made again.
+    pub fn asked_before(&mut self) -> Option<Transaction> {
+        let at = self.rng.below(self.asked.len() as u64) as usize;
+        self.asked.get(at).cloned()
+    }
+
+    /// Something new of a random kind; `topology` and `ledger` are the network as it is.
+    pub fn next(&mut self, env: &mut Env, topology: &Topology, ledger: &LedgerStore) -> TransactionId {
         let member = self.rng.below(env.swarm.members) as usize;
         let until = self.valid_until(env);
         let stake = env.swarm.has(Fault::Stake) && self.rng.chance(250);
@@ -77,6 +99,10 @@ impl Client {
         };
         let signed = match action {
             Some(action) => env.fixture.by_admin(member, until, action),
+            None if self.rng.chance(CARE_PER_MILLE) => {
+                let deed = self.care.next(&env.fixture, ledger, env.true_ms());
+                env.fixture.by(until + CARE_VALID_MS, deed)
+            }
             None => {
                 self.records += 1;
                 env.fixture.record(member, self.records, until)
@@ -88,7 +114,7 @@ impl Client {
     /// A record that must be certified soon.
     pub fn probe(&mut self, env: &mut Env) -> TransactionId {
         self.records += 1;
-        let until = START_MS + env.now + 2 * VALID_MS;
+        let until = env.true_ms() + 2 * VALID_MS;
         let signed = env.fixture.record(0, self.records, until);
         let id = self.take(env, &signed);
         self.probe = Some(id);
@@ -97,14 +123,14 @@ impl Client {
 
     /// Something by which a member protects itself, that a client hands to one node.
     pub fn right(&mut self, env: &mut Env) -> Transaction {
-        let until = START_MS + env.now + VALID_MS;
+        let until = env.true_ms() + VALID_MS;
         let signed = env.fixture.by_admin(0, until, ballot());
         Transaction::parse(&signed, env.fixture.genesis.ledger_id).expect("the fixture signs well-formed transactions")
     }
 
     /// An administrator's action of another kind.
     pub fn by_admin(&mut self, env: &mut Env, member: usize, action: Action) -> TransactionId {
-        let until = START_MS + env.now + VALID_MS;
+        let until = env.true_ms() + VALID_MS;
         let signed = env.fixture.by_admin(member, until, action);
         self.take(env, &signed)
     }
@@ -112,7 +138,7 @@ impl Client {
     /// Some transactions are valid for so short that they come too late.
     fn valid_until(&mut self, env: &Env) -> u64 {
         let short = self.rng.chance(50);
-        START_MS + env.now + if short { self.rng.range(50, 2_000) } else { VALID_MS }
+        env.true_ms() + if short { self.rng.range(50, 2_000) } else { VALID_MS }
     }
 
     /// A client was answered.

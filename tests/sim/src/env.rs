@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use consilium_kit::Rng;
 use consilium_kit::forks::Forks;
 use consilium_ledger::{CheckedTransaction, StateReader, Table, keys};
-use consilium_proto::ids::{NodeId, TransactionId};
+use consilium_proto::ids::{NodeId, TimeMs, TransactionId};
 use consilium_proto::pb::SignerState;
 use consilium_proto::signing::VerifyingKey;
 use prost::Message;
@@ -14,7 +14,7 @@ use prost::Message;
 use crate::bugs::Bug;
 use crate::crash_point::CrashPoint;
 use crate::event::{Event, MachineId, Send, Timer};
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, START_MS};
 use crate::oracle::Oracle;
 use crate::stats::Stats;
 use crate::swarm::Swarm;
@@ -37,6 +37,8 @@ pub enum Halt {
 pub struct Env {
     /// Milliseconds since the start.
     pub now: u64,
+    /// By so many milliseconds all clocks have gone on beside that.
+    pub leapt: u64,
     /// Choices of the machines' surroundings.
     pub rng: Rng,
     /// The parameters.
@@ -82,6 +84,7 @@ impl Env {
         let oracle = Oracle::new(&fixture.genesis, &swarm);
         Self {
             now: 0,
+            leapt: 0,
             rng,
             swarm,
             bug,
@@ -101,6 +104,18 @@ impl Env {
             deaf: None,
             verified: BTreeMap::new(),
         }
+    }
+
+    /// True time, in ms since 1970.
+    #[must_use]
+    pub fn true_ms(&self) -> u64 {
+        START_MS + self.now + self.leapt
+    }
+
+    /// The same as blocks count it.
+    #[must_use]
+    pub fn true_time(&self) -> TimeMs {
+        TimeMs(self.true_ms())
     }
 
     /// Whether a bug was put back.

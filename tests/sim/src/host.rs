@@ -12,7 +12,6 @@ use crate::bugs::Bug;
 use crate::disk::{Disk, SimLedger};
 use crate::env::{Env, Halt};
 use crate::event::{MachineId, Packet, Send, Timer};
-use crate::fixture::START_MS;
 use crate::swarm::Fault;
 
 /// What a node finds on its machine.
@@ -51,7 +50,7 @@ impl Host {
     /// The wall clock.
     #[must_use]
     pub fn wall(&self, env: &Env) -> TimeMs {
-        offset(TimeMs(START_MS + env.now), self.clock_offset)
+        offset(env.true_time(), self.clock_offset)
     }
 
     /// Whether the oracle asks it.

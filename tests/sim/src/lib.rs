@@ -10,6 +10,8 @@
 
 pub mod bugs;
 pub mod byzantine;
+pub mod care;
+pub mod chronicle;
 pub mod client;
 pub mod crash_point;
 pub mod disk;
@@ -18,6 +20,7 @@ pub mod event;
 pub mod fixture;
 pub mod host;
 pub mod invariants;
+pub mod judge;
 pub mod machine;
 pub mod nemesis;
 pub mod net;

@@ -4,18 +4,23 @@
 use bytes::Bytes;
 use consilium_kit::Rng;
 use consilium_ledger::Table;
+use consilium_proto::limits::RELEASE_WINDOW_MS;
 use consilium_proto::pb::{self, action::Action};
 
 use crate::bugs::Bug;
 use crate::crash_point::CrashPoint;
 use crate::disk::CrashKind;
 use crate::event::{Event, MachineId};
-use crate::fixture::member_id;
+use crate::fixture::{EMERGENCY_MS, member_id};
 use crate::host::far_offset;
 use crate::node::state::State;
 use crate::oracle::CLOCK_ERROR_MS_MAX;
 use crate::swarm::Fault;
 use crate::world::World;
+
+/// How far all clocks go on at once: emergencies and permits are over then.
+const LEAP_MS: u64 = RELEASE_WINDOW_MS + 5_000;
+const _: () = assert!(LEAP_MS > EMERGENCY_MS);
 
 /// Does a fault.
 type Strike = fn(&mut Nemesis, &mut World);
@@ -49,7 +54,7 @@ impl Nemesis {
 
     /// One fault, of a kind that the seed asks for.
     fn strike(&mut self, world: &mut World) {
-        let kinds: [(Fault, Strike); 16] = [
+        let kinds: [(Fault, Strike); 17] = [
             (Fault::Partition, Self::partition),
             (Fault::OneWay, Self::one_way),
             (Fault::Kill, |nemesis, world| nemesis.crash(world, Fault::Kill, CrashKind::Process)),
@@ -66,6 +71,7 @@ impl Nemesis {
             (Fault::Unreadable, Self::unreadable),
             (Fault::RottenGuard, Self::rotten_guard),
             (Fault::LoseAttachments, Self::lose_attachments),
+            (Fault::Leap, Self::leap),
         ];
         let asked: Vec<_> = kinds.into_iter().filter(|(kind, _)| world.env.swarm.has(*kind)).collect();
         if let Some((_, strike)) = self.rng.pick(&asked) {
@@ -221,7 +227,7 @@ impl Nemesis {
         self.forgetful = Some(victim);
         let mut ledger = world.machines[victim].host.disk.ledger.borrow_mut();
         let held = |table| ledger.table(table).map(|(key, _)| (table, key.to_vec())).collect::<Vec<_>>();
-        let held = [held(Table::Payloads), held(Table::Descriptors)].concat();
+        let held = [held(Table::Payloads), held(Table::Descriptors), held(Table::Wraps)].concat();
         for (table, key) in held {
             if !self.rng.chance(300) {
                 continue;
@@ -231,6 +237,15 @@ impl Nemesis {
             world.env.stats.fault(Fault::LoseAttachments);
         }
         world.env.note(format_args!("the disk of {victim} has lost attachments"));
+    }
+
+    /// Nothing happens for a while, once: all clocks go on, and what has an end is over.
+    fn leap(&mut self, world: &mut World) {
+        if world.env.leapt == 0 {
+            world.env.leapt = LEAP_MS;
+            world.env.stats.fault(Fault::Leap);
+            world.env.note(format_args!("all clocks go on by {LEAP_MS} ms"));
+        }
     }
 
     /// A disk is lost. Its node never comes back; the member replaces it.
@@ -271,7 +286,7 @@ impl Nemesis {
             }
         };
         world.env.stats.fault(Fault::Suspension);
-        let expires_ms = crate::fixture::START_MS + world.env.now + 100_000;
+        let expires_ms = world.env.true_ms() + 100_000;
         let topic = Some(pb::ProposalTopic { topic: Some(topic) });
         world.submit_by_admin(0, Action::Propose(pb::Propose { expires_ms, reason: String::new(), topic }));
     }

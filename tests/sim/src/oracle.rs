@@ -6,14 +6,15 @@ use std::collections::BTreeMap;
 
 use consilium_consensus::{HardState, LogEntry, LogIndex, Membership, RaftId, Status, Term};
 use consilium_proto::genesis::Genesis;
-use consilium_proto::ids::{Height, NodeId, TransactionId};
+use consilium_proto::ids::{Height, NodeId, TimeMs, TransactionId};
 use consilium_proto::validators::ValidatorSet;
 use consilium_proto::vote::{CertifiedHeader, Vote};
 use consilium_replica::ports::GuardRecord;
 
+use crate::chronicle;
 use crate::disk::port::Observation;
 use crate::disk::{LedgerHandle, LedgerStore};
-use crate::fixture::{SKEW_MS, START_MS};
+use crate::fixture::{EMERGENCY_MS, SKEW_MS};
 use crate::invariants::i02_one_certificate::OneCertificate;
 use crate::invariants::i03_certificate::Certificates;
 use crate::invariants::i05_state_root::StateRoots;
@@ -27,9 +28,12 @@ use crate::invariants::i20_progress_resumes::Standing;
 use crate::invariants::i23_meaning::Meanings;
 use crate::invariants::i26_counted::Counted;
 use crate::invariants::i28_attachments::Attachments;
+use crate::invariants::i30_released::{Release, Releases};
+use crate::invariants::i32_permitted::Seen;
+use crate::invariants::i33_alike::Logged;
 use crate::invariants::{
     Check, Violation, i01_chain, i06_replay, i14_progress, i18_once, i19_time, i20_progress_resumes, i21_linearizable,
-    i22_bounded, i25_heard, i27_needed, i29_rights,
+    i22_bounded, i25_heard, i27_needed, i29_rights, i31_logged, i32_permitted,
 };
 use crate::swarm::Swarm;
 
@@ -59,6 +63,8 @@ pub struct Oracle {
     memberships: BTreeMap<NodeId, Membership>,
     meanings: Meanings,
     counted: Counted,
+    releases: Releases,
+    logged: Logged,
     /// Membership entries that did not fit, for each node.
     refused: BTreeMap<NodeId, u32>,
     told: Height,
@@ -91,6 +97,8 @@ impl Oracle {
             memberships: BTreeMap::new(),
             meanings: Meanings::default(),
             counted: Counted::default(),
+            releases: Releases::default(),
+            logged: Logged::default(),
             refused: BTreeMap::new(),
             told: Height::GENESIS,
         }
@@ -120,6 +128,8 @@ impl Oracle {
         self.note("I19 time", i19_time::monotone(parent, header));
         let same = self.roots.executed(node, header, self.byzantine);
         self.note("I5 state root", same);
+        let alike = self.logged.executed(node, executed);
+        self.note("I33 alike", alike);
         if let Some(next) = &executed.next_set {
             self.voters.elected(seats(next));
         }
@@ -163,8 +173,14 @@ impl Oracle {
         self.note("I29 rights", i29_rights::check(node, executed));
     }
 
+    /// Contents leave an honest node.
+    pub fn released(&mut self, release: Release) {
+        let good = self.releases.released(release);
+        self.note("I30 released", good);
+    }
+
     /// An honest node takes a header for certified.
-    pub fn certified(&mut self, certified: &CertifiedHeader, next: Option<&ValidatorSet>, now: u64) {
+    pub fn certified(&mut self, certified: &CertifiedHeader, next: Option<&ValidatorSet>, now: TimeMs) {
         let header = &certified.header;
         let good = self.certificates.check(certified, next);
         self.note("I3 certificate", good);
@@ -172,7 +188,7 @@ impl Oracle {
         self.note("I2 one certificate", one);
         // A jump may have come and gone between a vote and now.
         let tolerance = SKEW_MS + CLOCK_ERROR_MS_MAX;
-        self.note("I19 time", i19_time::tolerable(header, START_MS + now, tolerance));
+        self.note("I19 time", i19_time::tolerable(header, now.0, tolerance));
     }
 
     /// An honest node lets a vote of its own go.
@@ -333,8 +349,24 @@ impl Oracle {
         self.note("I6 replay", i06_replay::check(genesis, ledger));
     }
 
+    /// One ledger's requests for access and wraps are judged again.
+    pub fn permitted(&mut self, genesis: &Genesis, ledger: &LedgerStore) -> Seen {
+        let effects = chronicle::effects(ledger, genesis.ledger_id);
+        match effects.and_then(|effects| i32_permitted::check(ledger, &effects, EMERGENCY_MS)) {
+            Ok(seen) => seen,
+            Err(what) => {
+                self.fail("I32 permitted", what);
+                Seen::default()
+            }
+        }
+    }
+
     /// The ledger of an honest node that has caught up.
-    pub fn final_ledger(&mut self, ledger: &LedgerStore) {
+    pub fn final_ledger(&mut self, genesis: &Genesis, ledger: &LedgerStore) {
+        let effects = chronicle::effects(ledger, genesis.ledger_id);
+        self.note("I31 logged", effects.and_then(|effects| i31_logged::check(ledger, &effects)));
+        let stays = self.releases.check(ledger);
+        self.note("I30 released", stays);
         let durable = self.acknowledged.check(ledger);
         self.note("I7 durable", durable);
         self.note("I18 once", i18_once::check(ledger));

@@ -209,12 +209,20 @@ fn finish(world: &mut World) {
     }
     world.env.oracle.finish(probe, &standings);
     world.env.oracle.attachments(&attachments(world));
+    let genesis = world.env.fixture.genesis.clone();
     if let Some(best) = world.best() {
-        let genesis = world.env.fixture.genesis.clone();
-        world.env.oracle.replay(&genesis, &world.machines[best].host.disk.ledger_port());
+        let disk = &world.machines[best].host.disk;
+        let seen = world.env.oracle.permitted(&genesis, &disk.ledger.borrow());
+        world.env.stats.add("records permitted to be read", seen.permitted);
+        world.env.stats.add("records denied", seen.denied);
+        world.env.stats.add("records permitted in emergencies", seen.in_emergency);
+        world.env.stats.add("wraps added for readers", seen.wraps);
     }
     for machine in world.machines.iter().filter(|m| m.host.honest() && m.in_use()) {
-        world.env.oracle.final_ledger(&machine.host.disk.ledger.borrow());
+        world.env.oracle.final_ledger(&genesis, &machine.host.disk.ledger.borrow());
+    }
+    if let Some(best) = world.best() {
+        world.env.oracle.replay(&genesis, &world.machines[best].host.disk.ledger_port());
     }
 }
 

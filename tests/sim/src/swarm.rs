@@ -58,6 +58,8 @@ pub enum Fault {
     RottenGuard,
     /// The disk of one machine loses attachments, or holds others in their place.
     LoseAttachments,
+    /// All clocks go on by two minutes at once, as if nothing had happened meanwhile.
+    Leap,
     /// Two machines with one key.
     Twins,
     /// A leader that sends different logs to different followers.
@@ -109,7 +111,7 @@ impl Fault {
     ];
 
     /// What else a seed may ask for, and in how many of a thousand it does.
-    pub const USUAL: [(Self, u64); 22] = [
+    pub const USUAL: [(Self, u64); 23] = [
         (Self::Loss, 500),
         (Self::Duplicate, 400),
         (Self::Delay, 400),
@@ -132,6 +134,7 @@ impl Fault {
         (Self::Unreadable, 250),
         (Self::RottenGuard, 250),
         (Self::LoseAttachments, 250),
+        (Self::Leap, 250),
     ];
 
     /// Whether it makes a machine Byzantine.

@@ -72,6 +72,11 @@ fn every_kind_of_fault_happens_and_nothing_breaks() {
         "transactions turned away",
         "hand-overs",
         "attachments found elsewhere",
+        "contents handed out",
+        "requests that opened nothing",
+        "requests not answered any more",
+        "records permitted in emergencies",
+        "wraps added for readers",
     ];
     for event in events {
         assert!(total.get(event) > 0, "never: {event}");
@@ -247,4 +252,8 @@ bugs! {
     found_unindexed: FoundUnindexed,
     rights_unwatched: RightsUnwatched,
     watermark_of_the_end: WatermarkOfTheEnd,
+    release_at_ordered: ReleaseAtOrdered,
+    own_staff_unlogged: OwnStaffUnlogged,
+    stale_consents: StaleConsents,
+    wrap_of_ended_emergency: WrapOfEndedEmergency,
 }

@@ -199,10 +199,16 @@ impl LedgerStore {
     }
 
     /// Rows of the state with a prefix.
+    pub fn rows<'a>(&'a self, prefix: &'a [u8]) -> impl Iterator<Item = (&'a [u8], &'a Bytes)> {
+        let rows = self.rows.range((Table::State, prefix.to_vec())..);
+        let rows = rows.map(|((table, key), value)| (*table, key.as_slice(), value));
+        let rows = rows.take_while(move |(table, key, _)| *table == Table::State && key.starts_with(prefix));
+        rows.map(|(_, key, value)| (key, value))
+    }
+
+    /// The same without their keys.
     pub fn scan<'a>(&'a self, prefix: &'a [u8]) -> impl Iterator<Item = &'a Bytes> {
-        let from = (Table::State, prefix.to_vec());
-        let rows = self.rows.range(from..);
-        rows.take_while(move |((table, key), _)| *table == Table::State && key.starts_with(prefix)).map(|(_, v)| v)
+        self.rows(prefix).map(|(_, value)| value)
     }
 
     /// Where a transaction is.

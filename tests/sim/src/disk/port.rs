@@ -2,7 +2,7 @@
 //! it does, and what a bug that was put back does to it.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -14,10 +14,12 @@ use consilium_ledger::{Executed, Location, Row, StateReader, StoreFault, Table, 
 use consilium_proto::header::{Header, Leaf};
 use consilium_proto::ids::{Height, TransactionId};
 use consilium_proto::pb;
+use consilium_proto::state::StateRow;
 use consilium_proto::validators::ValidatorSet;
 use consilium_proto::vote::BlockCertificate;
 use consilium_replica::CachedLedger;
 use consilium_replica::ports::{Ledger, PortFault};
+use prost::Message;
 
 use super::{Disk, LedgerStore};
 use crate::bugs::Bug;
@@ -64,6 +66,8 @@ pub struct Observation {
     pub leaves: Vec<(u64, Leaf)>,
     /// If it ended its epoch.
     pub next_set: Option<ValidatorSet>,
+    /// Entries of logs, by key.
+    pub logged: Vec<(Vec<u8>, Bytes)>,
 }
 
 /// The ledger's database as a port. Clones are the same database.
@@ -175,6 +179,42 @@ struct PortBugs {
     missed: BTreeSet<Height>,
     /// The log was looked at up to here.
     looked: LogIndex,
+    /// Consents as they were first read.
+    consents: BTreeMap<Vec<u8>, Option<Bytes>>,
+    /// The newest row that was read is in a judgement of a wrap.
+    judges_wrap: bool,
+}
+
+impl PortBugs {
+    /// A row of the state as the bug gives it.
+    fn row(&mut self, key: &[u8], value: Option<Bytes>) -> Option<Bytes> {
+        let kind = StateRow::of(key);
+        match self.bug {
+            // What was read once is not read again.
+            Some(Bug::StaleConsents) if matches!(kind, Some(StateRow::Consent | StateRow::ConsentList)) => {
+                self.consents.entry(key.to_vec()).or_insert(value).clone()
+            }
+            // Once a wrap is asked for, the time of its emergency is not looked at.
+            Some(Bug::WrapOfEndedEmergency) => {
+                // Between a request and who signs the next transaction a wrap is judged.
+                self.judges_wrap = match kind {
+                    Some(StateRow::WrapRequest) => true,
+                    Some(StateRow::Signer) => false,
+                    Some(_) | None => self.judges_wrap,
+                };
+                let ended = self.judges_wrap && kind == Some(StateRow::Emergency);
+                if ended { value.map(endless) } else { value }
+            }
+            Some(_) | None => value,
+        }
+    }
+}
+
+/// An emergency without an end.
+fn endless(row: Bytes) -> Bytes {
+    let Ok(emergency) = pb::EmergencyState::decode(row.clone()) else { return row };
+    let verdict = pb::ReviewVerdict::Unspecified.into();
+    pb::EmergencyState { to_ms: u64::MAX, verdict, ..emergency }.encode_to_vec().into()
 }
 
 /// A replica's ledger: the cache of the product over the simulated database, with
@@ -256,7 +296,8 @@ impl SimLedger {
 
 impl StateReader for SimLedger {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreFault> {
-        self.cached.get(table, key)
+        let value = self.cached.get(table, key)?;
+        Ok(if table == Table::State { self.bugs.borrow_mut().row(key, value) } else { value })
     }
 }
 
@@ -318,7 +359,9 @@ impl Ledger for SimLedger {
         if let Some(parent) = parent {
             let (tip, leaves) = (executed.tip.clone(), executed.leaves.clone());
             let next_set = executed.events.next_set().cloned();
-            self.observed.borrow_mut().push(Observation { parent, tip, leaves, next_set });
+            let entries = executed.rows.iter().filter(|row| row.table == Table::Logs);
+            let logged = entries.map(|row| (row.key.clone(), row.value.clone().unwrap_or_default())).collect();
+            self.observed.borrow_mut().push(Observation { parent, tip, leaves, next_set, logged });
         }
         self.write(position, executed, membership)
     }

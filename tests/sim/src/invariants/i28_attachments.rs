@@ -6,16 +6,17 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use consilium_ledger::{StateReader, Table, keys};
 use consilium_proto::hash::sha256;
-use consilium_proto::ids::{NodeId, RecordId};
-use consilium_proto::pb::{RecordState, RecordVersion};
+use consilium_proto::ids::{KeyId, NodeId, RecordId};
+use consilium_proto::pb::{RecordState, RecordVersion, WrapState};
 use consilium_proto::record::Descriptor;
+use consilium_proto::state::{StateKey, StateRow};
 use prost::Message;
 
 use super::Check;
 use crate::disk::LedgerStore;
 
-/// Which payloads and descriptors there are somewhere, and who lacks which. The simulator's
-/// records have no other attachments.
+/// Which payloads, descriptors and wraps there are somewhere, and who lacks which. Nothing else
+/// is attached to the simulator's transactions.
 #[derive(Default)]
 pub struct Attachments {
     /// By table and key: whether somebody has it, and who has not.
@@ -36,6 +37,21 @@ impl Attachments {
             let held = self.attachment(node, ledger, descriptor, &version.descriptor_sha256);
             if held.is_some_and(|held| !is_found(ledger, &record, &held)) {
                 self.blind = Some(node);
+            }
+            for wrap in &version.wraps {
+                let Ok(key) = KeyId::try_from(wrap.recipient_key_id.as_ref()) else { continue };
+                let wrap_key = (Table::Wraps, keys::wrap(&record, version.version, &key));
+                self.attachment(node, ledger, wrap_key, &wrap.wrap_sha256);
+            }
+        }
+        for (key, value) in ledger.rows(&[StateRow::Wrap as u8]) {
+            let (Some(StateKey::Wrap(name)), Ok(added)) = (StateKey::decode(key), WrapState::decode(value.clone()))
+            else {
+                continue;
+            };
+            if !added.wrap_sha256.is_empty() {
+                let wrap_key = (Table::Wraps, keys::wrap(&name.record, name.version, &name.recipient));
+                self.attachment(node, ledger, wrap_key, &added.wrap_sha256);
             }
         }
     }

@@ -25,6 +25,10 @@ pub mod i26_counted;
 pub mod i27_needed;
 pub mod i28_attachments;
 pub mod i29_rights;
+pub mod i30_released;
+pub mod i31_logged;
+pub mod i32_permitted;
+pub mod i33_alike;
 
 /// A broken invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -213,13 +213,20 @@ impl Node {
 
     /// A client submits a transaction here.
     pub fn client(&mut self, host: &mut Host, env: &mut Env, transaction: Transaction) {
-        let id = transaction.id;
+        if self.release_to_own_staff(host, env, &transaction) {
+            return;
+        }
+        let (id, author) = (transaction.id, transaction.head.author);
+        let reader = transaction.access_request().map(|_| author);
+        // The bug: who is given contents need not wait for the certificate.
+        let at_once = reader.is_some() && env.has(Bug::ReleaseAtOrdered);
+        let wait_for = if at_once { WaitFor::Ordered } else { WaitFor::Certified };
         let submission = submission(host, env, transaction);
         let tampered = crate::byzantine::tamper_submissions(host, env, self.leads(), vec![Some(submission)]);
         for submission in tampered.into_iter().flatten() {
-            let request = self.request(Asker::Client(id));
+            let request = self.request(Asker::Client(id, reader));
             let deadline_ms = env.now + REQUEST_MS;
-            self.push(host, env, Input::Submit { request, submission, wait_for: WaitFor::Certified, deadline_ms });
+            self.push(host, env, Input::Submit { request, submission, wait_for, deadline_ms });
         }
     }
 

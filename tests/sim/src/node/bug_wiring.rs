@@ -94,6 +94,7 @@ fn count(node: &mut Node, host: &Host, env: &mut Env, height: Height) {
     };
     if enough {
         let certificate = BlockCertificate::new(height, hash, signatures);
-        env.oracle.certified(&CertifiedHeader { header, certificate }, next.as_ref(), env.now);
+        let now = env.true_time();
+        env.oracle.certified(&CertifiedHeader { header, certificate }, next.as_ref(), now);
     }
 }

@@ -8,6 +8,7 @@ mod bug_wiring;
 mod disk;
 mod perform;
 pub mod rebuild;
+mod release;
 pub mod start;
 pub mod state;
 
@@ -17,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use consilium_consensus::{LogIndex, LogPosition, Role, Term};
-use consilium_proto::ids::{Height, NodeId, TimeMs, TransactionId};
+use consilium_proto::ids::{Fingerprint, Height, NodeId, TimeMs, TransactionId};
 use consilium_replica::catch_up::audit;
 use consilium_replica::disk::{LogWrite, VoteWrite, Written};
 use consilium_replica::{CallId, Clock, Input, Output, Replica, RequestId};
@@ -38,8 +39,8 @@ pub type SimReplica = Replica<SimLedger, LogHandle>;
 
 /// Who waits for an answer of the replica.
 enum Asker {
-    /// A client, for a transaction.
-    Client(TransactionId),
+    /// A client, for a transaction; if that is a request for access, with who made it.
+    Client(TransactionId, Option<Fingerprint>),
     /// A client that reads: the highest height of which anybody was told before.
     Reader(Height),
     /// A peer that handed transactions over.
@@ -147,7 +148,7 @@ impl Node {
     /// Whether nobody waits for an answer here.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.askers.values().all(|asker| !matches!(asker, Asker::Client(_)))
+        self.askers.values().all(|asker| !matches!(asker, Asker::Client(..)))
     }
 
     /// A timer of this node.

@@ -41,7 +41,7 @@ impl Node {
                 host.send(env, from, Packet::FetchAttachments { slots, call });
             }
             Output::Audit(height) => host.timer(env, 1, Timer::Audit(height)),
-            Output::Answer { request, result } => self.answer(host, env, request, result),
+            Output::Answer { request, result } => self.answer(host, env, request, result)?,
             Output::ForwardedAnswer { request, results } => {
                 if let Some(Asker::Forwarder(to, call)) = self.askers.remove(&request) {
                     let results = crate::byzantine::tamper_answer(host, results);
@@ -143,10 +143,19 @@ impl Node {
         }
     }
 
-    fn answer(&mut self, host: &Host, env: &mut Env, request: RequestId, result: Result<Located, Refused>) {
-        let Some(Asker::Client(id)) = self.askers.remove(&request) else { return };
+    fn answer(
+        &mut self,
+        host: &Host,
+        env: &mut Env,
+        request: RequestId,
+        result: Result<Located, Refused>,
+    ) -> Result<(), Halt> {
+        let Some(Asker::Client(id, reader)) = self.askers.remove(&request) else { return Ok(()) };
         match result {
             Ok(located) => {
+                if let Some(author) = reader {
+                    self.release(host, env, (id, author), located.outcome)?;
+                }
                 if host.honest() {
                     env.oracle.acknowledged(id, located.height, located.outcome as i32);
                     env.served(id);
@@ -157,6 +166,7 @@ impl Node {
             Err(Refused::OverQuota { .. }) => env.stats.count("requests over a quota"),
             Err(Refused::Expired | Refused::BadSignature | Refused::UnknownAuthor | Refused::TimedOut) => {}
         }
+        Ok(())
     }
 
     fn executed(&mut self, host: &mut Host, env: &mut Env, block: &ExecutedBlock) {
@@ -192,7 +202,8 @@ impl Node {
             if next.is_some() {
                 env.stats.count("epoch ends certified");
             }
-            env.oracle.certified(certified, next.as_ref(), env.now);
+            let now = env.true_time();
+            env.oracle.certified(certified, next.as_ref(), now);
         }
     }
 

@@ -8,18 +8,18 @@ mod traffic;
 use std::sync::Arc;
 
 use consilium_kit::Rng;
-use consilium_proto::ids::{NodeId, TimeMs, TransactionId};
+use consilium_proto::ids::{NodeId, TransactionId};
 use consilium_proto::pb::action::Action;
 use consilium_proto::transaction::Transaction;
 use consilium_replica::topology::Topology;
 use consilium_replica::{Input, RequestId};
 
 use crate::bugs::Bug;
+use crate::care::Care;
 use crate::client::Client;
 use crate::disk::CrashKind;
 use crate::env::Env;
 use crate::event::{Event, MachineId, Queue};
-use crate::fixture::START_MS;
 use crate::machine::Machine;
 use crate::net::Network;
 use crate::node::start;
@@ -29,6 +29,8 @@ use crate::trace::Trace;
 
 /// Of a thousand transactions, those that are handed in at one node only.
 const ONCE_PER_MILLE: u64 = 300;
+/// Of a thousand reads, those beside which a reader asks once more for what it was permitted.
+const AGAIN_PER_MILLE: u64 = 300;
 
 /// A whole run.
 pub struct World {
@@ -62,7 +64,7 @@ impl World {
             env,
             machines: Vec::new(),
             net,
-            client: Client::new(rng.fork(3)),
+            client: Client::new(rng.fork(3), Care::new(rng.fork(6))),
             twins: None,
             fault_due: false,
             trouble: rng.fork(4),
@@ -219,14 +221,15 @@ impl World {
         if self.env.calm {
             return;
         }
-        if let Some(topology) = self.topology() {
+        let ledger = self.best().map(|best| std::rc::Rc::clone(&self.machines[best].host.disk.ledger));
+        if let (Some(topology), Some(ledger)) = (self.topology(), ledger) {
             let burst = self.env.swarm.has(Fault::Overload) && self.rng.chance(60);
             let count = if burst { 3 * self.env.swarm.queued_max } else { 1 };
             if burst {
                 self.env.stats.fault(Fault::Overload);
             }
             for _ in 0..count {
-                let id = self.client.next(&mut self.env, &topology);
+                let id = self.client.next(&mut self.env, &topology, &ledger.borrow());
                 if self.rng.chance(ONCE_PER_MILLE) {
                     self.submit_once(id);
                 } else {
@@ -251,6 +254,11 @@ impl World {
                 node.read(host, &mut self.env);
             }
         }
+        // The answer to a reader was lost, who asks another node.
+        let again = (!self.env.calm && self.rng.chance(AGAIN_PER_MILLE)).then(|| self.client.asked_before());
+        if let Some(asked) = again.flatten() {
+            self.try_any_node(asked);
+        }
         let pause = self.rng.range(20, 400);
         self.schedule(pause, Event::Read);
     }
@@ -264,7 +272,7 @@ impl World {
     }
 
     fn try_any_node(&mut self, transaction: Transaction) {
-        let now = TimeMs(START_MS + self.env.now);
+        let now = self.env.true_time();
         let Some(target) = self.any_node() else { return };
         let Machine { host, state } = &mut self.machines[target];
         let State::Up(node) = state else { return };
@@ -278,7 +286,7 @@ impl World {
     /// A client tries a node; if that does not help, another one later.
     fn retry(&mut self, id: TransactionId) {
         let Some(transaction) = self.client.open.get(&id).cloned() else { return };
-        if transaction.head.valid_until.0 + 5_000 < START_MS + self.env.now {
+        if transaction.head.valid_until.0 + 5_000 < self.env.true_ms() {
             self.client.open.remove(&id);
             return;
         }

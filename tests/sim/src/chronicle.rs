@@ -1,0 +1,45 @@
+//! What the blocks of a ledger say, read anew: which transactions took effect, in order, by whom
+//! and when. What the rules made of them is not looked at here.
+
+use consilium_ledger::keys;
+use consilium_proto::ids::{Height, LedgerId, TimeMs};
+use consilium_proto::names::SpiffeId;
+use consilium_proto::pb::{Outcome, SignerState};
+use consilium_proto::transaction::Transaction;
+
+use crate::disk::LedgerStore;
+
+/// A transaction that took effect; enrolments are left out.
+#[derive(Debug)]
+pub struct Effect {
+    /// Its block.
+    pub height: Height,
+    /// Of its block.
+    pub time: TimeMs,
+    /// Who signed it.
+    pub author: SpiffeId,
+    /// Without contents.
+    pub transaction: Transaction,
+}
+
+/// All of a ledger.
+///
+/// # Errors
+/// If a block cannot be read.
+pub fn effects(ledger: &LedgerStore, id: LedgerId) -> Result<Vec<Effect>, String> {
+    let top = ledger.tip().map_or(0, |(_, tip)| tip.header.height.0);
+    let mut effects = Vec::new();
+    for height in (1..=top).map(Height) {
+        let block = ledger.block(height).ok_or_else(|| format!("block {height} is absent"))?;
+        let time = TimeMs(block.header.as_ref().map_or(0, |header| header.time_ms));
+        let executed = block.transactions.iter().filter(|executed| executed.outcome == Outcome::Applied as i32);
+        for transaction in executed.filter_map(|executed| executed.transaction.as_ref()) {
+            let transaction = Transaction::parse_bare(transaction, id).map_err(|e| e.to_string())?;
+            let signer: Option<SignerState> = ledger.message(&keys::signer(&transaction.head.author));
+            let Some(signer) = signer else { continue };
+            let author = signer.spiffe_id.parse().map_err(|_| format!("the signer of block {height} has no name"))?;
+            effects.push(Effect { height, time, author, transaction });
+        }
+    }
+    Ok(effects)
+}
