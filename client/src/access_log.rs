@@ -13,6 +13,7 @@ mod kept;
 pub(crate) mod pages;
 mod receipt;
 pub(crate) mod request;
+pub mod staff;
 pub(crate) mod verify;
 
 use bytes::Bytes;

@@ -40,15 +40,24 @@ pub fn read_text(path: &Path) -> Result<String, ClientError> {
 /// # Errors
 /// [`ClientError::File`].
 pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, ClientError> {
+    let bytes = read_private(path, SMALL_FILE_BYTES_MAX)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| ClientError::file(path, "is not text"))?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+/// Reads a file of at most `bytes_max` bytes that only its owner may read, such as one that is
+/// about persons.
+///
+/// # Errors
+/// [`ClientError::File`], also if the group or others may read it.
+pub fn read_private(path: &Path, bytes_max: u64) -> Result<Zeroizing<Vec<u8>>, ClientError> {
     let file = File::open(path).map_err(|e| ClientError::file(path, e))?;
     let mode = file.metadata().map_err(|e| ClientError::file(path, e))?.mode();
     if mode & 0o077 != 0 {
         let cause = format!("holds a secret but has mode {:04o}; run chmod 600 on it", mode & 0o7777);
         return Err(ClientError::file(path, cause));
     }
-    let bytes = read_bounded(file, path, SMALL_FILE_BYTES_MAX)?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| ClientError::file(path, "is not text"))?;
-    Ok(Zeroizing::new(text.to_owned()))
+    read_bounded(file, path, bytes_max)
 }
 
 /// Writes a new file and syncs it; one that exists is left as it is.

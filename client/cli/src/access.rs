@@ -4,9 +4,12 @@
 
 mod accounting;
 mod export;
+mod feed;
+mod holders;
 mod html;
 mod linked;
 mod qr;
+mod readers;
 
 use std::path::PathBuf;
 
@@ -68,6 +71,12 @@ pub(crate) enum AccessCommand {
     Export(export::ExportArgs),
     /// To whom a member has given a patient's records: HIPAA's accounting of disclosures
     Accounting(accounting::AccountingArgs),
+    /// What people of the own member have asked for, and which of it somebody should look at
+    Feed(feed::FeedArgs),
+    /// Whose keys open a patient's records
+    Holders(holders::HoldersArgs),
+    /// Who has read a record, to be told that it was amended or entered in error
+    FormerReaders(readers::FormerReadersArgs),
 }
 
 /// Arguments of `access log`.
@@ -249,6 +258,9 @@ pub(crate) async fn run(args: AccessArgs, ctx: &Context) -> Result<(), CliError>
         }
         AccessCommand::Export(args) => export::run(&ctx.client().await?, &args, ctx).await,
         AccessCommand::Accounting(args) => accounting::run(&ctx.client().await?, &args, ctx).await,
+        AccessCommand::Feed(args) => feed::run(&ctx.client().await?, &args, ctx).await,
+        AccessCommand::Holders(args) => holders::run(&ctx.client().await?, &args, ctx).await,
+        AccessCommand::FormerReaders(args) => readers::run(&ctx.client().await?, &args, ctx).await,
     }
 }
 

@@ -1,7 +1,9 @@
 #![allow(clippy::unwrap_used)]
 use consilium_proto::hash::Hash;
 use consilium_proto::header::Header;
-use consilium_proto::ids::{ConsentId, DisclosureId, Epoch, HeaderHash, Height, LedgerId, NodeId, RecordId, TimeMs};
+use consilium_proto::ids::{
+    ConsentId, DisclosureId, Epoch, HeaderHash, Height, KeyId, LedgerId, NodeId, RecordId, TimeMs,
+};
 use consilium_proto::pb::{AccessGround, AccessKind, DisclosureBasis, DisclosureRecipient, PurposeOfUse};
 use consilium_proto::transaction::VersionRef;
 
@@ -238,4 +240,84 @@ fn scripts_get_what_was_exported_and_what_to_keep() {
     };
     json::snapshot::check("access-export", &view);
     assert!(view.text().starts_with("3 AuditEvents of 2 entries, from number 4, written to audit.ndjson\n"));
+}
+
+fn former_readers(retracted: bool, all: bool) -> readers::ReadersView {
+    let at = |sequence, reader: &str, version, ground| {
+        let mut event = event(sequence, ground);
+        event.reader = reader.parse().unwrap();
+        event.time = TimeMs(1_000 * sequence);
+        event.decisions[0].records[0].version = version;
+        event
+    };
+    let (old, new, denied) =
+        ("spiffe://b.example/clinician/c-1", "spiffe://b.example/clinician/c-2", "spiffe://b.example/clinician/c-3");
+    let mut by_system = at(1, old, 1, AccessGround::Consent);
+    by_system.acting = Some(Hash::from_bytes([9; 32]));
+    let mut query = at(5, denied, 1, AccessGround::Consent);
+    query.kind = AccessKind::Query;
+    let mut other = at(6, denied, 1, AccessGround::Consent);
+    other.decisions[0].records[0].record = RecordId([8; 16]);
+    let events = [
+        by_system,
+        at(2, new, 1, AccessGround::Consent),
+        at(3, new, 2, AccessGround::Consent),
+        at(4, denied, 2, AccessGround::NoConsent),
+        query,
+        other,
+    ];
+    let state = consilium_client::pb::RecordState {
+        kind: "Observation".into(),
+        version: if retracted { 3 } else { 2 },
+        retracted,
+        ..Default::default()
+    };
+    let args = readers::FormerReadersArgs { record: RecordId([6; 16]), all };
+    readers::ReadersView::new(&args, PatientPseudonym([7; 16]), &state, &events, 9)
+}
+
+#[test]
+fn former_readers_are_those_who_have_read_what_does_not_count_any_more() {
+    json::snapshot::check("access-former-readers", &former_readers(false, false));
+    let text = former_readers(false, true).text();
+    let told: Vec<_> = text.lines().filter(|line| line.contains("to be told")).collect();
+    assert!(told.len() == 1 && told[0].starts_with("spiffe://b.example/clinician/c-1"), "{text}");
+    assert!(text.contains("c-2  2 ") && text.contains("has the newest") && !text.contains("c-3"), "{text}");
+}
+
+#[test]
+fn all_who_have_read_a_record_that_was_entered_in_error_are_told() {
+    let text = former_readers(true, false).text();
+    assert!(text.starts_with("Observation 06060606060606060606060606060606: newest version 3, entered in error\n"));
+    assert_eq!(text.matches("to be told").count(), 2, "{text}");
+}
+
+#[test]
+fn holders_are_told_by_name_where_one_is_known_and_else_by_key() {
+    let key = |n: u8| KeyId::from_bytes([n; 32]);
+    let known = holders::Keys::of_tests(
+        &[(key(1), "spiffe://a.example/service/custodian"), (key(3), "spiffe://b.example/clinician/c-1")],
+        key(1),
+    );
+    let wraps = [1u8, 2].map(|n| consilium_client::pb::KeyWrapRef {
+        recipient_key_id: vec![n; 32].into(),
+        wrap_sha256: vec![0; 32].into(),
+    });
+    let version = consilium_client::pb::RecordVersion {
+        record_id: vec![6; 16].into(),
+        version: 1,
+        kind: "Observation".into(),
+        wraps: wraps.to_vec(),
+        ..Default::default()
+    };
+    let shown = holders::VersionView::new(&version, &[key(3), key(1)], &known).unwrap();
+    let view = holders::HoldersView { patient: "07".repeat(16), versions: vec![shown] };
+    json::snapshot::check("access-holders", &view);
+    let text = view.text();
+    assert!(text.contains("spiffe://a.example/service/custodian") && text.contains("unknown: key 02020202"), "{text}");
+    assert!(
+        text.lines().any(|line| line.contains("clinician/c-1") && line.ends_with("added by the custodian")),
+        "{text}"
+    );
+    assert_eq!(text.lines().count(), 4, "a wrap of the author is not told again as one that was added: {text}");
 }

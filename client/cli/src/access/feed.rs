@@ -1,0 +1,153 @@
+//! `consilium access feed`: what the own member's people have asked for, and which of it somebody
+//! should look at. Names and addresses come from a file of the member, are compared here, and go
+//! nowhere; what is printed says which rule matched, never a name or an address.
+
+mod exceptions;
+mod people;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Args;
+use consilium_client::access_log::ProvenDecision;
+use consilium_client::access_log::staff::StaffAccesses;
+use consilium_client::{Client, pb};
+use consilium_proto::ids::{Height, PatientPseudonym};
+use consilium_proto::names::MemberId;
+use consilium_proto::state::{CareName, keys};
+use prost::Message;
+use serde::Serialize;
+
+use super::EventView;
+use crate::text::Zone;
+use crate::{CliError, Context};
+use exceptions::{Exception, Reviewer};
+use people::People;
+
+/// Arguments of `access feed`.
+#[derive(Debug, Args)]
+pub(crate) struct FeedArgs {
+    /// Begin after this block; what is to be kept of the last run
+    #[arg(long, value_name = "HEIGHT", default_value_t = 0)]
+    after: u64,
+    /// File with staff and patients (JSON), readable by its owner alone
+    #[arg(long, value_name = "FILE")]
+    people: Option<PathBuf>,
+    /// From how many patients of one reader on a day (UTC) on it is unusual
+    #[arg(long, value_name = "NUMBER", default_value_t = 50)]
+    volume: usize,
+    /// Show what nothing is exceptional about, too
+    #[arg(long)]
+    all: bool,
+    /// Hours and minutes that times are ahead of UTC, such as +01:00
+    #[arg(long, value_name = "OFFSET", default_value_t, allow_hyphen_values = true)]
+    utc_offset: Zone,
+}
+
+/// What the own people have asked for.
+#[derive(Serialize)]
+struct FeedView {
+    member: String,
+    after: u64,
+    /// All up to this block; to be given as --after next time.
+    up_to: u64,
+    /// Requests of the own people.
+    accesses: usize,
+    /// Those with an exception.
+    exceptional: usize,
+    entries: Vec<EntryView>,
+}
+
+#[derive(Serialize)]
+struct EntryView {
+    patient: String,
+    /// There is no such patient.
+    unmatched: bool,
+    exceptions: Vec<ExceptionView>,
+    #[serde(flatten)]
+    event: EventView,
+}
+
+#[derive(Serialize)]
+struct ExceptionView {
+    /// A word for scripts.
+    code: &'static str,
+    words: &'static str,
+}
+
+/// Care relations of patients with the own member, as the ledger has them now.
+type Care = BTreeMap<PatientPseudonym, Option<pb::CareState>>;
+
+pub(super) async fn run(client: &Client, args: &FeedArgs, ctx: &Context) -> Result<(), CliError> {
+    let people = args.people.as_deref().map_or_else(|| Ok(People::default()), People::read)?;
+    let member = client.identity().spiffe_id().member().clone();
+    let spinner = ctx.spinner("reading blocks");
+    let found = client.accesses_by(&member, Height(args.after)).await?;
+    spinner.finish_and_clear();
+    let care = care_of(client, &member, &found).await?;
+    let view = FeedView::new(args, &member, &found, &Reviewer::new(&found.decisions, &people, &care, args.volume));
+    ctx.print(&view, FeedView::text)
+}
+
+async fn care_of(client: &Client, member: &MemberId, found: &StaffAccesses) -> Result<Care, CliError> {
+    let mut care = Care::new();
+    for patient in found.decisions.iter().filter(|d| !d.unmatched).map(|d| d.event.patient) {
+        if !care.contains_key(&patient) {
+            let row = client.proven_state(&keys::care(&CareName::new(patient, member.as_str()))).await?;
+            let state = row.map(pb::CareState::decode).transpose();
+            care.insert(patient, state.map_err(|e| CliError::failed(format!("the row of a care relation: {e}")))?);
+        }
+    }
+    Ok(care)
+}
+
+impl FeedView {
+    fn new(args: &FeedArgs, member: &MemberId, found: &StaffAccesses, reviewer: &Reviewer<'_>) -> Self {
+        let judged: Vec<_> = found.decisions.iter().map(|decision| (decision, reviewer.exceptions(decision))).collect();
+        let exceptional = judged.iter().filter(|(_, exceptions)| !exceptions.is_empty()).count();
+        let shown = judged.into_iter().filter(|(_, exceptions)| args.all || !exceptions.is_empty());
+        Self {
+            member: member.to_string(),
+            after: args.after,
+            up_to: found.up_to.0,
+            accesses: found.decisions.len(),
+            exceptional,
+            entries: shown.map(|(decision, found)| EntryView::new(decision, &found, args.utc_offset)).collect(),
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut lines: Vec<String> = self.entries.iter().map(EntryView::text).collect();
+        lines.push(format!(
+            "{} requests by people of {} in the blocks {} to {}, proven to be all of them; {} with exceptions",
+            self.accesses,
+            self.member,
+            self.after.saturating_add(1),
+            self.up_to,
+            self.exceptional
+        ));
+        lines.push(format!("keep this for the next time: --after {}", self.up_to));
+        lines.join("\n")
+    }
+}
+
+impl EntryView {
+    fn new(decision: &ProvenDecision, exceptions: &[Exception], zone: Zone) -> Self {
+        Self {
+            patient: decision.event.patient.to_string(),
+            unmatched: decision.unmatched,
+            exceptions: exceptions.iter().map(|e| ExceptionView { code: e.code(), words: e.words() }).collect(),
+            event: EventView::new(&decision.event, true).shown_in(zone),
+        }
+    }
+
+    fn text(&self) -> String {
+        let cells = self.event.cells(true);
+        let head = format!("{}: patient {}", cells[1..].join(", "), self.patient);
+        let exceptions = self.exceptions.iter().map(|exception| format!("\n  ! {}", exception.words));
+        std::iter::once(head).chain(exceptions).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;
