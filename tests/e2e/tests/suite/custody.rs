@@ -162,10 +162,13 @@ fn a_new_custody_key_opens_what_was_written_before_and_the_old_one_can_go() {
         // A custodian that has the new key alone serves readers, also one that changes its own key.
         let _custodian = running(&new, network)?;
         let treat = |client: &Client| RecordReader::with(client.clone(), Access::of(PurposeOfUse::Treat));
-        for reader in [&lab, &rotated(&lab).await?] {
+        let reads = async |reader: &User| -> anyhow::Result<()> {
             let opened = treat(&reader.client).get_of(patient, first, None).await?;
             assert_eq!(opened.plaintext.as_deref().map(Vec::as_slice), Some(&b"one"[..]));
-        }
+            Ok(())
+        };
+        reads(&lab).await?;
+        reads(&rotated(&lab).await?).await?;
         Ok(())
     });
 }
