@@ -78,8 +78,6 @@ pub struct Rule {
     pub tags: Vec<PolicyTag>,
     /// When it holds.
     pub period: Period,
-    /// Wraps are made when a version is written.
-    pub standing: bool,
 }
 
 /// Who a rule is about.
@@ -259,7 +257,6 @@ impl Rule {
             ceiling: None,
             tags: Vec::new(),
             period: Period::default(),
-            standing: false,
         }
     }
 
@@ -279,7 +276,7 @@ impl Rule {
         let spiffe = |id: &String| id.parse::<SpiffeId>().map(|_| ());
         let spiffe = m.authors.iter().try_for_each(spiffe);
         spiffe.map_err(|_| FieldError::malformed("authors", "is not a SPIFFE id"))?;
-        let rule = Self {
+        Ok(Self {
             effect,
             grantees: m.grantees.iter().map(Grantee::parse).collect::<Result<_, _>>()?,
             purposes: m.purposes.iter().map(|p| purpose::parse("purposes", *p)).collect::<Result<_, _>>()?,
@@ -291,18 +288,7 @@ impl Rule {
             ceiling: parse_ceiling(m.ceiling)?,
             tags: ids("tags", &m.tags, PolicyTag::parse)?,
             period: Period::parse(m.from_ms, m.to_ms)?,
-            standing: m.standing,
-        };
-        rule.check_standing()
-    }
-
-    /// Whoever holds a wrap can open what it is for: that is said of people, by name.
-    fn check_standing(self) -> Result<Self, FieldError> {
-        let named = !self.grantees.is_empty() && self.grantees.iter().all(|g| matches!(g, Grantee::Identity(_)));
-        match self.standing && (self.effect != ConsentEffect::Permit || !named) {
-            true => Err(FieldError::malformed("standing", "is for a permit whose grantees are identities")),
-            false => Ok(self),
-        }
+        })
     }
 
     fn says(&self, asked: &Asked<'_>) -> Said {
@@ -387,7 +373,6 @@ impl From<&Rule> for pb::ConsentRule {
             tags: rule.tags.iter().map(|id| copy(&id.0)).collect(),
             from_ms: rule.period.from.0,
             to_ms: rule.period.to.0,
-            standing: rule.standing,
         }
     }
 }

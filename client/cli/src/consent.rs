@@ -179,7 +179,6 @@ fn rule_words(rule: &Rule) -> String {
     parts.extend(rule.ceiling.map(|ceiling| format!("up to level {}", words::level(ceiling))));
     parts.extend(list("labelled", rule.tags.iter().map(ToString::to_string).collect()));
     parts.extend(period_words(rule.period.from.0, rule.period.to.0));
-    parts.extend(rule.standing.then(|| "with keys made when a record is written".to_owned()));
     parts.join("; ")
 }
 

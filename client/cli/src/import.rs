@@ -21,9 +21,6 @@ pub(crate) struct ImportArgs {
     /// Files and folders; in folders, hidden files and links are passed over
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
-    /// Who else will be able to open the records (SPIFFE id), may be repeated
-    #[arg(long = "recipient", value_name = "SPIFFE")]
-    pub(crate) recipients: Vec<String>,
     /// Note here what is certified; a second run continues after the first
     #[arg(long, value_name = "FILE")]
     pub(crate) journal: Option<PathBuf>,
@@ -36,8 +33,9 @@ pub(crate) struct ImportArgs {
 pub(crate) async fn run(args: ImportArgs, ctx: &Context) -> Result<(), CliError> {
     let files = find(&args.paths).map_err(|(path, cause)| ClientError::file(path, cause))?;
     let client = ctx.client().await?;
-    let writer = RecordWriter::new(client.clone(), &args.recipients).await?;
-    tell_recipients(&writer);
+    let writer = RecordWriter::new(client.clone()).await?;
+    tell_recipients(writer.recipients());
+    eprintln!("and for each patient's own keys, where there are any");
     let journal = match args.journal {
         Some(path) => {
             let opened = Journal::open(&path, client.genesis().ledger_id);

@@ -23,7 +23,7 @@ use consilium_client::fhir;
 use consilium_client::files;
 use consilium_client::patients::Patients;
 use consilium_client::records::{
-    self, Access, Described, Draft, QueryFilter, RecordDraft, RecordReader, RecordWriter, Shown, Statement,
+    self, Access, Described, Draft, QueryFilter, Recipient, RecordDraft, RecordReader, RecordWriter, Shown, Statement,
     new_pseudonym, tag_of,
 };
 use consilium_client::{Client, Submitted};
@@ -74,12 +74,9 @@ impl From<Wait> for pb::WaitFor {
     }
 }
 
-/// Who can read, and what to wait for.
+/// What to wait for.
 #[derive(Debug, Args)]
 pub(crate) struct WriteArgs {
-    /// Who else will be able to open it (SPIFFE id), may be repeated
-    #[arg(long = "recipient", value_name = "SPIFFE")]
-    pub(crate) recipients: Vec<String>,
     /// What to wait for
     #[arg(long, value_enum, default_value_t = Wait::Certified)]
     pub(crate) wait: Wait,
@@ -97,7 +94,7 @@ pub(crate) struct SubmitArgs {
     /// spelt as in the patient's FHIR references
     #[arg(long, value_name = "REF", requires = "kind")]
     pub(crate) patient: Option<String>,
-    /// Readers and waiting.
+    /// Waiting.
     #[command(flatten)]
     pub(crate) write: WriteArgs,
 }
@@ -112,7 +109,7 @@ pub(crate) struct AmendArgs {
     /// For a document that is not FHIR: its kind and patient stay as they are
     #[arg(long)]
     pub(crate) raw: bool,
-    /// Readers and waiting.
+    /// Waiting.
     #[command(flatten)]
     pub(crate) write: WriteArgs,
 }
@@ -254,9 +251,11 @@ pub(crate) async fn run(args: RecordArgs, ctx: &Context) -> Result<(), CliError>
 
 async fn submit(client: &Client, args: SubmitArgs, ctx: &Context) -> Result<(), CliError> {
     // Nobody is registered for what cannot be written.
-    let writer = RecordWriter::new(client.clone(), &args.write.recipients).await?;
+    let writer = RecordWriter::new(client.clone()).await?;
     let drafts = drafts_of(client, &args).await?;
-    tell_recipients(&writer);
+    tell_recipients(writer.recipients());
+    let own = writer.keys_of(drafts.iter().map(|draft| draft.patient)).await?;
+    own.values().for_each(|keys| tell_recipients(keys));
     let written = writer.write(drafts.into_iter().map(Draft::new).collect(), args.write.wait.into()).await?;
     for (submitted, ids) in &written {
         print_written(ctx, submitted, ids, 1)?;
@@ -266,8 +265,8 @@ async fn submit(client: &Client, args: SubmitArgs, ctx: &Context) -> Result<(), 
 
 /// Before anything is sealed: for whom, and of which member. What is sealed can
 /// never be taken back.
-pub(crate) fn tell_recipients(writer: &RecordWriter) {
-    for recipient in writer.recipients() {
+pub(crate) fn tell_recipients(recipients: &[Recipient]) {
+    for recipient in recipients {
         eprintln!("sealing for {} of member {}", escaped(&recipient.name), recipient.member);
     }
 }
@@ -302,8 +301,10 @@ async fn amend(client: &Client, args: AmendArgs, ctx: &Context) -> Result<(), Cl
         true => raw_amendment(client, &args).await?,
         false => fhir_amendment(client, &args).await?,
     };
-    let writer = RecordWriter::new(client.clone(), &args.write.recipients).await?;
-    tell_recipients(&writer);
+    let writer = RecordWriter::new(client.clone()).await?;
+    tell_recipients(writer.recipients());
+    let own = writer.keys_of([draft.patient]).await?;
+    own.values().for_each(|keys| tell_recipients(keys));
     let (submitted, version) = writer.amend(args.id, draft, args.write.wait.into()).await?;
     print_written(ctx, &submitted, &[args.id], version)
 }

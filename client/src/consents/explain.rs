@@ -4,11 +4,13 @@
 //! It is the consents' part alone. Who wrote a version, the custodian's own people, the patient,
 //! an emergency and the access policy count beside it, and the ledger decides when it is asked.
 
+use std::collections::BTreeSet;
+
 use consilium_proto::access::RecordFacts;
-use consilium_proto::consent::{Asked, Said, binds, strongest};
+use consilium_proto::consent::{Asked, Said, binds, speaks, strongest};
 use consilium_proto::ids::{ConsentId, ProjectTag, RecordId, TimeMs};
 use consilium_proto::names::{MemberId, SpiffeId};
-use consilium_proto::pb::{Confidentiality, ConsentBase, PurposeOfUse};
+use consilium_proto::pb::{Confidentiality, ConsentBase, PatientAcceptance, PatientRelation, PurposeOfUse};
 
 use crate::access_log::{KnownConsent, PatientRows};
 
@@ -92,6 +94,20 @@ impl Pseudonyms {
         let words = binding.iter().map(|consent| (consent.said, (consent.id, consent.version)));
         let (said, decided_by) = strongest(words, implicit, &asked);
         Explained { said, decided_by, implicit: binding.is_empty(), each }
+    }
+
+    /// Identities that a custodian has accepted as the patient's own, which may read.
+    pub(crate) fn own_identities(&self, custodian: &MemberId) -> BTreeSet<String> {
+        let counts = |members: &[String]| members.iter().any(|member| member == custodian.as_str());
+        let linked = self.linked.iter().filter(|(_, members)| counts(members)).map(|(rows, _)| rows);
+        let states = std::iter::once(&self.patient).chain(linked).filter_map(|rows| rows.state.as_ref());
+        let time = self.patient.header.time;
+        let own = states.flat_map(|state| {
+            let is_own = |a: &&PatientAcceptance| a.relation() == PatientRelation::Self_ && a.may_read;
+            let speaks = |a: &&PatientAcceptance| speaks(state, a, custodian.as_str(), &a.identity, time);
+            state.acceptances.iter().filter(is_own).filter(speaks)
+        });
+        own.map(|a| a.identity.clone()).collect()
     }
 
     fn consents<'a>(&'a self, asked: &'a Asked<'a>) -> impl Iterator<Item = ConsentSays> + 'a {

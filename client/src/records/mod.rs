@@ -27,10 +27,10 @@ pub use disagreements::Statement;
 pub use draft::{RecordDraft, tag_of};
 pub use pack::{PackLimits, Size, pack};
 pub use reader::{Described, History, Opened, QueryFilter, RecordReader, Shown};
-pub use recipient::{Recipient, RecipientRefusal, custodian, custodians, recipient};
+pub use recipient::{Recipient, RecipientRefusal, custodian, custodians, patient_keys, recipient};
 pub use seal::{SealedRecord, seal, size_of};
 pub use writer::retract;
-pub use writer::{Draft, Prepared, RecordWriter, Sealer, Target};
+pub use writer::{Draft, PatientKeys, Prepared, RecordWriter, Sealer, Target};
 
 use consilium_proto::ids::{PatientPseudonym, RecordId};
 

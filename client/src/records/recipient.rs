@@ -6,12 +6,13 @@
 use bytes::Bytes;
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::hash::HASH_LEN;
-use consilium_proto::ids::{Fingerprint, KeyId};
+use consilium_proto::ids::{Fingerprint, KeyId, PatientPseudonym};
 use consilium_proto::keys::EncryptionPublicKey;
 use consilium_proto::names::{MemberId, SpiffeId};
 use consilium_proto::pb::{CustodyState, EncryptionKeyState, GetIdentityResponse, MemberState, SignerState};
 use consilium_proto::state::keys;
 use consilium_proto::transaction::encryption_key_id;
+use tonic::Code;
 
 use crate::client::Client;
 use crate::clock::now_ms;
@@ -121,6 +122,31 @@ pub async fn custodians(client: &Client, member: &MemberId) -> Result<Vec<Recipi
         Err(ClientError::RecipientRefused { .. }) => Ok(vec![own]),
         Err(error) => Err(error),
     }
+}
+
+/// The keys of a patient itself: of identities that the own member has accepted as the patient's,
+/// to read, and that have their rights. None for a patient that nobody has registered, and for
+/// roles that may not know who speaks for patients: then it is wrapped once the patient asks.
+///
+/// # Errors
+/// If the node cannot prove what is needed.
+pub async fn patient_keys(client: &Client, patient: PatientPseudonym) -> Result<Vec<Recipient>, ClientError> {
+    let rows = match client.linked_patient_rows(patient).await {
+        Ok(rows) => rows,
+        Err(ClientError::Status { code: Code::NotFound, .. }) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut keys: Vec<Recipient> = Vec::new();
+    for identity in rows.own_identities(client.identity().spiffe_id().member()) {
+        match recipient(client, &identity).await {
+            Ok(found) => keys.push(found),
+            // A patient without a key, or whose key is not to be trusted any more, asks later.
+            Err(ClientError::Usage(_) | ClientError::RecipientRefused { .. }) => {}
+            Err(ClientError::Status { code: Code::NotFound, .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(keys)
 }
 
 async fn standing(client: &Client, member: &MemberId) -> Result<Standing, ClientError> {

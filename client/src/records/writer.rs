@@ -1,20 +1,25 @@
 //! Writing records: seals drafts, signs transactions, submits them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use consilium_proto::ids::{RecordId, TransactionId};
+use consilium_proto::ids::{PatientPseudonym, RecordId, TransactionId};
 use consilium_proto::pb;
 use consilium_proto::transaction::transaction_id;
 use tokio::sync::Mutex;
 
 use super::{
-    PackLimits, Recipient, RecordDraft, RecordReader, Size, custodians, new_record_id, pack, recipient, seal, size_of,
+    PackLimits, Recipient, RecordDraft, RecordReader, Size, custodians, new_record_id, pack, patient_keys, seal,
+    size_of,
 };
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::submit::Submitted;
+
+/// Patients whose keys a writer remembers, at most.
+const PATIENTS_KNOWN_MAX: usize = 100_000;
 
 /// Which version of which record a draft becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,19 +66,23 @@ pub struct Sealer {
     limits: PackLimits,
 }
 
+/// Keys of patients, of those that have any.
+pub type PatientKeys = BTreeMap<PatientPseudonym, Vec<Recipient>>;
+
 impl Sealer {
     /// Seals drafts into one transaction and signs it. About 0.4 ms per
     /// recipient and record.
     ///
     /// # Errors
     /// A draft that cannot be stored, or a key that cannot sign.
-    pub fn prepare(&self, drafts: &[Draft]) -> Result<Prepared, ClientError> {
+    pub fn prepare(&self, drafts: &[Draft], keys: &PatientKeys) -> Result<Prepared, ClientError> {
         let ledger_id = self.client.genesis().ledger_id;
         let mut actions = Vec::with_capacity(drafts.len());
-        let mut attachments = Vec::with_capacity(2 * drafts.len());
+        let mut attachments = Vec::with_capacity(3 * drafts.len());
         let mut records = Vec::with_capacity(drafts.len());
         for Draft { target, draft } in drafts {
-            let sealed = seal(draft, ledger_id, target.record_id, target.version, &self.recipients)?;
+            let recipients = self.recipients_of(draft, keys);
+            let sealed = seal(draft, ledger_id, target.record_id, target.version, &recipients)?;
             actions.push(sealed.action);
             attachments.extend(sealed.attachments);
             records.push(sealed.record_id);
@@ -81,10 +90,20 @@ impl Sealer {
         sign(&self.client, actions, attachments, records)
     }
 
+    fn recipients_of(&self, draft: &RecordDraft, keys: &PatientKeys) -> Vec<Recipient> {
+        let mut recipients = self.recipients.to_vec();
+        for own in keys.get(&draft.patient).into_iter().flatten() {
+            if !recipients.iter().any(|known| known.key == own.key) {
+                recipients.push(own.clone());
+            }
+        }
+        recipients
+    }
+
     /// Bytes that a draft will need; see [`size_of`].
     #[must_use]
-    pub fn size_of(&self, draft: &RecordDraft) -> Size {
-        size_of(draft, &self.recipients)
+    pub fn size_of(&self, draft: &RecordDraft, keys: &PatientKeys) -> Size {
+        size_of(draft, &self.recipients_of(draft, keys))
     }
 
     /// What fits into one transaction of this ledger.
@@ -104,43 +123,36 @@ fn sign(
     Ok(Prepared { transaction_id: transaction_id(&transaction)?, transaction, records })
 }
 
-/// Writes records for a fixed set of recipients.
+/// Writes records that this identity, its member's custodian if there is one, and their patients
+/// can open. Whoever else may read them asks, and gets a key once that is on the ledger.
 #[derive(Debug, Clone)]
 pub struct RecordWriter {
     client: Client,
     sealer: Sealer,
-    /// The recipients' names, without this identity's own.
-    others: Arc<[String]>,
     /// The member's custodian and its deputy.
     custodians: Arc<[Recipient]>,
     looked_up: Arc<Mutex<Instant>>,
+    /// What was found of patients, and when.
+    patients: Arc<Mutex<BTreeMap<PatientPseudonym, (Instant, Vec<Recipient>)>>>,
 }
 
 impl RecordWriter {
-    /// A writer whose records this identity, its member's custodian if there is one, that one's
-    /// deputy, and the identities in `spiffe_ids` can open. Keys are looked up with proof; see
+    /// A writer. The keys of the custodian and of its deputy are looked up with proof; see
     /// [`Self::recheck`].
     ///
     /// # Errors
-    /// A recipient without a proven encryption key, one that has lost its rights
-    /// (see [`recipient`]), or no recipient at all.
-    pub async fn new(client: Client, spiffe_ids: &[String]) -> Result<Self, ClientError> {
+    /// A custodian that has lost its rights (see [`custodian`]), or nobody who could open it.
+    pub async fn new(client: Client) -> Result<Self, ClientError> {
         let identity = client.identity().spiffe_id();
-        let own = identity.to_string();
-        let mut recipients: Vec<Recipient> = Vec::new();
-        if let Some(key) = client.identity().encryption_key() {
-            let member = identity.member().clone();
-            recipients.push(Recipient { name: own.clone(), member, key: key.public_key() });
-        }
-        let others: Arc<[String]> = spiffe_ids.iter().filter(|id| **id != own).cloned().collect();
+        let member = identity.member();
+        let own = client.identity().encryption_key().map(|key| Recipient {
+            name: identity.to_string(),
+            member: member.clone(),
+            key: key.public_key(),
+        });
         let looked_up = Arc::new(Mutex::new(Instant::now()));
-        for spiffe_id in others.iter() {
-            let found = recipient(&client, spiffe_id).await?;
-            if !recipients.contains(&found) {
-                recipients.push(found);
-            }
-        }
-        let custodians: Arc<[Recipient]> = custodians(&client, identity.member()).await?.into();
+        let custodians: Arc<[Recipient]> = custodians(&client, member).await?.into();
+        let mut recipients: Vec<Recipient> = own.into_iter().collect();
         for found in custodians.iter() {
             if !recipients.iter().any(|known| known.key == found.key) {
                 recipients.push(found.clone());
@@ -151,27 +163,21 @@ impl RecordWriter {
         }
         let limits = PackLimits::of(&client.genesis().parameters);
         let sealer = Sealer { client: client.clone(), recipients: recipients.into(), limits };
-        Ok(Self { client, sealer, others, custodians, looked_up })
+        Ok(Self { client, sealer, custodians, looked_up, patients: Arc::default() })
     }
 
-    /// Looks the recipients up again if that was longer ago than the profile
+    /// Looks the custodian up again if that was longer ago than the profile
     /// allows: whoever seals for hours must not go on sealing for one who has
     /// lost its rights. To be called before sealing; [`Self::prepare`] does.
     ///
     /// # Errors
-    /// As [`recipient`]; a recipient that has enrolled another key meanwhile.
+    /// As [`custodian`]; a member that has named another custody key meanwhile.
     pub async fn recheck(&self) -> Result<(), ClientError> {
         let mut looked_up = self.looked_up.lock().await;
         if looked_up.elapsed() < self.client.refresh() {
             return Ok(());
         }
         let now = Instant::now();
-        for spiffe_id in self.others.iter() {
-            let found = recipient(&self.client, spiffe_id).await?;
-            if !self.sealer.recipients.contains(&found) {
-                return Err(ClientError::Usage(format!("{spiffe_id} has enrolled another key meanwhile; start again")));
-            }
-        }
         // What is sealed for the key before is taken for an hour more, and then refused.
         let found = custodians(&self.client, self.client.identity().spiffe_id().member()).await?;
         if found[..] != self.custodians[..] {
@@ -182,13 +188,44 @@ impl RecordWriter {
         Ok(())
     }
 
+    /// The keys of patients themselves ([`patient_keys`]), not looked up longer ago than the
+    /// profile allows.
+    ///
+    /// # Errors
+    /// As [`patient_keys`].
+    pub async fn keys_of(
+        &self,
+        patients: impl IntoIterator<Item = PatientPseudonym>,
+    ) -> Result<PatientKeys, ClientError> {
+        let mut found = PatientKeys::new();
+        let mut known = self.patients.lock().await;
+        for patient in patients {
+            let fresh = known.get(&patient).filter(|(since, _)| since.elapsed() < self.client.refresh());
+            let keys = match fresh {
+                Some((_, keys)) => keys.clone(),
+                None => {
+                    let (since, keys) = (Instant::now(), patient_keys(&self.client, patient).await?);
+                    if known.len() >= PATIENTS_KNOWN_MAX {
+                        known.clear();
+                    }
+                    known.insert(patient, (since, keys.clone()));
+                    keys
+                }
+            };
+            if !keys.is_empty() {
+                found.insert(patient, keys);
+            }
+        }
+        Ok(found)
+    }
+
     /// The part that may be moved to blocking threads.
     #[must_use]
     pub fn sealer(&self) -> &Sealer {
         &self.sealer
     }
 
-    /// Who will be able to open the records.
+    /// Who will be able to open all that is written, besides each record's patient.
     #[must_use]
     pub fn recipients(&self) -> &[Recipient] {
         &self.sealer.recipients
@@ -197,15 +234,16 @@ impl RecordWriter {
     /// Seals and signs drafts, in order, in as few transactions as they fit.
     ///
     /// # Errors
-    /// As [`Sealer::prepare`] and [`Self::recheck`].
+    /// As [`Sealer::prepare`], [`Self::recheck`] and [`Self::keys_of`].
     pub async fn prepare(&self, mut drafts: Vec<Draft>) -> Result<Vec<Prepared>, ClientError> {
         self.recheck().await?;
-        let sizes: Vec<Size> = drafts.iter().map(|d| self.sealer.size_of(&d.draft)).collect();
+        let keys = self.keys_of(drafts.iter().map(|d| d.draft.patient)).await?;
+        let sizes: Vec<Size> = drafts.iter().map(|d| self.sealer.size_of(&d.draft, &keys)).collect();
         let mut prepared = Vec::new();
         for range in pack(&sizes, self.sealer.limits()) {
             let part: Vec<Draft> = drafts.drain(..range.len()).collect();
-            let sealer = self.sealer.clone();
-            let sealed = tokio::task::spawn_blocking(move || sealer.prepare(&part)).await;
+            let (sealer, keys) = (self.sealer.clone(), keys.clone());
+            let sealed = tokio::task::spawn_blocking(move || sealer.prepare(&part, &keys)).await;
             prepared.push(sealed.map_err(|_| ClientError::Usage("sealing was interrupted".into()))??);
         }
         Ok(prepared)

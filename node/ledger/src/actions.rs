@@ -14,6 +14,7 @@ mod nodes;
 mod patients;
 mod petitions;
 mod publish_revocations;
+mod recipients;
 mod retract_record;
 mod stake;
 mod write_record;

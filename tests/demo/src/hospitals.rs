@@ -7,6 +7,7 @@ use std::rc::Rc;
 use anyhow::Context;
 use consilium_e2e::{Network, Node};
 
+use crate::cli::Running;
 use crate::folder::StoryFolder;
 use crate::input::{Input, certified};
 use crate::kept;
@@ -34,6 +35,7 @@ pub(crate) async fn tell(folder: &StoryFolder, tell: &Rc<Tell>) -> anyhow::Resul
     println!("Everything happens in {}; commands are meant from there", folder.path().display());
     let mut story = Hospitals::begin(folder, tell).await?;
     story.connect_services().await?;
+    let _custodian = story.run_custodian().await?;
     let transaction = story.submit().await?;
     story.find_and_open().await?;
     let certified = story.kill_the_leader().await?;
@@ -100,17 +102,24 @@ impl Hospitals {
         Ok(())
     }
 
+    /// St Mary's custodian, which wraps keys for those whom patients let read.
+    async fn run_custodian(&self) -> anyhow::Result<Running> {
+        let Self { scene, mary, .. } = self;
+        scene.tell.step("St Mary's names a custodian: it can open what the hospital writes, and lets others in.");
+        scene.connect_service(mary, "custodian", &scene.path(SEARCH_KEY), false).await?;
+        scene.connect_admin(mary, false).await?;
+        let keeper = format!("spiffe://{}/service/custodian", mary.id);
+        scene.cli.show(&format!("{} custodian set-key {keeper}", mary.acts("admin"))).await?;
+        let running = scene.cli.start(&format!("{} custodian run", mary.acts("custodian")))?;
+        scene.tell.good("it runs; what is written from now on is encrypted for it, and for nobody else outside");
+        Ok(running)
+    }
+
     /// Answers with the first certified transaction.
     async fn submit(&self) -> anyhow::Result<String> {
-        let Self { scene, input, mary, lakeside, .. } = self;
-        scene.tell.step("St Mary's service submits a synthetic patient's records, readable also for Lakeside's.");
-        let import = format!(
-            "{} import {} --recipient spiffe://{}/service/ehr --journal {}/first.journal",
-            mary.acts("ehr"),
-            input.first,
-            lakeside.id,
-            mary.short()
-        );
+        let Self { scene, input, mary, .. } = self;
+        scene.tell.step("St Mary's service submits a synthetic patient's records.");
+        let import = format!("{} import {} --journal {}/first.journal", mary.acts("ehr"), input.first, mary.short());
         scene.cli.show(&import).await?;
         let journal = scene.home(mary).join("first.journal");
         certified(&journal).pop_first().context("the import certified nothing")

@@ -29,10 +29,9 @@ impl Hospitals {
         scene.tell.step("The leader is killed with SIGKILL in the middle of a larger import.");
         let (mary, journal) = (&self.mary, scene.home(&self.mary).join("second.journal"));
         let mut import = scene.cli.start(&format!(
-            "{} import {} --recipient spiffe://{}/service/ehr --journal {}/second.journal",
+            "{} import {} --journal {}/second.journal",
             mary.acts("ehr"),
             self.input.further,
-            self.lakeside.id,
             mary.short()
         ))?;
         eventually_async("progress of the import", PROGRESS_TIMEOUT, || {

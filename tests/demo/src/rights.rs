@@ -219,7 +219,7 @@ fn run_custodian(network: &Network, keeper: &User) -> anyhow::Result<Child> {
 async fn write(ehr: &User, patient: PatientPseudonym) -> anyhow::Result<String> {
     use consilium_client::records::{Draft, RecordDraft, RecordWriter};
     let draft = RecordDraft::document("note", patient, NOTE.into());
-    let writer = RecordWriter::new(ehr.client.clone(), &[]).await?;
+    let writer = RecordWriter::new(ehr.client.clone()).await?;
     let written = writer.write(vec![Draft::new(draft)], pb::WaitFor::Certified).await?;
     let record = written.first().and_then(|(_, ids)| ids.first()).context("nothing was written")?;
     Ok(record.to_string())

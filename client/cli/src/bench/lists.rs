@@ -23,7 +23,7 @@ pub(super) async fn write(writer: Client, records: usize) -> Result<PatientPseud
             plaintext: PLAINTEXT.to_vec().into(),
         })
     };
-    let writer = RecordWriter::new(writer, &[]).await?;
+    let writer = RecordWriter::new(writer).await?;
     let mut left = records;
     while left > 0 {
         let batch = left.min(BATCH);

@@ -57,7 +57,7 @@ impl Library {
             })
         };
         let owners: Vec<_> = patients.iter().flat_map(|patient| std::iter::repeat_n(*patient, stock.records)).collect();
-        let writer = RecordWriter::new(writer, &[]).await?;
+        let writer = RecordWriter::new(writer).await?;
         let mut written = Vec::with_capacity(owners.len());
         for batch in owners.chunks(BATCH) {
             let drafts = batch.iter().copied().map(draft).collect();

@@ -96,9 +96,6 @@ pub fn to_fhir(grant: &Grant, context: &Context<'_>) -> Result<Value, NotExpress
 }
 
 fn provision(rule: &Rule, context: &Context<'_>) -> Said<Value> {
-    if rule.standing {
-        return Err(not("standing", "has no place in a Consent"));
-    }
     let mut out = Map::new();
     out.insert("type".into(), effect(rule.effect)?.into());
     add_period(&mut out, "period", rule.period)?;

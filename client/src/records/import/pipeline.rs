@@ -28,7 +28,7 @@ use crate::error::ClientError;
 use crate::fhir::Resource;
 use crate::patients::Patients;
 use crate::receipts::TransactionFate;
-use crate::records::{self, Draft, Prepared, RecordDraft, RecordWriter, Sealer, Size, pack};
+use crate::records::{self, Draft, PatientKeys, Prepared, RecordDraft, RecordWriter, Sealer, Size, pack};
 
 /// Pause between two looks at a transaction whose fate is open.
 const FATE_PAUSE: Duration = Duration::from_secs(1);
@@ -304,11 +304,12 @@ impl Packer<'_> {
         let wanted: Vec<_> = named.filter(|(name, _)| !self.is_known(name)).collect();
         let subjects = wanted.iter().filter_map(|(_, resource)| resource.subject.patient());
         let patients = self.runtime.block_on(self.shared.patients.ensure(subjects))?;
+        let keys = self.runtime.block_on(self.shared.writer.keys_of(patients.values().copied()))?;
         let item = |(name, resource): (String, &Resource)| {
             let patient = resource.subject.patient().and_then(|subject| patients.get(subject).copied());
             let patient = patient.unwrap_or_else(records::new_pseudonym);
             let draft = RecordDraft::from_resource(resource, patient, &self.shared.search_key);
-            let size = self.shared.sealer.size_of(&draft);
+            let size = self.shared.sealer.size_of(&draft, &keys);
             Item { draft: Draft::new(draft), size, name }
         };
         Ok(wanted.into_iter().map(item).collect())
@@ -340,14 +341,15 @@ async fn seal(shared: Arc<Shared>, batch: Batch) -> Result<Option<Ready>, Client
         return Ok(None);
     }
     shared.writer.recheck().await?;
-    let sealed = tokio::task::spawn_blocking(move || seal_now(&shared, batch)).await;
+    let keys = shared.writer.keys_of(batch.iter().map(|item| item.draft.draft.patient)).await?;
+    let sealed = tokio::task::spawn_blocking(move || seal_now(&shared, batch, &keys)).await;
     sealed.map_err(|_| ClientError::Usage("sealing was interrupted".into()))?.map(Some)
 }
 
-fn seal_now(shared: &Shared, batch: Batch) -> Result<Ready, ClientError> {
+fn seal_now(shared: &Shared, batch: Batch, keys: &PatientKeys) -> Result<Ready, ClientError> {
     let records = batch.iter().map(|i| (i.draft.draft.kind.clone(), i.draft.draft.plaintext.len() as u64)).collect();
     let (drafts, items): (Vec<Draft>, Vec<String>) = batch.into_iter().map(|i| (i.draft, i.name)).unzip();
-    let prepared = shared.sealer.prepare(&drafts)?;
+    let prepared = shared.sealer.prepare(&drafts, keys)?;
     let entry = PendingEntry {
         transaction: prepared.transaction_id,
         valid_until_ms: valid_until(&prepared.transaction),

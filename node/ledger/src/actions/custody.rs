@@ -4,7 +4,7 @@
 //! more. All of it is judged from the state, and never from what is stored of wraps.
 
 use bytes::Bytes;
-use consilium_proto::ids::{EmergencyId, KeyId, PatientPseudonym, ProjectTag, RecordId};
+use consilium_proto::ids::{EmergencyId, KeyId, PatientPseudonym, ProjectTag, RecordId, TimeMs};
 use consilium_proto::limits::CUSTODY_OVERLAP_MS;
 use consilium_proto::names::{MemberId, Role, SpiffeId};
 use consilium_proto::pb::{
@@ -64,12 +64,46 @@ pub(super) fn take_in<R: StateReader>(
 ) -> Result<(), Refusal> {
     let custody: Option<CustodyState> = view.message(Table::State, &keys::custody(author.member()))?;
     let Some(custody) = custody else { return Ok(()) };
-    let wrapped = |key: &[u8]| write.wraps.iter().any(|wrap| wrap.recipient.as_bytes()[..] == *key);
-    let overlaps = cx.time.0 < custody.since_ms.saturating_add(CUSTODY_OVERLAP_MS);
-    let held = wrapped(&custody.encryption_key_id) || (overlaps && wrapped(&custody.previous_key_id));
-    ensure(held, Outcome::CustodyWrapMissing)?;
+    let own = CustodyKeys::of(&custody, cx.time);
+    ensure(write.wraps.iter().any(|wrap| own.are(&wrap.recipient)), Outcome::CustodyWrapMissing)?;
     let recipients = write.wraps.iter().map(|wrap| wrap.recipient);
     Ok(custody::count_written(view, &custody, author.member(), recipients, cx.height)?)
+}
+
+/// The custody keys for which a member's people may write now.
+struct CustodyKeys {
+    newest: Bytes,
+    /// The one before, as long as it counts.
+    previous: Bytes,
+}
+
+impl CustodyKeys {
+    fn of(custody: &CustodyState, time: TimeMs) -> Self {
+        let overlaps = time.0 < custody.since_ms.saturating_add(CUSTODY_OVERLAP_MS);
+        let previous = if overlaps { custody.previous_key_id.clone() } else { Bytes::new() };
+        Self { newest: custody.encryption_key_id.clone(), previous }
+    }
+
+    /// Whether a key is one of them.
+    fn are(&self, key: &KeyId) -> bool {
+        [&self.newest, &self.previous].into_iter().any(|own| own[..] == key.as_bytes()[..])
+    }
+}
+
+/// Whether a key is a custody key of a member, or of the deputy that it has named.
+pub(super) fn keeps<R: StateReader>(
+    view: &View<'_, R>,
+    cx: &Context<'_>,
+    member: &str,
+    key: &KeyId,
+) -> Result<bool, StoreFault> {
+    let custody: Option<CustodyState> = view.message(Table::State, &keys::custody(member))?;
+    let Some(custody) = custody else { return Ok(false) };
+    let deputy: Option<CustodyState> = match custody.deputy.is_empty() {
+        true => None,
+        false => view.message(Table::State, &keys::custody(&custody.deputy))?,
+    };
+    Ok(std::iter::once(&custody).chain(&deputy).any(|custody| CustodyKeys::of(custody, cx.time).are(key)))
 }
 
 /// A permitted request, as far as it is the same for all records.

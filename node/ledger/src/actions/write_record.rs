@@ -4,15 +4,14 @@
 
 use bytes::Bytes;
 use consilium_proto::pb::{
-    Confidentiality, EncryptionKeyState, KeyWrapRef, Outcome, RecordListEntry, RecordListName, RecordListsState,
-    RecordState, RecordVersion,
+    Confidentiality, KeyWrapRef, Outcome, RecordListEntry, RecordListName, RecordListsState, RecordState, RecordVersion,
 };
 use consilium_proto::record::version_hash;
 use consilium_proto::state::ListName;
 use consilium_proto::transaction::{WrapRef, WriteRecord};
 use prost::Message;
 
-use super::{Author, Context, custody};
+use super::{Author, Context, custody, recipients};
 use crate::keys;
 use crate::log;
 use crate::missing::tag_rows;
@@ -28,11 +27,8 @@ pub(super) fn run<R: StateReader>(
     sequence: u64,
 ) -> Result<(), Refusal> {
     author.ensure_writer()?;
-    for wrap in &write.wraps {
-        let recipient = view.message::<EncryptionKeyState>(Table::State, &keys::encryption_key(&wrap.recipient))?;
-        ensure(recipient.is_some(), Outcome::UnknownRecipient)?;
-    }
     custody::take_in(view, cx, author, write)?;
+    recipients::ensure_permitted(view, cx, author, write)?;
     let before: Option<RecordState> = view.message(Table::State, &keys::record(&write.record_id))?;
     let before = check_succession(before, author, write)?;
     let before = before.map(|record| level_of(view, write, &record).map(|level| (record, level))).transpose()?;

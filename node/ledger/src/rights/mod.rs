@@ -23,7 +23,7 @@ use crate::table::Table;
 use crate::view::{StateReader, StoreFault, View};
 pub use in_sight::{IndexScan, records_of_member};
 use patient::PatientFacts;
-pub(crate) use patient::{is_known, load_patient};
+pub(crate) use patient::{is_known, is_own_identity, load_patient};
 pub use release::{Claim, Opened, Withheld, open};
 
 /// A request, as far as it is the same for all records.

@@ -63,6 +63,23 @@ pub(crate) fn is_known<R: StateReader>(view: &View<'_, R>, patient: &PatientPseu
     Ok(registered || recorded)
 }
 
+/// Whether a custodian has accepted an identity as a patient's own, which may read, and it speaks for
+/// the patient still.
+pub(crate) fn is_own_identity<R: StateReader>(
+    view: &View<'_, R>,
+    patient: &PatientPseudonym,
+    custodian: &str,
+    identity: &str,
+    time: TimeMs,
+) -> Result<bool, StoreFault> {
+    let pseudonyms = pseudonyms(view, patient)?;
+    let mut own = pseudonyms.iter().filter(|pseudonym| pseudonym.counts_for(custodian));
+    Ok(own.any(|Pseudonym { state, .. }| {
+        let is_own = |a: &&PatientAcceptance| a.relation() == PatientRelation::Self_ && a.may_read;
+        state.acceptances.iter().filter(is_own).any(|a| speaks(state, a, custodian, identity, time))
+    }))
+}
+
 /// Pseudonyms that are linked with a patient now, each with the members that say so.
 fn links_of(state: &PatientState) -> Result<Vec<(PatientPseudonym, Vec<String>)>, StoreFault> {
     let mut links: Vec<(PatientPseudonym, Vec<String>)> = Vec::new();

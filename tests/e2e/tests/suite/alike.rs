@@ -40,7 +40,7 @@ async fn stage(network: &Network, hidden: usize) -> anyhow::Result<Stage> {
         ehr.client.perform(pb::action::Action::RegisterPatient(register)).await?;
     }
     let note = |_| Draft::new(RecordDraft::document("note", patient, "what was seen".into()));
-    let writer = RecordWriter::new(ehr.client.clone(), &[]).await?;
+    let writer = RecordWriter::new(ehr.client.clone()).await?;
     let written = writer.write((0..hidden).map(note).collect(), pb::WaitFor::Certified).await?;
     let nosy = network.enrolled(1, Role::Clinician, "nosy").await?;
     let channel = nosy.channel(&network.nodes[1])?;

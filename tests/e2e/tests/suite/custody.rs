@@ -31,7 +31,7 @@ fn the_custodian_opens_what_its_member_writes() {
         let text = "what was seen";
         let write = async |client: &consilium_client::Client| -> anyhow::Result<_> {
             let draft = RecordDraft::document("note", new_pseudonym(), text.into());
-            let writer = RecordWriter::new(client.clone(), &[]).await?;
+            let writer = RecordWriter::new(client.clone()).await?;
             let written = writer.write(vec![Draft::new(draft)], pb::WaitFor::Certified).await?;
             Ok(written[0].1[0])
         };
@@ -66,7 +66,7 @@ fn the_custodian_opens_what_its_member_writes() {
         let now = OffsetDateTime::now_utc();
         network.members[0].ca.revoke(&target, RevocationReason::KeyCompromise, now)?;
         publish_revocations(network, &admin).await?;
-        let refused = RecordWriter::new(ehr.client.clone(), &[]).await.unwrap_err();
+        let refused = RecordWriter::new(ehr.client.clone()).await.unwrap_err();
         let reason = RecipientRefusal::Revoked;
         assert_eq!(refused, ClientError::RecipientRefused { recipient: keeper.spiffe_id.clone(), reason });
         Ok(())
@@ -111,7 +111,7 @@ fn a_new_custody_key_opens_what_was_written_before_and_the_old_one_can_go() {
         results(&network.cli(&admin, &["--output", "json", "custodian", "set-key", &old.spiffe_id])?)?;
         let patient = new_pseudonym();
         let draft = |text: &'static str| Draft::new(RecordDraft::document("note", patient, text.into()));
-        let writer = RecordWriter::new(ehr.client.clone(), &[]).await?;
+        let writer = RecordWriter::new(ehr.client.clone()).await?;
         let drafts = vec![draft("one"), draft("two"), draft("three")];
         let written = writer.write(drafts, pb::WaitFor::Certified).await?;
         let first = written[0].1[0];
@@ -186,7 +186,7 @@ fn a_deputy_opens_in_an_emergency_while_no_own_custodian_runs() {
         let member = &network.members[1].id;
         results(&network.cli(&admin, &["--output", "json", "custodian", "name-deputy", member])?)?;
         let ehr = network.enrolled(0, Role::Service, "ehr").await?;
-        let writer = RecordWriter::new(ehr.client.clone(), &[]).await?;
+        let writer = RecordWriter::new(ehr.client.clone()).await?;
         let sealed_for: Vec<_> = writer.recipients().iter().map(|to| to.name.clone()).collect();
         assert_eq!(sealed_for, [ehr.spiffe_id.clone(), own.spiffe_id.clone(), deputy.spiffe_id.clone()]);
         let patient = new_pseudonym();

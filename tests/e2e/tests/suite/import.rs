@@ -43,7 +43,7 @@ fn imported_resources_come_back_byte_for_byte() {
     let Some(fhir) = shared_folder("data/fhir") else { return };
     Network::of(3).run(async |network| {
         let user = network.enrolled(0, Role::Service, "ehr").await?;
-        let reader = network.enrolled(0, Role::Service, "lab").await?;
+        let reader = network.enrolled(0, Role::Service, "custodian").await?;
         let input = network.folder().join("input");
         std::fs::create_dir(&input)?;
         let examples: Vec<PathBuf> =
@@ -55,7 +55,9 @@ fn imported_resources_come_back_byte_for_byte() {
         }
         let folder = input.display().to_string();
         let journal = network.folder().join("journal").display().to_string();
-        let arguments = ["import", &folder, "--recipient", &reader.spiffe_id, "--journal", &journal];
+        let admin = network.enrolled(0, Role::Admin, "registrar").await?;
+        ok(cli(&admin, network, &["custodian", "set-key", &reader.spiffe_id])?)?;
+        let arguments = ["import", &folder, "--journal", &journal];
         let summary = result(&ok(cli(&user, network, &arguments)?)?)?;
         assert_eq!(summary["refused"], 0, "{summary}");
         let records = summary["records"].as_u64().unwrap();
@@ -65,7 +67,7 @@ fn imported_resources_come_back_byte_for_byte() {
         let again = result(&ok(cli(&user, network, &arguments)?)?)?;
         assert_eq!((again["records"].as_u64(), again["records_known"].as_u64()), (Some(0), Some(records)), "{again}");
 
-        // Another service of the member, which was named as a recipient.
+        // Another service of the member, which is its custodian.
         let member = network.members[0].id.clone();
         let query = ["record", "query", "--member", &member, "--limit", "100000"];
         let found = result(&ok(cli(&reader, network, &query)?)?)?;

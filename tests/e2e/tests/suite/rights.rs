@@ -69,7 +69,7 @@ async fn hospital(network: &Network) -> anyhow::Result<Hospital> {
     let register = pb::RegisterPatient { patient: patient.0.to_vec().into(), lookups_sha256: Vec::new() };
     ehr.client.perform(pb::action::Action::RegisterPatient(register)).await?;
     let draft = RecordDraft::document("note", patient, "what was seen".into());
-    let writer = RecordWriter::new(ehr.client.clone(), &[]).await?;
+    let writer = RecordWriter::new(ehr.client.clone()).await?;
     let written = writer.write(vec![Draft::new(draft)], pb::WaitFor::Certified).await?;
     Ok(Hospital { ehr, keeper, patient, record: written[0].1[0], _custodian: custodian })
 }

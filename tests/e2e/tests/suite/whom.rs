@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use consilium_certs::{RevocationReason, RevokeTarget};
-use consilium_client::records::{RecipientRefusal, RecordWriter};
+use consilium_client::patients::{Acceptance, Patients};
+use consilium_client::records::{Access, Draft, RecordDraft, RecordReader, RecordWriter};
 use consilium_client::retry::{Failure, RetryPolicy};
 use consilium_client::standing::Refusal;
 use consilium_client::{Client, ClientError, HeadAge, NodesOf, Profile};
 use consilium_e2e::{Network, TestResult, User, eventually_async, short_epochs};
 use consilium_grpc::ledger_service_client::LedgerServiceClient;
 use consilium_grpc::operator_service_client::OperatorServiceClient;
+use consilium_proto::hash::Hash;
+use consilium_proto::ids::PatientPseudonym;
 use consilium_proto::names::Role;
-use consilium_proto::pb::{self, action::Action, proposal_topic::Topic};
+use consilium_proto::pb::{self, PatientRelation, action::Action, proposal_topic::Topic};
 use time::OffsetDateTime;
 use tonic::Streaming;
 
@@ -129,55 +132,94 @@ fn revoked_node() {
     });
 }
 
+/// An identity of a patient, accepted by the writer's member as its own.
+async fn accepted(
+    network: &Network,
+    writer: &Client,
+    member: usize,
+    (name, patient): (&str, PatientPseudonym),
+) -> anyhow::Result<User> {
+    let user = network.enrolled(member, Role::Patient, &name.repeat(32)).await?;
+    let acceptance = Acceptance {
+        identity: user.spiffe_id.parse()?,
+        relation: PatientRelation::Self_,
+        may_read: true,
+        may_consent: true,
+        to: None,
+        evidence: Hash::of(&[b"shown"]),
+    };
+    writer.accept_patient(patient, &acceptance).await?;
+    Ok(user)
+}
+
+/// Members of the identities of a patient for whom a record would be sealed.
+async fn sealed_for(writer: &RecordWriter, patient: PatientPseudonym) -> anyhow::Result<Vec<String>> {
+    let keys = writer.keys_of([patient]).await?;
+    Ok(keys.into_values().flatten().map(|recipient| recipient.member.to_string()).collect())
+}
+
 #[test]
 fn revoked_recipient() {
     Network::of(4).parameters(short_epochs(8_000)).run(async |network| {
         let admins = network.admins().await?;
         let user = network.enrolled(0, Role::Service, "ehr").await?;
-        let mary = network.enrolled(1, Role::Clinician, "mary").await?;
-        let john = network.enrolled(CUT, Role::Clinician, "john").await?;
         let client = watchful(&user, network, &[0, 1]).await?;
-        let names = [mary.spiffe_id.clone(), john.spiffe_id.clone()];
-        let writer = RecordWriter::new(client.clone(), &names).await?;
-        let members: Vec<&str> = writer.recipients().iter().map(|r| r.member.as_str()).collect();
-        assert_eq!(members, [0, 1, CUT].map(|member| network.members[member].id.as_str()));
-        writer.recheck().await?;
+        let patients = Patients::new(client.clone())?;
+        let identifier = patients.canonical("p1");
+        let patient = *patients.ensure([identifier.as_str()]).await?.values().next().unwrap();
+        let mary = accepted(network, &client, 1, ("a", patient)).await?;
+        let john = accepted(network, &client, CUT, ("b", patient)).await?;
+        let [one, cut] = [1, CUT].map(|member| network.members[member].id.to_string());
+        let writer = RecordWriter::new(client.clone()).await?;
+        assert_eq!(sealed_for(&writer, patient).await?, [one.clone(), cut.clone()]);
+        let before = writer.keys_of([patient]).await?;
+        let draft = || Draft::new(RecordDraft::document("note", patient, "a note".into()));
+        let written = writer.write(vec![draft()], pb::WaitFor::Certified).await?;
+        let access = Access::of(pb::PurposeOfUse::Patrqt);
+        let reader = RecordReader::with(mary.client.clone(), access.clone());
+        let opened = reader.get_of(patient, written[0].1[0], None).await?;
+        assert_eq!(opened.plaintext.as_deref().map(Vec::as_slice), Some(&b"a note"[..]));
 
         let file = network.folder().join("note.txt");
         std::fs::write(&file, "a note")?;
-        let submit = |recipient: &str| {
+        let submit = || {
             let file = file.display().to_string();
-            let arguments = ["record", "submit", &file, "--kind", "note", "--patient", "p1", "--recipient", recipient];
-            network.cli(&user, &arguments)
+            network.cli(&user, &["record", "submit", &file, "--kind", "note", "--patient", "p1"])
         };
-        let told = submit(&mary.spiffe_id)?;
+        let line = |who: &User, member: &str| format!("sealing for {} of member {member}", who.spiffe_id);
+        let told = submit()?;
         assert_eq!(told.code, Some(0), "{}", told.output);
-        let line = format!("sealing for {} of member {}", mary.spiffe_id, network.members[1].id);
-        assert!(told.output.contains(&line), "{}", told.output);
+        assert!(told.output.contains(&line(&mary, &one)), "{}", told.output);
 
         let now = OffsetDateTime::now_utc();
         let target = RevokeTarget::Serial(mary.serial.clone());
         network.members[1].ca.revoke(&target, RevocationReason::AffiliationChanged, now)?;
         publish_revocations(network, &admins[1]).await?;
-        let refused = RecordWriter::new(client.clone(), std::slice::from_ref(&mary.spiffe_id)).await.unwrap_err();
-        let reason = RecipientRefusal::Revoked;
-        assert_eq!(refused, ClientError::RecipientRefused { recipient: mary.spiffe_id.clone(), reason });
-        let told = submit(&mary.spiffe_id)?;
-        assert_eq!(told.code, Some(1), "{}", told.output);
-        assert!(told.output.contains("its certificate is revoked"), "{}", told.output);
-        // Nor does a writer go on that was made before.
+        let fresh = RecordWriter::new(client.clone()).await?;
+        assert_eq!(sealed_for(&fresh, patient).await?, [cut.clone()]);
+        let told = submit()?;
+        assert_eq!(told.code, Some(0), "{}", told.output);
+        assert!(
+            !told.output.contains(&line(&mary, &one)) && told.output.contains(&line(&john, &cut)),
+            "{}",
+            told.output
+        );
+        // Nor does a writer go on that was made before; and what it sealed then, the rules refuse.
+        let late = writer.sealer().prepare(&[draft()], &before)?;
+        let refused = client.submit(late.transaction, pb::WaitFor::Certified).await?;
+        assert_eq!(refused.outcome, pb::Outcome::WrapNotPermitted);
         eventually_async("a writer that stops", PATIENCE, || async {
-            match writer.recheck().await {
-                Err(ClientError::RecipientRefused { .. }) => Ok(()),
-                other => anyhow::bail!("{other:?}"),
-            }
+            let sealed_for = sealed_for(&writer, patient).await?;
+            anyhow::ensure!(sealed_for == [cut.clone()], "{sealed_for:?}");
+            Ok(())
         })
         .await?;
 
         let member = network.members[CUT].id.clone();
         network.decide(&[&admins[0], &admins[1]], Topic::SuspendMember(pb::SuspendMember { member })).await?;
-        let refused = RecordWriter::new(client, std::slice::from_ref(&john.spiffe_id)).await.unwrap_err();
-        assert!(refused.to_string().contains("is suspended"), "{refused}");
+        let fresh = RecordWriter::new(client).await?;
+        assert_eq!(sealed_for(&fresh, patient).await?, Vec::<String>::new());
+        fresh.write(vec![draft()], pb::WaitFor::Certified).await?;
         Ok(())
     });
 }

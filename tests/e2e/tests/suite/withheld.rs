@@ -39,7 +39,7 @@ fn blocks_tell_strangers_and_colleagues_nothing_of_patients_and_still_verify() {
         let register = pb::RegisterPatient { patient: patient.0.to_vec().into(), lookups_sha256: Vec::new() };
         ehr.client.perform(pb::action::Action::RegisterPatient(register)).await?;
         let draft = RecordDraft::document("unmistakable", patient, "what was seen".into());
-        let writer = RecordWriter::new(ehr.client.clone(), &[]).await?;
+        let writer = RecordWriter::new(ehr.client.clone()).await?;
         let written = writer.write(vec![Draft::new(draft)], pb::WaitFor::Certified).await?;
         let record = written[0].1[0];
         let height = ehr.client.certified_head().await?.header.height;

@@ -11,6 +11,7 @@ mod in_sight;
 mod logs;
 mod petitions;
 mod random;
+mod recipients;
 mod release;
 mod rewraps;
 mod wraps;

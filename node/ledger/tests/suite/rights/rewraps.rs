@@ -115,16 +115,15 @@ fn only_own_records_are_wrapped_for_the_newest_custody_key_by_the_custodian() {
 #[test]
 fn what_is_wrapped_for_the_key_of_a_reader_that_becomes_custodian_is_counted_without_another_wrap() {
     let mut w = World::new();
-    let heir = name(A, "service", "heir");
-    w.enroll(A, "service", "heir");
-    let key = w.key(A, "service", "heir");
-    // One version is written for it, and one is wrapped for it as a reader.
+    let heir = name(A, "service", "ehr");
+    let key = w.key(A, "service", "ehr");
+    // One version is written for it, as its author, and one is wrapped for it as a reader.
     let extra = |write: &mut pb::WriteRecord| {
         let wrap_sha256 = write.wraps[0].wrap_sha256.clone();
         write.wraps.push(pb::KeyWrapRef { recipient_key_id: key.to_bytes(), wrap_sha256 });
     };
     assert_eq!((w.write(A, 1, extra), w.write(A, 2, |_| ())), (Outcome::Applied, Outcome::Applied));
-    assert_eq!(w.ground(&heir, read(2)), Ground::Custodian);
+    assert_eq!(w.ground(&heir, read(2)), Ground::Author);
     let (mut answer, content) = rewrap(2, key);
     let added = pb::AddedWrap {
         request: 0,

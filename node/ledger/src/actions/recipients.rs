@@ -1,0 +1,66 @@
+//! For whom a version may be wrapped when it is written: its custodian and that one's deputy, its
+//! author, and its patient. Whoever else may read it asks first, so that there is no key for anybody of whose
+//! reading nothing is on the ledger.
+
+use consilium_proto::ids::{Fingerprint, KeyId};
+use consilium_proto::names::SpiffeId;
+use consilium_proto::pb::{EncryptionKeyState, IdentityState, Outcome, SignerState};
+use consilium_proto::transaction::WriteRecord;
+
+use super::{Author, Context, active_member, custody};
+use crate::keys;
+use crate::rights::is_own_identity;
+use crate::roster::corrupt;
+use crate::rules::{Refusal, ensure};
+use crate::table::Table;
+use crate::view::{StateReader, StoreFault, View};
+
+/// Refuses a version that is wrapped for somebody else.
+pub(super) fn ensure_permitted<R: StateReader>(
+    view: &View<'_, R>,
+    cx: &Context<'_>,
+    author: &Author,
+    write: &WriteRecord,
+) -> Result<(), Refusal> {
+    for wrap in &write.wraps {
+        let key: Option<EncryptionKeyState> = view.message(Table::State, &keys::encryption_key(&wrap.recipient))?;
+        let owner = key.ok_or(Refusal::Rejected(Outcome::UnknownRecipient))?.spiffe_id;
+        let permitted = owner == author.id.to_string()
+            || custody::keeps(view, cx, author.member(), &wrap.recipient)?
+            || is_patients(view, cx, author, write, (&wrap.recipient, &owner))?;
+        ensure(permitted, Outcome::WrapNotPermitted)?;
+    }
+    Ok(())
+}
+
+/// Whether a key is the newest one of an identity that the author's member has accepted as the
+/// patient's own, and that has its rights.
+fn is_patients<R: StateReader>(
+    view: &View<'_, R>,
+    cx: &Context<'_>,
+    author: &Author,
+    write: &WriteRecord,
+    (key, owner): (&KeyId, &str),
+) -> Result<bool, StoreFault> {
+    if !is_own_identity(view, &write.patient, author.member(), owner, cx.time)? {
+        return Ok(false);
+    }
+    let identity: Option<IdentityState> = view.message(Table::State, &keys::identity(owner))?;
+    let identity = identity.ok_or_else(|| corrupt(format!("{owner} has a key and no row")))?;
+    Ok(identity.encryption_key_id == key.as_bytes()[..] && has_rights(view, owner, &identity)?)
+}
+
+/// Whether an identity is revoked, or whoever vouched for it does so no more. That its certificate
+/// has ended takes no rights from who has the key.
+fn has_rights<R: StateReader>(view: &View<'_, R>, owner: &str, identity: &IdentityState) -> Result<bool, StoreFault> {
+    let bad = |what: &str| corrupt(format!("{what} of {owner}"));
+    let signer = Fingerprint::try_from(identity.signing_key_id.as_ref()).map_err(|_| bad("the signing key"))?;
+    let signer: Option<SignerState> = view.message(Table::State, &keys::signer(&signer))?;
+    let signer = signer.ok_or_else(|| bad("the signer"))?;
+    let id: SpiffeId = owner.parse().map_err(|_| bad("the name"))?;
+    match active_member(view, id.member().as_str()) {
+        Ok(member) => Ok(signer.revoked_ms == 0 && !member.withdrawn.contains(&signer.authority)),
+        Err(Refusal::Rejected(_)) => Ok(false),
+        Err(Refusal::Fault(fault)) => Err(fault),
+    }
+}
