@@ -166,7 +166,7 @@ impl Facts<'_> {
             _ if self.is_custodian() && self.reader.role() != Role::Patient => Ground::Custodian,
             Said::BasePermits | Said::Permits { .. } => Ground::Consent,
             Said::BaseDenies | Said::AllDenied => Ground::ConsentDenies,
-            Said::Nothing => Ground::NoConsent,
+            Said::Nothing | Said::Silent => Ground::NoConsent,
         }
     }
 

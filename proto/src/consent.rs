@@ -152,6 +152,8 @@ pub struct Asked<'a> {
 /// stronger than another consent's rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Said {
+    /// It is about other things only, and does not count.
+    Silent,
     /// Nothing.
     Nothing,
     /// The base permits it.
@@ -238,6 +240,7 @@ fn base_says(base: ConsentBase, asked: &Asked<'_>) -> Said {
         ConsentBase::BasicNormal | ConsentBase::AllNormal | ConsentBase::Unspecified => Said::Nothing,
         ConsentBase::BreakGlassOnly => Said::BaseDenies,
         ConsentBase::Deny => Said::AllDenied,
+        ConsentBase::Silent => Said::Silent,
     }
 }
 
@@ -406,7 +409,7 @@ pub fn binds(consent: &pb::ConsentState, acceptances: &[pb::PatientAcceptance], 
 }
 
 /// What several consents that bind say together, each with what names it: the strongest word, of
-/// equals the first. Where none binds, what members agreed on for that case, and no name; nor for
+/// equals the first. One that is silent of it counts as if it did not bind. Where none binds, what members agreed on for that case, and no name; nor for
 /// what nobody says.
 #[must_use]
 pub fn strongest<T>(
@@ -414,7 +417,8 @@ pub fn strongest<T>(
     implicit: ConsentBase,
     asked: &Asked<'_>,
 ) -> (Said, Option<T>) {
-    match binding.reduce(|best, next| if next.0 > best.0 { next } else { best }) {
+    let mut speaking = binding.filter(|(said, _)| *said != Said::Silent);
+    match speaking.by_ref().reduce(|best, next| if next.0 > best.0 { next } else { best }) {
         None => (Grant::of_base(implicit).says(asked), None),
         Some((Said::Nothing, _)) => (Said::Nothing, None),
         Some((said, by)) => (said, Some(by)),

@@ -139,6 +139,7 @@ pub(crate) fn ground(ground: AccessGround) -> String {
 /// What consents say.
 pub(crate) fn said(said: Said) -> &'static str {
     match said {
+        Said::Silent => "is about other things",
         Said::Nothing => "says nothing of it",
         Said::BasePermits => "permits it, as all ordinary use",
         Said::BaseDenies => "denies it, but for emergencies",
@@ -157,6 +158,7 @@ pub(crate) fn base(base: ConsentBase) -> &'static str {
         ConsentBase::AllNormal => "treatment, payment and operations may read everything",
         ConsentBase::BreakGlassOnly => "nobody else may read, but in emergencies",
         ConsentBase::Deny => "nobody else may read",
+        ConsentBase::Silent => "nothing is said; other consents decide",
     }
 }
 
@@ -168,6 +170,7 @@ pub(crate) fn base_code(base: ConsentBase) -> &'static str {
         ConsentBase::AllNormal => "all-normal",
         ConsentBase::BreakGlassOnly => "break-glass-only",
         ConsentBase::Deny => "deny",
+        ConsentBase::Silent => "silent",
     }
 }
 

@@ -93,7 +93,8 @@ impl Pseudonyms {
         let binding: Vec<_> = each.iter().filter(|consent| consent.binds).collect();
         let words = binding.iter().map(|consent| (consent.said, (consent.id, consent.version)));
         let (said, decided_by) = strongest(words, implicit, &asked);
-        Explained { said, decided_by, implicit: binding.is_empty(), each }
+        let implicit = binding.iter().all(|consent| consent.said == Said::Silent);
+        Explained { said, decided_by, implicit, each }
     }
 
     /// Identities that a custodian has accepted as the patient's own, which may read.

@@ -121,7 +121,7 @@ impl Language {
     pub(crate) fn effect(&self, said: Said) -> &EntityUid {
         let [none, permit, by_base, by_rule] = &self.effects;
         match said {
-            Said::Nothing => none,
+            Said::Nothing | Said::Silent => none,
             Said::BasePermits | Said::Permits { .. } => permit,
             Said::BaseDenies | Said::AllDenied => by_base,
             Said::RuleDenies => by_rule,

@@ -163,3 +163,29 @@ fn malformed_grants_are_refused_by_their_field() {
         assert!(refused.contains(field), "{refused} must name {field}");
     }
 }
+
+#[test]
+fn a_silent_consent_leaves_the_rest_to_others() {
+    let (reader, record) = (id(READER), record(&[]));
+    let asked = |purpose| Asked { reader: &reader, purpose, project: None, time: TimeMs(1), record: &record };
+    let (treat, research) = (asked(PurposeOfUse::Treat), asked(PurposeOfUse::Hresch));
+    let rule = Rule { purposes: vec![PurposeOfUse::Hresch], ..Rule::of_effect(ConsentEffect::Permit) };
+    let silent = Grant { rules: vec![rule], ..Grant::of_base(ConsentBase::Silent) };
+    let permits = Said::Permits { by_name: false };
+    assert_eq!((silent.says(&treat), silent.says(&research)), (Said::Silent, permits));
+    let of = |grants: &[&Grant], implicit, asked: &Asked<'_>| {
+        let words = grants.iter().enumerate().map(|(n, grant)| (grant.says(asked), n));
+        strongest(words, implicit, asked)
+    };
+    // Alone it is as if there were none; beside others they decide, also one that permits nothing.
+    assert_eq!(of(&[&silent], ConsentBase::BasicNormal, &treat), (Said::BasePermits, None));
+    assert_eq!(of(&[&silent], ConsentBase::BreakGlassOnly, &treat), (Said::BaseDenies, None));
+    assert_eq!(of(&[&silent], ConsentBase::BreakGlassOnly, &research), (permits, Some(0)));
+    let (all, deny) = (Grant::of_base(ConsentBase::AllNormal), Grant::of_base(ConsentBase::Deny));
+    assert_eq!(of(&[&silent, &all], ConsentBase::Deny, &treat), (Said::BasePermits, Some(1)));
+    assert_eq!(of(&[&silent, &all], ConsentBase::Deny, &research), (permits, Some(0)));
+    assert_eq!(of(&[&silent, &deny], ConsentBase::AllNormal, &research), (Said::AllDenied, Some(1)));
+    let asked_of_nothing = asked(PurposeOfUse::Hmarkt);
+    assert_eq!(of(&[&silent, &all], ConsentBase::Deny, &asked_of_nothing), (Said::Nothing, None));
+    assert!(!silent.forbids_emergency(&asked(PurposeOfUse::Btg)));
+}

@@ -74,6 +74,8 @@ pub(crate) enum Base {
     BreakGlassOnly,
     /// Nobody else
     Deny,
+    /// Nothing is said of the rest, which other consents decide; for a consent to research
+    Silent,
 }
 
 impl From<Base> for ConsentBase {
@@ -83,6 +85,7 @@ impl From<Base> for ConsentBase {
             Base::AllNormal => Self::AllNormal,
             Base::BreakGlassOnly => Self::BreakGlassOnly,
             Base::Deny => Self::Deny,
+            Base::Silent => Self::Silent,
         }
     }
 }

@@ -7,7 +7,7 @@
 use consilium_proto::consent::{Grant, Grantee, Period, Rule};
 use consilium_proto::ids::{PolicyTag, ProjectTag};
 use consilium_proto::names::{MemberId, SpiffeId};
-use consilium_proto::pb::{ConsentEffect, PurposeOfUse};
+use consilium_proto::pb::{ConsentBase, ConsentEffect, PurposeOfUse};
 use consilium_proto::purpose;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -15,11 +15,11 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
 use super::mapping::Lookup;
-use super::policy;
 use super::systems::{
     ACT_CODE, ACT_REASON, CONFIDENTIALITY, OWN_PROJECT, OWN_RECORD, OWN_ROLE, OWN_TAG, PARTICIPATION, RESOURCE_TYPES,
     SCOPE, URI, below, confidentiality_code, sensitivity,
 };
+use super::{policy, root};
 use crate::fhir::is_resource_type;
 
 const INSTANT: &[BorrowedFormatItem<'_>] =
@@ -72,6 +72,7 @@ fn not(field: &str, why: &'static str) -> NotExpressible {
 /// If FHIR cannot say it: nothing is left out.
 pub fn to_fhir(grant: &Grant, context: &Context<'_>) -> Result<Value, NotExpressible> {
     let uri = policy::uri(grant.base).ok_or_else(|| not("base", "is not a known base"))?;
+    let scope = scope(grant)?;
     let mut root = Map::new();
     root.insert("type".into(), effect(policy::effect(grant.base))?.into());
     add_period(&mut root, "period", grant.period)?;
@@ -83,7 +84,7 @@ pub fn to_fhir(grant: &Grant, context: &Context<'_>) -> Result<Value, NotExpress
     Ok(json!({
         "resourceType": "Consent",
         "status": "active",
-        "scope": { "coding": [coding(SCOPE, "patient-privacy")] },
+        "scope": { "coding": [coding(SCOPE, scope)] },
         "category": [{ "coding": [coding("http://loinc.org", "59284-0")] }],
         "patient": { "reference": context.patient },
         "dateTime": instant(context.date_time_ms).ok_or_else(|| not("date_time_ms", "is beyond the year 9999"))?,
@@ -93,6 +94,19 @@ pub fn to_fhir(grant: &Grant, context: &Context<'_>) -> Result<Value, NotExpress
         "policy": [{ "uri": uri }],
         "provision": root,
     }))
+}
+
+/// Only a consent to research says nothing of the rest.
+fn scope(grant: &Grant) -> Said<&'static str> {
+    if grant.base != ConsentBase::Silent {
+        return Ok("patient-privacy");
+    }
+    let permits = || grant.rules.iter().filter(|rule| rule.effect == ConsentEffect::Permit);
+    let refuses = grant.rules.contains(&root::refusal_of_research());
+    match permits().all(|rule| root::is_of_research(&rule.purposes)) && (permits().next().is_some() || refuses) {
+        true => Ok("research"),
+        false => Err(not("base", "says nothing of the rest, as only a consent to research does")),
+    }
 }
 
 fn provision(rule: &Rule, context: &Context<'_>) -> Said<Value> {

@@ -20,8 +20,9 @@ pub(super) fn of_uri(uri: &str) -> Option<ConsentBase> {
     PCF.into_iter().find(|(known, _)| *known == uri).map(|(_, base)| base)
 }
 
-/// The URI of a base.
+/// The URI of a base; of one that says nothing, that of which a consent to research permits a part.
 pub(super) fn uri(base: ConsentBase) -> Option<&'static str> {
+    let base = if base == ConsentBase::Silent { ConsentBase::BreakGlassOnly } else { base };
     PCF.into_iter().find(|(_, known)| *known == base).map(|(uri, _)| uri)
 }
 
@@ -34,7 +35,9 @@ pub(super) fn of_word(word: &str) -> Option<ConsentBase> {
 pub(super) const fn effect(base: ConsentBase) -> ConsentEffect {
     match base {
         ConsentBase::BasicNormal | ConsentBase::AllNormal => ConsentEffect::Permit,
-        ConsentBase::BreakGlassOnly | ConsentBase::Deny | ConsentBase::Unspecified => ConsentEffect::Deny,
+        ConsentBase::BreakGlassOnly | ConsentBase::Deny | ConsentBase::Silent | ConsentBase::Unspecified => {
+            ConsentEffect::Deny
+        }
     }
 }
 

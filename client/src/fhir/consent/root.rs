@@ -9,6 +9,7 @@
 //! | a permit with conditions | break-glass-only: nothing else is permitted | a permit, within what the policy permits |
 //! | a denial | deny if the policy is that, else break-glass-only | a denial if it has conditions |
 //! | without a type (R4) | the policy's | none: its conditions are read in two ways |
+//! | any, in a consent to research | silent: it speaks of nothing else | as above |
 //!
 //! A permit within a typed root has the root's conditions where it has none of its own ("restrictions
 //! at the root apply to the whole Consent", IHE PCF); a denial has only its own, which denies more.
@@ -81,6 +82,7 @@ pub(super) fn translate(consent: &Node<'_>, mapping: &Mapping<'_>) -> Result<Tra
         Some(root) => reader.root(&root)?,
         None => (reader.affirmed(consent)?, Period::default()),
     };
+    let base = if research { reader.about_research() } else { base };
     let grant = Grant { base, period, rules: reader.rules };
     let grant = Grant::parse(&pb::ConsentGrant::from(&grant));
     out.grant =
@@ -230,6 +232,7 @@ impl Reader<'_, '_> {
             ConsentBase::BasicNormal
             | ConsentBase::AllNormal
             | ConsentBase::BreakGlassOnly
+            | ConsentBase::Silent
             | ConsentBase::Unspecified => ConsentBase::BreakGlassOnly,
         };
         Ok((base, periods.wide))
@@ -259,6 +262,16 @@ impl Reader<'_, '_> {
         };
         self.nested(root, &Outer { conditions: Conditions::default(), periods })?;
         Ok((base, period))
+    }
+
+    /// The base of a consent to research, which speaks of nothing else. One that permits nothing
+    /// refuses research; what is not permitted needs no rule.
+    fn about_research(&mut self) -> ConsentBase {
+        let refusal = refusal_of_research();
+        if self.rules.iter().all(|rule| rule.effect == ConsentEffect::Deny) && !self.rules.contains(&refusal) {
+            self.rules.push(refusal);
+        }
+        ConsentBase::Silent
     }
 
     /// The policy's base, as it stands. One that permits treatment is no consent to research.
@@ -333,6 +346,16 @@ impl Reader<'_, '_> {
         self.rules.extend(rules::of(ConsentEffect::Permit, conditions, period));
         Ok(())
     }
+}
+
+/// No research.
+pub(super) fn refusal_of_research() -> Rule {
+    Rule { purposes: vec![PurposeOfUse::Hresch], ..Rule::of_effect(ConsentEffect::Deny) }
+}
+
+/// Whether a permit is about research alone, as those of a consent to research must be.
+pub(super) fn is_of_research(purposes: &[PurposeOfUse]) -> bool {
+    !purposes.is_empty() && purposes.iter().all(|purpose| purpose::covers(PurposeOfUse::Hresch, *purpose))
 }
 
 fn narrow(root: &Node<'_>, periods: &Periods) -> Result<Period, ConsentProblem> {

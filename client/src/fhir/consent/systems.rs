@@ -27,10 +27,14 @@ pub(super) const RECIPIENTS: [&str; 2] = ["IRCP", "PRCP"];
 /// The action of a Consent that a grant is about.
 pub(super) const ACCESS: &str = "access";
 
-/// Sensitivity codes of v3-ActCode (`_ActInformationSensitivityPolicy`) that a rule may name.
-const SENSITIVITIES: [&str; 27] = [
-    "ETH", "ETHUD", "OPIOIDUD", "SUD", "PSY", "PSYTHPN", "MH", "BH", "COGN", "DVD", "EMOTDIS", "SDV", "SEX", "HIV",
-    "STD", "SCA", "SICKLE", "GDIS", "MST", "PREGNANT", "TBOO", "VIO", "IDS", "DEMO", "DIA", "LOCIS", "CEL",
+/// Sensitivity codes of v3-ActCode that a rule may name: all that can be chosen in HL7's value
+/// set `v3-InformationSensitivityPolicy`, in R5 and HL7 Terminology 6.3 (v3-ActCode 9.0.0; `SICKLE`
+/// is retired there, and older labels have it).
+const SENSITIVITIES: [&str; 45] = [
+    "ADOL", "B", "BH", "CEL", "COGN", "DEMO", "DIA", "DOB", "DRGIS", "DVD", "EMOTDIS", "EMP", "EMPL", "ETH", "ETHUD",
+    "GDIS", "GENDER", "HIV", "IDS", "LIVARG", "LOCIS", "MARST", "MH", "MST", "OPIOIDUD", "PATLOC", "PDS", "PHY",
+    "PREGNANT", "PRS", "PSY", "PSYTHPN", "RACE", "REL", "SCA", "SDV", "SEX", "SICKLE", "SPI", "SSP", "STD", "SUD",
+    "TBOO", "VIO", "VIP",
 ];
 
 /// A sensitivity code as the table has it.
@@ -42,6 +46,13 @@ pub(super) fn sensitivity(code: &str) -> Option<&'static str> {
 /// label was written by.
 pub(super) const fn below(code: &str) -> &'static [&'static str] {
     match code.as_bytes() {
+        // Above all that is "specially protected": in v3-ActCode 9.0.0 also psychotherapy notes.
+        b"SPI" => &["BH", "MH", "PSY", "PSYTHPN", "SUD", "ETH", "ETHUD", "OPIOIDUD", "COGN", "DVD", "EMOTDIS"],
+        b"DEMO" => &["DOB", "GENDER", "LIVARG", "MARST", "RACE", "REL"],
+        // Two codes of one display, or of one thing.
+        b"CEL" => &["VIP"],
+        b"VIP" => &["CEL"],
+        b"LOCIS" => &["PATLOC"],
         b"ETH" => &["SUD", "ETHUD", "OPIOIDUD"],
         b"SUD" => &["ETH", "ETHUD", "OPIOIDUD"],
         b"PSY" => &["PSYTHPN"],

@@ -147,7 +147,19 @@ fn research_permits_research() {
     };
     let permit = |purpose: Value| research(json!({ "type": "permit", "purpose": purpose }));
     let project = json!({ "system": "http://example.org/projects", "code": "p" });
-    assert!(read(&permit(json!([act("CLINTRCH"), project]))).is_ok());
+    let permitted = read(&permit(json!([act("HRESCH"), project]))).unwrap().grant;
+    assert_eq!((permitted.base, permitted.rules.len()), (ConsentBase::Silent, 1));
+    assert_eq!(permitted.rules[0].effect, ConsentEffect::Permit);
+    let refused_all = read(&research(json!({ "type": "deny" }))).unwrap().grant;
+    assert_eq!((refused_all.base, &refused_all.rules[..]), (ConsentBase::Silent, &[root::refusal_of_research()][..]));
+    // What neither permits nor refuses research comes from no consent to research.
+    for grant in [permitted, refused_all] {
+        let written = to_fhir(&grant, &export::context()).unwrap();
+        assert_eq!(written["scope"]["coding"][0]["code"], "research");
+        assert_eq!(read(&written).unwrap().grant, grant);
+    }
+    let silent = Grant::of_base(ConsentBase::Silent);
+    assert_eq!(to_fhir(&silent, &export::context()).unwrap_err().field, "base");
     for wrong in [permit(tpo()), permit(json!([act("HRESCH"), act("TREAT")])), research(json!({ "type": "permit" }))] {
         assert_eq!(refused(&wrong), ("Consent.provision".into(), Problem::NotResearch));
     }

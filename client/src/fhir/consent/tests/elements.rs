@@ -36,7 +36,7 @@ fn what_a_grant_cannot_hold() {
     has_no_place(json!({ "actor": [actor("CST", "Practitioner/ex-practitioner")] }), "actor[0].role", Gap::Role);
     has_no_place(json!({ "purpose": [act("TREATMENT")] }), "purpose[0]", Gap::UnknownCode);
     has_no_place(json!({ "purpose": [{ "code": "TREAT" }] }), "purpose[0]", Gap::UnknownCode);
-    has_no_place(json!({ "securityLabel": [sensitive("SPI")] }), "securityLabel[0]", Gap::UnknownCode);
+    has_no_place(json!({ "securityLabel": [sensitive("NOLABEL")] }), "securityLabel[0]", Gap::UnknownCode);
     has_no_place(json!({ "securityLabel": [level("X")] }), "securityLabel[0]", Gap::UnknownCode);
     has_no_place(json!({ "securityLabel": [level("R")] }), "securityLabel[0]", Gap::DeniedLevel);
     let document = json!({ "class": [{ "system": "urn:ietf:bcp:13", "code": "application/hl7-cda+xml" }] });

@@ -183,3 +183,24 @@ fn linked_pseudonyms_count_for_who_linked_them_and_unlinked_no_longer() {
         w.ledger.store.message(Table::State, &keys::patient(&PatientPseudonym([2; 16]))).unwrap();
     assert!(state.links[1].from_height < state.links[1].to_height, "what was between is found by it");
 }
+
+#[test]
+fn a_consent_to_research_takes_no_treatment_away() {
+    let research = |base| {
+        let rule = pb::ConsentRule { purposes: vec![Purpose::Hresch.into()], ..rule(ConsentEffect::Permit) };
+        grant(base, vec![rule])
+    };
+    for (base, expected) in
+        [(ConsentBase::Silent, Ground::Consent), (ConsentBase::BreakGlassOnly, Ground::ConsentDenies)]
+    {
+        let mut w = World::with(|p| p.implicit_consent = ConsentBase::BasicNormal as u32);
+        w.write(A, 1, |_| ());
+        let doctor = name(B, "clinician", "c1");
+        assert_eq!(w.ground(&doctor, read(1)), Ground::Consent, "by what the members agreed on");
+        assert_eq!(w.consent(&name(A, "service", "ehr"), 1, research(base)), Outcome::Applied);
+        assert_eq!(w.ground(&doctor, read(1)), expected, "{base:?}");
+        assert_eq!(w.consent(&name(A, "service", "ehr"), 2, share_with_b()), Outcome::Applied);
+        let beside = w.ground(&doctor, read(1));
+        assert_eq!(beside, Ground::Consent, "a rule is stronger than a base");
+    }
+}
