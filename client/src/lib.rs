@@ -59,6 +59,7 @@ pub mod identity;
 mod inquiry;
 pub mod jwk;
 pub mod light_client;
+pub mod links;
 pub mod membership;
 pub mod nodes_of;
 pub mod notices;

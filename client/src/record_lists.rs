@@ -3,7 +3,8 @@
 //! a whole list: "this is all there is of P up to height N".
 //!
 //! It is complete for what is on the ledger, and says nothing of copies elsewhere. An entry says
-//! that a record was listed at a version; whether it was retracted since, the record says.
+//! that a record was listed at a version: where it began, came to this confidentiality, or was
+//! retracted; which of these, the record says.
 
 mod kept;
 mod verify;

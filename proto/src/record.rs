@@ -154,6 +154,7 @@ fn says(action: &Bytes, version: &pb::RecordVersion) -> bool {
         Some(Action::RetractRecord(retract)) => {
             retract.record_id == version.record_id
                 && retract.version.checked_add(1) == Some(version.version)
+                && retract.reason == version.retraction_reason
                 && version.retraction
         }
         _ => false,

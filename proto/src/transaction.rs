@@ -154,6 +154,8 @@ pub struct RetractRecord {
     pub record_id: RecordId,
     /// Its current version.
     pub version: u32,
+    /// Why.
+    pub reason: pb::RetractionReason,
 }
 
 /// The id of a transaction, of which nothing else is checked.
@@ -446,7 +448,9 @@ impl Action {
             Some(Pb::RetractRecord(r)) => {
                 let record_id = RecordId::parse("retract_record.record_id", &r.record_id)?;
                 in_range("retract_record.version", r.version.into(), 1, u32::MAX.into())?;
-                Ok(Self::RetractRecord(RetractRecord { record_id, version: r.version }))
+                let reason = pb::RetractionReason::try_from(r.reason)
+                    .map_err(|_| FieldError::malformed("retract_record.reason", "is not a known reason"))?;
+                Ok(Self::RetractRecord(RetractRecord { record_id, version: r.version, reason }))
             }
             Some(Pb::RegisterPatient(m)) => {
                 PatientAction::register(&m).map(Self::Patient).map_err(|e| e.within("register_patient"))

@@ -2,6 +2,7 @@
 //! arguments: those are seen by every process of a machine. Who speaks for a patient, and the
 //! like, is in [`rights`].
 
+mod linked;
 mod records;
 mod rights;
 
@@ -63,6 +64,15 @@ pub(crate) enum PatientCommand {
     Unlink(rights::UnlinkArgs),
     /// Say that the patient has died, for the own member's records
     Death(rights::DeathArgs),
+    /// Show what was read and written while pseudonyms were taken for one person's (role auditor)
+    Linked {
+        /// The patient's pseudonym
+        #[arg(value_name = "HEX")]
+        patient: PatientPseudonym,
+        /// Show readers' names, too: opaque, as the ledger has them
+        #[arg(long)]
+        names: bool,
+    },
     /// Say that the patient is under the own member's care
     Care(rights::CareArgs),
     /// List which records a patient has, proven to be all that there are (for auditors, and for the
@@ -104,6 +114,7 @@ pub(crate) async fn run(args: PatientArgs, ctx: &Context) -> Result<(), CliError
         PatientCommand::Link(args) => rights::link(args, ctx).await,
         PatientCommand::Unlink(args) => rights::unlink(args, ctx).await,
         PatientCommand::Death(args) => rights::death(args, ctx).await,
+        PatientCommand::Linked { patient, names } => linked::run(patient, names, ctx).await,
         PatientCommand::Care(args) => rights::care(args, ctx).await,
         PatientCommand::Records(args) => records::records(args, ctx).await,
         PatientCommand::Show { patient } => rights::show(patient, ctx).await,

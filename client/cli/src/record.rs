@@ -1,6 +1,8 @@
 //! `consilium record`: submit, amend, retract, get, find. Documents go in and
 //! come out byte for byte.
 
+mod refile;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -44,10 +46,12 @@ pub(crate) struct RecordArgs {
 pub(crate) enum RecordCommand {
     /// Submit a document: a FHIR resource or Bundle, or with --kind and --patient anything else
     Submit(SubmitArgs),
-    /// Submit a new version of a record; name its readers again, they are not taken over
+    /// Submit a new version of a record
     Amend(AmendArgs),
     /// Mark a record as entered in error; its history stays
     Retract(RetractArgs),
+    /// File a record under the patient whose it is: retracts it under the wrong one and writes it anew
+    Move(refile::MoveArgs),
     /// Fetch, decrypt and write out a record, byte for byte
     Get(GetArgs),
     /// Find records
@@ -232,6 +236,7 @@ pub(crate) async fn run(args: RecordArgs, ctx: &Context) -> Result<(), CliError>
             let (submitted, version) = records::retract(&client, args.id, args.wait.into()).await?;
             print_written(ctx, &submitted, &[args.id], version)
         }
+        RecordCommand::Move(args) => refile::run(&client, args, ctx).await,
         RecordCommand::Get(args) => get(&client, args, ctx).await,
         RecordCommand::Query(args) => query(&client, args, ctx).await,
         RecordCommand::History(args) => {

@@ -76,8 +76,17 @@ impl Sealer {
     /// # Errors
     /// A draft that cannot be stored, or a key that cannot sign.
     pub fn prepare(&self, drafts: &[Draft], keys: &PatientKeys) -> Result<Prepared, ClientError> {
+        self.prepare_after(Vec::new(), drafts, keys)
+    }
+
+    /// The same behind other actions, which have no attachments.
+    fn prepare_after(
+        &self,
+        mut actions: Vec<pb::Action>,
+        drafts: &[Draft],
+        keys: &PatientKeys,
+    ) -> Result<Prepared, ClientError> {
         let ledger_id = self.client.genesis().ledger_id;
-        let mut actions = Vec::with_capacity(drafts.len());
         let mut attachments = Vec::with_capacity(3 * drafts.len());
         let mut records = Vec::with_capacity(drafts.len());
         for Draft { target, draft } in drafts {
@@ -294,6 +303,42 @@ impl RecordWriter {
         let (submitted, _) = written.pop().ok_or_else(|| ClientError::contradiction("nothing was written"))?;
         Ok((submitted, version))
     }
+
+    /// Files a record under the patient whose it is: retracts it where it was filed, where nobody
+    /// reads it any more, and writes `draft` as a new record, both or neither. Nothing in the new
+    /// one leads to the other patient.
+    ///
+    /// # Errors
+    /// If the record cannot be seen, is retracted, or has labels, which are blinded for the other
+    /// patient; if the draft is of the same patient or another kind; else as [`Self::write`].
+    pub async fn refile(
+        &self,
+        record_id: RecordId,
+        draft: RecordDraft,
+        wait: pb::WaitFor,
+    ) -> Result<(Submitted, RecordId), ClientError> {
+        let current = RecordReader::new(self.client.clone()).current(record_id).await?;
+        next_version(&current)?;
+        if current.kind != draft.kind {
+            return Err(ClientError::Usage(format!("the record is of kind {}, not {}", current.kind, draft.kind)));
+        }
+        if current.patient == draft.patient.0[..] {
+            return Err(ClientError::Usage("the record is that patient's already".into()));
+        }
+        if !current.policy_tags.is_empty() {
+            let why = "the record has labels, which say nothing of another patient: retract it and write it anew";
+            return Err(ClientError::Usage(why.into()));
+        }
+        self.recheck().await?;
+        let keys = self.keys_of([draft.patient]).await?;
+        let retract = retraction(record_id, current.version, pb::RetractionReason::WrongPatient);
+        let (sealer, new) = (self.sealer.clone(), Draft::new(draft));
+        let filed = new.target.record_id;
+        let sealed = tokio::task::spawn_blocking(move || sealer.prepare_after(vec![retract], &[new], &keys)).await;
+        let prepared = sealed.map_err(|_| ClientError::Usage("sealing was interrupted".into()))??;
+        let submitted = self.client.submit(prepared.transaction, wait).await?.into_applied()?;
+        Ok((submitted, filed))
+    }
 }
 
 /// Marks a record as entered in error.
@@ -303,11 +348,16 @@ impl RecordWriter {
 pub async fn retract(client: &Client, record_id: RecordId, wait: pb::WaitFor) -> Result<(Submitted, u32), ClientError> {
     let current = RecordReader::new(client.clone()).current(record_id).await?;
     let next = next_version(&current)?;
-    let retract = pb::RetractRecord { record_id: Bytes::copy_from_slice(&record_id.0), version: current.version };
-    let action = pb::Action { action: Some(pb::action::Action::RetractRecord(retract)) };
+    let action = retraction(record_id, current.version, pb::RetractionReason::Unspecified);
     let prepared = sign(client, vec![action], Vec::new(), vec![record_id])?;
     let submitted = client.submit(prepared.transaction, wait).await?.into_applied()?;
     Ok((submitted, next))
+}
+
+fn retraction(record_id: RecordId, version: u32, reason: pb::RetractionReason) -> pb::Action {
+    let record_id = Bytes::copy_from_slice(&record_id.0);
+    let retract = pb::RetractRecord { record_id, version, reason: reason.into() };
+    pb::Action { action: Some(pb::action::Action::RetractRecord(retract)) }
 }
 
 fn next_version(current: &pb::RecordVersion) -> Result<u32, ClientError> {

@@ -385,6 +385,7 @@ fn the_example_in_transaction_proto_is_a_transaction() {
             action: Some(pb::action::Action::RetractRecord(pb::RetractRecord {
                 record_id: vec![6; 16].into(),
                 version: 1,
+                reason: 0,
             })),
         }]),
         author: Bytes::new(),

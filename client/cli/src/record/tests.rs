@@ -35,6 +35,7 @@ fn scripts_get_records_and_what_was_written() {
         payload_size: 100,
         wraps: vec![pb::KeyWrapRef { recipient_key_id: vec![5; 32].into(), wrap_sha256: vec![6; 32].into() }],
         policy_tags: Vec::new(),
+        retraction_reason: 0,
         transaction_id: vec![7; 32].into(),
         height: 9,
         time_ms: 1_000,

@@ -408,6 +408,6 @@ fn write_action(attachments: &[Bytes]) -> pb::Action {
 }
 
 fn retract_action() -> pb::Action {
-    let retract = pb::RetractRecord { record_id: vec![3; 16].into(), version: 1 };
+    let retract = pb::RetractRecord { record_id: vec![3; 16].into(), version: 1, reason: 0 };
     pb::Action { action: Some(pb::action::Action::RetractRecord(retract)) }
 }

@@ -1,12 +1,12 @@
 //! Retraction: marks a record as entered in error, as a version of its own, so
-//! that the history shows who did it and when.
+//! that the history shows who did it and when, and so does the list of the patient's records.
 
 use bytes::Bytes;
 use consilium_proto::pb::{Outcome, RecordState, RecordVersion};
 use consilium_proto::record::version_hash;
 use consilium_proto::transaction::RetractRecord;
 
-use super::{Author, Context};
+use super::{Author, Context, write_record};
 use crate::keys;
 use crate::rules::{Refusal, ensure};
 use crate::table::Table;
@@ -40,13 +40,15 @@ pub(super) fn run<R: StateReader>(
         height: cx.height.0,
         time_ms: cx.time.0,
         retraction: true,
+        retraction_reason: retract.reason.into(),
         previous_sha256: record.version_sha256.clone(),
         ..before
     };
     record.version = number;
     record.retracted = true;
+    record.retraction_reason = retract.reason.into();
     record.version_sha256 = Bytes::copy_from_slice(&version_hash(&version));
     view.put_message(Table::State, place, &record);
     view.put_message(Table::Versions, keys::version(&retract.record_id, number), &version);
-    Ok(())
+    Ok(write_record::enlist(view, &record.member, &version, record.sequence)?)
 }

@@ -3,8 +3,10 @@
 //! tables.
 
 use bytes::Bytes;
+use consilium_proto::ids::PatientPseudonym;
 use consilium_proto::pb::{
-    Confidentiality, KeyWrapRef, Outcome, RecordListEntry, RecordListName, RecordListsState, RecordState, RecordVersion,
+    Confidentiality, KeyWrapRef, Outcome, RecordListEntry, RecordListName, RecordListsState, RecordState,
+    RecordVersion, RetractionReason,
 };
 use consilium_proto::record::version_hash;
 use consilium_proto::state::ListName;
@@ -15,6 +17,7 @@ use super::{Author, Context, custody, recipients};
 use crate::keys;
 use crate::log;
 use crate::missing::tag_rows;
+use crate::roster::corrupt;
 use crate::rules::{Refusal, ensure};
 use crate::table::Table;
 use crate::view::{StateReader, StoreFault, View};
@@ -40,6 +43,7 @@ pub(super) fn run<R: StateReader>(
         kind: write.kind.clone(),
         version: write.version,
         retracted: false,
+        retraction_reason: RetractionReason::Unspecified.into(),
         version_sha256: Bytes::copy_from_slice(&version_hash(&version)),
         sequence,
         disagreements: before.as_ref().map(|(record, _)| record.disagreements.clone()).unwrap_or_default(),
@@ -48,40 +52,39 @@ pub(super) fn run<R: StateReader>(
     view.put_message(Table::Versions, keys::version(&write.record_id, write.version), &version);
     let changed = before.as_ref().is_none_or(|(_, level)| *level != write.confidentiality);
     if changed {
-        enlist(view, cx, author, write, sequence)?;
+        enlist(view, author.member(), &version, sequence)?;
     }
     Ok(put_index(view, author, write, sequence)?)
 }
 
 /// Lists a record with those of its patient that are of one kind and confidentiality, so that it
-/// can be proven which there are without a word of the others.
-fn enlist<R: StateReader>(
+/// can be proven which there are, and which were retracted, without a word of the others.
+pub(super) fn enlist<R: StateReader>(
     view: &mut View<'_, R>,
-    cx: &Context<'_>,
-    author: &Author,
-    write: &WriteRecord,
+    member: &str,
+    version: &RecordVersion,
     sequence: u64,
 ) -> Result<(), StoreFault> {
-    let name = ListName::new(write.patient, write.confidentiality, &write.kind);
+    let patient = PatientPseudonym::parse("patient", &version.patient).map_err(|e| corrupt(format!("version: {e}")))?;
+    let name = ListName::new(patient, version.confidentiality(), &version.kind);
     let list = keys::record_list(&name);
     let entry = RecordListEntry {
-        record_id: Bytes::copy_from_slice(&write.record_id.0),
-        version: write.version,
+        record_id: version.record_id.clone(),
+        version: version.version,
         sequence,
-        time_ms: cx.time.0,
+        time_ms: version.time_ms,
     };
     if log::append(view, &list, entry.encode_to_vec().into())? == 0 {
-        let place = keys::record_lists(&write.patient);
+        let place = keys::record_lists(&patient);
         let mut lists: RecordListsState = view.message(Table::State, &place)?.unwrap_or_default();
         let confidentiality = u32::from(name.confidentiality);
-        lists.lists.push(RecordListName { kind: write.kind.clone(), confidentiality });
+        lists.lists.push(RecordListName { kind: version.kind.clone(), confidentiality });
         view.put_message(Table::State, place, &lists);
     }
     // For queries: whose records of which lists there are, and which.
-    let member = author.member();
-    view.put(Table::Index, keys::index_writer(&name, member), Bytes::copy_from_slice(write.kind.as_bytes()));
-    let id = Bytes::copy_from_slice(&write.record_id.0);
-    view.put(Table::Index, keys::index_entry(keys::index_listed(&name, member), sequence), id);
+    view.put(Table::Index, keys::index_writer(&name, member), Bytes::copy_from_slice(version.kind.as_bytes()));
+    let entry = keys::index_entry(keys::index_listed(&name, member), sequence);
+    view.put(Table::Index, entry, version.record_id.clone());
     Ok(())
 }
 
@@ -139,6 +142,7 @@ fn describe(cx: &Context<'_>, author: &Author, write: &WriteRecord, before: Opti
         height: cx.height.0,
         time_ms: cx.time.0,
         retraction: false,
+        retraction_reason: RetractionReason::Unspecified.into(),
         policy_tags: write.policy_tags.iter().map(|tag| Bytes::copy_from_slice(&tag.0)).collect(),
         previous_sha256: before.map(|b| b.version_sha256.clone()).unwrap_or_default(),
     }

@@ -14,7 +14,7 @@ use consilium_proto::consent::Asked;
 use consilium_proto::ids::{ConsentId, EmergencyId, PatientPseudonym, PolicyTag, ProjectTag, RecordId, TimeMs};
 use consilium_proto::names::SpiffeId;
 use consilium_proto::pb::{
-    AccessGround as Ground, AccessKind, AccessPolicyState, PurposeOfUse, RecordState, RecordVersion,
+    AccessGround as Ground, AccessKind, AccessPolicyState, PurposeOfUse, RecordState, RecordVersion, RetractionReason,
 };
 
 use crate::keys;
@@ -152,7 +152,8 @@ impl<'a> Decider<'a> {
             custodian: &record.member,
             author: &version.author,
             tags: &tags,
-            restricted: false,
+            // It is somebody else's.
+            restricted: record.retraction_reason() == RetractionReason::WrongPatient,
         };
         let (Reading { reader, kind, purpose, project, time, .. }, facts) = (&self.reading, &self.facts);
         let (kind, purpose, project, time) = (*kind, *purpose, *project, *time);

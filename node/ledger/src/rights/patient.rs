@@ -154,10 +154,11 @@ impl PatientFacts {
             return true;
         }
         let binding: Vec<_> = self.binding(asked).map(|consent| &consent.grant).collect();
-        if binding.is_empty() {
-            return Grant::of_base(self.implicit).may_permit_such(asked);
-        }
-        !binding.iter().any(|grant| grant.denies_all_such(asked)) && binding.iter().any(|g| g.may_permit_such(asked))
+        // Where all that bind are silent of a record, it is as if there were none.
+        let implicit = binding.iter().all(|grant| grant.base == ConsentBase::Silent);
+        let may = implicit && Grant::of_base(self.implicit).may_permit_such(asked);
+        let denied = binding.iter().any(|grant| grant.denies_all_such(asked));
+        !denied && (may || binding.iter().any(|grant| grant.may_permit_such(asked)))
     }
 
     pub(super) fn emergency_forbidden(&self, asked: &Asked<'_>) -> bool {

@@ -33,7 +33,8 @@ fn ledger() -> Ledger {
     let author = Identity::new("a.example", "service", "ehr");
     let enrollment = ledger.enrollment(&author);
     ledger.block(&[enrollment], &Observed::default());
-    let retraction = Action::RetractRecord(pb::RetractRecord { record_id: ID.0.to_vec().into(), version: 2 });
+    let retraction =
+        Action::RetractRecord(pb::RetractRecord { record_id: ID.0.to_vec().into(), version: 2, reason: 0 });
     for (action, attachments) in [tagged(1, &[1, 2]), tagged(2, &[2, 3]), (retraction, Vec::new())] {
         let body = ledger.body(vec![action]);
         let transaction = ledger.check(&author.sign(body, attachments));

@@ -81,9 +81,11 @@ impl Write {
             Self::Version { id, version, kind } => {
                 write_record([id; 16], version, &format!("Kind{kind}"), &payload.unwrap())
             }
-            Self::Retract { id, version } => {
-                Action::RetractRecord(pb::RetractRecord { record_id: Bytes::copy_from_slice(&[id; 16]), version })
-            }
+            Self::Retract { id, version } => Action::RetractRecord(pb::RetractRecord {
+                record_id: Bytes::copy_from_slice(&[id; 16]),
+                version,
+                reason: 0,
+            }),
             Self::Revoke(crl) => Action::PublishRevocations(pb::PublishRevocations { crl }),
         }
     }

@@ -29,7 +29,10 @@ fn ledger() -> Ledger {
             (write_record([id; 16], version, "Kind", &payload), Some(payload))
         };
         let own = match version {
-            4 => (Action::RetractRecord(pb::RetractRecord { record_id: vec![1; 16].into(), version: 3 }), None),
+            4 => (
+                Action::RetractRecord(pb::RetractRecord { record_id: vec![1; 16].into(), version: 3, reason: 0 }),
+                None,
+            ),
             version => write(1, version),
         };
         let base = version as u8 * 10;

@@ -207,7 +207,7 @@ fn amendments_and_a_retraction_make_a_history() {
             assert_eq!(reader.get(id, None).await?.plaintext.unwrap().as_slice(), b"two");
             assert_eq!(reader.get(id, Some(1)).await?.plaintext.unwrap().as_slice(), b"one");
         }
-        let retract = pb::RetractRecord { record_id: Bytes::copy_from_slice(&id.0), version: 2 };
+        let retract = pb::RetractRecord { record_id: Bytes::copy_from_slice(&id.0), version: 2, reason: 0 };
         let action = pb::Action { action: Some(pb::action::Action::RetractRecord(retract)) };
         assert_eq!(submit(client, client.sign(vec![action.clone()], vec![])?).await?, pb::Outcome::Applied);
         assert_eq!(submit(client, client.sign(vec![action], vec![])?).await?, pb::Outcome::RecordRetracted);

@@ -31,6 +31,7 @@ mod import;
 mod joining;
 mod lying_entry;
 mod lying_leader;
+mod misfiled;
 mod overload;
 mod partitions;
 mod patients;

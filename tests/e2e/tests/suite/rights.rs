@@ -178,7 +178,7 @@ async fn lists_are_whole_for_whom_they_are(of: &Hospital, auditor: &User, doctor
     let listed = |lists: &RecordLists| lists.records().iter().map(|(_, entry)| entry.record).collect::<Vec<_>>();
     let before = auditor.client.record_lists(of.patient, None, &nothing).await?;
     assert_eq!((before.lists[0].kind.as_str(), listed(&before)), ("note", vec![of.record]));
-    let writer = RecordWriter::new(of.ehr.client.clone(), &[]).await?;
+    let writer = RecordWriter::new(of.ehr.client.clone()).await?;
     let later = ["note", "Observation"].map(|kind| Draft::new(RecordDraft::document(kind, of.patient, "more".into())));
     let written = writer.write(later.into(), pb::WaitFor::Certified).await?;
     let kept = before.keep(&nothing);

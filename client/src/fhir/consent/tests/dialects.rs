@@ -147,7 +147,8 @@ fn research_permits_research() {
     };
     let permit = |purpose: Value| research(json!({ "type": "permit", "purpose": purpose }));
     let project = json!({ "system": "http://example.org/projects", "code": "p" });
-    let permitted = read(&permit(json!([act("HRESCH"), project]))).unwrap().grant;
+    assert!(read(&permit(json!([act("CLINTRCH"), project]))).is_ok());
+    let permitted = read(&permit(json!([act("HRESCH")]))).unwrap().grant;
     assert_eq!((permitted.base, permitted.rules.len()), (ConsentBase::Silent, 1));
     assert_eq!(permitted.rules[0].effect, ConsentEffect::Permit);
     let refused_all = read(&research(json!({ "type": "deny" }))).unwrap().grant;

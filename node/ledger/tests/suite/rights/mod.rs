@@ -9,6 +9,7 @@ mod disclosures;
 mod emergencies;
 mod in_sight;
 mod logs;
+mod misfiled;
 mod petitions;
 mod random;
 mod recipients;

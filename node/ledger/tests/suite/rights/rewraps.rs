@@ -104,7 +104,7 @@ fn only_own_records_are_wrapped_for_the_newest_custody_key_by_the_custodian() {
     let mut second = rewrap(1, newest);
     second.0.version = 2;
     assert_eq!(add(&mut w, &custodian, vec![second]), Outcome::WrapNotRequested, "there is no such version");
-    let retract = pb::RetractRecord { record_id: id(1), version: 1 };
+    let retract = pb::RetractRecord { record_id: id(1), version: 1, reason: 0 };
     assert_eq!(w.by(A, "service", "ehr", Action::RetractRecord(retract)), Outcome::Applied);
     let mut retraction = rewrap(1, newest);
     retraction.0.version = 2;
