@@ -26,6 +26,7 @@ mod flood;
 mod governance;
 mod handover;
 mod honest_truncation;
+mod hostile_access;
 mod identity;
 mod import;
 mod joining;
