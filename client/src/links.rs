@@ -3,6 +3,7 @@
 //! written by each record's history; that there are no other records is a node's word.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use consilium_proto::ids::{Height, PatientPseudonym, RecordId};
 use consilium_proto::pb::{PatientLink, RecordVersion};
@@ -51,8 +52,8 @@ impl Client {
         let mut times = Vec::with_capacity(links.len());
         for link in &links {
             let other = PatientPseudonym::parse("links.other", &link.other)?;
-            if !known.contains_key(&other) {
-                known.insert(other, self.happened(other).await?);
+            if let Entry::Vacant(place) = known.entry(other) {
+                place.insert(self.happened(other).await?);
             }
             let both = [patient, other].into_iter().filter_map(|one| known.get(&one)).collect::<Vec<_>>();
             times.push(between(link, other, &both));

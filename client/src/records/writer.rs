@@ -142,8 +142,11 @@ pub struct RecordWriter {
     custodians: Arc<[Recipient]>,
     looked_up: Arc<Mutex<Instant>>,
     /// What was found of patients, and when.
-    patients: Arc<Mutex<BTreeMap<PatientPseudonym, (Instant, Vec<Recipient>)>>>,
+    patients: Arc<Mutex<BTreeMap<PatientPseudonym, Found>>>,
 }
+
+/// Keys of a patient, and when they were looked up.
+type Found = (Instant, Vec<Recipient>);
 
 impl RecordWriter {
     /// A writer. The keys of the custodian and of its deputy are looked up with proof; see

@@ -6,6 +6,7 @@ mod exceptions;
 mod people;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -92,10 +93,10 @@ pub(super) async fn run(client: &Client, args: &FeedArgs, ctx: &Context) -> Resu
 async fn care_of(client: &Client, member: &MemberId, found: &StaffAccesses) -> Result<Care, CliError> {
     let mut care = Care::new();
     for patient in found.decisions.iter().filter(|d| !d.unmatched).map(|d| d.event.patient) {
-        if !care.contains_key(&patient) {
+        if let Entry::Vacant(place) = care.entry(patient) {
             let row = client.proven_state(&keys::care(&CareName::new(patient, member.as_str()))).await?;
             let state = row.map(pb::CareState::decode).transpose();
-            care.insert(patient, state.map_err(|e| CliError::failed(format!("the row of a care relation: {e}")))?);
+            place.insert(state.map_err(|e| CliError::failed(format!("the row of a care relation: {e}")))?);
         }
     }
     Ok(care)

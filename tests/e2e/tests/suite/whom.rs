@@ -196,7 +196,7 @@ fn revoked_recipient() {
         network.members[1].ca.revoke(&target, RevocationReason::AffiliationChanged, now)?;
         publish_revocations(network, &admins[1]).await?;
         let fresh = RecordWriter::new(client.clone()).await?;
-        assert_eq!(sealed_for(&fresh, patient).await?, [cut.clone()]);
+        assert_eq!(sealed_for(&fresh, patient).await?, std::slice::from_ref(&cut));
         let told = submit()?;
         assert_eq!(told.code, Some(0), "{}", told.output);
         assert!(

@@ -165,7 +165,7 @@ fn nobody_attests_a_care_that_opens_records_to_oneself() {
     w.write(A, 1, |_| ());
     w.care(A, 0);
     let names = ["c1", "c2"].map(|who| name(A, "clinician", who));
-    let mut attest = |w: &mut World, who: &str, ms: u64| {
+    let attest = |w: &mut World, who: &str, ms: u64| {
         let to_ms = w.now() + ms;
         let care = pb::AttestCare { patient: id(1), to_ms, evidence_sha256: vec![2; 32].into() };
         assert_eq!(w.by(A, "clinician", who, Action::AttestCare(care)), Outcome::Applied);
