@@ -11,7 +11,7 @@ use raft::eraftpb::{Entry, Message, MessageType};
 
 use super::Core;
 use super::office::Office;
-use crate::convert::link_raft_entry;
+use crate::convert::{link_raft_entry, snapshot_from_raft};
 use crate::entry::{entry_context, split_context};
 use crate::ids::{LogHash, LogIndex, LogPosition, Term};
 use crate::log::LogReader;
@@ -26,6 +26,11 @@ impl<R: LogReader> Core<R> {
         // What the library answers to a term that has passed names no entry.
         if index == LogIndex(0) {
             return Some(LogHash::NONE);
+        }
+        // A state that is not in place yet: its term is known already, so its hash must be, too.
+        let installing = self.raw.raft.raft_log.unstable_snapshot().as_ref().map(snapshot_from_raft);
+        if let Some(meta) = installing.filter(|meta| meta.index == index) {
+            return Some(meta.hash);
         }
         let unstable = &self.raw.raft.raft_log.unstable;
         match index.0.checked_sub(unstable.offset) {

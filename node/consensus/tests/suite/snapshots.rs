@@ -1,10 +1,13 @@
 //! Followers that need a state, and what may not be offered or installed.
 
 use consilium_consensus::{
-    CompactError, InstallError, LogIndex, Membership, MembershipChange, OfferError, PeerState, Term,
+    CompactError, InstallError, Installed, LogIndex, Membership, MembershipChange, OfferError, PeerState, Reject,
+    StepError, Term,
 };
+use raft::eraftpb::{Message, MessageType};
+use raft_prost::Message as _;
 
-use crate::cluster::{Cluster, id};
+use crate::cluster::{Cluster, Passes, id};
 
 /// A cluster in which node 3 was away while the log was compacted.
 fn lagging(seed: u64) -> Cluster {
@@ -89,6 +92,36 @@ fn only_the_held_snapshot_is_installed() {
     assert_eq!(cluster.core(id(3)).install_snapshot(&held), Err(InstallError::NotHeld));
     let status = cluster.core(id(3)).status();
     assert_eq!((status.last_index, status.truncated), (LogIndex(2), LogIndex(0)));
+}
+
+/// Its term is known as soon as it is installed, and its hash must be, too: else an append that
+/// comes before the disk has it looks like another log, and an honest leader like a liar.
+#[test]
+fn a_state_that_is_not_in_place_yet_is_no_other_log() {
+    let mut cluster = lagging(8);
+    cluster.install_snapshots = false;
+    cluster.net.links.heal();
+    cluster.ticks(20);
+    let leader = cluster.leader().unwrap();
+    let meta = cluster.core(leader).offered_snapshot().unwrap().clone();
+    let append = Message {
+        msg_type: MessageType::MsgAppend as i32,
+        from: leader.get(),
+        to: 3,
+        term: cluster.core(leader).status().term.0,
+        index: meta.index.0,
+        log_term: meta.term.0,
+        commit: meta.index.0,
+        context: meta.hash.as_bytes().to_vec(),
+        ..Message::default()
+    };
+    let other = Message { context: vec![7; 32], ..append.clone() };
+    let follower = cluster.core(id(3));
+    assert_eq!(follower.install_snapshot(&meta), Ok(Installed::Persisting));
+    assert!(follower.step(leader, append.encode_to_vec().into(), &Passes).is_ok());
+    let result = follower.step(leader, other.encode_to_vec().into(), &Passes);
+    let split = Reject::Split { index: meta.index, term: meta.term };
+    assert!(matches!(result, Err(StepError::Rejected { reject, .. }) if reject == split));
 }
 
 #[test]
