@@ -17,10 +17,11 @@ fn author_swap() {
         let stolen = transaction::sign(body, identity.author(), identity.signing_key()?, own.attachments.clone())?;
         assert_ne!(transaction_id(&stolen)?, transaction_id(&own)?);
         let done = submit_raw(thief.channel(&network.nodes[1])?, stolen).await?.into_inner();
-        assert_eq!(done.outcome(), Outcome::Applied);
+        // The key of the record is wrapped for the victim, which is nobody to the thief.
+        assert_eq!(done.outcome(), Outcome::WrapNotPermitted);
         // Nobody takes the thief's for the victim's, whose own is judged for itself.
         let told = victim.client.submit(own.clone(), consilium_proto::pb::WaitFor::Certified).await?;
-        assert_eq!((told.transaction_id, told.outcome), (transaction_id(&own)?, Outcome::RecordExists));
+        assert_eq!((told.transaction_id, told.outcome), (transaction_id(&own)?, Outcome::Applied));
         let receipt = victim.client.receipt(told.transaction_id).await?;
         assert_eq!(receipt.signed, Some(signed_head(&own)?), "the receipt shows who signed, and what");
         Ok(())
