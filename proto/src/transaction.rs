@@ -6,40 +6,42 @@
 //! ledger; see [`TransactionHead::signing_bytes`]) and the rules.
 
 mod access;
+mod action;
 mod attachments;
 mod disclosure;
+mod enroll;
 mod governance;
 mod head;
 mod patients;
 mod petition;
+mod record;
 mod stake;
 mod urgency;
 
 use bytes::Bytes;
 use prost::Message;
 
-use crate::error::{FieldError, fixed, in_range, length_in};
-use crate::hash::{Hash, sha256};
-use crate::ids::{Fingerprint, KeyId, LedgerId, PatientPseudonym, PolicyTag, RecordId, TransactionId};
+use crate::error::{FieldError, fixed, length_in};
+use crate::ids::{Fingerprint, KeyId, LedgerId, TransactionId};
 use crate::keys::EncryptionPublicKey;
-use crate::limits::{
-    BODY_BYTES_MAX, CERTIFICATE_BYTES_MAX, CHAIN_CERTIFICATES_MAX, CRL_BYTES_MAX, KIND_CHARS_MAX, PAYLOAD_BYTES_MAX,
-    POLICY_TAGS_MAX, TRANSACTION_BYTES_MAX, WRAPS_MAX,
-};
+use crate::limits::{BODY_BYTES_MAX, TRANSACTION_BYTES_MAX};
 use crate::pb;
-use crate::signing::{self, Domain, SignatureBytes, SigningError, SigningKey, VerifyingKey};
+use crate::signing::{SignatureBytes, SigningError, SigningKey, VerifyingKey};
 
 pub use access::{
     AddWraps, AddedWrap, ConsentAction, CustodyAction, DeclareEmergency, EmergencyAction, PutConsent, RequestAccess,
     Rewrap, SealedBy, VersionRef,
 };
+pub use action::Action;
 use attachments::Erasure;
 pub use attachments::{Attachment, Commitment, Size, Slot};
 pub use disclosure::{Disclose, DisclosureAction, Seal};
+pub use enroll::{Enroll, enrollment_proof_input};
 pub use governance::{GovernanceAction, NodeAction, NodeDescription, Propose, Topic};
 pub use head::{ActionProof, Nonce, NotInTransaction, SignedHead, TransactionHead, signature_hash};
 pub use patients::{AcceptPatient, AttestCare, AttestDeath, PatientAction, PatientLookups, PatientPair};
 pub use petition::{AnswerPetition, Answered, OpenPetition, PetitionAction, PetitionSubject};
+pub use record::{RetractRecord, WrapRef, WriteRecord, check_kind};
 pub use stake::StakeAction;
 pub use urgency::Urgency;
 
@@ -60,102 +62,6 @@ pub struct Transaction {
     pub actions: Vec<Action>,
     /// In the order in which the actions name them.
     pub attachments: Vec<Attachment>,
-}
-
-/// A parsed action.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Action {
-    /// See `EnrollIdentity`.
-    Enroll(Enroll),
-    /// See `PublishRevocations`: a DER revocation list.
-    PublishRevocations(Bytes),
-    /// See `SetCustodyKey`.
-    SetCustodyKey(KeyId),
-    /// About who acts in a custodian's place.
-    Custody(CustodyAction),
-    /// See `WriteRecord`.
-    WriteRecord(WriteRecord),
-    /// See `RetractRecord`.
-    RetractRecord(RetractRecord),
-    /// About a patient.
-    Patient(PatientAction),
-    /// About a consent.
-    Consent(ConsentAction),
-    /// See `RequestAccess`.
-    RequestAccess(RequestAccess),
-    /// See `AddWraps`.
-    AddWraps(AddWraps),
-    /// About an emergency.
-    Emergency(EmergencyAction),
-    /// About a petition of a patient.
-    Petition(PetitionAction),
-    /// About a disclosure under a legal duty.
-    Disclosure(DisclosureAction),
-    /// About stake and validators.
-    Stake(StakeAction),
-    /// About an own node.
-    Node(NodeAction),
-    /// About a proposal.
-    Governance(GovernanceAction),
-}
-
-/// A parsed enrolment. The certificate is parsed by the rules, which know the
-/// member's bundle.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Enroll {
-    /// DER, leaf first.
-    pub chain: Vec<Bytes>,
-    /// The key that will sign transactions, if not the certificate's.
-    pub signing_key: Option<VerifyingKey>,
-    /// Its proof of possession; verified in a transaction, which knows the ledger.
-    signing_key_proof: Option<[u8; 64]>,
-    /// The key that records are wrapped for, if any.
-    pub encryption_key: Option<EncryptionPublicKey>,
-}
-
-/// A parsed record version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WriteRecord {
-    /// The record.
-    pub record_id: RecordId,
-    /// From 1.
-    pub version: u32,
-    /// The patient.
-    pub patient: PatientPseudonym,
-    /// Resource type.
-    pub kind: String,
-    /// Confidentiality.
-    pub confidentiality: pb::Confidentiality,
-    /// Commitment to the payload.
-    pub payload_hash: Hash,
-    /// Bytes.
-    pub payload_size: u32,
-    /// Commitment to the descriptor, if it has search tags.
-    pub descriptor_hash: Option<Hash>,
-    /// Recipients and commitments.
-    pub wraps: Vec<WrapRef>,
-    /// Ascending.
-    pub policy_tags: Vec<PolicyTag>,
-}
-
-/// A commitment to a key wrap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WrapRef {
-    /// The recipient's key.
-    pub recipient: KeyId,
-    /// Commitment.
-    pub wrap_hash: Hash,
-}
-
-/// A parsed retraction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RetractRecord {
-    /// The record.
-    pub record_id: RecordId,
-    /// Its current version.
-    pub version: u32,
-    /// Why.
-    pub reason: pb::RetractionReason,
 }
 
 /// The id of a transaction, of which nothing else is checked.
@@ -189,13 +95,6 @@ pub fn signing_key_fingerprint(key: &VerifyingKey) -> Fingerprint {
 #[must_use]
 pub fn encryption_key_id(key: &EncryptionPublicKey) -> KeyId {
     KeyId::from_bytes(key.fingerprint())
-}
-
-/// What a signing key signs at enrolment, to prove that its holder enrols it on
-/// this ledger and for this certificate.
-#[must_use]
-pub fn enrollment_proof_input(ledger: LedgerId, certificate: &Fingerprint) -> Vec<u8> {
-    signing::signing_input(Domain::ENROLL, &sha256(&[ledger.as_bytes(), certificate.as_bytes()]))
 }
 
 impl Transaction {
@@ -392,242 +291,4 @@ pub enum SignError {
     /// The key failed.
     #[error(transparent)]
     Key(#[from] SigningError),
-}
-
-impl Action {
-    /// Whether it tells of a patient: that there is one, who cares for it, what is written,
-    /// read and consented to.
-    #[must_use]
-    pub fn tells_of_patients(&self) -> bool {
-        match self {
-            Self::WriteRecord(_)
-            | Self::RetractRecord(_)
-            | Self::Patient(_)
-            | Self::Consent(_)
-            | Self::RequestAccess(_)
-            | Self::AddWraps(_)
-            | Self::Emergency(_)
-            | Self::Petition(_)
-            | Self::Disclosure(_) => true,
-            Self::Enroll(_)
-            | Self::PublishRevocations(_)
-            | Self::SetCustodyKey(_)
-            | Self::Custody(_)
-            | Self::Stake(_)
-            | Self::Node(_)
-            | Self::Governance(_) => false,
-        }
-    }
-
-    /// Parses and checks.
-    ///
-    /// # Errors
-    /// The first field that is wrong.
-    pub fn parse(m: pb::Action) -> Result<Self, FieldError> {
-        use pb::action::Action as Pb;
-        match m.action {
-            None => Err(FieldError::missing("action")),
-            Some(Pb::EnrollIdentity(e)) => Enroll::parse(e).map(Self::Enroll).map_err(|e| e.within("enroll_identity")),
-            Some(Pb::PublishRevocations(p)) => {
-                length_in("publish_revocations.crl", p.crl.len(), 1, CRL_BYTES_MAX)?;
-                Ok(Self::PublishRevocations(p.crl))
-            }
-            Some(Pb::SetCustodyKey(m)) => {
-                let id = fixed("set_custody_key.encryption_key_id", &m.encryption_key_id)?;
-                Ok(Self::SetCustodyKey(KeyId::from_bytes(id)))
-            }
-            Some(Pb::NameDeputy(m)) => {
-                CustodyAction::name_deputy(&m).map(Self::Custody).map_err(|e| e.within("name_deputy"))
-            }
-            Some(Pb::AcceptCustody(m)) => {
-                CustodyAction::accept(&m).map(Self::Custody).map_err(|e| e.within("accept_custody"))
-            }
-            Some(Pb::WriteRecord(w)) => {
-                WriteRecord::parse(&w).map(Self::WriteRecord).map_err(|e| e.within("write_record"))
-            }
-            Some(Pb::RetractRecord(r)) => {
-                let record_id = RecordId::parse("retract_record.record_id", &r.record_id)?;
-                in_range("retract_record.version", r.version.into(), 1, u32::MAX.into())?;
-                let reason = pb::RetractionReason::try_from(r.reason)
-                    .map_err(|_| FieldError::malformed("retract_record.reason", "is not a known reason"))?;
-                Ok(Self::RetractRecord(RetractRecord { record_id, version: r.version, reason }))
-            }
-            Some(Pb::RegisterPatient(m)) => {
-                PatientAction::register(&m).map(Self::Patient).map_err(|e| e.within("register_patient"))
-            }
-            Some(Pb::AddLookups(m)) => {
-                PatientAction::add_lookups(&m).map(Self::Patient).map_err(|e| e.within("add_lookups"))
-            }
-            Some(Pb::AcceptPatient(m)) => {
-                PatientAction::accept(&m).map(Self::Patient).map_err(|e| e.within("accept_patient"))
-            }
-            Some(Pb::LinkPatients(m)) => {
-                PatientAction::link(&m).map(Self::Patient).map_err(|e| e.within("link_patients"))
-            }
-            Some(Pb::UnlinkPatients(m)) => {
-                PatientAction::unlink(&m).map(Self::Patient).map_err(|e| e.within("unlink_patients"))
-            }
-            Some(Pb::AttestCare(m)) => {
-                PatientAction::attest_care(&m).map(Self::Patient).map_err(|e| e.within("attest_care"))
-            }
-            Some(Pb::AttestDeath(m)) => {
-                PatientAction::attest_death(&m).map(Self::Patient).map_err(|e| e.within("attest_death"))
-            }
-            Some(Pb::PutConsent(m)) => ConsentAction::put(&m).map(Self::Consent).map_err(|e| e.within("put_consent")),
-            Some(Pb::RevokeConsent(m)) => {
-                ConsentAction::revoke(&m).map(Self::Consent).map_err(|e| e.within("revoke_consent"))
-            }
-            Some(Pb::RequestAccess(m)) => {
-                RequestAccess::parse(&m).map(Self::RequestAccess).map_err(|e| e.within("request_access"))
-            }
-            Some(Pb::AddWraps(m)) => AddWraps::parse(&m).map(Self::AddWraps).map_err(|e| e.within("add_wraps")),
-            Some(Pb::DeclareEmergency(m)) => {
-                EmergencyAction::declare(&m).map(Self::Emergency).map_err(|e| e.within("declare_emergency"))
-            }
-            Some(Pb::ReviewEmergency(m)) => {
-                EmergencyAction::review(&m).map(Self::Emergency).map_err(|e| e.within("review_emergency"))
-            }
-            Some(Pb::OpenPetition(m)) => {
-                PetitionAction::open(&m).map(Self::Petition).map_err(|e| e.within("open_petition"))
-            }
-            Some(Pb::AnswerPetition(m)) => {
-                PetitionAction::answer(&m).map(Self::Petition).map_err(|e| e.within("answer_petition"))
-            }
-            Some(Pb::Disclose(m)) => {
-                DisclosureAction::disclose(&m).map(Self::Disclosure).map_err(|e| e.within("disclose"))
-            }
-            Some(Pb::ConfirmDisclosure(m)) => {
-                DisclosureAction::confirm(&m).map(Self::Disclosure).map_err(|e| e.within("confirm_disclosure"))
-            }
-            Some(Pb::Delegate(m)) => StakeAction::delegate(&m).map(Self::Stake).map_err(|e| e.within("delegate")),
-            Some(Pb::Redelegate(m)) => StakeAction::redelegate(&m).map(Self::Stake).map_err(|e| e.within("redelegate")),
-            Some(Pb::Undelegate(m)) => StakeAction::undelegate(&m).map(Self::Stake).map_err(|e| e.within("undelegate")),
-            Some(Pb::ReleaseValidator(m)) => {
-                StakeAction::release(&m).map(Self::Stake).map_err(|e| e.within("release_validator"))
-            }
-            Some(Pb::AnnounceMaintenance(m)) => {
-                StakeAction::maintenance(&m).map(Self::Stake).map_err(|e| e.within("announce_maintenance"))
-            }
-            Some(Pb::SubmitEvidence(m)) => {
-                StakeAction::evidence(&m).map(Self::Stake).map_err(|e| e.within("submit_evidence"))
-            }
-            Some(Pb::RegisterNode(m)) => {
-                NodeAction::register(&m).map(Self::Node).map_err(|e| e.within("register_node"))
-            }
-            Some(Pb::ReplaceNode(m)) => NodeAction::replace(&m).map(Self::Node).map_err(|e| e.within("replace_node")),
-            Some(Pb::RetireNode(m)) => NodeAction::retire(&m).map(Self::Node).map_err(|e| e.within("retire_node")),
-            Some(Pb::Propose(m)) => GovernanceAction::propose(m).map(Self::Governance).map_err(|e| e.within("propose")),
-            Some(Pb::CastBallot(m)) => {
-                GovernanceAction::ballot(&m).map(Self::Governance).map_err(|e| e.within("cast_ballot"))
-            }
-            Some(Pb::CancelProposal(m)) => {
-                GovernanceAction::cancel(&m).map(Self::Governance).map_err(|e| e.within("cancel_proposal"))
-            }
-        }
-    }
-}
-
-impl Enroll {
-    fn parse(m: pb::EnrollIdentity) -> Result<Self, FieldError> {
-        length_in("certificate_chain", m.certificate_chain.len(), 1, CHAIN_CERTIFICATES_MAX)?;
-        for der in &m.certificate_chain {
-            length_in("certificate_chain", der.len(), 1, CERTIFICATE_BYTES_MAX)?;
-        }
-        let (signing_key, signing_key_proof) = parse_signing_key(&m)?;
-        let encryption_key = match m.encryption_key.is_empty() {
-            true => None,
-            false => Some(
-                EncryptionPublicKey::decode(&m.encryption_key)
-                    .map_err(|_| FieldError::malformed("encryption_key", "is not a known encryption key"))?,
-            ),
-        };
-        Ok(Self { chain: m.certificate_chain, signing_key, signing_key_proof, encryption_key })
-    }
-
-    /// Holds the signing key's proof against the certificate and the ledger.
-    fn check_proof(&self, ledger: LedgerId) -> Result<(), FieldError> {
-        let (Some(key), Some(proof)) = (&self.signing_key, &self.signing_key_proof) else { return Ok(()) };
-        key.verify(&enrollment_proof_input(ledger, &self.fingerprint()), proof)
-            .map_err(|_| FieldError::malformed("signing_key_proof", "is not a signature by signing_key"))
-    }
-
-    /// SHA-256 of the leaf certificate.
-    #[must_use]
-    pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::from_bytes(sha256(&[self.chain.first().map_or(&[], |leaf| leaf.as_ref())]))
-    }
-}
-
-/// The key and what claims to prove that the author has it.
-fn parse_signing_key(m: &pb::EnrollIdentity) -> Result<(Option<VerifyingKey>, Option<[u8; 64]>), FieldError> {
-    if m.signing_key.is_empty() {
-        length_in("signing_key_proof", m.signing_key_proof.len(), 0, 0)?;
-        return Ok((None, None));
-    }
-    let key = VerifyingKey::from_bytes(&m.signing_key)
-        .map_err(|_| FieldError::malformed("signing_key", "is not a known signing key"))?;
-    Ok((Some(key), Some(fixed("signing_key_proof", &m.signing_key_proof)?)))
-}
-
-impl WriteRecord {
-    fn parse(m: &pb::WriteRecord) -> Result<Self, FieldError> {
-        in_range("version", m.version.into(), 1, u32::MAX.into())?;
-        in_range("payload_size", m.payload_size.into(), 1, PAYLOAD_BYTES_MAX.into())?;
-        check_kind(&m.kind)?;
-        let confidentiality = pb::Confidentiality::try_from(m.confidentiality)
-            .ok()
-            .filter(|c| *c != pb::Confidentiality::Unspecified)
-            .ok_or_else(|| FieldError::malformed("confidentiality", "is not a known code"))?;
-        length_in("wraps", m.wraps.len(), 0, WRAPS_MAX)?;
-        let descriptor_hash = match m.descriptor_sha256.is_empty() {
-            true => None,
-            false => Some(Hash::from_bytes(fixed("descriptor_sha256", &m.descriptor_sha256)?)),
-        };
-        let wraps = m.wraps.iter().map(WrapRef::parse).collect::<Result<Vec<_>, _>>()?;
-        let distinct: std::collections::BTreeSet<_> = wraps.iter().map(|w| w.recipient).collect();
-        if distinct.len() != wraps.len() {
-            return Err(FieldError::malformed("wraps", "names a recipient twice"));
-        }
-        length_in("policy_tags", m.policy_tags.len(), 0, POLICY_TAGS_MAX)?;
-        let policy_tags = m.policy_tags.iter().map(|tag| PolicyTag::parse("policy_tags", tag));
-        let policy_tags = policy_tags.collect::<Result<Vec<_>, _>>()?;
-        if !policy_tags.is_sorted_by(|a, b| a < b) {
-            return Err(FieldError::malformed("policy_tags", "must be ascending and distinct"));
-        }
-        Ok(Self {
-            record_id: RecordId::parse("record_id", &m.record_id)?,
-            version: m.version,
-            policy_tags,
-            patient: PatientPseudonym::parse("patient", &m.patient)?,
-            kind: m.kind.clone(),
-            confidentiality,
-            payload_hash: Hash::from_bytes(fixed("payload_sha256", &m.payload_sha256)?),
-            payload_size: m.payload_size,
-            descriptor_hash,
-            wraps,
-        })
-    }
-}
-
-impl WrapRef {
-    fn parse(m: &pb::KeyWrapRef) -> Result<Self, FieldError> {
-        Ok(Self {
-            recipient: KeyId::from_bytes(fixed("wraps.recipient_key_id", &m.recipient_key_id)?),
-            wrap_hash: Hash::from_bytes(fixed("wraps.wrap_sha256", &m.wrap_sha256)?),
-        })
-    }
-}
-
-/// Checks a record's kind: `[A-Za-z][A-Za-z0-9.-]{0,63}`.
-///
-/// # Errors
-/// If it has another form.
-pub fn check_kind(kind: &str) -> Result<(), FieldError> {
-    length_in("kind", kind.len(), 1, KIND_CHARS_MAX)?;
-    let rest_ok = kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-');
-    if rest_ok && kind.as_bytes()[0].is_ascii_alphabetic() {
-        Ok(())
-    } else {
-        Err(FieldError::malformed("kind", "must be letters, digits, '.' or '-', a letter first"))
-    }
 }
