@@ -4,15 +4,24 @@
 //! have agreed on; the patient sees it, and an auditor of the author's member reviews it.
 
 use bytes::Bytes;
+use consilium_proto::envelope::SealedText;
 use consilium_proto::hash::Hash;
-use consilium_proto::ids::{EmergencyId, PatientPseudonym};
+use consilium_proto::header::Header;
+use consilium_proto::ids::{EmergencyId, LedgerId, PatientPseudonym};
+use consilium_proto::keys::EncryptionPublicKey;
+use consilium_proto::limits::EMERGENCY_PLAINTEXT_BYTES_MAX;
+use consilium_proto::names::MemberId;
 use consilium_proto::pb::{self, AccessKind, EmergencyReason, PurposeOfUse, ReviewVerdict, action::Action};
 use consilium_proto::state::keys;
 use consilium_proto::transaction::VersionRef;
 use prost::Message;
 
+use crate::access_log::service;
+use crate::access_log::verify::message;
 use crate::client::Client;
 use crate::error::ClientError;
+use crate::false_answer::Answered;
+use crate::records::{Recipient, custodian};
 use crate::submit::Submitted;
 
 /// An emergency that is about to be declared, and what is to be read in it.
@@ -23,13 +32,14 @@ pub struct Declaration {
     reason: EmergencyReason,
     acting: Option<Hash>,
     records: Vec<VersionRef>,
+    text: Option<Bytes>,
 }
 
 impl Declaration {
     /// One under a random id.
     #[must_use]
     pub fn new(patient: PatientPseudonym, reason: EmergencyReason) -> Self {
-        Self { id: EmergencyId(rand::random()), patient, reason, acting: None, records: Vec::new() }
+        Self { id: EmergencyId(rand::random()), patient, reason, acting: None, records: Vec::new(), text: None }
     }
 
     /// Its id: requests to read name it, and its review.
@@ -52,6 +62,26 @@ impl Declaration {
         Self { records, ..self }
     }
 
+    /// Says why in words, sealed for a key: that of the custodian of the author's member
+    /// ([`Client::custodian_of`]). At most 6 KiB.
+    ///
+    /// # Errors
+    /// [`ClientError::Usage`] if it is longer, or if the text cannot be sealed.
+    pub fn telling(self, text: &[u8], ledger: &LedgerId, key: &EncryptionPublicKey) -> Result<Self, ClientError> {
+        if text.len() > EMERGENCY_PLAINTEXT_BYTES_MAX {
+            let why = format!("the text of an emergency is at most {EMERGENCY_PLAINTEXT_BYTES_MAX} bytes long");
+            return Err(ClientError::Usage(why));
+        }
+        let sealed = SealedText::seal(key, (ledger, &self.id), text)?;
+        Ok(Self { text: Some(sealed.encode().into()), ..self })
+    }
+
+    /// What goes beside the actions in the transaction.
+    #[must_use]
+    pub fn attachments(&self) -> Vec<Bytes> {
+        self.text.iter().cloned().collect()
+    }
+
     /// The declaration and, if anything is to be read, the request after it: for one transaction,
     /// in this order.
     #[must_use]
@@ -62,7 +92,7 @@ impl Declaration {
             emergency_id: id.clone(),
             patient: patient.clone(),
             reason: self.reason.into(),
-            text_sha256: Bytes::new(),
+            text_sha256: self.text.as_ref().map(|text| Hash::of(&[text]).to_bytes()).unwrap_or_default(),
             acting_sha256: acting_sha256.clone(),
         };
         let request = pb::RequestAccess {
@@ -80,13 +110,26 @@ impl Declaration {
     }
 }
 
+/// The reason of an emergency in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EmergencyText {
+    /// It was declared without.
+    None,
+    /// There was one. That it was erased is the node's word.
+    Erased,
+    /// To be opened with the custody key.
+    Sealed(SealedText),
+}
+
+type TextAnswer = Answered<pb::GetEmergencyTextRequest, pb::GetEmergencyTextResponse>;
+
 impl Client {
     /// Declares an emergency, with the request that it holds, if any. By a clinician or a service.
     ///
     /// # Errors
     /// As [`Client::submit`]; [`ClientError::Rejected`].
     pub async fn declare_emergency(&self, declaration: &Declaration) -> Result<Submitted, ClientError> {
-        let signed = self.sign(declaration.actions(), Vec::new())?;
+        let signed = self.sign(declaration.actions(), declaration.attachments())?;
         self.submit(signed, pb::WaitFor::Certified).await?.into_applied()
     }
 
@@ -112,6 +155,34 @@ impl Client {
         self.submit(signed, pb::WaitFor::Certified).await?.into_applied()
     }
 
+    /// The custodian of a member with its custody key, proven; `None` if it has named none.
+    ///
+    /// # Errors
+    /// As [`crate::records::custodian`].
+    pub async fn custodian_of(&self, member: &MemberId) -> Result<Option<Recipient>, ClientError> {
+        custodian(self, member).await
+    }
+
+    /// The reason of an emergency in words, as it was sealed. For the custodian and the auditors of
+    /// the member that declared it.
+    ///
+    /// # Errors
+    /// NOT_FOUND; what a node answers that the emergency's row does not commit to.
+    pub async fn emergency_text(&self, id: EmergencyId) -> Result<EmergencyText, ClientError> {
+        let request = pb::GetEmergencyTextRequest { emergency_id: Bytes::copy_from_slice(&id.0), read: None };
+        let (answered, header) = self.recent(|| self.fetch_text(request.clone())).await?;
+        let text = text_of(id, &answered.answer, &header);
+        self.judged(&answered, text)
+    }
+
+    async fn fetch_text(&self, request: pb::GetEmergencyTextRequest) -> Result<(TextAnswer, Header), ClientError> {
+        let ask = |channel, request| async move { service(channel).get_emergency_text(request).await };
+        let answered = self.ask("GetEmergencyText", request, ask).await?;
+        let header = self.final_header(answered.answer.header.as_ref()).await;
+        let header = self.judged(&answered, header)?;
+        Ok((answered, header))
+    }
+
     /// An emergency, proven; `None`: proven to be none. For auditors.
     ///
     /// # Errors
@@ -121,6 +192,25 @@ impl Client {
         let decoded = row.map(pb::EmergencyState::decode).transpose();
         decoded.map_err(|_| ClientError::contradiction("the row of the emergency is none"))
     }
+}
+
+fn text_of(
+    id: EmergencyId,
+    answer: &pb::GetEmergencyTextResponse,
+    header: &Header,
+) -> Result<EmergencyText, ClientError> {
+    let state: Option<pb::EmergencyState> = message(&keys::emergency(&id), answer.emergency.as_ref(), header)?;
+    let state = state.ok_or_else(|| ClientError::contradiction("a text of an emergency that there is not"))?;
+    if state.text_sha256.is_empty() {
+        return Ok(EmergencyText::None);
+    }
+    if answer.text.is_empty() {
+        return Ok(EmergencyText::Erased);
+    }
+    if Hash::of(&[&answer.text]).to_bytes() != state.text_sha256 {
+        return Err(ClientError::contradiction("the text is not the one that the emergency commits to"));
+    }
+    Ok(EmergencyText::Sealed(SealedText::decode(&answer.text)?))
 }
 
 #[cfg(test)]

@@ -73,6 +73,13 @@ pub enum What<'a> {
     RecordLists(Patient),
     /// A petition of a patient, with its sealed texts.
     Petition(Petition<'a>),
+    /// The reason of an emergency in words, sealed.
+    EmergencyText {
+        /// The member whose identity declared it.
+        declared_by: &'a str,
+        /// SPIFFE id of that member's custodian; `None` if it has none.
+        custodian: Option<&'a str>,
+    },
     /// Requests for key wraps.
     WrapRequests {
         /// SPIFFE id of who keeps the records that they are for; `None` if nobody does.
@@ -212,6 +219,14 @@ pub fn decide(request: &Request<'_>) -> Decision {
         },
         What::Emergency(emergency) => notice(reader, emergency),
         What::Petition(petition) => self::petition(reader, petition),
+        What::EmergencyText { declared_by, custodian } => match reader.role() {
+            Role::Auditor if reader.member().as_str() == declared_by => Decision::Allow(Grant::Auditor),
+            Role::Auditor => Decision::Deny(Denial::NotConcerned),
+            _ if custodian.is_some_and(|custodian| custodian == reader.to_string()) => {
+                Decision::Allow(Grant::Custodian)
+            }
+            _ => Decision::Deny(Denial::NotCustodian),
+        },
         What::CustodyWrap { owner: _, of_custody: true } => Decision::Allow(Grant::Custodian),
         What::CustodyWrap { owner, of_custody: false } => key_wrap(reader, owner),
         What::WrapRequests { custodian, deputy } => match custodians(reader, custodian) {

@@ -70,6 +70,8 @@ pub const DISAGREEMENTS_MAX: usize = 8;
 pub const DISCLOSURE_CONFIRM_MAX_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 /// How far ahead of its disclosure a seal may end, milliseconds.
 pub const SEAL_AHEAD_MAX_MS: u64 = 366 * 24 * 60 * 60 * 1000;
+/// Bytes of the reason of an emergency before it is padded and sealed.
+pub const EMERGENCY_PLAINTEXT_BYTES_MAX: usize = 6 * 1024;
 /// Reviews due that a member's row names.
 pub const REVIEWS_DUE_MAX: usize = 1_000;
 /// How long a custody key still counts after another was named, milliseconds.

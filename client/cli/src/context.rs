@@ -165,6 +165,14 @@ impl Context {
         write_stdout(format!("{}\n", line.trim_end_matches('\n')).as_bytes())
     }
 
+    /// Whether results are printed for scripts.
+    pub(crate) fn is_json(&self) -> bool {
+        match self.output {
+            Output::Json => true,
+            Output::Text => false,
+        }
+    }
+
     /// What a node says and nothing proves, to be printed: it is said with it.
     pub(crate) fn node_says<T>(&self, claimed: Claimed<T>) -> T {
         self.claims("result", "what follows is the word of the node that was asked: it is not proven");

@@ -1,15 +1,18 @@
 //! `consilium emergency`: breaking the glass, and reviewing that it was right.
 
+mod text;
 mod watch;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use consilium_client::emergencies::Declaration;
-use consilium_client::{Client, pb};
+use consilium_client::{Client, files, pb};
 use consilium_proto::ids::{EmergencyId, PatientPseudonym, RecordId};
+use consilium_proto::limits::EMERGENCY_PLAINTEXT_BYTES_MAX;
 use consilium_proto::transaction::VersionRef;
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use crate::confirm::Consent;
 use crate::patient::evidence;
@@ -33,6 +36,8 @@ pub(crate) enum EmergencyCommand {
     Declare(DeclareArgs),
     /// Say whether an emergency was justified, once and for all (role auditor of its member)
     Review(ReviewArgs),
+    /// Show why it was declared, in words (the custodian, or an auditor who has the custody key)
+    Text(text::TextArgs),
     /// Tell emergencies as they come, until interrupted: to auditors of the members that are
     /// concerned, and to the patient and those who speak for it
     Watch(watch::WatchArgs),
@@ -50,6 +55,10 @@ pub(crate) struct DeclareArgs {
     /// Ask for this record in the same transaction, RECORD or RECORD:VERSION; may be repeated
     #[arg(long = "read", value_name = "RECORD", value_parser = version)]
     pub(crate) records: Vec<VersionRef>,
+    /// Why, in words, at most 6 KiB: sealed for the custody key of the own member, which must have
+    /// named one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) text: Option<PathBuf>,
     /// Who acts, for a system that asks for people. Only its salted hash is sent; the salt is
     /// written beside it
     #[arg(long, value_name = "FILE")]
@@ -140,6 +149,7 @@ pub(crate) async fn run(args: EmergencyArgs, ctx: &Context) -> Result<(), CliErr
     match args.command {
         EmergencyCommand::Declare(args) => declare(args, &ctx.client().await?, ctx).await,
         EmergencyCommand::Review(args) => review(args, &ctx.client().await?, ctx).await,
+        EmergencyCommand::Text(args) => text::run(args, ctx).await,
         EmergencyCommand::Watch(args) => watch::run(args, ctx).await,
     }
 }
@@ -158,9 +168,24 @@ async fn declare(args: DeclareArgs, client: &Client, ctx: &Context) -> Result<()
         Some(acting) => declaration.acting(evidence(acting)?),
         None => declaration,
     };
+    let declaration = match args.text {
+        Some(text) => telling(declaration, &text, client).await?,
+        None => declaration,
+    };
     let done = client.declare_emergency(&declaration).await?;
     let view = DeclaredView { emergency: declaration.id().to_string(), transaction: SubmittedView::new(&done) };
     ctx.print(&view, |v| format!("emergency {}\n{}", v.emergency, v.transaction.text()))
+}
+
+/// Adds a text for the custodian of the own member.
+async fn telling(declaration: Declaration, text: &Path, client: &Client) -> Result<Declaration, CliError> {
+    let member = client.identity().spiffe_id().member();
+    let custodian = client.custodian_of(member).await?;
+    let none = || {
+        CliError::failed(format!("{member} has named no custody key (consilium custodian set-key): leave out --text"))
+    };
+    let text = Zeroizing::new(files::read(text, EMERGENCY_PLAINTEXT_BYTES_MAX as u64)?);
+    Ok(declaration.telling(&text, &client.genesis().ledger_id, &custodian.ok_or_else(none)?.key)?)
 }
 
 async fn review(args: ReviewArgs, client: &Client, ctx: &Context) -> Result<(), CliError> {

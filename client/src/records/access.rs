@@ -48,13 +48,23 @@ pub struct Access {
     pub sealed_by: Option<DisclosureId>,
     /// Actions in the same transaction before the request, as the declaration of an emergency.
     pub before: Vec<pb::Action>,
+    /// Attachments of those actions.
+    pub attachments: Vec<Bytes>,
 }
 
 impl Access {
     /// For a purpose.
     #[must_use]
     pub fn of(purpose: PurposeOfUse) -> Self {
-        Self { purpose, emergency: None, acting: None, project: None, sealed_by: None, before: Vec::new() }
+        Self {
+            purpose,
+            emergency: None,
+            acting: None,
+            project: None,
+            sealed_by: None,
+            before: Vec::new(),
+            attachments: Vec::new(),
+        }
     }
 
     pub(super) fn request(&self, patient: PatientPseudonym, kind: AccessKind) -> pb::RequestAccess {
@@ -176,7 +186,7 @@ impl RecordReader {
     pub(super) fn sign(&self, request: pb::RequestAccess) -> Result<pb::SignedTransaction, ClientError> {
         let request = pb::Action { action: Some(pb::action::Action::RequestAccess(request)) };
         let actions = self.access().before.iter().cloned().chain([request]).collect();
-        self.client().sign(actions, Vec::new())
+        self.client().sign(actions, self.access().attachments.clone())
     }
 
     pub(super) async fn ask_access(&self, request: &pb::ReadRecordsRequest) -> Result<Answer, ClientError> {

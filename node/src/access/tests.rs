@@ -128,6 +128,24 @@ fn petitions_are_for_the_patient_auditors_and_who_answers_at_the_member_that_is_
 }
 
 #[test]
+fn the_text_of_an_emergency_is_for_custodian_and_auditors_of_its_member() {
+    use Decision::{Allow, Deny};
+    let auditor = "spiffe://a.example/auditor/x";
+    for (reader, custodian, expected) in [
+        (COLLEAGUE, Some(COLLEAGUE), Allow(Grant::Custodian)),
+        (COLLEAGUE, None, Deny(Denial::NotCustodian)),
+        (CLERK, Some(COLLEAGUE), Deny(Denial::NotCustodian)),
+        (auditor, Some(COLLEAGUE), Allow(Grant::Auditor)),
+        (auditor, None, Allow(Grant::Auditor)),
+        (AUDITOR, Some(COLLEAGUE), Deny(Denial::NotConcerned)),
+        ("spiffe://a.example/admin/root", Some(COLLEAGUE), Deny(Denial::NotCustodian)),
+    ] {
+        let what = What::EmergencyText { declared_by: "a.example", custodian };
+        assert_eq!(ask(reader, what), expected, "{reader}");
+    }
+}
+
+#[test]
 fn requests_for_wraps_are_for_the_custodian_and_its_deputy() {
     let ask = |reader, custodian, deputy| ask(reader, What::WrapRequests { custodian, deputy });
     let denied = Decision::Deny(Denial::NotCustodian);

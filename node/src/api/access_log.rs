@@ -9,7 +9,7 @@ use consilium_ledger::{Table, keys, log, state_map};
 use consilium_proto::consent::speaks;
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::hash::Hash;
-use consilium_proto::ids::{PatientPseudonym, TimeMs, TransactionId};
+use consilium_proto::ids::{EmergencyId, PatientPseudonym, TimeMs, TransactionId};
 use consilium_proto::merkle::leaf_hash;
 use consilium_proto::names::SpiffeId;
 use consilium_proto::pb::{self, AccessEvent, ConsentListState, LogState, PatientState, ProvenRow};
@@ -24,7 +24,7 @@ use tonic::{Request, Response, Status};
 use super::Api;
 use super::decision::decision;
 use super::errors::Reason;
-use super::notices::Watching;
+use super::notices::{self, Watching};
 use super::record_lists;
 use crate::access::{self, Patient, What, decide};
 use crate::storage::StorageError;
@@ -123,6 +123,28 @@ impl AccessService for Api {
         request: Request<pb::ListHeldVersionsRequest>,
     ) -> Answer<pb::ListHeldVersionsResponse> {
         self.held_versions(request).await
+    }
+
+    async fn get_emergency_text(
+        &self,
+        request: Request<pb::GetEmergencyTextRequest>,
+    ) -> Answer<pb::GetEmergencyTextResponse> {
+        let caller = Self::caller(&request)?;
+        let within = self.time_left(&request);
+        let request = request.into_inner();
+        let id = EmergencyId::parse("emergency_id", &request.emergency_id);
+        let id = id.map_err(|e| Reason::InvalidArgument.field(&e))?;
+        self.freshen(request.read.as_ref(), within).await?;
+        let read = move |ledger: &LedgerSnapshot<'_>| {
+            let text = notices::sealed_text(ledger, &caller.id, &id)?;
+            Ok(text.map(|text| (text, ledger.tip_header().clone())))
+        };
+        let no_such = || Reason::NotFound.status("no such emergency for this caller");
+        let ((emergency, text), header) = self.read(read).await?.ok_or_else(no_such)?;
+        let behind = || Reason::Behind.status("the text of the emergency is not on this node; another one has it");
+        let text = text.ok_or_else(behind)?;
+        let header = Some((&self.prove_header(header, within).await?).into());
+        Ok(Response::new(pb::GetEmergencyTextResponse { emergency: Some(emergency), text, header }))
     }
 
     type WatchNoticesStream = Pin<Box<dyn Stream<Item = Result<pb::WatchNoticesResponse, Status>> + Send>>;

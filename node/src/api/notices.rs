@@ -1,17 +1,23 @@
-//! `AccessService.WatchNotices`: emergencies, told to those who have to look at them. Each part
+//! `AccessService.WatchNotices` and `GetEmergencyText`: emergencies, told to those who have to
+//! look at them. Each part
 //! of the stream is read from one snapshot and decided anew: who may know of a patient no more
 //! is told nothing more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bytes::Bytes;
+use consilium_ledger::missing::is_wanted;
 use consilium_ledger::{Table, keys};
 use consilium_proto::error::FieldError;
 use consilium_proto::header::Header;
 use consilium_proto::ids::{EmergencyId, Height, PatientPseudonym, RecordId, TimeMs};
 use consilium_proto::names::{Role, SpiffeId};
-use consilium_proto::pb::{self, EmergencyState, LogState, PatientState, ProvenRow, RecordState, ReviewsDueState};
+use consilium_proto::pb::{
+    self, CustodyState, EmergencyState, LogState, PatientState, ProvenRow, RecordState, ReviewsDueState,
+};
 use consilium_proto::state::StateRow;
+use consilium_proto::transaction::Slot;
 use prost::Message;
 use tokio::sync::mpsc;
 use tonic::Status;
@@ -236,4 +242,28 @@ impl Audience<'_> {
         self.concerned.insert(id, keeps);
         Ok(keeps)
     }
+}
+
+/// An emergency with its text, for who may have it: empty if there is none, or it was erased;
+/// `None` if it is not on this node.
+pub(super) fn sealed_text(
+    ledger: &LedgerSnapshot<'_>,
+    reader: &SpiffeId,
+    id: &EmergencyId,
+) -> Result<Option<(ProvenRow, Option<Bytes>)>, StorageError> {
+    let key = keys::emergency(id);
+    let Some(state) = ledger.state::<EmergencyState>(&key)? else { return Ok(None) };
+    let declared_by: SpiffeId = state.reader.parse().map_err(|e| StorageError::corrupt("emergency", e))?;
+    let declared_by = declared_by.member().as_str();
+    let custody: Option<CustodyState> = ledger.state(&keys::custody(declared_by))?;
+    let custodian = custody.as_ref().map(|custody| custody.custodian.as_str());
+    if !decide(&access::Request { reader, what: What::EmergencyText { declared_by, custodian } }).allows() {
+        return Ok(None);
+    }
+    let slot = Slot::EmergencyText { emergency: *id };
+    let (table, place) = keys::attachment(&slot);
+    let text = ledger.read(table, &place)?;
+    let wanted = is_wanted(ledger, &slot).map_err(|e| StorageError::corrupt("attachment", e))?;
+    let gone = state.text_sha256.is_empty() || !wanted;
+    Ok(Some((prove(ledger, key)?, text.or_else(|| gone.then(Bytes::new)))))
 }

@@ -11,6 +11,7 @@
 //! another ledger, record or version. This module never decides who may read, and
 //! no error of it carries plaintext or key bytes.
 
+mod addressed;
 pub mod aead;
 mod blind;
 mod padding;
@@ -18,6 +19,7 @@ mod payload;
 mod text;
 mod wrap;
 
+pub use addressed::SealedText;
 pub use blind::{SearchKey, TAG_LEN, blind_tag, lookup_tag};
 pub use padding::padded_len;
 pub use payload::{ContentKey, PAYLOAD_OVERHEAD, PLAINTEXT_LEN_MAX, open_payload, seal_payload};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use consilium_client::access_log::{AccessLog, KeptLog, verify_decision};
 use consilium_client::consents::{ConsentDraft, Consents};
-use consilium_client::emergencies::Declaration;
+use consilium_client::emergencies::{Declaration, EmergencyText};
 use consilium_client::notices::{KnownEmergency, Notice, Notices};
 use consilium_client::record_lists::{KeptLists, RecordLists};
 use consilium_client::records::{Access, Draft, RecordDraft, RecordReader, RecordWriter};
@@ -17,7 +17,7 @@ use consilium_client::{Client, ClientError};
 use consilium_e2e::{Network, User, asks_for, cli_binary, request_access};
 use consilium_proto::consent::{Grant, Grantee, Rule};
 use consilium_proto::hash::Hash;
-use consilium_proto::ids::{Height, PatientPseudonym, RecordId};
+use consilium_proto::ids::{EmergencyId, Height, PatientPseudonym, RecordId};
 use consilium_proto::names::Role;
 use consilium_proto::pb::{self, AccessGround, ConsentBase, ConsentEffect, EmergencyReason, PurposeOfUse};
 use prost::Message;
@@ -295,6 +295,39 @@ fn emergencies_are_told_to_whom_they_concern_over_node_failures() {
         let second = Declaration::new(own, EmergencyReason::CannotConsent);
         doctor.client.declare_emergency(&second).await?;
         assert_eq!(told(&mut bystander).await?.0.id, second.id());
+        Ok(())
+    });
+}
+
+#[test]
+fn the_text_of_an_emergency_is_read_by_its_own_custodian_and_officer_alone() {
+    Network::of(3).run(async |network| {
+        let of = hospital(network).await?;
+        let doctor = network.enrolled(0, Role::Clinician, "doctor").await?;
+        let officer = network.enrolled(0, Role::Auditor, "privacy").await?;
+        let other = network.enrolled(1, Role::Auditor, "privacy").await?;
+        let text = network.folder().join("why.txt");
+        std::fs::write(&text, "found without consciousness")?;
+        let patient = of.patient.to_string();
+        let file = text.to_str().expect("a path of ours").to_owned();
+        let declare = ["emergency", "declare", &patient, "--reason", "danger", "--text", &file, "--yes"];
+        let declared = network.cli(&doctor, &declare)?;
+        assert_eq!(declared.code, Some(0), "{}", declared.output);
+        let id =
+            declared.output.split_whitespace().find(|word| word.len() == 32 && word.parse::<EmergencyId>().is_ok());
+        let id = id.expect("the id is printed").to_owned();
+        for node in &network.nodes {
+            let sealed = officer.at(node).await?.emergency_text(id.parse()?).await?;
+            assert!(matches!(sealed, EmergencyText::Sealed(_)));
+        }
+        let told = network.cli(&of.keeper, &["emergency", "text", &id])?;
+        assert!(told.output.contains("found without consciousness"), "{}", told.output);
+        let refused = network.cli(&officer, &["emergency", "text", &id])?;
+        assert!(refused.code != Some(0) && refused.output.contains("--custody-key"), "{}", refused.output);
+        for client in [&doctor.client, &other.client] {
+            let error = client.emergency_text(id.parse()?).await.unwrap_err();
+            assert!(matches!(error, ClientError::Status { code: Code::NotFound, .. }), "{error:?}");
+        }
         Ok(())
     });
 }
