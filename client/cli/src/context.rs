@@ -121,6 +121,17 @@ impl Context {
         Ok(client)
     }
 
+    /// A client for another profile of the configuration file: an identity of its own, so that no
+    /// flag counts for it.
+    pub(crate) async fn client_of(&self, profile: &str) -> Result<Client, CliError> {
+        let file = self.connection.config.clone().or_else(config_file::default_path);
+        let file =
+            file.ok_or_else(|| CliError::usage("there is no configuration file with profiles: pass --config"))?;
+        let client = Client::connect(config_file::load(&file, Some(profile))?).await?;
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).push(client.clone());
+        Ok(client)
+    }
+
     /// Tells of answers that were not believed, and writes each into a file.
     pub(crate) fn tell_of_false_answers(&self) {
         let clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,6 @@
 //! `consilium emergency`: breaking the glass, and reviewing that it was right.
 
+mod drill;
 mod text;
 mod watch;
 
@@ -36,6 +37,9 @@ pub(crate) enum EmergencyCommand {
     Declare(DeclareArgs),
     /// Say whether an emergency was justified, once and for all (role auditor of its member)
     Review(ReviewArgs),
+    /// Drill it on a patient that there is not: write, declare, read and review, and tell how long
+    /// it took
+    Drill(drill::DrillArgs),
     /// Show why it was declared, in words (the custodian, or an auditor who has the custody key)
     Text(text::TextArgs),
     /// Tell emergencies as they come, until interrupted: to auditors of the members that are
@@ -149,6 +153,7 @@ pub(crate) async fn run(args: EmergencyArgs, ctx: &Context) -> Result<(), CliErr
     match args.command {
         EmergencyCommand::Declare(args) => declare(args, &ctx.client().await?, ctx).await,
         EmergencyCommand::Review(args) => review(args, &ctx.client().await?, ctx).await,
+        EmergencyCommand::Drill(args) => drill::run(args, ctx).await,
         EmergencyCommand::Text(args) => text::run(args, ctx).await,
         EmergencyCommand::Watch(args) => watch::run(args, ctx).await,
     }
