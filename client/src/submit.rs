@@ -58,8 +58,21 @@ impl Client {
         actions: Vec<pb::Action>,
         attachments: Vec<Bytes>,
     ) -> Result<pb::SignedTransaction, ClientError> {
+        self.sign_for(VALIDITY_MS, actions, attachments)
+    }
+
+    /// The same, valid for so many milliseconds, a day at most.
+    ///
+    /// # Errors
+    /// As [`Self::sign`].
+    pub fn sign_for(
+        &self,
+        validity_ms: u64,
+        actions: Vec<pb::Action>,
+        attachments: Vec<Bytes>,
+    ) -> Result<pb::SignedTransaction, ClientError> {
         let identity = self.identity();
-        let body = self.body(&actions);
+        let body = pb::TransactionBody { valid_until_ms: now_ms() + validity_ms, ..self.body(&actions) };
         let signed = transaction::sign(body, identity.author(), identity.signing_key()?, attachments)?;
         Transaction::parse(&signed, self.genesis().ledger_id)?;
         Ok(signed)

@@ -63,9 +63,10 @@ DECISION = {1: ("ground", I32), 2: ("consent_id", BYTES), 3: ("consent_version",
 EVENT = {1: ("sequence", U64), 2: ("transaction_id", BYTES), 3: ("reader", TEXT), 4: ("patient", BYTES),
          5: ("purpose", I32), 6: ("kind", I32), 7: ("decisions", [DECISION]), 8: ("query_sha256", BYTES),
          9: ("emergency_id", BYTES), 10: ("acting_sha256", BYTES), 11: ("project", BYTES),
-         12: ("policy_version", U32), 13: ("time_ms", U64), 14: ("height", U64)}
+         12: ("policy_version", U32), 13: ("time_ms", U64), 14: ("height", U64), 15: ("late_ms", U64)}
 REQUEST = {1: ("patient", BYTES), 2: ("purpose", I32), 3: ("kind", I32), 4: ("records", [VERSION]),
-           5: ("query_sha256", BYTES), 6: ("emergency_id", BYTES), 7: ("acting_sha256", BYTES), 8: ("project", BYTES)}
+           5: ("query_sha256", BYTES), 6: ("emergency_id", BYTES), 7: ("acting_sha256", BYTES), 8: ("project", BYTES),
+           9: ("late_ms", U64)}
 ACTION = {60: ("request_access", REQUEST)}
 LOG = {1: ("count", U64), 2: ("root", BYTES)}
 SIGNER = {1: ("spiffe_id", TEXT), 2: ("signing_key", BYTES)}
@@ -439,7 +440,7 @@ def row(answer, name, key, state_root, kinds):
 def requested(message, records):
     """What a request and its event both say."""
     fields = ("patient", "query_sha256", "emergency_id", "acting_sha256", "project")
-    return ([message.get(field, b"") for field in fields], [number(message, field) for field in ("purpose", "kind")],
+    return ([message.get(field, b"") for field in fields], [number(message, field) for field in ("purpose", "kind", "late_ms")],
             sorted(record.get("record_id", b"") for record in records))
 
 

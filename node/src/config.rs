@@ -132,6 +132,10 @@ pub struct Limits {
     /// Longest time that a request may wait.
     #[serde(with = "humantime_serde")]
     pub request_timeout: Duration,
+    /// How long nothing must be certified before a read of own records without a quorum is
+    /// answered; 0: never. Longer than changes of the leader take.
+    #[serde(with = "humantime_serde")]
+    pub without_quorum_after: Duration,
 }
 
 impl Default for Limits {
@@ -146,6 +150,7 @@ impl Default for Limits {
             requests_per_connection_max: NonZeroUsize::new(512).expect("not zero"),
             handshake_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(60),
+            without_quorum_after: Duration::from_secs(8),
         }
     }
 }

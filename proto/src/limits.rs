@@ -94,6 +94,9 @@ pub const CERTIFICATE_BYTES_MAX: usize = 8 * 1024;
 pub const CRL_BYTES_MAX: usize = 64 * 1024;
 /// How far ahead of the block's time a validity may end, milliseconds.
 pub const VALIDITY_AHEAD_MAX_MS: u64 = 24 * 60 * 60 * 1000;
+/// How long a request that is answered without a quorum must be valid, milliseconds: so long
+/// the network may be away, and the request still comes into the reader's and patient's log.
+pub const LATE_VALIDITY_MIN_MS: u64 = 12 * 60 * 60 * 1000;
 /// Validators of a set.
 pub const VALIDATORS_MAX: usize = 128;
 /// Highest voting power of one validator: sums of [`VALIDATORS_MAX`] such

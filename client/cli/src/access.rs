@@ -176,6 +176,8 @@ pub(crate) struct EventView {
     transaction: String,
     height: u64,
     policy_version: u32,
+    /// When it was read without a quorum, as the reader says; null: it was not.
+    late: Option<String>,
 }
 
 /// Records that were handed on under a legal duty.
@@ -371,13 +373,25 @@ impl EventView {
             transaction: event.transaction_id.to_string(),
             height: event.height.0,
             policy_version: event.policy_version,
+            late: event.late.map(|late| time_ms(late.0)),
+        }
+    }
+
+    fn decided(&self) -> String {
+        let decided = match &self.disclosure {
+            Some(disclosure) => disclosure.words.clone(),
+            None => self.decisions.iter().map(DecisionView::text).collect::<Vec<_>>().join("; "),
+        };
+        match &self.late {
+            Some(late) => format!("{decided} (entered LATE: read {late} while the network was down)"),
+            None => decided,
         }
     }
 
     /// In one line.
     pub(crate) fn line(&self) -> String {
         let name = self.name.as_deref().map_or(String::new(), |name| format!(" {name}"));
-        let decided = self.decisions.iter().map(DecisionView::text).collect::<Vec<_>>().join("; ");
+        let decided = self.decided();
         format!(
             "access {}: {} a {}{name} of {} asked to {} for {}: {decided}",
             self.number, self.time, self.role_words, self.member, self.kind_words, self.purpose_words
@@ -391,10 +405,7 @@ impl EventView {
 
     /// A line of the list, in the order of [`head`].
     fn cells(&self, names: bool) -> Vec<String> {
-        let decided = match &self.disclosure {
-            Some(disclosure) => disclosure.words.clone(),
-            None => self.decisions.iter().map(DecisionView::text).collect::<Vec<_>>().join("; "),
-        };
+        let decided = self.decided();
         let mut cells = vec![
             self.number.to_string(),
             self.time_shown.clone(),

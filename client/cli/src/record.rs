@@ -11,6 +11,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use consilium_proto::envelope::SearchKey;
 use consilium_proto::ids::{DisclosureId, EmergencyId, PatientPseudonym, RecordId};
 use consilium_proto::pb;
+use consilium_proto::transaction::VersionRef;
 use futures::StreamExt;
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -148,6 +149,10 @@ pub(crate) struct GetArgs {
     /// A sealed disclosure of your own member whose seal keeps the entry from the patient, too
     #[arg(long, value_name = "DISCLOSURE", requires = "pseudonym")]
     pub(crate) sealed_by: Option<DisclosureId>,
+    /// While the network certifies nothing: read what your own member wrote, over its own node,
+    /// which enters the reading into the patient's list as soon as it can, marked late
+    #[arg(long, requires = "pseudonym", conflicts_with_all = ["metadata", "emergency", "sealed_by"])]
+    pub(crate) without_quorum: bool,
     /// What for.
     #[command(flatten)]
     pub(crate) access: AccessArgs,
@@ -228,7 +233,10 @@ pub(crate) struct HistoryArgs {
 
 /// Runs a command.
 pub(crate) async fn run(args: RecordArgs, ctx: &Context) -> Result<(), CliError> {
-    let client = ctx.client().await?;
+    let client = match &args.command {
+        RecordCommand::Get(args) if args.without_quorum => ctx.operators_client(None).await?,
+        _ => ctx.client().await?,
+    };
     match args.command {
         RecordCommand::Submit(args) => submit(&client, args, ctx).await,
         RecordCommand::Amend(args) => amend(&client, args, ctx).await,
@@ -358,6 +366,11 @@ async fn get(client: &Client, args: GetArgs, ctx: &Context) -> Result<(), CliErr
         return ctx.print(&One(record), |record| table(std::slice::from_ref(&record.0)));
     }
     let opened = match args.pseudonym {
+        Some(patient) if args.without_quorum => {
+            let asked = VersionRef { record: args.id, version: args.version.unwrap_or(0) };
+            let opened = reader.read_without_quorum(patient, &[asked]).await?.pop();
+            opened.ok_or_else(|| CliError::failed("there is no such record of your own member that you may read"))?
+        }
         Some(patient) => reader.get_of(patient, args.id, args.version).await?,
         None => reader.get(args.id, args.version).await?,
     };

@@ -42,6 +42,8 @@ pub struct AccessEvent {
     pub time: TimeMs,
     /// Height of its block.
     pub height: Height,
+    /// When it was read without a quorum, as the reader says: it was entered here later.
+    pub late: Option<TimeMs>,
     /// To whom records were handed on, if it is a disclosure under a legal duty.
     pub disclosed: Option<DisclosedTo>,
     /// Block time until which it is, or was, kept from the patient.
@@ -110,6 +112,7 @@ impl TryFrom<&pb::AccessEvent> for AccessEvent {
             policy_version: m.policy_version,
             time: TimeMs(m.time_ms),
             height: Height(m.height),
+            late: (m.late_ms != 0).then_some(TimeMs(m.late_ms)),
             disclosed: disclosed(m)?,
             sealed_until: m.legal.as_ref().and_then(|legal| legal.seal.as_ref()).map(|seal| TimeMs(seal.until_ms)),
         })

@@ -17,11 +17,23 @@ pub(crate) fn plain(request: RequestAccess) -> RequestAccess {
         acting_sha256,
         project,
         sealed_by,
+        late_ms,
     } = request;
     let records = without_versions(records);
     // By which disclosure it is sealed, the event does not say; its salt it does.
     let sealed_by = sealed_by.map(|by| SealedBy { disclosure_id: Bytes::new(), ..by });
-    RequestAccess { patient, purpose, kind, records, query_sha256, emergency_id, acting_sha256, project, sealed_by }
+    RequestAccess {
+        patient,
+        purpose,
+        kind,
+        records,
+        query_sha256,
+        emergency_id,
+        acting_sha256,
+        project,
+        sealed_by,
+        late_ms,
+    }
 }
 
 fn without_versions(records: Vec<VersionRef>) -> Vec<VersionRef> {
@@ -46,6 +58,7 @@ pub(crate) fn told(event: &AccessEvent) -> RequestAccess {
             .as_ref()
             .and_then(|legal| legal.seal.as_ref())
             .map(|seal| SealedBy { disclosure_id: Bytes::new(), salt: seal.salt.clone() }),
+        late_ms: event.late_ms,
     })
 }
 

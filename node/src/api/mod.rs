@@ -8,6 +8,7 @@ mod decision;
 pub mod errors;
 mod governance;
 mod identity;
+pub(crate) mod late;
 mod ledger;
 mod notices;
 mod operator;
@@ -40,6 +41,7 @@ use crate::config::Limits;
 use crate::cuts::MemberCuts;
 use crate::handle::Handle;
 use crate::published::Published;
+use crate::storage::late_journal::LateJournal;
 use crate::storage::ledger_store::LedgerStore;
 use crate::transport::connections::PeerInfo;
 use crate::transport::{Outbox, PeerClients};
@@ -74,6 +76,8 @@ pub struct Api {
     pub cuts: Arc<MemberCuts>,
     /// Bounds.
     pub limits: Limits,
+    /// What was answered without a quorum.
+    pub late: LateJournal,
 }
 
 /// Who calls.

@@ -1,14 +1,14 @@
 //! `RecordsService.ReadRecords`: a request for access goes through the ledger like every
 //! transaction, and what the rules permitted is released once its event is certified here, and
-//! never before (guarantee G6). A node decides nothing of what is read: of a query and a
-//! history, it leaves out by the very functions that the rules decide with.
+//! never before (guarantee G6), but for what `late` is about. A node decides nothing of what is
+//! read: of a query and a history, it leaves out by the very functions that the rules decide with.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use consilium_ledger::rights::{Claim, Decider, Opened, Reading, Withheld, open};
+use consilium_ledger::rights::{Claim, Decider, Opened, Reading, Withheld, open, open_late};
 use consilium_ledger::{Table, keys};
 use consilium_policy::Engine;
 use consilium_proto::error::FieldError;
@@ -21,10 +21,11 @@ use consilium_replica::submission::WaitFor;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Status};
 
-use super::errors::Reason;
+use super::errors::{self, Reason};
 use super::query::Query;
 use super::record_reader::RecordReader;
 use super::{Api, Caller};
+use crate::clock::now_ms;
 use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
 
@@ -53,7 +54,16 @@ impl Api {
         let patience = patience(&request).map_err(refused)?.min(within);
         self.check_author(&caller, &transaction).await?;
         let (id, author) = (transaction.id, transaction.head.author);
-        let located = self.execute(&caller, transaction, WaitFor::Certified, within).await?;
+        let located = match request.without_quorum {
+            false => self.execute(&caller, transaction, WaitFor::Certified, within).await?,
+            true => match self.tried(&caller, &transaction, within).await? {
+                Some(located) => located,
+                None => {
+                    let signed = request.transaction.unwrap_or_default();
+                    return self.read_late(caller, (transaction, signed), asked, within).await;
+                }
+            },
+        };
         if located.outcome != Outcome::Applied {
             let outcome = located.outcome.as_str_name();
             return Err(Reason::OutcomeRefused.status(format!("the rules refused the transaction: {outcome}")));
@@ -104,6 +114,39 @@ impl Api {
         };
         let (released, header) = self.read(work).await?;
         Ok((released.map_err(refuse)?, header))
+    }
+
+    /// What is read without a quorum, once the request is kept.
+    async fn read_late(
+        &self,
+        caller: Caller,
+        (transaction, signed): (Transaction, pb::SignedTransaction),
+        asked: RequestAccess,
+        within: Duration,
+    ) -> Result<pb::ReadRecordsResponse, Status> {
+        let certified = self.published.certified_height();
+        self.keep(transaction.id, signed).await?;
+        let work = move |ledger: &LedgerSnapshot<'_>| {
+            let tip = ledger.tip_header().clone();
+            let (id, author, time) = (transaction.id, transaction.head.author, tip.time.max(now_ms()));
+            let claim = Claim { transaction: id, author, reader: &caller.id, certified, time };
+            let opened = open_late(ledger, Engine::shared(), (&claim, &asked));
+            let opened = opened.map_err(|e| StorageError::corrupt("state", e))?;
+            let ask = Ask { reader: &caller.id, asked: &asked, query: None, time };
+            let released = opened.map(|versions| contents(ledger, &ask, &versions));
+            Ok((released, tip))
+        };
+        let (released, header) = self.read(work).await?;
+        let released = released.map_err(refuse)?.map_err(|e| errors::storage(&e))?;
+        // What is executed and not certified might still be nothing: it is not decided by.
+        if header.height > certified {
+            return Err(refuse(Withheld::NoEvent));
+        }
+        if released.missing.is_some() {
+            return Err(Reason::Behind.status("an attachment of a record is not on this node; another one has it"));
+        }
+        let header = Some((&self.prove_header(header, within).await?).into());
+        Ok(pb::ReadRecordsResponse { height: 0, records: released.records, header, next_page_token: Bytes::new() })
     }
 
     /// A request is made by the identity of its connection: nobody else gets the answer.

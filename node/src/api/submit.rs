@@ -77,7 +77,7 @@ impl Api {
         }
     }
 
-    fn refusal(&self, id: &TransactionId, refused: Refused) -> Status {
+    pub(super) fn refusal(&self, id: &TransactionId, refused: Refused) -> Status {
         match refused {
             Refused::Overloaded => Reason::Overloaded.status("too many transactions are waiting; try again shortly"),
             Refused::OverQuota { wait_ms } => errors::over_quota(wait_ms),

@@ -24,7 +24,7 @@ use super::threads::Threads;
 use super::verifier::Verifier;
 use super::writers::{run_log_writer, run_vote_writer};
 use crate::alarms::Alarms;
-use crate::api::Api;
+use crate::api::{Api, late};
 use crate::clock::Clocks;
 use crate::config::Config;
 use crate::cuts::MemberCuts;
@@ -35,6 +35,7 @@ use crate::identity::trust::LedgerTrust;
 use crate::published::{LiveTopology, Published};
 use crate::setup::{Opened, Prepared, open};
 use crate::storage::guard::Guard;
+use crate::storage::late_journal::LateJournal;
 use crate::storage::ledger_port::LedgerPort;
 use crate::storage::raft_log::RaftLog;
 use crate::transport::callers::Callers;
@@ -290,7 +291,9 @@ impl Node {
             alarms: Arc::clone(&self.alarms),
             cuts: Arc::clone(&self.cuts),
             limits: self.prepared.config.limits.clone(),
+            late: LateJournal::new(&self.prepared.config.data_dir),
         };
+        tokio::spawn(late::enter_all(api.clone(), self.stopping.clone()));
         let peers = Peers {
             handle: self.handle.clone(),
             published: Arc::clone(&self.published),

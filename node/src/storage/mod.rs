@@ -9,6 +9,7 @@
 //!                 recovered by replaying the log
 //!   REPAIR        the ledger went astray, or has rotten, and is to be rebuilt from the peers
 //!   ledger.diverged/  the one that went astray, until the new one was compared with it
+//!   late/         requests that were answered without a quorum, until they are on the ledger
 //!   DIVERGED      what it had wrong, until the operator removes the file
 //! ```
 //!
@@ -16,6 +17,7 @@
 //! same handle.
 
 pub mod guard;
+pub mod late_journal;
 pub mod ledger_port;
 pub mod ledger_reader;
 pub mod ledger_store;

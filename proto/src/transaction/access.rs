@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::consent::Grant;
 use crate::error::{FieldError, fixed, in_range, length_in};
 use crate::hash::Hash;
-use crate::ids::{ConsentId, DisclosureId, EmergencyId, KeyId, PatientPseudonym, ProjectTag, RecordId};
+use crate::ids::{ConsentId, DisclosureId, EmergencyId, KeyId, PatientPseudonym, ProjectTag, RecordId, TimeMs};
 use crate::limits::{ACCESS_RECORDS_MAX, ADDED_WRAPS_MAX};
 use crate::names::MemberId;
 use crate::pb::{self, AccessKind, EmergencyReason, PurposeOfUse, ReviewVerdict};
@@ -75,6 +75,8 @@ pub struct RequestAccess {
     pub acting: Option<Hash>,
     /// A project of research.
     pub project: Option<ProjectTag>,
+    /// When it was read without a quorum, by the reader's own clock.
+    pub late: Option<TimeMs>,
     /// What keeps its entry from the patient.
     pub sealed_by: Option<SealedBy>,
 }
@@ -140,7 +142,14 @@ impl RequestAccess {
         if sealed_by.is_some() && kind == AccessKind::Query {
             return Err(FieldError::malformed("sealed_by", "is not for queries"));
         }
-        Ok(Self { patient, purpose, kind, records, query, emergency, acting, project, sealed_by })
+        if m.late_ms != 0 && (kind != AccessKind::Read || sealed_by.is_some()) {
+            return Err(FieldError::malformed(
+                "late_ms",
+                "is for reading contents alone, and what is read so is not sealed",
+            ));
+        }
+        let late = (m.late_ms != 0).then_some(TimeMs(m.late_ms));
+        Ok(Self { patient, purpose, kind, records, query, emergency, acting, project, sealed_by, late })
     }
 }
 

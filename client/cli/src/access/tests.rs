@@ -30,6 +30,7 @@ fn event(sequence: u64, ground: AccessGround) -> AccessEvent {
         height: Height(3),
         disclosed: None,
         sealed_until: None,
+        late: None,
     }
 }
 
@@ -123,6 +124,15 @@ fn people_read_who_asked_what_for_and_what_was_decided() {
     assert!(text.contains("The first 4 are those that you had kept."), "{text}");
     assert!(text.ends_with(&format!("--since 6:{}", "0a".repeat(32))), "{text}");
     assert!(!text.contains("c-4711") && view(true).text(true).contains("c-4711"));
+}
+
+#[test]
+fn what_was_read_while_the_network_was_down_is_said_to_be_late() {
+    let late = AccessEvent { late: Some(TimeMs(500)), ..event(1, AccessGround::Custodian) };
+    let view = EventView::new(&late, false);
+    assert!(view.line().contains("(entered LATE: read 1970-01-01T00:00:00"), "{}", view.line());
+    assert!(view.cells(false).last().unwrap().contains("entered LATE"));
+    assert!(view.late.is_some());
 }
 
 #[test]

@@ -31,6 +31,7 @@ fn event(kind: AccessKind, decisions: Vec<Decision>) -> AccessEvent {
         height: Height(12),
         disclosed: None,
         sealed_until: None,
+        late: None,
     }
 }
 

@@ -114,6 +114,7 @@ fn record_event<R: StateReader>(
         policy_version: roster.last_policy,
         time_ms: cx.time.0,
         height: cx.height.0,
+        late_ms: request.late.map_or(0, |late| late.0),
         legal: seal.map(|seal| LegalTerms { disclosure: None, seal: Some(seal) }),
     };
     let place = log::append(view, &log, event.encode_to_vec().into())?;

@@ -24,7 +24,7 @@ use crate::view::{StateReader, StoreFault, View};
 pub use in_sight::{IndexScan, records_of_member};
 use patient::PatientFacts;
 pub(crate) use patient::{is_known, is_own_identity, load_patient};
-pub use release::{Claim, Opened, Withheld, open};
+pub use release::{Claim, Opened, Withheld, open, open_late};
 
 /// A request, as far as it is the same for all records.
 #[derive(Debug, Clone)]

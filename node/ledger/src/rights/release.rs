@@ -4,14 +4,15 @@
 
 use std::collections::BTreeSet;
 
-use consilium_proto::access::permits;
+use consilium_proto::access::{PolicyRules, permits};
 use consilium_proto::ids::{Fingerprint, Height, TimeMs, TransactionId};
 use consilium_proto::limits::RELEASE_WINDOW_MS;
 use consilium_proto::names::SpiffeId;
-use consilium_proto::pb::{AccessEvent, SignerState};
-use consilium_proto::transaction::VersionRef;
+use consilium_proto::pb::{AccessEvent, RecordState, SignerState};
+use consilium_proto::transaction::{RequestAccess, VersionRef};
 use prost::Message;
 
+use super::{Decider, Reading};
 use crate::actions::admit;
 use crate::keys;
 use crate::log;
@@ -71,16 +72,11 @@ pub enum Withheld {
 /// If the store fails, or lacks what it must hold.
 pub fn open<R: StateReader>(reader: &R, claim: &Claim<'_>) -> Result<Result<Opened, Withheld>, StoreFault> {
     let Some(event) = certified_event(reader, claim)? else { return Ok(Err(Withheld::NoEvent)) };
-    let view = View::new(reader);
-    let signer: Option<SignerState> = view.message(Table::State, &keys::signer(&claim.author))?;
-    let name = claim.reader.to_string();
-    let Some(signer) = signer.filter(|signer| signer.spiffe_id == name && event.reader == name) else {
+    if event.reader != claim.reader.to_string() {
         return Ok(Err(Withheld::NotTheReaders));
-    };
-    match admit(&view, claim.time, &signer) {
-        Ok(_) => {}
-        Err(Refusal::Rejected(_)) => return Ok(Err(Withheld::NotStanding)),
-        Err(Refusal::Fault(fault)) => return Err(fault),
+    }
+    if let Some(withheld) = withheld(&View::new(reader), claim)? {
+        return Ok(Err(withheld));
     }
     if claim.time.0 >= event.time_ms.saturating_add(RELEASE_WINDOW_MS) {
         return Ok(Err(Withheld::Ended));
@@ -89,6 +85,56 @@ pub fn open<R: StateReader>(reader: &R, claim: &Claim<'_>) -> Result<Result<Open
     let versions = permitted.flat_map(|decision| &decision.records).map(VersionRef::try_from);
     let versions = versions.collect::<Result<_, _>>().map_err(|e| corrupt(format!("log: {e}")))?;
     Ok(Ok(Opened { event, versions }))
+}
+
+/// What a request opens that is not on the ledger yet and cannot come there now: versions that
+/// the reader's own member wrote and that are permitted by this state. For its services and
+/// clinicians; the node keeps the request before it hands out anything.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_late<R: StateReader>(
+    reader: &R,
+    policy: &dyn PolicyRules,
+    (claim, request): (&Claim<'_>, &RequestAccess),
+) -> Result<Result<BTreeSet<VersionRef>, Withheld>, StoreFault> {
+    if let Some(withheld) = withheld(&View::new(reader), claim)? {
+        return Ok(Err(withheld));
+    }
+    let reading = Reading {
+        reader: claim.reader,
+        patient: request.patient,
+        kind: request.kind,
+        purpose: request.purpose,
+        project: request.project,
+        emergency: request.emergency,
+        time: claim.time,
+    };
+    let decider = Decider::new(reader, policy, reading)?;
+    let mut opened = BTreeSet::new();
+    for asked in &request.records {
+        let state: Option<RecordState> = View::new(reader).message(Table::State, &keys::record(&asked.record))?;
+        let is_own = state.is_some_and(|state| state.member == claim.reader.member().as_str());
+        let (decided, version) = decider.decide(reader, &asked.record, asked.version)?;
+        if let Some(version) = version.filter(|_| is_own && decided.permits()) {
+            opened.insert(VersionRef { record: asked.record, version: version.version });
+        }
+    }
+    Ok(Ok(opened))
+}
+
+/// Why the one who claims is answered nothing at all.
+fn withheld<R: StateReader>(view: &View<'_, R>, claim: &Claim<'_>) -> Result<Option<Withheld>, StoreFault> {
+    let signer: Option<SignerState> = view.message(Table::State, &keys::signer(&claim.author))?;
+    let name = claim.reader.to_string();
+    let Some(signer) = signer.filter(|signer| signer.spiffe_id == name) else {
+        return Ok(Some(Withheld::NotTheReaders));
+    };
+    match admit(view, claim.time, &signer) {
+        Ok(_) => Ok(None),
+        Err(Refusal::Rejected(_)) => Ok(Some(Withheld::NotStanding)),
+        Err(Refusal::Fault(fault)) => Err(fault),
+    }
 }
 
 /// The event of the claim's transaction, if its block is certified.

@@ -33,6 +33,7 @@ fn request(purpose: PurposeOfUse) -> Action {
         acting: None,
         project: None,
         sealed_by: None,
+        late: None,
     })
 }
 

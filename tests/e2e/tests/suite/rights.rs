@@ -20,6 +20,7 @@ use consilium_proto::hash::Hash;
 use consilium_proto::ids::{EmergencyId, Height, PatientPseudonym, RecordId};
 use consilium_proto::names::Role;
 use consilium_proto::pb::{self, AccessGround, ConsentBase, ConsentEffect, EmergencyReason, PurposeOfUse};
+use consilium_proto::transaction::VersionRef;
 use prost::Message;
 use tonic::Code;
 
@@ -328,6 +329,95 @@ fn the_text_of_an_emergency_is_read_by_its_own_custodian_and_officer_alone() {
             let error = client.emergency_text(id.parse()?).await.unwrap_err();
             assert!(matches!(error, ClientError::Status { code: Code::NotFound, .. }), "{error:?}");
         }
+        Ok(())
+    });
+}
+
+/// A clinician's system asks for the record without a quorum.
+async fn read_late(user: &User, of: &Hospital) -> Result<Vec<Vec<u8>>, ClientError> {
+    let reader = RecordReader::new(user.client.clone());
+    let asked = VersionRef { record: of.record, version: 0 };
+    let opened = reader.read_without_quorum(of.patient, &[asked]).await?;
+    Ok(opened.into_iter().map(|opened| opened.plaintext.map(|plain| plain.to_vec()).unwrap_or_default()).collect())
+}
+
+#[test]
+fn without_a_quorum_own_records_are_read_and_the_log_has_it_afterwards() {
+    Network::of(3).limits("without_quorum_after = \"2s\"").run(async |network| {
+        let of = hospital(network).await?;
+        let officer = network.enrolled(0, Role::Auditor, "privacy").await?;
+        let foreign = network.enrolled(1, Role::Service, "ehr").await?;
+        let (first, second) = (VersionRef { record: of.record, version: 0 }, PurposeOfUse::Treat);
+        // With a quorum it is read as ever, only that the reader says when.
+        assert_eq!(read_late(&of.keeper, &of).await?, vec![b"what was seen".to_vec()]);
+        let before = officer.client.access_log(of.patient, KeptLog::nothing()).await?;
+        assert!(before.events.last().expect("it was read").late.is_some());
+        network.nodes[1].kill9()?;
+        network.nodes[2].kill9()?;
+
+        let ordinary = RecordReader::with(of.keeper.client.clone(), Access::of(second)).waiting(Duration::ZERO);
+        let ordinary = tokio::time::timeout(Duration::from_secs(4), ordinary.read(of.patient, &[first])).await;
+        assert!(!matches!(ordinary, Ok(Ok(_))), "nothing is certified");
+        assert_eq!(read_late(&of.keeper, &of).await?, vec![b"what was seen".to_vec()]);
+        // The only node that is up is another member's to this one, and has none of its records.
+        let refused = foreign.at(&network.nodes[0]).await;
+        if let Ok(client) = refused {
+            let reader = RecordReader::new(client);
+            assert!(reader.read_without_quorum(of.patient, &[first]).await.is_err());
+        }
+        // Killed before it could tell anybody.
+        network.nodes[0].kill9()?;
+        let kept = std::fs::read_dir(network.nodes[0].data_dir.join("late"))?.count();
+        assert_eq!(kept, 1);
+        network.start_all()?;
+        let mut log = officer.client.access_log(of.patient, KeptLog::nothing()).await?;
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while log.events.iter().filter(|event| event.late.is_some()).count() < 2 {
+            anyhow::ensure!(std::time::Instant::now() < deadline, "the reading did not come into the log");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            log = officer.client.access_log(of.patient, KeptLog::nothing()).await?;
+        }
+        let late = log.events.iter().rfind(|event| event.late.is_some()).expect("it is there");
+        assert_eq!(late.reader.to_string(), of.keeper.spiffe_id);
+        assert_eq!(late.decisions[0].ground, AccessGround::Custodian);
+        assert!(late.late.is_some_and(|at| at < late.time), "it was entered later");
+        network.nodes[0].wait_log(&["a read without a quorum is on the ledger now"])?;
+        assert_eq!(std::fs::read_dir(network.nodes[0].data_dir.join("late"))?.count(), 0);
+        Ok(())
+    });
+}
+
+#[test]
+fn an_emergency_is_drilled_over_a_live_network() {
+    Network::of(3).run(async |network| {
+        let of = hospital(network).await?;
+        let doctor = network.enrolled(1, Role::Clinician, "doctor").await?;
+        let officer = network.enrolled(1, Role::Auditor, "privacy").await?;
+        // Each has a file of its own: one with three profiles is made of them.
+        let mut profiles = String::new();
+        for (name, user) in [("reader", &doctor), ("writer", &of.ehr), ("reviewer", &officer)] {
+            let folder = network.folder().join(name);
+            std::fs::create_dir(&folder)?;
+            let settings = std::fs::read_to_string(user.config_file(&folder)?)?;
+            let settings: Vec<_> = settings.lines().filter(|line| !line.starts_with('[')).collect();
+            profiles += &format!("[profile.{name}]\n{}\n", settings.join("\n"));
+        }
+        let file = network.folder().join("drill.toml");
+        std::fs::write(&file, profiles)?;
+        let output = Command::new(cli_binary()?)
+            .arg("--config")
+            .arg(&file)
+            .args(["--profile", "reader", "--output", "json", "emergency", "drill", "--yes"])
+            .args(["--writer", "writer", "--reviewer", "reviewer"])
+            .output()?;
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+        println!("{told}");
+        let found: Vec<_> = ["declared_to_read_ms", "registered", "written", "declared_and_read", "reviewed"]
+            .into_iter()
+            .filter(|field| told.contains(field))
+            .collect();
+        assert_eq!(found.len(), 5, "{told}");
         Ok(())
     });
 }

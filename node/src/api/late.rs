@@ -1,0 +1,171 @@
+//! Reading own records while the network certifies nothing. The request itself is the trial: it
+//! is sent into the ledger as any other, and only if nothing becomes of it for a while is it
+//! kept, durably, and answered by the state that is certified here, with what the reader's own
+//! member wrote. What is kept is entered into the ledger by this node as soon as it can be,
+//! also after a start, and marked late in the patient's log.
+
+use std::time::Duration;
+
+use consilium_ledger::keys;
+use consilium_proto::error::FieldError;
+use consilium_proto::ids::TransactionId;
+use consilium_proto::limits::LATE_VALIDITY_MIN_MS;
+use consilium_proto::names::{Role, SpiffeId};
+use consilium_proto::pb::{self, Outcome, SignerState};
+use consilium_proto::signing::VerifyingKey;
+use consilium_proto::transaction::Transaction;
+use consilium_replica::submission::{Located, Refused, WaitFor};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
+
+use super::errors::Reason;
+use super::{Api, Caller};
+use crate::clock::now_ms;
+use crate::storage::snapshot::LedgerSnapshot;
+
+/// How far the time that the reader names may be from this node's clock.
+const CLOCKS_APART_MAX_MS: u64 = 5 * 60 * 1_000;
+/// How often it is tried to enter what waits.
+const PACE: Duration = Duration::from_secs(1);
+
+impl Api {
+    /// Tries to have a request decided as any other. `None`: nothing is certified, and it may be
+    /// answered without.
+    pub(super) async fn tried(
+        &self,
+        caller: &Caller,
+        transaction: &Transaction,
+        within: Duration,
+    ) -> Result<Option<Located>, Status> {
+        self.check_late(caller, transaction)?;
+        self.check_signature(transaction).await?;
+        if self.published.is_quarantined() {
+            return Err(Reason::Quarantined.status("this node has put itself aside; use another one"));
+        }
+        let patience =
+            Some(self.limits.without_quorum_after).filter(|patience| !patience.is_zero() && *patience < within);
+        let tried =
+            self.handle.submit(&caller.id, transaction.clone(), WaitFor::Certified, patience.unwrap_or(within)).await;
+        match tried {
+            Ok(Ok(located)) => Ok(Some(located)),
+            Ok(Err(Refused::TimedOut)) if patience.is_some() && caller.info.stands() => Ok(None),
+            Ok(Err(refused)) => Err(self.refusal(&transaction.id, refused)),
+            Err(stopping) => Err(Reason::NoLeader.status(stopping.to_string())),
+        }
+    }
+
+    /// Whether a request is one that can be answered without a quorum.
+    fn check_late(&self, caller: &Caller, transaction: &Transaction) -> Result<(), Status> {
+        let own = self.node_name();
+        let works = match caller.id.role() {
+            Role::Service | Role::Clinician => true,
+            Role::Node | Role::Admin | Role::Researcher | Role::Auditor | Role::Patient | Role::Device => false,
+        };
+        if !works || own.is_none_or(|own| own.member() != caller.id.member()) {
+            let who = "without a quorum, nodes answer services and clinicians of their own member alone";
+            return Err(Reason::PermissionDenied.status(who));
+        }
+        let refused =
+            |field, problem: &'static str| Err(Reason::InvalidArgument.field(&FieldError::malformed(field, problem)));
+        let now = now_ms().0;
+        let late = transaction.access_request().and_then(|request| request.late);
+        match late {
+            Some(late) if transaction.actions.len() == 1 && late.0.abs_diff(now) <= CLOCKS_APART_MAX_MS => {}
+            Some(_) | None => {
+                return refused("transaction", "must hold one request for access with the present time as late_ms");
+            }
+        }
+        if transaction.head.valid_until.0 < now.saturating_add(LATE_VALIDITY_MIN_MS) {
+            return refused("transaction", "must be valid for twelve hours: it is entered into the ledger later");
+        }
+        Ok(())
+    }
+
+    fn node_name(&self) -> Option<SpiffeId> {
+        self.published.topology().get().node(self.published.me()).map(|node| node.spiffe_id.clone())
+    }
+
+    /// Nobody else does it before the answer.
+    async fn check_signature(&self, transaction: &Transaction) -> Result<(), Status> {
+        let author = transaction.head.author;
+        let read = move |ledger: &LedgerSnapshot<'_>| ledger.state::<SignerState>(&keys::signer(&author));
+        let signer = self.read(read).await?;
+        let key = signer.and_then(|signer| VerifyingKey::from_bytes(&signer.signing_key).ok());
+        match key.is_some_and(|key| key.verify(&transaction.head.signing_bytes(), &transaction.signature).is_ok()) {
+            true => Ok(()),
+            false => Err(self.refusal(&transaction.id, Refused::BadSignature)),
+        }
+    }
+
+    /// Keeps a request, durably.
+    pub(super) async fn keep(&self, id: TransactionId, signed: pb::SignedTransaction) -> Result<(), Status> {
+        let late = self.late.clone();
+        let kept = tokio::task::spawn_blocking(move || late.keep(&id, &signed)).await;
+        let kept = kept.map_err(|_| Reason::Internal.status("stopping"))?;
+        kept.map_err(|e| {
+            tracing::error!(error = %e, "a request cannot be kept: it is not answered");
+            Reason::Internal.status("the request could not be kept, so that nothing is handed out for it")
+        })?;
+        tracing::warn!(transaction = %id, "own records are read without a quorum; the request is kept for the ledger");
+        Ok(())
+    }
+
+    /// Enters what was kept into the ledger.
+    async fn enter(&self) -> Result<(), String> {
+        let late = self.late.clone();
+        let waiting = tokio::task::spawn_blocking(move || late.waiting()).await;
+        let waiting = waiting.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
+        metrics::gauge!("consilium_late_reads_waiting").set(waiting.len() as f64);
+        for (id, signed) in waiting {
+            let outcome = match self.enter_one(&signed).await {
+                Ok(located) if located.outcome == Outcome::Applied => None,
+                Ok(located) => Some(located.outcome.as_str_name().to_owned()),
+                // By the ledger's own time: it will never be taken.
+                Err(status) if status.code() == Code::InvalidArgument || self.is_past(&signed) => {
+                    Some(status.message().to_owned())
+                }
+                Err(_) => return Ok(()),
+            };
+            let Some(why) = outcome else {
+                self.late.forget(&id).map_err(|e| e.to_string())?;
+                tracing::info!(transaction = %id, "a read without a quorum is on the ledger now");
+                continue;
+            };
+            let file = self.late.set_aside(&id).map_err(|e| e.to_string())?;
+            metrics::counter!("consilium_late_reads_refused_total").increment(1);
+            tracing::error!(transaction = %id, why, file = %file.display(),
+                "a read without a quorum cannot be entered into the ledger: tell the privacy officer");
+        }
+        Ok(())
+    }
+
+    async fn enter_one(&self, signed: &pb::SignedTransaction) -> Result<Located, Status> {
+        let transaction = self.parse(Some(signed))?;
+        let id = transaction.id;
+        let node = self.node_name().ok_or_else(|| Reason::NoLeader.status("this node has no name (yet)"))?;
+        match self.handle.submit(&node, transaction, WaitFor::Certified, self.limits.request_timeout).await {
+            Ok(entered) => entered.map_err(|refused| self.refusal(&id, refused)),
+            Err(stopping) => Err(Reason::NoLeader.status(stopping.to_string())),
+        }
+    }
+
+    /// Whether the certified ledger has passed a transaction's validity.
+    fn is_past(&self, signed: &pb::SignedTransaction) -> bool {
+        let until = Transaction::parse(signed, self.ledger_id()).map(|transaction| transaction.head.valid_until);
+        let time = self.published.certified().map(|certified| certified.header.time);
+        until.is_ok_and(|until| time.is_some_and(|time| time > until))
+    }
+}
+
+/// Enters what was kept, from the start on, until the node ends.
+pub(crate) async fn enter_all(api: Api, stopping: CancellationToken) {
+    loop {
+        if let Err(error) = api.enter().await {
+            tracing::error!(error, "reads without a quorum cannot be entered into the ledger");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PACE) => {}
+            () = stopping.cancelled() => return,
+        }
+    }
+}
