@@ -20,14 +20,18 @@ use crate::order::mempool::Queued;
 use crate::order::quota::Count;
 use crate::order::share::Share;
 use crate::ports::{Ledger, PortFault};
-use crate::submission::{Located, Refused, Submission, WaitFor};
+use crate::submission::{Located, Refused, Submission, Verdict, WaitFor};
 
 impl<L: Ledger, R: LogReader> Replica<L, R> {
-    /// A client's transaction. What is executed already is answered at once: the
-    /// same transaction may come any number of times.
+    /// A client's transaction. What is executed already is answered at once: the same transaction
+    /// may come any number of times, each time with a signature of its author. Whoever has only
+    /// the body is told nothing, since for the outcome a node may hand out what was asked for.
     pub(super) fn submit(&mut self, submission: Submission, waiter: (RequestId, WaitFor, u64)) -> Result<(), Fault> {
         let (request, wait_for, deadline_ms) = waiter;
         let result = match self.executed_already(&submission.transaction)? {
+            Some(_) if submission.verdict == Verdict::BadSignature => Some(Err(Refused::BadSignature)),
+            // It has enrolled in what the verifiers had not seen yet.
+            Some(_) if submission.verdict == Verdict::UnknownAuthor => Some(Err(Refused::Overloaded)),
             Some(located) if wait_for == WaitFor::Ordered || located.height <= self.certifier.certified() => {
                 Some(Ok(located))
             }

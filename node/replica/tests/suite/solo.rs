@@ -97,6 +97,29 @@ fn the_same_transaction_again_is_answered_at_once() {
     assert_eq!(solo.said(1), [Output::Answer { request, result: Ok(located) }]);
 }
 
+/// Of a request for access a node hands out contents for the outcome: whoever has read its body
+/// somewhere, and holds the reader's connection, must not get it without the reader's key.
+#[test]
+fn what_is_executed_is_told_to_nobody_who_cannot_sign_it() {
+    let mut solo = Replicas::solo(|_| {}, |_| {});
+    let transaction = solo.enrollment(&Identity::new("a.example", "admin", "root"));
+    solo.order(1, transaction.clone());
+    solo.said(1);
+    for (wait_for, verdict, why) in [
+        (WaitFor::Ordered, Verdict::BadSignature, Refused::BadSignature),
+        (WaitFor::Certified, Verdict::BadSignature, Refused::BadSignature),
+        // The verifiers have not seen the block in which it enrolled: to be sent again.
+        (WaitFor::Certified, Verdict::UnknownAuthor, Refused::Overloaded),
+    ] {
+        let mut input = solo.submit(1, transaction.clone(), wait_for);
+        let Input::Submit { request, submission, .. } = &mut input else { panic!("{input:?}") };
+        let request = *request;
+        submission.verdict = verdict;
+        solo.give(1, [input]);
+        assert_eq!(solo.said(1), [Output::Answer { request, result: Err(why) }]);
+    }
+}
+
 #[test]
 fn what_nobody_signed_is_not_ordered() {
     let mut solo = Replicas::solo(|_| {}, |_| {});
