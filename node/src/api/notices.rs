@@ -1,7 +1,6 @@
 //! `AccessService.WatchNotices` and `GetEmergencyText`: emergencies, told to those who have to
-//! look at them. Each part
-//! of the stream is read from one snapshot and decided anew: who may know of a patient no more
-//! is told nothing more.
+//! look at them. Each part of the stream is read from one snapshot and decided anew: who may know
+//! of a patient no more is told nothing more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,11 +10,9 @@ use consilium_ledger::missing::is_wanted;
 use consilium_ledger::{Table, keys};
 use consilium_proto::error::FieldError;
 use consilium_proto::header::Header;
-use consilium_proto::ids::{EmergencyId, Height, PatientPseudonym, RecordId, TimeMs};
+use consilium_proto::ids::{EmergencyId, Height, PatientPseudonym, TimeMs};
 use consilium_proto::names::{Role, SpiffeId};
-use consilium_proto::pb::{
-    self, CustodyState, EmergencyState, LogState, PatientState, ProvenRow, RecordState, ReviewsDueState,
-};
+use consilium_proto::pb::{self, CustodyState, EmergencyState, LogState, PatientState, ProvenRow, ReviewsDueState};
 use consilium_proto::state::StateRow;
 use consilium_proto::transaction::Slot;
 use prost::Message;
@@ -202,7 +199,7 @@ fn overdue(ledger: &LedgerSnapshot<'_>, (from, to): (TimeMs, TimeMs)) -> Result<
 struct Audience<'a> {
     ledger: &'a LedgerSnapshot<'a>,
     reader: &'a SpiffeId,
-    /// Whether the reader's member registered a patient, or keeps records of it.
+    /// Whether the reader's member registered a patient, or has written records of it.
     concerned: BTreeMap<PatientPseudonym, bool>,
 }
 
@@ -229,12 +226,13 @@ impl Audience<'_> {
         if let Some(known) = self.concerned.get(&id) {
             return Ok(*known);
         }
+        // By the patient's lists and who has written into them, however many records are in them.
+        let prefix = keys::index_writers(&id);
         let mut keeps = false;
-        let prefix = keys::index_patient(&id);
         for row in self.ledger.scan(Table::Index, &prefix, &prefix) {
-            let record = RecordId::parse("index", &row?.1).map_err(|e| StorageError::corrupt("index", e))?;
-            let record: Option<RecordState> = self.ledger.state(&keys::record(&record))?;
-            keeps = record.is_some_and(|record| record.member == member);
+            let (key, _) = row?;
+            let (_, writer) = keys::writer_of_index(&key).ok_or_else(|| corrupt_index("has no member"))?;
+            keeps |= writer == member;
             if keeps {
                 break;
             }
@@ -242,6 +240,10 @@ impl Audience<'_> {
         self.concerned.insert(id, keeps);
         Ok(keeps)
     }
+}
+
+fn corrupt_index(what: &str) -> StorageError {
+    StorageError::corrupt("index", what)
 }
 
 /// An emergency with its text, for who may have it: empty if there is none, or it was erased;
@@ -267,3 +269,6 @@ pub(super) fn sealed_text(
     let gone = state.text_sha256.is_empty() || !wanted;
     Ok(Some((prove(ledger, key)?, text.or_else(|| gone.then(Bytes::new)))))
 }
+
+#[cfg(test)]
+mod tests;
