@@ -168,8 +168,9 @@ pub struct PatientRows {
     pub state: Option<pb::PatientState>,
     /// Its consents that are not revoked.
     pub consents: Vec<KnownConsent>,
-    /// Which kinds of records it has, and how confidential.
-    pub lists: Vec<pb::RecordListName>,
+    /// Which kinds of records it has, and how confidential; `None`: the node does not show it to
+    /// this identity.
+    pub lists: Option<Vec<pb::RecordListName>>,
     /// They are the rows at this header's block.
     pub header: Header,
 }

@@ -65,11 +65,11 @@ pub enum What<'a> {
         /// Block time.
         now: TimeMs,
     },
-    /// Who speaks for a patient, its consents, and which records there are.
+    /// Who speaks for a patient, and its consents.
     Patient(Patient),
     /// That there is an emergency, and how it stands.
     Emergency(Emergency<'a>),
-    /// Every record of a patient, by kind and confidentiality.
+    /// Every record of a patient, by kind and confidentiality, and that there are such.
     RecordLists(Patient),
     /// A petition of a patient, with its sealed texts.
     Petition(Petition<'a>),
@@ -107,7 +107,7 @@ pub struct Patient {
 pub struct Emergency<'a> {
     /// The member whose identity declared it.
     pub declared_by: &'a str,
-    /// The reader's member registered the patient, or keeps records of it.
+    /// The reader's member registered the patient, or has written records of it.
     pub concerns_member: bool,
     /// As for the patient's log.
     pub patient: Patient,

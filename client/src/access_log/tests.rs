@@ -358,7 +358,9 @@ fn patient_state() -> (State, pb::GetPatientResponse) {
 fn no_consent_of_a_patient_can_be_hidden_or_swapped() {
     let (state, good) = patient_state();
     let rows = verify::patient_rows(PATIENT, &good, state.header()).unwrap();
-    assert_eq!((rows.consents.len(), rows.lists.len()), (2, 0));
+    assert_eq!((rows.consents.len(), &rows.lists), (2, &Some(Vec::new())));
+    let not_shown = pb::GetPatientResponse { record_lists: None, ..good.clone() };
+    assert_eq!(verify::patient_rows(PATIENT, &not_shown, state.header()).unwrap().lists, None);
     assert_eq!(rows.links(), Ok(vec![(PatientPseudonym([8; 16]), vec!["a.example".to_owned()])]));
     let mut hidden = good.clone();
     hidden.consents.pop();

@@ -165,9 +165,15 @@ pub(super) fn patient_rows(
         consent(id, patient, row, &header)
     });
     let consents = consents.collect::<Result<_, ClientError>>()?;
-    let lists: Option<pb::RecordListsState> =
-        message(&keys::record_lists(&patient), answer.record_lists.as_ref(), &header)?;
-    Ok(PatientRows { patient, state, consents, lists: lists.unwrap_or_default().lists, header })
+    let names = keys::record_lists(&patient);
+    let lists = match &answer.record_lists {
+        None => None,
+        Some(row) => {
+            let names: Option<pb::RecordListsState> = message(&names, Some(row), &header)?;
+            Some(names.unwrap_or_default().lists)
+        }
+    };
+    Ok(PatientRows { patient, state, consents, lists, header })
 }
 
 fn consent(

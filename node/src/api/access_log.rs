@@ -80,10 +80,8 @@ impl AccessService for Api {
         let patient = parse_patient(&request.patient)?;
         self.freshen(request.read.as_ref(), within).await?;
         let read = move |ledger: &LedgerSnapshot<'_>| {
-            if !may(ledger, &caller.id, &patient, What::Patient)? {
-                return Ok(None);
-            }
-            Ok(Some((read_patient(ledger, &patient)?, ledger.tip_header().clone())))
+            let rows = read_patient(ledger, &caller.id, &patient)?;
+            Ok(rows.map(|rows| (rows, ledger.tip_header().clone())))
         };
         let (answer, header) = self.read(read).await?.ok_or_else(not_found)?;
         let header = Some((&self.prove_header(header, within).await?).into());
@@ -189,10 +187,13 @@ pub(super) fn may(
     what: fn(Patient) -> What<'static>,
 ) -> Result<bool, StorageError> {
     let state: Option<PatientState> = ledger.state(&keys::patient(patient))?;
-    let recorded = ledger.read(Table::State, &keys::record_lists(patient))?.is_some();
-    let known = state.is_some() || recorded;
+    let registered = state.is_some();
     let accepted = state.is_some_and(|state| speaks_for(&state, reader, ledger.tip_header().time));
-    Ok(known && decide(&access::Request { reader, what: what(Patient { accepted }) }).allows())
+    let allowed = |what| decide(&access::Request { reader, what }).allows();
+    // That there are records of somebody whom nobody has registered is told by their lists.
+    let recorded = allowed(What::RecordLists(Patient { accepted }))
+        && ledger.read(Table::State, &keys::record_lists(patient))?.is_some();
+    Ok((registered || recorded) && allowed(what(Patient { accepted })))
 }
 
 /// Whether the member that registered a patient has accepted an identity to read for it.
@@ -258,19 +259,32 @@ pub(super) fn entry(ledger: &LedgerSnapshot<'_>, key: &[u8], place: u64) -> Resu
     entry.ok_or_else(|| StorageError::corrupt("log", "lacks an entry"))
 }
 
+/// The rows of a patient, for who may know of it: of what kinds its records are, and how
+/// confidential, only for whom all its records are listed.
 fn read_patient(
     ledger: &LedgerSnapshot<'_>,
+    reader: &SpiffeId,
     patient: &PatientPseudonym,
-) -> Result<pb::GetPatientResponse, StorageError> {
+) -> Result<Option<pb::GetPatientResponse>, StorageError> {
+    if !may(ledger, reader, patient, What::Patient)? {
+        return Ok(None);
+    }
+    let record_lists = match may(ledger, reader, patient, What::RecordLists)? {
+        true => Some(prove(ledger, keys::record_lists(patient))?),
+        false => None,
+    };
     let list: Option<ConsentListState> = ledger.state(&keys::consent_list(patient))?;
     let consent = |id: &[u8]| [&[StateRow::Consent as u8], id].concat();
     let listed = list.unwrap_or_default().consents;
     let consents = listed.iter().map(|entry| prove(ledger, consent(&entry.consent_id)));
-    Ok(pb::GetPatientResponse {
+    Ok(Some(pb::GetPatientResponse {
         patient: Some(prove(ledger, keys::patient(patient))?),
         consent_list: Some(prove(ledger, keys::consent_list(patient))?),
         consents: consents.collect::<Result<_, _>>()?,
-        record_lists: Some(prove(ledger, keys::record_lists(patient))?),
+        record_lists,
         header: None,
-    })
+    }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -239,7 +239,8 @@ struct PatientView {
     links: Vec<LinkView>,
     /// Members that say that it has died.
     died_says: Vec<String>,
-    records: Vec<RecordListView>,
+    /// Null: the node does not show it to this identity.
+    records: Option<Vec<RecordListView>>,
     consents: usize,
     at_height: u64,
     at: String,
@@ -294,7 +295,7 @@ impl PatientView {
             acceptances: state.acceptances.iter().map(AcceptanceView::new).collect(),
             links: state.links.iter().map(LinkView::new).collect(),
             died_says: state.deaths.iter().map(|death| death.member.clone()).collect(),
-            records: rows.lists.iter().map(list).collect(),
+            records: rows.lists.as_ref().map(|lists| lists.iter().map(list).collect()),
             consents: rows.consents.len(),
             at_height: rows.header.height.0,
             at: time_ms(rows.header.time.0),
@@ -307,7 +308,8 @@ impl PatientView {
         lines.extend(self.acceptances.iter().map(AcceptanceView::text));
         lines.extend(self.links.iter().map(LinkView::text));
         lines.extend(self.died_says.iter().map(|member| format!("has died, says {member}")));
-        lines.extend(self.records.iter().map(|list| format!("has records: {} ({})", list.kind, list.confidentiality)));
+        let lists = self.records.iter().flatten();
+        lines.extend(lists.map(|list| format!("has records: {} ({})", list.kind, list.confidentiality)));
         lines.push(format!("{} consents, see `consilium consent list`", self.consents));
         lines.push(format!("proven at height {}, {}", self.at_height, self.at));
         lines.iter().map(|line| escaped(line)).collect::<Vec<_>>().join("\n")
@@ -382,7 +384,7 @@ mod tests {
             acceptances: vec![AcceptanceView::new(&acceptance)],
             links: vec![LinkView::new(&link)],
             died_says: vec!["b.example".into()],
-            records: vec![RecordListView { kind: "Observation".into(), confidentiality: "N" }],
+            records: Some(vec![RecordListView { kind: "Observation".into(), confidentiality: "N" }]),
             consents: 1,
             at_height: 9,
             at: time_ms(1_000),

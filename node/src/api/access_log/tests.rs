@@ -1,0 +1,84 @@
+//! Which rows of a patient are shown to whom.
+#![allow(clippy::unwrap_used)]
+
+use bytes::Bytes;
+use consilium_ledger::{Row, Table};
+use consilium_proto::pb::{PatientAcceptance, RecordListName, RecordListsState};
+use consilium_proto::state_tree::{StateProof, verify_state_proof};
+
+use super::*;
+use crate::storage::snapshot::tests::{Chain, row};
+
+const PATIENT: PatientPseudonym = PatientPseudonym([7; 16]);
+const SELF: &str = "spiffe://a.example/patient/0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a";
+const AUDITOR: &str = "spiffe://c.example/auditor/privacy";
+
+fn put(key: Vec<u8>, message: &impl Message) -> Row {
+    row(Table::State, key, Some(message.encode_to_vec().into()))
+}
+
+fn lists() -> Row {
+    let name = RecordListName { kind: "Observation".into(), confidentiality: 6 };
+    put(keys::record_lists(&PATIENT), &RecordListsState { lists: vec![name] })
+}
+
+fn registered() -> Row {
+    let acceptance = PatientAcceptance {
+        identity: SELF.into(),
+        member: "a.example".into(),
+        relation: pb::PatientRelation::Self_.into(),
+        may_read: true,
+        to_ms: u64::MAX,
+        ..PatientAcceptance::default()
+    };
+    let state = PatientState { member: "a.example".into(), acceptances: vec![acceptance], ..PatientState::default() };
+    put(keys::patient(&PATIENT), &state)
+}
+
+/// What a reader gets: nothing, or the rows, and whether the names of the lists are among them.
+fn shown(chain: &Chain, reader: &str) -> Option<bool> {
+    let ledger = chain.store.snapshot().unwrap();
+    let answer = read_patient(&ledger, &reader.parse().unwrap(), &PATIENT).unwrap()?;
+    assert!(answer.patient.is_some() && answer.consent_list.is_some());
+    let names = answer.record_lists?;
+    let proof = StateProof::decode(&names.proof).unwrap();
+    let value = Some(&*names.value).filter(|value| !value.is_empty());
+    verify_state_proof(&ledger.tip_header().state_root, &names.key, value, &proof).unwrap();
+    Some(!names.value.is_empty())
+}
+
+#[test]
+fn of_what_kinds_records_are_is_told_to_the_patient_and_auditors_alone() {
+    let mut chain = Chain::start();
+    chain.write(vec![registered(), lists()]);
+    for reader in ["spiffe://a.example/service/ehr", "spiffe://b.example/service/ehr", "spiffe://b.example/clinician/c"]
+    {
+        let ledger = chain.store.snapshot().unwrap();
+        let answer = read_patient(&ledger, &reader.parse().unwrap(), &PATIENT).unwrap().unwrap();
+        assert_eq!(answer.record_lists, None, "{reader}");
+        let told = answer.encode_to_vec();
+        assert!(!told.windows(11).any(|part| part == b"Observation"), "{reader}");
+        // Nor, by its bytes, whether there are any.
+        let mut none = Chain::start();
+        none.write(vec![registered()]);
+        let without = read_patient(&none.store.snapshot().unwrap(), &reader.parse().unwrap(), &PATIENT).unwrap();
+        let without = without.unwrap();
+        let values = |answer: &pb::GetPatientResponse| {
+            [&answer.patient, &answer.consent_list].map(|row| row.as_ref().map(|row| row.value.clone()))
+        };
+        assert_eq!(values(&answer), values(&without), "{reader}");
+    }
+    assert_eq!([SELF, AUDITOR].map(|reader| shown(&chain, reader)), [Some(true); 2]);
+}
+
+#[test]
+fn that_there_are_records_of_somebody_unknown_is_not_told() {
+    let mut chain = Chain::start();
+    chain.write(vec![lists()]);
+    let readers = ["spiffe://a.example/service/ehr", "spiffe://b.example/clinician/c", SELF];
+    assert_eq!(readers.map(|reader| shown(&chain, reader)), [None; 3]);
+    assert_eq!(shown(&chain, AUDITOR), Some(true));
+    let nothing: Option<Bytes> = None;
+    chain.write(vec![row(Table::State, keys::record_lists(&PATIENT), nothing)]);
+    assert_eq!(shown(&chain, AUDITOR), None);
+}
