@@ -121,7 +121,7 @@ impl Custodian {
                 Err(error) => return Err(error),
             }
         }
-        for of_one in made.chunk_by(|one, next| one.member == next.member) {
+        for of_one in made.chunk_by(|one, next| (&one.member, one.emergency) == (&next.member, next.emergency)) {
             self.add(of_one, round).await?;
         }
         Ok(())
@@ -194,7 +194,7 @@ impl Custodian {
             recipient_key_id: state.recipient_key_id.clone(),
             wrap_sha256: Bytes::copy_from_slice(&sha256(&[&wrap])),
         };
-        Ok(Made { member, added, wrap })
+        Ok(Made { member, added, wrap, emergency: !state.emergency_id.is_empty() })
     }
 
     /// Adds wraps, all at once; where the rules refuse one of them, one by one.
@@ -221,9 +221,11 @@ impl Custodian {
 
     async fn submit(&self, made: &[Made]) -> Result<Outcome, ClientError> {
         let member = made.first().map(|made| made.member.to_string()).unwrap_or_default();
+        let emergency = !made.is_empty() && made.iter().all(|made| made.emergency);
         let wraps = made.iter().map(|made| made.added.clone()).collect();
         let attachments = made.iter().map(|made| made.wrap.clone()).collect();
-        Ok(self.perform(pb::AddWraps { wraps, member, ..pb::AddWraps::default() }, attachments).await?.outcome)
+        let add = pb::AddWraps { wraps, member, emergency, ..pb::AddWraps::default() };
+        Ok(self.perform(add, attachments).await?.outcome)
     }
 
     async fn perform(&self, add: pb::AddWraps, attachments: Vec<Bytes>) -> Result<Submitted, ClientError> {
@@ -245,6 +247,8 @@ struct Made {
     member: MemberId,
     added: pb::AddedWrap,
     wrap: Bytes,
+    /// It is waited for in an emergency.
+    emergency: bool,
 }
 
 /// Patients for whose records keys were wrapped within the last hour.

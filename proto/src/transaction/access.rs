@@ -253,6 +253,8 @@ pub struct AddWraps {
     pub rewraps: Vec<Rewrap>,
     /// Whose records; `None`: the author's member's.
     pub member: Option<MemberId>,
+    /// All of it answers requests with an emergency.
+    pub emergency: bool,
 }
 
 /// An action about who acts in a custodian's place.
@@ -309,8 +311,12 @@ impl AddWraps {
             return Err(FieldError::malformed("wraps", "answers a request twice"));
         }
         let rewraps = m.rewraps.iter().map(|wrap| Rewrap::parse(wrap).map_err(|e| e.within("rewraps")));
-        let rewraps = rewraps.collect::<Result<_, _>>()?;
-        Ok(Self { wraps, dropped: m.dropped.clone(), rewraps, member: member("member", &m.member)? })
+        let rewraps: Vec<Rewrap> = rewraps.collect::<Result<_, _>>()?;
+        if m.emergency && !(m.dropped.is_empty() && rewraps.is_empty()) {
+            return Err(FieldError::malformed("emergency", "is for nothing but answers"));
+        }
+        let (dropped, member) = (m.dropped.clone(), member("member", &m.member)?);
+        Ok(Self { wraps, dropped, rewraps, member, emergency: m.emergency })
     }
 }
 

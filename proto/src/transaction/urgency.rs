@@ -17,6 +17,8 @@ pub enum Urgency {
     Withdrawal,
     /// A patient is in danger: an emergency is declared, or records are asked for in one.
     Emergency,
+    /// The key that an emergency waits for: without it what was released cannot be opened.
+    Key,
 }
 
 impl Transaction {
@@ -41,13 +43,13 @@ impl Action {
             Self::Patient(action) => action.urgency(),
             Self::Consent(action) => action.urgency(),
             Self::Emergency(action) => action.urgency(),
+            Self::AddWraps(add) => add.emergency.then_some(Urgency::Key),
             Self::RequestAccess(request) => (request.purpose == PurposeOfUse::Btg).then_some(Urgency::Emergency),
             Self::Enroll(_)
             | Self::SetCustodyKey(_)
             | Self::Custody(_)
             | Self::WriteRecord(_)
             | Self::RetractRecord(_)
-            | Self::AddWraps(_)
             | Self::Petition(_)
             | Self::Disclosure(_)
             | Self::Node(_) => None,

@@ -175,7 +175,7 @@ pub(super) fn add_wraps<R: StateReader>(
 ) -> Result<(), Refusal> {
     let member = add.member.as_ref().map_or(author.member(), MemberId::as_str);
     let (own, keepers) = (Some(author.id.to_string()), custody::keepers_over(view, member)?);
-    let list = List { member, emergencies_only: own != keepers.keeper };
+    let list = List { member, emergencies_only: own != keepers.keeper || add.emergency };
     ensure(own == keepers.keeper || (own == keepers.deputy && add.rewraps.is_empty()), Outcome::CustodianRefused)?;
     for wrap in &add.wraps {
         let request = list.take(view, wrap.request)?;

@@ -36,8 +36,8 @@ impl Count {
     pub(crate) fn of(transaction: &Transaction) -> Option<Self> {
         match (transaction.urgency(), transaction.access_request()) {
             (Some(Urgency::Emergency), _) => Some(Self::Emergency),
-            (Some(Urgency::Protection | Urgency::Withdrawal) | None, Some(_)) => Some(Self::Ordinary),
-            (Some(Urgency::Protection | Urgency::Withdrawal) | None, None) => None,
+            (Some(Urgency::Protection | Urgency::Withdrawal | Urgency::Key) | None, Some(_)) => Some(Self::Ordinary),
+            (Some(Urgency::Protection | Urgency::Withdrawal | Urgency::Key) | None, None) => None,
         }
     }
 }

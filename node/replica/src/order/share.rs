@@ -13,7 +13,7 @@ use consilium_proto::transaction::Urgency;
 pub(crate) enum Share {
     /// What a member's administrators protect it by.
     Administrators(MemberId),
-    /// Withdrawals and emergencies of an identity.
+    /// Withdrawals and emergencies of an identity, and a custodian's keys for them.
     Identity(SpiffeId),
 }
 
@@ -24,7 +24,7 @@ impl Share {
             Urgency::Protection => {
                 (author.role() == Role::Admin).then(|| Self::Administrators(author.member().clone()))
             }
-            Urgency::Withdrawal | Urgency::Emergency => Some(Self::Identity(author.clone())),
+            Urgency::Withdrawal | Urgency::Emergency | Urgency::Key => Some(Self::Identity(author.clone())),
         }
     }
 

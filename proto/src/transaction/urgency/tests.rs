@@ -66,6 +66,11 @@ fn revocation() -> Action {
     Action::Consent(ConsentAction::Revoke(ConsentId([1; 16])))
 }
 
+fn answer(emergency: bool) -> Action {
+    let (wraps, dropped, rewraps) = (Vec::new(), Vec::new(), Vec::new());
+    Action::AddWraps(AddWraps { wraps, dropped, rewraps, member: None, emergency })
+}
+
 fn ballot() -> Action {
     Action::Governance(GovernanceAction::Ballot { proposal: 1, approve: true })
 }
@@ -84,7 +89,8 @@ fn what_goes_first_and_why() {
         (consent(ConsentBase::BasicNormal), None),
         (request(PurposeOfUse::Treat), None),
         (Action::Patient(PatientAction::Unlink(PatientPair { patient: PATIENT, other: PATIENT })), None),
-        (Action::AddWraps(AddWraps { wraps: Vec::new(), dropped: vec![1], rewraps: Vec::new(), member: None }), None),
+        (answer(true), Some(Urgency::Key)),
+        (answer(false), None),
     ];
     for (action, expected) in cases {
         assert_eq!(urgency(vec![action.clone()]), expected, "{action:?}");

@@ -113,3 +113,32 @@ fn an_emergency_that_is_over_wraps_nothing() {
     let answer = wrap(&w, 0, 1, &doctor);
     assert_eq!(add(&mut w, &custodian, answer), Outcome::AccessEnded);
 }
+
+#[test]
+fn what_claims_to_answer_emergencies_answers_nothing_else() {
+    let (mut w, doctor, custodian) = shared();
+    w.ask(&doctor, read(1));
+    let other = name(B, "clinician", "c2");
+    let declare = pb::DeclareEmergency {
+        emergency_id: id(1),
+        patient: id(1),
+        reason: pb::EmergencyReason::Danger.into(),
+        ..pb::DeclareEmergency::default()
+    };
+    let request = pb::RequestAccess { purpose: Purpose::Btg.into(), emergency_id: id(1), ..read(1) };
+    let actions = vec![Action::DeclareEmergency(declare), Action::RequestAccess(request)];
+    assert_eq!(w.all_by(&other, actions, vec![]), Outcome::Applied);
+
+    let urgent = |(add, contents): (pb::AddWraps, _)| (pb::AddWraps { emergency: true, ..add }, contents);
+    let (ordinary, emergency) = (wrap(&w, 0, 1, &doctor), wrap(&w, 1, 1, &other));
+    let both = pb::AddWraps {
+        wraps: [&emergency, &ordinary].map(|(add, _)| add.wraps[0].clone()).into(),
+        ..ordinary.0.clone()
+    };
+    let contents = [&emergency.1[..], &ordinary.1[..]].concat();
+    assert_eq!(add(&mut w, &custodian, urgent(ordinary.clone())), Outcome::CustodianRefused);
+    assert_eq!(add(&mut w, &custodian, urgent((both, contents))), Outcome::CustodianRefused);
+    assert_eq!(open(&w, A), 2, "nothing of it was done");
+    assert_eq!(add(&mut w, &custodian, urgent(emergency)), Outcome::Applied);
+    assert_eq!(add(&mut w, &custodian, ordinary), Outcome::Applied);
+}

@@ -25,6 +25,7 @@ fn administrators_share_one_room_and_the_others_have_their_own() {
     assert_eq!(of(Urgency::Protection, "clinician"), None, "it protects nobody's member");
     assert_eq!(Share::of(Urgency::Withdrawal, &patient), Some(Share::Identity(patient.clone())));
     assert_eq!(of(Urgency::Emergency, "admin"), Some(Share::Identity(id("admin", "x"))));
+    assert_eq!(of(Urgency::Key, "service"), Some(Share::Identity(id("service", "x"))));
     assert!(share("x").is_beside(&share("y")));
     assert!(!share("x").is_beside(&administrators) && !administrators.is_beside(&administrators));
 }
