@@ -6,7 +6,7 @@
 //! the verifiers and at the replica: no load of ordinary ones keeps them out or waiting.
 
 mod lanes;
-mod reserve;
+pub(crate) mod reserve;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,11 +36,11 @@ use crate::clock::Clocks;
 const REQUESTS_MAX: usize = 16_384;
 /// Batches of peers, and blocks that are fetched, on their way to the replica.
 const BATCHES_MAX: usize = 256;
-/// Urgent requests besides.
-const URGENT_REQUESTS: Room = Room { each: 64, all: 1_024 };
+/// Urgent requests besides. No member's people have more than a quarter of it.
+const URGENT_REQUESTS: Room = Room { each: 64, group: 256, all: 1_024 };
 /// Calls of peers besides that hold nothing but urgent transactions: what one hands to a
 /// leader, and to others, at once.
-const URGENT_CALLS: Room = Room { each: URGENT_CALLS_MAX + 1, all: 256 };
+const URGENT_CALLS: Room = Room { each: URGENT_CALLS_MAX + 1, group: URGENT_CALLS_MAX + 1, all: 256 };
 /// KiB of them together.
 const BATCHES_KIB_MAX: usize = 64 * 1024;
 /// Reports of the replica's helpers: bounded by what it has asked of them, which is

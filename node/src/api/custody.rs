@@ -7,12 +7,14 @@ use consilium_proto::ids::{KeyId, RecordId};
 use consilium_proto::names::MemberId;
 use consilium_proto::pb::{self, HeldPlace, HeldVersion, RecordVersion};
 use consilium_proto::state::{CustodyName, WrapRequestName};
+use consilium_proto::transaction::Urgency;
 use prost::Message;
 use tonic::{Request, Response, Status};
 
 use super::Api;
 use super::access_log::{Answer, page_size, prove};
 use super::errors::Reason;
+use super::reading::in_lane;
 use super::record_reader::RecordReader;
 use crate::access::{self, Decision, Grant, What, decide};
 use crate::storage::StorageError;
@@ -37,6 +39,7 @@ impl Api {
         let own_keys = parse_keys(&request.key_ids)?;
         let asked_member = parse_member(&request.member)?;
         self.freshen(request.read.as_ref(), within).await?;
+        let by = caller.id.clone();
         let read = move |ledger: &LedgerSnapshot<'_>| {
             let member = asked_member.as_ref().unwrap_or(caller.id.member()).as_str();
             let Keepers { keeper, deputy } = custody::keepers(ledger, member).map_err(failed)?;
@@ -67,7 +70,9 @@ impl Api {
             }
             Ok(Some((requests, own_wraps, ledger.tip_header().clone())))
         };
-        let (requests, own_wraps, header) = self.read(read).await?.ok_or_else(not_custodian)?;
+        // An emergency may be among them.
+        let (requests, own_wraps, header) =
+            in_lane(&by, Some(Urgency::Key), self.read(read)).await?.ok_or_else(not_custodian)?;
         let header = Some((&self.prove_header(header, within).await?).into());
         Ok(Response::new(pb::ListWrapRequestsResponse { requests, header, own_wraps }))
     }

@@ -14,6 +14,7 @@ use consilium_proto::merkle::prove_consistency;
 use consilium_proto::pb;
 use consilium_proto::state_tree::{KeyHash, StateProof};
 use consilium_proto::vote::CertifiedHeader;
+use consilium_replica::submission::WaitFor;
 use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -21,6 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::blocks::Shown;
 use super::errors::{self, Reason};
+use super::reading::in_lane;
 use super::submit::{validators_of, wait_for};
 use super::{Api, Caller};
 use crate::access::{self, Decision, What};
@@ -46,12 +48,17 @@ impl LedgerService for Api {
         Self::check_enrollment(&caller, &transaction)?;
         let id = transaction.id;
         let wait = wait_for(request.wait_for)?;
-        let located = self.execute(&caller, transaction, wait, within).await?;
-        let certified = wait == consilium_replica::submission::WaitFor::Certified;
-        let receipt = match certified && !request.omit_receipt {
-            true => Some((&self.unsigned_receipt(id).await?).into()),
-            false => None,
+        let wants_receipt = wait == WaitFor::Certified && !request.omit_receipt;
+        let urgency = transaction.urgency();
+        let executed = async {
+            let located = self.execute(&caller, transaction, wait, within).await?;
+            let receipt = match wants_receipt {
+                true => Some((&self.unsigned_receipt(id).await?).into()),
+                false => None,
+            };
+            Ok::<_, Status>((located, receipt))
         };
+        let (located, receipt) = in_lane(&caller.id, urgency, executed).await?;
         Ok(Response::new(pb::SubmitResponse {
             transaction_id: id.to_bytes(),
             height: located.height.0,

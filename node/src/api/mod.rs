@@ -40,12 +40,14 @@ use crate::clock::now_ms;
 use crate::config::Limits;
 use crate::cuts::MemberCuts;
 use crate::handle::Handle;
+use crate::handle::reserve::{Reserve, Room};
 use crate::published::Published;
 use crate::storage::late_journal::LateJournal;
 use crate::storage::ledger_store::LedgerStore;
 use crate::transport::connections::PeerInfo;
 use crate::transport::{Outbox, PeerClients};
 use errors::Reason;
+pub use reading::Reads;
 
 /// The least staleness that can be asked for: nobody can have blocks made faster
 /// than that by reading.
@@ -76,6 +78,10 @@ pub struct Api {
     pub cuts: Arc<MemberCuts>,
     /// Bounds.
     pub limits: Limits,
+    /// Room for reads.
+    pub reads: Reads,
+    /// Room for those who wait for ordinary transactions.
+    pub(crate) admission: Reserve<SpiffeId>,
     /// What was answered without a quorum.
     pub late: LateJournal,
 }
@@ -91,6 +97,14 @@ impl Caller {
     pub(crate) fn has_role(&self, role: Role) -> bool {
         self.id.role() == role
     }
+}
+
+/// Of the room for those who wait, an identity has half, and the people of a member have three
+/// quarters: by however many identities, they leave some to others.
+#[must_use]
+pub(crate) fn admission(limits: &Limits) -> Reserve<SpiffeId> {
+    let all = limits.queued_transactions_max.get();
+    Reserve::new(Room { each: all.div_ceil(2), group: all - all / 4, all })
 }
 
 impl Api {

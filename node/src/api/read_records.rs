@@ -23,6 +23,7 @@ use tonic::{Request, Status};
 
 use super::errors::{self, Reason};
 use super::query::Query;
+use super::reading::in_lane;
 use super::record_reader::RecordReader;
 use super::{Api, Caller};
 use crate::clock::now_ms;
@@ -46,6 +47,16 @@ impl Api {
         let within = self.time_left(&request);
         let request = request.into_inner();
         let transaction = self.parse(request.transaction.as_ref())?;
+        let (by, urgency) = (caller.id.clone(), transaction.urgency());
+        in_lane(&by, urgency, self.answer_read((caller, request), transaction, (arrived, within))).await
+    }
+
+    async fn answer_read(
+        &self,
+        (caller, request): (Caller, pb::ReadRecordsRequest),
+        transaction: Transaction,
+        (arrived, within): (Instant, Duration),
+    ) -> Result<pb::ReadRecordsResponse, Status> {
         let refused = |e| Reason::InvalidArgument.field(&e);
         let asked = transaction.access_request().cloned();
         let asked =

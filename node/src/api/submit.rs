@@ -10,6 +10,7 @@ use consilium_proto::header::Leaf;
 use consilium_proto::ids::{Epoch, TimeMs, TransactionId};
 use consilium_proto::limits::VALIDITY_AHEAD_MAX_MS;
 use consilium_proto::merkle::prove_inclusion;
+use consilium_proto::names::SpiffeId;
 use consilium_proto::pb::{self, Outcome};
 use consilium_proto::receipt::Receipt;
 use consilium_proto::transaction::{SignedHead, Transaction, signed_head};
@@ -20,6 +21,7 @@ use tonic::Status;
 use super::errors::{self, Reason};
 use super::{Api, Caller};
 use crate::clock::now_ms;
+use crate::handle::reserve::Place;
 use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
 use consilium_replica::submission::{Located, Refused, WaitFor};
@@ -64,6 +66,7 @@ impl Api {
             return Err(Reason::Quarantined.status("this node has put itself aside; use another one"));
         }
         let id = transaction.id;
+        let _place = self.admit(caller, &transaction)?;
         match self.handle.submit(&caller.id, transaction, wait_for, within).await {
             Ok(Ok(located)) => Ok(located),
             // Executed here, whoever leads now: only the certificate is missing.
@@ -75,6 +78,15 @@ impl Api {
             Ok(Err(refused)) => Err(self.refusal(&id, refused)),
             Err(stopping) => Err(Reason::NoLeader.status(stopping.to_string())),
         }
+    }
+
+    /// A place for who waits for a transaction; what is urgent has room of its own further on.
+    pub(super) fn admit(&self, caller: &Caller, transaction: &Transaction) -> Result<Option<Place<SpiffeId>>, Status> {
+        if transaction.urgency().is_some() {
+            return Ok(None);
+        }
+        let place = self.admission.take(&caller.id);
+        place.map(Some).ok_or_else(|| self.refusal(&transaction.id, Refused::Overloaded))
     }
 
     pub(super) fn refusal(&self, id: &TransactionId, refused: Refused) -> Status {

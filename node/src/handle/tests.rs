@@ -85,6 +85,8 @@ fn urgent_ones_are_taken_and_go_first_where_ordinary_ones_are_refused() {
     assert!((0..URGENT_REQUESTS.each).all(|_| is_taken(&handle, "x", withdrawal())));
     assert!(!is_taken(&handle, "x", withdrawal()), "nobody has more room than others");
     assert!(is_taken(&handle, "y", withdrawal()));
+    let others = (0..URGENT_REQUESTS.group).filter(|n| is_taken(&handle, &format!("z{n}"), withdrawal())).count();
+    assert_eq!(others, URGENT_REQUESTS.group - URGENT_REQUESTS.each - 1, "nor has a member, by however many");
     let first = ends.verifier.recv().unwrap();
     assert!(is_urgent(&first), "it goes to the replica as it came");
     let VerifyJob::Submission { permit, .. } = first else { panic!() };

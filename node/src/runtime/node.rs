@@ -24,7 +24,7 @@ use super::threads::Threads;
 use super::verifier::Verifier;
 use super::writers::{run_log_writer, run_vote_writer};
 use crate::alarms::Alarms;
-use crate::api::{Api, late};
+use crate::api::{self, Api, Reads, late};
 use crate::clock::Clocks;
 use crate::config::Config;
 use crate::cuts::MemberCuts;
@@ -291,6 +291,8 @@ impl Node {
             alarms: Arc::clone(&self.alarms),
             cuts: Arc::clone(&self.cuts),
             limits: self.prepared.config.limits.clone(),
+            reads: Reads::default(),
+            admission: api::admission(&self.prepared.config.limits),
             late: LateJournal::new(&self.prepared.config.data_dir),
         };
         tokio::spawn(late::enter_all(api.clone(), self.stopping.clone()));
