@@ -33,7 +33,7 @@ use crate::published::Published;
 use crate::setup::Prepared;
 use crate::transport::PEER_MESSAGE_BYTES_MAX;
 use crate::transport::accept::{AcceptLimits, Accepted, accept};
-use crate::transport::connections::{Connections, POLICY};
+use crate::transport::connections::{ConnectionLimits, Connections, POLICY};
 use crate::transport::peer_service::Peers;
 use consilium_proto::limits::REQUEST_BYTES_MAX;
 
@@ -148,9 +148,11 @@ impl Serving<'_> {
     }
 
     fn listen(&self, router: Router, listener: TcpListener, tls: TlsAcceptor, limits: &Limits) {
+        let all = limits.connections_max.get();
         let limits = AcceptLimits {
-            connections_max: limits.connections_max.get(),
-            per_identity_max: limits.connections_per_identity_max.get(),
+            connections_max: all,
+            // By however many identities, a member leaves a quarter to others.
+            of_each: ConnectionLimits { identity: limits.connections_per_identity_max.get(), member: all - all / 4 },
             handshake_timeout: limits.handshake_timeout,
         };
         let (sender, receiver) = mpsc::channel::<std::io::Result<Accepted>>(64);

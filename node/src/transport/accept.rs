@@ -12,15 +12,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::connections::{Connection, Connections, NotKept, Side};
+use super::connections::{Connection, ConnectionLimits, Connections, NotKept, Side};
 
 /// Limits of a listener.
 #[derive(Debug, Clone, Copy)]
 pub struct AcceptLimits {
     /// Connections in all.
     pub connections_max: usize,
-    /// Connections of one identity.
-    pub per_identity_max: usize,
+    /// Connections of one identity, and of one member's identities.
+    pub of_each: ConnectionLimits,
     /// Time for a handshake.
     pub handshake_timeout: Duration,
 }
@@ -90,11 +90,12 @@ impl Handshake {
         };
         let chain = stream.get_ref().1.peer_certificates().map(<[_]>::to_vec);
         let other = (chain.as_deref(), address, Side::Caller);
-        match registry.keep(stream, other, Some(limits.per_identity_max)) {
+        match registry.keep(stream, other, Some(limits.of_each)) {
             Ok(connection) => Some(connection.holding(permit)),
             Err(why) => {
                 let reason = match why {
                     NotKept::TooMany => "identity_limit",
+                    NotKept::TooManyOfMember => "member_limit",
                     NotKept::NoIdentity | NotKept::Fallen => "handshake",
                 };
                 metrics::counter!("consilium_connections_refused_total", "reason" => reason).increment(1);

@@ -107,6 +107,18 @@ pub enum NotKept {
     /// The identity has as many connections as it may have.
     #[error("too many connections of one identity")]
     TooMany,
+    /// The identities of its member have as many as they may have together.
+    #[error("too many connections of one member's identities")]
+    TooManyOfMember,
+}
+
+/// How many connections may be made to this node.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionLimits {
+    /// By one identity.
+    pub identity: usize,
+    /// By the identities of one member.
+    pub member: usize,
 }
 
 impl Connections {
@@ -122,8 +134,7 @@ impl Connections {
         &self.expiries
     }
 
-    /// Keeps a connection from here on. `limit` bounds the connections that one
-    /// identity may have made to this node.
+    /// Keeps a connection from here on, within limits.
     ///
     /// # Errors
     /// [`NotKept`].
@@ -131,7 +142,7 @@ impl Connections {
         self: &Arc<Self>,
         stream: S,
         (chain, address, side): (Option<&[CertificateDer<'_>]>, SocketAddr, Side),
-        limit: Option<usize>,
+        limits: Option<ConnectionLimits>,
     ) -> Result<Connection<S>, NotKept> {
         let chain: Arc<[_]> = chain.unwrap_or_default().iter().map(|c| c.clone().into_owned()).collect();
         let identity = Arc::new(peer_identity(Some(&chain)).map_err(|_| NotKept::NoIdentity)?);
@@ -139,7 +150,7 @@ impl Connections {
         let end = Arc::new(AtomicI64::new(identity.not_after()));
         let info = PeerInfo { identity: Arc::clone(&identity), address, end: Arc::clone(&end), cut: cut.clone() };
         let entry = OpenConnection { identity, chain, side, end, cut: cut.clone() };
-        let number = self.insert(entry, limit)?;
+        let number = self.insert(entry, limits)?;
         let cut = Box::pin(cut.cancelled_owned());
         let connection = Connection { stream, info, cut, number, registry: Arc::clone(self), permit: None };
         // Registered first, judged then: a block that came in between has
@@ -147,11 +158,19 @@ impl Connections {
         if self.stands(number) { Ok(connection) } else { Err(NotKept::Fallen) }
     }
 
-    fn insert(&self, entry: OpenConnection, limit: Option<usize>) -> Result<u64, NotKept> {
+    fn insert(&self, entry: OpenConnection, limits: Option<ConnectionLimits>) -> Result<u64, NotKept> {
         let mut open = self.open();
-        let of_one = |c: &&OpenConnection| c.side == entry.side && c.identity.spiffe_id() == entry.identity.spiffe_id();
-        if limit.is_some_and(|limit| open.connections.values().filter(of_one).count() >= limit) {
-            return Err(NotKept::TooMany);
+        if let Some(limits) = limits {
+            let own = entry.identity.spiffe_id();
+            let others = open.connections.values().filter(|other| other.side == entry.side);
+            let others = others.map(|other| other.identity.spiffe_id()).filter(|id| id.member() == own.member());
+            let (of_member, of_one) = others.fold((0, 0), |(all, one), id| (all + 1, one + usize::from(id == own)));
+            if of_one >= limits.identity {
+                return Err(NotKept::TooMany);
+            }
+            if of_member >= limits.member {
+                return Err(NotKept::TooManyOfMember);
+            }
         }
         if entry.identity.spiffe_id().role() == Role::Node {
             self.expiries.note(entry.identity.spiffe_id(), &entry.chain);

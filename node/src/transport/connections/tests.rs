@@ -13,18 +13,26 @@ fn validity(end: Duration) -> Validity {
     Validity { not_before: now - Duration::hours(1), not_after: now + end }
 }
 
-/// A connection of an identity that ends in a day, under a CA that ends as told.
-fn kept(ca_end: Duration) -> (Arc<Connections>, Connection<tokio::io::DuplexStream>) {
-    let ca = MemberCa::create(&"a.example".parse().unwrap(), validity(ca_end)).unwrap();
+fn member(id: &str, ca_end: Duration) -> MemberCa {
+    MemberCa::create(&id.parse().unwrap(), validity(ca_end)).unwrap()
+}
+
+fn leaf(ca: &MemberCa, name: &str) -> CertificateDer<'static> {
     let request = IdentityRequest {
         role: Role::Service,
-        name: "ehr".into(),
+        name: name.into(),
         dns_names: Vec::new(),
         ip_addrs: Vec::new(),
         validity: validity(Duration::days(1)),
         key: SubjectKey::Generate,
     };
-    let leaf = CertificateDer::from(ca.issue(&request).unwrap().certificate.der().to_vec());
+    CertificateDer::from(ca.issue(&request).unwrap().certificate.der().to_vec())
+}
+
+/// A connection of an identity that ends in a day, under a CA that ends as told.
+fn kept(ca_end: Duration) -> (Arc<Connections>, Connection<tokio::io::DuplexStream>) {
+    let ca = member("a.example", ca_end);
+    let leaf = leaf(&ca, "ehr");
     let trust = MemberTrust { bundle: ca.bundle().clone(), crls: Vec::new(), suspended: false };
     let registry = Arc::new(Connections::new(Arc::new(StaticTrust::new([trust]))));
     let stream = tokio::io::duplex(1).0;
@@ -44,4 +52,24 @@ fn a_connection_ends_with_the_first_certificate_of_its_path() {
     let (registry, _connection) = kept(Duration::days(9));
     assert_eq!(registry.cut_expired(now_s() + 3 * HOUR_S), 0);
     assert_eq!(registry.cut_expired(now_s() + 25 * HOUR_S), 1);
+}
+
+#[test]
+fn one_members_identities_together_leave_room_to_others() {
+    let members = ["a.example", "b.example"].map(|id| member(id, Duration::days(9)));
+    let trust = |ca: &MemberCa| MemberTrust { bundle: ca.bundle().clone(), crls: Vec::new(), suspended: false };
+    let registry = Arc::new(Connections::new(Arc::new(StaticTrust::new(members.each_ref().map(trust)))));
+    let limits = Some(ConnectionLimits { identity: 2, member: 3 });
+    let connect = |ca: &MemberCa, name: &str, side| {
+        let other = (Some(&[leaf(ca, name)][..]), ([127, 0, 0, 1], 1).into(), side);
+        registry.keep(tokio::io::duplex(1).0, other, limits)
+    };
+    let [a, b] = &members;
+    let _open = [connect(a, "x", Side::Caller), connect(a, "x", Side::Caller)].map(Result::unwrap);
+    assert_eq!(connect(a, "x", Side::Caller).err(), Some(NotKept::TooMany));
+    let third = connect(a, "y", Side::Caller).unwrap();
+    assert_eq!(connect(a, "z", Side::Caller).err(), Some(NotKept::TooManyOfMember));
+    assert!(connect(b, "x", Side::Caller).is_ok());
+    drop(third);
+    assert!(connect(a, "z", Side::Caller).is_ok());
 }
