@@ -81,7 +81,7 @@ impl Api {
         }
         let question = Arc::new(Question { caller, id, author, asked, query });
         let (released, header) = self.released(question, Instant::now() + patience).await?;
-        let Released { records, next_page_token, missing } = released;
+        let Released { records, next_page_token, missing, awaits_wrap: _ } = released;
         if let Some(height) = missing {
             let _ = self.handle.attachment_missed(height).await;
             return Err(Reason::Behind.status("an attachment of a record is not on this node; another one has it"));
@@ -100,7 +100,7 @@ impl Api {
         loop {
             applied.borrow_and_update();
             let answer = self.release_now(Arc::clone(&question)).await?;
-            if !answer.0.lacks_key() || !matches!(timeout_at(until, applied.changed()).await, Ok(Ok(()))) {
+            if !answer.0.awaits_wrap || !matches!(timeout_at(until, applied.changed()).await, Ok(Ok(()))) {
                 return Ok(answer);
             }
         }
@@ -224,13 +224,9 @@ pub(super) struct Released {
     pub(super) next_page_token: Bytes,
     /// The block of a version of which something is not on this node.
     missing: Option<Height>,
-}
-
-impl Released {
-    /// Whether something is released that the reader cannot open yet.
-    fn lacks_key(&self) -> bool {
-        self.records.iter().any(|record| !record.payload.is_empty() && record.wraps.is_empty())
-    }
+    /// A custodian is about to wrap something of it for the reader's newest key, whether it is
+    /// wrapped for an older one or not: the reader may have that one no more.
+    awaits_wrap: bool,
 }
 
 /// What a certified request permits, as of the snapshot.
@@ -274,6 +270,7 @@ fn contents(
             released.records.push(record);
         }
     }
+            released.awaits_wrap |= records.awaits_wrap(&version.record, version.version)?;
     Ok(released)
 }
 

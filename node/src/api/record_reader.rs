@@ -183,6 +183,15 @@ impl<'a> RecordReader<'a> {
         decide(&Request { reader: self.reader, what }).allows()
     }
 
+    /// Whether a custodian was asked to wrap a version for the newest key of the reader, and has
+    /// not done it yet.
+    pub(super) fn awaits_wrap(&mut self, id: &RecordId, version: u32) -> Result<bool, StorageError> {
+        let Some(recipient) = self.newest_key()? else { return Ok(false) };
+        let name = WrapName { record: *id, version, recipient };
+        let asked: Option<WrapState> = self.ledger.state(&keys::wrap_state(&name))?;
+        Ok(asked.is_some_and(|state| state.wrap_sha256.is_empty()))
+    }
+
     /// The wrap that a custodian has added for a key of the reader, with the row that commits to
     /// it.
     fn added_wrap(
