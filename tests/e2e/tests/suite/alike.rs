@@ -111,7 +111,7 @@ fn denied_unknown_and_empty_take_the_same_time() {
         let stage = stage(network, HIDDEN).await?;
         let mut times: BTreeMap<(i32, usize), Vec<Duration>> = BTreeMap::new();
         for _ in 0..SAMPLES {
-            for kind in [AccessKind::Read, AccessKind::Query] {
+            for kind in [AccessKind::Read, AccessKind::History, AccessKind::Query] {
                 for (place, question) in stage.questions(kind).into_iter().enumerate() {
                     let began = Instant::now();
                     stage.ask(question).await?;
