@@ -7,6 +7,7 @@ mod export;
 mod feed;
 mod holders;
 mod html;
+mod late;
 mod linked;
 mod qr;
 mod readers;
@@ -77,6 +78,8 @@ pub(crate) enum AccessCommand {
     Holders(holders::HoldersArgs),
     /// Who has read a record, to be told that it was amended or entered in error
     FormerReaders(readers::FormerReadersArgs),
+    /// A reading without a quorum that may be in no list: shows it, and enters it
+    Late(late::LateArgs),
 }
 
 /// Arguments of `access log`.
@@ -263,6 +266,7 @@ pub(crate) async fn run(args: AccessArgs, ctx: &Context) -> Result<(), CliError>
         AccessCommand::Feed(args) => feed::run(&ctx.client().await?, &args, ctx).await,
         AccessCommand::Holders(args) => holders::run(&ctx.client().await?, &args, ctx).await,
         AccessCommand::FormerReaders(args) => readers::run(&ctx.client().await?, &args, ctx).await,
+        AccessCommand::Late(args) => late::run(args, ctx).await,
     }
 }
 
@@ -383,7 +387,11 @@ impl EventView {
             None => self.decisions.iter().map(DecisionView::text).collect::<Vec<_>>().join("; "),
         };
         match &self.late {
-            Some(late) => format!("{decided} (entered LATE: read {late} while the network was down)"),
+            Some(late) if self.permitted => format!("{decided} (entered LATE: read {late} while the network was down)"),
+            // It was decided twice: by what was known when it was read, and when it was entered.
+            Some(late) => format!(
+                "{decided} (entered LATE: asked for {late} while the network was down, when it may have been shown)"
+            ),
             None => decided,
         }
     }
@@ -488,6 +496,8 @@ impl DecidedView {
         lines.extend(event.disclosure.iter().map(|disclosure| disclosure.words.clone()));
         lines.extend(event.sealed_until.iter().map(|until| format!("kept from the patient until {until}")));
         lines.extend(event.decisions.iter().map(DecisionView::text));
+        lines
+            .extend(event.late.iter().map(|late| format!("entered LATE: asked for {late} while the network was down")));
         lines.extend(event.decisions.iter().filter_map(|decision| {
             let id = decision.consent.as_ref()?;
             Some(format!("consent {id} version {}", decision.consent_version.unwrap_or_default()))

@@ -153,6 +153,10 @@ pub(crate) struct GetArgs {
     /// which enters the reading into the patient's list as soon as it can, marked late
     #[arg(long, requires = "pseudonym", conflicts_with_all = ["metadata", "emergency", "sealed_by"])]
     pub(crate) without_quorum: bool,
+    /// Write what is signed into a file first, so that it can be entered (`access late`) where the
+    /// node cannot; an existing file is left alone
+    #[arg(long, value_name = "FILE", requires = "without_quorum")]
+    pub(crate) keep: Option<PathBuf>,
     /// What for.
     #[command(flatten)]
     pub(crate) access: AccessArgs,
@@ -368,7 +372,11 @@ async fn get(client: &Client, args: GetArgs, ctx: &Context) -> Result<(), CliErr
     let opened = match args.pseudonym {
         Some(patient) if args.without_quorum => {
             let asked = VersionRef { record: args.id, version: args.version.unwrap_or(0) };
-            let opened = reader.read_without_quorum(patient, &[asked]).await?.pop();
+            let late = reader.late_request(patient, &[asked])?;
+            if let Some(path) = &args.keep {
+                files::write_new(path, &late.encode(), files::SECRET_MODE)?;
+            }
+            let opened = reader.read_without_quorum(&late).await?.pop();
             opened.ok_or_else(|| CliError::failed("there is no such record of your own member that you may read"))?
         }
         Some(patient) => reader.get_of(patient, args.id, args.version).await?,

@@ -108,6 +108,11 @@ impl Part<'_> {
         if permitted && let Some(fields) = resource.as_object_mut() {
             fields.insert("meta".to_owned(), json!({ "profile": [self.profile()] }));
         }
+        // Read without a quorum: `recorded` is when it was entered.
+        if let (Some(late), Some(fields)) = (event.late, resource.as_object_mut()) {
+            let read = instant(late.0);
+            fields.insert("period".to_owned(), json!({ "start": read, "end": read }));
+        }
         resource
     }
 

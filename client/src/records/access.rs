@@ -23,7 +23,6 @@ use super::disagreements::{self, Statement};
 use super::reader::{History, Opened, RecordReader, Shown, service};
 use crate::answer::Proven;
 use crate::client::Client;
-use crate::clock::now_ms;
 use crate::error::ClientError;
 use crate::false_answer::Answered;
 
@@ -31,9 +30,6 @@ use crate::false_answer::Answered;
 pub const KEY_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a node waits for it before it answers, at most.
 const KEY_WAIT: Duration = Duration::from_secs(5);
-/// How long a request that is answered without a quorum is valid: the network may be away for so
-/// long. An hour less than the most that is allowed, for clocks that differ.
-const LATE_VALIDITY_MS: u64 = 23 * 60 * 60 * 1_000;
 /// Between two questions, also to a node that does not wait.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -133,29 +129,6 @@ impl RecordReader {
         }
     }
 
-    /// As [`Self::read`] while the network certifies nothing: what this identity's own member wrote,
-    /// by the state that is certified at its own node. The node keeps the request, and enters it
-    /// into the ledger and the patient's log, marked late, as soon as it can; where the network
-    /// certifies meanwhile, it is answered as any other. The profile must allow heads of any age.
-    ///
-    /// # Errors
-    /// As [`Self::read`]; PERMISSION_DENIED at a node of another member.
-    pub async fn read_without_quorum(
-        &self,
-        patient: PatientPseudonym,
-        records: &[VersionRef],
-    ) -> Result<Vec<Opened>, ClientError> {
-        let request = self.access().request(patient, AccessKind::Read);
-        let records_asked = records.iter().map(Into::into).collect();
-        let request = pb::RequestAccess { records: records_asked, late_ms: now_ms(), ..request };
-        let request = pb::Action { action: Some(pb::action::Action::RequestAccess(request)) };
-        let signed = self.client().sign_for(LATE_VALIDITY_MS, vec![request], Vec::new())?;
-        let request = pb::ReadRecordsRequest { transaction: Some(signed), without_quorum: true, ..Default::default() };
-        let (answered, header) = self.ask_access(&request).await?;
-        let opened = self.open_all(patient, records, &answered.answer, &header).await;
-        self.client().judged(&answered, opened)
-    }
-
     /// One version of a record of a patient; `None` is the newest.
     ///
     /// # Errors
@@ -245,7 +218,7 @@ impl RecordReader {
         }
     }
 
-    async fn open_all(
+    pub(super) async fn open_all(
         &self,
         patient: PatientPseudonym,
         asked: &[VersionRef],

@@ -4,29 +4,36 @@
 //! member wrote. What is kept is entered into the ledger by this node as soon as it can be,
 //! also after a start, and marked late in the patient's log.
 
+use std::io;
 use std::time::Duration;
 
 use consilium_ledger::keys;
 use consilium_proto::error::FieldError;
-use consilium_proto::ids::TransactionId;
+use consilium_proto::ids::{TimeMs, TransactionId};
 use consilium_proto::limits::LATE_VALIDITY_MIN_MS;
 use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::pb::{self, Outcome, SignerState};
 use consilium_proto::signing::VerifyingKey;
 use consilium_proto::transaction::Transaction;
 use consilium_replica::submission::{Located, Refused, WaitFor};
+use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Status};
+use tonic::Status;
 
 use super::errors::Reason;
 use super::{Api, Caller};
 use crate::clock::now_ms;
+use crate::storage::late_journal::LateJournal;
 use crate::storage::snapshot::LedgerSnapshot;
 
 /// How far the time that the reader names may be from this node's clock.
 const CLOCKS_APART_MAX_MS: u64 = 5 * 60 * 1_000;
 /// How often it is tried to enter what waits.
 const PACE: Duration = Duration::from_secs(1);
+/// Requests that are entered at once.
+const AT_ONCE: usize = 64;
+/// Raised while there are files of requests that the ledger does not take.
+const REFUSED_ALARM: &str = "late_reads_refused";
 
 impl Api {
     /// Tries to have a request decided as any other. `None`: nothing is certified, and it may be
@@ -44,6 +51,7 @@ impl Api {
         }
         let patience =
             Some(self.limits.without_quorum_after).filter(|patience| !patience.is_zero() && *patience < within);
+        let _place = self.admit(caller, transaction)?;
         let tried =
             self.handle.submit(&caller.id, transaction.clone(), WaitFor::Certified, patience.unwrap_or(within)).await;
         match tried {
@@ -99,11 +107,9 @@ impl Api {
 
     /// Keeps a request, durably.
     pub(super) async fn keep(&self, id: TransactionId, signed: pb::SignedTransaction) -> Result<(), Status> {
-        let late = self.late.clone();
-        let kept = tokio::task::spawn_blocking(move || late.keep(&id, &signed)).await;
-        let kept = kept.map_err(|_| Reason::Internal.status("stopping"))?;
-        kept.map_err(|e| {
-            tracing::error!(error = %e, "a request cannot be kept: it is not answered");
+        let kept = self.journal(move |late| late.keep(&id, &signed)).await;
+        kept.map_err(|error| {
+            tracing::error!(error, "a request cannot be kept: it is not answered");
             Reason::Internal.status("the request could not be kept, so that nothing is handed out for it")
         })?;
         tracing::warn!(transaction = %id, "own records are read without a quorum; the request is kept for the ledger");
@@ -112,49 +118,99 @@ impl Api {
 
     /// Enters what was kept into the ledger.
     async fn enter(&self) -> Result<(), String> {
-        let late = self.late.clone();
-        let waiting = tokio::task::spawn_blocking(move || late.waiting()).await;
-        let waiting = waiting.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
+        let waiting = self.journal(LateJournal::waiting).await?;
         metrics::gauge!("consilium_late_reads_waiting").set(waiting.len() as f64);
-        for (id, signed) in waiting {
-            let outcome = match self.enter_one(&signed).await {
-                Ok(located) if located.outcome == Outcome::Applied => None,
-                Ok(located) => Some(located.outcome.as_str_name().to_owned()),
-                // By the ledger's own time: it will never be taken.
-                Err(status) if status.code() == Code::InvalidArgument || self.is_past(&signed) => {
-                    Some(status.message().to_owned())
-                }
-                Err(_) => return Ok(()),
+        for some in waiting.chunks(AT_ONCE) {
+            let ids = some.to_vec();
+            let read = move |late: &LateJournal| {
+                let read = ids.into_iter().map(|id| Ok(late.read(&id)?.map(|signed| (id, signed))));
+                read.filter_map(io::Result::transpose).collect::<io::Result<Vec<_>>>()
             };
-            let Some(why) = outcome else {
-                self.late.forget(&id).map_err(|e| e.to_string())?;
-                tracing::info!(transaction = %id, "a read without a quorum is on the ledger now");
-                continue;
-            };
-            let file = self.late.set_aside(&id).map_err(|e| e.to_string())?;
-            metrics::counter!("consilium_late_reads_refused_total").increment(1);
-            tracing::error!(transaction = %id, why, file = %file.display(),
-                "a read without a quorum cannot be entered into the ledger: tell the privacy officer");
+            let requests = self.journal(read).await?;
+            let entered = join_all(requests.iter().map(|(_, signed)| self.enter_one(signed))).await;
+            let none = !entered.is_empty() && entered.iter().all(|entered| *entered == Entered::NoAnswer);
+            for ((id, _), entered) in requests.into_iter().zip(entered) {
+                self.settle(id, entered).await?;
+            }
+            // As long as there is no quorum, none of the others comes in, either.
+            if none {
+                break;
+            }
+        }
+        let aside = self.journal(LateJournal::aside).await?;
+        match aside {
+            0 => self.alarms.clear(REFUSED_ALARM),
+            files => self.alarms.raise(
+                REFUSED_ALARM,
+                format!("{files} reads without a quorum are in no patient's log: see data_dir/late, tell the privacy officer"),
+            ),
         }
         Ok(())
     }
 
-    async fn enter_one(&self, signed: &pb::SignedTransaction) -> Result<Located, Status> {
-        let transaction = self.parse(Some(signed))?;
-        let id = transaction.id;
-        let node = self.node_name().ok_or_else(|| Reason::NoLeader.status("this node has no name (yet)"))?;
+    async fn settle(&self, id: TransactionId, entered: Entered) -> Result<(), String> {
+        let why = match entered {
+            Entered::NotYet | Entered::NoAnswer => return Ok(()),
+            Entered::Applied => {
+                self.journal(move |late| late.forget(&id)).await?;
+                tracing::info!(transaction = %id, "a read without a quorum is on the ledger now");
+                return Ok(());
+            }
+            Entered::Never(why) => why,
+        };
+        let file = self.journal(move |late| late.set_aside(&id)).await?;
+        metrics::counter!("consilium_late_reads_refused_total").increment(1);
+        tracing::error!(transaction = %id, why, file = %file.display(),
+            "a read without a quorum cannot be entered into the ledger: tell the privacy officer");
+        Ok(())
+    }
+
+    /// Does something with the journal, away from the workers of the runtime.
+    async fn journal<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&LateJournal) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, String> {
+        let late = self.late.clone();
+        let done = tokio::task::spawn_blocking(move || work(&late)).await;
+        done.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
+    }
+
+    /// By the ledger's own time and rules alone: this node's clock may have been mended since.
+    async fn enter_one(&self, signed: &pb::SignedTransaction) -> Entered {
+        let transaction = match Transaction::parse(signed, self.ledger_id()) {
+            Ok(transaction) => transaction,
+            Err(error) => return Entered::Never(error.to_string()),
+        };
+        let (Some(node), None) = (self.node_name(), self.published.status().skew) else { return Entered::NotYet };
+        let until = transaction.head.valid_until;
         match self.handle.submit(&node, transaction, WaitFor::Certified, self.limits.request_timeout).await {
-            Ok(entered) => entered.map_err(|refused| self.refusal(&id, refused)),
-            Err(stopping) => Err(Reason::NoLeader.status(stopping.to_string())),
+            Ok(Ok(located)) if located.outcome == Outcome::Applied => Entered::Applied,
+            Ok(Ok(located)) => Entered::Never(located.outcome.as_str_name().to_owned()),
+            Ok(Err(refused)) if refused == Refused::BadSignature || self.is_past(until) => {
+                Entered::Never(format!("{refused:?}"))
+            }
+            Ok(Err(Refused::TimedOut)) | Err(_) => Entered::NoAnswer,
+            Ok(Err(_)) => Entered::NotYet,
         }
     }
 
-    /// Whether the certified ledger has passed a transaction's validity.
-    fn is_past(&self, signed: &pb::SignedTransaction) -> bool {
-        let until = Transaction::parse(signed, self.ledger_id()).map(|transaction| transaction.head.valid_until);
-        let time = self.published.certified().map(|certified| certified.header.time);
-        until.is_ok_and(|until| time.is_some_and(|time| time > until))
+    /// Whether the certified ledger has passed a validity.
+    fn is_past(&self, until: TimeMs) -> bool {
+        self.published.certified().is_some_and(|certified| certified.header.time > until)
     }
+}
+
+/// What became of a request that was kept.
+#[derive(Debug, PartialEq, Eq)]
+enum Entered {
+    /// It is in the log.
+    Applied,
+    /// The ledger will never take it.
+    Never(String),
+    /// To be tried again: the node has no room, or its author has asked too often. Others come in.
+    NotYet,
+    /// To be tried again: nothing was certified.
+    NoAnswer,
 }
 
 /// Enters what was kept, from the start on, until the node ends.

@@ -71,7 +71,7 @@ impl Api {
                 Some(located) => located,
                 None => {
                     let signed = request.transaction.unwrap_or_default();
-                    return self.read_late(caller, (transaction, signed), asked, within).await;
+                    return self.read_late(caller, (transaction, signed), asked, (arrived, within)).await;
                 }
             },
         };
@@ -127,19 +127,19 @@ impl Api {
         Ok((released.map_err(refuse)?, header))
     }
 
-    /// What is read without a quorum, once the request is kept.
+    /// What is read without a quorum. It leaves once the request is kept.
     async fn read_late(
         &self,
         caller: Caller,
         (transaction, signed): (Transaction, pb::SignedTransaction),
         asked: RequestAccess,
-        within: Duration,
+        (arrived, within): (Instant, Duration),
     ) -> Result<pb::ReadRecordsResponse, Status> {
         let certified = self.published.certified_height();
-        self.keep(transaction.id, signed).await?;
+        let (id, author) = (transaction.id, transaction.head.author);
         let work = move |ledger: &LedgerSnapshot<'_>| {
             let tip = ledger.tip_header().clone();
-            let (id, author, time) = (transaction.id, transaction.head.author, tip.time.max(now_ms()));
+            let time = tip.time.max(now_ms());
             let claim = Claim { transaction: id, author, reader: &caller.id, certified, time };
             let opened = open_late(ledger, Engine::shared(), (&claim, &asked));
             let opened = opened.map_err(|e| StorageError::corrupt("state", e))?;
@@ -157,6 +157,11 @@ impl Api {
             return Err(Reason::Behind.status("an attachment of a record is not on this node; another one has it"));
         }
         let header = Some((&self.prove_header(header, within).await?).into());
+        // Before anything leaves, and for what is denied, too: probing is in the log as ever.
+        self.keep(id, signed).await?;
+        if released.records.is_empty() {
+            tokio::time::sleep(until_empty_answer(arrived.elapsed())).await;
+        }
         Ok(pb::ReadRecordsResponse { height: 0, records: released.records, header, next_page_token: Bytes::new() })
     }
 
@@ -265,12 +270,12 @@ fn contents(
             let record: Option<pb::RecordVersion> = ledger.message(Table::Versions, &key)?;
             let record = record.ok_or_else(|| StorageError::corrupt("version", "absent"))?;
             let height = Height(record.height);
+            released.awaits_wrap |= records.awaits_wrap(&version.record, version.version)?;
             let (record, missing) = records.release(&version.record, record)?;
             released.missing = released.missing.or(missing.then_some(height));
             released.records.push(record);
         }
     }
-            released.awaits_wrap |= records.awaits_wrap(&version.record, version.version)?;
     Ok(released)
 }
 

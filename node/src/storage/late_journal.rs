@@ -5,6 +5,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use consilium_proto::ids::TransactionId;
 use consilium_proto::pb::SignedTransaction;
@@ -12,6 +13,10 @@ use prost::Message;
 
 /// Folder under `data_dir`.
 const FOLDER: &str = "late";
+/// Extensions of the files.
+const WAITING: &str = "request";
+const REFUSED: &str = "refused";
+const DAMAGED: &str = "damaged";
 /// Requests that may wait: each is a read of a person, and a few hundred bytes.
 const WAITING_MAX: usize = 100_000;
 
@@ -19,13 +24,15 @@ const WAITING_MAX: usize = 100_000;
 #[derive(Debug, Clone)]
 pub struct LateJournal {
     folder: PathBuf,
+    /// One at a time: who finds a file there must know that it is durable.
+    keeping: Arc<Mutex<()>>,
 }
 
 impl LateJournal {
     /// That of a node.
     #[must_use]
     pub fn new(data_dir: &Path) -> Self {
-        Self { folder: data_dir.join(FOLDER) }
+        Self { folder: data_dir.join(FOLDER), keeping: Arc::default() }
     }
 
     /// Keeps a request. Once this returns it survives a loss of power.
@@ -33,15 +40,17 @@ impl LateJournal {
     /// # Errors
     /// If the disk fails, or too many wait.
     pub fn keep(&self, id: &TransactionId, transaction: &SignedTransaction) -> io::Result<()> {
+        let _keeping = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.folder.is_dir() {
             fs::create_dir_all(&self.folder)?;
             sync(self.folder.parent().unwrap_or(&self.folder))?;
         }
         let path = self.path(id);
         if path.exists() {
-            return Ok(());
+            return sync(&self.folder);
         }
-        if fs::read_dir(&self.folder)?.count() >= WAITING_MAX {
+        // What a crash has left unfinished is in the way of nothing.
+        if self.files(WAITING)?.len() >= WAITING_MAX {
             return Err(io::Error::other("too many requests wait to be entered into the ledger"));
         }
         let unfinished = path.with_extension("tmp");
@@ -53,34 +62,33 @@ impl LateJournal {
     }
 
     /// Those that wait; a file that was not finished is none: nothing was handed out for it. One
-    /// that is damaged is set aside for people, and keeps no other from the ledger.
+    /// of no name that this has given is set aside for people, and keeps no other from the ledger.
     ///
     /// # Errors
     /// If the disk fails.
-    pub fn waiting(&self) -> io::Result<Vec<(TransactionId, SignedTransaction)>> {
-        if !self.folder.is_dir() {
-            return Ok(Vec::new());
-        }
+    pub fn waiting(&self) -> io::Result<Vec<TransactionId>> {
         let mut waiting = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
-            let path = entry?.path();
-            if path.extension().is_none_or(|extension| extension != "request") {
-                continue;
-            }
-            let id: Option<TransactionId> =
-                path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
-            let request = SignedTransaction::decode(&fs::read(&path)?[..]).ok();
-            match id.zip(request) {
-                Some(request) => waiting.push(request),
-                None => {
-                    let aside = path.with_extension("damaged");
-                    fs::rename(&path, &aside)?;
-                    tracing::error!(file = %aside.display(), "a request that was answered without a quorum is damaged");
-                }
+        for path in self.files(WAITING)? {
+            match path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok()) {
+                Some(id) => waiting.push(id),
+                None => set_damaged(&path)?,
             }
         }
-        waiting.sort_by_key(|(id, _)| *id.as_bytes());
+        waiting.sort_unstable();
         Ok(waiting)
+    }
+
+    /// One that waits; `None` if it is damaged, and was set aside for people.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn read(&self, id: &TransactionId) -> io::Result<Option<SignedTransaction>> {
+        let path = self.path(id);
+        let request = SignedTransaction::decode(&fs::read(&path)?[..]).ok();
+        if request.is_none() {
+            set_damaged(&path)?;
+        }
+        Ok(request)
     }
 
     /// Forgets one whose event is certified.
@@ -96,15 +104,39 @@ impl LateJournal {
     /// # Errors
     /// If the disk fails.
     pub fn set_aside(&self, id: &TransactionId) -> io::Result<PathBuf> {
-        let aside = self.path(id).with_extension("refused");
+        let aside = self.path(id).with_extension(REFUSED);
         fs::rename(self.path(id), &aside)?;
         sync(&self.folder)?;
         Ok(aside)
     }
 
-    fn path(&self, id: &TransactionId) -> PathBuf {
-        self.folder.join(format!("{id}.request"))
+    /// How many are set aside, refused or damaged.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn aside(&self) -> io::Result<usize> {
+        Ok(self.files(REFUSED)?.len() + self.files(DAMAGED)?.len())
     }
+
+    fn files(&self, extension: &str) -> io::Result<Vec<PathBuf>> {
+        if !self.folder.is_dir() {
+            return Ok(Vec::new());
+        }
+        let all = fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.path()));
+        let all = all.collect::<io::Result<Vec<_>>>()?;
+        Ok(all.into_iter().filter(|path| path.extension().is_some_and(|found| found == extension)).collect())
+    }
+
+    fn path(&self, id: &TransactionId) -> PathBuf {
+        self.folder.join(format!("{id}.{WAITING}"))
+    }
+}
+
+fn set_damaged(path: &Path) -> io::Result<()> {
+    let aside = path.with_extension(DAMAGED);
+    fs::rename(path, &aside)?;
+    tracing::error!(file = %aside.display(), "a request that was answered without a quorum is damaged");
+    Ok(())
 }
 
 /// What a folder names is durable only once it is synced itself.
@@ -121,7 +153,7 @@ mod tests {
     fn what_is_kept_waits_until_it_is_forgotten_or_set_aside() {
         let folder = tempfile::tempdir().unwrap();
         let journal = LateJournal::new(folder.path());
-        assert_eq!(journal.waiting().unwrap(), Vec::new());
+        assert_eq!(journal.waiting().unwrap(), []);
         let request = |n: u8| {
             (
                 TransactionId::from_bytes([n; 32]),
@@ -133,15 +165,25 @@ mod tests {
             journal.keep(id, transaction).unwrap();
         }
         // As after a crash: a new one over the same folder, and one that was not finished.
-        std::fs::write(folder.path().join(FOLDER).join("ab.tmp"), b"ha").unwrap();
+        let file = |name: &str| folder.path().join(FOLDER).join(name);
+        std::fs::write(file("ab.tmp"), b"ha").unwrap();
         let journal = LateJournal::new(folder.path());
-        assert_eq!(journal.waiting().unwrap(), all);
+        let waiting = || journal.waiting().unwrap();
+        assert_eq!(waiting(), [all[0].0, all[1].0, all[2].0]);
+        assert_eq!(journal.read(&all[0].0).unwrap().as_ref(), Some(&all[0].1));
         journal.forget(&all[0].0).unwrap();
         let aside = journal.set_aside(&all[1].0).unwrap();
         assert!(aside.is_file());
-        assert_eq!(journal.waiting().unwrap(), all[2..]);
-        std::fs::write(folder.path().join(FOLDER).join("xy.request"), b"").unwrap();
-        assert_eq!(journal.waiting().unwrap(), all[2..], "what is damaged keeps no other from the ledger");
-        assert!(folder.path().join(FOLDER).join("xy.damaged").is_file());
+        assert_eq!((waiting(), journal.aside().unwrap()), (vec![all[2].0], 1));
+        // What is damaged keeps no other from the ledger.
+        std::fs::write(file("xy.request"), b"").unwrap();
+        let damaged = request(9).0;
+        std::fs::write(file(&format!("{damaged}.request")), b"\xff").unwrap();
+        assert_eq!(waiting(), [all[2].0, damaged]);
+        assert_eq!(journal.read(&damaged).unwrap(), None);
+        assert_eq!((waiting(), journal.aside().unwrap()), (vec![all[2].0], 3));
+        // People have looked after it.
+        std::fs::remove_file(aside).unwrap();
+        assert_eq!(journal.aside().unwrap(), 2);
     }
 }

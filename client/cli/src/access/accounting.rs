@@ -87,6 +87,8 @@ struct EntryView {
     purpose: &'static str,
     purpose_words: &'static str,
     consent: Option<String>,
+    /// When it was read without a quorum, as the reader says; null: it was not.
+    late: Option<String>,
     /// Null: the law asks for it.
     left_out: Option<&'static str>,
     transaction: String,
@@ -237,6 +239,7 @@ impl EntryView {
             purpose: purpose::code(event.purpose),
             purpose_words: words::purpose(event.purpose),
             consent: disclosure.decision.consent.map(|(id, _)| id.to_string()),
+            late: event.late.map(|late| time_ms(late.0)),
             left_out: disclosure.left_out.map(|why| match why {
                 LeftOut::OwnStaff => "own staff",
                 LeftOut::ToPatient => "to the patient",
@@ -248,9 +251,10 @@ impl EntryView {
 
     fn cells(&self) -> [String; 5] {
         let why = self.left_out.map_or(String::new(), |why| format!(" (left out: {why})"));
+        let late = self.late.as_ref().map_or(String::new(), |late| format!(" (entered LATE: read {late})"));
         let what = match &self.consent {
-            Some(id) => format!("{}, by consent {id}", self.description),
-            None => self.description.clone(),
+            Some(id) => format!("{}, by consent {id}{late}", self.description),
+            None => format!("{}{late}", self.description),
         };
         [
             self.number.to_string(),

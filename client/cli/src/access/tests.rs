@@ -133,6 +133,9 @@ fn what_was_read_while_the_network_was_down_is_said_to_be_late() {
     assert!(view.line().contains("(entered LATE: read 1970-01-01T00:00:00"), "{}", view.line());
     assert!(view.cells(false).last().unwrap().contains("entered LATE"));
     assert!(view.late.is_some());
+    // What is denied when it is entered may have been read before that was known.
+    let late = AccessEvent { late: Some(TimeMs(500)), ..event(1, AccessGround::ConsentDenies) };
+    assert!(EventView::new(&late, false).line().contains("when it may have been shown"));
 }
 
 #[test]

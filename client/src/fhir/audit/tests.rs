@@ -134,6 +134,17 @@ fn what_was_denied_is_there_too_and_claims_no_profile_of_success() {
 }
 
 #[test]
+fn what_was_read_without_a_quorum_tells_when() {
+    let mut event = event(AccessKind::Read, vec![decision(AccessGround::Custodian, 1)]);
+    assert!(audit_events(&event, STYLE)[0].get("period").is_none());
+    event.late = Some(TimeMs(1_794_999_000_000));
+    let resource = &audit_events(&event, STYLE)[0];
+    assert_pattern(resource);
+    let read = "2026-11-18T10:50:00Z";
+    assert_eq!(resource["period"], json!({ "start": read, "end": read }));
+}
+
+#[test]
 fn an_emergency_is_named_and_a_person_is_not_unless_asked_for() {
     let mut event = event(AccessKind::Read, vec![decision(AccessGround::Emergency, 1)]);
     event.emergency = Some(EmergencyId([6; 16]));

@@ -25,6 +25,7 @@ pub(super) enum Exception {
     Volume,
     OutOfCare,
     Emergency,
+    Late,
     Denied,
     NoSuchPatient,
 }
@@ -41,6 +42,7 @@ impl Exception {
             Self::Volume => "volume",
             Self::OutOfCare => "out-of-care",
             Self::Emergency => "emergency",
+            Self::Late => "late",
             Self::Denied => "denied",
             Self::NoSuchPatient => "no-such-patient",
         }
@@ -57,6 +59,7 @@ impl Exception {
             Self::Volume => "the reader has asked for unusually many patients on this day",
             Self::OutOfCare => "to treat, but no care of this member was attested for that time",
             Self::Emergency => "in a declared emergency",
+            Self::Late => "while the network was down, and entered late",
             Self::Denied => "it was denied",
             Self::NoSuchPatient => "there is no such patient",
         }
@@ -90,6 +93,7 @@ impl<'a> Reviewer<'a> {
             (Exception::Volume, many),
             (Exception::OutOfCare, !decision.unmatched && self.is_out_of_care(event)),
             (Exception::Emergency, event.emergency.is_some()),
+            (Exception::Late, event.late.is_some()),
             (Exception::NoSuchPatient, decision.unmatched),
             (Exception::Denied, !decision.unmatched && !event.permits()),
         ];

@@ -112,6 +112,9 @@ fn emergencies_denials_and_volume_are_found() {
     let mut emergency = access("clinician/c-2", 5);
     emergency.event.emergency = Some(consilium_proto::ids::EmergencyId([6; 16]));
     assert_eq!(one(emergency), ["emergency"]);
+    let mut late = access("clinician/c-2", 5);
+    late.event.late = Some(TimeMs(1));
+    assert_eq!(one(late), ["late"]);
     let mut denied = access("clinician/c-2", 5);
     denied.event.decisions[0].ground = AccessGround::NoConsent;
     assert_eq!(one(denied.clone()), ["denied"]);
