@@ -398,14 +398,26 @@ pub fn speaks(patient: &pb::PatientState, a: &pb::PatientAcceptance, custodian: 
 }
 
 /// Whether a consent binds a custodian: its own paper, or signed by whom it had accepted then for
-/// that patient. No other member can make it binding.
+/// that patient, and heard: not the patient's own key after a death that it attests, and an
+/// executor only after one. No other member can make it binding, nor end it.
 #[must_use]
-pub fn binds(consent: &pb::ConsentState, acceptances: &[pb::PatientAcceptance], custodian: &str) -> bool {
+pub fn binds(consent: &pb::ConsentState, patient: &pb::PatientState, custodian: &str) -> bool {
     if !consent.paper_member.is_empty() {
         return consent.paper_member == custodian;
     }
+    let ended = consent.ended_for.iter().any(|member| member == custodian);
+    let died = patient.deaths.iter().find(|death| death.member == custodian);
+    let heard = |a: &pb::PatientAcceptance| match a.relation() {
+        // What it signed before it became the executor, it signed as somebody else.
+        pb::PatientRelation::Executor => died.is_some() || consent.height < a.height,
+        pb::PatientRelation::Self_
+        | pb::PatientRelation::Guardian
+        | pb::PatientRelation::Proxy
+        | pb::PatientRelation::Unspecified => died.is_none_or(|death| consent.height <= death.height),
+    };
     let signed = TimeMs(consent.signed_ms);
-    acceptances.iter().any(|a| a.may_consent && accepts(a, custodian, &consent.author, signed))
+    let mut accepted = patient.acceptances.iter().filter(|a| accepts(a, custodian, &consent.author, signed));
+    !ended && accepted.any(|a| a.may_consent && heard(a))
 }
 
 /// What several consents that bind say together, each with what names it: the strongest word, of

@@ -217,6 +217,8 @@ struct ConsentView {
     /// In words.
     says: Vec<String>,
     signed: String,
+    /// For the records of these members alone it is revoked.
+    ended_for: Vec<String>,
 }
 
 impl ConsentView {
@@ -230,6 +232,7 @@ impl ConsentView {
             base: words::base_code(consent.grant.base),
             says: describe(&consent.grant).iter().map(|line| line.trim().to_owned()).collect(),
             signed: time_ms(consent.state.signed_ms),
+            ended_for: consent.state.ended_for.clone(),
         }
     }
 
@@ -240,7 +243,10 @@ impl ConsentView {
         };
         let head = format!("consent {} version {}, {by}, {}", self.consent, self.version, self.signed);
         let says = self.says.iter().map(|line| format!("  {line}"));
-        std::iter::once(head).chain(says).map(|line| escaped(&line)).collect::<Vec<_>>().join("\n")
+        let ended = (!self.ended_for.is_empty()).then(|| {
+            format!("  revoked for the records of {}, and in force for those of others", self.ended_for.join(", "))
+        });
+        std::iter::once(head).chain(says).chain(ended).map(|line| escaped(&line)).collect::<Vec<_>>().join("\n")
     }
 }
 

@@ -10,7 +10,9 @@ use consilium_proto::access::RecordFacts;
 use consilium_proto::consent::{Asked, Said, binds, speaks, strongest};
 use consilium_proto::ids::{ConsentId, ProjectTag, RecordId, TimeMs};
 use consilium_proto::names::{MemberId, SpiffeId};
-use consilium_proto::pb::{Confidentiality, ConsentBase, PatientAcceptance, PatientRelation, PurposeOfUse};
+use consilium_proto::pb::{
+    Confidentiality, ConsentBase, PatientAcceptance, PatientRelation, PatientState, PurposeOfUse,
+};
 
 use crate::access_log::{KnownConsent, PatientRows};
 
@@ -129,8 +131,8 @@ impl Pseudonyms {
 }
 
 fn is_bound(rows: &PatientRows, consent: &KnownConsent, custodian: &str) -> bool {
-    let acceptances = rows.state.as_ref().map(|patient| &patient.acceptances[..]);
-    binds(&consent.state, acceptances.unwrap_or_default(), custodian)
+    let nobody = PatientState::default();
+    binds(&consent.state, rows.state.as_ref().unwrap_or(&nobody), custodian)
 }
 
 #[cfg(test)]

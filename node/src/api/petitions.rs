@@ -83,7 +83,8 @@ fn may_see(ledger: &LedgerSnapshot<'_>, reader: &SpiffeId, state: &PetitionState
     let patient = PatientPseudonym::parse("patient", &state.patient);
     let patient = patient.map_err(|e| StorageError::corrupt("state", e))?;
     let patient: Option<PatientState> = ledger.state(&keys::patient(&patient))?;
-    let of_reader = state.author == reader.to_string()
+    let died = patient.iter().flat_map(|patient| &patient.deaths).any(|death| death.member == state.member);
+    let of_reader = (state.author == reader.to_string() && !died)
         || patient.is_some_and(|patient| speaks_for(&patient, reader, ledger.tip_header().time));
     let concerns_person = match state.kind() {
         Kind::Complaint | Kind::Name => true,

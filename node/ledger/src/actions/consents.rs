@@ -5,7 +5,9 @@ use consilium_proto::consent::speaks;
 use consilium_proto::ids::{ConsentId, PatientPseudonym};
 use consilium_proto::limits::CONSENTS_MAX;
 use consilium_proto::names::Role;
-use consilium_proto::pb::{self, ConsentListEntry, ConsentListState, ConsentState, Outcome, PatientState};
+use consilium_proto::pb::{
+    self, ConsentListEntry, ConsentListState, ConsentState, Outcome, PatientAcceptance, PatientRelation, PatientState,
+};
 use consilium_proto::transaction::{ConsentAction, PutConsent};
 
 use super::{Author, Context};
@@ -44,6 +46,10 @@ fn put<R: StateReader>(
         let mut custodians = patient.acceptances.iter();
         let accepted = custodians.any(|a| a.may_consent && speaks(&patient, a, &a.member, &name, cx.time));
         ensure(accepted, Outcome::NotAccepted)?;
+        // A new version ends the one before for all whom that one binds: who says that the patient
+        // has died must hear it, too. Another consent takes nothing from anybody.
+        let mut bound = custodians_of(&patient, &name);
+        ensure(consent.version == 1 || bound.all(|a| hears(&patient, a)), Outcome::NotAccepted)?;
     }
     let before: Option<ConsentState> = view.message(Table::State, &keys::consent(&consent.id))?;
     let state = ConsentState {
@@ -56,6 +62,7 @@ fn put<R: StateReader>(
         signed_ms: cx.time.0,
         height: cx.height.0,
         revoked_ms: 0,
+        ended_for: Vec::new(),
     };
     match before {
         None => {
@@ -74,7 +81,7 @@ fn check_succession(before: &ConsentState, state: &ConsentState) -> Result<(), R
     let same_author = !state.paper_member.is_empty() || before.author == state.author;
     ensure(before.patient == state.patient && same_side && same_author, Outcome::ConsentNotFound)?;
     let follows = before.version.checked_add(1) == Some(state.version);
-    ensure(before.revoked_ms == 0 && follows, Outcome::ConsentConflict)
+    ensure(before.revoked_ms == 0 && before.ended_for.is_empty() && follows, Outcome::ConsentConflict)
 }
 
 /// Each author, and each member for paper, has room of its own.
@@ -102,9 +109,16 @@ fn revoke<R: StateReader>(
     author: &Author,
     id: &ConsentId,
 ) -> Result<(), Refusal> {
-    let not_found = Refusal::Rejected(Outcome::ConsentNotFound);
-    let mut state: ConsentState = view.message(Table::State, &keys::consent(id))?.ok_or(not_found)?;
-    ensure(state.revoked_ms == 0 && may_revoke(view, cx, author, &state)?, Outcome::ConsentNotFound)?;
+    let not_found = || Refusal::Rejected(Outcome::ConsentNotFound);
+    let mut state: ConsentState = view.message(Table::State, &keys::consent(id))?.ok_or_else(not_found)?;
+    ensure(state.revoked_ms == 0, Outcome::ConsentNotFound)?;
+    let ending = ending(view, cx, author, &state)?.ok_or_else(not_found)?;
+    if let Ending::For(mut members) = ending {
+        state.ended_for.append(&mut members);
+        state.ended_for.sort();
+        view.put_message(Table::State, keys::consent(id), &state);
+        return Ok(());
+    }
     state.revoked_ms = cx.time.0;
     view.put_message(Table::State, keys::consent(id), &state);
     let place = [&[consilium_proto::state::StateRow::ConsentList as u8][..], &state.patient].concat();
@@ -114,26 +128,57 @@ fn revoke<R: StateReader>(
     Ok(())
 }
 
-/// Its author; for paper, its member; and whoever all custodians accept that the consent binds:
-/// one of them alone must not end what protects the records of another.
-fn may_revoke<R: StateReader>(
+/// How far a consent is ended.
+enum Ending {
+    Whole,
+    /// For the records of these custodians.
+    For(Vec<String>),
+}
+
+/// By its author; for paper, by its member; and by whoever all custodians accept that the consent
+/// binds: one of them alone must not end what protects the records of another. Those who say that
+/// the patient has died hear its executor alone: for their records it ends by that one, for the
+/// others' by the others.
+fn ending<R: StateReader>(
     view: &View<'_, R>,
     cx: &Context<'_>,
     author: &Author,
     consent: &ConsentState,
-) -> Result<bool, StoreFault> {
+) -> Result<Option<Ending>, StoreFault> {
     if !consent.paper_member.is_empty() {
-        return Ok(consent.paper_member == author.member() && author.ensure_registrar().is_ok());
+        let own = consent.paper_member == author.member() && author.ensure_registrar().is_ok();
+        return Ok(own.then_some(Ending::Whole));
     }
     let name = author.id.to_string();
-    if consent.author == name {
-        return Ok(true);
-    }
     let patient = PatientPseudonym::parse("patient", &consent.patient);
     let patient = patient.map_err(|e| crate::roster::corrupt(format!("consent: {e}")))?;
-    let state: PatientState = load_patient(view, &patient)?.unwrap_or_default();
-    let custodians = || state.acceptances.iter().filter(|a| a.identity == consent.author && !a.withdrawn);
-    let accepted =
-        |member: &str| state.acceptances.iter().any(|a| a.may_consent && speaks(&state, a, member, &name, cx.time));
-    Ok(custodians().next().is_some() && custodians().all(|a| accepted(&a.member)))
+    let patient = load_patient(view, &patient)?.unwrap_or_default();
+    let bound = custodians_of(&patient, &consent.author).filter(|a| !consent.ended_for.contains(&a.member));
+    let (hearing, deaf): (Vec<_>, Vec<_>) = bound.partition(|a| hears(&patient, a));
+    if hearing.is_empty() && deaf.is_empty() {
+        return Ok((consent.author == name).then_some(Ending::Whole));
+    }
+    let accepts =
+        |member: &str| patient.acceptances.iter().any(|a| a.may_consent && speaks(&patient, a, member, &name, cx.time));
+    let all = hearing.len() + deaf.len();
+    let by_those = consent.author == name || hearing.iter().all(|a| accepts(&a.member));
+    let hearing = hearing.into_iter().filter(|_| by_those);
+    let ended = hearing.chain(deaf.into_iter().filter(|a| accepts(&a.member)));
+    let ended: Vec<_> = ended.map(|a| a.member.clone()).collect();
+    Ok(match ended.len() {
+        0 => None,
+        number if number == all => Some(Ending::Whole),
+        _ => Some(Ending::For(ended)),
+    })
+}
+
+/// Acceptances of an identity by the custodians that its consents bind.
+fn custodians_of<'a>(patient: &'a PatientState, identity: &'a str) -> impl Iterator<Item = &'a PatientAcceptance> {
+    patient.acceptances.iter().filter(move |a| a.identity == identity && !a.withdrawn)
+}
+
+/// Whether a custodian hears whom it has accepted: after a death that it attests an executor alone.
+fn hears(patient: &PatientState, a: &PatientAcceptance) -> bool {
+    let died = patient.deaths.iter().any(|death| death.member == a.member);
+    died == (a.relation() == PatientRelation::Executor)
 }

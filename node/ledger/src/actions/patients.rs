@@ -175,7 +175,8 @@ fn attest_death<R: StateReader>(
     match (place, death.withdrawn) {
         (Ok(place), true) => drop(state.deaths.remove(place)),
         (Err(_), true) => return Err(Refusal::Rejected(Outcome::NotDeceased)),
-        (Ok(place), false) => state.deaths[place] = describe_death(cx, author, death),
+        // What was signed between what it said first and now stays what it was.
+        (Ok(place), false) => state.deaths[place].evidence_sha256 = death.evidence.to_bytes(),
         (Err(place), false) => state.deaths.insert(place, describe_death(cx, author, death)),
     }
     view.put_message(Table::State, keys::patient(&death.patient), &state);

@@ -175,7 +175,7 @@ impl PatientFacts {
     fn binds(&self, consent: &Consent, custodian: &str) -> bool {
         let patient = self.pseudonyms.iter().find(|pseudonym| consent.state.patient == pseudonym.id.0[..]);
         let Some(patient) = patient.filter(|pseudonym| pseudonym.counts_for(custodian)) else { return false };
-        binds(&consent.state, &patient.state.acceptances, custodian)
+        binds(&consent.state, &patient.state, custodian)
     }
 }
 

@@ -82,7 +82,12 @@ pub(super) fn grant(base: ConsentBase, rules: Vec<pb::ConsentRule>) -> pb::Conse
 
 /// Everything to those of hospital b.
 pub(super) fn share_with_b() -> pb::ConsentGrant {
-    let permit = pb::ConsentRule { grantees: to_member(B), ..rule(ConsentEffect::Permit) };
+    share_with(B)
+}
+
+/// Everything to those of a member.
+pub(super) fn share_with(member: &str) -> pb::ConsentGrant {
+    let permit = pb::ConsentRule { grantees: to_member(member), ..rule(ConsentEffect::Permit) };
     grant(ConsentBase::BreakGlassOnly, vec![permit])
 }
 
