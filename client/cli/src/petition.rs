@@ -1,7 +1,7 @@
 //! `consilium petition`: what patients ask of a hospital about their records and about who read
 //! them, and the answers. Texts come from files and are sealed here.
 
-mod view;
+pub(crate) mod view;
 
 use std::path::{Path, PathBuf};
 
@@ -185,8 +185,7 @@ pub(crate) async fn run(args: PetitionArgs, ctx: &Context) -> Result<(), CliErro
         PetitionCommand::List { patient } => {
             let (petitions, now) = client.petitions(patient).await?;
             ctx.claims("completeness", "each of these is proven; that there are no others is the node's word");
-            let petitions = petitions.iter().map(|petition| PetitionView::new(petition, now)).collect();
-            ctx.print(&ListView { petitions }, ListView::text)
+            ctx.print(&ListView::new(&petitions, now), ListView::text)
         }
         PetitionCommand::Show { petition, patient } => show(petition, patient, &client, ctx).await,
         PetitionCommand::Due { member } => {

@@ -16,6 +16,7 @@
 
 pub(crate) mod audit;
 mod divergence;
+mod duties;
 mod fetch;
 pub(crate) mod identities;
 pub mod node;

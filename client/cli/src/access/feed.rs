@@ -13,14 +13,14 @@ use clap::Args;
 use consilium_client::access_log::ProvenDecision;
 use consilium_client::access_log::staff::StaffAccesses;
 use consilium_client::{Client, pb};
-use consilium_proto::ids::{Height, PatientPseudonym};
+use consilium_proto::ids::{Height, PatientPseudonym, TimeMs};
 use consilium_proto::names::MemberId;
 use consilium_proto::state::{CareName, keys};
 use prost::Message;
 use serde::Serialize;
 
 use super::EventView;
-use crate::text::Zone;
+use crate::text::{Zone, time_ms};
 use crate::{CliError, Context};
 use exceptions::{Exception, Reviewer};
 use people::People;
@@ -57,6 +57,18 @@ struct FeedView {
     /// Those with an exception.
     exceptional: usize,
     entries: Vec<EntryView>,
+    /// Answers that the member owes patients, and whose deadline is over.
+    overdue_petitions: Vec<OverdueView>,
+    /// How many more are not listed.
+    overdue_unlisted: u64,
+}
+
+#[derive(Serialize)]
+struct OverdueView {
+    petition: String,
+    due: String,
+    #[serde(skip)]
+    due_shown: String,
 }
 
 #[derive(Serialize)]
@@ -86,7 +98,9 @@ pub(super) async fn run(client: &Client, args: &FeedArgs, ctx: &Context) -> Resu
     let found = client.accesses_by(&member, Height(args.after)).await?;
     spinner.finish_and_clear();
     let care = care_of(client, &member, &found).await?;
-    let view = FeedView::new(args, &member, &found, &Reviewer::new(&found.decisions, &people, &care, args.volume));
+    let (due, now) = (client.petitions_due(&member).await?.unwrap_or_default(), client.certified_head().await?);
+    let reviewer = Reviewer::new(&found.decisions, &people, &care, args.volume);
+    let view = FeedView::new(args, &member, &found, &reviewer).with_overdue(&due, now.header.time, args.utc_offset);
     ctx.print(&view, FeedView::text)
 }
 
@@ -114,11 +128,34 @@ impl FeedView {
             accesses: found.decisions.len(),
             exceptional,
             entries: shown.map(|(decision, found)| EntryView::new(decision, &found, args.utc_offset)).collect(),
+            overdue_petitions: Vec::new(),
+            overdue_unlisted: 0,
         }
     }
 
+    fn with_overdue(self, due: &pb::PetitionsDueState, now: TimeMs, zone: Zone) -> Self {
+        let late = due.petitions.iter().filter(|due| due.due_ms <= now.0).map(|due| OverdueView {
+            petition: hex::encode(&due.petition_id),
+            due: time_ms(due.due_ms),
+            due_shown: zone.time_ms(due.due_ms),
+        });
+        Self { overdue_petitions: late.collect(), overdue_unlisted: due.dropped, ..self }
+    }
+
+    /// First of all: patients wait for these.
+    fn overdue(&self) -> Vec<String> {
+        let late = self
+            .overdue_petitions
+            .iter()
+            .map(|late| format!("! OVERDUE: the answer to petition {} was due {}", late.petition, late.due_shown));
+        let unlisted = (self.overdue_unlisted > 0)
+            .then(|| format!("! OVERDUE: {} older petitions, which are not listed", self.overdue_unlisted));
+        late.chain(unlisted).collect()
+    }
+
     fn text(&self) -> String {
-        let mut lines: Vec<String> = self.entries.iter().map(EntryView::text).collect();
+        let mut lines = self.overdue();
+        lines.extend(self.entries.iter().map(EntryView::text));
         lines.push(format!(
             "{} requests by people of {} in the blocks {} to {}, proven to be all of them; {} with exceptions",
             self.accesses,

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::SubmittedView;
 use crate::context::escaped;
-use crate::text::time_ms;
+use crate::text::{Zone, time_ms};
 use crate::words;
 
 /// A petition that was opened.
@@ -24,13 +24,19 @@ impl OpenedView {
     }
 }
 
-/// Petitions, each proven.
+/// Petitions, each proven: the overdue ones first, then in the order in which they were opened.
 #[derive(Serialize)]
 pub(super) struct ListView {
-    pub(super) petitions: Vec<PetitionView>,
+    petitions: Vec<PetitionView>,
 }
 
 impl ListView {
+    pub(super) fn new(known: &[KnownPetition], now: TimeMs) -> Self {
+        let mut petitions: Vec<_> = known.iter().map(|petition| PetitionView::new(petition, now)).collect();
+        petitions.sort_by_key(|petition| !petition.overdue);
+        Self { petitions }
+    }
+
     pub(super) fn text(&self) -> String {
         match self.petitions.is_empty() {
             true => "no petitions".to_owned(),
@@ -102,12 +108,16 @@ impl PetitionView {
         }
     }
 
-    pub(super) fn text(&self) -> String {
-        let about = match (&self.record, &self.entry) {
+    fn about(&self) -> String {
+        match (&self.record, &self.entry) {
             (Some(record), _) => format!("record {record} version {}", self.version.unwrap_or_default()),
             (None, Some(entry)) => format!("entry of transaction {entry}"),
             (None, None) => "nothing".to_owned(),
-        };
+        }
+    }
+
+    pub(super) fn text(&self) -> String {
+        let about = self.about();
         let paper = if self.on_paper { ", on paper" } else { "" };
         let due = match (&self.due, self.overdue) {
             (Some(due), true) => format!(", OVERDUE since {due}"),
@@ -123,6 +133,27 @@ impl PetitionView {
         lines.extend(self.answer.iter().map(|answer| format!("  the answer: {answer}")));
         lines.iter().map(|line| escaped(line)).collect::<Vec<_>>().join("\n")
     }
+}
+
+/// Columns of a list of petitions.
+pub(crate) fn head(zone: Zone) -> [String; 4] {
+    [zone.head("ASKED"), "WHAT".to_owned(), "ABOUT".to_owned(), "ANSWER".to_owned()]
+}
+
+/// A line of it.
+pub(crate) fn cells(known: &KnownPetition, now: TimeMs, zone: Zone) -> [String; 4] {
+    let view = PetitionView::new(known, now);
+    let due = match (view.overdue, view.due.is_some() && view.verdict.is_none()) {
+        (true, _) => format!(", OVERDUE since {}", zone.time_ms(known.state.due_ms)),
+        (false, true) => format!(", due {}", zone.time_ms(known.state.due_ms)),
+        (false, false) => String::new(),
+    };
+    [
+        zone.time_ms(known.state.opened_ms),
+        format!("{}: {}", view.member, view.kind_words),
+        view.about(),
+        format!("{}{due}", view.answer_words),
+    ]
 }
 
 /// What a member owes answers to, proven.
@@ -179,9 +210,21 @@ mod tests {
         }
     }
 
+    fn known(state: pb::PetitionState) -> KnownPetition {
+        KnownPetition { id: PetitionId([9; 16]), state, texts: pb::PetitionTexts::default() }
+    }
+
     fn view(state: pb::PetitionState, now: u64) -> PetitionView {
-        let (id, texts) = (PetitionId([9; 16]), pb::PetitionTexts::default());
-        PetitionView::new(&KnownPetition { id, state, texts }, TimeMs(now))
+        PetitionView::new(&known(state), TimeMs(now))
+    }
+
+    #[test]
+    fn what_is_overdue_comes_first() {
+        let later = pb::PetitionState { due_ms: 9_000, ..state() };
+        let soon = pb::PetitionState { due_ms: 4_000, ..state() };
+        let list = ListView::new(&[known(later), known(soon)], TimeMs(5_000));
+        let due: Vec<_> = list.petitions.iter().map(|petition| (petition.due.as_deref(), petition.overdue)).collect();
+        assert_eq!(due, [(Some("1970-01-01T00:00:04Z"), true), (Some("1970-01-01T00:00:09Z"), false)]);
     }
 
     #[test]
@@ -193,7 +236,7 @@ mod tests {
             answered_ms: 5_000,
             ..state()
         };
-        json::snapshot::check("petitions", &ListView { petitions: vec![view(state(), 5_000), view(refused, 5_000)] });
+        json::snapshot::check("petitions", &ListView::new(&[known(state()), known(refused)], TimeMs(5_000)));
         let opened = OpenedView { petition: "0e".repeat(16), transaction: crate::tests::submitted() };
         json::snapshot::check("petition-opened", &opened);
         let due = pb::PetitionDue { petition_id: vec![3; 16].into(), patient: vec![1; 16].into(), due_ms: 86_400_000 };

@@ -136,7 +136,13 @@ fn what_is_printed_tells_rules_and_no_names_or_addresses() {
     let view = |args: &FeedArgs| {
         FeedView::new(args, &member, &found, &Reviewer::new(&found.decisions, &people, &care, args.volume))
     };
-    json::snapshot::check("access-feed", &view(&args(&["--after", "2"])));
+    let due = |due_ms| pb::PetitionDue { petition_id: vec![3; 16].into(), due_ms, ..pb::PetitionDue::default() };
+    let due = pb::PetitionsDueState { petitions: vec![due(5_000), due(5_001)], dropped: 1 };
+    let with_overdue = |args: &FeedArgs| view(args).with_overdue(&due, TimeMs(5_000), Zone::default());
+    json::snapshot::check("access-feed", &with_overdue(&args(&["--after", "2"])));
+    let text = with_overdue(&args(&[])).text();
+    assert!(text.starts_with("! OVERDUE: the answer to petition 0303"), "{text}");
+    assert!(text.contains("! OVERDUE: 1 older petitions") && !text.contains("05.001"), "{text}");
     let text = view(&args(&["--after", "2"])).text();
     assert!(text.contains("\n  ! reader and patient have the same family name\n"), "{text}");
     assert!(text.contains("3 requests by people of st-mary.example in the blocks 3 to 20, proven"), "{text}");
