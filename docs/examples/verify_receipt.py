@@ -23,6 +23,7 @@ except ImportError:
 
 VALIDATORS_MAX, POWER_MAX, PATH_MAX, FOLLOWING_MAX = 128, 1 << 48, 64, 4096
 APPLIED = 1
+DISCLOSURE = 5  # as an AccessKind
 
 
 class NotVerified(Exception):
@@ -60,14 +61,19 @@ DECIDED = {1: ("event", BYTES), 2: ("path", [BYTES]), 3: ("log", ROW), 4: ("head
 DECISION_RECEIPT = {1: ("receipt", RECEIPT), 2: ("decision", DECIDED)}
 VERSION = {1: ("record_id", BYTES), 2: ("version", U32)}
 DECISION = {1: ("ground", I32), 2: ("consent_id", BYTES), 3: ("consent_version", U32), 4: ("records", [VERSION])}
+TERMS = {1: ("disclosure_id", BYTES), 2: ("basis", U32), 3: ("order_sha256", BYTES), 4: ("recipient", U32),
+         5: ("recipient_sha256", BYTES), 6: ("confirmed_by", TEXT)}
+SEAL = {1: ("until_ms", U64), 2: ("basis", I32), 3: ("salt", BYTES), 4: ("basis_sha256", BYTES)}
+LEGAL = {1: ("disclosure", TERMS), 2: ("seal", SEAL)}
 EVENT = {1: ("sequence", U64), 2: ("transaction_id", BYTES), 3: ("reader", TEXT), 4: ("patient", BYTES),
          5: ("purpose", I32), 6: ("kind", I32), 7: ("decisions", [DECISION]), 8: ("query_sha256", BYTES),
          9: ("emergency_id", BYTES), 10: ("acting_sha256", BYTES), 11: ("project", BYTES),
-         12: ("policy_version", U32), 13: ("time_ms", U64), 14: ("height", U64), 15: ("late_ms", U64)}
+         12: ("policy_version", U32), 13: ("time_ms", U64), 14: ("height", U64), 15: ("late_ms", U64),
+         16: ("legal", LEGAL)}
 REQUEST = {1: ("patient", BYTES), 2: ("purpose", I32), 3: ("kind", I32), 4: ("records", [VERSION]),
            5: ("query_sha256", BYTES), 6: ("emergency_id", BYTES), 7: ("acting_sha256", BYTES), 8: ("project", BYTES),
-           9: ("late_ms", U64)}
-ACTION = {60: ("request_access", REQUEST)}
+           9: ("late_ms", U64), 10: ("sealed_by", {1: ("disclosure_id", BYTES), 2: ("salt", BYTES)})}
+ACTION = {60: ("request_access", REQUEST), 71: ("confirm_disclosure", {1: ("disclosure_id", BYTES)})}
 LOG = {1: ("count", U64), 2: ("root", BYTES)}
 SIGNER = {1: ("spiffe_id", TEXT), 2: ("signing_key", BYTES)}
 POLICY = {1: ("version", U32), 2: ("text", TEXT)}
@@ -437,30 +443,51 @@ def row(answer, name, key, state_root, kinds):
     return decode(kinds, value) if value or terminal == 1 else None
 
 
-def requested(message, records):
+def requested(message, records, seal):
     """What a request and its event both say."""
     fields = ("patient", "query_sha256", "emergency_id", "acting_sha256", "project")
     return ([message.get(field, b"") for field in fields], [number(message, field) for field in ("purpose", "kind", "late_ms")],
-            sorted(record.get("record_id", b"") for record in records))
+            sorted(record.get("record_id", b"") for record in records),
+            None if seal is None else seal.get("salt", b""))
+
+
+def disclosure_of(event):
+    """What an event says of a disclosure; None if it is of none."""
+    terms = event.get("legal", {}).get("disclosure")
+    check("the event is of a disclosure and says nothing of it, or the other way round",
+          (terms is not None) == (number(event, "kind") == DISCLOSURE))
+    if terms is not None:
+        sized(terms, "disclosure_id", 16)
+    return terms
 
 
 def check_request(head, answer, event):
-    """The event says what the author has signed."""
+    """The event says what the author has signed. Of a disclosure the author has confirmed that one;
+    what was disclosed, and by whom, is the log's word."""
     shown = part(answer, "request")
-    action = shown.get("action", b"")
-    leaf = sha256(b"\x00", sized(shown, "salt"), action)
+    encoded = shown.get("action", b"")
+    leaf = sha256(b"\x00", sized(shown, "salt"), encoded)
     root = root_of(leaf, number(shown, "index"), number(head, "action_count"), shown.get("path", []))
     check("the action is not in the transaction", root == sized(head, "actions_root"))
-    request = part(decode(ACTION, action), "request_access")
-    decided = [record for decision in event.get("decisions", []) for record in decision.get("records", [])]
-    check("the event says something else than the request",
-          requested(request, request.get("records", [])) == requested(event, decided))
+    action = decode(ACTION, encoded)
+    check("the action that is shown is no request for access", len(action) == 1)
+    if "confirm_disclosure" in action:
+        terms = disclosure_of(event)
+        same = terms is not None and terms["disclosure_id"] == action["confirm_disclosure"].get("disclosure_id", b"")
+    else:
+        request = part(action, "request_access")
+        decided = [record for decision in event.get("decisions", []) for record in decision.get("records", [])]
+        same = (requested(request, request.get("records", []), request.get("sealed_by"))
+                == requested(event, decided, event.get("legal", {}).get("seal")))
+    check("the event says something else than the request", same)
 
 
 def check_author(signed_head, signer, event):
-    """The reader that the event names has signed the request."""
+    """The reader that the event names has signed the request; of a disclosure, who confirmed it."""
     check("the author of the request is not enrolled", signer is not None)
-    check("the event names another reader than the author", signer.get("spiffe_id", "") == event.get("reader", ""))
+    terms = disclosure_of(event)
+    named = event.get("reader", "") if terms is None else terms.get("confirmed_by", "")
+    check("the event names another reader than the author", signer.get("spiffe_id", "") == named)
     key, message = signer.get("signing_key", b""), domain(b"consilium/tx/v2") + head_hash(part(signed_head, "head"))
     signature = sized(signed_head, "signature", 64)
     if key[:1] == b"\x02":
@@ -505,9 +532,14 @@ def verify_decision(founding, ledger, data):
     grounds = ", ".join(f"ground {number(d, 'ground')} for {len(d.get('records', []))} records"
                         + (f" by consent {d['consent_id'].hex()} version {number(d, 'consent_version')}"
                            if d.get("consent_id") else "") for d in event.get("decisions", []))
-    return (f"verified: {event['reader']} asked for patient {event['patient'].hex()}, purpose {number(event, 'purpose')}, "
+    terms, seal = disclosure_of(event), event.get("legal", {}).get("seal")
+    did = "asked for" if terms is None else (
+        f"disclosed to an authority (recipient {number(terms, 'recipient')}, basis {number(terms, 'basis')}; disclosure "
+        f"{terms['disclosure_id'].hex()}, confirmed by {terms.get('confirmed_by', '')}), of")
+    sealed = "" if seal is None else f"; sealed until {number(seal, 'until_ms')} ms"
+    return (f"verified: {event['reader']} {did} patient {event['patient'].hex()}, purpose {number(event, 'purpose')}, "
             f"at height {number(event, 'height')}: {grounds}; number {number(event, 'sequence')} of the "
-            f"{'member' if unmatched else 'patient'}'s log; policy {version}, {text_hash}")
+            f"{'member' if unmatched else 'patient'}'s log; policy {version}, {text_hash}{sealed}")
 
 
 def outcome_of(work):
