@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::consent::systems::{ACT_REASON, OWN_RECORD, OWN_ROLE, PARTICIPATION, RESOURCE_TYPES, URI};
-use crate::access_log::{AccessEvent, Decision};
+use crate::access_log::{AccessEvent, Decision, DisclosedTo};
 
 const PROFILES: &str = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.";
 const BALP_ENTITY_TYPE: &str = "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType";
@@ -36,6 +36,8 @@ const OWN_MEMBER: &str = "urn:consilium:member";
 const OWN_PATIENT: &str = "urn:consilium:patient";
 const OWN_CONSENT: &str = "urn:consilium:consent";
 const OWN_EMERGENCY: &str = "urn:consilium:emergency";
+const OWN_DISCLOSURE: &str = "urn:consilium:disclosure";
+const OWN_RECIPIENT: &str = "urn:consilium:recipient";
 const OWN_TRANSACTION: &str = "urn:consilium:transaction";
 
 /// Codes of `audit-event-outcome`.
@@ -102,7 +104,7 @@ impl Part<'_> {
             "outcomeDesc": outcome(self.decision.ground),
             "purposeOfEvent": [reason(event)],
             "agent": self.agents(event, style),
-            "source": { "observer": ledger(style), "type": [coding(SOURCE_TYPE, "4", "Application Server")] },
+            "source": { "observer": source(event, style), "type": [coding(SOURCE_TYPE, "4", "Application Server")] },
             "entity": self.entities(event),
         });
         if permitted && let Some(fields) = resource.as_object_mut() {
@@ -142,8 +144,12 @@ impl Part<'_> {
     }
 
     /// The reader's member, the ledger, and the reader. In a query the conditions flow from the
-    /// client to the server, else the data from the server to the client.
+    /// client to the server, else the data from the server to the client. What is handed to an
+    /// authority goes from the member, outside of the ledger.
     fn agents(&self, event: &AccessEvent, style: AuditStyle) -> Value {
+        if let Some(to) = &event.disclosed {
+            return handed_over(event, to, style);
+        }
         let (source, destination) = (("110153", "Source Role ID"), ("110152", "Destination Role ID"));
         let (client, server) = match self.pattern {
             Pattern::Query => (source, destination),
@@ -184,6 +190,13 @@ impl Part<'_> {
                 "detail": [detail("version", &version.to_string())],
             }));
         }
+        if let Some(to) = &event.disclosed {
+            entities.push(json!({
+                "type": coding(ENTITY_TYPE, "4", "Other"),
+                "what": named(OWN_DISCLOSURE, &to.id.to_string()),
+                "detail": [detail("basis", to.basis.as_str_name())],
+            }));
+        }
         if let Some(id) = event.emergency {
             let kind = coding(ENTITY_TYPE, "4", "Other");
             entities.push(json!({ "type": kind, "what": named(OWN_EMERGENCY, &id.to_string()) }));
@@ -199,6 +212,39 @@ impl Part<'_> {
             ],
         }));
         Value::Array(entities)
+    }
+}
+
+/// The member, the authority, who says so, and who has confirmed it.
+fn handed_over(event: &AccessEvent, to: &DisclosedTo, style: AuditStyle) -> Value {
+    let (member, recipient) = (event.reader.member().as_str(), to.recipient.as_str_name());
+    json!([
+        {
+            "type": concept(DICOM, "110153", "Source Role ID"),
+            "who": source(event, style),
+            "requestor": false,
+            "network": { "address": member, "type": "1" },
+        },
+        {
+            "type": concept(DICOM, "110152", "Destination Role ID"),
+            "who": named(OWN_RECIPIENT, recipient),
+            "requestor": false,
+            "network": { "address": format!("{OWN_RECIPIENT}:{recipient}"), "type": "5" },
+        },
+        user(event, style),
+        {
+            "type": concept(PARTICIPATION, "AUT", "author (originator)"),
+            "who": reader(&to.confirmed_by, style.names),
+            "requestor": false,
+        },
+    ])
+}
+
+/// Who has recorded it: where the data comes from.
+fn source(event: &AccessEvent, style: AuditStyle) -> Value {
+    match event.disclosed {
+        Some(_) => named(OWN_MEMBER, event.reader.member().as_str()),
+        None => ledger(style),
     }
 }
 

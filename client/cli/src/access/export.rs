@@ -1,12 +1,15 @@
-//! `consilium access export`: a patient's list as FHIR AuditEvents.
+//! `consilium access export`: a patient's list, or the accesses of the own hospital's people, as
+//! FHIR AuditEvents.
+
+mod member;
 
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use consilium_client::access_log::KeptLog;
+use consilium_client::access_log::{KeptAccess, KeptLog};
 use consilium_client::fhir::audit::{AuditStyle, audit_events, bundle};
 use consilium_client::{Client, files};
-use consilium_proto::ids::PatientPseudonym;
+use consilium_proto::ids::{Height, PatientPseudonym};
 use serde::Serialize;
 
 use crate::{CliError, Context};
@@ -15,17 +18,25 @@ use crate::{CliError, Context};
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
     /// The patient's pseudonym
-    #[arg(value_name = "HEX")]
-    patient: PatientPseudonym,
+    #[arg(value_name = "HEX", required_unless_present = "member", requires = "file")]
+    patient: Option<PatientPseudonym>,
     /// Where it goes; an existing file is left alone
     #[arg(value_name = "FILE")]
-    file: PathBuf,
+    file: Option<PathBuf>,
+    /// Instead of a patient's list: all accesses by people of the own hospital, to whichever
+    /// patient, a resource on each line (role auditor). Given again after it was interrupted, it
+    /// goes on where it was
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["patient", "file", "since", "format"])]
+    member: Option<PathBuf>,
+    /// Of --member only what is behind this block: what was kept last time
+    #[arg(long, value_name = "HEIGHT", requires = "member", default_value_t = 0)]
+    after: u64,
     /// How it is written
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// What was exported last time: only what came since
+    /// What was exported last time: only what came since, or was sealed and is open now
     #[arg(long, value_name = "COUNT:ROOT")]
-    since: Option<KeptLog>,
+    since: Option<KeptAccess>,
     /// Tell readers by their opaque names, too
     #[arg(long)]
     names: bool,
@@ -55,22 +66,28 @@ pub(super) struct ExportView {
 }
 
 pub(super) async fn run(client: &Client, args: &ExportArgs, ctx: &Context) -> Result<(), CliError> {
-    let log = client.access_log(args.patient, args.since.unwrap_or_else(KeptLog::nothing)).await?;
     let style = AuditStyle { ledger: client.genesis().ledger_id, names: args.names };
-    let resources: Vec<_> = log.events.iter().flat_map(|event| audit_events(event, style)).collect();
+    if let Some(file) = &args.member {
+        return member::run(client, (file, Height(args.after)), style, ctx).await;
+    }
+    let (Some(patient), Some(file)) = (args.patient, &args.file) else {
+        return Err(CliError::failed("name a patient and a file, or --member and a file"));
+    };
+    let log = client.access_log(patient, args.since.clone().unwrap_or_else(|| KeptLog::nothing().into())).await?;
+    let resources: Vec<_> = log.opened.iter().chain(&log.events).flat_map(|event| audit_events(event, style)).collect();
     let view = ExportView {
-        file: args.file.display().to_string(),
+        file: file.display().to_string(),
         from: log.from,
-        events: log.events.len() as u64,
+        events: (log.opened.len() + log.events.len()) as u64,
         resources: resources.len(),
-        keep: log.kept().to_string(),
+        keep: log.kept_access().to_string(),
         at_height: log.header.height.0,
     };
     let text = match args.format {
         Format::Balp => resources.iter().map(|resource| format!("{resource}\n")).collect(),
         Format::BalpBundle => format!("{}\n", bundle(resources)),
     };
-    files::write_new(&args.file, text.as_bytes(), files::SECRET_MODE)?;
+    files::write_new(file, text.as_bytes(), files::SECRET_MODE)?;
     ctx.print(&view, ExportView::text)
 }
 

@@ -1,7 +1,9 @@
 #![allow(clippy::unwrap_used)]
 use consilium_proto::hash::Hash;
-use consilium_proto::ids::{ConsentId, EmergencyId, Height, PatientPseudonym, RecordId, TimeMs, TransactionId};
-use consilium_proto::pb::PurposeOfUse;
+use consilium_proto::ids::{
+    ConsentId, DisclosureId, EmergencyId, Height, PatientPseudonym, RecordId, TimeMs, TransactionId,
+};
+use consilium_proto::pb::{DisclosureBasis, DisclosureRecipient, PurposeOfUse};
 
 use super::*;
 use crate::fhir::check::check;
@@ -119,6 +121,31 @@ fn what_is_handed_on_is_one_disclosure_recorded_by_its_source() {
     assert_eq!(resource["purposeOfEvent"][0]["coding"][0]["code"], "COC");
     // val-audit-source
     assert_eq!(of_code(resource, "agent", "110153")[0]["who"], resource["source"]["observer"]);
+}
+
+#[test]
+fn what_is_handed_to_an_authority_goes_from_the_member_and_is_authorized_by_another_person() {
+    let mut event = event(AccessKind::Disclosure, vec![decision(AccessGround::Custodian, 0)]);
+    event.disclosed = Some(DisclosedTo {
+        id: DisclosureId([6; 16]),
+        basis: DisclosureBasis::CourtOrder,
+        recipient: DisclosureRecipient::Court,
+        confirmed_by: "spiffe://lakeside.example/auditor/privacy".parse().unwrap(),
+    });
+    let [resource] = &audit_events(&event, STYLE)[..] else { panic!() };
+    assert_pattern(resource);
+    assert_eq!(resource["meta"]["profile"][0], format!("{PROFILES}PrivacyDisclosure.Source"));
+    let [from] = of_code(resource, "agent", "110153")[..] else { panic!("{resource}") };
+    assert_eq!(
+        (&from["who"], from["who"]["identifier"]["value"].as_str()),
+        (&resource["source"]["observer"], Some("lakeside.example"))
+    );
+    let [to] = of_code(resource, "agent", "110152")[..] else { panic!("{resource}") };
+    assert_eq!(to["who"]["identifier"]["value"], "DISCLOSURE_RECIPIENT_COURT");
+    let [authorizer] = of_code(resource, "agent", "AUT")[..] else { panic!("{resource}") };
+    assert_eq!(authorizer["who"]["identifier"]["value"], "auditor@lakeside.example");
+    let [disclosure] = of_code(resource, "entity", "4")[..] else { panic!("{resource}") };
+    assert_eq!(disclosure["what"]["identifier"]["value"], "06".repeat(16));
 }
 
 #[test]
