@@ -29,8 +29,7 @@ use serde::Serialize;
 
 use crate::context::escaped;
 use crate::text::{Zone, table, time_ms};
-use crate::words;
-use crate::{CliError, Context};
+use crate::{CliError, Context, petition, words};
 
 /// Who has read what
 #[derive(Debug, Args)]
@@ -130,6 +129,7 @@ struct LogView {
     at_ms: u64,
     #[serde(skip)]
     zone: Zone,
+    petitions: Vec<[String; 4]>,
 }
 
 /// An entry that is sealed.
@@ -242,6 +242,8 @@ pub(crate) async fn run(args: AccessArgs, ctx: &Context) -> Result<(), CliError>
             let ledger = client.genesis().ledger_id.to_string();
             let view = LogView::new(&args, ledger, &log);
             let Some(path) = &args.html else { return ctx.print(&view, |view| view.text(args.names)) };
+            let (petitions, now) = client.petitions(Some(args.patient)).await?;
+            view.petitions = petitions.iter().map(|known| petition::view::cells(known, now, args.utc_offset)).collect();
             files::write_new(path, html::page(&view, args.names).as_bytes(), files::SECRET_MODE)?;
             ctx.print(&view, |view| format!("written to {}\n{}", path.display(), view.proof()))
         }
@@ -286,6 +288,7 @@ impl LogView {
             opened: log.opened.iter().map(|e| EventView::new(e, args.names).shown_in(args.utc_offset)).collect(),
             at_ms: log.header.time.0,
             zone: args.utc_offset,
+            petitions: Vec::new(),
         }
     }
 

@@ -3,6 +3,7 @@
 use super::qr;
 use super::{EventView, LogView};
 use crate::context::escaped;
+use crate::petition;
 
 /// Of the page: readable, and on paper with the head of the table on each sheet.
 const STYLE: &str = "body{font:16px/1.5 sans-serif;margin:2em auto;max-width:70em;padding:0 1em;color:#111}\
@@ -25,7 +26,18 @@ pub(super) fn page(view: &LogView, names: bool) -> String {
         text(&view.zone.time_ms(view.at_ms)),
         text(&view.zone.name())
     );
-    document("Who has asked to read these records", &format!("{intro}{shown}{}{}", sealed(view, names), proof(view)))
+    let body = format!("{intro}{shown}{}{}{}", sealed(view, names), petitions(view), proof(view));
+    document("Who has asked to read these records", &body)
+}
+
+/// What the patient has asked, with its answers and deadlines.
+fn petitions(view: &LogView) -> String {
+    if view.petitions.is_empty() {
+        return String::new();
+    }
+    let head = petition::view::head(view.zone);
+    let rows = view.petitions.iter().map(|row| format!("<tr>{}</tr>\n", cells(row)));
+    format!("<h2>What was asked about it</h2>\n{}", table(&head, rows))
 }
 
 /// A page around what is in its body.

@@ -65,6 +65,7 @@ fn view(names: bool) -> LogView {
         opened: vec![EventView::new(&disclosed(), names)],
         at_ms: 2_000,
         zone: Zone::default(),
+        petitions: Vec::new(),
     }
 }
 
@@ -149,6 +150,11 @@ fn the_page_is_whole_in_itself_and_nothing_in_it_is_obeyed() {
     }
     assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "{page}");
     assert!(page.contains("a&quot;b&#39; &amp; &lt;i&gt;\\u{202e}"), "{page}");
+    assert!(!page.contains("What was asked about it"));
+    view.petitions = vec![["1970".into(), "a.example: who was it?".into(), "<b>".into(), "OVERDUE".into()]];
+    let page_with_petitions = html::page(&view, true);
+    assert!(page_with_petitions.contains("<h2>What was asked about it</h2>\n<table>"));
+    assert!(page_with_petitions.contains("<td>&lt;b&gt;</td><td>OVERDUE</td>") && !page_with_petitions.contains("<b>"));
     assert!(page.starts_with("<!DOCTYPE html>\n") && page.ends_with("</html>\n"));
     assert!(page.contains("<th scope=\"col\">Asked to</th>") && page.contains(&view.keep));
     assert_eq!(html::text("<&>\"'"), "&lt;&amp;&gt;&quot;&#39;");
