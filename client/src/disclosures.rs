@@ -4,14 +4,22 @@
 
 use bytes::Bytes;
 use consilium_proto::hash::Hash;
+use consilium_proto::header::Header;
 use consilium_proto::ids::{DisclosureId, PatientPseudonym, TimeMs};
+use consilium_proto::limits::DISCLOSURE_CONFIRM_MAX_MS;
 use consilium_proto::pb::{self, DisclosureBasis, DisclosureRecipient, SealBasis, action::Action};
-use consilium_proto::state::keys;
+use consilium_proto::state::{StateKey, keys};
 use consilium_proto::transaction::{Seal, VersionRef};
 
+use crate::access_log::verify::message;
+use crate::access_log::{LogFault, service};
 use crate::client::Client;
 use crate::error::ClientError;
+use crate::false_answer::Answered;
 use crate::submit::Submitted;
+
+/// Disclosures that a node is asked for at once.
+const PAGE_SIZE: u32 = 256;
 
 /// A disclosure that is about to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +41,26 @@ pub struct DisclosureDraft {
     /// What keeps the entry from the patient.
     pub seal: Option<Seal>,
 }
+
+/// A disclosure as the ledger has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KnownDisclosure {
+    /// The disclosure.
+    pub id: DisclosureId,
+    /// Its row.
+    pub state: pb::DisclosureState,
+}
+
+impl KnownDisclosure {
+    /// Until when another person can confirm it; `None` if somebody has.
+    #[must_use]
+    pub fn waits_until(&self) -> Option<TimeMs> {
+        let open = self.state.confirmed_by.is_empty();
+        open.then(|| TimeMs(self.state.opened_ms.saturating_add(DISCLOSURE_CONFIRM_MAX_MS)))
+    }
+}
+
+type ListAnswer = Answered<pb::ListDisclosuresRequest, pb::ListDisclosuresResponse>;
 
 impl DisclosureDraft {
     /// A fresh random id.
@@ -88,6 +116,59 @@ impl Client {
         let action = pb::Action { action: Some(Action::ConfirmDisclosure(confirm)) };
         let signed = self.sign(vec![action], Vec::new())?;
         self.submit(signed, pb::WaitFor::Certified).await?.into_applied()
+    }
+
+    /// Disclosures of the own member, or those that wait for another person of it, oldest first, each
+    /// proven; and the block time as of which. For auditors; for others what they have made. That
+    /// there are no others is the node's word.
+    ///
+    /// # Errors
+    /// As [`Client::read`]; an answer that proves nothing.
+    pub async fn disclosures(&self, waiting: bool) -> Result<(Vec<KnownDisclosure>, TimeMs), ClientError> {
+        let (mut known, mut token) = (Vec::new(), Bytes::new());
+        loop {
+            let page_token = token.clone();
+            let request = pb::ListDisclosuresRequest { waiting, page_token, page_size: PAGE_SIZE, read: None };
+            let (answered, header) = self.recent(|| self.fetch_disclosures(request.clone())).await?;
+            let next = answered.answer.next_page_token.clone();
+            let page = match next.is_empty() || next > token {
+                true => self.check_disclosures(waiting, &answered.answer, &header),
+                false => Err(ClientError::contradiction("the node answers the same page for ever")),
+            };
+            known.extend(self.judged(&answered, page)?);
+            if next.is_empty() {
+                return Ok((known, header.time));
+            }
+            token = next;
+        }
+    }
+
+    fn check_disclosures(
+        &self,
+        waiting: bool,
+        answer: &pb::ListDisclosuresResponse,
+        header: &Header,
+    ) -> Result<Vec<KnownDisclosure>, ClientError> {
+        let own = self.identity().spiffe_id().member().as_str();
+        let known = answer.disclosures.iter().map(|row| {
+            let other = || ClientError::from(LogFault::OtherRow("disclosures that were asked for".into()));
+            let Some(StateKey::Disclosure(id)) = StateKey::decode(&row.key) else { return Err(other()) };
+            let state: Option<pb::DisclosureState> = message(&row.key, Some(row), header)?;
+            let state = state.filter(|state| state.member == own && (!waiting || state.confirmed_by.is_empty()));
+            Ok(KnownDisclosure { id, state: state.ok_or_else(other)? })
+        });
+        known.collect()
+    }
+
+    async fn fetch_disclosures(
+        &self,
+        request: pb::ListDisclosuresRequest,
+    ) -> Result<(ListAnswer, Header), ClientError> {
+        let ask = |channel, request| async move { service(channel).list_disclosures(request).await };
+        let answered = self.ask("ListDisclosures", request, ask).await?;
+        let header = self.final_header(answered.answer.header.as_ref()).await;
+        let header = self.judged(&answered, header)?;
+        Ok((answered, header))
     }
 
     /// A disclosure, proven; `None`: proven to be none. For auditors.

@@ -38,6 +38,7 @@ pub mod answer;
 pub mod archive;
 pub mod bulk;
 pub mod ceremony;
+pub mod changes;
 pub mod client;
 pub mod clock;
 pub mod consents;

@@ -80,6 +80,18 @@ pub enum What<'a> {
         /// SPIFFE id of that member's custodian; `None` if it has none.
         custodian: Option<&'a str>,
     },
+    /// A disclosure under a legal duty, with what the caller's member has of it.
+    Disclosure {
+        /// The member that discloses.
+        member: &'a str,
+        /// SPIFFE id of who has made it.
+        made_by: &'a str,
+    },
+    /// That a version which somebody was permitted to read does not count any more.
+    Read {
+        /// Who was.
+        by: &'a SpiffeId,
+    },
     /// Requests for key wraps.
     WrapRequests {
         /// SPIFFE id of who keeps the records that they are for; `None` if nobody does.
@@ -173,6 +185,8 @@ pub enum Denial {
     Sealed,
     /// Another member is asked, or the role does not answer for it.
     NotAsked,
+    /// Another has read it.
+    NotReader,
     /// The wrap is for another's key.
     NotOwner,
     /// Only auditors may have it.
@@ -227,6 +241,8 @@ pub fn decide(request: &Request<'_>) -> Decision {
             }
             _ => Decision::Deny(Denial::NotCustodian),
         },
+        What::Disclosure { member, made_by } => disclosure(reader, member, made_by),
+        What::Read { by } => own_read(reader, by),
         What::CustodyWrap { owner: _, of_custody: true } => Decision::Allow(Grant::Custodian),
         What::CustodyWrap { owner, of_custody: false } => key_wrap(reader, owner),
         What::WrapRequests { custodian, deputy } => match custodians(reader, custodian) {
@@ -319,6 +335,25 @@ fn petition(reader: &SpiffeId, petition: Petition<'_>) -> Decision {
     match answers && reader.member().as_str() == petition.member {
         true => Decision::Allow(Grant::Asked),
         false => Decision::Deny(Denial::NotAsked),
+    }
+}
+
+/// Those who confirm it, and who is to be told whether it was.
+fn disclosure(reader: &SpiffeId, member: &str, made_by: &str) -> Decision {
+    match reader.role() {
+        Role::Auditor if reader.member().as_str() == member => Decision::Allow(Grant::Auditor),
+        _ if reader.to_string() == made_by => Decision::Allow(Grant::Author),
+        _ => Decision::Deny(Denial::NotAsked),
+    }
+}
+
+/// Services pass it on to the people for whom they read. An auditor finds former readers in the
+/// logs, and is not told here.
+fn own_read(reader: &SpiffeId, by: &SpiffeId) -> Decision {
+    match reader.role() {
+        _ if reader == by => Decision::Allow(Grant::Author),
+        Role::Service if reader.member() == by.member() => Decision::Allow(Grant::AuthorsMember),
+        _ => Decision::Deny(Denial::NotReader),
     }
 }
 

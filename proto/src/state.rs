@@ -230,6 +230,9 @@ rows! {
     /// How many versions are wrapped for a key that is, or was, a custody key.
     0x35 CustodyCount(name: CustodyName, from &CustodyName) = CustodyCountState, Auditors,
         "versions wrapped for custody key {name}", custody_count;
+    /// How a record has changed.
+    0x36 RecordChange(id: RecordId, from &RecordId) = RecordChangeState, Auditors, "changes of record {id}",
+        record_change;
 }
 
 /// First bytes that no row may take: once named in documents for something else.

@@ -3,6 +3,7 @@
 //! the name of a reader only where it is asked for.
 
 mod accounting;
+mod changes;
 mod export;
 mod feed;
 mod holders;
@@ -39,8 +40,8 @@ pub(crate) struct AccessArgs {
     pub(crate) command: AccessCommand,
 }
 
-/// Who has asked to read a patient's records. For auditors, and for the patient and those who
-/// speak for it.
+/// Who has asked to read a patient's records, for auditors, and for the patient and those who
+/// speak for it; and what has changed since, for who has read it.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AccessCommand {
     /// The list of accesses to a patient's records, proven to be whole
@@ -79,6 +80,10 @@ pub(crate) enum AccessCommand {
     FormerReaders(readers::FormerReadersArgs),
     /// A reading without a quorum that may be in no list: shows it, and enters it
     Late(late::LateArgs),
+    /// What has changed since this identity has read it (for services: or others of their hospital)
+    Changes(changes::ChangesArgs),
+    /// The same, as it happens
+    Watch(changes::WatchArgs),
 }
 
 /// Arguments of `access log`.
@@ -129,6 +134,8 @@ struct LogView {
     at_ms: u64,
     #[serde(skip)]
     zone: Zone,
+    /// What the patient has asked about it: lines of the page.
+    #[serde(skip)]
     petitions: Vec<[String; 4]>,
 }
 
@@ -240,7 +247,7 @@ pub(crate) async fn run(args: AccessArgs, ctx: &Context) -> Result<(), CliError>
             let since = args.since.clone().unwrap_or_else(|| KeptLog::nothing().into());
             let log = client.access_log(args.patient, since).await?;
             let ledger = client.genesis().ledger_id.to_string();
-            let view = LogView::new(&args, ledger, &log);
+            let mut view = LogView::new(&args, ledger, &log);
             let Some(path) = &args.html else { return ctx.print(&view, |view| view.text(args.names)) };
             let (petitions, now) = client.petitions(Some(args.patient)).await?;
             view.petitions = petitions.iter().map(|known| petition::view::cells(known, now, args.utc_offset)).collect();
@@ -269,6 +276,8 @@ pub(crate) async fn run(args: AccessArgs, ctx: &Context) -> Result<(), CliError>
         AccessCommand::Holders(args) => holders::run(&ctx.client().await?, &args, ctx).await,
         AccessCommand::FormerReaders(args) => readers::run(&ctx.client().await?, &args, ctx).await,
         AccessCommand::Late(args) => late::run(args, ctx).await,
+        AccessCommand::Changes(args) => changes::run(&ctx.client().await?, &args, ctx).await,
+        AccessCommand::Watch(args) => changes::watch(&ctx.client().await?, &args, ctx).await,
     }
 }
 

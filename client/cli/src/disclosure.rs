@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use consilium_client::clock::now_ms;
-use consilium_client::disclosures::{DisclosureDraft, new_seal};
+use consilium_client::disclosures::{DisclosureDraft, KnownDisclosure, new_seal};
 use consilium_client::{Client, pb};
 use consilium_proto::ids::{DisclosureId, PatientPseudonym, TimeMs};
+use consilium_proto::limits::DISCLOSURE_CONFIRM_MAX_MS;
 use consilium_proto::transaction::{Seal, VersionRef};
 use serde::Serialize;
 
@@ -42,6 +43,12 @@ pub(crate) enum DisclosureCommand {
         /// Whether to ask.
         #[command(flatten)]
         ask: Consent,
+    },
+    /// Those of the own hospital (role auditor; others see what they have said themselves)
+    List {
+        /// Only those that wait for another person to confirm them
+        #[arg(long)]
+        waiting: bool,
     },
     /// Show one (role auditor)
     Show {
@@ -201,8 +208,20 @@ struct DisclosureView {
     /// Null if nobody has.
     confirmed_by: Option<String>,
     confirmed: Option<String>,
+    /// Until when somebody can; null if somebody has.
+    confirm_by: Option<String>,
     /// Null if the patient sees it at once.
     sealed_until: Option<String>,
+}
+
+/// Disclosures of a hospital, each proven.
+#[derive(Serialize)]
+struct ListView {
+    /// Only those that wait for another person.
+    waiting: bool,
+    disclosures: Vec<DisclosureView>,
+    #[serde(skip)]
+    now: TimeMs,
 }
 
 /// Runs `consilium disclosure`.
@@ -215,6 +234,11 @@ pub(crate) async fn run(args: DisclosureArgs, ctx: &Context) -> Result<(), CliEr
             ask.ask(&format!("{}\nit will stand in the patient's list", view.text()), "Confirm it?")?;
             let done = client.confirm_disclosure(disclosure).await?;
             ctx.print(&SubmittedView::new(&done), SubmittedView::text)
+        }
+        DisclosureCommand::List { waiting } => {
+            let (known, now) = client.disclosures(waiting).await?;
+            ctx.claims("completeness", "each of these is proven; that there are no others is the node's word");
+            ctx.print(&ListView::new(&known, waiting, now), ListView::text)
         }
         DisclosureCommand::Show { disclosure } => {
             let view = found(disclosure, &client).await?;
@@ -251,7 +275,7 @@ async fn make(args: MakeArgs, client: &Client, ctx: &Context) -> Result<(), CliE
     });
     let about = format!(
         "{} says that {what} of patient {} are handed to {}: {}\nit is nothing until an auditor confirms it within \
-         seven days; {sealed} then",
+         seven days (`disclosure list --waiting`); {sealed} then",
         client.identity().spiffe_id(),
         args.patient,
         words::recipient(recipient),
@@ -273,6 +297,22 @@ async fn make(args: MakeArgs, client: &Client, ctx: &Context) -> Result<(), CliE
     ctx.print(&view, |v| format!("disclosure {}\n{}", v.disclosure, v.transaction.text()))
 }
 
+impl ListView {
+    fn new(known: &[KnownDisclosure], waiting: bool, now: TimeMs) -> Self {
+        let disclosures = known.iter().map(|known| DisclosureView::new(known.id, &known.state));
+        Self { waiting, disclosures: disclosures.collect(), now }
+    }
+
+    fn text(&self) -> String {
+        let now = time_ms(self.now.0);
+        match (self.disclosures.is_empty(), self.waiting) {
+            (true, true) => format!("no disclosure waits for another person, {now}"),
+            (true, false) => "no disclosures".to_owned(),
+            (false, _) => self.disclosures.iter().map(DisclosureView::text).collect::<Vec<_>>().join("\n"),
+        }
+    }
+}
+
 impl DisclosureView {
     fn new(id: DisclosureId, state: &pb::DisclosureState) -> Self {
         let version = |v: &pb::VersionRef| format!("{}:{}", hex::encode(&v.record_id), v.version);
@@ -291,6 +331,7 @@ impl DisclosureView {
             made: time_ms(state.opened_ms),
             confirmed_by: confirmed.then(|| state.confirmed_by.clone()),
             confirmed: confirmed.then(|| time_ms(state.confirmed_ms)),
+            confirm_by: (!confirmed).then(|| time_ms(state.opened_ms.saturating_add(DISCLOSURE_CONFIRM_MAX_MS))),
             sealed_until: state.seal.as_ref().map(|seal| time_ms(seal.until_ms)),
         }
     }
@@ -304,9 +345,12 @@ impl DisclosureView {
             true => "all records that it has of the patient".to_owned(),
             false => format!("records {}", self.records.join(", ")),
         });
-        lines.push(match (&self.confirmed_by, &self.confirmed) {
-            (Some(by), Some(at)) => format!("confirmed {at} by {by}"),
-            (_, _) => "NOT confirmed: the patient's list does not have it".to_owned(),
+        lines.push(match (&self.confirmed_by, &self.confirmed, &self.confirm_by) {
+            (Some(by), Some(at), _) => format!("confirmed {at} by {by}"),
+            (_, _, Some(until)) => {
+                format!("NOT confirmed: the patient's list does not have it; another person can until {until}")
+            }
+            (_, _, None) => "NOT confirmed: the patient's list does not have it".to_owned(),
         });
         lines.extend(self.sealed_until.iter().map(|until| format!("kept from the patient until {until}")));
         lines.iter().map(|line| escaped(line)).collect::<Vec<_>>().join("\n")
@@ -344,6 +388,9 @@ mod tests {
         json::snapshot::check("disclosure", &view(state()));
         let made = MadeView { disclosure: "09".repeat(16), transaction: crate::tests::submitted() };
         json::snapshot::check("disclosure-made", &made);
+        let waiting = pb::DisclosureState { confirmed_by: String::new(), confirmed_ms: 0, ..state() };
+        let waiting = KnownDisclosure { id: DisclosureId([9; 16]), state: waiting };
+        json::snapshot::check("disclosures", &ListView::new(&[waiting], true, TimeMs(2_000)));
     }
 
     #[test]
@@ -354,5 +401,8 @@ mod tests {
         let open = pb::DisclosureState { confirmed_by: String::new(), records: Vec::new(), seal: None, ..state() };
         let text = view(open).text();
         assert!(text.contains("all records that it has") && text.contains("NOT confirmed"), "{text}");
+        assert!(text.contains("another person can until 1970-01-08T00:00:01Z"), "{text}");
+        let none = ListView::new(&[], true, TimeMs(2_000)).text();
+        assert_eq!(none, "no disclosure waits for another person, 1970-01-01T00:00:02Z");
     }
 }

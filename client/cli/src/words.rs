@@ -1,5 +1,6 @@
 //! Codes of the ledger in plain words: for patients, and for those who talk with them.
 
+use consilium_client::changes::Fate;
 use consilium_proto::access::permits;
 use consilium_proto::consent::Said;
 use consilium_proto::names::Role;
@@ -227,6 +228,15 @@ pub(crate) fn recipient(recipient: DisclosureRecipient) -> &'static str {
 /// That records were handed on.
 pub(crate) fn disclosed(to: DisclosureRecipient, because: DisclosureBasis) -> String {
     format!("handed to {}: {}", recipient(to), basis(because))
+}
+
+/// What became of a record that somebody has read, as in "record ...: it ...".
+pub(crate) fn fate(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Amended => "it was amended",
+        Fate::Retracted => "it was entered in error",
+        Fate::Misfiled => "it was filed under the wrong patient",
+    }
 }
 
 /// What a petition asks.

@@ -3,6 +3,7 @@
 //! undoes the whole transaction.
 
 mod access;
+mod changes;
 mod consents;
 mod custody;
 mod deputies;

@@ -4,7 +4,10 @@
 //! breaks stored state.
 
 use consilium_proto::hash::{Hash, sha256};
-use consilium_proto::ids::{EmergencyId, Height, KeyId, PatientPseudonym, RecordId, SearchTag, TransactionId};
+use consilium_proto::ids::{
+    DisclosureId, EmergencyId, Height, KeyId, PatientPseudonym, RecordId, SearchTag, TimeMs, TransactionId,
+};
+use consilium_proto::names::SpiffeId;
 use consilium_proto::state::{ListName, StateRow};
 use consilium_proto::transaction::Slot;
 
@@ -22,6 +25,9 @@ const INDEX_PETITION_OF: u8 = b'q';
 const INDEX_PETITION_TO: u8 = b'a';
 const INDEX_WRITER: u8 = b'w';
 const INDEX_LISTED: u8 = b'r';
+const INDEX_CHANGE: u8 = b'c';
+const INDEX_READ: u8 = b'v';
+const INDEX_DISCLOSURE: u8 = b'd';
 pub(crate) const MISSING_PAYLOAD: u8 = b'p';
 pub(crate) const MISSING_DESCRIPTOR: u8 = b'd';
 pub(crate) const MISSING_WRAP: u8 = b'w';
@@ -52,7 +58,8 @@ pub fn is_of_patient(key: &[u8]) -> bool {
             | StateRow::RecordLists
             | StateRow::Wrap
             | StateRow::Petition
-            | StateRow::Disclosure,
+            | StateRow::Disclosure
+            | StateRow::RecordChange,
         ) => true,
         Some(
             StateRow::Member
@@ -295,6 +302,72 @@ pub fn emergency_of_index(entry: &[u8]) -> Option<(Height, EmergencyId)> {
     let (rest, id) = entry.split_last_chunk::<16>()?;
     let (_, height) = rest.split_last_chunk::<8>()?;
     Some((Height(u64::from_be_bytes(*height)), EmergencyId(*id)))
+}
+
+/// Index: prefix of a member's disclosures.
+#[must_use]
+pub fn index_disclosures(member: &str) -> Vec<u8> {
+    tagged(INDEX_DISCLOSURE, &sha256(&[member.as_bytes()])[..16])
+}
+
+/// Index: a disclosure, in the order of the times at which they were made.
+#[must_use]
+pub fn index_disclosure(member: &str, opened: TimeMs, id: &DisclosureId) -> Vec<u8> {
+    [&index_entry(index_disclosures(member), opened.0)[..], &id.0].concat()
+}
+
+/// The time and the disclosure that such an entry is about.
+#[must_use]
+pub fn disclosure_of_index(entry: &[u8]) -> Option<(TimeMs, DisclosureId)> {
+    let (rest, id) = entry.split_last_chunk::<16>()?;
+    let (_, opened) = rest.split_last_chunk::<8>()?;
+    Some((TimeMs(u64::from_be_bytes(*opened)), DisclosureId(*id)))
+}
+
+/// Index: prefix of changes of records.
+#[must_use]
+pub fn index_changes() -> Vec<u8> {
+    vec![INDEX_CHANGE]
+}
+
+/// Index: a record of which a block has a newer version.
+#[must_use]
+pub fn index_change(height: Height, record: &RecordId) -> Vec<u8> {
+    [&[INDEX_CHANGE], &height.0.to_be_bytes()[..], &record.0].concat()
+}
+
+/// The block and the record that such an entry is about.
+#[must_use]
+pub fn change_of_index(entry: &[u8]) -> Option<(Height, RecordId)> {
+    let (rest, record) = entry.split_last_chunk::<16>()?;
+    let (_, height) = rest.split_last_chunk::<8>()?;
+    Some((Height(u64::from_be_bytes(*height)), RecordId(*record)))
+}
+
+/// Index: prefix of versions of a record that people of a member were permitted to read.
+#[must_use]
+pub fn index_reads_at(record: &RecordId, member: &str) -> Vec<u8> {
+    [&[INDEX_READ], &record.0[..], &sha256(&[member.as_bytes()])[..16]].concat()
+}
+
+/// Index: prefix of versions of a record that one of them was permitted to read.
+#[must_use]
+pub fn index_reads_of(record: &RecordId, reader: &SpiffeId) -> Vec<u8> {
+    let name = &sha256(&[reader.to_string().as_bytes()])[..16];
+    [&index_reads_at(record, reader.member().as_str())[..], name].concat()
+}
+
+/// Index: a version that an identity was permitted to read; its row is the last time, a
+/// `VersionRead`.
+#[must_use]
+pub fn index_read(record: &RecordId, reader: &SpiffeId, version: u32) -> Vec<u8> {
+    [&index_reads_of(record, reader)[..], &version.to_be_bytes()].concat()
+}
+
+/// The version that such an entry is about.
+#[must_use]
+pub fn version_of_read(entry: &[u8]) -> Option<u32> {
+    entry.last_chunk::<4>().map(|version| u32::from_be_bytes(*version))
 }
 
 /// Index: an entry under a prefix, in order of the records' creation.

@@ -104,6 +104,38 @@ fn a_sealed_entry_is_for_auditors_alone_until_its_time() {
 }
 
 #[test]
+fn disclosures_are_for_the_members_auditors_and_for_who_made_them() {
+    use Decision::{Allow, Deny};
+    for (reader, expected) in [
+        (CLERK, Allow(Grant::Author)),
+        ("spiffe://a.example/auditor/x", Allow(Grant::Auditor)),
+        (AUDITOR, Deny(Denial::NotAsked)),
+        (COLLEAGUE, Deny(Denial::NotAsked)),
+        (GUEST, Deny(Denial::NotAsked)),
+    ] {
+        assert_eq!(ask(reader, What::Disclosure { member: "a.example", made_by: CLERK }), expected, "{reader}");
+    }
+}
+
+#[test]
+fn of_changes_who_has_read_is_told_and_its_members_services() {
+    use Decision::{Allow, Deny};
+    let by: SpiffeId = CLERK.parse().unwrap();
+    for (reader, expected) in [
+        (CLERK, Allow(Grant::Author)),
+        (COLLEAGUE, Allow(Grant::AuthorsMember)),
+        ("spiffe://a.example/clinician/other", Deny(Denial::NotReader)),
+        ("spiffe://a.example/admin/root", Deny(Denial::NotReader)),
+        (GUEST, Deny(Denial::NotReader)),
+        (HOMONYM, Deny(Denial::NotReader)),
+        (AUDITOR, Deny(Denial::NotReader)),
+        ("spiffe://a.example/auditor/x", Deny(Denial::NotReader)),
+    ] {
+        assert_eq!(ask(reader, What::Read { by: &by }), expected, "{reader}");
+    }
+}
+
+#[test]
 fn petitions_are_for_the_patient_auditors_and_who_answers_at_the_member_that_is_asked() {
     use Decision::{Allow, Deny};
     let denied = Deny(Denial::NotAsked);

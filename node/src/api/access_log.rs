@@ -155,6 +155,17 @@ impl AccessService for Api {
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
+    async fn list_changes(&self, request: Request<pb::ListChangesRequest>) -> Answer<pb::ListChangesResponse> {
+        self.changes(request).await
+    }
+
+    async fn list_disclosures(
+        &self,
+        request: Request<pb::ListDisclosuresRequest>,
+    ) -> Answer<pb::ListDisclosuresResponse> {
+        self.disclosures(request).await.map(Response::new)
+    }
+
     async fn list_petitions(&self, request: Request<pb::ListPetitionsRequest>) -> Answer<pb::ListPetitionsResponse> {
         self.petitions(request).await.map(Response::new)
     }
@@ -198,8 +209,13 @@ pub(super) fn may(
 
 /// Whether the member that registered a patient has accepted an identity to read for it.
 pub(super) fn speaks_for(patient: &PatientState, identity: &SpiffeId, time: TimeMs) -> bool {
+    speaks_to(&patient.member, patient, identity, time)
+}
+
+/// Whether a member has accepted an identity to read for a patient.
+pub(super) fn speaks_to(member: &str, patient: &PatientState, identity: &SpiffeId, time: TimeMs) -> bool {
     let name = identity.to_string();
-    patient.acceptances.iter().any(|a| a.may_read && speaks(patient, a, &patient.member, &name, time))
+    patient.acceptances.iter().any(|a| a.may_read && speaks(patient, a, member, &name, time))
 }
 
 pub(super) fn prove(ledger: &LedgerSnapshot<'_>, key: Vec<u8>) -> Result<ProvenRow, StorageError> {

@@ -3,8 +3,10 @@
 
 mod access_log;
 mod blocks;
+mod changes;
 mod custody;
 mod decision;
+mod disclosures;
 pub mod errors;
 mod governance;
 mod identity;

@@ -1,6 +1,7 @@
 //! `AccessService.WatchNotices` and `GetEmergencyText`: emergencies, told to those who have to
-//! look at them. Each part of the stream is read from one snapshot and decided anew: who may know
-//! of a patient no more is told nothing more.
+//! look at them, and that something has changed which the caller has read. Each part of the stream
+//! is read from one snapshot and decided anew: who may know of a patient no more is told nothing
+//! more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,7 +22,7 @@ use tonic::Status;
 
 use super::access_log::{may, not_found, parse_patient, prove, speaks_for};
 use super::errors::Reason;
-use super::{Api, Caller};
+use super::{Api, Caller, changes};
 use crate::access::{self, Emergency, Patient, What, decide};
 use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
@@ -34,8 +35,19 @@ const PACE: Duration = Duration::from_millis(50);
 /// What a stream is about.
 pub(super) struct Watching {
     caller: Caller,
-    patient: Option<PatientPseudonym>,
+    subject: Subject,
     after: Height,
+}
+
+/// Of what there is something to tell.
+#[derive(Clone, Copy)]
+enum Subject {
+    /// Emergencies.
+    All,
+    /// Emergencies and accesses.
+    Patient(PatientPseudonym),
+    /// Changes of what the caller has read.
+    Reads,
 }
 
 /// Up to where it was told.
@@ -51,18 +63,24 @@ struct Told {
 struct Notices {
     emergencies: Vec<ProvenRow>,
     log_count: u64,
+    changes: bool,
     header: Header,
     upto: Told,
 }
 
 impl Watching {
     pub(super) fn parse(caller: Caller, request: &pb::WatchNoticesRequest) -> Result<Self, Status> {
-        let patient = match request.patient.is_empty() {
-            true if caller.has_role(Role::Auditor) => None,
-            true => return Err(Reason::InvalidArgument.field(&FieldError::missing("patient"))),
-            false => Some(parse_patient(&request.patient)?),
+        let subject = match (request.of_reads, request.patient.is_empty()) {
+            (true, true) => Subject::Reads,
+            (true, false) => {
+                let error = FieldError::malformed("patient", "is not for what the caller has read");
+                return Err(Reason::InvalidArgument.field(&error));
+            }
+            (false, true) if caller.has_role(Role::Auditor) => Subject::All,
+            (false, true) => return Err(Reason::InvalidArgument.field(&FieldError::missing("patient"))),
+            (false, false) => Subject::Patient(parse_patient(&request.patient)?),
         };
-        Ok(Self { caller, patient, after: Height(request.after_height) })
+        Ok(Self { caller, subject, after: Height(request.after_height) })
     }
 
     /// Tells what comes, until the reader, the node, or the caller's right ends.
@@ -93,14 +111,18 @@ impl Watching {
             let Ok(last) = reached.await.map(|c| c.as_ref().map_or(Height::GENESIS, |c| c.header.height)) else {
                 return Ok(());
             };
-            let (reader, patient, after) = (self.caller.id.clone(), self.patient, self.after);
+            let (reader, subject, after) = (self.caller.id.clone(), self.subject, self.after);
             let gather = move |ledger: &LedgerSnapshot<'_>| {
                 let told = told.map_or_else(|| resume(ledger, after), Ok)?;
-                gather(ledger, &reader, patient, (told, last))
+                match subject {
+                    Subject::All => gather(ledger, &reader, None, (told, last)),
+                    Subject::Patient(patient) => gather(ledger, &reader, Some(patient), (told, last)),
+                    Subject::Reads => gather_changes(ledger, &reader, (told, last)).map(Some),
+                }
             };
             let notices = api.read(gather).await?.ok_or_else(not_found)?;
-            let news =
-                !notices.emergencies.is_empty() || told.is_none_or(|told| told.log_count != notices.upto.log_count);
+            let grown = told.is_none_or(|told| told.log_count != notices.upto.log_count);
+            let news = !notices.emergencies.is_empty() || notices.changes || grown;
             told = Some(notices.upto);
             if news && sender.send(Ok(answer(api, notices).await?)).await.is_err() {
                 return Ok(());
@@ -115,8 +137,8 @@ async fn answer(api: &Api, notices: Notices) -> Result<pb::WatchNoticesResponse,
         true => None,
         false => Some((&api.prove_header(notices.header, api.limits.request_timeout).await?).into()),
     };
-    let Notices { emergencies, log_count, upto, .. } = notices;
-    Ok(pb::WatchNoticesResponse { emergencies, log_count, header, cursor: upto.height.0 })
+    let Notices { emergencies, log_count, changes, upto, .. } = notices;
+    Ok(pb::WatchNoticesResponse { emergencies, log_count, header, cursor: upto.height.0, changes })
 }
 
 /// Where a stream goes on. A height that is not here yet is one that another node has told.
@@ -155,7 +177,19 @@ fn gather(
         }
     }
     let upto = Told { height, time: header.time.max(told.time), log_count: Some(log_count) };
-    Ok(Some(Notices { emergencies, log_count, header, upto }))
+    Ok(Some(Notices { emergencies, log_count, changes: false, header, upto }))
+}
+
+/// Whether what a reader has read changed in the blocks behind `told` up to `last`.
+fn gather_changes(
+    ledger: &LedgerSnapshot<'_>,
+    reader: &SpiffeId,
+    (told, last): (Told, Height),
+) -> Result<Notices, StorageError> {
+    let last = last.max(told.height);
+    let changes = changes::any_for(ledger, reader, (told.height, last))?;
+    let upto = Told { height: last, log_count: Some(0), ..told };
+    Ok(Notices { emergencies: Vec::new(), log_count: 0, changes, header: ledger.tip_header().clone(), upto })
 }
 
 /// Emergencies that were declared or reviewed behind a height, up to another one at most; and up

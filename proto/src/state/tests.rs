@@ -81,6 +81,7 @@ fn samples() -> Vec<(Vec<u8>, &'static str)> {
             "versions wrapped for custody key \
              0202020202020202020202020202020202020202020202020202020202020202 of a.b",
         ),
+        (record_change(&RecordId([0xab; 16])), "changes of record abababababababababababababababab"),
     ]
 }
 

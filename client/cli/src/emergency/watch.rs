@@ -2,7 +2,7 @@
 //! reviewed; to a patient also each access.
 
 use clap::Args;
-use consilium_client::access_log::KeptLog;
+use consilium_client::access_log::{KeptAccess, KeptLog};
 use consilium_client::notices::{KnownEmergency, Notice, Notices};
 use consilium_client::pb;
 use consilium_proto::ids::{Height, PatientPseudonym};
@@ -24,9 +24,10 @@ pub(crate) struct WatchArgs {
     /// Resume after this height; 0 tells all that there ever were [default: the newest block]
     #[arg(long, value_name = "HEIGHT")]
     pub(crate) after: Option<u64>,
-    /// What was kept of the patient's list of accesses: those that came since are told
+    /// What was kept of the patient's list of accesses: those that came since are told, and those
+    /// that were sealed when their time is over
     #[arg(long, value_name = "COUNT:ROOT", requires = "patient")]
-    pub(crate) since: Option<KeptLog>,
+    pub(crate) since: Option<KeptAccess>,
     /// Show the names of readers, too: opaque, as the ledger has them
     #[arg(long)]
     pub(crate) names: bool,
@@ -77,9 +78,10 @@ pub(super) async fn run(args: WatchArgs, ctx: &Context) -> Result<(), CliError> 
         Some(height) => Height(height),
         None => client.certified_head().await?.header.height,
     };
-    let kept = match (args.patient, args.since) {
-        (Some(patient), None) => client.access_log(patient, KeptLog::nothing()).await?.kept(),
-        (Some(_) | None, since) => since.unwrap_or_else(KeptLog::nothing),
+    let kept = match (args.patient, &args.since) {
+        (_, Some(since)) => since.clone(),
+        (Some(patient), None) => client.access_log(patient, KeptLog::nothing()).await?.kept_access(),
+        (None, None) => KeptLog::nothing().into(),
     };
     let mut notices = client.notices(args.patient, after, kept);
     loop {
@@ -97,8 +99,11 @@ impl NoticeView {
     fn new(notice: &Notice, notices: &Notices, args: &WatchArgs) -> Result<Self, CliError> {
         let (emergency, accesses) = match notice {
             Notice::Emergency(emergency) => (Some(EmergencyView::new(emergency, args.names)?), None),
+            // Is not asked for.
+            Notice::Change(_) => (None, None),
             Notice::Accesses(log) => {
-                (None, Some(log.events.iter().map(|event| EventView::new(event, args.names)).collect()))
+                let told = log.opened.iter().chain(&log.events);
+                (None, Some(told.map(|event| EventView::new(event, args.names)).collect()))
             }
         };
         let keep = args.patient.map(|_| notices.kept().to_string());

@@ -14,7 +14,7 @@ use consilium_proto::pb::{
 use consilium_proto::transaction::{RequestAccess, VersionRef};
 use prost::Message;
 
-use super::{Author, Context, custody, disclosures};
+use super::{Author, Context, changes, custody, disclosures};
 use crate::keys;
 use crate::log;
 use crate::rights::{Decided, Decider, Reading};
@@ -117,6 +117,7 @@ fn record_event<R: StateReader>(
         late_ms: request.late.map_or(0, |late| late.0),
         legal: seal.map(|seal| LegalTerms { disclosure: None, seal: Some(seal) }),
     };
+    changes::note_reads(view, &event)?;
     let place = log::append(view, &log, event.encode_to_vec().into())?;
     view.logged(LogPlace { log, place });
     Ok(())

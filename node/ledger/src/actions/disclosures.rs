@@ -13,7 +13,7 @@ use consilium_proto::pb::{
 use consilium_proto::transaction::{self, Disclose, DisclosureAction, RequestAccess};
 use prost::Message;
 
-use super::{Author, Context};
+use super::{Author, Context, changes};
 use crate::keys;
 use crate::log;
 use crate::rights::is_known;
@@ -63,6 +63,7 @@ fn disclose<R: StateReader>(
         ..DisclosureState::default()
     };
     view.put_message(Table::State, place, &state);
+    view.put(Table::Index, keys::index_disclosure(author.member(), cx.time, &disclosure.id), Bytes::new());
     Ok(())
 }
 
@@ -139,6 +140,7 @@ fn record_event<R: StateReader>(
         legal: Some(LegalTerms { disclosure: Some(disclosure), seal: state.seal.clone() }),
         ..AccessEvent::default()
     };
+    changes::note_reads(view, &event)?;
     let place = log::append(view, &log, event.encode_to_vec().into())?;
     view.logged(LogPlace { log, place });
     Ok(())

@@ -6,7 +6,7 @@ use consilium_proto::pb::{Outcome, RecordState, RecordVersion};
 use consilium_proto::record::version_hash;
 use consilium_proto::transaction::RetractRecord;
 
-use super::{Author, Context, write_record};
+use super::{Author, Context, changes, write_record};
 use crate::keys;
 use crate::rules::{Refusal, ensure};
 use crate::table::Table;
@@ -50,5 +50,6 @@ pub(super) fn run<R: StateReader>(
     record.version_sha256 = Bytes::copy_from_slice(&version_hash(&version));
     view.put_message(Table::State, place, &record);
     view.put_message(Table::Versions, keys::version(&retract.record_id, number), &version);
+    changes::note_change(view, &retract.record_id, &version);
     Ok(write_record::enlist(view, &record.member, &version, record.sequence)?)
 }

@@ -13,7 +13,7 @@ use consilium_proto::state::ListName;
 use consilium_proto::transaction::{WrapRef, WriteRecord};
 use prost::Message;
 
-use super::{Author, Context, custody, recipients};
+use super::{Author, Context, changes, custody, recipients};
 use crate::keys;
 use crate::log;
 use crate::missing::tag_rows;
@@ -50,6 +50,9 @@ pub(super) fn run<R: StateReader>(
     };
     view.put_message(Table::State, keys::record(&write.record_id), &record);
     view.put_message(Table::Versions, keys::version(&write.record_id, write.version), &version);
+    if before.is_some() {
+        changes::note_change(view, &write.record_id, &version);
+    }
     let changed = before.as_ref().is_none_or(|(_, level)| *level != write.confidentiality);
     if changed {
         enlist(view, author.member(), &version, sequence)?;
