@@ -3,6 +3,7 @@
 
 mod disclosures;
 mod petitions;
+mod views;
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -237,6 +238,7 @@ async fn told(notices: &mut Notices) -> anyhow::Result<(KnownEmergency, usize)> 
         match tokio::time::timeout(PATIENCE, notices.next()).await?? {
             Notice::Emergency(emergency) => return Ok((emergency, accesses)),
             Notice::Accesses(log) => accesses += log.events.len(),
+            Notice::Change(change) => anyhow::bail!("{change:?} was not asked for"),
         }
     }
 }
@@ -286,7 +288,7 @@ fn emergencies_are_told_to_whom_they_concern_over_node_failures() {
             assert_eq!(reviewed.state.reviewer, officers[1].spiffe_id);
             assert!(accesses <= 1);
         }
-        assert_eq!(patient.kept().count, 1, "the patient is told of the access, too");
+        assert_eq!(patient.kept().log.count, 1, "the patient is told of the access, too");
 
         // Another one, of a patient of its own, is the first that concerns the third member.
         let own = PatientPseudonym(rand::random());

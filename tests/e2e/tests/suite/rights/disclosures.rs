@@ -49,15 +49,31 @@ fn a_sealed_entry_counts_for_the_patient_and_opens_when_its_time_is_over() {
         let error = anna.client.decision(confirmed.transaction_id).await.unwrap_err();
         assert!(matches!(error, ClientError::Status { code: Code::NotFound, .. }), "{error:?}");
 
-        // Block time passes by blocks.
+        // Who watches is told when the time is over, and of nothing before; also who begins with
+        // what was kept.
         let kept: KeptAccess = shown.kept_access().to_string().parse()?;
-        let opened = loop {
-            of.ehr.client.attest_care(of.patient, TimeMs(0), Hash::of(&[b"nothing"])).await?;
-            let log = anna.client.access_log(of.patient, kept.clone()).await?;
-            if log.header.time >= until {
-                break log;
+        let mut notices = anna.client.notices(Some(of.patient), Height(0), KeptLog::nothing());
+        let mut resumed = anna.client.notices(Some(of.patient), Height(0), kept.clone());
+        // Block time passes by blocks.
+        let opens = async {
+            loop {
+                of.ehr.client.attest_care(of.patient, TimeMs(0), Hash::of(&[b"nothing"])).await?;
+                let log = anna.client.access_log(of.patient, kept.clone()).await?;
+                if log.header.time >= until {
+                    return anyhow::Ok(log);
+                }
             }
         };
+        let (opened, first, second) = tokio::join!(
+            opens,
+            tokio::time::timeout(2 * PATIENCE, notices.next()),
+            tokio::time::timeout(2 * PATIENCE, resumed.next())
+        );
+        let opened = opened?;
+        for told in [first??, second??] {
+            let Notice::Accesses(told) = told else { panic!("{told:?}") };
+            assert_eq!((told.events, told.opened, told.sealed.len()), (Vec::new(), whole.events.clone(), 0));
+        }
         assert_eq!((opened.events.len(), opened.sealed.len()), (0, 0));
         assert_eq!(opened.opened, whole.events);
         assert_eq!(opened.opened[0].disclosed.as_ref().map(|to| to.recipient), Some(pb::DisclosureRecipient::Police));
