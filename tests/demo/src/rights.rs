@@ -174,6 +174,10 @@ impl Rights {
         anyhow::ensure!(read.contains(CORRECTED), "{read}");
         self.tell.quote(CORRECTED);
         self.tell.good("the old version stays in the history: what a doctor relied on can be looked up");
+        let told = self.say("the doctor", &self.doctor, "access changes")?;
+        anyhow::ensure!(told.contains("it was amended"), "{told}");
+        self.tell.quote(&told);
+        self.tell.good("who has read a version learns that it was amended, and nothing else of it");
         Ok(())
     }
 
