@@ -3,7 +3,9 @@
 //! by hand, is noted as missing, and so looked for at the peers.
 //!
 //! The look itself takes a disk's time and is done outside of the replica, one block at a
-//! time; how often is decided here. Where it stands is not kept: a start begins again.
+//! time; how often is decided here. A walk ends where the ledger stood when it began: one that
+//! followed a ledger which grows faster than it goes would never begin again, and never see what
+//! is lost behind it. Where it stands is not kept: a start begins again.
 
 use consilium_ledger::Table;
 use consilium_ledger::missing::{Missing, is_wanted};
@@ -56,6 +58,8 @@ pub fn audit(ledger: &impl Ledger, id: LedgerId, height: Height) -> Result<Audit
 pub(crate) struct Audit {
     /// Looked at so far.
     done: Height,
+    /// Where this walk ends; `None` between two walks.
+    end: Option<Height>,
     /// Being looked at.
     waiting: Option<Height>,
     /// Somebody missed something of it.
@@ -66,7 +70,8 @@ pub(crate) struct Audit {
 
 impl Audit {
     /// Time passes: asks for a look at the next certified block, if it is time. A walk
-    /// begins anew so long after its begin, if it has come to the end.
+    /// begins anew so long after its begin, if it has come to its end; what was certified
+    /// meanwhile is looked at then.
     pub(crate) fn tick(&mut self, certified: Height, (now_ms, walk_ms): (u64, u64), out: &mut Vec<Output>) {
         if self.waiting.is_some() {
             return;
@@ -78,11 +83,12 @@ impl Audit {
         if now_ms < self.resume_ms {
             return;
         }
-        let began_ms = *self.began_ms.get_or_insert(now_ms);
-        if self.done < certified {
+        let rests = self.began_ms.is_some_and(|began_ms| now_ms.saturating_sub(began_ms) < walk_ms);
+        if self.end.is_none() && !rests && certified > Height::GENESIS {
+            (self.done, self.end, self.began_ms) = (Height::GENESIS, Some(certified), Some(now_ms));
+        }
+        if self.end.is_some() {
             self.look(self.done.next(), out);
-        } else if now_ms.saturating_sub(began_ms) >= walk_ms {
-            (self.done, self.began_ms) = (Height::GENESIS, None);
         }
     }
 
@@ -99,8 +105,9 @@ impl Audit {
     /// A block was looked at.
     pub(crate) fn audited(&mut self, height: Height, bytes: u64, now_ms: u64) {
         self.waiting = None;
-        if height == self.done.next() {
+        if self.end.is_some() && height == self.done.next() {
             self.done = height;
+            self.end = self.end.filter(|end| height < *end);
         }
         self.resume_ms = now_ms.saturating_add(bytes / BYTES_PER_MS);
     }
