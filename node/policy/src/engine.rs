@@ -4,23 +4,20 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use consilium_proto::access::{Facts, PolicyFault, PolicyRules, permits};
-use consilium_proto::hash::Hash;
 use consilium_proto::pb::AccessGround as Ground;
 
-use crate::{DEFAULT_POLICY, ENGINE_VERSION, Policies, PolicyProblem, RecursionFault, SCHEMA};
+use crate::{DEFAULT_POLICY, Policies, PolicyProblem, RecursionFault};
 
 /// Texts that are kept: the policy in force, its predecessors in a replay, proposals.
 const KEPT_MAX: usize = 8;
-/// So that this hash is no other hash of anything.
-const DOMAIN: &[u8] = b"consilium/policy-engine/v1\0";
 
 type Compiled = Result<Arc<Policies>, PolicyProblem>;
 
 /// Compiles policies, and keeps some.
 #[derive(Debug, Default)]
 pub struct Engine {
-    /// The newest last.
-    kept: Mutex<Vec<(Hash, Compiled)>>,
+    /// By text, which is compared in less time than it is hashed. The newest last.
+    kept: Mutex<Vec<(String, Compiled)>>,
 }
 
 impl Engine {
@@ -30,18 +27,17 @@ impl Engine {
         Self::default()
     }
 
-    /// A policy, ready to decide. Whoever decides often keeps it, and saves hashing the text.
+    /// A policy, ready to decide.
     ///
     /// # Errors
     /// See [`Policies::compile`].
     pub fn policies(&self, text: &str) -> Result<Arc<Policies>, PolicyProblem> {
-        let key = key(text);
-        if let Some(compiled) = self.find(key) {
+        if let Some(compiled) = self.find(text) {
             return compiled;
         }
         // Nobody waits for a text that takes long; two may compile the same.
         let compiled = Policies::compile(text).map(Arc::new);
-        self.keep(key, compiled.clone());
+        self.keep(text, compiled.clone());
         compiled
     }
 
@@ -66,20 +62,20 @@ impl Engine {
         &SHARED
     }
 
-    fn find(&self, key: Hash) -> Option<Compiled> {
+    fn find(&self, text: &str) -> Option<Compiled> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = kept.iter().position(|(other, _)| *other == key)?;
+        let at = kept.iter().position(|(other, _)| other == text)?;
         kept[at..].rotate_left(1);
         kept.last().map(|(_, compiled)| compiled.clone())
     }
 
-    fn keep(&self, key: Hash, compiled: Compiled) {
+    fn keep(&self, text: &str, compiled: Compiled) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|(other, _)| *other != key);
+        kept.retain(|(other, _)| other != text);
         if kept.len() == KEPT_MAX {
             drop(kept.remove(0));
         }
-        kept.push((key, compiled));
+        kept.push((text.to_owned(), compiled));
     }
 }
 
@@ -88,16 +84,13 @@ impl PolicyRules for Engine {
         self.policies(text).is_ok()
     }
 
+    fn names_records(&self, text: Option<&str>) -> bool {
+        self.policies(text.unwrap_or(DEFAULT_POLICY)).is_ok_and(|policies| policies.names_records())
+    }
+
     fn decide(&self, text: Option<&str>, facts: &Facts<'_>) -> Result<Ground, PolicyFault> {
         Self::decide(self, text.unwrap_or(DEFAULT_POLICY), facts).map_err(|fault| PolicyFault(fault.to_string()))
     }
-}
-
-/// Of everything that an answer depends on, but the facts.
-fn key(text: &str) -> Hash {
-    let length = |part: &str| (part.len() as u64).to_be_bytes();
-    let (schema, version) = (length(SCHEMA), length(ENGINE_VERSION));
-    Hash::of(&[DOMAIN, &schema, SCHEMA.as_bytes(), &version, ENGINE_VERSION.as_bytes(), text.as_bytes()])
 }
 
 #[cfg(test)]

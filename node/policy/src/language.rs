@@ -66,6 +66,10 @@ impl Language {
         uid(&self.record, &record.to_string())
     }
 
+    pub(crate) fn is_record(&self, name: &EntityUid) -> bool {
+        *name.type_name() == self.record
+    }
+
     pub(crate) fn purpose(&self, purpose: PurposeOfUse) -> Option<&EntityUid> {
         self.purposes.get(&purpose)
     }

@@ -23,6 +23,7 @@ pub struct RecursionFault;
 #[derive(Debug, Clone)]
 pub struct Policies {
     set: PolicySet,
+    names_records: bool,
 }
 
 impl Policies {
@@ -33,6 +34,13 @@ impl Policies {
     pub fn compile(text: &str) -> Result<Self, PolicyProblem> {
         let pieces = scan(text)?;
         stack::own(|| compile(&pieces))
+    }
+
+    /// Whether a record is named in them: if not, records that differ only in their names are
+    /// decided alike, since a name can be compared with nothing else.
+    #[must_use]
+    pub fn names_records(&self) -> bool {
+        self.names_records
     }
 
     /// The ground on which a request is permitted, or why it is not. Where the floor denies,
@@ -108,12 +116,14 @@ enum Answer {
 
 fn compile(pieces: &[Piece<'_>]) -> Result<Policies, PolicyProblem> {
     let mut set = PolicySet::new();
+    let mut names_records = false;
     for piece in pieces {
         let policy = parse(piece)?;
+        names_records |= policy.entity_literals().iter().any(|name| LANGUAGE.is_record(name));
         set.add(policy).map_err(|e| syntax(piece, &e))?;
     }
     validate(&set, pieces)?;
-    Ok(Policies { set })
+    Ok(Policies { set, names_records })
 }
 
 /// Parses one policy, and makes sure that it was cut out as Cedar understands it. What is kept

@@ -31,7 +31,7 @@ pub(super) fn run<R: StateReader>(
 ) -> Result<(), Refusal> {
     let seal = disclosures::seal_of(view, cx, author, request)?;
     let reading = reading(cx, author, request);
-    let decider = Decider::over(view, cx.policy, reading)?;
+    let mut decider = Decider::over(view, cx.policy, reading)?;
     let mut decisions = Decisions::default();
     let mut released = Vec::new();
     for asked in &request.records {

@@ -5,6 +5,7 @@
 //!
 //! It reads rows that are never erased, and nothing else.
 
+mod alike;
 mod in_sight;
 mod patient;
 mod release;
@@ -21,6 +22,7 @@ use crate::keys;
 use crate::roster::corrupt;
 use crate::table::Table;
 use crate::view::{StateReader, StoreFault, View};
+use alike::Answers;
 pub use in_sight::{IndexScan, records_of_member};
 use patient::PatientFacts;
 pub(crate) use patient::{is_known, is_own_identity, load_patient};
@@ -67,9 +69,7 @@ impl Decided {
 /// Decides records of one patient for one request.
 pub struct Decider<'a> {
     reading: Reading<'a>,
-    policy: &'a dyn PolicyRules,
-    /// The policy in force; `None`: the default one.
-    text: Option<String>,
+    answers: Answers<'a>,
     facts: PatientFacts,
 }
 
@@ -94,7 +94,7 @@ impl<'a> Decider<'a> {
         let facts = PatientFacts::load(view, &reading)?;
         let version = view.roster()?.last_policy;
         let state: Option<AccessPolicyState> = view.message(Table::State, &keys::access_policy(version))?;
-        Ok(Self { reading, policy, text: state.map(|state| state.text), facts })
+        Ok(Self { reading, answers: Answers::of(policy, state.map(|state| state.text)), facts })
     }
 
     /// Whether there is such a patient.
@@ -108,7 +108,7 @@ impl<'a> Decider<'a> {
     /// # Errors
     /// If the store fails.
     pub fn decide<R: StateReader>(
-        &self,
+        &mut self,
         reader: &R,
         id: &RecordId,
         version: u32,
@@ -117,7 +117,7 @@ impl<'a> Decider<'a> {
     }
 
     pub(crate) fn decide_over<R: StateReader>(
-        &self,
+        &mut self,
         view: &View<'_, R>,
         id: &RecordId,
         version: u32,
@@ -138,7 +138,7 @@ impl<'a> Decider<'a> {
     }
 
     fn decide_version(
-        &self,
+        &mut self,
         record: &RecordState,
         id: &RecordId,
         version: &RecordVersion,
@@ -171,7 +171,7 @@ impl<'a> Decider<'a> {
             emergency: facts.emergency,
             emergency_forbidden: facts.emergency_forbidden(&asked),
         };
-        let ground = self.policy.decide(self.text.as_deref(), &facts)?;
+        let ground = self.answers.decide(&facts)?;
         let consent = match ground {
             Ground::Consent | Ground::ConsentDenies => by,
             Ground::Unspecified

@@ -33,9 +33,3 @@ fn refusals_are_kept_too() {
     }
     assert_eq!(engine.kept.lock().unwrap().len(), 1);
 }
-
-#[test]
-fn keys_depend_on_the_text_alone() {
-    assert_eq!(key("a"), key("a"));
-    assert_ne!(key("a"), key("b"));
-}

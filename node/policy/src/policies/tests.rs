@@ -9,6 +9,7 @@ use consilium_proto::names::SpiffeId;
 use consilium_proto::pb::{AccessKind, Confidentiality, PurposeOfUse};
 
 use super::*;
+use crate::DEFAULT_POLICY;
 
 fn facts(reader: &SpiffeId) -> Facts<'_> {
     Facts {
@@ -137,5 +138,21 @@ fn problems_are_told_in_the_order_of_the_text() {
             }
             other => panic!("{other:?}"),
         }
+    }
+}
+
+#[test]
+fn records_are_named_in_heads_and_conditions_or_not_at_all() {
+    let named = format!("Record::\"{}\"", "0a".repeat(16));
+    for (text, names) in [
+        (DEFAULT_POLICY.to_owned(), false),
+        ("@id(\"a\") permit (principal, action, resource);".to_owned(), false),
+        // Of any policy, the name of any record.
+        (format!("{DEFAULT_POLICY} @id(\"z\") forbid (principal, action, resource == {named});"), true),
+        (when(&format!("resource == {named}")), true),
+        (when(&format!("context.emergency && [{named}].contains(resource)")), true),
+        (when("context.record.kind == \"Record\""), false),
+    ] {
+        assert_eq!(Policies::compile(&text).unwrap().names_records(), names, "{text}");
     }
 }

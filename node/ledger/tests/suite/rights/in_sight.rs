@@ -51,7 +51,7 @@ fn look(w: &World, who: &str, patient: u8, records: &[u8], kind: AccessKind) -> 
         time: TimeMs(w.now()),
     };
     let store = Counting(&w.ledger.store, RefCell::default());
-    let decider = Decider::new(&store, &Rules, reading).unwrap();
+    let mut decider = Decider::new(&store, &Rules, reading).unwrap();
     let mut asked: Vec<_> = records.iter().map(|record| RecordId([*record; 16])).collect();
     if kind == AccessKind::Query {
         asked.extend(decider.in_sight(&store, None).unwrap().into_values());

@@ -184,7 +184,7 @@ impl History {
                     time: TimeMs(self.w.now()),
                 };
                 let store = &self.w.ledger.store;
-                let decider = Decider::new(store, &Rules, reading).unwrap();
+                let mut decider = Decider::new(store, &Rules, reading).unwrap();
                 let in_sight: Vec<_> = decider.in_sight(store, None).unwrap().into_values().collect();
                 for record in (1..4).map(|record| RecordId([record; 16])) {
                     let permitted = decider.decide(store, &record, 0).unwrap().0.permits();
