@@ -38,7 +38,7 @@ pub use attachments::{Attachment, Commitment, Size, Slot};
 pub use disclosure::{Disclose, DisclosureAction, Seal};
 pub use enroll::{Enroll, enrollment_proof_input};
 pub use governance::{GovernanceAction, NodeAction, NodeDescription, Propose, Topic};
-pub use head::{ActionProof, Nonce, NotInTransaction, SignedHead, TransactionHead, signature_hash};
+pub use head::{ActionProof, ActionTree, Nonce, NotInTransaction, SignedHead, TransactionHead, signature_hash};
 pub use patients::{AcceptPatient, AttestCare, AttestDeath, PatientAction, PatientLookups, PatientPair};
 pub use petition::{AnswerPetition, Answered, OpenPetition, PetitionAction, PetitionSubject};
 pub use record::{RetractRecord, WrapRef, WriteRecord, check_kind};

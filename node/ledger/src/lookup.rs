@@ -5,7 +5,7 @@ mod patients;
 mod records;
 
 pub use patients::resolve_patient;
-pub use records::{prove_record, transaction_of};
+pub use records::{RecordProver, prove_record, transaction_of};
 
 use consilium_proto::header::Header;
 use consilium_proto::ids::{Fingerprint, KeyId, NodeId};

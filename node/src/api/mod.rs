@@ -19,9 +19,10 @@ mod petitions;
 mod query;
 mod read_records;
 mod reading;
-mod record_lists;
+pub mod record_lists;
 mod record_reader;
 mod records;
+pub mod release;
 mod submit;
 mod validators;
 

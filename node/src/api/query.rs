@@ -14,8 +14,8 @@ use consilium_proto::record::Descriptor;
 use consilium_proto::transaction::RequestAccess;
 use prost::Message;
 
-use super::read_records::{Released, decide};
 use super::record_reader::RecordReader;
+use super::release::{Released, decide};
 use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
 
@@ -23,7 +23,8 @@ const PAGE_DEFAULT: u32 = 100;
 const PAGE_MAX: u32 = 1_000;
 
 /// A parsed query.
-pub(super) struct Query {
+#[derive(Debug)]
+pub struct Query {
     /// Behind which record the page begins, by the order in which they came onto the ledger.
     after: Bound<u64>,
     tag: Option<SearchTag>,
@@ -57,7 +58,7 @@ impl Query {
     pub(super) fn run(
         &self,
         ledger: &LedgerSnapshot<'_>,
-        (decider, records): (&Decider<'_>, &RecordReader<'_>),
+        (mut decider, mut records): (Decider<'_>, RecordReader<'_>),
         permitted: bool,
     ) -> Result<Released, StorageError> {
         let kind = (!self.conditions.kind.is_empty()).then_some(self.conditions.kind.as_str());
@@ -65,9 +66,9 @@ impl Query {
         let mut released = Released::default();
         let mut last = 0;
         for (sequence, id) in in_sight.range((self.after, Bound::Unbounded)).filter(|_| permitted) {
-            let Some(version) = decide(ledger, decider, id, 0)? else { continue };
+            let Some(version) = decide(ledger, &mut decider, id, 0)? else { continue };
             let state = records.state(id)?.ok_or_else(|| StorageError::corrupt("record", "absent"))?;
-            if !self.matches(&state, &version) || !self.is_tagged(records, id, &version)? {
+            if !self.matches(&state, &version) || !self.is_tagged(&records, id, &version)? {
                 continue;
             }
             if released.records.len() >= self.page {

@@ -3,31 +3,27 @@
 //! never before (guarantee G6), but for what `late` is about. A node decides nothing of what is
 //! read: of a query and a history, it leaves out by the very functions that the rules decide with.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use consilium_ledger::rights::{Claim, Decider, Opened, Reading, Withheld, open, open_late};
-use consilium_ledger::{Table, keys};
-use consilium_policy::Engine;
+use consilium_ledger::keys;
+use consilium_ledger::rights::{Claim, Withheld};
 use consilium_proto::error::FieldError;
 use consilium_proto::header::Header;
-use consilium_proto::ids::{Fingerprint, Height, RecordId, TimeMs, TransactionId};
-use consilium_proto::names::SpiffeId;
-use consilium_proto::pb::{self, AccessKind, Outcome, ReleasedRecord, SignerState};
-use consilium_proto::transaction::{RequestAccess, Transaction, VersionRef};
+use consilium_proto::ids::{Fingerprint, TransactionId};
+use consilium_proto::pb::{self, Outcome, SignerState};
+use consilium_proto::transaction::{RequestAccess, Transaction};
 use consilium_replica::submission::WaitFor;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Status};
 
-use super::errors::{self, Reason};
+use super::errors::Reason;
 use super::query::Query;
 use super::reading::in_lane;
-use super::record_reader::RecordReader;
+use super::release::{Released, answer, answer_late};
 use super::{Api, Caller};
 use crate::clock::now_ms;
-use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
 
 const OTHERS_REQUEST: &str = "a request for access must be by the identity of its connection";
@@ -116,12 +112,7 @@ impl Api {
             let Question { caller, id, author, asked, query } = &*question;
             let tip = ledger.tip_header().clone();
             let claim = Claim { transaction: *id, author: *author, reader: &caller.id, certified, time: tip.time };
-            let opened = open(ledger, &claim).map_err(|e| StorageError::corrupt("state", e))?;
-            let ask = Ask { reader: &caller.id, asked, query: query.as_ref(), time: tip.time };
-            match opened {
-                Ok(opened) => Ok((Ok(release(ledger, &ask, &opened)?), tip)),
-                Err(withheld) => Ok((Err(withheld), tip)),
-            }
+            Ok((answer(ledger, &claim, asked, query.as_ref())?, tip))
         };
         let (released, header) = self.read(work).await?;
         Ok((released.map_err(refuse)?, header))
@@ -141,14 +132,10 @@ impl Api {
             let tip = ledger.tip_header().clone();
             let time = tip.time.max(now_ms());
             let claim = Claim { transaction: id, author, reader: &caller.id, certified, time };
-            let opened = open_late(ledger, Engine::shared(), (&claim, &asked));
-            let opened = opened.map_err(|e| StorageError::corrupt("state", e))?;
-            let ask = Ask { reader: &caller.id, asked: &asked, query: None, time };
-            let released = opened.map(|versions| contents(ledger, &ask, &versions));
-            Ok((released, tip))
+            Ok((answer_late(ledger, &claim, &asked)?, tip))
         };
         let (released, header) = self.read(work).await?;
-        let released = released.map_err(refuse)?.map_err(|e| errors::storage(&e))?;
+        let released = released.map_err(refuse)?;
         // What is executed and not certified might still be nothing: it is not decided by.
         if header.height > certified {
             return Err(refuse(Withheld::NoEvent));
@@ -211,107 +198,6 @@ struct Question {
     author: Fingerprint,
     asked: RequestAccess,
     query: Option<Query>,
-}
-
-/// Who asks for what.
-struct Ask<'a> {
-    reader: &'a SpiffeId,
-    asked: &'a RequestAccess,
-    query: Option<&'a Query>,
-    /// Of the newest block.
-    time: TimeMs,
-}
-
-/// What is answered.
-#[derive(Default)]
-pub(super) struct Released {
-    pub(super) records: Vec<ReleasedRecord>,
-    pub(super) next_page_token: Bytes,
-    /// The block of a version of which something is not on this node.
-    missing: Option<Height>,
-    /// A custodian is about to wrap something of it for the reader's newest key, whether it is
-    /// wrapped for an older one or not: the reader may have that one no more.
-    awaits_wrap: bool,
-}
-
-/// What a certified request permits, as of the snapshot.
-fn release(ledger: &LedgerSnapshot<'_>, ask: &Ask<'_>, opened: &Opened) -> Result<Released, StorageError> {
-    let reading = Reading {
-        reader: ask.reader,
-        patient: ask.asked.patient,
-        kind: ask.asked.kind,
-        purpose: ask.asked.purpose,
-        project: ask.asked.project,
-        emergency: ask.asked.emergency,
-        time: ask.time,
-    };
-    match (ask.query, ask.asked.kind) {
-        (Some(query), _) => {
-            let records = RecordReader::new(ledger, ask.reader);
-            query.run(ledger, (&decider(ledger, reading)?, &records), opened.permits())
-        }
-        (None, AccessKind::History) => histories(ledger, ask, reading, &opened.versions),
-        (None, _) => contents(ledger, ask, &opened.versions),
-    }
-}
-
-fn contents(
-    ledger: &LedgerSnapshot<'_>,
-    ask: &Ask<'_>,
-    permitted: &BTreeSet<VersionRef>,
-) -> Result<Released, StorageError> {
-    let mut records = RecordReader::new(ledger, ask.reader);
-    let mut released = Released::default();
-    for asked in &ask.asked.records {
-        // Where the newest was asked for, the event says which one that was.
-        let of_record = permitted.iter().filter(|version| version.record == asked.record);
-        for version in of_record.filter(|version| asked.version == 0 || asked.version == version.version) {
-            let key = keys::version(&version.record, version.version);
-            let record: Option<pb::RecordVersion> = ledger.message(Table::Versions, &key)?;
-            let record = record.ok_or_else(|| StorageError::corrupt("version", "absent"))?;
-            let height = Height(record.height);
-            released.awaits_wrap |= records.awaits_wrap(&version.record, version.version)?;
-            let (record, missing) = records.release(&version.record, record)?;
-            released.missing = released.missing.or(missing.then_some(height));
-            released.records.push(record);
-        }
-    }
-    Ok(released)
-}
-
-fn histories(
-    ledger: &LedgerSnapshot<'_>,
-    ask: &Ask<'_>,
-    reading: Reading<'_>,
-    permitted: &BTreeSet<VersionRef>,
-) -> Result<Released, StorageError> {
-    let records = RecordReader::new(ledger, ask.reader);
-    let decider = decider(ledger, reading)?;
-    let mut released = Released::default();
-    for version in permitted.iter() {
-        let newest = records.state(&version.record)?.map_or(0, |state| state.version);
-        for number in 1..=newest {
-            if let Some(shown) = decide(ledger, &decider, &version.record, number)? {
-                released.records.push(records.show(&version.record, shown)?);
-            }
-        }
-    }
-    Ok(released)
-}
-
-fn decider<'a>(ledger: &LedgerSnapshot<'_>, reading: Reading<'a>) -> Result<Decider<'a>, StorageError> {
-    Decider::new(ledger, Engine::shared(), reading).map_err(|e| StorageError::corrupt("state", e))
-}
-
-/// A version of a record, if it may be read now.
-pub(super) fn decide(
-    ledger: &LedgerSnapshot<'_>,
-    decider: &Decider<'_>,
-    id: &RecordId,
-    number: u32,
-) -> Result<Option<pb::RecordVersion>, StorageError> {
-    let (decided, version) = decider.decide(ledger, id, number).map_err(|e| StorageError::corrupt("state", e))?;
-    Ok(version.filter(|_| decided.permits()))
 }
 
 #[cfg(test)]

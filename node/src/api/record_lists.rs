@@ -15,19 +15,25 @@ use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
 
 /// What is asked for.
-pub(super) struct Wanted {
+#[derive(Debug)]
+pub struct Wanted {
     /// None: the first that there are.
     lists: Vec<Part>,
     entries: usize,
 }
 
 /// A list from an entry on.
+#[derive(Debug)]
 struct Part {
     name: ListName,
     from: u64,
 }
 
-pub(super) fn parse(patient: PatientPseudonym, request: &pb::ListPatientRecordsRequest) -> Result<Wanted, FieldError> {
+/// Parses what is asked for.
+///
+/// # Errors
+/// The first field that is wrong.
+pub fn parse(patient: PatientPseudonym, request: &pb::ListPatientRecordsRequest) -> Result<Wanted, FieldError> {
     length_in("lists", request.lists.len(), 0, RECORD_LISTS_SHOWN_MAX)?;
     let lists = request.lists.iter().map(|wanted| part(patient, wanted).map_err(|e| e.within("lists")));
     let entries = match request.page_size as usize {
@@ -52,7 +58,11 @@ fn list_name(patient: PatientPseudonym, kind: &str, confidentiality: u32) -> Opt
     (level != Confidentiality::Unspecified).then(|| ListName::new(patient, level, kind))
 }
 
-pub(super) fn read(
+/// The lists of a patient with their proofs, as of the snapshot, without its header.
+///
+/// # Errors
+/// If the disk fails, or holds what cannot be.
+pub fn read(
     ledger: &LedgerSnapshot<'_>,
     patient: &PatientPseudonym,
     wanted: &Wanted,

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use consilium_ledger::lookup::prove_record;
+use consilium_ledger::lookup::RecordProver;
 use consilium_ledger::missing::is_wanted;
-use consilium_ledger::{Table, custody, keys, state_map};
+use consilium_ledger::{Table, custody, keys};
 use consilium_proto::ids::{KeyId, PetitionId, RecordId};
 use consilium_proto::names::SpiffeId;
 use consilium_proto::pb::{
@@ -15,7 +15,6 @@ use consilium_proto::pb::{
 };
 use consilium_proto::record::RecordProof;
 use consilium_proto::state::WrapName;
-use consilium_proto::state_tree::KeyHash;
 use consilium_proto::transaction::Slot;
 
 use crate::access::{Request, What, decide};
@@ -35,6 +34,7 @@ pub(super) struct Said {
 pub(super) struct RecordReader<'a> {
     ledger: &'a LedgerSnapshot<'a>,
     reader: &'a SpiffeId,
+    prover: RecordProver<'a, LedgerSnapshot<'a>>,
     /// Whose keys are, as far as they were looked up: records of one page are
     /// mostly wrapped for the same few.
     owners: BTreeMap<KeyId, Option<String>>,
@@ -44,7 +44,8 @@ pub(super) struct RecordReader<'a> {
 
 impl<'a> RecordReader<'a> {
     pub(super) fn new(ledger: &'a LedgerSnapshot<'a>, reader: &'a SpiffeId) -> Self {
-        Self { ledger, reader, owners: BTreeMap::new(), newest_key: None }
+        let prover = RecordProver::new(ledger, ledger.tip_header());
+        Self { ledger, reader, prover, owners: BTreeMap::new(), newest_key: None }
     }
 
     /// One version, the newest if `number` is 0.
@@ -66,16 +67,18 @@ impl<'a> RecordReader<'a> {
         id: &RecordId,
         record: RecordVersion,
     ) -> Result<(ReleasedRecord, bool), StorageError> {
-        let proof = Some((&self.prove(id, std::slice::from_ref(&record))?).into());
-        let (released, missing) = self.contents(id, record)?;
-        Ok((ReleasedRecord { proof, ..released }, missing))
+        let proof = self.prove(id, std::slice::from_ref(&record))?;
+        let state = prost::Message::decode(proof.state.clone()).map_err(|e| StorageError::corrupt("state", e))?;
+        let (released, missing) = self.contents(id, record, &state)?;
+        Ok((ReleasedRecord { proof: Some((&proof).into()), ..released }, missing))
     }
 
-    /// The same without proof.
+    /// The same without proof; the record's row is given.
     pub(super) fn contents(
         &mut self,
         id: &RecordId,
         record: RecordVersion,
+        state: &RecordState,
     ) -> Result<(ReleasedRecord, bool), StorageError> {
         let mut missing = false;
         let slot = Slot::Payload { record: *id, version: record.version };
@@ -91,7 +94,7 @@ impl<'a> RecordReader<'a> {
             wraps.extend(self.added_wrap(id, &record, newest, &mut missing)?);
         }
         let descriptor = self.described(id, &record, &mut missing)?;
-        let disagreements = self.disagreements(id, &record, &mut missing)?;
+        let disagreements = self.disagreements(state, &record, &mut missing)?;
         let payload = payload.unwrap_or_default();
         Ok((ReleasedRecord { record: Some(record), payload, wraps, descriptor, proof: None, disagreements }, missing))
     }
@@ -99,12 +102,11 @@ impl<'a> RecordReader<'a> {
     /// The statements of the patient about a version: whoever may read it gets them.
     fn disagreements(
         &self,
-        id: &RecordId,
+        state: &RecordState,
         record: &RecordVersion,
         missing: &mut bool,
     ) -> Result<Vec<Bytes>, StorageError> {
-        let stated = self.state(id)?.map(|state| state.disagreements).unwrap_or_default();
-        let about = stated.iter().filter(|stated| stated.version == record.version);
+        let about = state.disagreements.iter().filter(|stated| stated.version == record.version);
         let statement = about.map(|stated| {
             let petition = PetitionId::parse("petition_id", &stated.petition_id);
             let petition = petition.map_err(|e| StorageError::corrupt("state", e))?;
@@ -114,16 +116,15 @@ impl<'a> RecordReader<'a> {
     }
 
     /// A version without its contents.
-    pub(super) fn show(&self, id: &RecordId, record: RecordVersion) -> Result<ReleasedRecord, StorageError> {
+    pub(super) fn show(&mut self, id: &RecordId, record: RecordVersion) -> Result<ReleasedRecord, StorageError> {
         let descriptor = self.described(id, &record, &mut false)?;
         let proof = Some((&self.prove(id, std::slice::from_ref(&record))?).into());
         Ok(ReleasedRecord { record: Some(record), descriptor, proof, ..ReleasedRecord::default() })
     }
 
     /// Proof of versions of a record.
-    pub(super) fn prove(&self, id: &RecordId, shown: &[RecordVersion]) -> Result<RecordProof, StorageError> {
-        let ledger = self.ledger;
-        prove_record(ledger, ledger.tip_header(), id, shown).map_err(|e| StorageError::corrupt("record", e))
+    pub(super) fn prove(&mut self, id: &RecordId, shown: &[RecordVersion]) -> Result<RecordProof, StorageError> {
+        self.prover.prove(id, shown).map_err(|e| StorageError::corrupt("record", e))
     }
 
     /// The descriptor of a version, if it has one and it is here.
@@ -145,8 +146,9 @@ impl<'a> RecordReader<'a> {
     fn attachment(&self, slot: &Slot, missing: &mut bool) -> Result<Option<Bytes>, StorageError> {
         let (table, key) = keys::attachment(slot);
         let content = self.ledger.read(table, &key)?;
-        let wanted = is_wanted(self.ledger, slot).map_err(|e| StorageError::corrupt("attachment", e))?;
-        *missing |= content.is_none() && wanted;
+        if content.is_none() {
+            *missing |= is_wanted(self.ledger, slot).map_err(|e| StorageError::corrupt("attachment", e))?;
+        }
         Ok(content)
     }
 
@@ -185,9 +187,13 @@ impl<'a> RecordReader<'a> {
 
     /// Whether a custodian was asked to wrap a version for the newest key of the reader, and has
     /// not done it yet.
-    pub(super) fn awaits_wrap(&mut self, id: &RecordId, version: u32) -> Result<bool, StorageError> {
+    pub(super) fn awaits_wrap(&mut self, id: &RecordId, record: &RecordVersion) -> Result<bool, StorageError> {
         let Some(recipient) = self.newest_key()? else { return Ok(false) };
-        let name = WrapName { record: *id, version, recipient };
+        // Nobody is asked for what the version was written with.
+        if record.wraps.iter().any(|wrap| wrap.recipient_key_id == recipient.as_bytes()[..]) {
+            return Ok(false);
+        }
+        let name = WrapName { record: *id, version: record.version, recipient };
         let asked: Option<WrapState> = self.ledger.state(&keys::wrap_state(&name))?;
         Ok(asked.is_some_and(|state| state.wrap_sha256.is_empty()))
     }
@@ -195,7 +201,7 @@ impl<'a> RecordReader<'a> {
     /// The wrap that a custodian has added for a key of the reader, with the row that commits to
     /// it.
     fn added_wrap(
-        &self,
+        &mut self,
         id: &RecordId,
         record: &RecordVersion,
         recipient: KeyId,
@@ -210,7 +216,7 @@ impl<'a> RecordReader<'a> {
         }
         let slot = Slot::Wrap { record: *id, version: record.version, recipient };
         let Some(wrap) = self.attachment(&slot, missing)? else { return Ok(None) };
-        let proof = state_map::prove(self.ledger, &KeyHash::of(&row)).map_err(|e| StorageError::corrupt("trie", e))?;
+        let proof = self.prover.prove_state(&row).map_err(|e| StorageError::corrupt("trie", e))?;
         let recipient_key_id = recipient.to_bytes();
         Ok(Some(KeyWrap { recipient_key_id, wrap, state, state_proof: proof.encode().into() }))
     }

@@ -9,7 +9,7 @@ use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::ids::{Height, PatientPseudonym, RecordId, SearchTag};
 use consilium_proto::names::SpiffeId;
 use consilium_proto::pb;
-use consilium_proto::record::{Descriptor, RecordProof};
+use consilium_proto::record::Descriptor;
 use tonic::{Request, Response, Status};
 
 use super::Api;
@@ -65,10 +65,11 @@ impl RecordsService for Api {
         let read = move |ledger: &LedgerSnapshot<'_>| {
             let (found, next) = query.run(ledger, &caller.id)?;
             let (records, descriptors): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+            let mut prover = RecordReader::new(ledger, &caller.id);
             let proofs = records.iter().map(|record| {
                 let id = RecordId::parse("record_id", &record.record_id);
                 let id = id.map_err(|e| StorageError::corrupt("version", e))?;
-                Ok(pb::RecordProof::from(&prove(ledger, &caller.id, &id, std::slice::from_ref(record))?))
+                Ok(pb::RecordProof::from(&prover.prove(&id, std::slice::from_ref(record))?))
             });
             let proofs = proofs.collect::<Result<_, StorageError>>()?;
             Ok((records, descriptors, proofs, next, ledger.tip_header().clone()))
@@ -88,11 +89,12 @@ impl RecordsService for Api {
         let id = record_id(&request.record_id)?;
         self.freshen(request.read.as_ref(), within).await?;
         let read = move |ledger: &LedgerSnapshot<'_>| {
-            let versions = RecordReader::new(ledger, &caller.id).history(&id)?;
+            let mut records = RecordReader::new(ledger, &caller.id);
+            let versions = records.history(&id)?;
             if versions.is_empty() {
                 return Ok(None);
             }
-            let proof = prove(ledger, &caller.id, &id, &versions)?;
+            let proof = records.prove(&id, &versions)?;
             Ok(Some((versions, proof, ledger.tip_header().clone())))
         };
         let (versions, proof, header) = self.read(read).await?.ok_or_else(not_found)?;
@@ -103,15 +105,6 @@ impl RecordsService for Api {
 
 fn not_found() -> Status {
     Reason::NotFound.status("no such record for this caller")
-}
-
-fn prove(
-    ledger: &LedgerSnapshot<'_>,
-    reader: &SpiffeId,
-    id: &RecordId,
-    shown: &[pb::RecordVersion],
-) -> Result<RecordProof, StorageError> {
-    RecordReader::new(ledger, reader).prove(id, shown)
 }
 
 fn record_id(bytes: &[u8]) -> Result<RecordId, Status> {

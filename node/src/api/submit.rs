@@ -184,7 +184,7 @@ fn make_receipt(
 /// What the author of a leaf's transaction signed.
 fn signed_by(ledger: &LedgerSnapshot<'_>, leaf: &Leaf, leaf_index: u64) -> Result<SignedHead, StorageError> {
     let block = ledger.read(Table::Blocks, &keys::height(leaf.height))?;
-    let signed = block.as_deref().and_then(|block| transaction_of(block, leaf_index)).map(|t| signed_head(&t));
+    let signed = block.as_ref().and_then(|block| transaction_of(block, leaf_index)).map(|t| signed_head(&t));
     match signed {
         Some(Ok(signed)) if signed.is_of(leaf) => Ok(signed),
         Some(_) | None => Err(StorageError::corrupt("block", "lacks the transaction of a leaf")),

@@ -5,6 +5,8 @@
 //! What is hashed is a fixed layout, and the actions' bytes as they were received: no message
 //! is ever encoded again to be verified.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
 
 use crate::error::{FieldError, fixed, in_range, length_in};
@@ -12,7 +14,7 @@ use crate::hash::{Hash, sha256};
 use crate::header::Leaf;
 use crate::ids::{Fingerprint, LedgerId, TimeMs, TransactionId};
 use crate::limits::ACTIONS_MAX;
-use crate::merkle::{self, InclusionProof};
+use crate::merkle::{self, Frontier, InclusionProof, NodeReader};
 use crate::pb;
 use crate::signing::{self, Domain, SignatureBytes, SigningError, VerifyingKey};
 
@@ -45,6 +47,10 @@ impl TransactionHead {
     /// # Errors
     /// The first field of fixed length that has another one; no action was looked at.
     pub fn of(body: &pb::TransactionBody) -> Result<Self, FieldError> {
+        Self::over(body, |nonce| actions_root(nonce, &body.actions))
+    }
+
+    fn over(body: &pb::TransactionBody, root: impl FnOnce(&Nonce) -> Hash) -> Result<Self, FieldError> {
         let nonce = fixed("nonce", &body.nonce)?;
         length_in("actions", body.actions.len(), 1, ACTIONS_MAX)?;
         Ok(Self {
@@ -52,7 +58,7 @@ impl TransactionHead {
             author: Fingerprint::from_bytes(fixed("author", &body.author)?),
             valid_until: TimeMs(body.valid_until_ms),
             action_count: body.actions.len() as u64,
-            actions_root: actions_root(&nonce, &body.actions),
+            actions_root: root(&nonce),
         })
     }
 
@@ -148,18 +154,12 @@ pub struct ActionProof {
 pub struct NotInTransaction;
 
 impl ActionProof {
-    /// Shows one action of a body.
+    /// Shows one action of a body. Of several, an [`ActionTree`] does.
     ///
     /// # Errors
-    /// If the nonce has another length, or there is no such action.
+    /// If a field of fixed length has another one, or there is no such action.
     pub fn of(body: &pb::TransactionBody, index: usize) -> Result<Self, FieldError> {
-        let nonce = fixed("nonce", &body.nonce)?;
-        let action = body.actions.get(index).ok_or_else(|| FieldError::missing("actions"))?;
-        let leaves: Vec<Hash> = leaves(&nonce, &body.actions).collect();
-        let mut path = Vec::new();
-        inclusion_path(&leaves, index, &mut path);
-        let index = index as u64;
-        Ok(Self { index, action: action.clone(), salt: salt(&nonce, index), path })
+        ActionTree::of(body)?.prove(index)
     }
 
     /// Checks the action against a head.
@@ -175,15 +175,80 @@ impl ActionProof {
     }
 }
 
-/// RFC 9162, section 2.1.3.1.
-fn inclusion_path(leaves: &[Hash], index: usize, path: &mut Vec<Hash>) {
-    if leaves.len() < 2 {
-        return;
+/// The actions of a body, hashed once to show several of them.
+#[derive(Debug, Clone)]
+pub struct ActionTree {
+    head: TransactionHead,
+    nonce: Nonce,
+    actions: Vec<Bytes>,
+    levels: Levels,
+}
+
+impl ActionTree {
+    /// Hashes the actions of a body.
+    ///
+    /// # Errors
+    /// As [`TransactionHead::of`].
+    pub fn of(body: &pb::TransactionBody) -> Result<Self, FieldError> {
+        let mut levels = Levels::default();
+        let head = TransactionHead::over(body, |nonce| levels.fill(leaves(nonce, &body.actions)))?;
+        Ok(Self { head, nonce: fixed("nonce", &body.nonce)?, actions: body.actions.clone(), levels })
     }
-    let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
-    let (inner, at, beside) = if index < left.len() { (left, index, right) } else { (right, index - left.len(), left) };
-    inclusion_path(inner, at, path);
-    path.push(merkle::root_of(beside.iter().copied()).expect("a thousand leaves fit a tree"));
+
+    /// The head that commits to them.
+    #[must_use]
+    pub fn head(&self) -> &TransactionHead {
+        &self.head
+    }
+
+    /// The encoded actions.
+    #[must_use]
+    pub fn actions(&self) -> &[Bytes] {
+        &self.actions
+    }
+
+    /// Shows one of them.
+    ///
+    /// # Errors
+    /// If there is no such action.
+    pub fn prove(&self, index: usize) -> Result<ActionProof, FieldError> {
+        let action = self.actions.get(index).ok_or_else(|| FieldError::missing("actions"))?.clone();
+        let index = index as u64;
+        let proof = merkle::prove_inclusion(&self.levels, index, self.head.action_count);
+        let path = proof.expect("all perfect subtrees are there").path().to_vec();
+        Ok(ActionProof { index, action, salt: salt(&self.nonce, index), path })
+    }
+}
+
+/// Perfect subtrees by their level, the leaves first.
+#[derive(Debug, Clone, Default)]
+struct Levels(Vec<Vec<Hash>>);
+
+impl Levels {
+    /// Takes all leaves; gives the root.
+    fn fill(&mut self, leaves: impl Iterator<Item = Hash>) -> Hash {
+        let mut frontier = Frontier::new();
+        for leaf in leaves {
+            let appended = frontier.append_with(leaf, |node| {
+                let level = usize::from(node.level);
+                if level == self.0.len() {
+                    self.0.push(Vec::new());
+                }
+                self.0[level].push(node.hash);
+            });
+            appended.expect("a thousand leaves fit a tree");
+        }
+        frontier.root()
+    }
+}
+
+impl NodeReader for Levels {
+    type Error = Infallible;
+
+    fn node(&self, level: u8, index: u64) -> Result<Option<Hash>, Infallible> {
+        let at = usize::try_from(index).ok();
+        Ok(at.and_then(|at| self.0.get(usize::from(level))?.get(at)).copied())
+    }
 }
 
 impl TryFrom<&pb::TransactionHead> for TransactionHead {

@@ -110,7 +110,7 @@ pub fn open_late<R: StateReader>(
         emergency: request.emergency,
         time: claim.time,
     };
-    let decider = Decider::new(reader, policy, reading)?;
+    let mut decider = Decider::new(reader, policy, reading)?;
     let mut opened = BTreeSet::new();
     for asked in &request.records {
         let state: Option<RecordState> = View::new(reader).message(Table::State, &keys::record(&asked.record))?;

@@ -36,7 +36,7 @@ pub use check::{CheckReport, check};
 pub use memory::MemoryTrie;
 pub use node::NodeDecodeError;
 pub use path::{NodePath, NodePathError};
-pub use prove::{lookup, prove, root};
+pub use prove::{Prover, lookup, prove, root};
 pub use update::{Changes, TrieUpdate, update};
 
 use bytes::Bytes;

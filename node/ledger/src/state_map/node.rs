@@ -18,6 +18,8 @@
 //! as a leaf. Decoding must never accept a leaf that does not belong below the
 //! node's path: it would be hashed into a place where no proof can lead.
 
+use std::ops::Range;
+
 use consilium_proto::hash::{HASH_LEN, Hash};
 use consilium_proto::state_tree::{EMPTY, KeyHash, Subtree, ValueHash, leaf_hash};
 
@@ -131,11 +133,36 @@ impl Node {
     }
 
     pub(super) fn quarters(&self) -> [Subtree; QUARTERS] {
-        core::array::from_fn(|index| self.quarters[index].unwrap_or_else(|| join_four(&self.quarter_slots(index))))
+        core::array::from_fn(|index| self.subtree_over(index * QUARTER_SLOTS, 2))
+    }
+
+    /// How many keys there are below some slots: none, one, or two for more.
+    pub(super) fn key_count(&self, slots: Range<usize>) -> usize {
+        let keys = self.slots[slots].iter().map(|slot| match slot {
+            Slot::Empty => 0,
+            Slot::Leaf(..) => 1,
+            Slot::Inner(_) => 2,
+        });
+        keys.sum::<usize>().min(2)
+    }
+
+    /// The subtree over the 2^`level` slots from `first` on, `level` being 0 to 3.
+    pub(super) fn subtree_over(&self, first: usize, level: usize) -> Subtree {
+        match level {
+            0 => self.slots[first].subtree(),
+            2 => {
+                let index = first / QUARTER_SLOTS;
+                self.quarters[index].unwrap_or_else(|| join_four(&self.quarter_slots(index)))
+            }
+            _ => {
+                let half = 1 << (level - 1);
+                Subtree::join(self.subtree_over(first, level - 1), self.subtree_over(first + half, level - 1))
+            }
+        }
     }
 
     /// The subtrees of the four slots of a quarter.
-    pub(super) fn quarter_slots(&self, quarter: usize) -> [Subtree; QUARTER_SLOTS] {
+    fn quarter_slots(&self, quarter: usize) -> [Subtree; QUARTER_SLOTS] {
         core::array::from_fn(|index| self.slots[quarter * QUARTER_SLOTS + index].subtree())
     }
 

@@ -3,8 +3,10 @@
 //!
 //! It must never answer from a node that is not linked from the root.
 
+use std::collections::BTreeMap;
+
 use consilium_proto::hash::Hash;
-use consilium_proto::state_tree::{EMPTY, KeyHash, StateProof, Subtree, Terminal, ValueHash};
+use consilium_proto::state_tree::{EMPTY, KeyHash, StateProof, Terminal, ValueHash};
 
 use super::node::{Node, Slot};
 use super::{NodePath, TrieError, TrieStore, read_child, read_root};
@@ -22,47 +24,88 @@ pub fn root<S: TrieStore>(store: &S) -> Result<Hash, TrieError<S::Error>> {
 /// # Errors
 /// [`TrieError`], if the store fails or is damaged.
 pub fn lookup<S: TrieStore>(store: &S, key: &KeyHash) -> Result<Option<ValueHash>, TrieError<S::Error>> {
-    let end = descend(store, key, |node, nibble| node.slots()[nibble])?;
+    let end = Prover::new(store).descend(key, |node, nibble| node.slots()[nibble])?;
     Ok(match end {
         Slot::Leaf(found, value) if found == *key => Some(value),
         Slot::Leaf(..) | Slot::Empty | Slot::Inner(_) => None,
     })
 }
 
-/// Proves what the tree holds under `key`: a value, or nothing.
+/// Proves what the tree holds under `key`: a value, or nothing. Of several keys, a [`Prover`] does.
 ///
 /// # Errors
 /// [`TrieError`], if the store fails or is damaged.
 pub fn prove<S: TrieStore>(store: &S, key: &KeyHash) -> Result<StateProof, TrieError<S::Error>> {
-    let mut siblings = Vec::new();
-    let end = descend(store, key, |node, nibble| walk_levels(node, nibble, &mut siblings))?;
-    let terminal = match end {
-        Slot::Leaf(found, _) if found == *key => Terminal::Present,
-        Slot::Leaf(key_hash, value_hash) => Terminal::OtherLeaf { key_hash, value_hash },
-        Slot::Empty | Slot::Inner(_) => Terminal::Empty,
-    };
-    Ok(StateProof::new(terminal, siblings).expect("at most 64 nodes of 4 levels each"))
+    Prover::new(store).prove(key)
 }
 
-/// Follows `key` from the root, asking `next` at each node for the slot to go
-/// on with, until that is no inner node.
-fn descend<S: TrieStore>(
-    store: &S,
-    key: &KeyHash,
-    mut next: impl FnMut(&Node, usize) -> Slot,
-) -> Result<Slot, TrieError<S::Error>> {
-    let Some(mut node) = read_root(store)? else {
-        return Ok(Slot::Empty);
-    };
-    let mut path = NodePath::ROOT;
-    loop {
-        let nibble = path.nibble_of(key);
-        let slot = next(&node, nibble);
-        if !matches!(slot, Slot::Inner(_)) {
-            return Ok(slot);
+/// Proves several keys, and reads the nodes near the root once: the store must not change
+/// meanwhile.
+pub struct Prover<'a, S> {
+    store: &'a S,
+    /// Those above [`KEPT_DEPTH`], at most 273.
+    kept: BTreeMap<NodePath, Node>,
+}
+
+/// Levels of nodes that are kept: below, two of a thousand keys hardly ever meet in one.
+const KEPT_DEPTH: usize = 3;
+
+impl<'a, S: TrieStore> Prover<'a, S> {
+    /// One that has read nothing yet.
+    #[must_use]
+    pub fn new(store: &'a S) -> Self {
+        Self { store, kept: BTreeMap::new() }
+    }
+
+    /// Proves what the tree holds under `key`: a value, or nothing.
+    ///
+    /// # Errors
+    /// [`TrieError`], if the store fails or is damaged.
+    pub fn prove(&mut self, key: &KeyHash) -> Result<StateProof, TrieError<S::Error>> {
+        let mut siblings = Vec::new();
+        let end = self.descend(key, |node, nibble| walk_levels(node, nibble, &mut siblings))?;
+        let terminal = match end {
+            Slot::Leaf(found, _) if found == *key => Terminal::Present,
+            Slot::Leaf(key_hash, value_hash) => Terminal::OtherLeaf { key_hash, value_hash },
+            Slot::Empty | Slot::Inner(_) => Terminal::Empty,
+        };
+        Ok(StateProof::new(terminal, siblings).expect("at most 64 nodes of 4 levels each"))
+    }
+
+    /// Follows `key` from the root, asking `next` at each node for the slot to go
+    /// on with, until that is no inner node.
+    fn descend(
+        &mut self,
+        key: &KeyHash,
+        mut next: impl FnMut(&Node, usize) -> Slot,
+    ) -> Result<Slot, TrieError<S::Error>> {
+        let mut path = NodePath::ROOT;
+        loop {
+            let nibble = path.nibble_of(key);
+            let slot = match self.kept.get(&path) {
+                Some(node) => next(node, nibble),
+                None => {
+                    let Some(node) = self.read(&path)? else { return Ok(Slot::Empty) };
+                    let slot = next(&node, nibble);
+                    if path.depth() < KEPT_DEPTH {
+                        self.kept.insert(path, node);
+                    }
+                    slot
+                }
+            };
+            if !matches!(slot, Slot::Inner(_)) {
+                return Ok(slot);
+            }
+            path = path.child(nibble);
         }
-        path = path.child(nibble);
-        node = read_child(store, &path)?;
+    }
+
+    /// The empty tree has no root node; every other one is there, since its parent names it.
+    fn read(&self, path: &NodePath) -> Result<Option<Node>, TrieError<S::Error>> {
+        match *path == NodePath::ROOT {
+            true => read_root(self.store),
+            false => read_child(self.store, path).map(Some),
+        }
     }
 }
 
@@ -71,28 +114,17 @@ fn descend<S: TrieStore>(
 /// the empty or single-leaf subtree holds that it has reached, which may be
 /// the leaf of a neighbouring slot.
 fn walk_levels(node: &Node, nibble: usize, siblings: &mut Vec<Hash>) -> Slot {
-    let quarters = node.quarters();
-    let halves = join_pairs(&quarters);
-    let slots = node.quarter_slots(nibble >> 2);
-    let pairs = join_pairs(&slots);
-    // From the top: the subtree on the path, and the one beside the next.
-    let steps = [
-        (Subtree::join(halves[0], halves[1]), halves[nibble >> 3 ^ 1]),
-        (halves[nibble >> 3], quarters[nibble >> 2 ^ 1]),
-        (quarters[nibble >> 2], pairs[nibble >> 1 & 1 ^ 1]),
-        (pairs[nibble >> 1 & 1], slots[nibble & 3 ^ 1]),
-    ];
-    for (depth, (own, beside)) in steps.iter().enumerate() {
-        match own {
-            Subtree::Inner(_) => siblings.push(beside.hash()),
-            Subtree::Empty | Subtree::Leaf(_) => return only_slot(node, nibble, steps.len() - depth),
+    for depth in 0..4 {
+        // The subtree on the path has so many levels, the one beside the next one less.
+        let level = 4 - depth;
+        let first = nibble >> level << level;
+        if node.key_count(first..first + (1 << level)) < 2 {
+            return only_slot(node, nibble, level);
         }
+        let beside = (nibble >> (level - 1) ^ 1) << (level - 1);
+        siblings.push(node.subtree_over(beside, level - 1).hash());
     }
     node.slots()[nibble]
-}
-
-fn join_pairs([a, b, c, d]: &[Subtree; 4]) -> [Subtree; 2] {
-    [Subtree::join(*a, *b), Subtree::join(*c, *d)]
 }
 
 /// The slot in use, if any, of the subtree `level` levels above slot `nibble`.

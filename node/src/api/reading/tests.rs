@@ -101,7 +101,7 @@ async fn newest(store: &Arc<LedgerStore>, reader: SpiffeId) -> (ReleasedRecord, 
     let answer = read(store, move |ledger| {
         let state: RecordState = ledger.state(&keys::record(&ID))?.unwrap();
         let version = ledger.message(Table::Versions, &keys::version(&ID, state.version))?.unwrap();
-        let (released, missing) = RecordReader::new(ledger, &reader).contents(&ID, version)?;
+        let (released, missing) = RecordReader::new(ledger, &reader).contents(&ID, version, &state)?;
         assert!(!missing);
         Ok((released, ledger.height().0))
     });
