@@ -1,14 +1,12 @@
 //! One decision by the access policy: by the default text, by the largest one that the limits
-//! let through, and of the floor alone. Beside the medians of criterion, percentiles are
-//! printed, since every node decides within a block.
+//! let through, and of the floor alone, in CPU time. Beside the medians of criterion, percentiles
+//! are printed, since every node decides within a block.
 
 #![allow(missing_docs)]
-// A benchmark looks at the clock.
-#![allow(clippy::disallowed_methods)]
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
 
+use consilium_bench::cpu::{CpuTime, percentiles};
 use consilium_policy::{DEFAULT_POLICY, Policies};
 use consilium_proto::access::{Facts, RecordFacts};
 use consilium_proto::consent::Said;
@@ -16,6 +14,10 @@ use consilium_proto::ids::RecordId;
 use consilium_proto::names::SpiffeId;
 use consilium_proto::pb::{AccessKind, Confidentiality, PurposeOfUse};
 use criterion::{Criterion, criterion_group, criterion_main};
+
+/// As a node has.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const SAMPLES: usize = 200_000;
 
@@ -56,20 +58,7 @@ fn largest() -> String {
     (0..58).map(policy).collect()
 }
 
-fn percentiles(name: &str, mut decide: impl FnMut()) {
-    let mut taken: Vec<Duration> = (0..SAMPLES)
-        .map(|_| {
-            let start = Instant::now();
-            decide();
-            start.elapsed()
-        })
-        .collect();
-    taken.sort_unstable();
-    let at = |per_mille: usize| taken[(taken.len() - 1) * per_mille / 1000].as_nanos();
-    println!("{name}: p50 {} ns, p90 {} ns, p99 {} ns, p99.9 {} ns", at(500), at(900), at(990), at(999));
-}
-
-fn decisions(c: &mut Criterion) {
+fn decisions(c: &mut Criterion<CpuTime>) {
     let reader = reader("spiffe://lakeside.example/clinician/c-4711");
     let facts = facts(&reader);
     let (default, largest) = (DEFAULT_POLICY.to_owned(), largest());
@@ -78,13 +67,13 @@ fn decisions(c: &mut Criterion) {
     for (name, text) in [("default", &default), ("largest", &largest), ("one", &one)] {
         let policies = Policies::compile(text).expect("a policy");
         c.bench_function(&format!("decide/{name}"), |b| b.iter(|| black_box(policies.decide(black_box(&facts)))));
-        percentiles(name, || {
-            let _ = black_box(policies.decide(black_box(&facts)));
-        });
+        let decide = || drop(black_box(policies.decide(black_box(&facts))));
+        let [p50, p90, p99, p999] = percentiles(SAMPLES, [500, 900, 990, 999], decide);
+        println!("{name}: p50 {p50:?}, p90 {p90:?}, p99 {p99:?}, p99.9 {p999:?}");
         c.bench_function(&format!("compile/{name}"), |b| b.iter(|| black_box(Policies::compile(black_box(text)))));
     }
     c.bench_function("floor", |b| b.iter(|| black_box(black_box(&facts).floor())));
 }
 
-criterion_group!(benches, decisions);
+criterion_group!(name = benches; config = Criterion::default().with_measurement(CpuTime); targets = decisions);
 criterion_main!(benches);
