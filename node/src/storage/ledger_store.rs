@@ -10,7 +10,7 @@ use consilium_ledger::{Executed, Row, Table, keys};
 use consilium_proto::pb;
 use consilium_proto::vote::BlockCertificate;
 use prost::Message;
-use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, WriteBatch};
+use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DataBlockIndexType, WriteBatch};
 
 use super::ledger_reader::{CERTIFICATES, Ledger, MEMBERSHIPS, META, NAME, POSITIONS, TIP};
 use super::rot::Rot;
@@ -21,17 +21,32 @@ pub use super::ledger_reader::StoredRow;
 /// The open database: reads the present state, and writes.
 pub type LedgerStore = Ledger<DB>;
 
+/// Whether rows of a table are looked for one by one under keys without order: old and new ones
+/// lie in all files, and most of what is looked into does not hold them.
+fn is_scattered(family: &str) -> bool {
+    let scattered = [
+        Table::State,
+        Table::Trie,
+        Table::Transactions,
+        Table::Versions,
+        Table::Payloads,
+        Table::Wraps,
+        Table::Descriptors,
+        Table::Lookups,
+        Table::Texts,
+    ];
+    scattered.iter().any(|table| table.name() == family)
+}
+
 fn family_options(name: &str, cache: &Cache) -> rocksdb::Options {
     let mut block = BlockBasedOptions::default();
     block.set_block_cache(cache);
     block.set_cache_index_and_filter_blocks(true);
     block.set_pin_l0_filter_and_index_blocks_in_cache(true);
-    if [Table::State.name(), Table::Trie.name(), Table::Transactions.name(), Table::Versions.name()].contains(&name) {
-        block.set_bloom_filter(10.0, false);
-    }
     let mut options = rocksdb::Options::default();
-    if name == Table::Transactions.name() {
-        // Nearly every look-up is of a transaction that is not there.
+    if is_scattered(name) {
+        block.set_bloom_filter(10.0, false);
+        block.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
         options.set_memtable_prefix_bloom_ratio(0.1);
         options.set_memtable_whole_key_filtering(true);
     }

@@ -67,7 +67,9 @@ fn decisions(c: &mut Criterion<CpuTime>) {
     for (name, text) in [("default", &default), ("largest", &largest), ("one", &one)] {
         let policies = Policies::compile(text).expect("a policy");
         c.bench_function(&format!("decide/{name}"), |b| b.iter(|| black_box(policies.decide(black_box(&facts)))));
-        let decide = || drop(black_box(policies.decide(black_box(&facts))));
+        let decide = || {
+            let _ = black_box(policies.decide(black_box(&facts)));
+        };
         let [p50, p90, p99, p999] = percentiles(SAMPLES, [500, 900, 990, 999], decide);
         println!("{name}: p50 {p50:?}, p90 {p90:?}, p99 {p99:?}, p99.9 {p999:?}");
         c.bench_function(&format!("compile/{name}"), |b| b.iter(|| black_box(Policies::compile(black_box(text)))));

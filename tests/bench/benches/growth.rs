@@ -12,9 +12,10 @@ use consilium_ledger::Executed;
 
 /// Records that nobody reads.
 const OTHERS: usize = 5_000;
-/// Reads that are counted; in a block of [`BLOCK`].
-const READS: usize = 25_600;
-const BLOCK: usize = 64;
+/// Reads that are counted.
+const READS: usize = 6_400;
+/// Records of a read, and reads in a block: of a quiet network, and of a busy one.
+const KINDS: [(usize, usize); 4] = [(1, 1), (1, 64), (50, 1), (50, 64)];
 
 #[derive(Default)]
 struct Written {
@@ -52,14 +53,15 @@ fn on_disk(folder: &Path, ending: &str) -> u64 {
     tables.map(|file| file.metadata().unwrap().len()).sum()
 }
 
-/// A ledger with so many reads of so many records each; what was written for them, and the bytes of its tables.
-fn run(reads: usize, records: usize) -> (Written, u64) {
+/// A ledger with so many reads, so many in a block, of so many records each; what was written for
+/// them, and the bytes of its tables.
+fn run(reads: usize, records: usize, in_block: usize) -> (Written, u64) {
     let folder = tempfile::tempdir().unwrap();
     let mut hospital = Hospital::open(folder.path(), OTHERS);
     let mut written = Written::default();
-    for block in 0..reads / BLOCK {
-        let shelf = |n| (block * BLOCK + n) % SHELVES;
-        let requests: Vec<_> = (0..BLOCK).map(|n| hospital.request(shelf(n), records)).collect();
+    for block in 0..reads / in_block {
+        let shelf = |n| (block * in_block + n) % SHELVES;
+        let requests: Vec<_> = (0..in_block).map(|n| hospital.request(shelf(n), records)).collect();
         written.transactions += requests.iter().map(bytes::Bytes::len).sum::<usize>();
         written.count(&hospital.apply(&requests).1);
     }
@@ -69,12 +71,11 @@ fn run(reads: usize, records: usize) -> (Written, u64) {
 }
 
 fn main() {
-    let (_, before) = run(0, 1);
-    for records in [1, 50] {
-        let reads = READS / records.min(8);
-        let (written, after) = run(reads, records);
-        let each = |bytes: usize| bytes as f64 / reads as f64;
-        println!("reads of {records} record(s), {BLOCK} in a block; bytes of each");
+    let (_, before) = run(0, 1, 1);
+    for (records, in_block) in KINDS {
+        let (written, after) = run(READS, records, in_block);
+        let each = |bytes: usize| bytes as f64 / READS as f64;
+        println!("reads of {records} record(s), {in_block} in a block; bytes of each");
         println!("  transaction, as it travels and stands in the Raft log: {:.0}", each(written.transactions));
         let (mut all_rows, mut all_bytes) = (0, 0);
         for (table, (rows, bytes)) in &written.rows {
@@ -82,6 +83,6 @@ fn main() {
             (all_rows, all_bytes) = (all_rows + rows, all_bytes + bytes);
         }
         println!("  written in all: {:.0} in {:.2} rows", each(all_bytes), each(all_rows));
-        println!("  the ledger's tables are larger by, compacted: {:.0}", (after - before) as f64 / reads as f64);
+        println!("  the ledger's tables are larger by, compacted: {:.0}", (after - before) as f64 / READS as f64);
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use consilium_consensus::{LogHash, LogIndex, LogPosition, Term};
+use consilium_kit::keys::vote;
 use consilium_kit::people::{Identity, body, write_record};
 use consilium_kit::{Action, MemberSpec, Rules, START, genesis};
 use consilium_ledger::rights::Claim;
@@ -16,6 +17,7 @@ use consilium_node::storage::ledger_port::LedgerPort;
 use consilium_node::storage::ledger_store::LedgerStore;
 use consilium_proto::genesis::Genesis;
 use consilium_proto::hash::{Hash, sha256};
+use consilium_proto::header::Header;
 use consilium_proto::ids::{NodeId, PatientPseudonym, RecordId, TimeMs};
 use consilium_proto::keys::{EncryptionPrivateKey, KemId};
 use consilium_proto::names::SpiffeId;
@@ -23,6 +25,7 @@ use consilium_proto::observed::Observed;
 use consilium_proto::parameters::recommended_parameters;
 use consilium_proto::pb::{self, AccessKind, Outcome, PurposeOfUse};
 use consilium_proto::transaction::{Transaction, encryption_key_id};
+use consilium_proto::vote::{BlockCertificate, Vote};
 use consilium_replica::CachedLedger;
 use consilium_replica::ports::Ledger;
 use prost::Message;
@@ -48,7 +51,10 @@ pub struct Hospital {
     ehr: Identity,
     name: SpiffeId,
     wrapped_for: Vec<Bytes>,
+    /// Transactions and records so far: each has a number.
     made: u64,
+    /// Number of the first record on a shelf.
+    shelved_from: u64,
 }
 
 /// A request for access that was executed.
@@ -64,11 +70,12 @@ impl Hospital {
         let executed = genesis_block(&ledger, &genesis).unwrap();
         let (tip, ehr) = (executed.tip.clone(), Identity::new("a.example", "service", "ehr"));
         let name = "spiffe://a.example/service/ehr".parse().unwrap();
-        let mut hospital = Self { ledger, genesis, tip, ehr, name, wrapped_for: Vec::new(), made: 0 };
+        let mut hospital = Self { ledger, genesis, tip, ehr, name, wrapped_for: Vec::new(), made: 0, shelved_from: 0 };
         hospital.store(&executed);
-        for name in ["ehr", "custodian"] {
-            hospital.enroll(&Identity::new("a.example", "service", name));
-        }
+        let [.., custodian] = ["ehr", "custodian"].map(|name| hospital.enroll("service", name));
+        hospital.enroll("admin", "root");
+        hospital.name_custodian(custodian);
+        hospital.shelved_from = hospital.made + 1;
         let shelves = (0..SHELVES).map(|shelf| hospital.written((0..SHELF).map(|_| shelf_of(shelf))));
         let shelves: Vec<_> = shelves.collect();
         shelves.chunks(8).for_each(|block| drop(hospital.block(block)));
@@ -80,14 +87,27 @@ impl Hospital {
         hospital
     }
 
-    fn enroll(&mut self, who: &Identity) {
+    /// Gives the id of the encryption key.
+    fn enroll(&mut self, role: &str, name: &str) -> Bytes {
+        let who = Identity::new("a.example", role, name);
         let key = EncryptionPrivateKey::generate(KemId::X25519HkdfSha256).unwrap().public_key();
         let Action::EnrollIdentity(enroll) = who.enrollment(self.genesis.ledger_id) else { unreachable!() };
         let enroll = pb::EnrollIdentity { encryption_key: key.encode().into(), ..enroll };
         let body = self.body(vec![Action::EnrollIdentity(enroll)]);
         let enrollment = self.check(&who.sign_enrollment(body));
         self.block(&[enrollment]);
-        self.wrapped_for.push(encryption_key_id(&key).to_bytes());
+        let id = encryption_key_id(&key).to_bytes();
+        if role == "service" {
+            self.wrapped_for.push(id.clone());
+        }
+        id
+    }
+
+    fn name_custodian(&mut self, encryption_key_id: Bytes) {
+        let admin = Identity::new("a.example", "admin", "root");
+        let body = self.body(vec![Action::SetCustodyKey(pb::SetCustodyKey { encryption_key_id })]);
+        let named = CheckedTransaction { verified_under: None, ..self.check(&admin.sign(body, Vec::new())) };
+        self.block(&[named]);
     }
 
     /// A transaction that writes a record of each of these patients.
@@ -129,8 +149,7 @@ impl Hospital {
     /// A request to read the first records of a shelf, as it travels.
     #[must_use]
     pub fn request(&mut self, shelf: usize, records: usize) -> Bytes {
-        // The identities' two enrolments came before; each transaction has a number, too.
-        let first = 3 + shelf as u64 * (SHELF as u64 + 1);
+        let first = self.shelved_from + shelf as u64 * (SHELF as u64 + 1);
         let record = |n| RecordId(short(b"record", first + n));
         let record = |n| pb::VersionRef { record_id: Bytes::copy_from_slice(&record(n).0), version: 0 };
         let request = pb::RequestAccess {
@@ -162,8 +181,8 @@ impl Hospital {
             log_hash: Hash::from_bytes([0; 32]),
         };
         let executed = execute(&self.ledger, &Rules, &self.tip, &input).unwrap();
-        let applied = executed.leaves.iter().filter(|(_, leaf)| leaf.outcome == Outcome::Applied).count();
-        assert_eq!(applied, transactions.len());
+        assert_eq!(executed.leaves.len(), transactions.len());
+        executed.leaves.iter().for_each(|(_, leaf)| assert_eq!(leaf.outcome, Outcome::Applied));
         self.store(&executed);
         executed
     }
@@ -173,6 +192,7 @@ impl Hospital {
         let position = LogPosition { index, term: Term(1), hash: LogHash::NONE };
         self.ledger.write_block(position, executed, None).unwrap();
         self.tip = executed.tip.clone();
+        self.ledger.write_certificate(&certify(&self.tip.header)).unwrap();
     }
 
     /// What the node that was asked answers, once the request's block is certified, as it travels.
@@ -222,6 +242,12 @@ impl Hospital {
     fn store_of(&self) -> &LedgerStore {
         &self.ledger.inner().0
     }
+}
+
+/// By the nodes of all members.
+fn certify(header: &Header) -> BlockCertificate {
+    let sign = |node| (NodeId(node), Vote::sign(NodeId(node), header, &vote(node)).unwrap().signature);
+    BlockCertificate::new(header.height, header.hash(), (1..=MEMBERS.len() as u64).map(sign).collect())
 }
 
 fn shelf_of(shelf: usize) -> PatientPseudonym {

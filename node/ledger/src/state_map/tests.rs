@@ -139,6 +139,29 @@ fn keys_that_share_all_but_the_last_bit() {
 }
 
 #[test]
+fn several_keys_are_proven_as_each_for_itself_in_fewer_looks() {
+    let (trie, _) = grown(2000);
+    let looks = |prove: &mut dyn FnMut(&Counting<'_>)| {
+        let store = Counting { trie: &trie, reads: BTreeMap::new().into() };
+        prove(&store);
+        store.reads.into_inner().into_values().sum::<usize>()
+    };
+    // The last hundred are not there.
+    let (asked, mut single) = (1900..2100, Vec::new());
+    let one_by_one = looks(&mut |store| single = asked.clone().map(|n| prove(store, &key(n)).unwrap()).collect());
+    let together = looks(&mut |store| {
+        let mut prover = Prover::new(store);
+        let proofs: Vec<_> = asked.clone().map(|n| prover.prove(&key(n)).unwrap()).collect();
+        assert_eq!(proofs, single);
+    });
+    assert!(together * 2 < one_by_one, "{together} of {one_by_one}");
+    let empty = MemoryTrie::new();
+    let mut prover = Prover::new(&empty);
+    let nothing = [0, 1].map(|n| prover.prove(&key(n)).unwrap());
+    assert!(nothing.iter().all(|proof| proof.terminal() == &Terminal::Empty));
+}
+
+#[test]
 fn the_audit_counts_and_shows_every_leaf() {
     let (trie, map) = grown(2000);
     let mut seen = Map::new();

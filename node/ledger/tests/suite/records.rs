@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use consilium_kit::Ledger;
 use consilium_kit::people::{Identity, write_record};
-use consilium_ledger::lookup::prove_record;
+use consilium_ledger::lookup::{RecordProver, prove_record};
 use consilium_ledger::{StateReader, Table, keys};
 use consilium_proto::ids::{Fingerprint, RecordId};
 use consilium_proto::observed::Observed;
@@ -78,6 +78,33 @@ fn any_versions_are_proven_and_the_others_stay_hidden() {
         let shown: Vec<_> = shown.iter().map(|number| version(&ledger, *number)).collect();
         let row = verify(&ledger, &prove(&ledger, &shown), &shown).unwrap();
         assert_eq!((row.version, row.retracted, row.kind.as_str()), (4, true, "Kind"));
+    }
+}
+
+/// More transactions than are kept, and several records and versions of some.
+#[test]
+fn records_of_one_answer_are_proven_as_each_for_itself() {
+    let mut ledger = ledger();
+    let author = Identity::new("a.example", "service", "ehr");
+    for n in 0..20u8 {
+        let payloads = [1, 2].map(|part| Bytes::from(format!("payload {n} {part}")));
+        let ids = [[0x80 + n; 16], [0xc0 + n; 16]];
+        let actions = ids.iter().zip(&payloads).map(|(id, payload)| write_record(*id, 1, "Kind", payload));
+        let body = ledger.body(actions.collect());
+        let written = ledger.check(&author.sign(body, payloads.to_vec()));
+        assert_eq!(ledger.block(&[written], &Observed::default()).leaves[0].1.outcome, Outcome::Applied);
+    }
+    let (store, tip) = (&ledger.store, &ledger.tip.header);
+    let mut prover = RecordProver::new(store, tip);
+    for _ in 0..2 {
+        let versions = store.0.iter().filter(|((table, _), _)| *table == Table::Versions);
+        for (_, row) in versions {
+            let shown = [RecordVersion::decode(row.clone()).unwrap()];
+            let id = RecordId::parse("record_id", &shown[0].record_id).unwrap();
+            assert_eq!(prover.prove(&id, &shown), prove_record(store, tip, &id, &shown));
+            let row = keys::record(&id);
+            assert_eq!(prover.prove_state(&row).unwrap(), prove_record(store, tip, &id, &shown).unwrap().state_proof);
+        }
     }
 }
 
