@@ -74,6 +74,7 @@ pub mod receipts;
 pub mod record_lists;
 pub mod records;
 pub mod retry;
+mod roster;
 pub mod standing;
 pub mod submit;
 pub mod transport;

@@ -14,13 +14,14 @@ use consilium_client::patients::Patients;
 use consilium_client::{Client, ClientError};
 use consilium_proto::consent::{Grant, Rule};
 use consilium_proto::ids::{ConsentId, PatientPseudonym};
-use consilium_proto::names::Role;
+use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::pb::ConsentEffect;
 use consilium_proto::purpose;
 use serde::Serialize;
 
 use crate::confirm::Consent;
 use crate::context::escaped;
+use crate::named::{Named, strangers_words};
 use crate::text::time_ms;
 use crate::words;
 use crate::{CliError, Context, SubmittedView};
@@ -96,12 +97,15 @@ async fn put(args: PutArgs, ctx: &Context) -> Result<(), CliError> {
             .hint("pass --paper with the scan of what the patient signed"));
     }
     let said = args.said()?;
+    let strangers = Named::of_grant(&said.grant).strangers(&client).await?;
+    args.unknown.allow_unless_asked(args.ask, &strangers)?;
     let compared = is_of_patient(&client, &said, args.patient).await?;
     let version = match args.replaces {
         Some(id) => Some((id, current_version(&client, args.patient, id).await?)),
         None => None,
     };
-    args.ask.ask(&plan(&said, compared, version.map(|(_, version)| version)), "Put this consent?")?;
+    let plan = plan(&said, &strangers, compared, version.map(|(_, version)| version));
+    args.ask.ask(&plan, "Put this consent?")?;
     let document = args.paper.map(crate::patient::evidence).transpose()?;
     let new = ConsentDraft::new(args.patient, said.grant, document);
     let draft = match version {
@@ -138,12 +142,13 @@ async fn current_version(client: &Client, patient: PatientPseudonym, id: Consent
 }
 
 /// What is about to be signed.
-fn plan(said: &Said, compared: bool, replaced: Option<u32>) -> String {
+fn plan(said: &Said, strangers: &[SpiffeId], compared: bool, replaced: Option<u32>) -> String {
     let mut lines = match replaced {
         Some(version) => vec![format!("replaces version {version}; from then on holds:")],
         None => vec!["a new consent:".to_owned()],
     };
     lines.extend(describe(&said.grant));
+    lines.extend(strangers_words(strangers));
     if !said.widened.is_empty() {
         lines.push("the document could not be held exactly; it denies MORE than it says at:".to_owned());
         lines.extend(said.widened.iter().map(|place| format!("  {place}")));

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::context::escaped;
 use super::governance::need_admin;
+use super::named::ensure_member;
 use super::{CliError, Context, SubmittedView};
 use held::{AffectedArgs, ProgressView};
 
@@ -144,6 +145,7 @@ pub(crate) async fn run(args: CustodianArgs, ctx: &Context) -> Result<(), CliErr
     match args.command {
         CustodianCommand::Show { member } => {
             let member = member.unwrap_or_else(|| client.identity().spiffe_id().member().clone());
+            ensure_member(&client, &member).await?;
             let row = client.custody_of(&member).await?.unwrap_or_default();
             let view = CustodyView::new(&member, custodian(&client, &member).await?, row);
             ctx.print(&view, CustodyView::text)
@@ -151,10 +153,14 @@ pub(crate) async fn run(args: CustodianArgs, ctx: &Context) -> Result<(), CliErr
         CustodianCommand::Run(args) => serve(client, &args, ctx).await,
         CustodianCommand::SetKey { custodian } => set_key(&client, &custodian, ctx).await,
         CustodianCommand::NameDeputy { deputy, none: _ } => {
+            if let Some(member) = &deputy {
+                ensure_member(&client, member).await?;
+            }
             let deputy = deputy.map(|member| member.to_string()).unwrap_or_default();
             decide(&client, Action::NameDeputy(pb::NameDeputy { deputy }), ctx).await
         }
         CustodianCommand::Accept { member, missing_max, withdraw: withdrawn } => {
+            ensure_member(&client, &member).await?;
             let accept = pb::AcceptCustody { member: member.to_string(), missing_max, withdrawn };
             decide(&client, Action::AcceptCustody(accept), ctx).await
         }

@@ -24,6 +24,7 @@ mod json;
 mod keys;
 mod ledger;
 mod member;
+mod named;
 mod network;
 mod node;
 mod operate;

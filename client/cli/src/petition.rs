@@ -18,6 +18,7 @@ use pb::PetitionKind as Kind;
 use zeroize::Zeroizing;
 
 use crate::confirm::Consent;
+use crate::named::ensure_member;
 use crate::patient::evidence;
 use crate::words;
 use crate::{CliError, Context, SubmittedView};
@@ -190,6 +191,7 @@ pub(crate) async fn run(args: PetitionArgs, ctx: &Context) -> Result<(), CliErro
         PetitionCommand::Show { petition, patient } => show(petition, patient, &client, ctx).await,
         PetitionCommand::Due { member } => {
             let member = member.unwrap_or_else(|| client.identity().spiffe_id().member().clone());
+            ensure_member(&client, &member).await?;
             let due = client.petitions_due(&member).await?.unwrap_or_default();
             ctx.print(&DueView::new(&member, &due), DueView::text)
         }
@@ -217,6 +219,7 @@ impl OpenArgs {
 
 async fn open(args: OpenArgs, client: &Client, ctx: &Context) -> Result<(), CliError> {
     let subject = args.subject()?;
+    ensure_member(client, &args.to).await?;
     let on_paper = client.identity().spiffe_id().role() != Role::Patient;
     if on_paper && args.paper.is_none() {
         return Err(CliError::usage("only a patient's identity asks without paper")

@@ -17,6 +17,7 @@ use prost::Message;
 use serde::Serialize;
 
 use super::html;
+use crate::named::ensure_member;
 use crate::text::{Zone, table, time_ms};
 use crate::when::{When, when};
 use crate::{CliError, Context, words};
@@ -98,8 +99,9 @@ struct EntryView {
 type Known = BTreeMap<RecordId, pb::RecordState>;
 
 pub(super) async fn run(client: &Client, args: &AccountingArgs, ctx: &Context) -> Result<(), CliError> {
-    let log = client.access_log(args.patient, KeptLog::nothing()).await?;
     let member = args.member.clone().unwrap_or_else(|| client.identity().spiffe_id().member().clone());
+    ensure_member(client, &member).await?;
+    let log = client.access_log(args.patient, KeptLog::nothing()).await?;
     let now = log.header.time;
     // Nothing is known of what comes, and what is sealed beyond now is not told.
     let latest = now.0.saturating_add(1);

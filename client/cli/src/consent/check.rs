@@ -11,6 +11,7 @@ use consilium_proto::{purpose, state};
 use prost::Message;
 use serde::Serialize;
 
+use crate::named::{Named, strangers_words};
 use crate::when::{When, when};
 use crate::words::{self, parse_level, parse_purpose};
 use crate::{CliError, Context};
@@ -47,6 +48,13 @@ pub(crate) struct CheckArgs {
     pub(crate) at: Option<When>,
 }
 
+impl CheckArgs {
+    fn named(&self) -> Named {
+        let named = self.author.iter().fold(Named::default().identity(&self.reader), Named::identity);
+        self.custodian.iter().fold(named, Named::member)
+    }
+}
+
 /// What consents say.
 #[derive(Serialize)]
 pub(super) struct CheckView {
@@ -75,6 +83,9 @@ pub(super) struct SaysView {
 
 pub(super) async fn run(args: CheckArgs, ctx: &Context) -> Result<(), CliError> {
     let client = ctx.client().await?;
+    for line in strangers_words(&args.named().strangers(&client).await?) {
+        eprintln!("{line}");
+    }
     let pseudonyms = client.linked_patient_rows(args.patient).await?;
     let header = &pseudonyms.patient.header;
     let custodian = args.custodian.unwrap_or_else(|| client.identity().spiffe_id().member().clone());

@@ -13,6 +13,7 @@ use consilium_proto::pb::{Confidentiality, ConsentBase, ConsentEffect, PurposeOf
 
 use crate::CliError;
 use crate::confirm::Consent;
+use crate::named::Unknown;
 use crate::when::{When, when};
 use crate::words::{parse_level, parse_purpose};
 
@@ -58,6 +59,9 @@ pub(crate) struct PutArgs {
     /// The consent in whose place it comes
     #[arg(long, value_name = "CONSENT")]
     pub(crate) replaces: Option<ConsentId>,
+    /// Whether names may be in it that nobody bears yet.
+    #[command(flatten)]
+    pub(crate) unknown: Unknown,
     /// Whether to ask.
     #[command(flatten)]
     pub(crate) ask: Consent,

@@ -52,10 +52,12 @@ fn a_grant_is_told_rule_by_rule() {
 #[test]
 fn what_denies_more_than_it_says_and_what_was_not_compared_is_shown() {
     let said = Said { grant: grant(), widened: vec!["Consent.provision.code: why".into()], patient_reference: None };
-    let shown = plan(&said, false, Some(1));
+    let strangers = ["spiffe://b.example/clinician/c-9999".parse().unwrap()];
+    let shown = plan(&said, &strangers, false, Some(1));
     assert!(shown.starts_with("replaces version 1;") && shown.contains("\n  Consent.provision.code: why\n"), "{shown}");
     assert!(shown.contains("NOT compared"), "{shown}");
-    assert!(!plan(&said, true, None).contains("NOT compared"));
+    assert!(shown.contains("NOBODY has ever enrolled as spiffe://b.example/clinician/c-9999"), "{shown}");
+    assert!(!plan(&said, &[], true, None).contains("NOT compared"));
 }
 
 #[test]

@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::confirm::Consent;
 use crate::context::escaped;
+use crate::named::{Named, Unknown};
 use crate::text::time_ms;
 use crate::when::{When, when};
 use crate::words;
@@ -70,6 +71,9 @@ pub(crate) struct AcceptArgs {
     /// What it was accepted upon. Only its salted hash is sent; the salt is written beside it
     #[arg(long, value_name = "FILE")]
     pub(crate) evidence: PathBuf,
+    /// Whether it may be accepted before it enrols.
+    #[command(flatten)]
+    pub(crate) unknown: Unknown,
 }
 
 /// Arguments of `patient withdraw`.
@@ -174,6 +178,7 @@ pub(crate) async fn accept(args: AcceptArgs, ctx: &Context) -> Result<(), CliErr
         return Err(CliError::usage("a guardian's acceptance must end").hint("pass --until with the coming of age"));
     }
     let client = ctx.client().await?;
+    args.unknown.allow(&Named::default().identity(&args.identity).strangers(&client).await?)?;
     let acceptance = Acceptance {
         identity: args.identity,
         relation: args.relation.into(),

@@ -2,6 +2,7 @@
 //! an emergency opens again, and the patient's list shows all of it.
 
 mod disclosures;
+mod names;
 mod petitions;
 mod views;
 
