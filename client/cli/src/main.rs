@@ -31,6 +31,7 @@ mod operate;
 mod patient;
 mod petition;
 mod policy;
+mod private;
 mod receipt;
 mod record;
 mod stake;

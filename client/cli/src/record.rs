@@ -19,6 +19,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::context::escaped;
 use super::json::{self, Many, One};
+use super::private;
 use super::words::parse_purpose;
 use super::{CliError, Context};
 use consilium_client::ClientError;
@@ -33,6 +34,8 @@ use consilium_client::{Client, Submitted};
 
 /// Records shown by a query unless the caller wants another number.
 const QUERY_LIMIT: usize = 100;
+/// For what a person is asked.
+const PATIENT: &str = "patient's identifier";
 
 /// Submit, amend, retract, get and find records
 #[derive(Debug, Args)]
@@ -45,7 +48,7 @@ pub(crate) struct RecordArgs {
 /// What to do with records.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RecordCommand {
-    /// Submit a document: a FHIR resource or Bundle, or with --kind and --patient anything else
+    /// Submit a document: a FHIR resource or Bundle, or with --kind and --patient-file anything else
     Submit(SubmitArgs),
     /// Submit a new version of a record
     Amend(AmendArgs),
@@ -93,12 +96,12 @@ pub(crate) struct SubmitArgs {
     /// The document
     pub(crate) file: PathBuf,
     /// Kind of a document that is not FHIR
-    #[arg(long, requires = "patient")]
+    #[arg(long, requires = "patient_file")]
     pub(crate) kind: Option<String>,
-    /// Patient of a document that is not FHIR: `Patient/ID`, a URL, `urn:uuid:...`, or `system|value`,
-    /// spelt as in the patient's FHIR references
-    #[arg(long, value_name = "REF", requires = "kind")]
-    pub(crate) patient: Option<String>,
+    /// File with the patient of a document that is not FHIR, '-' for standard input: `Patient/ID`,
+    /// a URL, `urn:uuid:...`, or `system|value`, spelt as in the patient's FHIR references
+    #[arg(long, value_name = "FILE", requires = "kind")]
+    pub(crate) patient_file: Option<PathBuf>,
     /// Waiting.
     #[command(flatten)]
     pub(crate) write: WriteArgs,
@@ -187,9 +190,10 @@ impl AccessArgs {
 /// Arguments of `record query`.
 #[derive(Debug, Args)]
 pub(crate) struct QueryArgs {
-    /// Patient: `Patient/ID`, `MEMBER/Patient/ID`, a URL, `urn:uuid:...`, or `system|value`, as in the FHIR references
-    #[arg(long, value_name = "REF", conflicts_with = "pseudonym")]
-    pub(crate) patient: Option<String>,
+    /// File with the patient, '-' for standard input: `Patient/ID`, `MEMBER/Patient/ID`, a URL,
+    /// `urn:uuid:...`, or `system|value`, as in the FHIR references
+    #[arg(long, value_name = "FILE", conflicts_with = "pseudonym")]
+    pub(crate) patient_file: Option<PathBuf>,
     /// Patient by pseudonym
     #[arg(long, value_name = "HEX")]
     pub(crate) pseudonym: Option<PatientPseudonym>,
@@ -208,9 +212,10 @@ pub(crate) struct QueryArgs {
     /// Before this time (RFC 3339)
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) to: Option<u64>,
-    /// Search tag: id, encounter, category, code or identifier, such as `code=http://loinc.org|718-7`
-    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_tag)]
-    pub(crate) tag: Option<(String, String)>,
+    /// File with a search tag, '-' for standard input: id, encounter, category, code or identifier, such
+    /// as `code=http://loinc.org|718-7`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tag_file: Option<PathBuf>,
     /// Show at most so many
     #[arg(long, value_name = "N", default_value_t = QUERY_LIMIT)]
     pub(crate) limit: usize,
@@ -291,13 +296,13 @@ pub(crate) fn tell_recipients(recipients: &[Recipient]) {
 async fn drafts_of(client: &Client, args: &SubmitArgs) -> Result<Vec<RecordDraft>, CliError> {
     let (key, patients) = (search_key(client)?, Patients::new(client.clone())?);
     let bytes = read(&args.file)?;
-    if let (Some(kind), Some(patient)) = (&args.kind, &args.patient) {
-        let identifier = patients.canonical(patient);
+    if let (Some(kind), Some(patient)) = (&args.kind, &args.patient_file) {
+        let identifier = patients.canonical(&private::line(patient, PATIENT)?);
         let patient = patients.ensure([identifier.as_str()]).await?.into_values();
         return Ok(patient.map(|patient| RecordDraft::document(kind, patient, bytes.clone())).collect());
     }
     let not_fhir = |cause: String| {
-        CliError::from(ClientError::file(&args.file, cause)).hint("another document needs --kind and --patient")
+        CliError::from(ClientError::file(&args.file, cause)).hint("another document needs --kind and --patient-file")
     };
     let split = fhir::split(&bytes, member(client)).map_err(|e| not_fhir(e.to_string()))?;
     if split.content == fhir::Content::NotFhir {
@@ -517,12 +522,14 @@ async fn filter_of(client: &Client, args: &QueryArgs) -> Result<QueryFilter, Cli
         to_ms: args.to,
         tag: None,
     };
-    if let Some(reference) = &args.patient {
+    if let Some(file) = &args.patient_file {
         let patients = Patients::new(client.clone())?;
-        let found = patients.find(&patients.canonical(reference)).await?;
+        let found = patients.find(&patients.canonical(&private::line(file, PATIENT)?)).await?;
         filter.patient = Some(found.ok_or_else(unknown_patient)?);
     }
-    if let Some((name, value)) = &args.tag {
+    if let Some(file) = &args.tag_file {
+        let tag = private::line(file, "search tag")?;
+        let (name, value) = tag.split_once('=').ok_or_else(|| ClientError::file(file, "is not NAME=VALUE"))?;
         filter.tag = Some(tag_of(search_key(client)?, name, value));
     }
     // A node wants one of these three; one's own records are the best guess.
@@ -598,11 +605,6 @@ fn time_text(ms: u64) -> String {
 fn parse_time(text: &str) -> Result<u64, String> {
     let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| "write it as 2026-11-20T08:00:00Z".to_owned())?;
     u64::try_from(time.unix_timestamp_nanos() / 1_000_000).map_err(|_| "is before 1970".to_owned())
-}
-
-fn parse_tag(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
-    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn search_key(client: &Client) -> Result<&SearchKey, CliError> {

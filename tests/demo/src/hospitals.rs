@@ -129,7 +129,7 @@ impl Hospitals {
     async fn consent(&self) -> anyhow::Result<String> {
         let Self { scene, input, mary, lakeside, .. } = self;
         scene.tell.step("The patient signs at St Mary's that Lakeside may read the records to treat.");
-        let own = format!("{} --output json record query --patient {} --limit 1", mary.acts("ehr"), input.patient);
+        let own = format!("{} --output json record query --patient-file {} --limit 1", mary.acts("ehr"), input.patient);
         let pseudonym = scene.cli.ask(&own).await?.values("patient")?;
         let pseudonym = pseudonym.into_iter().next().context("St Mary's finds no record of its patient")?;
         let scan = format!("{}/consent.txt", mary.short());
@@ -145,11 +145,11 @@ impl Hospitals {
         let tell = &scene.tell;
         let pseudonym = self.consent().await?;
         tell.step("Lakeside's service finds and opens them; Harbour's, whom the patient did not name, finds nothing.");
-        let patient = &input.patient;
-        let found = self.query(lakeside, &format!("--patient {patient} --limit 10000")).await?;
+        let patient = input.patient;
+        let found = self.query(lakeside, &format!("--patient-file {patient} --limit 10000")).await?;
         anyhow::ensure!(!found.is_empty(), "Lakeside found no records");
         tell.good(&format!("Lakeside found {} records of the patient by a blinded search", found.len()));
-        let found = self.query(lakeside, &format!("--patient {patient} --kind Patient --limit 1")).await?;
+        let found = self.query(lakeside, &format!("--patient-file {patient} --kind Patient --limit 1")).await?;
         let record = found.first().context("no Patient resource was found")?;
         let file = format!("{}/patient.json", lakeside.short());
         let get = format!("record get {record} --pseudonym {pseudonym} --out {file}");
@@ -157,7 +157,7 @@ impl Hospitals {
         let opened = fs::read_to_string(scene.path(&file))?;
         anyhow::ensure!(input.holds(&opened), "the opened record is not what was submitted");
         tell.good(&format!("it decrypted the Patient resource: {} bytes, byte for byte as submitted", opened.len()));
-        let hidden = self.query(harbour, &format!("--patient {patient}")).await?;
+        let hidden = self.query(harbour, &format!("--patient-file {patient}")).await?;
         anyhow::ensure!(hidden.is_empty(), "Harbour sees records that are not for it");
         tell.good("Harbour's query gives an empty list");
         Ok(())
@@ -187,7 +187,7 @@ impl Hospitals {
             "\n   Talk to it as St Mary's service:\n     \
              export PATH=\"{programs}:$PATH\" CONSILIUM_CONFIG=\"{at}/{short}/ehr/config.toml\"\n     \
              consilium status --all\n     \
-             consilium record query --patient {patient}\n     \
+             consilium record query --patient-file \"{at}/{patient}\"\n     \
              consilium watch --after 0\n   \
              Logs: {at}/*/node/node.log\n   \
              Metrics: http://{http}/metrics\n   \

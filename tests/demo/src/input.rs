@@ -20,8 +20,8 @@ pub(crate) struct Input {
     pub(crate) first: &'static str,
     /// Relative to the story's folder.
     pub(crate) further: &'static str,
-    /// Of the first one.
-    pub(crate) patient: String,
+    /// File with the identifier of the first one, relative to the story's folder.
+    pub(crate) patient: &'static str,
     /// Of the first one: what no node may ever see.
     pub(crate) family_name: String,
     text: String,
@@ -51,7 +51,9 @@ impl Input {
             fs::write(folder.join("input/further").join(name), text)?;
         }
         let bundle: Value = serde_json::from_str(&text)?;
-        let patient = first_text(&bundle, "fullUrl").context("a Bundle without a fullUrl")?;
+        let identifier = first_text(&bundle, "fullUrl").context("a Bundle without a fullUrl")?;
+        let patient = "input/identifier.txt";
+        fs::write(folder.join(patient), format!("{identifier}\n"))?;
         let family_name = first_text(&bundle, "family").context("a patient without a name")?;
         Ok(Self { first: "input/patient.json", further: "input/further", patient, family_name, text })
     }

@@ -104,8 +104,15 @@ fn one_document_through_the_command_line() {
                     \"code\":{\"text\":\"x\"},\"subject\":{\"reference\":\"Patient/p1\"}}\n";
         std::fs::write(&file, text)?;
         ok(cli(&user, network, &["record", "submit", &file.display().to_string()])?)?;
-        let found = ok(cli(&user, network, &["record", "query", "--patient", "Patient/p1"])?)?;
+        let file = |name: &str, line: &str| {
+            let path = network.folder().join(name);
+            std::fs::write(&path, line).map(|()| path.display().to_string())
+        };
+        let (whose, tag) = (file("patient.txt", "Patient/p1\n")?, file("tag.txt", "id=Observation/o1\n")?);
+        let found = ok(cli(&user, network, &["record", "query", "--patient-file", &whose])?)?;
         let found = result(&found)?;
+        let tagged = ok(cli(&user, network, &["record", "query", "--tag-file", &tag])?)?;
+        assert_eq!(result(&tagged)?, found);
         let id = found[0]["record_id"].as_str().context("one record")?.to_owned();
         let out = network.folder().join("out.json");
         ok(cli(&user, network, &["record", "get", &id, "--out", &out.display().to_string()])?)?;

@@ -182,9 +182,11 @@ fn revoked_recipient() {
 
         let file = network.folder().join("note.txt");
         std::fs::write(&file, "a note")?;
+        let whose = network.folder().join("patient.txt");
+        std::fs::write(&whose, "p1\n")?;
         let submit = || {
-            let file = file.display().to_string();
-            network.cli(&user, &["record", "submit", &file, "--kind", "note", "--patient", "p1"])
+            let (file, whose) = (file.display().to_string(), whose.display().to_string());
+            network.cli(&user, &["record", "submit", &file, "--kind", "note", "--patient-file", &whose])
         };
         let line = |who: &User, member: &str| format!("sealing for {} of member {member}", who.spiffe_id);
         let told = submit()?;
