@@ -24,6 +24,7 @@ use consilium_client::files;
 use consilium_client::receipts::{RECEIPT_BYTES_MAX, ReceiptReport};
 use consilium_proto::genesis::{GENESIS_BYTES_MAX, Genesis};
 use consilium_proto::ids::{PatientPseudonym, TransactionId};
+use consilium_proto::pb::AccessGround;
 use consilium_proto::purpose;
 use prost::Message;
 use serde::Serialize;
@@ -173,6 +174,7 @@ pub(crate) struct EventView {
     /// An AccessKind of access.proto.
     kind: &'static str,
     kind_words: &'static str,
+    /// Of a list (ACCESS_GROUND_EACH): it was answered, with what may be read, perhaps nothing.
     permitted: bool,
     decisions: Vec<DecisionView>,
     emergency: Option<String>,
@@ -406,6 +408,11 @@ impl EventView {
             ),
             None => decided,
         }
+    }
+
+    /// Neither permitted nor denied: a list was asked for, which shows only what may be read.
+    fn is_list(&self) -> bool {
+        self.decisions.iter().any(|decision| decision.ground == AccessGround::Each.as_str_name())
     }
 
     /// In one line.

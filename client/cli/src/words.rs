@@ -113,6 +113,10 @@ pub(crate) fn kind(kind: AccessKind) -> &'static str {
     }
 }
 
+/// Of a request for a list that was answered: it may have shown nothing, so that nothing was
+/// permitted.
+const LISTED: &str = "a list was asked for: it shows only what may be read, perhaps nothing";
+
 /// What was decided and on which ground.
 pub(crate) fn ground(ground: AccessGround) -> String {
     use AccessGround as G;
@@ -124,7 +128,7 @@ pub(crate) fn ground(ground: AccessGround) -> String {
         G::Representative => "who asked speaks for the patient",
         G::Consent => "a consent of the patient permits it",
         G::Emergency => "in a declared emergency",
-        G::Each => "each record is decided by itself",
+        G::Each => return LISTED.to_owned(),
         G::NotFound => "there is no such record of this patient",
         G::Role => "those of this role read no records",
         G::ConsentDenies => "the patient's consents, or the rule for patients without one, forbid it",

@@ -338,7 +338,7 @@ const fn outcome(ground: AccessGround) -> &'static str {
         G::Representative => "permitted: the reader acts for the patient",
         G::Consent => "permitted: a consent permits it",
         G::Emergency => "permitted: an emergency is in force",
-        G::Each => "permitted: each record is decided by itself",
+        G::Each => "a list was asked for: it shows only what may be read, perhaps nothing",
         G::NotFound => "denied: no such patient, or no such record of the patient",
         G::Role => "denied: the role reads no records",
         G::ConsentDenies => "denied: a consent forbids it",

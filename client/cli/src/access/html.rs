@@ -74,7 +74,11 @@ fn sealed(view: &LogView, names: bool) -> String {
 }
 
 fn row(event: &EventView, names: bool) -> String {
-    let class = if event.permitted { "permitted" } else { "denied" };
+    let class = match (event.is_list(), event.permitted) {
+        (true, _) => "listed",
+        (false, true) => "permitted",
+        (false, false) => "denied",
+    };
     format!("<tr class=\"{class}\">{}</tr>\n", cells(&event.cells(names)))
 }
 

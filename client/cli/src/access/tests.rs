@@ -140,6 +140,19 @@ fn what_was_read_while_the_network_was_down_is_said_to_be_late() {
 }
 
 #[test]
+fn a_list_that_was_asked_for_is_neither_permitted_nor_denied() {
+    let mut asked = event(4, AccessGround::Each);
+    (asked.kind, asked.decisions[0].records) = (AccessKind::Query, Vec::new());
+    let view = LogView { events: vec![EventView::new(&asked, false)], opened: Vec::new(), ..view(false) };
+    for shown in [view.text(false), html::page(&view, false), view.events[0].line()] {
+        assert!(shown.contains("a list was asked for: it shows only what may be read, perhaps nothing"), "{shown}");
+        assert!(!shown.contains("permitted: ") && !shown.contains("denied: "), "{shown}");
+    }
+    assert!(html::page(&view, false).contains("<tr class=\"listed\">"));
+    assert!(view.events[0].permitted, "scripts are told that it was answered");
+}
+
+#[test]
 fn the_page_is_whole_in_itself_and_nothing_in_it_is_obeyed() {
     let mut view = view(true);
     view.events[0].member = "<script>alert(1)</script>".into();
