@@ -12,6 +12,7 @@ mod late;
 mod linked;
 mod qr;
 mod readers;
+mod requests;
 
 use std::path::PathBuf;
 
@@ -32,6 +33,7 @@ use serde::Serialize;
 use crate::context::escaped;
 use crate::text::{Zone, table, time_ms};
 use crate::{CliError, Context, petition, words};
+use requests::Requests;
 
 /// Who has read what
 #[derive(Debug, Args)]
@@ -322,7 +324,11 @@ impl LogView {
                 format!("these were sealed, and are open now:\n{}\n", table(&head, rows))
             }
         };
-        format!("{shown}\n{opened}{}", self.proof())
+        format!("{shown}\n{opened}{}{}", self.requests().text(), self.proof())
+    }
+
+    fn requests(&self) -> Requests {
+        Requests::of(self.events.iter().chain(&self.opened))
     }
 
     /// Of each entry that is sealed, until when.
@@ -512,6 +518,7 @@ impl DecidedView {
             ),
             format!("for {}", event.purpose_words),
         ];
+        lines.extend(event.emergency.iter().map(|id| format!("in emergency {id}")));
         lines.extend(event.disclosure.iter().map(|disclosure| disclosure.words.clone()));
         lines.extend(event.sealed_until.iter().map(|until| format!("kept from the patient until {until}")));
         lines.extend(event.decisions.iter().map(DecisionView::text));

@@ -203,7 +203,7 @@ impl OpenArgs {
         let record = || self.record.ok_or_else(|| CliError::usage("which version? pass --record RECORD:VERSION"));
         let entry = || {
             let missing = || CliError::usage("which entry? pass --entry with its transaction");
-            self.entry.ok_or_else(|| missing().hint("`consilium access log` shows it with --output json"))
+            self.entry.ok_or_else(|| missing().hint("it stands below the list of `consilium access log`"))
         };
         match self.about {
             About::Correction => record().map(PetitionSubject::Correction),

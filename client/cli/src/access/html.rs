@@ -26,7 +26,8 @@ pub(super) fn page(view: &LogView, names: bool) -> String {
         text(&view.zone.time_ms(view.at_ms)),
         text(&view.zone.name())
     );
-    let body = format!("{intro}{shown}{}{}{}", sealed(view, names), petitions(view), proof(view));
+    let (sealed, requests) = (sealed(view, names), view.requests().html());
+    let body = format!("{intro}{shown}{sealed}{requests}{}{}", petitions(view), proof(view));
     document("Who has asked to read these records", &body)
 }
 

@@ -4,6 +4,7 @@ use consilium_client::Client;
 use consilium_client::access_log::{AccessLog, KeptLog};
 use serde::Serialize;
 
+use super::requests::Requests;
 use super::{EventView, LogArgs, head};
 use crate::text::{Zone, table, time_ms};
 use crate::{CliError, Context};
@@ -86,7 +87,9 @@ impl LinkedView {
             false => table(&head, rows),
         };
         let proofs: Vec<String> = self.logs.iter().map(ProofView::text).collect();
-        format!("{shown}\n{}", proofs.join("\n"))
+        let lists = self.events.iter().map(|linked| short(&linked.patient));
+        let requests = Requests::of(self.events.iter().map(|linked| &linked.event)).in_lists(lists);
+        format!("{shown}\n{}{}", requests.text(), proofs.join("\n"))
     }
 }
 

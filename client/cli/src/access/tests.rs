@@ -2,7 +2,7 @@
 use consilium_proto::hash::Hash;
 use consilium_proto::header::Header;
 use consilium_proto::ids::{
-    ConsentId, DisclosureId, Epoch, HeaderHash, Height, KeyId, LedgerId, NodeId, RecordId, TimeMs,
+    ConsentId, DisclosureId, EmergencyId, Epoch, HeaderHash, Height, KeyId, LedgerId, NodeId, RecordId, TimeMs,
 };
 use consilium_proto::pb::{AccessGround, AccessKind, DisclosureBasis, DisclosureRecipient, PurposeOfUse};
 use consilium_proto::transaction::VersionRef;
@@ -137,6 +137,23 @@ fn what_was_read_while_the_network_was_down_is_said_to_be_late() {
     // What is denied when it is entered may have been read before that was known.
     let late = AccessEvent { late: Some(TimeMs(500)), ..event(1, AccessGround::ConsentDenies) };
     assert!(EventView::new(&late, false).line().contains("when it may have been shown"));
+}
+
+#[test]
+fn people_are_told_under_which_numbers_they_ask_about_an_entry() {
+    let request = "05".repeat(32);
+    let plain = LogView { opened: Vec::new(), ..view(false) };
+    let text = plain.text(false);
+    assert!(text.contains(&format!("numbers of the requests:\nNO  REQUEST\n4   {request}\n5   {request}\n")), "{text}");
+    let page = html::page(&plain, false);
+    assert!(page.contains(&format!("<tr><td>4</td><td>{request}</td></tr>")), "{page}");
+    let declared = AccessEvent { emergency: Some(EmergencyId([14; 16])), ..event(4, AccessGround::Emergency) };
+    let view = LogView { events: vec![EventView::new(&declared, false)], ..plain };
+    let text = view.text(false);
+    assert!(text.contains(&format!("4   {request}  {}\n", "0e".repeat(16))), "{text}");
+    let page = html::page(&view, false);
+    assert!(page.contains("<th scope=\"col\">Emergency</th>") && page.contains(&"0e".repeat(16)), "{page}");
+    assert!(!LogView { events: Vec::new(), ..view }.text(false).contains("numbers of the requests"));
 }
 
 #[test]
