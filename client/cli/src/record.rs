@@ -20,6 +20,7 @@ use time::format_description::well_known::Rfc3339;
 use super::context::escaped;
 use super::json::{self, Many, One};
 use super::private;
+use super::text::quoted;
 use super::words::parse_purpose;
 use super::{CliError, Context};
 use consilium_client::ClientError;
@@ -423,7 +424,7 @@ fn tell_statements(statements: &[Statement]) {
     for statement in statements {
         let text = statement.text.as_ref().map(|text| String::from_utf8_lossy(text).into_owned());
         let text = text.unwrap_or_else(|| "(the statement was erased, or nobody can open it)".to_owned());
-        eprintln!("statement of the patient: {}", escaped(&text));
+        eprintln!("{}", quoted("statement of the patient", &text));
     }
 }
 

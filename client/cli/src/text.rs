@@ -22,6 +22,13 @@ pub(crate) fn table<R: AsRef<[String]>>(head: &[&str], rows: impl IntoIterator<I
     out
 }
 
+/// What somebody wrote, below a lead: line by line, so that it can be read, and indented, so that
+/// no line of it looks like one of the program's own.
+pub(crate) fn quoted(lead: &str, text: &str) -> String {
+    let lines = text.lines().map(|line| format!("\n    {}", escaped(line)));
+    std::iter::once(format!("{lead}:")).chain(lines).collect()
+}
+
 /// How far the times that people are shown are ahead of UTC. Written `+01:00`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Zone {

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::SubmittedView;
 use crate::context::escaped;
-use crate::text::{Zone, time_ms};
+use crate::text::{Zone, quoted, time_ms};
 use crate::words;
 
 /// A petition that was opened.
@@ -129,9 +129,10 @@ impl PetitionView {
             format!("  about {about}, {}{paper}, by {}", self.opened, self.author),
             format!("  {}{due}", self.answer_words),
         ];
-        lines.extend(self.text.iter().map(|text| format!("  it says: {text}")));
-        lines.extend(self.answer.iter().map(|answer| format!("  the answer: {answer}")));
-        lines.iter().map(|line| escaped(line)).collect::<Vec<_>>().join("\n")
+        lines.iter_mut().for_each(|line| *line = escaped(line));
+        lines.extend(self.text.iter().map(|text| quoted("  it says", text)));
+        lines.extend(self.answer.iter().map(|answer| quoted("  the answer", answer)));
+        lines.join("\n")
     }
 }
 
@@ -253,7 +254,14 @@ mod tests {
         let late = view(state(), 86_400_000).text();
         assert!(late.contains("nobody has answered, OVERDUE since 1970-01-02T00:00:00Z"), "{late}");
         let mut opened = view(state(), 5_000);
-        opened.text = Some("it was\u{1b}[2J the left arm".into());
-        assert!(!opened.text().contains('\u{1b}'));
+        opened.text = Some("it was\u{1b}[2J\r\nthe left arm\n\nAnna".into());
+        opened.answer = Some("no".into());
+        let text = opened.text();
+        assert!(
+            text.ends_with(
+                "\n  it says:\n    it was\\u{1b}[2J\n    the left arm\n    \n    Anna\n  the answer:\n    no"
+            ),
+            "{text}"
+        );
     }
 }

@@ -29,3 +29,12 @@ fn times_are_shown_where_people_are() {
         assert!(wrong.parse::<Zone>().is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn what_somebody_wrote_keeps_its_lines_and_orders_nothing() {
+    assert_eq!(
+        quoted("it says", "one\n\u{1b}[2Jtwo\r\n\nthree"),
+        "it says:\n    one\n    \\u{1b}[2Jtwo\n    \n    three"
+    );
+    assert_eq!(quoted("it says", ""), "it says:");
+}
