@@ -4,11 +4,12 @@
 //! read the version that it is about ([`crate::records::Statement`]). Nodes keep ciphertext.
 
 use bytes::Bytes;
-use consilium_proto::envelope::{EnvelopeContext, open_text, seal_text};
+use consilium_proto::envelope::{EnvelopeContext, open_text, seal_text_for};
 use consilium_proto::error::FieldError;
 use consilium_proto::hash::{Hash, sha256};
 use consilium_proto::header::Header;
 use consilium_proto::ids::{PatientPseudonym, PetitionId, TimeMs};
+use consilium_proto::keys::EncryptionPrivateKey;
 use consilium_proto::names::MemberId;
 use consilium_proto::pb::{self, PetitionState, PetitionVerdict, action::Action};
 use consilium_proto::state::{StateKey, keys};
@@ -20,7 +21,7 @@ use crate::client::Client;
 use crate::documents::DocumentHash;
 use crate::error::ClientError;
 use crate::false_answer;
-use crate::records::{RecordReader, custodian, recipient};
+use crate::records::{Recipient, RecordReader, custodian, recipient};
 use crate::submit::Submitted;
 
 /// Petitions asked for at once.
@@ -80,7 +81,7 @@ impl PetitionDraft {
 pub struct PetitionAnswer {
     /// What became of it.
     pub verdict: Answered,
-    /// For the patient: sealed for the identity that asked. Of a name, see [`named_person`].
+    /// For the patient: sealed for the identity that asked, and for who answers. Of a name, see [`named_person`].
     pub text: Option<Zeroizing<Vec<u8>>>,
     /// Salted hash of a letter, for a petition on paper.
     pub letter: Option<Hash>,
@@ -116,15 +117,16 @@ impl KnownPetition {
         !self.texts.answer.is_empty()
     }
 
-    /// What was asked, for whoever has the custody key of the member that is asked.
+    /// What was asked, for whoever has the custody key of the member that is asked, and for who asked.
+    /// The text of a disagreement is under the key of its record's version, and comes with that.
     ///
     /// # Errors
-    /// If there is no text, or it does not open with this identity's key.
+    /// If there is no text; [`ClientError::Envelope`] if it does not open with this identity's key.
     pub fn open_text(&self, client: &Client) -> Result<Zeroizing<Vec<u8>>, ClientError> {
         self.open(client, &self.texts.text, TEXT)
     }
 
-    /// What was answered, for the identity that asked.
+    /// What was answered, for the identity that asked, and for who answered.
     ///
     /// # Errors
     /// As [`Self::open_text`].
@@ -164,8 +166,8 @@ fn context(client: &Client, id: PetitionId, part: u32) -> EnvelopeContext {
 type ListAnswer = false_answer::Answered<pb::ListPetitionsRequest, pb::ListPetitionsResponse>;
 
 impl Client {
-    /// Opens a petition. The text is sealed for the custody key of the member that is asked; a
-    /// statement of disagreement with the key of the version, which is read for that.
+    /// Opens a petition. The text is sealed for the custody key of the member that is asked, and for
+    /// this identity; a statement of disagreement with the key of the version, which is read for that.
     ///
     /// # Errors
     /// As [`Client::submit`]; [`ClientError::Rejected`] if this identity may not ask for the
@@ -183,7 +185,7 @@ impl Client {
                 let to = to.ok_or_else(|| {
                     ClientError::Usage(format!("{} has named no custodian: nobody could open a text", draft.member))
                 })?;
-                Some(seal_text(&to.key, &context(self, draft.id, TEXT), text)?)
+                Some(self.seal(&to, &context(self, draft.id, TEXT), text)?)
             }
         };
         self.perform_with(draft.action(sealed.as_deref()), sealed).await
@@ -203,7 +205,7 @@ impl Client {
             None => None,
             Some(text) => {
                 let to = recipient(self, &petition.state.author).await?;
-                Some(seal_text(&to.key, &context(self, petition.id, ANSWER), text)?)
+                Some(self.seal(&to, &context(self, petition.id, ANSWER), text)?)
             }
         };
         let (verdict, refusal, amended_version) = match answer.verdict {
@@ -220,6 +222,12 @@ impl Client {
         };
         let action = pb::Action { action: Some(Action::AnswerPetition(action)) };
         self.perform_with(action, sealed).await
+    }
+
+    /// For a recipient and, so that it can be read again, for this identity.
+    fn seal(&self, to: &Recipient, context: &EnvelopeContext, text: &[u8]) -> Result<Vec<u8>, ClientError> {
+        let own = self.identity().encryption_key().map(EncryptionPrivateKey::public_key);
+        Ok(seal_text_for(&to.key, own.as_ref().filter(|own| **own != to.key), context, text)?)
     }
 
     async fn perform_with(&self, action: pb::Action, attached: Option<Vec<u8>>) -> Result<Submitted, ClientError> {

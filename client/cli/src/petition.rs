@@ -9,7 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use consilium_client::documents::{DocumentHash, salt_path};
 use consilium_client::files;
 use consilium_client::petitions::{KnownPetition, PetitionAnswer, PetitionDraft, named_person};
-use consilium_client::{Client, pb};
+use consilium_client::{Client, ClientError, pb};
 use consilium_proto::hash::Hash;
 use consilium_proto::ids::{PatientPseudonym, PetitionId, RecordId, TransactionId};
 use consilium_proto::names::{MemberId, Role};
@@ -18,6 +18,7 @@ use pb::PetitionKind as Kind;
 use zeroize::Zeroizing;
 
 use crate::confirm::Consent;
+use crate::context::escaped;
 use crate::named::ensure_member;
 use crate::patient::evidence;
 use crate::words;
@@ -297,35 +298,68 @@ async fn show(
 ) -> Result<(), CliError> {
     let (petition, now) = find(id, patient, client).await?;
     let mut view = PetitionView::new(&petition, now);
-    view.text = opened(petition.has_text(), petition.open_text(client))?;
-    let answer = petition.has_answer().then(|| petition.open_answer(client)).transpose();
-    view.answer = match answer {
-        Ok(Some(answer)) if petition.state.kind() == Kind::Name => match acting(&petition, client).await? {
-            Some(acting) => Some(String::from_utf8_lossy(named_person(&answer, &acting)?).into_owned()),
-            None => Some(String::from_utf8_lossy(&answer).into_owned()),
-        },
-        Ok(answer) => answer.map(|answer| String::from_utf8_lossy(&answer).into_owned()),
-        Err(error) => {
-            eprintln!("the answer is not for this identity: {error}");
-            None
-        }
-    };
+    if petition.has_text() {
+        let text = opened(petition.open_text(client), || text_is_for(&petition))?;
+        view.text = text.map(|text| String::from_utf8_lossy(&text).into_owned());
+    }
+    if petition.has_answer() {
+        let answered = opened(petition.open_answer(client), || answer_is_for(&petition))?;
+        view.answer = match answered {
+            Some(answer) => Some(told(&answer, &petition, client).await?),
+            None => None,
+        };
+    }
     ctx.print(&view, PetitionView::text)
 }
 
-/// A text, as far as it is for this identity.
+/// A text, if it is for this identity; else says for whom it is.
 fn opened(
-    is_there: bool,
-    text: Result<Zeroizing<Vec<u8>>, consilium_client::ClientError>,
-) -> Result<Option<String>, CliError> {
+    text: Result<Zeroizing<Vec<u8>>, ClientError>,
+    is_for: impl FnOnce() -> String,
+) -> Result<Option<Zeroizing<Vec<u8>>>, CliError> {
     match text {
-        Ok(text) => Ok(Some(String::from_utf8_lossy(&text).into_owned())),
-        Err(_) if !is_there => Ok(None),
-        Err(error) => {
-            eprintln!("the text is not for this identity: {error}");
+        Ok(text) => Ok(Some(text)),
+        Err(ClientError::Envelope(_) | ClientError::Setting { .. }) => {
+            eprintln!("{}", escaped(&is_for()));
             Ok(None)
         }
+        Err(error) => Err(error.into()),
     }
+}
+/// An answer; a person only if it is the one to whom the entry commits.
+async fn told(answer: &[u8], petition: &KnownPetition, client: &Client) -> Result<String, CliError> {
+    let committed = match petition.state.kind() == Kind::Name {
+        true => acting(petition, client).await?,
+        false => None,
+    };
+    let text = match &committed {
+        Some(acting) => named_person(answer, acting)?,
+        None => answer,
+    };
+    Ok(String::from_utf8_lossy(text).into_owned())
+}
+
+fn text_is_for(petition: &KnownPetition) -> String {
+    let pb::PetitionState { member, author, patient, record, .. } = &petition.state;
+    match (petition.state.kind(), record) {
+        (Kind::Disagreement, Some(version)) => {
+            let (record, patient) = (hex::encode(&version.record_id), hex::encode(patient));
+            let get = format!("consilium record get {record} --version {} --pseudonym {patient}", version.version);
+            format!("the statement comes with its record: `{get}`")
+        }
+        _ => format!(
+            "the text does not open with this identity's key: it is for the custodian of {member} and for {author}, \
+             with the keys that they had"
+        ),
+    }
+}
+
+fn answer_is_for(petition: &KnownPetition) -> String {
+    let pb::PetitionState { author, answered_by, .. } = &petition.state;
+    format!(
+        "the answer does not open with this identity's key: it is for {author} and for {answered_by}, with the keys \
+         that they had"
+    )
 }
 
 #[cfg(test)]
@@ -344,6 +378,33 @@ mod tests {
             text: None,
             paper: None,
         }
+    }
+
+    #[test]
+    fn whoever_cannot_open_a_text_is_told_for_whom_it_is() {
+        let petition = |kind: Kind| KnownPetition {
+            id: PetitionId([9; 16]),
+            state: pb::PetitionState {
+                kind: kind.into(),
+                patient: vec![1; 16].into(),
+                member: "a.example".into(),
+                author: "spiffe://a.example/service/ehr".into(),
+                record: Some(pb::VersionRef { record_id: vec![2; 16].into(), version: 3 }),
+                answered_by: "spiffe://a.example/auditor/privacy".into(),
+                ..Default::default()
+            },
+            texts: pb::PetitionTexts::default(),
+        };
+        let shut = || Err(ClientError::Envelope(consilium_proto::envelope::EnvelopeError::Open));
+        assert_eq!(opened(shut(), String::new), Ok(None));
+        assert!(opened(Err(ClientError::contradiction("x")), String::new).is_err());
+        let text = text_is_for(&petition(Kind::Correction));
+        assert!(text.contains("for the custodian of a.example and for spiffe://a.example/service/ehr,"), "{text}");
+        let statement = text_is_for(&petition(Kind::Disagreement));
+        let get = format!("`consilium record get {} --version 3 --pseudonym {}`", "02".repeat(16), "01".repeat(16));
+        assert!(statement.ends_with(&get), "{statement}");
+        let answer = answer_is_for(&petition(Kind::Name));
+        assert!(answer.contains("service/ehr and for spiffe://a.example/auditor/privacy,"), "{answer}");
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub use addressed::SealedText;
 pub use blind::{SearchKey, TAG_LEN, blind_tag, lookup_tag};
 pub use padding::padded_len;
 pub use payload::{ContentKey, PAYLOAD_OVERHEAD, PLAINTEXT_LEN_MAX, open_payload, seal_payload};
-pub use text::{open_text, seal_text};
+pub use text::{open_text, seal_text, seal_text_for};
 pub use wrap::{KeyWrap, unwrap_key, wrap_key};
 
 use crate::keys::{KemId, KeyError};

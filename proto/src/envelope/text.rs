@@ -1,11 +1,11 @@
-//! Texts of people for one recipient, beside the ledger: what a patient asks, what a hospital
-//! answers. A fresh content key, wrapped for the recipient, and the padded text under it:
+//! Texts of people for one recipient or a few, beside the ledger: what a patient asks, what a hospital
+//! answers. A fresh content key, wrapped for each recipient, and the padded text under it:
 //!
 //! ```text
 //! offset  length
-//!      0       2  length of the wrap, big endian
+//!      0       2  length of the wrap, big endian; 8000 (hexadecimal) more if another wrap follows
 //!      2       w  the wrap
-//!  2 + w       n  the payload
+//!              n  after the last wrap, the payload
 //! ```
 //!
 //! Wrap and payload are those of a record ([`super::wrap`], [`super::payload`]) in a context
@@ -17,6 +17,8 @@ use super::{ContentKey, EnvelopeContext, EnvelopeError, KeyWrap, open_payload, s
 use crate::keys::{EncryptionPrivateKey, EncryptionPublicKey};
 
 const LENGTH_FIELD_LEN: usize = 2;
+/// In the length of a wrap: another one follows. No wrap is as long.
+const FURTHER: u16 = 0x8000;
 
 /// Seals a text for one recipient.
 ///
@@ -27,11 +29,30 @@ pub fn seal_text(
     context: &EnvelopeContext,
     text: &[u8],
 ) -> Result<Vec<u8>, EnvelopeError> {
+    seal_text_for(recipient, None, context, text)
+}
+
+/// Seals a text for one recipient and, so that it can be read again, for who wrote it.
+///
+/// # Errors
+/// As [`seal_text`].
+pub fn seal_text_for(
+    recipient: &EncryptionPublicKey,
+    author: Option<&EncryptionPublicKey>,
+    context: &EnvelopeContext,
+    text: &[u8],
+) -> Result<Vec<u8>, EnvelopeError> {
     let key = ContentKey::generate()?;
-    let wrap = wrap_key(&key, recipient, context)?.encode();
-    let length = u16::try_from(wrap.len()).map_err(|_| EnvelopeError::TooLarge(wrap.len()))?;
-    let payload = seal_payload(&key, context, text)?;
-    Ok([&length.to_be_bytes()[..], &wrap, &payload].concat())
+    let mut out = Vec::new();
+    for (further, to) in author.map(|to| (FURTHER, to)).into_iter().chain([(0, recipient)]) {
+        let wrap = wrap_key(&key, to, context)?.encode();
+        let length = u16::try_from(wrap.len()).ok().filter(|length| *length < FURTHER);
+        let length = length.ok_or(EnvelopeError::TooLarge(wrap.len()))?;
+        out.extend_from_slice(&(length | further).to_be_bytes());
+        out.extend_from_slice(&wrap);
+    }
+    out.extend_from_slice(&seal_payload(&key, context, text)?);
+    Ok(out)
 }
 
 /// Opens one. The text is wiped when the caller drops it.
@@ -44,10 +65,18 @@ pub fn open_text(
     sealed: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, EnvelopeError> {
     let truncated = EnvelopeError::Truncated(sealed.len());
-    let (length, rest) = sealed.split_first_chunk::<LENGTH_FIELD_LEN>().ok_or(truncated)?;
-    let (wrap, payload) = rest.split_at_checked(u16::from_be_bytes(*length).into()).ok_or(truncated)?;
-    let key = unwrap_key(&KeyWrap::decode(wrap)?, private, context)?;
-    open_payload(&key, context, payload)
+    let (mut rest, mut opened, mut further) = (sealed, Err(EnvelopeError::Open), true);
+    // As many turns as there are wraps: each takes bytes away.
+    while further {
+        let (length, behind) = rest.split_first_chunk::<LENGTH_FIELD_LEN>().ok_or(truncated)?;
+        let length = u16::from_be_bytes(*length);
+        let (wrap, behind) = behind.split_at_checked((length & !FURTHER).into()).ok_or(truncated)?;
+        if opened.is_err() {
+            opened = unwrap_key(&KeyWrap::decode(wrap)?, private, context);
+        }
+        (rest, further) = (behind, length & FURTHER != 0);
+    }
+    open_payload(&opened?, context, rest)
 }
 
 #[cfg(test)]
@@ -55,6 +84,26 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::keys::KemId;
+
+    #[test]
+    fn who_wrote_a_text_opens_it_too_and_nobody_else() {
+        let context = EnvelopeContext { ledger_id: [1; 32], record_id: [2; 16], version: 0 };
+        let key = |kem| EncryptionPrivateKey::generate(kem).unwrap();
+        let (custodian, author) = (key(KemId::XWing), key(KemId::X25519HkdfSha256));
+        let sealed = seal_text_for(&custodian.public_key(), Some(&author.public_key()), &context, b"why?").unwrap();
+        for private in [&custodian, &author] {
+            assert_eq!(&open_text(private, &context, &sealed).unwrap()[..], b"why?");
+        }
+        assert_eq!(open_text(&key(KemId::XWing), &context, &sealed), Err(EnvelopeError::Open));
+        assert!(open_text(&key(KemId::X25519HkdfSha256), &context, &sealed).is_err());
+        for cut in (0..sealed.len()).step_by(61) {
+            assert!(open_text(&custodian, &context, &sealed[..cut]).is_err(), "{cut}");
+        }
+        // The longest text of a petition still fits, with the longest wraps.
+        let other = key(KemId::XWing).public_key();
+        let longest = seal_text_for(&custodian.public_key(), Some(&other), &context, &[b'x'; 8 * 1024]).unwrap();
+        assert!(longest.len() <= crate::limits::PETITION_TEXT_BYTES_MAX, "{}", longest.len());
+    }
 
     #[test]
     fn texts_open_for_their_recipient_in_their_context_and_only_there() {

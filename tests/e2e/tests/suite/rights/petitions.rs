@@ -45,13 +45,26 @@ fn a_refused_correction_leaves_a_statement_that_every_reader_gets_with_the_recor
 
         let asked = only(&of.keeper.client, None).await?;
         assert_eq!(&asked.open_text(&of.keeper.client)?[..], b"it was the left arm");
-        assert!(asked.open_text(&doctor.client).is_err() && asked.open_text(&anna.client).is_err());
+        assert_eq!(&asked.open_text(&anna.client)?[..], b"it was the left arm", "who asked reads it again");
+        assert!(asked.open_text(&doctor.client).is_err());
         let verdict = Answered::Refused(pb::PetitionRefusal::Accurate);
         let refusal =
             PetitionAnswer { verdict, text: Some(b"the picture shows the right one".to_vec().into()), letter: None };
         doctor.client.answer_petition(&asked, &refusal).await?;
         let answered = only(&anna.client, Some(of.patient)).await?;
-        assert_eq!(&answered.open_answer(&anna.client)?[..], b"the picture shows the right one");
+        for client in [&anna.client, &doctor.client] {
+            assert_eq!(&answered.open_answer(client)?[..], b"the picture shows the right one");
+        }
+        assert!(answered.open_answer(&of.ehr.client).is_err());
+        let (petition, patient) = (correction.id.to_string(), of.patient.to_string());
+        let shown = network.cli(&anna, &["petition", "show", &petition, "--patient", &patient])?;
+        assert!(shown.output.contains("  it says:\n    it was the left arm\n  the answer:\n"), "{}", shown.output);
+        let shown = network.cli(&of.ehr, &["petition", "show", &petition])?;
+        assert!(
+            shown.output.contains("the text does not open with this identity's key: it is for"),
+            "{}",
+            shown.output
+        );
         assert_eq!(answered.state.refusal(), pb::PetitionRefusal::Accurate);
 
         let subject = PetitionSubject::Disagreement { record, refused: correction.id };
