@@ -166,6 +166,11 @@ pub enum Unverified {
     Contradiction(String),
 }
 
+/// Reason of a node for what is not, or may not be read.
+const NOT_FOUND: &str = "NOT_FOUND";
+/// How nodes, and the SDK in their place, begin to say it of a record.
+const NO_SUCH_RECORD: &str = "no such record for this";
+
 impl From<SignError> for ClientError {
     fn from(error: SignError) -> Self {
         match error {
@@ -178,8 +183,14 @@ impl From<SignError> for ClientError {
 impl ClientError {
     /// What is not, or may not be read: the two look alike.
     pub(crate) fn not_found() -> Self {
-        let message = "no such record for this identity and purpose".to_owned();
-        Self::Status { code: Code::NotFound, reason: "NOT_FOUND".into(), message }
+        let message = format!("{NO_SUCH_RECORD} identity and purpose");
+        Self::Status { code: Code::NotFound, reason: NOT_FOUND.into(), message }
+    }
+
+    /// Whether it says that there is no such record, or that it may not be read: nothing tells which.
+    #[must_use]
+    pub fn is_no_such_record(&self) -> bool {
+        matches!(self, Self::Status { reason, message, .. } if reason == NOT_FOUND && message.starts_with(NO_SUCH_RECORD))
     }
 
     /// A file that cannot be used.

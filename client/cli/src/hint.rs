@@ -22,6 +22,12 @@ pub(crate) fn hint(error: &ClientError) -> Option<&'static str> {
         ClientError::Status { reason, .. } if reason == "UNKNOWN_AUTHOR" => {
             Some("run `consilium identity enroll` first")
         }
+        // The same for what is not and for what may not be read: a hint must not tell which.
+        error if error.is_no_such_record() => Some(
+            "it is not there or may not be read, which look alike: look at the id, --pseudonym and --purpose; if they \
+             are right, the patient may consent (`consilium consent put`), and in an emergency there is \
+             `consilium emergency declare`",
+        ),
         ClientError::Field(_)
         | ClientError::File { .. }
         | ClientError::Status { .. }
