@@ -1,5 +1,7 @@
 use super::*;
 
+mod documented;
+
 #[test]
 fn the_argument_tree_is_consistent() {
     Cli::command().debug_assert();
