@@ -557,4 +557,4 @@ impl ReceiptView {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -10,7 +10,7 @@ use consilium_proto::transaction::VersionRef;
 use super::*;
 use crate::json;
 
-fn event(sequence: u64, ground: AccessGround) -> AccessEvent {
+pub(crate) fn event(sequence: u64, ground: AccessGround) -> AccessEvent {
     let consent = (ground == AccessGround::Consent).then_some((ConsentId([1; 16]), 2));
     let records = vec![VersionRef { record: RecordId([6; 16]), version: 1 }];
     AccessEvent {

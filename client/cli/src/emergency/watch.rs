@@ -2,7 +2,7 @@
 //! reviewed; to a patient also each access.
 
 use clap::Args;
-use consilium_client::access_log::{KeptAccess, KeptLog};
+use consilium_client::access_log::{AccessEvent, KeptAccess, KeptLog};
 use consilium_client::notices::{KnownEmergency, Notice, Notices};
 use consilium_client::pb;
 use consilium_proto::ids::{Height, PatientPseudonym};
@@ -21,11 +21,12 @@ pub(crate) struct WatchArgs {
     /// Of this patient alone, and each access to its records, too. Auditors may leave it out
     #[arg(long, value_name = "HEX")]
     pub(crate) patient: Option<PatientPseudonym>,
-    /// Resume after this height; 0 tells all that there ever were [default: the newest block]
+    /// Resume after this height; 0 tells all that there ever were, also of the patient's accesses
+    /// [default: the newest block]
     #[arg(long, value_name = "HEIGHT")]
     pub(crate) after: Option<u64>,
     /// What was kept of the patient's list of accesses: those that came since are told, and those
-    /// that were sealed when their time is over
+    /// that were sealed when their time is over [default: those after the height]
     #[arg(long, value_name = "COUNT:ROOT", requires = "patient")]
     pub(crate) since: Option<KeptAccess>,
     /// Show the names of readers, too: opaque, as the ledger has them
@@ -78,8 +79,8 @@ pub(super) async fn run(args: WatchArgs, ctx: &Context) -> Result<(), CliError> 
         Some(height) => Height(height),
         None => client.certified_head().await?.header.height,
     };
-    let kept = match (args.patient, &args.since) {
-        (_, Some(since)) => since.clone(),
+    let kept = match (args.patient, args.kept()) {
+        (_, Some(kept)) => kept,
         (Some(patient), None) => client.access_log(patient, KeptLog::nothing()).await?.kept_access(),
         (None, None) => KeptLog::nothing().into(),
     };
@@ -87,22 +88,43 @@ pub(super) async fn run(args: WatchArgs, ctx: &Context) -> Result<(), CliError> 
     loop {
         tokio::select! {
             notice = notices.next() => {
-                let notice = notice?;
-                ctx.print(&NoticeView::new(&notice, &notices, &args)?, NoticeView::text)?;
+                let view = NoticeView::new(&notice?, &notices, &args)?;
+                if !view.is_empty() {
+                    ctx.print(&view, NoticeView::text)?;
+                }
             }
             _ = tokio::signal::ctrl_c() => return Ok(()),
         }
     }
 }
 
+impl WatchArgs {
+    /// What is known of the log from the start; `None`: all that stands in it now. Who names a height
+    /// is told what came after it, which only the whole log shows.
+    fn kept(&self) -> Option<KeptAccess> {
+        self.since.clone().or_else(|| self.after.map(|_| KeptLog::nothing().into()))
+    }
+
+    /// Whether an access is told: `--since` says which by itself.
+    fn tells(&self, event: &AccessEvent) -> bool {
+        self.since.is_some() || self.after.is_none_or(|after| event.height > Height(after))
+    }
+}
+
 impl NoticeView {
+    /// Nothing of it was asked for.
+    fn is_empty(&self) -> bool {
+        self.emergency.is_none() && self.accesses.as_ref().is_none_or(Vec::is_empty)
+    }
+
     fn new(notice: &Notice, notices: &Notices, args: &WatchArgs) -> Result<Self, CliError> {
         let (emergency, accesses) = match notice {
             Notice::Emergency(emergency) => (Some(EmergencyView::new(emergency, args.names)?), None),
             // Is not asked for.
             Notice::Change(_) => (None, None),
             Notice::Accesses(log) => {
-                let told = log.opened.iter().chain(&log.events);
+                // What was sealed is told when it opens, however old it is.
+                let told = log.opened.iter().chain(log.events.iter().filter(|event| args.tells(event)));
                 (None, Some(told.map(|event| EventView::new(event, args.names)).collect()))
             }
         };
@@ -189,6 +211,28 @@ mod tests {
         let emergency = Some(EmergencyView::new(&known(1_000, state()), true).unwrap());
         let view = NoticeView { emergency, accesses: None, cursor: 9, keep: Some("0:e3b0".into()) };
         json::snapshot::check("notice", &view);
+    }
+
+    #[test]
+    fn who_names_a_height_is_told_the_accesses_after_it() {
+        let args = |after, since: Option<&str>| WatchArgs {
+            patient: None,
+            after,
+            since: since.map(|kept| kept.parse().unwrap()),
+            names: false,
+        };
+        let kept = format!("3:{}", "0a".repeat(32));
+        assert_eq!(args(None, None).kept(), None, "those that come from now on");
+        assert_eq!(args(Some(0), None).kept(), Some(KeptLog::nothing().into()));
+        assert_eq!(args(Some(0), Some(&kept)).kept(), Some(kept.parse().unwrap()));
+        let event = crate::access::tests::event(4, pb::AccessGround::Consent);
+        assert_eq!(event.height, Height(3));
+        assert!(args(Some(0), None).tells(&event) && args(Some(2), None).tells(&event));
+        assert!(!args(Some(3), None).tells(&event), "it was before");
+        assert!(args(Some(3), Some(&kept)).tells(&event) && args(None, None).tells(&event));
+        let view = |accesses| NoticeView { emergency: None, accesses, cursor: 9, keep: None };
+        assert!(view(Some(Vec::new())).is_empty());
+        assert!(!view(Some(vec![EventView::new(&event, false)])).is_empty());
     }
 
     #[test]
