@@ -31,7 +31,7 @@ use prost::Message;
 use serde::Serialize;
 
 use crate::context::escaped;
-use crate::text::{Zone, table, time_ms};
+use crate::text::{Zone, counted, table, time_ms};
 use crate::{CliError, Context, petition, words};
 use requests::Requests;
 
@@ -348,9 +348,9 @@ impl LogView {
         };
         let seals: String = self.seals().iter().map(|line| format!("{line}\n")).collect();
         format!(
-            "{seals}{} entries in all up to {} (block {}), proven: none is missing, changed or swapped.{since}\n\
+            "{seals}{} in all up to {} (block {}), proven: none is missing, changed or swapped.{since}\n\
              keep this for the next time: --since {}",
-            self.count,
+            counted(self.count, "entry", "entries"),
             self.zone.time_ms(self.at_ms),
             self.at_height,
             self.keep

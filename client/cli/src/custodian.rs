@@ -18,6 +18,7 @@ use serde::Serialize;
 use super::context::escaped;
 use super::governance::need_admin;
 use super::named::ensure_member;
+use super::text::counted;
 use super::{CliError, Context, SubmittedView};
 use held::{AffectedArgs, ProgressView};
 
@@ -112,8 +113,9 @@ struct RoundView {
 impl RoundView {
     fn text(&self) -> String {
         let Self { answered, dropped, taken, paused, failed } = self;
-        let told =
-            format!("{answered} keys wrapped, {dropped} requests dropped, {taken} answered by another custodian");
+        let answered = counted(*answered as u64, "key", "keys");
+        let dropped = counted(*dropped as u64, "request", "requests");
+        let told = format!("{answered} wrapped, {dropped} dropped, {taken} answered by another custodian");
         match (paused, failed) {
             (0, 0) => told,
             _ => format!(

@@ -264,17 +264,17 @@ impl MakeArgs {
 
 async fn make(args: MakeArgs, client: &Client, ctx: &Context) -> Result<(), CliError> {
     let (basis, recipient) = (args.basis.into(), args.to.into());
-    let what = match args.records.len() {
-        0 => "all records of the own hospital".to_owned(),
-        1 => "1 record".to_owned(),
-        number => format!("{number} records"),
+    let (what, are) = match args.records.len() {
+        0 => ("all records of the own hospital".to_owned(), "are"),
+        1 => ("1 record".to_owned(), "is"),
+        number => (format!("{number} records"), "are"),
     };
     let seal = args.seal()?;
     let sealed = seal.map_or("the patient sees it".to_owned(), |seal| {
         format!("kept from the patient until {}", time_ms(seal.until.0))
     });
     let about = format!(
-        "{} says that {what} of patient {} are handed to {}: {}\nit is nothing until an auditor confirms it within \
+        "{} says that {what} of patient {} {are} handed to {}: {}\nit is nothing until an auditor confirms it within \
          seven days (`disclosure list --waiting`); {sealed} then",
         client.identity().spiffe_id(),
         args.patient,

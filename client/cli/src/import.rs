@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::context::escaped;
 use super::record::tell_recipients;
+use super::text::counted;
 use super::{CliError, Context, Output};
 use consilium_client::ClientError;
 use consilium_client::records::RecordWriter;
@@ -157,8 +158,8 @@ fn to_text(summary: &ImportSummary) -> String {
     }
     lines.push(format!("{:<28} {:>9} {:>14}", "all", summary.records(), summary.bytes()));
     lines.push(format!(
-        "{} transactions in {:.1} s: {:.1} tx/s, {:.0} records/s",
-        summary.transactions,
+        "{} in {:.1} s: {:.1} tx/s, {:.0} records/s",
+        counted(summary.transactions, "transaction", "transactions"),
         summary.elapsed.as_secs_f64(),
         per_second(summary.transactions, summary),
         per_second(summary.records(), summary),

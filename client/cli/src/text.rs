@@ -22,6 +22,11 @@ pub(crate) fn table<R: AsRef<[String]>>(head: &[&str], rows: impl IntoIterator<I
     out
 }
 
+/// A number of things: `1 entry`, `2 entries`.
+pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 /// What somebody wrote, below a lead: line by line, so that it can be read, and indented, so that
 /// no line of it looks like one of the program's own.
 pub(crate) fn quoted(lead: &str, text: &str) -> String {

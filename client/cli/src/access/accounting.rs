@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::html;
 use crate::named::ensure_member;
-use crate::text::{Zone, table, time_ms};
+use crate::text::{Zone, counted, table, time_ms};
 use crate::when::{When, when};
 use crate::{CliError, Context, words};
 
@@ -189,9 +189,13 @@ impl AccountingView {
         format!(
             "Records of {} from {} until before {}. The law leaves out: {operations} for treatment, payment and \
              operations, {own_staff} by own staff, {to_patient} to the patient or who stands for it.\n\
-             made from all {} entries of the log up to block {}, proven to be whole; disclosures outside of the \
-             ledger are not in it",
-            self.member, self.since, self.until, self.log_count, self.at_height
+             made from the whole log up to block {} ({}), proven to be whole; disclosures outside of the ledger are \
+             not in it",
+            self.member,
+            self.since,
+            self.until,
+            self.at_height,
+            counted(self.log_count, "entry", "entries")
         )
     }
 

@@ -12,6 +12,7 @@ use consilium_client::{Client, files};
 use consilium_proto::ids::{Height, PatientPseudonym};
 use serde::Serialize;
 
+use crate::text::counted;
 use crate::{CliError, Context};
 
 /// Arguments of `access export`.
@@ -94,8 +95,12 @@ pub(super) async fn run(client: &Client, args: &ExportArgs, ctx: &Context) -> Re
 impl ExportView {
     pub(super) fn text(&self) -> String {
         format!(
-            "{} AuditEvents of {} entries, from number {}, written to {}\nkeep this for the next time: --since {}",
-            self.resources, self.events, self.from, self.file, self.keep
+            "{} of {}, from number {}, written to {}\nkeep this for the next time: --since {}",
+            counted(self.resources as u64, "AuditEvent", "AuditEvents"),
+            counted(self.events, "entry", "entries"),
+            self.from,
+            self.file,
+            self.keep
         )
     }
 }

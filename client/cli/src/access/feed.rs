@@ -20,7 +20,7 @@ use prost::Message;
 use serde::Serialize;
 
 use super::EventView;
-use crate::text::{Zone, time_ms};
+use crate::text::{Zone, counted, time_ms};
 use crate::{CliError, Context};
 use exceptions::{Exception, Reviewer};
 use people::People;
@@ -149,7 +149,8 @@ impl FeedView {
             .iter()
             .map(|late| format!("! OVERDUE: the answer to petition {} was due {}", late.petition, late.due_shown));
         let unlisted = (self.overdue_unlisted > 0)
-            .then(|| format!("! OVERDUE: {} older petitions, which are not listed", self.overdue_unlisted));
+            .then(|| counted(self.overdue_unlisted, "older petition", "older petitions"))
+            .map(|older| format!("! OVERDUE: {older}, not listed"));
         late.chain(unlisted).collect()
     }
 
@@ -157,8 +158,8 @@ impl FeedView {
         let mut lines = self.overdue();
         lines.extend(self.entries.iter().map(EntryView::text));
         lines.push(format!(
-            "{} requests by people of {} in the blocks {} to {}, proven to be all of them; {} with exceptions",
-            self.accesses,
+            "{} by people of {} in the blocks {} to {}, proven to be all of them; {} with exceptions",
+            counted(self.accesses as u64, "request", "requests"),
             self.member,
             self.after.saturating_add(1),
             self.up_to,

@@ -4,6 +4,7 @@ use super::qr;
 use super::{EventView, LogView};
 use crate::context::escaped;
 use crate::petition;
+use crate::text::counted;
 
 /// Of the page: readable, and on paper with the head of the table on each sheet.
 const STYLE: &str = "body{font:16px/1.5 sans-serif;margin:2em auto;max-width:70em;padding:0 1em;color:#111}\
@@ -85,11 +86,11 @@ fn row(event: &EventView, names: bool) -> String {
 
 fn proof(view: &LogView) -> String {
     format!(
-        "<h2>What is proven</h2>\n<p>{} entries in all; this page begins with number {}. The program that wrote it \
+        "<h2>What is proven</h2>\n<p>{} in all; this page begins with number {}. The program that wrote it \
          has checked that none is missing, changed or swapped, against block {} of the ledger <code>{}</code>. A page \
          can be changed after that: whoever doubts it asks for the list again, with what is to be kept.</p>\n\
          <p>To keep for the next time: <code>{}</code></p>\n{}",
-        view.count,
+        counted(view.count, "entry", "entries"),
         view.from,
         view.at_height,
         text(&view.ledger),

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::requests::Requests;
 use super::{EventView, LogArgs, head};
-use crate::text::{Zone, table, time_ms};
+use crate::text::{Zone, counted, table, time_ms};
 use crate::{CliError, Context};
 
 /// The lists as one.
@@ -113,10 +113,10 @@ impl ProofView {
             false => format!(", linked by {}", self.linked_by.join(", ")),
         };
         format!(
-            "{} is the list of {}{by}: {} entries ({} of them sealed) up to block {}, proven; to keep: {}",
+            "{} is the list of {}{by}: {} ({} sealed) up to block {}, proven; to keep: {}",
             short(&self.patient),
             self.patient,
-            self.count,
+            counted(self.count, "entry", "entries"),
             self.sealed,
             self.at_height,
             self.keep

@@ -274,7 +274,11 @@ fn linked_lists_are_read_as_one_in_the_order_of_their_blocks() {
     let text = view.text(false);
     let lists: Vec<_> = text.lines().skip(1).take(3).map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(lists, ["07070707", "08080808", "07070707"], "{text}");
-    assert!(text.contains("08080808 is the list of 08080808080808080808080808080808, linked by a.example: 1 entries"));
+    assert!(
+        text.contains(
+            "08080808 is the list of 08080808080808080808080808080808, linked by a.example: 1 entry (0 sealed)"
+        )
+    );
 }
 
 #[test]

@@ -104,7 +104,7 @@ impl StatusView {
         };
         format!(
             "custodian of {member}: {custodian}\nkey {encryption_key_id}\n{wrapped} of {versions} versions in custody \
-             are wrapped for it, {left} are left: {older}\n{open_requests} requests wait"
+             are wrapped for it, {left} are left: {older}\nrequests that wait: {open_requests}"
         )
     }
 }
@@ -150,9 +150,10 @@ struct SummaryView {
 impl SummaryView {
     fn text(&self) -> String {
         let Self { encryption_key_id, patients, versions, counted } = self;
+        let of = crate::text::counted(*patients, "patient", "patients");
         format!(
-            "{versions} versions of records of {patients} patients were wrapped for key {encryption_key_id}; the ledger \
-             counts {counted} in custody"
+            "versions of records of {of} that were wrapped for key {encryption_key_id}: {versions}; the ledger counts \
+             {counted} in custody"
         )
     }
 }

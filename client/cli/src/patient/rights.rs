@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::confirm::Consent;
 use crate::context::escaped;
 use crate::named::{Named, Unknown};
-use crate::text::time_ms;
+use crate::text::{counted, time_ms};
 use crate::when::{When, when};
 use crate::words;
 use crate::{CliError, Context, SubmittedView};
@@ -315,7 +315,8 @@ impl PatientView {
         lines.extend(self.died_says.iter().map(|member| format!("has died, says {member}")));
         let lists = self.records.iter().flatten();
         lines.extend(lists.map(|list| format!("has records: {} ({})", list.kind, list.confidentiality)));
-        lines.push(format!("{} consents, see `consilium consent list`", self.consents));
+        let consents = counted(self.consents as u64, "consent", "consents");
+        lines.push(format!("{consents}, see `consilium consent list`"));
         lines.push(format!("proven at height {}, {}", self.at_height, self.at));
         lines.iter().map(|line| escaped(line)).collect::<Vec<_>>().join("\n")
     }
@@ -406,5 +407,6 @@ mod tests {
         let text = view().text();
         assert!(text.contains("(guardian): may read, until 1970-01-02T00:00:00Z"), "{text}");
         assert!(text.contains("same person as 02020202"), "{text}");
+        assert!(text.contains("\n1 consent, see"), "{text}");
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::SubmittedView;
 use crate::context::escaped;
-use crate::text::{Zone, quoted, time_ms};
+use crate::text::{Zone, counted, quoted, time_ms};
 use crate::words;
 
 /// A petition that was opened.
@@ -182,7 +182,8 @@ impl DueView {
     }
 
     pub(super) fn text(&self) -> String {
-        let mut lines = vec![format!("{} owes {} answers", self.member, self.petitions.len() as u64 + self.dropped)];
+        let answers = counted(self.petitions.len() as u64 + self.dropped, "answer", "answers");
+        let mut lines = vec![format!("{} owes {answers}", self.member)];
         lines.extend(self.petitions.iter().map(|due| format!("petition {}: due {}", due.petition, due.due)));
         if self.dropped > 0 {
             lines.push(format!("{} older ones, which are overdue, are not listed", self.dropped));

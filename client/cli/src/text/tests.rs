@@ -38,3 +38,9 @@ fn what_somebody_wrote_keeps_its_lines_and_orders_nothing() {
     );
     assert_eq!(quoted("it says", ""), "it says:");
 }
+
+#[test]
+fn one_is_told_as_one() {
+    let told = [0, 1, 2].map(|number| counted(number, "entry", "entries"));
+    assert_eq!(told, ["0 entries", "1 entry", "2 entries"]);
+}

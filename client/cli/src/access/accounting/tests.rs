@@ -107,5 +107,5 @@ fn the_page_is_escaped_and_says_what_it_was_made_from() {
     view.entries[0].description = "<script>alert(1)</script>".into();
     let page = view.page();
     assert!(!page.contains("<script") && page.contains("&lt;script&gt;"), "{page}");
-    assert!(page.contains("made from all 5 entries of the log") && page.contains(&"0a".repeat(32)), "{page}");
+    assert!(page.contains("(5 entries), proven to be whole") && page.contains(&"0a".repeat(32)), "{page}");
 }

@@ -142,7 +142,7 @@ fn what_is_printed_tells_rules_and_no_names_or_addresses() {
     json::snapshot::check("access-feed", &with_overdue(&args(&["--after", "2"])));
     let text = with_overdue(&args(&[])).text();
     assert!(text.starts_with("! OVERDUE: the answer to petition 0303"), "{text}");
-    assert!(text.contains("! OVERDUE: 1 older petitions") && !text.contains("05.001"), "{text}");
+    assert!(text.contains("! OVERDUE: 1 older petition, not listed") && !text.contains("05.001"), "{text}");
     let text = view(&args(&["--after", "2"])).text();
     assert!(text.contains("\n  ! reader and patient have the same family name\n"), "{text}");
     assert!(text.contains("3 requests by people of st-mary.example in the blocks 3 to 20, proven"), "{text}");
