@@ -10,6 +10,7 @@ use bytes::Bytes;
 use clap::{Args, Subcommand, ValueEnum};
 use consilium_proto::envelope::SearchKey;
 use consilium_proto::ids::{DisclosureId, EmergencyId, PatientPseudonym, RecordId};
+use consilium_proto::names::{MemberId, SpiffeId};
 use consilium_proto::pb;
 use consilium_proto::transaction::VersionRef;
 use futures::StreamExt;
@@ -19,6 +20,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::context::escaped;
 use super::json::{self, Many, One};
+use super::named::{Named, strangers_words};
 use super::private;
 use super::text::quoted;
 use super::words::parse_purpose;
@@ -203,10 +205,10 @@ pub(crate) struct QueryArgs {
     pub(crate) kind: Option<String>,
     /// Author (SPIFFE id)
     #[arg(long, value_name = "SPIFFE")]
-    pub(crate) author: Option<String>,
+    pub(crate) author: Option<SpiffeId>,
     /// Author's member [default, if neither patient nor tag is given: your own]
     #[arg(long, value_name = "ID")]
-    pub(crate) member: Option<String>,
+    pub(crate) member: Option<MemberId>,
     /// Not before this time (RFC 3339)
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) from: Option<u64>,
@@ -514,11 +516,16 @@ impl OpenedView {
 }
 
 async fn filter_of(client: &Client, args: &QueryArgs) -> Result<QueryFilter, CliError> {
+    let named = args.author.iter().fold(Named::default(), Named::identity);
+    let named = args.member.iter().fold(named, Named::member);
+    for line in strangers_words(&named.strangers(client).await?) {
+        eprintln!("{line}");
+    }
     let mut filter = QueryFilter {
         patient: args.pseudonym,
         kind: args.kind.clone(),
-        author: args.author.clone(),
-        author_member: args.member.clone(),
+        author: args.author.as_ref().map(ToString::to_string),
+        author_member: args.member.as_ref().map(ToString::to_string),
         from_ms: args.from,
         to_ms: args.to,
         tag: None,
