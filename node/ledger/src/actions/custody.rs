@@ -221,11 +221,29 @@ fn rewrap<R: StateReader>(
     };
     ensure(left, Outcome::WrapNotRequested)?;
     let name = WrapName { record: *record, version: *number, recipient: *recipient };
+    withdraw(view, member, &name)?;
     let hash = match wrap_hash {
         Some(hash) => hash.to_bytes(),
         None => wrapped_hash(view, &name, &version)?,
     };
     Ok(put_wrap(view, cx, member, name, hash)?)
+}
+
+/// Takes the request for a wrap that is made unasked off the list: a second wrap would take the
+/// place of the one to which an earlier block commits.
+fn withdraw<R: StateReader>(view: &mut View<'_, R>, member: &str, name: &WrapName) -> Result<(), StoreFault> {
+    let asked = custody::added(view, &name.record, name.version, &name.recipient)?;
+    let Some(asked) = asked.filter(|asked| asked.wrap_sha256.is_empty()) else { return Ok(()) };
+    close(view, member, asked.request)
+}
+
+/// One request less is open.
+fn close<R: StateReader>(view: &mut View<'_, R>, member: &str, number: u64) -> Result<(), StoreFault> {
+    view.remove(Table::State, keys::wrap_request(&WrapRequestName::new(member, number)));
+    let mut work = load_work(view, member)?;
+    work.open = work.open.saturating_sub(1);
+    view.put_message(Table::State, keys::custody_work(member), &work);
+    Ok(())
 }
 
 /// The hash of the wrap that a version has.
@@ -279,10 +297,7 @@ impl List<'_> {
         let request: Option<WrapRequestState> = view.message(Table::State, &place)?;
         let request = request.ok_or(Refusal::Rejected(Outcome::WrapNotRequested))?;
         ensure(!self.emergencies_only || !request.emergency_id.is_empty(), Outcome::CustodianRefused)?;
-        view.remove(Table::State, place);
-        let mut work = load_work(view, self.member)?;
-        work.open = work.open.saturating_sub(1);
-        view.put_message(Table::State, keys::custody_work(self.member), &work);
+        close(view, self.member, number)?;
         Ok(request)
     }
 }

@@ -151,24 +151,39 @@ fn what_is_wrapped_for_the_key_of_a_reader_that_becomes_custodian_is_counted_wit
     assert_eq!((&state.wrap_sha256[..], state.counted), (&sha256(&[&content])[..], true));
 }
 
+/// A second wrap would take the place of the first, and no disk would hold what the first one's
+/// block commits to.
 #[test]
-fn a_custodian_that_reads_answers_its_own_request_and_is_counted_once() {
+fn what_a_custodian_that_reads_has_wrapped_for_its_key_is_not_asked_for_any_more() {
     let Rotation { mut w, newest, .. } = rotated();
     let custodian = name(A, "service", "custodian");
-    // The request waits while the version is wrapped, and is answered then.
-    assert_eq!(w.ground(&custodian, read(1)), Ground::Custodian);
-    assert_eq!(add(&mut w, &custodian, vec![rewrap(1, newest)]), Outcome::Applied);
-    assert_eq!(counts(&w, A, newest), (3, 1));
-    let (again, content) = rewrap(1, newest);
-    let added = pb::AddedWrap {
-        request: 0,
-        record_id: again.record_id,
-        version: 1,
-        recipient_key_id: newest.to_bytes(),
-        wrap_sha256: again.wrap_sha256,
+    let open = |w: &World| {
+        let work: Option<pb::CustodyWorkState> = w.ledger.store.message(Table::State, &keys::custody_work(A));
+        let rows = [0, 1].map(|n| keys::wrap_request(&consilium_proto::state::WrapRequestName::new(A, n)));
+        let rows = rows.map(|row| w.ledger.store.0.contains_key(&(Table::State, row)));
+        (work.unwrap_or_default().open, rows)
     };
-    let answer = Action::AddWraps(pb::AddWraps { wraps: vec![added], ..pb::AddWraps::default() });
-    assert_eq!(w.all_by(&custodian, vec![answer], vec![content]), Outcome::Applied);
-    assert_eq!(counts(&w, A, newest), (3, 1));
-    assert_eq!(add(&mut w, &custodian, vec![rewrap(1, newest)]), Outcome::WrapNotRequested);
+    assert_eq!(w.ground(&custodian, read(1)), Ground::Custodian);
+    assert_eq!(w.ground(&custodian, read(2)), Ground::Custodian);
+    assert_eq!(open(&w), (2, [true, true]));
+    assert_eq!(add(&mut w, &custodian, vec![rewrap(1, newest)]), Outcome::Applied);
+    assert_eq!((counts(&w, A, newest), open(&w)), ((3, 1), (1, [false, true])));
+    let answer = |request, record| {
+        let (again, content) = rewrap(record, newest);
+        let added = pb::AddedWrap {
+            request,
+            record_id: again.record_id,
+            version: 1,
+            recipient_key_id: newest.to_bytes(),
+            wrap_sha256: again.wrap_sha256,
+        };
+        let add = pb::AddWraps { wraps: vec![added], ..pb::AddWraps::default() };
+        (vec![Action::AddWraps(add)], vec![content])
+    };
+    let (again, content) = answer(0, 1);
+    assert_eq!(w.all_by(&custodian, again, content), Outcome::WrapNotRequested);
+    let (other, content) = answer(1, 2);
+    assert_eq!(w.all_by(&custodian, other, content), Outcome::Applied);
+    assert_eq!((counts(&w, A, newest), open(&w)), ((3, 2), (0, [false, false])));
+    assert_eq!(add(&mut w, &custodian, vec![rewrap(2, newest)]), Outcome::WrapNotRequested);
 }
