@@ -72,6 +72,12 @@ pub enum Bug {
     StaleConsents,
     /// Where a wrap is added an emergency never ends.
     WrapOfEndedEmergency,
+    /// Who discloses confirms it, too.
+    OnePersonDiscloses,
+    /// The event of a disclosure is counted in the log, and stored nowhere.
+    DisclosureUnlogged,
+    /// A deputy answers ordinary requests, too.
+    DeputyForAll,
 }
 
 impl Bug {
@@ -111,12 +117,15 @@ impl Bug {
             | Self::VotePastBoundary
             | Self::NewSetEarly
             | Self::ReleaseAtOrdered
-            | Self::OwnStaffUnlogged => &[],
+            | Self::OwnStaffUnlogged
+            | Self::OnePersonDiscloses
+            | Self::DisclosureUnlogged
+            | Self::DeputyForAll => &[],
         }
     }
 
     /// All of them.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 35] = [
         Self::SkipVoteGuard,
         Self::AckBeforeSync,
         Self::LateConfChange,
@@ -149,5 +158,8 @@ impl Bug {
         Self::OwnStaffUnlogged,
         Self::StaleConsents,
         Self::WrapOfEndedEmergency,
+        Self::OnePersonDiscloses,
+        Self::DisclosureUnlogged,
+        Self::DeputyForAll,
     ];
 }

@@ -1,11 +1,11 @@
 //! What the blocks of a ledger say, read anew: which transactions took effect, in order, by whom
-//! and when. What the rules made of them is not looked at here.
+//! and when, and what is attached to them. What the rules made of them is not looked at here.
 
 use consilium_ledger::keys;
 use consilium_proto::ids::{Height, LedgerId, TimeMs};
 use consilium_proto::names::SpiffeId;
-use consilium_proto::pb::{Outcome, SignerState};
-use consilium_proto::transaction::Transaction;
+use consilium_proto::pb::{self, Outcome, SignerState};
+use consilium_proto::transaction::{Commitment, Transaction};
 
 use crate::disk::LedgerStore;
 
@@ -32,9 +32,8 @@ pub fn effects(ledger: &LedgerStore, id: LedgerId) -> Result<Vec<Effect>, String
     for height in (1..=top).map(Height) {
         let block = ledger.block(height).ok_or_else(|| format!("block {height} is absent"))?;
         let time = TimeMs(block.header.as_ref().map_or(0, |header| header.time_ms));
-        let executed = block.transactions.iter().filter(|executed| executed.outcome == Outcome::Applied as i32);
-        for transaction in executed.filter_map(|executed| executed.transaction.as_ref()) {
-            let transaction = Transaction::parse_bare(transaction, id).map_err(|e| e.to_string())?;
+        for transaction in applied(&block, id) {
+            let transaction = transaction?;
             let signer: Option<SignerState> = ledger.message(&keys::signer(&transaction.head.author));
             let Some(signer) = signer else { continue };
             let author = signer.spiffe_id.parse().map_err(|_| format!("the signer of block {height} has no name"))?;
@@ -42,4 +41,31 @@ pub fn effects(ledger: &LedgerStore, id: LedgerId) -> Result<Vec<Effect>, String
         }
     }
     Ok(effects)
+}
+
+fn applied(block: &pb::Block, id: LedgerId) -> impl Iterator<Item = Result<Transaction, String>> + '_ {
+    let executed = block.transactions.iter().filter(|executed| executed.outcome == Outcome::Applied as i32);
+    let transactions = executed.filter_map(|executed| executed.transaction.as_ref());
+    transactions.map(move |transaction| Transaction::parse_bare(transaction, id).map_err(|e| e.to_string()))
+}
+
+/// What the transactions attach that took effect, up to a height: grows with the ledger.
+#[derive(Default)]
+pub struct Commitments {
+    read: Height,
+    /// In order of the ledger.
+    pub all: Vec<Commitment>,
+}
+
+impl Commitments {
+    /// Reads on in the certified blocks of a ledger.
+    pub fn read(&mut self, ledger: &LedgerStore, id: LedgerId) {
+        let certified = ledger.newest_certified().map_or(Height::GENESIS, |newest| newest.header.height);
+        while self.read < certified {
+            self.read = self.read.next();
+            let block = ledger.block(self.read).unwrap_or_default();
+            let attachments = applied(&block, id).flatten().flat_map(|transaction| transaction.attachments);
+            self.all.extend(attachments.map(|attachment| attachment.commitment));
+        }
+    }
 }

@@ -10,7 +10,7 @@ use consilium_proto::pb::{self, action::Action};
 use consilium_proto::transaction::Transaction;
 use consilium_replica::topology::Topology;
 
-use crate::care::Care;
+use crate::care::{Care, Scene};
 use crate::disk::LedgerStore;
 use crate::env::Env;
 use crate::fixture::{START_MS, member_id};
@@ -100,7 +100,7 @@ impl Client {
         let signed = match action {
             Some(action) => env.fixture.by_admin(member, until, action),
             None if self.rng.chance(CARE_PER_MILLE) => {
-                let deed = self.care.next(&env.fixture, ledger, env.true_ms());
+                let deed = self.care.next(&Scene { fixture: &env.fixture, ledger, now_ms: env.true_ms() });
                 env.fixture.by(until + CARE_VALID_MS, deed)
             }
             None => {

@@ -27,17 +27,31 @@ pub const SKEW_MS: u64 = 1_000;
 pub const HOSPITALS: u64 = 2;
 /// Names of patients' identities are opaque.
 pub const ANNA: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+/// Who may execute the patient's will.
+pub const EXECUTOR: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+/// Services of a hospital of which one is its custodian, at first the first.
+pub const CUSTODIANS: [&str; 2] = ["custodian", "keeper"];
 /// Member, role and name of those beside administrators and records systems.
-const PEOPLE: [(u64, &str, &str); 8] = [
-    (1, "service", "custodian"),
-    (2, "service", "custodian"),
+const PEOPLE: [(u64, &str, &str); 13] = [
+    (1, "service", CUSTODIANS[0]),
+    (2, "service", CUSTODIANS[0]),
+    (1, "service", CUSTODIANS[1]),
+    (2, "service", CUSTODIANS[1]),
     (1, "clinician", "c"),
     (2, "clinician", "c"),
     (3, "clinician", "c"),
     (1, "patient", ANNA),
+    (1, "patient", EXECUTOR),
     (1, "auditor", "p"),
     (2, "auditor", "p"),
+    (1, "auditor", "q"),
+    (2, "auditor", "q"),
 ];
+
+/// Whether those of a role have a key for which others wrap.
+fn is_keyed(role: &str) -> bool {
+    role != "auditor"
+}
 
 /// The network as founded, and its people.
 pub struct Fixture {
@@ -99,13 +113,13 @@ impl Fixture {
         self.admins[member].sign(body, Vec::new())
     }
 
-    /// The enrolments of a member's people. Who treats and who keeps keys has a key of its own.
+    /// The enrolments of a member's people. Who treats, who keeps keys and who is treated has a key.
     pub fn enrollments(&mut self, member: usize, valid_until_ms: u64) -> Vec<pb::SignedTransaction> {
         let own = PEOPLE.iter().filter(|(of, _, _)| *of == member as u64 + 1);
         let named: Vec<_> = own.map(|(of, role, name)| (spiffe_id(*of, role, name), *role)).collect();
         let others = named.iter().filter_map(|(id, role)| {
-            let keyed = *role == "clinician" || *role == "service";
-            self.people.get(id).map(|who| (who.clone(), keyed.then(|| keys::x25519(id).encode().into())))
+            let key = || is_keyed(role).then(|| keys::x25519(id).encode().into());
+            self.people.get(id).map(|who| (who.clone(), key()))
         });
         let first = [self.admins[member].clone(), self.services[member].clone()].map(|who| (who, None));
         let all: Vec<_> = first.into_iter().chain(others).collect();
@@ -126,6 +140,14 @@ impl Fixture {
     #[must_use]
     pub fn key_id(spiffe_id: &str) -> KeyId {
         encryption_key_id(&keys::x25519(spiffe_id))
+    }
+
+    /// Whose key that is; `None`: nobody's.
+    #[must_use]
+    pub fn holder(key: &KeyId) -> Option<String> {
+        let keyed = PEOPLE.iter().filter(|(_, role, _)| is_keyed(role));
+        let mut names = keyed.map(|(member, role, name)| spiffe_id(*member, role, name));
+        names.find(|name| Self::key_id(name) == *key)
     }
 
     /// What somebody signs.

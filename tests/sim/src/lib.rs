@@ -26,6 +26,7 @@ pub mod nemesis;
 pub mod net;
 pub mod node;
 pub mod oracle;
+pub mod rights;
 pub mod run;
 pub mod stats;
 pub mod swarm;

@@ -227,7 +227,8 @@ impl Nemesis {
         self.forgetful = Some(victim);
         let mut ledger = world.machines[victim].host.disk.ledger.borrow_mut();
         let held = |table| ledger.table(table).map(|(key, _)| (table, key.to_vec())).collect::<Vec<_>>();
-        let held = [held(Table::Payloads), held(Table::Descriptors), held(Table::Wraps)].concat();
+        let tables = [Table::Payloads, Table::Descriptors, Table::Wraps, Table::Lookups, Table::Texts];
+        let held = tables.map(held).concat();
         for (table, key) in held {
             if !self.rng.chance(300) {
                 continue;

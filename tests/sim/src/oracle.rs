@@ -14,7 +14,7 @@ use consilium_replica::ports::GuardRecord;
 use crate::chronicle;
 use crate::disk::port::Observation;
 use crate::disk::{LedgerHandle, LedgerStore};
-use crate::fixture::{EMERGENCY_MS, SKEW_MS};
+use crate::fixture::SKEW_MS;
 use crate::invariants::i02_one_certificate::OneCertificate;
 use crate::invariants::i03_certificate::Certificates;
 use crate::invariants::i05_state_root::StateRoots;
@@ -29,12 +29,13 @@ use crate::invariants::i23_meaning::Meanings;
 use crate::invariants::i26_counted::Counted;
 use crate::invariants::i28_attachments::Attachments;
 use crate::invariants::i30_released::{Release, Releases};
-use crate::invariants::i32_permitted::Seen;
 use crate::invariants::i33_alike::Logged;
 use crate::invariants::{
     Check, Violation, i01_chain, i06_replay, i14_progress, i18_once, i19_time, i20_progress_resumes, i21_linearizable,
-    i22_bounded, i25_heard, i27_needed, i29_rights, i31_logged, i32_permitted,
+    i22_bounded, i25_heard, i27_needed, i29_rights, i31_logged,
 };
+use crate::rights;
+use crate::stats::Stats;
 use crate::swarm::Swarm;
 
 /// How far a simulated clock may be off, either way.
@@ -349,15 +350,15 @@ impl Oracle {
         self.note("I6 replay", i06_replay::check(genesis, ledger));
     }
 
-    /// One ledger's requests for access and wraps are judged again.
-    pub fn permitted(&mut self, genesis: &Genesis, ledger: &LedgerStore) -> Seen {
-        let effects = chronicle::effects(ledger, genesis.ledger_id);
-        match effects.and_then(|effects| i32_permitted::check(ledger, &effects, EMERGENCY_MS)) {
-            Ok(seen) => seen,
-            Err(what) => {
-                self.fail("I32 permitted", what);
-                Seen::default()
+    /// What one ledger made of patients' rights is judged again.
+    pub fn rights(&mut self, genesis: &Genesis, ledger: &LedgerStore, stats: &mut Stats) {
+        match chronicle::effects(ledger, genesis.ledger_id) {
+            Ok(effects) => {
+                if let Err(Violation { invariant, what }) = rights::check(ledger, &effects, stats) {
+                    self.fail(invariant, what);
+                }
             }
+            Err(what) => self.fail("I1 chain", what),
         }
     }
 

@@ -8,6 +8,7 @@ use consilium_kit::Rng;
 use consilium_proto::ids::{Height, NodeId};
 
 use crate::bugs::Bug;
+use crate::chronicle::Commitments;
 use crate::disk::CrashKind;
 use crate::event::Event;
 use crate::invariants::Violation;
@@ -134,32 +135,34 @@ fn calm(world: &mut World) {
     let probe = world.client.probe(&mut world.env);
     world.schedule(1_000, Event::Retry(probe));
     let end = world.env.now + CALM_MS_MAX;
-    let mut look_at = world.env.now;
+    let (mut look_at, mut commitments) = (world.env.now, Commitments::default());
     while world.env.deaf.is_none() && world.step(end) {
         if world.env.now >= look_at {
-            if settled(world) {
+            if settled(world, &mut commitments) {
                 break;
             }
             look_at = world.env.now + LOOK_MS;
         }
     }
     if world.env.oracle.violation().is_none() {
-        finish(world);
+        finish(world, &mut commitments);
     }
 }
 
 /// The probe is certified, and every honest node has its certificate.
-fn settled(world: &World) -> bool {
+fn settled(world: &World, commitments: &mut Commitments) -> bool {
     world.client.probed
         && world.machines.iter().filter(|m| m.host.honest()).filter_map(|m| m.node()).all(|node| node.is_idle())
         && standings(world).iter().all(|s| s.certified >= world.env.oracle.highest())
-        && attachments(world).check().is_ok()
+        && attachments(world, commitments).check().is_ok()
 }
 
-fn attachments(world: &World) -> Attachments {
+fn attachments(world: &World, commitments: &mut Commitments) -> Attachments {
     let mut attachments = Attachments::default();
+    let Some(best) = world.best() else { return attachments };
+    commitments.read(&world.machines[best].host.disk.ledger.borrow(), world.env.fixture.genesis.ledger_id);
     for machine in world.machines.iter().filter(|m| m.host.honest() && m.in_use()) {
-        attachments.look(machine.host.node, &machine.host.disk.ledger.borrow());
+        attachments.look(machine.host.node, &machine.host.disk.ledger.borrow(), &commitments.all);
     }
     attachments
 }
@@ -183,10 +186,10 @@ fn probe_height(world: &World) -> Option<Height> {
     ledgers.filter_map(|m| m.host.disk.ledger.borrow().location(&probe)).map(|l| l.height).next()
 }
 
-fn finish(world: &mut World) {
+fn finish(world: &mut World, commitments: &mut Commitments) {
     let standings = standings(world);
     let probe = probe_height(world).filter(|_| world.client.probed);
-    let stopped = probe.is_none() || !settled(world);
+    let stopped = probe.is_none() || !settled(world, commitments);
     if stopped
         && world.env.swarm.may_break_raft()
         && (world.env.oracle.roots.forks > 0 || world.env.oracle.raft.broken > 0)
@@ -208,15 +211,11 @@ fn finish(world: &mut World) {
         world.env.oracle.fail("I24 answered", format!("a client of node {node} waited in vain in the calm"));
     }
     world.env.oracle.finish(probe, &standings);
-    world.env.oracle.attachments(&attachments(world));
+    world.env.oracle.attachments(&attachments(world, commitments));
     let genesis = world.env.fixture.genesis.clone();
     if let Some(best) = world.best() {
         let disk = &world.machines[best].host.disk;
-        let seen = world.env.oracle.permitted(&genesis, &disk.ledger.borrow());
-        world.env.stats.add("records permitted to be read", seen.permitted);
-        world.env.stats.add("records denied", seen.denied);
-        world.env.stats.add("records permitted in emergencies", seen.in_emergency);
-        world.env.stats.add("wraps added for readers", seen.wraps);
+        world.env.oracle.rights(&genesis, &disk.ledger.borrow(), &mut world.env.stats);
     }
     for machine in world.machines.iter().filter(|m| m.host.honest() && m.in_use()) {
         world.env.oracle.final_ledger(&genesis, &machine.host.disk.ledger.borrow());

@@ -77,7 +77,11 @@ fn every_kind_of_fault_happens_and_nothing_breaks() {
         "requests that opened nothing",
         "requests not answered any more",
         "records permitted in emergencies",
+        "records permitted to patients",
+        "queries",
         "wraps added for readers",
+        "disclosures by two persons",
+        "petitions answered",
     ];
     for event in events {
         assert!(total.get(event) > 0, "never: {event}");
@@ -257,4 +261,7 @@ bugs! {
     own_staff_unlogged: OwnStaffUnlogged,
     stale_consents: StaleConsents,
     wrap_of_ended_emergency: WrapOfEndedEmergency,
+    one_person_discloses: OnePersonDiscloses,
+    disclosure_unlogged: DisclosureUnlogged,
+    deputy_for_all: DeputyForAll,
 }

@@ -183,6 +183,8 @@ struct PortBugs {
     consents: BTreeMap<Vec<u8>, Option<Bytes>>,
     /// The newest row that was read is in a judgement of a wrap.
     judges_wrap: bool,
+    /// Who signed what is executed.
+    signer: pb::SignerState,
 }
 
 impl PortBugs {
@@ -205,6 +207,16 @@ impl PortBugs {
                 let ended = self.judges_wrap && kind == Some(StateRow::Emergency);
                 if ended { value.map(endless) } else { value }
             }
+            // Who confirms is never who disclosed.
+            Some(Bug::OnePersonDiscloses) => {
+                if kind == Some(StateRow::Signer) {
+                    self.signer = value.clone().and_then(|row| pb::SignerState::decode(row).ok()).unwrap_or_default();
+                }
+                let name = &self.signer.spiffe_id;
+                if kind == Some(StateRow::Disclosure) { value.map(|row| by_another(row, name)) } else { value }
+            }
+            // Whatever waits for a wrap counts as an emergency.
+            Some(Bug::DeputyForAll) if kind == Some(StateRow::WrapRequest) => value.map(in_emergency),
             Some(_) | None => value,
         }
     }
@@ -215,6 +227,30 @@ fn endless(row: Bytes) -> Bytes {
     let Ok(emergency) = pb::EmergencyState::decode(row.clone()) else { return row };
     let verdict = pb::ReviewVerdict::Unspecified.into();
     pb::EmergencyState { to_ms: u64::MAX, verdict, ..emergency }.encode_to_vec().into()
+}
+
+/// A disclosure, by somebody of another name if it was by that one.
+fn by_another(row: Bytes, name: &str) -> Bytes {
+    match pb::DisclosureState::decode(row.clone()) {
+        Ok(disclosure) if disclosure.author == name => {
+            let author = format!("{name}-");
+            pb::DisclosureState { author, ..disclosure }.encode_to_vec().into()
+        }
+        Ok(_) | Err(_) => row,
+    }
+}
+
+/// A request for a wrap that names an emergency.
+fn in_emergency(row: Bytes) -> Bytes {
+    let Ok(request) = pb::WrapRequestState::decode(row.clone()) else { return row };
+    let emergency_id = if request.emergency_id.is_empty() { vec![1; 16].into() } else { request.emergency_id.clone() };
+    pb::WrapRequestState { emergency_id, ..request }.encode_to_vec().into()
+}
+
+/// Whether a row is the event of a disclosure.
+fn is_disclosure(row: &Row) -> bool {
+    let event = row.value.clone().filter(|_| row.table == Table::Logs).map(pb::AccessEvent::decode);
+    matches!(event, Some(Ok(event)) if event.kind() == pb::AccessKind::Disclosure)
 }
 
 /// A replica's ledger: the cache of the product over the simulated database, with
@@ -274,6 +310,11 @@ impl SimLedger {
             // Nobody notes what is missing.
             Some(Bug::MissingForgotten) => {
                 let rows = executed.rows.iter().filter(|row| row.table != Table::Missing).cloned().collect();
+                self.cached.write_block(position, &Executed { rows, ..executed.clone() }, membership)
+            }
+            // Only the events of requests are stored.
+            Some(Bug::DisclosureUnlogged) => {
+                let rows = executed.rows.iter().filter(|row| !is_disclosure(row)).cloned().collect();
                 self.cached.write_block(position, &Executed { rows, ..executed.clone() }, membership)
             }
             Some(_) | None => self.cached.write_block(position, executed, membership),

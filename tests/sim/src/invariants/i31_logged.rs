@@ -1,14 +1,16 @@
-//! I31, G6: the log of each patient has an event for each request that took effect, in the
-//! order of the ledger, and its count and root are those of these events; requests for whom
-//! there is not are in the log of the reader's member.
+//! I31, G6: the log of each patient has an event for each request and each query that took effect,
+//! and for each disclosure that was confirmed, in the order of the ledger, and its count and root
+//! are those of these events, whether pseudonyms are linked or not; requests for whom there is not
+//! are in the log of the reader's member.
 
 use std::collections::BTreeMap;
 
 use consilium_ledger::{keys, log};
-use consilium_proto::ids::TransactionId;
+use consilium_proto::ids::{DisclosureId, PatientPseudonym, TransactionId};
 use consilium_proto::merkle::{leaf_hash, root_of};
-use consilium_proto::pb::{AccessEvent, LogState};
+use consilium_proto::pb::{AccessEvent, AccessKind, LogState};
 use consilium_proto::state::StateRow;
+use consilium_proto::transaction::{Action, DisclosureAction};
 use prost::Message;
 
 use super::Check;
@@ -35,18 +37,41 @@ pub fn check(ledger: &LedgerStore, effects: &[Effect]) -> Check {
     }
 }
 
-/// Requests by the log that they belong into.
-fn expected(effects: &[Effect]) -> BTreeMap<Vec<u8>, Vec<&Effect>> {
+/// An event that there must be.
+struct Expected<'a> {
+    effect: &'a Effect,
+    /// Who reads, or hands on.
+    reader: String,
+    kind: AccessKind,
+}
+
+/// Events by the log that they belong into.
+fn expected(effects: &[Effect]) -> BTreeMap<Vec<u8>, Vec<Expected<'_>>> {
     let mut judge = Judge::new(0);
-    let mut logs: BTreeMap<Vec<u8>, Vec<&Effect>> = BTreeMap::new();
+    let mut disclosed: BTreeMap<DisclosureId, (PatientPseudonym, String)> = BTreeMap::new();
+    let mut logs: BTreeMap<Vec<u8>, Vec<Expected<'_>>> = BTreeMap::new();
     for effect in effects {
+        let by = effect.author.to_string();
         for action in &effect.transaction.actions {
-            if let consilium_proto::transaction::Action::RequestAccess(request) = action {
-                let log = match judge.knows(&request.patient) {
-                    true => keys::access_log(&request.patient),
-                    false => keys::unmatched_log(effect.author.member().as_str()),
-                };
-                logs.entry(log).or_default().push(effect);
+            match action {
+                Action::RequestAccess(request) => {
+                    let log = match judge.knows(&request.patient) {
+                        true => keys::access_log(&request.patient),
+                        false => keys::unmatched_log(effect.author.member().as_str()),
+                    };
+                    let event = Expected { effect, reader: by.clone(), kind: request.kind };
+                    logs.entry(log).or_default().push(event);
+                }
+                Action::Disclosure(DisclosureAction::Disclose(disclosure)) => {
+                    disclosed.insert(disclosure.id, (disclosure.patient, by.clone()));
+                }
+                Action::Disclosure(DisclosureAction::Confirm(id)) => {
+                    if let Some((patient, reader)) = disclosed.get(id).cloned() {
+                        let event = Expected { effect, reader, kind: AccessKind::Disclosure };
+                        logs.entry(keys::access_log(&patient)).or_default().push(event);
+                    }
+                }
+                _ => {}
             }
             judge.hear(effect, action);
         }
@@ -54,21 +79,21 @@ fn expected(effects: &[Effect]) -> BTreeMap<Vec<u8>, Vec<&Effect>> {
     logs
 }
 
-fn check_log(ledger: &LedgerStore, key: &[u8], row: &LogState, expected: &[&Effect]) -> Check {
+fn check_log(ledger: &LedgerStore, key: &[u8], row: &LogState, expected: &[Expected<'_>]) -> Check {
     if row.count != expected.len() as u64 {
         return Err(format!("counts {} events, the blocks hold {}", row.count, expected.len()));
     }
     let mut leaves = Vec::new();
-    for (place, effect) in (0..).zip(expected) {
+    for (place, Expected { effect, reader, kind }) in (0..).zip(expected) {
         let entry = log::entry(ledger, key, place).map_err(|e| e.to_string())?;
         let entry = entry.ok_or_else(|| format!("lacks event {place}"))?;
         let event = AccessEvent::decode(entry.clone()).map_err(|e| e.to_string())?;
         let id = TransactionId::try_from(event.transaction_id.as_ref()).ok();
         let same = id == Some(effect.transaction.id)
             && (event.sequence, event.height, event.time_ms) == (place, effect.height.0, effect.time.0)
-            && event.reader == effect.author.to_string();
+            && (&event.reader, event.kind()) == (reader, *kind);
         if !same {
-            return Err(format!("event {place} is not that of the request in block {}", effect.height));
+            return Err(format!("event {place} is not that of the {kind:?} in block {}", effect.height));
         }
         leaves.push(leaf_hash(&entry));
     }

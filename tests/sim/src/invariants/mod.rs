@@ -29,6 +29,9 @@ pub mod i30_released;
 pub mod i31_logged;
 pub mod i32_permitted;
 pub mod i33_alike;
+pub mod i34_disclosed;
+pub mod i35_answered;
+pub mod i36_linked;
 
 /// A broken invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,129 @@
+//! What hospitals owe: disclosures under legal duty by two persons, and answers to petitions.
+
+use bytes::Bytes;
+use consilium_proto::pb::{
+    self, DisclosureBasis, DisclosureRecipient, PetitionKind as Kind, PetitionRefusal, PetitionVerdict, SealBasis,
+    action::Action,
+};
+
+use super::{Care, Deed, Disclosed, Person, Petitioned, hash_of, of, patient};
+use crate::fixture::{ANNA, member_id, spiffe_id};
+
+/// Auditors of a hospital.
+const AUDITORS: [&str; 2] = ["p", "q"];
+
+impl Care {
+    /// Records are said to be handed to an authority: all of a patient's, or some, which are the
+    /// patient's and the hospital's most of the time.
+    pub(super) fn disclose(&mut self, now_ms: u64) -> Deed {
+        let people = [("service", "x"), ("clinician", "c"), ("auditor", AUDITORS[0]), ("auditor", AUDITORS[1])];
+        let (member, (role, name)) = (self.any_hospital(), self.one_of(&people));
+        let (by, number, id): (Person, _, _) = ((member, role, name), self.any_patient(), self.id());
+        let stray = self.rng.chance(150);
+        let known: Vec<_> =
+            self.records.iter().filter(|r| stray || (r.patient, r.member) == (number, member)).collect();
+        let some = if self.rng.chance(600) { self.rng.pick(&known).map(|record| record.id.clone()) } else { None };
+        let records = some.map(|record_id| pb::VersionRef { record_id, version: self.rng.below(2) as u32 });
+        let seal = self.rng.chance(500).then(|| pb::Seal {
+            until_ms: now_ms + self.rng.range(500, 20_000),
+            basis: SealBasis::Investigation.into(),
+            salt: vec![5; 16].into(),
+            basis_sha256: vec![6; 32].into(),
+        });
+        let disclose = pb::Disclose {
+            disclosure_id: id.clone(),
+            patient: patient(number),
+            basis: DisclosureBasis::CourtOrder.into(),
+            order_sha256: vec![7; 32].into(),
+            records: records.into_iter().collect(),
+            recipient: DisclosureRecipient::Court.into(),
+            recipient_sha256: vec![8; 32].into(),
+            seal,
+        };
+        self.disclosures.push(Disclosed { id, by, patient: number });
+        Deed::new(&of(by), Action::Disclose(disclose))
+    }
+
+    /// An auditor confirms it: another person, or who disclosed, or one of the other hospital.
+    pub(super) fn confirm(&mut self) -> Deed {
+        // Mostly the newest ones, which nobody has confirmed.
+        let newest = &self.disclosures[self.disclosures.len().saturating_sub(3)..];
+        let Some(disclosed) = self.rng.pick(newest).cloned() else { return self.ask() };
+        let by = match self.rng.below(10) {
+            0..=1 => of(disclosed.by),
+            2 => spiffe_id(self.any_hospital(), "auditor", AUDITORS[0]),
+            _ => spiffe_id(disclosed.by.0, "auditor", self.one_of(&AUDITORS)),
+        };
+        let confirm = pb::ConfirmDisclosure { disclosure_id: disclosed.id };
+        Deed::new(&by, Action::ConfirmDisclosure(confirm))
+    }
+
+    /// The patient, or a hospital on paper, asks that a record be put right, who was behind an
+    /// entry of the log, or whether it was rightful; or disagrees with a refusal.
+    pub(super) fn petition(&mut self) -> Deed {
+        let (number, member, id) = (self.any_patient(), self.any_hospital(), self.id());
+        let paper = self.rng.chance(300);
+        let by = if paper { spiffe_id(member, "service", "x") } else { spiffe_id(1, "patient", ANNA) };
+        let mut asked = Petitioned { id, by, member, patient: number, kind: Kind::Complaint, record: None };
+        let mut refused_id = Bytes::new();
+        let corrections = self.petitions.iter().filter(|petition| petition.kind == Kind::Correction);
+        let corrections: Vec<_> = corrections.cloned().collect();
+        match (self.rng.below(10), self.rng.pick(&corrections).cloned()) {
+            (0..=2, Some(correction)) => {
+                refused_id = correction.id;
+                asked = Petitioned { id: asked.id, kind: Kind::Disagreement, by: correction.by, ..correction };
+            }
+            (0..=6, _) => {
+                let of_both = |r: &&super::Written| (r.patient, r.member) == (number, member);
+                let known: Vec<_> = self.records.iter().filter(of_both).collect();
+                let record_id = self.rng.pick(&known).map_or(vec![0xee; 16].into(), |record| record.id.clone());
+                asked.kind = Kind::Correction;
+                asked.record = Some(pb::VersionRef { record_id, version: 1 });
+            }
+            (7, _) => asked.kind = Kind::Name,
+            (_, _) => {}
+        }
+        let text = self.text();
+        let deed = Deed { attachments: vec![text.clone()], ..Deed::new(&asked.by, open(&asked, refused_id, &text)) };
+        self.petitions.push(asked);
+        deed
+    }
+
+    /// Somebody of the hospital answers, or of the other one; or again.
+    pub(super) fn answer_petition(&mut self) -> Deed {
+        let newest = &self.petitions[self.petitions.len().saturating_sub(4)..];
+        let Some(asked) = self.rng.pick(newest).cloned() else { return self.petition() };
+        let member = if self.rng.chance(900) { asked.member } else { self.any_hospital() };
+        let (role, name) = self.one_of(&[("auditor", "p"), ("auditor", "q"), ("service", "x"), ("clinician", "c")]);
+        let granted = asked.kind != Kind::Correction && self.rng.chance(500);
+        let (verdict, refusal) = match granted {
+            true => (PetitionVerdict::Granted, PetitionRefusal::Unspecified),
+            false => (PetitionVerdict::Refused, PetitionRefusal::Accurate),
+        };
+        let text = self.text();
+        let answer = pb::AnswerPetition {
+            petition_id: asked.id,
+            verdict: verdict.into(),
+            refusal: refusal.into(),
+            text_sha256: hash_of(&text),
+            ..pb::AnswerPetition::default()
+        };
+        let answered = Deed::new(&spiffe_id(member, role, name), Action::AnswerPetition(answer));
+        Deed { attachments: vec![text], ..answered }
+    }
+}
+
+fn open(asked: &Petitioned, refused_id: Bytes, text: &Bytes) -> Action {
+    let (about_entry, paper) = (asked.record.is_none(), asked.by.contains("/service/"));
+    Action::OpenPetition(pb::OpenPetition {
+        petition_id: asked.id.clone(),
+        patient: patient(asked.patient),
+        member: member_id(asked.member),
+        kind: asked.kind.into(),
+        record: asked.record.clone(),
+        entry_id: if about_entry { vec![0xdd; 32].into() } else { Bytes::new() },
+        refused_id,
+        text_sha256: hash_of(text),
+        document_sha256: if paper { vec![1; 32].into() } else { Bytes::new() },
+    })
+}

@@ -1,0 +1,115 @@
+//! Requests for access, and emergencies.
+
+use bytes::Bytes;
+use consilium_proto::pb::{self, AccessKind, EmergencyReason, PurposeOfUse, ReviewVerdict, action::Action};
+
+use super::{Care, Declared, Deed, PATIENTS, Person, hash_of, of, patient};
+use crate::fixture::{ANNA, CUSTODIANS, EXECUTOR, HOSPITALS, spiffe_id};
+
+/// Those who ask to read: who treats at both hospitals (more often at the second one, which
+/// consents are for), the first one's system, which writes, a custodian, the patient, whoever may
+/// execute its will, and somebody of a third member.
+const READERS: [Person; 11] = [
+    (1, "clinician", "c"),
+    (1, "clinician", "c"),
+    (1, "service", "x"),
+    (2, "clinician", "c"),
+    (2, "clinician", "c"),
+    (2, "clinician", "c"),
+    (2, "clinician", "c"),
+    (3, "clinician", "c"),
+    (1, "patient", ANNA),
+    (1, "patient", EXECUTOR),
+    (1, "service", CUSTODIANS[1]),
+];
+
+impl Care {
+    /// Somebody asks for records, some of them another patient's, or of nobody that there is; or
+    /// which there are.
+    pub(super) fn ask(&mut self) -> Deed {
+        let reader = self.one_of(&READERS);
+        let unknown = self.rng.chance(60);
+        let number = if unknown { PATIENTS + 1 } else { self.any_patient() };
+        let of_patients = reader.1 == "patient" && self.rng.chance(900);
+        let purpose = if of_patients { PurposeOfUse::Patrqt } else { PurposeOfUse::Treat };
+        let request = if self.rng.chance(150) { self.query(number) } else { self.request(number) };
+        let request = pb::RequestAccess { purpose: purpose.into(), ..request };
+        Deed::new(&of(reader), Action::RequestAccess(request))
+    }
+
+    fn query(&mut self, number: u64) -> pb::RequestAccess {
+        let query_sha256 = hash_of(&self.text());
+        let kind = AccessKind::Query.into();
+        pb::RequestAccess { patient: patient(number), kind, query_sha256, ..Default::default() }
+    }
+
+    fn request(&mut self, number: u64) -> pb::RequestAccess {
+        let stray = self.rng.chance(60);
+        let mut known: Vec<_> = self.records.iter().filter(|record| stray || record.patient == number).collect();
+        let mut records = Vec::new();
+        for _ in 0..self.rng.range(1, 3) {
+            if known.is_empty() {
+                break;
+            }
+            let at = self.rng.below(known.len() as u64) as usize;
+            let record_id = known.swap_remove(at).id.clone();
+            records.push(pb::VersionRef { record_id, version: self.rng.below(2) as u32 });
+        }
+        if records.is_empty() {
+            records.push(pb::VersionRef { record_id: vec![0xee; 16].into(), version: 0 });
+        }
+        pb::RequestAccess { patient: patient(number), kind: AccessKind::Read.into(), records, ..Default::default() }
+    }
+
+    /// Mostly who declared it, of the patient that it is for.
+    pub(super) fn ask_in_emergency(&mut self) -> Deed {
+        let Some(declared) = self.rng.pick(&self.emergencies).cloned() else { return self.ask() };
+        let reader = if self.rng.chance(700) { declared.reader } else { self.one_of(&READERS) };
+        let number = if self.rng.chance(850) { declared.patient } else { self.any_patient() };
+        Deed::new(&of(reader), self.in_emergency(&declared.id, number))
+    }
+
+    fn in_emergency(&mut self, emergency: &Bytes, number: u64) -> Action {
+        let request = self.request(number);
+        let purpose = PurposeOfUse::Btg.into();
+        Action::RequestAccess(pb::RequestAccess { purpose, emergency_id: emergency.clone(), ..request })
+    }
+
+    /// An entry that is kept from the patient for as long as a disclosure is.
+    pub(super) fn ask_sealed(&mut self) -> Deed {
+        let Some(disclosed) = self.rng.pick(&self.disclosures).cloned() else { return self.ask() };
+        let (role, name) = self.one_of(&[("clinician", "c"), ("service", "x")]);
+        let number = if self.rng.chance(850) { disclosed.patient } else { self.any_patient() };
+        let sealed_by = Some(pb::SealedBy { disclosure_id: disclosed.id, salt: self.id() });
+        let request = pb::RequestAccess { purpose: PurposeOfUse::Treat.into(), sealed_by, ..self.request(number) };
+        Deed::new(&spiffe_id(disclosed.by.0, role, name), Action::RequestAccess(request))
+    }
+
+    pub(super) fn declare(&mut self) -> Deed {
+        let (reader, number, id) = (self.one_of(&READERS), self.any_patient(), self.id());
+        let text = self.rng.chance(500).then(|| self.text());
+        let declare = pb::DeclareEmergency {
+            emergency_id: id.clone(),
+            patient: patient(number),
+            reason: EmergencyReason::Danger.into(),
+            text_sha256: text.as_ref().map(|text| hash_of(text)).unwrap_or_default(),
+            ..pb::DeclareEmergency::default()
+        };
+        let mut deed = Deed::new(&of(reader), Action::DeclareEmergency(declare));
+        deed.attachments.extend(text);
+        if self.rng.chance(700) {
+            deed.actions.push(self.in_emergency(&id, number));
+        }
+        self.emergencies.push(Declared { id, reader, patient: number });
+        deed
+    }
+
+    pub(super) fn review(&mut self) -> Deed {
+        let Some(declared) = self.rng.pick(&self.emergencies).cloned() else { return self.declare() };
+        let verdict = if self.rng.chance(700) { ReviewVerdict::NotJustified } else { ReviewVerdict::Justified };
+        let auditor = spiffe_id(declared.reader.0.min(HOSPITALS), "auditor", "p");
+        let (emergency_id, verdict) = (declared.id, verdict.into());
+        let review = pb::ReviewEmergency { emergency_id, verdict, note_sha256: Bytes::new() };
+        Deed::new(&auditor, Action::ReviewEmergency(review))
+    }
+}

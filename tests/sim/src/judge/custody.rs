@@ -1,0 +1,200 @@
+//! Who keeps keys, for whom what is wrapped, and what waits to be: the second account of custody.
+//! A request that opens something asks for the wraps that its reader lacks, and each number of a
+//! member's list is one of these.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use consilium_proto::ids::{Height, KeyId};
+use consilium_proto::state::WrapName;
+use consilium_proto::transaction::{Action, AddWraps, AddedWrap, CustodyAction, Rewrap, VersionRef};
+
+use super::{Judge, Wish};
+use crate::chronicle::Effect;
+use crate::fixture::Fixture;
+
+#[derive(Debug)]
+struct Keeper {
+    custodian: String,
+    key: KeyId,
+    deputy: Option<String>,
+}
+
+/// What a reader was permitted and has no key for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The wrap.
+    pub name: WrapName,
+    wish: Wish,
+}
+
+/// What custodians have done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Wraps for readers.
+    pub wraps: u64,
+    /// Of those, by deputies.
+    pub by_deputies: u64,
+    /// Wraps for custody keys.
+    pub rewraps: u64,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Custody {
+    keepers: BTreeMap<String, Keeper>,
+    /// By member and number.
+    open: BTreeMap<(String, u64), Asked>,
+    /// The next number of each member's list.
+    next: BTreeMap<String, u64>,
+    wrapped: BTreeSet<WrapName>,
+    /// Versions by the member that wrote them, and when.
+    written: BTreeMap<VersionRef, (String, Height)>,
+    /// When a member named its first custody key.
+    first: BTreeMap<String, Height>,
+    /// What they have done.
+    pub kept: Kept,
+}
+
+impl Custody {
+    /// What waits, by member and number.
+    #[must_use]
+    pub fn open(&self) -> &BTreeMap<(String, u64), Asked> {
+        &self.open
+    }
+
+    /// Whether a block has wrapped that.
+    #[must_use]
+    pub fn has(&self, name: &WrapName) -> bool {
+        self.wrapped.contains(name)
+    }
+
+    /// Versions that a member has written since it has a custodian.
+    #[must_use]
+    pub fn kept_by(&self, member: &str) -> u64 {
+        self.written.keys().filter(|version| self.keeps(member, version)).count() as u64
+    }
+
+    /// Those of them that are wrapped for a key.
+    #[must_use]
+    pub fn wrapped_for(&self, member: &str, key: &KeyId) -> u64 {
+        let for_key = self.wrapped.iter().filter(|name| name.recipient == *key);
+        let versions = for_key.map(|name| VersionRef { record: name.record, version: name.version });
+        versions.filter(|version| self.keeps(member, version)).count() as u64
+    }
+
+    fn keeps(&self, member: &str, version: &VersionRef) -> bool {
+        let first = self.first.get(member);
+        let written = self.written.get(version).filter(|(by, _)| by == member);
+        written.zip(first).is_some_and(|((_, height), first)| height > first)
+    }
+
+    /// Somebody was permitted to read a version, for the first time or again.
+    pub fn ask(&mut self, judge: &Judge, wish: &Wish, version: u32) {
+        // The simulator's records have one version each.
+        let version = version.max(1);
+        let recipient = Fixture::key_id(&wish.reader);
+        let name = WrapName { record: wish.record, version, recipient };
+        let Some((_, member)) = judge.record(&wish.record) else { return };
+        let waits = self.open.values().any(|asked| asked.name == name);
+        let keyed = Fixture::holder(&recipient).is_some();
+        if !keyed || waits || self.has(&name) || !self.keepers.contains_key(member) {
+            return;
+        }
+        let next = self.next.entry(member.to_owned()).or_default();
+        self.open.insert((member.to_owned(), *next), Asked { name, wish: wish.clone() });
+        *next += 1;
+    }
+
+    /// An action of a transaction took effect.
+    ///
+    /// # Errors
+    /// What of it must not have.
+    pub fn hear(&mut self, judge: &Judge, effect: &Effect, action: &Action) -> Result<(), String> {
+        match action {
+            Action::WriteRecord(write) => {
+                let name = |recipient| WrapName { record: write.record_id, version: write.version, recipient };
+                self.wrapped.extend(write.wraps.iter().map(|wrap| name(wrap.recipient)));
+                let version = VersionRef { record: write.record_id, version: write.version };
+                self.written.insert(version, (effect.author.member().to_string(), effect.height));
+                Ok(())
+            }
+            Action::SetCustodyKey(key) => self.set_key(effect, *key),
+            Action::Custody(CustodyAction::NameDeputy(deputy)) => {
+                let deputy = deputy.as_ref().map(ToString::to_string);
+                if let Some(own) = self.keepers.get_mut(effect.author.member().as_str()) {
+                    own.deputy = deputy;
+                }
+                Ok(())
+            }
+            Action::AddWraps(add) => {
+                let by = &effect.author;
+                self.add(judge, effect, add).map_err(|what| format!("{by} in block {}: {what}", effect.height))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn set_key(&mut self, effect: &Effect, key: KeyId) -> Result<(), String> {
+        let member = effect.author.member().to_string();
+        let custodian = Fixture::holder(&key).ok_or("the custody key is nobody's")?;
+        let deputy = self.keepers.get(&member).and_then(|before| before.deputy.clone());
+        self.first.entry(member.clone()).or_insert(effect.height);
+        self.keepers.insert(member, Keeper { custodian, key, deputy });
+        Ok(())
+    }
+
+    fn add(&mut self, judge: &Judge, effect: &Effect, add: &AddWraps) -> Result<(), String> {
+        let member = add.member.as_ref().map_or(effect.author.member().as_str(), |member| member.as_str());
+        let by = effect.author.to_string();
+        let own = self.keepers.get(member).ok_or("a wrap of a member that has no custodian")?;
+        let is_own = own.custodian == by;
+        let deputy = own.deputy.as_ref().and_then(|deputy| self.keepers.get(deputy));
+        if !is_own && (deputy.is_none_or(|deputy| deputy.custodian != by) || !add.rewraps.is_empty()) {
+            return Err(format!("a wrap for {member}, whose keys another one keeps"));
+        }
+        let wanted: Vec<KeyId> = std::iter::once(own).chain(deputy).map(|keeper| keeper.key).collect();
+        for wrap in &add.wraps {
+            let asked = self.take(member, wrap.request, is_own)?;
+            if asked.name != name_of(wrap) || !judge.permits(&asked.wish, effect.time) {
+                return Err(format!("a wrap for {}, who may not read", asked.wish.reader));
+            }
+            self.wrapped.insert(asked.name);
+            self.kept.wraps += 1;
+            self.kept.by_deputies += u64::from(!is_own);
+        }
+        for number in &add.dropped {
+            let asked = self.take(member, *number, is_own)?;
+            if judge.permits(&asked.wish, effect.time) {
+                return Err(format!("drops what {} may read", asked.wish.reader));
+            }
+        }
+        add.rewraps.iter().try_for_each(|rewrap| self.rewrap(judge, member, &wanted, rewrap))
+    }
+
+    fn take(&mut self, member: &str, number: u64, is_own: bool) -> Result<Asked, String> {
+        let asked = self.open.remove(&(member.to_owned(), number)).ok_or("answers what nobody has asked for")?;
+        if !is_own && asked.wish.emergency.is_none() {
+            return Err(format!("a deputy answers {}, which has no emergency", asked.wish.reader));
+        }
+        Ok(asked)
+    }
+
+    /// For a custody key nobody needs a permit: it is wrapped once, and not asked for any more.
+    fn rewrap(&mut self, judge: &Judge, member: &str, wanted: &[KeyId], rewrap: &Rewrap) -> Result<(), String> {
+        let VersionRef { record, version } = rewrap.version;
+        let name = WrapName { record, version, recipient: rewrap.recipient };
+        let fits = judge.record(&record).is_some_and(|(_, of)| of == member) && wanted.contains(&rewrap.recipient);
+        if !fits || rewrap.wrap_hash.is_some() == self.has(&name) {
+            return Err("a wrap for a custody key that nothing is wanted for".to_owned());
+        }
+        self.open.retain(|_, asked| asked.name != name);
+        self.wrapped.insert(name);
+        self.kept.rewraps += 1;
+        Ok(())
+    }
+}
+
+fn name_of(wrap: &AddedWrap) -> WrapName {
+    let VersionRef { record, version } = wrap.version;
+    WrapName { record, version, recipient: wrap.recipient }
+}

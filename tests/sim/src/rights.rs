@@ -1,0 +1,38 @@
+//! What a ledger made of patients' rights, judged from its blocks, and how much of it there was.
+
+use crate::chronicle::Effect;
+use crate::disk::LedgerStore;
+use crate::fixture::EMERGENCY_MS;
+use crate::invariants::{Violation, i32_permitted, i34_disclosed, i35_answered, i36_linked};
+use crate::stats::Stats;
+
+/// Judges one ledger, and counts what there was.
+///
+/// # Errors
+/// What is wrong first.
+pub fn check(ledger: &LedgerStore, effects: &[Effect], stats: &mut Stats) -> Result<(), Violation> {
+    let read = i32_permitted::check(ledger, effects, EMERGENCY_MS).map_err(violation("I32 permitted"))?;
+    let handed_on = i34_disclosed::check(ledger, effects).map_err(violation("I34 disclosed"))?;
+    let answered = i35_answered::check(ledger, effects).map_err(violation("I35 answered"))?;
+    i36_linked::check(ledger, effects).map_err(violation("I36 linked"))?;
+    for (event, count) in [
+        ("records permitted to be read", read.permitted),
+        ("records denied", read.denied),
+        ("records permitted in emergencies", read.in_emergency),
+        ("records permitted to patients", read.by_patients),
+        ("queries", read.queries),
+        ("wraps added for readers", read.kept.wraps),
+        ("wraps added by deputies", read.kept.by_deputies),
+        ("wraps added for custody keys", read.kept.rewraps),
+        ("disclosures by two persons", handed_on.confirmed),
+        ("entries sealed", handed_on.sealed),
+        ("petitions answered", answered),
+    ] {
+        stats.add(event, count);
+    }
+    Ok(())
+}
+
+fn violation(invariant: &'static str) -> impl FnOnce(String) -> Violation {
+    move |what| Violation { invariant, what }
+}
