@@ -5,6 +5,8 @@
 //! what nothing speaks of is not permitted. Of several consents the strongest word counts
 //! ([`Said`]). Time is the block's time.
 
+mod custodians;
+
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
@@ -17,6 +19,8 @@ use crate::names::{MemberId, Role, SpiffeId};
 use crate::pb::{self, Confidentiality, ConsentBase, ConsentEffect, PurposeOfUse};
 use crate::purpose;
 use crate::transaction::check_kind;
+
+pub use custodians::Custodians;
 
 /// What a consent says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -378,46 +382,6 @@ impl From<&Rule> for pb::ConsentRule {
             to_ms: rule.period.to.0,
         }
     }
-}
-
-/// Whether a custodian's acceptance of an identity holds at a time.
-#[must_use]
-pub fn accepts(acceptance: &pb::PatientAcceptance, custodian: &str, identity: &str, time: TimeMs) -> bool {
-    acceptance.member == custodian
-        && acceptance.identity == identity
-        && !acceptance.withdrawn
-        && (acceptance.to_ms == 0 || time.0 < acceptance.to_ms)
-}
-
-/// Whether an identity speaks for a patient to a custodian at a time: as [`accepts`], and after a
-/// death that the custodian attests an executor's alone, before it none of these.
-#[must_use]
-pub fn speaks(patient: &pb::PatientState, a: &pb::PatientAcceptance, custodian: &str, id: &str, time: TimeMs) -> bool {
-    let died = patient.deaths.iter().any(|death| death.member == custodian);
-    accepts(a, custodian, id, time) && died == (a.relation() == pb::PatientRelation::Executor)
-}
-
-/// Whether a consent binds a custodian: its own paper, or signed by whom it had accepted then for
-/// that patient, and heard: not the patient's own key after a death that it attests, and an
-/// executor only after one. No other member can make it binding, nor end it.
-#[must_use]
-pub fn binds(consent: &pb::ConsentState, patient: &pb::PatientState, custodian: &str) -> bool {
-    if !consent.paper_member.is_empty() {
-        return consent.paper_member == custodian;
-    }
-    let ended = consent.ended_for.iter().any(|member| member == custodian);
-    let died = patient.deaths.iter().find(|death| death.member == custodian);
-    let heard = |a: &pb::PatientAcceptance| match a.relation() {
-        // What it signed before it became the executor, it signed as somebody else.
-        pb::PatientRelation::Executor => died.is_some() || consent.height < a.height,
-        pb::PatientRelation::Self_
-        | pb::PatientRelation::Guardian
-        | pb::PatientRelation::Proxy
-        | pb::PatientRelation::Unspecified => died.is_none_or(|death| consent.height <= death.height),
-    };
-    let signed = TimeMs(consent.signed_ms);
-    let mut accepted = patient.acceptances.iter().filter(|a| accepts(a, custodian, &consent.author, signed));
-    !ended && accepted.any(|a| a.may_consent && heard(a))
 }
 
 /// What several consents that bind say together, each with what names it: the strongest word, of

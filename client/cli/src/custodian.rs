@@ -260,7 +260,7 @@ impl CustodyView {
             custodian: found.map(|found| found.name),
             deputy: named(row.deputy),
             successor: named(row.successor),
-            keeper: named(row.keeper),
+            keeper: row.keepers.last().map(|keeper| keeper.member.clone()),
         }
     }
 

@@ -7,11 +7,11 @@
 use std::collections::BTreeSet;
 
 use consilium_proto::access::RecordFacts;
-use consilium_proto::consent::{Asked, Said, binds, speaks, strongest};
+use consilium_proto::consent::{Asked, Custodians, Said, strongest};
 use consilium_proto::ids::{ConsentId, ProjectTag, RecordId, TimeMs};
 use consilium_proto::names::{MemberId, SpiffeId};
 use consilium_proto::pb::{
-    Confidentiality, ConsentBase, PatientAcceptance, PatientRelation, PatientState, PurposeOfUse,
+    Confidentiality, ConsentBase, CustodyKeeper, PatientAcceptance, PatientRelation, PatientState, PurposeOfUse,
 };
 
 use crate::access_log::{KnownConsent, PatientRows};
@@ -36,6 +36,8 @@ pub struct Question {
     pub project: Option<ProjectTag>,
     /// The member that wrote the record, and is its custodian.
     pub custodian: MemberId,
+    /// Who has kept that one's records since it left ([`crate::Client::custody_of`]).
+    pub keepers: Vec<CustodyKeeper>,
     /// SPIFFE id of who wrote it. Without one no rule matches that names authors.
     pub author: Option<SpiffeId>,
     /// Without one no rule matches that names records.
@@ -91,7 +93,8 @@ impl Pseudonyms {
         };
         let Question { reader, purpose, project, time, .. } = question;
         let asked = Asked { reader, purpose: *purpose, project: *project, time: *time, record: &record };
-        let each: Vec<_> = self.consents(&asked).collect();
+        let custodians = Custodians::new(record.custodian, &question.keepers);
+        let each: Vec<_> = self.consents(&asked, custodians).collect();
         let binding: Vec<_> = each.iter().filter(|consent| consent.binds).collect();
         let words = binding.iter().map(|consent| (consent.said, (consent.id, consent.version)));
         let (said, decided_by) = strongest(words, implicit, &asked);
@@ -99,40 +102,43 @@ impl Pseudonyms {
         Explained { said, decided_by, implicit, each }
     }
 
-    /// Identities that a custodian has accepted as the patient's own, which may read.
+    /// Identities that a member has accepted as the patient's own, which may read: for what it
+    /// writes itself.
     pub(crate) fn own_identities(&self, custodian: &MemberId) -> BTreeSet<String> {
         let counts = |members: &[String]| members.iter().any(|member| member == custodian.as_str());
         let linked = self.linked.iter().filter(|(_, members)| counts(members)).map(|(rows, _)| rows);
         let states = std::iter::once(&self.patient).chain(linked).filter_map(|rows| rows.state.as_ref());
         let time = self.patient.header.time;
+        let custodians = Custodians::only(custodian.as_str());
+        let is_own = |a: &PatientAcceptance| a.relation() == PatientRelation::Self_ && a.may_read;
         let own = states.flat_map(|state| {
-            let is_own = |a: &&PatientAcceptance| a.relation() == PatientRelation::Self_ && a.may_read;
-            let speaks = |a: &&PatientAcceptance| speaks(state, a, custodian.as_str(), &a.identity, time);
-            state.acceptances.iter().filter(is_own).filter(speaks)
+            let named = state.acceptances.iter().map(|a| &a.identity);
+            named.filter(move |identity| custodians.hear(state, identity, time).any(is_own))
         });
-        own.map(|a| a.identity.clone()).collect()
+        own.cloned().collect()
     }
 
-    fn consents<'a>(&'a self, asked: &'a Asked<'a>) -> impl Iterator<Item = ConsentSays> + 'a {
+    fn consents<'a>(
+        &'a self,
+        asked: &'a Asked<'a>,
+        custodians: Custodians<'a>,
+    ) -> impl Iterator<Item = ConsentSays> + 'a {
         let linked = self.linked.iter().map(|(rows, members)| (rows, Some(members)));
         let all = std::iter::once((&self.patient, None)).chain(linked);
         all.flat_map(move |(rows, members)| {
-            let counts = members.is_none_or(|members| members.iter().any(|member| member == asked.record.custodian));
+            let counts = members.is_none_or(|members| members.iter().any(|member| custodians.include(member)));
             rows.consents.iter().map(move |consent| ConsentSays {
                 id: consent.id,
                 version: consent.state.version,
-                binds: counts
-                    && consent.grant.period.contains(asked.time)
-                    && is_bound(rows, consent, asked.record.custodian),
+                binds: counts && consent.grant.period.contains(asked.time) && are_bound(rows, consent, custodians),
                 said: consent.grant.says(asked),
             })
         })
     }
 }
 
-fn is_bound(rows: &PatientRows, consent: &KnownConsent, custodian: &str) -> bool {
-    let nobody = PatientState::default();
-    binds(&consent.state, rows.state.as_ref().unwrap_or(&nobody), custodian)
+fn are_bound(rows: &PatientRows, consent: &KnownConsent, custodians: Custodians<'_>) -> bool {
+    custodians.are_bound(&consent.state, rows.state.as_ref().unwrap_or(&PatientState::default()))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! of wraps.
 
 mod duties;
+mod kept;
 
 use bytes::Bytes;
 use consilium_proto::ids::{Height, KeyId, RecordId};
@@ -20,6 +21,7 @@ use crate::view::{StateReader, StoreFault, View};
 
 pub use duties::{Keepers, keepers};
 pub(crate) use duties::{begin_all, change, join, keepers_over, leave, load, pass_on, wanted_keys};
+pub use kept::Kept;
 
 /// How a version stands to a key of a member's custody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

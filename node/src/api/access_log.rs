@@ -6,13 +6,13 @@ use std::pin::Pin;
 use bytes::Bytes;
 use consilium_grpc::access_service_server::AccessService;
 use consilium_ledger::{Table, keys, log, state_map};
-use consilium_proto::consent::speaks;
+use consilium_proto::consent::Custodians;
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::hash::Hash;
 use consilium_proto::ids::{EmergencyId, PatientPseudonym, TimeMs, TransactionId};
 use consilium_proto::merkle::leaf_hash;
 use consilium_proto::names::SpiffeId;
-use consilium_proto::pb::{self, AccessEvent, ConsentListState, LogState, PatientState, ProvenRow};
+use consilium_proto::pb::{self, AccessEvent, ConsentListState, CustodyState, LogState, PatientState, ProvenRow};
 use consilium_proto::state::StateRow;
 use consilium_proto::state_tree::KeyHash;
 use futures::Stream;
@@ -199,7 +199,7 @@ pub(super) fn may(
 ) -> Result<bool, StorageError> {
     let state: Option<PatientState> = ledger.state(&keys::patient(patient))?;
     let registered = state.is_some();
-    let accepted = state.is_some_and(|state| speaks_for(&state, reader, ledger.tip_header().time));
+    let accepted = speaks_for(ledger, &state.unwrap_or_default(), reader)?;
     let allowed = |what| decide(&access::Request { reader, what }).allows();
     // That there are records of somebody whom nobody has registered is told by their lists.
     let recorded = allowed(What::RecordLists(Patient { accepted }))
@@ -207,15 +207,28 @@ pub(super) fn may(
     Ok((registered || recorded) && allowed(what(Patient { accepted })))
 }
 
-/// Whether the member that registered a patient has accepted an identity to read for it.
-pub(super) fn speaks_for(patient: &PatientState, identity: &SpiffeId, time: TimeMs) -> bool {
-    speaks_to(&patient.member, patient, identity, time)
+/// Whether the member that registered a patient, or who keeps its records since it left, has
+/// accepted an identity to read for it.
+pub(super) fn speaks_for(
+    ledger: &LedgerSnapshot<'_>,
+    patient: &PatientState,
+    identity: &SpiffeId,
+) -> Result<bool, StorageError> {
+    speaks_to(ledger, &patient.member, patient, identity)
 }
 
-/// Whether a member has accepted an identity to read for a patient.
-pub(super) fn speaks_to(member: &str, patient: &PatientState, identity: &SpiffeId, time: TimeMs) -> bool {
-    let name = identity.to_string();
-    patient.acceptances.iter().any(|a| a.may_read && speaks(patient, a, member, &name, time))
+/// Whether a member, or who keeps its records since it left, has accepted an identity to read for a
+/// patient.
+pub(super) fn speaks_to(
+    ledger: &LedgerSnapshot<'_>,
+    member: &str,
+    patient: &PatientState,
+    identity: &SpiffeId,
+) -> Result<bool, StorageError> {
+    let custody: Option<CustodyState> = ledger.state(&keys::custody(member))?;
+    let keepers = custody.map(|custody| custody.keepers).unwrap_or_default();
+    let (custodians, name) = (Custodians::new(member, &keepers), identity.to_string());
+    Ok(custodians.hear(patient, &name, ledger.tip_header().time).any(|a| a.may_read))
 }
 
 pub(super) fn prove(ledger: &LedgerSnapshot<'_>, key: Vec<u8>) -> Result<ProvenRow, StorageError> {

@@ -147,7 +147,7 @@ fn may_know(
         let patient = PatientPseudonym::parse("patient", &read.patient).map_err(|e| corrupt(&e))?;
         let patient: PatientState = ledger.state(&keys::patient(&patient))?.unwrap_or_default();
         let record: RecordState = ledger.state(&keys::record(record))?.unwrap_or_default();
-        if !speaks_to(&record.member, &patient, reader, ledger.tip_header().time) {
+        if !speaks_to(ledger, &record.member, &patient, reader)? {
             return Ok(false);
         }
     }

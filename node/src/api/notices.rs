@@ -243,7 +243,7 @@ impl Audience<'_> {
         let declared_by: SpiffeId = emergency.reader.parse().map_err(|e| corrupt(&e))?;
         let id = PatientPseudonym::parse("patient", &emergency.patient).map_err(|e| corrupt(&e))?;
         let patient: PatientState = self.ledger.state(&keys::patient(&id))?.unwrap_or_default();
-        let accepted = speaks_for(&patient, self.reader, self.ledger.tip_header().time);
+        let accepted = speaks_for(self.ledger, &patient, self.reader)?;
         let what = What::Emergency(Emergency {
             declared_by: declared_by.member().as_str(),
             concerns_member: self.is_concerned(id, &patient)?,

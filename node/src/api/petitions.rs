@@ -84,8 +84,8 @@ fn may_see(ledger: &LedgerSnapshot<'_>, reader: &SpiffeId, state: &PetitionState
     let patient = patient.map_err(|e| StorageError::corrupt("state", e))?;
     let patient: Option<PatientState> = ledger.state(&keys::patient(&patient))?;
     let died = patient.iter().flat_map(|patient| &patient.deaths).any(|death| death.member == state.member);
-    let of_reader = (state.author == reader.to_string() && !died)
-        || patient.is_some_and(|patient| speaks_for(&patient, reader, ledger.tip_header().time));
+    let speaks = speaks_for(ledger, &patient.unwrap_or_default(), reader)?;
+    let of_reader = (state.author == reader.to_string() && !died) || speaks;
     let concerns_person = match state.kind() {
         Kind::Complaint | Kind::Name => true,
         Kind::Correction | Kind::Disagreement | Kind::Unspecified => false,

@@ -88,7 +88,12 @@ pub enum Topic {
     /// Gives it its rights back.
     Reinstate(MemberId),
     /// Ends a membership.
-    Remove(MemberId),
+    Remove {
+        /// Whose.
+        member: MemberId,
+        /// Who keeps its records from then on.
+        successor: Option<MemberId>,
+    },
     /// Replaces a CA bundle.
     RotateCaBundle {
         /// The member.
@@ -193,7 +198,7 @@ impl Topic {
             Pb::AdmitMember(m) => admit(m).map_err(|e| e.within("admit_member")),
             Pb::SuspendMember(m) => member(&m.member).map(Self::Suspend).map_err(|e| e.within("suspend_member")),
             Pb::ReinstateMember(m) => member(&m.member).map(Self::Reinstate).map_err(|e| e.within("reinstate_member")),
-            Pb::RemoveMember(m) => member(&m.member).map(Self::Remove).map_err(|e| e.within("remove_member")),
+            Pb::RemoveMember(m) => remove(m).map_err(|e| e.within("remove_member")),
             Pb::RotateCaBundle(m) => rotate(m).map_err(|e| e.within("rotate_ca_bundle")),
             Pb::AddNode(m) => NodeAction::register(m).map(Self::Node).map_err(|e| e.within("add_node")),
             Pb::ReplaceNode(m) => NodeAction::replace(m).map(Self::Node).map_err(|e| e.within("replace_node")),
@@ -225,6 +230,15 @@ fn admit(m: &pb::AdmitMember) -> Result<Topic, FieldError> {
         return Err(FieldError::malformed("member.nodes.raft_id", "must be 0: it is given on acceptance"));
     }
     Ok(Topic::Admit(Box::new(member)))
+}
+
+fn remove(m: &pb::RemoveMember) -> Result<Topic, FieldError> {
+    let member = member(&m.member)?;
+    let successor = (!m.successor.is_empty()).then(|| MemberId::parse("successor", &m.successor)).transpose()?;
+    if successor.as_ref() == Some(&member) {
+        return Err(FieldError::malformed("successor", "is the member that leaves"));
+    }
+    Ok(Topic::Remove { member, successor })
 }
 
 fn rotate(m: &pb::RotateCaBundle) -> Result<Topic, FieldError> {

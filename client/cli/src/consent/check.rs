@@ -89,7 +89,9 @@ pub(super) async fn run(args: CheckArgs, ctx: &Context) -> Result<(), CliError> 
     let pseudonyms = client.linked_patient_rows(args.patient).await?;
     let header = &pseudonyms.patient.header;
     let custodian = args.custodian.unwrap_or_else(|| client.identity().spiffe_id().member().clone());
+    let keepers = client.custody_of(&custodian).await?.map(|custody| custody.keepers).unwrap_or_default();
     let question = Question {
+        keepers,
         reader: args.reader,
         purpose: args.purpose,
         project: None,

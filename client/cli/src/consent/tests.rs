@@ -79,6 +79,7 @@ fn scripts_get_which_consent_decides() {
         purpose: PurposeOfUse::Treat,
         project: None,
         custodian: "a.example".parse().unwrap(),
+        keepers: Vec::new(),
         author: None,
         record: None,
         kind: "Observation".into(),

@@ -50,7 +50,7 @@ impl Present {
             Topic::Admit(_)
             | Topic::Suspend(_)
             | Topic::Reinstate(_)
-            | Topic::Remove(_)
+            | Topic::Remove { .. }
             | Topic::Node(_)
             | Topic::AllotStake { .. } => {}
         }
@@ -64,7 +64,10 @@ pub(crate) fn summary(topic: &Topic) -> String {
         Topic::Admit(member) => format!("admit {}", member.id),
         Topic::Suspend(member) => format!("suspend {member}"),
         Topic::Reinstate(member) => format!("reinstate {member}"),
-        Topic::Remove(member) => format!("remove {member}"),
+        Topic::Remove { member, successor: None } => format!("remove {member}"),
+        Topic::Remove { member, successor: Some(successor) } => {
+            format!("remove {member}, whose records {successor} keeps")
+        }
         Topic::RotateCaBundle { member, without_overlap: false, .. } => format!("rotate the CA of {member}"),
         Topic::RotateCaBundle { member, .. } => format!("rotate the CA of {member} without overlap"),
         Topic::Node(NodeAction::Register { member, node }) => format!("add node {}/{}", member, node.name),
@@ -93,11 +96,15 @@ pub(crate) fn effects(topic: &Topic, present: &Present) -> Vec<String> {
             format!("Its stake of {} counts again.", stake_of(present, member.as_str())),
             format!("Its nodes are candidates again: {}.", nodes_of(present, member.as_str())),
         ],
-        Topic::Remove(member) => vec![
+        Topic::Remove { member, successor } => vec![
             format!("The membership of {member} ends for good; it is cut off in the block that accepts this."),
             format!("Its nodes retire: {}.", nodes_of(present, member.as_str())),
             format!("Its stake of {} is gone.", stake_of(present, member.as_str())),
             "Records that it wrote stay on the ledger.".into(),
+            match successor {
+                Some(successor) => format!("{successor} keeps them from then on: its custodian wraps their keys."),
+                None => "No other member keeps them: it must have none in custody.".into(),
+            },
         ],
         Topic::RotateCaBundle { member, ca_bundle, without_overlap } => {
             rotate(member.as_str(), ca_bundle, *without_overlap, present)

@@ -11,7 +11,7 @@ use super::effect::{Present, node_name};
 pub(crate) fn remarks(topic: &Topic, present: &Present, preview: &pb::PreviewProposalResponse) -> Vec<String> {
     let mut lines: Vec<String> = preview.joining.iter().map(|id| format!("A node joins under raft id {id}.")).collect();
     lines.extend(match topic {
-        Topic::Suspend(_) | Topic::Remove(_) => cut_off(present, preview),
+        Topic::Suspend(_) | Topic::Remove { .. } => cut_off(present, preview),
         Topic::Node(NodeAction::Replace { .. }) => retirements(present, preview, "moves to the new one"),
         Topic::Node(NodeAction::Retire(_)) => retirements(present, preview, "unbonds"),
         Topic::AllotStake { .. } => bound_stake(preview),

@@ -73,7 +73,7 @@ fn standing_of_members_is_told_with_nodes_and_stake() {
     assert!(suspend.contains("stake of 100 counts in no tally"), "{suspend}");
     let reinstate = told(Pb::ReinstateMember(pb::ReinstateMember { member: member.clone() }));
     assert!(reinstate.contains("all its rights back"), "{reinstate}");
-    let remove = told(Pb::RemoveMember(pb::RemoveMember { member }));
+    let remove = told(Pb::RemoveMember(pb::RemoveMember { member, successor: String::new() }));
     assert!(remove.contains("ends for good") && remove.contains("n1 (raft id 3)"), "{remove}");
     let unknown = told(Pb::SuspendMember(pb::SuspendMember { member: "c.example".into() }));
     assert!(unknown.contains("it has none"), "{unknown}");
@@ -201,7 +201,8 @@ fn what_the_node_says_is_told_for_each_topic() {
     assert!(retire(true).contains("retires with the end of the epoch"), "{}", retire(true));
     assert!(retire(false).contains("retires at once") && retire(false).contains("The stake of 40 on it unbonds."));
     let preview = pb::PreviewProposalResponse { leaving: leaving(true), ..Default::default() };
-    let remove = said(Pb::RemoveMember(pb::RemoveMember { member: "a.example".into() }), preview);
+    let remove =
+        said(Pb::RemoveMember(pb::RemoveMember { member: "a.example".into(), successor: "b.example".into() }), preview);
     assert_eq!(
         remove,
         ["Node a.example/n1 (raft id 3) retires; the stake of 40 that other members have on it unbonds."]

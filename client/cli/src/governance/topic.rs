@@ -6,6 +6,7 @@ use bytes::Bytes;
 use clap::{Args, Subcommand};
 use consilium_certs::CaBundle;
 use consilium_proto::limits::POLICY_BYTES_MAX;
+use consilium_proto::names::MemberId;
 use consilium_proto::pb::{self, proposal_topic::Topic as Pb};
 
 use consilium_client::Client;
@@ -42,6 +43,9 @@ pub(crate) enum TopicArgs {
     Remove {
         /// Its id
         member: String,
+        /// The member that keeps its records from then on [default: the one that has accepted it]
+        #[arg(long, value_name = "MEMBER")]
+        successor: Option<String>,
     },
     /// Replace a member's CA bundle
     RotateCa {
@@ -170,13 +174,19 @@ pub(crate) fn read_vote_key(path: &Path) -> Result<Bytes, ClientError> {
 
 impl TopicArgs {
     /// The topic that is signed. Asks the network only for what the arguments
-    /// leave open: raft ids, and parameters that stay.
+    /// leave open: raft ids, parameters that stay, who has accepted a custody.
     pub(crate) async fn build(&self, client: &Client) -> Result<pb::ProposalTopic, ClientError> {
         let topic = match self {
             Self::Admit { part, stake } => Pb::AdmitMember(admit(part, *stake)?),
             Self::Suspend { member } => Pb::SuspendMember(pb::SuspendMember { member: member.clone() }),
             Self::Reinstate { member } => Pb::ReinstateMember(pb::ReinstateMember { member: member.clone() }),
-            Self::Remove { member } => Pb::RemoveMember(pb::RemoveMember { member: member.clone() }),
+            Self::Remove { member, successor } => {
+                let successor = match successor {
+                    Some(successor) => successor.clone(),
+                    None => accepted_successor(client, member).await?,
+                };
+                Pb::RemoveMember(pb::RemoveMember { member: member.clone(), successor })
+            }
             Self::RotateCa { member, bundle, without_overlap } => {
                 Pb::RotateCaBundle(rotate(member, bundle, *without_overlap)?)
             }
@@ -210,6 +220,12 @@ impl TopicArgs {
         };
         Ok(pb::ProposalTopic { topic: Some(topic) })
     }
+}
+
+/// Who has accepted to keep a member's records; empty: nobody.
+async fn accepted_successor(client: &Client, member: &str) -> Result<String, ClientError> {
+    let custody = client.custody_of(&MemberId::parse("member", member)?).await?;
+    Ok(custody.map(|custody| custody.successor).unwrap_or_default())
 }
 
 fn admit(part: &Path, stake: Option<u64>) -> Result<pb::AdmitMember, ClientError> {

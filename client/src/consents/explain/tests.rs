@@ -49,6 +49,7 @@ fn question(custodian: &str) -> Question {
         purpose: PurposeOfUse::Treat,
         project: None,
         custodian: custodian.parse().unwrap(),
+        keepers: Vec::new(),
         author: None,
         record: None,
         kind: "Observation".into(),

@@ -1,16 +1,14 @@
 //! Consents: put by a patient's key or, on paper, by the member that they bind; and ended.
 
 use bytes::Bytes;
-use consilium_proto::consent::speaks;
 use consilium_proto::ids::{ConsentId, PatientPseudonym};
 use consilium_proto::limits::CONSENTS_MAX;
 use consilium_proto::names::Role;
-use consilium_proto::pb::{
-    self, ConsentListEntry, ConsentListState, ConsentState, Outcome, PatientAcceptance, PatientRelation, PatientState,
-};
+use consilium_proto::pb::{self, ConsentListEntry, ConsentListState, ConsentState, Outcome, PatientState};
 use consilium_proto::transaction::{ConsentAction, PutConsent};
 
 use super::{Author, Context};
+use crate::custody::Kept;
 use crate::keys;
 use crate::rights::{is_known, load_patient};
 use crate::rules::{Refusal, ensure};
@@ -43,13 +41,13 @@ fn put<R: StateReader>(
     } else {
         let patient = load_patient(view, &consent.patient)?.ok_or(Refusal::Rejected(Outcome::NotAccepted))?;
         let name = author.id.to_string();
-        let mut custodians = patient.acceptances.iter();
-        let accepted = custodians.any(|a| a.may_consent && speaks(&patient, a, &a.member, &name, cx.time));
-        ensure(accepted, Outcome::NotAccepted)?;
+        let kept = Kept::over(view)?;
+        let mut members = patient.acceptances.iter().map(|a| &a.member);
+        ensure(members.any(|member| may_consent(&kept, &patient, member, &name, cx)), Outcome::NotAccepted)?;
         // A new version ends the one before for all whom that one binds: who says that the patient
         // has died must hear it, too. Another consent takes nothing from anybody.
-        let mut bound = custodians_of(&patient, &name);
-        ensure(consent.version == 1 || bound.all(|a| hears(&patient, a)), Outcome::NotAccepted)?;
+        let mut bound = kept.listening(&patient, &name);
+        ensure(consent.version == 1 || bound.all(|(_, hears)| hears), Outcome::NotAccepted)?;
     }
     let before: Option<ConsentState> = view.message(Table::State, &keys::consent(&consent.id))?;
     let state = ConsentState {
@@ -73,6 +71,11 @@ fn put<R: StateReader>(
     }
     view.put_message(Table::State, keys::consent(&consent.id), &state);
     Ok(())
+}
+
+/// Whether who is custodian of a member's records has accepted an identity to consent.
+fn may_consent(kept: &Kept, patient: &PatientState, member: &str, identity: &str, cx: &Context<'_>) -> bool {
+    kept.custodians(member).hear(patient, identity, cx.time).any(|a| a.may_consent)
 }
 
 /// The same author, or member for paper, replaces what it said of the same patient.
@@ -131,54 +134,44 @@ fn revoke<R: StateReader>(
 /// How far a consent is ended.
 enum Ending {
     Whole,
-    /// For the records of these custodians.
+    /// For the records of these members.
     For(Vec<String>),
 }
 
-/// By its author; for paper, by its member; and by whoever all custodians accept that the consent
-/// binds: one of them alone must not end what protects the records of another. Those who say that
-/// the patient has died hear its executor alone: for their records it ends by that one, for the
-/// others' by the others.
+/// By its author; for paper, by its member, or who keeps that one's records since it left; and by
+/// whoever all custodians accept that the consent binds: one of them alone must not end what
+/// protects the records of another. Those who say that the patient has died hear its executor
+/// alone: for their records it ends by that one, for the others' by the others.
 fn ending<R: StateReader>(
     view: &View<'_, R>,
     cx: &Context<'_>,
     author: &Author,
     consent: &ConsentState,
 ) -> Result<Option<Ending>, StoreFault> {
+    let kept = Kept::over(view)?;
     if !consent.paper_member.is_empty() {
-        let own = consent.paper_member == author.member() && author.ensure_registrar().is_ok();
+        let own = kept.keeps(author.member(), &consent.paper_member) && author.ensure_registrar().is_ok();
         return Ok(own.then_some(Ending::Whole));
     }
     let name = author.id.to_string();
     let patient = PatientPseudonym::parse("patient", &consent.patient);
     let patient = patient.map_err(|e| crate::roster::corrupt(format!("consent: {e}")))?;
     let patient = load_patient(view, &patient)?.unwrap_or_default();
-    let bound = custodians_of(&patient, &consent.author).filter(|a| !consent.ended_for.contains(&a.member));
-    let (hearing, deaf): (Vec<_>, Vec<_>) = bound.partition(|a| hears(&patient, a));
+    let bound = kept.listening(&patient, &consent.author);
+    let bound = bound.filter(|(member, _)| !consent.ended_for.iter().any(|ended| ended == member));
+    let (hearing, deaf): (Vec<_>, Vec<_>) = bound.partition(|(_, hears)| *hears);
     if hearing.is_empty() && deaf.is_empty() {
         return Ok((consent.author == name).then_some(Ending::Whole));
     }
-    let accepts =
-        |member: &str| patient.acceptances.iter().any(|a| a.may_consent && speaks(&patient, a, member, &name, cx.time));
+    let accepts = |(member, _): &(&str, bool)| may_consent(&kept, &patient, member, &name, cx);
     let all = hearing.len() + deaf.len();
-    let by_those = consent.author == name || hearing.iter().all(|a| accepts(&a.member));
+    let by_those = consent.author == name || hearing.iter().all(accepts);
     let hearing = hearing.into_iter().filter(|_| by_those);
-    let ended = hearing.chain(deaf.into_iter().filter(|a| accepts(&a.member)));
-    let ended: Vec<_> = ended.map(|a| a.member.clone()).collect();
+    let ended = hearing.chain(deaf.into_iter().filter(accepts));
+    let ended: Vec<_> = ended.map(|(member, _)| member.to_owned()).collect();
     Ok(match ended.len() {
         0 => None,
         number if number == all => Some(Ending::Whole),
         _ => Some(Ending::For(ended)),
     })
-}
-
-/// Acceptances of an identity by the custodians that its consents bind.
-fn custodians_of<'a>(patient: &'a PatientState, identity: &'a str) -> impl Iterator<Item = &'a PatientAcceptance> {
-    patient.acceptances.iter().filter(move |a| a.identity == identity && !a.withdrawn)
-}
-
-/// Whether a custodian hears whom it has accepted: after a death that it attests an executor alone.
-fn hears(patient: &PatientState, a: &PatientAcceptance) -> bool {
-    let died = patient.deaths.iter().any(|death| death.member == a.member);
-    died == (a.relation() == PatientRelation::Executor)
 }

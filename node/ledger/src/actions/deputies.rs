@@ -1,8 +1,13 @@
 //! Who acts in a custodian's place: a deputy, in emergencies, and the member that has accepted
 //! what another one keeps, once that one has left. By administrators.
+//!
+//! What the members vote on must hold when they have voted: while a proposal to remove a member
+//! is open that names who has accepted its custody, that cannot be taken back, nor can more be
+//! asked for.
 
 use consilium_proto::names::MemberId;
-use consilium_proto::pb::{CustodyState, MemberStatus, Outcome};
+use consilium_proto::pb::proposal_topic::Topic;
+use consilium_proto::pb::{CustodyState, MemberStatus, Outcome, ProposalState};
 use consilium_proto::transaction::CustodyAction;
 
 use super::{Author, Context, active_member};
@@ -10,7 +15,7 @@ use crate::custody::{begin_all, change, join, leave, load};
 use crate::keys;
 use crate::rules::{Refusal, ensure};
 use crate::table::Table;
-use crate::view::{StateReader, View};
+use crate::view::{StateReader, StoreFault, View};
 
 pub(super) fn run<R: StateReader>(
     view: &mut View<'_, R>,
@@ -22,7 +27,7 @@ pub(super) fn run<R: StateReader>(
     match action {
         CustodyAction::NameDeputy(deputy) => name_deputy(view, cx, author.member(), deputy.as_ref()),
         CustodyAction::Accept { member, missing_max } => accept(view, cx, author.member(), member, *missing_max),
-        CustodyAction::TakeBack(member) => take_back(view, author.member(), member.as_str()),
+        CustodyAction::TakeBack(member) => take_back(view, cx, author.member(), member.as_str()),
     }
 }
 
@@ -72,6 +77,8 @@ fn accept<R: StateReader>(
     must_have(view, own)?;
     let left = view.member(member)?.is_none_or(|state| state.status == MemberStatus::Removed as i32);
     ensure(member != own && !left, Outcome::CustodianRefused)?;
+    let eased = custody.successor == own && missing_max >= custody.missing_max;
+    ensure(eased || !is_voted_on(view, cx, member, &custody.successor)?, Outcome::CustodianRefused)?;
     let before = std::mem::replace(&mut custody.successor, own.to_owned());
     if !before.is_empty() && before != own {
         let stands = view.member(&before)?.is_some_and(|state| state.status == MemberStatus::Active as i32);
@@ -84,10 +91,29 @@ fn accept<R: StateReader>(
     Ok(begin_all(view, own, cx.height)?)
 }
 
-fn take_back<R: StateReader>(view: &mut View<'_, R>, own: &str, member: &str) -> Result<(), Refusal> {
+fn take_back<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>, own: &str, member: &str) -> Result<(), Refusal> {
     let mut custody = must_have(view, member)?;
-    ensure(custody.successor == own, Outcome::CustodianRefused)?;
+    ensure(custody.successor == own && !is_voted_on(view, cx, member, own)?, Outcome::CustodianRefused)?;
     (custody.successor, custody.missing_max) = (String::new(), 0);
     view.put_message(Table::State, keys::custody(member), &custody);
     Ok(change(view, own, |duties| leave(&mut duties.successor_of, member))?)
+}
+
+/// Whether the members vote on a removal of a member that names who keeps its records then.
+fn is_voted_on<R: StateReader>(
+    view: &View<'_, R>,
+    cx: &Context<'_>,
+    member: &str,
+    successor: &str,
+) -> Result<bool, StoreFault> {
+    for number in view.roster()?.open_proposals {
+        let proposal: Option<ProposalState> = view.message(Table::State, &keys::proposal(number))?;
+        let Some(proposal) = proposal.filter(|proposal| cx.time.0 <= proposal.expires_ms) else { continue };
+        if let Some(Topic::RemoveMember(topic)) = proposal.topic.and_then(|topic| topic.topic)
+            && (topic.member.as_str(), topic.successor.as_str()) == (member, successor)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

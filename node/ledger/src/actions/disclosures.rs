@@ -14,6 +14,7 @@ use consilium_proto::transaction::{self, Disclose, DisclosureAction, RequestAcce
 use prost::Message;
 
 use super::{Author, Context, changes};
+use crate::custody::Kept;
 use crate::keys;
 use crate::log;
 use crate::rights::is_known;
@@ -67,17 +68,19 @@ fn disclose<R: StateReader>(
     Ok(())
 }
 
-/// A version of a record of the author's member and of the patient, the newest for 0. Whether
-/// others have records, is not told.
+/// A version of a record in the custody of the author's member and of the patient, the newest for
+/// 0. Whether others have records, is not told.
 fn own_version<R: StateReader>(
     view: &View<'_, R>,
     author: &Author,
     patient: &PatientPseudonym,
     version: &transaction::VersionRef,
 ) -> Result<VersionRef, Refusal> {
+    let kept = Kept::over(view)?;
     let record: Option<RecordState> = view.message(Table::State, &keys::record(&version.record))?;
     let record = record.filter(|record| {
-        record.patient == patient.0[..] && record.member == author.member() && version.version <= record.version
+        let own = kept.keeps(author.member(), &record.member);
+        own && record.patient == patient.0[..] && version.version <= record.version
     });
     let record = record.ok_or(Refusal::Rejected(Outcome::RecordNotFound))?;
     let number = if version.version == 0 { record.version } else { version.version };

@@ -2,8 +2,9 @@
 //! pseudonyms are one person's, and who cares for them. The row commits to the look-ups by hash
 //! alone, so that nothing here depends on what is erased.
 //!
-//! What a member says here counts for the records of which it is the custodian, and each member
-//! has room of its own, so that none can use up another's.
+//! What a member says here counts for the records of which it is the custodian, its own and those
+//! of members that have left and that it keeps; and each member has room of its own, so that none
+//! can use up another's.
 
 use bytes::Bytes;
 use consilium_proto::hash::Hash;
@@ -18,6 +19,7 @@ use consilium_proto::transaction::{
 };
 
 use super::{Author, Context};
+use crate::custody::Kept;
 use crate::keys;
 use crate::missing::lookup_row;
 use crate::rights::{is_known, load_patient};
@@ -94,7 +96,8 @@ fn accept<R: StateReader>(
     accepted: &AcceptPatient,
 ) -> Result<(), Refusal> {
     let mut state = registered(view, &accepted.patient)?;
-    let died = state.deaths.iter().any(|death| death.member == author.member());
+    let kept = Kept::over(view)?;
+    let died = state.deaths.iter().any(|death| kept.keeps(author.member(), &death.member));
     let executor = accepted.relation == PatientRelation::Executor;
     ensure(died || !executor || accepted.withdrawn, Outcome::NotDeceased)?;
     ensure(accepted.to.0 == 0 || accepted.to > cx.time || accepted.withdrawn, Outcome::TimeRefused)?;
@@ -146,24 +149,32 @@ fn link<R: StateReader>(
     Ok(())
 }
 
-/// A link that was stays in the row: what was read and written meanwhile is found by it.
+/// A link that was stays in the row: what was read and written meanwhile is found by it. Whoever
+/// keeps records of members that have left ends their links with its own.
 fn unlink<R: StateReader>(
     view: &mut View<'_, R>,
     cx: &Context<'_>,
     author: &Author,
     pair: PatientPair,
 ) -> Result<(), Refusal> {
+    let kept = Kept::over(view)?;
     for (patient, other) in [(pair.patient, pair.other), (pair.other, pair.patient)] {
         let mut state = registered(view, &patient)?;
-        let mut links = state.links.iter_mut();
-        let link = links.find(|l| l.member == author.member() && l.other == other.0[..] && l.to_height == 0);
-        link.ok_or(Refusal::Rejected(Outcome::LinkConflict))?.to_height = cx.height.0;
+        let open = |link: &&mut PatientLink| {
+            link.other == other.0[..] && link.to_height == 0 && kept.keeps(author.member(), &link.member)
+        };
+        let mut ended = 0;
+        for link in state.links.iter_mut().filter(open) {
+            (link.to_height, ended) = (cx.height.0, ended + 1);
+        }
+        ensure(ended > 0, Outcome::LinkConflict)?;
         view.put_message(Table::State, keys::patient(&patient), &state);
     }
     Ok(())
 }
 
-/// What a member says of it counts for its own records, and is replaced by what it says later.
+/// What a member says of it counts for its own records, and is replaced by what it says later. What
+/// it takes back, members that have left, and whose records it keeps, have not said either.
 fn attest_death<R: StateReader>(
     view: &mut View<'_, R>,
     cx: &Context<'_>,
@@ -171,13 +182,17 @@ fn attest_death<R: StateReader>(
     death: &AttestDeath,
 ) -> Result<(), Refusal> {
     let mut state = registered(view, &death.patient)?;
-    let place = state.deaths.binary_search_by(|death| death.member.as_str().cmp(author.member()));
-    match (place, death.withdrawn) {
-        (Ok(place), true) => drop(state.deaths.remove(place)),
-        (Err(_), true) => return Err(Refusal::Rejected(Outcome::NotDeceased)),
-        // What was signed between what it said first and now stays what it was.
-        (Ok(place), false) => state.deaths[place].evidence_sha256 = death.evidence.to_bytes(),
-        (Err(place), false) => state.deaths.insert(place, describe_death(cx, author, death)),
+    if death.withdrawn {
+        let (kept, said) = (Kept::over(view)?, state.deaths.len());
+        state.deaths.retain(|death| !kept.keeps(author.member(), &death.member));
+        ensure(state.deaths.len() < said, Outcome::NotDeceased)?;
+    } else {
+        let described = describe_death(cx, author, death);
+        match state.deaths.binary_search_by(|death| death.member.as_str().cmp(author.member())) {
+            // What was signed between what it said first and now stays what it was.
+            Ok(place) => state.deaths[place].evidence_sha256 = described.evidence_sha256,
+            Err(place) => state.deaths.insert(place, described),
+        }
     }
     view.put_message(Table::State, keys::patient(&death.patient), &state);
     Ok(())

@@ -3,7 +3,6 @@
 //! of it anyway.
 
 use bytes::Bytes;
-use consilium_proto::consent::speaks;
 use consilium_proto::hash::Hash;
 use consilium_proto::ids::PetitionId;
 use consilium_proto::limits::{DISAGREEMENTS_MAX, PETITIONS_DUE_MAX, PETITIONS_DUE_OF_PATIENT_MAX};
@@ -17,6 +16,7 @@ use consilium_proto::transaction::{
 };
 
 use super::{Author, Context, active_member};
+use crate::custody::Kept;
 use crate::keys;
 use crate::rights::{is_known, load_patient};
 use crate::roster::corrupt;
@@ -81,10 +81,14 @@ fn ensure_may_ask<R: StateReader>(
         return ensure(is_known(view, &petition.patient)?, Outcome::PatientNotFound);
     }
     let patient = load_patient(view, &petition.patient)?.ok_or(Refusal::Rejected(Outcome::NotAccepted))?;
-    let says = if petition.subject.record().is_some() { petition.member.as_str() } else { &patient.member };
+    let kept = Kept::over(view)?;
     let name = author.id.to_string();
-    let mut accepted = patient.acceptances.iter().filter(|a| a.may_read);
-    ensure(accepted.any(|a| speaks(&patient, a, says, &name, cx.time)), Outcome::NotAccepted)?;
+    let accepts = |member| kept.custodians(member).hear(&patient, &name, cx.time).any(|a| a.may_read);
+    let accepted = match petition.subject.record() {
+        Some(_) => kept.of(petition.member.as_str()).any(accepts),
+        None => accepts(&patient.member),
+    };
+    ensure(accepted, Outcome::NotAccepted)?;
     active_member(view, petition.member.as_str()).map(|_| ())
 }
 
@@ -121,16 +125,18 @@ fn describe(cx: &Context<'_>, author: &Author, petition: &OpenPetition, petition
     }
 }
 
-/// The record that a petition is about: of the member that is asked, and of the patient.
+/// The record that a petition is about: in the custody of the member that is asked, and of the
+/// patient.
 fn disputed<R: StateReader>(
     view: &View<'_, R>,
     petition: &OpenPetition,
     version: &VersionRef,
 ) -> Result<RecordState, Refusal> {
+    let kept = Kept::over(view)?;
     let record: Option<RecordState> = view.message(Table::State, &keys::record(&version.record))?;
     let record = record.filter(|record| {
         record.patient == petition.patient.0[..]
-            && record.member == petition.member.as_str()
+            && kept.keeps(petition.member.as_str(), &record.member)
             && version.version <= record.version
     });
     record.ok_or(Refusal::Rejected(Outcome::RecordNotFound))

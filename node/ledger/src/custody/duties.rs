@@ -2,7 +2,9 @@
 //! has left, the custodian of the member that has accepted what it kept.
 
 use consilium_proto::ids::{Height, KeyId};
-use consilium_proto::pb::{CustodyCountState, CustodyDutiesState, CustodyState, CustodyWorkState, MemberStatus};
+use consilium_proto::pb::{
+    CustodyCountState, CustodyDutiesState, CustodyKeeper, CustodyState, CustodyWorkState, MemberStatus,
+};
 use consilium_proto::state::CustodyName;
 
 use super::{begin, key_of};
@@ -44,8 +46,8 @@ fn in_charge<R: StateReader>(
     member: &str,
 ) -> Result<Option<(CustodyState, Option<CustodyState>)>, StoreFault> {
     let Some(mut custody) = load(view, member)? else { return Ok(None) };
-    if !custody.keeper.is_empty() {
-        let Some(keeper) = load(view, &custody.keeper)? else { return Ok(None) };
+    if let Some(keeper) = custody.keepers.last() {
+        let Some(keeper) = load(view, &keeper.member)? else { return Ok(None) };
         custody = keeper;
     }
     let deputy = if custody.deputy.is_empty() { None } else { load(view, &custody.deputy)? };
@@ -104,11 +106,12 @@ pub(crate) fn leave(list: &mut Vec<String>, member: &str) {
     list.retain(|known| known != member);
 }
 
-/// Passes on what a member keeps, as it leaves. Some: why it may not leave yet, and nothing was
-/// changed.
+/// Passes on what a member keeps, as it leaves, to the member that is named. Some: why it may not
+/// leave yet, and nothing was changed.
 pub(crate) fn pass_on<R: StateReader>(
     view: &mut View<'_, R>,
     member: &str,
+    named: Option<&str>,
     height: Height,
 ) -> Result<Option<String>, StoreFault> {
     let Some(custody) = load(view, member)? else { return Ok(None) };
@@ -119,12 +122,10 @@ pub(crate) fn pass_on<R: StateReader>(
         held = held.saturating_add(work.map_or(0, |work| work.versions));
     }
     if held > 0 {
-        if let Some(why) = refusal(view, &custody, member, &lists, held)? {
+        if let Some(why) = refusal(view, &custody, (member, named), &lists, held)? {
             return Ok(Some(why));
         }
-        for list in &lists {
-            change_custody(view, list, |state| state.keeper.clone_from(&custody.successor))?;
-        }
+        hand_over(view, &lists, &CustodyKeeper { member: custody.successor.clone(), since_height: height.0 })?;
         change(view, &custody.successor, |duties| lists.iter().for_each(|list| join(&mut duties.keeper_of, list)))?;
     }
     retire(view, &custody, member)?;
@@ -138,11 +139,26 @@ pub(crate) fn pass_on<R: StateReader>(
     Ok(None)
 }
 
-/// Why a member that keeps so many versions may not leave.
+/// From now on another member keeps these members' records.
+fn hand_over<R: StateReader>(
+    view: &mut View<'_, R>,
+    lists: &[String],
+    keeper: &CustodyKeeper,
+) -> Result<(), StoreFault> {
+    let mut roster = view.roster()?;
+    for list in lists {
+        change_custody(view, list, |state| state.keepers.push(keeper.clone()))?;
+        join(&mut roster.kept_members, list);
+    }
+    view.put_roster(&roster);
+    Ok(())
+}
+
+/// Why a member that keeps so many versions may not leave them to the one that is named.
 fn refusal<R: StateReader>(
     view: &View<'_, R>,
     custody: &CustodyState,
-    member: &str,
+    (member, named): (&str, Option<&str>),
     lists: &[String],
     held: u64,
 ) -> Result<Option<String>, StoreFault> {
@@ -150,6 +166,10 @@ fn refusal<R: StateReader>(
     if successor.is_empty() {
         let why = format!("{member} keeps {held} versions of records, and no member has accepted their custody");
         return Ok(Some(why));
+    }
+    if named != Some(successor) {
+        let named = named.map_or_else(|| "nobody".to_owned(), ToOwned::to_owned);
+        return Ok(Some(format!("{successor} has accepted the custody of {member}, and the proposal names {named}")));
     }
     let active = view.member(successor)?.is_some_and(|state| state.status == MemberStatus::Active as i32);
     let Some(theirs) = load(view, successor)?.filter(|_| active) else {

@@ -120,7 +120,7 @@ fn bound_stake_taken<R: StateReader>(before: &View<'_, R>, topic: &Topic) -> Res
         Topic::Admit(_)
         | Topic::Suspend(_)
         | Topic::Reinstate(_)
-        | Topic::Remove(_)
+        | Topic::Remove { .. }
         | Topic::RotateCaBundle { .. }
         | Topic::Node(_)
         | Topic::Parameters(_)

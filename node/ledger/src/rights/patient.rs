@@ -3,10 +3,11 @@
 //!
 //! Members do not trust each other: what one member says of a patient counts for the records
 //! of which that member is the custodian, and for no others (docs/ARCHITECTURE.md, "Reading a
-//! record").
+//! record"). Of records of a member that has left, that is whoever keeps them, and what the ones
+//! before have said still counts ([`Custodians`]).
 
 use consilium_proto::access::reads_records;
-use consilium_proto::consent::{Asked, Grant, Said, binds, speaks, strongest};
+use consilium_proto::consent::{Asked, Custodians, Grant, Said, strongest};
 use consilium_proto::ids::{ConsentId, PatientPseudonym, TimeMs};
 use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::pb::{
@@ -17,6 +18,7 @@ use consilium_proto::purpose;
 use consilium_proto::state::CareName;
 
 use super::Reading;
+use crate::custody::Kept;
 use crate::keys;
 use crate::roster::corrupt;
 use crate::table::Table;
@@ -29,6 +31,7 @@ pub(super) struct PatientFacts {
     /// The pseudonym, then those that are linked with it.
     pseudonyms: Vec<Pseudonym>,
     consents: Vec<Consent>,
+    kept: Kept,
     implicit: ConsentBase,
     denial_binds_emergency: bool,
     pub(super) under_care: bool,
@@ -63,21 +66,20 @@ pub(crate) fn is_known<R: StateReader>(view: &View<'_, R>, patient: &PatientPseu
     Ok(registered || recorded)
 }
 
-/// Whether a custodian has accepted an identity as a patient's own, which may read, and it speaks for
-/// the patient still.
+/// Whether a member has accepted an identity as a patient's own, which may read, and it speaks for
+/// the patient still: for what the member writes itself.
 pub(crate) fn is_own_identity<R: StateReader>(
     view: &View<'_, R>,
     patient: &PatientPseudonym,
-    custodian: &str,
+    member: &str,
     identity: &str,
     time: TimeMs,
 ) -> Result<bool, StoreFault> {
     let pseudonyms = pseudonyms(view, patient)?;
+    let custodian = Custodians::only(member);
     let mut own = pseudonyms.iter().filter(|pseudonym| pseudonym.counts_for(custodian));
-    Ok(own.any(|Pseudonym { state, .. }| {
-        let is_own = |a: &&PatientAcceptance| a.relation() == PatientRelation::Self_ && a.may_read;
-        state.acceptances.iter().filter(is_own).any(|a| speaks(state, a, custodian, identity, time))
-    }))
+    let is_own = |a: &PatientAcceptance| a.relation() == PatientRelation::Self_ && a.may_read;
+    Ok(own.any(|Pseudonym { state, .. }| custodian.hear(state, identity, time).any(is_own)))
 }
 
 /// Pseudonyms that are linked with a patient now, each with the members that say so.
@@ -113,6 +115,7 @@ impl PatientFacts {
             known,
             pseudonyms,
             consents,
+            kept: Kept::over(view)?,
             implicit: base.unwrap_or(ConsentBase::BreakGlassOnly),
             denial_binds_emergency: parameters.emergency_denial_binds == 1,
             under_care: care.is_some_and(|care| is_cared_for(&care, reading)),
@@ -123,12 +126,9 @@ impl PatientFacts {
 
     /// As what the custodian has accepted a reader who may read.
     pub(super) fn accepted_as(&self, custodian: &str, reader: &SpiffeId, time: TimeMs) -> Option<PatientRelation> {
-        let name = reader.to_string();
-        let own = self.pseudonyms.iter().filter(|pseudonym| pseudonym.counts_for(custodian));
-        let speaking = own.flat_map(|Pseudonym { state, .. }| {
-            let speaks = |a: &&PatientAcceptance| speaks(state, a, custodian, &name, time);
-            state.acceptances.iter().filter(speaks)
-        });
+        let (name, custodians) = (reader.to_string(), self.kept.custodians(custodian));
+        let own = self.pseudonyms.iter().filter(|pseudonym| pseudonym.counts_for(custodians));
+        let speaking = own.flat_map(|Pseudonym { state, .. }| custodians.hear(state, &name, time));
         speaking.filter(|a| a.may_read).map(PatientAcceptance::relation).min()
     }
 
@@ -173,15 +173,16 @@ impl PatientFacts {
     }
 
     fn binds(&self, consent: &Consent, custodian: &str) -> bool {
+        let custodians = self.kept.custodians(custodian);
         let patient = self.pseudonyms.iter().find(|pseudonym| consent.state.patient == pseudonym.id.0[..]);
-        let Some(patient) = patient.filter(|pseudonym| pseudonym.counts_for(custodian)) else { return false };
-        binds(&consent.state, &patient.state, custodian)
+        let patient = patient.filter(|pseudonym| pseudonym.counts_for(custodians));
+        patient.is_some_and(|patient| custodians.are_bound(&consent.state, &patient.state))
     }
 }
 
 impl Pseudonym {
-    fn counts_for(&self, custodian: &str) -> bool {
-        self.linked_by.as_ref().is_none_or(|members| members.iter().any(|member| member == custodian))
+    fn counts_for(&self, custodians: Custodians<'_>) -> bool {
+        self.linked_by.as_ref().is_none_or(|members| members.iter().any(|member| custodians.include(member)))
     }
 }
 

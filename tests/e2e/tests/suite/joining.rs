@@ -25,7 +25,7 @@ fn three_members_join_and_two_leave_under_load() {
         for (leaves, rest) in [(1, vec![0, 2, 3, 4, 5, 6]), (5, vec![0, 2, 3, 4, 6])] {
             let member = network.members[leaves].id.clone();
             let voting: Vec<_> = rest.iter().map(|m| &admins[*m]).collect();
-            network.decide(&voting, Topic::RemoveMember(pb::RemoveMember { member })).await?;
+            network.decide(&voting, Topic::RemoveMember(pb::RemoveMember { member, successor: String::new() })).await?;
             network.settled(&rest).await?;
             network.nodes[leaves].kill9()?;
             load.more(5).await?;

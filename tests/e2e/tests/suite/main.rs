@@ -45,6 +45,7 @@ mod rights;
 mod rolled_back;
 mod rot;
 mod slow_disk;
+mod succession;
 mod surface;
 mod suspension;
 mod tampering;

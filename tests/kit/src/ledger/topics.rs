@@ -21,7 +21,12 @@ pub fn reinstate(member: &str) -> Topic {
 }
 
 pub fn remove(member: &str) -> Topic {
-    Topic::RemoveMember(pb::RemoveMember { member: member.into() })
+    remove_after(member, "")
+}
+
+/// Of a member whose records another one keeps.
+pub fn remove_after(member: &str, successor: &str) -> Topic {
+    Topic::RemoveMember(pb::RemoveMember { member: member.into(), successor: successor.into() })
 }
 
 pub fn allot(member: &str, stake: u64) -> Topic {

@@ -75,13 +75,18 @@ pub(super) fn reinstate<R: StateReader>(view: &mut View<'_, R>, id: &str) -> Res
     Ok(())
 }
 
-/// Only once another member has accepted what it keeps: nobody could open that any more. Its nodes
-/// retire at once, its stake is gone, and what others delegate to its
+/// Only once the successor, on whom the members vote, too, has accepted what it keeps: nobody could
+/// open that any more. Its nodes retire at once, its stake is gone, and what others delegate to its
 /// nodes unbonds. Its rows stay, so that its id and vote keys are never used
 /// again and old signatures can be told.
-pub(super) fn remove<R: StateReader>(view: &mut View<'_, R>, change: &Change<'_>, id: &str) -> Result<(), Unfit> {
+pub(super) fn remove<R: StateReader>(
+    view: &mut View<'_, R>,
+    change: &Change<'_>,
+    id: &str,
+    successor: Option<&str>,
+) -> Result<(), Unfit> {
     let mut member = present_member(view, id)?;
-    if let Some(why) = custody::pass_on(view, id, change.height)? {
+    if let Some(why) = custody::pass_on(view, id, successor, change.height)? {
         return Err(Unfit::refused(Outcome::ProposalRefused, why));
     }
     end_epoch_if_seated(view, change, id)?;

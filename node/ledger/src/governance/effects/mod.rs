@@ -7,6 +7,7 @@ pub(crate) mod nodes;
 pub(crate) mod rules;
 mod stake;
 
+use consilium_proto::names::MemberId;
 use consilium_proto::pb::{self, MemberState, MemberStatus, Outcome};
 use consilium_proto::transaction::{NodeAction, Topic};
 
@@ -19,7 +20,9 @@ pub(super) fn run<R: StateReader>(view: &mut View<'_, R>, change: &Change<'_>, t
         Topic::Admit(member) => members::admit(view, change, member),
         Topic::Suspend(member) => members::suspend(view, change, member.as_str()),
         Topic::Reinstate(member) => members::reinstate(view, member.as_str()),
-        Topic::Remove(member) => members::remove(view, change, member.as_str()),
+        Topic::Remove { member, successor } => {
+            members::remove(view, change, member.as_str(), successor.as_ref().map(MemberId::as_str))
+        }
         Topic::RotateCaBundle { member, ca_bundle, without_overlap } => {
             bundle::rotate(view, change, member, ca_bundle, *without_overlap)
         }

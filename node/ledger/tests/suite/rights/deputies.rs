@@ -2,7 +2,7 @@
 //! a member that leaves.
 
 use super::*;
-use consilium_kit::topics::remove;
+use consilium_kit::topics::{cancel, remove, remove_after};
 use consilium_proto::state::{CustodyName, WrapRequestName};
 
 const C: &str = "c.example";
@@ -182,7 +182,7 @@ fn the_custodian_wraps_for_the_deputys_newest_key() {
 fn nobody_leaves_before_another_has_accepted_what_it_keeps_and_can_open_it() {
     let (mut w, doctor) = shared();
     assert_eq!(w.write(A, 2, |_| ()), Outcome::Applied);
-    let why = |w: &World| w.ledger.preview(remove(A)).refusal.map(|refusal| refusal.fact).unwrap_or_default();
+    let why = |w: &World| w.ledger.preview(remove_after(A, C)).refusal.map(|refusal| refusal.fact).unwrap_or_default();
     assert!(why(&w).contains("no member has accepted"), "{}", why(&w));
     w.ledger.proposal_refused(B, remove(A), Outcome::ProposalRefused);
     // Whom it has named its deputy it wraps for.
@@ -194,9 +194,12 @@ fn nobody_leaves_before_another_has_accepted_what_it_keeps_and_can_open_it() {
     w.ledger.proposal_refused(B, remove(A), Outcome::ProposalRefused);
     assert_eq!(rewrap(&mut w, &custodian(A), A, 2, key), Outcome::Applied);
     w.ask(&doctor, read(1));
-    w.ledger.execute(&[B, C, D], remove(A));
+    assert!(w.ledger.preview(remove(A)).refusal.is_some_and(|no| no.fact.ends_with("names nobody")));
+    assert!(w.ledger.preview(remove_after(A, D)).refusal.is_some_and(|no| no.fact.ends_with("names d.example")));
+    w.ledger.execute(&[B, C, D], remove_after(A, C));
 
-    assert_eq!((custody(&w, A).keeper.as_str(), duties(&w, C).keeper_of), (C, vec![A.to_owned()]));
+    let keepers = custody(&w, A).keepers;
+    assert_eq!((keepers.len(), keepers[0].member.as_str(), duties(&w, C).keeper_of), (1, C, vec![A.to_owned()]));
     assert_eq!((duties(&w, C).deputy_of, duties(&w, C).successor_of), (vec![], vec![]));
     // What had been asked for, and what is asked for now.
     assert_eq!(answer(&mut w, &custodian(A), "", 0, &doctor), Outcome::MemberNotActive);
@@ -225,7 +228,7 @@ fn a_successor_may_accept_that_some_is_lost_and_take_it_back() {
     let (mut w, _) = shared();
     assert_eq!(accept(&mut w, C, C, 0), Outcome::CustodianRefused);
     assert_eq!(accept(&mut w, C, A, 1), Outcome::Applied);
-    assert_eq!(w.ledger.preview(remove(A)).refusal, None);
+    assert_eq!(w.ledger.preview(remove_after(A, C)).refusal, None);
     assert_eq!(accept(&mut w, D, A, 9), Outcome::CustodianRefused, "another has accepted");
     let back = || Action::AcceptCustody(pb::AcceptCustody { member: A.into(), withdrawn: true, ..Default::default() });
     assert_eq!(w.ledger.submit(D, back()), Outcome::CustodianRefused);
@@ -239,4 +242,25 @@ fn a_successor_may_accept_that_some_is_lost_and_take_it_back() {
     assert_eq!(w.ledger.preview(remove(D)).refusal, None);
     w.ledger.execute(&[B, C, A], remove(D));
     assert_eq!(custody(&w, A).deputy, "");
+}
+
+#[test]
+fn what_was_accepted_stands_while_the_members_vote_on_it() {
+    let (mut w, _) = shared();
+    assert_eq!(w.write(A, 2, |_| ()), Outcome::Applied);
+    assert_eq!(accept(&mut w, C, A, 2), Outcome::Applied);
+    let back = || Action::AcceptCustody(pb::AcceptCustody { member: A.into(), withdrawn: true, ..Default::default() });
+    let voted_on = w.ledger.open(B, remove_after(A, C));
+    assert_eq!(w.ledger.submit(C, back()), Outcome::CustodianRefused);
+    assert_eq!(accept(&mut w, C, A, 1), Outcome::CustodianRefused, "it asks for more");
+    assert_eq!(accept(&mut w, C, A, 3), Outcome::Applied, "it asks for less");
+    assert_eq!((deputy(&mut w, A, D), accept(&mut w, D, A, 9)), (Outcome::Applied, Outcome::CustodianRefused));
+    assert_eq!(w.ledger.submit(B, cancel(voted_on)), Outcome::Applied);
+    assert_eq!(accept(&mut w, D, A, 9), Outcome::Applied);
+    // Of what was not decided in time nothing holds.
+    w.ledger.open(B, remove_after(A, D));
+    assert_eq!(w.ledger.submit(D, back()), Outcome::CustodianRefused);
+    let later = w.now() + DAY;
+    w.wait_until(later);
+    assert_eq!(w.ledger.submit(D, back()), Outcome::Applied);
 }

@@ -39,7 +39,7 @@ impl IndexScan for Counting<'_> {
 }
 
 /// Looks for one request, and what may be read of it.
-fn look(w: &World, who: &str, patient: u8, records: &[u8], kind: AccessKind) -> (Vec<Table>, Vec<u8>) {
+pub(super) fn look(w: &World, who: &str, patient: u8, records: &[u8], kind: AccessKind) -> (Vec<Table>, Vec<u8>) {
     let reader: SpiffeId = who.parse().unwrap();
     let reading = Reading {
         reader: &reader,

@@ -1,0 +1,131 @@
+//! Who the custodian of records is, and whom that accepts for a patient. While a member is one,
+//! that is the member whose people wrote them; once it has left, the member that keeps them, and
+//! then what was said before still counts until the present one says otherwise: nothing that a
+//! patient has denied lapses because records change hands.
+
+use crate::ids::TimeMs;
+use crate::pb::{ConsentState, CustodyKeeper, PatientAcceptance, PatientDeath, PatientRelation, PatientState};
+
+/// The custodians of a member's records, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Custodians<'a> {
+    member: &'a str,
+    keepers: &'a [CustodyKeeper],
+}
+
+impl<'a> Custodians<'a> {
+    /// Of the records of a member, and of those that have kept them since it left, in order.
+    #[must_use]
+    pub fn new(member: &'a str, keepers: &'a [CustodyKeeper]) -> Self {
+        Self { member, keepers }
+    }
+
+    /// Of a member that has not left.
+    #[must_use]
+    pub fn only(member: &'a str) -> Self {
+        Self::new(member, &[])
+    }
+
+    /// Whether a member is, or was, one of them.
+    #[must_use]
+    pub fn include(&self, member: &str) -> bool {
+        member == self.member || self.keepers.iter().any(|keeper| keeper.member == member)
+    }
+
+    /// Which one it is now.
+    #[must_use]
+    pub fn present(&self) -> &'a str {
+        self.keepers.last().map_or(self.member, |keeper| &keeper.member)
+    }
+
+    /// Whether one of them says that a patient has died.
+    #[must_use]
+    pub fn say_died(&self, patient: &PatientState) -> bool {
+        self.deaths(patient).next().is_some()
+    }
+
+    /// What they say of a patient's death.
+    fn deaths<'p>(&self, patient: &'p PatientState) -> impl Iterator<Item = &'p PatientDeath> {
+        patient.deaths.iter().filter(|death| self.include(&death.member))
+    }
+
+    /// As what an identity speaks for a patient at a time: it is accepted, and after a death as an
+    /// executor, before it as anything else.
+    pub fn hear<'p>(
+        &self,
+        patient: &'p PatientState,
+        identity: &str,
+        time: TimeMs,
+    ) -> impl Iterator<Item = &'p PatientAcceptance> {
+        let died = self.say_died(patient);
+        let fits = move |a: &&PatientAcceptance| died == (a.relation() == PatientRelation::Executor);
+        self.accept(&patient.acceptances, identity, time).filter(fits)
+    }
+
+    /// Whether they hear an identity now that they have accepted, whatever for: after a death an
+    /// executor alone, before it anybody else. `None`: they have not accepted it.
+    #[must_use]
+    pub fn listen(&self, patient: &PatientState, identity: &str) -> Option<bool> {
+        let died = self.say_died(patient);
+        let said =
+            |a: &&PatientAcceptance| a.identity == identity && !a.withdrawn && self.counts(a, &patient.acceptances);
+        let heard = patient.acceptances.iter().filter(said);
+        heard.map(|a| died == (a.relation() == PatientRelation::Executor)).reduce(|one, other| one || other)
+    }
+
+    /// Whether a consent binds them: paper of one of them, or signed by whom they had accepted then
+    /// for that patient, and heard: not the patient's own key after a death that they attest, and
+    /// an executor only after one. No other member can make it binding, nor end it.
+    #[must_use]
+    pub fn are_bound(&self, consent: &ConsentState, patient: &PatientState) -> bool {
+        if !consent.paper_member.is_empty() {
+            return self.include(&consent.paper_member);
+        }
+        let ended = consent.ended_for.iter().any(|member| member == self.member);
+        let in_life = self.deaths(patient).all(|death| consent.height <= death.height);
+        let heard = |a: &PatientAcceptance| match a.relation() {
+            // What it signed before it became the executor, it signed as somebody else.
+            PatientRelation::Executor => self.say_died(patient) || consent.height < a.height,
+            PatientRelation::Self_
+            | PatientRelation::Guardian
+            | PatientRelation::Proxy
+            | PatientRelation::Unspecified => in_life,
+        };
+        let signed = TimeMs(consent.signed_ms);
+        let mut accepted = self.accept(&patient.acceptances, &consent.author, signed);
+        !ended && accepted.any(|a| a.may_consent && heard(a))
+    }
+
+    /// Their acceptances of an identity that hold at a time.
+    fn accept<'p>(
+        &self,
+        acceptances: &'p [PatientAcceptance],
+        identity: &str,
+        time: TimeMs,
+    ) -> impl Iterator<Item = &'p PatientAcceptance> {
+        let holds = move |a: &&PatientAcceptance| {
+            let lasts = a.to_ms == 0 || time.0 < a.to_ms;
+            a.identity == identity && !a.withdrawn && lasts && self.counts(a, acceptances)
+        };
+        acceptances.iter().filter(holds)
+    }
+
+    /// Whether what a member has said of an identity counts for them. What a later one says of the
+    /// same identity replaces it, if that one was their successor already; what it had said before
+    /// was of its own records.
+    #[must_use]
+    pub fn counts(&self, said: &PatientAcceptance, acceptances: &[PatientAcceptance]) -> bool {
+        let successors = match self.keepers.iter().position(|keeper| keeper.member == said.member) {
+            Some(place) => self.keepers.get(place + 1..).unwrap_or_default(),
+            None if said.member == self.member => self.keepers,
+            None => return false,
+        };
+        let replaces = |a: &PatientAcceptance, by: &CustodyKeeper| {
+            a.member == by.member && a.identity == said.identity && a.height > by.since_height
+        };
+        !successors.iter().any(|by| acceptances.iter().any(|a| replaces(a, by)))
+    }
+}
+
+#[cfg(test)]
+mod tests;
