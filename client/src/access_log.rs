@@ -4,8 +4,7 @@
 //! beginning.
 //!
 //! A node may be behind by as much as the profile allows ([`crate::age`]): the log is whole up to
-//! the block of [`AccessLog::header`]. Which requests for key wraps there are, beyond those that
-//! are shown, is a node's word.
+//! the block of [`AccessLog::header`].
 
 pub mod accounting;
 mod event;
@@ -24,7 +23,6 @@ use consilium_proto::header::Header;
 use consilium_proto::ids::{ConsentId, Height, PatientPseudonym, TransactionId};
 use consilium_proto::limits::ANSWER_BYTES_MAX;
 use consilium_proto::merkle::MerkleError;
-use consilium_proto::names::MemberId;
 use consilium_proto::pb::{self, read_options::Consistency};
 use tonic::transport::Channel;
 
@@ -186,22 +184,9 @@ pub struct ProvenDecision {
     pub header: Header,
 }
 
-/// A request for a key wrap that waits for the custodian of a member.
-#[derive(Debug, Clone, PartialEq)]
-pub struct WrapRequest {
-    /// Its number.
-    pub number: u64,
-    /// Its row.
-    pub state: pb::WrapRequestState,
-    /// The version's key, wrapped for a key of the custodian; empty if the node has none. It
-    /// proves itself when it is opened.
-    pub own_wrap: pb::KeyWrap,
-}
-
 type LogAnswer = Answered<pb::GetAccessLogRequest, pb::GetAccessLogResponse>;
 type DecisionAnswer = Answered<pb::GetDecisionRequest, pb::GetDecisionResponse>;
 type PatientAnswer = Answered<pb::GetPatientRequest, pb::GetPatientResponse>;
-type WrapsAnswer = Answered<pb::ListWrapRequestsRequest, pb::ListWrapRequestsResponse>;
 
 impl Client {
     /// The events of a patient's log after those that were kept, with proof that no event is
@@ -297,32 +282,6 @@ impl Client {
         self.judged(&answered, rows)
     }
 
-    /// Requests for key wraps for a member's records, from a number on, each proven;
-    /// at most 256, with wraps for the keys that are named, or for any. That there are no others is
-    /// the node's word. For the custodian, and for a deputy those with an emergency.
-    ///
-    /// # Errors
-    /// As [`Self::access_log`]; PERMISSION_DENIED.
-    pub async fn wrap_requests(
-        &self,
-        member: &MemberId,
-        from_number: u64,
-        page_size: u32,
-        key_ids: Vec<Bytes>,
-    ) -> Result<Vec<WrapRequest>, ClientError> {
-        // What waits longer comes with the next question.
-        let request = pb::ListWrapRequestsRequest {
-            page_size,
-            from_number,
-            read: at(Height(0)),
-            key_ids,
-            member: member.to_string(),
-        };
-        let (answered, header) = self.recent(|| self.fetch_wraps(request.clone())).await?;
-        let requests = verify::wrap_requests(member.as_str(), from_number, &answered.answer, &header);
-        self.judged(&answered, requests)
-    }
-
     async fn fetch_log(&self, request: pb::GetAccessLogRequest) -> Result<(LogAnswer, Header), ClientError> {
         let ask = |channel, request| async move { service(channel).get_access_log(request).await };
         let answered = self.ask("GetAccessLog", request, ask).await?;
@@ -342,14 +301,6 @@ impl Client {
     async fn fetch_patient(&self, request: pb::GetPatientRequest) -> Result<(PatientAnswer, Header), ClientError> {
         let ask = |channel, request| async move { service(channel).get_patient(request).await };
         let answered = self.ask("GetPatient", request, ask).await?;
-        let header = self.final_header(answered.answer.header.as_ref()).await;
-        let header = self.judged(&answered, header)?;
-        Ok((answered, header))
-    }
-
-    async fn fetch_wraps(&self, request: pb::ListWrapRequestsRequest) -> Result<(WrapsAnswer, Header), ClientError> {
-        let ask = |channel, request| async move { service(channel).list_wrap_requests(request).await };
-        let answered = self.ask("ListWrapRequests", request, ask).await?;
         let header = self.final_header(answered.answer.header.as_ref()).await;
         let header = self.judged(&answered, header)?;
         Ok((answered, header))

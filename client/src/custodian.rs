@@ -1,16 +1,21 @@
 //! The custodian of a member: wraps the keys of its records for readers to whom the network has
 //! permitted access, and for nobody else.
 //!
-//! It trusts no node: every request that it answers is a row of the certified state, and the
-//! rules judge again when the wrap comes ([`pb::Outcome::AccessEnded`]). It keeps nothing: what
-//! waits is on the ledger, so it may be stopped at any time, and several may run at once; what
-//! one has answered, the others are told is not wanted any more. Between requests it wraps what
-//! was written earlier for the member's newest custody key ([`Custodian::carry_on`]).
+//! It trusts no node: every request that it answers is a row of the certified state, the wrap that
+//! it opens for it is the one that the ledger commits to, and the rules judge again when the new
+//! wrap comes ([`pb::Outcome::AccessEnded`]). It asks one node after the other: one that shows an
+//! earlier state than it has seen is left, and what one has hidden is noticed ([`Round::hidden`]).
+//! It keeps nothing: what waits is on the ledger, so it may be stopped at any time, and several may
+//! run at once; what one has answered, the others are told is not wanted any more. Between requests
+//! it wraps what was written earlier for the member's newest custody key
+//! ([`Custodian::carry_on`]).
 
 mod background;
 mod held;
 mod keyring;
+mod looks;
 mod queue;
+pub(crate) mod requests;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -18,29 +23,33 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::hash::sha256;
-use consilium_proto::ids::{KeyId, RecordId};
+use consilium_proto::ids::{Height, KeyId, RecordId};
 use consilium_proto::keys::{EncryptionPrivateKey, EncryptionPublicKey};
 use consilium_proto::names::MemberId;
 use consilium_proto::pb::{self, Outcome};
 use consilium_proto::state::keys;
 use tonic::Code;
 
-use crate::access_log::WrapRequest;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::submit::Submitted;
 use keyring::{Keyring, ToWrap};
+use looks::Looks;
 use queue::Queue;
 
 pub use background::Progress;
 pub use held::{Counts, HeldPage, HeldQuery};
+pub use requests::{WrapPage, WrapQuery, WrapRequest};
 
-/// Requests that are asked for at once.
-const PAGE_SIZE: u32 = 256;
 /// Wraps of one transaction: a version and its wrap are a few kilobytes.
 const BATCH_MAX: usize = 64;
 /// For how long it is known whose requests it answers.
 const LISTS_FOR: Duration = Duration::from_secs(2);
+/// For how long requests are waited for at a node at once. Meanwhile nobody looks for whom else it
+/// is to act.
+const WAIT: Duration = LISTS_FOR;
+/// How long one node is asked: what it does not show, the next one does.
+const NODE_FOR: Duration = Duration::from_secs(5);
 /// For which a burst is measured.
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -58,6 +67,11 @@ pub struct Round {
     /// Requests that could not be answered: the version's wrap is not to be had, or does not open
     /// with this key.
     pub failed: usize,
+    /// Requests that waited already when a node was asked for all and did not show them.
+    pub hidden: usize,
+    /// Answers of nodes that do not prove what they say ([`Client::take_false_answers`]): another
+    /// node was asked.
+    pub refused: usize,
 }
 
 /// See the module.
@@ -70,7 +84,21 @@ pub struct Custodian {
     /// When it was last looked what is to be wrapped for whom.
     looked: Option<Instant>,
     /// Members whose requests it answers, and since when that is known.
-    lists: Option<(Instant, Vec<MemberId>)>,
+    lists: Option<(Instant, Vec<List>)>,
+    /// What nodes have shown.
+    looks: Looks,
+    /// The highest block that any node has proven anything at.
+    newest: Height,
+    /// Since when the present node is asked.
+    turned: Instant,
+}
+
+/// Requests for the records of a member.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct List {
+    member: MemberId,
+    /// Those with an emergency alone.
+    as_deputy: bool,
 }
 
 impl Custodian {
@@ -81,28 +109,101 @@ impl Custodian {
     pub fn new(client: Client, older: Vec<EncryptionPrivateKey>, patients_per_hour: usize) -> Self {
         let keyring = Keyring::new(client.clone(), older);
         let burst = Burst { max: patients_per_hour, seen: VecDeque::new() };
-        Self { client, keyring, burst, passes: Vec::new(), looked: None, lists: None }
+        let (looks, newest, turned) = (Looks::default(), Height(0), Instant::now());
+        Self { client, keyring, burst, passes: Vec::new(), looked: None, lists: None, looks, newest, turned }
     }
 
     /// Answers what waits now, emergencies first: for the own member's records, for those of
     /// members that have left and that it keeps, and as deputy what has an emergency.
     ///
     /// # Errors
-    /// If nodes cannot be asked, or what they answer is not proven. What one request lacks is no
-    /// error: it is counted.
+    /// If nodes cannot be asked, or what they answer is not proven by any of them. What one
+    /// request lacks is no error: it is counted.
     pub async fn round(&mut self) -> Result<Round, ClientError> {
-        let mut queue = Queue::default();
+        if self.turned.elapsed() >= NODE_FOR {
+            self.turn();
+        }
         let mut round = Round::default();
+        let mut others = self.client.endpoints().count();
+        loop {
+            match self.go_through(&mut round).await {
+                Err(ClientError::Verification(_) | ClientError::Field(_)) if others > 1 => {
+                    (round.refused, others) = (round.refused + 1, others - 1);
+                    self.turn();
+                }
+                Err(error) => {
+                    self.turn();
+                    return Err(error);
+                }
+                Ok(()) => break,
+            }
+        }
+        // What this node lacks, another one may have.
+        if round.failed > 0 {
+            self.turn();
+        }
+        Ok(round)
+    }
+
+    /// Another node is asked from now on.
+    pub(crate) fn turn(&mut self) {
+        self.client.inner().prefer_another();
+        self.turned = Instant::now();
+    }
+
+    /// Returns once there may be something to do: a request that was not seen yet, or a while has
+    /// passed. A node that does not wait is asked again after `fallback`.
+    ///
+    /// # Errors
+    /// As [`Self::round`].
+    pub async fn wait(&mut self, fallback: Duration) -> Result<(), ClientError> {
+        let begun = Instant::now();
+        let lists = self.lists().await?;
+        let queries: Vec<_> = lists.iter().map(|list| self.query(list, self.looks.next(list), WAIT)).collect();
+        let waits = queries.iter().map(|query| Box::pin(self.client.wrap_requests(query)));
+        // The others end with their connections' streams.
+        let (first, ..) = futures::future::select_all(waits).await;
+        match first {
+            Ok(page) if !page.requests.is_empty() || begun.elapsed() >= WAIT / 2 => {
+                self.newest = self.newest.max(page.height);
+                Ok(())
+            }
+            Ok(_) => {
+                tokio::time::sleep(fallback).await;
+                Ok(())
+            }
+            Err(error) => {
+                self.turn();
+                self.lists = None;
+                tokio::time::sleep(fallback).await;
+                Err(error)
+            }
+        }
+    }
+
+    fn query(&self, list: &List, from_number: u64, wait: Duration) -> WrapQuery {
+        WrapQuery {
+            member: list.member.clone(),
+            as_deputy: list.as_deputy,
+            from_number,
+            own_keys: self.keyring.ids(),
+            at_least: self.newest,
+            wait,
+        }
+    }
+
+    async fn go_through(&mut self, round: &mut Round) -> Result<(), ClientError> {
+        let mut queue = Queue::default();
         loop {
             // What came meanwhile may be an emergency.
-            for member in self.lists().await? {
-                self.look(&member, &mut queue).await?;
+            for list in self.lists().await? {
+                round.hidden += self.look(&list, &mut queue).await?;
             }
             let batch = queue.take(BATCH_MAX);
             if batch.is_empty() {
-                return Ok(round);
+                return Ok(());
             }
-            self.answer(batch, &mut round).await?;
+            self.answer(batch, round).await?;
         }
     }
 
@@ -127,18 +228,19 @@ impl Custodian {
         Ok(())
     }
 
-    /// Members whose requests it answers, the own one first.
-    async fn lists(&mut self) -> Result<Vec<MemberId>, ClientError> {
+    /// Whose requests it answers, the own member's first.
+    async fn lists(&mut self) -> Result<Vec<List>, ClientError> {
         if let Some((_, lists)) = self.lists.as_ref().filter(|(since, _)| since.elapsed() < LISTS_FOR) {
             return Ok(lists.clone());
         }
         let own = self.client.identity().spiffe_id().member().clone();
         let duties = self.duties_of(&own).await?;
-        let mut lists = kept(own, &duties)?;
+        let of = |as_deputy| move |member| List { member, as_deputy };
+        let mut lists: Vec<_> = kept(own, &duties)?.into_iter().map(of(false)).collect();
         for member in &duties.deputy_of {
             let member = MemberId::parse("deputy_of", member)?;
             let duties = self.duties_of(&member).await?;
-            lists.extend(kept(member, &duties)?);
+            lists.extend(kept(member, &duties)?.into_iter().map(of(true)));
         }
         self.lists = Some((Instant::now(), lists.clone()));
         Ok(lists)
@@ -149,27 +251,32 @@ impl Custodian {
     }
 
     /// Adds all that waits in a list: what cannot be answered stays in it, and an emergency may be
-    /// behind.
-    async fn look(&mut self, member: &MemberId, queue: &mut Queue) -> Result<(), ClientError> {
+    /// behind. Gives how many requests a node has hidden.
+    async fn look(&mut self, list: &List, queue: &mut Queue) -> Result<usize, ClientError> {
+        let is_whole = queue.next(&list.member) == 0;
+        let mut pages = Vec::new();
         loop {
-            let page = self.client.wrap_requests(member, queue.next(member), PAGE_SIZE, self.keyring.ids()).await;
-            let page = match page {
+            let query = self.query(list, queue.next(&list.member), Duration::ZERO);
+            let page = match self.client.wrap_requests(&query).await {
                 Ok(page) => page,
                 // It has another deputy since; that must not keep the rest waiting.
                 Err(ClientError::Status { code: Code::PermissionDenied, .. })
-                    if self.client.identity().spiffe_id().member() != member =>
+                    if self.client.identity().spiffe_id().member() != &list.member =>
                 {
                     self.lists = None;
-                    return Ok(());
+                    return Ok(0);
                 }
                 Err(error) => return Err(error),
             };
-            let is_last = page.len() < PAGE_SIZE as usize;
-            queue.add(member, page);
+            self.newest = self.newest.max(page.height);
+            queue.add(&list.member, page.requests.clone());
+            let is_last = !page.is_full();
+            pages.push(page);
             if is_last {
-                return Ok(());
+                break;
             }
         }
+        Ok(if is_whole { self.looks.add(list, &pages) } else { 0 })
     }
 
     /// The reader's wrap for a request.

@@ -195,10 +195,7 @@ impl RecordProof {
         header: &Header,
         signer: impl Fn(&Fingerprint) -> Option<&'a KnownSigner>,
     ) -> Result<pb::RecordState, Unproven> {
-        verify_state_proof(&header.state_root, &keys::record(id), Some(&self.state), &self.state_proof)
-            .map_err(|_| Unproven::State)?;
-        let row = pb::RecordState::decode(self.state.clone()).map_err(|_| Unproven::State)?;
-        self.check_chain(id, shown, &row)?;
+        let row = self.verify_contents(id, shown, header)?;
         if shown.len() != self.authors.len() {
             return Err(Unproven::Count);
         }
@@ -208,6 +205,24 @@ impl RecordProof {
             check_row(&row, version, &known.id)?;
             author.signed.verify(&known.key).map_err(|_| Unproven::Signature)?;
         }
+        Ok(row)
+    }
+
+    /// As [`Self::verify`], but for who has signed: what the validators have certified, and no
+    /// more.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn verify_contents(
+        &self,
+        id: &RecordId,
+        shown: &[pb::RecordVersion],
+        header: &Header,
+    ) -> Result<pb::RecordState, Unproven> {
+        verify_state_proof(&header.state_root, &keys::record(id), Some(&self.state), &self.state_proof)
+            .map_err(|_| Unproven::State)?;
+        let row = pb::RecordState::decode(self.state.clone()).map_err(|_| Unproven::State)?;
+        self.check_chain(id, shown, &row)?;
         Ok(row)
     }
 

@@ -88,7 +88,8 @@ pub(crate) struct RunArgs {
     /// never do
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) patients_per_hour: u32,
-    /// How often to look for work, milliseconds
+    /// How long to wait after an error, and where a node does not tell of requests by itself (an
+    /// older one), milliseconds
     #[arg(long, value_name = "MS", default_value_t = 50, value_parser = clap::value_parser!(u64).range(10..))]
     pub(crate) every: u64,
     /// Answer what waits now, wrap what is left for the newest custody key, and end
@@ -108,21 +109,34 @@ struct RoundView {
     taken: usize,
     paused: usize,
     failed: usize,
+    hidden: usize,
+    refused: usize,
 }
 
 impl RoundView {
+    fn new(round: Round) -> Self {
+        let Round { answered, dropped, taken, paused, failed, hidden, refused } = round;
+        Self { answered, dropped, taken, paused, failed, hidden, refused }
+    }
+
     fn text(&self) -> String {
-        let Self { answered, dropped, taken, paused, failed } = self;
+        let Self { answered, dropped, taken, paused, failed, hidden, refused } = self;
         let answered = counted(*answered as u64, "key", "keys");
         let dropped = counted(*dropped as u64, "request", "requests");
-        let told = format!("{answered} wrapped, {dropped} dropped, {taken} answered by another custodian");
-        match (paused, failed) {
-            (0, 0) => told,
-            _ => format!(
-                "{told}; {paused} WAIT FOR A PERSON (more patients within an hour than --patients-per-hour), \
+        let mut told = format!("{answered} wrapped, {dropped} dropped, {taken} answered by another custodian");
+        if (*paused, *failed) != (0, 0) {
+            told.push_str(&format!(
+                "; {paused} WAIT FOR A PERSON (more patients within an hour than --patients-per-hour), \
                  {failed} cannot be answered with this key"
-            ),
+            ));
         }
+        if (*hidden, *refused) != (0, 0) {
+            told.push_str(&format!(
+                "; A NODE IS FALSE: {hidden} requests were kept from the custodian, {refused} answers do not prove \
+                 what they say"
+            ));
+        }
+        told
     }
 }
 
@@ -189,7 +203,11 @@ async fn serve(client: Client, args: &RunArgs, ctx: &Context) -> Result<(), CliE
         match (busy, args.once) {
             (true, true | false) => {}
             (false, true) => return Ok(()),
-            (false, false) => tokio::time::sleep(Duration::from_millis(args.every)).await,
+            (false, false) => {
+                if let Err(error) = custodian.wait(Duration::from_millis(args.every)).await {
+                    eprintln!("{}", escaped(&error.to_string()));
+                }
+            }
         }
     }
 }
@@ -204,11 +222,14 @@ struct Told {
 /// Answers what waits, or else wraps a batch of what is left. True: there was something.
 async fn turn(custodian: &mut Custodian, told: &mut Told, once: bool, ctx: &Context) -> Result<bool, CliError> {
     let round = custodian.round().await?;
-    let Round { answered, dropped, taken, paused, failed } = round;
+    let Round { answered, dropped, taken, paused, failed, hidden, refused } = round;
     let waits = (paused, failed) != (told.round.paused, told.round.failed);
     let is_first = once && told.progress.is_none();
-    if is_first || waits || answered + dropped > 0 {
-        ctx.print(&RoundView { answered, dropped, taken, paused, failed }, RoundView::text)?;
+    if is_first || waits || answered + dropped + hidden + refused > 0 {
+        ctx.print(&RoundView::new(round), RoundView::text)?;
+    }
+    if refused > 0 {
+        ctx.tell_of_false_answers();
     }
     told.round = round;
     if answered + dropped + taken > 0 {

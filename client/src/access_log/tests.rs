@@ -2,7 +2,7 @@
 use consilium_proto::ids::{Epoch, HeaderHash, LedgerId, NodeId, TimeMs};
 use consilium_proto::log::row_of;
 use consilium_proto::merkle::{Frontier, leaf_hash as entry_hash, root_of};
-use consilium_proto::state::{WrapRequestName, keys};
+use consilium_proto::state::keys;
 use consilium_proto::state_tree::{KeyHash, StateProof, Subtree, Terminal, ValueHash, leaf_hash};
 use prost::Message;
 
@@ -394,28 +394,6 @@ fn a_list_that_has_become_empty_is_a_row_all_the_same() {
     };
     let rows = verify::patient_rows(PATIENT, &answer, state.header()).unwrap();
     assert_eq!((rows.state, rows.consents.len()), (None, 0));
-}
-
-#[test]
-fn requests_for_wraps_are_of_the_own_member_and_in_order() {
-    let key = |member, number| keys::wrap_request(&WrapRequestName::new(member, number));
-    let request = pb::WrapRequestState { version: 1, ..Default::default() };
-    let state = State::default()
-        .with(key("a.example", 3), &request)
-        .with(key("a.example", 5), &request)
-        .with(key("b.example", 4), &request);
-    let ask = |from, rows: &[(&'static str, u64)]| {
-        let requests: Vec<_> = rows.iter().map(|(member, number)| state.row(key(member, *number))).collect();
-        let own_wraps = vec![pb::KeyWrap::default(); requests.len()];
-        let answer = pb::ListWrapRequestsResponse { requests, header: None, own_wraps };
-        verify::wrap_requests("a.example", from, &answer, &state.header())
-    };
-    let numbers = ask(3, &[("a.example", 3), ("a.example", 5)]).unwrap();
-    assert_eq!(numbers.iter().map(|request| request.number).collect::<Vec<_>>(), [3, 5]);
-    for bad in [&[("b.example", 4)][..], &[("a.example", 5), ("a.example", 3)], &[("a.example", 3), ("a.example", 3)]] {
-        assert!(matches!(fault(ask(0, bad)), LogFault::OtherRow(_)), "{bad:?}");
-    }
-    assert!(ask(4, &[("a.example", 3)]).is_err() && ask(0, &[("a.example", 9)]).is_err());
 }
 
 const UNTIL: u64 = 500_000;

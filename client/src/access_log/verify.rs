@@ -10,14 +10,12 @@ use consilium_proto::ids::{ConsentId, PatientPseudonym, TimeMs, TransactionId};
 use consilium_proto::limits::SEAL_AHEAD_MAX_MS;
 use consilium_proto::merkle::{InclusionProof, empty_root, leaf_hash, verify_inclusion};
 use consilium_proto::pb;
-use consilium_proto::state::{self, StateKey, keys};
+use consilium_proto::state::{self, keys};
 use consilium_proto::state_tree::{StateProof, Terminal, verify_state_proof};
 use prost::Message;
 
 use super::pages::LogPages;
-use super::{
-    AccessEvent, AccessLog, KeptLog, KnownConsent, LogFault, PatientRows, ProvenDecision, SealedEntry, WrapRequest,
-};
+use super::{AccessEvent, AccessLog, KeptLog, KnownConsent, LogFault, PatientRows, ProvenDecision, SealedEntry};
 use crate::error::{ClientError, Unverified};
 
 /// A patient's log, page by page.
@@ -203,31 +201,6 @@ impl PatientRows {
         }
         Ok(links)
     }
-}
-
-/// Requests for wraps of a member, by number ascending.
-pub(super) fn wrap_requests(
-    member: &str,
-    from_number: u64,
-    answer: &pb::ListWrapRequestsResponse,
-    header: &Header,
-) -> Result<Vec<WrapRequest>, ClientError> {
-    let mut requests: Vec<WrapRequest> = Vec::new();
-    if answer.own_wraps.len() != answer.requests.len() {
-        return Err(ClientError::contradiction("the list has not as many wraps as requests"));
-    }
-    for (row, own_wrap) in answer.requests.iter().zip(&answer.own_wraps) {
-        let name = match StateKey::decode(&row.key) {
-            Some(StateKey::WrapRequest(name)) if name.member == member => name,
-            _ => return Err(LogFault::OtherRow(format!("wrap requests of member {member}")).into()),
-        };
-        let least = requests.last().map_or(from_number, |last| last.number.saturating_add(1));
-        let state: Option<pb::WrapRequestState> = message(&row.key, Some(row), header)?;
-        let state = state.filter(|_| name.number >= least);
-        let state = state.ok_or_else(|| LogFault::OtherRow(state::describe(&row.key)))?;
-        requests.push(WrapRequest { number: name.number, state, own_wrap: own_wrap.clone() });
-    }
-    Ok(requests)
 }
 
 fn decode_event(entry: &Bytes) -> Result<AccessEvent, FieldError> {

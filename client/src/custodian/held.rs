@@ -1,16 +1,18 @@
 //! Versions that a custodian keeps, as a node lists them. How many there are is proven, and so is
-//! how many are wrapped for a key; which ones, and that none is left out, is the node's word. A
-//! node that shows one that is not kept makes the rules refuse its wrap, and no more.
+//! how many are wrapped for a key, and which wrap the ledger has of each; which ones they are, and
+//! that none is left out, is the node's word. A node that shows one that is not kept makes the rules
+//! refuse its wrap, and no more.
 
 use bytes::Bytes;
 use consilium_grpc::access_service_client::AccessServiceClient;
 use consilium_proto::header::Header;
-use consilium_proto::ids::{Height, KeyId};
+use consilium_proto::ids::{Height, KeyId, RecordId};
 use consilium_proto::limits::ANSWER_BYTES_MAX;
 use consilium_proto::names::MemberId;
 use consilium_proto::pb::{self, read_options::Consistency};
 use consilium_proto::state::{CustodyName, keys};
 
+use super::requests::check_own_wrap;
 use crate::access_log::row_message as message;
 use crate::client::Client;
 use crate::error::ClientError;
@@ -132,6 +134,11 @@ fn check(
     let count: Option<pb::CustodyCountState> = message(&count, answer.count.as_ref(), header)?;
     let work = work.unwrap_or_default();
     let wrapped = count.unwrap_or_default().versions;
+    for held in &answer.versions {
+        let record = RecordId::parse("record_id", &held.record_id)?;
+        let wrap = held.own_wrap.clone().unwrap_or_default();
+        check_own_wrap((&record, held.version), &wrap, held.committed.as_ref(), header)?;
+    }
     let counts = Counts { versions: work.versions, wrapped, open_requests: work.open };
     Ok(HeldPage { versions: answer.versions.clone(), next: answer.next, counts })
 }

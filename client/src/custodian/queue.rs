@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use consilium_proto::names::MemberId;
 
-use crate::access_log::WrapRequest;
+use super::WrapRequest;
 
 /// Requests of several members' lists.
 #[derive(Debug, Default)]

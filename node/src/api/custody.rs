@@ -1,21 +1,26 @@
 //! What a custodian asks for: the requests that wait for it, and the versions that it keeps.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use consilium_ledger::custody::{self, Held, Holding, Keepers};
 use consilium_ledger::{StoreFault, Table, keys};
 use consilium_proto::error::{FieldError, fixed, length_in};
+use consilium_proto::header::Header;
 use consilium_proto::ids::{KeyId, RecordId};
 use consilium_proto::names::MemberId;
 use consilium_proto::pb::{self, HeldPlace, HeldVersion, RecordVersion};
 use consilium_proto::state::{CustodyName, WrapRequestName};
 use consilium_proto::transaction::Urgency;
 use prost::Message;
+use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status};
 
-use super::Api;
 use super::access_log::{Answer, page_size, prove};
 use super::errors::Reason;
 use super::reading::in_lane;
 use super::record_reader::RecordReader;
+use super::{Api, Caller};
 use crate::access::{self, Decision, Grant, What, decide};
 use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
@@ -24,6 +29,10 @@ const PAGE_DEFAULT: u32 = 64;
 const PAGE_MAX: u32 = 256;
 /// Keys that a caller may name.
 const KEYS_MAX: usize = 16;
+/// Longest time that a request is waited for, milliseconds.
+const WAIT_MAX_MS: u32 = 30_000;
+/// A busy ledger has many blocks a second; so long a wait does not look again.
+const PACE: Duration = Duration::from_millis(5);
 /// Versions that one answer looks at: it is given before the caller gives up.
 const LOOKED_AT_MAX: usize = 4_096;
 
@@ -35,46 +44,28 @@ impl Api {
         let caller = Self::caller(&request)?;
         let within = self.time_left(&request);
         let request = request.into_inner();
-        let page = page_size(request.page_size, PAGE_DEFAULT, PAGE_MAX)?;
-        let own_keys = parse_keys(&request.key_ids)?;
-        let asked_member = parse_member(&request.member)?;
-        self.freshen(request.read.as_ref(), within).await?;
-        let by = caller.id.clone();
-        let read = move |ledger: &LedgerSnapshot<'_>| {
-            let member = asked_member.as_ref().unwrap_or(caller.id.member()).as_str();
-            let Keepers { keeper, deputy } = custody::keepers(ledger, member).map_err(failed)?;
-            let what = What::WrapRequests { custodian: keeper.as_deref(), deputy: deputy.as_deref() };
-            let all = match decide(&access::Request { reader: &caller.id, what }) {
-                Decision::Allow(grant) => grant != Grant::Deputy,
-                Decision::Deny(_) => return Ok(None),
+        let asked = Arc::new(AskedList::parse(&caller, &request)?);
+        let until = Instant::now() + patience(request.wait_ms)?.min(within);
+        let mut applied = self.published.watch_applied();
+        let (answer, header) = loop {
+            applied.borrow_and_update();
+            self.freshen(request.read.as_ref(), within).await?;
+            let (asked, reader) = (Arc::clone(&asked), caller.clone());
+            let read = move |ledger: &LedgerSnapshot<'_>| asked.read(ledger, &reader);
+            // An emergency may be among them.
+            let read = in_lane(&caller.id, Some(Urgency::Key), self.read(read)).await?;
+            let (answer, header) = read.ok_or_else(not_custodian)?;
+            let waited = async {
+                tokio::time::sleep(PACE).await;
+                applied.changed().await
             };
-            let first = keys::wrap_request(&WrapRequestName::new(member, request.from_number));
-            let prefix = first.get(..first.len() - 8).unwrap_or_default();
-            let (mut requests, mut own_wraps) = (Vec::new(), Vec::new());
-            let mut records = RecordReader::new(ledger, &caller.id);
-            for row in ledger.scan(Table::State, prefix, &first) {
-                let (key, value) = row?;
-                let request = pb::WrapRequestState::decode(value.as_ref());
-                let request = request.map_err(|e| StorageError::corrupt("state", e))?;
-                if requests.len() == page {
-                    break;
-                }
-                if !all && request.emergency_id.is_empty() {
-                    continue;
-                }
-                let id = RecordId::parse("record_id", &request.record_id);
-                let id = id.map_err(|e| StorageError::corrupt("state", e))?;
-                let version = records.version(&id, request.version)?;
-                own_wraps.push(records.custody_wrap(&id, &version, &own_keys)?.unwrap_or_default());
-                requests.push(prove(ledger, key.to_vec())?);
+            if !answer.requests.is_empty() || !matches!(timeout_at(until, waited).await, Ok(Ok(()))) {
+                break (answer, header);
             }
-            Ok(Some((requests, own_wraps, ledger.tip_header().clone())))
+            caller.ensure_stands()?;
         };
-        // An emergency may be among them.
-        let (requests, own_wraps, header) =
-            in_lane(&by, Some(Urgency::Key), self.read(read)).await?.ok_or_else(not_custodian)?;
         let header = Some((&self.prove_header(header, within).await?).into());
-        Ok(Response::new(pb::ListWrapRequestsResponse { requests, header, own_wraps }))
+        Ok(Response::new(pb::ListWrapRequestsResponse { header, ..answer }))
     }
 
     pub(super) async fn held_versions(
@@ -131,6 +122,74 @@ fn parse_keys(key_ids: &[bytes::Bytes]) -> Result<Vec<KeyId>, Status> {
 
 fn failed(fault: StoreFault) -> StorageError {
     StorageError::corrupt("state", fault)
+}
+
+/// How long the caller waits for a request.
+fn patience(wait_ms: u32) -> Result<Duration, Status> {
+    match wait_ms {
+        ms if ms > WAIT_MAX_MS => {
+            Err(Reason::InvalidArgument.field(&FieldError::range("wait_ms", 0, WAIT_MAX_MS.into(), ms.into())))
+        }
+        ms => Ok(Duration::from_millis(ms.into())),
+    }
+}
+
+/// Which requests are asked for.
+struct AskedList {
+    member: MemberId,
+    from_number: u64,
+    page: usize,
+    own_keys: Vec<KeyId>,
+}
+
+impl AskedList {
+    fn parse(caller: &Caller, request: &pb::ListWrapRequestsRequest) -> Result<Self, Status> {
+        Ok(Self {
+            member: parse_member(&request.member)?.unwrap_or_else(|| caller.id.member().clone()),
+            from_number: request.from_number,
+            page: page_size(request.page_size, PAGE_DEFAULT, PAGE_MAX)?,
+            own_keys: parse_keys(&request.key_ids)?,
+        })
+    }
+
+    /// What there is now; `None` if the caller may not see it.
+    fn read(
+        &self,
+        ledger: &LedgerSnapshot<'_>,
+        caller: &Caller,
+    ) -> Result<Option<(pb::ListWrapRequestsResponse, Header)>, StorageError> {
+        let member = self.member.as_str();
+        let Keepers { keeper, deputy } = custody::keepers(ledger, member).map_err(failed)?;
+        let what = What::WrapRequests { custodian: keeper.as_deref(), deputy: deputy.as_deref() };
+        let all = match decide(&access::Request { reader: &caller.id, what }) {
+            Decision::Allow(grant) => grant != Grant::Deputy,
+            Decision::Deny(_) => return Ok(None),
+        };
+        let first = keys::wrap_request(&WrapRequestName::new(member, self.from_number));
+        let prefix = first.get(..first.len() - 8).unwrap_or_default();
+        let mut answer = pb::ListWrapRequestsResponse::default();
+        let mut records = RecordReader::new(ledger, &caller.id);
+        for row in ledger.scan(Table::State, prefix, &first) {
+            let (key, value) = row?;
+            let request = pb::WrapRequestState::decode(value.as_ref());
+            let request = request.map_err(|e| StorageError::corrupt("state", e))?;
+            if answer.requests.len() == self.page {
+                break;
+            }
+            if !all && request.emergency_id.is_empty() {
+                continue;
+            }
+            let id = RecordId::parse("record_id", &request.record_id);
+            let id = id.map_err(|e| StorageError::corrupt("state", e))?;
+            let version = records.version(&id, request.version)?;
+            let (own_wrap, committed) = records.custody_wrap(&id, &version, &self.own_keys)?.unwrap_or_default();
+            answer.own_wraps.push(own_wrap);
+            answer.versions.push(committed);
+            answer.requests.push(prove(ledger, key.to_vec())?);
+        }
+        answer.work = Some(prove(ledger, keys::custody_work(member))?);
+        Ok(Some((answer, ledger.tip_header().clone())))
+    }
 }
 
 /// Versions of a member's records, in the order in which the records were created.
@@ -198,8 +257,8 @@ impl HeldList<'_> {
             Held::Done => None,
             Held::Uncounted => Some(HeldVersion { uncounted: true, ..said }),
             Held::Left => {
-                let own_wrap = self.records.custody_wrap(id, version, self.own_keys)?;
-                Some(HeldVersion { own_wrap, ..said })
+                let (own_wrap, committed) = self.records.custody_wrap(id, version, self.own_keys)?.unzip();
+                Some(HeldVersion { own_wrap, committed, ..said })
             }
         })
     }

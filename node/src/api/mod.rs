@@ -100,6 +100,15 @@ impl Caller {
     pub(crate) fn has_role(&self, role: Role) -> bool {
         self.id.role() == role
     }
+
+    /// A call that waits asks again.
+    fn ensure_stands(&self) -> Result<(), Status> {
+        if self.info.stands() {
+            return Ok(());
+        }
+        tracing::info!(identity = %self.id, "request of a fallen identity refused");
+        Err(Reason::IdentityRefused.status("the identity certificate is not accepted any more"))
+    }
 }
 
 /// Of the room for those who wait, an identity has half, and the people of a member have three
@@ -119,11 +128,9 @@ impl Api {
     pub(crate) fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
         let info = request.extensions().get::<PeerInfo>();
         let info = info.ok_or_else(|| Reason::IdentityRefused.status("no identity on this connection"))?;
-        if !info.stands() {
-            tracing::info!(identity = %info.identity.spiffe_id(), "request of a fallen identity refused");
-            return Err(Reason::IdentityRefused.status("the identity certificate is not accepted any more"));
-        }
-        Ok(Caller { id: info.identity.spiffe_id().clone(), info: info.clone() })
+        let caller = Caller { id: info.identity.spiffe_id().clone(), info: info.clone() };
+        caller.ensure_stands()?;
+        Ok(caller)
     }
 
     /// How long a request may take: its own deadline, at most the node's.

@@ -11,7 +11,8 @@ use consilium_ledger::{Table, custody, keys};
 use consilium_proto::ids::{KeyId, PetitionId, RecordId};
 use consilium_proto::names::SpiffeId;
 use consilium_proto::pb::{
-    EncryptionKeyState, IdentityState, KeyWrap, KeyWrapRef, RecordState, RecordVersion, ReleasedRecord, WrapState,
+    CommittedVersion, EncryptionKeyState, IdentityState, KeyWrap, KeyWrapRef, RecordState, RecordVersion,
+    ReleasedRecord, WrapState,
 };
 use consilium_proto::record::RecordProof;
 use consilium_proto::state::WrapName;
@@ -223,29 +224,46 @@ impl<'a> RecordReader<'a> {
 
     /// A version's wrap for a key of the reader, or one that is or was the custody key of its
     /// member, if it has one and it is here: for the first of these keys that there is one for,
-    /// or for any if none are named.
+    /// or for any if none are named. With what commits to it.
     pub(super) fn custody_wrap(
         &mut self,
         id: &RecordId,
         record: &RecordVersion,
         keys: &[KeyId],
-    ) -> Result<Option<KeyWrap>, StorageError> {
+    ) -> Result<Option<(KeyWrap, CommittedVersion)>, StorageError> {
         let mut tried = keys.to_vec();
         if tried.is_empty() {
             tried.extend(self.newest_key()?);
             tried.extend(record.wraps.iter().map(key_id).collect::<Result<Vec<_>, _>>()?);
         }
         for key in tried {
-            let is_wrapped = custody::is_wrapped(self.ledger, id, record, &key);
-            if !is_wrapped.map_err(|e| StorageError::corrupt("state", e))? || !self.may_open(key)? {
+            if !self.may_open(key)? {
                 continue;
             }
-            let slot = Slot::Wrap { record: *id, version: record.version, recipient: key };
-            if let Some(wrap) = self.attachment(&slot, &mut false)? {
-                return Ok(Some(KeyWrap { recipient_key_id: key.to_bytes(), wrap, ..KeyWrap::default() }));
+            let found = match record.wraps.iter().any(|wrap| wrap.recipient_key_id == key.as_bytes()[..]) {
+                true => self.written_wrap(id, record, key)?,
+                false => self.added_wrap(id, record, key, &mut false)?.map(|wrap| (wrap, CommittedVersion::default())),
+            };
+            if found.is_some() {
+                return Ok(found);
             }
         }
         Ok(None)
+    }
+
+    /// A wrap that a version was written with, with what commits to the version.
+    fn written_wrap(
+        &mut self,
+        id: &RecordId,
+        record: &RecordVersion,
+        recipient: KeyId,
+    ) -> Result<Option<(KeyWrap, CommittedVersion)>, StorageError> {
+        let slot = Slot::Wrap { record: *id, version: record.version, recipient };
+        let Some(wrap) = self.attachment(&slot, &mut false)? else { return Ok(None) };
+        let proof = self.prover.prove_contents(id, std::slice::from_ref(record));
+        let proof = proof.map_err(|e| StorageError::corrupt("record", e))?;
+        let committed = CommittedVersion { record: Some(record.clone()), proof: Some((&proof).into()) };
+        Ok(Some((KeyWrap { recipient_key_id: recipient.to_bytes(), wrap, ..KeyWrap::default() }, committed)))
     }
 
     fn may_open(&mut self, key: KeyId) -> Result<bool, StorageError> {

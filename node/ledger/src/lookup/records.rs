@@ -60,6 +60,15 @@ impl<'a, R: StateReader + NodeReader> RecordProver<'a, R> {
     /// # Errors
     /// If the store fails, or lacks what it must hold.
     pub fn prove(&mut self, id: &RecordId, shown: &[RecordVersion]) -> Result<RecordProof, StoreFault> {
+        let authors = shown.iter().map(|version| self.prove_author(version)).collect::<Result<_, _>>()?;
+        Ok(RecordProof { authors, ..self.prove_contents(id, shown)? })
+    }
+
+    /// The same without authors: what the state commits to.
+    ///
+    /// # Errors
+    /// As [`Self::prove`].
+    pub fn prove_contents(&mut self, id: &RecordId, shown: &[RecordVersion]) -> Result<RecordProof, StoreFault> {
         let key = keys::record(id);
         let state = self.reader.get(Table::State, &key)?;
         let state = state.ok_or_else(|| corrupt(Table::State, "a record's row is absent"))?;
@@ -72,8 +81,7 @@ impl<'a, R: StateReader + NodeReader> RecordProver<'a, R> {
                 None => content_hash(&stored_version(self.reader, id, number)?),
             });
         }
-        let authors = shown.iter().map(|version| self.prove_author(version)).collect::<Result<_, _>>()?;
-        Ok(RecordProof { state, state_proof: self.prove_state(&key)?, contents, authors })
+        Ok(RecordProof { state, state_proof: self.prove_state(&key)?, contents, authors: Vec::new() })
     }
 
     /// Proves what the state holds under a key, or that it holds nothing.
