@@ -304,8 +304,68 @@ impl CustodyView {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
+    use clap::Parser;
+
     use super::*;
-    use crate::json;
+    use crate::{Cli, Command, config_file, json};
+
+    fn deployed(file: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy").join(file)
+    }
+
+    fn text(file: &str) -> String {
+        std::fs::read_to_string(deployed(file)).unwrap()
+    }
+
+    /// What follows on the only line that begins so.
+    fn line<'a>(text: &'a str, begins: &str) -> &'a str {
+        let mut lines = text.lines().filter_map(|line| line.trim().strip_prefix(begins));
+        let line = lines.next().unwrap_or_else(|| panic!("no line begins with {begins:?}"));
+        assert_eq!(lines.next(), None, "{begins}");
+        line
+    }
+
+    fn runs(arguments: &[&str]) -> RunArgs {
+        match Cli::try_parse_from(arguments).unwrap_or_else(|e| panic!("{arguments:?}: {e}")).command {
+            Command::Custodian(CustodianArgs { command: CustodianCommand::Run(args) }) => args,
+            other => panic!("{arguments:?} is {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_deployed_runs_a_custodian() {
+        let unit = text("systemd/consilium-custodian.service");
+        let unit: Vec<_> = line(&unit, "ExecStart=").split_whitespace().collect();
+        let pod = text("kubernetes/custodian/deployment.yaml");
+        let pod = line(&pod, "args: [").strip_suffix(']').unwrap();
+        let pod: Vec<_> = std::iter::once("consilium").chain(pod.split(", ")).collect();
+        for arguments in [&unit, &pod] {
+            let args = runs(arguments);
+            assert!(!args.once && args.old_keys.is_empty());
+        }
+        // As the overlay says for the time after a change of the key.
+        let old = ["--old-key", "/run/keys/encryption.old.key"];
+        assert_eq!(runs(&[&pod[..], &old[..]].concat()).old_keys, [PathBuf::from(old[1])]);
+    }
+
+    #[test]
+    fn the_profile_that_is_deployed_names_the_files_that_come_with_it() {
+        let overlay = "kubernetes/overlays/st-mary-custodian";
+        let profile = config_file::load(&deployed(overlay).join("custodian.toml"), None).unwrap();
+        let with_it = text(&format!("{overlay}/kustomization.yaml"));
+        let comes = |file: &str| with_it.lines().any(|line| line.trim() == format!("- secrets/{file}"));
+        for path in [profile.certificate, profile.key, profile.signing_key, profile.encryption_key] {
+            let path = path.unwrap();
+            let file = path.strip_prefix("/run/keys").unwrap().to_str().unwrap();
+            assert!(comes(file), "{file}");
+        }
+        assert!(with_it.contains("files: [custodian.toml, genesis.pb]"));
+        assert_eq!(profile.genesis, Some(PathBuf::from("/etc/consilium/genesis.pb")));
+        assert!(profile.endpoints.len() > 1 && profile.nodes_of.is_some(), "one node may hide what waits");
+    }
 
     #[test]
     fn scripts_get_a_members_custody_key() {

@@ -150,14 +150,15 @@ impl Custodian {
             member: task.member.clone(),
             key: task.id,
             wrapped: false,
-            from: pass.from,
+            from: pass.from.clone(),
+            patients: false,
             own_keys: self.keyring.ids(),
             at_least: pass.at_least,
         };
         let page = self.client.held_versions(&query).await?;
         let (batch, unopened) = make(&self.keyring, task.id, &task.key, &page).await?;
         if self.add_rewraps(pass, &batch).await? {
-            (pass.from, pass.anew) = (page.next, 0);
+            (pass.from, pass.anew) = (page.next.clone(), 0);
             pass.unopened += unopened;
         }
         let through = page.next.is_none() && pass.anew == 0;

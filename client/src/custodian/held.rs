@@ -30,6 +30,8 @@ pub struct HeldQuery {
     pub key: KeyId,
     /// Those that are wrapped for it; else those that are left to be wrapped for it.
     pub wrapped: bool,
+    /// Their patients, in the place of the versions; with `wrapped`.
+    pub patients: bool,
     /// Where to go on; `None`: from the first record on.
     pub from: Option<pb::HeldPlace>,
     /// Ids of keys that wraps can be opened with.
@@ -62,6 +64,8 @@ impl Counts {
 pub struct HeldPage {
     /// Maybe none, although there are more.
     pub versions: Vec<pb::HeldVersion>,
+    /// In the place of versions, if patients were asked for; each once, by pseudonym ascending.
+    pub patients: Vec<pb::HeldPatient>,
     /// Where to go on; `None`: that were all.
     pub next: Option<pb::HeldPlace>,
     /// At the block that was answered from.
@@ -80,7 +84,8 @@ impl Client {
         let request = pb::ListHeldVersionsRequest {
             key_id: query.key.to_bytes(),
             wrapped: query.wrapped,
-            from: query.from,
+            from: query.from.clone(),
+            patients: query.patients,
             page_size: PAGE_SIZE,
             key_ids: query.own_keys.clone(),
             read: Some(pb::ReadOptions { consistency: Some(Consistency::MinHeight(query.at_least.0)) }),
@@ -97,9 +102,10 @@ impl Client {
     /// # Errors
     /// As there.
     pub async fn custody_counts(&self, member: &MemberId, key: KeyId, at_least: Height) -> Result<Counts, ClientError> {
-        let end = pb::HeldPlace { sequence: u64::MAX, version: 0 };
+        let end = pb::HeldPlace { sequence: u64::MAX, ..pb::HeldPlace::default() };
         let member = member.clone();
-        let query = HeldQuery { member, key, wrapped: true, from: Some(end), own_keys: Vec::new(), at_least };
+        let query =
+            HeldQuery { member, key, wrapped: true, patients: false, from: Some(end), own_keys: Vec::new(), at_least };
         Ok(self.held_versions(&query).await?.counts)
     }
 
@@ -140,5 +146,14 @@ fn check(
         check_own_wrap((&record, held.version), &wrap, held.committed.as_ref(), header)?;
     }
     let counts = Counts { versions: work.versions, wrapped, open_requests: work.open };
-    Ok(HeldPage { versions: answer.versions.clone(), next: answer.next, counts })
+    let patients = ascending(&answer.patients)?;
+    Ok(HeldPage { versions: answer.versions.clone(), patients, next: answer.next.clone(), counts })
+}
+
+/// A node that names a patient again would be counted again, too.
+fn ascending(patients: &[pb::HeldPatient]) -> Result<Vec<pb::HeldPatient>, ClientError> {
+    match patients.windows(2).all(|pair| matches!(pair, [one, next] if one.patient < next.patient)) {
+        true => Ok(patients.to_vec()),
+        false => Err(ClientError::contradiction("the patients are not in order")),
+    }
 }

@@ -20,6 +20,7 @@ mod pack;
 mod reader;
 mod recipient;
 mod seal;
+mod wraps;
 mod writer;
 
 pub use access::{Access, KEY_PATIENCE};
@@ -31,6 +32,7 @@ pub use pack::{PackLimits, Size, pack};
 pub use reader::{Described, History, Opened, QueryFilter, RecordReader, Shown};
 pub use recipient::{Recipient, RecipientRefusal, custodian, custodians, patient_keys, recipient};
 pub use seal::{SealedRecord, seal, size_of};
+pub use wraps::AddedWrap;
 pub use writer::retract;
 pub use writer::{Draft, PatientKeys, Prepared, RecordWriter, Sealer, Target};
 

@@ -315,7 +315,7 @@ impl RecordReader {
         Ok((header, self.client.judged(&answered, history)?))
     }
 
-    async fn fetch_history(
+    pub(super) async fn fetch_history(
         &self,
         record_id: RecordId,
     ) -> Result<(Answered<pb::GetRecordHistoryRequest, pb::GetRecordHistoryResponse>, Header), ClientError> {

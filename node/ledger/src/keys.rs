@@ -214,6 +214,18 @@ pub fn index_writers(patient: &PatientPseudonym) -> Vec<u8> {
     tagged(INDEX_WRITER, &patient.0)
 }
 
+/// Index: prefix of who has written records of any patient, by patients.
+#[must_use]
+pub fn index_all_writers() -> Vec<u8> {
+    vec![INDEX_WRITER]
+}
+
+/// The patient that such an entry is about.
+#[must_use]
+pub fn patient_of_writer(entry: &[u8]) -> Option<PatientPseudonym> {
+    Some(PatientPseudonym(entry.get(1..1 + 16)?.try_into().ok()?))
+}
+
 /// Index: a member that has written into a list of records; its row holds the kind.
 #[must_use]
 pub fn index_writer(list: &ListName, member: &str) -> Vec<u8> {

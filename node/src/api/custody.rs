@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use consilium_ledger::custody::{self, Held, Holding, Keepers};
+use consilium_ledger::rights::records_of_member;
 use consilium_ledger::{StoreFault, Table, keys};
 use consilium_proto::error::{FieldError, fixed, length_in};
 use consilium_proto::header::Header;
-use consilium_proto::ids::{KeyId, RecordId};
+use consilium_proto::ids::{KeyId, PatientPseudonym, RecordId};
 use consilium_proto::names::MemberId;
-use consilium_proto::pb::{self, HeldPlace, HeldVersion, RecordVersion};
+use consilium_proto::pb::{self, HeldPatient, HeldPlace, HeldVersion, RecordVersion};
 use consilium_proto::state::{CustodyName, WrapRequestName};
 use consilium_proto::transaction::Urgency;
 use prost::Message;
@@ -31,6 +33,8 @@ const PAGE_MAX: u32 = 256;
 const KEYS_MAX: usize = 16;
 /// Longest time that a request is waited for, milliseconds.
 const WAIT_MAX_MS: u32 = 30_000;
+/// How long a caller waits for a block that it has seen elsewhere.
+const BEHIND_FOR: Duration = Duration::from_secs(2);
 /// A busy ledger has many blocks a second; so long a wait does not look again.
 const PACE: Duration = Duration::from_millis(5);
 /// Versions that one answer looks at: it is given before the caller gives up.
@@ -46,20 +50,21 @@ impl Api {
         let request = request.into_inner();
         let asked = Arc::new(AskedList::parse(&caller, &request)?);
         let until = Instant::now() + patience(request.wait_ms)?.min(within);
+        // Somebody waits for a key: another node may be further.
+        self.freshen(request.read.as_ref(), within.min(BEHIND_FOR)).await?;
         let mut applied = self.published.watch_applied();
         let (answer, header) = loop {
             applied.borrow_and_update();
-            self.freshen(request.read.as_ref(), within).await?;
             let (asked, reader) = (Arc::clone(&asked), caller.clone());
             let read = move |ledger: &LedgerSnapshot<'_>| asked.read(ledger, &reader);
             // An emergency may be among them.
             let read = in_lane(&caller.id, Some(Urgency::Key), self.read(read)).await?;
             let (answer, header) = read.ok_or_else(not_custodian)?;
-            let waited = async {
+            let more = async {
                 tokio::time::sleep(PACE).await;
                 applied.changed().await
             };
-            if !answer.requests.is_empty() || !matches!(timeout_at(until, waited).await, Ok(Ok(()))) {
+            if !answer.requests.is_empty() || !matches!(timeout_at(until, more).await, Ok(Ok(()))) {
                 break (answer, header);
             }
             caller.ensure_stands()?;
@@ -80,6 +85,9 @@ impl Api {
         let key = key.map_err(|e| Reason::InvalidArgument.field(&e))?;
         let own_keys = parse_keys(&request.key_ids)?;
         let asked_member = parse_member(&request.member)?;
+        if request.patients && !request.wrapped {
+            return Err(Reason::InvalidArgument.field(&FieldError::malformed("patients", "is for what is wrapped")));
+        }
         self.freshen(request.read.as_ref(), within).await?;
         let read = move |ledger: &LedgerSnapshot<'_>| {
             let member = asked_member.as_ref().unwrap_or(caller.id.member()).as_str();
@@ -93,10 +101,15 @@ impl Api {
             }
             let records = RecordReader::new(ledger, &caller.id);
             let mut list = HeldList { ledger, records, key, wrapped: request.wrapped, own_keys: &own_keys };
-            let (versions, next) = list.page(member, request.from.unwrap_or_default(), page)?;
+            let from = request.from.clone().unwrap_or_default();
+            let (mut versions, mut patients) = (Vec::new(), Vec::new());
+            let next = match request.patients {
+                true => list.patients(member, &from, page, &mut patients)?,
+                false => list.page(member, &from, page, &mut versions)?,
+            };
             let work = Some(prove(ledger, keys::custody_work(member))?);
             let count = Some(prove(ledger, keys::custody_count(&CustodyName::new(member, key)))?);
-            let answer = pb::ListHeldVersionsResponse { versions, next, work, count, header: None };
+            let answer = pb::ListHeldVersionsResponse { versions, next, work, count, header: None, patients };
             Ok(Some((answer, ledger.tip_header().clone())))
         };
         let (answer, header) = self.read(read).await?.ok_or_else(not_custodian)?;
@@ -202,36 +215,90 @@ struct HeldList<'a> {
 }
 
 impl HeldList<'_> {
-    /// Versions from a place on, and where to go on.
+    /// Adds versions from a place on, and gives where to go on.
     fn page(
         &mut self,
         member: &str,
-        from: HeldPlace,
+        from: &HeldPlace,
         page: usize,
-    ) -> Result<(Vec<HeldVersion>, Option<HeldPlace>), StorageError> {
+        found: &mut Vec<HeldVersion>,
+    ) -> Result<Option<HeldPlace>, StorageError> {
         let holding = Holding::of(self.ledger, member, self.key).map_err(failed)?;
         let prefix = keys::index_member(member);
         let first = keys::index_entry(prefix.clone(), from.sequence);
-        let mut found = Vec::new();
         let mut looked_at = 0;
         for row in self.ledger.scan(Table::Index, &prefix, &first) {
             let (entry, id) = row?;
             let corrupt = |e| StorageError::corrupt("index", e);
             let id = RecordId::parse("record_id", &id).map_err(corrupt)?;
             let sequence = entry.last_chunk().map(|sequence| u64::from_be_bytes(*sequence)).unwrap_or_default();
-            let record = self.records.state(&id)?.ok_or_else(|| StorageError::corrupt("record", "absent"))?;
+            let record = self.record(&id)?;
             let start = if sequence == from.sequence { from.version.max(1) } else { 1 };
             for version in start..=record.version {
-                let place = HeldPlace { sequence, version };
+                let place = HeldPlace { sequence, version, ..HeldPlace::default() };
                 if found.len() == page || looked_at == LOOKED_AT_MAX {
-                    return Ok((found, Some(place)));
+                    return Ok(Some(place));
                 }
                 looked_at += 1;
                 let version = self.records.version(&id, version)?;
                 found.extend(self.look(&holding, &id, &version, place)?);
             }
         }
-        Ok((found, None))
+        Ok(None)
+    }
+
+    /// Adds patients behind one, each with how many versions there are; and gives where to go on.
+    /// All versions of a patient are looked at for one answer.
+    fn patients(
+        &self,
+        member: &str,
+        from: &HeldPlace,
+        page: usize,
+        found: &mut Vec<HeldPatient>,
+    ) -> Result<Option<HeldPlace>, StorageError> {
+        let prefix = keys::index_all_writers();
+        let (mut last, mut looked_at) = (PatientPseudonym::parse("patient", &from.patient).ok(), 0);
+        let first = last.map_or_else(|| prefix.clone(), |patient| keys::index_writers(&patient));
+        for row in self.ledger.scan(Table::Index, &prefix, &first) {
+            let (entry, _) = row?;
+            let entry = (keys::patient_of_writer(&entry), keys::writer_of_index(&entry));
+            let (Some(patient), Some((_, writer))) = entry else {
+                return Err(StorageError::corrupt("index", "names no writer of a patient's records"));
+            };
+            if found.len() == page || looked_at >= LOOKED_AT_MAX {
+                let patient = last.map(|last| Bytes::copy_from_slice(&last.0)).unwrap_or_default();
+                return Ok(Some(HeldPlace { patient, ..HeldPlace::default() }));
+            }
+            looked_at += 1;
+            if writer != member || last == Some(patient) {
+                continue;
+            }
+            last = Some(patient);
+            let (all, wrapped) = self.count(&patient, member)?;
+            looked_at = looked_at.saturating_add(all);
+            if wrapped > 0 {
+                found.push(HeldPatient { patient: Bytes::copy_from_slice(&patient.0), versions: wrapped });
+            }
+        }
+        Ok(None)
+    }
+
+    /// How many versions of a member's records of a patient there are, and how many of them are
+    /// wrapped for the key.
+    fn count(&self, patient: &PatientPseudonym, member: &str) -> Result<(usize, u64), StorageError> {
+        let (mut all, mut wrapped) = (0, 0);
+        for id in records_of_member(self.ledger, patient, member).map_err(failed)?.into_values() {
+            for version in 1..=self.record(&id)?.version {
+                let version = self.records.version(&id, version)?;
+                all += 1;
+                wrapped += u64::from(custody::is_wrapped(self.ledger, &id, &version, &self.key).map_err(failed)?);
+            }
+        }
+        Ok((all, wrapped))
+    }
+
+    fn record(&self, id: &RecordId) -> Result<pb::RecordState, StorageError> {
+        self.records.state(id)?.ok_or_else(|| StorageError::corrupt("record", "absent"))
     }
 
     /// What is said of a version, if it is asked for.

@@ -4,17 +4,20 @@
 use bytes::Bytes;
 use consilium_grpc::records_service_server::RecordsService;
 use consilium_ledger::rights::records_of_member;
-use consilium_ledger::{Table, keys};
+use consilium_ledger::{Table, keys, state_map};
 use consilium_proto::error::{FieldError, fixed};
-use consilium_proto::ids::{Height, PatientPseudonym, RecordId, SearchTag};
+use consilium_proto::ids::{Height, KeyId, PatientPseudonym, RecordId, SearchTag};
 use consilium_proto::names::SpiffeId;
 use consilium_proto::pb;
 use consilium_proto::record::Descriptor;
+use consilium_proto::state::{StateKey, WrapName};
+use consilium_proto::state_tree::KeyHash;
 use tonic::{Request, Response, Status};
 
 use super::Api;
 use super::errors::Reason;
 use super::record_reader::{RecordReader, Said};
+use crate::access::{self, What, decide};
 use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
 
@@ -25,6 +28,8 @@ const PAGE_MAX: u32 = 1_000;
 /// Index entries looked at for one page: bounds the cost of a query that
 /// matches little. The page token goes on from there.
 const SCAN_MAX: usize = 10_000;
+/// Wraps that are shown of a record.
+const WRAPS_MAX: usize = 4_096;
 
 #[tonic::async_trait]
 impl RecordsService for Api {
@@ -94,13 +99,45 @@ impl RecordsService for Api {
             if versions.is_empty() {
                 return Ok(None);
             }
-            let proof = records.prove(&id, &versions)?;
-            Ok(Some((versions, proof, ledger.tip_header().clone())))
+            let proof = Some((&records.prove(&id, &versions)?).into());
+            let wraps = added_wraps(ledger, &caller.id, &id)?;
+            let answer = pb::GetRecordHistoryResponse { versions, proof, header: None, wraps };
+            Ok(Some((answer, ledger.tip_header().clone())))
         };
-        let (versions, proof, header) = self.read(read).await?.ok_or_else(not_found)?;
+        let (answer, header) = self.read(read).await?.ok_or_else(not_found)?;
         let header = Some((&self.prove_header(header, within).await?).into());
-        Ok(Response::new(pb::GetRecordHistoryResponse { versions, proof: Some((&proof).into()), header }))
+        Ok(Response::new(pb::GetRecordHistoryResponse { header, ..answer }))
     }
+}
+
+/// For which keys versions of a record were wrapped since, as far as the reader may ask for such
+/// rows one by one.
+fn added_wraps(
+    ledger: &LedgerSnapshot<'_>,
+    reader: &SpiffeId,
+    id: &RecordId,
+) -> Result<Vec<pb::ShownWrap>, StorageError> {
+    let first = keys::wrap_state(&WrapName { record: *id, version: 0, recipient: KeyId::from_bytes([0; 32]) });
+    let prefix = first.get(..first.len() - 4 - 32).unwrap_or_default();
+    let mut shown = Vec::new();
+    if !decide(&access::Request { reader, what: What::StateRow { key: &first } }).allows() {
+        return Ok(shown);
+    }
+    for row in ledger.scan(Table::State, prefix, &first).take(WRAPS_MAX) {
+        let (key, state) = row?;
+        let Some(StateKey::Wrap(name)) = StateKey::decode(&key) else {
+            return Err(StorageError::corrupt("state", "the key of a wrap names none"));
+        };
+        let proof = state_map::prove(ledger, &KeyHash::of(&key)).map_err(|e| StorageError::corrupt("trie", e))?;
+        let recipient_key_id = name.recipient.to_bytes();
+        shown.push(pb::ShownWrap {
+            version: name.version,
+            recipient_key_id,
+            state: state.into(),
+            state_proof: proof.encode().into(),
+        });
+    }
+    Ok(shown)
 }
 
 fn not_found() -> Status {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use consilium_proto::header::Header;
 use consilium_proto::ids::Height;
 use consilium_proto::names::MemberId;
-use consilium_proto::pb::{CustodyWorkState, MemberStatus};
+use consilium_proto::pb::{CustodyDutiesState, CustodyWorkState, MemberStatus};
 use consilium_proto::state::keys;
 use consilium_replica::alarm::Alarm;
 use consilium_replica::disk::{LogWrite, VoteWrite};
@@ -90,6 +90,20 @@ impl Performer {
         Ok(())
     }
 
+    /// Requests for keys that wait for the own custodian: of the own records, and of those that it
+    /// keeps for members that have left.
+    fn waiting_for_keys(&self) -> Result<u64, Fault> {
+        let own = self.member.as_str();
+        let duties: Option<CustodyDutiesState> = self.ledger.state(&keys::custody_duties(own))?;
+        let kept = duties.map(|duties| duties.keeper_of).unwrap_or_default();
+        let mut waiting = 0_u64;
+        for member in std::iter::once(own).chain(kept.iter().map(String::as_str)) {
+            let work: Option<CustodyWorkState> = self.ledger.state(&keys::custody_work(member))?;
+            waiting = waiting.saturating_add(work.map_or(0, |work| work.open));
+        }
+        Ok(waiting)
+    }
+
     /// A block that changed a member holds from now on: handshakes are judged by it
     /// before anybody hears of the block.
     fn executed(&mut self, block: &ExecutedBlock) -> Result<(), Fault> {
@@ -99,8 +113,7 @@ impl Performer {
         }
         metrics::counter!("consilium_transactions_total").increment(block.leaves.len() as u64);
         metrics::gauge!("consilium_applied_height").set(height.0 as f64);
-        let work: Option<CustodyWorkState> = self.ledger.state(&keys::custody_work(self.member.as_str()))?;
-        metrics::gauge!("consilium_wrap_requests_waiting").set(work.map_or(0, |work| work.open) as f64);
+        metrics::gauge!("consilium_wrap_requests_waiting").set(self.waiting_for_keys()? as f64);
         let mut changed = false;
         for member in block.events.changed_members() {
             changed = true;

@@ -1,4 +1,5 @@
 #![allow(clippy::unwrap_used)]
+use consilium_client::records::AddedWrap;
 use consilium_proto::hash::Hash;
 use consilium_proto::header::Header;
 use consilium_proto::ids::{
@@ -346,12 +347,16 @@ fn all_who_have_read_a_record_that_was_entered_in_error_are_told() {
 }
 
 #[test]
-fn holders_are_told_by_name_where_one_is_known_and_else_by_key() {
+fn holders_are_told_by_name_with_deputies_and_keys_that_were_replaced() {
     let key = |n: u8| KeyId::from_bytes([n; 32]);
-    let known = holders::Keys::of_tests(
-        &[(key(1), "spiffe://a.example/service/custodian"), (key(3), "spiffe://b.example/clinician/c-1")],
-        key(1),
-    );
+    let owner =
+        |identity: &str, keeps, replaced| Some(holders::Owner { identity: identity.parse().unwrap(), keeps, replaced });
+    let known = holders::Keys(std::collections::BTreeMap::from([
+        (key(1), owner("spiffe://a.example/service/custodian", true, false)),
+        (key(2), None),
+        (key(3), owner("spiffe://b.example/clinician/c-1", false, true)),
+        (key(4), owner("spiffe://b.example/service/custodian", true, false)),
+    ]));
     let wraps = [1u8, 2].map(|n| consilium_client::pb::KeyWrapRef {
         recipient_key_id: vec![n; 32].into(),
         wrap_sha256: vec![0; 32].into(),
@@ -360,17 +365,19 @@ fn holders_are_told_by_name_where_one_is_known_and_else_by_key() {
         record_id: vec![6; 16].into(),
         version: 1,
         kind: "Observation".into(),
+        author: "spiffe://a.example/service/ehr".into(),
         wraps: wraps.to_vec(),
         ..Default::default()
     };
-    let shown = holders::VersionView::new(&version, &[key(3), key(1)], &known).unwrap();
+    let added = |version, n| AddedWrap { version, key: key(n) };
+    let wraps = holders::Wraps::of(&version, &[added(1, 3), added(1, 1), added(1, 4), added(2, 9)]).unwrap();
+    let shown = holders::VersionView::new(&version, &wraps, &known).unwrap();
     let view = holders::HoldersView { patient: "07".repeat(16), versions: vec![shown] };
     json::snapshot::check("access-holders", &view);
     let text = view.text();
-    assert!(text.contains("spiffe://a.example/service/custodian") && text.contains("unknown: key 02020202"), "{text}");
-    assert!(
-        text.lines().any(|line| line.contains("clinician/c-1") && line.ends_with("added by the custodian")),
-        "{text}"
-    );
-    assert_eq!(text.lines().count(), 4, "a wrap of the author is not told again as one that was added: {text}");
+    let line = |who: &str, how: &str| text.lines().any(|line| line.contains(who) && line.ends_with(how));
+    assert!(line("a.example/service/custodian", "custodian") && text.contains("unknown: key 02020202"), "{text}");
+    assert!(line("clinician/c-1", "added by the custodian; a key that was replaced since"), "{text}");
+    assert!(line("b.example/service/custodian", "custodian of another member"), "{text}");
+    assert_eq!(text.lines().count(), 5, "what was written is not told again as added, nor another version's: {text}");
 }

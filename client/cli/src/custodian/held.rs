@@ -1,12 +1,11 @@
 //! What a custodian keeps: how far the re-wrapping is, and what was wrapped for a key.
 
-use std::collections::BTreeSet;
-
+use bytes::Bytes;
 use clap::Args;
 use consilium_client::custodian::{Counts, HeldQuery, Progress};
 use consilium_client::records::custodian;
-use consilium_client::{Client, ClientError};
-use consilium_proto::ids::{Height, KeyId, PatientPseudonym};
+use consilium_client::{Client, pb};
+use consilium_proto::ids::{Height, KeyId};
 use consilium_proto::names::MemberId;
 use serde::Serialize;
 
@@ -141,7 +140,8 @@ struct AffectedView {
 #[derive(Serialize)]
 struct SummaryView {
     encryption_key_id: String,
-    patients: u64,
+    /// How many, where each was named once; else null.
+    patients: Option<u64>,
     versions: u64,
     /// Of the versions in custody, as the ledger's state counts them.
     counted: u64,
@@ -150,39 +150,47 @@ struct SummaryView {
 impl SummaryView {
     fn text(&self) -> String {
         let Self { encryption_key_id, patients, versions, counted } = self;
-        let of = crate::text::counted(*patients, "patient", "patients");
+        let of = patients.map(|patients| crate::text::counted(patients, "patient", "patients"));
+        let of = of.map(|of| format!(" of {of}")).unwrap_or_default();
         format!(
-            "versions of records of {of} that were wrapped for key {encryption_key_id}: {versions}; the ledger counts \
+            "versions of records{of} that were wrapped for key {encryption_key_id}: {versions}; the ledger counts \
              {counted} in custody"
         )
     }
 }
 
-/// Lists what was wrapped for a key, as it comes: nothing but the pseudonyms is kept.
+/// Lists what was wrapped for a key, as it comes: nothing of it is kept.
 pub(super) async fn affected(client: &Client, args: &AffectedArgs, ctx: &Context) -> Result<(), CliError> {
     let member = args.member.as_ref().unwrap_or(client.identity().spiffe_id().member()).clone();
     let counted = client.custody_counts(&member, args.affected, Height(0)).await?.wrapped;
-    let mut query =
-        HeldQuery { member, key: args.affected, wrapped: true, from: None, own_keys: Vec::new(), at_least: Height(0) };
+    let mut query = HeldQuery {
+        member,
+        key: args.affected,
+        wrapped: true,
+        patients: args.patients,
+        from: None,
+        own_keys: Vec::new(),
+        at_least: Height(0),
+    };
     ctx.claims("completeness", "that no version is left out is the word of the node that was asked");
     let bar = ctx.progress(counted, "affected");
-    let mut patients = BTreeSet::new();
-    let mut versions = 0;
+    let (mut patients, mut versions) = (0, 0);
+    let mut last: Option<Bytes> = None;
     loop {
         let page = client.held_versions(&query).await?;
+        for held in page.patients {
+            if last.as_ref().is_some_and(|last| *last >= held.patient) {
+                return Err(CliError::failed("the node names a patient again; ask another node"));
+            }
+            (patients, versions) = (patients + 1, versions + held.versions);
+            bar.inc(held.versions);
+            ctx.print(&AffectedView::patient(&held.patient), AffectedView::text)?;
+            last = Some(held.patient);
+        }
         for held in page.versions {
             versions += 1;
             bar.inc(1);
-            let is_new = patients.insert(PatientPseudonym::parse("patient", &held.patient).map_err(ClientError::from)?);
-            if args.patients && !is_new {
-                continue;
-            }
-            let view = AffectedView {
-                patient: hex::encode(&held.patient),
-                record_id: (!args.patients).then(|| hex::encode(&held.record_id)),
-                version: (!args.patients).then_some(held.version),
-            };
-            ctx.print(&view, AffectedView::text)?;
+            ctx.print(&AffectedView::version(&held), AffectedView::text)?;
         }
         query.from = page.next;
         if query.from.is_none() {
@@ -190,7 +198,7 @@ pub(super) async fn affected(client: &Client, args: &AffectedArgs, ctx: &Context
         }
     }
     bar.finish_and_clear();
-    let patients = patients.len() as u64;
+    let patients = args.patients.then_some(patients);
     let view = SummaryView { encryption_key_id: args.affected.to_string(), patients, versions, counted };
     ctx.print(&view, SummaryView::text)?;
     match versions < counted {
@@ -198,6 +206,17 @@ pub(super) async fn affected(client: &Client, args: &AffectedArgs, ctx: &Context
             "the node has shown {versions} versions, and the ledger counts {counted}: it hides some; ask another node"
         ))),
         false => Ok(()),
+    }
+}
+
+impl AffectedView {
+    fn version(held: &pb::HeldVersion) -> Self {
+        let record_id = Some(hex::encode(&held.record_id));
+        Self { patient: hex::encode(&held.patient), record_id, version: Some(held.version) }
+    }
+
+    fn patient(patient: &[u8]) -> Self {
+        Self { patient: hex::encode(patient), record_id: None, version: None }
     }
 }
 
@@ -235,7 +254,7 @@ mod tests {
         json::snapshot::check("custody-status", &view);
         let affected = AffectedView { patient: "04".repeat(16), record_id: Some("05".repeat(16)), version: Some(1) };
         json::snapshot::check("custody-affected", &affected);
-        let summary = SummaryView { encryption_key_id: key.to_string(), patients: 1, versions: 2, counted: 2 };
+        let summary = SummaryView { encryption_key_id: key.to_string(), patients: Some(1), versions: 2, counted: 2 };
         json::snapshot::check("custody-affected-summary", &summary);
     }
 

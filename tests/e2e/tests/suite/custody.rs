@@ -155,7 +155,11 @@ fn a_new_custody_key_opens_what_was_written_before_and_the_old_one_can_go() {
         let affected = results(&affected)?;
         assert_eq!(affected.len(), 4, "three versions and their sum: {affected:?}");
         assert!(affected[..3].iter().all(|one| one["patient"] == patient.to_string() && one["version"] == 1));
-        assert_eq!((&affected[3]["patients"], &affected[3]["versions"]), (&1.into(), &3.into()));
+        assert_eq!(affected[3]["versions"], 3);
+        let patients = network.cli(&auditor, &["--output", "json", "custodian", "affected", &old_id, "--patients"])?;
+        let patients = results(&patients)?;
+        assert_eq!((patients.len(), &patients[0]["patient"]), (2, &patient.to_string().into()), "{patients:?}");
+        assert_eq!((&patients[1]["patients"], &patients[1]["versions"]), (&1.into(), &3.into()));
         let refused = network.cli(&ehr, &["custodian", "affected", &old_id])?;
         assert!(refused.output.contains("what is in custody is for the custodian"), "{}", refused.output);
 
@@ -205,6 +209,52 @@ fn a_deputy_opens_in_an_emergency_while_no_own_custodian_runs() {
         let opened = RecordReader::with(doctor.client.clone(), access).get_of(patient, record_id, None).await?;
         assert_eq!(opened.plaintext.as_deref().map(Vec::as_slice), Some(&b"what was seen"[..]));
         assert!(ordinary.get_of(patient, record_id, None).await.is_err(), "it still does");
+        Ok(())
+    });
+}
+
+#[test]
+fn beyond_so_many_patients_a_person_is_called_and_emergencies_go_on() {
+    Network::of(3).run(async |network| {
+        let admin = network.enrolled(0, Role::Admin, "registrar").await?;
+        let keeper = network.enrolled(0, Role::Service, "custodian").await?;
+        results(&network.cli(&admin, &["--output", "json", "custodian", "set-key", &keeper.spiffe_id])?)?;
+        let ehr = network.enrolled(0, Role::Service, "ehr").await?;
+        let writer = RecordWriter::new(ehr.client.clone()).await?;
+        let patients = [(); 3].map(|()| new_pseudonym());
+        let drafts = patients.map(|patient| Draft::new(RecordDraft::document("note", patient, "seen".into())));
+        let written = writer.write(drafts.into(), pb::WaitFor::Certified).await?;
+        let records: Vec<_> = written.into_iter().flat_map(|(_, records)| records).collect();
+        // Two ordinary requests for two patients, and then an emergency of a third one.
+        let lab = network.enrolled(0, Role::Service, "lab").await?;
+        let ordinary = RecordReader::with(lab.client.clone(), Access::of(PurposeOfUse::Treat)).waiting(Duration::ZERO);
+        for (patient, record) in patients.iter().zip(&records).take(2) {
+            assert!(ordinary.get_of(*patient, *record, None).await.is_err(), "there is no key yet");
+        }
+        let doctor = network.enrolled(1, Role::Clinician, "doctor").await?;
+        let emergency = Declaration::new(patients[2], EmergencyReason::Danger);
+        let access =
+            Access { emergency: Some(emergency.id()), before: emergency.actions(), ..Access::of(PurposeOfUse::Btg) };
+        let urgent = RecordReader::with(doctor.client.clone(), access).waiting(Duration::ZERO);
+        assert!(urgent.get_of(patients[2], records[2], None).await.is_err(), "there is no key yet");
+
+        let run = |patients_per_hour: &str| {
+            let run = ["--output", "json", "custodian", "run", "--once", "--patients-per-hour", patients_per_hour];
+            Ok::<_, anyhow::Error>(results(&network.cli(&keeper, &run)?)?.remove(0))
+        };
+        let first = run("1")?;
+        assert_eq!((&first["answered"], &first["paused"]), (&2.into(), &1.into()), "{first}");
+        let again = Access { emergency: Some(emergency.id()), ..Access::of(PurposeOfUse::Btg) };
+        let urgent = RecordReader::with(doctor.client.clone(), again).waiting(Duration::ZERO);
+        assert!(urgent.get_of(patients[2], records[2], None).await.is_ok(), "an emergency waits for nobody");
+        // What the alert is made of.
+        assert_eq!(network.nodes[0].metric("consilium_wrap_requests_waiting")?, 1.0);
+        // A person has looked, and lets it go on.
+        let second = run("2")?;
+        assert_eq!((&second["answered"], &second["paused"]), (&1.into(), &0.into()), "{second}");
+        for (patient, record) in patients.iter().zip(&records).take(2) {
+            assert!(ordinary.get_of(*patient, *record, None).await.is_ok());
+        }
         Ok(())
     });
 }

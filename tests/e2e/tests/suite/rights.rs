@@ -49,12 +49,18 @@ struct Hospital {
 
 /// Runs a custodian.
 pub(crate) fn running(keeper: &User, network: &Network) -> anyhow::Result<Running> {
+    running_with(keeper, network, &[])
+}
+
+/// The same with further arguments.
+pub(crate) fn running_with(keeper: &User, network: &Network, arguments: &[&str]) -> anyhow::Result<Running> {
     let folder = network.folder().join("custodian");
     std::fs::create_dir_all(&folder)?;
     let child = Command::new(cli_binary()?)
         .arg("--config")
         .arg(keeper.config_file(&folder)?)
         .args(["custodian", "run"])
+        .args(arguments)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;

@@ -10,7 +10,7 @@ use consilium_proto::ids::PatientPseudonym;
 use consilium_proto::names::Role;
 use consilium_proto::pb::{self, ConsentBase, ConsentEffect, PurposeOfUse};
 
-use crate::rights::running;
+use crate::rights::running_with;
 
 /// The hospital that leaves.
 const LEAVES: usize = 3;
@@ -79,7 +79,8 @@ fn a_hospital_leaves_once_another_keeps_its_records_and_those_are_read_there() {
         let shown = says(network, &admins[0], &["custodian", "show", &left], true)?;
         anyhow::ensure!(shown.contains(&format!("keeper: {successor}")), "{shown}");
 
-        let _custodian = running(&keepers[1], network)?;
+        // It is told of requests: it would not look for them in time.
+        let _custodian = running_with(&keepers[1], network, &["--every", "600000"])?;
         let doctor = network.enrolled(READS, Role::Clinician, "doctor").await?;
         let reader = RecordReader::with(doctor.client.clone(), Access::of(PurposeOfUse::Treat));
         let opened = reader.get_of(patient, record, None).await?;
