@@ -14,7 +14,7 @@ use consilium_proto::pb::{
 use consilium_proto::state::{WrapName, WrapRequestName};
 use consilium_proto::transaction::{AddWraps, RequestAccess, Rewrap, VersionRef, WriteRecord};
 
-use super::{Author, Context};
+use super::{Author, Context, recipients};
 use crate::custody::{self, Held, Holding};
 use crate::keys;
 use crate::rights::{Decider, Reading};
@@ -117,6 +117,10 @@ pub(super) struct Wanted<'a> {
 impl Wanted<'_> {
     /// Asks the custodian of a version for its key, unless it is wrapped for the reader's key, or
     /// asked for, already. Where the member has no custodian nobody can.
+    ///
+    /// A request that waits gives its place to one that the custodian may answer where it could
+    /// not: to an emergency, which no limit holds up and a deputy may answer, and to whatever is
+    /// permitted when the older one is not any more.
     pub(super) fn ask<R: StateReader>(
         &self,
         view: &mut View<'_, R>,
@@ -125,12 +129,25 @@ impl Wanted<'_> {
     ) -> Result<(), StoreFault> {
         let wrapped = version.wraps.iter().any(|wrap| wrap.recipient_key_id == self.key.as_bytes()[..]);
         let place = keys::wrap_state(&WrapName { record: *id, version: version.version, recipient: self.key });
-        if wrapped || view.get(Table::State, &place)?.is_some() {
+        if wrapped {
+            return Ok(());
+        }
+        let waiting: Option<WrapState> = view.message(Table::State, &place)?;
+        if waiting.as_ref().is_some_and(|wrap| !wrap.wrap_sha256.is_empty()) {
             return Ok(());
         }
         let author: SpiffeId = version.author.parse().map_err(|e| corrupt(format!("version: {e}")))?;
         let member = author.member();
         if view.get(Table::State, &keys::custody(member.as_str()))?.is_none() {
+            return Ok(());
+        }
+        if let Some(waiting) = waiting {
+            let place = keys::wrap_request(&WrapRequestName::new(member.as_str(), waiting.request));
+            let before: Option<WrapRequestState> = view.message(Table::State, &place)?;
+            let before = before.ok_or_else(|| corrupt("a wrap that is asked for has no request"))?;
+            if self.comes_before(view, &before)? {
+                view.put_message(Table::State, place, &self.describe(id, version));
+            }
             return Ok(());
         }
         let mut work = load_work(view, member.as_str())?;
@@ -141,6 +158,11 @@ impl Wanted<'_> {
         let place = keys::wrap_request(&WrapRequestName::new(member.as_str(), request));
         view.put_message(Table::State, place, &self.describe(id, version));
         Ok(())
+    }
+
+    fn comes_before<R: StateReader>(&self, view: &View<'_, R>, before: &WrapRequestState) -> Result<bool, StoreFault> {
+        let sooner = self.request.emergency.is_some() && before.emergency_id.is_empty();
+        Ok(sooner || !is_permitted(view, self.cx, before)?)
     }
 
     fn describe(&self, id: &RecordId, version: &RecordVersion) -> WrapRequestState {
@@ -302,8 +324,9 @@ impl List<'_> {
     }
 }
 
-/// Whether what a wrap was asked for is permitted still: a consent may be revoked, or an
-/// emergency over. Judged as of the block that the wrap comes in.
+/// Whether what a wrap was asked for is permitted still: a consent may be revoked, an emergency
+/// over, the reader revoked, or its key replaced, which may be because it was stolen. Judged as of
+/// the block that the wrap comes in.
 pub(crate) fn is_permitted<R: StateReader>(
     view: &View<'_, R>,
     cx: &Context<'_>,
@@ -312,6 +335,10 @@ pub(crate) fn is_permitted<R: StateReader>(
     let corrupt = |e| corrupt(format!("wrap request: {e}"));
     let reader: SpiffeId =
         request.reader.parse().map_err(|_| crate::roster::corrupt("a wrap request names no reader"))?;
+    let key = KeyId::try_from(request.recipient_key_id.as_ref()).map_err(|e| crate::roster::corrupt(e.to_string()))?;
+    if !recipients::is_newest_key(view, &request.reader, &key)? {
+        return Ok(false);
+    }
     let optional = |bytes: &[u8]| (!bytes.is_empty()).then(|| bytes.try_into().ok()).flatten();
     let reading = Reading {
         reader: &reader,

@@ -128,6 +128,24 @@ fn a_deputy_drops_what_is_over_of_emergencies_alone() {
 }
 
 #[test]
+fn an_emergency_takes_the_place_of_the_same_readers_ordinary_request() {
+    let (mut w, doctor) = shared();
+    assert_eq!(deputy(&mut w, A, C), Outcome::Applied);
+    assert_eq!(w.ground(&doctor, read(1)), Ground::Consent);
+    emergency(&mut w, &doctor, 7);
+    // The consent may even be withdrawn: the emergency is what the wrap is for.
+    w.revoke(&name(A, "service", "ehr"), 1);
+    assert_eq!(answer(&mut w, &custodian(C), A, 0, &doctor), Outcome::Applied);
+    assert_eq!(answer(&mut w, &custodian(A), A, 0, &doctor), Outcome::WrapNotRequested, "only once");
+    // An ordinary request does not take the place of an emergency.
+    let (mut w, doctor) = shared();
+    assert_eq!(deputy(&mut w, A, C), Outcome::Applied);
+    emergency(&mut w, &doctor, 7);
+    assert_eq!(w.ground(&doctor, read(1)), Ground::Consent);
+    assert_eq!(answer(&mut w, &custodian(C), A, 0, &doctor), Outcome::Applied);
+}
+
+#[test]
 fn a_deputy_that_was_withdrawn_answers_no_more() {
     let (mut w, doctor) = shared();
     assert_eq!(deputy(&mut w, A, C), Outcome::Applied);

@@ -1,6 +1,7 @@
 //! Wraps for readers: asked for by permits, made by the custodian, and only while permitted.
 
 use super::*;
+use consilium_kit::identity_rules::list;
 use consilium_proto::state::{WrapName, WrapRequestName};
 
 fn wrap(w: &World, request: u64, record: u8, reader: &str) -> (pb::AddWraps, Vec<Bytes>) {
@@ -141,4 +142,40 @@ fn what_claims_to_answer_emergencies_answers_nothing_else() {
     assert_eq!(open(&w, A), 2, "nothing of it was done");
     assert_eq!(add(&mut w, &custodian, urgent(emergency)), Outcome::Applied);
     assert_eq!(add(&mut w, &custodian, ordinary), Outcome::Applied);
+}
+
+#[test]
+fn a_request_that_is_permitted_takes_the_place_of_one_that_is_not_any_more() {
+    let (mut w, doctor, custodian) = shared();
+    w.ask(&doctor, read(1));
+    w.revoke(&name(A, "service", "ehr"), 1);
+    let answer = wrap(&w, 0, 1, &doctor);
+    assert_eq!(add(&mut w, &custodian, answer.clone()), Outcome::AccessEnded);
+    let purposes = vec![Purpose::Hpaymt.into()];
+    let payment = pb::ConsentRule { grantees: to_member(B), purposes, ..rule(ConsentEffect::Permit) };
+    let other = grant(ConsentBase::BreakGlassOnly, vec![payment]);
+    assert_eq!(w.consent(&name(A, "service", "ehr"), 2, other), Outcome::Applied);
+    let request = pb::RequestAccess { purpose: Purpose::Hpaymt.into(), ..read(1) };
+    assert_eq!(w.ground(&doctor, request), Ground::Consent);
+    assert_eq!(open(&w, A), 1);
+    assert_eq!(add(&mut w, &custodian, answer), Outcome::Applied);
+}
+
+#[test]
+fn nothing_is_wrapped_for_a_key_that_was_replaced_or_a_reader_that_was_revoked() {
+    let (mut w, doctor, custodian) = shared();
+    w.ask(&doctor, read(1));
+    let for_the_old_key = wrap(&w, 0, 1, &doctor);
+    w.enroll(B, "clinician", "c1");
+    assert_eq!(add(&mut w, &custodian, for_the_old_key), Outcome::AccessEnded);
+    let dropped = |request| (pb::AddWraps { dropped: vec![request], ..pb::AddWraps::default() }, vec![]);
+    assert_eq!(add(&mut w, &custodian, dropped(0)), Outcome::Applied);
+    w.ask(&doctor, read(1));
+    let answer = wrap(&w, 1, 1, &doctor);
+    let serial = w.people[&doctor].serial();
+    let publish = Action::PublishRevocations(pb::PublishRevocations { crl: list("ca", 1, [serial]) });
+    assert_eq!(w.ledger.submit(B, publish), Outcome::Applied);
+    assert_eq!(add(&mut w, &custodian, answer), Outcome::AccessEnded);
+    assert_eq!(add(&mut w, &custodian, dropped(1)), Outcome::Applied);
+    assert_eq!(open(&w, A), 0);
 }
