@@ -169,7 +169,7 @@ impl Facts<'_> {
             Said::RuleDenies => Ground::ConsentDenies,
             _ if self.is_custodian() && self.reader.role() != Role::Patient => Ground::Custodian,
             Said::BasePermits | Said::Permits { .. } => Ground::Consent,
-            Said::BaseDenies | Said::AllDenied => Ground::ConsentDenies,
+            Said::BaseDenies | Said::OptedOut | Said::AllDenied => Ground::ConsentDenies,
             Said::Nothing | Said::Silent => Ground::NoConsent,
         }
     }

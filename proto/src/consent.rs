@@ -152,8 +152,8 @@ pub struct Asked<'a> {
 }
 
 /// What a grant says of a request, the weakest first: of several grants the strongest counts. A
-/// rule is said of something, a base of all the rest: only the base that denies everything is
-/// stronger than another consent's rule.
+/// rule is said of something, a base of all the rest: stronger than another consent's rule is only
+/// the base that denies everything, and that of a consent which permits nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Said {
     /// It is about other things only, and does not count.
@@ -169,6 +169,8 @@ pub enum Said {
         /// The rule names the very reader.
         by_name: bool,
     },
+    /// The base leaves it to emergencies, and no rule permits anything: the patient opts out.
+    OptedOut,
     /// The base denies everything.
     AllDenied,
     /// A rule forbids it.
@@ -202,7 +204,17 @@ impl Grant {
             return Said::Nothing;
         }
         let matching = self.rules.iter().filter(|rule| rule.matches(asked));
-        matching.map(|rule| rule.says(asked)).max().unwrap_or_else(|| base_says(self.base, asked))
+        matching.map(|rule| rule.says(asked)).max().unwrap_or_else(|| self.rest_says(asked))
+    }
+
+    /// What it says of that of which no rule speaks. A consent that opens nothing is there to
+    /// close what others open; one that opens something must not close what another one opens.
+    fn rest_says(&self, asked: &Asked<'_>) -> Said {
+        let opens = self.rules.iter().any(|rule| rule.effect == ConsentEffect::Permit);
+        match base_says(self.base, asked) {
+            Said::BaseDenies if !opens => Said::OptedOut,
+            said => said,
+        }
     }
 
     /// Whether it may permit a record of which only kind, confidentiality and custodian are known:
@@ -316,12 +328,20 @@ impl Rule {
             && fits(self.tags.is_empty(), self.tags.iter().any(|tag| record.tags.contains(tag)))
     }
 
+    /// Of research without a project a denial speaks, too: who leaves it out must not read more.
+    fn is_of_project(&self, asked: &Asked<'_>) -> bool {
+        match asked.project {
+            Some(project) => self.projects.contains(&project),
+            None => self.effect == ConsentEffect::Deny && purpose::covers(PurposeOfUse::Hresch, asked.purpose),
+        }
+    }
+
     /// The same, as far as kind, confidentiality and custodian of the record say it.
     fn may_match(&self, asked: &Asked<'_>) -> bool {
         let record = asked.record;
         fits(self.grantees.is_empty(), self.grantees.iter().any(|g| g.is(asked.reader)))
             && fits(self.purposes.is_empty(), self.purposes.iter().any(|p| purpose::covers(*p, asked.purpose)))
-            && fits(self.projects.is_empty(), asked.project.is_some_and(|project| self.projects.contains(&project)))
+            && fits(self.projects.is_empty(), self.is_of_project(asked))
             && fits(self.kinds.is_empty(), self.kinds.iter().any(|kind| kind == record.kind))
             && fits(self.author_members.is_empty(), self.author_members.iter().any(|id| id == record.custodian))
             && self.ceiling.is_none_or(|ceiling| record.confidentiality as i32 <= ceiling as i32)
@@ -395,7 +415,7 @@ pub fn strongest<T>(
 ) -> (Said, Option<T>) {
     let mut speaking = binding.filter(|(said, _)| *said != Said::Silent);
     match speaking.by_ref().reduce(|best, next| if next.0 > best.0 { next } else { best }) {
-        None => (Grant::of_base(implicit).says(asked), None),
+        None => (base_says(implicit, asked), None),
         Some((Said::Nothing, _)) => (Said::Nothing, None),
         Some((said, by)) => (said, Some(by)),
     }

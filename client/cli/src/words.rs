@@ -150,6 +150,7 @@ pub(crate) fn said(said: Said) -> &'static str {
         Said::BaseDenies => "denies it, but for emergencies",
         Said::Permits { by_name: true } => "permits it by a rule, to this very reader",
         Said::Permits { by_name: false } => "permits it by a rule",
+        Said::OptedOut => "denies it, whatever another consent permits, but for emergencies",
         Said::AllDenied => "denies everything",
         Said::RuleDenies => "denies it by a rule",
     }

@@ -127,7 +127,7 @@ impl Language {
         match said {
             Said::Nothing | Said::Silent => none,
             Said::BasePermits | Said::Permits { .. } => permit,
-            Said::BaseDenies | Said::AllDenied => by_base,
+            Said::BaseDenies | Said::OptedOut | Said::AllDenied => by_base,
             Said::RuleDenies => by_rule,
         }
     }

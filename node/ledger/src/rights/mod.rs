@@ -127,28 +127,41 @@ impl<'a> Decider<'a> {
         let newest = record.as_ref().map_or(0, |record| record.version);
         let number = if version == 0 { newest } else { version };
         let version: Option<RecordVersion> = view.message(Table::Versions, &keys::version(id, number))?;
+        let newest: Option<RecordVersion> = match newest {
+            0 => None,
+            newest if newest == number => None,
+            newest => view.message(Table::Versions, &keys::version(id, newest))?,
+        };
         match (record.filter(|_| self.facts.known), version) {
-            (Some(record), Some(version)) => Ok((self.decide_version(&record, id, &version)?, Some(version))),
+            (Some(record), Some(version)) => {
+                let decided = self.decide_version(&record, id, (&version, newest.as_ref()))?;
+                Ok((decided, Some(version)))
+            }
             (Some(_) | None, _) => {
                 // What there is not is decided, too, so that the time does not tell it.
-                self.decide_version(&RecordState::default(), id, &RecordVersion::default())?;
+                self.decide_version(&RecordState::default(), id, (&RecordVersion::default(), None))?;
                 Ok((Decided::NOT_FOUND, None))
             }
         }
     }
 
+    /// What the newest version is protected by protects the older ones, too: an amendment that
+    /// raises the confidentiality, or adds a label, would be worth nothing otherwise.
     fn decide_version(
         &mut self,
         record: &RecordState,
         id: &RecordId,
-        version: &RecordVersion,
+        (version, newest): (&RecordVersion, Option<&RecordVersion>),
     ) -> Result<Decided, StoreFault> {
-        let tags = version.policy_tags.iter().map(|tag| PolicyTag::parse("policy_tags", tag));
+        let tags = version.policy_tags.iter().chain(newest.iter().flat_map(|newest| &newest.policy_tags));
+        let tags = tags.map(|tag| PolicyTag::parse("policy_tags", tag));
         let tags = tags.collect::<Result<Vec<_>, _>>().map_err(|e| corrupt(format!("version: {e}")))?;
+        let confidentiality =
+            newest.map_or(version.confidentiality(), |newest| version.confidentiality().max(newest.confidentiality()));
         let record = RecordFacts {
             id: *id,
             kind: &version.kind,
-            confidentiality: version.confidentiality(),
+            confidentiality,
             custodian: &record.member,
             author: &version.author,
             tags: &tags,

@@ -133,8 +133,18 @@ impl PatientFacts {
     }
 
     /// What the consents that bind the record's custodian say together, and which of them.
+    /// Of what the reader has put on paper itself only denials count: nobody opens records to
+    /// oneself.
     pub(super) fn consents_say(&self, asked: &Asked<'_>) -> (Said, Option<(ConsentId, u32)>) {
-        let said = |consent: &Consent| (consent.grant.says(asked), (consent.id, consent.state.version));
+        let reader = asked.reader.to_string();
+        let said = |consent: &Consent| {
+            let own = !consent.state.paper_member.is_empty() && consent.state.author == reader;
+            let said = match consent.grant.says(asked) {
+                Said::Permits { .. } | Said::BasePermits if own => Said::Silent,
+                said => said,
+            };
+            (said, (consent.id, consent.state.version))
+        };
         strongest(self.binding(asked).map(said), self.implicit, asked)
     }
 

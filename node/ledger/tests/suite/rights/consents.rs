@@ -204,3 +204,84 @@ fn a_consent_to_research_takes_no_treatment_away() {
         assert_eq!(beside, Ground::Consent, "a rule is stronger than a base");
     }
 }
+
+#[test]
+fn a_consent_that_permits_nothing_closes_what_earlier_ones_opened() {
+    let mut w = World::new();
+    w.write(A, 1, |_| ());
+    let doctor = name(B, "clinician", "c1");
+    assert_eq!(w.consent(&name(A, "service", "ehr"), 1, share_with_b()), Outcome::Applied);
+    assert_eq!(w.ground(&doctor, read(1)), Ground::Consent);
+    assert_eq!(w.consent(&name(A, "service", "ehr"), 2, grant(ConsentBase::BreakGlassOnly, vec![])), Outcome::Applied);
+    assert_eq!(w.ground(&doctor, read(1)), Ground::ConsentDenies);
+    let declare = pb::DeclareEmergency {
+        emergency_id: id(7),
+        patient: id(1),
+        reason: pb::EmergencyReason::Danger.into(),
+        ..pb::DeclareEmergency::default()
+    };
+    assert_eq!(w.all_by(&doctor, vec![Action::DeclareEmergency(declare)], vec![]), Outcome::Applied);
+    let request = pb::RequestAccess { purpose: Purpose::Btg.into(), emergency_id: id(7), ..read(1) };
+    assert_eq!(w.ground(&doctor, request), Ground::Emergency, "which it leaves open");
+}
+
+#[test]
+fn nobody_opens_records_to_oneself_by_a_paper() {
+    let mut w = World::new();
+    w.write(A, 1, |write| write.confidentiality = pb::Confidentiality::VeryRestricted.into());
+    let doctor = name(A, "clinician", "c1");
+    let to_doctor = vec![pb::Grantee { grantee: Some(pb::grantee::Grantee::Identity(doctor.clone())) }];
+    let permit = pb::ConsentRule { grantees: to_doctor, ..rule(ConsentEffect::Permit) };
+    let by_name = || grant(ConsentBase::BreakGlassOnly, vec![permit.clone()]);
+    assert_eq!(w.consent(&doctor, 1, by_name()), Outcome::Applied);
+    assert_eq!(w.ground(&doctor, read(1)), Ground::Policy, "what is very restricted needs a name on a consent");
+    assert_eq!(w.consent(&name(A, "clinician", "c2"), 2, by_name()), Outcome::Applied);
+    assert_eq!(w.ground(&doctor, read(1)), Ground::Custodian);
+}
+
+#[test]
+fn leaving_out_the_project_evades_no_denial_of_it() {
+    let mut w = World::new();
+    w.write(A, 1, |_| ());
+    let all = pb::ConsentRule { purposes: vec![Purpose::Hresch.into()], ..rule(ConsentEffect::Permit) };
+    let not_there = pb::ConsentRule { projects: vec![id(4)], ..rule(ConsentEffect::Deny) };
+    let said = grant(ConsentBase::BreakGlassOnly, vec![all, not_there]);
+    assert_eq!(w.consent(&name(A, "service", "ehr"), 1, said), Outcome::Applied);
+    let researcher = name(B, "researcher", "r1");
+    let research = pb::RequestAccess { purpose: Purpose::Hresch.into(), ..read(1) };
+    let of = |project| pb::RequestAccess { project, ..research.clone() };
+    assert_eq!(w.ground(&researcher, of(id(4))), Ground::ConsentDenies);
+    assert_eq!(w.ground(&researcher, of(Bytes::new())), Ground::ConsentDenies);
+    assert_eq!(w.ground(&researcher, of(id(5))), Ground::Consent);
+}
+
+#[test]
+fn what_protects_the_newest_version_protects_the_older_ones() {
+    let mut w = World::new();
+    w.write(A, 1, |_| ());
+    let normal = pb::ConsentRule {
+        grantees: to_member(B),
+        ceiling: pb::Confidentiality::Normal.into(),
+        ..rule(ConsentEffect::Permit)
+    };
+    let labelled = pb::ConsentRule { tags: vec![id(9)], ..rule(ConsentEffect::Deny) };
+    let said = grant(ConsentBase::BreakGlassOnly, vec![normal, labelled]);
+    assert_eq!(w.consent(&name(A, "service", "ehr"), 1, said), Outcome::Applied);
+    let doctor = name(B, "clinician", "c1");
+    assert_eq!(w.ground(&doctor, first_version()), Ground::Consent);
+    let amend = |write: &mut pb::WriteRecord| {
+        (write.version, write.confidentiality) = (2, pb::Confidentiality::Restricted.into());
+    };
+    assert_eq!(w.write(A, 1, amend), Outcome::Applied);
+    assert_eq!(w.ground(&doctor, first_version()), Ground::ConsentDenies, "it was filed too low");
+    assert_eq!(w.write(A, 1, |write| (write.version, write.policy_tags) = (3, vec![id(9)])), Outcome::Applied);
+    assert_eq!(w.ground(&doctor, first_version()), Ground::ConsentDenies, "it was filed without a label");
+    assert_eq!(w.write(A, 1, |write| write.version = 4), Outcome::Applied);
+    assert_eq!(w.ground(&doctor, first_version()), Ground::Consent, "which was a mistake");
+}
+
+/// The first version of record 1.
+fn first_version() -> pb::RequestAccess {
+    let records = vec![pb::VersionRef { record_id: id(1), version: 1 }];
+    pb::RequestAccess { records, ..read(1) }
+}
