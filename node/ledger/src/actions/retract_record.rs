@@ -2,7 +2,8 @@
 //! that the history shows who did it and when, and so does the list of the patient's records.
 
 use bytes::Bytes;
-use consilium_proto::pb::{Outcome, RecordState, RecordVersion};
+use consilium_proto::names::Role;
+use consilium_proto::pb::{Outcome, RecordState, RecordVersion, RetractionReason};
 use consilium_proto::record::version_hash;
 use consilium_proto::transaction::RetractRecord;
 
@@ -19,6 +20,9 @@ pub(super) fn run<R: StateReader>(
     retract: RetractRecord,
 ) -> Result<(), Refusal> {
     author.ensure_writer()?;
+    // That closes a record for ever, to emergencies and the patient, too.
+    let closes = retract.reason == RetractionReason::WrongPatient;
+    ensure(!closes || author.id.role() != Role::Device, Outcome::RoleNotAllowed)?;
     let place = keys::record(&retract.record_id);
     let mut record: RecordState =
         view.message(Table::State, &place)?.ok_or(Refusal::Rejected(Outcome::RecordNotFound))?;

@@ -5,10 +5,10 @@
 use std::collections::BTreeSet;
 
 use consilium_proto::access::{PolicyRules, permits};
-use consilium_proto::ids::{Fingerprint, Height, TimeMs, TransactionId};
+use consilium_proto::ids::{Fingerprint, Height, RecordId, TimeMs, TransactionId};
 use consilium_proto::limits::RELEASE_WINDOW_MS;
 use consilium_proto::names::SpiffeId;
-use consilium_proto::pb::{AccessEvent, RecordState, SignerState};
+use consilium_proto::pb::{AccessEvent, RecordState, RetractionReason, SignerState};
 use consilium_proto::transaction::{RequestAccess, VersionRef};
 use prost::Message;
 
@@ -41,7 +41,7 @@ pub struct Claim<'a> {
 pub struct Opened {
     /// What was decided.
     pub event: AccessEvent,
-    /// The versions that it permits.
+    /// The versions that it permits, but for those of records that were filed wrongly.
     pub versions: BTreeSet<VersionRef>,
 }
 
@@ -83,7 +83,14 @@ pub fn open<R: StateReader>(reader: &R, claim: &Claim<'_>) -> Result<Result<Open
     }
     let permitted = event.decisions.iter().filter(|decision| permits(decision.ground()));
     let versions = permitted.flat_map(|decision| &decision.records).map(VersionRef::try_from);
-    let versions = versions.collect::<Result<_, _>>().map_err(|e| corrupt(format!("log: {e}")))?;
+    let mut versions: BTreeSet<VersionRef> =
+        versions.collect::<Result<_, _>>().map_err(|e| corrupt(format!("log: {e}")))?;
+    let records: BTreeSet<RecordId> = versions.iter().map(|version| version.record).collect();
+    for record in records {
+        if is_misfiled(&View::new(reader), &record)? {
+            versions.retain(|version| version.record != record);
+        }
+    }
     Ok(Ok(Opened { event, versions }))
 }
 
@@ -135,6 +142,12 @@ fn withheld<R: StateReader>(view: &View<'_, R>, claim: &Claim<'_>) -> Result<Opt
         Err(Refusal::Rejected(_)) => Ok(Some(Withheld::NotStanding)),
         Err(Refusal::Fault(fault)) => Err(fault),
     }
+}
+
+/// Whether a record has turned out to be somebody else's, maybe since it was decided.
+fn is_misfiled<R: StateReader>(view: &View<'_, R>, record: &RecordId) -> Result<bool, StoreFault> {
+    let state: Option<RecordState> = view.message(Table::State, &keys::record(record))?;
+    Ok(state.is_some_and(|state| state.retraction_reason() == RetractionReason::WrongPatient))
 }
 
 /// The event of the claim's transaction, if its block is certified.

@@ -134,3 +134,26 @@ fn what_was_read_late_stands_in_the_log_with_the_readers_time_whatever_that_is()
         assert_eq!((event.late_ms, event.decisions[0].ground()), (late_ms, Ground::Custodian));
     }
 }
+
+#[test]
+fn what_turns_out_to_be_somebody_elses_is_not_released_any_more() {
+    let mut w = World::new();
+    w.write(A, 1, |_| ());
+    w.write(A, 2, |_| ());
+    let doctor = name(A, "clinician", "c1");
+    let of = |record| pb::VersionRef { record_id: super::id(record), version: 0 };
+    let id = asked(&mut w, &doctor, pb::RequestAccess { records: vec![of(1), of(2)], ..read(1) });
+    let opened = |w: &World| {
+        let opened = opens(w, id, (&doctor, &doctor), w.ledger.tip.header.height).unwrap();
+        opened.versions.iter().map(|version| version.record.0[0]).collect::<Vec<_>>()
+    };
+    assert_eq!(opened(&w), [1, 2]);
+    let retract = |reason: pb::RetractionReason| {
+        Action::RetractRecord(pb::RetractRecord { record_id: super::id(1), version: 1, reason: reason.into() })
+    };
+    w.enroll(A, "device", "d1");
+    let closes = retract(pb::RetractionReason::WrongPatient);
+    assert_eq!(w.by(A, "device", "d1", closes.clone()), Outcome::RoleNotAllowed, "a device closes nothing for ever");
+    assert_eq!(w.by(A, "service", "ehr", closes), Outcome::Applied);
+    assert_eq!(opened(&w), [2]);
+}
