@@ -150,7 +150,9 @@ fn record_event<R: StateReader>(
 }
 
 /// The seal of a request's entry: that of a disclosure which two persons of the reader's member have
-/// made, and for that member's records alone. What it depends on, the member knows anyway.
+/// made, for its purpose, for the records that it names, where it names any, and for that member's
+/// records alone: nobody seals alone what these two have not seen. What it depends on, the member
+/// knows anyway.
 pub(super) fn seal_of<R: StateReader>(
     view: &View<'_, R>,
     cx: &Context<'_>,
@@ -161,7 +163,11 @@ pub(super) fn seal_of<R: StateReader>(
     author.ensure_registrar()?;
     let state: Option<DisclosureState> = view.message(Table::State, &keys::disclosure(&by.disclosure))?;
     let state = state.filter(|state| {
-        state.member == author.member() && state.patient == request.patient.0[..] && !state.confirmed_by.is_empty()
+        state.member == author.member()
+            && state.patient == request.patient.0[..]
+            && !state.confirmed_by.is_empty()
+            && purpose(state.basis()) == request.purpose
+            && (state.records.is_empty() || request.records.iter().all(|asked| names(state, asked)))
     });
     let seal = state.and_then(|state| state.seal).filter(|seal| cx.time.0 < seal.until_ms);
     let seal = seal.ok_or(Refusal::Rejected(Outcome::DisclosureNotFound))?;
@@ -169,6 +175,14 @@ pub(super) fn seal_of<R: StateReader>(
         own_version(view, author, &request.patient, version)?;
     }
     Ok(Some(Seal { salt: Bytes::copy_from_slice(&by.salt), ..seal }))
+}
+
+/// Whether a disclosure is of a version, or, where the newest is asked for, of any of its record.
+fn names(state: &DisclosureState, asked: &transaction::VersionRef) -> bool {
+    let same = |named: &VersionRef| {
+        named.record_id == asked.record.0[..] && (asked.version == 0 || named.version == asked.version)
+    };
+    state.records.iter().any(same)
 }
 
 /// The nearest of HL7's purposes.

@@ -109,27 +109,43 @@ fn a_seal_is_by_two_persons_and_ends_within_a_year() {
     let request = |w: &mut World, by_whom: &str, request: pb::RequestAccess| {
         w.submit(by_whom, vec![Action::RequestAccess(request)], vec![])
     };
-    let secret = pb::RequestAccess { sealed_by: by(1), ..read(1) };
+    let legal = |record| pb::RequestAccess { purpose: Purpose::Hlegal.into(), sealed_by: by(1), ..read(record) };
+    let secret = legal(1);
     assert_eq!(request(&mut w, &clerk, secret.clone()).1, Outcome::DisclosureNotFound, "one person does not seal");
     let (confirmed, _) = w.confirms(&auditor, 1);
     assert_eq!(w.event(&confirmed).legal.unwrap().seal, seal(until));
 
-    // From then on it covers what the member's people read of its records of this patient.
+    // From then on it covers what the member's people read for it of these records.
     let (asked, outcome) = request(&mut w, &clerk, secret.clone());
     assert_eq!(outcome, Outcome::Applied);
     let event = w.event(&asked);
     assert_eq!(event.decisions[0].ground(), Ground::Custodian);
-    let legal = event.legal.unwrap();
-    assert_eq!((legal.disclosure, legal.seal.as_ref().unwrap().until_ms), (None, until));
-    assert_eq!(legal.seal.unwrap().salt, vec![9; 16], "each entry has a salt of its own");
-    let foreign = pb::RequestAccess { sealed_by: by(1), ..read(2) };
-    assert_eq!(request(&mut w, &clerk, foreign).1, Outcome::RecordNotFound);
-    let invented = pb::RequestAccess { sealed_by: by(1), ..read(9) };
-    assert_eq!(request(&mut w, &clerk, invented).1, Outcome::RecordNotFound, "as another's");
+    let terms = event.legal.unwrap();
+    assert_eq!((terms.disclosure, terms.seal.as_ref().unwrap().until_ms), (None, until));
+    assert_eq!(terms.seal.unwrap().salt, vec![9; 16], "each entry has a salt of its own");
+    assert_eq!(request(&mut w, &clerk, legal(2)).1, Outcome::DisclosureNotFound, "it is not named");
+    assert_eq!(request(&mut w, &clerk, legal(9)).1, Outcome::DisclosureNotFound, "as what there is not");
+    let to_treat = pb::RequestAccess { purpose: Purpose::Treat.into(), ..secret.clone() };
+    assert_eq!(request(&mut w, &clerk, to_treat).1, Outcome::DisclosureNotFound, "nobody hides another reading by it");
     let other_member = request(&mut w, &name(B, "clinician", "c1"), secret.clone()).1;
     assert_eq!(other_member, Outcome::DisclosureNotFound);
     assert_eq!(request(&mut w, &name(A, "researcher", "r1"), secret.clone()).1, Outcome::RoleNotAllowed);
     w.wait_until(until);
     assert_eq!(request(&mut w, &clerk, secret).1, Outcome::DisclosureNotFound, "it is over");
     assert_eq!(w.patient_log().count, 2, "what was refused left no entry");
+}
+
+#[test]
+fn a_disclosure_of_the_whole_file_seals_readings_of_the_members_own_records_alone() {
+    let mut w = world();
+    let (clerk, auditor) = (name(A, "clinician", "c1"), name(A, "auditor", "privacy"));
+    let until = w.now() + 100 * DAY;
+    let sealed = pb::Disclose { seal: seal(until), ..disclose(1, &[]) };
+    assert_eq!(w.discloses(&clerk, sealed), Outcome::Applied);
+    assert_eq!(w.confirms(&auditor, 1).1, Outcome::Applied);
+    let by = Some(pb::SealedBy { disclosure_id: id(1), salt: vec![9; 16].into() });
+    for (record, expected) in [(1, Outcome::Applied), (2, Outcome::RecordNotFound), (9, Outcome::RecordNotFound)] {
+        let request = pb::RequestAccess { purpose: Purpose::Hlegal.into(), sealed_by: by.clone(), ..read(record) };
+        assert_eq!(w.submit(&clerk, vec![Action::RequestAccess(request)], vec![]).1, expected, "{record}");
+    }
 }

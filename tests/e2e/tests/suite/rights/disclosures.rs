@@ -39,7 +39,7 @@ fn a_sealed_entry_counts_for_the_patient_and_opens_when_its_time_is_over() {
         of.ehr.client.disclose(&draft).await?;
         assert_eq!(anna.client.access_log(of.patient, KeptLog::nothing()).await?.count, 0);
         let confirmed = auditor.client.confirm_disclosure(draft.id).await?;
-        let access = Access { sealed_by: Some(draft.id), ..Access::of(PurposeOfUse::Treat) };
+        let access = Access { sealed_by: Some(draft.id), ..Access::of(PurposeOfUse::Hlegal) };
         read(&of.ehr.client, access, &of).await?;
 
         let whole = auditor.client.access_log(of.patient, KeptLog::nothing()).await?;
