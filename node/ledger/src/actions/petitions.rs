@@ -263,7 +263,8 @@ fn ensure_may_answer<R: StateReader>(
     }
 }
 
-/// A correction that is granted names a later version that there is; nothing else names one.
+/// A correction that is granted names a later version that there is, and, where the patient asked
+/// itself, one that is not older than what it asked for; nothing else names one.
 fn ensure_amended<R: StateReader>(
     view: &View<'_, R>,
     state: &PetitionState,
@@ -276,7 +277,11 @@ fn ensure_amended<R: StateReader>(
     let disputed = subject(state)?;
     let record: Option<RecordState> = view.message(Table::State, &keys::record(&disputed.record))?;
     let newest = record.map_or(0, |record| record.version);
-    ensure(amended > disputed.version && amended <= newest, Outcome::NotAmended)
+    ensure(amended > disputed.version && amended <= newest, Outcome::NotAmended)?;
+    let key = keys::version(&disputed.record, amended);
+    let amended: Option<RecordVersion> = view.message(Table::Versions, &key)?;
+    let answers = |amended: &RecordVersion| !state.document_sha256.is_empty() || amended.height >= state.height;
+    ensure(amended.as_ref().is_some_and(answers), Outcome::NotAmended)
 }
 
 fn subject(state: &PetitionState) -> Result<VersionRef, StoreFault> {
