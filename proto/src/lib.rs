@@ -31,6 +31,7 @@ pub mod purpose;
 pub mod random;
 pub mod receipt;
 pub mod record;
+pub mod resource_types;
 pub mod signing;
 pub mod state;
 pub mod state_tree;

@@ -37,6 +37,9 @@ pub const CARE_AHEAD_MAX_MS: u64 = 366 * 24 * 60 * 60 * 1000;
 /// Consents of a patient that are not revoked: those of one author, and those on paper of one
 /// member.
 pub const CONSENTS_MAX: usize = 16;
+/// Lists of a patient's records (one per kind and confidentiality) of kinds that are no resource
+/// types of FHIR R4. Their names are read when any of the patient's records is.
+pub const LISTS_OF_OTHER_KINDS_MAX: usize = 256;
 /// Rules of a grant.
 pub const GRANT_RULES_MAX: usize = 64;
 /// Kinds and purposes of a rule.

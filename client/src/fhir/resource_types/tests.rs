@@ -2,7 +2,6 @@ use super::*;
 
 #[test]
 fn tables_are_ascending_and_consistent() {
-    assert!(RESOURCE_TYPES.windows(2).all(|pair| pair[0] < pair[1]));
     assert!(CLINICAL.windows(2).all(|pair| pair[0] < pair[1]));
     assert!(CLINICAL.iter().all(|kind| is_resource_type(kind)));
 }

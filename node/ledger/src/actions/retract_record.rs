@@ -55,5 +55,5 @@ pub(super) fn run<R: StateReader>(
     view.put_message(Table::State, place, &record);
     view.put_message(Table::Versions, keys::version(&retract.record_id, number), &version);
     changes::note_change(view, &retract.record_id, &version);
-    Ok(write_record::enlist(view, &record.member, &version, record.sequence)?)
+    write_record::enlist(view, &record.member, &version, record.sequence)
 }

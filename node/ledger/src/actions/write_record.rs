@@ -4,11 +4,13 @@
 
 use bytes::Bytes;
 use consilium_proto::ids::PatientPseudonym;
+use consilium_proto::limits::LISTS_OF_OTHER_KINDS_MAX;
 use consilium_proto::pb::{
     Confidentiality, KeyWrapRef, Outcome, RecordListEntry, RecordListName, RecordListsState, RecordState,
     RecordVersion, RetractionReason,
 };
 use consilium_proto::record::version_hash;
+use consilium_proto::resource_types::resource_type;
 use consilium_proto::state::ListName;
 use consilium_proto::transaction::{WrapRef, WriteRecord};
 use prost::Message;
@@ -61,13 +63,14 @@ pub(super) fn run<R: StateReader>(
 }
 
 /// Lists a record with those of its patient that are of one kind and confidentiality, so that it
-/// can be proven which there are, and which were retracted, without a word of the others.
+/// can be proven which there are, and which were retracted, without a word of the others. Kinds of
+/// a writer's own have room for so many: it may be anybody, and the patient anybody's.
 pub(super) fn enlist<R: StateReader>(
     view: &mut View<'_, R>,
     member: &str,
     version: &RecordVersion,
     sequence: u64,
-) -> Result<(), StoreFault> {
+) -> Result<(), Refusal> {
     let patient = PatientPseudonym::parse("patient", &version.patient).map_err(|e| corrupt(format!("version: {e}")))?;
     let name = ListName::new(patient, version.confidentiality(), &version.kind);
     let list = keys::record_list(&name);
@@ -80,6 +83,9 @@ pub(super) fn enlist<R: StateReader>(
     if log::append(view, &list, entry.encode_to_vec().into())? == 0 {
         let place = keys::record_lists(&patient);
         let mut lists: RecordListsState = view.message(Table::State, &place)?.unwrap_or_default();
+        let others = lists.lists.iter().filter(|list| resource_type(&list.kind).is_none()).count();
+        let has_room = resource_type(&version.kind).is_some() || others < LISTS_OF_OTHER_KINDS_MAX;
+        ensure(has_room, Outcome::TooManyOfPatient)?;
         let confidentiality = u32::from(name.confidentiality);
         lists.lists.push(RecordListName { kind: version.kind.clone(), confidentiality });
         view.put_message(Table::State, place, &lists);

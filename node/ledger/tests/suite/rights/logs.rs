@@ -64,3 +64,21 @@ fn records_are_listed_by_kind_and_confidentiality() {
     let names: Vec<_> = lists.lists.iter().map(|list| (list.kind.as_str(), list.confidentiality)).collect();
     assert_eq!(names, [("Observation", 4), ("Condition", 4), ("Observation", 5)]);
 }
+
+#[test]
+fn a_writer_that_makes_up_kinds_keeps_nobody_from_writing() {
+    let mut w = World::new();
+    let invented = consilium_proto::limits::LISTS_OF_OTHER_KINDS_MAX;
+    for number in 0..invented {
+        let outcome = w.write(B, 1, |write| {
+            write.record_id = vec![number as u8, (number >> 8) as u8, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7].into();
+            write.kind = format!("Invented{number}");
+        });
+        assert_eq!(outcome, Outcome::Applied, "{number}");
+    }
+    assert_eq!(w.write(B, 2, |write| write.kind = "One-more".into()), Outcome::TooManyOfPatient);
+    assert_eq!(w.write(B, 2, |write| write.kind = "Invented7".into()), Outcome::Applied, "there is such a list");
+    assert_eq!(w.write(A, 3, |write| write.kind = "Procedure".into()), Outcome::Applied);
+    let closed = Action::RetractRecord(pb::RetractRecord { record_id: id(2), version: 1, reason: 1 });
+    assert_eq!(w.by(B, "service", "ehr", closed), Outcome::Applied);
+}
