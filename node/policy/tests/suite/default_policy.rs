@@ -38,12 +38,13 @@ fn the_engine_is_the_one_that_was_agreed_on() {
 
 #[test]
 fn clinicians_read_at_home_while_the_patient_is_under_care() {
-    let case = Case::new(CUSTODIAN, Role::Clinician, P::Treat);
-    assert_eq!(decide(&case), Ground::Policy);
-    assert_eq!(decide(&Case { under_care: true, ..case.clone() }), Ground::Custodian);
-    assert_eq!(decide(&Case { consent: Said::Permits { by_name: false }, ..case.clone() }), Ground::Custodian);
-    assert_eq!(decide(&Case { purpose: P::Recordmgt, ..case }), Ground::Custodian);
-    assert_eq!(decide(&Case::new(CUSTODIAN, Role::Service, P::Treat)), Ground::Custodian);
+    for purpose in [P::Treat, P::Hpaymt, P::Hoperat, P::Recordmgt] {
+        let case = Case::new(CUSTODIAN, Role::Clinician, purpose);
+        assert_eq!(decide(&case), Ground::Policy, "{purpose:?}");
+        assert_eq!(decide(&Case { under_care: true, ..case.clone() }), Ground::Custodian, "{purpose:?}");
+        assert_eq!(decide(&Case { consent: Said::Permits { by_name: false }, ..case }), Ground::Custodian);
+        assert_eq!(decide(&Case::new(CUSTODIAN, Role::Service, purpose)), Ground::Custodian, "{purpose:?}");
+    }
 }
 
 #[test]

@@ -31,9 +31,7 @@ fn opens(case: &Case, floor: Ground) -> bool {
             asks(P::Btg)
                 || asks(P::Hmarkt) && by_name
                 || asks(P::Pubhlth) && !clinician && is_any(floor, [Ground::Author, Ground::Custodian, Ground::Consent])
-                || (asks(P::Hpaymt) || asks(P::Hoperat))
-                    && is_any(floor, [Ground::Author, Ground::Custodian, Ground::Consent])
-                || asks(P::Treat)
+                || (asks(P::Treat) || asks(P::Hpaymt) || asks(P::Hoperat))
                     && (is_any(floor, [Ground::Author, Ground::Consent])
                         || floor == Ground::Custodian && (!clinician || case.under_care || by_consent))
         }
