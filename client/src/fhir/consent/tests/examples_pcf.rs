@@ -3,7 +3,7 @@
 
 use super::*;
 
-use Said::{BaseDenies, Nothing, RuleDenies};
+use Said::{BaseDenies, Nothing, OptedOut, RuleDenies};
 
 fn root(more: &Value) -> Value {
     let mut root = json!({ "type": "permit", "purpose": tpo() });
@@ -73,8 +73,8 @@ fn basic() {
     let table = [
         (TREATING, RuleDenies),
         (ask(|a| a.purpose = "HOPERAT"), RuleDenies),
-        (ask(|a| a.purpose = "HRESCH"), BaseDenies),
-        (ask(|a| a.purpose = "BTG"), BaseDenies),
+        (ask(|a| a.purpose = "HRESCH"), OptedOut),
+        (ask(|a| a.purpose = "BTG"), OptedOut),
     ];
     let reject = pcf(LOCAL, json!({ "type": "deny", "purpose": tpo() }));
     decides("ex-consent-basic-reject", &reject, &table);
