@@ -69,7 +69,19 @@ impl Authors {
                     self.learn_bundle(&member.id, &member.ca_bundle);
                 }
                 Topic::RotateCaBundle(rotate) => self.learn_bundle(&rotate.member, &rotate.ca_bundle),
-                _ => {}
+                // None of these says who may sign.
+                Topic::AdmitMember(pb::AdmitMember { member: None })
+                | Topic::SuspendMember(_)
+                | Topic::ReinstateMember(_)
+                | Topic::RemoveMember(_)
+                | Topic::AddNode(_)
+                | Topic::ReplaceNode(_)
+                | Topic::RetireNode(_)
+                | Topic::AllotStake(_)
+                | Topic::ChangeParameters(_)
+                | Topic::SetAccessPolicy(_)
+                | Topic::LiftPenalty(_)
+                | Topic::ActivateProtocol(_) => {}
             }
         }
     }
