@@ -5,11 +5,11 @@
 use bytes::Bytes;
 use consilium_proto::hash::Hash;
 use consilium_proto::header::Header;
-use consilium_proto::ids::{DisclosureId, PatientPseudonym, TimeMs};
+use consilium_proto::ids::{DisclosureId, TimeMs};
 use consilium_proto::limits::DISCLOSURE_CONFIRM_MAX_MS;
-use consilium_proto::pb::{self, DisclosureBasis, DisclosureRecipient, SealBasis, action::Action};
+use consilium_proto::pb::{self, SealBasis, action::Action};
 use consilium_proto::state::{StateKey, keys};
-use consilium_proto::transaction::{Seal, VersionRef};
+use consilium_proto::transaction::{Disclose, Seal};
 
 use crate::access_log::verify::message;
 use crate::access_log::{LogFault, service};
@@ -20,27 +20,6 @@ use crate::submit::Submitted;
 
 /// Disclosures that a node is asked for at once.
 const PAGE_SIZE: u32 = 256;
-
-/// A disclosure that is about to be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DisclosureDraft {
-    /// The disclosure.
-    pub id: DisclosureId,
-    /// Whose records.
-    pub patient: PatientPseudonym,
-    /// Why.
-    pub basis: DisclosureBasis,
-    /// Salted hash of the order ([`crate::documents`]).
-    pub order: Hash,
-    /// Versions of the own member's records; none: all that it has of the patient.
-    pub records: Vec<VersionRef>,
-    /// To what kind of authority.
-    pub recipient: DisclosureRecipient,
-    /// Salted hash of whom exactly.
-    pub recipient_hash: Hash,
-    /// What keeps the entry from the patient.
-    pub seal: Option<Seal>,
-}
 
 /// A disclosure as the ledger has it.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,28 +41,10 @@ impl KnownDisclosure {
 
 type ListAnswer = Answered<pb::ListDisclosuresRequest, pb::ListDisclosuresResponse>;
 
-impl DisclosureDraft {
-    /// A fresh random id.
-    #[must_use]
-    pub fn new_id() -> DisclosureId {
-        DisclosureId(rand::random())
-    }
-
-    /// The action that says it.
-    #[must_use]
-    pub fn action(&self) -> pb::Action {
-        let disclose = pb::Disclose {
-            disclosure_id: Bytes::copy_from_slice(&self.id.0),
-            patient: Bytes::copy_from_slice(&self.patient.0),
-            basis: self.basis.into(),
-            order_sha256: self.order.to_bytes(),
-            records: self.records.iter().map(Into::into).collect(),
-            recipient: self.recipient.into(),
-            recipient_sha256: self.recipient_hash.to_bytes(),
-            seal: self.seal.as_ref().map(Into::into),
-        };
-        pb::Action { action: Some(Action::Disclose(disclose)) }
-    }
+/// A fresh random id.
+#[must_use]
+pub fn new_disclosure_id() -> DisclosureId {
+    DisclosureId(rand::random())
 }
 
 /// A seal under a random salt, until a block time at most a year ahead; `order` is the salted hash
@@ -95,13 +56,15 @@ pub fn new_seal(until: TimeMs, basis: SealBasis, order: Hash) -> Seal {
 
 impl Client {
     /// Says that records of the own member are handed on. It is nothing until another person
-    /// confirms it within seven days. By a service, a clinician or an auditor.
+    /// confirms it within seven days. By a service, a clinician or an auditor. `order` and
+    /// `recipient_hash` are salted hashes ([`crate::documents`]).
     ///
     /// # Errors
     /// As [`Client::submit`]; [`ClientError::Rejected`] if a record is not the own member's and the
     /// patient's, or a seal ends in the past or more than a year ahead.
-    pub async fn disclose(&self, draft: &DisclosureDraft) -> Result<Submitted, ClientError> {
-        let signed = self.sign(vec![draft.action()], Vec::new())?;
+    pub async fn disclose(&self, disclose: &Disclose) -> Result<Submitted, ClientError> {
+        let action = pb::Action { action: Some(Action::Disclose(disclose.into())) };
+        let signed = self.sign(vec![action], Vec::new())?;
         self.submit(signed, pb::WaitFor::Certified).await?.into_applied()
     }
 

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use consilium_client::clock::now_ms;
-use consilium_client::disclosures::{DisclosureDraft, KnownDisclosure, new_seal};
+use consilium_client::disclosures::{KnownDisclosure, new_disclosure_id, new_seal};
 use consilium_client::{Client, pb};
 use consilium_proto::ids::{DisclosureId, PatientPseudonym, TimeMs};
 use consilium_proto::limits::DISCLOSURE_CONFIRM_MAX_MS;
-use consilium_proto::transaction::{Seal, VersionRef};
+use consilium_proto::transaction::{Disclose, Seal, VersionRef};
 use serde::Serialize;
 
 use crate::confirm::Consent;
@@ -282,8 +282,8 @@ async fn make(args: MakeArgs, client: &Client, ctx: &Context) -> Result<(), CliE
         words::basis(basis),
     );
     args.ask.ask(&about, "Say so?")?;
-    let draft = DisclosureDraft {
-        id: DisclosureDraft::new_id(),
+    let draft = Disclose {
+        id: new_disclosure_id(),
         patient: args.patient,
         basis,
         order: evidence(args.order)?,

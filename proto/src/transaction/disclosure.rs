@@ -39,6 +39,21 @@ pub struct Disclose {
     pub seal: Option<Seal>,
 }
 
+impl From<&Disclose> for pb::Disclose {
+    fn from(disclose: &Disclose) -> Self {
+        Self {
+            disclosure_id: Bytes::copy_from_slice(&disclose.id.0),
+            patient: Bytes::copy_from_slice(&disclose.patient.0),
+            basis: disclose.basis.into(),
+            order_sha256: disclose.order.to_bytes(),
+            records: disclose.records.iter().map(Into::into).collect(),
+            recipient: disclose.recipient.into(),
+            recipient_sha256: disclose.recipient_hash.to_bytes(),
+            seal: disclose.seal.as_ref().map(Into::into),
+        }
+    }
+}
+
 /// Keeps an entry from the patient until a date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seal {
@@ -119,7 +134,8 @@ mod tests {
                 basis_sha256: vec![7; 32].into(),
             }),
         };
-        assert!(DisclosureAction::disclose(&disclose).is_ok());
+        let Ok(DisclosureAction::Disclose(parsed)) = DisclosureAction::disclose(&disclose) else { panic!() };
+        assert_eq!(pb::Disclose::from(&parsed), disclose, "it comes back as it was");
         assert!(DisclosureAction::disclose(&pb::Disclose { records: vec![], ..disclose.clone() }).is_ok());
         type Change = fn(&mut pb::Disclose);
         let cases: [(&str, Change); 9] = [

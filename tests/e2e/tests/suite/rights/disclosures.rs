@@ -1,9 +1,10 @@
 //! A sealed disclosure over real nodes: auditors see it, the patient its hash, and it counts.
 
 use consilium_client::access_log::KeptAccess;
-use consilium_client::disclosures::{DisclosureDraft, new_seal};
+use consilium_client::disclosures::{new_disclosure_id, new_seal};
 use consilium_client::patients::Acceptance;
 use consilium_proto::ids::TimeMs;
+use consilium_proto::transaction::Disclose;
 
 use super::*;
 
@@ -26,8 +27,8 @@ fn a_sealed_entry_counts_for_the_patient_and_opens_when_its_time_is_over() {
         let auditor = network.enrolled(0, Role::Auditor, "privacy").await?;
 
         let until = TimeMs(consilium_client::clock::now_ms() + 40_000);
-        let draft = DisclosureDraft {
-            id: DisclosureDraft::new_id(),
+        let draft = Disclose {
+            id: new_disclosure_id(),
             patient: of.patient,
             basis: pb::DisclosureBasis::Crime,
             order: Hash::of(&[b"salted order"]),
