@@ -169,8 +169,21 @@ pub struct PatientRows {
     /// Which kinds of records it has, and how confidential; `None`: the node does not show it to
     /// this identity.
     pub lists: Option<Vec<pb::RecordListName>>,
+    /// The salts of its labels that this identity may know of.
+    pub salts: Vec<MemberSalts>,
+    /// Salts, wrapped for keys of this identity, as far as the node has them.
+    pub salt_wraps: Vec<Bytes>,
     /// They are the rows at this header's block.
     pub header: Header,
+}
+
+/// The salts that a member has put for a patient.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MemberSalts {
+    /// The member.
+    pub member: String,
+    /// In the order of their numbers; none: it has put none.
+    pub salts: Vec<pb::PatientSalt>,
 }
 
 /// A decision, and the log in which it stands.
@@ -278,7 +291,7 @@ impl Client {
     ) -> Result<PatientRows, ClientError> {
         let request = pb::GetPatientRequest { patient: Bytes::copy_from_slice(&patient.0), read };
         let (answered, header) = self.recent(|| self.fetch_patient(request.clone())).await?;
-        let rows = verify::patient_rows(patient, &answered.answer, header);
+        let rows = verify::patient_rows(patient, self.identity().spiffe_id(), &answered.answer, header);
         self.judged(&answered, rows)
     }
 

@@ -14,7 +14,9 @@ use bytes::Bytes;
 use crate::access::RecordFacts;
 use crate::error::{FieldError, length_in};
 use crate::ids::{PolicyTag, ProjectTag, RecordId, TimeMs};
-use crate::limits::{GRANT_KINDS_MAX, GRANT_NAMES_MAX, GRANT_PROJECTS_MAX, GRANT_RECORDS_MAX, GRANT_RULES_MAX};
+use crate::limits::{
+    GRANT_KINDS_MAX, GRANT_NAMES_MAX, GRANT_PROJECTS_MAX, GRANT_RECORDS_MAX, GRANT_RULES_MAX, GRANT_TAGS_MAX,
+};
 use crate::names::{MemberId, Role, SpiffeId};
 use crate::pb::{self, Confidentiality, ConsentBase, ConsentEffect, PurposeOfUse};
 use crate::purpose;
@@ -78,8 +80,11 @@ pub struct Rule {
     pub authors: Vec<String>,
     /// Highest confidentiality.
     pub ceiling: Option<Confidentiality>,
-    /// Policy tags, of which a record carries one.
+    /// Policy tags, of which a record carries one. A denial matches a record with a tag under a
+    /// salt of which none is here, too.
     pub tags: Vec<PolicyTag>,
+    /// A denial without tags: of every record that carries one.
+    pub labelled: bool,
     /// When it holds.
     pub period: Period,
 }
@@ -229,7 +234,7 @@ impl Grant {
     /// Whether it denies every record of which these are known, whatever else is said of it.
     #[must_use]
     pub fn denies_all_such(&self, asked: &Asked<'_>) -> bool {
-        let of_all = |rule: &&Rule| rule.records.is_empty() && rule.authors.is_empty() && rule.tags.is_empty();
+        let of_all = |rule: &&Rule| rule.records.is_empty() && rule.authors.is_empty() && !rule.is_by_label();
         let denied = self.rules.iter().filter(of_all).any(|r| r.effect == ConsentEffect::Deny && r.matches(asked));
         self.period.contains(asked.time) && denied
     }
@@ -275,6 +280,7 @@ impl Rule {
             authors: Vec::new(),
             ceiling: None,
             tags: Vec::new(),
+            labelled: false,
             period: Period::default(),
         }
     }
@@ -289,7 +295,10 @@ impl Rule {
         length_in("records", m.records.len(), 0, GRANT_RECORDS_MAX)?;
         length_in("author_members", m.author_members.len(), 0, GRANT_NAMES_MAX)?;
         length_in("authors", m.authors.len(), 0, GRANT_NAMES_MAX)?;
-        length_in("tags", m.tags.len(), 0, GRANT_NAMES_MAX)?;
+        length_in("tags", m.tags.len(), 0, GRANT_TAGS_MAX)?;
+        if m.labelled && (effect != ConsentEffect::Deny || !m.tags.is_empty()) {
+            return Err(FieldError::malformed("labelled", "is for denials without tags"));
+        }
         m.kinds.iter().try_for_each(|kind| check_kind(kind).map_err(|e| e.within("kinds")))?;
         m.author_members.iter().try_for_each(|id| MemberId::parse("author_members", id).map(|_| ()))?;
         let spiffe = |id: &String| id.parse::<SpiffeId>().map(|_| ());
@@ -306,6 +315,7 @@ impl Rule {
             authors: m.authors.clone(),
             ceiling: parse_ceiling(m.ceiling)?,
             tags: ids("tags", &m.tags, PolicyTag::parse)?,
+            labelled: m.labelled,
             period: Period::parse(m.from_ms, m.to_ms)?,
         })
     }
@@ -325,7 +335,19 @@ impl Rule {
         self.may_match(asked)
             && fits(self.records.is_empty(), self.records.contains(&record.id))
             && fits(self.authors.is_empty(), self.authors.iter().any(|id| id == record.author))
-            && fits(self.tags.is_empty(), self.tags.iter().any(|tag| record.tags.contains(tag)))
+            && fits(!self.is_by_label(), self.is_about_label(record.tags))
+    }
+
+    fn is_by_label(&self) -> bool {
+        self.labelled || !self.tags.is_empty()
+    }
+
+    /// Whether it speaks of one of a record's labels. What a denial cannot understand, since it has
+    /// nothing under that salt, it denies.
+    fn is_about_label(&self, tags: &[PolicyTag]) -> bool {
+        let unknown = |tag: &PolicyTag| self.tags.iter().all(|own| own.salt() != tag.salt());
+        self.tags.iter().any(|own| tags.contains(own))
+            || (self.effect != ConsentEffect::Permit && tags.iter().any(unknown))
     }
 
     /// Of research without a project a denial speaks, too: who leaves it out must not read more.
@@ -397,7 +419,8 @@ impl From<&Rule> for pb::ConsentRule {
             author_members: rule.author_members.clone(),
             authors: rule.authors.clone(),
             ceiling: rule.ceiling.map_or(0, Into::into),
-            tags: rule.tags.iter().map(|id| copy(&id.0)).collect(),
+            tags: rule.tags.iter().map(|tag| Bytes::copy_from_slice(&tag.0)).collect(),
+            labelled: rule.labelled,
             from_ms: rule.period.from.0,
             to_ms: rule.period.to.0,
         }

@@ -86,12 +86,15 @@ impl Epoch {
 
 macro_rules! short_id {
     ($(#[$doc:meta])* $name:ident) => {
+        short_id! { $(#[$doc])* $name, 16 }
+    };
+    ($(#[$doc:meta])* $name:ident, $length:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(pub [u8; 16]);
+        pub struct $name(pub [u8; $length]);
 
         impl $name {
-            /// Parses a 16-byte field.
+            /// Parses a field of this length.
             ///
             /// # Errors
             /// A length error that names `field`.
@@ -153,9 +156,33 @@ short_id! {
     DisclosureId
 }
 short_id! {
-    /// What consents may name of a record without saying it: blinded.
-    PolicyTag
+    /// By what a salt of a patient's labels is known.
+    SaltId
 }
+short_id! {
+    /// What consents may name of a record without saying it: the id of a salt, and what is
+    /// blinded under it.
+    PolicyTag, 32
+}
+
+impl PolicyTag {
+    /// What is blinded under a salt.
+    #[must_use]
+    pub fn new(salt: SaltId, blinded: [u8; 16]) -> Self {
+        let mut tag = [0; 32];
+        tag[..16].copy_from_slice(&salt.0);
+        tag[16..].copy_from_slice(&blinded);
+        Self(tag)
+    }
+
+    /// The salt under which it is blinded.
+    #[must_use]
+    pub fn salt(&self) -> SaltId {
+        let (salt, _) = self.0.split_first_chunk().expect("32 bytes have 16");
+        SaltId(*salt)
+    }
+}
+
 short_id! {
     /// Names a project of research.
     ProjectTag

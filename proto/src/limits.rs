@@ -28,6 +28,10 @@ pub const LOOKUPS_MAX: usize = 8;
 pub const RESOLVE_TAGS_MAX: usize = 256;
 /// Patients that are answered for a tag.
 pub const RESOLVED_MAX: usize = 16;
+/// Salts of a patient's labels that a member may put.
+pub const SALTS_MAX: usize = 8;
+/// Keys for which such a salt may be wrapped.
+pub const SALT_KEEPERS_MAX: usize = 64;
 /// Identities that a member may accept for a patient.
 pub const ACCEPTANCES_MAX: usize = 16;
 /// Links of a patient, present and past.
@@ -44,12 +48,14 @@ pub const LISTS_OF_OTHER_KINDS_MAX: usize = 256;
 pub const GRANT_RULES_MAX: usize = 64;
 /// Kinds and purposes of a rule.
 pub const GRANT_KINDS_MAX: usize = 64;
-/// Grantees, members, authors and tags of a rule.
+/// Grantees, members and authors of a rule.
 pub const GRANT_NAMES_MAX: usize = 32;
 /// Projects of a rule.
 pub const GRANT_PROJECTS_MAX: usize = 16;
 /// Records of a rule.
 pub const GRANT_RECORDS_MAX: usize = 256;
+/// Policy tags of a rule: some labels, under the salts of all who may have labelled.
+pub const GRANT_TAGS_MAX: usize = 256;
 /// Policy tags of a record version.
 pub const POLICY_TAGS_MAX: usize = 16;
 /// Records of a request for access.

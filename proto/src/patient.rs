@@ -3,6 +3,8 @@
 //! from an identifier to the pseudonym, which is random: not even for whoever has the search
 //! key. Never a part of what is hashed into the ledger.
 
+mod salt;
+
 use bytes::Bytes;
 use prost::Message;
 
@@ -14,6 +16,8 @@ use crate::pb;
 use crate::random::{RandomUnavailable, random_array};
 use crate::state::keys;
 use crate::state_tree::{StateProof, verify_state_proof};
+
+pub use salt::{PatientSalt, members_shown_to};
 
 const SALT_LEN: usize = 16;
 

@@ -166,9 +166,11 @@ impl Domain {
     pub const SEARCH_TAG: Self = Self("consilium/search-tag/v1");
     /// Blinded identifier of a patient.
     pub const PATIENT_LOOKUP: Self = Self("consilium/patient-lookup/v1");
+    /// Id of a salt of a patient's labels.
+    pub const PATIENT_SALT: Self = Self("consilium/patient-salt/v1");
 
     /// All domains, for tests that they differ.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::TX,
         Self::TX_ID,
         Self::ACTION_SALT,
@@ -186,6 +188,7 @@ impl Domain {
         Self::KEY_WRAP,
         Self::SEARCH_TAG,
         Self::PATIENT_LOOKUP,
+        Self::PATIENT_SALT,
     ];
 
     /// The domain string itself, ASCII.

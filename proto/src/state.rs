@@ -15,7 +15,7 @@ use crate::ids::{
 
 mod patients;
 
-pub use patients::{CareName, CustodyName, ListName, WrapName, WrapRequestName};
+pub use patients::{CareName, CustodyName, ListName, SaltName, WrapName, WrapRequestName};
 
 /// Who may ask for a row of the state, and for the proof that there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,6 +224,8 @@ rows! {
         petitions_due;
     /// A disclosure under a legal duty.
     0x32 Disclosure(id: DisclosureId, from &DisclosureId) = DisclosureState, Auditors, "disclosure {id}", disclosure;
+    /// The salts under which a member blinds a patient's labels.
+    0x33 PatientSalt(name: SaltName, from &SaltName) = PatientSaltState, Auditors, "label salts {name}", patient_salt;
     /// For whom a member acts in custody.
     0x34 CustodyDuties(member: String, from &str) = CustodyDutiesState, Everyone, "custody duties of member {member}",
         custody_duties;

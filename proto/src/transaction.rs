@@ -39,7 +39,9 @@ pub use disclosure::{Disclose, DisclosureAction, Seal};
 pub use enroll::{Enroll, enrollment_proof_input};
 pub use governance::{GovernanceAction, NodeAction, NodeDescription, Propose, Topic};
 pub use head::{ActionProof, ActionTree, Nonce, NotInTransaction, SignedHead, TransactionHead, signature_hash};
-pub use patients::{AcceptPatient, AttestCare, AttestDeath, PatientAction, PatientLookups, PatientPair};
+pub use patients::{
+    AcceptPatient, AttestCare, AttestDeath, PatientAction, PatientLookups, PatientPair, PutPatientSalt,
+};
 pub use petition::{AnswerPetition, Answered, OpenPetition, PetitionAction, PetitionSubject};
 pub use record::{RetractRecord, WrapRef, WriteRecord, check_kind};
 pub use stake::StakeAction;

@@ -1,21 +1,27 @@
 //! Answers of `AccessService` held against a header that is final. Pure: what a node may say, and
 //! nothing of how it was asked.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use consilium_proto::consent::Grant;
 use consilium_proto::error::{FieldError, fixed};
-use consilium_proto::hash::Hash;
+use consilium_proto::hash::{Hash, sha256};
 use consilium_proto::header::Header;
 use consilium_proto::ids::{ConsentId, PatientPseudonym, TimeMs, TransactionId};
 use consilium_proto::limits::SEAL_AHEAD_MAX_MS;
 use consilium_proto::merkle::{InclusionProof, empty_root, leaf_hash, verify_inclusion};
+use consilium_proto::names::SpiffeId;
+use consilium_proto::patient::members_shown_to;
 use consilium_proto::pb;
-use consilium_proto::state::{self, keys};
+use consilium_proto::state::{self, SaltName, keys};
 use consilium_proto::state_tree::{StateProof, Terminal, verify_state_proof};
 use prost::Message;
 
 use super::pages::LogPages;
-use super::{AccessEvent, AccessLog, KeptLog, KnownConsent, LogFault, PatientRows, ProvenDecision, SealedEntry};
+use super::{
+    AccessEvent, AccessLog, KeptLog, KnownConsent, LogFault, MemberSalts, PatientRows, ProvenDecision, SealedEntry,
+};
 use crate::error::{ClientError, Unverified};
 
 /// A patient's log, page by page.
@@ -147,6 +153,7 @@ pub(super) fn decision(
 /// The rows of a patient, each under its own key.
 pub(super) fn patient_rows(
     patient: PatientPseudonym,
+    reader: &SpiffeId,
     answer: &pb::GetPatientResponse,
     header: Header,
 ) -> Result<PatientRows, ClientError> {
@@ -171,7 +178,34 @@ pub(super) fn patient_rows(
             Some(names.unwrap_or_default().lists)
         }
     };
-    Ok(PatientRows { patient, state, consents, lists, header })
+    let salts = salts(patient, members_shown_to(reader, state.as_ref(), header.time), answer, &header)?;
+    let salt_wraps = answer.salt_wraps.clone();
+    Ok(PatientRows { patient, state, consents, lists, salts, salt_wraps, header })
+}
+
+/// The salts of these members, none left out; and nothing is wrapped that they do not commit to.
+fn salts(
+    patient: PatientPseudonym,
+    members: BTreeSet<String>,
+    answer: &pb::GetPatientResponse,
+    header: &Header,
+) -> Result<Vec<MemberSalts>, ClientError> {
+    if members.len() != answer.salts.len() {
+        let (count, shown) = (members.len() as u64, answer.salts.len() as u64);
+        return Err(LogFault::Count { count, shown }.into());
+    }
+    let mut out = Vec::new();
+    for (member, row) in members.into_iter().zip(&answer.salts) {
+        let place = keys::patient_salt(&SaltName::new(patient, &member));
+        let state: Option<pb::PatientSaltState> = message(&place, Some(row), header)?;
+        out.push(MemberSalts { member, salts: state.unwrap_or_default().salts });
+    }
+    let kept = || out.iter().flat_map(|member| &member.salts).flat_map(|salt| &salt.keepers);
+    let committed = |wrap: &Bytes| kept().any(|keeper| sha256(&[wrap]) == keeper.wrap_sha256[..]);
+    match answer.salt_wraps.iter().all(committed) {
+        true => Ok(out),
+        false => Err(ClientError::contradiction("the node shows a wrap of a salt that nobody committed to")),
+    }
 }
 
 fn consent(

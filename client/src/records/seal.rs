@@ -86,9 +86,11 @@ pub fn seal(
         Slot::Descriptor { .. } => {
             descriptor.as_ref().map(Descriptor::encode).ok_or_else(|| FieldError::missing("descriptor"))
         }
-        Slot::Lookup { .. } | Slot::EmergencyText { .. } | Slot::PetitionText { .. } | Slot::PetitionAnswer { .. } => {
-            Err(FieldError::malformed("action", "is not a record's"))
-        }
+        Slot::Lookup { .. }
+        | Slot::SaltWrap { .. }
+        | Slot::EmergencyText { .. }
+        | Slot::PetitionText { .. }
+        | Slot::PetitionAnswer { .. } => Err(FieldError::malformed("action", "is not a record's")),
         Slot::Wrap { recipient, .. } => wraps.remove(&recipient).ok_or_else(|| FieldError::missing("wraps")),
     });
     let attachments = attachments.collect::<Result<_, _>>()?;

@@ -17,6 +17,7 @@ mod petitions;
 mod publish_revocations;
 mod recipients;
 mod retract_record;
+mod salts;
 mod stake;
 mod write_record;
 

@@ -32,6 +32,7 @@ pub(crate) const MISSING_PAYLOAD: u8 = b'p';
 pub(crate) const MISSING_DESCRIPTOR: u8 = b'd';
 pub(crate) const MISSING_WRAP: u8 = b'w';
 pub(crate) const MISSING_LOOKUP: u8 = b'l';
+pub(crate) const MISSING_SALT_WRAP: u8 = b's';
 pub(crate) const MISSING_TEXT: u8 = b'e';
 pub(crate) const MISSING_PETITION_TEXT: u8 = b'q';
 pub(crate) const MISSING_PETITION_ANSWER: u8 = b'a';
@@ -59,7 +60,8 @@ pub fn is_of_patient(key: &[u8]) -> bool {
             | StateRow::Wrap
             | StateRow::Petition
             | StateRow::Disclosure
-            | StateRow::RecordChange,
+            | StateRow::RecordChange
+            | StateRow::PatientSalt,
         ) => true,
         Some(
             StateRow::Member
@@ -123,7 +125,8 @@ pub fn wrap(id: &RecordId, number: u32, recipient: &KeyId) -> Vec<u8> {
     key
 }
 
-/// Lookups: one look-up of a patient, by the hash that its row commits to.
+/// Lookups: one look-up of a patient, or wrap of a salt of its labels, by the hash that a row
+/// commits to.
 #[must_use]
 pub fn lookup(patient: &PatientPseudonym, hash: &Hash) -> Vec<u8> {
     [&patient.0[..], hash.as_bytes()].concat()
@@ -136,7 +139,7 @@ pub fn attachment(slot: &Slot) -> (Table, Vec<u8>) {
         Slot::Payload { record, version } => (Table::Payloads, payload(record, *version)),
         Slot::Descriptor { record, version } => (Table::Descriptors, descriptor(record, *version)),
         Slot::Wrap { record, version, recipient } => (Table::Wraps, wrap(record, *version, recipient)),
-        Slot::Lookup { patient, hash } => (Table::Lookups, lookup(patient, hash)),
+        Slot::Lookup { patient, hash } | Slot::SaltWrap { patient, hash } => (Table::Lookups, lookup(patient, hash)),
         Slot::EmergencyText { emergency } => (Table::Texts, emergency.0.to_vec()),
         Slot::PetitionText { petition } => (Table::Texts, tagged(TEXT_OF_PETITION, &petition.0)),
         Slot::PetitionAnswer { petition } => (Table::Texts, tagged(TEXT_OF_ANSWER, &petition.0)),
@@ -151,6 +154,7 @@ pub fn missing(slot: &Slot) -> Vec<u8> {
         Slot::Descriptor { record, version } => tagged(MISSING_DESCRIPTOR, &descriptor(record, *version)),
         Slot::Wrap { record, version, recipient } => tagged(MISSING_WRAP, &wrap(record, *version, recipient)),
         Slot::Lookup { patient, hash } => tagged(MISSING_LOOKUP, &lookup(patient, hash)),
+        Slot::SaltWrap { patient, hash } => tagged(MISSING_SALT_WRAP, &lookup(patient, hash)),
         Slot::EmergencyText { emergency } => tagged(MISSING_TEXT, &emergency.0),
         Slot::PetitionText { petition } => tagged(MISSING_PETITION_TEXT, &petition.0),
         Slot::PetitionAnswer { petition } => tagged(MISSING_PETITION_ANSWER, &petition.0),

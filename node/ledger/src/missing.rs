@@ -84,6 +84,7 @@ impl Missing {
             Slot::Payload { .. }
             | Slot::Wrap { .. }
             | Slot::EmergencyText { .. }
+            | Slot::SaltWrap { .. }
             | Slot::PetitionText { .. }
             | Slot::PetitionAnswer { .. } => Ok(Vec::new()),
             Slot::Lookup { patient, .. } => Ok(lookup_row(content, patient, self.height).into_iter().collect()),
@@ -114,7 +115,7 @@ impl Missing {
         let (height, rest) = value.split_first_chunk::<8>().ok_or_else(corrupt)?;
         let (hash, size) = rest.split_first_chunk::<32>().ok_or_else(corrupt)?;
         let size = match (u32::from_be_bytes(size.try_into().map_err(|_| corrupt())?), &slot) {
-            (0, Slot::Wrap { .. }) => Size::AtMost(WRAP_BYTES_MAX),
+            (0, Slot::Wrap { .. } | Slot::SaltWrap { .. }) => Size::AtMost(WRAP_BYTES_MAX),
             (0, Slot::Descriptor { .. }) => Size::AtMost(DESCRIPTOR_BYTES_MAX),
             (0, Slot::EmergencyText { .. }) => Size::AtMost(EMERGENCY_TEXT_BYTES_MAX),
             (0, Slot::PetitionText { .. } | Slot::PetitionAnswer { .. }) => Size::AtMost(PETITION_TEXT_BYTES_MAX),
@@ -147,9 +148,13 @@ pub(crate) fn lookup_row(content: &[u8], patient: &PatientPseudonym, since: Heig
 
 fn slot(key: &[u8]) -> Option<Slot> {
     let (kind, key) = key.split_first()?;
-    if *kind == keys::MISSING_LOOKUP {
+    if [keys::MISSING_LOOKUP, keys::MISSING_SALT_WRAP].contains(kind) {
         let (patient, hash) = key.split_first_chunk::<16>()?;
-        return Some(Slot::Lookup { patient: PatientPseudonym(*patient), hash: Hash::try_from(hash).ok()? });
+        let (patient, hash) = (PatientPseudonym(*patient), Hash::try_from(hash).ok()?);
+        return Some(match *kind {
+            keys::MISSING_LOOKUP => Slot::Lookup { patient, hash },
+            _ => Slot::SaltWrap { patient, hash },
+        });
     }
     if *kind == keys::MISSING_TEXT {
         return Some(Slot::EmergencyText { emergency: EmergencyId(key.try_into().ok()?) });

@@ -8,7 +8,7 @@ use consilium_proto::ids::{
     RecordId, TimeMs,
 };
 use consilium_proto::names::SpiffeId;
-use consilium_proto::state::{AuthorityName, CertificateName, CustodyName};
+use consilium_proto::state::{AuthorityName, CertificateName, CustodyName, SaltName};
 
 use super::{Decision, Denial, Emergency, Grant, Patient, Petition, Request, What, decide};
 
@@ -267,6 +267,7 @@ fn state_rows_are_public_but_for_records_and_patients() {
         keys::emergency(&EmergencyId([7; 16])),
         keys::reviews_due("a.example"),
         keys::custody_work("a.example"),
+        keys::patient_salt(&SaltName::new(patient, "a.example")),
         keys::petition(&PetitionId([7; 16])),
         keys::petitions_due("a.example"),
         keys::disclosure(&DisclosureId([7; 16])),

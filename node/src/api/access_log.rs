@@ -9,11 +9,15 @@ use consilium_ledger::{Table, keys, log, state_map};
 use consilium_proto::consent::Custodians;
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::hash::Hash;
-use consilium_proto::ids::{EmergencyId, PatientPseudonym, TimeMs, TransactionId};
+use consilium_proto::ids::{EmergencyId, KeyId, PatientPseudonym, TimeMs, TransactionId};
 use consilium_proto::merkle::leaf_hash;
 use consilium_proto::names::SpiffeId;
-use consilium_proto::pb::{self, AccessEvent, ConsentListState, CustodyState, LogState, PatientState, ProvenRow};
-use consilium_proto::state::StateRow;
+use consilium_proto::patient::members_shown_to;
+use consilium_proto::pb::{
+    self, AccessEvent, ConsentListState, CustodyState, EncryptionKeyState, LogState, PatientSaltState, PatientState,
+    ProvenRow, SaltWrap,
+};
+use consilium_proto::state::{SaltName, StateRow};
 use consilium_proto::state_tree::KeyHash;
 use futures::Stream;
 use prost::Message;
@@ -306,13 +310,53 @@ fn read_patient(
     let consent = |id: &[u8]| [&[StateRow::Consent as u8], id].concat();
     let listed = list.unwrap_or_default().consents;
     let consents = listed.iter().map(|entry| prove(ledger, consent(&entry.consent_id)));
+    let (salts, salt_wraps) = salts_of(ledger, reader, patient)?;
     Ok(Some(pb::GetPatientResponse {
         patient: Some(prove(ledger, keys::patient(patient))?),
         consent_list: Some(prove(ledger, keys::consent_list(patient))?),
         consents: consents.collect::<Result<_, _>>()?,
         record_lists,
         header: None,
+        salts,
+        salt_wraps,
     }))
+}
+
+/// Rows of the salts of a patient's labels, and wraps of them for keys of the reader.
+fn salts_of(
+    ledger: &LedgerSnapshot<'_>,
+    reader: &SpiffeId,
+    patient: &PatientPseudonym,
+) -> Result<(Vec<ProvenRow>, Vec<Bytes>), StorageError> {
+    let state: Option<PatientState> = ledger.state(&keys::patient(patient))?;
+    let (mut rows, mut wraps) = (Vec::new(), Vec::new());
+    for member in members_shown_to(reader, state.as_ref(), ledger.tip_header().time) {
+        let place = keys::patient_salt(&SaltName::new(*patient, &member));
+        let salts: Option<PatientSaltState> = ledger.state(&place)?;
+        rows.push(prove(ledger, place)?);
+        for keeper in salts.unwrap_or_default().salts.into_iter().flat_map(|salt| salt.keepers) {
+            wraps.extend(own_salt_wrap(ledger, reader, patient, &keeper)?);
+        }
+    }
+    Ok((rows, wraps))
+}
+
+/// A wrap of a salt, if it is for a key of the reader.
+fn own_salt_wrap(
+    ledger: &LedgerSnapshot<'_>,
+    reader: &SpiffeId,
+    patient: &PatientPseudonym,
+    keeper: &SaltWrap,
+) -> Result<Option<Bytes>, StorageError> {
+    let corrupt = |e: consilium_proto::hash::LengthError| StorageError::corrupt("salt", e);
+    let key = KeyId::try_from(keeper.recipient_key_id.as_ref()).map_err(corrupt)?;
+    let key: Option<EncryptionKeyState> = ledger.state(&keys::encryption_key(&key))?;
+    let what = What::Wrap { owner: key.as_ref().map(|key| key.spiffe_id.as_str()) };
+    if !decide(&access::Request { reader, what }).allows() {
+        return Ok(None);
+    }
+    let hash = Hash::try_from(keeper.wrap_sha256.as_ref()).map_err(corrupt)?;
+    ledger.read(Table::Lookups, &keys::lookup(patient, &hash))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::access::RecordFacts;
+use crate::ids::SaltId;
 
 const READER: &str = "spiffe://b.example/clinician/c1";
 
@@ -34,7 +35,7 @@ fn permits(change: impl FnOnce(&mut Rule), asked: &Asked<'_>) -> bool {
 
 #[test]
 fn each_condition_narrows_a_rule() {
-    let (reader, tags) = (id(READER), [PolicyTag([7; 16])]);
+    let (reader, tags) = (id(READER), [PolicyTag([7; 32])]);
     let record = record(&tags);
     let asked = Asked {
         reader: &reader,
@@ -69,10 +70,50 @@ fn each_condition_narrows_a_rule() {
     assert!(!permits(|r| r.authors = vec![READER.into()]));
     assert!(permits(|r| r.ceiling = Some(Confidentiality::Normal)));
     assert!(!permits(|r| r.ceiling = Some(Confidentiality::Moderate)));
-    assert!(permits(|r| r.tags = vec![PolicyTag([7; 16])]) && !permits(|r| r.tags = vec![PolicyTag([8; 16])]));
+    assert!(permits(|r| r.tags = vec![PolicyTag([7; 32])]) && !permits(|r| r.tags = vec![PolicyTag([8; 32])]));
     assert!(permits(|r| r.period = Period { from: TimeMs(1_000), to: TimeMs(1_001) }));
     assert!(!permits(|r| r.period = Period { from: TimeMs(0), to: TimeMs(1_000) }));
     assert!(!permits(|r| r.period = Period { from: TimeMs(1_001), to: TimeMs(0) }));
+}
+
+#[test]
+fn a_label_under_an_unknown_salt_is_denied_where_labels_are_and_permitted_by_none() {
+    let reader = id(READER);
+    let label = |salt: u8, code: u8| PolicyTag::new(SaltId([salt; 16]), [code; 16]);
+    let (psy, hiv, unknown) = (label(1, 1), label(1, 2), label(2, 1));
+    let of = |effect, tags: &[PolicyTag], labelled| {
+        let rule = Rule { tags: tags.to_vec(), labelled, ..Rule::of_effect(effect) };
+        let grant = Grant { rules: vec![rule], ..Grant::of_base(ConsentBase::AllNormal) };
+        assert_eq!(Grant::parse(&pb::ConsentGrant::from(&grant)), Ok(grant.clone()));
+        grant
+    };
+    let says = |grant: &Grant, tags: &[PolicyTag]| {
+        let record = record(tags);
+        let (purpose, time) = (PurposeOfUse::Treat, TimeMs(1));
+        grant.says(&Asked { reader: &reader, purpose, project: None, time, record: &record })
+    };
+    let (deny, permit) = (of(ConsentEffect::Deny, &[psy], false), of(ConsentEffect::Permit, &[psy], false));
+    let any = of(ConsentEffect::Deny, &[], true);
+    let permits = Said::Permits { by_name: false };
+    for (tags, denied, permitted, denied_if_any) in [
+        (&[][..], Said::BasePermits, Said::BasePermits, Said::BasePermits),
+        (&[psy], Said::RuleDenies, permits, Said::RuleDenies),
+        (&[hiv], Said::BasePermits, Said::BasePermits, Said::RuleDenies),
+        (&[hiv, psy], Said::RuleDenies, permits, Said::RuleDenies),
+        (&[unknown], Said::RuleDenies, Said::BasePermits, Said::RuleDenies),
+        (&[hiv, unknown], Said::RuleDenies, Said::BasePermits, Said::RuleDenies),
+    ] {
+        let said = [&deny, &permit, &any].map(|grant| says(grant, tags));
+        assert_eq!(said, [denied, permitted, denied_if_any], "{tags:?}");
+    }
+    // With both salts it denies no more than it says.
+    let both = of(ConsentEffect::Deny, &[psy, label(2, 9)], false);
+    assert_eq!((says(&both, &[unknown]), says(&both, &[label(2, 9)])), (Said::BasePermits, Said::RuleDenies));
+    // Nothing that is known without the labels says that all is denied.
+    let record = record(&[]);
+    let asked =
+        Asked { reader: &reader, purpose: PurposeOfUse::Treat, project: None, time: TimeMs(1), record: &record };
+    assert!([&deny, &any].iter().all(|grant| !grant.denies_all_such(&asked)));
 }
 
 #[test]
@@ -148,14 +189,19 @@ fn malformed_grants_are_refused_by_their_field() {
         Grant::parse(&grant).unwrap_err().to_string()
     };
     let id16 = || Bytes::from_static(&[1; 16]);
-    let cases: [(&str, Change<'_>); 8] = [
+    let cases: [(&str, Change<'_>); 10] = [
         ("base", &|g| g.base = 0),
         ("to_ms", &|g| (g.from_ms, g.to_ms) = (5, 5)),
         ("rules", &|g| g.rules = vec![rule.clone(); GRANT_RULES_MAX + 1]),
         ("rules[0].effect", &|g| g.rules[0].effect = 9),
         ("rules[0].purposes", &|g| g.rules[0].purposes = vec![0]),
         ("rules[0].records", &|g| g.rules[0].records = vec![id16(), id16()]),
-        ("rules[0].tags", &|g| g.rules[0].tags = vec![Bytes::from_static(&[1; 15])]),
+        ("rules[0].tags", &|g| g.rules[0].tags = vec![Bytes::from_static(&[1; 31])]),
+        ("rules[0].labelled", &|g| g.rules[0].labelled = true),
+        ("rules[0].labelled", &|g| {
+            (g.rules[0].effect, g.rules[0].labelled) = (ConsentEffect::Deny.into(), true);
+            g.rules[0].tags = vec![Bytes::from_static(&[1; 32])];
+        }),
         ("rules[0].grantees", &|g| g.rules[0].grantees = vec![pb::Grantee::default()]),
     ];
     for (field, change) in cases {

@@ -153,6 +153,39 @@ impl KeyPart for CareName {
     }
 }
 
+/// A patient and a member that labels its records.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SaltName {
+    /// The patient.
+    pub patient: PatientPseudonym,
+    /// The member.
+    pub member: String,
+}
+
+impl SaltName {
+    /// Names what the member has put.
+    #[must_use]
+    pub fn new(patient: PatientPseudonym, member: &str) -> Self {
+        Self { patient, member: member.to_owned() }
+    }
+}
+
+impl KeyPart for SaltName {
+    fn append(&self, key: &mut Vec<u8>) {
+        key.extend_from_slice(&self.patient.0);
+        key.extend_from_slice(self.member.as_bytes());
+    }
+
+    fn parse(rest: &[u8]) -> Option<Self> {
+        let (patient, member) = rest.split_first_chunk()?;
+        Some(Self { patient: PatientPseudonym(*patient), member: String::from_utf8(member.to_vec()).ok()? })
+    }
+
+    fn shown(&self) -> String {
+        format!("of {} for patient {}", self.member.shown(), self.patient)
+    }
+}
+
 /// A key for which a version of a record is wrapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WrapName {

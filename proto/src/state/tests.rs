@@ -75,6 +75,10 @@ fn samples() -> Vec<(Vec<u8>, &'static str)> {
         (petition(&PetitionId([0x44; 16])), "petition 44444444444444444444444444444444"),
         (petitions_due("a.b"), "petitions due of member a.b"),
         (disclosure(&DisclosureId([0x55; 16])), "disclosure 55555555555555555555555555555555"),
+        (
+            patient_salt(&SaltName::new(PatientPseudonym([0x22; 16]), "a.b")),
+            "label salts of a.b for patient 22222222222222222222222222222222",
+        ),
         (custody_duties("a.b"), "custody duties of member a.b"),
         (
             custody_count(&CustodyName::new("a.b", KeyId::from_bytes([2; 32]))),

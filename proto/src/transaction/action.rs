@@ -124,6 +124,9 @@ impl Action {
             Some(Pb::AttestDeath(m)) => {
                 PatientAction::attest_death(&m).map(Self::Patient).map_err(|e| e.within("attest_death"))
             }
+            Some(Pb::PutPatientSalt(m)) => {
+                PatientAction::put_salt(&m).map(Self::Patient).map_err(|e| e.within("put_patient_salt"))
+            }
             Some(Pb::PutConsent(m)) => ConsentAction::put(&m).map(Self::Consent).map_err(|e| e.within("put_consent")),
             Some(Pb::RevokeConsent(m)) => {
                 ConsentAction::revoke(&m).map(Self::Consent).map_err(|e| e.within("revoke_consent"))

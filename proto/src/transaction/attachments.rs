@@ -7,7 +7,8 @@
 use bytes::Bytes;
 
 use super::{
-    Action, AddWraps, AddedWrap, EmergencyAction, PatientLookups, PetitionAction, Rewrap, VersionRef, WriteRecord,
+    Action, AddWraps, AddedWrap, EmergencyAction, PatientAction, PatientLookups, PetitionAction, PutPatientSalt,
+    Rewrap, VersionRef, WrapRef, WriteRecord,
 };
 use crate::error::{FieldError, fixed};
 use crate::hash::{Hash, sha256};
@@ -52,6 +53,13 @@ pub enum Slot {
         /// The SHA-256 by which the patient's row commits to it.
         hash: Hash,
     },
+    /// The salt of a patient's labels, wrapped for a key.
+    SaltWrap {
+        /// The patient.
+        patient: PatientPseudonym,
+        /// The SHA-256 by which the row of the salt commits to it.
+        hash: Hash,
+    },
     /// The reason of an emergency in words.
     EmergencyText {
         /// The emergency.
@@ -82,6 +90,12 @@ impl From<&Slot> for pb::AttachmentRef {
             petition_id: Bytes::copy_from_slice(&petition.0),
             ..Self::default()
         };
+        let of_patient = |kind: Kind, patient: &PatientPseudonym, hash: &Hash| Self {
+            kind: kind.into(),
+            patient: Bytes::copy_from_slice(&patient.0),
+            lookup_sha256: hash.to_bytes(),
+            ..Self::default()
+        };
         match slot {
             Slot::PetitionText { petition } => of_petition(Kind::PetitionText, petition),
             Slot::PetitionAnswer { petition } => of_petition(Kind::PetitionAnswer, petition),
@@ -90,12 +104,8 @@ impl From<&Slot> for pb::AttachmentRef {
             Slot::Wrap { record, version, recipient } => {
                 Self { recipient_key_id: recipient.to_bytes(), ..of_version(Kind::Wrap, record, *version) }
             }
-            Slot::Lookup { patient, hash } => Self {
-                kind: Kind::Lookup.into(),
-                patient: Bytes::copy_from_slice(&patient.0),
-                lookup_sha256: hash.to_bytes(),
-                ..Self::default()
-            },
+            Slot::Lookup { patient, hash } => of_patient(Kind::Lookup, patient, hash),
+            Slot::SaltWrap { patient, hash } => of_patient(Kind::SaltWrap, patient, hash),
             Slot::EmergencyText { emergency } => Self {
                 kind: Kind::EmergencyText.into(),
                 emergency_id: Bytes::copy_from_slice(&emergency.0),
@@ -110,6 +120,8 @@ impl TryFrom<&pb::AttachmentRef> for Slot {
 
     fn try_from(m: &pb::AttachmentRef) -> Result<Self, FieldError> {
         let (record, version) = (|| RecordId::parse("record_id", &m.record_id), m.version);
+        let patient = || PatientPseudonym::parse("patient", &m.patient);
+        let hash = || fixed("lookup_sha256", &m.lookup_sha256).map(Hash::from_bytes);
         match m.kind() {
             Kind::Payload => Ok(Self::Payload { record: record()?, version }),
             Kind::Descriptor => Ok(Self::Descriptor { record: record()?, version }),
@@ -117,10 +129,8 @@ impl TryFrom<&pb::AttachmentRef> for Slot {
                 let recipient = KeyId::from_bytes(fixed("recipient_key_id", &m.recipient_key_id)?);
                 Ok(Self::Wrap { record: record()?, version, recipient })
             }
-            Kind::Lookup => Ok(Self::Lookup {
-                patient: PatientPseudonym::parse("patient", &m.patient)?,
-                hash: Hash::from_bytes(fixed("lookup_sha256", &m.lookup_sha256)?),
-            }),
+            Kind::Lookup => Ok(Self::Lookup { patient: patient()?, hash: hash()? }),
+            Kind::SaltWrap => Ok(Self::SaltWrap { patient: patient()?, hash: hash()? }),
             Kind::EmergencyText => {
                 Ok(Self::EmergencyText { emergency: EmergencyId::parse("emergency_id", &m.emergency_id)? })
             }
@@ -185,6 +195,7 @@ impl Commitment {
             Slot::Payload { .. }
             | Slot::Wrap { .. }
             | Slot::Lookup { .. }
+            | Slot::SaltWrap { .. }
             | Slot::EmergencyText { .. }
             | Slot::PetitionText { .. }
             | Slot::PetitionAnswer { .. } => Ok(()),
@@ -198,6 +209,7 @@ impl Action {
     pub fn commitments(&self) -> Vec<Commitment> {
         match self {
             Self::WriteRecord(write) => write.commitments(),
+            Self::Patient(PatientAction::PutSalt(salt)) => salt.commitments(),
             Self::Patient(action) => action.lookups().map(PatientLookups::commitments).unwrap_or_default(),
             Self::AddWraps(add) => add.commitments(),
             Self::Emergency(action) => action.text().into_iter().collect(),
@@ -281,6 +293,17 @@ impl PetitionAction {
             Self::Answer(answer) => (Slot::PetitionAnswer { petition: answer.id }, answer.text),
         };
         hash.map(|hash| Commitment { slot, hash, size: Size::AtMost(PETITION_TEXT_BYTES_MAX) })
+    }
+}
+
+impl PutPatientSalt {
+    fn commitments(&self) -> Vec<Commitment> {
+        let patient = self.patient;
+        let commitment = |wrap: &WrapRef| {
+            let slot = Slot::SaltWrap { patient, hash: wrap.wrap_hash };
+            Commitment { slot, hash: wrap.wrap_hash, size: Size::AtMost(WRAP_BYTES_MAX) }
+        };
+        self.wraps.iter().map(commitment).collect()
     }
 }
 

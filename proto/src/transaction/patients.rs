@@ -1,9 +1,10 @@
 //! Actions about patients, parsed. What they do is for the rules.
 
-use crate::error::{FieldError, fixed, length_in};
+use super::WrapRef;
+use crate::error::{FieldError, fixed, in_range, length_in};
 use crate::hash::Hash;
-use crate::ids::{PatientPseudonym, TimeMs};
-use crate::limits::LOOKUPS_MAX;
+use crate::ids::{KeyId, PatientPseudonym, SaltId, TimeMs};
+use crate::limits::{LOOKUPS_MAX, SALT_KEEPERS_MAX, SALTS_MAX};
 use crate::names::{Role, SpiffeId};
 use crate::pb::{self, PatientRelation};
 
@@ -29,6 +30,21 @@ pub enum PatientAction {
     AttestCare(AttestCare),
     /// See `AttestDeath`.
     AttestDeath(AttestDeath),
+    /// See `PutPatientSalt`.
+    PutSalt(PutPatientSalt),
+}
+
+/// A salt of a patient's labels that is handed out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PutPatientSalt {
+    /// The pseudonym.
+    pub patient: PatientPseudonym,
+    /// By what it is known.
+    pub salt: SaltId,
+    /// Which one of the member's it is, from 1.
+    pub number: usize,
+    /// For whom, distinct.
+    pub wraps: Vec<WrapRef>,
 }
 
 /// A patient and commitments to what it is found by.
@@ -150,11 +166,36 @@ impl PatientAction {
         }))
     }
 
+    pub(super) fn put_salt(m: &pb::PutPatientSalt) -> Result<Self, FieldError> {
+        in_range("number", m.number.into(), 1, SALTS_MAX as u64)?;
+        length_in("wraps", m.wraps.len(), 1, SALT_KEEPERS_MAX)?;
+        let wrap = |m: &pb::SaltWrap| {
+            let recipient = KeyId::from_bytes(fixed("wraps.recipient_key_id", &m.recipient_key_id)?);
+            Ok(WrapRef { recipient, wrap_hash: hash("wraps.wrap_sha256", &m.wrap_sha256)? })
+        };
+        let wraps = m.wraps.iter().map(wrap).collect::<Result<Vec<_>, FieldError>>()?;
+        let distinct: std::collections::BTreeSet<_> = wraps.iter().map(|wrap| wrap.recipient).collect();
+        if distinct.len() != wraps.len() {
+            return Err(FieldError::malformed("wraps", "names a recipient twice"));
+        }
+        Ok(Self::PutSalt(PutPatientSalt {
+            patient: PatientPseudonym::parse("patient", &m.patient)?,
+            salt: SaltId::parse("salt_id", &m.salt_id)?,
+            number: m.number as usize,
+            wraps,
+        }))
+    }
+
     /// The look-ups that it brings, if any.
     pub(super) fn lookups(&self) -> Option<&PatientLookups> {
         match self {
             Self::Register(lookups) | Self::AddLookups(lookups) => Some(lookups),
-            Self::Accept(_) | Self::Link { .. } | Self::Unlink(_) | Self::AttestCare(_) | Self::AttestDeath(_) => None,
+            Self::Accept(_)
+            | Self::Link { .. }
+            | Self::Unlink(_)
+            | Self::AttestCare(_)
+            | Self::AttestDeath(_)
+            | Self::PutSalt(_) => None,
         }
     }
 }

@@ -79,7 +79,8 @@ impl PatientAction {
             | Self::Link { .. }
             | Self::Unlink(_)
             | Self::AttestCare(_)
-            | Self::AttestDeath(_) => None,
+            | Self::AttestDeath(_)
+            | Self::PutSalt(_) => None,
         }
     }
 }

@@ -34,7 +34,15 @@ fn rows(consents: Vec<KnownConsent>, accepted_by: &[&str]) -> PatientRows {
     let acceptances = accepted_by.iter().map(acceptance).collect();
     let state = Some(pb::PatientState { acceptances, ..Default::default() });
     let header = header(Hash::of(&[]));
-    PatientRows { patient: PatientPseudonym([1; 16]), state, consents, lists: None, header }
+    PatientRows {
+        patient: PatientPseudonym([1; 16]),
+        state,
+        consents,
+        lists: None,
+        salts: Vec::new(),
+        salt_wraps: Vec::new(),
+        header,
+    }
 }
 
 fn share_with(member: &str) -> Grant {

@@ -18,7 +18,7 @@ use consilium_proto::transaction::{
     AcceptPatient, AttestCare, AttestDeath, PatientAction, PatientLookups, PatientPair,
 };
 
-use super::{Author, Context};
+use super::{Author, Context, salts};
 use crate::custody::Kept;
 use crate::keys;
 use crate::missing::lookup_row;
@@ -50,10 +50,14 @@ pub(super) fn run<R: StateReader>(
         PatientAction::Unlink(pair) => unlink(view, cx, author, *pair),
         PatientAction::AttestCare(care) => attest_care(view, cx, author, care),
         PatientAction::AttestDeath(death) => attest_death(view, cx, author, death),
+        PatientAction::PutSalt(salt) => salts::put(view, cx, author, salt),
     }
 }
 
-fn registered<R: StateReader>(view: &View<'_, R>, patient: &PatientPseudonym) -> Result<PatientState, Refusal> {
+pub(super) fn registered<R: StateReader>(
+    view: &View<'_, R>,
+    patient: &PatientPseudonym,
+) -> Result<PatientState, Refusal> {
     load_patient(view, patient)?.ok_or(Refusal::Rejected(Outcome::PatientNotFound))
 }
 

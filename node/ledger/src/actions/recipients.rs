@@ -1,15 +1,15 @@
 //! For whom a version may be wrapped when it is written: its custodian and that one's deputy, its
 //! author, and its patient. Whoever else may read it asks first, so that there is no key for anybody of whose
-//! reading nothing is on the ledger.
+//! reading nothing is on the ledger. And for whom the salt of a patient's labels may be.
 
-use consilium_proto::ids::{Fingerprint, KeyId};
-use consilium_proto::names::SpiffeId;
-use consilium_proto::pb::{EncryptionKeyState, IdentityState, Outcome, SignerState};
+use consilium_proto::ids::{Fingerprint, KeyId, PatientPseudonym};
+use consilium_proto::names::{Role, SpiffeId};
+use consilium_proto::pb::{EncryptionKeyState, IdentityState, Outcome, PatientRelation, SignerState};
 use consilium_proto::transaction::WriteRecord;
 
 use super::{Author, Context, active_member, custody};
 use crate::keys;
-use crate::rights::is_own_identity;
+use crate::rights::reads_as;
 use crate::roster::corrupt;
 use crate::rules::{Refusal, ensure};
 use crate::table::Table;
@@ -27,25 +27,30 @@ pub(super) fn ensure_permitted<R: StateReader>(
         let owner = key.ok_or(Refusal::Rejected(Outcome::UnknownRecipient))?.spiffe_id;
         let permitted = owner == author.id.to_string()
             || custody::keeps(view, cx, author.member(), &wrap.recipient)?
-            || is_patients(view, cx, author, write, (&wrap.recipient, &owner))?;
+            || (reads_as(view, &write.patient, author.member(), &owner, cx.time)? == Some(PatientRelation::Self_)
+                && is_newest_key(view, &owner, &wrap.recipient)?);
         ensure(permitted, Outcome::WrapNotPermitted)?;
     }
     Ok(())
 }
 
-/// Whether a key is the newest one of an identity that the author's member has accepted as the
-/// patient's own, and that has its rights.
-fn is_patients<R: StateReader>(
+/// Refuses a wrap of the salt under which the author's member blinds labels for somebody else than
+/// those who write for it, its custodian and that one's deputy, and those who read for the patient.
+pub(super) fn ensure_keeper<R: StateReader>(
     view: &View<'_, R>,
     cx: &Context<'_>,
     author: &Author,
-    write: &WriteRecord,
-    (key, owner): (&KeyId, &str),
-) -> Result<bool, StoreFault> {
-    if !is_own_identity(view, &write.patient, author.member(), owner, cx.time)? {
-        return Ok(false);
-    }
-    is_newest_key(view, owner, key)
+    patient: &PatientPseudonym,
+    key: &KeyId,
+) -> Result<(), Refusal> {
+    let enrolled: Option<EncryptionKeyState> = view.message(Table::State, &keys::encryption_key(key))?;
+    let owner = enrolled.ok_or(Refusal::Rejected(Outcome::UnknownRecipient))?.spiffe_id;
+    let id: SpiffeId = owner.parse().map_err(|e| corrupt(format!("encryption key: {e}")))?;
+    let labels = matches!(id.role(), Role::Service | Role::Clinician) && id.member() == author.id.member();
+    let keeps = labels
+        || custody::keeps(view, cx, author.member(), key)?
+        || (reads_as(view, patient, author.member(), &owner, cx.time)?.is_some() && is_newest_key(view, &owner, key)?);
+    ensure(keeps, Outcome::WrapNotPermitted)
 }
 
 /// Whether a key is the newest one of an identity that has its rights: what is wrapped for

@@ -15,7 +15,7 @@ use consilium_proto::state::ListName;
 use consilium_proto::transaction::{WrapRef, WriteRecord};
 use prost::Message;
 
-use super::{Author, Context, changes, custody, recipients};
+use super::{Author, Context, changes, custody, recipients, salts};
 use crate::keys;
 use crate::log;
 use crate::missing::tag_rows;
@@ -34,6 +34,7 @@ pub(super) fn run<R: StateReader>(
     author.ensure_writer()?;
     custody::take_in(view, cx, author, write)?;
     recipients::ensure_permitted(view, cx, author, write)?;
+    salts::ensure_known(view, author, write)?;
     let before: Option<RecordState> = view.message(Table::State, &keys::record(&write.record_id))?;
     let before = check_succession(before, author, write)?;
     let before = before.map(|record| level_of(view, write, &record).map(|level| (record, level))).transpose()?;

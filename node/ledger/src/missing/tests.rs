@@ -26,6 +26,12 @@ fn lookup() -> Missing {
     Missing { commitment: Commitment { slot, hash, size: Size::Exactly(32) }, height: Height(5) }
 }
 
+fn salt_wrap() -> Missing {
+    let hash = Hash::from_bytes([3; 32]);
+    let slot = Slot::SaltWrap { patient: PatientPseudonym([4; 16]), hash };
+    Missing { commitment: Commitment { slot, hash, size: Size::AtMost(WRAP_BYTES_MAX) }, height: Height(5) }
+}
+
 fn text(slot: Slot) -> Missing {
     let commitment = Commitment { slot, hash: Hash::from_bytes([3; 32]), size: Size::AtMost(PETITION_TEXT_BYTES_MAX) };
     Missing { commitment, height: Height(5) }
@@ -47,12 +53,13 @@ fn rows_are_golden() {
     assert_eq!(row.value.unwrap(), [&height[..], &[3; 32], &[0; 4]].concat());
     assert_eq!(descriptor().note().key, [&b"d"[..], &[1; 16], &version].concat());
     assert_eq!(lookup().note().key, [&b"l"[..], &[4; 16], &[3; 32]].concat());
+    assert_eq!(salt_wrap().note().key, [&b"s"[..], &[4; 16], &[3; 32]].concat());
     assert_eq!(texts().map(|text| text.note().key), [b"q", b"a"].map(|kind| [&kind[..], &[6; 16]].concat()));
 }
 
 #[test]
 fn a_row_is_read_back_and_nothing_else_is() {
-    for missing in [payload(), descriptor(), wrap(), lookup()].into_iter().chain(texts()) {
+    for missing in [payload(), descriptor(), wrap(), lookup(), salt_wrap()].into_iter().chain(texts()) {
         let Row { key, value, .. } = missing.note();
         let value = value.unwrap();
         assert_eq!(Missing::decode(&key, &value), Ok(missing));

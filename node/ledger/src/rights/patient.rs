@@ -66,20 +66,27 @@ pub(crate) fn is_known<R: StateReader>(view: &View<'_, R>, patient: &PatientPseu
     Ok(registered || recorded)
 }
 
-/// Whether a member has accepted an identity as a patient's own, which may read, and it speaks for
-/// the patient still: for what the member writes itself.
-pub(crate) fn is_own_identity<R: StateReader>(
+/// As what a member has accepted an identity to read for a patient, if it speaks for the patient
+/// still, as the patient's own before all others: for what the member writes itself.
+pub(crate) fn reads_as<R: StateReader>(
     view: &View<'_, R>,
     patient: &PatientPseudonym,
     member: &str,
     identity: &str,
     time: TimeMs,
-) -> Result<bool, StoreFault> {
-    let pseudonyms = pseudonyms(view, patient)?;
-    let custodian = Custodians::only(member);
-    let mut own = pseudonyms.iter().filter(|pseudonym| pseudonym.counts_for(custodian));
-    let is_own = |a: &PatientAcceptance| a.relation() == PatientRelation::Self_ && a.may_read;
-    Ok(own.any(|Pseudonym { state, .. }| custodian.hear(state, identity, time).any(is_own)))
+) -> Result<Option<PatientRelation>, StoreFault> {
+    Ok(accepted_among(&pseudonyms(view, patient)?, Custodians::only(member), identity, time))
+}
+
+fn accepted_among(
+    all: &[Pseudonym],
+    custodians: Custodians<'_>,
+    identity: &str,
+    time: TimeMs,
+) -> Option<PatientRelation> {
+    let own = all.iter().filter(|pseudonym| pseudonym.counts_for(custodians));
+    let speaking = own.flat_map(|Pseudonym { state, .. }| custodians.hear(state, identity, time));
+    speaking.filter(|a| a.may_read).map(PatientAcceptance::relation).min()
 }
 
 /// Pseudonyms that are linked with a patient now, each with the members that say so.
@@ -126,10 +133,7 @@ impl PatientFacts {
 
     /// As what the custodian has accepted a reader who may read.
     pub(super) fn accepted_as(&self, custodian: &str, reader: &SpiffeId, time: TimeMs) -> Option<PatientRelation> {
-        let (name, custodians) = (reader.to_string(), self.kept.custodians(custodian));
-        let own = self.pseudonyms.iter().filter(|pseudonym| pseudonym.counts_for(custodians));
-        let speaking = own.flat_map(|Pseudonym { state, .. }| custodians.hear(state, &name, time));
-        speaking.filter(|a| a.may_read).map(PatientAcceptance::relation).min()
+        accepted_among(&self.pseudonyms, self.kept.custodians(custodian), &reader.to_string(), time)
     }
 
     /// What the consents that bind the record's custodian say together, and which of them.

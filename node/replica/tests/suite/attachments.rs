@@ -5,7 +5,8 @@ use bytes::Bytes;
 use consilium_kit::replica::{Replicas, TICK_MS};
 use consilium_kit::{Identity, people};
 use consilium_ledger::{Row, StateReader, Table, keys};
-use consilium_proto::ids::{NodeId, RecordId};
+use consilium_proto::hash::Hash;
+use consilium_proto::ids::{NodeId, PatientPseudonym, RecordId};
 use consilium_proto::pb;
 use consilium_proto::transaction::Slot;
 use consilium_replica::alarm::{Alarm, AlarmName};
@@ -172,7 +173,9 @@ fn what_the_own_disk_lost_or_changed_is_noticed_and_mended() {
 fn a_name_on_the_wire_is_the_slot() {
     let payload = Slot::Payload { record: RecordId([7; 16]), version: 3 };
     let recipient = consilium_proto::ids::KeyId::from_bytes([8; 32]);
-    for slot in [payload, Slot::Wrap { record: RecordId([7; 16]), version: 3, recipient }] {
+    let wrap = Slot::Wrap { record: RecordId([7; 16]), version: 3, recipient };
+    let (patient, hash) = (PatientPseudonym([9; 16]), Hash::from_bytes([6; 32]));
+    for slot in [payload, wrap, Slot::Lookup { patient, hash }, Slot::SaltWrap { patient, hash }] {
         assert_eq!(Slot::try_from(&pb::AttachmentRef::from(&slot)), Ok(slot));
     }
 }

@@ -83,6 +83,7 @@ fn is_found(ledger: &LedgerStore, slot: &Slot, held: &[u8]) -> bool {
         Slot::Lookup { patient, hash } => is_found_by_lookup(ledger, patient, hash, held),
         Slot::Payload { .. }
         | Slot::Wrap { .. }
+        | Slot::SaltWrap { .. }
         | Slot::EmergencyText { .. }
         | Slot::PetitionText { .. }
         | Slot::PetitionAnswer { .. } => true,

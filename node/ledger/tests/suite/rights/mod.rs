@@ -16,6 +16,7 @@ mod random;
 mod recipients;
 mod release;
 mod rewraps;
+mod salts;
 mod successors;
 mod wraps;
 
