@@ -14,6 +14,7 @@ use crate::client::Client;
 use crate::error::ClientError;
 use crate::submit::Submitted;
 
+pub(crate) use explain::Whose;
 pub use explain::{ConsentSays, Explained, Pseudonyms, Question};
 
 /// Puts and ends consents.

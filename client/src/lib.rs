@@ -59,6 +59,7 @@ mod guarded;
 pub mod identity;
 mod inquiry;
 pub mod jwk;
+pub mod labels;
 pub mod light_client;
 pub mod links;
 pub mod membership;

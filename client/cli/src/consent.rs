@@ -5,11 +5,13 @@ mod check;
 mod draft;
 mod reach;
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use clap::{Args, Subcommand};
 use consilium_client::access_log::KnownConsent;
 use consilium_client::consents::{ConsentDraft, Consents};
+use consilium_client::labels::Labels;
 use consilium_client::patients::Patients;
 use consilium_client::{Client, ClientError};
 use consilium_proto::consent::{Grant, Rule};
@@ -18,6 +20,7 @@ use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::pb::ConsentEffect;
 use consilium_proto::purpose;
 use serde::Serialize;
+use tonic::Code;
 
 use crate::confirm::Consent;
 use crate::context::escaped;
@@ -81,8 +84,11 @@ pub(crate) async fn run(args: ConsentArgs, ctx: &Context) -> Result<(), CliError
         }
         ConsentCommand::Reach(args) => reach::run(args, ctx).await,
         ConsentCommand::List { patient } => {
-            let rows = ctx.client().await?.patient_rows(patient).await?;
-            let consents = rows.consents.iter().map(ConsentView::new).collect();
+            let client = ctx.client().await?;
+            let rows = client.linked_patient_rows(patient).await?;
+            let labels = client.labels_in(&rows)?;
+            let consents = rows.patient.consents.iter();
+            let consents = consents.map(|consent| ConsentView::new(consent, &labels)).collect();
             ctx.print(&ListView { consents }, ListView::text)
         }
         ConsentCommand::Check(args) => check::run(*args, ctx).await,
@@ -96,7 +102,8 @@ async fn put(args: PutArgs, ctx: &Context) -> Result<(), CliError> {
         return Err(CliError::usage("only a patient's identity signs a consent without paper")
             .hint("pass --paper with the scan of what the patient signed"));
     }
-    let said = args.said()?;
+    let labels = labels_for(&client, &args, paper).await?;
+    let said = args.said(&labels)?;
     let strangers = Named::of_grant(&said.grant).strangers(&client).await?;
     args.unknown.allow_unless_asked(args.ask, &strangers)?;
     let compared = is_of_patient(&client, &said, args.patient).await?;
@@ -104,7 +111,7 @@ async fn put(args: PutArgs, ctx: &Context) -> Result<(), CliError> {
         Some(id) => Some((id, current_version(&client, args.patient, id).await?)),
         None => None,
     };
-    let plan = plan(&said, &strangers, compared, version.map(|(_, version)| version));
+    let plan = plan(&said, (&labels, &strangers), compared, version.map(|(_, version)| version));
     args.ask.ask(&plan, "Put this consent?")?;
     let document = args.paper.map(crate::patient::evidence).transpose()?;
     let new = ConsentDraft::new(args.patient, said.grant, document);
@@ -120,6 +127,31 @@ async fn put(args: PutArgs, ctx: &Context) -> Result<(), CliError> {
         transaction: SubmittedView::new(&done),
     };
     ctx.print(&view, |v| format!("consent {} version {}\n{}", v.consent, v.version, v.transaction.text()))
+}
+
+/// The salts by which the labels of a document are blinded. Whoever puts paper writes records, and
+/// makes the salt where there is none; a patient has what it was given. Without one a denial is put
+/// all the same: it denies everything that is labelled.
+async fn labels_for(client: &Client, args: &PutArgs, paper: bool) -> Result<Labels, CliError> {
+    if !args.names_labels()? {
+        return Ok(Labels::default());
+    }
+    if paper {
+        match client.ensure_salt(args.patient).await {
+            Ok(_) => {}
+            Err(ClientError::Usage(why)) => eprintln!("{why}"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    known_labels(client, args.patient).await
+}
+
+/// What is kept; nothing by who may not know of the patient.
+async fn known_labels(client: &Client, patient: PatientPseudonym) -> Result<Labels, CliError> {
+    match client.labels(patient).await {
+        Err(ClientError::Status { code: Code::NotFound, .. }) => Ok(Labels::default()),
+        labels => Ok(labels?),
+    }
 }
 
 /// Whether the document was found to be this patient's; false: nothing to compare it with.
@@ -142,12 +174,12 @@ async fn current_version(client: &Client, patient: PatientPseudonym, id: Consent
 }
 
 /// What is about to be signed.
-fn plan(said: &Said, strangers: &[SpiffeId], compared: bool, replaced: Option<u32>) -> String {
+fn plan(said: &Said, (labels, strangers): (&Labels, &[SpiffeId]), compared: bool, replaced: Option<u32>) -> String {
     let mut lines = match replaced {
         Some(version) => vec![format!("replaces version {version}; from then on holds:")],
         None => vec!["a new consent:".to_owned()],
     };
-    lines.extend(describe(&said.grant));
+    lines.extend(describe(&said.grant, labels));
     lines.extend(strangers_words(strangers));
     if !said.widened.is_empty() {
         lines.push("the document could not be held exactly; it denies MORE than it says at:".to_owned());
@@ -159,15 +191,15 @@ fn plan(said: &Said, strangers: &[SpiffeId], compared: bool, replaced: Option<u3
     lines.join("\n")
 }
 
-/// A grant in words, a line for each rule.
-fn describe(grant: &Grant) -> Vec<String> {
+/// A grant in words, a line for each rule; labels by name where their salt is kept.
+fn describe(grant: &Grant, labels: &Labels) -> Vec<String> {
     let mut lines = vec![format!("  where no rule matches: {}", words::base(grant.base))];
-    lines.extend(grant.rules.iter().map(|rule| format!("  {}", rule_words(rule))));
+    lines.extend(grant.rules.iter().map(|rule| format!("  {}", rule_words(rule, labels))));
     lines.extend(period_words(grant.period.from.0, grant.period.to.0).map(|when| format!("  in force {when}")));
     lines
 }
 
-fn rule_words(rule: &Rule) -> String {
+fn rule_words(rule: &Rule, labels: &Labels) -> String {
     let effect = if rule.effect == ConsentEffect::Permit { "permits" } else { "denies" };
     let mut parts = vec![match rule.grantees.is_empty() {
         true => format!("{effect} everybody"),
@@ -182,9 +214,17 @@ fn rule_words(rule: &Rule) -> String {
     parts.extend(list("written at", rule.author_members.clone()));
     parts.extend(list("written by", rule.authors.clone()));
     parts.extend(rule.ceiling.map(|ceiling| format!("up to level {}", words::level(ceiling))));
-    parts.extend(list("labelled", rule.tags.iter().map(ToString::to_string).collect()));
+    parts.extend(list("labelled", label_words(rule, labels)));
+    parts.extend(rule.labelled.then(|| "labelled with anything".to_owned()));
     parts.extend(period_words(rule.period.from.0, rule.period.to.0));
     parts.join("; ")
+}
+
+/// Each label once, though it is blinded under several salts.
+fn label_words(rule: &Rule, labels: &Labels) -> Vec<String> {
+    let word = |tag| labels.code(tag).map_or_else(|| tag.to_string(), ToOwned::to_owned);
+    let words: BTreeSet<_> = rule.tags.iter().map(word).collect();
+    words.into_iter().collect()
 }
 
 fn period_words(from_ms: u64, to_ms: u64) -> Option<String> {
@@ -227,7 +267,7 @@ struct ConsentView {
 }
 
 impl ConsentView {
-    fn new(consent: &KnownConsent) -> Self {
+    fn new(consent: &KnownConsent, labels: &Labels) -> Self {
         let paper = &consent.state.paper_member;
         Self {
             consent: consent.id.to_string(),
@@ -235,7 +275,7 @@ impl ConsentView {
             author: consent.state.author.clone(),
             paper_of: (!paper.is_empty()).then(|| paper.clone()),
             base: words::base_code(consent.grant.base),
-            says: describe(&consent.grant).iter().map(|line| line.trim().to_owned()).collect(),
+            says: describe(&consent.grant, labels).iter().map(|line| line.trim().to_owned()).collect(),
             signed: time_ms(consent.state.signed_ms),
             ended_for: consent.state.ended_for.clone(),
         }

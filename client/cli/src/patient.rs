@@ -5,6 +5,7 @@
 mod linked;
 mod records;
 mod rights;
+mod salt;
 
 use std::path::PathBuf;
 
@@ -73,6 +74,9 @@ pub(crate) enum PatientCommand {
         #[arg(long)]
         names: bool,
     },
+    /// Hand on the salt under which the own member blinds the patient's labels, and make one where there
+    /// is none (role service or clinician)
+    Salt(salt::SaltArgs),
     /// Say that the patient is under the own member's care
     Care(rights::CareArgs),
     /// List which records a patient has, proven to be all that there are (for auditors, and for the
@@ -115,6 +119,7 @@ pub(crate) async fn run(args: PatientArgs, ctx: &Context) -> Result<(), CliError
         PatientCommand::Unlink(args) => rights::unlink(args, ctx).await,
         PatientCommand::Death(args) => rights::death(args, ctx).await,
         PatientCommand::Linked { patient, names } => linked::run(patient, names, ctx).await,
+        PatientCommand::Salt(args) => salt::run(args, ctx).await,
         PatientCommand::Care(args) => rights::care(args, ctx).await,
         PatientCommand::Records(args) => records::records(args, ctx).await,
         PatientCommand::Show { patient } => rights::show(patient, ctx).await,

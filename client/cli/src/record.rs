@@ -1,6 +1,7 @@
 //! `consilium record`: submit, amend, retract, get, find. Documents go in and
 //! come out byte for byte.
 
+mod labels;
 mod refile;
 
 use std::io::Write;
@@ -30,10 +31,11 @@ use consilium_client::fhir;
 use consilium_client::files;
 use consilium_client::patients::Patients;
 use consilium_client::records::{
-    self, Access, Described, Draft, QueryFilter, Recipient, RecordDraft, RecordReader, RecordWriter, Shown, Statement,
-    new_pseudonym, tag_of,
+    self, Access, Described, Draft, LabelsBefore, QueryFilter, Recipient, RecordDraft, RecordReader, RecordWriter,
+    Shown, Statement, new_pseudonym, tag_of,
 };
 use consilium_client::{Client, Submitted};
+use labels::LabelArgs;
 
 /// Records shown by a query unless the caller wants another number.
 const QUERY_LIMIT: usize = 100;
@@ -85,9 +87,12 @@ impl From<Wait> for pb::WaitFor {
     }
 }
 
-/// What to wait for.
+/// Labels, and what to wait for.
 #[derive(Debug, Args)]
 pub(crate) struct WriteArgs {
+    /// Labels.
+    #[command(flatten)]
+    pub(crate) labels: labels::LabelArgs,
     /// What to wait for
     #[arg(long, value_enum, default_value_t = Wait::Certified)]
     pub(crate) wait: Wait,
@@ -120,6 +125,9 @@ pub(crate) struct AmendArgs {
     /// For a document that is not FHIR: its kind and patient stay as they are
     #[arg(long)]
     pub(crate) raw: bool,
+    /// Do not keep the labels of the version before: only those of the new document, and of --label
+    #[arg(long)]
+    pub(crate) drop_labels: bool,
     /// Waiting.
     #[command(flatten)]
     pub(crate) write: WriteArgs,
@@ -278,9 +286,9 @@ async fn submit(client: &Client, args: SubmitArgs, ctx: &Context) -> Result<(), 
     // Nobody is registered for what cannot be written.
     let writer = RecordWriter::new(client.clone()).await?;
     let drafts = drafts_of(client, &args).await?;
+    let drafts: Vec<_> = drafts.into_iter().map(|draft| args.write.labels.put_on(draft)).collect();
     tell_recipients(writer.recipients());
-    let own = writer.keys_of(drafts.iter().map(|draft| draft.patient)).await?;
-    own.values().for_each(|keys| tell_recipients(keys));
+    tell_recipients(writer.keys_of(&drafts).await?.recipients());
     let written = writer.write(drafts.into_iter().map(Draft::new).collect(), args.write.wait.into()).await?;
     for (submitted, ids) in &written {
         print_written(ctx, submitted, ids, 1)?;
@@ -290,7 +298,7 @@ async fn submit(client: &Client, args: SubmitArgs, ctx: &Context) -> Result<(), 
 
 /// Before anything is sealed: for whom, and of which member. What is sealed can
 /// never be taken back.
-pub(crate) fn tell_recipients(recipients: &[Recipient]) {
+pub(crate) fn tell_recipients<'a>(recipients: impl IntoIterator<Item = &'a Recipient>) {
     for recipient in recipients {
         eprintln!("sealing for {} of member {}", escaped(&recipient.name), recipient.member);
     }
@@ -326,11 +334,12 @@ async fn amend(client: &Client, args: AmendArgs, ctx: &Context) -> Result<(), Cl
         true => raw_amendment(client, &args).await?,
         false => fhir_amendment(client, &args).await?,
     };
+    let draft = args.write.labels.put_on(draft);
+    let before = if args.drop_labels { LabelsBefore::Dropped } else { LabelsBefore::Kept };
     let writer = RecordWriter::new(client.clone()).await?;
     tell_recipients(writer.recipients());
-    let own = writer.keys_of([draft.patient]).await?;
-    own.values().for_each(|keys| tell_recipients(keys));
-    let (submitted, version) = writer.amend(args.id, draft, args.write.wait.into()).await?;
+    tell_recipients(writer.keys_of([&draft]).await?.recipients());
+    let (submitted, version) = writer.amend(args.id, draft, before, args.write.wait.into()).await?;
     print_written(ctx, &submitted, &[args.id], version)
 }
 
@@ -364,6 +373,7 @@ async fn raw_amendment(client: &Client, args: &AmendArgs) -> Result<RecordDraft,
         patient: PatientPseudonym::parse("patient", &version.patient)?,
         confidentiality: version.confidentiality(),
         tags,
+        labels: LabelArgs::none(),
         plaintext: read(&args.file)?,
     })
 }

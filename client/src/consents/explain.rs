@@ -25,6 +25,24 @@ pub struct Pseudonyms {
     pub linked: Vec<(PatientRows, Vec<String>)>,
 }
 
+/// Which of the identities that read for a patient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// The patient's own.
+    Patient,
+    /// All.
+    Reader,
+}
+
+impl Whose {
+    fn is(self, relation: PatientRelation) -> bool {
+        match self {
+            Self::Patient => relation == PatientRelation::Self_,
+            Self::Reader => true,
+        }
+    }
+}
+
 /// A question to the consents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
@@ -102,18 +120,17 @@ impl Pseudonyms {
         Explained { said, decided_by, implicit, each }
     }
 
-    /// Identities that a member has accepted as the patient's own, which may read: for what it
-    /// writes itself.
-    pub(crate) fn own_identities(&self, custodian: &MemberId) -> BTreeSet<String> {
+    /// Identities that a member has accepted to read: for what it writes itself.
+    pub(crate) fn identities(&self, custodian: &MemberId, whose: Whose) -> BTreeSet<String> {
         let counts = |members: &[String]| members.iter().any(|member| member == custodian.as_str());
         let linked = self.linked.iter().filter(|(_, members)| counts(members)).map(|(rows, _)| rows);
         let states = std::iter::once(&self.patient).chain(linked).filter_map(|rows| rows.state.as_ref());
         let time = self.patient.header.time;
         let custodians = Custodians::only(custodian.as_str());
-        let is_own = |a: &PatientAcceptance| a.relation() == PatientRelation::Self_ && a.may_read;
+        let reads = move |a: &PatientAcceptance| a.may_read && whose.is(a.relation());
         let own = states.flat_map(|state| {
             let named = state.acceptances.iter().map(|a| &a.identity);
-            named.filter(move |identity| custodians.hear(state, identity, time).any(is_own))
+            named.filter(move |identity| custodians.hear(state, identity, time).any(reads))
         });
         own.cloned().collect()
     }

@@ -2,12 +2,15 @@
 //! confidential it is, and what it can be found by. Fails closed: an unknown
 //! confidentiality code is an error, a sensitivity label alone raises it.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use consilium_proto::hash::sha256;
 use consilium_proto::limits::TAGS_MAX;
 use consilium_proto::pb::Confidentiality;
 use serde_json::Value;
 
+use super::consent::sensitivity;
 use super::reference::{Scope, identifier_token, identifiers};
 use super::{FhirProblem, Reference, Subject, Tag, needs_patient};
 
@@ -31,7 +34,7 @@ pub(super) fn confidentiality(resource: &Value) -> Result<Confidentiality, Found
         let (system, code) = (text("system"), text("code"));
         let level = if CONFIDENTIALITY_SYSTEMS.contains(&system) {
             Some(parse_code(code).ok_or(("meta.security", FhirProblem::Confidentiality))?)
-        } else if ACT_CODE_SYSTEMS.contains(&system) && SENSITIVITIES.contains(&code) {
+        } else if ACT_CODE_SYSTEMS.contains(&system) && restricts(code) {
             Some(Confidentiality::Restricted)
         } else {
             None
@@ -39,6 +42,22 @@ pub(super) fn confidentiality(resource: &Value) -> Result<Confidentiality, Found
         highest = highest.max(level);
     }
     Ok(highest.unwrap_or(Confidentiality::Normal))
+}
+
+/// Whether a sensitivity label restricts a record by itself.
+#[must_use]
+pub fn restricts(code: &str) -> bool {
+    SENSITIVITIES.contains(&code)
+}
+
+/// The sensitivity codes of `meta.security`, each once.
+pub(super) fn labels(resource: &Value) -> Vec<&'static str> {
+    let security = list(resource.get("meta").and_then(|m| m.get("security")));
+    let labels = security.iter().filter_map(|label| {
+        let text = |key| label.get(key).and_then(Value::as_str).unwrap_or("");
+        ACT_CODE_SYSTEMS.contains(&text("system")).then(|| sensitivity(text("code"))).flatten()
+    });
+    labels.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// An HL7 v3 Confidentiality code.

@@ -53,6 +53,7 @@ mod resource_types;
 mod split;
 mod strict;
 
+pub use extract::restricts;
 pub use reference::Reference;
 pub use resource_types::{is_resource_type, needs_patient};
 pub use split::{Content, Split, split, split_line};
@@ -143,6 +144,8 @@ pub struct Resource {
     /// From `meta.security`; NORMAL without a label, RESTRICTED with a
     /// sensitivity label alone.
     pub confidentiality: pb::Confidentiality,
+    /// Sensitivity codes of v3-ActCode, ascending.
+    pub labels: Vec<&'static str>,
     /// In order of preference, each once.
     pub tags: Vec<Tag>,
     /// The source bytes: a slice of the file.

@@ -193,6 +193,7 @@ impl Splitter<'_> {
             id: object.get("id").and_then(Value::as_str).map(str::to_owned),
             subject: extract::subject(value, kind, &raw, scope, self.member).map_err(found)?,
             confidentiality: extract::confidentiality(value).map_err(found)?,
+            labels: extract::labels(value),
             tags: extract::tags(value, kind, scope, self.member),
             raw,
             line,

@@ -1,6 +1,8 @@
 //! What an author wants to store, already blinded: the pseudonym instead of
 //! the patient, tags instead of values. The plaintext is still in clear.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use consilium_proto::envelope::{SearchKey, blind_tag};
 use consilium_proto::ids::{PatientPseudonym, SearchTag};
@@ -20,6 +22,9 @@ pub struct RecordDraft {
     pub confidentiality: pb::Confidentiality,
     /// Strictly ascending, at most [`TAGS_MAX`].
     pub tags: Vec<SearchTag>,
+    /// Sensitivity codes of v3-ActCode, such as `PSY`: blinded under the salt of the patient when
+    /// it is sealed, so that consents can name them.
+    pub labels: BTreeSet<&'static str>,
     /// The document, byte for byte.
     pub plaintext: Bytes,
 }
@@ -35,6 +40,8 @@ impl RecordDraft {
             patient,
             confidentiality: resource.confidentiality,
             tags: ascending(blinded),
+            // Of what is about no patient nobody could name them in a consent.
+            labels: resource.labels.iter().filter(|_| resource.subject.patient().is_some()).copied().collect(),
             plaintext: resource.raw.clone(),
         }
     }
@@ -47,6 +54,7 @@ impl RecordDraft {
             patient,
             confidentiality: pb::Confidentiality::Normal,
             tags: Vec::new(),
+            labels: BTreeSet::new(),
             plaintext,
         }
     }

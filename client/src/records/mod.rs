@@ -30,11 +30,11 @@ pub use draft::{RecordDraft, tag_of};
 pub use late::LateRequest;
 pub use pack::{PackLimits, Size, pack};
 pub use reader::{Described, History, Opened, QueryFilter, RecordReader, Shown};
-pub use recipient::{Recipient, RecipientRefusal, custodian, custodians, patient_keys, recipient};
+pub use recipient::{Recipient, RecipientRefusal, custodian, custodians, patient_keys, readers_for_patient, recipient};
 pub use seal::{SealedRecord, seal, size_of};
 pub use wraps::AddedWrap;
 pub use writer::retract;
-pub use writer::{Draft, PatientKeys, Prepared, RecordWriter, Sealer, Target};
+pub use writer::{Draft, LabelsBefore, PatientKeys, Prepared, RecordWriter, Sealer, Target};
 
 use consilium_proto::ids::{PatientPseudonym, RecordId};
 

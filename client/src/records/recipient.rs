@@ -16,6 +16,7 @@ use tonic::Code;
 
 use crate::client::Client;
 use crate::clock::now_ms;
+use crate::consents::Whose;
 use crate::error::ClientError;
 use crate::standing::{Refusal, Standing, authorities};
 
@@ -131,13 +132,29 @@ pub async fn custodians(client: &Client, member: &MemberId) -> Result<Vec<Recipi
 /// # Errors
 /// If the node cannot prove what is needed.
 pub async fn patient_keys(client: &Client, patient: PatientPseudonym) -> Result<Vec<Recipient>, ClientError> {
+    keys_of_identities(client, patient, Whose::Patient).await
+}
+
+/// The same of all identities that the own member has accepted to read for a patient.
+///
+/// # Errors
+/// As [`patient_keys`].
+pub async fn readers_for_patient(client: &Client, patient: PatientPseudonym) -> Result<Vec<Recipient>, ClientError> {
+    keys_of_identities(client, patient, Whose::Reader).await
+}
+
+async fn keys_of_identities(
+    client: &Client,
+    patient: PatientPseudonym,
+    whose: Whose,
+) -> Result<Vec<Recipient>, ClientError> {
     let rows = match client.linked_patient_rows(patient).await {
         Ok(rows) => rows,
         Err(ClientError::Status { code: Code::NotFound, .. }) => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
     let mut keys: Vec<Recipient> = Vec::new();
-    for identity in rows.own_identities(client.identity().spiffe_id().member()) {
+    for identity in rows.identities(client.identity().spiffe_id().member(), whose) {
         match recipient(client, &identity).await {
             Ok(found) => keys.push(found),
             // A patient without a key, or whose key is not to be trusted any more, asks later.

@@ -2,7 +2,7 @@
 //! to them. Pure and CPU-bound (about 0.4 ms per X-Wing wrap): callers run it
 //! on blocking threads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use consilium_proto::envelope::{
@@ -10,8 +10,8 @@ use consilium_proto::envelope::{
 };
 use consilium_proto::error::{FieldError, length_in};
 use consilium_proto::hash::sha256;
-use consilium_proto::ids::{LedgerId, RecordId};
-use consilium_proto::limits::{PAYLOAD_BYTES_MAX, WRAPS_MAX};
+use consilium_proto::ids::{LedgerId, PolicyTag, RecordId};
+use consilium_proto::limits::{PAYLOAD_BYTES_MAX, POLICY_TAGS_MAX, WRAPS_MAX};
 use consilium_proto::pb;
 use consilium_proto::record::Descriptor;
 use consilium_proto::transaction::{Action, Slot};
@@ -28,6 +28,8 @@ const ACTION_OVERHEAD: usize = 128;
 const DESCRIPTOR_OVERHEAD: (usize, usize) = (16, 34);
 /// Bytes of a tag.
 const TAG_BYTES: usize = 16;
+/// Bytes of an encoded policy tag.
+const POLICY_TAG_BYTES: usize = 34;
 /// Bytes of an encoded reference to a wrap.
 const WRAP_REF_BYTES: usize = 72;
 
@@ -42,7 +44,7 @@ pub struct SealedRecord {
     pub attachments: Vec<Bytes>,
 }
 
-/// Encrypts `draft` as `version` of a record for `recipients`.
+/// Encrypts `draft` as `version` of a record for `recipients`; `policy_tags` are its labels, blinded.
 ///
 /// # Errors
 /// If the document is too large, there are too many recipients or none, or the
@@ -53,6 +55,7 @@ pub fn seal(
     record_id: RecordId,
     version: u32,
     recipients: &[Recipient],
+    policy_tags: &BTreeSet<PolicyTag>,
 ) -> Result<SealedRecord, ClientError> {
     check(draft, recipients)?;
     let context = EnvelopeContext { ledger_id: *ledger_id.as_bytes(), record_id: record_id.0, version };
@@ -77,7 +80,7 @@ pub fn seal(
         payload_size,
         descriptor_sha256: descriptor.as_ref().map(|d| d.hash().to_bytes()).unwrap_or_default(),
         wraps: refs,
-        policy_tags: Vec::new(),
+        policy_tags: policy_tags.iter().map(|tag| Bytes::copy_from_slice(&tag.0)).collect(),
     };
     let action = pb::Action { action: Some(pb::action::Action::WriteRecord(write)) };
     let slots = Action::parse(action.clone())?.commitments().into_iter().map(|c| c.slot);
@@ -101,6 +104,7 @@ fn check(draft: &RecordDraft, recipients: &[Recipient]) -> Result<(), FieldError
     consilium_proto::transaction::check_kind(&draft.kind)?;
     // A record that nobody can open is lost the moment it is written.
     length_in("recipients", recipients.len(), 1, WRAPS_MAX)?;
+    length_in("labels", draft.labels.len(), 0, POLICY_TAGS_MAX)?;
     let payload_len = padded_len(draft.plaintext.len()).saturating_add(PAYLOAD_OVERHEAD);
     length_in("payload", payload_len, 1, PAYLOAD_BYTES_MAX as usize)
 }
@@ -115,7 +119,11 @@ fn hash(bytes: &[u8]) -> Bytes {
 pub fn size_of(draft: &RecordDraft, recipients: &[Recipient]) -> Size {
     let wraps: usize = recipients.iter().map(|r| r.key.kem().encapsulated_len() + WRAP_OVERHEAD).sum();
     let (salt, reference) = if draft.tags.is_empty() { (0, 0) } else { DESCRIPTOR_OVERHEAD };
-    let body = ACTION_OVERHEAD + draft.kind.len() + reference + recipients.len() * WRAP_REF_BYTES;
+    let body = ACTION_OVERHEAD
+        + draft.kind.len()
+        + reference
+        + recipients.len() * WRAP_REF_BYTES
+        + draft.labels.len() * POLICY_TAG_BYTES;
     let descriptor = salt + draft.tags.len() * TAG_BYTES;
     let payload = padded_len(draft.plaintext.len()).saturating_add(PAYLOAD_OVERHEAD);
     Size { body, total: body + descriptor + wraps + payload }
@@ -137,8 +145,13 @@ mod tests {
             patient: PatientPseudonym([7; 16]),
             confidentiality: pb::Confidentiality::Normal,
             tags: (0..32).map(|i| SearchTag([i; 16])).collect(),
+            labels: BTreeSet::from(["PSY"]),
             plaintext: vec![b'x'; len].into(),
         }
+    }
+
+    fn tags() -> BTreeSet<PolicyTag> {
+        BTreeSet::from([PolicyTag([5; 32])])
     }
 
     fn person(kem: KemId) -> (EncryptionPrivateKey, Recipient) {
@@ -152,9 +165,10 @@ mod tests {
         let (ledger, id) = (LedgerId::from_bytes([1; 32]), RecordId([2; 16]));
         let people = [person(KemId::XWing), person(KemId::X25519HkdfSha256)];
         let recipients: Vec<_> = people.iter().map(|(_, r)| r.clone()).collect();
-        let sealed = seal(&draft(1_000), ledger, id, 3, &recipients).unwrap();
+        let sealed = seal(&draft(1_000), ledger, id, 3, &recipients, &tags()).unwrap();
         let Some(pb::action::Action::WriteRecord(write)) = &sealed.action.action else { panic!() };
         assert_eq!(sealed.attachments.len(), 4);
+        assert_eq!(write.policy_tags, [Bytes::from_static(&[5; 32])]);
         let descriptor = Descriptor::decode(&sealed.attachments[1]).unwrap();
         assert_eq!(descriptor.tags(), draft(1_000).tags);
         assert_eq!(write.descriptor_sha256, descriptor.hash().to_bytes());
@@ -176,7 +190,7 @@ mod tests {
     fn every_version_has_its_own_key() {
         let (_, recipient) = person(KemId::X25519HkdfSha256);
         let (ledger, id) = (LedgerId::from_bytes([1; 32]), RecordId([2; 16]));
-        let once = |_| seal(&draft(10), ledger, id, 1, std::slice::from_ref(&recipient)).unwrap();
+        let once = |_| seal(&draft(10), ledger, id, 1, std::slice::from_ref(&recipient), &tags()).unwrap();
         let [a, b] = [0, 1].map(once);
         assert_ne!(a.attachments, b.attachments);
     }
@@ -188,7 +202,8 @@ mod tests {
             let draft = draft(len);
             let size = size_of(&draft, &recipients);
             let sealed =
-                seal(&draft, LedgerId::from_bytes([9; 32]), RecordId([0xff; 16]), u32::MAX, &recipients).unwrap();
+                seal(&draft, LedgerId::from_bytes([9; 32]), RecordId([0xff; 16]), u32::MAX, &recipients, &tags())
+                    .unwrap();
             let body =
                 pb::TransactionBody { actions: encode_actions(&[sealed.action]), ..Default::default() }.encoded_len();
             let total = body + sealed.attachments.iter().map(Bytes::len).sum::<usize>();
@@ -201,7 +216,7 @@ mod tests {
     fn what_cannot_be_stored_is_refused() {
         let (_, recipient) = person(KemId::X25519HkdfSha256);
         let seal = |draft: &RecordDraft, recipients: &[Recipient]| {
-            seal(draft, LedgerId::from_bytes([1; 32]), RecordId([2; 16]), 1, recipients)
+            seal(draft, LedgerId::from_bytes([1; 32]), RecordId([2; 16]), 1, recipients, &BTreeSet::new())
         };
         assert!(matches!(seal(&draft(1), &[]), Err(ClientError::Field(e)) if e.field == "recipients"));
         let max = crate::fhir::resource_bytes_max();

@@ -1,11 +1,12 @@
 //! Writing records: seals drafts, signs transactions, submits them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use consilium_proto::ids::{PatientPseudonym, RecordId, TransactionId};
+use consilium_proto::ids::{PatientPseudonym, PolicyTag, RecordId, TransactionId};
+use consilium_proto::patient::PatientSalt;
 use consilium_proto::pb;
 use consilium_proto::transaction::transaction_id;
 use tokio::sync::Mutex;
@@ -28,6 +29,15 @@ pub struct Target {
     pub record_id: RecordId,
     /// From 1.
     pub version: u32,
+}
+
+/// What becomes of the labels of the version that is amended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LabelsBefore {
+    /// The new one has them, too.
+    Kept,
+    /// The new one has its own alone.
+    Dropped,
 }
 
 /// A draft and what it becomes.
@@ -66,8 +76,29 @@ pub struct Sealer {
     limits: PackLimits,
 }
 
-/// Keys of patients, of those that have any.
-pub type PatientKeys = BTreeMap<PatientPseudonym, Vec<Recipient>>;
+/// What drafts are sealed with, by patient.
+#[derive(Debug, Clone, Default)]
+pub struct PatientKeys {
+    own: BTreeMap<PatientPseudonym, Vec<Recipient>>,
+    salts: BTreeMap<PatientPseudonym, PatientSalt>,
+}
+
+impl PatientKeys {
+    /// The patients themselves, of those that have a key.
+    pub fn recipients(&self) -> impl Iterator<Item = &Recipient> {
+        self.own.values().flatten()
+    }
+
+    /// The labels of a draft, blinded: all of them, or it is not to be written.
+    fn blind(&self, draft: &RecordDraft) -> Result<BTreeSet<PolicyTag>, ClientError> {
+        if draft.labels.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let salt = self.salts.get(&draft.patient);
+        let salt = salt.ok_or_else(|| ClientError::Usage("the salt of the patient's labels is not known".into()))?;
+        Ok(draft.labels.iter().map(|code| salt.label(code)).collect())
+    }
+}
 
 impl Sealer {
     /// Seals drafts into one transaction and signs it. About 0.4 ms per
@@ -91,7 +122,8 @@ impl Sealer {
         let mut records = Vec::with_capacity(drafts.len());
         for Draft { target, draft } in drafts {
             let recipients = self.recipients_of(draft, keys);
-            let sealed = seal(draft, ledger_id, target.record_id, target.version, &recipients)?;
+            let labels = keys.blind(draft)?;
+            let sealed = seal(draft, ledger_id, target.record_id, target.version, &recipients, &labels)?;
             actions.push(sealed.action);
             attachments.extend(sealed.attachments);
             records.push(sealed.record_id);
@@ -101,7 +133,7 @@ impl Sealer {
 
     fn recipients_of(&self, draft: &RecordDraft, keys: &PatientKeys) -> Vec<Recipient> {
         let mut recipients = self.recipients.to_vec();
-        for own in keys.get(&draft.patient).into_iter().flatten() {
+        for own in keys.own.get(&draft.patient).into_iter().flatten() {
             if !recipients.iter().any(|known| known.key == own.key) {
                 recipients.push(own.clone());
             }
@@ -141,12 +173,16 @@ pub struct RecordWriter {
     /// The member's custodian and its deputy.
     custodians: Arc<[Recipient]>,
     looked_up: Arc<Mutex<Instant>>,
-    /// What was found of patients, and when.
     patients: Arc<Mutex<BTreeMap<PatientPseudonym, Found>>>,
 }
 
-/// Keys of a patient, and when they were looked up.
-type Found = (Instant, Vec<Recipient>);
+/// What was found of a patient.
+#[derive(Debug)]
+struct Found {
+    since: Instant,
+    own: Vec<Recipient>,
+    salt: Option<PatientSalt>,
+}
 
 impl RecordWriter {
     /// A writer. The keys of the custodian and of its deputy are looked up with proof; see
@@ -200,33 +236,36 @@ impl RecordWriter {
         Ok(())
     }
 
-    /// The keys of patients themselves ([`patient_keys`]), not looked up longer ago than the
-    /// profile allows.
+    /// What drafts are sealed with, not looked up longer ago than the profile allows: the keys of
+    /// patients themselves ([`patient_keys`]), and the salts of those that get labels
+    /// ([`Client::ensure_salt`]).
     ///
     /// # Errors
-    /// As [`patient_keys`].
-    pub async fn keys_of(
+    /// As [`patient_keys`] and [`Client::ensure_salt`].
+    pub async fn keys_of<'a>(
         &self,
-        patients: impl IntoIterator<Item = PatientPseudonym>,
+        drafts: impl IntoIterator<Item = &'a RecordDraft>,
     ) -> Result<PatientKeys, ClientError> {
-        let mut found = PatientKeys::new();
+        let mut found = PatientKeys::default();
         let mut known = self.patients.lock().await;
-        for patient in patients {
-            let fresh = known.get(&patient).filter(|(since, _)| since.elapsed() < self.client.refresh());
-            let keys = match fresh {
-                Some((_, keys)) => keys.clone(),
-                None => {
-                    let (since, keys) = (Instant::now(), patient_keys(&self.client, patient).await?);
-                    if known.len() >= PATIENTS_KNOWN_MAX {
-                        known.clear();
-                    }
-                    known.insert(patient, (since, keys.clone()));
-                    keys
-                }
+        for draft in drafts {
+            let patient = draft.patient;
+            let fresh = |found: &Found| found.since.elapsed() < self.client.refresh();
+            let mut entry = match known.remove(&patient).filter(fresh) {
+                Some(entry) => entry,
+                None => Found { since: Instant::now(), own: patient_keys(&self.client, patient).await?, salt: None },
             };
-            if !keys.is_empty() {
-                found.insert(patient, keys);
+            if !draft.labels.is_empty() && entry.salt.is_none() {
+                entry.salt = Some(self.client.ensure_salt(patient).await?);
             }
+            if !entry.own.is_empty() {
+                found.own.insert(patient, entry.own.clone());
+            }
+            found.salts.extend(entry.salt.clone().map(|salt| (patient, salt)));
+            if known.len() >= PATIENTS_KNOWN_MAX {
+                known.clear();
+            }
+            known.insert(patient, entry);
         }
         Ok(found)
     }
@@ -249,7 +288,7 @@ impl RecordWriter {
     /// As [`Sealer::prepare`], [`Self::recheck`] and [`Self::keys_of`].
     pub async fn prepare(&self, mut drafts: Vec<Draft>) -> Result<Vec<Prepared>, ClientError> {
         self.recheck().await?;
-        let keys = self.keys_of(drafts.iter().map(|d| d.draft.patient)).await?;
+        let keys = self.keys_of(drafts.iter().map(|d| &d.draft)).await?;
         let sizes: Vec<Size> = drafts.iter().map(|d| self.sealer.size_of(&d.draft, &keys)).collect();
         let mut prepared = Vec::new();
         for range in pack(&sizes, self.sealer.limits()) {
@@ -280,15 +319,18 @@ impl RecordWriter {
         Ok(done)
     }
 
-    /// Amends a record: the next version, for the same patient and kind.
+    /// Amends a record: the next version, for the same patient and kind. It keeps the labels of the
+    /// version before, so that no correction opens what a consent closes by them, unless the draft is
+    /// to have its own alone.
     ///
     /// # Errors
     /// If the record cannot be seen, is retracted, or the draft is of another
-    /// patient or kind; else as [`Self::write`].
+    /// patient or kind; as [`Self::labels_of`], and else as [`Self::write`].
     pub async fn amend(
         &self,
         record_id: RecordId,
-        draft: RecordDraft,
+        mut draft: RecordDraft,
+        before: LabelsBefore,
         wait: pb::WaitFor,
     ) -> Result<(Submitted, u32), ClientError> {
         let current = RecordReader::new(self.client.clone()).current(record_id).await?;
@@ -302,22 +344,42 @@ impl RecordWriter {
             return Err(ClientError::Usage("the record and the file are about different patients".into()));
         }
         let version = next_version(&current)?;
+        match before {
+            LabelsBefore::Kept => draft.labels.extend(self.labels_of(&current).await?),
+            LabelsBefore::Dropped => {}
+        }
         let mut written = self.write(vec![Draft { target: Target { record_id, version }, draft }], wait).await?;
         let (submitted, _) = written.pop().ok_or_else(|| ClientError::contradiction("nothing was written"))?;
         Ok((submitted, version))
     }
 
-    /// Files a record under the patient whose it is: retracts it where it was filed, where nobody
-    /// reads it any more, and writes `draft` as a new record, both or neither. Nothing in the new
-    /// one leads to the other patient.
+    /// The sensitivity labels of a version of the own member.
     ///
     /// # Errors
-    /// If the record cannot be seen, is retracted, or has labels, which are blinded for the other
-    /// patient; if the draft is of the same patient or another kind; else as [`Self::write`].
+    /// If this identity does not keep the salt under which one of them is blinded.
+    pub async fn labels_of(&self, version: &pb::RecordVersion) -> Result<BTreeSet<&'static str>, ClientError> {
+        if version.policy_tags.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let labels = self.client.labels(PatientPseudonym::parse("patient", &version.patient)?).await?;
+        let code = |tag: &Bytes| Ok(labels.code(&PolicyTag::parse("policy_tags", tag)?));
+        let codes = version.policy_tags.iter().map(code).collect::<Result<Option<_>, ClientError>>()?;
+        let why = "the record has labels under a salt that this identity does not keep: who does, hands it on \
+                   (`consilium patient salt`)";
+        codes.ok_or_else(|| ClientError::Usage(why.into()))
+    }
+
+    /// Files a record under the patient whose it is: retracts it where it was filed, where nobody
+    /// reads it any more, and writes `draft` as a new record, both or neither. Nothing in the new
+    /// one leads to the other patient: the labels of the record are blinded anew, for the right one.
+    ///
+    /// # Errors
+    /// If the record cannot be seen or is retracted; if the draft is of the same patient or another
+    /// kind; as [`Self::labels_of`], and else as [`Self::write`].
     pub async fn refile(
         &self,
         record_id: RecordId,
-        draft: RecordDraft,
+        mut draft: RecordDraft,
         wait: pb::WaitFor,
     ) -> Result<(Submitted, RecordId), ClientError> {
         let current = RecordReader::new(self.client.clone()).current(record_id).await?;
@@ -328,12 +390,9 @@ impl RecordWriter {
         if current.patient == draft.patient.0[..] {
             return Err(ClientError::Usage("the record is that patient's already".into()));
         }
-        if !current.policy_tags.is_empty() {
-            let why = "the record has labels, which say nothing of another patient: retract it and write it anew";
-            return Err(ClientError::Usage(why.into()));
-        }
         self.recheck().await?;
-        let keys = self.keys_of([draft.patient]).await?;
+        draft.labels.extend(self.labels_of(&current).await?);
+        let keys = self.keys_of([&draft]).await?;
         let retract = retraction(record_id, current.version, pb::RetractionReason::WrongPatient);
         let (sealer, new) = (self.sealer.clone(), Draft::new(draft));
         let filed = new.target.record_id;

@@ -130,7 +130,7 @@ fn every_resource_comes_back_byte_for_byte_within_the_limits() {
             for range in ranges {
                 let sealed: Vec<_> = drafts[range.clone()]
                     .iter()
-                    .map(|d| seal(d, ledger, new_record_id(), 1, &recipients).unwrap())
+                    .map(|d| seal(d, ledger, new_record_id(), 1, &recipients, &Default::default()).unwrap())
                     .collect();
                 let actions = sealed.iter().map(|s| s.action.clone()).collect::<Vec<_>>();
                 assert!(actions.len() <= ACTIONS_MAX);

@@ -20,6 +20,7 @@ pub(super) async fn write(writer: Client, records: usize) -> Result<PatientPseud
             patient,
             confidentiality: pb::Confidentiality::Normal,
             tags: Vec::new(),
+            labels: Default::default(),
             plaintext: PLAINTEXT.to_vec().into(),
         })
     };

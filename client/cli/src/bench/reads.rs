@@ -53,6 +53,7 @@ impl Library {
                 patient,
                 confidentiality: pb::Confidentiality::Normal,
                 tags: Vec::new(),
+                labels: Default::default(),
                 plaintext: (0..stock.payload_bytes).map(|_| rand::random()).collect::<Vec<u8>>().into(),
             })
         };

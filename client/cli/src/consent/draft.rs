@@ -1,10 +1,12 @@
 //! From arguments, or a FHIR Consent, to the grant that is signed.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, ValueEnum};
 use consilium_client::clock::now_ms;
 use consilium_client::fhir::consent::{Mapping, Status, translate};
+use consilium_client::labels::Labels;
 use consilium_client::{ClientError, files};
 use consilium_proto::consent::{Grant, Grantee, Period, Rule};
 use consilium_proto::ids::{ConsentId, PatientPseudonym, TimeMs};
@@ -105,9 +107,27 @@ pub(super) struct Said {
 }
 
 impl PutArgs {
-    pub(super) fn said(&self) -> Result<Said, CliError> {
+    /// Whether the document names sensitivity labels.
+    pub(super) fn names_labels(&self) -> Result<bool, CliError> {
+        let (Some(fhir), Some(mapping)) = (&self.fhir, &self.mapping) else { return Ok(false) };
+        let asked = AtomicBool::new(false);
+        let text = files::read_text(mapping)?;
+        let mapping = Mapping::parse(&text).map_err(|e| ClientError::file(mapping, e))?;
+        let mapping = mapping.with_labels(|_| {
+            asked.store(true, Ordering::Relaxed);
+            Vec::new()
+        });
+        // What is wrong with it is told when it is translated in earnest.
+        let _ = translate(&files::read(fhir, files::SMALL_FILE_BYTES_MAX)?, &mapping);
+        drop(mapping);
+        Ok(asked.load(Ordering::Relaxed))
+    }
+
+    /// `labels` are the salts of the patient that are kept: a sensitivity label that a document names
+    /// is blinded under each.
+    pub(super) fn said(&self, labels: &Labels) -> Result<Said, CliError> {
         match (&self.fhir, &self.mapping, self.base) {
-            (Some(fhir), Some(mapping), _) => translated(fhir, mapping),
+            (Some(fhir), Some(mapping), _) => translated(fhir, mapping, labels),
             (_, _, Some(base)) => {
                 let grant = self.grant(base.into(), now_ms())?;
                 Ok(Said { grant, widened: Vec::new(), patient_reference: None })
@@ -136,9 +156,10 @@ impl PutArgs {
     }
 }
 
-fn translated(fhir: &Path, mapping: &Path) -> Result<Said, CliError> {
+fn translated(fhir: &Path, mapping: &Path, labels: &Labels) -> Result<Said, CliError> {
     let text = files::read_text(mapping)?;
     let mapping = Mapping::parse(&text).map_err(|e| ClientError::file(mapping, e))?;
+    let mapping = mapping.with_labels(|code| labels.tags(code));
     let document = files::read(fhir, files::SMALL_FILE_BYTES_MAX)?;
     let translation = translate(&document, &mapping).map_err(|e| ClientError::file(fhir, e))?;
     if translation.status == Status::Ended {
@@ -224,15 +245,15 @@ mod tests {
         let (fhir, mapping) = (folder.path().join("c.json"), folder.path().join("m.toml"));
         std::fs::write(&mapping, "member = \"st-mary.example\"").unwrap();
         std::fs::write(&fhir, CONSENT).unwrap();
-        let said = translated(&fhir, &mapping).unwrap();
+        let said = translated(&fhir, &mapping, &Labels::default()).unwrap();
         assert_eq!((said.grant.base, said.grant.rules.len()), (ConsentBase::BasicNormal, 1));
         assert_eq!(said.widened.len(), 1, "{:?}", said.widened);
         assert!(said.widened[0].starts_with("Consent.provision.provision[0].dataPeriod: "), "{:?}", said.widened);
         assert_eq!(said.patient_reference.as_deref(), Some("st-mary.example/Patient/1"));
         std::fs::write(&fhir, CONSENT.replace("\"active\"", "\"inactive\"")).unwrap();
-        assert!(translated(&fhir, &mapping).is_err(), "one that has ended");
+        assert!(translated(&fhir, &mapping, &Labels::default()).is_err(), "one that has ended");
         std::fs::write(&mapping, "member = 1").unwrap();
-        assert!(translated(&fhir, &mapping).is_err());
+        assert!(translated(&fhir, &mapping, &Labels::default()).is_err());
     }
 
     #[test]

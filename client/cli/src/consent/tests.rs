@@ -46,23 +46,23 @@ fn a_grant_is_told_rule_by_rule() {
         "  permits b.example; for treatment (TREAT); up to level N; until 1970-01-02T00:00:00Z",
         "  denies everybody; of kinds Observation",
     ];
-    assert_eq!(describe(&grant()), expected);
+    assert_eq!(describe(&grant(), &Labels::default()), expected);
 }
 
 #[test]
 fn what_denies_more_than_it_says_and_what_was_not_compared_is_shown() {
     let said = Said { grant: grant(), widened: vec!["Consent.provision.code: why".into()], patient_reference: None };
     let strangers = ["spiffe://b.example/clinician/c-9999".parse().unwrap()];
-    let shown = plan(&said, &strangers, false, Some(1));
+    let shown = plan(&said, (&Labels::default(), &strangers), false, Some(1));
     assert!(shown.starts_with("replaces version 1;") && shown.contains("\n  Consent.provision.code: why\n"), "{shown}");
     assert!(shown.contains("NOT compared"), "{shown}");
     assert!(shown.contains("NOBODY has ever enrolled as spiffe://b.example/clinician/c-9999"), "{shown}");
-    assert!(!plan(&said, &[], true, None).contains("NOT compared"));
+    assert!(!plan(&said, (&Labels::default(), &[]), true, None).contains("NOT compared"));
 }
 
 #[test]
 fn scripts_get_consents() {
-    json::snapshot::check("consents", &ListView { consents: vec![ConsentView::new(&consent())] });
+    json::snapshot::check("consents", &ListView { consents: vec![ConsentView::new(&consent(), &Labels::default())] });
     let put = PutView {
         consent: "01".repeat(16),
         version: 1,

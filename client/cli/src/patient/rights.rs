@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use consilium_client::access_log::PatientRows;
 use consilium_client::clock::now_ms;
 use consilium_client::documents::{DocumentHash, salt_path};
+use consilium_client::labels::PassedOn;
 use consilium_client::patients::Acceptance;
 use consilium_client::{Client, pb};
 use consilium_proto::hash::Hash;
@@ -46,6 +47,9 @@ impl From<Relation> for pb::PatientRelation {
         }
     }
 }
+
+/// What hands on the salt of a patient's labels.
+const HAND_ON: &str = "`consilium patient salt`";
 
 /// Arguments of `patient accept`.
 #[derive(Debug, Args)]
@@ -188,6 +192,12 @@ pub(crate) async fn accept(args: AcceptArgs, ctx: &Context) -> Result<(), CliErr
         evidence: evidence(args.evidence)?,
     };
     let done = client.accept_patient(args.patient, &acceptance).await?;
+    // So that what it signs names labels; where the member has none, it is given one when it has.
+    match client.pass_on_salt(args.patient).await {
+        Ok(PassedOn::Nothing | PassedOn::Done) => {}
+        Ok(PassedOn::NotKept) => eprintln!("who keeps the salt of the patient's labels hands it on: {HAND_ON}"),
+        Err(error) => eprintln!("the salt of the patient's labels was not handed on ({error}): {HAND_ON}"),
+    }
     ctx.print(&SubmittedView::new(&done), SubmittedView::text)
 }
 

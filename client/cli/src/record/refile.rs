@@ -10,6 +10,7 @@ use consilium_client::records::{Described, RecordDraft, RecordWriter};
 use consilium_client::{Client, fhir};
 use consilium_proto::ids::{PatientPseudonym, RecordId};
 
+use super::labels::LabelArgs;
 use super::{AccessArgs, Wait, member, print_written, read, search_key, tell_recipients};
 use crate::{CliError, Context};
 
@@ -24,6 +25,9 @@ pub(crate) struct MoveArgs {
     /// The corrected document; needed for one that names its patient [default: as it is]
     #[arg(long, value_name = "FILE")]
     pub(crate) document: Option<PathBuf>,
+    /// Labels, beside those of the record as it is, which are blinded anew.
+    #[command(flatten)]
+    pub(crate) labels: LabelArgs,
     /// What to wait for
     #[arg(long, value_enum, default_value_t = Wait::Certified)]
     pub(crate) wait: Wait,
@@ -33,11 +37,10 @@ pub(crate) struct MoveArgs {
 }
 
 pub(super) async fn run(client: &Client, args: MoveArgs, ctx: &Context) -> Result<(), CliError> {
-    let draft = draft(client, &args).await?;
+    let draft = args.labels.put_on(draft(client, &args).await?);
     let writer = RecordWriter::new(client.clone()).await?;
     tell_recipients(writer.recipients());
-    let own = writer.keys_of([args.to]).await?;
-    own.values().for_each(|keys| tell_recipients(keys));
+    tell_recipients(writer.keys_of([&draft]).await?.recipients());
     let (submitted, filed) = writer.refile(args.id, draft, args.wait.into()).await?;
     print_written(ctx, &submitted, &[filed], 1)
 }
@@ -61,7 +64,7 @@ async fn draft(client: &Client, args: &MoveArgs) -> Result<RecordDraft, CliError
         return Ok(RecordDraft::from_resource(resource, args.to, search_key(client)?));
     }
     let (kind, confidentiality) = (version.kind.clone(), version.confidentiality());
-    Ok(RecordDraft { kind, patient: args.to, confidentiality, tags, plaintext })
+    Ok(RecordDraft { kind, patient: args.to, confidentiality, tags, labels: LabelArgs::none(), plaintext })
 }
 
 /// A document that names another patient would stay wrong wherever it is filed.

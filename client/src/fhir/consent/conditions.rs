@@ -3,6 +3,8 @@
 //! Every reader here says of its element: absent, held, or a gap. What becomes of a gap is
 //! decided in one place, [`Conditions::read`]: a permit is refused, a denial goes without.
 
+use std::collections::BTreeSet;
+
 use consilium_proto::consent::{Grantee, Period};
 use consilium_proto::hash::sha256;
 use consilium_proto::ids::{PolicyTag, ProjectTag, RecordId};
@@ -12,8 +14,8 @@ use consilium_proto::purpose;
 
 use super::node::Node;
 use super::systems::{
-    ACCESS, ACT_CODE, ACT_REASON, ACTION, CONFIDENTIALITY, OWN_PROJECT, OWN_RECORD, OWN_ROLE, OWN_TAG, PARTICIPATION,
-    RECIPIENTS, RESOURCE_TYPES, URI, below, confidentiality, sensitivity,
+    ACCESS, ACT_CODE, ACT_REASON, ACTION, ANY_TAG, CONFIDENTIALITY, OWN_PROJECT, OWN_RECORD, OWN_ROLE, OWN_TAG,
+    PARTICIPATION, RECIPIENTS, RESOURCE_TYPES, URI, below, confidentiality, sensitivity,
 };
 use super::{ConsentProblem, Gap, Mapping, Problem, Widening, mapping, period};
 use crate::fhir::is_resource_type;
@@ -62,6 +64,10 @@ pub(super) struct Purposes {
 pub(super) struct Labels {
     pub(super) ceiling: Option<Confidentiality>,
     pub(super) tags: Vec<PolicyTag>,
+    /// A denial of every record that is labelled.
+    pub(super) any: bool,
+    /// It is one because no salt of a label is known.
+    unknown: bool,
 }
 
 /// Any of these.
@@ -82,6 +88,8 @@ impl Conditions {
         widened: &mut Vec<Widening>,
     ) -> Result<Self, ConsentProblem> {
         let mut gaps = Gaps { effect, widened };
+        let labels = gaps.held(labels(provision, effect, mapping))?;
+        let labels = gaps.of_known_salts(provision, labels)?;
         gaps.held(action(provision))?;
         gaps.held(no_place(provision, "code"))?;
         gaps.held(no_place(provision, "dataPeriod"))?;
@@ -89,7 +97,7 @@ impl Conditions {
             grantees: gaps.held(actors(provision, mapping))?,
             purposes: gaps.held(purposes(provision))?,
             kinds: gaps.held(kinds(provision))?,
-            labels: gaps.held(labels(provision, effect, mapping))?,
+            labels,
             data: gaps.held(data(provision, mapping))?,
             period: None,
         };
@@ -112,7 +120,7 @@ impl Conditions {
 
     /// A rule has one list of tags, of which a record carries one.
     pub(super) fn two_kinds_of_tags(&self) -> bool {
-        self.labels.as_ref().is_some_and(|labels| !labels.tags.is_empty())
+        self.labels.as_ref().is_some_and(|labels| labels.any || !labels.tags.is_empty())
             && self.data.as_ref().is_some_and(|data| !data.encounters.is_empty())
     }
 
@@ -148,6 +156,21 @@ impl Gaps<'_> {
                 Ok(None)
             }
             (_, read) => read,
+        }
+    }
+}
+
+impl Gaps<'_> {
+    /// Labels of which no salt is known: a denial of every record that is labelled, for a person to
+    /// confirm.
+    fn of_known_salts(&mut self, provision: &Node<'_>, labels: Option<Labels>) -> Read<Labels> {
+        match labels {
+            Some(labels) if labels.unknown => {
+                let gap = provision.need("securityLabel")?.gap(Gap::UnknownSalt);
+                self.held::<Labels>(Err(gap))?;
+                Ok(Some(Labels { unknown: false, ..labels }))
+            }
+            known => Ok(known),
         }
     }
 }
@@ -276,16 +299,26 @@ fn labels(provision: &Node<'_>, effect: ConsentEffect, mapping: &Mapping<'_>) ->
             }
             (ACT_CODE, code) => {
                 let code = sensitivity(code).ok_or_else(unknown)?;
-                let more = if effect == ConsentEffect::Deny { below(code) } else { &[] };
-                for code in std::iter::once(&code).chain(more) {
-                    out.tags.push(mapping.label(code).ok_or_else(|| node.gap(Gap::Unmapped))?);
+                let denied = effect == ConsentEffect::Deny;
+                let more = if denied { below(code) } else { &[] };
+                let tags: Vec<_> = std::iter::once(&code).chain(more).flat_map(|code| mapping.label(code)).collect();
+                if tags.is_empty() && !denied {
+                    return Err(node.gap(Gap::UnknownSalt));
                 }
+                out.unknown |= tags.is_empty();
+                out.tags.extend(tags);
             }
+            (OWN_TAG, ANY_TAG) if effect == ConsentEffect::Deny => out.any = true,
             (OWN_TAG, code) => out.tags.push(code.parse().map_err(|_| unknown())?),
             (_, _) => return Err(unknown()),
         }
     }
-    out.tags = dedup(out.tags);
+    out.tags.sort_unstable();
+    out.tags.dedup();
+    out.any |= out.unknown;
+    if out.any {
+        out.tags.clear();
+    }
     Ok((out != Labels::default()).then_some(out))
 }
 
@@ -320,7 +353,7 @@ fn data(provision: &Node<'_>, mapping: &Mapping<'_>) -> Read<Data> {
         records: dedup(records),
         authors: dedup(authors),
         members: dedup(members),
-        encounters: dedup(encounters),
+        encounters: BTreeSet::from_iter(encounters).into_iter().collect(),
     };
     Ok((out != Data::default()).then_some(out))
 }

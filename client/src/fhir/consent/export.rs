@@ -4,6 +4,8 @@
 //!
 //! It goes beyond the profile in one point: `class`, which PCF does not use.
 
+use std::collections::BTreeSet;
+
 use consilium_proto::consent::{Grant, Grantee, Period, Rule};
 use consilium_proto::ids::{PolicyTag, ProjectTag};
 use consilium_proto::names::{MemberId, SpiffeId};
@@ -14,10 +16,10 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
-use super::mapping::Lookup;
+use super::mapping::{Labeller, Lookup};
 use super::systems::{
-    ACT_CODE, ACT_REASON, CONFIDENTIALITY, OWN_PROJECT, OWN_RECORD, OWN_ROLE, OWN_TAG, PARTICIPATION, RESOURCE_TYPES,
-    SCOPE, URI, below, confidentiality_code, sensitivity,
+    ACT_CODE, ACT_REASON, ANY_TAG, CONFIDENTIALITY, OWN_PROJECT, OWN_RECORD, OWN_ROLE, OWN_TAG, PARTICIPATION,
+    RESOURCE_TYPES, SCOPE, URI, below, confidentiality_code, sensitivities,
 };
 use super::{policy, root};
 use crate::fhir::is_resource_type;
@@ -37,8 +39,8 @@ pub struct Context<'a> {
     pub source: String,
     /// When it was agreed to.
     pub date_time_ms: u64,
-    /// Sensitivity code of v3-ActCode of a policy tag, if known.
-    pub label: Lookup<'a, String>,
+    /// The policy tags of a sensitivity code of v3-ActCode, under the salts that are known.
+    pub labels: Labeller<'a>,
     /// System and code of a project, if known.
     pub project: Lookup<'a, (String, String)>,
 }
@@ -183,15 +185,38 @@ fn labels(rule: &Rule, context: &Context<'_>) -> Said<Vec<Value>> {
         let code = confidentiality_code(level).ok_or_else(|| not("ceiling", "is not a known code"))?;
         out.push(coding(CONFIDENTIALITY, code));
     }
-    out.extend(rule.tags.iter().map(|tag| label(tag, rule.effect, context)));
+    if rule.labelled {
+        out.push(coding(OWN_TAG, ANY_TAG));
+    }
+    out.extend(sensitivity_labels(rule, context));
     Ok(out)
 }
 
-/// By name only if exactly this tag is read from it again.
-fn label(tag: &PolicyTag, effect: ConsentEffect, context: &Context<'_>) -> Value {
-    let exact = |code: &&str| effect == ConsentEffect::Permit || below(code).is_empty();
-    let name = (context.label)(&tag.to_string()).and_then(|code| sensitivity(&code)).filter(exact);
-    name.map_or_else(|| coding(OWN_TAG, &tag.to_string()), |code| coding(ACT_CODE, code))
+/// Labels by name, where exactly their tags are read from the name again: under every salt that is
+/// known, and of a denial those of the codes that it reaches. What is left stands as it is.
+fn sensitivity_labels(rule: &Rule, context: &Context<'_>) -> Vec<Value> {
+    let tags: BTreeSet<PolicyTag> = rule.tags.iter().copied().collect();
+    let reached = |code: &'static str| {
+        let more = if rule.effect == ConsentEffect::Deny { below(code) } else { &[] };
+        std::iter::once(code).chain(more.iter().copied()).flat_map(|code| (context.labels)(code))
+    };
+    let (mut out, mut named) = (Vec::new(), BTreeSet::new());
+    let exact = |code: &&'static str| {
+        let mut reached = reached(code).peekable();
+        reached.peek().is_some() && reached.all(|tag| tags.contains(&tag))
+    };
+    let mut codes: Vec<_> = sensitivities().filter(exact).collect();
+    // What reaches most comes first, and what it has named is not named again.
+    codes.sort_by_key(|code| std::cmp::Reverse(below(code).len()));
+    for code in codes {
+        let reached: BTreeSet<_> = reached(code).collect();
+        if !reached.is_subset(&named) {
+            named.extend(reached);
+            out.push(coding(ACT_CODE, code));
+        }
+    }
+    out.extend(tags.difference(&named).map(|tag| coding(OWN_TAG, &tag.to_string())));
+    out
 }
 
 fn purposes(rule: &Rule, context: &Context<'_>) -> Said<Vec<Value>> {

@@ -15,6 +15,9 @@ use crate::fhir::Reference;
 /// A function from a name to what the ledger knows it by.
 pub type Lookup<'a, T> = Box<dyn Fn(&str) -> Option<T> + Send + Sync + 'a>;
 
+/// A function from a sensitivity code to its tags, one under each salt.
+pub type Labeller<'a> = Box<dyn Fn(&str) -> Vec<PolicyTag> + Send + Sync + 'a>;
+
 /// The table and the functions. What is not in them is unknown: a permit that needs it is
 /// refused, a denial goes without.
 pub struct Mapping<'a> {
@@ -23,7 +26,7 @@ pub struct Mapping<'a> {
     records: BTreeMap<String, RecordId>,
     policies: BTreeMap<String, ConsentBase>,
     record: Lookup<'a, RecordId>,
-    label: Lookup<'a, PolicyTag>,
+    label: Labeller<'a>,
     encounter: Lookup<'a, PolicyTag>,
 }
 
@@ -102,7 +105,7 @@ impl<'a> Mapping<'a> {
             records: BTreeMap::new(),
             policies: BTreeMap::new(),
             record: Box::new(|_| None),
-            label: Box::new(|_| None),
+            label: Box::new(|_| Vec::new()),
             encounter: Box::new(|_| None),
         }
     }
@@ -149,10 +152,10 @@ impl<'a> Mapping<'a> {
         self
     }
 
-    /// Asks `lookup` for the policy tag of a sensitivity code of v3-ActCode, such as `PSY`, under
-    /// the patient's salt.
+    /// Asks `lookup` for the policy tags of a sensitivity code of v3-ActCode, such as `PSY`: one under
+    /// each salt of the patient that is known.
     #[must_use]
-    pub fn with_labels(mut self, lookup: impl Fn(&str) -> Option<PolicyTag> + Send + Sync + 'a) -> Self {
+    pub fn with_labels(mut self, lookup: impl Fn(&str) -> Vec<PolicyTag> + Send + Sync + 'a) -> Self {
         self.label = Box::new(lookup);
         self
     }
@@ -178,7 +181,7 @@ impl<'a> Mapping<'a> {
         self.records.get(name).copied().or_else(|| (self.record)(name))
     }
 
-    pub(super) fn label(&self, code: &str) -> Option<PolicyTag> {
+    pub(super) fn label(&self, code: &str) -> Vec<PolicyTag> {
         (self.label)(code)
     }
 

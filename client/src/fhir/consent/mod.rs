@@ -30,7 +30,8 @@ mod rules;
 pub(in crate::fhir) mod systems;
 
 pub use export::{Context, NotExpressible, to_fhir};
-pub use mapping::{Lookup, Mapping, MappingError};
+pub use mapping::{Labeller, Lookup, Mapping, MappingError};
+pub use systems::{sensitivities, sensitivity};
 
 use consilium_proto::consent::Grant;
 use consilium_proto::error::FieldError;
@@ -159,6 +160,9 @@ pub enum Gap {
     /// A reference that the mapping does not know.
     #[error("names nobody and nothing that the mapping knows")]
     Unmapped,
+    /// A sensitivity label, and no salt of the patient's labels.
+    #[error("is a label, and no salt of the patient's labels is known")]
+    UnknownSalt,
     /// The reference and the identifier lead to different ones.
     #[error("names two different ones")]
     TwoNames,

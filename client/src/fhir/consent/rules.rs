@@ -15,6 +15,7 @@ pub(super) fn of(effect: ConsentEffect, conditions: &Conditions, period: Period)
         kinds: conditions.kinds.clone().unwrap_or_default(),
         ceiling: labels.ceiling,
         tags: labels.tags,
+        labelled: labels.any,
         period,
         ..Rule::of_effect(effect)
     };

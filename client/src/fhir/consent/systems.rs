@@ -18,6 +18,8 @@ pub(in crate::fhir) const URI: &str = "urn:ietf:rfc:3986";
 pub(in crate::fhir) const OWN_RECORD: &str = "urn:consilium:record";
 pub(super) const OWN_PROJECT: &str = "urn:consilium:project-tag";
 pub(super) const OWN_TAG: &str = "urn:consilium:policy-tag";
+/// In the place of a tag: any.
+pub(super) const ANY_TAG: &str = "any";
 pub(in crate::fhir) const OWN_ROLE: &str = "urn:consilium:role";
 
 /// Roles of those who receive information: `IRCP` (IHE PCF has no other), and below it `PRCP`
@@ -37,9 +39,15 @@ const SENSITIVITIES: [&str; 45] = [
     "TBOO", "VIO", "VIP",
 ];
 
-/// A sensitivity code as the table has it.
-pub(super) fn sensitivity(code: &str) -> Option<&'static str> {
-    SENSITIVITIES.into_iter().find(|known| *known == code)
+/// The sensitivity codes of v3-ActCode by which records are labelled.
+pub fn sensitivities() -> impl Iterator<Item = &'static str> {
+    SENSITIVITIES.into_iter()
+}
+
+/// One of them, as the table has it.
+#[must_use]
+pub fn sensitivity(code: &str) -> Option<&'static str> {
+    sensitivities().find(|known| *known == code)
 }
 
 /// Codes that a denial of this one must reach, too, whichever version of the code system the

@@ -304,15 +304,19 @@ impl Packer<'_> {
         let wanted: Vec<_> = named.filter(|(name, _)| !self.is_known(name)).collect();
         let subjects = wanted.iter().filter_map(|(_, resource)| resource.subject.patient());
         let patients = self.runtime.block_on(self.shared.patients.ensure(subjects))?;
-        let keys = self.runtime.block_on(self.shared.writer.keys_of(patients.values().copied()))?;
-        let item = |(name, resource): (String, &Resource)| {
+        let draft = |(name, resource): (String, &Resource)| {
             let patient = resource.subject.patient().and_then(|subject| patients.get(subject).copied());
             let patient = patient.unwrap_or_else(records::new_pseudonym);
-            let draft = RecordDraft::from_resource(resource, patient, &self.shared.search_key);
+            (name, RecordDraft::from_resource(resource, patient, &self.shared.search_key))
+        };
+        let drafts: Vec<_> = wanted.into_iter().map(draft).collect();
+        let keys = self.shared.writer.keys_of(drafts.iter().map(|(_, draft)| draft));
+        let keys = self.runtime.block_on(keys)?;
+        let item = |(name, draft): (String, RecordDraft)| {
             let size = self.shared.sealer.size_of(&draft, &keys);
             Item { draft: Draft::new(draft), size, name }
         };
-        Ok(wanted.into_iter().map(item).collect())
+        Ok(drafts.into_iter().map(item).collect())
     }
 
     /// Whether an earlier run has certified it.
@@ -341,7 +345,7 @@ async fn seal(shared: Arc<Shared>, batch: Batch) -> Result<Option<Ready>, Client
         return Ok(None);
     }
     shared.writer.recheck().await?;
-    let keys = shared.writer.keys_of(batch.iter().map(|item| item.draft.draft.patient)).await?;
+    let keys = shared.writer.keys_of(batch.iter().map(|item| &item.draft.draft)).await?;
     let sealed = tokio::task::spawn_blocking(move || seal_now(&shared, batch, &keys)).await;
     sealed.map_err(|_| ClientError::Usage("sealing was interrupted".into()))?.map(Some)
 }

@@ -2,6 +2,7 @@
 //! an emergency opens again, and the patient's list shows all of it.
 
 mod disclosures;
+mod labels;
 mod names;
 mod petitions;
 mod views;
@@ -14,7 +15,7 @@ use consilium_client::consents::{ConsentDraft, Consents};
 use consilium_client::emergencies::{Declaration, EmergencyText};
 use consilium_client::notices::{KnownEmergency, Notice, Notices};
 use consilium_client::record_lists::{KeptLists, RecordLists};
-use consilium_client::records::{Access, Draft, LateRequest, RecordDraft, RecordReader, RecordWriter};
+use consilium_client::records::{Access, Draft, LabelsBefore, LateRequest, RecordDraft, RecordReader, RecordWriter};
 use consilium_client::{Client, ClientError};
 use consilium_e2e::{Network, User, asks_for, cli_binary, eventually, eventually_async, request_access};
 use consilium_proto::consent::{Grant, Grantee, Rule};

@@ -154,8 +154,8 @@ async fn accepted(
 
 /// Members of the identities of a patient for whom a record would be sealed.
 async fn sealed_for(writer: &RecordWriter, patient: PatientPseudonym) -> anyhow::Result<Vec<String>> {
-    let keys = writer.keys_of([patient]).await?;
-    Ok(keys.into_values().flatten().map(|recipient| recipient.member.to_string()).collect())
+    let draft = RecordDraft::document("note", patient, "a note".into());
+    Ok(writer.keys_of([&draft]).await?.recipients().map(|recipient| recipient.member.to_string()).collect())
 }
 
 #[test]
@@ -172,8 +172,8 @@ fn revoked_recipient() {
         let [one, cut] = [1, CUT].map(|member| network.members[member].id.to_string());
         let writer = RecordWriter::new(client.clone()).await?;
         assert_eq!(sealed_for(&writer, patient).await?, [one.clone(), cut.clone()]);
-        let before = writer.keys_of([patient]).await?;
         let draft = || Draft::new(RecordDraft::document("note", patient, "a note".into()));
+        let before = writer.keys_of([&draft().draft]).await?;
         let written = writer.write(vec![draft()], pb::WaitFor::Certified).await?;
         let access = Access::of(pb::PurposeOfUse::Patrqt);
         let reader = RecordReader::with(mary.client.clone(), access.clone());

@@ -15,9 +15,7 @@ pub(super) fn context() -> Context<'static> {
         organization: "Organization/ex-organization".into(),
         source: "DocumentReference/1".into(),
         date_time_ms: NOW,
-        label: Box::new(|hex| {
-            ["PSY", "ETH", "HIV"].into_iter().find(|code| tag("label", code).to_string() == hex).map(Into::into)
-        }),
+        labels: Box::new(|code| vec![tag("label", code)]),
         project: Box::new(|hex| {
             let (system, code) = ("http://example.org/projects", "p");
             (conditions::project(system, code).to_string() == hex).then(|| (system.into(), code.into()))
@@ -41,7 +39,9 @@ fn some<T: std::fmt::Debug + Clone + 'static>(list: Vec<T>) -> impl Strategy<Val
 fn rules() -> impl Strategy<Value = Rule> {
     let grantees = [DOCTOR, SCIENTIST, "clinician@st-mary.example", "lakeside.example"];
     let grantees = grantees.iter().map(|text| mapping::grantee(text).unwrap()).collect::<Vec<Grantee>>();
-    let tags = vec![tag("label", "PSY"), tag("label", "ETH"), tag("x", "y")];
+    let labels = ["PSY", "PSYTHPN", "MH", "ETH", "HIV"].map(|code| tag("label", code));
+    let mut tags: Vec<_> = labels.into_iter().chain([tag("x", "y"), tag_under(2, "label", "PSY")]).collect();
+    tags.sort_unstable();
     let projects = vec![conditions::project("http://example.org/projects", "p"), ProjectTag([5; 16])];
     let kinds = ["Observation", "Condition", "Patient"].map(String::from).to_vec();
     let levels = (1..=6).map(|level| Confidentiality::try_from(level).unwrap()).collect::<Vec<_>>();
@@ -56,8 +56,18 @@ fn rules() -> impl Strategy<Value = Rule> {
                 (false, false) => Vec::new(),
             };
             let ceiling = ceiling.filter(|_| permit);
-            let mut rule =
-                Rule { grantees, purposes, projects, kinds, ceiling, tags, period, ..Rule::of_effect(effect) };
+            let labelled = !permit && tags.is_empty() && ids.len() == 1;
+            let mut rule = Rule {
+                grantees,
+                purposes,
+                projects,
+                kinds,
+                ceiling,
+                tags,
+                labelled,
+                period,
+                ..Rule::of_effect(effect)
+            };
             match scope {
                 1 => rule.records = ids.into_iter().map(RecordId).collect(),
                 2 => rule.authors = vec![DOCTOR.into(), OTHER.into()],

@@ -6,12 +6,13 @@ mod elements;
 mod examples_hl7;
 mod examples_pcf;
 mod export;
+mod labels;
 mod properties;
 
 use consilium_proto::access::RecordFacts;
 use consilium_proto::consent::{Asked, Grant, Said};
 use consilium_proto::hash::sha256;
-use consilium_proto::ids::{PolicyTag, ProjectTag, RecordId, TimeMs};
+use consilium_proto::ids::{PolicyTag, ProjectTag, RecordId, SaltId, TimeMs};
 use consilium_proto::names::SpiffeId;
 use consilium_proto::pb::{Confidentiality, PurposeOfUse};
 use consilium_proto::purpose;
@@ -54,16 +55,20 @@ member = "st-mary.example"
 "#;
 
 pub(super) fn tag(kind: &str, name: &str) -> PolicyTag {
+    tag_under(1, kind, name)
+}
+
+pub(super) fn tag_under(salt: u8, kind: &str, name: &str) -> PolicyTag {
     let mut tag = [0; 16];
-    tag.copy_from_slice(&sha256(&[kind.as_bytes(), name.as_bytes()])[..16]);
-    PolicyTag(tag)
+    tag.copy_from_slice(&sha256(&[&[salt], kind.as_bytes(), name.as_bytes()])[..16]);
+    PolicyTag::new(SaltId([salt; 16]), tag)
 }
 
 pub(super) fn mapping() -> Mapping<'static> {
     Mapping::parse(FILE)
         .unwrap()
         .with_records(|name| (name == "st-mary.example/Observation/3").then_some(RecordId([3; 16])))
-        .with_labels(|code| Some(tag("label", code)))
+        .with_labels(|code| vec![tag("label", code)])
         .with_encounters(|name| name.contains("Encounter/ex-encounter").then(|| tag("encounter", "ex-encounter")))
 }
 

@@ -29,7 +29,7 @@ impl PolicyRules for Policy {
     }
 }
 
-const TAGS: [PolicyTag; 1] = [PolicyTag([8; 16])];
+const TAGS: [PolicyTag; 1] = [PolicyTag([8; 32])];
 
 fn facts(reader: &SpiffeId) -> Facts<'_> {
     Facts {

@@ -12,7 +12,7 @@ use super::*;
 const ANNA: &str = "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a";
 const PERSON: &[u8] = b"Dr. Example, ward 3";
 
-async fn accepted(network: &Network, of: &Hospital) -> anyhow::Result<User> {
+pub(super) async fn accepted(network: &Network, of: &Hospital) -> anyhow::Result<User> {
     let anna = network.enrolled(0, Role::Patient, ANNA).await?;
     let acceptance = Acceptance {
         identity: anna.spiffe_id.parse()?,

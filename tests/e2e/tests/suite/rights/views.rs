@@ -3,8 +3,9 @@
 
 use anyhow::Context;
 use consilium_client::changes::{Fate, KnownChange};
-use consilium_client::disclosures::DisclosureDraft;
+use consilium_client::disclosures::new_disclosure_id;
 use consilium_client::emergencies::Declaration;
+use consilium_proto::transaction::Disclose;
 use serde_json::Value;
 
 use super::*;
@@ -68,8 +69,8 @@ fn users(events: &[Value]) -> Vec<(String, String)> {
 
 async fn disclosed(network: &Network, scene: &Scene) -> anyhow::Result<()> {
     let Scene { of, officers, nosy, .. } = scene;
-    let draft = DisclosureDraft {
-        id: DisclosureDraft::new_id(),
+    let draft = Disclose {
+        id: new_disclosure_id(),
         patient: of.patient,
         basis: pb::DisclosureBasis::CourtOrder,
         order: Hash::of(&[b"salted order"]),
@@ -209,7 +210,7 @@ fn former_readers_are_told_of_what_changed_and_nobody_else_is() {
 
         let writer = RecordWriter::new(of.ehr.client.clone()).await?;
         let draft = RecordDraft::document("note", of.patient, "what was seen later".into());
-        writer.amend(of.record, draft, pb::WaitFor::Certified).await?;
+        writer.amend(of.record, draft, LabelsBefore::Kept, pb::WaitFor::Certified).await?;
         for notices in [&mut watching, &mut for_staff] {
             let change = next_change(notices).await?;
             assert_eq!((change.record, change.version, change.fate), (of.record, 2, Fate::Amended));
