@@ -6,6 +6,7 @@
 //! * [`handle`] asks the replica, [`published`] shows what it tells;
 //! * [`transport`] speaks with the other nodes, [`api`] serves clients, and
 //!   [`access`] decides who may read what;
+//! * [`contained`] lets a panic of a request end that request alone;
 //! * [`setup`] says what must be true before a node starts;
 //! * [`runtime`] owns the threads and wires everything.
 //!
@@ -17,6 +18,7 @@ pub mod alarms;
 pub mod api;
 pub mod clock;
 pub mod config;
+pub mod contained;
 pub mod cuts;
 pub mod dump;
 pub mod fault;

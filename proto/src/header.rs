@@ -90,7 +90,8 @@ impl Header {
     /// Whether it is the header directly behind `previous`: what makes that one final, too.
     #[must_use]
     pub fn follows(&self, previous: &Self) -> bool {
-        self.height == previous.height.next()
+        self.height > previous.height
+            && self.height == previous.height.next()
             && self.previous_hash == previous.hash()
             && self.time >= previous.time
             && self.ledger_id == previous.ledger_id

@@ -69,18 +69,19 @@ impl Height {
     /// The genesis header.
     pub const GENESIS: Self = Self(0);
 
-    /// The height above.
+    /// The height above. There is none above 2^64 - 1, which no block reaches: that one is its
+    /// own, because anybody may name it.
     #[must_use]
-    pub fn next(self) -> Self {
-        Self(self.0.checked_add(1).expect("2^64 blocks are out of reach"))
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
     }
 }
 
 impl Epoch {
-    /// The period after.
+    /// The period after; see [`Height::next`].
     #[must_use]
-    pub fn next(self) -> Self {
-        Self(self.0.checked_add(1).expect("2^64 epochs are out of reach"))
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
     }
 }
 

@@ -26,7 +26,7 @@ impl EpochInForce {
     pub(crate) fn load<R: StateReader>(view: &View<'_, R>, parent: &Header) -> Result<Self, StoreFault> {
         let parameters = view.parameters()?;
         // The next epoch is on the ledger as soon as a block has ended this one.
-        let next = following(parent.epoch);
+        let next = parent.epoch.next();
         if let Some(state) = view.message(Table::State, &keys::epoch(next))? {
             return Ok(Self { number: next, state, parameters });
         }
@@ -35,7 +35,7 @@ impl EpochInForce {
 
     /// The epoch after this one.
     pub(crate) fn next(&self) -> Epoch {
-        following(self.number)
+        self.number.next()
     }
 
     /// The validators of this epoch.
@@ -52,10 +52,6 @@ impl EpochInForce {
     pub(crate) fn is_seated(&self, node: NodeId) -> bool {
         self.seats().iter().any(|seat| seat.validator == node.0)
     }
-}
-
-fn following(epoch: Epoch) -> Epoch {
-    Epoch(epoch.0.checked_add(1).expect("2^64 epochs are out of reach"))
 }
 
 /// What the end of a block is judged by.

@@ -31,6 +31,7 @@ use super::errors::Reason;
 use super::notices::{self, Watching};
 use super::record_lists;
 use crate::access::{self, Patient, What, decide};
+use crate::contained;
 use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
 
@@ -155,7 +156,8 @@ impl AccessService for Api {
         let caller = Self::caller(&request)?;
         let watching = Watching::parse(caller, &request.into_inner())?;
         let (sender, receiver) = mpsc::channel(1);
-        tokio::spawn(watching.tell(self.clone(), sender));
+        let api = self.clone();
+        contained::feed(sender, |sender| watching.tell(api, sender));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 

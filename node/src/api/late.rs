@@ -23,6 +23,7 @@ use tonic::Status;
 use super::errors::Reason;
 use super::{Api, Caller};
 use crate::clock::now_ms;
+use crate::contained;
 use crate::storage::late_journal::LateJournal;
 use crate::storage::snapshot::LedgerSnapshot;
 
@@ -171,7 +172,7 @@ impl Api {
         work: impl FnOnce(&LateJournal) -> io::Result<T> + Send + 'static,
     ) -> Result<T, String> {
         let late = self.late.clone();
-        let done = tokio::task::spawn_blocking(move || work(&late)).await;
+        let done = contained::blocking(move || work(&late)).await;
         done.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
     }
 

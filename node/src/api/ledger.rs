@@ -27,6 +27,7 @@ use super::submit::{validators_of, wait_for};
 use super::{Api, Caller};
 use crate::access::{self, Decision, What};
 use crate::clock::now_ms;
+use crate::contained::{self, Items};
 use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
 
@@ -144,7 +145,7 @@ impl LedgerService for Api {
         let last = if to_height == 0 { certified } else { to_height.min(certified) };
         let (sender, receiver) = mpsc::channel(READ_AHEAD);
         let ledger = Arc::clone(&self.ledger);
-        tokio::task::spawn_blocking(move || {
+        contained::feed_blocking(sender, move |sender| {
             for height in from_height..=last {
                 // A snapshot for each: a slow reader holds none.
                 let item = ledger.snapshot().and_then(|ledger| shown.listed(&ledger, Height(height)));
@@ -165,7 +166,8 @@ impl LedgerService for Api {
         let request = request.into_inner();
         let shown = Shown::to(&caller, request.headers_only, self.ledger_id())?;
         let (sender, receiver) = mpsc::channel(READ_AHEAD);
-        tokio::spawn(watch(self.clone(), caller, Height(request.after_height), shown, sender));
+        let (api, after) = (self.clone(), Height(request.after_height));
+        contained::feed(sender, |sender| watch(api, caller, after, shown, sender));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
@@ -294,13 +296,7 @@ fn transaction_id(bytes: &[u8]) -> Result<TransactionId, Status> {
 
 /// Sends certified blocks as they come, until the reader, the node or the
 /// caller's standing ends.
-async fn watch(
-    api: Api,
-    caller: Caller,
-    after: Height,
-    shown: Shown,
-    sender: mpsc::Sender<Result<pb::WatchResponse, Status>>,
-) {
+async fn watch(api: Api, caller: Caller, after: Height, shown: Shown, sender: Items<pb::WatchResponse>) {
     let mut next = after.next();
     let mut certified = api.published.watch_certified();
     loop {

@@ -17,13 +17,13 @@ use consilium_proto::pb::{self, CustodyState, EmergencyState, LogState, PatientS
 use consilium_proto::state::StateRow;
 use consilium_proto::transaction::Slot;
 use prost::Message;
-use tokio::sync::mpsc;
 use tonic::Status;
 
 use super::access_log::{may, not_found, parse_patient, prove, speaks_for};
 use super::errors::Reason;
 use super::{Api, Caller, changes};
 use crate::access::{self, Emergency, Patient, What, decide};
+use crate::contained::Items;
 use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
 
@@ -84,7 +84,7 @@ impl Watching {
     }
 
     /// Tells what comes, until the reader, the node, or the caller's right ends.
-    pub(super) async fn tell(self, api: Api, sender: mpsc::Sender<Result<pb::WatchNoticesResponse, Status>>) {
+    pub(super) async fn tell(self, api: Api, sender: Items<pb::WatchNoticesResponse>) {
         let ended = tokio::select! {
             ended = self.tell_on(&api, &sender) => ended,
             () = self.caller.info.cut() => {
@@ -97,11 +97,7 @@ impl Watching {
         }
     }
 
-    async fn tell_on(
-        &self,
-        api: &Api,
-        sender: &mpsc::Sender<Result<pb::WatchNoticesResponse, Status>>,
-    ) -> Result<(), Status> {
+    async fn tell_on(&self, api: &Api, sender: &Items<pb::WatchNoticesResponse>) -> Result<(), Status> {
         let mut told: Option<Told> = None;
         let mut certified = api.published.watch_certified();
         loop {

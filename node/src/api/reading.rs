@@ -17,6 +17,7 @@ use tonic::Status;
 
 use super::Api;
 use super::errors::{self, Reason};
+use crate::contained;
 use crate::handle::reserve::{Place, Reserve, Room};
 use crate::storage::StorageError;
 use crate::storage::ledger_store::LedgerStore;
@@ -143,8 +144,7 @@ async fn off_worker<T: Send + 'static>(
     work: impl FnOnce(&LedgerStore) -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, Status> {
     let ledger = Arc::clone(ledger);
-    let done = tokio::task::spawn_blocking(move || work(&ledger)).await;
-    done.map_err(|_| Reason::Internal.status("stopping"))?.map_err(|e| errors::storage(&e))
+    contained::blocking(move || work(&ledger)).await?.map_err(|e| errors::storage(&e))
 }
 
 #[cfg(test)]

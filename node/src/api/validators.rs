@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status};
 
 use super::Api;
 use super::errors::{self, Reason};
+use crate::contained::{self, Items};
 use crate::storage::StorageError;
 use crate::storage::ledger_store::LedgerStore;
 use crate::storage::snapshot::LedgerSnapshot;
@@ -83,8 +84,8 @@ impl ValidatorsService for Api {
         let last = if to_height == 0 { certified } else { certified.min(Height(to_height)) };
         let store = std::sync::Arc::clone(&self.ledger);
         let (sender, receiver) = mpsc::channel(64);
-        tokio::task::spawn_blocking(move || {
-            let sent = send_set_changes(&store, Height(after_height), last, &sender);
+        contained::feed_blocking(sender, move |sender| {
+            let sent = send_set_changes(&store, Height(after_height), last, sender);
             if let Err(error) = sent {
                 let _ = sender.blocking_send(Err(errors::storage(&error)));
             }
@@ -134,11 +135,14 @@ fn penalties(ledger: &LedgerSnapshot<'_>) -> Result<pb::ListPenaltiesResponse, S
     Ok(pb::ListPenaltiesResponse { penalties })
 }
 
-type Sender = mpsc::Sender<Result<pb::ListSetChangesResponse, Status>>;
-
 /// Every change of the set whose boundary is above `after`, up to `last`. A
 /// snapshot for each: a slow reader holds none.
-fn send_set_changes(store: &LedgerStore, after: Height, last: Height, sender: &Sender) -> Result<(), StorageError> {
+fn send_set_changes(
+    store: &LedgerStore,
+    after: Height,
+    last: Height,
+    sender: &Items<pb::ListSetChangesResponse>,
+) -> Result<(), StorageError> {
     for epoch in 1.. {
         let change = match boundary(&store.snapshot()?, Epoch(epoch), (after, last))? {
             Boundary::Beyond => return Ok(()),

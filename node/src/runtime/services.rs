@@ -22,10 +22,12 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
-use tonic::transport::server::Router;
+use tonic::transport::server::Router as TonicRouter;
+use tower::layer::util::{Identity, Stack};
 
 use crate::api::Api;
 use crate::config::{Config, Limits};
+use crate::contained::ContainRequests;
 use crate::fault::Fault;
 use crate::http;
 use crate::identity::trust::LedgerTrust;
@@ -51,6 +53,9 @@ const SERVICES: [&str; 8] = [
     "consilium.v1.GovernanceService",
     "grpc.health.v1.Health",
 ];
+
+/// Of services whose requests are contained.
+type Router = TonicRouter<Stack<ContainRequests, Identity>>;
 
 /// Bound sockets.
 pub(super) struct Listeners {
@@ -175,8 +180,9 @@ fn peer_router(peers: Peers) -> Router {
     server(PEER_CONCURRENCY).add_service(InterceptedService::new(service, callers))
 }
 
-fn server(concurrency: usize) -> Server {
+fn server(concurrency: usize) -> Server<Stack<ContainRequests, Identity>> {
     Server::builder()
+        .layer(ContainRequests)
         .concurrency_limit_per_connection(concurrency)
         .http2_keepalive_interval(Some(Duration::from_secs(10)))
         .http2_keepalive_timeout(Some(Duration::from_secs(5)))

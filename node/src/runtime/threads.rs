@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::contained;
 use crate::fault::Fault;
 
 /// Longest wait for the threads to end.
@@ -56,7 +57,8 @@ impl Threads {
 }
 
 /// Makes a panic of any thread, those of the network among them, end the process
-/// with a line that says where: a node that lost a part of itself must not go on.
+/// with a line that says where: a node that lost a part of itself must not go on. A panic of what
+/// is [`contained`] ends a request, is logged and counted.
 pub fn end_process_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
@@ -65,6 +67,11 @@ pub fn end_process_on_panic() {
         let cause = panic.payload();
         let cause = cause.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| cause.downcast_ref().cloned());
         let cause = cause.unwrap_or_default();
+        if contained::is_contained() {
+            metrics::counter!("consilium_requests_panicked_total").increment(1);
+            tracing::error!(thread = name, place, cause, "a request panicked: it ends, the node goes on");
+            return;
+        }
         tracing::error!(thread = name, place, cause, "a thread panicked: the node ends");
         eprintln!("error: thread {name} panicked at {place}: {cause}; the node ends");
         std::process::abort();

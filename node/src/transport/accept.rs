@@ -13,6 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::connections::{Connection, ConnectionLimits, Connections, NotKept, Side};
+use crate::contained;
 
 /// Limits of a listener.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +58,7 @@ pub async fn accept(
         let job = Handshake { stream, address, permit, registry: Arc::clone(&registry), limits };
         let (acceptor, accepted) = (acceptor.clone(), accepted.clone());
         tokio::spawn(async move {
-            if let Some(connection) = job.run(acceptor).await {
+            if let Ok(Some(connection)) = contained::future(job.run(acceptor)).await {
                 let _ = accepted.send(Ok(connection)).await;
             }
         });

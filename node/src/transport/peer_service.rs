@@ -16,6 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::callers::{Callers, UnderWay};
+use crate::contained;
 use crate::handle::{Handle, Stopping};
 use crate::published::Published;
 use crate::storage::ledger_port::LedgerPort;
@@ -108,7 +109,7 @@ impl PeerService for Peers {
         let mut serving = Serving::new(self.genesis.ledger_id, first, certified);
         let ledger = self.ledger.clone();
         let (sender, receiver) = mpsc::channel(SERVED_AHEAD_MAX);
-        tokio::task::spawn_blocking(move || {
+        contained::feed_blocking(sender, move |sender| {
             // A peer that does not read what it asked for holds its own calls up.
             let _under_way = under_way;
             while let Some(response) = serving.next(&ledger).transpose() {
@@ -137,8 +138,7 @@ impl PeerService for Peers {
         let slots: Result<Vec<Slot>, _> = wanted.iter().map(Slot::try_from).collect();
         let slots = slots.map_err(|error| Status::invalid_argument(error.to_string()))?;
         let ledger = self.ledger.clone();
-        let served = tokio::task::spawn_blocking(move || serve_attachments(&ledger, &slots)).await;
-        let served = served.map_err(|_| Status::internal("reading attachments failed"))?;
+        let served = contained::blocking(move || serve_attachments(&ledger, &slots)).await?;
         let attachments = served.map_err(|error| {
             tracing::error!(%error, "a stored attachment cannot be served");
             Status::data_loss("a stored attachment is damaged")

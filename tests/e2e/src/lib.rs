@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod adopted;
+mod bare_call;
 mod binaries;
 mod builder;
 mod ceremony;
@@ -41,6 +42,7 @@ mod traitor;
 mod user;
 mod wires;
 
+pub use bare_call::bare_call;
 pub use binaries::{cli_binary, node_binary, shared_folder};
 pub use builder::{NetworkBuilder, own_loopback_address, short_epochs};
 pub use ceremony::{Member, around_now, at_offset};

@@ -11,6 +11,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 pub mod chain;
+pub mod extremes;
 pub mod forks;
 pub mod genesis;
 pub mod identity_rules;

@@ -21,6 +21,7 @@ mod double_sign;
 mod elections;
 mod epochs_offline;
 mod exactly_once;
+mod extremes;
 mod flapping;
 mod flood;
 mod governance;
