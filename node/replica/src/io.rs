@@ -109,6 +109,7 @@ pub enum Input {
         to: Option<RaftId>,
     },
     /// Somebody needs the ledger's time to pass this.
+    /// At most one block a second is made for that.
     RequestTimeBlock(TimeMs),
     /// A block in answer to [`Output::Fetch`].
     Fetched {

@@ -13,6 +13,10 @@ use crate::io::{Applied, Output};
 use crate::notice::Notice;
 use crate::topology::Topology;
 
+/// Age of the newest block from which on one without transactions is made for who wants the
+/// ledger's time to pass: nobody can fill the ledger with such blocks, whomever it asks.
+const TIME_BLOCK_PAUSE_MS: u64 = 1_000;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Proposing {
@@ -86,7 +90,8 @@ impl Proposing {
         if self.proposed > moment.applied.index {
             return false;
         }
-        let behind = |after| moment.applied.time <= after && moment.wall > after;
+        let age_ms = moment.wall.0.saturating_sub(moment.applied.time.0);
+        let behind = |after| moment.applied.time <= after && moment.wall > after && age_ms >= TIME_BLOCK_PAUSE_MS;
         moment.wall >= moment.topology.epoch_ends() || self.time_wanted.is_some_and(behind)
     }
 

@@ -168,10 +168,10 @@ fn d15_an_orderly_stop() {
 #[test]
 fn d15_a_requested_time_block() {
     let mut solo = Replicas::solo(|_| {}, |_| {});
-    let after = TimeMs(solo.now.wall.0 + 500);
+    let after = TimeMs(solo.now.wall.0 + 1_500);
     solo.said(1);
     solo.give(1, [Input::RequestTimeBlock(after)]);
-    solo.pass_time(500);
+    solo.pass_time(1_500);
     solo.give(1, [Input::Tick]);
     assert!(proposed(&solo.said(1)).is_empty());
     solo.pass_time(1);
@@ -181,4 +181,22 @@ fn d15_a_requested_time_block() {
     solo.pass_time(1_000);
     solo.give(1, [Input::Tick]);
     assert!(proposed(&solo.said(1)).is_empty(), "once");
+}
+
+#[test]
+fn d15_a_time_block_a_second_however_many_are_wanted() {
+    let mut solo = Replicas::solo(|_| {}, |_| {});
+    solo.pass_time(5_000);
+    solo.said(1);
+    let blocks = |solo: &mut Replicas, for_ms: u64| {
+        for _ in 0..for_ms / 40 {
+            solo.pass_time(40);
+            let just_now = TimeMs(solo.now.wall.0 - 1);
+            solo.give(1, [Input::RequestTimeBlock(just_now), Input::Tick]);
+        }
+        proposed(&solo.said(1)).len()
+    };
+    assert_eq!(blocks(&mut solo, 40), 1, "the newest block was old");
+    assert_eq!(blocks(&mut solo, 960), 0);
+    assert_eq!(blocks(&mut solo, 3_000), 3);
 }
