@@ -30,7 +30,8 @@ pub struct Receipt {
     pub head: CertifiedHeader,
     /// From the genesis set to the one that certified the head, or fewer.
     pub set_changes: Vec<SetChange>,
-    /// Who signed the transaction. Absent in what a node answers to a submission.
+    /// Who signed the transaction. Absent in what a node answers to a submission, and where it
+    /// tells of a patient and the reader may not see it.
     pub signed: Option<SignedHead>,
 }
 

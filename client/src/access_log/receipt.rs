@@ -47,6 +47,9 @@ impl Client {
             let receipt = self.receipt(id).await?;
             let request = pb::GetDecisionRequest { transaction_id: id.to_bytes(), read: None };
             let (answered, header) = self.recent(|| self.fetch_decision(request.clone())).await?;
+            if receipt.signed.is_none() {
+                return Err(ClientError::contradiction("the receipt does not show who signed the request"));
+            }
             if header.epoch != receipt.head.header.epoch {
                 continue;
             }

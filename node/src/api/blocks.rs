@@ -61,10 +61,7 @@ impl Shown {
         let damaged = |e: FieldError| StorageError::corrupt("block", e);
         let wire = executed.transaction.as_ref().ok_or_else(|| damaged(FieldError::missing("transaction")))?;
         let transaction = Transaction::parse_bare(wire, self.ledger_id).map_err(damaged)?;
-        let of_patient = transaction.tells_of_patients();
-        let author = if of_patient { author(ledger, &transaction.head.author)? } else { None };
-        let what = What::Transaction { author: author.as_ref(), of_patient };
-        if access::decide(&access::Request { reader: &self.reader, what }).allows() {
+        if may_see(ledger, &self.reader, &transaction)? {
             return Ok(executed);
         }
         let signature = signature_hash(&transaction.signature);
@@ -74,6 +71,18 @@ impl Shown {
         };
         Ok(pb::ExecutedTransaction { transaction: None, outcome: executed.outcome, withheld: Some(withheld) })
     }
+}
+
+/// Whether a transaction, or who signed it, is for a reader.
+pub(super) fn may_see(
+    ledger: &LedgerSnapshot<'_>,
+    reader: &SpiffeId,
+    transaction: &Transaction,
+) -> Result<bool, StorageError> {
+    let of_patient = transaction.tells_of_patients();
+    let author = if of_patient { author(ledger, &transaction.head.author)? } else { None };
+    let what = What::Transaction { author: author.as_ref(), of_patient };
+    Ok(access::decide(&access::Request { reader, what }).allows())
 }
 
 /// Whose key signed; also of those who have lost their rights since.

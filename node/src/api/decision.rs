@@ -59,6 +59,18 @@ fn may_know(
     Ok(own || auditor || (shown && of_patient && may(ledger, reader, &patient, What::AccessLog)?))
 }
 
+/// Whether the event of a request, which names its reader, is shown to somebody.
+pub(super) fn shows_event(
+    ledger: &LedgerSnapshot<'_>,
+    reader: &SpiffeId,
+    id: &TransactionId,
+) -> Result<bool, StorageError> {
+    let place = ledger.location(id)?.and_then(|location| location.log);
+    let Some(LogPlace { log: key, place }) = place else { return Ok(false) };
+    let event = AccessEvent::decode(entry(ledger, &key, place)?).map_err(|e| StorageError::corrupt("log", e))?;
+    may_know(ledger, reader, &key, &event)
+}
+
 /// Of what was denied an event says why, and so whether there was anything. It cannot be shown in
 /// part: whoever asked for one record beside others would learn of it.
 fn all_permitted(event: &AccessEvent) -> bool {

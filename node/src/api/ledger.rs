@@ -112,10 +112,10 @@ impl LedgerService for Api {
     }
 
     async fn get_receipt(&self, request: Request<pb::GetReceiptRequest>) -> Answer<pb::GetReceiptResponse> {
-        Self::caller(&request)?;
+        let caller = Self::caller(&request)?;
         let request = request.into_inner();
         let id = transaction_id(&request.transaction_id)?;
-        let receipt = self.receipt(id).await?;
+        let receipt = self.receipt(&caller, id).await?;
         let cose_receipts = match request.cose {
             true => {
                 let epoch = receipt.head.header.epoch;

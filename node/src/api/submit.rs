@@ -18,6 +18,8 @@ use consilium_proto::validators::ValidatorSet;
 use consilium_proto::vote::CertifiedHeader;
 use tonic::Status;
 
+use super::blocks::may_see;
+use super::decision::shows_event;
 use super::errors::{self, Reason};
 use super::{Api, Caller};
 use crate::clock::now_ms;
@@ -108,15 +110,23 @@ impl Api {
         }
     }
 
-    /// The receipt of an executed transaction under the newest certificate.
-    pub(super) async fn receipt(&self, id: TransactionId) -> Result<Receipt, Status> {
+    /// The receipt of an executed transaction under the newest certificate. Who signed it is
+    /// shown to who may see the transaction, or the event that it left in a log.
+    pub(super) async fn receipt(&self, caller: &Caller, id: TransactionId) -> Result<Receipt, Status> {
         let receipt = self.unsigned_receipt(id).await?;
         let (leaf, leaf_index) = (receipt.leaf, receipt.leaf_index);
-        let signed = Some(self.read(move |ledger| signed_by(ledger, &leaf, leaf_index)).await?);
-        Ok(Receipt { signed, ..receipt })
+        let (reader, ledger_id) = (caller.id.clone(), self.ledger_id());
+        let signed = move |ledger: &LedgerSnapshot<'_>| {
+            let (signed, transaction) = signed_by(ledger, &leaf, leaf_index)?;
+            let transaction =
+                Transaction::parse_bare(&transaction, ledger_id).map_err(|e| StorageError::corrupt("block", e))?;
+            let shown = may_see(ledger, &reader, &transaction)? || shows_event(ledger, &reader, &id)?;
+            Ok(shown.then_some(signed))
+        };
+        Ok(Receipt { signed: self.read(signed).await?, ..receipt })
     }
 
-    /// The receipt of a transaction for whoever has sent it, and knows who signed.
+    /// The receipt of a transaction, without who signed it.
     pub(super) async fn unsigned_receipt(&self, id: TransactionId) -> Result<Receipt, Status> {
         // Before the snapshot is taken: what it certifies is in it.
         let newest = self.published.certified();
@@ -182,11 +192,15 @@ fn make_receipt(
 }
 
 /// What the author of a leaf's transaction signed.
-fn signed_by(ledger: &LedgerSnapshot<'_>, leaf: &Leaf, leaf_index: u64) -> Result<SignedHead, StorageError> {
+fn signed_by(
+    ledger: &LedgerSnapshot<'_>,
+    leaf: &Leaf,
+    leaf_index: u64,
+) -> Result<(SignedHead, pb::SignedTransaction), StorageError> {
     let block = ledger.read(Table::Blocks, &keys::height(leaf.height))?;
-    let signed = block.as_ref().and_then(|block| transaction_of(block, leaf_index)).map(|t| signed_head(&t));
-    match signed {
-        Some(Ok(signed)) if signed.is_of(leaf) => Ok(signed),
+    let transaction = block.as_ref().and_then(|block| transaction_of(block, leaf_index));
+    match transaction.map(|transaction| (signed_head(&transaction), transaction)) {
+        Some((Ok(signed), transaction)) if signed.is_of(leaf) => Ok((signed, transaction)),
         Some(_) | None => Err(StorageError::corrupt("block", "lacks the transaction of a leaf")),
     }
 }

@@ -135,7 +135,7 @@ fn a_consent_opens_a_custodian_wraps_a_withdrawal_closes_and_an_emergency_opens_
         let error = doctor.client.access_log(of.patient, KeptLog::nothing()).await.unwrap_err();
         assert!(matches!(error, ClientError::Status { code: Code::NotFound, .. }), "{error:?}");
         lists_are_whole_for_whom_they_are(&of, &auditor, &doctor).await?;
-        decisions_are_for_whom_they_are(network, &log, &auditor, &doctor).await?;
+        decisions_are_for_whom_they_are(network, &of, &log, (&auditor, &doctor)).await?;
         what_is_denied_beside_what_is_permitted_is_not_told(&of).await
     });
 }
@@ -143,13 +143,17 @@ fn a_consent_opens_a_custodian_wraps_a_withdrawal_closes_and_an_emergency_opens_
 /// A receipt of a decision is verified offline. Who was denied has the receipt of the request.
 async fn decisions_are_for_whom_they_are(
     network: &Network,
+    of: &Hospital,
     log: &AccessLog,
-    auditor: &User,
-    doctor: &User,
+    (auditor, doctor): (&User, &User),
 ) -> anyhow::Result<()> {
+    let anna = network.enrolled(0, Role::Patient, &"0b".repeat(16)).await?;
+    accept(of, &anna.spiffe_id).await?;
     let (denied, permitted) = (log.events[0].transaction_id, log.events[1].transaction_id);
     let genesis = doctor.client.genesis();
-    for (user, id) in [(auditor, denied), (auditor, permitted), (doctor, permitted)] {
+    for (user, id) in
+        [(auditor, denied), (auditor, permitted), (doctor, permitted), (&anna, denied), (&anna, permitted)]
+    {
         let receipt = user.client.decision_receipt(id).await?.encode_to_vec();
         let decision = verify_decision(&receipt, genesis)?.decision;
         assert_eq!((decision.event.transaction_id, decision.event.permits()), (id, id == permitted));

@@ -1,5 +1,6 @@
 //! What blocks tell of patients, and whom.
 
+use consilium_client::receipts::verify_receipt;
 use consilium_client::records::{Draft, RecordDraft, RecordWriter};
 use consilium_client::watch::Contents;
 use consilium_e2e::{Network, User};
@@ -41,7 +42,8 @@ fn blocks_tell_strangers_and_colleagues_nothing_of_patients_and_still_verify() {
         let draft = RecordDraft::document("unmistakable", patient, "what was seen".into());
         let writer = RecordWriter::new(ehr.client.clone()).await?;
         let written = writer.write(vec![Draft::new(draft)], pb::WaitFor::Certified).await?;
-        let record = written[0].1[0];
+        let (record, transaction) = (written[0].1[0], written[0].0.transaction_id);
+        assert!(ehr.client.receipt(transaction).await?.signed.is_some(), "its own");
         let height = ehr.client.certified_head().await?.header.height;
 
         let needles = [&patient.0[..], &record.0[..], b"unmistakable"];
@@ -58,6 +60,11 @@ fn blocks_tell_strangers_and_colleagues_nothing_of_patients_and_still_verify() {
             for needle in needles {
                 assert_eq!(holds(&bytes, needle), whole, "{name}");
             }
+            // A receipt proves the same to everybody, and tells who signed to whom a block does.
+            let receipt = user.client.receipt(transaction).await?;
+            assert_eq!((receipt.leaf.outcome, receipt.signed.is_some()), (pb::Outcome::Applied, whole), "{name}");
+            let encoded = pb::Receipt::from(&receipt).encode_to_vec();
+            assert_eq!(verify_receipt(&encoded, &network.genesis)?.1.author.is_some(), whole, "{name}");
             // Enrolments are nobody's secret.
             assert!(holds(&bytes, b"ehr"), "{name}");
             // Whole or not, they are held against the headers.
