@@ -1,8 +1,9 @@
 //! Notices of emergencies, as they come, and of each access to a patient's records; or of changes
-//! of what this identity has read. What is told is proven: an emergency by its row, accesses by the
-//! patient's log as a whole, changes by their rows. That nothing was held back is a node's word for
-//! emergencies and changes, and proven for accesses as soon as the node says that there are more;
-//! who must be sure looks at the log ([`Client::access_log`]).
+//! of what this identity has read. What is told is proven: an emergency by its row, as it stands at
+//! the height that is told with it, accesses by the patient's log as a whole, changes by their rows.
+//! That nothing was held back is a node's word for emergencies and changes, and proven for accesses
+//! as soon as the node says that there are more; who must be sure looks at the log
+//! ([`Client::access_log`]).
 //!
 //! A broken connection is resumed at the cursor: what is told twice then is told once more, and
 //! nothing is passed over. Entries that are sealed are told of when their time is over.
@@ -187,9 +188,9 @@ impl Notices {
 
     async fn take(&mut self, answered: NoticesAnswer) -> Result<(), ClientError> {
         let emergencies = self.emergencies(&answered.answer).await;
-        let emergencies = self.client.judged(&answered, emergencies)?;
+        let (emergencies, told) = self.client.judged(&answered, emergencies)?;
         let mut ready: VecDeque<_> = emergencies.into_iter().map(Notice::Emergency).collect();
-        let told = self.told.max(Height(answered.answer.cursor));
+        let told = self.told.max(told);
         match self.subject {
             Subject::Patient(Some(_)) if answered.answer.log_count > self.kept.log.count => {
                 ready.extend(self.accesses().await?);
@@ -249,12 +250,23 @@ impl Notices {
         }
     }
 
-    async fn emergencies(&self, answer: &pb::WatchNoticesResponse) -> Result<Vec<KnownEmergency>, ClientError> {
-        if answer.emergencies.is_empty() {
-            return Ok(Vec::new());
-        }
+    /// What is told of emergencies, and up to which height. A cursor that no block has reached
+    /// would have all be passed over that is still to come; and a block from before what was told
+    /// would show an emergency as it was before its review.
+    async fn emergencies(
+        &self,
+        answer: &pb::WatchNoticesResponse,
+    ) -> Result<(Vec<KnownEmergency>, Height), ClientError> {
         let header = self.client.final_header(answer.header.as_ref()).await?;
-        answer.emergencies.iter().map(|row| known(row, self.patient(), &header)).collect()
+        let cursor = Height(answer.cursor);
+        if cursor > header.height {
+            return Err(ClientError::contradiction("the node has told of blocks that it does not show"));
+        }
+        if header.height < self.told {
+            return Err(ClientError::contradiction("the node goes back behind what was told"));
+        }
+        let known = answer.emergencies.iter().map(|row| known(row, self.patient(), &header));
+        Ok((known.collect::<Result<_, _>>()?, cursor))
     }
 }
 

@@ -126,6 +126,9 @@ pub struct Limits {
     pub connections_per_identity_max: NonZeroUsize,
     /// Requests under way on one connection.
     pub requests_per_connection_max: NonZeroUsize,
+    /// Streams of answers of one identity that are open, over all its connections; beyond it:
+    /// RESOURCE_EXHAUSTED. Each takes memory and work for as long as it is open.
+    pub streams_per_identity_max: NonZeroUsize,
     /// Time for a TLS handshake.
     #[serde(with = "humantime_serde")]
     pub handshake_timeout: Duration,
@@ -148,6 +151,7 @@ impl Default for Limits {
             connections_max: NonZeroUsize::new(2_000).expect("not zero"),
             connections_per_identity_max: NonZeroUsize::new(200).expect("not zero"),
             requests_per_connection_max: NonZeroUsize::new(512).expect("not zero"),
+            streams_per_identity_max: NonZeroUsize::new(128).expect("not zero"),
             handshake_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(60),
             without_quorum_after: Duration::from_secs(8),

@@ -75,11 +75,13 @@ impl LedgerService for Api {
         request: Request<Streaming<pb::SubmitStreamRequest>>,
     ) -> Answer<Self::SubmitStreamStream> {
         let caller = Self::caller(&request)?;
+        let place = self.stream(&caller)?;
         let api = self.clone();
         let answers = request
             .into_inner()
             .enumerate()
             .map(move |(sequence, item)| {
+                let _open = &place;
                 let (api, caller) = (api.clone(), caller.clone());
                 async move { api.submit_one(&caller, sequence as u64, item?).await }
             })
@@ -144,8 +146,9 @@ impl LedgerService for Api {
         let certified = self.published.certified_height().0;
         let last = if to_height == 0 { certified } else { to_height.min(certified) };
         let (sender, receiver) = mpsc::channel(READ_AHEAD);
-        let ledger = Arc::clone(&self.ledger);
+        let (ledger, place) = (Arc::clone(&self.ledger), self.stream(&caller)?);
         contained::feed_blocking(sender, move |sender| {
+            let _open = place;
             for height in from_height..=last {
                 // A snapshot for each: a slow reader holds none.
                 let item = ledger.snapshot().and_then(|ledger| shown.listed(&ledger, Height(height)));
@@ -166,8 +169,11 @@ impl LedgerService for Api {
         let request = request.into_inner();
         let shown = Shown::to(&caller, request.headers_only, self.ledger_id())?;
         let (sender, receiver) = mpsc::channel(READ_AHEAD);
-        let (api, after) = (self.clone(), Height(request.after_height));
-        contained::feed(sender, |sender| watch(api, caller, after, shown, sender));
+        let (api, after, place) = (self.clone(), Height(request.after_height), self.stream(&caller)?);
+        contained::feed(sender, |sender| async move {
+            let _open = place;
+            watch(api, caller, after, shown, sender).await;
+        });
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 

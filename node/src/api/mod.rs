@@ -43,13 +43,14 @@ use crate::clock::now_ms;
 use crate::config::Limits;
 use crate::cuts::MemberCuts;
 use crate::handle::Handle;
-use crate::handle::reserve::{Reserve, Room};
+use crate::handle::reserve::{Place, Reserve, Room};
 use crate::published::Published;
 use crate::storage::late_journal::LateJournal;
 use crate::storage::ledger_store::LedgerStore;
 use crate::transport::connections::PeerInfo;
 use crate::transport::{Outbox, PeerClients};
 use errors::Reason;
+use notices::OpenReviews;
 pub use reading::Reads;
 
 /// The least staleness that can be asked for: nobody can have blocks made faster
@@ -87,6 +88,22 @@ pub struct Api {
     pub(crate) admission: Reserve<SpiffeId>,
     /// What was answered without a quorum.
     pub late: LateJournal,
+    /// What requests have of each other.
+    pub(crate) shared: Shared,
+}
+
+/// What requests have of each other. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    streams: Reserve<SpiffeId>,
+    reviews: OpenReviews,
+}
+
+impl Shared {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let streams = Room { each: limits.streams_per_identity_max.get(), group: usize::MAX, all: usize::MAX };
+        Self { streams: Reserve::new(streams), reviews: OpenReviews::default() }
+    }
 }
 
 /// Who calls.
@@ -131,6 +148,14 @@ impl Api {
         let caller = Caller { id: info.identity.spiffe_id().clone(), info: info.clone() };
         caller.ensure_stands()?;
         Ok(caller)
+    }
+
+    /// A place for a stream of answers, for as long as it lives.
+    fn stream(&self, caller: &Caller) -> Result<Place<SpiffeId>, Status> {
+        self.shared.streams.take(&caller.id).ok_or_else(|| {
+            let max = self.limits.streams_per_identity_max;
+            Reason::Overloaded.status(format!("this identity has {max} streams open here; end one of them"))
+        })
     }
 
     /// How long a request may take: its own deadline, at most the node's.

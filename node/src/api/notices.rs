@@ -1,7 +1,9 @@
 //! `AccessService.WatchNotices` and `GetEmergencyText`: emergencies, told to those who have to
 //! look at them, and that something has changed which the caller has read. Each part of the stream
 //! is read from one snapshot and decided anew: who may know of a patient no more is told nothing
-//! more.
+//! more. What is the same for all streams is read once for all.
+
+mod reviews;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,12 +15,11 @@ use consilium_proto::error::FieldError;
 use consilium_proto::header::Header;
 use consilium_proto::ids::{EmergencyId, Height, PatientPseudonym, TimeMs};
 use consilium_proto::names::{Role, SpiffeId};
-use consilium_proto::pb::{self, CustodyState, EmergencyState, LogState, PatientState, ProvenRow, ReviewsDueState};
-use consilium_proto::state::StateRow;
+use consilium_proto::pb::{self, CustodyState, EmergencyState, LogState, PatientState, ProvenRow};
 use consilium_proto::transaction::Slot;
-use prost::Message;
 use tonic::Status;
 
+pub(super) use self::reviews::OpenReviews;
 use super::access_log::{may, not_found, parse_patient, prove, speaks_for};
 use super::errors::Reason;
 use super::{Api, Caller, changes};
@@ -30,7 +31,7 @@ use crate::storage::snapshot::LedgerSnapshot;
 /// Emergencies in an answer, and what more there is of the same block.
 const EMERGENCIES_MAX: usize = 256;
 /// A busy ledger has many blocks a second; nobody reads notices that fast.
-const PACE: Duration = Duration::from_millis(50);
+const PACE: Duration = Duration::from_millis(250);
 
 /// What a stream is about.
 pub(super) struct Watching {
@@ -101,18 +102,20 @@ impl Watching {
         let mut told: Option<Told> = None;
         let mut certified = api.published.watch_certified();
         loop {
-            let next = told.map_or(Height::GENESIS, |told| told.height.next());
+            // A height that is not here yet is one that another node has told.
+            let next = told.map_or(self.after, |told| told.height.next());
             let reached =
                 certified.wait_for(|c| next == Height::GENESIS || c.as_ref().is_some_and(|c| c.header.height >= next));
             let Ok(last) = reached.await.map(|c| c.as_ref().map_or(Height::GENESIS, |c| c.header.height)) else {
                 return Ok(());
             };
             let (reader, subject, after) = (self.caller.id.clone(), self.subject, self.after);
+            let reviews = api.shared.reviews.clone();
             let gather = move |ledger: &LedgerSnapshot<'_>| {
                 let told = told.map_or_else(|| resume(ledger, after), Ok)?;
                 match subject {
-                    Subject::All => gather(ledger, &reader, None, (told, last)),
-                    Subject::Patient(patient) => gather(ledger, &reader, Some(patient), (told, last)),
+                    Subject::All => gather((ledger, &reviews), &reader, None, (told, last)),
+                    Subject::Patient(patient) => gather((ledger, &reviews), &reader, Some(patient), (told, last)),
                     Subject::Reads => gather_changes(ledger, &reader, (told, last)).map(Some),
                 }
             };
@@ -129,15 +132,12 @@ impl Watching {
 }
 
 async fn answer(api: &Api, notices: Notices) -> Result<pb::WatchNoticesResponse, Status> {
-    let header = match notices.emergencies.is_empty() {
-        true => None,
-        false => Some((&api.prove_header(notices.header, api.limits.request_timeout).await?).into()),
-    };
-    let Notices { emergencies, log_count, changes, upto, .. } = notices;
+    let Notices { emergencies, log_count, changes, header, upto } = notices;
+    let header = Some((&api.prove_header(header, api.limits.request_timeout).await?).into());
     Ok(pb::WatchNoticesResponse { emergencies, log_count, header, cursor: upto.height.0, changes })
 }
 
-/// Where a stream goes on. A height that is not here yet is one that another node has told.
+/// Where a stream goes on.
 fn resume(ledger: &LedgerSnapshot<'_>, after: Height) -> Result<Told, StorageError> {
     let header = ledger.header(after)?;
     let time = header.map_or_else(|| ledger.tip_header().time, |header| header.time);
@@ -147,7 +147,7 @@ fn resume(ledger: &LedgerSnapshot<'_>, after: Height) -> Result<Told, StorageErr
 /// What to tell of the blocks behind `told` up to `last`; `None` if the reader may not know of
 /// the patient.
 fn gather(
-    ledger: &LedgerSnapshot<'_>,
+    (ledger, reviews): (&LedgerSnapshot<'_>, &OpenReviews),
     reader: &SpiffeId,
     patient: Option<PatientPseudonym>,
     (told, last): (Told, Height),
@@ -160,8 +160,8 @@ fn gather(
         log_count = ledger.state::<LogState>(&keys::access_log(patient))?.map_or(0, |row| row.count);
     }
     let header = ledger.tip_header().clone();
-    let (mut ids, height) = happened(ledger, told.height, last.max(told.height))?;
-    ids.extend(overdue(ledger, (told.time, header.time))?);
+    let (mut ids, height) = happened(ledger, told.height, last)?;
+    ids.extend(reviews.overdue(ledger, (told.time, header.time))?);
     let mut audience = Audience { ledger, reader, concerned: BTreeMap::new() };
     let mut emergencies = Vec::new();
     for id in ids {
@@ -182,7 +182,6 @@ fn gather_changes(
     reader: &SpiffeId,
     (told, last): (Told, Height),
 ) -> Result<Notices, StorageError> {
-    let last = last.max(told.height);
     let changes = changes::any_for(ledger, reader, (told.height, last))?;
     let upto = Told { height: last, log_count: Some(0), ..told };
     Ok(Notices { emergencies: Vec::new(), log_count: 0, changes, header: ledger.tip_header().clone(), upto })
@@ -210,19 +209,6 @@ fn happened(
         reached = height;
     }
     Ok((found, last))
-}
-
-/// Emergencies whose reviews were due between two times, and are not done.
-fn overdue(ledger: &LedgerSnapshot<'_>, (from, to): (TimeMs, TimeMs)) -> Result<Vec<EmergencyId>, StorageError> {
-    let prefix = [StateRow::ReviewsDue as u8];
-    let mut overdue = Vec::new();
-    for row in ledger.scan(Table::State, &prefix, &prefix) {
-        let due = ReviewsDueState::decode(row?.1.as_ref()).map_err(|e| StorageError::corrupt("state", e))?;
-        let late = due.reviews.iter().filter(|review| from.0 < review.due_ms && review.due_ms <= to.0);
-        let ids = late.map(|review| EmergencyId::parse("emergency_id", &review.emergency_id));
-        overdue.extend(ids.collect::<Result<Vec<_>, _>>().map_err(|e| StorageError::corrupt("state", e))?);
-    }
-    Ok(overdue)
 }
 
 /// Whom an emergency concerns.

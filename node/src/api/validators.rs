@@ -74,7 +74,7 @@ impl ValidatorsService for Api {
         &self,
         request: Request<pb::ListSetChangesRequest>,
     ) -> Result<Response<Self::ListSetChangesStream>, Status> {
-        Self::caller(&request)?;
+        let caller = Self::caller(&request)?;
         let pb::ListSetChangesRequest { known_validators_hash, to_height, after_height } = request.into_inner();
         if !known_validators_hash.is_empty() && known_validators_hash.len() != 32 {
             let error = FieldError::malformed("known_validators_hash", "must be 32 bytes or empty");
@@ -82,9 +82,10 @@ impl ValidatorsService for Api {
         }
         let certified = self.published.certified_height();
         let last = if to_height == 0 { certified } else { certified.min(Height(to_height)) };
-        let store = std::sync::Arc::clone(&self.ledger);
+        let (store, place) = (std::sync::Arc::clone(&self.ledger), self.stream(&caller)?);
         let (sender, receiver) = mpsc::channel(64);
         contained::feed_blocking(sender, move |sender| {
+            let _open = place;
             let sent = send_set_changes(&store, Height(after_height), last, sender);
             if let Err(error) = sent {
                 let _ = sender.blocking_send(Err(errors::storage(&error)));

@@ -24,7 +24,7 @@ use super::threads::Threads;
 use super::verifier::Verifier;
 use super::writers::{run_log_writer, run_vote_writer};
 use crate::alarms::Alarms;
-use crate::api::{self, Api, Reads, late};
+use crate::api::{self, Api, Reads, Shared, late};
 use crate::clock::Clocks;
 use crate::config::Config;
 use crate::cuts::MemberCuts;
@@ -297,6 +297,7 @@ impl Node {
             reads: Reads::default(),
             admission: api::admission(&self.prepared.config.limits),
             late: LateJournal::new(&self.prepared.config.data_dir),
+            shared: Shared::new(&self.prepared.config.limits),
         };
         tokio::spawn(late::enter_all(api.clone(), self.stopping.clone()));
         let peers = Peers {

@@ -175,8 +175,8 @@ impl EmergencyView {
             (None, _) => format!("to be reviewed by {}", self.review_due),
         };
         format!(
-            "emergency {}: a {}{name} of {} for patient {}: {}; from {} to {}; {review}",
-            self.emergency, self.role, self.member, self.patient, self.reason_words, self.from, self.to
+            "emergency {}: a {}{name} of {} for patient {}: {}; from {} to {}; {review} (as of height {})",
+            self.emergency, self.role, self.member, self.patient, self.reason_words, self.from, self.to, self.at_height
         )
     }
 }

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use consilium_client::watch::Contents;
-use consilium_e2e::{Load, Network};
+use consilium_e2e::{Load, Network, User, reason};
+use consilium_grpc::access_service_client::AccessServiceClient;
 use consilium_grpc::ledger_service_client::LedgerServiceClient;
 use consilium_proto::ids::Height;
 use consilium_proto::names::Role;
 use consilium_proto::pb;
 use consilium_proto::transaction::transaction_id;
+use tonic::Code;
 
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -83,5 +85,26 @@ fn a_watch_waits_for_what_is_to_come() {
         assert_eq!(block.header.height.0, height + 1);
         assert_eq!(block.contents, Contents::LeftOut);
         Ok(())
+    });
+}
+
+#[test]
+fn one_identity_has_so_many_streams_open_over_all_its_connections() {
+    Network::of(1).limits("streams_per_identity_max = 2").run(async |network| {
+        let user = network.enrolled(0, Role::Auditor, "privacy").await?;
+        let other = network.enrolled(0, Role::Auditor, "deputy").await?;
+        let channel = |user: &User| user.channel(&network.nodes[0]);
+        let request = pb::WatchRequest { after_height: 0, headers_only: true };
+        let first = LedgerServiceClient::new(channel(&user)?).watch(request).await?;
+        let notices = pb::WatchNoticesRequest::default();
+        let second = AccessServiceClient::new(channel(&user)?).watch_notices(notices).await?;
+        let refused = LedgerServiceClient::new(channel(&user)?).watch(request).await.unwrap_err();
+        assert_eq!((refused.code(), reason(&refused).as_str()), (Code::ResourceExhausted, "OVERLOADED"));
+        LedgerServiceClient::new(channel(&other)?).watch(request).await?;
+        drop((first, second));
+        consilium_e2e::eventually_async("a place again", PATIENCE, || async {
+            LedgerServiceClient::new(channel(&user)?).watch(request).await.map(drop).map_err(anyhow::Error::from)
+        })
+        .await
     });
 }
