@@ -65,6 +65,7 @@ pub mod links;
 pub mod membership;
 pub mod nodes_of;
 pub mod notices;
+mod paging;
 pub mod parameters;
 pub mod patients;
 pub mod petitions;

@@ -21,6 +21,7 @@ use crate::client::Client;
 use crate::documents::DocumentHash;
 use crate::error::ClientError;
 use crate::false_answer;
+use crate::paging::Pages;
 use crate::records::{Recipient, RecordReader, custodian, recipient};
 use crate::submit::Submitted;
 
@@ -244,25 +245,23 @@ impl Client {
         &self,
         patient: Option<PatientPseudonym>,
     ) -> Result<(Vec<KnownPetition>, TimeMs), ClientError> {
-        let (mut known, mut token) = (Vec::new(), Bytes::new());
+        let (mut known, mut pages) = (Vec::new(), Pages::default());
         loop {
             let request = pb::ListPetitionsRequest {
                 patient: patient.map(|patient| Bytes::copy_from_slice(&patient.0)).unwrap_or_default(),
-                page_token: token.clone(),
+                page_token: pages.token(),
                 page_size: PAGE_SIZE,
                 read: None,
             };
             let (answered, header) = self.recent(|| self.fetch_petitions(request.clone())).await?;
-            let next = answered.answer.next_page_token.clone();
-            let page = match next.is_empty() || next > token {
-                true => self.check_petitions(patient, &answered.answer, &header),
-                false => Err(ClientError::contradiction("the node answers the same page for ever")),
-            };
-            known.extend(self.judged(&answered, page)?);
-            if next.is_empty() {
+            let answer = &answered.answer;
+            let more = pages.follow(&answer.next_page_token, answer.petitions.len());
+            let page = more.and_then(|more| Ok((self.check_petitions(patient, answer, &header)?, more)));
+            let (page, more) = self.judged(&answered, page)?;
+            known.extend(page);
+            if !more {
                 return Ok((known, header.time));
             }
-            token = next;
         }
     }
 

@@ -92,7 +92,11 @@ impl Client {
             member: query.member.to_string(),
         };
         let (answered, header) = self.recent(|| self.fetch_held(request.clone())).await?;
-        let page = check(query.member.as_str(), query.key, &answered.answer, &header);
+        let goes_on = |next: &pb::HeldPlace| query.from.as_ref().is_none_or(|from| place(next) > place(from));
+        let page = match answered.answer.next.as_ref().is_none_or(goes_on) {
+            true => check(query.member.as_str(), query.key, &answered.answer, &header),
+            false => Err(ClientError::contradiction("the node goes back to pages that it has answered")),
+        };
         self.judged(&answered, page)
     }
 
@@ -127,6 +131,11 @@ impl Client {
         let header = self.judged(&answered, header)?;
         Ok((answered, header))
     }
+}
+
+/// In the order of pages.
+fn place(place: &pb::HeldPlace) -> (&[u8], u64, u32) {
+    (&place.patient, place.sequence, place.version)
 }
 
 fn check(

@@ -7,7 +7,9 @@
 //! this payload by the hash that the author signed. That a query has left nothing
 //! out, nobody proves.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod page;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,11 +22,12 @@ use consilium_proto::limits::ANSWER_BYTES_MAX;
 use consilium_proto::names::SpiffeId;
 use consilium_proto::pb::{self, AccessKind, PurposeOfUse};
 use consilium_proto::record::{Descriptor, RecordProof};
-use futures::stream::{self, Stream};
+use futures::Stream;
 use prost::Message;
 use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
+use self::page::{Page, pages};
 use super::access::{Access, KEY_PATIENCE};
 use super::disagreements::Statement;
 use crate::answer::Proven;
@@ -370,122 +373,6 @@ impl RecordReader {
             ..pb::ReadRecordsRequest::default()
         };
         Ok(pages(Page::new(self, filter, Some((patient, request)))))
-    }
-}
-
-fn pages(first: Page) -> impl Stream<Item = Result<Proven<pb::RecordVersion>, ClientError>> + Send {
-    stream::try_unfold(first, |mut page| async move {
-        loop {
-            if let Some(record) = page.left.next() {
-                return Ok(Some((record, page)));
-            }
-            let Some(token) = page.token.take() else { return Ok(None) };
-            Box::pin(page.load(token)).await?;
-        }
-    })
-}
-
-struct Page {
-    reader: RecordReader,
-    filter: QueryFilter,
-    /// Of a patient's records: the request for access, which every page goes on from.
-    access: Option<(PatientPseudonym, pb::ReadRecordsRequest)>,
-    /// Of the next page; `None` after the last.
-    token: Option<Bytes>,
-    left: std::vec::IntoIter<Proven<pb::RecordVersion>>,
-    seen: BTreeSet<RecordId>,
-}
-
-impl Page {
-    fn new(
-        reader: &RecordReader,
-        filter: QueryFilter,
-        access: Option<(PatientPseudonym, pb::ReadRecordsRequest)>,
-    ) -> Self {
-        let left = Vec::new().into_iter();
-        Self { reader: reader.clone(), filter, access, token: Some(Bytes::new()), left, seen: BTreeSet::new() }
-    }
-
-    async fn load(&mut self, token: Bytes) -> Result<(), ClientError> {
-        let (records, next) = match self.access.clone() {
-            Some((patient, request)) => {
-                let request = pb::ReadRecordsRequest { page_token: token.clone(), ..request };
-                self.load_permitted(patient, request).await?
-            }
-            None => self.load_own(&token).await?,
-        };
-        if next == token && !next.is_empty() {
-            return Err(ClientError::contradiction("the node answers the same page for ever"));
-        }
-        self.left = records.into_iter();
-        self.token = Some(next).filter(|next| !next.is_empty());
-        Ok(())
-    }
-
-    async fn load_own(&mut self, token: &Bytes) -> Result<(Vec<Proven<pb::RecordVersion>>, Bytes), ClientError> {
-        let request = self.filter.request(token.clone());
-        let client = self.reader.client.clone();
-        let (answered, header) = client.recent(|| self.reader.fetch_page(&request)).await?;
-        let records = self.prove(&answered.answer, &header).await;
-        Ok((client.judged(&answered, records)?, answered.answer.next_page_token))
-    }
-
-    async fn load_permitted(
-        &mut self,
-        patient: PatientPseudonym,
-        request: pb::ReadRecordsRequest,
-    ) -> Result<(Vec<Proven<pb::RecordVersion>>, Bytes), ClientError> {
-        let client = self.reader.client.clone();
-        let (answered, header) = client.recent(|| self.reader.ask_access(&request)).await?;
-        let mut records = Ok(Vec::new());
-        for released in &answered.answer.records {
-            let shown = match self.reader.check_released(patient, released, &header).await {
-                Ok(shown) => self.accept(&shown, &released.descriptor).map(|()| Proven::under(&header, shown.version)),
-                Err(error) => Err(error),
-            };
-            records = records.and_then(|mut records: Vec<_>| {
-                records.push(shown?);
-                Ok(records)
-            });
-        }
-        Ok((client.judged(&answered, records)?, answered.answer.next_page_token))
-    }
-
-    /// A record that was answered must be what was asked for, the newest version, and new.
-    fn accept(&mut self, shown: &Shown, descriptor: &[u8]) -> Result<(), ClientError> {
-        let id = RecordId::parse("record_id", &shown.version.record_id)?;
-        let tags = match self.filter.tag {
-            Some(_) => tags_of(&shown.version, descriptor)?,
-            None => Vec::new(),
-        };
-        if shown.version.version != shown.newest || !self.filter.matches(&shown.version, &tags) {
-            return Err(ClientError::contradiction("the list holds what was not asked for, or is not the newest"));
-        }
-        match self.seen.insert(id) {
-            true => Ok(()),
-            false => Err(ClientError::contradiction("the list holds a record twice")),
-        }
-    }
-
-    async fn prove(
-        &mut self,
-        answer: &pb::QueryRecordsResponse,
-        header: &Header,
-    ) -> Result<Vec<Proven<pb::RecordVersion>>, ClientError> {
-        let tagged = self.filter.tag.is_none() || answer.records.len() == answer.descriptors.len();
-        if answer.records.len() != answer.proofs.len() || !tagged {
-            return Err(ClientError::contradiction("the list has not as many proofs as records"));
-        }
-        let mut records = Vec::with_capacity(answer.records.len());
-        for (i, (record, proof)) in answer.records.iter().zip(&answer.proofs).enumerate() {
-            let id = RecordId::parse("record_id", &record.record_id)?;
-            let History { newest, retracted, disagreements, .. } =
-                self.reader.prove(id, std::slice::from_ref(record), Some(proof), header).await?;
-            let descriptor = answer.descriptors.get(i).cloned().unwrap_or_default();
-            self.accept(&Shown { version: record.clone(), newest, retracted, disagreements }, &descriptor)?;
-            records.push(Proven::under(header, record.clone()));
-        }
-        Ok(records)
     }
 }
 

@@ -1,11 +1,11 @@
 //! Petitions of patients, with their sealed texts: for who asked, who is asked, and auditors.
-//! What is not for the caller is passed over, and tells nothing of itself by a further page.
+//! What is not for the caller is passed over, so much at a time.
 
 use bytes::Bytes;
 use consilium_ledger::{Table, keys};
 use consilium_proto::error::fixed;
 use consilium_proto::ids::{PatientPseudonym, PetitionId};
-use consilium_proto::names::SpiffeId;
+use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::pb::{self, PatientState, PetitionKind as Kind, PetitionState, PetitionTexts};
 use consilium_proto::transaction::Slot;
 use tonic::{Request, Status};
@@ -19,6 +19,8 @@ use crate::storage::snapshot::LedgerSnapshot;
 
 const PAGE_DEFAULT: u32 = 64;
 const PAGE_MAX: u32 = 256;
+/// Petitions that one answer looks at: it is given before the caller gives up.
+const LOOKED_AT_MAX: usize = 4_096;
 
 impl Api {
     pub(super) async fn petitions(
@@ -39,15 +41,30 @@ impl Api {
         self.freshen(request.read.as_ref(), within).await?;
         let read = move |ledger: &LedgerSnapshot<'_>| {
             let prefix = match &patient {
-                Some(patient) => keys::index_petitions_of(patient),
-                None => keys::index_petitions_to(caller.id.member().as_str()),
+                Some(patient) if asks_or_answers(caller.id.role()) => Some(keys::index_petitions_of(patient)),
+                None if answers(caller.id.role()) => Some(keys::index_petitions_to(caller.id.member().as_str())),
+                Some(_) | None => None,
             };
-            Ok((list(ledger, &caller.id, (&prefix, from), page)?, ledger.tip_header().clone()))
+            let answer = prefix.map(|prefix| list(ledger, &caller.id, (&prefix, from), page)).transpose()?;
+            Ok((answer.unwrap_or_default(), ledger.tip_header().clone()))
         };
         let (answer, header) = self.read(read).await?;
         let header = Some((&self.prove_header(header, within).await?).into());
         Ok(pb::ListPetitionsResponse { header, ..answer })
     }
+}
+
+/// Of a member's petitions others see none: how many there are costs them no time.
+fn answers(role: Role) -> bool {
+    match role {
+        Role::Service | Role::Clinician | Role::Auditor => true,
+        Role::Patient | Role::Node | Role::Admin | Role::Researcher | Role::Device => false,
+    }
+}
+
+/// The same of a patient's.
+fn asks_or_answers(role: Role) -> bool {
+    role == Role::Patient || answers(role)
 }
 
 /// What the reader may see under a prefix of the index, from a place on.
@@ -58,8 +75,13 @@ fn list(
     page: usize,
 ) -> Result<pb::ListPetitionsResponse, StorageError> {
     let mut answer = pb::ListPetitionsResponse::default();
-    for row in ledger.scan(Table::Index, prefix, &keys::index_entry(prefix.to_vec(), from)) {
+    for (looked_at, row) in ledger.scan(Table::Index, prefix, &keys::index_entry(prefix.to_vec(), from)).enumerate() {
         let (place, id) = row?;
+        let place = Bytes::copy_from_slice(place.get(prefix.len()..).unwrap_or_default());
+        if looked_at == LOOKED_AT_MAX {
+            answer.next_page_token = place;
+            break;
+        }
         let id = PetitionId::parse("index", &id).map_err(|e| StorageError::corrupt("index", e))?;
         let state: Option<PetitionState> = ledger.state(&keys::petition(&id))?;
         let state = state.ok_or_else(|| StorageError::corrupt("index", "names a petition that is absent"))?;
@@ -67,7 +89,7 @@ fn list(
             continue;
         }
         if answer.petitions.len() >= page {
-            answer.next_page_token = Bytes::copy_from_slice(place.get(prefix.len()..).unwrap_or_default());
+            answer.next_page_token = place;
             break;
         }
         answer.petitions.push(prove(ledger, keys::petition(&id))?);
