@@ -132,6 +132,18 @@ impl Client {
         }))
     }
 
+    /// The same, but that another node is asked first; `None` if it knows of no other.
+    pub(crate) fn elsewhere(&self) -> Option<Self> {
+        let Inner { shared, dialer, nodes, policy, preferred, .. } = &*self.0;
+        if nodes.len() < 2 {
+            return None;
+        }
+        let copy = |node: &Node| Node { address: Arc::clone(&node.address), channel: node.channel.clone() };
+        let other = Self::assemble(shared.clone(), dialer.clone(), nodes.iter().map(copy).collect(), *policy);
+        other.0.preferred.store(preferred.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        Some(other)
+    }
+
     /// The ledger's genesis.
     #[must_use]
     pub fn genesis(&self) -> &Genesis {

@@ -88,29 +88,32 @@ impl Access {
 pub(super) type Answer = (Answered<pb::ReadRecordsRequest, pb::ReadRecordsResponse>, Header);
 
 impl RecordReader {
-    /// Versions of records of a patient with their contents: those that may be read, in the
-    /// order in which they were asked for. Where the key is not wrapped for this identity yet,
-    /// the custodian was asked for it, and is waited for.
-    ///
-    /// # Errors
-    /// A refused transaction; an answer that contradicts the question or its own commitments; a
-    /// key that did not come in time.
-    pub async fn read(&self, patient: PatientPseudonym, records: &[VersionRef]) -> Result<Vec<Opened>, ClientError> {
-        let (answered, header) = self.ask_contents(patient, records).await?;
-        let opened = self.open_all(patient, records, &answered.answer, &header).await;
-        self.client().judged(&answered, opened)
-    }
-
     /// Asks for versions with their contents, and waits for their keys.
     pub(super) async fn ask_contents(
         &self,
         patient: PatientPseudonym,
         records: &[VersionRef],
     ) -> Result<Answer, ClientError> {
+        let request = self.contents_request(patient, records)?;
+        self.ask_with_keys(request, Instant::now() + self.patience()).await
+    }
+
+    pub(super) fn contents_request(
+        &self,
+        patient: PatientPseudonym,
+        records: &[VersionRef],
+    ) -> Result<pb::ReadRecordsRequest, ClientError> {
         let request = self.access().request(patient, AccessKind::Read);
         let request = pb::RequestAccess { records: records.iter().map(Into::into).collect(), ..request };
-        let mut request = pb::ReadRecordsRequest { transaction: Some(self.sign(request)?), ..Default::default() };
-        let until = Instant::now() + self.patience();
+        Ok(pb::ReadRecordsRequest { transaction: Some(self.sign(request)?), ..Default::default() })
+    }
+
+    /// Asks until the keys of what is released are there, or time is over.
+    pub(super) async fn ask_with_keys(
+        &self,
+        mut request: pb::ReadRecordsRequest,
+        until: Instant,
+    ) -> Result<Answer, ClientError> {
         loop {
             let asked = Instant::now();
             let wait = until.saturating_duration_since(asked).min(KEY_WAIT);
@@ -218,14 +221,14 @@ impl RecordReader {
         }
     }
 
+    /// What an answer releases of those that are left of the request.
     pub(super) async fn open_all(
         &self,
         patient: PatientPseudonym,
-        asked: &[VersionRef],
+        left: &mut std::slice::Iter<'_, VersionRef>,
         answer: &pb::ReadRecordsResponse,
         header: &Header,
     ) -> Result<Vec<Opened>, ClientError> {
-        let mut left = asked.iter();
         let mut opened = Vec::with_capacity(answer.records.len());
         for released in &answer.records {
             let shown = self.check_released(patient, released, header).await?;

@@ -109,7 +109,7 @@ impl RecordReader {
         let request = pb::ReadRecordsRequest { transaction, without_quorum: true, ..Default::default() };
         let (answered, header) = self.ask_access(&request).await?;
         let LateRequest { request: RequestAccess { patient, records, .. }, .. } = late;
-        let opened = self.open_all(*patient, records, &answered.answer, &header).await;
+        let opened = self.open_all(*patient, &mut records.iter(), &answered.answer, &header).await;
         self.client().judged(&answered, opened)
     }
 }

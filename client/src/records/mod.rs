@@ -12,6 +12,7 @@
 //! key could read every new record.
 
 mod access;
+mod contents;
 mod disagreements;
 mod draft;
 pub mod import;

@@ -182,6 +182,11 @@ impl RecordReader {
         Self { patience, ..self }
     }
 
+    /// The same, asking another node first; `None` if there is no other.
+    pub(super) fn elsewhere(&self) -> Option<Self> {
+        Some(Self { client: self.client.elsewhere()?, access: self.access.clone(), patience: self.patience })
+    }
+
     pub(super) fn client(&self) -> &Client {
         &self.client
     }

@@ -20,13 +20,16 @@ use consilium_proto::hash::{Hash, sha256};
 use consilium_proto::ids::{PatientPseudonym, RecordId, TransactionId};
 use consilium_proto::names::Role;
 use consilium_proto::pb::{self, ConsentBase, ConsentEffect, Outcome, action::Action};
-use consilium_proto::transaction::{Transaction, encryption_key_id};
+use consilium_proto::transaction::{Transaction, VersionRef, encryption_key_id};
 use prost::Message;
 use tonic::{Code, Status};
 
 /// A client of an entry node that lies.
 async fn lied_to(network: &Network, user: &User, falsify: Falsify) -> anyhow::Result<Client> {
-    let address = lying_entry(network, 0, user, falsify).await?;
+    lied_to_by(lying_entry(network, 0, user, falsify).await?, user).await
+}
+
+async fn lied_to_by(address: String, user: &User) -> anyhow::Result<Client> {
     Ok(Client::connect(Profile { endpoints: vec![address], ..user.profile.clone() }).await?)
 }
 
@@ -48,6 +51,38 @@ async fn open(client: &Client, of: &Sealed) -> Result<Vec<u8>, ClientError> {
 
 fn is_refused<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> bool {
     matches!(answer, Err(ClientError::Verification(_)))
+}
+
+/// What a node leaves out of its answer looks as if it were denied.
+#[test]
+fn what_a_node_holds_back_of_a_request_is_found_at_another() {
+    Network::of(3).run(async |network| {
+        let ehr = network.enrolled(0, Role::Service, "ehr").await?;
+        let texts = [&b"the first"[..], b"the second", b"the third"];
+        let mut asked = Vec::new();
+        for text in texts {
+            let record = stored(&ehr.client, "patient", text).await?.record_id;
+            asked.push(VersionRef { record, version: 1 });
+        }
+        let address = lying_entry(network, 0, &ehr, |call, answer| {
+            let mut told = (call == "ReadRecords").then(|| pb::ReadRecordsResponse::decode(answer))?.ok()?;
+            told.records.remove(1);
+            Some(told.encode_to_vec())
+        })
+        .await?;
+        let endpoints = vec![address.clone(), network.nodes[0].endpoint()];
+        let client = Client::connect(Profile { endpoints, ..ehr.profile.clone() }).await?;
+        let opened = RecordReader::new(client.clone()).read(pseudonym("patient"), &asked).await?;
+        let read: Vec<_> = opened.iter().map(|opened| &opened.plaintext.as_ref().unwrap()[..]).collect();
+        assert_eq!(read, texts);
+        let kept = client.take_false_answers();
+        assert!(kept.iter().any(|kept| kept.node == address && kept.problem.contains("holds back")), "{kept:?}");
+        // Where it is the only one that is asked, nobody knows.
+        let alone = lied_to_by(address, &ehr).await?;
+        assert_eq!(RecordReader::new(alone.clone()).read(pseudonym("patient"), &asked).await?.len(), 2);
+        assert_eq!(alone.take_false_answers(), vec![]);
+        Ok(())
+    });
 }
 
 #[test]
