@@ -446,7 +446,8 @@ def row(answer, name, key, state_root, kinds):
 def requested(message, records, seal):
     """What a request and its event both say."""
     fields = ("patient", "query_sha256", "emergency_id", "acting_sha256", "project")
-    return ([message.get(field, b"") for field in fields], [number(message, field) for field in ("purpose", "kind", "late_ms")],
+    return ([message.get(field, b"") for field in fields],
+            [number(message, field) for field in ("purpose", "kind", "late_ms")],
             sorted(record.get("record_id", b"") for record in records),
             None if seal is None else seal.get("salt", b""))
 
@@ -534,8 +535,8 @@ def verify_decision(founding, ledger, data):
                            if d.get("consent_id") else "") for d in event.get("decisions", []))
     terms, seal = disclosure_of(event), event.get("legal", {}).get("seal")
     did = "asked for" if terms is None else (
-        f"disclosed to an authority (recipient {number(terms, 'recipient')}, basis {number(terms, 'basis')}; disclosure "
-        f"{terms['disclosure_id'].hex()}, confirmed by {terms.get('confirmed_by', '')}), of")
+        f"disclosed to an authority (recipient {number(terms, 'recipient')}, basis {number(terms, 'basis')}; "
+        f"disclosure {terms['disclosure_id'].hex()}, confirmed by {terms.get('confirmed_by', '')}), of")
     sealed = "" if seal is None else f"; sealed until {number(seal, 'until_ms')} ms"
     return (f"verified: {event['reader']} {did} patient {event['patient'].hex()}, purpose {number(event, 'purpose')}, "
             f"at height {number(event, 'height')}: {grounds}; number {number(event, 'sequence')} of the "

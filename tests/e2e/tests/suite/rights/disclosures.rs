@@ -10,6 +10,20 @@ use super::*;
 
 const ANNA: &str = "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a";
 
+/// To the police, and kept from the patient.
+fn sealed(patient: PatientPseudonym, until: TimeMs) -> Disclose {
+    Disclose {
+        id: new_disclosure_id(),
+        patient,
+        basis: pb::DisclosureBasis::Crime,
+        order: Hash::of(&[b"salted order"]),
+        records: Vec::new(),
+        recipient: pb::DisclosureRecipient::Police,
+        recipient_hash: Hash::of(&[b"salted name"]),
+        seal: Some(new_seal(until, pb::SealBasis::Investigation, Hash::of(&[b"salted secrecy"]))),
+    }
+}
+
 #[test]
 fn a_sealed_entry_counts_for_the_patient_and_opens_when_its_time_is_over() {
     Network::of(3).run(async |network| {
@@ -27,16 +41,7 @@ fn a_sealed_entry_counts_for_the_patient_and_opens_when_its_time_is_over() {
         let auditor = network.enrolled(0, Role::Auditor, "privacy").await?;
 
         let until = TimeMs(consilium_client::clock::now_ms() + 40_000);
-        let draft = Disclose {
-            id: new_disclosure_id(),
-            patient: of.patient,
-            basis: pb::DisclosureBasis::Crime,
-            order: Hash::of(&[b"salted order"]),
-            records: Vec::new(),
-            recipient: pb::DisclosureRecipient::Police,
-            recipient_hash: Hash::of(&[b"salted name"]),
-            seal: Some(new_seal(until, pb::SealBasis::Investigation, Hash::of(&[b"salted secrecy"]))),
-        };
+        let draft = sealed(of.patient, until);
         of.ehr.client.disclose(&draft).await?;
         assert_eq!(anna.client.access_log(of.patient, KeptLog::nothing()).await?.count, 0);
         let confirmed = auditor.client.confirm_disclosure(draft.id).await?;

@@ -240,23 +240,32 @@ fn former_readers_are_told_of_what_changed_and_nobody_else_is() {
         assert_eq!((&readers["newest"], &reader["outdated"]), (&2.into(), &true.into()));
         refused(network, &nosy, &format!("access former-readers {}", of.record))?;
 
-        // Moved to another patient: told to who has read it, and not to which.
-        assert_eq!(read(&doctor.client, Access::of(PurposeOfUse::Treat), &of).await?, b"what was seen later");
-        let right = PatientPseudonym(rand::random());
-        let register = pb::RegisterPatient { patient: right.0.to_vec().into(), lookups_sha256: Vec::new() };
-        of.ehr.client.perform(pb::action::Action::RegisterPatient(register)).await?;
-        told(network, &of.ehr, &format!("record move {} --to {right}", of.record))?;
-        let moved = loop {
-            // A node that died may have told the first one before, and another tells it again.
-            let change = next_change(&mut watching).await?;
-            if change.fate == Fate::Misfiled {
-                break change;
-            }
-        };
-        assert_eq!((moved.record, moved.version, moved.reads[0].version), (of.record, 3, 2));
-        let told_doctor = change_of(network, &doctor)?.context("nothing")?;
-        assert_eq!((&told_doctor["fate"], &told_doctor["version"]), (&"misfiled".into(), &3.into()));
-        assert!(!told_doctor.to_string().contains(&right.to_string()));
-        Ok(())
+        is_told_of_a_move(network, &of, &doctor, &mut watching).await
     });
+}
+
+/// To who has read it, and not to which patient it was moved.
+async fn is_told_of_a_move(
+    network: &Network,
+    of: &Hospital,
+    doctor: &User,
+    watching: &mut Notices,
+) -> anyhow::Result<()> {
+    assert_eq!(read(&doctor.client, Access::of(PurposeOfUse::Treat), of).await?, b"what was seen later");
+    let right = PatientPseudonym(rand::random());
+    let register = pb::RegisterPatient { patient: right.0.to_vec().into(), lookups_sha256: Vec::new() };
+    of.ehr.client.perform(pb::action::Action::RegisterPatient(register)).await?;
+    told(network, &of.ehr, &format!("record move {} --to {right}", of.record))?;
+    let moved = loop {
+        // A node that died may have told of the amendment before, and another tells it again.
+        let change = next_change(watching).await?;
+        if change.fate == Fate::Misfiled {
+            break change;
+        }
+    };
+    assert_eq!((moved.record, moved.version, moved.reads[0].version), (of.record, 3, 2));
+    let told_doctor = change_of(network, doctor)?.context("nothing")?;
+    assert_eq!((&told_doctor["fate"], &told_doctor["version"]), (&"misfiled".into(), &3.into()));
+    assert!(!told_doctor.to_string().contains(&right.to_string()));
+    Ok(())
 }
