@@ -1,7 +1,8 @@
 //! A list of accesses as one page to print: no scripts, nothing from elsewhere, all text escaped.
 
+use super::event::EventView;
+use super::log::LogView;
 use super::qr;
-use super::{EventView, LogView};
 use crate::context::escaped;
 use crate::petition;
 use crate::text::counted;

@@ -4,8 +4,9 @@ use consilium_client::Client;
 use consilium_client::access_log::{AccessLog, KeptLog};
 use serde::Serialize;
 
+use super::event::EventView;
+use super::log::{LogArgs, head};
 use super::requests::Requests;
-use super::{EventView, LogArgs, head};
 use crate::text::{Zone, counted, table, time_ms};
 use crate::{CliError, Context};
 

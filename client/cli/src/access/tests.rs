@@ -1,15 +1,20 @@
 #![allow(clippy::unwrap_used)]
+use consilium_client::access_log::{AccessEvent, AccessLog, Decision, DisclosedTo, SealedEntry};
+use consilium_client::receipts::ReceiptReport;
 use consilium_client::records::AddedWrap;
 use consilium_proto::hash::Hash;
 use consilium_proto::header::Header;
 use consilium_proto::ids::{
-    ConsentId, DisclosureId, EmergencyId, Epoch, HeaderHash, Height, KeyId, LedgerId, NodeId, RecordId, TimeMs,
+    ConsentId, DisclosureId, EmergencyId, Epoch, HeaderHash, Height, KeyId, LedgerId, NodeId, PatientPseudonym,
+    RecordId, TimeMs,
 };
 use consilium_proto::pb::{AccessGround, AccessKind, DisclosureBasis, DisclosureRecipient, PurposeOfUse};
 use consilium_proto::transaction::VersionRef;
 
+use super::log::SealedView;
 use super::*;
 use crate::json;
+use crate::text::{Zone, time_ms};
 
 pub(crate) fn event(sequence: u64, ground: AccessGround) -> AccessEvent {
     let consent = (ground == AccessGround::Consent).then_some((ConsentId([1; 16]), 2));

@@ -1,0 +1,198 @@
+//! Entries of a list of accesses as they are shown.
+
+use consilium_client::access_log::{AccessEvent, Decision, DisclosedTo};
+use consilium_proto::pb::AccessGround;
+use consilium_proto::purpose;
+use serde::Serialize;
+
+use super::log::NAME_COLUMN;
+use crate::text::{Zone, time_ms};
+use crate::words;
+
+/// An access.
+#[derive(Serialize)]
+pub(crate) struct EventView {
+    /// From 0.
+    pub(super) number: u64,
+    pub(super) time: String,
+    /// The same where people are.
+    #[serde(skip)]
+    pub(super) time_shown: String,
+    #[serde(skip)]
+    pub(super) time_ms: u64,
+    pub(super) member: String,
+    /// As in a SPIFFE id.
+    pub(super) role: &'static str,
+    pub(super) role_words: &'static str,
+    /// Null unless names were asked for.
+    pub(super) name: Option<String>,
+    /// HL7's code.
+    pub(super) purpose: &'static str,
+    pub(super) purpose_words: &'static str,
+    /// An AccessKind of access.proto.
+    pub(super) kind: &'static str,
+    pub(super) kind_words: &'static str,
+    /// Of a list (ACCESS_GROUND_EACH): it was answered, with what may be read, perhaps nothing.
+    pub(super) permitted: bool,
+    pub(super) decisions: Vec<DecisionView>,
+    pub(super) emergency: Option<String>,
+    pub(super) project: Option<String>,
+    /// Only where records were handed on under a legal duty.
+    pub(super) disclosure: Option<DisclosureView>,
+    /// Until when it is, or was, kept from the patient.
+    pub(super) sealed_until: Option<String>,
+    /// Salted hash of the person for whom a system asked.
+    pub(super) acting_sha256: Option<String>,
+    pub(super) transaction: String,
+    pub(super) height: u64,
+    pub(super) policy_version: u32,
+    /// When it was read without a quorum, as the reader says; null: it was not.
+    pub(super) late: Option<String>,
+}
+
+/// Records that were handed on under a legal duty.
+#[derive(Serialize)]
+pub(super) struct DisclosureView {
+    pub(super) disclosure: String,
+    /// A DisclosureBasis of disclosure.proto.
+    pub(super) basis: &'static str,
+    /// A DisclosureRecipient of disclosure.proto.
+    pub(super) recipient: &'static str,
+    pub(super) words: String,
+}
+
+/// What was decided of some records.
+#[derive(Serialize)]
+pub(super) struct DecisionView {
+    pub(super) permitted: bool,
+    pub(super) ground: &'static str,
+    pub(super) words: String,
+    pub(super) consent: Option<String>,
+    pub(super) consent_version: Option<u32>,
+    pub(super) records: Vec<VersionView>,
+}
+
+#[derive(Serialize)]
+pub(super) struct VersionView {
+    pub(super) record: String,
+    pub(super) version: u32,
+}
+
+impl EventView {
+    pub(crate) fn new(event: &AccessEvent, names: bool) -> Self {
+        Self {
+            number: event.sequence,
+            time: time_ms(event.time.0),
+            time_shown: time_ms(event.time.0),
+            time_ms: event.time.0,
+            member: event.reader.member().to_string(),
+            role: event.reader.role().as_str(),
+            role_words: words::role(event.reader.role()),
+            name: names.then(|| event.reader.name().to_owned()),
+            purpose: purpose::code(event.purpose),
+            purpose_words: words::purpose(event.purpose),
+            kind: event.kind.as_str_name(),
+            kind_words: words::kind(event.kind),
+            permitted: event.permits(),
+            decisions: event.decisions.iter().map(DecisionView::new).collect(),
+            emergency: event.emergency.map(|id| id.to_string()),
+            project: event.project.map(|id| id.to_string()),
+            disclosure: event.disclosed.as_ref().map(DisclosureView::new),
+            sealed_until: event.sealed_until.map(|until| time_ms(until.0)),
+            acting_sha256: event.acting.map(|hash| hash.to_string()),
+            transaction: event.transaction_id.to_string(),
+            height: event.height.0,
+            policy_version: event.policy_version,
+            late: event.late.map(|late| time_ms(late.0)),
+        }
+    }
+
+    pub(super) fn decided(&self) -> String {
+        let decided = match &self.disclosure {
+            Some(disclosure) => disclosure.words.clone(),
+            None => self.decisions.iter().map(DecisionView::text).collect::<Vec<_>>().join("; "),
+        };
+        match &self.late {
+            Some(late) if self.permitted => format!("{decided} (entered LATE: read {late} while the network was down)"),
+            // It was decided twice: by what was known when it was read, and when it was entered.
+            Some(late) => format!(
+                "{decided} (entered LATE: asked for {late} while the network was down, when it may have been shown)"
+            ),
+            None => decided,
+        }
+    }
+
+    /// Neither permitted nor denied: a list was asked for, which shows only what may be read.
+    pub(super) fn is_list(&self) -> bool {
+        self.decisions.iter().any(|decision| decision.ground == AccessGround::Each.as_str_name())
+    }
+
+    /// In one line.
+    pub(crate) fn line(&self) -> String {
+        let name = self.name.as_deref().map_or(String::new(), |name| format!(" {name}"));
+        let decided = self.decided();
+        format!(
+            "access {}: {} a {}{name} of {} asked to {} for {}: {decided}",
+            self.number, self.time, self.role_words, self.member, self.kind_words, self.purpose_words
+        )
+    }
+
+    /// The same with its time as people see it there.
+    pub(super) fn shown_in(self, zone: Zone) -> Self {
+        Self { time_shown: zone.time_ms(self.time_ms), ..self }
+    }
+
+    /// A line of the list, in the order of [`head`].
+    pub(super) fn cells(&self, names: bool) -> Vec<String> {
+        let decided = self.decided();
+        let mut cells = vec![
+            self.number.to_string(),
+            self.time_shown.clone(),
+            self.member.clone(),
+            self.role_words.to_owned(),
+            self.purpose_words.to_owned(),
+            self.kind_words.to_owned(),
+            decided,
+        ];
+        if names {
+            cells.insert(NAME_COLUMN, self.name.clone().unwrap_or_default());
+        }
+        cells
+    }
+}
+
+impl DisclosureView {
+    pub(super) fn new(disclosed: &DisclosedTo) -> Self {
+        Self {
+            disclosure: disclosed.id.to_string(),
+            basis: disclosed.basis.as_str_name(),
+            recipient: disclosed.recipient.as_str_name(),
+            words: words::disclosed(disclosed.recipient, disclosed.basis),
+        }
+    }
+}
+
+impl DecisionView {
+    pub(super) fn new(decision: &Decision) -> Self {
+        let version = |v: &consilium_proto::transaction::VersionRef| VersionView {
+            record: v.record.to_string(),
+            version: v.version,
+        };
+        Self {
+            permitted: decision.permits(),
+            ground: decision.ground.as_str_name(),
+            words: words::ground(decision.ground),
+            consent: decision.consent.map(|(id, _)| id.to_string()),
+            consent_version: decision.consent.map(|(_, version)| version),
+            records: decision.records.iter().map(version).collect(),
+        }
+    }
+
+    pub(super) fn text(&self) -> String {
+        match self.records.len() {
+            0 => self.words.clone(),
+            1 => format!("1 record {}", self.words),
+            number => format!("{number} records {}", self.words),
+        }
+    }
+}
