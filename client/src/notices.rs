@@ -82,6 +82,8 @@ pub struct Notices {
     seals_late: bool,
     /// Where to resume once `ready` is handed out.
     told: Height,
+    /// Changes up to there were listed, by a node that may be ahead of the one that tells.
+    listed: Height,
     ready: VecDeque<Notice>,
     stream: Option<Box<Answered<pb::WatchNoticesRequest, Streaming<pb::WatchNoticesResponse>>>>,
     trouble: Trouble,
@@ -113,6 +115,7 @@ impl Client {
             kept,
             seals_late: false,
             told: after,
+            listed: after,
             ready: VecDeque::new(),
             stream: None,
             trouble: Trouble::default(),
@@ -196,9 +199,9 @@ impl Notices {
                 ready.extend(self.accesses().await?);
             }
             Subject::Reads if answered.answer.changes => {
-                let changes = self.client.changes_at(self.told, at(told)).await?;
+                let changes = self.client.changes_at(self.listed, at(told)).await?;
                 ready.extend(changes.records.into_iter().map(Notice::Change));
-                self.told = changes.up_to;
+                self.listed = changes.up_to;
             }
             Subject::Patient(_) | Subject::Reads => {}
         }
