@@ -1,6 +1,7 @@
 //! Queries of `RecordsService.ReadRecords`: what a permitted query of a patient shows. It looks at
 //! nothing but records of which the reader may have some ([`Decider::in_sight`]), and a page says
-//! that there are more only where there is something to show on the next.
+//! that there are more only where there is something to show on the next, or where
+//! [thousands](DECIDED_MAX) were decided for it.
 
 use std::ops::Bound;
 
@@ -21,6 +22,9 @@ use crate::storage::snapshot::LedgerSnapshot;
 
 const PAGE_DEFAULT: u32 = 100;
 const PAGE_MAX: u32 = 1_000;
+
+/// Records that are decided for one page: it is given before the caller gives up.
+const DECIDED_MAX: usize = 10_000;
 
 /// A parsed query.
 #[derive(Debug)]
@@ -64,8 +68,14 @@ impl Query {
         let kind = (!self.conditions.kind.is_empty()).then_some(self.conditions.kind.as_str());
         let in_sight = decider.in_sight(ledger, kind).map_err(|e| StorageError::corrupt("index", e))?;
         let mut released = Released::default();
-        let mut last = 0;
-        for (sequence, id) in in_sight.range((self.after, Bound::Unbounded)).filter(|_| permitted) {
+        let (mut decided, mut last) = (0, 0);
+        let in_sight = in_sight.range((self.after, Bound::Unbounded)).filter(|_| permitted);
+        for (looked_at, (sequence, id)) in in_sight.enumerate() {
+            if looked_at == DECIDED_MAX {
+                released.next_page_token = Bytes::copy_from_slice(&u64::to_be_bytes(decided));
+                return Ok(released);
+            }
+            decided = *sequence;
             let Some(version) = decide(ledger, &mut decider, id, 0)? else { continue };
             let state = records.state(id)?.ok_or_else(|| StorageError::corrupt("record", "absent"))?;
             if !self.matches(&state, &version) || !self.is_tagged(&records, id, &version)? {

@@ -11,7 +11,7 @@ use consilium_ledger::keys;
 use consilium_ledger::rights::{Claim, Withheld};
 use consilium_proto::error::FieldError;
 use consilium_proto::header::Header;
-use consilium_proto::ids::{Fingerprint, TransactionId};
+use consilium_proto::ids::{Fingerprint, Height, TransactionId};
 use consilium_proto::pb::{self, Outcome, SignerState};
 use consilium_proto::transaction::{RequestAccess, Transaction};
 use consilium_replica::submission::WaitFor;
@@ -21,7 +21,7 @@ use tonic::{Request, Status};
 use super::errors::Reason;
 use super::query::Query;
 use super::reading::in_lane;
-use super::release::{Released, answer, answer_late};
+use super::release::{Page, Released, answer, answer_late, awaits_wrap, parse_place};
 use super::{Api, Caller};
 use crate::clock::now_ms;
 use crate::storage::snapshot::LedgerSnapshot;
@@ -58,6 +58,7 @@ impl Api {
         let asked =
             asked.ok_or_else(|| refused(FieldError::malformed("transaction", "holds no request for access")))?;
         let query = Query::parse(&request, &asked).map_err(refused)?;
+        let from = parse_place(&request.page_token).map_err(refused)?;
         let patience = patience(&request).map_err(refused)?.min(within);
         self.check_author(&caller, &transaction).await?;
         let (id, author) = (transaction.id, transaction.head.author);
@@ -75,7 +76,7 @@ impl Api {
             let outcome = located.outcome.as_str_name();
             return Err(Reason::OutcomeRefused.status(format!("the rules refused the transaction: {outcome}")));
         }
-        let question = Arc::new(Question { caller, id, author, asked, query });
+        let question = Arc::new(Question { caller, id, author, asked, query, from });
         let (released, header) = self.released(question, Instant::now() + patience).await?;
         let Released { records, next_page_token, missing, awaits_wrap: _ } = released;
         if let Some(height) = missing {
@@ -90,14 +91,27 @@ impl Api {
     }
 
     /// What is released, with the header of the state that it was read in. A key that a custodian
-    /// still has to wrap is waited for.
+    /// still has to wrap is waited for: at each block only that is looked for, and the answer is
+    /// made anew once it is there.
     async fn released(&self, question: Arc<Question>, until: Instant) -> Result<(Released, Header), Status> {
         let mut applied = self.published.watch_applied();
         loop {
             applied.borrow_and_update();
             let answer = self.release_now(Arc::clone(&question)).await?;
-            if !answer.0.awaits_wrap || !matches!(timeout_at(until, applied.changed()).await, Ok(Ok(()))) {
+            if !answer.0.awaits_wrap || Instant::now() >= until {
                 return Ok(answer);
+            }
+            // What waits takes no memory.
+            drop(answer);
+            while let Ok(changed) = timeout_at(until, applied.changed()).await {
+                changed.map_err(|_| Reason::NoLeader.status("this node is stopping"))?;
+                let (question, certified) = (Arc::clone(&question), self.published.certified_height());
+                let awaits = move |ledger: &LedgerSnapshot<'_>| {
+                    awaits_wrap(ledger, &question.claim(certified, ledger), &question.asked)
+                };
+                if !self.read(awaits).await? {
+                    break;
+                }
             }
         }
     }
@@ -109,10 +123,9 @@ impl Api {
         // Before the snapshot is taken: what it certifies is in it.
         let certified = self.published.certified_height();
         let work = move |ledger: &LedgerSnapshot<'_>| {
-            let Question { caller, id, author, asked, query } = &*question;
-            let tip = ledger.tip_header().clone();
-            let claim = Claim { transaction: *id, author: *author, reader: &caller.id, certified, time: tip.time };
-            Ok((answer(ledger, &claim, asked, query.as_ref())?, tip))
+            let claim = question.claim(certified, ledger);
+            let page = Page { query: question.query.as_ref(), from: question.from };
+            Ok((answer(ledger, &claim, &question.asked, page)?, ledger.tip_header().clone()))
         };
         let (released, header) = self.read(work).await?;
         Ok((released.map_err(refuse)?, header))
@@ -198,6 +211,15 @@ struct Question {
     author: Fingerprint,
     asked: RequestAccess,
     query: Option<Query>,
+    /// Where the page begins, of contents.
+    from: u64,
+}
+
+impl Question {
+    fn claim(&self, certified: Height, ledger: &LedgerSnapshot<'_>) -> Claim<'_> {
+        let Self { caller, id, author, .. } = self;
+        Claim { transaction: *id, author: *author, reader: &caller.id, certified, time: ledger.tip_header().time }
+    }
 }
 
 #[cfg(test)]

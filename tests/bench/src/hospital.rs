@@ -12,7 +12,7 @@ use consilium_kit::{Action, MemberSpec, Rules, START, genesis};
 use consilium_ledger::rights::Claim;
 use consilium_ledger::{BlockInput, CheckedTransaction, Executed, Tip, execute, genesis_block};
 use consilium_node::api::record_lists::{parse, read};
-use consilium_node::api::release::{Released, answer};
+use consilium_node::api::release::{Page, Released, answer};
 use consilium_node::storage::ledger_port::LedgerPort;
 use consilium_node::storage::ledger_store::LedgerStore;
 use consilium_proto::genesis::Genesis;
@@ -218,7 +218,7 @@ impl Hospital {
             time: self.tip.header.time,
         };
         let request = asked.0.access_request().unwrap();
-        let released = answer(&snapshot, &claim, request, None).unwrap().unwrap();
+        let released = answer(&snapshot, &claim, request, Page::default()).unwrap().unwrap();
         assert_eq!(released.records.len(), request.records.len());
         released
     }

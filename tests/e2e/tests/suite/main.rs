@@ -31,6 +31,7 @@ mod hostile_access;
 mod identity;
 mod import;
 mod joining;
+mod large_reads;
 mod lying_entry;
 mod lying_leader;
 mod misfiled;
