@@ -12,11 +12,11 @@ where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
-    let answer = ContainRequests.layer(service).oneshot(Request::new(Body::empty())).await.unwrap();
+    let answer = ContainRequests.layer(service).oneshot(Request::new(Body::empty())).await.expect("it cannot fail");
     let (head, body) = answer.into_parts();
-    let trailers = body.collect().await.unwrap().trailers().cloned().unwrap_or_default();
+    let trailers = body.collect().await.expect("it ends with a status").trailers().cloned().unwrap_or_default();
     let status = trailers.get("grpc-status").or(head.headers.get("grpc-status"));
-    status.map(|status| status.to_str().unwrap().to_owned()).unwrap_or_default()
+    status.map(|status| status.to_str().expect("digits").to_owned()).unwrap_or_default()
 }
 
 /// Answers with a body of one frame and a panic.
@@ -50,7 +50,7 @@ async fn a_request_that_panics_is_answered_internal() {
 async fn a_stream_whose_task_panics_ends_internal() {
     let (items, received) = mpsc::channel::<Result<u32, Status>>(1);
     feed(items, |items| async move {
-        items.send(Ok(1)).await.unwrap();
+        items.send(Ok(1)).await.expect("somebody reads");
         panic!("behind the first item");
     });
     let items: Vec<_> = futures::StreamExt::collect(ReceiverStream::new(received)).await;

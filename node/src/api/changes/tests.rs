@@ -32,12 +32,11 @@ fn place(height: u64, record: Option<u8>) -> Place {
     Place { height: Height(height), record: record.map(|record| RecordId([record; 16])) }
 }
 
+/// Of a record, which version who has read.
+type Read = (u8, Vec<(u32, String)>);
+
 /// Of each record that a reader is told of, the versions and readers; up to where, and if more.
-fn told(
-    chain: &Chain,
-    reader: &str,
-    (after, last, page): (Place, u64, usize),
-) -> (Vec<(u8, Vec<(u32, String)>)>, Place, bool) {
+fn told(chain: &Chain, reader: &str, (after, last, page): (Place, u64, usize)) -> (Vec<Read>, Place, bool) {
     let ledger = chain.store.snapshot().unwrap();
     let found = changes_for(&ledger, &reader.parse().unwrap(), (after, Height(last)), page).unwrap();
     let reads = |reads: Vec<VersionRead>| reads.into_iter().map(|read| (read.version, read.reader)).collect();

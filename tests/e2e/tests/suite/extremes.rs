@@ -57,8 +57,8 @@ fn no_number_of_a_request_ends_a_node() {
             // Those of patients are drawn at random.
             let name = if role == Role::Patient { "0c".repeat(16) } else { "extreme".to_owned() };
             let user = network.enrolled(0, role, &name).await?;
-            send(&user, &network, extremes.requests()).await?;
-            lives(&network, &service).await?;
+            send(&user, network, extremes.requests()).await?;
+            lives(network, &service).await?;
         }
         Ok(())
     });
@@ -92,8 +92,8 @@ fn no_number_of_an_action_ends_a_node() {
                 let path = "/consilium.v1.LedgerService/Submit".to_owned();
                 anyhow::Ok(Extreme { path, what: what.clone(), message: request.encode_to_vec() })
             };
-            send(user, &network, actions.iter().map(submit).collect::<Result<_, _>>()?).await?;
-            lives(&network, &service).await?;
+            send(user, network, actions.iter().map(submit).collect::<Result<_, _>>()?).await?;
+            lives(network, &service).await?;
         }
         Ok(())
     });

@@ -93,7 +93,7 @@ fn what_was_permitted_is_noted_and_what_was_denied_or_only_queried_is_not() {
         time_ms: event.time_ms,
         height: event.height,
     };
-    assert_eq!(reads(&w, &ehr), [noted.clone()]);
+    assert_eq!(reads(&w, &ehr), std::slice::from_ref(&noted));
     amend(&mut w, 2);
     let again = w.ask(&ehr, read(1));
     let versions: Vec<_> = reads(&w, &ehr).iter().map(|read| (read.version, read.height)).collect();
