@@ -91,7 +91,7 @@ impl Audit<'_> {
             self.seen.permitted += 1;
             self.seen.in_emergency += u64::from(wish.emergency.is_some());
             self.seen.by_patients += u64::from(wish.reader.contains("/patient/"));
-            self.custody.ask(&self.judge, &wish, asked.version);
+            self.custody.ask(&self.judge, (&wish, effect.time), asked.version);
         }
         Ok(())
     }

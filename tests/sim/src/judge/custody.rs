@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consilium_proto::ids::{Height, KeyId};
+use consilium_proto::ids::{Height, KeyId, TimeMs};
 use consilium_proto::state::WrapName;
 use consilium_proto::transaction::{Action, AddWraps, AddedWrap, CustodyAction, Rewrap, VersionRef};
 
@@ -88,16 +88,23 @@ impl Custody {
         written.zip(first).is_some_and(|((_, height), first)| height > first)
     }
 
-    /// Somebody was permitted to read a version, for the first time or again.
-    pub fn ask(&mut self, judge: &Judge, wish: &Wish, version: u32) {
+    /// Somebody was permitted to read a version, for the first time or again. What waits gives its
+    /// place to an emergency, and to what is permitted when it is not itself any more.
+    pub fn ask(&mut self, judge: &Judge, (wish, time): (&Wish, TimeMs), version: u32) {
         // The simulator's records have one version each.
         let version = version.max(1);
         let recipient = Fixture::key_id(&wish.reader);
         let name = WrapName { record: wish.record, version, recipient };
         let Some((_, member)) = judge.record(&wish.record) else { return };
-        let waits = self.open.values().any(|asked| asked.name == name);
+        if let Some(asked) = self.open.values_mut().find(|asked| asked.name == name) {
+            let sooner = wish.emergency.is_some() && asked.wish.emergency.is_none();
+            if sooner || !judge.permits(&asked.wish, time) {
+                asked.wish = wish.clone();
+            }
+            return;
+        }
         let keyed = Fixture::holder(&recipient).is_some();
-        if !keyed || waits || self.has(&name) || !self.keepers.contains_key(member) {
+        if !keyed || self.has(&name) || !self.keepers.contains_key(member) {
             return;
         }
         let next = self.next.entry(member.to_owned()).or_default();

@@ -283,7 +283,12 @@ impl Judge {
                 && (period.to.0 == 0 || time < period.to)
                 && self.binds(consent, custodian)
         });
-        consents.map(|consent| said(&consent.put.grant, reader)).max().unwrap_or(Word::Silence)
+        let words = consents.map(|consent| match said(&consent.put.grant, reader) {
+            // A paper opens nothing to whoever filed it.
+            Word::Permit if reader.role() != Role::Patient && consent.author == *reader => Word::Silence,
+            word => word,
+        });
+        words.max().unwrap_or(Word::Silence)
     }
 
     /// Paper of its own, or of an identity that it accepts and accepted then, and before a death.
@@ -311,5 +316,7 @@ fn said(grant: &Grant, reader: &SpiffeId) -> Word {
         })
     });
     let word = about.map(|rule| if rule.effect == ConsentEffect::Permit { Word::Permit } else { Word::DenyReader });
-    word.max().unwrap_or(if grant.base == ConsentBase::Deny { Word::DenyAll } else { Word::Silence })
+    let opens = grant.rules.iter().any(|rule| rule.effect == ConsentEffect::Permit);
+    let opts_out = grant.base == ConsentBase::BreakGlassOnly && !opens;
+    word.max().unwrap_or(if opts_out || grant.base == ConsentBase::Deny { Word::DenyAll } else { Word::Silence })
 }
