@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use consilium_client::Client;
 use consilium_client::custodian::{Custodian, Progress, Round};
 use consilium_client::identity::load_encryption_key;
-use consilium_client::records::{Recipient, custodian};
+use consilium_proto::ids::KeyId;
 use consilium_proto::names::{MemberId, SpiffeId};
 use consilium_proto::pb::{self, action::Action};
 use serde::Serialize;
@@ -163,7 +163,7 @@ pub(crate) async fn run(args: CustodianArgs, ctx: &Context) -> Result<(), CliErr
             let member = member.unwrap_or_else(|| client.identity().spiffe_id().member().clone());
             ensure_member(&client, &member).await?;
             let row = client.custody_of(&member).await?.unwrap_or_default();
-            let view = CustodyView::new(&member, custodian(&client, &member).await?, row);
+            let view = CustodyView::new(&member, row);
             ctx.print(&view, CustodyView::text)
         }
         CustodianCommand::Run(args) => serve(client, &args, ctx).await,
@@ -273,12 +273,13 @@ async fn decide(client: &Client, action: Action, ctx: &Context) -> Result<(), Cl
 }
 
 impl CustodyView {
-    fn new(member: &MemberId, found: Option<Recipient>, row: pb::CustodyState) -> Self {
+    /// As the ledger has it: of a member that was removed, too, for whose key nobody writes.
+    fn new(member: &MemberId, row: pb::CustodyState) -> Self {
         let named = |member: String| (!member.is_empty()).then_some(member);
         Self {
             member: member.to_string(),
-            encryption_key_id: found.as_ref().map(|found| found.key_id().to_string()),
-            custodian: found.map(|found| found.name),
+            encryption_key_id: KeyId::try_from(row.encryption_key_id.as_ref()).ok().map(|key| key.to_string()),
+            custodian: named(row.custodian),
             deputy: named(row.deputy),
             successor: named(row.successor),
             keeper: row.keepers.last().map(|keeper| keeper.member.clone()),

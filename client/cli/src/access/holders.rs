@@ -7,7 +7,7 @@ use clap::Args;
 use consilium_client::records::{AddedWrap, QueryFilter, RecordReader};
 use consilium_client::{Client, pb};
 use consilium_proto::ids::{KeyId, PatientPseudonym, RecordId};
-use consilium_proto::names::{MemberId, SpiffeId};
+use consilium_proto::names::{MemberId, Role, SpiffeId};
 use consilium_proto::state::keys;
 use futures::TryStreamExt;
 use prost::Message;
@@ -71,6 +71,10 @@ pub(super) struct Owner {
 pub(super) struct Keys(pub(super) BTreeMap<KeyId, Option<Owner>>);
 
 pub(super) async fn run(client: &Client, args: &HoldersArgs, ctx: &Context) -> Result<(), CliError> {
+    if client.identity().spiffe_id().role() != Role::Auditor {
+        let why = "only auditors are shown the keys for which custodians have wrapped records";
+        return Err(CliError::usage(why).hint("use the identity of the privacy officer"));
+    }
     let reader = RecordReader::new(client.clone());
     let filter = QueryFilter { patient: Some(args.patient), ..QueryFilter::default() };
     let newest: Vec<_> = reader.query(filter).try_collect().await?;
