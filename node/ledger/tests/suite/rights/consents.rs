@@ -264,8 +264,7 @@ fn what_protects_the_newest_version_protects_the_older_ones() {
         ceiling: pb::Confidentiality::Normal.into(),
         ..rule(ConsentEffect::Permit)
     };
-    let labelled = pb::ConsentRule { tags: vec![id(9)], ..rule(ConsentEffect::Deny) };
-    let said = grant(ConsentBase::BreakGlassOnly, vec![normal, labelled]);
+    let said = grant(ConsentBase::BreakGlassOnly, vec![normal]);
     assert_eq!(w.consent(&name(A, "service", "ehr"), 1, said), Outcome::Applied);
     let doctor = name(B, "clinician", "c1");
     assert_eq!(w.ground(&doctor, first_version()), Ground::Consent);
@@ -274,14 +273,12 @@ fn what_protects_the_newest_version_protects_the_older_ones() {
     };
     assert_eq!(w.write(A, 1, amend), Outcome::Applied);
     assert_eq!(w.ground(&doctor, first_version()), Ground::ConsentDenies, "it was filed too low");
-    assert_eq!(w.write(A, 1, |write| (write.version, write.policy_tags) = (3, vec![id(9)])), Outcome::Applied);
-    assert_eq!(w.ground(&doctor, first_version()), Ground::ConsentDenies, "it was filed without a label");
-    assert_eq!(w.write(A, 1, |write| write.version = 4), Outcome::Applied);
+    assert_eq!(w.write(A, 1, |write| write.version = 3), Outcome::Applied);
     assert_eq!(w.ground(&doctor, first_version()), Ground::Consent, "which was a mistake");
 }
 
 /// The first version of record 1.
-fn first_version() -> pb::RequestAccess {
+pub(super) fn first_version() -> pb::RequestAccess {
     let records = vec![pb::VersionRef { record_id: id(1), version: 1 }];
     pb::RequestAccess { records, ..read(1) }
 }

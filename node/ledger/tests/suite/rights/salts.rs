@@ -177,3 +177,20 @@ fn a_consent_denies_the_labels_of_a_linked_pseudonym_that_it_does_not_know() {
     assert_eq!(w.ground(&reader, of_other(1)), Ground::Consent);
     assert_eq!(w.ground(&reader, of_other(2)), Ground::ConsentDenies);
 }
+
+#[test]
+fn a_label_that_an_amendment_adds_protects_the_older_versions() {
+    let mut w = world();
+    assert_eq!(w.write(A, 1, |_| ()), Outcome::Applied);
+    let all = pb::ConsentRule { grantees: to_member(B), ..rule(ConsentEffect::Permit) };
+    let labelled = pb::ConsentRule { tags: vec![label(1, 9)], ..rule(ConsentEffect::Deny) };
+    let said = grant(ConsentBase::BreakGlassOnly, vec![all, labelled]);
+    assert_eq!(w.consent(&name(A, "service", "ehr"), 1, said), Outcome::Applied);
+    let doctor = name(B, "clinician", "c1");
+    assert_eq!(w.ground(&doctor, consents::first_version()), Ground::Consent);
+    let amend = |write: &mut pb::WriteRecord| (write.version, write.policy_tags) = (2, vec![label(1, 9)]);
+    assert_eq!(w.write(A, 1, amend), Outcome::Applied);
+    assert_eq!(w.ground(&doctor, consents::first_version()), Ground::ConsentDenies, "it was filed without a label");
+    assert_eq!(w.write(A, 1, |write| write.version = 3), Outcome::Applied);
+    assert_eq!(w.ground(&doctor, consents::first_version()), Ground::Consent, "which was a mistake");
+}
