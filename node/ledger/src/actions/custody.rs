@@ -336,9 +336,6 @@ pub(crate) fn is_permitted<R: StateReader>(
     let reader: SpiffeId =
         request.reader.parse().map_err(|_| crate::roster::corrupt("a wrap request names no reader"))?;
     let key = KeyId::try_from(request.recipient_key_id.as_ref()).map_err(|e| crate::roster::corrupt(e.to_string()))?;
-    if !recipients::is_newest_key(view, &request.reader, &key)? {
-        return Ok(false);
-    }
     let optional = |bytes: &[u8]| (!bytes.is_empty()).then(|| bytes.try_into().ok()).flatten();
     let reading = Reading {
         reader: &reader,
@@ -351,5 +348,5 @@ pub(crate) fn is_permitted<R: StateReader>(
     };
     let record = RecordId::parse("record_id", &request.record_id).map_err(corrupt)?;
     let (decided, _) = Decider::over(view, cx.policy, reading)?.decide_over(view, &record, request.version)?;
-    Ok(decided.permits())
+    Ok(decided.permits() && recipients::is_newest_key(view, &request.reader, &key)?)
 }
