@@ -161,6 +161,12 @@ impl Ledger {
 
     /// One transaction that must be refused, and leave no trace in the state.
     pub fn refused(&mut self, member: &str, action: Action, outcome: Outcome) {
+        // A block that ends a window of participation changes the state by itself.
+        let seen: Option<pb::ParticipationState> = self.store.message(Table::State, &keys::participation());
+        let blocks = self.tip.header.height.0 + 2 - seen.unwrap_or_default().window_start;
+        if blocks >= self.genesis.parameters.miss_window_blocks {
+            self.block(&[], &Observed::default());
+        }
         let (root, rows) = (self.tip.header.state_root, self.store.clone());
         assert_eq!(self.submit(member, action), outcome);
         assert_eq!(self.tip.header.state_root, root);
