@@ -244,7 +244,9 @@ impl Query {
             if looked_at >= SCAN_MAX {
                 return Ok((found, next));
             }
-            let newest = records.newest(&id, |state, version| self.matches(state, version))?;
+            // A tag is borne by records of all members: a look at those of others stands in no log.
+            let own = |state: &pb::RecordState| state.member == reader.member().as_str();
+            let newest = records.newest(&id, |state, version| own(state) && self.matches(state, version))?;
             let shown = newest.map(|version| self.described(&records, &id, version)).transpose()?.flatten();
             // There is a further page only where there is something to show on it.
             if shown.is_some() && found.len() >= self.page {

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use consilium_client::records::{QueryFilter, RecordReader};
+use consilium_client::records::{Draft, QueryFilter, RecordDraft, RecordReader, RecordWriter, new_pseudonym};
 use consilium_e2e::{Network, User, asks_for, bad_fields, opens_to_all, reason, record, request_access, seal_with};
 use consilium_grpc::records_service_client::RecordsServiceClient;
 use consilium_proto::envelope::ContentKey;
-use consilium_proto::ids::{PatientPseudonym, RecordId};
+use consilium_proto::ids::{PatientPseudonym, RecordId, SearchTag};
 use consilium_proto::names::Role;
 use consilium_proto::pb;
 use futures::TryStreamExt;
@@ -265,6 +265,28 @@ fn what_may_not_be_read_looks_like_what_does_not_exist() {
             let seen = request_access(&stranger, &network.nodes[1], request).await??;
             let same = pb::ReadRecordsResponse { height: 0, header: None, ..seen };
             assert_eq!(same, pb::ReadRecordsResponse::default());
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn who_has_the_networks_search_key_finds_by_tag_what_the_own_member_wrote_and_nothing_else() {
+    Network::of(3).run(async |network| {
+        let tag = SearchTag([7; 16]);
+        for member in [0, 1] {
+            let service = network.enrolled(member, Role::Service, "ehr").await?;
+            let note = RecordDraft::document("note", new_pseudonym(), b"tagged".to_vec().into());
+            let draft = Draft::new(RecordDraft { tags: vec![tag], ..note });
+            RecordWriter::new(service.client).await?.write(vec![draft], pb::WaitFor::Certified).await?;
+        }
+        for (member, found) in [(0, 1), (1, 1), (2, 0)] {
+            for role in [Role::Service, Role::Auditor] {
+                let user = network.enrolled(member, role, "searches").await?;
+                let filter = QueryFilter { tag: Some(tag), ..QueryFilter::default() };
+                let records: Vec<_> = RecordReader::new(user.client.clone()).query(filter).try_collect().await?;
+                assert_eq!(records.len(), found, "{role:?} of member {member}");
+            }
         }
         Ok(())
     });
