@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::alarms::Alarms;
 use crate::clock::now_ms;
+use crate::contained;
 use crate::storage::StorageError;
 use crate::storage::ledger_store::LedgerStore;
 
@@ -39,10 +40,14 @@ pub(super) async fn watch_petitions(
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = tick.tick() => match owed(&ledger, &member) {
-                Ok(due) => tell(&alarms, &member, overdue(&due, now_ms())),
-                Err(error) => tracing::error!(%error, "the petitions that are due cannot be read"),
-            },
+            _ = tick.tick() => {
+                let (ledger, of) = (Arc::clone(&ledger), member.clone());
+                match contained::blocking(move || owed(&ledger, &of)).await {
+                    Ok(Ok(due)) => tell(&alarms, &member, overdue(&due, now_ms())),
+                    Ok(Err(error)) => tracing::error!(%error, "the petitions that are due cannot be read"),
+                    Err(panicked) => tracing::error!(%panicked, "the petitions that are due cannot be read"),
+                }
+            }
             () = stopping.cancelled() => return,
         }
     }

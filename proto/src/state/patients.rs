@@ -120,6 +120,17 @@ impl KeyPart for CustodyName {
     }
 }
 
+/// A patient and a member, in the order of patients.
+fn append_pair(key: &mut Vec<u8>, patient: &PatientPseudonym, member: &str) {
+    key.extend_from_slice(&patient.0);
+    key.extend_from_slice(member.as_bytes());
+}
+
+fn parse_pair(rest: &[u8]) -> Option<(PatientPseudonym, String)> {
+    let (patient, member) = rest.split_first_chunk()?;
+    Some((PatientPseudonym(*patient), String::from_utf8(member.to_vec()).ok()?))
+}
+
 /// A patient and a member that cares for it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CareName {
@@ -139,13 +150,12 @@ impl CareName {
 
 impl KeyPart for CareName {
     fn append(&self, key: &mut Vec<u8>) {
-        key.extend_from_slice(&self.patient.0);
-        key.extend_from_slice(self.member.as_bytes());
+        append_pair(key, &self.patient, &self.member);
     }
 
     fn parse(rest: &[u8]) -> Option<Self> {
-        let (patient, member) = rest.split_first_chunk()?;
-        Some(Self { patient: PatientPseudonym(*patient), member: String::from_utf8(member.to_vec()).ok()? })
+        let (patient, member) = parse_pair(rest)?;
+        Some(Self { patient, member })
     }
 
     fn shown(&self) -> String {
@@ -172,13 +182,12 @@ impl SaltName {
 
 impl KeyPart for SaltName {
     fn append(&self, key: &mut Vec<u8>) {
-        key.extend_from_slice(&self.patient.0);
-        key.extend_from_slice(self.member.as_bytes());
+        append_pair(key, &self.patient, &self.member);
     }
 
     fn parse(rest: &[u8]) -> Option<Self> {
-        let (patient, member) = rest.split_first_chunk()?;
-        Some(Self { patient: PatientPseudonym(*patient), member: String::from_utf8(member.to_vec()).ok()? })
+        let (patient, member) = parse_pair(rest)?;
+        Some(Self { patient, member })
     }
 
     fn shown(&self) -> String {

@@ -210,16 +210,29 @@ impl PortBugs {
             // Who confirms is never who disclosed.
             Some(Bug::OnePersonDiscloses) => {
                 if kind == Some(StateRow::Signer) {
-                    self.signer = value.clone().and_then(|row| pb::SignerState::decode(row).ok()).unwrap_or_default();
+                    self.signer = signer_of(value.as_ref());
                 }
                 let name = &self.signer.spiffe_id;
                 if kind == Some(StateRow::Disclosure) { value.map(|row| by_another(row, name)) } else { value }
             }
-            // Whatever waits for a wrap counts as an emergency.
-            Some(Bug::DeputyForAll) if kind == Some(StateRow::WrapRequest) => value.map(in_emergency),
+            // Whatever waits for a wrap counts as an emergency, for who answers it.
+            Some(Bug::DeputyForAll) => {
+                match kind {
+                    Some(StateRow::Signer) => self.signer = signer_of(value.as_ref()),
+                    Some(StateRow::WrapRequest) if self.signer.spiffe_id.ends_with("/service/custodian") => {
+                        return value.map(in_emergency);
+                    }
+                    Some(_) | None => {}
+                }
+                value
+            }
             Some(_) | None => value,
         }
     }
+}
+
+fn signer_of(row: Option<&Bytes>) -> pb::SignerState {
+    row.and_then(|row| pb::SignerState::decode(row.clone()).ok()).unwrap_or_default()
 }
 
 /// An emergency without an end.
