@@ -21,6 +21,8 @@ const INDEX_MEMBER: u8 = b'm';
 const INDEX_TAG: u8 = b't';
 const INDEX_LOOKUP: u8 = b'l';
 const INDEX_EMERGENCY: u8 = b'e';
+const INDEX_EMERGENCY_ABOUT: u8 = b'y';
+const INDEX_EMERGENCY_REQUEST: u8 = b'u';
 const INDEX_PETITION_OF: u8 = b'q';
 const INDEX_PETITION_TO: u8 = b'a';
 const INDEX_WRITER: u8 = b'w';
@@ -268,10 +270,10 @@ pub fn index_petitions_to(member: &str) -> Vec<u8> {
     tagged(INDEX_PETITION_TO, &sha256(&[member.as_bytes()])[..16])
 }
 
-/// Index: prefix of records that carry, or carried, a tag.
+/// Index: prefix of a member's records that carry, or carried, a tag.
 #[must_use]
-pub fn index_tag(tag: &SearchTag) -> Vec<u8> {
-    tagged(INDEX_TAG, &tag.0)
+pub fn index_tag(member: &str, tag: &SearchTag) -> Vec<u8> {
+    [&[INDEX_TAG], &sha256(&[member.as_bytes()])[..16], &tag.0[..]].concat()
 }
 
 /// Index: prefix of patients that a look-up's tag leads to.
@@ -312,12 +314,31 @@ pub fn index_emergency(height: Height, id: &EmergencyId) -> Vec<u8> {
     [&index_emergencies_of(height)[..], &id.0].concat()
 }
 
-/// The block and the emergency that such an entry is about.
+/// Index: prefix of what happened to emergencies of a patient.
+#[must_use]
+pub fn index_emergencies_about(patient: &PatientPseudonym) -> Vec<u8> {
+    tagged(INDEX_EMERGENCY_ABOUT, &patient.0)
+}
+
+/// Index: an emergency of a patient that was declared or reviewed in a block.
+#[must_use]
+pub fn index_emergency_about(patient: &PatientPseudonym, height: Height, id: &EmergencyId) -> Vec<u8> {
+    [&index_entry(index_emergencies_about(patient), height.0)[..], &id.0].concat()
+}
+
+/// The block and the emergency that an entry of either index is about.
 #[must_use]
 pub fn emergency_of_index(entry: &[u8]) -> Option<(Height, EmergencyId)> {
     let (rest, id) = entry.split_last_chunk::<16>()?;
     let (_, height) = rest.split_last_chunk::<8>()?;
     Some((Height(u64::from_be_bytes(*height)), EmergencyId(*id)))
+}
+
+/// Index: prefix of the requests for wraps of a member's records that are for emergencies, by their
+/// numbers.
+#[must_use]
+pub fn index_emergency_requests(member: &str) -> Vec<u8> {
+    tagged(INDEX_EMERGENCY_REQUEST, &sha256(&[member.as_bytes()])[..16])
 }
 
 /// Index: prefix of a member's disclosures.

@@ -92,7 +92,7 @@ impl Missing {
                 let state = ledger.get(Table::State, &keys::record(record))?.map(RecordState::decode).transpose();
                 let corrupt = |e: prost::DecodeError| StoreFault::Corrupt { table: "state", cause: e.to_string() };
                 let state = state.map_err(corrupt)?;
-                Ok(state.map(|state| tag_rows(content, record, state.sequence)).unwrap_or_default())
+                Ok(state.map(|state| tag_rows(content, record, (&state.member, state.sequence))).unwrap_or_default())
             }
         }
     }
@@ -126,14 +126,14 @@ impl Missing {
     }
 }
 
-/// The rows by which a record is found by the tags of a descriptor: nothing that the rules
+/// The rows by which a member finds a record of its own by the tags of a descriptor: nothing that the rules
 /// read, and nothing that a header commits to.
-pub(crate) fn tag_rows(descriptor: &[u8], record: &RecordId, sequence: u64) -> Vec<Row> {
+pub(crate) fn tag_rows(descriptor: &[u8], record: &RecordId, (member, sequence): (&str, u64)) -> Vec<Row> {
     let id = Bytes::copy_from_slice(&record.0);
     let tags = Descriptor::decode(descriptor).map(|descriptor| descriptor.tags().to_vec()).unwrap_or_default();
     let row = |tag| Row {
         table: Table::Index,
-        key: keys::index_entry(keys::index_tag(&tag), sequence),
+        key: keys::index_entry(keys::index_tag(member, &tag), sequence),
         value: Some(id.clone()),
     };
     tags.into_iter().map(row).collect()

@@ -10,11 +10,10 @@ use consilium_ledger::{StoreFault, Table, keys};
 use consilium_proto::error::{FieldError, fixed, length_in};
 use consilium_proto::header::Header;
 use consilium_proto::ids::{KeyId, PatientPseudonym, RecordId};
-use consilium_proto::names::MemberId;
+use consilium_proto::names::{MemberId, SpiffeId};
 use consilium_proto::pb::{self, HeldPatient, HeldPlace, HeldVersion, RecordVersion};
 use consilium_proto::state::{CustodyName, WrapRequestName};
 use consilium_proto::transaction::Urgency;
-use prost::Message;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status};
 
@@ -55,7 +54,7 @@ impl Api {
         let mut applied = self.published.watch_applied();
         let (answer, header) = loop {
             applied.borrow_and_update();
-            let (asked, reader) = (Arc::clone(&asked), caller.clone());
+            let (asked, reader) = (Arc::clone(&asked), caller.id.clone());
             let read = move |ledger: &LedgerSnapshot<'_>| asked.read(ledger, &reader);
             // An emergency may be among them.
             let read = in_lane(&caller.id, Some(Urgency::Key), self.read(read)).await?;
@@ -169,39 +168,46 @@ impl AskedList {
     fn read(
         &self,
         ledger: &LedgerSnapshot<'_>,
-        caller: &Caller,
+        caller: &SpiffeId,
     ) -> Result<Option<(pb::ListWrapRequestsResponse, Header)>, StorageError> {
         let member = self.member.as_str();
         let Keepers { keeper, deputy } = custody::keepers(ledger, member).map_err(failed)?;
         let what = What::WrapRequests { custodian: keeper.as_deref(), deputy: deputy.as_deref() };
-        let all = match decide(&access::Request { reader: &caller.id, what }) {
+        let all = match decide(&access::Request { reader: caller, what }) {
             Decision::Allow(grant) => grant != Grant::Deputy,
             Decision::Deny(_) => return Ok(None),
         };
-        let first = keys::wrap_request(&WrapRequestName::new(member, self.from_number));
-        let prefix = first.get(..first.len() - 8).unwrap_or_default();
         let mut answer = pb::ListWrapRequestsResponse::default();
-        let mut records = RecordReader::new(ledger, &caller.id);
-        for row in ledger.scan(Table::State, prefix, &first) {
-            let (key, value) = row?;
-            let request = pb::WrapRequestState::decode(value.as_ref());
-            let request = request.map_err(|e| StorageError::corrupt("state", e))?;
-            if answer.requests.len() == self.page {
-                break;
-            }
-            if !all && request.emergency_id.is_empty() {
-                continue;
-            }
+        let mut records = RecordReader::new(ledger, caller);
+        for key in self.open(ledger, all)? {
+            let request: Option<pb::WrapRequestState> = ledger.state(&key)?;
+            let request = request.ok_or_else(|| StorageError::corrupt("index", "names no request that is open"))?;
             let id = RecordId::parse("record_id", &request.record_id);
             let id = id.map_err(|e| StorageError::corrupt("state", e))?;
             let version = records.version(&id, request.version)?;
             let (own_wrap, committed) = records.custody_wrap(&id, &version, &self.own_keys)?.unwrap_or_default();
             answer.own_wraps.push(own_wrap);
             answer.versions.push(committed);
-            answer.requests.push(prove(ledger, key.to_vec())?);
+            answer.requests.push(prove(ledger, key)?);
         }
         answer.work = Some(prove(ledger, keys::custody_work(member))?);
         Ok(Some((answer, ledger.tip_header().clone())))
+    }
+
+    /// The keys of a page of what is open: of all, or of emergencies alone, whatever else waits.
+    fn open(&self, ledger: &LedgerSnapshot<'_>, all: bool) -> Result<Vec<Vec<u8>>, StorageError> {
+        let member = self.member.as_str();
+        if all {
+            let first = keys::wrap_request(&WrapRequestName::new(member, self.from_number));
+            let prefix = first.get(..first.len() - 8).unwrap_or_default();
+            let rows = ledger.scan(Table::State, prefix, &first).take(self.page);
+            return rows.map(|row| Ok(row?.0.into())).collect();
+        }
+        let prefix = keys::index_emergency_requests(member);
+        let rows = ledger.scan(Table::Index, &prefix, &keys::index_entry(prefix.clone(), self.from_number));
+        let number = |entry: &[u8]| entry.last_chunk().map(|number| u64::from_be_bytes(*number)).unwrap_or_default();
+        let key = |number| keys::wrap_request(&WrapRequestName::new(member, number));
+        rows.take(self.page).map(|row| Ok(key(number(&row?.0)))).collect()
     }
 }
 
@@ -330,3 +336,6 @@ impl HeldList<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

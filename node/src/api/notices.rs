@@ -160,15 +160,16 @@ fn gather(
         log_count = ledger.state::<LogState>(&keys::access_log(patient))?.map_or(0, |row| row.count);
     }
     let header = ledger.tip_header().clone();
-    let (mut ids, height) = happened(ledger, told.height, last)?;
-    ids.extend(reviews.overdue(ledger, (told.time, header.time))?);
+    let entries = patient.map_or_else(keys::index_emergencies, |patient| keys::index_emergencies_about(&patient));
+    let (mut ids, height) = happened(ledger, &entries, (told.height, last))?;
+    ids.extend(reviews.overdue(ledger, patient, (told.time, header.time))?);
     let mut audience = Audience { ledger, reader, concerned: BTreeMap::new() };
     let mut emergencies = Vec::new();
     for id in ids {
         let key = keys::emergency(&id);
         let state: Option<EmergencyState> = ledger.state(&key)?;
         let state = state.ok_or_else(|| StorageError::corrupt("index", "names an emergency that there is not"))?;
-        if patient.is_none_or(|patient| state.patient == patient.0[..]) && audience.includes_reader(&state)? {
+        if audience.includes_reader(&state)? {
             emergencies.push(prove(ledger, key)?);
         }
     }
@@ -187,16 +188,16 @@ fn gather_changes(
     Ok(Notices { emergencies: Vec::new(), log_count: 0, changes, header: ledger.tip_header().clone(), upto })
 }
 
-/// Emergencies that were declared or reviewed behind a height, up to another one at most; and up
-/// to which one these are all.
+/// Emergencies that by an index were declared or reviewed behind a height, up to another one at
+/// most; and up to which one these are all.
 fn happened(
     ledger: &LedgerSnapshot<'_>,
-    after: Height,
-    last: Height,
+    prefix: &[u8],
+    (after, last): (Height, Height),
 ) -> Result<(BTreeSet<EmergencyId>, Height), StorageError> {
     let mut found = BTreeSet::new();
     let mut reached = after;
-    for row in ledger.scan(Table::Index, &keys::index_emergencies(), &keys::index_emergencies_of(after.next())) {
+    for row in ledger.scan(Table::Index, prefix, &keys::index_entry(prefix.to_vec(), after.next().0)) {
         let entry = keys::emergency_of_index(&row?.0);
         let (height, id) = entry.ok_or_else(|| StorageError::corrupt("index", "has no emergency"))?;
         if height > last {

@@ -150,7 +150,7 @@ fn record_id(bytes: &[u8]) -> Result<RecordId, Status> {
 
 /// Among which records is looked. Who asks sees those of the own member and no others.
 enum Among {
-    /// Those that bear a tag.
+    /// Those that bear a tag, or bore it.
     Tagged(SearchTag),
     /// Those of a patient that the own member has written.
     OfPatient(PatientPseudonym),
@@ -170,7 +170,7 @@ impl Among {
     ) -> Result<Entries<'a>, StorageError> {
         let own = reader.member().as_str();
         Ok(match self {
-            Self::Tagged(tag) => scan(ledger, &keys::index_tag(tag), from),
+            Self::Tagged(tag) => scan(ledger, &keys::index_tag(own, tag), from),
             Self::OfMember(member) if member == own => scan(ledger, &keys::index_member(member), from),
             // Nothing of it is for the caller: how much there is costs no time.
             Self::OfMember(_) => Box::new(std::iter::empty()),
@@ -244,9 +244,7 @@ impl Query {
             if looked_at >= SCAN_MAX {
                 return Ok((found, next));
             }
-            // A tag is borne by records of all members: a look at those of others stands in no log.
-            let own = |state: &pb::RecordState| state.member == reader.member().as_str();
-            let newest = records.newest(&id, |state, version| own(state) && self.matches(state, version))?;
+            let newest = records.newest(&id, |state, version| self.matches(state, version))?;
             let shown = newest.map(|version| self.described(&records, &id, version)).transpose()?.flatten();
             // There is a further page only where there is something to show on it.
             if shown.is_some() && found.len() >= self.page {

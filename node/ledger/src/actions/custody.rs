@@ -146,7 +146,8 @@ impl Wanted<'_> {
             let before: Option<WrapRequestState> = view.message(Table::State, &place)?;
             let before = before.ok_or_else(|| corrupt("a wrap that is asked for has no request"))?;
             if self.comes_before(view, &before)? {
-                view.put_message(Table::State, place, &self.describe(id, version));
+                unindex(view, (member.as_str(), waiting.request), &before);
+                put_request(view, (member.as_str(), waiting.request), &self.describe(id, version));
             }
             return Ok(());
         }
@@ -155,8 +156,7 @@ impl Wanted<'_> {
         (work.next, work.open) = (work.next.saturating_add(1), work.open.saturating_add(1));
         view.put_message(Table::State, keys::custody_work(member.as_str()), &work);
         view.put_message(Table::State, place, &WrapState { request, ..WrapState::default() });
-        let place = keys::wrap_request(&WrapRequestName::new(member.as_str(), request));
-        view.put_message(Table::State, place, &self.describe(id, version));
+        put_request(view, (member.as_str(), request), &self.describe(id, version));
         Ok(())
     }
 
@@ -181,6 +181,21 @@ impl Wanted<'_> {
             project: request.project.map(|id| copy(&id.0)).unwrap_or_default(),
             time_ms: cx.time.0,
         }
+    }
+}
+
+/// Puts a request on a member's list.
+fn put_request<R: StateReader>(view: &mut View<'_, R>, (member, number): (&str, u64), request: &WrapRequestState) {
+    view.put_message(Table::State, keys::wrap_request(&WrapRequestName::new(member, number)), request);
+    if !request.emergency_id.is_empty() {
+        view.put(Table::Index, keys::index_entry(keys::index_emergency_requests(member), number), Bytes::new());
+    }
+}
+
+/// A request is for an emergency no more.
+fn unindex<R: StateReader>(view: &mut View<'_, R>, (member, number): (&str, u64), before: &WrapRequestState) {
+    if !before.emergency_id.is_empty() {
+        view.remove(Table::Index, keys::index_entry(keys::index_emergency_requests(member), number));
     }
 }
 
@@ -256,12 +271,20 @@ fn rewrap<R: StateReader>(
 fn withdraw<R: StateReader>(view: &mut View<'_, R>, member: &str, name: &WrapName) -> Result<(), StoreFault> {
     let asked = custody::added(view, &name.record, name.version, &name.recipient)?;
     let Some(asked) = asked.filter(|asked| asked.wrap_sha256.is_empty()) else { return Ok(()) };
-    close(view, member, asked.request)
+    let place = keys::wrap_request(&WrapRequestName::new(member, asked.request));
+    let request: Option<WrapRequestState> = view.message(Table::State, &place)?;
+    let request = request.ok_or_else(|| corrupt("a wrap that is asked for has no request"))?;
+    close(view, (member, asked.request), &request)
 }
 
 /// One request less is open.
-fn close<R: StateReader>(view: &mut View<'_, R>, member: &str, number: u64) -> Result<(), StoreFault> {
+fn close<R: StateReader>(
+    view: &mut View<'_, R>,
+    (member, number): (&str, u64),
+    request: &WrapRequestState,
+) -> Result<(), StoreFault> {
     view.remove(Table::State, keys::wrap_request(&WrapRequestName::new(member, number)));
+    unindex(view, (member, number), request);
     let mut work = load_work(view, member)?;
     work.open = work.open.saturating_sub(1);
     view.put_message(Table::State, keys::custody_work(member), &work);
@@ -319,7 +342,7 @@ impl List<'_> {
         let request: Option<WrapRequestState> = view.message(Table::State, &place)?;
         let request = request.ok_or(Refusal::Rejected(Outcome::WrapNotRequested))?;
         ensure(!self.emergencies_only || !request.emergency_id.is_empty(), Outcome::CustodianRefused)?;
-        close(view, self.member, number)?;
+        close(view, (self.member, number), &request)?;
         Ok(request)
     }
 }

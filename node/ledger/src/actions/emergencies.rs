@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use consilium_proto::access::declares_emergencies;
-use consilium_proto::ids::EmergencyId;
+use consilium_proto::ids::{EmergencyId, PatientPseudonym};
 use consilium_proto::limits::REVIEWS_DUE_MAX;
 use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::pb::{EmergencyState, Outcome, ReviewDue, ReviewVerdict, ReviewsDueState};
@@ -57,9 +57,14 @@ fn declare<R: StateReader>(
         ..EmergencyState::default()
     };
     view.put_message(Table::State, place, &state);
-    // Whoever is told of emergencies finds them by their blocks.
-    view.put(Table::Index, keys::index_emergency(cx.height, &emergency.id), Bytes::new());
+    happened(view, cx, &emergency.patient, &emergency.id);
     Ok(owe_review(view, author.member(), &emergency.id, state.review_due_ms)?)
+}
+
+/// Whoever is told of emergencies, of all or of a patient's, finds them by their blocks.
+fn happened<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>, patient: &PatientPseudonym, id: &EmergencyId) {
+    view.put(Table::Index, keys::index_emergency(cx.height, id), Bytes::new());
+    view.put(Table::Index, keys::index_emergency_about(patient, cx.height, id), Bytes::new());
 }
 
 fn owe_review<R: StateReader>(
@@ -98,7 +103,8 @@ fn review<R: StateReader>(
     state.reviewer = author.id.to_string();
     state.reviewed_ms = cx.time.0;
     view.put_message(Table::State, place, &state);
-    view.put(Table::Index, keys::index_emergency(cx.height, id), Bytes::new());
+    let patient = PatientPseudonym::parse("patient", &state.patient);
+    happened(view, cx, &patient.map_err(|e| corrupt(format!("emergency: {e}")))?, id);
     let place = keys::reviews_due(author.member());
     let mut due: ReviewsDueState = view.message(Table::State, &place)?.unwrap_or_default();
     let listed = due.reviews.len();

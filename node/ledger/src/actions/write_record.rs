@@ -60,7 +60,7 @@ pub(super) fn run<R: StateReader>(
     if changed {
         enlist(view, author.member(), &version, sequence)?;
     }
-    Ok(put_index(view, author, write, sequence)?)
+    Ok(put_index(view, &record.member, write, sequence)?)
 }
 
 /// Lists a record with those of its patient that are of one kind and confidentiality, so that it
@@ -163,19 +163,19 @@ fn describe(cx: &Context<'_>, author: &Author, write: &WriteRecord, before: Opti
 /// descriptor, which may be erased, has the same state and only finds less.
 fn put_index<R: StateReader>(
     view: &mut View<'_, R>,
-    author: &Author,
+    member: &str,
     write: &WriteRecord,
     sequence: u64,
 ) -> Result<(), StoreFault> {
     if write.version == 1 {
         let id = Bytes::copy_from_slice(&write.record_id.0);
-        for prefix in [keys::index_patient(&write.patient), keys::index_member(author.member())] {
+        for prefix in [keys::index_patient(&write.patient), keys::index_member(member)] {
             view.put(Table::Index, keys::index_entry(prefix, sequence), id.clone());
         }
     }
     if write.descriptor_hash.is_some() {
         let descriptor = view.get(Table::Descriptors, &keys::descriptor(&write.record_id, write.version))?;
-        let rows = tag_rows(&descriptor.unwrap_or_default(), &write.record_id, sequence);
+        let rows = tag_rows(&descriptor.unwrap_or_default(), &write.record_id, (member, sequence));
         rows.into_iter().for_each(|row| view.put_row(row));
     }
     Ok(())

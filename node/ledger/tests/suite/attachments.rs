@@ -53,7 +53,7 @@ fn records_are_found_by_the_tags_of_their_descriptors() {
     let ledger = ledger();
     let state: pb::RecordState = ledger.store.message(Table::State, &keys::record(&ID)).unwrap();
     for n in 1..=4 {
-        let entry = keys::index_entry(keys::index_tag(&tag(n)), state.sequence);
+        let entry = keys::index_entry(keys::index_tag(&state.member, &tag(n)), state.sequence);
         let found = ledger.store.0.get(&(Table::Index, entry));
         assert_eq!(found.map(|id| id[..] == ID.0), (n < 4).then_some(true), "tag {n}");
     }

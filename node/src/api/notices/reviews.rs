@@ -1,19 +1,27 @@
 //! The reviews that are not done, of all emergencies: read once for all streams, and again only
 //! after an emergency was declared or reviewed.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use consilium_ledger::{Table, keys};
-use consilium_proto::ids::{EmergencyId, Height, TimeMs};
-use consilium_proto::pb::ReviewsDueState;
+use consilium_proto::ids::{EmergencyId, Height, PatientPseudonym, TimeMs};
+use consilium_proto::pb::{EmergencyState, ReviewsDueState};
 use consilium_proto::state::StateRow;
 use prost::Message;
 
 use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
 
-/// By when each is due, soonest first.
-type Reviews = Arc<[(TimeMs, EmergencyId)]>;
+/// Soonest due first.
+type Reviews = Arc<[Review]>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Review {
+    due: TimeMs,
+    emergency: EmergencyId,
+    patient: PatientPseudonym,
+}
 
 /// See the module. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -27,16 +35,19 @@ struct Known {
 }
 
 impl OpenReviews {
-    /// Emergencies whose reviews were due behind one time up to another, and are not done.
+    /// Emergencies, of a patient or of all, whose reviews were due behind one time up to another,
+    /// and are not done.
     pub(super) fn overdue(
         &self,
         ledger: &LedgerSnapshot<'_>,
+        patient: Option<PatientPseudonym>,
         (from, to): (TimeMs, TimeMs),
     ) -> Result<Vec<EmergencyId>, StorageError> {
         let reviews = self.at(ledger)?;
-        let first = reviews.partition_point(|(due, _)| *due <= from);
-        let due = reviews.iter().skip(first).take_while(|(due, _)| *due <= to);
-        Ok(due.map(|(_, id)| *id).collect())
+        let first = reviews.partition_point(|review| review.due <= from);
+        let due = reviews.iter().skip(first).take_while(|review| review.due <= to);
+        let about = due.filter(|review| patient.is_none_or(|patient| review.patient == patient));
+        Ok(about.map(|review| review.emergency).collect())
     }
 
     fn at(&self, ledger: &LedgerSnapshot<'_>) -> Result<Reviews, StorageError> {
@@ -46,9 +57,10 @@ impl OpenReviews {
         let reviews = match &*known {
             Some(known) if known.height == height => return Ok(Arc::clone(&known.reviews)),
             // A snapshot that was taken earlier.
-            Some(known) if known.height > height => return read(ledger),
+            Some(known) if known.height > height => return read(ledger, &known.reviews),
             Some(known) if !changed(ledger, known.height)? => Arc::clone(&known.reviews),
-            Some(_) | None => read(ledger)?,
+            Some(known) => read(ledger, &known.reviews)?,
+            None => read(ledger, &[])?,
         };
         *known = Some(Known { height, reviews: Arc::clone(&reviews) });
         Ok(reviews)
@@ -62,16 +74,25 @@ fn changed(ledger: &LedgerSnapshot<'_>, after: Height) -> Result<bool, StorageEr
     Ok(next.transpose()?.is_some())
 }
 
-fn read(ledger: &LedgerSnapshot<'_>) -> Result<Reviews, StorageError> {
+/// Whose emergencies these are is looked up of those alone that are not known yet.
+fn read(ledger: &LedgerSnapshot<'_>, known: &[Review]) -> Result<Reviews, StorageError> {
+    let known: BTreeMap<_, _> = known.iter().map(|review| (review.emergency, review.patient)).collect();
     let prefix = [StateRow::ReviewsDue as u8];
     let mut open = Vec::new();
     for row in ledger.scan(Table::State, &prefix, &prefix) {
         let due = ReviewsDueState::decode(row?.1.as_ref()).map_err(|e| StorageError::corrupt("state", e))?;
         for review in due.reviews {
             let id = EmergencyId::parse("emergency_id", &review.emergency_id);
-            open.push((TimeMs(review.due_ms), id.map_err(|e| StorageError::corrupt("state", e))?));
+            let emergency = id.map_err(|e| StorageError::corrupt("state", e))?;
+            let patient = known.get(&emergency).copied().map_or_else(|| patient_of(ledger, &emergency), Ok)?;
+            open.push(Review { due: TimeMs(review.due_ms), emergency, patient });
         }
     }
     open.sort_unstable();
     Ok(open.into())
+}
+
+fn patient_of(ledger: &LedgerSnapshot<'_>, id: &EmergencyId) -> Result<PatientPseudonym, StorageError> {
+    let state: EmergencyState = ledger.state(&keys::emergency(id))?.unwrap_or_default();
+    PatientPseudonym::parse("patient", &state.patient).map_err(|e| StorageError::corrupt("emergency", e))
 }

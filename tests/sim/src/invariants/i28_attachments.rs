@@ -95,7 +95,7 @@ fn is_found_by_tags(ledger: &LedgerStore, record: &RecordId, descriptor: &[u8]) 
     let row = ledger.get(Table::State, &keys::record(record)).ok().flatten();
     let Some(Ok(state)) = row.map(RecordState::decode) else { return false };
     descriptor.tags().iter().all(|tag| {
-        let entry = keys::index_entry(keys::index_tag(tag), state.sequence);
+        let entry = keys::index_entry(keys::index_tag(&state.member, tag), state.sequence);
         ledger.get(Table::Index, &entry).ok().flatten().is_some_and(|id| id[..] == record.0)
     })
 }

@@ -91,6 +91,13 @@ fn duties(w: &World, member: &str) -> pb::CustodyDutiesState {
     w.ledger.store.message(Table::State, &keys::custody_duties(member)).unwrap_or_default()
 }
 
+/// Numbers of the requests of emergencies, as who may see no others finds them.
+fn of_emergencies(w: &World, member: &str) -> Vec<u64> {
+    let prefix = keys::index_emergency_requests(member);
+    let rows = w.ledger.store.0.keys().filter(|(table, key)| *table == Table::Index && key.starts_with(&prefix));
+    rows.map(|(_, key)| u64::from_be_bytes(*key.last_chunk().unwrap())).collect()
+}
+
 #[test]
 fn a_deputy_answers_emergencies_and_nothing_else() {
     let (mut w, doctor) = shared();
@@ -99,11 +106,14 @@ fn a_deputy_answers_emergencies_and_nothing_else() {
     assert_eq!(w.ground(&doctor, read(1)), Ground::Consent);
     assert_eq!(answer(&mut w, &custodian(C), A, 0, &doctor), Outcome::CustodianRefused, "it is no emergency");
     let other = name(B, "clinician", "c2");
+    assert_eq!(of_emergencies(&w, A), [0; 0]);
     emergency(&mut w, &other, 7);
+    assert_eq!((of_emergencies(&w, A), of_emergencies(&w, C)), (vec![1], vec![]));
     for stranger in [custodian(D), custodian(B), name(A, "service", "ehr")] {
         assert_eq!(answer(&mut w, &stranger, A, 1, &other), Outcome::CustodianRefused, "{stranger}");
     }
     assert_eq!(answer(&mut w, &custodian(C), A, 1, &other), Outcome::Applied);
+    assert_eq!(of_emergencies(&w, A), [0; 0]);
     // The member's own custodian is too late for that, and answers the rest.
     assert_eq!(answer(&mut w, &custodian(A), "", 1, &other), Outcome::WrapNotRequested);
     assert_eq!(answer(&mut w, &custodian(A), A, 0, &doctor), Outcome::Applied);
@@ -121,7 +131,9 @@ fn a_deputy_drops_what_is_over_of_emergencies_alone() {
     let later = w.now() + DAY;
     w.wait_until(later);
     assert_eq!(dropped(&mut w, &custodian(C), A, 0), Outcome::CustodianRefused);
+    assert_eq!(of_emergencies(&w, A), [1]);
     assert_eq!(dropped(&mut w, &custodian(C), A, 1), Outcome::Applied);
+    assert_eq!(of_emergencies(&w, A), [0; 0]);
     let open: Option<pb::WrapRequestState> =
         w.ledger.store.message(Table::State, &keys::wrap_request(&WrapRequestName::new(A, 1)));
     assert_eq!(open, None);
@@ -133,6 +145,7 @@ fn an_emergency_takes_the_place_of_the_same_readers_ordinary_request() {
     assert_eq!(deputy(&mut w, A, C), Outcome::Applied);
     assert_eq!(w.ground(&doctor, read(1)), Ground::Consent);
     emergency(&mut w, &doctor, 7);
+    assert_eq!(of_emergencies(&w, A), [0]);
     // The consent may even be withdrawn: the emergency is what the wrap is for.
     w.revoke(&name(A, "service", "ehr"), 1);
     assert_eq!(answer(&mut w, &custodian(C), A, 0, &doctor), Outcome::Applied);
@@ -143,6 +156,20 @@ fn an_emergency_takes_the_place_of_the_same_readers_ordinary_request() {
     emergency(&mut w, &doctor, 7);
     assert_eq!(w.ground(&doctor, read(1)), Ground::Consent);
     assert_eq!(answer(&mut w, &custodian(C), A, 0, &doctor), Outcome::Applied);
+}
+
+#[test]
+fn an_ordinary_request_that_takes_the_place_of_a_past_emergency_is_not_the_deputys() {
+    let (mut w, doctor) = shared();
+    assert_eq!(deputy(&mut w, A, C), Outcome::Applied);
+    emergency(&mut w, &doctor, 7);
+    assert_eq!(of_emergencies(&w, A), [0]);
+    let later = w.now() + DAY;
+    w.wait_until(later);
+    assert_eq!(w.ground(&doctor, read(1)), Ground::Consent);
+    assert_eq!(of_emergencies(&w, A), [0; 0]);
+    assert_eq!(answer(&mut w, &custodian(C), A, 0, &doctor), Outcome::CustodianRefused);
+    assert_eq!(answer(&mut w, &custodian(A), "", 0, &doctor), Outcome::Applied);
 }
 
 #[test]

@@ -74,17 +74,19 @@ fn it_is_for_one_reader_and_one_patient_and_by_its_name_alone() {
 #[test]
 fn they_are_found_by_the_blocks_in_which_something_happened_to_them() {
     let (mut w, _) = world();
-    let found = |w: &World| -> Vec<_> {
-        let prefix = keys::index_emergencies();
+    let about = |w: &World, prefix: Vec<u8>| -> Vec<_> {
         let rows = w.ledger.store.0.keys().filter(|(table, key)| *table == Table::Index && key.starts_with(&prefix));
         rows.map(|(_, key)| keys::emergency_of_index(key).unwrap()).collect()
     };
+    let found = |w: &World| about(w, keys::index_emergencies());
+    let of_patient = |w: &World, patient| about(w, keys::index_emergencies_about(&PatientPseudonym([patient; 16])));
     w.by(B, "clinician", "c1", declare(1));
     let declared = w.ledger.tip.header.height;
     w.by(B, "auditor", "privacy", review(1, pb::ReviewVerdict::Justified));
     let reviewed = w.ledger.tip.header.height;
     let id = EmergencyId([1; 16]);
     assert_eq!(found(&w), [(declared, id), (reviewed, id)]);
+    assert_eq!((of_patient(&w, 1), of_patient(&w, 2)), (found(&w), vec![]));
     assert_eq!(w.by(B, "auditor", "privacy", review(1, pb::ReviewVerdict::Justified)), Outcome::EmergencyNotFound);
     assert_eq!(found(&w).len(), 2, "what is refused is found nowhere");
 }
