@@ -10,12 +10,14 @@ mod custodians;
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use prost::Message;
 
 use crate::access::RecordFacts;
 use crate::error::{FieldError, length_in};
 use crate::ids::{PolicyTag, ProjectTag, RecordId, TimeMs};
 use crate::limits::{
-    GRANT_KINDS_MAX, GRANT_NAMES_MAX, GRANT_PROJECTS_MAX, GRANT_RECORDS_MAX, GRANT_RULES_MAX, GRANT_TAGS_MAX,
+    GRANT_BYTES_MAX, GRANT_KINDS_MAX, GRANT_NAMES_MAX, GRANT_PROJECTS_MAX, GRANT_RECORDS_MAX, GRANT_RULES_MAX,
+    GRANT_TAGS_MAX,
 };
 use crate::names::{MemberId, Role, SpiffeId};
 use crate::pb::{self, Confidentiality, ConsentBase, ConsentEffect, PurposeOfUse};
@@ -196,6 +198,10 @@ impl Grant {
     pub fn parse(m: &pb::ConsentGrant) -> Result<Self, FieldError> {
         let base = ConsentBase::try_from(m.base).ok().filter(|base| *base != ConsentBase::Unspecified);
         let base = base.ok_or_else(|| FieldError::malformed("base", "is not a known base"))?;
+        if m.encoded_len() > GRANT_BYTES_MAX {
+            let expected = format!("at most {GRANT_BYTES_MAX} bytes");
+            return Err(FieldError::length("rules", expected, m.encoded_len()));
+        }
         length_in("rules", m.rules.len(), 0, GRANT_RULES_MAX)?;
         let rule = |(i, rule)| Rule::parse(rule).map_err(|e| e.within(&format!("rules[{i}]")));
         let rules = m.rules.iter().enumerate().map(rule).collect::<Result<_, _>>()?;

@@ -41,6 +41,15 @@ pub const CARE_AHEAD_MAX_MS: u64 = 366 * 24 * 60 * 60 * 1000;
 /// Consents of a patient that are not revoked: those of one author, and those on paper of one
 /// member.
 pub const CONSENTS_MAX: usize = 16;
+/// Bytes of their grants.
+pub const CONSENTS_BYTES_MAX: usize = 64 * 1024;
+/// Consents of a patient that are not revoked and signed by identities of one member.
+pub const CONSENTS_OF_MEMBER_MAX: usize = 64;
+/// Bytes of their grants: with paper, a member can have no more than twice as much decoded for one
+/// pseudonym.
+pub const CONSENTS_OF_MEMBER_BYTES_MAX: usize = 128 * 1024;
+/// Bytes of a grant.
+pub const GRANT_BYTES_MAX: usize = 32 * 1024;
 /// Lists of a patient's records (one per kind and confidentiality) of kinds that are no resource
 /// types of FHIR R4. Their names are read when any of the patient's records is.
 pub const LISTS_OF_OTHER_KINDS_MAX: usize = 256;
@@ -165,6 +174,8 @@ const _: () = {
     assert!(BODY_BYTES_MAX + PAYLOAD_BYTES_MAX as usize <= TRANSACTION_BYTES_MAX, "the largest payload fits");
     assert!(CHAIN_CERTIFICATES_MAX * CERTIFICATE_BYTES_MAX < BODY_BYTES_MAX, "the longest chain fits");
     assert!(CRL_BYTES_MAX < BODY_BYTES_MAX && POLICY_BYTES_MAX < BODY_BYTES_MAX, "lists and policies fit");
+    assert!(GRANT_BYTES_MAX <= CONSENTS_BYTES_MAX, "the largest consent fits");
+    assert!(CONSENTS_BYTES_MAX < CONSENTS_OF_MEMBER_BYTES_MAX, "an author leaves room to others of its member");
     assert!(TRANSACTION_BYTES_MAX < BLOCK_BYTES_MAX, "every transaction fits into a block");
     assert!(BLOCK_BYTES_MAX < ENTRY_BYTES_MAX && ENTRY_BYTES_MAX < RAFT_MESSAGE_BYTES_MAX, "every block is replicated");
     assert!(RAFT_MESSAGE_BYTES_MAX < PEER_MESSAGE_BYTES_MAX, "every Raft message is sent");

@@ -3,6 +3,8 @@
 //! then what was said before still counts until the present one says otherwise: nothing that a
 //! patient has denied lapses because records change hands.
 
+use std::collections::BTreeSet;
+
 use crate::ids::TimeMs;
 use crate::pb::{ConsentState, CustodyKeeper, PatientAcceptance, PatientDeath, PatientRelation, PatientState};
 
@@ -71,6 +73,13 @@ impl<'a> Custodians<'a> {
             |a: &&PatientAcceptance| a.identity == identity && !a.withdrawn && self.counts(a, &patient.acceptances);
         let heard = patient.acceptances.iter().filter(said);
         heard.map(|a| died == (a.relation() == PatientRelation::Executor)).reduce(|one, other| one || other)
+    }
+
+    /// Identities whose consents may bind them; those of all others do not.
+    #[must_use]
+    pub fn signers<'p>(&self, patient: &'p PatientState) -> BTreeSet<&'p str> {
+        let signs = |a: &&PatientAcceptance| a.may_consent && !a.withdrawn && self.counts(a, &patient.acceptances);
+        patient.acceptances.iter().filter(signs).map(|a| a.identity.as_str()).collect()
     }
 
     /// Whether a consent binds them: paper of one of them, or signed by whom they had accepted then

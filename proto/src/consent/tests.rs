@@ -5,6 +5,7 @@
 use super::*;
 use crate::access::RecordFacts;
 use crate::ids::SaltId;
+use crate::limits::GRANT_BYTES_MAX;
 
 const READER: &str = "spiffe://b.example/clinician/c1";
 
@@ -189,10 +190,11 @@ fn malformed_grants_are_refused_by_their_field() {
         Grant::parse(&grant).unwrap_err().to_string()
     };
     let id16 = || Bytes::from_static(&[1; 16]);
-    let cases: [(&str, Change<'_>); 10] = [
+    let cases: [(&str, Change<'_>); 11] = [
         ("base", &|g| g.base = 0),
         ("to_ms", &|g| (g.from_ms, g.to_ms) = (5, 5)),
         ("rules", &|g| g.rules = vec![rule.clone(); GRANT_RULES_MAX + 1]),
+        ("rules", &|g| g.rules[0].tags = vec![Bytes::from_static(&[1; 32]); GRANT_BYTES_MAX / 34 + 1]),
         ("rules[0].effect", &|g| g.rules[0].effect = 9),
         ("rules[0].purposes", &|g| g.rules[0].purposes = vec![0]),
         ("rules[0].records", &|g| g.rules[0].records = vec![id16(), id16()]),

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use consilium_proto::ids::{ConsentId, PatientPseudonym};
-use consilium_proto::limits::CONSENTS_MAX;
-use consilium_proto::names::Role;
+use consilium_proto::limits::{CONSENTS_BYTES_MAX, CONSENTS_MAX, CONSENTS_OF_MEMBER_BYTES_MAX, CONSENTS_OF_MEMBER_MAX};
+use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::pb::{self, ConsentListEntry, ConsentListState, ConsentState, Outcome, PatientState};
 use consilium_proto::transaction::{ConsentAction, PutConsent};
+use prost::Message;
 
 use super::{Author, Context};
 use crate::custody::Kept;
@@ -63,12 +64,10 @@ fn put<R: StateReader>(
         ended_for: Vec::new(),
     };
     match before {
-        None => {
-            ensure(consent.version == 1, Outcome::ConsentConflict)?;
-            list(view, &consent.patient, &consent.id, &state)?;
-        }
+        None => ensure(consent.version == 1, Outcome::ConsentConflict)?,
         Some(before) => check_succession(&before, &state)?,
     }
+    list(view, author, &consent.id, &state)?;
     view.put_message(Table::State, keys::consent(&consent.id), &state);
     Ok(())
 }
@@ -87,23 +86,52 @@ fn check_succession(before: &ConsentState, state: &ConsentState) -> Result<(), R
     ensure(before.revoked_ms == 0 && before.ended_for.is_empty() && follows, Outcome::ConsentConflict)
 }
 
-/// Each author, and each member for paper, has room of its own.
+/// Each author, and each member for paper, has room of its own; and so have all whose identities a
+/// member vouches for, whom it could make up.
 fn list<R: StateReader>(
     view: &mut View<'_, R>,
-    patient: &PatientPseudonym,
+    author: &Author,
     id: &ConsentId,
     state: &ConsentState,
 ) -> Result<(), Refusal> {
-    let place = keys::consent_list(patient);
+    let place = list_of(state);
     let mut list: ConsentListState = view.message(Table::State, &place)?.unwrap_or_default();
-    let author = if state.paper_member.is_empty() { state.author.clone() } else { String::new() };
-    let paper_member = state.paper_member.clone();
-    let entry = ConsentListEntry { consent_id: Bytes::copy_from_slice(&id.0), author, paper_member };
-    let own = list.consents.iter().filter(|e| e.author == entry.author && e.paper_member == entry.paper_member);
-    ensure(own.count() < CONSENTS_MAX, Outcome::TooManyOfPatient)?;
-    list.consents.push(entry);
+    let entry = entry_of(id, state);
+    match list.consents.iter_mut().find(|listed| listed.consent_id == entry.consent_id) {
+        Some(listed) => *listed = entry.clone(),
+        None => list.consents.push(entry.clone()),
+    }
+    let own = |e: &&ConsentListEntry| e.author == entry.author && e.paper_member == entry.paper_member;
+    ensure(fit(list.consents.iter().filter(own), CONSENTS_MAX, CONSENTS_BYTES_MAX), Outcome::TooManyOfPatient)?;
+    let of_member =
+        |e: &&ConsentListEntry| e.author.parse::<SpiffeId>().is_ok_and(|id| id.member() == author.id.member());
+    let of_member = list.consents.iter().filter(of_member);
+    let fits = fit(of_member, CONSENTS_OF_MEMBER_MAX, CONSENTS_OF_MEMBER_BYTES_MAX);
+    ensure(fits || !entry.paper_member.is_empty(), Outcome::TooManyOfPatient)?;
     view.put_message(Table::State, place, &list);
     Ok(())
+}
+
+fn entry_of(id: &ConsentId, state: &ConsentState) -> ConsentListEntry {
+    let grant = state.grant.as_ref();
+    ConsentListEntry {
+        consent_id: Bytes::copy_from_slice(&id.0),
+        author: if state.paper_member.is_empty() { state.author.clone() } else { String::new() },
+        paper_member: state.paper_member.clone(),
+        from_ms: grant.map_or(0, |grant| grant.from_ms),
+        to_ms: grant.map_or(0, |grant| grant.to_ms),
+        size: grant.map_or(0, |grant| u32::try_from(grant.encoded_len()).unwrap_or(u32::MAX)),
+    }
+}
+
+fn fit<'a>(entries: impl Iterator<Item = &'a ConsentListEntry>, number_max: usize, bytes_max: usize) -> bool {
+    let (number, bytes) = entries.fold((0, 0_u64), |(number, bytes), e| (number + 1, bytes + u64::from(e.size)));
+    number <= number_max && bytes <= bytes_max as u64
+}
+
+/// Key of the list in which a consent stands.
+fn list_of(consent: &ConsentState) -> Vec<u8> {
+    [&[consilium_proto::state::StateRow::ConsentList as u8][..], &consent.patient].concat()
 }
 
 fn revoke<R: StateReader>(
@@ -124,7 +152,7 @@ fn revoke<R: StateReader>(
     }
     state.revoked_ms = cx.time.0;
     view.put_message(Table::State, keys::consent(id), &state);
-    let place = [&[consilium_proto::state::StateRow::ConsentList as u8][..], &state.patient].concat();
+    let place = list_of(&state);
     let mut list: ConsentListState = view.message(Table::State, &place)?.unwrap_or_default();
     list.consents.retain(|entry| entry.consent_id != id.0[..]);
     view.put_message(Table::State, place, &list);

@@ -17,7 +17,7 @@ use consilium_proto::state::ListName;
 use super::{Decider, Reading};
 use crate::keys;
 use crate::roster::corrupt;
-use crate::view::StoreFault;
+use crate::view::{StateReader, StoreFault, View};
 
 /// Scans the table `index`.
 pub trait IndexScan {
@@ -42,13 +42,19 @@ impl Decider<'_> {
     ///
     /// # Errors
     /// If the store fails.
-    pub fn in_sight(&self, index: &impl IndexScan, kind: Option<&str>) -> Result<BTreeMap<u64, RecordId>, StoreFault> {
-        collect(index, &self.reading.patient, |part| {
-            kind.is_none_or(|kind| kind == part.kind) && self.may_permit_of(part)
+    pub fn in_sight<R: IndexScan + StateReader>(
+        &mut self,
+        store: &R,
+        kind: Option<&str>,
+    ) -> Result<BTreeMap<u64, RecordId>, StoreFault> {
+        let (view, patient) = (View::new(store), self.reading.patient);
+        collect(store, &patient, |part| {
+            Ok(kind.is_none_or(|kind| kind == part.kind) && self.may_permit_of(&view, part)?)
         })
     }
 
-    fn may_permit_of(&self, part: &Part) -> bool {
+    fn may_permit_of<R: StateReader>(&mut self, view: &View<'_, R>, part: &Part) -> Result<bool, StoreFault> {
+        self.facts.hear(view, &part.member)?;
         let record = RecordFacts {
             id: RecordId([0; 16]),
             kind: &part.kind,
@@ -60,7 +66,7 @@ impl Decider<'_> {
         };
         let Reading { reader, purpose, project, time, .. } = &self.reading;
         let asked = Asked { reader, purpose: *purpose, project: *project, time: *time, record: &record };
-        self.facts.may_permit_such(&asked)
+        Ok(self.facts.may_permit_such(&asked))
     }
 }
 
@@ -73,18 +79,18 @@ pub fn records_of_member(
     patient: &PatientPseudonym,
     member: &str,
 ) -> Result<BTreeMap<u64, RecordId>, StoreFault> {
-    collect(index, patient, |part| part.member == member)
+    collect(index, patient, |part| Ok(part.member == member))
 }
 
 fn collect(
     index: &impl IndexScan,
     patient: &PatientPseudonym,
-    wanted: impl Fn(&Part) -> bool,
+    mut wanted: impl FnMut(&Part) -> Result<bool, StoreFault>,
 ) -> Result<BTreeMap<u64, RecordId>, StoreFault> {
     let mut found = BTreeMap::new();
     for (key, kind) in index.index(&keys::index_writers(patient))? {
         let part = Part::parse(*patient, &key, &kind).ok_or_else(|| corrupt("a damaged entry of the index"))?;
-        if wanted(&part) {
+        if wanted(&part)? {
             let prefix = keys::index_listed(&part.list, &part.member);
             for (key, id) in index.index(&prefix)? {
                 let sequence = key.last_chunk().copied().map(u64::from_be_bytes);

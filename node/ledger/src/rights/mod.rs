@@ -6,6 +6,7 @@
 //! It reads rows that are never erased, and nothing else.
 
 mod alike;
+mod consents;
 mod in_sight;
 mod patient;
 mod release;
@@ -134,12 +135,14 @@ impl<'a> Decider<'a> {
         };
         match (record.filter(|_| self.facts.known), version) {
             (Some(record), Some(version)) => {
-                let decided = self.decide_version(&record, id, (&version, newest.as_ref()))?;
+                let decided = self.decide_version(view, &record, (id, &version, newest.as_ref()))?;
                 Ok((decided, Some(version)))
             }
             (Some(_) | None, _) => {
-                // What there is not is decided, too, so that the time does not tell it.
-                self.decide_version(&RecordState::default(), id, (&RecordVersion::default(), None))?;
+                // What there is not is decided, too, so that the time does not tell it: as if the member
+                // had it that has registered the patient.
+                let record = RecordState { member: self.facts.registrar().to_owned(), ..RecordState::default() };
+                self.decide_version(view, &record, (id, &RecordVersion::default(), None))?;
                 Ok((Decided::NOT_FOUND, None))
             }
         }
@@ -147,12 +150,13 @@ impl<'a> Decider<'a> {
 
     /// What the newest version is protected by protects the older ones, too: an amendment that
     /// raises the confidentiality, or adds a label, would be worth nothing otherwise.
-    fn decide_version(
+    fn decide_version<R: StateReader>(
         &mut self,
+        view: &View<'_, R>,
         record: &RecordState,
-        id: &RecordId,
-        (version, newest): (&RecordVersion, Option<&RecordVersion>),
+        (id, version, newest): (&RecordId, &RecordVersion, Option<&RecordVersion>),
     ) -> Result<Decided, StoreFault> {
+        self.facts.hear(view, &record.member)?;
         let tags = version.policy_tags.iter().chain(newest.iter().flat_map(|newest| &newest.policy_tags));
         let tags = tags.map(|tag| PolicyTag::parse("policy_tags", tag));
         let tags = tags.collect::<Result<Vec<_>, _>>().map_err(|e| corrupt(format!("version: {e}")))?;

@@ -11,13 +11,14 @@ use consilium_proto::consent::{Asked, Custodians, Grant, Said, strongest};
 use consilium_proto::ids::{ConsentId, PatientPseudonym, TimeMs};
 use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::pb::{
-    CareState, ConsentBase, ConsentListState, ConsentState, EmergencyState, PatientAcceptance, PatientRelation,
-    PatientState, ReviewVerdict, ReviewsDueState,
+    CareState, ConsentBase, EmergencyState, PatientAcceptance, PatientRelation, PatientState, ReviewVerdict,
+    ReviewsDueState,
 };
 use consilium_proto::purpose;
 use consilium_proto::state::CareName;
 
 use super::Reading;
+use super::consents::{Consent, Consents};
 use crate::custody::Kept;
 use crate::keys;
 use crate::roster::corrupt;
@@ -30,7 +31,7 @@ pub(super) struct PatientFacts {
     pub(super) known: bool,
     /// The pseudonym, then those that are linked with it.
     pseudonyms: Vec<Pseudonym>,
-    consents: Vec<Consent>,
+    consents: Consents,
     kept: Kept,
     implicit: ConsentBase,
     denial_binds_emergency: bool,
@@ -39,17 +40,11 @@ pub(super) struct PatientFacts {
     pub(super) overdue_reviews: u64,
 }
 
-struct Pseudonym {
-    id: PatientPseudonym,
+pub(super) struct Pseudonym {
+    pub(super) id: PatientPseudonym,
     /// The members for whose records it is the same person; `None`: for everybody's.
     linked_by: Option<Vec<String>>,
-    state: PatientState,
-}
-
-struct Consent {
-    id: ConsentId,
-    state: ConsentState,
-    grant: Grant,
+    pub(super) state: PatientState,
 }
 
 pub(crate) fn load_patient<R: StateReader>(
@@ -110,10 +105,7 @@ impl PatientFacts {
         let parameters = view.parameters()?;
         let base = i32::try_from(parameters.implicit_consent).ok().and_then(|base| ConsentBase::try_from(base).ok());
         let pseudonyms = pseudonyms(view, &reading.patient)?;
-        let mut consents = Vec::new();
-        for pseudonym in &pseudonyms {
-            consents.extend(consents_of(view, &pseudonym.id)?);
-        }
+        let consents = Consents::list(view, &pseudonyms, reading.time)?;
         let care = CareName::new(reading.patient, reading.reader.member().as_str());
         let care: Option<CareState> = view.message(Table::State, &keys::care(&care))?;
         let due: Option<ReviewsDueState> =
@@ -129,6 +121,16 @@ impl PatientFacts {
             emergency: in_emergency(view, reading)?,
             overdue_reviews: due.map_or(0, |due| overdue(&due, reading.time)),
         })
+    }
+
+    /// Reads the consents that bind a custodian: before anything else is asked about its records.
+    pub(super) fn hear<R: StateReader>(&mut self, view: &View<'_, R>, custodian: &str) -> Result<(), StoreFault> {
+        self.consents.hear(view, (&self.kept, &self.pseudonyms), custodian)
+    }
+
+    /// The member that has registered the patient, if it is registered.
+    pub(super) fn registrar(&self) -> &str {
+        self.pseudonyms.first().map_or("", |pseudonym| pseudonym.state.member.as_str())
     }
 
     /// As what the custodian has accepted a reader who may read.
@@ -181,21 +183,13 @@ impl PatientFacts {
 
     /// The consents that bind the record's custodian and are in force.
     fn binding(&self, asked: &Asked<'_>) -> impl Iterator<Item = &Consent> {
-        let (custodian, time) = (asked.record.custodian, asked.time);
-        let in_force = self.consents.iter().filter(move |consent| consent.grant.period.contains(time));
-        in_force.filter(move |consent| self.binds(consent, custodian))
-    }
-
-    fn binds(&self, consent: &Consent, custodian: &str) -> bool {
-        let custodians = self.kept.custodians(custodian);
-        let patient = self.pseudonyms.iter().find(|pseudonym| consent.state.patient == pseudonym.id.0[..]);
-        let patient = patient.filter(|pseudonym| pseudonym.counts_for(custodians));
-        patient.is_some_and(|patient| custodians.are_bound(&consent.state, &patient.state))
+        debug_assert_eq!(asked.time, self.consents.time(), "all of a request is of one moment");
+        self.consents.binding(asked.record.custodian)
     }
 }
 
 impl Pseudonym {
-    fn counts_for(&self, custodians: Custodians<'_>) -> bool {
+    pub(super) fn counts_for(&self, custodians: Custodians<'_>) -> bool {
         self.linked_by.as_ref().is_none_or(|members| members.iter().any(|member| custodians.include(member)))
     }
 }
@@ -209,20 +203,6 @@ fn pseudonyms<R: StateReader>(view: &View<'_, R>, patient: &PatientPseudonym) ->
         all.push(Pseudonym { id, linked_by: Some(members), state });
     }
     Ok(all)
-}
-
-fn consents_of<R: StateReader>(view: &View<'_, R>, patient: &PatientPseudonym) -> Result<Vec<Consent>, StoreFault> {
-    let list: Option<ConsentListState> = view.message(Table::State, &keys::consent_list(patient))?;
-    let mut consents = Vec::new();
-    for entry in list.unwrap_or_default().consents {
-        let id = ConsentId::parse("consent_id", &entry.consent_id).map_err(|e| corrupt(format!("consents: {e}")))?;
-        let state: Option<ConsentState> = view.message(Table::State, &keys::consent(&id))?;
-        let state = state.ok_or_else(|| corrupt("a listed consent is absent"))?;
-        let grant = Grant::parse(state.grant.as_ref().unwrap_or(&Default::default()));
-        let grant = grant.map_err(|e| corrupt(format!("consent: {e}")))?;
-        consents.push(Consent { id, state, grant });
-    }
-    Ok(consents)
 }
 
 /// Whether the emergency that a request names is this reader's, for this patient, and in force:

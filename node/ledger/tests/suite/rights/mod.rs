@@ -2,6 +2,7 @@
 //! the custodians' wraps. Two hospitals, `a` and `b`, whose records are of patient 1 unless said.
 
 mod access;
+mod bounded;
 mod changes;
 mod consents;
 mod deaths;

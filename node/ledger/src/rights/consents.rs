@@ -1,0 +1,128 @@
+//! The consents of a patient. Which there are is told by one row of each pseudonym; what they say is
+//! read when a record is decided of a custodian that they may bind, and once: anybody may put
+//! consents of a patient on the ledger that bind nobody but itself, and nobody else is to pay for
+//! them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use consilium_proto::consent::{Custodians, Grant, Period};
+use consilium_proto::ids::{ConsentId, TimeMs};
+use consilium_proto::pb::{ConsentListEntry, ConsentListState, ConsentState};
+
+use super::patient::Pseudonym;
+use crate::custody::Kept;
+use crate::keys;
+use crate::roster::corrupt;
+use crate::table::Table;
+use crate::view::{StateReader, StoreFault, View};
+
+/// See the module. All of it is of one moment.
+pub(super) struct Consents {
+    time: TimeMs,
+    /// By pseudonym, in the order in which they came.
+    listed: Vec<Vec<Listed>>,
+    /// Of custodians that were asked about, the places of those that bind them.
+    binding: BTreeMap<String, Vec<(usize, usize)>>,
+}
+
+struct Listed {
+    entry: ConsentListEntry,
+    consent: Option<Consent>,
+}
+
+/// What a consent says, and who said it.
+pub(super) struct Consent {
+    pub(super) id: ConsentId,
+    pub(super) state: ConsentState,
+    pub(super) grant: Grant,
+}
+
+impl Consents {
+    /// Of pseudonyms, in their order; of what is in force.
+    pub(super) fn list<R: StateReader>(
+        view: &View<'_, R>,
+        pseudonyms: &[Pseudonym],
+        time: TimeMs,
+    ) -> Result<Self, StoreFault> {
+        let mut listed = Vec::new();
+        for pseudonym in pseudonyms {
+            let list: Option<ConsentListState> = view.message(Table::State, &keys::consent_list(&pseudonym.id))?;
+            let in_force = list.unwrap_or_default().consents.into_iter().filter(|entry| {
+                let period = Period { from: TimeMs(entry.from_ms), to: TimeMs(entry.to_ms) };
+                period.contains(time)
+            });
+            listed.push(in_force.map(|entry| Listed { entry, consent: None }).collect());
+        }
+        Ok(Self { time, listed, binding: BTreeMap::new() })
+    }
+
+    /// Reads those that bind a custodian, if it was not asked about before. The pseudonyms must be
+    /// those of which they were listed.
+    pub(super) fn hear<R: StateReader>(
+        &mut self,
+        view: &View<'_, R>,
+        (kept, pseudonyms): (&Kept, &[Pseudonym]),
+        custodian: &str,
+    ) -> Result<(), StoreFault> {
+        if self.binding.contains_key(custodian) {
+            return Ok(());
+        }
+        let custodians = kept.custodians(custodian);
+        let mut binding = Vec::new();
+        for (of, (pseudonym, listed)) in pseudonyms.iter().zip(&mut self.listed).enumerate() {
+            if !pseudonym.counts_for(custodians) {
+                continue;
+            }
+            let signers = custodians.signers(&pseudonym.state);
+            for (place, listed) in listed.iter_mut().enumerate() {
+                if listed.may_bind(custodians, &signers)
+                    && custodians.are_bound(&listed.read(view)?.state, &pseudonym.state)
+                {
+                    binding.push((of, place));
+                }
+            }
+        }
+        self.binding.insert(custodian.to_owned(), binding);
+        Ok(())
+    }
+
+    /// Those that bind a custodian and are in force; [`Self::hear`] has been asked about it.
+    pub(super) fn binding(&self, custodian: &str) -> impl Iterator<Item = &Consent> {
+        let places = self.binding.get(custodian).map(Vec::as_slice).unwrap_or_default();
+        places.iter().filter_map(|(of, place)| self.listed.get(*of)?.get(*place)?.consent.as_ref())
+    }
+
+    /// At what moment.
+    pub(super) fn time(&self) -> TimeMs {
+        self.time
+    }
+}
+
+impl Listed {
+    /// Whether its row has to be read to know it.
+    fn may_bind(&self, custodians: Custodians<'_>, signers: &BTreeSet<&str>) -> bool {
+        match self.entry.paper_member.is_empty() {
+            true => signers.contains(self.entry.author.as_str()),
+            false => custodians.include(&self.entry.paper_member),
+        }
+    }
+
+    fn read<R: StateReader>(&mut self, view: &View<'_, R>) -> Result<&Consent, StoreFault> {
+        let consent = match self.consent.take() {
+            Some(consent) => consent,
+            None => Consent::read(view, &self.entry)?,
+        };
+        Ok(self.consent.insert(consent))
+    }
+}
+
+impl Consent {
+    fn read<R: StateReader>(view: &View<'_, R>, entry: &ConsentListEntry) -> Result<Self, StoreFault> {
+        let id = ConsentId::parse("consent_id", &entry.consent_id).map_err(|e| corrupt(format!("consents: {e}")))?;
+        let state: Option<ConsentState> = view.message(Table::State, &keys::consent(&id))?;
+        let state = state.ok_or_else(|| corrupt("a listed consent is absent"))?;
+        let grant = Grant::parse(state.grant.as_ref().unwrap_or(&Default::default()));
+        let grant = grant.map_err(|e| corrupt(format!("consent: {e}")))?;
+        Ok(Self { id, state, grant })
+    }
+}
