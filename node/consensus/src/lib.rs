@@ -57,7 +57,7 @@ pub use crate::output::{
 pub use crate::preflight::{Initial, PreflightError};
 pub use crate::reconcile::{Desired, Limits, Step, WaitReason, next_step, rotation_target};
 pub use crate::reject::Reject;
-pub use crate::screen::Judge;
+pub use crate::screen::{Judge, Origin};
 pub use crate::seal::{Seal, SealedPosition};
 pub use crate::snapshot::SnapshotMeta;
 pub use crate::status::{PeerProgress, PeerState, Role, Status};

@@ -32,12 +32,21 @@ pub(crate) const READ_CONTEXT_LEN: usize = 24;
 /// Says what is wrong with an entry that is not to be acknowledged: what it means is for
 /// whoever drives the core to know.
 pub trait Judge {
-    /// A command; `proposer` is the leader that proposed it, where that is known: in its own
-    /// term.
+    /// A command, and where it comes from.
     ///
     /// # Errors
     /// What is wrong.
-    fn command(&self, command: &[u8], proposer: Option<RaftId>) -> Result<(), &'static str>;
+    fn command(&self, command: &[u8], origin: Origin) -> Result<(), &'static str>;
+}
+
+/// What is known of where a command comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The leader that proposed it, where that is known: in its own term.
+    pub proposer: Option<RaftId>,
+    /// A quorum of the others says that it has as much of this leader's log, or more. So it may
+    /// be committed, and this node is the one that comes late.
+    pub held: bool,
 }
 
 /// What the screen knows of the node.
@@ -49,6 +58,8 @@ pub(crate) struct View<'a> {
     pub(crate) last: LogIndex,
     /// Commit index and the term of the entry there.
     pub(crate) commit: LogPosition,
+    /// How much of the present leader's log a quorum of the others says that it has.
+    pub(crate) held: LogIndex,
     /// All of the log is durable, and no snapshot is being installed.
     pub(crate) log_durable: bool,
     /// This node's vote in this term is durable.
@@ -259,22 +270,18 @@ fn check_entries(message: &Message, view: &View<'_>) -> Result<(usize, Option<Re
         // What is committed is beyond judgement.
         if index > view.commit.index && verdict.is_ok() {
             let proposer = RaftId::new(message.from).filter(|_| entry.term == message.term);
-            verdict = judge((kind, index), &entry.data, proposer, view);
+            let held = message.term == view.term.0 && index <= view.held;
+            verdict = judge((kind, index), &entry.data, Origin { proposer, held }, view);
         }
         fit += usize::from(verdict.is_ok());
     }
     Ok((fit, verdict.err()))
 }
 
-fn judge(
-    (kind, index): (EntryType, LogIndex),
-    data: &[u8],
-    proposer: Option<RaftId>,
-    view: &View<'_>,
-) -> Result<(), Reject> {
+fn judge((kind, index): (EntryType, LogIndex), data: &[u8], origin: Origin, view: &View<'_>) -> Result<(), Reject> {
     if kind == EntryType::EntryNormal {
         // The entry that opens a term is empty.
-        let verdict = if data.is_empty() { Ok(()) } else { view.judge.command(data, proposer) };
+        let verdict = if data.is_empty() { Ok(()) } else { view.judge.command(data, origin) };
         return verdict.map_err(|reason| Reject::Unfit { index, reason });
     }
     // Whether the ledger asks for it shows when it is applied, behind all that is before it.

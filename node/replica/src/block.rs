@@ -1,6 +1,8 @@
 //! How a log entry becomes a block. All nodes must do this alike: what is left
 //! out, and what counts as nothing, is a rule of the network.
 
+use std::ops::RangeInclusive;
+
 use bytes::Bytes;
 use consilium_ledger::CheckedTransaction;
 use consilium_proto::ids::{LedgerId, NodeId, TimeMs};
@@ -24,17 +26,21 @@ pub struct CheckedBlock {
     pub observed: Observed,
 }
 
+/// Milliseconds that a block may take from its leader's clock to a node that hears the leader,
+/// whatever disks and networks do.
+pub const LATE_MS: u64 = 10_000;
+
 /// Bytes that a body has at least for each attachment: its SHA-256.
 const COMMITMENT_BYTES: usize = 32;
 
 /// Whether a proposal may be acknowledged: it is one, nothing of it grows beyond
-/// measure when it is decoded, its time is not after `latest`, and it names its `proposer`,
+/// measure when it is decoded, its time is within `times`, and it names its `proposer`,
 /// where that is known. Nothing is decoded here, and a proposal that passes may still hold
 /// what counts as nothing.
 ///
 /// # Errors
 /// What is wrong. An honest leader with a right clock proposes no such thing.
-pub fn judge(entry: &[u8], latest: TimeMs, proposer: Option<NodeId>) -> Result<(), &'static str> {
+pub fn judge(entry: &[u8], times: &RangeInclusive<TimeMs>, proposer: Option<NodeId>) -> Result<(), &'static str> {
     let mut named = NodeId(0);
     let (mut time, mut transactions, mut votes, mut evidence) = (TimeMs(0), 0, 0, 0);
     for field in wire_scan::fields(entry) {
@@ -59,9 +65,10 @@ pub fn judge(entry: &[u8], latest: TimeMs, proposer: Option<NodeId>) -> Result<(
     if proposer.is_some_and(|proposer| proposer != named) {
         return Err("names another proposer than the leader");
     }
-    match time > latest {
-        true => Err("its time is ahead of this node's clock"),
-        false => Ok(()),
+    match time {
+        time if time > *times.end() => Err("its time is ahead of this node's clock"),
+        time if time < *times.start() => Err("its time is behind this node's clock"),
+        _ => Ok(()),
     }
 }
 

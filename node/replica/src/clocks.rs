@@ -51,6 +51,7 @@ struct Heard {
 pub(crate) struct Clocks {
     heard: BTreeMap<NodeId, Heard>,
     skew: Option<Skew>,
+    confirmed: bool,
 }
 
 impl Clocks {
@@ -66,6 +67,12 @@ impl Clocks {
     /// for all that is known.
     pub(crate) fn skew(&self) -> Option<Skew> {
         self.skew
+    }
+
+    /// Whether this node's clock shows about what those of more than half of all power do, its
+    /// own included. Whoever does not have that cannot say that another's is behind.
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.confirmed
     }
 
     /// Validators that have said nothing lately.
@@ -97,6 +104,8 @@ impl Clocks {
             .collect();
         let own_power = validators.seat(me).map_or(0, |seat| u128::from(seat.power.0));
         let heard = own_power + ahead.iter().map(|(_, power)| power).sum::<u128>();
+        let alike = ahead.iter().filter(|(ahead, _)| ahead.unsigned_abs() <= u128::from(tolerance_ms));
+        self.confirmed = 2 * (own_power + alike.map(|(_, power)| power).sum::<u128>()) > total;
         let off = |side: i128| {
             let mut off: Vec<_> = ahead.iter().filter(|(ahead, _)| ahead * side > i128::from(tolerance_ms)).collect();
             off.sort_unstable();

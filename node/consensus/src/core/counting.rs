@@ -112,6 +112,28 @@ impl<R: LogReader> Core<R> {
         self.is_quorum(&holders).then_some(holders)
     }
 
+    /// The newest index that a quorum of the others says to hold in this term, whether or not
+    /// this node has the same there; zero if there is none.
+    pub(super) fn said_to_be_held(&self) -> LogIndex {
+        if self.tally.term != self.term() {
+            return LogIndex(0);
+        }
+        let mut said = self.tally.heads.clone();
+        for (node, ahead) in &self.tally.ahead {
+            let newest = ahead.last_key_value().map_or(LogIndex(0), |(index, _)| *index);
+            said.entry(*node).and_modify(|head| *head = newest.max(*head)).or_insert(newest);
+        }
+        said.remove(&self.config.id);
+        let mut said: Vec<(LogIndex, RaftId)> = said.into_iter().map(|(node, head)| (head, node)).collect();
+        said.sort_unstable_by(|one, other| other.cmp(one));
+        let mut holders = BTreeSet::new();
+        let holds = |(head, node): &(LogIndex, RaftId)| {
+            holders.insert(*node);
+            self.is_quorum(&holders).then_some(*head)
+        };
+        said.iter().find_map(holds).unwrap_or_default()
+    }
+
     /// A peer holds the leader's log up to an index.
     ///
     /// # Errors

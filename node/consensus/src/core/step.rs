@@ -142,6 +142,7 @@ impl<R: LogReader> Core<R> {
             leader: self.leader(),
             last: crate::ids::LogIndex(self.raw.raft.raft_log.last_index()),
             commit: self.commit(),
+            held: self.said_to_be_held(),
             log_durable: self.log_durable(),
             vote_durable: self.vote_durable(),
             membership: &self.membership,

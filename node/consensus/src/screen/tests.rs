@@ -14,7 +14,7 @@ use crate::mandate::Electorate;
 use crate::membership::{Membership, MembershipInvalid};
 use crate::output::ReadContext;
 use crate::reject::Reject;
-use crate::screen::{Judge, Passed, View, screen};
+use crate::screen::{Judge, Origin, Passed, View, screen};
 use crate::status::Role;
 
 const MAX: u64 = u64::MAX;
@@ -27,9 +27,10 @@ fn id(value: u64) -> RaftId {
 struct Strict;
 
 impl Judge for Strict {
-    fn command(&self, command: &[u8], proposer: Option<RaftId>) -> Result<(), &'static str> {
-        let forged = command == b"of 3" && proposer.is_some_and(|proposer| proposer.get() != 3);
-        if command == b"unfit" || forged { Err("unfit") } else { Ok(()) }
+    fn command(&self, command: &[u8], origin: Origin) -> Result<(), &'static str> {
+        let forged = command == b"of 3" && origin.proposer.is_some_and(|proposer| proposer.get() != 3);
+        let late = command == b"late" && !origin.held;
+        if command == b"unfit" || forged || late { Err("unfit") } else { Ok(()) }
     }
 }
 
@@ -44,6 +45,7 @@ struct World {
     vote_durable: bool,
     may_lead: bool,
     reads_pending: usize,
+    held: u64,
     electorate: Electorate,
     proven: Option<(Term, RaftId)>,
 }
@@ -64,6 +66,7 @@ impl World {
             vote_durable: true,
             may_lead: true,
             reads_pending: 0,
+            held: 0,
             electorate: Electorate::default(),
             proven: Some((Term(5), id(2))),
         }
@@ -83,6 +86,7 @@ impl World {
             leader: self.leader,
             last: LogIndex(10),
             commit: LogPosition { index: LogIndex(8), term: Term(4), ..LogPosition::default() },
+            held: LogIndex(self.held),
             log_durable: self.log_durable,
             vote_durable: self.vote_durable,
             membership: &self.membership,
@@ -354,6 +358,22 @@ fn the_proposer_is_the_leader_of_the_term() {
     message.log_term = message.log_term.min(4);
     message.entries.iter_mut().for_each(|entry| entry.term = 4);
     assert_eq!(world.passed(2, message).unwrap().left_out, None);
+}
+
+/// What others have already, this node is to take, though it comes late.
+#[test]
+fn a_judge_is_told_what_a_quorum_of_the_others_holds() {
+    let mut world = World::new(Role::Follower);
+    let mut message = append();
+    message.entries.iter_mut().for_each(|entry| entry.data = b"late".to_vec());
+    for (held, fit) in [(10, 0), (11, 1), (12, 2), (99, 2)] {
+        world.held = held;
+        assert_eq!(world.passed(2, message.clone()).unwrap().message.entries.len(), fit, "{held}");
+    }
+    // What was held in another term says nothing of this one.
+    world.proven = Some((Term(6), id(2)));
+    message.term = 6;
+    assert_eq!(world.passed(2, message).unwrap().message.entries.len(), 0);
 }
 
 fn read(kind: MessageType, from: u64, owner: u64) -> Message {

@@ -43,6 +43,8 @@ pub(crate) struct Oversight {
     uncounted_since: Option<(LogIndex, u64)>,
     /// Since when the leader is followed, or was changed for it: nothing could be counted before.
     changed_ms: u64,
+    /// Since when this node has heard the present leader without a break.
+    followed_since: Option<u64>,
     /// The term of the last membership entry that was refused.
     refused_membership: Option<Term>,
     compacting: bool,
@@ -62,6 +64,7 @@ impl Oversight {
             voteless_since: None,
             uncounted_since: None,
             changed_ms: 0,
+            followed_since: None,
             refused_membership: None,
             compacting: false,
         }
@@ -70,11 +73,23 @@ impl Oversight {
     /// Another leader gets the time that the last one had; the same one, elected again,
     /// does not.
     pub(crate) fn leadership_changed(&mut self, leader: Option<RaftId>, now_ms: u64) {
+        self.followed_since = leader.map(|_| now_ms);
         if leader.is_some() && leader != self.leader {
             self.leader = leader;
             self.stalled_since = None;
             self.changed_ms = now_ms;
         }
+    }
+
+    /// This node did not run for a while: what comes now may have waited for it.
+    pub(crate) fn slept(&mut self, now_ms: u64) {
+        self.followed_since = self.followed_since.map(|_| now_ms);
+    }
+
+    /// Milliseconds for which this node has heard the present leader without a break: what an
+    /// honest one proposed before, and nobody else has, does not come only now.
+    pub(crate) fn followed_ms(&self, now_ms: u64) -> u64 {
+        self.followed_since.map_or(0, |since_ms| now_ms.saturating_sub(since_ms))
     }
 
     /// A membership was committed that the ledger does not ask for. Once may be the honest
@@ -214,6 +229,7 @@ impl Oversight {
         core.trust_leader();
         if std::mem::take(&mut self.distrusting) {
             self.changed_ms = now_ms;
+            self.slept(now_ms);
             out.push(Output::Notice(Notice::LeaderTrusted));
         }
     }

@@ -1,14 +1,16 @@
 //! Which part of the replica hears what.
 
+use std::ops::RangeInclusive;
+
 use consilium_consensus::voting::Clock;
 use consilium_consensus::{
-    Judge, LogReader, Mandate, MandateError, RaftId, Reject, Role, SealedPosition, StepError, Term,
+    Judge, LogReader, Mandate, MandateError, Origin, Reject, Role, SealedPosition, StepError, Term,
 };
 use consilium_proto::ids::{Epoch, NodeId, TimeMs};
 
 use super::Replica;
 use crate::alarm::{Alarm, AlarmName};
-use crate::block::judge;
+use crate::block::{LATE_MS, judge};
 use crate::catch_up::{Here, note_lost};
 use crate::certify::CertifyInput;
 use crate::disk::Written;
@@ -25,6 +27,8 @@ use crate::ports::{Ledger, PortFault};
 const HEALTH_TICKS: u64 = 10;
 /// Votes of others that are taken from one batch of a peer.
 const RELAYED_MAX: usize = 64;
+/// A node that did not look for so long did not hear its leader all the while.
+const SLEPT_MS: u64 = 2_000;
 
 impl<L: Ledger, R: LogReader> Replica<L, R> {
     pub(super) fn input(&mut self, input: Input) -> Result<(), Fault> {
@@ -43,7 +47,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
                 let result = self.core.transfer_leadership(to);
                 self.out.push(Output::TransferAnswer { request, result });
             }
-            Input::RequestTimeBlock(after) => self.proposing.want_time(after, self.latest_time()),
+            Input::RequestTimeBlock(after) => self.proposing.want_time(after, *self.block_times().end()),
             Input::Fetched { call, block } => self.catch_up.fetched(call, *block, self.now.monotonic_ms),
             Input::FetchEnded { call, problem } => self.catch_up.ended(call, problem),
             Input::AttachmentsFetched { call, contents } => {
@@ -157,15 +161,25 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         }
     }
 
-    /// The latest time that a block may have now.
-    fn latest_time(&self) -> TimeMs {
-        TimeMs(self.now.wall.0.saturating_add(self.topology.parameters().clock_skew_max_ms))
+    /// Times that a block may have that comes now, and that nobody else has yet: rights begin
+    /// and end by the time of blocks, so a leader may no more date them back than ahead. What
+    /// came late for another reason must not look like that: a block counts as dated back only
+    /// if this node heard its leader all the while, and is sure of its own clock.
+    fn block_times(&self) -> RangeInclusive<TimeMs> {
+        let (wall, tolerance_ms) = (self.now.wall.0, self.topology.parameters().clock_skew_max_ms);
+        let late_ms = tolerance_ms.saturating_add(LATE_MS);
+        let judged = self.clocks.is_confirmed() && self.oversight.followed_ms(self.now.monotonic_ms) > late_ms;
+        let earliest = if judged { wall.saturating_sub(late_ms) } else { 0 };
+        TimeMs(earliest)..=TimeMs(wall.saturating_add(tolerance_ms))
     }
 
     /// Takes the time, and compares this node's clock with the others'.
     pub(super) fn see(&mut self, now: Clock) {
         let tolerance_ms = self.topology.parameters().clock_skew_max_ms;
         let before = self.clocks.skew().is_some();
+        if now.monotonic_ms.saturating_sub(self.now.monotonic_ms) > SLEPT_MS {
+            self.oversight.slept(now.monotonic_ms);
+        }
         self.clocks.look(self.me, self.topology.validators(), tolerance_ms, now);
         let apart = self.clocks.skew().is_some();
         self.core.set_may_lead(!apart);
@@ -300,8 +314,8 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             let problem = problem.to_owned();
             return self.out.push(Output::Notice(Notice::RaftIgnored { peer: from, problem }));
         }
-        let latest = self.latest_time();
-        let error = match self.core.step(peer, bytes, &Standards { latest }) {
+        let standards = Standards { times: self.block_times() };
+        let error = match self.core.step(peer, bytes, &standards) {
             Ok(()) => return,
             Err(error) => error,
         };
@@ -373,13 +387,15 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
 
 /// What an entry is held to before it is acknowledged.
 struct Standards {
-    /// The latest time that a block may have.
-    latest: TimeMs,
+    /// When a block may be of that comes in time.
+    times: RangeInclusive<TimeMs>,
 }
 
 impl Judge for Standards {
-    fn command(&self, command: &[u8], proposer: Option<RaftId>) -> Result<(), &'static str> {
-        judge(command, self.latest, proposer.map(|proposer| NodeId(proposer.get())))
+    fn command(&self, command: &[u8], origin: Origin) -> Result<(), &'static str> {
+        let in_time = origin.proposer.is_some() && !origin.held;
+        let earliest = if in_time { *self.times.start() } else { TimeMs(0) };
+        judge(command, &(earliest..=*self.times.end()), origin.proposer.map(|proposer| NodeId(proposer.get())))
     }
 }
 

@@ -2,9 +2,11 @@
 
 use consilium_kit::Identity;
 use consilium_kit::replica::Replicas;
-use consilium_proto::ids::{Height, TimeMs};
+use consilium_proto::ids::{Height, NodeId, TimeMs};
 use consilium_replica::alarm::{Alarm, AlarmName};
+use consilium_replica::block::LATE_MS;
 use consilium_replica::notice::Notice;
+use consilium_replica::peer::PeerMessage;
 use consilium_replica::{Input, Output};
 
 const TOLERANCE_MS: u64 = 5_000;
@@ -126,4 +128,78 @@ fn a_time_that_is_far_ahead_is_nobodys_wish() {
     net.time_blocks(1, 1);
     let proposed = |output: &Output| matches!(output, Output::Notice(Notice::Proposed { .. }));
     assert_eq!(net.said(1).iter().filter(|output| proposed(output)).count(), 1);
+}
+
+/// Of the others, the first leader hears no clock.
+fn deaf(output: &Output) -> bool {
+    matches!(output, Output::Send { to: NodeId(1), message: PeerMessage::WallClock(_) })
+}
+
+/// Rights end by the time of blocks: a leader that hears of no clock, or wants to hear of none,
+/// could keep a consent or an emergency from ending for as long as it led.
+#[test]
+fn a_leader_that_dates_blocks_back_is_replaced() {
+    for behind in [TOLERANCE_MS + LATE_MS + 1_000, HOUR_MS as u64] {
+        let mut net = four();
+        goes_on(&mut net, "first");
+        (2..=4).for_each(|id| net.node_mut(id).hold = deaf);
+        // What it heard before is forgotten, and the others have followed it for long enough.
+        net.pass(600);
+        net.clocks.insert(1, -(behind as i64));
+        net.pass(10);
+        assert_eq!(net.leader(2), Some(1), "nothing was proposed");
+        net.enroll(1, &Identity::new("a.example", "service", "second"));
+        net.pass(40);
+        assert_ne!(net.leader(2), Some(1), "{behind}");
+        goes_on(&mut net, "third");
+        let time = net.node(2).replica.applied().time;
+        assert!(time.0 + TOLERANCE_MS + LATE_MS >= net.now.wall.0, "{time:?}");
+    }
+}
+
+/// What is tolerated of a clock, and what a slow disk takes, costs no leader its place.
+#[test]
+fn a_leader_that_is_a_little_late_stays() {
+    let mut net = four();
+    goes_on(&mut net, "first");
+    (2..=4).for_each(|id| net.node_mut(id).hold = deaf);
+    net.pass(600);
+    net.clocks.insert(1, -((TOLERANCE_MS + LATE_MS) as i64 - 1_000));
+    net.pass(10);
+    net.enroll(1, &Identity::new("a.example", "service", "second"));
+    net.pass(20);
+    assert_eq!(net.leader(2), Some(1));
+}
+
+/// Who was away, or slept, finds blocks that are older than a leader may make them, and takes
+/// them: with the others, who have them, and also where nothing is committed without it.
+#[test]
+fn a_node_that_comes_late_takes_what_waited_for_it() {
+    for alone in [false, true] {
+        let mut net = four();
+        goes_on(&mut net, "first");
+        net.cut_off(4);
+        net.pass(600);
+        if alone {
+            net.cut_off(3);
+        }
+        net.enroll(1, &Identity::new("a.example", "service", "second"));
+        net.pass(600);
+        net.said(4);
+        net.join();
+        net.pass(100);
+        assert_eq!(certified(&net, 4), certified(&net, 1));
+        let refused = |output: &Output| matches!(output, Output::Notice(Notice::RaftRejected { .. }));
+        assert_eq!(net.said(4).into_iter().find(refused), None, "alone: {alone}");
+    }
+}
+
+/// Where half of all clocks are an hour ahead, nobody knows which half is right: to those of them
+/// the others' blocks are not late.
+#[test]
+fn two_halves_with_two_times_go_on() {
+    let mut net = four();
+    net.clocks.extend([(3, HOUR_MS), (4, HOUR_MS)]);
+    net.pass(600);
+    goes_on(&mut net, "ehr");
 }

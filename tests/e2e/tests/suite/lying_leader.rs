@@ -152,7 +152,7 @@ fn lying_leader_dates_blocks_ahead() {
 
 #[test]
 fn lying_leader_dates_blocks_back() {
-    lying_leader(Lie::DeafToClocks, Fate::Either);
+    lying_leader(Lie::DeafToClocks, Fate::Replaced);
 }
 
 #[test]

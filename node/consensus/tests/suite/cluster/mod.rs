@@ -13,8 +13,8 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use consilium_consensus::{
     Candidacy, Config, Core, ElectionTicks, Electorate, EntryKind, IncomingSnapshot, Installed, Judge, LogEntry,
-    LogIndex, LogPosition, Mandate, Membership, MembershipOutcome, Output, Persist, RaftId, ReadOutcome, Role, Signer,
-    SnapshotMeta, Term,
+    LogIndex, LogPosition, Mandate, Membership, MembershipOutcome, Origin, Output, Persist, RaftId, ReadOutcome, Role,
+    Signer, SnapshotMeta, Term,
 };
 use consilium_kit::net::Links;
 use consilium_kit::{LogHandle, Network, Rng, keys};
@@ -28,7 +28,7 @@ use self::oracle::Oracle;
 pub(crate) struct Passes;
 
 impl Judge for Passes {
-    fn command(&self, _: &[u8], _: Option<RaftId>) -> Result<(), &'static str> {
+    fn command(&self, _: &[u8], _: Origin) -> Result<(), &'static str> {
         Ok(())
     }
 }

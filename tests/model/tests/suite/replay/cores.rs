@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use consilium_consensus::{
     Config, Core, ElectionTicks, Electorate, Initial, Judge, LogEntry, LogIndex, LogPosition, LogReader, Mandate,
-    Membership, Output, RaftId, Signer, StepError,
+    Membership, Origin, Output, RaftId, Signer, StepError,
 };
 use consilium_kit::{LogHandle, MemoryLog, keys};
 use consilium_proto::ids::{LedgerId, NodeId, VotingPower};
@@ -40,7 +40,7 @@ pub(crate) fn signer(node: u64) -> Signer {
 struct Passes;
 
 impl Judge for Passes {
-    fn command(&self, _: &[u8], _: Option<RaftId>) -> Result<(), &'static str> {
+    fn command(&self, _: &[u8], _: Origin) -> Result<(), &'static str> {
         Ok(())
     }
 }
