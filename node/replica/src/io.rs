@@ -17,7 +17,7 @@ use consilium_proto::vote::CertifiedHeader;
 
 use crate::alarm::{Alarm, AlarmName};
 use crate::block::CheckedBlock;
-use crate::catch_up::Audited;
+use crate::catch_up::{Audited, Run};
 use crate::clocks::Skew;
 use crate::disk::{LogWrite, VoteWrite, Written};
 use crate::fault::Fault;
@@ -135,8 +135,8 @@ pub enum Input {
     },
     /// The answer to [`Output::Audit`].
     Audited {
-        /// The block.
-        height: Height,
+        /// What was asked for.
+        run: Run,
         /// What was seen.
         audited: Audited,
     },
@@ -202,9 +202,9 @@ pub enum Output {
         /// At most [`crate::catch_up::ATTACHMENTS_MAX`].
         slots: Vec<Slot>,
     },
-    /// Look at the attachments of a block ([`crate::catch_up::audit`]); one at a time, to be
+    /// Look at the attachments of blocks ([`crate::catch_up::audit`]); one run at a time, to be
     /// answered by [`Input::Audited`].
-    Audit(Height),
+    Audit(Run),
     /// What became of a transaction.
     Answer {
         /// Who asked.

@@ -1,8 +1,8 @@
-//! Looks at the attachments of a block when the replica asks for it, away from its thread.
+//! Looks at the attachments of blocks when the replica asks for it, away from its thread.
 
-use consilium_proto::ids::{Height, LedgerId};
+use consilium_proto::ids::LedgerId;
 use consilium_replica::Input;
-use consilium_replica::catch_up::{Audited, audit};
+use consilium_replica::catch_up::{Audited, Run, audit};
 
 use crate::handle::Handle;
 use crate::storage::ledger_port::LedgerPort;
@@ -22,16 +22,16 @@ impl Audits {
         Self { ledger, ledger_id, handle, runtime: tokio::runtime::Handle::current() }
     }
 
-    /// Looks at a block.
-    pub(super) fn look(&self, height: Height) {
+    /// Looks at blocks.
+    pub(super) fn look(&self, run: Run) {
         let this = self.clone();
         self.runtime.spawn_blocking(move || {
-            let audited = audit(&this.ledger, this.ledger_id, height).unwrap_or_else(|error| {
+            let audited = audit(&this.ledger, this.ledger_id, run).unwrap_or_else(|error| {
                 // If it has rotten, whoever watches for that knows by now.
-                tracing::error!(height = height.0, %error, "a stored block cannot be looked at");
-                Audited::default()
+                tracing::error!(height = run.first.0, %error, "a stored block cannot be looked at");
+                Audited::passed_over(run.first)
             });
-            let _ = this.handle.report(Input::Audited { height, audited });
+            let _ = this.handle.report(Input::Audited { run, audited });
         });
     }
 }

@@ -66,7 +66,7 @@ impl Performer {
             Output::Fetch { call, from, first } => self.fetches.start(call, from, first),
             Output::StopFetch(call) => self.fetches.stop(call),
             Output::FetchAttachments { call, from, slots } => self.fetches.attachments(call, from, slots),
-            Output::Audit(height) => self.audits.look(height),
+            Output::Audit(run) => self.audits.look(run),
             Output::Answer { request, result } => self.handle.answer(request, result),
             Output::ForwardedAnswer { request, results } => self.handle.answer_forwarded(request, results),
             Output::ReadAnswer { request, ready } => self.handle.answer_read(request, ready),

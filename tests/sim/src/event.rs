@@ -7,6 +7,7 @@ use consilium_proto::ids::{Height, NodeId, TimeMs, TransactionId};
 use consilium_proto::pb::{self, ForwardResult};
 use consilium_proto::transaction::Slot;
 use consilium_replica::CallId;
+use consilium_replica::catch_up::Run;
 use consilium_replica::peer::PeerMessage;
 
 /// Index of a machine. Twins are two machines with one raft id.
@@ -110,7 +111,7 @@ pub enum Timer {
     /// A call to the leader was not answered.
     Call(CallId),
     /// A look at the attachments of a block is done.
-    Audit(Height),
+    Audit(Run),
     /// A rebuilding looks at the time.
     Rebuild,
 }

@@ -14,7 +14,7 @@ pub mod rebuild;
 mod serve;
 
 pub use self::attachments::{ATTACHMENTS_MAX, serve_attachments};
-pub use self::audit::{Audited, audit};
+pub use self::audit::{Audited, Run, audit};
 pub use self::chain::{CertifiedBlock, ChainCheck, ChainError};
 pub use self::serve::{Serving, stored_attachments};
 

@@ -54,9 +54,9 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
                 let (ledger, now_ms) = (self.executor.ledger(), self.now.monotonic_ms);
                 self.attachments.fetched(ledger, call, contents, now_ms, &mut self.out)?;
             }
-            Input::Audited { height, audited } => {
-                self.audit.audited(height, audited.bytes, self.now.monotonic_ms);
-                note_lost(self.executor.ledger(), height, &audited.missing, &mut self.out)?;
+            Input::Audited { run, audited } => {
+                self.audit.audited(run, (audited.upto, audited.bytes), self.now.monotonic_ms);
+                note_lost(self.executor.ledger(), &audited.missing, &mut self.out)?;
             }
             Input::AttachmentMissed(height) => self.audit.want(height),
             Input::Unreachable(peer) => {

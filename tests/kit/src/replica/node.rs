@@ -123,8 +123,8 @@ impl Node {
                 let block = CheckedBlock::decode(entry.clone(), self.ledger_id).map(|block| self.verified(block));
                 vec![Input::Checked { position: *position, block }]
             }
-            Output::Audit(height) => {
-                vec![Input::Audited { height: *height, audited: audit(ledger, self.ledger_id, *height).unwrap() }]
+            Output::Audit(run) => {
+                vec![Input::Audited { run: *run, audited: audit(ledger, self.ledger_id, *run).unwrap() }]
             }
             Output::Continue => vec![Input::Continue],
             Output::Send { .. }

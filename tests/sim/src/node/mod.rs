@@ -173,10 +173,10 @@ impl Node {
                     self.push(host, env, Input::ForwardAnswer { call, results: Vec::new() });
                 }
             }
-            Timer::Audit(height) => {
+            Timer::Audit(run) => {
                 let id = env.fixture.genesis.ledger_id;
-                let audited = audit(&host.disk.ledger_port(), id, height).map_err(|e| host.failed(&e))?;
-                self.push(host, env, Input::Audited { height, audited });
+                let audited = audit(&host.disk.ledger_port(), id, run).map_err(|e| host.failed(&e))?;
+                self.push(host, env, Input::Audited { run, audited });
             }
             Timer::Rebuild => {}
         }

@@ -40,7 +40,7 @@ impl Node {
             Output::FetchAttachments { call, from, slots } => {
                 host.send(env, from, Packet::FetchAttachments { slots, call });
             }
-            Output::Audit(height) => host.timer(env, 1, Timer::Audit(height)),
+            Output::Audit(run) => host.timer(env, 1, Timer::Audit(run)),
             Output::Answer { request, result } => self.answer(host, env, request, result)?,
             Output::ForwardedAnswer { request, results } => {
                 if let Some(Asker::Forwarder(to, call)) = self.askers.remove(&request) {
