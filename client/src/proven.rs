@@ -14,7 +14,7 @@ use bytes::Bytes;
 use consilium_grpc::identity_service_client::IdentityServiceClient;
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::header::{Header, HeaderProof};
-use consilium_proto::ids::Fingerprint;
+use consilium_proto::ids::{Fingerprint, Height};
 use consilium_proto::keys::EncryptionPublicKey;
 use consilium_proto::pb;
 use consilium_proto::record::KnownSigner;
@@ -117,15 +117,17 @@ impl Client {
         Ok(proof.into_header())
     }
 
-    /// Who signs with a key, proven. It never changes, so it is asked for once.
+    /// Who signs with a key that had signed by a height, proven. It never changes, so it is asked
+    /// for once, and of any node that is so far, whether it hears a quorum or not.
     ///
     /// # Errors
     /// As [`Self::proven_state`]; a key that nobody has enrolled.
-    pub(crate) async fn signer(&self, key: &Fingerprint) -> Result<KnownSigner, ClientError> {
+    pub(crate) async fn signer(&self, key: &Fingerprint, by: Height) -> Result<KnownSigner, ClientError> {
         if let Some(known) = self.inner().signers.lock().unwrap_or_else(PoisonError::into_inner).get(key) {
             return Ok(known.clone());
         }
-        let row = self.proven_state(&keys::signer(key)).await?;
+        let read = pb::ReadOptions { consistency: Some(pb::read_options::Consistency::MinHeight(by.0)) };
+        let (row, _) = self.proven_at(&keys::signer(key), Some(read)).await?;
         let row =
             row.ok_or_else(|| ClientError::contradiction("what was signed is signed by nobody who is enrolled"))?;
         let state = pb::SignerState::decode(row).map_err(|_| FieldError::malformed("value", "is not a signer"))?;

@@ -6,10 +6,12 @@
 //! A panic of any other thread ends the process
 //! ([`end_process_on_panic`](crate::runtime::end_process_on_panic)).
 
+use std::any::Any;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -141,27 +143,48 @@ where
                 Err(panicked) => Err(panicked),
             };
             match response {
-                Ok(response) => Ok(response?.map(|body| ContainedBody(Some(body)))),
+                Ok(response) => {
+                    let mut response = response?;
+                    let _held = response.extensions_mut().remove();
+                    Ok(response.map(|body| ContainedBody { body: Some(body), _held }))
+                }
                 Err(panicked) => Ok(Status::from(panicked).into_http()),
             }
         })
     }
 }
 
+/// Something that an answer holds until it is sent, or its receiver is gone: an extension of the
+/// response.
+#[derive(Debug, Clone)]
+pub struct Held {
+    _held: Arc<dyn Any + Send + Sync>,
+}
+
+impl Held {
+    /// Holds it.
+    pub fn new(held: impl Any + Send + Sync) -> Self {
+        Self { _held: Arc::new(held) }
+    }
+}
+
 /// The body of an answer: the items of a stream are made while it is sent.
 #[derive(Debug, Default)]
-pub struct ContainedBody(Option<Body>);
+pub struct ContainedBody {
+    body: Option<Body>,
+    _held: Option<Held>,
+}
 
 impl HttpBody for ContainedBody {
     type Data = Bytes;
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Some(body) = &mut self.0 else { return Poll::Ready(None) };
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
         match call(|| Pin::new(body).poll_frame(cx)) {
             Ok(polled) => polled,
             Err(panicked) => {
-                self.0 = None;
+                self.body = None;
                 let mut trailers = HeaderMap::new();
                 let ended = Status::from(panicked).add_header(&mut trailers);
                 Poll::Ready(Some(ended.map(|()| Frame::trailers(trailers))))
@@ -170,11 +193,11 @@ impl HttpBody for ContainedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(HttpBody::is_end_stream)
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
     }
 }
 

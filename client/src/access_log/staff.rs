@@ -77,7 +77,7 @@ impl StaffLog {
         let mut decisions = Vec::new();
         if let Contents::Proven(transactions) = block.contents {
             for executed in &transactions {
-                if let Some(request) = self.request(executed).await? {
+                if let Some(request) = self.request(executed, block.header.height).await? {
                     decisions.push(self.client.decision(request.id).await?);
                 }
             }
@@ -86,7 +86,11 @@ impl StaffLog {
     }
 
     /// A transaction, if it was executed, is by somebody of the member, and stands in a log.
-    async fn request(&self, executed: &pb::ExecutedTransaction) -> Result<Option<Transaction>, ClientError> {
+    async fn request(
+        &self,
+        executed: &pb::ExecutedTransaction,
+        height: Height,
+    ) -> Result<Option<Transaction>, ClientError> {
         let Some(transaction) = &executed.transaction else {
             let why = "blocks do not show this identity what tells of patients: it takes an auditor";
             return Err(ClientError::Usage(why.into()));
@@ -98,7 +102,7 @@ impl StaffLog {
         if !transaction.actions.iter().any(is_logged) {
             return Ok(None);
         }
-        let author = self.client.signer(&transaction.head.author).await?;
+        let author = self.client.signer(&transaction.head.author, height).await?;
         Ok((author.id.member() == &self.member).then_some(transaction))
     }
 }

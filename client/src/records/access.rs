@@ -25,6 +25,7 @@ use crate::answer::Proven;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::false_answer::Answered;
+use crate::paging::Pages;
 
 /// How long a reader waits for its custodian's wrap unless told otherwise.
 pub const KEY_PATIENCE: Duration = Duration::from_secs(10);
@@ -158,13 +159,23 @@ impl RecordReader {
         let request = self.access().request(patient, AccessKind::History);
         let records = vec![pb::VersionRef::from(&VersionRef { record, version: 0 })];
         let request = pb::RequestAccess { records, ..request };
-        let request = pb::ReadRecordsRequest { transaction: Some(self.sign(request)?), ..Default::default() };
-        let (answered, header) = self.client().recent(|| self.ask_access(&request)).await?;
-        let history = self.check_history(patient, record, &answered.answer, &header).await;
-        let history = self.client().judged(&answered, history)?.ok_or_else(ClientError::not_found)?;
-        Ok(Proven::under(&header, history))
+        let mut request = pb::ReadRecordsRequest { transaction: Some(self.sign(request)?), ..Default::default() };
+        let (mut pages, mut history) = (Pages::default(), None);
+        loop {
+            let (answered, header) = self.client().recent(|| self.ask_access(&request)).await?;
+            let more = pages.follow(&answered.answer.next_page_token, answered.answer.records.len());
+            let page = self.check_history(patient, record, &answered.answer, &header).await;
+            let joined = page.and_then(|page| Ok((History::join(history, page)?, more?)));
+            let (joined, more) = self.client().judged(&answered, joined)?;
+            history = joined;
+            if !more {
+                return Ok(Proven::under(&header, history.ok_or_else(ClientError::not_found)?));
+            }
+            request.page_token = pages.token();
+        }
     }
 
+    /// The versions of an answer, which its first one proves.
     async fn check_history(
         &self,
         patient: PatientPseudonym,
@@ -172,18 +183,13 @@ impl RecordReader {
         answer: &pb::ReadRecordsResponse,
         header: &Header,
     ) -> Result<Option<History>, ClientError> {
-        let mut history: Option<History> = None;
-        for released in &answer.records {
-            let shown = self.check_released(patient, released, header).await?;
-            let last = history.as_ref().and_then(|history| history.versions.last()).map_or(0, |v| v.version);
-            if shown.version.record_id != record.0[..] || shown.version.version <= last {
-                return Err(ClientError::contradiction("a version of another record, or out of order"));
-            }
-            let Shown { version, newest, retracted, disagreements } = shown;
-            let first = || History { versions: Vec::new(), newest, retracted, disagreements };
-            history.get_or_insert_with(first).versions.push(version);
+        let versions: Option<Vec<_>> = answer.records.iter().map(|released| released.record.clone()).collect();
+        let versions = versions.ok_or_else(|| FieldError::missing("record"))?;
+        let Some(first) = answer.records.first() else { return Ok(None) };
+        if versions.iter().any(|version| version.patient != patient.0[..]) {
+            return Err(ClientError::contradiction("a record of another patient was answered"));
         }
-        Ok(history)
+        self.prove(record, &versions, first.proof.as_ref(), header).await.map(Some)
     }
 
     pub(super) fn sign(&self, request: pb::RequestAccess) -> Result<pb::SignedTransaction, ClientError> {

@@ -12,6 +12,7 @@ use super::reader::{Opened, RecordReader};
 use crate::client::Client;
 use crate::clock::now_ms;
 use crate::error::ClientError;
+use crate::paging::Pages;
 use crate::submit::Submitted;
 
 /// How long a request is valid that is answered without a quorum: the network may be away for so
@@ -106,11 +107,25 @@ impl RecordReader {
     /// As [`Self::read`]; PERMISSION_DENIED at a node of another member.
     pub async fn read_without_quorum(&self, late: &LateRequest) -> Result<Vec<Opened>, ClientError> {
         let transaction = Some(late.signed.clone());
-        let request = pb::ReadRecordsRequest { transaction, without_quorum: true, ..Default::default() };
-        let (answered, header) = self.ask_access(&request).await?;
+        let mut request = pb::ReadRecordsRequest { transaction, without_quorum: true, ..Default::default() };
         let LateRequest { request: RequestAccess { patient, records, .. }, .. } = late;
-        let opened = self.open_all(*patient, &mut records.iter(), &answered.answer, &header).await;
-        self.client().judged(&answered, opened)
+        let (mut pages, mut left, mut opened) = (Pages::default(), records.iter(), Vec::new());
+        loop {
+            let (answered, header) = self.ask_access(&request).await?;
+            let more = pages.follow(&answered.answer.next_page_token, answered.answer.records.len());
+            let page = match more {
+                Ok(more) => {
+                    self.open_all(*patient, &mut left, &answered.answer, &header).await.map(|page| (page, more))
+                }
+                Err(error) => Err(error),
+            };
+            let (page, more) = self.client().judged(&answered, page)?;
+            opened.extend(page);
+            if !more {
+                return Ok(opened);
+            }
+            request.page_token = pages.token();
+        }
     }
 }
 

@@ -34,6 +34,7 @@ use crate::answer::Proven;
 use crate::client::Client;
 use crate::error::{ClientError, Unverified};
 use crate::false_answer::Answered;
+use crate::paging::Pages;
 
 /// Records asked for at once.
 const PAGE_SIZE: u32 = 500;
@@ -66,6 +67,22 @@ pub struct History {
     pub retracted: bool,
     /// Statements of the patient that it disagrees, with this or other versions.
     pub disagreements: Vec<pb::Disagreement>,
+}
+
+impl History {
+    /// A page of a history behind those before it; what became of the record, the last one says.
+    pub(super) fn join(before: Option<Self>, page: Option<Self>) -> Result<Option<Self>, ClientError> {
+        let (mut all, page) = match (before, page) {
+            (Some(all), Some(page)) => (all, page),
+            (before, page) => return Ok(page.or(before)),
+        };
+        let last = all.versions.last().map_or(0, |version| version.version);
+        if page.versions.first().is_some_and(|first| first.version <= last) || page.newest < all.newest {
+            return Err(ClientError::contradiction("a page of a history goes back behind the one before it"));
+        }
+        all.versions.extend(page.versions);
+        Ok(Some(Self { versions: all.versions, ..page }))
+    }
 }
 
 /// One version of a record that was shown, and what became of the record.
@@ -271,7 +288,7 @@ impl RecordReader {
         let proof = RecordProof::try_from(proof.ok_or_else(|| FieldError::missing("proof"))?)?;
         let mut signers = BTreeMap::new();
         for key in proof.signers() {
-            signers.insert(key, self.client.signer(&key).await?);
+            signers.insert(key, self.client.signer(&key, header.height).await?);
         }
         let row = proof.verify(&record_id, shown, header, |key| signers.get(key));
         let row = row.map_err(|why| Unverified::Record { id: record_id, why })?;
@@ -317,17 +334,28 @@ impl RecordReader {
     }
 
     async fn shown(&self, record_id: RecordId) -> Result<(Header, History), ClientError> {
-        let (answered, header) = self.client.recent(|| self.fetch_history(record_id)).await?;
-        let answer = &answered.answer;
-        let history = self.prove(record_id, &answer.versions, answer.proof.as_ref(), &header).await;
-        Ok((header, self.client.judged(&answered, history)?))
+        let (mut pages, mut history) = (Pages::default(), None);
+        loop {
+            let (answered, header) = self.client.recent(|| self.fetch_history(record_id, pages.token())).await?;
+            let answer = &answered.answer;
+            let more = pages.follow(&answer.next_page_token, answer.versions.len());
+            let page = self.prove(record_id, &answer.versions, answer.proof.as_ref(), &header).await;
+            let joined = page.and_then(|page| Ok((History::join(history, Some(page))?, more?)));
+            let (joined, more) = self.client.judged(&answered, joined)?;
+            history = joined;
+            if !more {
+                return Ok((header, history.ok_or_else(ClientError::not_found)?));
+            }
+        }
     }
 
     pub(super) async fn fetch_history(
         &self,
         record_id: RecordId,
+        page_token: Bytes,
     ) -> Result<(Answered<pb::GetRecordHistoryRequest, pb::GetRecordHistoryResponse>, Header), ClientError> {
-        let request = pb::GetRecordHistoryRequest { record_id: Bytes::copy_from_slice(&record_id.0), read: None };
+        let request =
+            pb::GetRecordHistoryRequest { record_id: Bytes::copy_from_slice(&record_id.0), read: None, page_token };
         let ask = |channel, request| async move { service(channel).get_record_history(request).await };
         let answered = self.client.ask("GetRecordHistory", request, ask).await?;
         let header = self.client.final_header(answered.answer.header.as_ref()).await;

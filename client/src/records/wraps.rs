@@ -10,6 +10,7 @@ use consilium_proto::state::{WrapName, keys};
 use super::RecordReader;
 use crate::access_log::row_message;
 use crate::error::ClientError;
+use crate::paging::Pages;
 
 /// A wrap that a custodian has added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,10 +28,19 @@ impl RecordReader {
     /// # Errors
     /// As [`Self::history`].
     pub async fn added_wraps(&self, record: RecordId) -> Result<Vec<AddedWrap>, ClientError> {
-        let (answered, header) = self.client().recent(|| self.fetch_history(record)).await?;
-        let added: Result<Vec<_>, _> =
-            answered.answer.wraps.iter().map(|shown| check(&record, shown, &header)).collect();
-        Ok(self.client().judged(&answered, added)?.into_iter().flatten().collect())
+        let (mut pages, mut wraps) = (Pages::default(), Vec::new());
+        loop {
+            let (answered, header) = self.client().recent(|| self.fetch_history(record, pages.token())).await?;
+            let answer = &answered.answer;
+            let more = pages.follow(&answer.next_page_token, answer.versions.len());
+            let added: Result<Vec<_>, _> = answer.wraps.iter().map(|shown| check(&record, shown, &header)).collect();
+            let added = added.and_then(|added| Ok((added, more?)));
+            let (added, more) = self.client().judged(&answered, added)?;
+            wraps.extend(added.into_iter().flatten());
+            if !more {
+                return Ok(wraps);
+            }
+        }
     }
 }
 

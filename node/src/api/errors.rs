@@ -161,6 +161,18 @@ pub fn over_quota(wait_ms: u64) -> Status {
     Status::with_error_details(reason.code(), message, details)
 }
 
+/// A caller has had too many answers made, and may ask again after so long.
+pub fn over_budget(wait_ms: u64) -> Status {
+    let reason = Reason::Overloaded;
+    metrics::counter!("consilium_requests_failed_total", "reason" => reason.as_str()).increment(1);
+    metrics::counter!("consilium_answers_over_budget_total").increment(1);
+    let mut details = reason.details();
+    details.set_retry_info(Some(Duration::from_millis(wait_ms)));
+    details.add_quota_failure_violation("caller", "answers of one identity, in records, sent again or not");
+    let message = format!("more answers were made for this identity than its requests can be for; ask in {wait_ms} ms");
+    Status::with_error_details(reason.code(), message, details)
+}
+
 /// A fault of the store: details for the log only.
 #[must_use]
 pub fn storage(error: &StorageError) -> Status {

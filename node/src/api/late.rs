@@ -38,17 +38,20 @@ const REFUSED_ALARM: &str = "late_reads_refused";
 
 impl Api {
     /// Tries to have a request decided as any other. `None`: nothing is certified, and it may be
-    /// answered without.
+    /// answered without. One that goes on with a page was tried before.
     pub(super) async fn tried(
         &self,
         caller: &Caller,
         transaction: &Transaction,
-        within: Duration,
+        (within, goes_on): (Duration, bool),
     ) -> Result<Option<Located>, Status> {
         self.check_late(caller, transaction)?;
         self.check_signature(transaction).await?;
         if self.published.is_quarantined() {
             return Err(Reason::Quarantined.status("this node has put itself aside; use another one"));
+        }
+        if goes_on && self.is_kept(transaction.id).await? {
+            return Ok(None);
         }
         let patience =
             Some(self.limits.without_quorum_after).filter(|patience| !patience.is_zero() && *patience < within);
@@ -115,6 +118,12 @@ impl Api {
         })?;
         tracing::warn!(transaction = %id, "own records are read without a quorum; the request is kept for the ledger");
         Ok(())
+    }
+
+    /// Whether a request was kept, and is not on the ledger yet.
+    async fn is_kept(&self, id: TransactionId) -> Result<bool, Status> {
+        let kept = self.journal(move |late| Ok(late.has(&id))).await;
+        kept.map_err(|error| Reason::Internal.status(error))
     }
 
     /// Enters what was kept into the ledger.

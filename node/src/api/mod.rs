@@ -24,6 +24,7 @@ mod record_reader;
 mod records;
 pub mod release;
 mod submit;
+mod turns;
 mod validators;
 
 use std::sync::Arc;
@@ -52,6 +53,7 @@ use crate::transport::{Outbox, PeerClients};
 use errors::Reason;
 use notices::OpenReviews;
 pub use reading::Reads;
+use turns::Turns;
 
 /// The least staleness that can be asked for: nobody can have blocks made faster
 /// than that by reading.
@@ -97,12 +99,13 @@ pub struct Api {
 pub(crate) struct Shared {
     streams: Reserve<SpiffeId>,
     reviews: OpenReviews,
+    turns: Turns,
 }
 
 impl Shared {
     pub(crate) fn new(limits: &Limits) -> Self {
         let streams = Room { each: limits.streams_per_identity_max.get(), group: usize::MAX, all: usize::MAX };
-        Self { streams: Reserve::new(streams), reviews: OpenReviews::default() }
+        Self { streams: Reserve::new(streams), reviews: OpenReviews::default(), turns: Turns::new(limits) }
     }
 }
 

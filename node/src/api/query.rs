@@ -16,15 +16,12 @@ use consilium_proto::transaction::RequestAccess;
 use prost::Message;
 
 use super::record_reader::RecordReader;
-use super::release::{Released, decide};
+use super::release::{DECIDED_MAX, Released, decide};
 use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
 
 const PAGE_DEFAULT: u32 = 100;
 const PAGE_MAX: u32 = 1_000;
-
-/// Records that are decided for one page: it is given before the caller gives up.
-const DECIDED_MAX: usize = 10_000;
 
 /// A parsed query.
 #[derive(Debug)]
@@ -70,22 +67,23 @@ impl Query {
         let mut released = Released::default();
         let (mut decided, mut last) = (0, 0);
         let in_sight = in_sight.range((self.after, Bound::Unbounded)).filter(|_| permitted);
-        for (looked_at, (sequence, id)) in in_sight.enumerate() {
-            if looked_at == DECIDED_MAX {
+        for (sequence, id) in in_sight {
+            if released.looked_at >= DECIDED_MAX {
                 released.next_page_token = Bytes::copy_from_slice(&u64::to_be_bytes(decided));
                 return Ok(released);
             }
+            released.looked_at += 1;
             decided = *sequence;
             let Some(version) = decide(ledger, &mut decider, id, 0)? else { continue };
             let state = records.state(id)?.ok_or_else(|| StorageError::corrupt("record", "absent"))?;
             if !self.matches(&state, &version) || !self.is_tagged(&records, id, &version)? {
                 continue;
             }
-            if released.records.len() >= self.page {
+            if released.records.len() >= self.page || released.is_full() {
                 released.next_page_token = Bytes::copy_from_slice(&u64::to_be_bytes(last));
                 return Ok(released);
             }
-            released.records.push(records.show(id, version)?);
+            released.extend(records.show(id, vec![version])?);
             last = *sequence;
         }
         Ok(released)

@@ -6,24 +6,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use consilium_ledger::keys;
 use consilium_ledger::rights::{Claim, Withheld};
 use consilium_proto::error::FieldError;
 use consilium_proto::header::Header;
 use consilium_proto::ids::{Fingerprint, Height, TransactionId};
-use consilium_proto::pb::{self, Outcome, SignerState};
+use consilium_proto::limits::ACCESS_RECORDS_MAX;
+use consilium_proto::pb::{self, AccessKind, Outcome, SignerState};
 use consilium_proto::transaction::{RequestAccess, Transaction};
 use consilium_replica::submission::WaitFor;
 use tokio::time::{Instant, timeout_at};
-use tonic::{Request, Status};
+use tonic::{Request, Response, Status};
 
 use super::errors::Reason;
 use super::query::Query;
 use super::reading::in_lane;
-use super::release::{Page, Released, answer, answer_late, awaits_wrap, parse_place};
+use super::release::{Page, Place, Released, answer, answer_late, awaits_wrap};
+use super::turns::Turn;
 use super::{Api, Caller};
 use crate::clock::now_ms;
+use crate::contained::Held;
 use crate::storage::snapshot::LedgerSnapshot;
 
 const OTHERS_REQUEST: &str = "a request for access must be by the identity of its connection";
@@ -37,7 +39,7 @@ impl Api {
     pub(super) async fn read_permitted(
         &self,
         request: Request<pb::ReadRecordsRequest>,
-    ) -> Result<pb::ReadRecordsResponse, Status> {
+    ) -> Result<Response<pb::ReadRecordsResponse>, Status> {
         let arrived = Instant::now();
         let caller = Self::caller(&request)?;
         let within = self.time_left(&request);
@@ -52,23 +54,25 @@ impl Api {
         (caller, request): (Caller, pb::ReadRecordsRequest),
         transaction: Transaction,
         (arrived, within): (Instant, Duration),
-    ) -> Result<pb::ReadRecordsResponse, Status> {
+    ) -> Result<Response<pb::ReadRecordsResponse>, Status> {
         let refused = |e| Reason::InvalidArgument.field(&e);
         let asked = transaction.access_request().cloned();
         let asked =
             asked.ok_or_else(|| refused(FieldError::malformed("transaction", "holds no request for access")))?;
         let query = Query::parse(&request, &asked).map_err(refused)?;
-        let from = parse_place(&request.page_token).map_err(refused)?;
+        // That of a query says something else.
+        let from = if query.is_some() { Ok(Place::default()) } else { Place::parse(&request.page_token) };
+        let from = from.map_err(refused)?;
         let patience = patience(&request).map_err(refused)?.min(within);
         self.check_author(&caller, &transaction).await?;
         let (id, author) = (transaction.id, transaction.head.author);
         let located = match request.without_quorum {
             false => self.execute(&caller, transaction, WaitFor::Certified, within).await?,
-            true => match self.tried(&caller, &transaction, within).await? {
+            true => match self.tried(&caller, &transaction, (within, from != Place::default())).await? {
                 Some(located) => located,
                 None => {
                     let signed = request.transaction.unwrap_or_default();
-                    return self.read_late(caller, (transaction, signed), asked, (arrived, within)).await;
+                    return self.read_late(caller, (transaction, signed), (asked, from), (arrived, within)).await;
                 }
             },
         };
@@ -77,32 +81,37 @@ impl Api {
             return Err(Reason::OutcomeRefused.status(format!("the rules refused the transaction: {outcome}")));
         }
         let question = Arc::new(Question { caller, id, author, asked, query, from });
-        let (released, header) = self.released(question, Instant::now() + patience).await?;
-        let Released { records, next_page_token, missing, awaits_wrap: _ } = released;
+        let (released, header, turn) = self.released(question, Instant::now() + patience, within).await?;
+        let Released { records, next_page_token, missing, .. } = released;
         if let Some(height) = missing {
             let _ = self.handle.attachment_missed(height).await;
             return Err(Reason::Behind.status("an attachment of a record is not on this node; another one has it"));
         }
         let header = Some((&self.prove_header(header, within).await?).into());
-        if records.is_empty() {
-            tokio::time::sleep(until_empty_answer(arrived.elapsed())).await;
-        }
-        Ok(pb::ReadRecordsResponse { height: located.height.0, records, header, next_page_token })
+        let answer = pb::ReadRecordsResponse { height: located.height.0, records, header, next_page_token };
+        Ok(sent(answer, turn, arrived).await)
     }
 
     /// What is released, with the header of the state that it was read in. A key that a custodian
     /// still has to wrap is waited for: at each block only that is looked for, and the answer is
     /// made anew once it is there.
-    async fn released(&self, question: Arc<Question>, until: Instant) -> Result<(Released, Header), Status> {
+    async fn released(
+        &self,
+        question: Arc<Question>,
+        until: Instant,
+        within: Duration,
+    ) -> Result<(Released, Header, Turn), Status> {
         let mut applied = self.published.watch_applied();
         loop {
             applied.borrow_and_update();
-            let answer = self.release_now(Arc::clone(&question)).await?;
-            if !answer.0.awaits_wrap || Instant::now() >= until {
-                return Ok(answer);
+            let turn = self.shared.turns.take(&question.caller.id, within).await?;
+            let (released, header) = self.release_now(Arc::clone(&question)).await?;
+            turn.charge(cost(&question.asked, &released));
+            if !released.awaits_wrap || Instant::now() >= until {
+                return Ok((released, header, turn));
             }
-            // What waits takes no memory.
-            drop(answer);
+            // What waits takes no memory, and no turn.
+            drop((released, turn));
             while let Ok(changed) = timeout_at(until, applied.changed()).await {
                 changed.map_err(|_| Reason::NoLeader.status("this node is stopping"))?;
                 let (question, certified) = (Arc::clone(&question), self.published.certified_height());
@@ -136,19 +145,22 @@ impl Api {
         &self,
         caller: Caller,
         (transaction, signed): (Transaction, pb::SignedTransaction),
-        asked: RequestAccess,
+        (asked, from): (RequestAccess, Place),
         (arrived, within): (Instant, Duration),
-    ) -> Result<pb::ReadRecordsResponse, Status> {
+    ) -> Result<Response<pb::ReadRecordsResponse>, Status> {
+        let turn = self.shared.turns.take(&caller.id, within).await?;
         let certified = self.published.certified_height();
         let (id, author) = (transaction.id, transaction.head.author);
         let work = move |ledger: &LedgerSnapshot<'_>| {
             let tip = ledger.tip_header().clone();
             let time = tip.time.max(now_ms());
             let claim = Claim { transaction: id, author, reader: &caller.id, certified, time };
-            Ok((answer_late(ledger, &claim, &asked)?, tip))
+            let released = answer_late(ledger, &claim, &asked, from)?;
+            Ok((released.map(|released| (cost(&asked, &released), released)), tip))
         };
         let (released, header) = self.read(work).await?;
-        let released = released.map_err(refuse)?;
+        let (cost, released) = released.map_err(refuse)?;
+        turn.charge(cost);
         // What is executed and not certified might still be nothing: it is not decided by.
         if header.height > certified {
             return Err(refuse(Withheld::NoEvent));
@@ -159,10 +171,8 @@ impl Api {
         let header = Some((&self.prove_header(header, within).await?).into());
         // Before anything leaves, and for what is denied, too: probing is in the log as ever.
         self.keep(id, signed).await?;
-        if released.records.is_empty() {
-            tokio::time::sleep(until_empty_answer(arrived.elapsed())).await;
-        }
-        Ok(pb::ReadRecordsResponse { height: 0, records: released.records, header, next_page_token: Bytes::new() })
+        let Released { records, next_page_token, .. } = released;
+        Ok(sent(pb::ReadRecordsResponse { height: 0, records, header, next_page_token }, turn, arrived).await)
     }
 
     /// A request is made by the identity of its connection: nobody else gets the answer.
@@ -198,6 +208,30 @@ fn patience(request: &pb::ReadRecordsRequest) -> Result<Duration, FieldError> {
     }
 }
 
+/// What an answer costs whoever has it made, in records: nothing that tells how much was hidden.
+fn cost(asked: &RequestAccess, released: &Released) -> usize {
+    match asked.kind {
+        AccessKind::Query | AccessKind::History => ACCESS_RECORDS_MAX,
+        AccessKind::Read | AccessKind::Export | AccessKind::Disclosure | AccessKind::Unspecified => {
+            released.records.len()
+        }
+    }
+}
+
+/// An answer with records holds its turn until its reader has it.
+async fn sent(answer: pb::ReadRecordsResponse, turn: Turn, arrived: Instant) -> Response<pb::ReadRecordsResponse> {
+    let is_empty = answer.records.is_empty();
+    let mut response = Response::new(answer);
+    match is_empty {
+        true => {
+            drop(turn);
+            tokio::time::sleep(until_empty_answer(arrived.elapsed())).await;
+        }
+        false => drop(response.extensions_mut().insert(Held::new(turn))),
+    }
+    response
+}
+
 /// An answer without a record goes out at a multiple of [`EMPTY_ANSWER`] after its request came.
 fn until_empty_answer(taken: Duration) -> Duration {
     let begun = taken.as_nanos() % EMPTY_ANSWER.as_nanos();
@@ -211,8 +245,8 @@ struct Question {
     author: Fingerprint,
     asked: RequestAccess,
     query: Option<Query>,
-    /// Where the page begins, of contents.
-    from: u64,
+    /// Where the page begins, if it is none of a query.
+    from: Place,
 }
 
 impl Question {

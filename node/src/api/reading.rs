@@ -43,6 +43,11 @@ pub(super) async fn in_lane<T>(caller: &SpiffeId, urgency: Option<Urgency>, work
     }
 }
 
+/// Whether this task does something that is urgent.
+pub(super) fn is_urgent() -> bool {
+    URGENT.try_with(|_| ()).is_ok()
+}
+
 /// Room for reads. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Reads {

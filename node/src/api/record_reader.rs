@@ -116,11 +116,22 @@ impl<'a> RecordReader<'a> {
         statement.collect()
     }
 
-    /// A version without its contents.
-    pub(super) fn show(&mut self, id: &RecordId, record: RecordVersion) -> Result<ReleasedRecord, StorageError> {
-        let descriptor = self.described(id, &record, &mut false)?;
-        let proof = Some((&self.prove(id, std::slice::from_ref(&record))?).into());
-        Ok(ReleasedRecord { record: Some(record), descriptor, proof, ..ReleasedRecord::default() })
+    /// Versions of a record without their contents, oldest first. The first one comes with the
+    /// proof of all.
+    pub(super) fn show(
+        &mut self,
+        id: &RecordId,
+        shown: Vec<RecordVersion>,
+    ) -> Result<Vec<ReleasedRecord>, StorageError> {
+        let mut proof = match shown.is_empty() {
+            true => None,
+            false => Some((&self.prove(id, &shown)?).into()),
+        };
+        let released = shown.into_iter().map(|record| {
+            let descriptor = self.described(id, &record, &mut false)?;
+            Ok(ReleasedRecord { record: Some(record), descriptor, proof: proof.take(), ..ReleasedRecord::default() })
+        });
+        released.collect()
     }
 
     /// Proof of versions of a record.
@@ -153,12 +164,17 @@ impl<'a> RecordReader<'a> {
         Ok(content)
     }
 
-    /// All versions of a record of the reader's member, from the first on.
-    pub(super) fn history(&mut self, id: &RecordId) -> Result<Vec<RecordVersion>, StorageError> {
-        match self.state(id)? {
-            Some(state) if self.may_read(&state) => (1..=state.version).map(|n| self.version(id, n)).collect(),
-            Some(_) | None => Ok(Vec::new()),
-        }
+    /// Versions of a record of the reader's member, from one on, at most so many; and the number of
+    /// the next one, if there is one.
+    pub(super) fn history(
+        &mut self,
+        id: &RecordId,
+        (first, max): (u32, u32),
+    ) -> Result<(Vec<RecordVersion>, Option<u32>), StorageError> {
+        let Some(state) = self.state(id)?.filter(|state| self.may_read(state)) else { return Ok((Vec::new(), None)) };
+        let end = state.version.min(first.saturating_add(max - 1));
+        let versions = (first..=end).map(|number| self.version(id, number)).collect::<Result<_, _>>()?;
+        Ok((versions, (end < state.version).then_some(end + 1)))
     }
 
     /// The newest version, if it is wanted and of the reader's member.

@@ -1,6 +1,8 @@
 //! `RecordsService`: requests for access, and what is said of the records of one's own member.
 //! What is denied looks exactly like what does not exist, in answers, counts, order and pages.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use consilium_grpc::records_service_server::RecordsService;
 use consilium_ledger::rights::records_of_member;
@@ -17,6 +19,7 @@ use tonic::{Request, Response, Status};
 use super::Api;
 use super::errors::Reason;
 use super::record_reader::{RecordReader, Said};
+use super::release::SHOWN_MAX;
 use crate::access::{self, What, decide};
 use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
@@ -34,7 +37,7 @@ const WRAPS_MAX: usize = 4_096;
 #[tonic::async_trait]
 impl RecordsService for Api {
     async fn read_records(&self, request: Request<pb::ReadRecordsRequest>) -> Answer<pb::ReadRecordsResponse> {
-        self.read_permitted(request).await.map(Response::new)
+        self.read_permitted(request).await
     }
 
     async fn get_record(&self, request: Request<pb::GetRecordRequest>) -> Answer<pb::GetRecordResponse> {
@@ -92,21 +95,31 @@ impl RecordsService for Api {
         let within = self.time_left(&request);
         let request = request.into_inner();
         let id = record_id(&request.record_id)?;
+        let first = first_version(&request.page_token).map_err(|e| Reason::InvalidArgument.field(&e))?;
         self.freshen(request.read.as_ref(), within).await?;
         let read = move |ledger: &LedgerSnapshot<'_>| {
             let mut records = RecordReader::new(ledger, &caller.id);
-            let versions = records.history(&id)?;
+            let (versions, next) = records.history(&id, (first, SHOWN_MAX as u32))?;
             if versions.is_empty() {
                 return Ok(None);
             }
             let proof = Some((&records.prove(&id, &versions)?).into());
-            let wraps = added_wraps(ledger, &caller.id, &id)?;
-            let answer = pb::GetRecordHistoryResponse { versions, proof, header: None, wraps };
+            let wraps = added_wraps(ledger, &caller.id, &id, first..next.unwrap_or(u32::MAX))?;
+            let next_page_token = next.map(|next| Bytes::copy_from_slice(&next.to_be_bytes())).unwrap_or_default();
+            let answer = pb::GetRecordHistoryResponse { versions, proof, header: None, wraps, next_page_token };
             Ok(Some((answer, ledger.tip_header().clone())))
         };
         let (answer, header) = self.read(read).await?.ok_or_else(not_found)?;
         let header = Some((&self.prove_header(header, within).await?).into());
         Ok(Response::new(pb::GetRecordHistoryResponse { header, ..answer }))
+    }
+}
+
+/// At which version a page of a history begins.
+fn first_version(token: &[u8]) -> Result<u32, FieldError> {
+    match token.is_empty() {
+        true => Ok(1),
+        false => Ok(u32::from_be_bytes(fixed("page_token", token)?).max(1)),
     }
 }
 
@@ -116,8 +129,10 @@ fn added_wraps(
     ledger: &LedgerSnapshot<'_>,
     reader: &SpiffeId,
     id: &RecordId,
+    versions: Range<u32>,
 ) -> Result<Vec<pb::ShownWrap>, StorageError> {
-    let first = keys::wrap_state(&WrapName { record: *id, version: 0, recipient: KeyId::from_bytes([0; 32]) });
+    let version = versions.start;
+    let first = keys::wrap_state(&WrapName { record: *id, version, recipient: KeyId::from_bytes([0; 32]) });
     let prefix = first.get(..first.len() - 4 - 32).unwrap_or_default();
     let mut shown = Vec::new();
     if !decide(&access::Request { reader, what: What::StateRow { key: &first } }).allows() {
@@ -128,6 +143,9 @@ fn added_wraps(
         let Some(StateKey::Wrap(name)) = StateKey::decode(&key) else {
             return Err(StorageError::corrupt("state", "the key of a wrap names none"));
         };
+        if !versions.contains(&name.version) {
+            break;
+        }
         let proof = state_map::prove(ledger, &KeyHash::of(&key)).map_err(|e| StorageError::corrupt("trie", e))?;
         let recipient_key_id = name.recipient.to_bytes();
         shown.push(pb::ShownWrap {

@@ -18,23 +18,43 @@ use super::record_reader::RecordReader;
 use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
 
-/// Bytes of records in an answer, and what more there is of the last one: a reader can receive it.
+/// Bytes of records in an answer, and what more there is of the last one: a reader can receive it,
+/// and a node can hold many.
 const ANSWER_BYTES: usize = 4 * 1024 * 1024;
+/// Versions of histories in an answer.
+pub(super) const SHOWN_MAX: usize = 1_000;
+/// Versions that are decided for one answer, beside those that the event names: it is given before
+/// the caller gives up.
+pub(super) const DECIDED_MAX: usize = 10_000;
 
 /// Which part of what a request opens is answered.
 #[derive(Default, Clone, Copy)]
 pub struct Page<'a> {
     /// Conditions of a query, with the place where it goes on.
     pub query: Option<&'a Query>,
-    /// Of contents: behind how many of the versions that are permitted it begins.
-    pub from: u64,
+    /// Where it begins, if it is none of a query.
+    pub from: Place,
 }
 
-/// Where a page of contents begins.
-pub(super) fn parse_place(token: &[u8]) -> Result<u64, FieldError> {
-    match token.is_empty() {
-        true => Ok(0),
-        false => fixed("page_token", token).map(u64::from_be_bytes),
+/// Where a page begins: at which of the records that were asked for, or of the histories that are
+/// permitted, and of that history at which version.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Place {
+    index: u32,
+    version: u32,
+}
+
+impl Place {
+    pub(super) fn parse(token: &[u8]) -> Result<Self, FieldError> {
+        if token.is_empty() {
+            return Ok(Self::default());
+        }
+        let token = u64::from_be_bytes(fixed("page_token", token)?);
+        Ok(Self { index: (token >> 32) as u32, version: token as u32 })
+    }
+
+    fn token(self) -> Bytes {
+        Bytes::copy_from_slice(&((u64::from(self.index) << 32) | u64::from(self.version)).to_be_bytes())
     }
 }
 
@@ -50,6 +70,24 @@ pub struct Released {
     /// A custodian is about to wrap something of it for the reader's newest key, whether it is
     /// wrapped for an older one or not: the reader may have that one no more.
     pub(super) awaits_wrap: bool,
+    /// Versions that were looked at, whether they are in the answer or not.
+    pub(super) looked_at: usize,
+    bytes: usize,
+}
+
+impl Released {
+    /// Adds records.
+    pub(super) fn extend(&mut self, records: impl IntoIterator<Item = ReleasedRecord>) {
+        for record in records {
+            self.bytes = self.bytes.saturating_add(record.encoded_len());
+            self.records.push(record);
+        }
+    }
+
+    /// Whether nothing more is to be added.
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes >= ANSWER_BYTES
+    }
 }
 
 /// What a request opens, as of the snapshot.
@@ -79,7 +117,7 @@ pub(super) fn awaits_wrap(
     // What is withheld since, the answer says.
     let Ok(opened) = opened else { return Ok(false) };
     let mut records = RecordReader::new(ledger, claim.reader);
-    for version in wanted(asked, &opened.versions) {
+    for version in asked.records.iter().flat_map(|asked| wanted(asked, &opened.versions)) {
         let record = records.version(&version.record, version.version)?;
         if records.awaits_wrap(&version.record, &record)? {
             return Ok(true);
@@ -88,17 +126,12 @@ pub(super) fn awaits_wrap(
     Ok(false)
 }
 
-/// The versions that are permitted, in the order in which they were asked for.
-fn wanted<'a>(
-    asked: &'a RequestAccess,
-    permitted: &'a BTreeSet<VersionRef>,
-) -> impl Iterator<Item = &'a VersionRef> + 'a {
-    asked.records.iter().flat_map(|asked| {
-        // Where the newest was asked for, the event says which one that was.
-        let of = |version| VersionRef { record: asked.record, version };
-        let of_record = permitted.range(of(0)..=of(u32::MAX));
-        of_record.filter(|version| asked.version == 0 || asked.version == version.version)
-    })
+/// What is permitted of a version that was asked for.
+fn wanted<'a>(asked: &'a VersionRef, permitted: &'a BTreeSet<VersionRef>) -> impl Iterator<Item = &'a VersionRef> + 'a {
+    // Where the newest was asked for, the event says which one that was.
+    let of = |version| VersionRef { record: asked.record, version };
+    let of_record = permitted.range(of(0)..=of(u32::MAX));
+    of_record.filter(|version| asked.version == 0 || asked.version == version.version)
 }
 
 /// What a request opens that cannot come onto the ledger now, as of the snapshot ([`open_late`]).
@@ -106,13 +139,12 @@ pub(super) fn answer_late(
     ledger: &LedgerSnapshot<'_>,
     claim: &Claim<'_>,
     asked: &RequestAccess,
+    from: Place,
 ) -> Result<Result<Released, Withheld>, StorageError> {
     let opened = open_late(ledger, Engine::shared(), (claim, asked));
     match opened.map_err(|e| StorageError::corrupt("state", e))? {
         Ok(versions) => {
-            // It is read once, and has no pages.
-            let whole = (0, usize::MAX);
-            Release { ledger, claim, asked }.contents(RecordReader::new(ledger, claim.reader), &versions, whole).map(Ok)
+            Release { ledger, claim, asked }.contents(RecordReader::new(ledger, claim.reader), &versions, from).map(Ok)
         }
         Err(withheld) => Ok(Err(withheld)),
     }
@@ -130,8 +162,8 @@ impl Release<'_> {
         let records = RecordReader::new(self.ledger, self.claim.reader);
         match (page.query, self.asked.kind) {
             (Some(query), _) => query.run(self.ledger, (self.decider()?, records), opened.permits()),
-            (None, AccessKind::History) => self.histories(records, &opened.versions),
-            (None, _) => self.contents(records, &opened.versions, (page.from, ANSWER_BYTES)),
+            (None, AccessKind::History) => self.histories(records, &opened.versions, page.from),
+            (None, _) => self.contents(records, &opened.versions, page.from),
         }
     }
 
@@ -139,25 +171,23 @@ impl Release<'_> {
         &self,
         mut records: RecordReader<'_>,
         permitted: &BTreeSet<VersionRef>,
-        (from, bytes_max): (u64, usize),
+        from: Place,
     ) -> Result<Released, StorageError> {
         let mut released = Released::default();
-        let mut bytes = 0_usize;
-        for (number, version) in (0_u64..).zip(wanted(self.asked, permitted)) {
-            if number < from {
-                continue;
-            }
-            if bytes >= bytes_max {
-                released.next_page_token = Bytes::copy_from_slice(&number.to_be_bytes());
+        for (index, asked) in (0_u32..).zip(&self.asked.records).skip(from.index as usize) {
+            if released.is_full() {
+                released.next_page_token = Place { index, version: 0 }.token();
                 break;
             }
-            let record = records.version(&version.record, version.version)?;
-            let height = Height(record.height);
-            released.awaits_wrap |= records.awaits_wrap(&version.record, &record)?;
-            let (record, missing) = records.release(&version.record, record)?;
-            released.missing = released.missing.or(missing.then_some(height));
-            bytes = bytes.saturating_add(record.encoded_len());
-            released.records.push(record);
+            for version in wanted(asked, permitted) {
+                let record = records.version(&version.record, version.version)?;
+                let height = Height(record.height);
+                released.awaits_wrap |= records.awaits_wrap(&version.record, &record)?;
+                let (record, missing) = records.release(&version.record, record)?;
+                released.missing = released.missing.or(missing.then_some(height));
+                released.looked_at += 1;
+                released.extend([record]);
+            }
         }
         Ok(released)
     }
@@ -166,15 +196,26 @@ impl Release<'_> {
         &self,
         mut records: RecordReader<'_>,
         permitted: &BTreeSet<VersionRef>,
+        from: Place,
     ) -> Result<Released, StorageError> {
         let mut decider = self.decider()?;
         let mut released = Released::default();
-        for version in permitted.iter() {
+        for (index, version) in (0..).zip(permitted).skip(from.index as usize) {
             let newest = records.state(&version.record)?.map_or(0, |state| state.version);
-            for number in 1..=newest {
-                if let Some(shown) = decide(self.ledger, &mut decider, &version.record, number)? {
-                    released.records.push(records.show(&version.record, shown)?);
+            let first = if index == from.index { from.version.max(1) } else { 1 };
+            let mut shown = Vec::new();
+            for number in first..=newest {
+                let full = released.is_full() || released.records.len() + shown.len() >= SHOWN_MAX;
+                if full || released.looked_at >= DECIDED_MAX {
+                    released.next_page_token = Place { index, version: number }.token();
+                    break;
                 }
+                released.looked_at += 1;
+                shown.extend(decide(self.ledger, &mut decider, &version.record, number)?);
+            }
+            released.extend(records.show(&version.record, shown)?);
+            if !released.next_page_token.is_empty() {
+                break;
             }
         }
         Ok(released)
@@ -203,4 +244,21 @@ pub(super) fn decide(
 ) -> Result<Option<pb::RecordVersion>, StorageError> {
     let (decided, version) = decider.decide(ledger, id, number).map_err(|e| StorageError::corrupt("state", e))?;
     Ok(version.filter(|_| decided.permits()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn places_are_told_by_tokens_that_grow() {
+        let places = [(0, 7), (1, 0), (1, 2), (300, 0), (u32::MAX, u32::MAX)];
+        let places = places.map(|(index, version)| Place { index, version });
+        let tokens = places.map(Place::token);
+        assert!(tokens.is_sorted() && tokens.iter().all(|token| !token.is_empty()));
+        assert_eq!(tokens.map(|token| Place::parse(&token).unwrap()), places);
+        assert_eq!(Place::parse(&[]), Ok(Place::default()));
+        assert!(Place::parse(&[0; 7]).is_err());
+    }
 }

@@ -74,3 +74,22 @@ fn what_is_outside_of_a_request_is_not_contained() {
     assert_eq!(call(|| assert!(call::<()>(|| panic!("inside")).is_err() && is_contained())), Ok(()));
     assert!(!is_contained());
 }
+
+#[tokio::test]
+async fn what_an_answer_holds_is_held_until_it_was_sent() {
+    let (held, released) = tokio::sync::oneshot::channel::<()>();
+    let held = std::sync::Mutex::new(Some(held));
+    let service = service_fn(move |_| {
+        let held = held.lock().expect("nobody panics with it").take();
+        async move {
+            let mut response = Response::new(Body::new(http_body_util::Full::new(Bytes::from_static(b"all"))));
+            response.extensions_mut().insert(Held::new(held));
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let answer = ContainRequests.layer(service).oneshot(Request::new(Body::empty())).await.unwrap();
+    let mut released = std::pin::pin!(released);
+    assert!(futures::poll!(released.as_mut()).is_pending());
+    answer.into_body().collect().await.expect("it is all of it");
+    assert!(futures::poll!(released.as_mut()).is_ready());
+}

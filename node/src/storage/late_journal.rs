@@ -78,6 +78,12 @@ impl LateJournal {
         Ok(waiting)
     }
 
+    /// Whether one waits.
+    #[must_use]
+    pub fn has(&self, id: &TransactionId) -> bool {
+        self.path(id).exists()
+    }
+
     /// One that waits; `None` if it is damaged, and was set aside for people.
     ///
     /// # Errors
