@@ -21,7 +21,7 @@ use consilium_proto::ids::{PatientPseudonym, SearchTag, TimeMs};
 use consilium_proto::limits::{ANSWER_BYTES_MAX, RESOLVE_TAGS_MAX};
 use consilium_proto::names::SpiffeId;
 use consilium_proto::patient::{Lookup, ResolvedPatient};
-use consilium_proto::pb::{self, PatientRelation, action::Action};
+use consilium_proto::pb::{self, PatientRelation, RepresentativeScope, action::Action};
 use tokio::sync::Mutex;
 
 use crate::client::Client;
@@ -178,6 +178,8 @@ pub struct Acceptance {
     pub to: Option<TimeMs>,
     /// Salted hash of what it was accepted upon.
     pub evidence: Hash,
+    /// What a representative speaks for; `None`: everything.
+    pub scope: Option<RepresentativeScope>,
 }
 
 impl Acceptance {
@@ -191,6 +193,7 @@ impl Acceptance {
             to_ms: self.to.map_or(0, |to| to.0),
             evidence_sha256: self.evidence.to_bytes(),
             withdrawn,
+            scope: self.scope.clone(),
         })
     }
 }
@@ -222,7 +225,8 @@ impl Client {
         relation: PatientRelation,
         evidence: Hash,
     ) -> Result<Submitted, ClientError> {
-        let nothing = Acceptance { identity, relation, may_read: false, may_consent: false, to: None, evidence };
+        let (to, scope) = (None, None);
+        let nothing = Acceptance { identity, relation, may_read: false, may_consent: false, to, evidence, scope };
         self.say_of_patient(nothing.action(patient, true)).await
     }
 

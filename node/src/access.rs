@@ -111,7 +111,18 @@ pub enum What<'a> {
 pub struct Patient {
     /// The member that registered it has accepted the reader to read for it. What others
     /// accept opens their own records, and not the log of all.
-    pub accepted: bool,
+    pub accepted: Accepted,
+}
+
+/// For how much of a patient's records somebody is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// For none.
+    Not,
+    /// For some: it learns who speaks for the patient, and not what tells of all of them.
+    ForSome,
+    /// For all.
+    ForAll,
 }
 
 /// What is known of an emergency.
@@ -229,6 +240,7 @@ pub fn decide(request: &Request<'_>) -> Decision {
         What::SealedEntry { until, now } => sealed_entry(reader, until, now),
         What::Patient(patient) => match reader.role() {
             Role::Service | Role::Clinician => Decision::Allow(Grant::Writer),
+            Role::Patient if patient.accepted == Accepted::ForSome => Decision::Allow(Grant::Patient),
             _ => of_all_members(reader, patient),
         },
         What::Emergency(emergency) => notice(reader, emergency),
@@ -300,7 +312,7 @@ fn transaction(reader: &SpiffeId, author: Option<&SpiffeId>) -> Decision {
 fn of_all_members(reader: &SpiffeId, patient: Patient) -> Decision {
     match reader.role() {
         Role::Auditor => Decision::Allow(Grant::Auditor),
-        Role::Patient if patient.accepted => Decision::Allow(Grant::Patient),
+        Role::Patient if patient.accepted == Accepted::ForAll => Decision::Allow(Grant::Patient),
         _ => Decision::Deny(Denial::NotPatient),
     }
 }

@@ -6,6 +6,7 @@
 //! ([`Said`]). Time is the block's time.
 
 mod custodians;
+mod scope;
 
 use std::collections::BTreeSet;
 
@@ -25,6 +26,7 @@ use crate::purpose;
 use crate::transaction::check_kind;
 
 pub use custodians::Custodians;
+pub use scope::Reach;
 
 /// What a consent says.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -75,7 +75,8 @@ pub struct ConsentSays {
     pub id: ConsentId,
     /// Its version.
     pub version: u32,
-    /// Nothing counts of one that does not bind the custodian, or is not in force.
+    /// Nothing counts of one that does not bind the custodian, is not in force, or whose signer
+    /// speaks for other things alone.
     pub binds: bool,
     /// What it says.
     pub said: Said,
@@ -147,15 +148,18 @@ impl Pseudonyms {
             rows.consents.iter().map(move |consent| ConsentSays {
                 id: consent.id,
                 version: consent.state.version,
-                binds: counts && consent.grant.period.contains(asked.time) && are_bound(rows, consent, custodians),
+                binds: counts
+                    && consent.grant.period.contains(asked.time)
+                    && are_bound(rows, consent, (custodians, asked)),
                 said: consent.grant.says(asked),
             })
         })
     }
 }
 
-fn are_bound(rows: &PatientRows, consent: &KnownConsent, custodians: Custodians<'_>) -> bool {
-    custodians.are_bound(&consent.state, rows.state.as_ref().unwrap_or(&PatientState::default()))
+fn are_bound(rows: &PatientRows, consent: &KnownConsent, (custodians, asked): (Custodians<'_>, &Asked<'_>)) -> bool {
+    let reach = custodians.reach(&consent.state, rows.state.as_ref().unwrap_or(&PatientState::default()));
+    reach.is_some_and(|reach| reach.covers(asked))
 }
 
 #[cfg(test)]

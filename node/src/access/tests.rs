@@ -10,7 +10,7 @@ use consilium_proto::ids::{
 use consilium_proto::names::SpiffeId;
 use consilium_proto::state::{AuthorityName, CertificateName, CustodyName, SaltName};
 
-use super::{Decision, Denial, Emergency, Grant, Patient, Petition, Request, What, decide};
+use super::{Accepted, Decision, Denial, Emergency, Grant, Patient, Petition, Request, What, decide};
 
 const CLERK: &str = "spiffe://a.example/clinician/clerk";
 const COLLEAGUE: &str = "spiffe://a.example/service/ehr";
@@ -57,12 +57,13 @@ fn logs_are_for_the_patient_and_auditors_and_consents_also_for_who_treats() {
     use Decision::{Allow, Deny};
     let patient = format!("spiffe://a.example/patient/{}", "0a".repeat(16));
     for (reader, accepted, log, consents) in [
-        (patient.as_str(), true, Allow(Grant::Patient), Allow(Grant::Patient)),
-        (&patient, false, Deny(Denial::NotPatient), Deny(Denial::NotPatient)),
-        (AUDITOR, false, Allow(Grant::Auditor), Allow(Grant::Auditor)),
-        (CLERK, false, Deny(Denial::NotPatient), Allow(Grant::Writer)),
-        (HOMONYM, false, Deny(Denial::NotPatient), Allow(Grant::Writer)),
-        ("spiffe://a.example/admin/root", true, Deny(Denial::NotPatient), Deny(Denial::NotPatient)),
+        (patient.as_str(), Accepted::ForAll, Allow(Grant::Patient), Allow(Grant::Patient)),
+        (&patient, Accepted::ForSome, Deny(Denial::NotPatient), Allow(Grant::Patient)),
+        (&patient, Accepted::Not, Deny(Denial::NotPatient), Deny(Denial::NotPatient)),
+        (AUDITOR, Accepted::Not, Allow(Grant::Auditor), Allow(Grant::Auditor)),
+        (CLERK, Accepted::Not, Deny(Denial::NotPatient), Allow(Grant::Writer)),
+        (HOMONYM, Accepted::Not, Deny(Denial::NotPatient), Allow(Grant::Writer)),
+        ("spiffe://a.example/admin/root", Accepted::ForAll, Deny(Denial::NotPatient), Deny(Denial::NotPatient)),
     ] {
         assert_eq!(ask(reader, What::AccessLog(Patient { accepted })), log, "{reader}");
         assert_eq!(ask(reader, What::RecordLists(Patient { accepted })), log, "{reader}");
@@ -76,16 +77,17 @@ fn of_emergencies_the_patient_and_auditors_of_those_whom_they_concern_are_told()
     let patient = format!("spiffe://a.example/patient/{}", "0a".repeat(16));
     let not_patient = Deny(Denial::NotPatient);
     for (reader, declared_by, concerns_member, accepted, expected) in [
-        (AUDITOR, "c.example", false, false, Allow(Grant::Auditor)),
-        (AUDITOR, "a.example", true, false, Allow(Grant::Auditor)),
-        (AUDITOR, "a.example", false, false, Deny(Denial::NotConcerned)),
-        (AUDITOR, "c.example.org", false, true, Deny(Denial::NotConcerned)),
-        (&patient, "b.example", false, true, Allow(Grant::Patient)),
-        (&patient, "a.example", true, false, not_patient),
+        (AUDITOR, "c.example", false, Accepted::Not, Allow(Grant::Auditor)),
+        (AUDITOR, "a.example", true, Accepted::Not, Allow(Grant::Auditor)),
+        (AUDITOR, "a.example", false, Accepted::Not, Deny(Denial::NotConcerned)),
+        (AUDITOR, "c.example.org", false, Accepted::ForAll, Deny(Denial::NotConcerned)),
+        (&patient, "b.example", false, Accepted::ForAll, Allow(Grant::Patient)),
+        (&patient, "a.example", true, Accepted::Not, not_patient),
+        (&patient, "a.example", true, Accepted::ForSome, not_patient),
         // Not even who declared it, or keeps the records.
-        (CLERK, "a.example", true, true, not_patient),
-        (COLLEAGUE, "a.example", true, false, not_patient),
-        ("spiffe://a.example/admin/root", "a.example", true, true, not_patient),
+        (CLERK, "a.example", true, Accepted::ForAll, not_patient),
+        (COLLEAGUE, "a.example", true, Accepted::Not, not_patient),
+        ("spiffe://a.example/admin/root", "a.example", true, Accepted::ForAll, not_patient),
     ] {
         let what = What::Emergency(Emergency { declared_by, concerns_member, patient: Patient { accepted } });
         assert_eq!(ask(reader, what), expected, "{reader} of {declared_by}");

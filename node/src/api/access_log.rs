@@ -14,8 +14,8 @@ use consilium_proto::merkle::leaf_hash;
 use consilium_proto::names::SpiffeId;
 use consilium_proto::patient::members_shown_to;
 use consilium_proto::pb::{
-    self, AccessEvent, ConsentListState, CustodyState, EncryptionKeyState, LogState, PatientSaltState, PatientState,
-    ProvenRow, SaltWrap,
+    self, AccessEvent, ConsentListState, CustodyState, EncryptionKeyState, LogState, PatientAcceptance,
+    PatientSaltState, PatientState, ProvenRow, SaltWrap,
 };
 use consilium_proto::state::{SaltName, StateRow};
 use consilium_proto::state_tree::KeyHash;
@@ -30,7 +30,7 @@ use super::decision::decision;
 use super::errors::Reason;
 use super::notices::{self, Watching};
 use super::record_lists;
-use crate::access::{self, Patient, What, decide};
+use crate::access::{self, Accepted, Patient, What, decide};
 use crate::contained;
 use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
@@ -217,28 +217,33 @@ pub(super) fn may(
     Ok((registered || recorded) && allowed(what(Patient { accepted })))
 }
 
-/// Whether the member that registered a patient, or who keeps its records since it left, has
+/// How much the member that registered a patient, or who keeps its records since it left, has
 /// accepted an identity to read for it.
 pub(super) fn speaks_for(
     ledger: &LedgerSnapshot<'_>,
     patient: &PatientState,
     identity: &SpiffeId,
-) -> Result<bool, StorageError> {
-    speaks_to(ledger, &patient.member, patient, identity)
+) -> Result<Accepted, StorageError> {
+    let speaks = |reads| speaks_to(ledger, &patient.member, (patient, identity), reads);
+    Ok(match speaks(&PatientAcceptance::reads_all)? {
+        true => Accepted::ForAll,
+        false if speaks(&|a| a.may_read)? => Accepted::ForSome,
+        false => Accepted::Not,
+    })
 }
 
-/// Whether a member, or who keeps its records since it left, has accepted an identity to read for a
-/// patient.
+/// Whether a member, or who keeps its records since it left, has accepted an identity for a patient
+/// so that it reads that.
 pub(super) fn speaks_to(
     ledger: &LedgerSnapshot<'_>,
     member: &str,
-    patient: &PatientState,
-    identity: &SpiffeId,
+    (patient, identity): (&PatientState, &SpiffeId),
+    reads: &dyn Fn(&PatientAcceptance) -> bool,
 ) -> Result<bool, StorageError> {
     let custody: Option<CustodyState> = ledger.state(&keys::custody(member))?;
     let keepers = custody.map(|custody| custody.keepers).unwrap_or_default();
     let (custodians, name) = (Custodians::new(member, &keepers), identity.to_string());
-    Ok(custodians.hear(patient, &name, ledger.tip_header().time).any(|a| a.may_read))
+    Ok(custodians.hear(patient, &name, ledger.tip_header().time).any(reads))
 }
 
 pub(super) fn prove(ledger: &LedgerSnapshot<'_>, key: Vec<u8>) -> Result<ProvenRow, StorageError> {

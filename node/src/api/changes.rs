@@ -6,7 +6,10 @@ use consilium_ledger::{Table, keys};
 use consilium_proto::error::FieldError;
 use consilium_proto::ids::{Height, PatientPseudonym, RecordId};
 use consilium_proto::names::{Role, SpiffeId};
-use consilium_proto::pb::{self, ChangedRecord, PatientState, RecordChangeState, RecordState, VersionRead};
+use consilium_proto::pb::{
+    self, ChangedRecord, Confidentiality, PatientAcceptance, PatientState, RecordChangeState, RecordState,
+    RecordVersion, VersionRead,
+};
 use prost::Message;
 use tonic::{Request, Response};
 
@@ -138,7 +141,7 @@ fn outdated(
 fn may_know(
     ledger: &LedgerSnapshot<'_>,
     reader: &SpiffeId,
-    record: &RecordId,
+    record_id: &RecordId,
     read: &VersionRead,
 ) -> Result<bool, StorageError> {
     let corrupt = |e: &dyn std::fmt::Display| StorageError::corrupt("index", e.to_string());
@@ -146,8 +149,13 @@ fn may_know(
     if reader.role() == Role::Patient {
         let patient = PatientPseudonym::parse("patient", &read.patient).map_err(|e| corrupt(&e))?;
         let patient: PatientState = ledger.state(&keys::patient(&patient))?.unwrap_or_default();
-        let record: RecordState = ledger.state(&keys::record(record))?.unwrap_or_default();
-        if !speaks_to(ledger, &record.member, &patient, reader)? {
+        let record: RecordState = ledger.state(&keys::record(record_id))?.unwrap_or_default();
+        // Of its newest version, which may be more confidential than the one that was read.
+        let newest = keys::version(record_id, record.version);
+        let newest: Option<RecordVersion> = ledger.message(Table::Versions, &newest)?;
+        let level = newest.map_or(Confidentiality::VeryRestricted, |newest| newest.confidentiality());
+        let reads = |a: &PatientAcceptance| a.reads(&record.kind, level);
+        if !speaks_to(ledger, &record.member, (&patient, reader), &reads)? {
             return Ok(false);
         }
     }

@@ -13,7 +13,7 @@ use consilium_proto::transaction::ActionProof;
 use prost::Message;
 
 use super::access_log::{entry, kept_from, may, prove};
-use crate::access::{self, Patient, What, decide};
+use crate::access::{self, Accepted, Patient, What, decide};
 use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
 
@@ -54,7 +54,8 @@ fn may_know(
     let own = event.reader == reader.to_string() && all_permitted(event);
     let patient = PatientPseudonym::parse("patient", &event.patient).map_err(|e| StorageError::corrupt("log", e))?;
     let of_patient = StateRow::of(log) == Some(StateRow::AccessLog);
-    let auditor = decide(&access::Request { reader, what: What::AccessLog(Patient { accepted: false }) }).allows();
+    let auditor =
+        decide(&access::Request { reader, what: What::AccessLog(Patient { accepted: Accepted::Not }) }).allows();
     let shown = kept_from(ledger, reader, event).is_none();
     Ok(own || auditor || (shown && of_patient && may(ledger, reader, &patient, What::AccessLog)?))
 }

@@ -13,7 +13,7 @@ use tonic::{Request, Status};
 use super::Api;
 use super::access_log::{page_size, parse_patient, prove, speaks_for};
 use super::errors::Reason;
-use crate::access::{self, Petition, What, decide};
+use crate::access::{self, Accepted, Petition, What, decide};
 use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
 
@@ -106,7 +106,7 @@ fn may_see(ledger: &LedgerSnapshot<'_>, reader: &SpiffeId, state: &PetitionState
     let patient = patient.map_err(|e| StorageError::corrupt("state", e))?;
     let patient: Option<PatientState> = ledger.state(&keys::patient(&patient))?;
     let died = patient.iter().flat_map(|patient| &patient.deaths).any(|death| death.member == state.member);
-    let speaks = speaks_for(ledger, &patient.unwrap_or_default(), reader)?;
+    let speaks = speaks_for(ledger, &patient.unwrap_or_default(), reader)? == Accepted::ForAll;
     let of_reader = (state.author == reader.to_string() && !died) || speaks;
     let concerns_person = match state.kind() {
         Kind::Complaint | Kind::Name => true,

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use super::Reach;
 use crate::ids::TimeMs;
 use crate::pb::{ConsentState, CustodyKeeper, PatientAcceptance, PatientDeath, PatientRelation, PatientState};
 
@@ -82,13 +83,14 @@ impl<'a> Custodians<'a> {
         patient.acceptances.iter().filter(signs).map(|a| a.identity.as_str()).collect()
     }
 
-    /// Whether a consent binds them: paper of one of them, or signed by whom they had accepted then
-    /// for that patient, and heard: not the patient's own key after a death that they attest, and
-    /// an executor only after one. No other member can make it binding, nor end it.
+    /// Whether a consent binds them, and of what it speaks then: paper of one of them, or signed by
+    /// whom they had accepted then for that patient, and heard: not the patient's own key after a
+    /// death that they attest, and an executor only after one. No other member can make it binding,
+    /// nor end it. A representative's speaks of that for which they accept it now.
     #[must_use]
-    pub fn are_bound(&self, consent: &ConsentState, patient: &PatientState) -> bool {
+    pub fn reach(&self, consent: &ConsentState, patient: &PatientState) -> Option<Reach> {
         if !consent.paper_member.is_empty() {
-            return self.include(&consent.paper_member);
+            return self.include(&consent.paper_member).then_some(Reach::Whole);
         }
         let ended = consent.ended_for.iter().any(|member| member == self.member);
         let in_life = self.deaths(patient).all(|death| consent.height <= death.height);
@@ -101,8 +103,11 @@ impl<'a> Custodians<'a> {
             | PatientRelation::Unspecified => in_life,
         };
         let signed = TimeMs(consent.signed_ms);
-        let mut accepted = self.accept(&patient.acceptances, &consent.author, signed);
-        !ended && accepted.any(|a| a.may_consent && heard(a))
+        let accepted = self.accept(&patient.acceptances, &consent.author, signed);
+        let binding = accepted.filter(|a| !ended && a.may_consent && heard(a));
+        let scopes: Vec<_> = binding.map(|a| a.scope.clone()).collect();
+        let limited: Option<Vec<_>> = scopes.iter().cloned().collect();
+        (!scopes.is_empty()).then(|| limited.map_or(Reach::Whole, Reach::Within))
     }
 
     /// Their acceptances of an identity that hold at a time.

@@ -6,7 +6,7 @@ use crate::hash::Hash;
 use crate::ids::{KeyId, PatientPseudonym, SaltId, TimeMs};
 use crate::limits::{LOOKUPS_MAX, SALT_KEEPERS_MAX, SALTS_MAX};
 use crate::names::{Role, SpiffeId};
-use crate::pb::{self, PatientRelation};
+use crate::pb::{self, PatientRelation, RepresentativeScope};
 
 /// An action about a patient.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +75,8 @@ pub struct AcceptPatient {
     pub evidence: Hash,
     /// It is taken back.
     pub withdrawn: bool,
+    /// What a representative speaks for; `None`: everything.
+    pub scope: Option<RepresentativeScope>,
 }
 
 /// Two patients, distinct.
@@ -129,6 +131,10 @@ impl PatientAction {
         if relation == PatientRelation::Guardian && m.to_ms == 0 && !m.withdrawn {
             return Err(FieldError::malformed("to_ms", "must say when guardianship ends"));
         }
+        if relation == PatientRelation::Self_ && m.scope.is_some() {
+            return Err(FieldError::malformed("scope", "is for representatives"));
+        }
+        m.scope.iter().try_for_each(|scope| scope.check().map_err(|e| e.within("scope")))?;
         Ok(Self::Accept(AcceptPatient {
             patient: PatientPseudonym::parse("patient", &m.patient)?,
             identity,
@@ -138,6 +144,7 @@ impl PatientAction {
             to: TimeMs(m.to_ms),
             evidence: hash("evidence_sha256", &m.evidence_sha256)?,
             withdrawn: m.withdrawn,
+            scope: m.scope.clone(),
         }))
     }
 

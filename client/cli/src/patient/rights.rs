@@ -13,6 +13,7 @@ use consilium_client::{Client, pb};
 use consilium_proto::hash::Hash;
 use consilium_proto::ids::{PatientPseudonym, TimeMs};
 use consilium_proto::names::SpiffeId;
+use consilium_proto::purpose;
 use serde::Serialize;
 
 use crate::confirm::Consent;
@@ -20,7 +21,7 @@ use crate::context::escaped;
 use crate::named::{Named, Unknown};
 use crate::text::{counted, time_ms};
 use crate::when::{When, when};
-use crate::words;
+use crate::words::{self, parse_level, parse_purpose};
 use crate::{CliError, Context, SubmittedView};
 
 /// Whose identity it is.
@@ -72,6 +73,17 @@ pub(crate) struct AcceptArgs {
     /// When it ends, as 2026-11-21T22:00:00Z or +30d; a guardian's must end [default: never]
     #[arg(long, value_name = "TIME", value_parser = when)]
     pub(crate) until: Option<When>,
+    /// A representative speaks for records of this kind only, such as Immunization: it reads no others,
+    /// and its consents open and close no others; may be repeated [default: all]
+    #[arg(long, value_name = "KIND")]
+    pub(crate) kind: Vec<String>,
+    /// A representative speaks for records up to this confidentiality: U, L, M, N, R or V
+    #[arg(long, value_name = "LEVEL", value_parser = parse_level)]
+    pub(crate) up_to: Option<pb::Confidentiality>,
+    /// A representative's consents speak of this purpose only, such as TREAT; may be repeated
+    /// [default: of any]
+    #[arg(long, value_name = "CODE", value_parser = parse_purpose)]
+    pub(crate) purpose: Vec<pb::PurposeOfUse>,
     /// What it was accepted upon. Only its salted hash is sent; the salt is written beside it
     #[arg(long, value_name = "FILE")]
     pub(crate) evidence: PathBuf,
@@ -181,6 +193,10 @@ pub(crate) async fn accept(args: AcceptArgs, ctx: &Context) -> Result<(), CliErr
     if args.relation == Relation::Guardian && args.until.is_none() {
         return Err(CliError::usage("a guardian's acceptance must end").hint("pass --until with the coming of age"));
     }
+    let scope = scope(&args);
+    if args.relation == Relation::Own && scope.is_some() {
+        return Err(CliError::usage("--kind, --up-to and --purpose limit representatives, not the patient itself"));
+    }
     let client = ctx.client().await?;
     args.unknown.allow(&Named::default().identity(&args.identity).strangers(&client).await?)?;
     let acceptance = Acceptance {
@@ -190,6 +206,7 @@ pub(crate) async fn accept(args: AcceptArgs, ctx: &Context) -> Result<(), CliErr
         may_consent: args.may_consent,
         to: args.until.map(|until| TimeMs(until.resolve(now_ms()))),
         evidence: evidence(args.evidence)?,
+        scope,
     };
     let done = client.accept_patient(args.patient, &acceptance).await?;
     // So that what it signs names labels; where the member has none, it is given one when it has.
@@ -199,6 +216,16 @@ pub(crate) async fn accept(args: AcceptArgs, ctx: &Context) -> Result<(), CliErr
         Err(error) => eprintln!("the salt of the patient's labels was not handed on ({error}): {HAND_ON}"),
     }
     ctx.print(&SubmittedView::new(&done), SubmittedView::text)
+}
+
+/// What a representative is to speak for, if not for everything.
+fn scope(args: &AcceptArgs) -> Option<pb::RepresentativeScope> {
+    let scope = pb::RepresentativeScope {
+        kinds: args.kind.clone(),
+        ceiling: args.up_to.map_or(0, Into::into),
+        purposes: args.purpose.iter().map(|purpose| *purpose as i32).collect(),
+    };
+    (scope != pb::RepresentativeScope::default()).then_some(scope)
 }
 
 pub(crate) async fn withdraw(args: WithdrawArgs, ctx: &Context) -> Result<(), CliError> {
@@ -271,6 +298,18 @@ struct AcceptanceView {
     /// Null: never.
     until: Option<String>,
     withdrawn: bool,
+    /// What it speaks for; null: everything.
+    scope: Option<ScopeView>,
+}
+
+/// Empty lists and null limit nothing.
+#[derive(Serialize)]
+struct ScopeView {
+    kinds: Vec<String>,
+    /// HL7's letter.
+    up_to: Option<&'static str>,
+    /// Of its consents.
+    purposes: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -342,6 +381,7 @@ impl AcceptanceView {
             may_consent: a.may_consent,
             until: (a.to_ms != 0).then(|| time_ms(a.to_ms)),
             withdrawn: a.withdrawn,
+            scope: a.scope.as_ref().map(ScopeView::new),
         }
     }
 
@@ -353,8 +393,30 @@ impl AcceptanceView {
             (false, false) => "may do nothing",
         };
         let until = self.until.as_deref().map_or(String::new(), |until| format!(", until {until}"));
-        let may = if self.withdrawn { "withdrawn".to_owned() } else { format!("{may}{until}") };
+        let scope = self.scope.as_ref().map_or(String::new(), ScopeView::text);
+        let may = if self.withdrawn { "withdrawn".to_owned() } else { format!("{may}{until}{scope}") };
         format!("{} has accepted {} ({}): {may}", self.member, self.identity, self.relation)
+    }
+}
+
+impl ScopeView {
+    fn new(scope: &pb::RepresentativeScope) -> Self {
+        let ceiling = scope.ceiling();
+        Self {
+            kinds: scope.kinds.clone(),
+            up_to: (ceiling != pb::Confidentiality::Unspecified).then(|| words::level(ceiling)),
+            purposes: scope.purposes().map(|purpose| purpose::code(purpose).to_owned()).collect(),
+        }
+    }
+
+    fn text(&self) -> String {
+        let list = |what: &str, items: &[String]| (!items.is_empty()).then(|| format!("{what} {}", items.join(", ")));
+        let parts = [
+            list("of kinds", &self.kinds),
+            self.up_to.map(|level| format!("up to level {level}")),
+            list("consents for", &self.purposes),
+        ];
+        format!("; only {}", parts.into_iter().flatten().collect::<Vec<_>>().join("; "))
     }
 }
 
@@ -386,6 +448,11 @@ mod tests {
             relation: pb::PatientRelation::Guardian.into(),
             may_read: true,
             to_ms: 86_400_000,
+            scope: Some(pb::RepresentativeScope {
+                kinds: vec!["Immunization".into()],
+                ceiling: pb::Confidentiality::Normal.into(),
+                purposes: vec![pb::PurposeOfUse::Treat.into()],
+            }),
             ..Default::default()
         };
         let link = pb::PatientLink {
@@ -416,6 +483,8 @@ mod tests {
     fn people_read_what_may_be_done_until_when() {
         let text = view().text();
         assert!(text.contains("(guardian): may read, until 1970-01-02T00:00:00Z"), "{text}");
+        let scope = "; only of kinds Immunization; up to level N; consents for TREAT";
+        assert!(text.contains(scope), "{text}");
         assert!(text.contains("same person as 02020202"), "{text}");
         assert!(text.contains("\n1 consent, see"), "{text}");
     }

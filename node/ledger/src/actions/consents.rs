@@ -4,7 +4,9 @@ use bytes::Bytes;
 use consilium_proto::ids::{ConsentId, PatientPseudonym};
 use consilium_proto::limits::{CONSENTS_BYTES_MAX, CONSENTS_MAX, CONSENTS_OF_MEMBER_BYTES_MAX, CONSENTS_OF_MEMBER_MAX};
 use consilium_proto::names::{Role, SpiffeId};
-use consilium_proto::pb::{self, ConsentListEntry, ConsentListState, ConsentState, Outcome, PatientState};
+use consilium_proto::pb::{
+    self, ConsentListEntry, ConsentListState, ConsentState, Outcome, PatientAcceptance, PatientState,
+};
 use consilium_proto::transaction::{ConsentAction, PutConsent};
 use prost::Message;
 
@@ -44,7 +46,9 @@ fn put<R: StateReader>(
         let name = author.id.to_string();
         let kept = Kept::over(view)?;
         let mut members = patient.acceptances.iter().map(|a| &a.member);
-        ensure(members.any(|member| may_consent(&kept, &patient, member, &name, cx)), Outcome::NotAccepted)?;
+        let may_consent =
+            |member: &String| kept.custodians(member).hear(&patient, &name, cx.time).any(|a| a.may_consent);
+        ensure(members.any(|member| may_consent(member)), Outcome::NotAccepted)?;
         // A new version ends the one before for all whom that one binds: who says that the patient
         // has died must hear it, too. Another consent takes nothing from anybody.
         let mut bound = kept.listening(&patient, &name);
@@ -72,9 +76,10 @@ fn put<R: StateReader>(
     Ok(())
 }
 
-/// Whether who is custodian of a member's records has accepted an identity to consent.
-fn may_consent(kept: &Kept, patient: &PatientState, member: &str, identity: &str, cx: &Context<'_>) -> bool {
-    kept.custodians(member).hear(patient, identity, cx.time).any(|a| a.may_consent)
+/// Whether who is custodian of a member's records has accepted an identity to end what others have
+/// signed: one that speaks for some of the records would open, or close, the others by it.
+fn may_end(kept: &Kept, patient: &PatientState, member: &str, identity: &str, cx: &Context<'_>) -> bool {
+    kept.custodians(member).hear(patient, identity, cx.time).any(PatientAcceptance::consents_to_all)
 }
 
 /// The same author, or member for paper, replaces what it said of the same patient.
@@ -191,7 +196,7 @@ fn ending<R: StateReader>(
     if hearing.is_empty() && deaf.is_empty() {
         return Ok((consent.author == name).then_some(Ending::Whole));
     }
-    let accepts = |(member, _): &(&str, bool)| may_consent(&kept, &patient, member, &name, cx);
+    let accepts = |(member, _): &(&str, bool)| may_end(&kept, &patient, member, &name, cx);
     let all = hearing.len() + deaf.len();
     let by_those = consent.author == name || hearing.iter().all(accepts);
     let hearing = hearing.into_iter().filter(|_| by_those);

@@ -115,6 +115,7 @@ fn accept<R: StateReader>(
         evidence_sha256: accepted.evidence.to_bytes(),
         withdrawn: accepted.withdrawn,
         height: cx.height.0,
+        scope: accepted.scope.clone(),
     };
     let named = |a: &PatientAcceptance| (a.member.clone(), a.identity.clone());
     match state.acceptances.binary_search_by_key(&named(&acceptance), named) {

@@ -8,8 +8,8 @@ use consilium_proto::ids::PetitionId;
 use consilium_proto::limits::{DISAGREEMENTS_MAX, PETITIONS_DUE_MAX, PETITIONS_DUE_OF_PATIENT_MAX};
 use consilium_proto::names::Role;
 use consilium_proto::pb::{
-    Disagreement, Outcome, PetitionDue, PetitionKind as Kind, PetitionRefusal, PetitionState, PetitionVerdict,
-    PetitionsDueState, RecordState, RecordVersion,
+    Disagreement, Outcome, PatientAcceptance, PetitionDue, PetitionKind as Kind, PetitionRefusal, PetitionState,
+    PetitionVerdict, PetitionsDueState, RecordState, RecordVersion,
 };
 use consilium_proto::transaction::{
     AnswerPetition, Answered, OpenPetition, PetitionAction, PetitionSubject, VersionRef,
@@ -83,10 +83,13 @@ fn ensure_may_ask<R: StateReader>(
     let patient = load_patient(view, &petition.patient)?.ok_or(Refusal::Rejected(Outcome::NotAccepted))?;
     let kept = Kept::over(view)?;
     let name = author.id.to_string();
-    let accepts = |member| kept.custodians(member).hear(&patient, &name, cx.time).any(|a| a.may_read);
+    let accepts = |member, reads: fn(&PatientAcceptance) -> bool| {
+        kept.custodians(member).hear(&patient, &name, cx.time).any(reads)
+    };
     let accepted = match petition.subject.record() {
-        Some(_) => kept.of(petition.member.as_str()).any(accepts),
-        None => accepts(&patient.member),
+        // Whether that one is in a representative's scope would tell of what kind it is.
+        Some(_) => kept.of(petition.member.as_str()).any(|member| accepts(member, |a| a.may_read)),
+        None => accepts(&patient.member, PatientAcceptance::reads_all),
     };
     ensure(accepted, Outcome::NotAccepted)?;
     active_member(view, petition.member.as_str()).map(|_| ())

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consilium_proto::consent::{Custodians, Grant, Period};
+use consilium_proto::consent::{Asked, Custodians, Grant, Period, Reach};
 use consilium_proto::ids::{ConsentId, TimeMs};
 use consilium_proto::pb::{ConsentListEntry, ConsentListState, ConsentState};
 
@@ -21,8 +21,9 @@ pub(super) struct Consents {
     time: TimeMs,
     /// By pseudonym, in the order in which they came.
     listed: Vec<Vec<Listed>>,
-    /// Of custodians that were asked about, the places of those that bind them.
-    binding: BTreeMap<String, Vec<(usize, usize)>>,
+    /// Of custodians that were asked about, the places of those that bind them, and of what these
+    /// speak.
+    binding: BTreeMap<String, Vec<((usize, usize), Reach)>>,
 }
 
 struct Listed {
@@ -76,9 +77,9 @@ impl Consents {
             let signers = custodians.signers(&pseudonym.state);
             for (place, listed) in listed.iter_mut().enumerate() {
                 if listed.may_bind(custodians, &signers)
-                    && custodians.are_bound(&listed.read(view)?.state, &pseudonym.state)
+                    && let Some(reach) = custodians.reach(&listed.read(view)?.state, &pseudonym.state)
                 {
-                    binding.push((of, place));
+                    binding.push(((of, place), reach));
                 }
             }
         }
@@ -86,15 +87,13 @@ impl Consents {
         Ok(())
     }
 
-    /// Those that bind a custodian and are in force; [`Self::hear`] has been asked about it.
-    pub(super) fn binding(&self, custodian: &str) -> impl Iterator<Item = &Consent> {
-        let places = self.binding.get(custodian).map(Vec::as_slice).unwrap_or_default();
-        places.iter().filter_map(|(of, place)| self.listed.get(*of)?.get(*place)?.consent.as_ref())
-    }
-
-    /// At what moment.
-    pub(super) fn time(&self) -> TimeMs {
-        self.time
+    /// Those that bind the custodian of what is asked for, are in force and speak of it;
+    /// [`Self::hear`] has been asked about that custodian.
+    pub(super) fn binding(&self, asked: &Asked<'_>) -> impl Iterator<Item = &Consent> {
+        debug_assert_eq!(asked.time, self.time, "all of a request is of one moment");
+        let binding = self.binding.get(asked.record.custodian).map(Vec::as_slice).unwrap_or_default();
+        let speaking = binding.iter().filter(|(_, reach)| reach.covers(asked));
+        speaking.filter_map(|((of, place), _)| self.listed.get(*of)?.get(*place)?.consent.as_ref())
     }
 }
 

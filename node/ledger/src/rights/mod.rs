@@ -182,7 +182,7 @@ impl<'a> Decider<'a> {
             kind,
             purpose,
             record,
-            accepted_as: facts.accepted_as(record.custodian, reader, time),
+            accepted_as: facts.accepted_as(&asked),
             under_care: facts.under_care,
             consent,
             emergency: facts.emergency,

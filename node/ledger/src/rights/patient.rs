@@ -9,10 +9,10 @@
 use consilium_proto::access::reads_records;
 use consilium_proto::consent::{Asked, Custodians, Grant, Said, strongest};
 use consilium_proto::ids::{ConsentId, PatientPseudonym, TimeMs};
-use consilium_proto::names::{Role, SpiffeId};
+use consilium_proto::names::Role;
 use consilium_proto::pb::{
-    CareState, ConsentBase, EmergencyState, PatientAcceptance, PatientRelation, PatientState, ReviewVerdict,
-    ReviewsDueState,
+    CareState, ConsentBase, EmergencyState, PatientAcceptance, PatientRelation, PatientState, PurposeOfUse,
+    ReviewVerdict, ReviewsDueState,
 };
 use consilium_proto::purpose;
 use consilium_proto::state::CareName;
@@ -70,18 +70,19 @@ pub(crate) fn reads_as<R: StateReader>(
     identity: &str,
     time: TimeMs,
 ) -> Result<Option<PatientRelation>, StoreFault> {
-    Ok(accepted_among(&pseudonyms(view, patient)?, Custodians::only(member), identity, time))
+    let all = pseudonyms(view, patient)?;
+    Ok(accepted_among(&all, Custodians::only(member), (identity, time), |a| a.may_read))
 }
 
 fn accepted_among(
     all: &[Pseudonym],
     custodians: Custodians<'_>,
-    identity: &str,
-    time: TimeMs,
+    (identity, time): (&str, TimeMs),
+    reads: impl Fn(&PatientAcceptance) -> bool,
 ) -> Option<PatientRelation> {
     let own = all.iter().filter(|pseudonym| pseudonym.counts_for(custodians));
     let speaking = own.flat_map(|Pseudonym { state, .. }| custodians.hear(state, identity, time));
-    speaking.filter(|a| a.may_read).map(PatientAcceptance::relation).min()
+    speaking.filter(|a| reads(a)).map(PatientAcceptance::relation).min()
 }
 
 /// Pseudonyms that are linked with a patient now, each with the members that say so.
@@ -133,9 +134,11 @@ impl PatientFacts {
         self.pseudonyms.first().map_or("", |pseudonym| pseudonym.state.member.as_str())
     }
 
-    /// As what the custodian has accepted a reader who may read.
-    pub(super) fn accepted_as(&self, custodian: &str, reader: &SpiffeId, time: TimeMs) -> Option<PatientRelation> {
-        accepted_among(&self.pseudonyms, self.kept.custodians(custodian), &reader.to_string(), time)
+    /// As what the custodian has accepted a reader who may read a record like that.
+    pub(super) fn accepted_as(&self, asked: &Asked<'_>) -> Option<PatientRelation> {
+        let (custodians, record) = (self.kept.custodians(asked.record.custodian), asked.record);
+        let reader = (&asked.reader.to_string()[..], asked.time);
+        accepted_among(&self.pseudonyms, custodians, reader, |a| a.reads(record.kind, record.confidentiality))
     }
 
     /// What the consents that bind the record's custodian say together, and which of them.
@@ -151,7 +154,7 @@ impl PatientFacts {
             };
             (said, (consent.id, consent.state.version))
         };
-        strongest(self.binding(asked).map(said), self.implicit, asked)
+        strongest(self.consents.binding(asked).map(said), self.implicit, asked)
     }
 
     /// Whether the floor could permit a record of which only kind, confidentiality and custodian
@@ -166,10 +169,10 @@ impl PatientFacts {
         }
         // Of its own member's records it may also have written some.
         let own = reader.member().as_str() == custodian && reader.role() != Role::Patient;
-        if own || self.accepted_as(custodian, reader, asked.time).is_some() {
+        if own || self.accepted_as(asked).is_some() {
             return true;
         }
-        let binding: Vec<_> = self.binding(asked).map(|consent| &consent.grant).collect();
+        let binding: Vec<_> = self.consents.binding(asked).map(|consent| &consent.grant).collect();
         // Where all that bind are silent of a record, it is as if there were none.
         let implicit = binding.iter().all(|grant| grant.base == ConsentBase::Silent);
         let may = implicit && Grant::of_base(self.implicit).may_permit_such(asked);
@@ -178,13 +181,10 @@ impl PatientFacts {
     }
 
     pub(super) fn emergency_forbidden(&self, asked: &Asked<'_>) -> bool {
-        self.denial_binds_emergency && self.binding(asked).any(|consent| consent.grant.forbids_emergency(asked))
-    }
-
-    /// The consents that bind the record's custodian and are in force.
-    fn binding(&self, asked: &Asked<'_>) -> impl Iterator<Item = &Consent> {
-        debug_assert_eq!(asked.time, self.consents.time(), "all of a request is of one moment");
-        self.consents.binding(asked.record.custodian)
+        // So that who speaks for treatment alone forbids no emergency.
+        let asked = &Asked { purpose: PurposeOfUse::Btg, ..*asked };
+        self.denial_binds_emergency
+            && self.consents.binding(asked).any(|consent| consent.grant.forbids_emergency(asked))
     }
 }
 

@@ -23,12 +23,17 @@ fn lists() -> Row {
 }
 
 fn registered() -> Row {
+    registered_for(None)
+}
+
+fn registered_for(scope: Option<pb::RepresentativeScope>) -> Row {
     let acceptance = PatientAcceptance {
         identity: SELF.into(),
         member: "a.example".into(),
         relation: pb::PatientRelation::Self_.into(),
         may_read: true,
         to_ms: u64::MAX,
+        scope,
         ..PatientAcceptance::default()
     };
     let state = PatientState { member: "a.example".into(), acceptances: vec![acceptance], ..PatientState::default() };
@@ -69,6 +74,22 @@ fn of_what_kinds_records_are_is_told_to_the_patient_and_auditors_alone() {
         assert_eq!(values(&answer), values(&without), "{reader}");
     }
     assert_eq!([SELF, AUDITOR].map(|reader| shown(&chain, reader)), [Some(true); 2]);
+}
+
+#[test]
+fn who_speaks_for_some_records_is_not_shown_what_tells_of_all() {
+    let conditions = pb::RepresentativeScope { kinds: vec!["Condition".into()], ..Default::default() };
+    let purposes = vec![pb::PurposeOfUse::Treat.into()];
+    let treatment = pb::RepresentativeScope { purposes, ..Default::default() };
+    for (scope, all) in [(conditions, false), (treatment, true)] {
+        let mut chain = Chain::start();
+        chain.write(vec![registered_for(Some(scope)), lists()]);
+        let (ledger, reader) = (chain.store.snapshot().unwrap(), SELF.parse().unwrap());
+        let shown = |what| may(&ledger, &reader, &PATIENT, what).unwrap();
+        assert_eq!([What::Patient, What::AccessLog, What::RecordLists].map(shown), [true, all, all]);
+        let answer = read_patient(&ledger, &reader, &PATIENT).unwrap().unwrap();
+        assert!(answer.patient.is_some() && answer.record_lists.is_some() == all);
+    }
 }
 
 #[test]

@@ -53,6 +53,7 @@ fn acceptance(withdrawn: bool) -> Action {
         to: TimeMs(0),
         evidence: Hash::from_bytes([0; 32]),
         withdrawn,
+        scope: None,
     }))
 }
 

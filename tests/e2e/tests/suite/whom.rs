@@ -147,6 +147,7 @@ async fn accepted(
         may_consent: true,
         to: None,
         evidence: Hash::of(&[b"shown"]),
+        scope: None,
     };
     writer.accept_patient(patient, &acceptance).await?;
     Ok(user)

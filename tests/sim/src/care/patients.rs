@@ -58,6 +58,9 @@ impl Care {
             && self.rng.chance(200)
         {
             (accept.identity, accept.relation) = (spiffe_id(1, "patient", EXECUTOR), PatientRelation::Executor.into());
+            // What is written here is of other kinds: this one reads nothing.
+            let kinds = vec!["Immunization".to_owned()];
+            accept.scope = (number == 1).then(|| pb::RepresentativeScope { kinds, ..Default::default() });
         }
         Deed::new(&by, action)
     }
@@ -103,6 +106,7 @@ fn acceptance(number: u64, withdrawn: bool) -> Action {
         to_ms: 0,
         evidence_sha256: vec![7; 32].into(),
         withdrawn,
+        scope: None,
     })
 }
 

@@ -60,7 +60,9 @@ impl<'a> Audit<'a> {
         let first = member_id(1);
         let says = if what.subject.record().is_some() { what.member.as_str() } else { first.as_str() };
         let may = match by.role() {
-            Role::Patient => judge.speaks_to(says, &what.patient, by, effect.time, |accepted| accepted.may_read),
+            Role::Patient => judge.speaks_to(says, &what.patient, by, effect.time, |accepted| {
+                accepted.may_read && (what.subject.record().is_some() || accepted.scope.is_none())
+            }),
             _ => *by.member() == what.member && what.document.is_some() && judge.knows(&what.patient),
         };
         let version = what.subject.record();

@@ -37,6 +37,7 @@ pub struct Wish {
 struct Record {
     patient: PatientPseudonym,
     author: SpiffeId,
+    kind: String,
 }
 
 #[derive(Debug)]
@@ -127,7 +128,7 @@ impl Judge {
         match action {
             Action::WriteRecord(write) => {
                 self.patients.insert(write.patient);
-                let record = Record { patient: write.patient, author: author.clone() };
+                let record = Record { patient: write.patient, author: author.clone(), kind: write.kind.clone() };
                 self.records.entry(write.record_id).or_insert(record);
             }
             Action::Patient(PatientAction::Register(registered)) => {
@@ -224,7 +225,9 @@ impl Judge {
         }
         let Ok(reader) = wish.reader.parse::<SpiffeId>() else { return false };
         let custodian = record.author.member();
-        if self.speaks_to(custodian.as_str(), &wish.patient, &reader, time, |accepted| accepted.may_read) {
+        if self.speaks_to(custodian.as_str(), &wish.patient, &reader, time, |accepted| {
+            accepted.may_read && is_about(accepted, record)
+        }) {
             return wish.purpose == PurposeOfUse::Patrqt;
         }
         if reader.role() == Role::Patient || wish.purpose != PurposeOfUse::Treat {
@@ -281,7 +284,7 @@ impl Judge {
                 && !consent.revoked
                 && time >= period.from
                 && (period.to.0 == 0 || time < period.to)
-                && self.binds(consent, custodian)
+                && self.binds(consent, custodian, &wish.record)
         });
         let words = consents.map(|consent| match said(&consent.put.grant, reader) {
             // A paper opens nothing to whoever filed it.
@@ -292,7 +295,7 @@ impl Judge {
     }
 
     /// Paper of its own, or of an identity that it accepts and accepted then, and before a death.
-    fn binds(&self, consent: &Consent, custodian: &str) -> bool {
+    fn binds(&self, consent: &Consent, custodian: &str, record: &RecordId) -> bool {
         if consent.author.role() != Role::Patient {
             return consent.author.member().as_str() == custodian;
         }
@@ -301,9 +304,20 @@ impl Judge {
         let in_life = died.is_none_or(|died| consent.height <= *died);
         self.accepted.get(&place).is_some_and(|accepted| {
             let held = accepted.to.0 == 0 || consent.signed < accepted.to;
-            accepted.may_consent && !accepted.withdrawn && held && in_life && !consent.ended_for.contains(custodian)
+            let speaks = self.records.get(record).is_some_and(|record| is_about(accepted, record));
+            speaks
+                && accepted.may_consent
+                && !accepted.withdrawn
+                && held
+                && in_life
+                && !consent.ended_for.contains(custodian)
         })
     }
+}
+
+/// Whether a record is in a representative's scope, which names kinds alone here.
+fn is_about(accepted: &AcceptPatient, record: &Record) -> bool {
+    accepted.scope.as_ref().is_none_or(|scope| scope.kinds.contains(&record.kind))
 }
 
 /// Of the grants that are made here: somebody is let in, somebody is kept out, or all are.

@@ -259,7 +259,7 @@ impl World {
                 let id = ConsentId::parse("id", &entry.consent_id).unwrap();
                 let consent: ConsentState = self.row(&keys::consent(&id));
                 let grant = Grant::parse(consent.grant.as_ref().unwrap()).unwrap();
-                if grant.period.contains(time) && custodians.are_bound(&consent, &state) {
+                if grant.period.contains(time) && custodians.reach(&consent, &state).is_some() {
                     words.push((grant.says(&asked), (id, consent.version)));
                 }
             }

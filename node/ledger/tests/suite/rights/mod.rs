@@ -18,6 +18,7 @@ mod recipients;
 mod release;
 mod rewraps;
 mod salts;
+mod scopes;
 mod successors;
 mod wraps;
 
@@ -216,6 +217,7 @@ impl World {
             to_ms: 0,
             evidence_sha256: vec![7; 32].into(),
             withdrawn: false,
+            scope: None,
         };
         change(&mut accept);
         self.by(by, "service", "ehr", Action::AcceptPatient(accept))

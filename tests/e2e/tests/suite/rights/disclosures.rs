@@ -36,6 +36,7 @@ fn a_sealed_entry_counts_for_the_patient_and_opens_when_its_time_is_over() {
             may_consent: false,
             to: None,
             evidence: Hash::of(&[b"salted passport"]),
+            scope: None,
         };
         of.ehr.client.accept_patient(of.patient, &acceptance).await?;
         let auditor = network.enrolled(0, Role::Auditor, "privacy").await?;

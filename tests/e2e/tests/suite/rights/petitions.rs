@@ -21,6 +21,7 @@ pub(super) async fn accepted(network: &Network, of: &Hospital) -> anyhow::Result
         may_consent: true,
         to: None,
         evidence: Hash::of(&[b"salted passport"]),
+        scope: None,
     };
     of.ehr.client.accept_patient(of.patient, &acceptance).await?;
     Ok(anna)
