@@ -230,10 +230,12 @@ impl Client {
         self.say_of_patient(nothing.action(patient, true)).await
     }
 
-    /// Says that two pseudonyms are one person's, for the own member's records.
+    /// Says that two pseudonyms, and all that the member has linked with either, are one person's, for
+    /// the own member's records.
     ///
     /// # Errors
-    /// As [`Client::submit`]; [`ClientError::Rejected`] if the member says so already.
+    /// As [`Client::submit`]; [`ClientError::Rejected`] if the member says so already, or
+    /// takes more than 16 for one person's then.
     pub async fn link_patients(
         &self,
         patient: PatientPseudonym,
@@ -245,7 +247,8 @@ impl Client {
         self.say_of_patient(Action::LinkPatients(link)).await
     }
 
-    /// Takes a link of the own member back. That it was there stays in the patients' rows.
+    /// Takes links of the own member back: `other` is linked with none of those that are linked with
+    /// `patient` any more. That it was there stays in the patients' rows.
     ///
     /// # Errors
     /// As [`Client::submit`]; [`ClientError::Rejected`] if the member has no such link.

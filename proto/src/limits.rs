@@ -32,10 +32,14 @@ pub const RESOLVED_MAX: usize = 16;
 pub const SALTS_MAX: usize = 8;
 /// Keys for which such a salt may be wrapped.
 pub const SALT_KEEPERS_MAX: usize = 64;
-/// Identities that a member may accept for a patient.
+/// Identities that a member may accept for a patient; those that speak no more make room.
 pub const ACCEPTANCES_MAX: usize = 16;
-/// Links of a patient, present and past.
-pub const LINKS_MAX: usize = 16;
+/// Pseudonyms that a member may take for one person's.
+pub const LINKED_MAX: usize = 16;
+/// Links of a patient that a member has taken back, of which the row tells.
+pub const PAST_LINKS_MAX: usize = 16;
+/// Versions that a successor may accept to have no wrap for: more than a member writes.
+pub const CUSTODY_MISSING_MAX: u64 = 1_000_000_000;
 /// How far ahead a care relation may end, milliseconds.
 pub const CARE_AHEAD_MAX_MS: u64 = 366 * 24 * 60 * 60 * 1000;
 /// Consents of a patient that are not revoked: those of one author, and those on paper of one

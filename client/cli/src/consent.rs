@@ -264,6 +264,9 @@ struct ConsentView {
     signed: String,
     /// For the records of these members alone it is revoked.
     ended_for: Vec<String>,
+    /// Who has revoked it so, if not its author; members that accept one of them later have it
+    /// revoked, too.
+    ended_by: Vec<String>,
 }
 
 impl ConsentView {
@@ -278,6 +281,7 @@ impl ConsentView {
             says: describe(&consent.grant, labels).iter().map(|line| line.trim().to_owned()).collect(),
             signed: time_ms(consent.state.signed_ms),
             ended_for: consent.state.ended_for.clone(),
+            ended_by: consent.state.ended_by.clone(),
         }
     }
 
@@ -289,7 +293,9 @@ impl ConsentView {
         let head = format!("consent {} version {}, {by}, {}", self.consent, self.version, self.signed);
         let says = self.says.iter().map(|line| format!("  {line}"));
         let ended = (!self.ended_for.is_empty()).then(|| {
-            format!("  revoked for the records of {}, and in force for those of others", self.ended_for.join(", "))
+            let until = if self.ended_by.is_empty() { "" } else { " until they accept who revoked it" };
+            let ended = self.ended_for.join(", ");
+            format!("  revoked for the records of {ended}, and in force for those of others{until}")
         });
         std::iter::once(head).chain(says).chain(ended).map(|line| escaped(&line)).collect::<Vec<_>>().join("\n")
     }

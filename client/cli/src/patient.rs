@@ -59,9 +59,10 @@ pub(crate) enum PatientCommand {
     Accept(rights::AcceptArgs),
     /// Take that back: nothing that the identity signed binds the own member any more
     Withdraw(rights::WithdrawArgs),
-    /// Say that two pseudonyms are one person's, for the own member's records
+    /// Say that two pseudonyms, and all that are linked with either, are one person's, for the own
+    /// member's records
     Link(rights::LinkArgs),
-    /// Take that back
+    /// Take that back: the second one is linked with none of them any more
     Unlink(rights::UnlinkArgs),
     /// Say that the patient has died, for the own member's records
     Death(rights::DeathArgs),

@@ -92,7 +92,8 @@ impl<'a> Custodians<'a> {
         if !consent.paper_member.is_empty() {
             return self.include(&consent.paper_member).then_some(Reach::Whole);
         }
-        let ended = consent.ended_for.iter().any(|member| member == self.member);
+        let ended = consent.ended_for.iter().any(|member| member == self.member)
+            || consent.ended_by.iter().any(|identity| self.let_end(patient, identity));
         let in_life = self.deaths(patient).all(|death| consent.height <= death.height);
         let heard = |a: &PatientAcceptance| match a.relation() {
             // What it signed before it became the executor, it signed as somebody else.
@@ -108,6 +109,17 @@ impl<'a> Custodians<'a> {
         let scopes: Vec<_> = binding.map(|a| a.scope.clone()).collect();
         let limited: Option<Vec<_>> = scopes.iter().cloned().collect();
         (!scopes.is_empty()).then(|| limited.map_or(Reach::Whole, Reach::Within))
+    }
+
+    /// Whether what an identity has ended is ended for them, since they hear it and accept it to
+    /// speak for everything. That it does so for a time only takes nothing back of what it has done.
+    fn let_end(&self, patient: &PatientState, identity: &str) -> bool {
+        let died = self.say_died(patient);
+        let mut said = patient.acceptances.iter().filter(|a| a.identity == identity && !a.withdrawn);
+        said.any(|a| {
+            let heard = died == (a.relation() == PatientRelation::Executor);
+            heard && a.consents_to_all() && self.counts(a, &patient.acceptances)
+        })
     }
 
     /// Their acceptances of an identity that hold at a time.

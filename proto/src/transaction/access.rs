@@ -9,7 +9,7 @@ use crate::consent::Grant;
 use crate::error::{FieldError, fixed, in_range, length_in};
 use crate::hash::Hash;
 use crate::ids::{ConsentId, DisclosureId, EmergencyId, KeyId, PatientPseudonym, ProjectTag, RecordId, TimeMs};
-use crate::limits::{ACCESS_RECORDS_MAX, ADDED_WRAPS_MAX};
+use crate::limits::{ACCESS_RECORDS_MAX, ADDED_WRAPS_MAX, CUSTODY_MISSING_MAX};
 use crate::names::MemberId;
 use crate::pb::{self, AccessKind, EmergencyReason, PurposeOfUse, ReviewVerdict};
 use crate::purpose;
@@ -280,6 +280,7 @@ impl CustodyAction {
 
     pub(super) fn accept(m: &pb::AcceptCustody) -> Result<Self, FieldError> {
         let member = MemberId::parse("member", &m.member)?;
+        in_range("missing_max", m.missing_max, 0, CUSTODY_MISSING_MAX)?;
         Ok(match m.withdrawn {
             true => Self::TakeBack(member),
             false => Self::Accept { member, missing_max: m.missing_max },

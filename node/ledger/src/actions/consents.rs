@@ -66,6 +66,7 @@ fn put<R: StateReader>(
         height: cx.height.0,
         revoked_ms: 0,
         ended_for: Vec::new(),
+        ended_by: Vec::new(),
     };
     match before {
         None => ensure(consent.version == 1, Outcome::ConsentConflict)?,
@@ -152,6 +153,7 @@ fn revoke<R: StateReader>(
     if let Ending::For(mut members) = ending {
         state.ended_for.append(&mut members);
         state.ended_for.sort();
+        note_ending(&mut state, author);
         view.put_message(Table::State, keys::consent(id), &state);
         return Ok(());
     }
@@ -164,6 +166,17 @@ fn revoke<R: StateReader>(
     Ok(())
 }
 
+/// That it ends for custodians that accept this identity later. Each member has a place for its
+/// identities, so that none can use up another's.
+fn note_ending(consent: &mut ConsentState, author: &Author) {
+    let name = author.id.to_string();
+    if consent.author != name {
+        let same_member = |by: &String| by.parse::<SpiffeId>().is_ok_and(|id| id.member() == author.id.member());
+        consent.ended_by.retain(|by| !same_member(by));
+        consent.ended_by.push(name);
+    }
+}
+
 /// How far a consent is ended.
 enum Ending {
     Whole,
@@ -172,9 +185,9 @@ enum Ending {
 }
 
 /// By its author; for paper, by its member, or who keeps that one's records since it left; and by
-/// whoever all custodians accept that the consent binds: one of them alone must not end what
-/// protects the records of another. Those who say that the patient has died hear its executor
-/// alone: for their records it ends by that one, for the others' by the others.
+/// others, for the records of custodians that accept them: one alone must neither end what protects
+/// the records of another, nor keep that from being ended. Those who say that the patient has died
+/// hear its executor alone: for their records it ends by that one, for the others' by the others.
 fn ending<R: StateReader>(
     view: &View<'_, R>,
     cx: &Context<'_>,
@@ -198,8 +211,7 @@ fn ending<R: StateReader>(
     }
     let accepts = |(member, _): &(&str, bool)| may_end(&kept, &patient, member, &name, cx);
     let all = hearing.len() + deaf.len();
-    let by_those = consent.author == name || hearing.iter().all(accepts);
-    let hearing = hearing.into_iter().filter(|_| by_those);
+    let hearing = hearing.into_iter().filter(|bound| consent.author == name || accepts(bound));
     let ended = hearing.chain(deaf.into_iter().filter(accepts));
     let ended: Vec<_> = ended.map(|(member, _)| member.to_owned()).collect();
     Ok(match ended.len() {

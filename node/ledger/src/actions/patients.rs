@@ -6,12 +6,15 @@
 //! of members that have left and that it keeps; and each member has room of its own, so that none
 //! can use up another's.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
 use consilium_proto::hash::Hash;
 use consilium_proto::ids::PatientPseudonym;
-use consilium_proto::limits::{ACCEPTANCES_MAX, CARE_AHEAD_MAX_MS, LINKS_MAX, LOOKUPS_MAX};
+use consilium_proto::limits::{ACCEPTANCES_MAX, CARE_AHEAD_MAX_MS, LINKED_MAX, LOOKUPS_MAX, PAST_LINKS_MAX};
 use consilium_proto::pb::{
-    CareState, Outcome, PatientAcceptance, PatientDeath, PatientLink, PatientLookup, PatientRelation, PatientState,
+    CareState, ConsentListState, Outcome, PatientAcceptance, PatientDeath, PatientLink, PatientLookup, PatientRelation,
+    PatientState,
 };
 use consilium_proto::state::CareName;
 use consilium_proto::transaction::{
@@ -22,7 +25,7 @@ use super::{Author, Context, salts};
 use crate::custody::Kept;
 use crate::keys;
 use crate::missing::lookup_row;
-use crate::rights::{is_known, load_patient};
+use crate::rights::{is_known, load_patient, same_person};
 use crate::rules::{Refusal, ensure};
 use crate::table::Table;
 use crate::view::{StateReader, StoreFault, View};
@@ -120,9 +123,10 @@ fn accept<R: StateReader>(
     let named = |a: &PatientAcceptance| (a.member.clone(), a.identity.clone());
     match state.acceptances.binary_search_by_key(&named(&acceptance), named) {
         Ok(place) => state.acceptances[place] = acceptance,
-        Err(place) => {
-            let own = state.acceptances.iter().filter(|a| a.member == acceptance.member).count();
-            ensure(own < ACCEPTANCES_MAX, Outcome::TooManyOfPatient)?;
+        Err(_) => {
+            make_room(view, cx, (&kept, &accepted.patient), (&mut state, &acceptance.member))?;
+            let place =
+                state.acceptances.binary_search_by_key(&named(&acceptance), named).unwrap_or_else(|place| place);
             state.acceptances.insert(place, acceptance);
         }
     }
@@ -130,6 +134,32 @@ fn accept<R: StateReader>(
     Ok(())
 }
 
+/// Drops what a member has said of identities that speak no more, if it has said as much as it may.
+/// What it has withdrawn stays where it takes back what was said before it, of records that it
+/// keeps; and what has ended, where consents were signed before.
+fn make_room<R: StateReader>(
+    view: &View<'_, R>,
+    cx: &Context<'_>,
+    (kept, patient): (&Kept, &PatientPseudonym),
+    (state, member): (&mut PatientState, &str),
+) -> Result<(), Refusal> {
+    let own = |state: &PatientState| state.acceptances.iter().filter(|a| a.member == member).count();
+    if own(state) < ACCEPTANCES_MAX {
+        return Ok(());
+    }
+    let list: Option<ConsentListState> = view.message(Table::State, &keys::consent_list(patient))?;
+    let signed: BTreeSet<_> = list.unwrap_or_default().consents.into_iter().map(|entry| entry.author).collect();
+    let of_others = state.acceptances.iter().filter(|a| a.member != member && kept.keeps(member, &a.member));
+    let replaced: BTreeSet<_> = of_others.map(|a| a.identity.clone()).collect();
+    state.acceptances.retain(|a| {
+        let ended = a.to_ms != 0 && a.to_ms <= cx.time.0;
+        let speaks = if a.withdrawn { false } else { !ended || signed.contains(&a.identity) };
+        a.member != member || speaks || replaced.contains(&a.identity)
+    });
+    ensure(own(state) < ACCEPTANCES_MAX, Outcome::TooManyOfPatient)
+}
+
+/// Links each with each, so that one step leads from any to all, whichever of them is asked about.
 fn link<R: StateReader>(
     view: &mut View<'_, R>,
     cx: &Context<'_>,
@@ -137,45 +167,83 @@ fn link<R: StateReader>(
     pair: PatientPair,
     evidence: &Hash,
 ) -> Result<(), Refusal> {
-    for (patient, other) in [(pair.patient, pair.other), (pair.other, pair.patient)] {
-        let mut state = registered(view, &patient)?;
-        let own = || state.links.iter().filter(|link| link.member == author.member());
-        ensure(own().all(|link| link.to_height != 0 || link.other != other.0[..]), Outcome::LinkConflict)?;
-        ensure(own().count() < LINKS_MAX, Outcome::TooManyOfPatient)?;
-        state.links.push(PatientLink {
+    let mut same = group(view, author, &pair.patient)?;
+    same.append(&mut group(view, author, &pair.other)?);
+    ensure(same.len() <= LINKED_MAX, Outcome::TooManyOfPatient)?;
+    let mut linked = 0;
+    for patient in &same {
+        let mut state = registered(view, patient)?;
+        let is_linked = |link: &PatientLink, other: &PatientPseudonym| {
+            link.member == author.member() && link.to_height == 0 && link.other == other.0[..]
+        };
+        let others = same.iter().filter(|other| *other != patient);
+        let lacking: Vec<_> = others.filter(|other| !state.links.iter().any(|link| is_linked(link, other))).collect();
+        linked += lacking.len();
+        state.links.extend(lacking.into_iter().map(|other| PatientLink {
             other: Bytes::copy_from_slice(&other.0),
             member: author.member().to_owned(),
             evidence_sha256: evidence.to_bytes(),
             from_height: cx.height.0,
             to_height: 0,
-        });
-        view.put_message(Table::State, keys::patient(&patient), &state);
+        }));
+        view.put_message(Table::State, keys::patient(patient), &state);
     }
-    Ok(())
+    ensure(linked > 0, Outcome::LinkConflict)
 }
 
-/// A link that was stays in the row: what was read and written meanwhile is found by it. Whoever
-/// keeps records of members that have left ends their links with its own.
+/// The pseudonyms that the author's member, and those whose records it keeps, take for one person's.
+fn group<R: StateReader>(
+    view: &View<'_, R>,
+    author: &Author,
+    patient: &PatientPseudonym,
+) -> Result<BTreeSet<PatientPseudonym>, Refusal> {
+    registered(view, patient)?;
+    let kept = Kept::over(view)?;
+    let says = |member: &str| kept.keeps(author.member(), member);
+    let same = same_person(view, *patient, (says, LINKED_MAX))?;
+    same.ok_or(Refusal::Rejected(Outcome::TooManyOfPatient))
+}
+
+/// A link that was stays in the row, the last ones of each member: what was read and written meanwhile
+/// is found by it. Whoever keeps records of members that have left ends their links with its own.
 fn unlink<R: StateReader>(
     view: &mut View<'_, R>,
     cx: &Context<'_>,
     author: &Author,
     pair: PatientPair,
 ) -> Result<(), Refusal> {
+    let mut same = group(view, author, &pair.patient)?;
+    ensure(same.remove(&pair.other), Outcome::LinkConflict)?;
     let kept = Kept::over(view)?;
-    for (patient, other) in [(pair.patient, pair.other), (pair.other, pair.patient)] {
-        let mut state = registered(view, &patient)?;
-        let open = |link: &&mut PatientLink| {
-            link.other == other.0[..] && link.to_height == 0 && kept.keeps(author.member(), &link.member)
+    for patient in same.iter().chain([&pair.other]) {
+        let mut state = registered(view, patient)?;
+        // The one that leaves loses all of its links, the others theirs with it.
+        let parts = |other: &[u8]| match *patient == pair.other {
+            true => same.iter().any(|same| same.0[..] == *other),
+            false => *other == pair.other.0[..],
         };
-        let mut ended = 0;
-        for link in state.links.iter_mut().filter(open) {
-            (link.to_height, ended) = (cx.height.0, ended + 1);
-        }
-        ensure(ended > 0, Outcome::LinkConflict)?;
-        view.put_message(Table::State, keys::patient(&patient), &state);
+        let open = |link: &&mut PatientLink| {
+            link.to_height == 0 && parts(&link.other) && kept.keeps(author.member(), &link.member)
+        };
+        state.links.iter_mut().filter(open).for_each(|link| link.to_height = cx.height.0);
+        forget_links(&mut state);
+        view.put_message(Table::State, keys::patient(patient), &state);
     }
     Ok(())
+}
+
+/// Of each member the last links that it has taken back are kept: the blocks tell of all.
+fn forget_links(state: &mut PatientState) {
+    let mut past: BTreeMap<String, usize> = BTreeMap::new();
+    for link in state.links.iter().filter(|link| link.to_height != 0) {
+        *past.entry(link.member.clone()).or_default() += 1;
+    }
+    state.links.retain(|link| {
+        let Some(left) = past.get_mut(&link.member).filter(|_| link.to_height != 0) else { return true };
+        let drops = *left > PAST_LINKS_MAX;
+        *left -= usize::from(drops);
+        !drops
+    });
 }
 
 /// What a member says of it counts for its own records, and is replaced by what it says later. What

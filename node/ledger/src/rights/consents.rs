@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use consilium_proto::consent::{Asked, Custodians, Grant, Period, Reach};
-use consilium_proto::ids::{ConsentId, TimeMs};
+use consilium_proto::ids::{ConsentId, PatientPseudonym, TimeMs};
 use consilium_proto::pb::{ConsentListEntry, ConsentListState, ConsentState};
 
 use super::patient::Pseudonym;
@@ -19,8 +19,9 @@ use crate::view::{StateReader, StoreFault, View};
 /// See the module. All of it is of one moment.
 pub(super) struct Consents {
     time: TimeMs,
-    /// By pseudonym, in the order in which they came.
-    listed: Vec<Vec<Listed>>,
+    /// By pseudonym, in the order in which they came, what is in force. `None`: no custodian was
+    /// asked about for whom the pseudonym counts.
+    listed: Vec<Option<Vec<Listed>>>,
     /// Of custodians that were asked about, the places of those that bind them, and of what these
     /// speak.
     binding: BTreeMap<String, Vec<((usize, usize), Reach)>>,
@@ -39,30 +40,26 @@ pub(super) struct Consent {
 }
 
 impl Consents {
-    /// Of pseudonyms, in their order; of what is in force.
-    pub(super) fn list<R: StateReader>(
+    /// Of pseudonyms, of which the first one counts for every custodian. Which consents that one has is
+    /// always looked at: that a query has nothing to look at is not to be told by the time.
+    pub(super) fn of<R: StateReader>(
         view: &View<'_, R>,
         pseudonyms: &[Pseudonym],
         time: TimeMs,
     ) -> Result<Self, StoreFault> {
-        let mut listed = Vec::new();
-        for pseudonym in pseudonyms {
-            let list: Option<ConsentListState> = view.message(Table::State, &keys::consent_list(&pseudonym.id))?;
-            let in_force = list.unwrap_or_default().consents.into_iter().filter(|entry| {
-                let period = Period { from: TimeMs(entry.from_ms), to: TimeMs(entry.to_ms) };
-                period.contains(time)
-            });
-            listed.push(in_force.map(|entry| Listed { entry, consent: None }).collect());
+        let mut listed: Vec<_> = pseudonyms.iter().map(|_| None).collect();
+        if let (Some(first), Some(list)) = (pseudonyms.first(), listed.first_mut()) {
+            *list = Some(in_force(view, &first.id, time)?);
         }
         Ok(Self { time, listed, binding: BTreeMap::new() })
     }
 
     /// Reads those that bind a custodian, if it was not asked about before. The pseudonyms must be
-    /// those of which they were listed.
+    /// those of which this was made.
     pub(super) fn hear<R: StateReader>(
         &mut self,
         view: &View<'_, R>,
-        (kept, pseudonyms): (&Kept, &[Pseudonym]),
+        (kept, pseudonyms): (&Kept, &mut [Pseudonym]),
         custodian: &str,
     ) -> Result<(), StoreFault> {
         if self.binding.contains_key(custodian) {
@@ -70,14 +67,17 @@ impl Consents {
         }
         let custodians = kept.custodians(custodian);
         let mut binding = Vec::new();
-        for (of, (pseudonym, listed)) in pseudonyms.iter().zip(&mut self.listed).enumerate() {
-            if !pseudonym.counts_for(custodians) {
-                continue;
-            }
-            let signers = custodians.signers(&pseudonym.state);
+        for (of, (pseudonym, list)) in pseudonyms.iter_mut().zip(&mut self.listed).enumerate() {
+            let id = pseudonym.id;
+            let Some(state) = pseudonym.read_for(view, custodians)? else { continue };
+            let listed = match list.take() {
+                Some(listed) => list.insert(listed),
+                None => list.insert(in_force(view, &id, self.time)?),
+            };
+            let signers = custodians.signers(state);
             for (place, listed) in listed.iter_mut().enumerate() {
                 if listed.may_bind(custodians, &signers)
-                    && let Some(reach) = custodians.reach(&listed.read(view)?.state, &pseudonym.state)
+                    && let Some(reach) = custodians.reach(&listed.read(view)?.state, state)
                 {
                     binding.push(((of, place), reach));
                 }
@@ -93,8 +93,22 @@ impl Consents {
         debug_assert_eq!(asked.time, self.time, "all of a request is of one moment");
         let binding = self.binding.get(asked.record.custodian).map(Vec::as_slice).unwrap_or_default();
         let speaking = binding.iter().filter(|(_, reach)| reach.covers(asked));
-        speaking.filter_map(|((of, place), _)| self.listed.get(*of)?.get(*place)?.consent.as_ref())
+        speaking.filter_map(|((of, place), _)| self.listed.get(*of)?.as_ref()?.get(*place)?.consent.as_ref())
     }
+}
+
+/// A patient's consents that are in force at a time, none of them read.
+fn in_force<R: StateReader>(
+    view: &View<'_, R>,
+    patient: &PatientPseudonym,
+    time: TimeMs,
+) -> Result<Vec<Listed>, StoreFault> {
+    let list: Option<ConsentListState> = view.message(Table::State, &keys::consent_list(patient))?;
+    let in_force = list.unwrap_or_default().consents.into_iter().filter(|entry| {
+        let period = Period { from: TimeMs(entry.from_ms), to: TimeMs(entry.to_ms) };
+        period.contains(time)
+    });
+    Ok(in_force.map(|entry| Listed { entry, consent: None }).collect())
 }
 
 impl Listed {

@@ -26,7 +26,7 @@ use crate::view::{StateReader, StoreFault, View};
 use alike::Answers;
 pub use in_sight::{IndexScan, records_of_member};
 use patient::PatientFacts;
-pub(crate) use patient::{is_known, load_patient, reads_as};
+pub(crate) use patient::{is_known, load_patient, reads_as, same_person};
 pub use release::{Claim, Opened, Withheld, open, open_late};
 
 /// A request, as far as it is the same for all records.

@@ -6,6 +6,8 @@
 //! record"). Of records of a member that has left, that is whoever keeps them, and what the ones
 //! before have said still counts ([`Custodians`]).
 
+use std::collections::BTreeSet;
+
 use consilium_proto::access::reads_records;
 use consilium_proto::consent::{Asked, Custodians, Grant, Said, strongest};
 use consilium_proto::ids::{ConsentId, PatientPseudonym, TimeMs};
@@ -44,7 +46,8 @@ pub(super) struct Pseudonym {
     pub(super) id: PatientPseudonym,
     /// The members for whose records it is the same person; `None`: for everybody's.
     linked_by: Option<Vec<String>>,
-    pub(super) state: PatientState,
+    /// `None`: no custodian was asked about yet for whom it counts.
+    pub(super) state: Option<PatientState>,
 }
 
 pub(crate) fn load_patient<R: StateReader>(
@@ -70,8 +73,10 @@ pub(crate) fn reads_as<R: StateReader>(
     identity: &str,
     time: TimeMs,
 ) -> Result<Option<PatientRelation>, StoreFault> {
-    let all = pseudonyms(view, patient)?;
-    Ok(accepted_among(&all, Custodians::only(member), (identity, time), |a| a.may_read))
+    let mut all = pseudonyms(view, patient)?;
+    let custodians = Custodians::only(member);
+    all.iter_mut().try_for_each(|pseudonym| pseudonym.read_for(view, custodians).map(|_| ()))?;
+    Ok(accepted_among(&all, custodians, (identity, time), |a| a.may_read))
 }
 
 fn accepted_among(
@@ -81,8 +86,31 @@ fn accepted_among(
     reads: impl Fn(&PatientAcceptance) -> bool,
 ) -> Option<PatientRelation> {
     let own = all.iter().filter(|pseudonym| pseudonym.counts_for(custodians));
-    let speaking = own.flat_map(|Pseudonym { state, .. }| custodians.hear(state, identity, time));
+    let states = own.filter_map(|pseudonym| pseudonym.state.as_ref());
+    let speaking = states.flat_map(|state| custodians.hear(state, identity, time));
     speaking.filter(|a| reads(a)).map(PatientAcceptance::relation).min()
+}
+
+/// The pseudonyms that members take for one person's, from one of them on: those that are linked
+/// with it, and those that are linked with these. `None`: there are more than so many.
+pub(crate) fn same_person<R: StateReader>(
+    view: &View<'_, R>,
+    patient: PatientPseudonym,
+    (says, max): (impl Fn(&str) -> bool, usize),
+) -> Result<Option<BTreeSet<PatientPseudonym>>, StoreFault> {
+    let (mut same, mut left) = (BTreeSet::from([patient]), vec![patient]);
+    while let Some(next) = left.pop() {
+        let state = load_patient(view, &next)?.unwrap_or_default();
+        for (other, members) in links_of(&state)? {
+            if members.iter().any(|member| says(member)) && same.insert(other) {
+                left.push(other);
+            }
+        }
+        if same.len() > max {
+            return Ok(None);
+        }
+    }
+    Ok(Some(same))
 }
 
 /// Pseudonyms that are linked with a patient now, each with the members that say so.
@@ -106,7 +134,7 @@ impl PatientFacts {
         let parameters = view.parameters()?;
         let base = i32::try_from(parameters.implicit_consent).ok().and_then(|base| ConsentBase::try_from(base).ok());
         let pseudonyms = pseudonyms(view, &reading.patient)?;
-        let consents = Consents::list(view, &pseudonyms, reading.time)?;
+        let consents = Consents::of(view, &pseudonyms, reading.time)?;
         let care = CareName::new(reading.patient, reading.reader.member().as_str());
         let care: Option<CareState> = view.message(Table::State, &keys::care(&care))?;
         let due: Option<ReviewsDueState> =
@@ -126,12 +154,12 @@ impl PatientFacts {
 
     /// Reads the consents that bind a custodian: before anything else is asked about its records.
     pub(super) fn hear<R: StateReader>(&mut self, view: &View<'_, R>, custodian: &str) -> Result<(), StoreFault> {
-        self.consents.hear(view, (&self.kept, &self.pseudonyms), custodian)
+        self.consents.hear(view, (&self.kept, &mut self.pseudonyms), custodian)
     }
 
     /// The member that has registered the patient, if it is registered.
     pub(super) fn registrar(&self) -> &str {
-        self.pseudonyms.first().map_or("", |pseudonym| pseudonym.state.member.as_str())
+        self.pseudonyms.first().and_then(|pseudonym| pseudonym.state.as_ref()).map_or("", |state| &state.member)
     }
 
     /// As what the custodian has accepted a reader who may read a record like that.
@@ -189,20 +217,30 @@ impl PatientFacts {
 }
 
 impl Pseudonym {
-    pub(super) fn counts_for(&self, custodians: Custodians<'_>) -> bool {
+    /// Its row, where it counts for custodians: that others have linked much costs nothing.
+    pub(super) fn read_for<R: StateReader>(
+        &mut self,
+        view: &View<'_, R>,
+        custodians: Custodians<'_>,
+    ) -> Result<Option<&PatientState>, StoreFault> {
+        if self.counts_for(custodians) && self.state.is_none() {
+            self.state = Some(load_patient(view, &self.id)?.unwrap_or_default());
+        }
+        Ok(self.state.as_ref().filter(|_| self.counts_for(custodians)))
+    }
+
+    fn counts_for(&self, custodians: Custodians<'_>) -> bool {
         self.linked_by.as_ref().is_none_or(|members| members.iter().any(|member| custodians.include(member)))
     }
 }
 
+/// The patient, and those that are linked with it: each member links all that it takes for one
+/// person's, so that one step leads to all.
 fn pseudonyms<R: StateReader>(view: &View<'_, R>, patient: &PatientPseudonym) -> Result<Vec<Pseudonym>, StoreFault> {
     let state = load_patient(view, patient)?.unwrap_or_default();
     let links = links_of(&state)?;
-    let mut all = vec![Pseudonym { id: *patient, linked_by: None, state }];
-    for (id, members) in links {
-        let state = load_patient(view, &id)?.unwrap_or_default();
-        all.push(Pseudonym { id, linked_by: Some(members), state });
-    }
-    Ok(all)
+    let linked = links.into_iter().map(|(id, members)| Pseudonym { id, linked_by: Some(members), state: None });
+    Ok(std::iter::once(Pseudonym { id: *patient, linked_by: None, state: Some(state) }).chain(linked).collect())
 }
 
 /// Whether the emergency that a request names is this reader's, for this patient, and in force:

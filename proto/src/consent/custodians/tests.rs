@@ -106,3 +106,22 @@ fn what_is_signed_after_a_death_binds_if_an_executor_signs_it() {
     assert!(!bound(PatientRelation::Self_, 4, "a.example") && bound(PatientRelation::Executor, 4, "a.example"));
     assert!(bound(PatientRelation::Self_, 4, "b.example"), "another hospital says so");
 }
+
+#[test]
+fn what_an_identity_has_ended_is_ended_for_who_hears_it() {
+    let own = Custodians::only("a.example");
+    let consent = ConsentState { ended_by: vec!["spiffe://b.example/patient/new".into()], ..signed() };
+    let new = |change: fn(&mut PatientAcceptance)| {
+        let mut accepted = said("a.example", 9);
+        accepted.identity = consent.ended_by[0].clone();
+        change(&mut accepted);
+        binds(&own, &consent, &patient(&[said("a.example", 1), accepted]))
+    };
+    assert!(binds(&own, &consent, &patient(&[said("a.example", 1)])), "nobody has accepted it");
+    assert!(!new(|_| ()));
+    assert!(!new(|a| a.to_ms = 1), "what it has done stays");
+    assert!(new(|a| a.withdrawn = true) && new(|a| a.may_consent = false));
+    assert!(new(|a| a.member = "b.example".into()), "another custodian has");
+    assert!(new(|a| a.scope = Some(Default::default())), "it speaks for a part");
+    assert!(new(|a| a.relation = PatientRelation::Executor.into()), "the patient lives");
+}

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use consilium_proto::ids::{Height, PatientPseudonym};
+use consilium_proto::limits::PAST_LINKS_MAX;
 use consilium_proto::transaction::PatientPair;
 
 /// One link, as it stands in the row of one of the two.
@@ -29,18 +30,36 @@ impl Links {
         self.0.get(patient).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// All that were taken for one of the two are one person's then.
     pub(super) fn join(&mut self, pair: &PatientPair, member: &str, height: Height) {
-        for (patient, other) in both(pair) {
-            let link = Link { other, member: member.to_owned(), from: height, to: Height(0) };
-            self.0.entry(patient).or_default().push(link);
+        let mut same = self.same_as(&pair.patient, member);
+        same.append(&mut self.same_as(&pair.other, member));
+        for patient in &same {
+            let known = self.same_as(patient, member);
+            for other in same.difference(&known) {
+                let link = Link { other: *other, member: member.to_owned(), from: height, to: Height(0) };
+                self.0.entry(*patient).or_default().push(link);
+            }
         }
     }
 
+    /// The other one of the pair is none of them any more.
     pub(super) fn part(&mut self, pair: &PatientPair, member: &str, height: Height) {
-        for (patient, other) in both(pair) {
-            let links = self.0.entry(patient).or_default().iter_mut();
-            let open = |link: &&mut Link| link.other == other && link.member == member && link.to.0 == 0;
-            links.filter(open).for_each(|link| link.to = height);
+        let same = self.same_as(&pair.patient, member);
+        for patient in &same {
+            let links = self.0.entry(*patient).or_default();
+            for link in links.iter_mut().filter(|link| link.member == member && link.to.0 == 0) {
+                if *patient == pair.other || link.other == pair.other {
+                    link.to = height;
+                }
+            }
+            let past = links.iter().filter(|link| link.member == member && link.to.0 != 0).count();
+            let mut over = past.saturating_sub(PAST_LINKS_MAX);
+            links.retain(|link| {
+                let drops = over > 0 && link.member == member && link.to.0 != 0;
+                over -= usize::from(drops);
+                !drops
+            });
         }
     }
 
@@ -49,8 +68,4 @@ impl Links {
         let linked = self.of(patient).iter().filter(|link| link.member == member && link.to.0 == 0);
         linked.map(|link| link.other).chain([*patient]).collect()
     }
-}
-
-fn both(pair: &PatientPair) -> [(PatientPseudonym, PatientPseudonym); 2] {
-    [(pair.patient, pair.other), (pair.other, pair.patient)]
 }

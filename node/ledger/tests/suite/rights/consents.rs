@@ -1,6 +1,7 @@
 //! Consents: whom they bind, what they say, and that what they say ends.
 
 use super::*;
+use consilium_proto::ids::ConsentId;
 
 fn reader() -> String {
     name(B, "clinician", "c1")
@@ -149,15 +150,88 @@ fn each_author_has_room_of_its_own() {
     assert_eq!(w.consent_version(&anna, 30, 2, share_with_b()), Outcome::ConsentNotFound);
 }
 
+/// Record 1 of hospital a and 2 of hospital b, which both have accepted the old identity, and on
+/// paper have shared with each other.
+fn both_share() -> (World, [String; 2]) {
+    let mut w = World::new();
+    let (old, new) = (name(A, "patient", ANNA), name(B, "patient", ANNA));
+    for (member, record, other) in [(A, 1, B), (B, 2, A)] {
+        w.write(member, record, |_| ());
+        assert_eq!(w.accept(member, &old, |_| ()), Outcome::Applied);
+        assert_eq!(w.consent(&name(member, "service", "ehr"), record + 10, share_with(other)), Outcome::Applied);
+    }
+    (w, [old, new])
+}
+
+impl World {
+    /// Of record 1 of hospital a for one of b, and of record 2 of hospital b for one of a.
+    fn shared(&mut self) -> [bool; 2] {
+        [(B, 1), (A, 2)]
+            .map(|(reader, record)| self.ground(&name(reader, "clinician", "c1"), read(record)) == Ground::Consent)
+    }
+}
+
 #[test]
-fn with_a_new_identity_the_old_consents_can_be_ended_if_all_custodians_agree() {
-    let (mut w, anna) = anna_shares();
-    assert_eq!(w.accept(B, &anna, |_| ()), Outcome::Applied);
-    let new = name(B, "patient", ANNA);
-    assert_eq!(w.accept(B, &new, |_| ()), Outcome::Applied);
-    assert_eq!(w.revoke(&new, 1), Outcome::ConsentNotFound, "hospital a has not accepted it");
+fn a_new_identity_ends_an_old_consent_for_who_accepts_it_now_and_for_others_when_they_do() {
+    let (mut w, [old, new]) = both_share();
+    for paper in [(A, 11), (B, 12)] {
+        assert_eq!(w.revoke(&name(paper.0, "service", "ehr"), paper.1), Outcome::Applied);
+    }
+    let permit = pb::ConsentRule { grantees: [to_member(A), to_member(B)].concat(), ..rule(ConsentEffect::Permit) };
+    assert_eq!(w.consent(&old, 1, grant(ConsentBase::BreakGlassOnly, vec![permit])), Outcome::Applied);
+    assert_eq!(w.revoke(&new, 1), Outcome::ConsentNotFound, "nobody has accepted it");
     assert_eq!(w.accept(A, &new, |_| ()), Outcome::Applied);
+    assert_eq!(w.shared(), [true, true]);
+    assert_eq!(w.revoke(&new, 1), Outcome::Applied, "hospital b cannot keep it from ending at a");
+    assert_eq!(w.shared(), [false, true], "nor has it heard of the new one");
+    assert_eq!(w.revoke(&new, 1), Outcome::ConsentNotFound);
+    assert_eq!(w.accept(B, &new, |accept| accept.may_consent = false), Outcome::Applied);
+    assert_eq!(w.shared(), [false, true]);
+    assert_eq!(w.accept(B, &new, |_| ()), Outcome::Applied);
+    assert_eq!(w.shared(), [false, false], "it ends as it is accepted");
+    assert_eq!(w.accept(B, &new, |accept| accept.withdrawn = true), Outcome::Applied);
+    assert_eq!(w.shared(), [false, true], "nothing that it did counts any more");
+    assert_eq!(w.accept(B, &new, |_| ()), Outcome::Applied);
+    assert_eq!(w.revoke(&new, 1), Outcome::Applied, "for all that it binds");
+    assert_eq!(w.revoke(&old, 1), Outcome::ConsentNotFound);
+}
+
+#[test]
+fn a_denial_that_a_new_identity_ends_stays_where_that_one_is_unknown() {
+    let (mut w, [old, new]) = both_share();
+    assert_eq!(w.shared(), [true, true]);
+    assert_eq!(w.consent(&old, 1, grant(ConsentBase::Deny, vec![])), Outcome::Applied);
+    assert_eq!(w.shared(), [false, false]);
+    assert_eq!(w.accept(B, &new, |_| ()), Outcome::Applied);
     assert_eq!(w.revoke(&new, 1), Outcome::Applied);
+    assert_eq!(w.shared(), [false, true], "hospital a hears nobody whom it does not know");
+    // Who speaks for a part ends nothing, as it is accepted either.
+    let guardian = |accept: &mut pb::AcceptPatient| {
+        accept.relation = PatientRelation::Proxy.into();
+        accept.scope = Some(pb::RepresentativeScope { kinds: vec!["Observation".into()], ..Default::default() });
+    };
+    assert_eq!(w.accept(A, &new, guardian), Outcome::Applied);
+    assert_eq!(w.shared(), [false, true]);
+}
+
+#[test]
+fn nobody_uses_up_the_places_of_those_who_have_ended_a_consent() {
+    let (mut w, [old, new]) = both_share();
+    assert_eq!(w.consent(&old, 1, grant(ConsentBase::Deny, vec![])), Outcome::Applied);
+    let others = [name(A, "patient", GUARDIAN), name(B, "patient", GUARDIAN)];
+    // Hospital b makes up identities that end it at b.
+    for (identity, left) in [(&new, vec![&new]), (&others[1], vec![&others[1]])] {
+        assert_eq!(w.accept(B, identity, |_| ()), Outcome::Applied);
+        w.revoke(identity, 1);
+        let state: pb::ConsentState =
+            w.ledger.store.message(Table::State, &keys::consent(&ConsentId([1; 16]))).unwrap();
+        assert!(state.ended_by.iter().all(|by| left.contains(&by) || *by == new), "{:?}", state.ended_by);
+        assert!(state.ended_by.len() == 1 && state.ended_for == [B]);
+    }
+    assert_eq!(w.accept(A, &others[0], |_| ()), Outcome::Applied);
+    assert_eq!(w.revoke(&others[0], 1), Outcome::Applied, "a can end it still");
+    let state: pb::ConsentState = w.ledger.store.message(Table::State, &keys::consent(&ConsentId([1; 16]))).unwrap();
+    assert_ne!(state.revoked_ms, 0, "and then it has ended for all");
 }
 
 #[test]

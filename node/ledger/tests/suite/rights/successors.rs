@@ -89,7 +89,7 @@ fn the_successor_accepts_and_withdraws_for_what_it_keeps() {
 }
 
 #[test]
-fn a_new_identity_ends_what_the_old_one_signed_once_all_custodians_accept_it() {
+fn a_new_identity_ends_what_the_old_one_signed_for_each_custodian_that_accepts_it() {
     let (mut w, anna) = world();
     let [doctor, _] = doctors();
     for member in [A, D] {
@@ -99,9 +99,12 @@ fn a_new_identity_ends_what_the_old_one_signed_once_all_custodians_accept_it() {
     leaves(&mut w, A, C, &[B, C, D]);
     let newly = name(C, "patient", ANNA);
     assert_eq!(w.accept(C, &newly, |_| ()), Outcome::Applied);
-    assert_eq!(w.revoke(&newly, 1), Outcome::ConsentNotFound, "it protects records of d, too");
-    assert_eq!(w.accept(D, &newly, |_| ()), Outcome::Applied);
+    assert_eq!(w.write(D, 4, |_| ()), Outcome::Applied);
+    assert_eq!((w.ground(&doctor, read(1)), w.ground(&doctor, read(4))), (Ground::Consent, Ground::Consent));
     assert_eq!((w.revoke(&newly, 1), w.ground(&doctor, read(1))), (Outcome::Applied, Ground::ConsentDenies));
+    assert_eq!(w.ground(&doctor, read(4)), Ground::Consent, "d has not accepted it");
+    assert_eq!(w.accept(D, &newly, |_| ()), Outcome::Applied);
+    assert_eq!(w.ground(&doctor, read(4)), Ground::ConsentDenies);
 }
 
 #[test]
@@ -213,4 +216,21 @@ fn corrections_are_asked_of_who_keeps_the_record() {
     leaves(&mut w, A, C, &[B, C, D]);
     assert_eq!((asks(&mut w, 2, A), asks(&mut w, 3, D)), (Outcome::MemberNotActive, Outcome::NotAccepted));
     assert_eq!(asks(&mut w, 4, C), Outcome::Applied);
+}
+
+#[test]
+fn what_a_successor_has_withdrawn_of_who_left_stays_withdrawn_however_much_it_says() {
+    let (mut w, anna) = world();
+    let [shared, _] = doctors();
+    assert_eq!(w.accept(A, &anna, |_| ()), Outcome::Applied);
+    assert_eq!(w.consent(&anna, 1, share_with_b()), Outcome::Applied);
+    leaves(&mut w, A, C, &[B, C, D]);
+    assert_eq!(w.accept(C, &anna, |accept| accept.withdrawn = true), Outcome::Applied);
+    let other = |n: u8| name(C, "patient", &format!("{n:02x}").repeat(16));
+    assert_eq!(w.accept(C, &other(1), |accept| accept.withdrawn = true), Outcome::Applied);
+    for n in 2..17 {
+        assert_eq!(w.accept(C, &other(n), |_| ()), Outcome::Applied, "{n}");
+    }
+    assert_eq!(w.accept(C, &other(17), |_| ()), Outcome::TooManyOfPatient);
+    assert_eq!(w.ground(&shared, read(1)), Ground::ConsentDenies);
 }
