@@ -11,7 +11,8 @@ use consilium_client::{Client, fhir};
 use consilium_proto::ids::{PatientPseudonym, RecordId};
 
 use super::labels::LabelArgs;
-use super::{AccessArgs, Wait, member, print_written, read, search_key, tell_recipients};
+use super::read::AccessArgs;
+use super::{Wait, document, member, print_written, search_key, tell_recipients};
 use crate::{CliError, Context};
 
 /// Arguments of `record move`.
@@ -50,7 +51,7 @@ async fn draft(client: &Client, args: &MoveArgs) -> Result<RecordDraft, CliError
     let reader = args.access.reader(client);
     let Described { version, tags } = reader.described(args.id).await?.into_value();
     let plaintext: Bytes = match &args.document {
-        Some(file) => read(file)?,
+        Some(file) => document(file)?,
         None => {
             let opened = reader.get(args.id, None).await?.plaintext;
             let opened = opened.ok_or_else(|| CliError::failed("the record is retracted already"))?;

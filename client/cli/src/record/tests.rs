@@ -1,49 +1,8 @@
 use super::*;
+use crate::json;
 
 #[test]
-fn times_are_parsed() {
-    assert_eq!(parse_time("1970-01-01T00:00:01.5Z"), Ok(1_500));
-    assert_eq!(parse_time("1970-01-01T01:00:00+01:00"), Ok(0));
-    assert!(parse_time("1969-12-31T23:59:59Z").is_err());
-    assert!(parse_time("yesterday").is_err());
-}
-
-#[test]
-fn times_are_printed() {
-    assert_eq!(time_text(1_500), "1970-01-01T00:00:01.5Z");
-    assert_eq!(time_text(u64::MAX), u64::MAX.to_string());
-}
-
-#[test]
-fn descriptions_say_nothing_of_contents_and_escape_names() {
-    let record = pb::RecordVersion { kind: "a\u{1b}[2J".into(), retraction: true, ..Default::default() };
-    assert!(table(std::slice::from_ref(&record)).contains("a\\u{1b}[2J (in error)"));
-}
-
-#[test]
-fn scripts_get_records_and_what_was_written() {
-    let record = || pb::RecordVersion {
-        record_id: vec![1; 16].into(),
-        version: 2,
-        patient: vec![2; 16].into(),
-        kind: "Observation".into(),
-        author: "spiffe://a.example/service/ehr".into(),
-        confidentiality: pb::Confidentiality::Normal.into(),
-        payload_sha256: vec![3; 32].into(),
-        payload_size: 100,
-        wraps: vec![pb::KeyWrapRef { recipient_key_id: vec![5; 32].into(), wrap_sha256: vec![6; 32].into() }],
-        policy_tags: Vec::new(),
-        retraction_reason: 0,
-        transaction_id: vec![7; 32].into(),
-        height: 9,
-        time_ms: 1_000,
-        retraction: false,
-        previous_sha256: vec![8; 32].into(),
-        descriptor_sha256: vec![4; 32].into(),
-    };
-    json::snapshot::check("records", &Many(vec![record()]));
-    let content = Content::Document("{}".into());
-    json::snapshot::check("record-decrypted", &OpenedView { record: record(), content });
+fn scripts_get_what_was_written() {
     let written = WrittenView {
         transaction_id: "ab".repeat(32),
         height: 9,
@@ -52,12 +11,4 @@ fn scripts_get_records_and_what_was_written() {
         record_ids: vec!["01".repeat(16)],
     };
     json::snapshot::check("record-written", &written);
-}
-
-#[test]
-fn a_document_that_is_no_text_is_hexadecimal() {
-    let view = |content| OpenedView { record: pb::RecordVersion::default(), content }.text();
-    assert!(view(Content::of(&[0xff])).ends_with("\nff"));
-    assert!(view(Content::of(b"a\x07\nb")).ends_with("\na\\u{7}\nb"));
-    assert!(view(Content::NotOpened("no key".into())).ends_with("\n(not opened: no key)"));
 }
