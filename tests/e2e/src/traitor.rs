@@ -43,6 +43,8 @@ pub enum Lie {
     Garble,
     /// Dates blocks an hour ahead.
     DateAhead,
+    /// Dates blocks an hour back.
+    DateBack,
     /// Hears of no clock, so that its own one may be off; whoever leads does date by it.
     DeafToClocks,
     /// Says that everything is committed, and more.
@@ -137,6 +139,7 @@ impl Traitor {
             Lie::Garbage => raft_wire::nonsense(own),
             Lie::Garble => raft_wire::garbled(own, me),
             Lie::DateAhead => raft_wire::dated(own, HOUR_MS),
+            Lie::DateBack => raft_wire::dated(own, -HOUR_MS),
         };
         // Also what is told as it is belongs to what was told.
         let signer = self.signer().ok()?;

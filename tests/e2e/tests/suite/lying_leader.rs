@@ -152,7 +152,12 @@ fn lying_leader_dates_blocks_ahead() {
 
 #[test]
 fn lying_leader_dates_blocks_back() {
-    lying_leader(Lie::DeafToClocks, Fate::Replaced);
+    lying_leader(Lie::DateBack, Fate::Replaced);
+}
+
+#[test]
+fn lying_leader_is_deaf_to_clocks() {
+    lying_leader(Lie::DeafToClocks, Fate::Either);
 }
 
 #[test]
