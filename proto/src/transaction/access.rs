@@ -407,4 +407,15 @@ mod tests {
             assert_eq!(request(change).unwrap_err(), field);
         }
     }
+
+    #[test]
+    fn a_successor_accepts_to_lack_so_many_versions_and_no_more() {
+        let accept = |missing_max| {
+            CustodyAction::accept(&pb::AcceptCustody { member: "a.example".into(), missing_max, withdrawn: false })
+        };
+        assert!(accept(0).is_ok() && accept(CUSTODY_MISSING_MAX).is_ok());
+        for missing_max in [CUSTODY_MISSING_MAX + 1, u64::MAX] {
+            assert!(accept(missing_max).unwrap_err().to_string().contains("missing_max"));
+        }
+    }
 }

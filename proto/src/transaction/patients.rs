@@ -236,3 +236,6 @@ impl PatientLookups {
 fn hash(field: &str, bytes: &[u8]) -> Result<Hash, FieldError> {
     fixed(field, bytes).map(Hash::from_bytes)
 }
+
+#[cfg(test)]
+mod tests;

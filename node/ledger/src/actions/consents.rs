@@ -48,7 +48,7 @@ fn put<R: StateReader>(
         let mut members = patient.acceptances.iter().map(|a| &a.member);
         let may_consent =
             |member: &String| kept.custodians(member).hear(&patient, &name, cx.time).any(|a| a.may_consent);
-        ensure(members.any(|member| may_consent(member)), Outcome::NotAccepted)?;
+        ensure(members.any(may_consent), Outcome::NotAccepted)?;
         // A new version ends the one before for all whom that one binds: who says that the patient
         // has died must hear it, too. Another consent takes nothing from anybody.
         let mut bound = kept.listening(&patient, &name);

@@ -22,9 +22,18 @@ pub(super) struct Consents {
     /// By pseudonym, in the order in which they came, what is in force. `None`: no custodian was
     /// asked about for whom the pseudonym counts.
     listed: Vec<Option<Vec<Listed>>>,
-    /// Of custodians that were asked about, the places of those that bind them, and of what these
-    /// speak.
-    binding: BTreeMap<String, Vec<((usize, usize), Reach)>>,
+    /// Of custodians that were asked about, those that bind them.
+    binding: BTreeMap<String, Vec<Binding>>,
+}
+
+/// A consent that binds a custodian.
+struct Binding {
+    /// Of which pseudonym.
+    of: usize,
+    /// Which one of those that are listed of it.
+    place: usize,
+    /// Of what it speaks.
+    reach: Reach,
 }
 
 struct Listed {
@@ -79,7 +88,7 @@ impl Consents {
                 if listed.may_bind(custodians, &signers)
                     && let Some(reach) = custodians.reach(&listed.read(view)?.state, state)
                 {
-                    binding.push(((of, place), reach));
+                    binding.push(Binding { of, place, reach });
                 }
             }
         }
@@ -92,8 +101,8 @@ impl Consents {
     pub(super) fn binding(&self, asked: &Asked<'_>) -> impl Iterator<Item = &Consent> {
         debug_assert_eq!(asked.time, self.time, "all of a request is of one moment");
         let binding = self.binding.get(asked.record.custodian).map(Vec::as_slice).unwrap_or_default();
-        let speaking = binding.iter().filter(|(_, reach)| reach.covers(asked));
-        speaking.filter_map(|((of, place), _)| self.listed.get(*of)?.as_ref()?.get(*place)?.consent.as_ref())
+        let speaking = binding.iter().filter(|binding| binding.reach.covers(asked));
+        speaking.filter_map(|b| self.listed.get(b.of)?.as_ref()?.get(b.place)?.consent.as_ref())
     }
 }
 
