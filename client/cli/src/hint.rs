@@ -40,7 +40,7 @@ pub(crate) fn hint(error: &ClientError) -> Option<&'static str> {
 }
 
 /// What to do about a refusal of the rules, where that is not plain from its name.
-const OUTCOME_HINTS: [(pb::Outcome, &str); 20] = [
+const OUTCOME_HINTS: [(pb::Outcome, &str); 22] = [
     (
         pb::Outcome::RoleNotAllowed,
         "use an identity whose role may do this; governance, stake and revocation lists are for admins",
@@ -68,6 +68,11 @@ const OUTCOME_HINTS: [(pb::Outcome, &str); 20] = [
         pb::Outcome::PetitionNotFound,
         "see `consilium petition list`; the member that was asked answers, once, and a disagreement follows a refusal",
     ),
+    (
+        pb::Outcome::CustodianMissing,
+        "records of registered patients need a custodian: an administrator names one with `consilium custodian set-key`",
+    ),
+    (pb::Outcome::ActingMissing, "a system says for whom it declares an emergency: --acting with a file that says so"),
     (pb::Outcome::NotAmended, "amend the record first, then name that version with --amended"),
     (pb::Outcome::EmergencyNotFound, "an auditor of the member that declared it reviews it, once"),
 ];

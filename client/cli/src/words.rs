@@ -87,6 +87,14 @@ pub(crate) fn purpose(purpose: PurposeOfUse) -> &'static str {
     PURPOSES.iter().find(|(known, _)| *known == purpose).map_or("an unknown purpose", |(_, words)| words)
 }
 
+/// Who reads: a system that names no person has none behind it, and says so by that.
+pub(crate) fn reader(role: Role, for_somebody: bool) -> &'static str {
+    match role {
+        Role::Service if !for_somebody => "hospital system, for no person",
+        role => self::role(role),
+    }
+}
+
 /// Who somebody is, by the role.
 pub(crate) fn role(role: Role) -> &'static str {
     match role {

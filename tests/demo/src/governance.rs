@@ -257,6 +257,9 @@ impl Government {
 /// A record on the ledger from before all that happens here.
 async fn first_record(scene: &Scene, hospital: &Hospital) -> anyhow::Result<String> {
     scene.connect_service(hospital, "ehr", &scene.path(SEARCH_KEY), false).await?;
+    scene.connect_service(hospital, "custodian", &scene.path(SEARCH_KEY), false).await?;
+    let keeper = format!("spiffe://{}/service/custodian", hospital.id);
+    scene.cli.quietly(&format!("{} custodian set-key {keeper}", hospital.acts("admin"))).await?;
     let input = Input::made_up(&scene.folder)?;
     scene.cli.ask(&format!("{} import {} --journal first.journal", hospital.acts("ehr"), input.first)).await?;
     certified(&scene.path("first.journal")).pop_first().context("the first write was not certified")

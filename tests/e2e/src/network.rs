@@ -10,7 +10,8 @@ use consilium_client::Client;
 use consilium_grpc::operator_service_client::OperatorServiceClient;
 use consilium_proto::genesis::Genesis;
 use consilium_proto::names::Role;
-use consilium_proto::pb;
+use consilium_proto::pb::{self, action::Action};
+use consilium_proto::transaction::encryption_key_id;
 use tempfile::TempDir;
 use tonic::Code;
 use tonic::transport::Channel;
@@ -181,6 +182,19 @@ impl Network {
         let user = self.user(member, role, name).await?;
         user.client.enroll().await.context("enrolment")?.into_applied()?;
         Ok(user)
+    }
+
+    /// A member's custodian, as which nothing runs: records of registered patients need one.
+    ///
+    /// # Errors
+    /// If an enrolment fails, or the key cannot be named.
+    pub async fn custodian(&self, member: usize) -> anyhow::Result<User> {
+        let admin = self.enrolled(member, Role::Admin, "custody").await?;
+        let keeper = self.enrolled(member, Role::Service, "custodian").await?;
+        let encryption_key_id = encryption_key_id(&keeper.encryption_key()?).to_bytes();
+        let set = Action::SetCustodyKey(pb::SetCustodyKey { encryption_key_id });
+        admin.client.perform(set).await?.into_applied()?;
+        Ok(keeper)
     }
 
     /// A bare channel to a node, of an observer of its own member.

@@ -87,7 +87,7 @@ impl EventView {
             time_ms: event.time.0,
             member: event.reader.member().to_string(),
             role: event.reader.role().as_str(),
-            role_words: words::role(event.reader.role()),
+            role_words: words::reader(event.reader.role(), event.acting.is_some()),
             name: names.then(|| event.reader.name().to_owned()),
             purpose: purpose::code(event.purpose),
             purpose_words: words::purpose(event.purpose),

@@ -7,6 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use clap::Args;
 use consilium_client::access_log::KeptLog;
+use consilium_client::documents::DocumentHash;
 use consilium_client::emergencies::Declaration;
 use consilium_client::records::{Access, Draft, RecordDraft, RecordReader, RecordWriter};
 use consilium_client::{Client, pb};
@@ -88,6 +89,8 @@ pub(super) async fn run(args: DrillArgs, ctx: &Context) -> Result<(), CliError> 
     let record = *ids.first().ok_or_else(|| CliError::failed("nothing was written"))?;
 
     let declaration = Declaration::new(patient, pb::EmergencyReason::Danger);
+    // A system must name a person; in a drill that is nobody.
+    let declaration = declaration.acting(DocumentHash::of(b"drill").hash());
     let access = Access {
         emergency: Some(declaration.id()),
         before: declaration.actions(),

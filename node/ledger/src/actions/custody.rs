@@ -17,7 +17,7 @@ use consilium_proto::transaction::{AddWraps, RequestAccess, Rewrap, VersionRef, 
 use super::{Author, Context, recipients};
 use crate::custody::{self, Held, Holding};
 use crate::keys;
-use crate::rights::{Decider, Reading};
+use crate::rights::{Decider, Reading, load_patient};
 use crate::roster::corrupt;
 use crate::rules::{Refusal, ensure};
 use crate::table::Table;
@@ -55,7 +55,9 @@ pub(super) fn set<R: StateReader>(
     Ok(custody::begin_all(view, author.member(), cx.height)?)
 }
 
-/// Refuses a version that the member's custodian could not open, and counts it.
+/// Refuses a version that the member's custodian could not open, and counts it. Where there is no
+/// custodian only what is about no registered patient is written: what a patient lets others read,
+/// somebody must be able to open for them.
 pub(super) fn take_in<R: StateReader>(
     view: &mut View<'_, R>,
     cx: &Context<'_>,
@@ -63,7 +65,9 @@ pub(super) fn take_in<R: StateReader>(
     write: &WriteRecord,
 ) -> Result<(), Refusal> {
     let custody: Option<CustodyState> = view.message(Table::State, &keys::custody(author.member()))?;
-    let Some(custody) = custody else { return Ok(()) };
+    let Some(custody) = custody else {
+        return ensure(load_patient(view, &write.patient)?.is_none(), Outcome::CustodianMissing);
+    };
     let own = CustodyKeys::of(&custody, cx.time);
     ensure(write.wraps.iter().any(|wrap| own.are(&wrap.recipient)), Outcome::CustodyWrapMissing)?;
     let recipients = write.wraps.iter().map(|wrap| wrap.recipient);

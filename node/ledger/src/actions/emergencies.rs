@@ -40,6 +40,9 @@ fn declare<R: StateReader>(
     emergency: &DeclareEmergency,
 ) -> Result<(), Refusal> {
     ensure(declares_emergencies(author.id.role()), Outcome::RoleNotAllowed)?;
+    // A system is never in an emergency: somebody is who uses it.
+    let person = author.id.role() != Role::Service || emergency.acting.is_some();
+    ensure(person, Outcome::ActingMissing)?;
     ensure(is_known(view, &emergency.patient)?, Outcome::PatientNotFound)?;
     let place = keys::emergency(&emergency.id);
     ensure(view.get(Table::State, &place)?.is_none(), Outcome::EmergencyExists)?;

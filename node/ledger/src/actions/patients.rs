@@ -39,7 +39,8 @@ pub(super) fn run<R: StateReader>(
     author.ensure_registrar()?;
     match action {
         PatientAction::Register(lookups) => {
-            ensure(load_patient(view, &lookups.patient)?.is_none(), Outcome::PatientExists)?;
+            // Nor one of which there are records: these may lack what a patient's must have.
+            ensure(!is_known(view, &lookups.patient)?, Outcome::PatientExists)?;
             let member = author.member().to_owned();
             let state = PatientState { member, registered_height: cx.height.0, ..PatientState::default() };
             add(view, cx, author, state, lookups)

@@ -90,6 +90,28 @@ fn what_is_written_is_wrapped_for_the_custodian() {
 }
 
 #[test]
+fn a_registered_patient_has_records_of_members_with_a_custodian_only() {
+    let mut m = Member::new();
+    let register = |m: &mut Member, patient: u8| {
+        let patient = vec![patient; 16].into();
+        let register = pb::RegisterPatient { patient, lookups_sha256: Vec::new() };
+        let body = m.ledger.body(vec![Action::RegisterPatient(register)]);
+        let transaction = m.ledger.check(&m.ehr.sign(body, Vec::new()));
+        m.ledger.block(&[transaction], &Observed::default()).leaves[0].1.outcome
+    };
+    // Each record of these tests is of a patient of its own number.
+    assert_eq!(m.write(&[]), Outcome::Applied, "of nobody who is registered");
+    assert_eq!(register(&mut m, 1), Outcome::PatientExists, "its record has no wrap");
+    assert_eq!(register(&mut m, 2), Outcome::Applied);
+    assert_eq!(m.write(&[]), Outcome::CustodianMissing);
+    let custodian = m.key_of(OWN, "service", "custodian");
+    assert_eq!((m.set(custodian), register(&mut m, 3)), (Outcome::Applied, Outcome::Applied));
+    assert_eq!(m.write(&[]), Outcome::CustodyWrapMissing);
+    assert_eq!(register(&mut m, 4), Outcome::Applied);
+    assert_eq!(m.write(&[custodian]), Outcome::Applied);
+}
+
+#[test]
 fn the_key_before_counts_for_an_hour() {
     let mut m = Member::new();
     let [first, second] = ["one", "two"].map(|name| m.key_of(OWN, "service", name));

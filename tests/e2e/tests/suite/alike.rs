@@ -33,6 +33,7 @@ struct Stage {
 }
 
 async fn stage(network: &Network, hidden: usize) -> anyhow::Result<Stage> {
+    network.custodian(0).await?;
     let ehr = network.enrolled(0, Role::Service, "ehr").await?;
     let (patient, empty) = (PatientPseudonym(rand::random()), PatientPseudonym(rand::random()));
     for patient in [patient, empty] {

@@ -41,6 +41,7 @@ fn told(network: &Network, user: &User, line: &str) -> anyhow::Result<Value> {
 #[test]
 fn a_record_under_the_wrong_patient_is_moved_and_nothing_leads_from_one_to_the_other() {
     Network::of(3).run(async |network| {
+        network.custodian(0).await?;
         let ehr = network.enrolled(0, Role::Service, "ehr").await?;
         let auditor = network.enrolled(0, Role::Auditor, "privacy").await?;
         let (wrong, right) = (registered(&ehr).await?, registered(&ehr).await?);
@@ -67,6 +68,7 @@ fn a_record_under_the_wrong_patient_is_moved_and_nothing_leads_from_one_to_the_o
 #[test]
 fn what_was_read_and_written_while_two_pseudonyms_were_linked_is_listed() {
     Network::of(3).run(async |network| {
+        network.custodian(0).await?;
         let ehr = network.enrolled(0, Role::Service, "ehr").await?;
         let auditor = network.enrolled(0, Role::Auditor, "privacy").await?;
         let (one, other) = (registered(&ehr).await?, registered(&ehr).await?);

@@ -163,6 +163,7 @@ async fn sealed_for(writer: &RecordWriter, patient: PatientPseudonym) -> anyhow:
 fn revoked_recipient() {
     Network::of(4).parameters(short_epochs(8_000)).run(async |network| {
         let admins = network.admins().await?;
+        network.custodian(0).await?;
         let user = network.enrolled(0, Role::Service, "ehr").await?;
         let client = watchful(&user, network, &[0, 1]).await?;
         let patients = Patients::new(client.clone())?;

@@ -35,6 +35,7 @@ fn holds(bytes: &[u8], needle: &[u8]) -> bool {
 #[test]
 fn blocks_tell_strangers_and_colleagues_nothing_of_patients_and_still_verify() {
     Network::of(3).run(async |network| {
+        network.custodian(0).await?;
         let ehr = network.enrolled(0, Role::Service, "ehr").await?;
         let patient = PatientPseudonym(rand::random());
         let register = pb::RegisterPatient { patient: patient.0.to_vec().into(), lookups_sha256: Vec::new() };

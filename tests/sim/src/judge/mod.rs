@@ -76,6 +76,8 @@ pub struct Judge {
     /// How long an emergency lasts.
     emergency_ms: u64,
     patients: BTreeSet<PatientPseudonym>,
+    /// Those that a member has registered.
+    registered: BTreeSet<PatientPseudonym>,
     records: BTreeMap<RecordId, Record>,
     accepted: BTreeMap<(PatientPseudonym, String, String), AcceptPatient>,
     care: BTreeMap<(PatientPseudonym, String), TimeMs>,
@@ -93,6 +95,7 @@ impl Judge {
         Self {
             emergency_ms,
             patients: BTreeSet::new(),
+            registered: BTreeSet::new(),
             records: BTreeMap::new(),
             accepted: BTreeMap::new(),
             care: BTreeMap::new(),
@@ -107,6 +110,12 @@ impl Judge {
     #[must_use]
     pub fn knows(&self, patient: &PatientPseudonym) -> bool {
         self.patients.contains(patient)
+    }
+
+    /// Whether a member has registered a patient.
+    #[must_use]
+    pub fn is_registered(&self, patient: &PatientPseudonym) -> bool {
+        self.registered.contains(patient)
     }
 
     /// Whose a record is, and by which member.
@@ -133,6 +142,7 @@ impl Judge {
             }
             Action::Patient(PatientAction::Register(registered)) => {
                 self.patients.insert(registered.patient);
+                self.registered.insert(registered.patient);
             }
             Action::Patient(PatientAction::Accept(accepted)) => {
                 let place = (accepted.patient, member(), accepted.identity.to_string());

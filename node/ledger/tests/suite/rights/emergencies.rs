@@ -72,6 +72,16 @@ fn it_is_for_one_reader_and_one_patient_and_by_its_name_alone() {
 }
 
 #[test]
+fn a_system_says_for_whom_it_declares_one() {
+    let (mut w, _) = world();
+    assert_eq!(w.by(B, "service", "ehr", declare(1)), Outcome::ActingMissing);
+    let Action::DeclareEmergency(declared) = declare(1) else { unreachable!() };
+    let for_somebody = pb::DeclareEmergency { acting_sha256: vec![5; 32].into(), ..declared };
+    assert_eq!(w.by(B, "service", "ehr", Action::DeclareEmergency(for_somebody)), Outcome::Applied);
+    assert_eq!(w.by(B, "clinician", "c1", declare(2)), Outcome::Applied, "who signs is the person");
+}
+
+#[test]
 fn they_are_found_by_the_blocks_in_which_something_happened_to_them() {
     let (mut w, _) = world();
     let about = |w: &World, prefix: Vec<u8>| -> Vec<_> {
