@@ -31,7 +31,7 @@ use crate::consents::Pseudonyms;
 use crate::error::ClientError;
 use crate::false_answer::Answered;
 
-pub use event::{AccessEvent, Decision, DisclosedTo};
+pub use event::{AccessEvent, Change, Decision, DisclosedTo};
 pub use kept::{KeptAccess, KeptLog, ParseKeptError, SealedEntry};
 pub use receipt::{DecisionReport, verify_decision};
 use verify::Pages;

@@ -79,7 +79,8 @@ impl Client {
 fn between(link: &PatientLink, other: PatientPseudonym, both: &[&Happened]) -> WhileLinked {
     let (from, to) = (Height(link.from_height), (link.to_height != 0).then_some(Height(link.to_height)));
     let within = |height: Height| height >= from && to.is_none_or(|to| height < to);
-    let events = both.iter().flat_map(|one| &one.events).filter(|event| within(event.height));
+    let requests = both.iter().flat_map(|one| &one.events).filter(|event| event.change.is_none());
+    let events = requests.filter(|event| within(event.height));
     let versions = both.iter().flat_map(|one| &one.versions).filter(|version| within(Height(version.height)));
     let (mut events, mut versions): (Vec<_>, Vec<_>) = (events.cloned().collect(), versions.cloned().collect());
     events.sort_by_key(|event| (event.height, event.patient, event.sequence));

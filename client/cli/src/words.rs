@@ -1,5 +1,6 @@
 //! Codes of the ledger in plain words: for patients, and for those who talk with them.
 
+use consilium_client::access_log::Change;
 use consilium_client::changes::Fate;
 use consilium_proto::access::permits;
 use consilium_proto::consent::Said;
@@ -10,6 +11,8 @@ use consilium_proto::pb::{
 };
 use consilium_proto::purpose;
 use consilium_proto::transaction::Answered;
+
+use crate::text::time_ms;
 
 /// Parses the code of a purpose, such as `TREAT`.
 pub(crate) fn parse_purpose(code: &str) -> Result<PurposeOfUse, String> {
@@ -109,6 +112,27 @@ pub(crate) fn role(role: Role) -> &'static str {
     }
 }
 
+/// What was said of the patient.
+pub(crate) fn change(change: &Change) -> String {
+    match change {
+        Change::Accepted { identity, relation, may_read, may_consent, to } => {
+            let may = match (may_read, may_consent) {
+                (true, true) => "may read and sign consents",
+                (true, false) => "may read",
+                (false, true) => "may sign consents",
+                (false, false) => "may do nothing",
+            };
+            let until = to.map_or(String::new(), |to| format!(" until {}", time_ms(to.0)));
+            format!("{identity} is {}, and {may}{until}, for this hospital's records", self::relation(*relation))
+        }
+        Change::AcceptanceEnded { identity, .. } => format!("{identity} speaks for the patient no more here"),
+        Change::Linked(other) => format!("the pseudonym {other} is the same person's, for this hospital's records"),
+        Change::Unlinked(other) => format!("the pseudonym {other} is not taken for the same person's any more here"),
+        Change::Died => "the patient has died".to_owned(),
+        Change::DeathTakenBack => "that the patient has died was said in error".to_owned(),
+    }
+}
+
 /// What was asked for.
 pub(crate) fn kind(kind: AccessKind) -> &'static str {
     match kind {
@@ -118,6 +142,7 @@ pub(crate) fn kind(kind: AccessKind) -> &'static str {
         AccessKind::History => "see the versions of records",
         AccessKind::Export => "take records along",
         AccessKind::Disclosure => "hand records to an authority",
+        AccessKind::Change => "have it entered",
     }
 }
 

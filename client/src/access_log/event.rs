@@ -7,11 +7,14 @@ use consilium_proto::ids::{
     ConsentId, DisclosureId, EmergencyId, Height, PatientPseudonym, ProjectTag, TimeMs, TransactionId,
 };
 use consilium_proto::names::SpiffeId;
-use consilium_proto::pb::{self, AccessGround, AccessKind, DisclosureBasis, DisclosureRecipient, PurposeOfUse};
+use consilium_proto::pb::{
+    self, AccessGround, AccessKind, DisclosureBasis, DisclosureRecipient, PatientChangeKind, PatientRelation,
+    PurposeOfUse,
+};
 use consilium_proto::purpose;
 use consilium_proto::transaction::VersionRef;
 
-/// A request to read, and what was decided of it.
+/// A request to read, and what was decided of it; or what was said of the patient.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessEvent {
     /// Its place in the log, from 0.
@@ -48,6 +51,42 @@ pub struct AccessEvent {
     pub disclosed: Option<DisclosedTo>,
     /// Block time until which it is, or was, kept from the patient.
     pub sealed_until: Option<TimeMs>,
+    /// What the reader, who reads nothing then, has said of the patient.
+    pub change: Option<Change>,
+}
+
+/// Something on which the patient's rights depend, as somebody of a member has said it: for that
+/// member's records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// An identity speaks for the patient, as is said here and not as before.
+    Accepted {
+        /// Who.
+        identity: SpiffeId,
+        /// As what.
+        relation: PatientRelation,
+        /// Whether it may read.
+        may_read: bool,
+        /// Whether it may sign consents.
+        may_consent: bool,
+        /// When it ends; `None`: when somebody says so.
+        to: Option<TimeMs>,
+    },
+    /// It does so no more.
+    AcceptanceEnded {
+        /// Who.
+        identity: SpiffeId,
+        /// As what, as is said now.
+        relation: PatientRelation,
+    },
+    /// Another pseudonym is the same person's.
+    Linked(PatientPseudonym),
+    /// It is not, or not taken for it any more.
+    Unlinked(PatientPseudonym),
+    /// The patient has died.
+    Died,
+    /// That was said in error.
+    DeathTakenBack,
 }
 
 /// A disclosure under a legal duty. Who made it is the reader of the event.
@@ -61,6 +100,21 @@ pub struct DisclosedTo {
     pub recipient: DisclosureRecipient,
     /// Who confirmed it.
     pub confirmed_by: SpiffeId,
+}
+
+impl Change {
+    /// What it is on the ledger.
+    #[must_use]
+    pub const fn kind(&self) -> PatientChangeKind {
+        match self {
+            Self::Accepted { .. } => PatientChangeKind::Accepted,
+            Self::AcceptanceEnded { .. } => PatientChangeKind::AcceptanceEnded,
+            Self::Linked(_) => PatientChangeKind::Linked,
+            Self::Unlinked(_) => PatientChangeKind::Unlinked,
+            Self::Died => PatientChangeKind::Died,
+            Self::DeathTakenBack => PatientChangeKind::DeathTakenBack,
+        }
+    }
 }
 
 /// Versions of which the same was decided.
@@ -115,6 +169,45 @@ impl TryFrom<&pb::AccessEvent> for AccessEvent {
             late: (m.late_ms != 0).then_some(TimeMs(m.late_ms)),
             disclosed: disclosed(m)?,
             sealed_until: m.legal.as_ref().and_then(|legal| legal.seal.as_ref()).map(|seal| TimeMs(seal.until_ms)),
+            change: changed(m)?,
+        })
+    }
+}
+
+/// Only what somebody said of the patient says what, and it must; nothing is decided of it.
+fn changed(m: &pb::AccessEvent) -> Result<Option<Change>, FieldError> {
+    let is_change = m.kind() == AccessKind::Change;
+    if m.change.is_some() != is_change || (is_change && !m.decisions.is_empty()) {
+        return Err(FieldError::malformed("change", "is for changes, which must have one and nothing else"));
+    }
+    m.change.as_ref().map(|change| Change::try_from(change).map_err(|e| e.within("change"))).transpose()
+}
+
+impl TryFrom<&pb::PatientChange> for Change {
+    type Error = FieldError;
+
+    fn try_from(m: &pb::PatientChange) -> Result<Self, FieldError> {
+        use PatientChangeKind as Kind;
+        let identity = || m.identity.parse().map_err(|_| FieldError::malformed("identity", "is not a SPIFFE id"));
+        let relation = || {
+            let relation = i32::try_from(m.relation).ok().and_then(|code| PatientRelation::try_from(code).ok());
+            relation.ok_or_else(|| FieldError::malformed("relation", "is not a known relation"))
+        };
+        let other = || PatientPseudonym::parse("other", &m.other);
+        Ok(match m.kind() {
+            Kind::Accepted => Self::Accepted {
+                identity: identity()?,
+                relation: relation()?,
+                may_read: m.may_read,
+                may_consent: m.may_consent,
+                to: (m.to_ms != 0).then_some(TimeMs(m.to_ms)),
+            },
+            Kind::AcceptanceEnded => Self::AcceptanceEnded { identity: identity()?, relation: relation()? },
+            Kind::Linked => Self::Linked(other()?),
+            Kind::Unlinked => Self::Unlinked(other()?),
+            Kind::Died => Self::Died,
+            Kind::DeathTakenBack => Self::DeathTakenBack,
+            Kind::Unspecified => return Err(FieldError::malformed("kind", "is not known; a newer program is needed")),
         })
     }
 }

@@ -1,5 +1,6 @@
-//! Requests for access and confirmed disclosures in blocks, and the events that logs have of them: one for each, that says
-//! the same but for what was decided, which is, like every outcome, what the validators signed.
+//! Requests for access, confirmed disclosures and what was said of patients in blocks, and the
+//! events that logs have of them: one for each, and of a link one in both logs, that says the same
+//! but for what was decided, which is, like every outcome, what the validators signed.
 
 use std::collections::BTreeMap;
 
@@ -10,16 +11,17 @@ use consilium_proto::ids::{Height, PatientPseudonym, TransactionId};
 use consilium_proto::names::SpiffeId;
 use consilium_proto::pb;
 use consilium_proto::state::StateKey;
-use consilium_proto::transaction::Transaction;
+use consilium_proto::transaction::{Action, Transaction};
 use prost::Message;
 
 use super::failure::VerifyFailure;
 use crate::access_log::request::{plain, plain_disclosure, told, told_disclosure};
 
-/// Requests, and confirmed disclosures, that were applied and whose events were not seen yet.
+/// Requests, confirmed disclosures and what was said, that were applied and whose events were not
+/// seen yet.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
-    open: BTreeMap<TransactionId, (Height, Hash)>,
+    open: BTreeMap<TransactionId, (Height, Vec<Hash>)>,
     /// Disclosures that nobody has confirmed yet, by their ids, and who made them.
     disclosures: BTreeMap<Bytes, (String, pb::Disclose)>,
 }
@@ -27,26 +29,36 @@ pub(super) struct Requests {
 impl Requests {
     /// Takes the request, or what is disclosed and confirmed, of an applied transaction.
     pub(super) fn asked(&mut self, header: &Header, author: &SpiffeId, transaction: &Transaction) {
-        use pb::action::Action;
+        use pb::action::Action as Encoded;
         let (author, place) = (author.to_string(), (header.time.0, header.height.0));
         for action in &transaction.encoded {
             let Some(action) = pb::Action::decode(action.clone()).ok().and_then(|action| action.action) else {
                 continue;
             };
             let said = match action {
-                Action::RequestAccess(request) => said(&author, place, &plain(request).encode_to_vec()),
-                Action::Disclose(disclosure) => {
+                Encoded::RequestAccess(request) => said(&author, place, &plain(request).encode_to_vec()),
+                Encoded::Disclose(disclosure) => {
                     self.disclosures.insert(disclosure.disclosure_id.clone(), (author.clone(), disclosure));
                     continue;
                 }
-                Action::ConfirmDisclosure(confirm) => {
+                Encoded::ConfirmDisclosure(confirm) => {
                     let Some((by, disclosure)) = self.disclosures.remove(&confirm.disclosure_id) else { continue };
                     said_disclosure(&by, place, &plain_disclosure(disclosure), &author)
                 }
                 _ => continue,
             };
-            self.open.insert(transaction.id, (header.height, said));
+            self.expect(header, transaction, said);
         }
+        for action in &transaction.actions {
+            let Action::Patient(action) = action else { continue };
+            for (patient, change) in action.changes() {
+                self.expect(header, transaction, said_change(&author, place, &patient, &change));
+            }
+        }
+    }
+
+    fn expect(&mut self, header: &Header, transaction: &Transaction, said: Hash) {
+        self.open.entry(transaction.id).or_insert_with(|| (header.height, Vec::new())).1.push(said);
     }
 
     /// Takes the event at a place of a log; says what is wrong with it.
@@ -67,15 +79,20 @@ impl Requests {
         }
         let id = TransactionId::try_from(event.transaction_id.as_ref()).map_err(|_| "is of no request")?;
         let place = (event.time_ms, event.height);
-        let said = match told_disclosure(&event) {
-            Some((disclosure, confirmed_by)) => said_disclosure(&event.reader, place, &disclosure, &confirmed_by),
-            None => said(&event.reader, place, &told(&event).encode_to_vec()),
+        let said = match (told_disclosure(&event), &event.change) {
+            (Some((disclosure, confirmed_by)), _) => said_disclosure(&event.reader, place, &disclosure, &confirmed_by),
+            (None, Some(change)) => said_change(&event.reader, place, &patient, change),
+            (None, None) => said(&event.reader, place, &told(&event).encode_to_vec()),
         };
-        match self.open.remove(&id) {
-            Some((_, asked)) if asked == said => Ok(()),
-            Some(_) => Err("says something else than its request, or its block"),
-            None => Err("is of no request on the ledger, or of one that has an event already"),
+        let Some((_, open)) = self.open.get_mut(&id) else {
+            return Err("is of no request on the ledger, or of one that has an event already");
+        };
+        let asked = open.iter().position(|asked| *asked == said);
+        open.swap_remove(asked.ok_or("says something else than its request, or its block")?);
+        if open.is_empty() {
+            self.open.remove(&id);
         }
+        Ok(())
     }
 
     /// Once all events are there.
@@ -93,6 +110,11 @@ impl Requests {
 fn said(reader: &str, (time_ms, height): (u64, u64), request: &[u8]) -> Hash {
     let place = [time_ms.to_be_bytes(), height.to_be_bytes()].concat();
     Hash::of(&[&place, &sha256(&[reader.as_bytes()]), request])
+}
+
+/// The same of what was said of a patient.
+fn said_change(author: &str, place: (u64, u64), patient: &PatientPseudonym, change: &pb::PatientChange) -> Hash {
+    said(author, place, &[&patient.0[..], &change.encode_to_vec()].concat())
 }
 
 /// The same of a disclosure, and of who confirmed it.

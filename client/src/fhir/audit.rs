@@ -3,7 +3,8 @@
 //! They follow IHE Basic Audit Log Patterns (BALP 1.1): what was permitted is a `PatientRead` of
 //! one version, a `PatientQuery`, or a `PrivacyDisclosure.Source` of all versions that are handed
 //! on; what was denied claims no profile, since those are about what succeeded. There is one
-//! resource for each thing that was decided, so that one request may give several.
+//! resource for each thing that was decided, so that one request may give several. What was said of
+//! the patient (who speaks for it, a link, a death) is a `PatientUpdate`.
 //!
 //! Nobody's name is in them: the patient is the pseudonym, and the reader its member and role,
 //! unless the opaque name of the ledger is asked for.
@@ -18,7 +19,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::consent::systems::{ACT_REASON, OWN_RECORD, OWN_ROLE, PARTICIPATION, RESOURCE_TYPES, URI};
-use crate::access_log::{AccessEvent, Decision, DisclosedTo};
+use crate::access_log::{AccessEvent, Change, Decision, DisclosedTo};
 
 const PROFILES: &str = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.";
 const BALP_ENTITY_TYPE: &str = "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType";
@@ -55,9 +56,12 @@ pub struct AuditStyle {
     pub names: bool,
 }
 
-/// What an event comes to: one resource for each thing that was decided.
+/// What an event comes to: one resource for each thing that was decided, or for what was said.
 #[must_use]
 pub fn audit_events(event: &AccessEvent, style: AuditStyle) -> Vec<Value> {
+    if let Some(change) = &event.change {
+        return vec![changed(event, change, style)];
+    }
     let parts = event.decisions.iter().flat_map(|decision| parts(event, decision));
     parts.enumerate().map(|(number, part)| part.resource(event, style, number)).collect()
 }
@@ -85,6 +89,8 @@ fn parts<'a>(event: &AccessEvent, decision: &'a Decision) -> Vec<Part<'a>> {
             // `PatientRead` is about one resource.
             decision.records.chunks(1).map(|records| part(Pattern::Read, records)).collect()
         }
+        // Of what was said nothing is decided.
+        AccessKind::Change => Vec::new(),
         AccessKind::Export | AccessKind::Disclosure => vec![part(Pattern::Disclosure, &decision.records[..])],
     }
 }
@@ -150,35 +156,14 @@ impl Part<'_> {
         if let Some(to) = &event.disclosed {
             return handed_over(event, to, style);
         }
-        let (source, destination) = (("110153", "Source Role ID"), ("110152", "Destination Role ID"));
-        let (client, server) = match self.pattern {
-            Pattern::Query => (source, destination),
-            Pattern::Read | Pattern::Disclosure => (destination, source),
-        };
-        let member = event.reader.member().as_str();
-        json!([
-            {
-                "type": concept(DICOM, client.0, client.1),
-                "who": named(OWN_MEMBER, member),
-                "requestor": false,
-                "network": { "address": member, "type": "1" },
-            },
-            {
-                "type": concept(DICOM, server.0, server.1),
-                "who": ledger(style),
-                "requestor": false,
-                "network": { "address": format!("{OWN_LEDGER}:{}", style.ledger), "type": "5" },
-            },
-            user(event, style),
-        ])
+        match self.pattern {
+            Pattern::Query => agents(event, style, (SOURCE, DESTINATION)),
+            Pattern::Read | Pattern::Disclosure => agents(event, style, (DESTINATION, SOURCE)),
+        }
     }
 
     fn entities(&self, event: &AccessEvent) -> Value {
-        let mut entities = vec![json!({
-            "type": coding(ENTITY_TYPE, "1", "Person"),
-            "role": coding(OBJECT_ROLE, "1", "Patient"),
-            "what": of_type("Patient", OWN_PATIENT, &event.patient.to_string()),
-        })];
+        let mut entities = vec![patient(event)];
         match self.pattern {
             Pattern::Query => entities.push(query(event)),
             Pattern::Read | Pattern::Disclosure => entities.extend(self.records.iter().map(record)),
@@ -213,6 +198,84 @@ impl Part<'_> {
         }));
         Value::Array(entities)
     }
+}
+
+/// As what who asks, and the ledger, take part in an exchange of data.
+type Ends = (RoleId, RoleId);
+type RoleId = (&'static str, &'static str);
+const SOURCE: RoleId = ("110153", "Source Role ID");
+const DESTINATION: RoleId = ("110152", "Destination Role ID");
+
+fn agents(event: &AccessEvent, style: AuditStyle, (client, server): Ends) -> Value {
+    let member = event.reader.member().as_str();
+    json!([
+        {
+            "type": concept(DICOM, client.0, client.1),
+            "who": named(OWN_MEMBER, member),
+            "requestor": false,
+            "network": { "address": member, "type": "1" },
+        },
+        {
+            "type": concept(DICOM, server.0, server.1),
+            "who": ledger(style),
+            "requestor": false,
+            "network": { "address": format!("{OWN_LEDGER}:{}", style.ledger), "type": "5" },
+        },
+        user(event, style),
+    ])
+}
+
+fn patient(event: &AccessEvent) -> Value {
+    json!({
+        "type": coding(ENTITY_TYPE, "1", "Person"),
+        "role": coding(OBJECT_ROLE, "1", "Patient"),
+        "what": of_type("Patient", OWN_PATIENT, &event.patient.to_string()),
+    })
+}
+
+/// What was said of the patient: the ledger's entry of it is what is updated.
+fn changed(event: &AccessEvent, change: &Change, style: AuditStyle) -> Value {
+    let transaction = event.transaction_id.to_string();
+    let named_in_it = match change {
+        Change::Accepted { identity, .. } | Change::AcceptanceEnded { identity, .. } => {
+            vec![detail("identity", &identity.to_string())]
+        }
+        Change::Linked(other) | Change::Unlinked(other) => vec![detail("other", &other.to_string())],
+        Change::Died | Change::DeathTakenBack => Vec::new(),
+    };
+    let details = vec![detail("change", change.kind().as_str_name())].into_iter().chain(named_in_it);
+    json!({
+        "resourceType": "AuditEvent",
+        "meta": { "profile": [format!("{PROFILES}PatientUpdate")] },
+        // A transaction may say several things of one patient: each has a place of its own.
+        "id": format!("{}-c{}", &transaction[..ID_DIGITS - 16], event.sequence),
+        "type": coding(EVENT_TYPE, "rest", "Restful Operation"),
+        "subtype": [coding(RESTFUL, "update", "update")],
+        "action": "U",
+        "recorded": instant(event.time.0),
+        "outcome": SUCCESS,
+        "outcomeDesc": "entered into the patient's log",
+        "purposeOfEvent": [reason(event)],
+        "agent": agents(event, style, (SOURCE, DESTINATION)),
+        "source": { "observer": source(event, style), "type": [coding(SOURCE_TYPE, "4", "Application Server")] },
+        "entity": [
+            patient(event),
+            {
+                "type": coding(ENTITY_TYPE, "2", "System Object"),
+                "role": coding(OBJECT_ROLE, "4", "Domain Resource"),
+                "what": of_type("Patient", OWN_PATIENT, &event.patient.to_string()),
+                "detail": details.collect::<Vec<_>>(),
+            },
+            {
+                "type": coding(BALP_ENTITY_TYPE, "XrequestId", "X-Request-Id"),
+                "what": named(OWN_TRANSACTION, &transaction),
+                "detail": [
+                    detail("log-sequence", &event.sequence.to_string()),
+                    detail("height", &event.height.to_string()),
+                ],
+            },
+        ],
+    })
 }
 
 /// The member, the authority, who says so, and who has confirmed it.

@@ -82,7 +82,7 @@ impl Language {
             AccessKind::Query => Some(query),
             AccessKind::History => Some(history),
             AccessKind::Export => Some(export),
-            AccessKind::Disclosure | AccessKind::Unspecified => None,
+            AccessKind::Disclosure | AccessKind::Change | AccessKind::Unspecified => None,
         }
     }
 

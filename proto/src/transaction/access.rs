@@ -123,7 +123,7 @@ impl RequestAccess {
                 Vec::new()
             }
             AccessKind::History | AccessKind::Read | AccessKind::Export => parse_records(&m.records, 1)?,
-            AccessKind::Disclosure | AccessKind::Unspecified => return Err(unknown()),
+            AccessKind::Disclosure | AccessKind::Change | AccessKind::Unspecified => return Err(unknown()),
         };
         let query = optional("query_sha256", &m.query_sha256, hash)?;
         if query.is_some() != (kind == AccessKind::Query) {

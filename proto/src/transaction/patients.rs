@@ -1,12 +1,14 @@
 //! Actions about patients, parsed. What they do is for the rules.
 
+use bytes::Bytes;
+
 use super::WrapRef;
 use crate::error::{FieldError, fixed, in_range, length_in};
 use crate::hash::Hash;
 use crate::ids::{KeyId, PatientPseudonym, SaltId, TimeMs};
 use crate::limits::{LOOKUPS_MAX, SALT_KEEPERS_MAX, SALTS_MAX};
 use crate::names::{Role, SpiffeId};
-use crate::pb::{self, PatientRelation, RepresentativeScope};
+use crate::pb::{self, PatientChangeKind as Kind, PatientRelation, RepresentativeScope};
 
 /// An action about a patient.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,6 +195,24 @@ impl PatientAction {
         }))
     }
 
+    /// What the logs of patients have of it, once it takes effect; nothing of what gives or takes no
+    /// rights.
+    #[must_use]
+    pub fn changes(&self) -> Vec<(PatientPseudonym, pb::PatientChange)> {
+        match self {
+            Self::Accept(accepted) => vec![(accepted.patient, accepted.change())],
+            Self::Link { pair, evidence } => pair.changes(Kind::Linked, evidence.to_bytes()),
+            Self::Unlink(pair) => pair.changes(Kind::Unlinked, Bytes::new()),
+            Self::AttestDeath(death) => {
+                let kind = if death.withdrawn { Kind::DeathTakenBack } else { Kind::Died };
+                let evidence_sha256 = death.evidence.to_bytes();
+                let change = pb::PatientChange { kind: kind.into(), evidence_sha256, ..Default::default() };
+                vec![(death.patient, change)]
+            }
+            Self::Register(_) | Self::AddLookups(_) | Self::AttestCare(_) | Self::PutSalt(_) => Vec::new(),
+        }
+    }
+
     /// The look-ups that it brings, if any.
     pub(super) fn lookups(&self) -> Option<&PatientLookups> {
         match self {
@@ -207,7 +227,34 @@ impl PatientAction {
     }
 }
 
+impl AcceptPatient {
+    fn change(&self) -> pb::PatientChange {
+        let kind = if self.withdrawn { Kind::AcceptanceEnded } else { Kind::Accepted };
+        pb::PatientChange {
+            kind: kind.into(),
+            identity: self.identity.to_string(),
+            relation: self.relation as u32,
+            may_read: self.may_read,
+            may_consent: self.may_consent,
+            to_ms: self.to.0,
+            other: Bytes::new(),
+            evidence_sha256: self.evidence.to_bytes(),
+        }
+    }
+}
+
 impl PatientPair {
+    /// Each has the other in its log.
+    fn changes(&self, kind: Kind, evidence_sha256: Bytes) -> Vec<(PatientPseudonym, pb::PatientChange)> {
+        let change = |other: &PatientPseudonym| pb::PatientChange {
+            kind: kind.into(),
+            other: Bytes::copy_from_slice(&other.0),
+            evidence_sha256: evidence_sha256.clone(),
+            ..Default::default()
+        };
+        vec![(self.patient, change(&self.other)), (self.other, change(&self.patient))]
+    }
+
     fn parse(patient: &[u8], other: &[u8]) -> Result<Self, FieldError> {
         let pair = Self {
             patient: PatientPseudonym::parse("patient", patient)?,

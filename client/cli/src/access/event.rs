@@ -1,6 +1,6 @@
 //! Entries of a list of accesses as they are shown.
 
-use consilium_client::access_log::{AccessEvent, Decision, DisclosedTo};
+use consilium_client::access_log::{AccessEvent, Change, Decision, DisclosedTo};
 use consilium_proto::pb::AccessGround;
 use consilium_proto::purpose;
 use serde::Serialize;
@@ -48,6 +48,20 @@ pub(crate) struct EventView {
     pub(super) policy_version: u32,
     /// When it was read without a quorum, as the reader says; null: it was not.
     pub(super) late: Option<String>,
+    /// Only where somebody said something of the patient, and nobody asked to read.
+    pub(super) change: Option<ChangeView>,
+}
+
+/// Something on which the patient's rights depend.
+#[derive(Serialize)]
+pub(super) struct ChangeView {
+    /// A PatientChangeKind of access.proto.
+    pub(super) kind: &'static str,
+    /// Who speaks for the patient, or does no more.
+    pub(super) identity: Option<String>,
+    /// The other pseudonym of a link.
+    pub(super) other: Option<String>,
+    pub(super) words: String,
 }
 
 /// Records that were handed on under a legal duty.
@@ -104,13 +118,15 @@ impl EventView {
             height: event.height.0,
             policy_version: event.policy_version,
             late: event.late.map(|late| time_ms(late.0)),
+            change: event.change.as_ref().map(ChangeView::new),
         }
     }
 
     pub(super) fn decided(&self) -> String {
-        let decided = match &self.disclosure {
-            Some(disclosure) => disclosure.words.clone(),
-            None => self.decisions.iter().map(DecisionView::text).collect::<Vec<_>>().join("; "),
+        let decided = match (&self.disclosure, &self.change) {
+            (_, Some(change)) => change.words.clone(),
+            (Some(disclosure), None) => disclosure.words.clone(),
+            (None, None) => self.decisions.iter().map(DecisionView::text).collect::<Vec<_>>().join("; "),
         };
         match &self.late {
             Some(late) if self.permitted => format!("{decided} (entered LATE: read {late} while the network was down)"),
@@ -122,6 +138,11 @@ impl EventView {
         }
     }
 
+    /// Neither permitted nor denied: nobody asked to read.
+    pub(super) fn is_change(&self) -> bool {
+        self.change.is_some()
+    }
+
     /// Neither permitted nor denied: a list was asked for, which shows only what may be read.
     pub(super) fn is_list(&self) -> bool {
         self.decisions.iter().any(|decision| decision.ground == AccessGround::Each.as_str_name())
@@ -131,6 +152,10 @@ impl EventView {
     pub(crate) fn line(&self) -> String {
         let name = self.name.as_deref().map_or(String::new(), |name| format!(" {name}"));
         let decided = self.decided();
+        if self.change.is_some() {
+            let (number, time, role, member) = (self.number, &self.time, self.role_words, &self.member);
+            return format!("entry {number}: {time} a {role}{name} of {member} had it entered: {decided}");
+        }
         format!(
             "access {}: {} a {}{name} of {} asked to {} for {}: {decided}",
             self.number, self.time, self.role_words, self.member, self.kind_words, self.purpose_words
@@ -168,6 +193,22 @@ impl DisclosureView {
             basis: disclosed.basis.as_str_name(),
             recipient: disclosed.recipient.as_str_name(),
             words: words::disclosed(disclosed.recipient, disclosed.basis),
+        }
+    }
+}
+
+impl ChangeView {
+    fn new(change: &Change) -> Self {
+        let (identity, other) = match change {
+            Change::Accepted { identity, .. } | Change::AcceptanceEnded { identity, .. } => (Some(identity), None),
+            Change::Linked(other) | Change::Unlinked(other) => (None, Some(other)),
+            Change::Died | Change::DeathTakenBack => (None, None),
+        };
+        Self {
+            kind: change.kind().as_str_name(),
+            identity: identity.map(ToString::to_string),
+            other: other.map(ToString::to_string),
+            words: words::change(change),
         }
     }
 }

@@ -77,10 +77,11 @@ fn sealed(view: &LogView, names: bool) -> String {
 }
 
 fn row(event: &EventView, names: bool) -> String {
-    let class = match (event.is_list(), event.permitted) {
-        (true, _) => "listed",
-        (false, true) => "permitted",
-        (false, false) => "denied",
+    let class = match (event.is_change(), event.is_list(), event.permitted) {
+        (true, _, _) => "said",
+        (false, true, _) => "listed",
+        (false, false, true) => "permitted",
+        (false, false, false) => "denied",
     };
     format!("<tr class=\"{class}\">{}</tr>\n", cells(&event.cells(names)))
 }

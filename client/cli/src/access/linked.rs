@@ -88,7 +88,8 @@ impl LinkedView {
             false => table(&head, rows),
         };
         let proofs: Vec<String> = self.logs.iter().map(ProofView::text).collect();
-        let lists = self.events.iter().map(|linked| short(&linked.patient));
+        let asked = self.events.iter().filter(|linked| !linked.event.is_change());
+        let lists = asked.map(|linked| short(&linked.patient));
         let requests = Requests::of(self.events.iter().map(|linked| &linked.event)).in_lists(lists);
         format!("{shown}\n{}{}", requests.text(), proofs.join("\n"))
     }

@@ -16,8 +16,9 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// Of entries, in their order.
+    /// Of entries, in their order. Of what was said of the patient nothing is asked so.
     pub(super) fn of<'a>(events: impl Iterator<Item = &'a EventView> + Clone) -> Self {
+        let events = events.filter(|event| !event.is_change());
         let emergencies = events.clone().any(|event| event.emergency.is_some());
         let head = ["NO", "REQUEST"].into_iter().chain(emergencies.then_some("EMERGENCY"));
         let row = |event: &EventView| {

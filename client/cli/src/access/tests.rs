@@ -1,5 +1,5 @@
 #![allow(clippy::unwrap_used)]
-use consilium_client::access_log::{AccessEvent, AccessLog, Decision, DisclosedTo, SealedEntry};
+use consilium_client::access_log::{AccessEvent, AccessLog, Change, Decision, DisclosedTo, SealedEntry};
 use consilium_client::receipts::ReceiptReport;
 use consilium_client::records::AddedWrap;
 use consilium_proto::hash::Hash;
@@ -36,6 +36,7 @@ pub(crate) fn event(sequence: u64, ground: AccessGround) -> AccessEvent {
         height: Height(3),
         disclosed: None,
         sealed_until: None,
+        change: None,
         late: None,
     }
 }
@@ -385,4 +386,34 @@ fn holders_are_told_by_name_with_deputies_and_keys_that_were_replaced() {
     assert!(line("clinician/c-1", "added by the custodian; a key that was replaced since"), "{text}");
     assert!(line("b.example/service/custodian", "custodian of another member"), "{text}");
     assert_eq!(text.lines().count(), 5, "what was written is not told again as added, nor another version's: {text}");
+}
+
+#[test]
+fn what_was_said_of_the_patient_is_told_in_words_and_is_no_denial() {
+    let identity = format!("spiffe://b.example/patient/{}", "0b".repeat(16));
+    let accepted = Change::Accepted {
+        identity: identity.parse().unwrap(),
+        relation: consilium_proto::pb::PatientRelation::Guardian,
+        may_read: true,
+        may_consent: false,
+        to: Some(TimeMs(3_000)),
+    };
+    let said = |change| AccessEvent {
+        kind: AccessKind::Change,
+        purpose: PurposeOfUse::Patadmin,
+        decisions: Vec::new(),
+        change: Some(change),
+        ..event(4, AccessGround::Consent)
+    };
+    let view =
+        |change| LogView { events: vec![EventView::new(&said(change), false)], opened: Vec::new(), ..view(false) };
+    json::snapshot::check("access-log-said", &view(accepted.clone()));
+    let text = view(accepted.clone()).text(false);
+    let words = "is guardian, and may read until 1970-01-01T00:00:03Z, for this hospital's records";
+    assert!(text.contains(&format!("have it entered  {identity} {words}")), "{text}");
+    assert!(!text.contains("numbers of the requests"), "{text}");
+    let page = html::page(&view(Change::Died), false);
+    assert!(page.contains("<tr class=\"said\">") && page.contains("the patient has died"), "{page}");
+    let line = EventView::new(&said(Change::Linked(PatientPseudonym([8; 16]))), false).line();
+    assert!(line.contains("a clinician of b.example had it entered: the pseudonym 0808"), "{line}");
 }

@@ -22,6 +22,7 @@ fn event(reader: &str, purpose: P, ground: AccessGround) -> AccessEvent {
         height: Height(3),
         disclosed: None,
         sealed_until: None,
+        change: None,
         late: None,
     }
 }

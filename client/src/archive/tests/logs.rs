@@ -262,3 +262,68 @@ fn a_disclosure_has_one_event_that_says_what_two_persons_said() {
     assert_eq!(disclosed(|event| event.legal = None).failure(), at(0, OTHERWISE));
     assert_eq!(disclosed(|event| event.decisions.clear()).failure(), at(0, OTHERWISE));
 }
+
+/// Two transactions about patients: an acceptance and a death, and a link with another one.
+fn said(change: impl FnOnce(&mut Vec<pb::AccessEvent>)) -> Ledger {
+    use pb::action::Action;
+    let mut ledger = Ledger::usual();
+    let (patient, other) = (PATIENT.0.to_vec(), NOBODY.0.to_vec());
+    let accept = pb::AcceptPatient {
+        patient: patient.clone().into(),
+        identity: "spiffe://a.example/patient/0123456789abcdef0123456789abcdef".into(),
+        relation: pb::PatientRelation::Self_.into(),
+        may_read: true,
+        evidence_sha256: vec![1; 32].into(),
+        ..Default::default()
+    };
+    let death =
+        pb::AttestDeath { patient: patient.clone().into(), evidence_sha256: vec![2; 32].into(), withdrawn: false };
+    let link = pb::LinkPatients { patient: patient.into(), other: other.into(), evidence_sha256: vec![3; 32].into() };
+    let actions = [vec![Action::AcceptPatient(accept), Action::AttestDeath(death)], vec![Action::LinkPatients(link)]];
+    let actions = actions.map(|of| of.into_iter().map(|action| pb::Action { action: Some(action) }).collect());
+    let signed = [20, 21].into_iter().zip(actions).map(|(nonce, of)| ledger.sign(nonce, NOW_MS + 60_000, of));
+    let signed: Vec<_> = signed.collect();
+    ledger.push(signed.iter().map(|signed| (signed.clone(), Outcome::Applied)).collect());
+    let event = |sequence, of: PatientPseudonym, signed, said| pb::AccessEvent {
+        purpose: Purpose::Patadmin.into(),
+        kind: pb::AccessKind::Change.into(),
+        decisions: Vec::new(),
+        change: Some(said),
+        ..event(sequence, of, signed)
+    };
+    let ledger_id = ledger.genesis.ledger_id;
+    let changes = signed.iter().flat_map(|signed| {
+        let actions = transaction::Transaction::parse_bare(signed, ledger_id).unwrap().actions;
+        let changes = actions.iter().flat_map(|action| match action {
+            transaction::Action::Patient(action) => action.changes(),
+            _ => Vec::new(),
+        });
+        changes.map(|(of, said)| (of, signed, said)).collect::<Vec<_>>()
+    });
+    let (mut own, mut others) = (Vec::new(), Vec::new());
+    for (of, signed, said) in changes {
+        let log = if of == PATIENT { &mut own } else { &mut others };
+        log.push(event(log.len() as u64, of, signed, said));
+    }
+    change(&mut own);
+    for (of, events) in [(PATIENT, own), (NOBODY, others)] {
+        let encoded: Vec<_> = events.iter().map(Message::encode_to_vec).collect();
+        put_log(&mut ledger, &keys::access_log(&of), &encoded);
+    }
+    let root = ledger.state_root();
+    ledger.append(HEIGHT + 1, Vec::new(), |header| header.state_root = root);
+    ledger.certify(HEIGHT as usize + 1);
+    ledger
+}
+
+#[test]
+fn what_was_said_of_patients_stands_in_all_their_logs() {
+    let report = said(|_| ()).report();
+    assert_eq!((report.failure.clone(), report.counts.log_entries), (None, 4));
+    let otherwise =
+        |change: fn(&mut pb::PatientChange)| said(|events| change(events[0].change.as_mut().unwrap())).failure();
+    assert_eq!(otherwise(|change| change.may_consent = true), at(0, OTHERWISE));
+    assert_eq!(otherwise(|change| change.kind = pb::PatientChangeKind::AcceptanceEnded.into()), at(0, OTHERWISE));
+    let left_out = said(|events| drop(events.remove(2))).failure();
+    assert!(matches!(left_out, VerifyFailure::NoEvent { .. }), "{left_out:?}");
+}

@@ -33,6 +33,7 @@ fn event(kind: AccessKind, decisions: Vec<Decision>) -> AccessEvent {
         height: Height(12),
         disclosed: None,
         sealed_until: None,
+        change: None,
         late: None,
     }
 }
@@ -201,4 +202,17 @@ fn base64_is_that_of_the_rfc() {
     for (plain, coded) in vectors {
         assert_eq!(base64(plain.as_bytes()), coded);
     }
+}
+
+#[test]
+fn what_was_said_of_the_patient_is_a_patient_update() {
+    let change = Change::Linked(PatientPseudonym([8; 16]));
+    let event = AccessEvent { change: Some(change), ..event(AccessKind::Change, Vec::new()) };
+    let [resource] = &audit_events(&event, STYLE)[..] else { panic!() };
+    assert_pattern(resource);
+    assert_eq!(resource["meta"]["profile"][0], format!("{PROFILES}PatientUpdate"));
+    assert_eq!((&resource["action"], &resource["subtype"][0]["code"]), (&json!("U"), &json!("update")));
+    let [data] = of_code(resource, "entity", "2")[..] else { panic!("{resource}") };
+    assert_eq!(data["detail"][0]["valueString"], "PATIENT_CHANGE_KIND_LINKED");
+    assert_eq!(data["detail"][1], json!({ "type": "other", "valueString": "08".repeat(16) }));
 }

@@ -116,6 +116,7 @@ fn record_event<R: StateReader>(
         height: cx.height.0,
         late_ms: request.late.map_or(0, |late| late.0),
         legal: seal.map(|seal| LegalTerms { disclosure: None, seal: Some(seal) }),
+        change: None,
     };
     changes::note_reads(view, &event)?;
     let place = log::append(view, &log, event.encode_to_vec().into())?;

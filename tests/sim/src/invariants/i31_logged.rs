@@ -1,6 +1,7 @@
 //! I31, G6: the log of each patient has an event for each request and each query that took effect,
-//! and for each disclosure that was confirmed, in the order of the ledger, and its count and root
-//! are those of these events, whether pseudonyms are linked or not; requests for whom there is not
+//! for each disclosure that was confirmed, and for what was said of the patient on which its rights
+//! depend (of a link in both logs), in the order of the ledger, and its count and root are those of
+//! these events, whether pseudonyms are linked or not; requests for whom there is not
 //! are in the log of the reader's member.
 
 use std::collections::BTreeMap;
@@ -8,9 +9,9 @@ use std::collections::BTreeMap;
 use consilium_ledger::{keys, log};
 use consilium_proto::ids::{DisclosureId, PatientPseudonym, TransactionId};
 use consilium_proto::merkle::{leaf_hash, root_of};
-use consilium_proto::pb::{AccessEvent, AccessKind, LogState};
+use consilium_proto::pb::{AccessEvent, AccessKind, LogState, PatientChange, PatientChangeKind};
 use consilium_proto::state::StateRow;
-use consilium_proto::transaction::{Action, DisclosureAction};
+use consilium_proto::transaction::{Action, DisclosureAction, PatientAction};
 use prost::Message;
 
 use super::Check;
@@ -40,9 +41,27 @@ pub fn check(ledger: &LedgerStore, effects: &[Effect]) -> Check {
 /// An event that there must be.
 struct Expected<'a> {
     effect: &'a Effect,
-    /// Who reads, or hands on.
+    /// Who reads, hands on, or says something.
     reader: String,
     kind: AccessKind,
+    /// What is said.
+    change: Option<PatientChangeKind>,
+}
+
+/// Of which patients an action says something that their logs must have, and what.
+fn said(action: &PatientAction) -> (Vec<PatientPseudonym>, PatientChangeKind) {
+    match action {
+        PatientAction::Accept(said) if said.withdrawn => (vec![said.patient], PatientChangeKind::AcceptanceEnded),
+        PatientAction::Accept(said) => (vec![said.patient], PatientChangeKind::Accepted),
+        PatientAction::Link { pair, .. } => (vec![pair.patient, pair.other], PatientChangeKind::Linked),
+        PatientAction::Unlink(pair) => (vec![pair.patient, pair.other], PatientChangeKind::Unlinked),
+        PatientAction::AttestDeath(said) if said.withdrawn => (vec![said.patient], PatientChangeKind::DeathTakenBack),
+        PatientAction::AttestDeath(said) => (vec![said.patient], PatientChangeKind::Died),
+        PatientAction::Register(_)
+        | PatientAction::AddLookups(_)
+        | PatientAction::AttestCare(_)
+        | PatientAction::PutSalt(_) => (Vec::new(), PatientChangeKind::Unspecified),
+    }
 }
 
 /// Events by the log that they belong into.
@@ -59,7 +78,7 @@ fn expected(effects: &[Effect]) -> BTreeMap<Vec<u8>, Vec<Expected<'_>>> {
                         true => keys::access_log(&request.patient),
                         false => keys::unmatched_log(effect.author.member().as_str()),
                     };
-                    let event = Expected { effect, reader: by.clone(), kind: request.kind };
+                    let event = Expected { effect, reader: by.clone(), kind: request.kind, change: None };
                     logs.entry(log).or_default().push(event);
                 }
                 Action::Disclosure(DisclosureAction::Disclose(disclosure)) => {
@@ -67,7 +86,15 @@ fn expected(effects: &[Effect]) -> BTreeMap<Vec<u8>, Vec<Expected<'_>>> {
                 }
                 Action::Disclosure(DisclosureAction::Confirm(id)) => {
                     if let Some((patient, reader)) = disclosed.get(id).cloned() {
-                        let event = Expected { effect, reader, kind: AccessKind::Disclosure };
+                        let event = Expected { effect, reader, kind: AccessKind::Disclosure, change: None };
+                        logs.entry(keys::access_log(&patient)).or_default().push(event);
+                    }
+                }
+                Action::Patient(action) => {
+                    let (patients, change) = said(action);
+                    for patient in patients {
+                        let (reader, change) = (by.clone(), Some(change));
+                        let event = Expected { effect, reader, kind: AccessKind::Change, change };
                         logs.entry(keys::access_log(&patient)).or_default().push(event);
                     }
                 }
@@ -84,14 +111,15 @@ fn check_log(ledger: &LedgerStore, key: &[u8], row: &LogState, expected: &[Expec
         return Err(format!("counts {} events, the blocks hold {}", row.count, expected.len()));
     }
     let mut leaves = Vec::new();
-    for (place, Expected { effect, reader, kind }) in (0..).zip(expected) {
+    for (place, Expected { effect, reader, kind, change }) in (0..).zip(expected) {
         let entry = log::entry(ledger, key, place).map_err(|e| e.to_string())?;
         let entry = entry.ok_or_else(|| format!("lacks event {place}"))?;
         let event = AccessEvent::decode(entry.clone()).map_err(|e| e.to_string())?;
         let id = TransactionId::try_from(event.transaction_id.as_ref()).ok();
         let same = id == Some(effect.transaction.id)
             && (event.sequence, event.height, event.time_ms) == (place, effect.height.0, effect.time.0)
-            && (&event.reader, event.kind()) == (reader, *kind);
+            && (&event.reader, event.kind()) == (reader, *kind)
+            && event.change.as_ref().map(PatientChange::kind) == *change;
         if !same {
             return Err(format!("event {place} is not that of the {kind:?} in block {}", effect.height));
         }

@@ -121,7 +121,10 @@ impl Custody {
             Action::WriteRecord(write) => {
                 let (author, keepers) = (&effect.author, &self.keepers);
                 if judge.is_registered(&write.patient) && !keepers.contains_key(author.member().as_str()) {
-                    return Err(format!("{author} writes of a patient in block {}, without a custodian", effect.height));
+                    return Err(format!(
+                        "{author} writes of a patient in block {}, without a custodian",
+                        effect.height
+                    ));
                 }
                 let name = |recipient| WrapName { record: write.record_id, version: write.version, recipient };
                 self.wrapped.extend(write.wraps.iter().map(|wrap| name(wrap.recipient)));

@@ -41,6 +41,7 @@ fn event(sequence: u64, reader: &str, purpose: PurposeOfUse, records: &[u8]) -> 
         height: Height(3),
         disclosed: None,
         sealed_until: None,
+        change: None,
         late: None,
     }
 }

@@ -58,6 +58,7 @@ fn access(reader: &str, patient: u8) -> ProvenDecision {
         height: Height(3),
         disclosed: None,
         sealed_until: None,
+        change: None,
         late: None,
     };
     ProvenDecision { event, unmatched: false, header: header() }

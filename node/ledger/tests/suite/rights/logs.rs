@@ -82,3 +82,53 @@ fn a_writer_that_makes_up_kinds_keeps_nobody_from_writing() {
     let closed = Action::RetractRecord(pb::RetractRecord { record_id: id(2), version: 1, reason: 1 });
     assert_eq!(w.by(B, "service", "ehr", closed), Outcome::Applied);
 }
+
+/// What was said of a patient, as its log has it.
+fn said(w: &World, patient: u8) -> Vec<(pb::PatientChangeKind, String)> {
+    let key = keys::access_log(&PatientPseudonym([patient; 16]));
+    let events = entries(w, &key).into_iter().map(|entry| AccessEvent::decode(entry).unwrap());
+    let events = events.filter(|event| event.kind() == pb::AccessKind::Change);
+    events.map(|event| (event.change.as_ref().unwrap().kind(), event.reader)).collect()
+}
+
+#[test]
+fn what_a_patients_rights_depend_on_stands_in_its_log() {
+    use pb::PatientChangeKind as Kind;
+    let mut w = World::new();
+    let register = pb::RegisterPatient { patient: id(3), lookups_sha256: Vec::new() };
+    w.by(A, "service", "ehr", Action::RegisterPatient(register));
+    assert_eq!(said(&w, 1), [], "care and registration give nobody a right");
+    let (anna, guardian) = (name(A, "patient", ANNA), name(A, "patient", GUARDIAN));
+    w.accept(A, &anna, |_| ());
+    let until = w.now() + DAY;
+    w.accept(B, &guardian, |accept| {
+        (accept.relation, accept.to_ms, accept.may_consent) = (PatientRelation::Guardian.into(), until, false);
+    });
+    w.accept(B, &guardian, |accept| accept.withdrawn = true);
+    let (patient, other) = (id(1), id(3));
+    let link = pb::LinkPatients { patient: patient.clone(), other: other.clone(), evidence_sha256: vec![3; 32].into() };
+    let unlink = pb::UnlinkPatients { patient, other };
+    assert_eq!(w.by(B, "clinician", "c1", Action::LinkPatients(link.clone())), Outcome::Applied);
+    assert_eq!(w.by(B, "clinician", "c1", Action::LinkPatients(link)), Outcome::LinkConflict);
+    assert_eq!(w.by(B, "service", "ehr", Action::UnlinkPatients(unlink)), Outcome::Applied);
+    for withdrawn in [false, true] {
+        let death = pb::AttestDeath { patient: id(1), evidence_sha256: vec![4; 32].into(), withdrawn };
+        assert_eq!(w.by(A, "service", "ehr", Action::AttestDeath(death)), Outcome::Applied);
+    }
+    let [a, b, doctor] = [name(A, "service", "ehr"), name(B, "service", "ehr"), name(B, "clinician", "c1")];
+    let linked = [(Kind::Linked, doctor), (Kind::Unlinked, b.clone())];
+    let [before, after] = [
+        [(Kind::Accepted, a.clone()), (Kind::Accepted, b.clone()), (Kind::AcceptanceEnded, b)],
+        [linked[0].clone(), linked[1].clone(), (Kind::Died, a.clone())],
+    ];
+    assert_eq!(said(&w, 1), [&before[..], &after, &[(Kind::DeathTakenBack, a)]].concat());
+    assert_eq!(said(&w, 3), linked, "both logs have a link, and what was refused none");
+
+    let key = keys::access_log(&PatientPseudonym([1; 16]));
+    let (row, entries) = (w.log(&key).unwrap(), entries(&w, &key));
+    assert!(is_whole(&row, entries.iter().map(|entry| &entry[..])));
+    let event = AccessEvent::decode(entries[1].clone()).unwrap();
+    assert_eq!((event.decisions.len(), event.purpose()), (0, Purpose::Patadmin));
+    let change = event.change.unwrap();
+    assert_eq!((change.identity, change.may_read, change.may_consent, change.to_ms), (guardian, true, false, until));
+}

@@ -57,7 +57,7 @@ fn both_patients_lists_show_it_and_nobody_reads_it_where_it_was() {
     assert_eq!(w.ground(&name(A, "service", "ehr"), read(1)), Ground::Restricted);
     let older = pb::RequestAccess { records: vec![pb::VersionRef { record_id: id(1), version: 1 }], ..own() };
     assert_eq!(w.ground(&anna, older), Ground::Restricted);
-    assert_eq!(w.patient_log().count, 4, "who read it before stands in the list of the wrong patient");
+    assert_eq!(w.patient_log().count, 1 + 4, "whom it accepted, and who read it before, stands in the wrong patient's");
     let right = pb::RequestAccess { patient: id(2), ..read(2) };
     assert_eq!(w.ground(&name(A, "service", "ehr"), right), Ground::Author);
 }

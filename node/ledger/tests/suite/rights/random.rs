@@ -209,8 +209,9 @@ impl History {
             let place = |place| consilium_ledger::log::entry(&self.w.ledger.store, key, place).unwrap().unwrap();
             let entries: Vec<_> = (0..row.count).map(place).collect();
             assert!(is_whole(&row, entries.iter().map(|entry| &entry[..])));
-            logged += row.count;
-            for event in entries.into_iter().map(|entry| AccessEvent::decode(entry).unwrap()) {
+            let events = entries.into_iter().map(|entry| AccessEvent::decode(entry).unwrap());
+            for event in events.filter(|event| event.kind() != AccessKind::Change) {
+                logged += 1;
                 for decision in event.decisions.iter().filter(|decision| permits(decision.ground())) {
                     let of = |version: &pb::VersionRef| (event.reader.clone(), version.record_id.clone());
                     permitted.extend(decision.records.iter().map(of));

@@ -31,6 +31,7 @@ fn access(n: u8) -> ProvenDecision {
         height: Height(3),
         disclosed: None,
         sealed_until: None,
+        change: None,
         late: None,
     };
     ProvenDecision { event, unmatched: false, header: header() }
