@@ -43,7 +43,7 @@ pub use patients::{
     AcceptPatient, AttestCare, AttestDeath, PatientAction, PatientLookups, PatientPair, PutPatientSalt,
 };
 pub use petition::{AnswerPetition, Answered, OpenPetition, PetitionAction, PetitionSubject};
-pub use record::{RetractRecord, WrapRef, WriteRecord, check_kind};
+pub use record::{ConfirmRetraction, RetractRecord, WrapRef, WriteRecord, check_kind};
 pub use stake::StakeAction;
 pub use urgency::Urgency;
 

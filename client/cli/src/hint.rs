@@ -40,7 +40,7 @@ pub(crate) fn hint(error: &ClientError) -> Option<&'static str> {
 }
 
 /// What to do about a refusal of the rules, where that is not plain from its name.
-const OUTCOME_HINTS: [(pb::Outcome, &str); 22] = [
+const OUTCOME_HINTS: [(pb::Outcome, &str); 23] = [
     (
         pb::Outcome::RoleNotAllowed,
         "use an identity whose role may do this; governance, stake and revocation lists are for admins",
@@ -73,6 +73,11 @@ const OUTCOME_HINTS: [(pb::Outcome, &str); 22] = [
         "records of registered patients need a custodian: an administrator names one with `consilium custodian set-key`",
     ),
     (pb::Outcome::ActingMissing, "a system says for whom it declares an emergency: --acting with a file that says so"),
+    (
+        pb::Outcome::EntryNotFound,
+        "give the number of a request of that patient's list (`consilium access log`), and ask the hospital that asked, \
+         or whose record it was",
+    ),
     (pb::Outcome::NotAmended, "amend the record first, then name that version with --amended"),
     (pb::Outcome::EmergencyNotFound, "an auditor of the member that declared it reviews it, once"),
 ];

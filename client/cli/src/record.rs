@@ -49,6 +49,9 @@ pub(crate) enum RecordCommand {
     Retract(RetractArgs),
     /// File a record under the patient whose it is: retracts it under the wrong one and writes it anew
     Move(refile::MoveArgs),
+    /// Confirm, as a second person, that a record was filed under the wrong patient: until then that
+    /// patient reads it still
+    ConfirmMove(RetractArgs),
     /// Fetch, decrypt and write out a record, byte for byte
     Get(read::GetArgs),
     /// Find records
@@ -142,6 +145,10 @@ pub(crate) async fn run(args: RecordArgs, ctx: &Context) -> Result<(), CliError>
         RecordCommand::Amend(args) => amend(&client, args, ctx).await,
         RecordCommand::Retract(args) => {
             let (submitted, version) = records::retract(&client, args.id, args.wait.into()).await?;
+            print_written(ctx, &submitted, &[args.id], version)
+        }
+        RecordCommand::ConfirmMove(args) => {
+            let (submitted, version) = records::confirm_misfiled(&client, args.id, args.wait.into()).await?;
             print_written(ctx, &submitted, &[args.id], version)
         }
         RecordCommand::Move(args) => refile::run(&client, args, ctx).await,

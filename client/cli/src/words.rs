@@ -130,6 +130,12 @@ pub(crate) fn change(change: &Change) -> String {
         Change::Unlinked(other) => format!("the pseudonym {other} is not taken for the same person's any more here"),
         Change::Died => "the patient has died".to_owned(),
         Change::DeathTakenBack => "that the patient has died was said in error".to_owned(),
+        Change::Misfiled(record) => {
+            format!("record {record} is somebody else's: nobody but you reads it here any more")
+        }
+        Change::MisfiledConfirmed(record) => {
+            format!("a second person confirmed that record {record} is somebody else's: it is closed")
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use consilium_proto::access::permits;
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::hash::Hash;
 use consilium_proto::ids::{
-    ConsentId, DisclosureId, EmergencyId, Height, PatientPseudonym, ProjectTag, TimeMs, TransactionId,
+    ConsentId, DisclosureId, EmergencyId, Height, PatientPseudonym, ProjectTag, RecordId, TimeMs, TransactionId,
 };
 use consilium_proto::names::SpiffeId;
 use consilium_proto::pb::{
@@ -87,6 +87,10 @@ pub enum Change {
     Died,
     /// That was said in error.
     DeathTakenBack,
+    /// A record is somebody else's: of those who might read it only the patient still may.
+    Misfiled(RecordId),
+    /// A second person has confirmed that: nobody may.
+    MisfiledConfirmed(RecordId),
 }
 
 /// A disclosure under a legal duty. Who made it is the reader of the event.
@@ -113,6 +117,8 @@ impl Change {
             Self::Unlinked(_) => PatientChangeKind::Unlinked,
             Self::Died => PatientChangeKind::Died,
             Self::DeathTakenBack => PatientChangeKind::DeathTakenBack,
+            Self::Misfiled(_) => PatientChangeKind::Misfiled,
+            Self::MisfiledConfirmed(_) => PatientChangeKind::MisfiledConfirmed,
         }
     }
 }
@@ -207,6 +213,8 @@ impl TryFrom<&pb::PatientChange> for Change {
             Kind::Unlinked => Self::Unlinked(other()?),
             Kind::Died => Self::Died,
             Kind::DeathTakenBack => Self::DeathTakenBack,
+            Kind::Misfiled => Self::Misfiled(RecordId::parse("record_id", &m.record_id)?),
+            Kind::MisfiledConfirmed => Self::MisfiledConfirmed(RecordId::parse("record_id", &m.record_id)?),
             Kind::Unspecified => return Err(FieldError::malformed("kind", "is not known; a newer program is needed")),
         })
     }

@@ -50,9 +50,16 @@ impl Requests {
             self.expect(header, transaction, said);
         }
         for action in &transaction.actions {
-            let Action::Patient(action) = action else { continue };
-            for (patient, change) in action.changes() {
-                self.expect(header, transaction, said_change(&author, place, &patient, &change));
+            let changes = match action {
+                Action::Patient(action) => {
+                    action.changes().into_iter().map(|(of, change)| (Some(of), change)).collect()
+                }
+                Action::RetractRecord(retract) => retract.change().into_iter().map(|change| (None, change)).collect(),
+                Action::ConfirmRetraction(confirm) => vec![(None, confirm.change())],
+                _ => Vec::new(),
+            };
+            for (patient, change) in changes {
+                self.expect(header, transaction, said_change(&author, place, patient.as_ref(), &change));
             }
         }
     }
@@ -81,7 +88,10 @@ impl Requests {
         let place = (event.time_ms, event.height);
         let said = match (told_disclosure(&event), &event.change) {
             (Some((disclosure, confirmed_by)), _) => said_disclosure(&event.reader, place, &disclosure, &confirmed_by),
-            (None, Some(change)) => said_change(&event.reader, place, &patient, change),
+            (None, Some(change)) => {
+                let of = Some(&patient).filter(|_| change.record_id.is_empty());
+                said_change(&event.reader, place, of, change)
+            }
             (None, None) => said(&event.reader, place, &told(&event).encode_to_vec()),
         };
         let Some((_, open)) = self.open.get_mut(&id) else {
@@ -112,9 +122,15 @@ fn said(reader: &str, (time_ms, height): (u64, u64), request: &[u8]) -> Hash {
     Hash::of(&[&place, &sha256(&[reader.as_bytes()]), request])
 }
 
-/// The same of what was said of a patient.
-fn said_change(author: &str, place: (u64, u64), patient: &PatientPseudonym, change: &pb::PatientChange) -> Hash {
-    said(author, place, &[&patient.0[..], &change.encode_to_vec()].concat())
+/// The same of what was said of a patient. Whose a record is, its row says, and not what retracts it.
+fn said_change(
+    author: &str,
+    place: (u64, u64),
+    patient: Option<&PatientPseudonym>,
+    change: &pb::PatientChange,
+) -> Hash {
+    let patient = patient.map_or(&[][..], |patient| &patient.0);
+    said(author, place, &[patient, &change.encode_to_vec()].concat())
 }
 
 /// The same of a disclosure, and of who confirmed it.

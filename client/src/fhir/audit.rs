@@ -242,6 +242,7 @@ fn changed(event: &AccessEvent, change: &Change, style: AuditStyle) -> Value {
         }
         Change::Linked(other) | Change::Unlinked(other) => vec![detail("other", &other.to_string())],
         Change::Died | Change::DeathTakenBack => Vec::new(),
+        Change::Misfiled(record) | Change::MisfiledConfirmed(record) => vec![detail("record", &record.to_string())],
     };
     let details = vec![detail("change", change.kind().as_str_name())].into_iter().chain(named_in_it);
     json!({

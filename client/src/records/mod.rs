@@ -34,8 +34,8 @@ pub use reader::{Described, History, Opened, QueryFilter, RecordReader, Shown};
 pub use recipient::{Recipient, RecipientRefusal, custodian, custodians, patient_keys, readers_for_patient, recipient};
 pub use seal::{SealedRecord, seal, size_of};
 pub use wraps::AddedWrap;
-pub use writer::retract;
 pub use writer::{Draft, LabelsBefore, PatientKeys, Prepared, RecordWriter, Sealer, Target};
+pub use writer::{confirm_misfiled, retract};
 
 use consilium_proto::ids::{PatientPseudonym, RecordId};
 

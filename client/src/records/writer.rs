@@ -416,6 +416,23 @@ pub async fn retract(client: &Client, record_id: RecordId, wait: pb::WaitFor) ->
     Ok((submitted, next))
 }
 
+/// Confirms, as a second person, that a record was filed under the wrong patient: from then on
+/// nobody reads it there.
+///
+/// # Errors
+/// If the record cannot be seen, or the rules refuse.
+pub async fn confirm_misfiled(
+    client: &Client,
+    record_id: RecordId,
+    wait: pb::WaitFor,
+) -> Result<(Submitted, u32), ClientError> {
+    let version = RecordReader::new(client.clone()).current(record_id).await?.version;
+    let confirm = pb::ConfirmRetraction { record_id: Bytes::copy_from_slice(&record_id.0), version };
+    let action = pb::Action { action: Some(pb::action::Action::ConfirmRetraction(confirm)) };
+    let prepared = sign(client, vec![action], Vec::new(), vec![record_id])?;
+    Ok((client.submit(prepared.transaction, wait).await?.into_applied()?, version))
+}
+
 fn retraction(record_id: RecordId, version: u32, reason: pb::RetractionReason) -> pb::Action {
     let record_id = Bytes::copy_from_slice(&record_id.0);
     let retract = pb::RetractRecord { record_id, version, reason: reason.into() };

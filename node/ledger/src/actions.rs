@@ -114,6 +114,7 @@ pub(crate) fn run<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>, sign
                 write_record::run(view, cx, &author, write, sequence(cx, index))?;
             }
             Action::RetractRecord(retract) => retract_record::run(view, cx, &author, *retract)?,
+            Action::ConfirmRetraction(confirm) => retract_record::confirm(view, cx, &author, *confirm)?,
             Action::Patient(action) => patients::run(view, cx, &author, action)?,
             Action::Consent(action) => consents::run(view, cx, &author, action)?,
             Action::RequestAccess(request) => access::run(view, cx, &author, request)?,

@@ -2,20 +2,22 @@
 //! beside it, by their place. Of the tree's inner nodes those of one level are kept; what is
 //! below is hashed from the entries again, what is above from them.
 //!
-//! The rules append, and read nothing but the row. Entries are read back for answers.
+//! The rules append, and read the row and, of a complaint, the entry that it is about; no entry is
+//! ever erased. All else is read back for answers.
 
 use bytes::Bytes;
 use consilium_proto::hash::Hash;
+use consilium_proto::ids::TransactionId;
 use consilium_proto::log::{row_of, tree_of};
 use consilium_proto::merkle::{
     ConsistencyProof, InclusionProof, NodeReader, leaf_hash, node_hash, prove_consistency, prove_inclusion,
 };
-use consilium_proto::pb::LogState;
+use consilium_proto::pb::{AccessEvent, LogState};
 
 use crate::keys;
 use crate::roster::corrupt;
 use crate::table::Table;
-use crate::view::{StateReader, StoreFault, View};
+use crate::view::{Location, StateReader, StoreFault, View};
 
 /// The level that is kept: a node for 256 entries.
 const KEPT_LEVEL: u8 = 8;
@@ -42,6 +44,21 @@ pub(crate) fn append<R: StateReader>(
     view.put(Table::Logs, keys::log_entry(state_key, place), entry);
     view.put_message(Table::State, state_key.to_vec(), &row_of(&tree));
     Ok(place)
+}
+
+/// The event of a request in this log, if it left one there.
+pub(crate) fn event_of<R: StateReader>(
+    view: &View<'_, R>,
+    state_key: &[u8],
+    request: &TransactionId,
+) -> Result<Option<AccessEvent>, StoreFault> {
+    let location = view.get(Table::Transactions, &keys::transaction(request))?;
+    let location = location.map(|row| Location::decode(&row)).transpose()?;
+    let Some(place) = location.and_then(|location| location.log) else { return Ok(None) };
+    if place.log != state_key {
+        return Ok(None);
+    }
+    view.message(Table::Logs, &keys::log_entry(state_key, place.place))
 }
 
 /// An entry of a log, if it has as many.

@@ -4,8 +4,9 @@
 use bytes::Bytes;
 
 use super::{
-    AddWraps, ConsentAction, CustodyAction, DisclosureAction, EmergencyAction, Enroll, GovernanceAction, NodeAction,
-    PatientAction, PetitionAction, RequestAccess, RetractRecord, StakeAction, WriteRecord,
+    AddWraps, ConfirmRetraction, ConsentAction, CustodyAction, DisclosureAction, EmergencyAction, Enroll,
+    GovernanceAction, NodeAction, PatientAction, PetitionAction, RequestAccess, RetractRecord, StakeAction,
+    WriteRecord,
 };
 use crate::error::{FieldError, fixed, length_in};
 use crate::ids::KeyId;
@@ -27,6 +28,8 @@ pub enum Action {
     WriteRecord(WriteRecord),
     /// See `RetractRecord`.
     RetractRecord(RetractRecord),
+    /// See `ConfirmRetraction`.
+    ConfirmRetraction(ConfirmRetraction),
     /// About a patient.
     Patient(PatientAction),
     /// About a consent.
@@ -57,6 +60,7 @@ impl Action {
         match self {
             Self::WriteRecord(_)
             | Self::RetractRecord(_)
+            | Self::ConfirmRetraction(_)
             | Self::Patient(_)
             | Self::Consent(_)
             | Self::RequestAccess(_)
@@ -102,6 +106,9 @@ impl Action {
             }
             Some(Pb::RetractRecord(r)) => {
                 RetractRecord::parse(&r).map(Self::RetractRecord).map_err(|e| e.within("retract_record"))
+            }
+            Some(Pb::ConfirmRetraction(m)) => {
+                ConfirmRetraction::parse(&m).map(Self::ConfirmRetraction).map_err(|e| e.within("confirm_retraction"))
             }
             Some(Pb::RegisterPatient(m)) => {
                 PatientAction::register(&m).map(Self::Patient).map_err(|e| e.within("register_patient"))

@@ -219,6 +219,7 @@ impl Action {
             | Self::SetCustodyKey(_)
             | Self::Custody(_)
             | Self::RetractRecord(_)
+            | Self::ConfirmRetraction(_)
             | Self::Consent(_)
             | Self::RequestAccess(_)
             | Self::Disclosure(_)

@@ -239,6 +239,7 @@ impl AcceptPatient {
             to_ms: self.to.0,
             other: Bytes::new(),
             evidence_sha256: self.evidence.to_bytes(),
+            record_id: Bytes::new(),
         }
     }
 }

@@ -52,6 +52,15 @@ pub struct RetractRecord {
     pub reason: pb::RetractionReason,
 }
 
+/// A parsed confirmation of a retraction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConfirmRetraction {
+    /// The record.
+    pub record_id: RecordId,
+    /// The version that retracts it.
+    pub version: u32,
+}
+
 impl WriteRecord {
     pub(super) fn parse(m: &pb::WriteRecord) -> Result<Self, FieldError> {
         in_range("version", m.version.into(), 1, u32::MAX.into())?;
@@ -108,6 +117,33 @@ impl RetractRecord {
             .map_err(|_| FieldError::malformed("reason", "is not a known reason"))?;
         Ok(Self { record_id: RecordId::parse("record_id", &m.record_id)?, version: m.version, reason })
     }
+}
+
+impl RetractRecord {
+    /// What the log of the record's patient has of it: nothing of a mere mistake.
+    #[must_use]
+    pub fn change(&self) -> Option<pb::PatientChange> {
+        let misfiled = self.reason == pb::RetractionReason::WrongPatient;
+        misfiled.then(|| change_of(&self.record_id, pb::PatientChangeKind::Misfiled))
+    }
+}
+
+impl ConfirmRetraction {
+    pub(super) fn parse(m: &pb::ConfirmRetraction) -> Result<Self, FieldError> {
+        in_range("version", m.version.into(), 2, u32::MAX.into())?;
+        Ok(Self { record_id: RecordId::parse("record_id", &m.record_id)?, version: m.version })
+    }
+
+    /// What the log of the record's patient has of it.
+    #[must_use]
+    pub fn change(&self) -> pb::PatientChange {
+        change_of(&self.record_id, pb::PatientChangeKind::MisfiledConfirmed)
+    }
+}
+
+fn change_of(record: &RecordId, kind: pb::PatientChangeKind) -> pb::PatientChange {
+    let record_id = bytes::Bytes::copy_from_slice(&record.0);
+    pb::PatientChange { kind: kind.into(), record_id, ..pb::PatientChange::default() }
 }
 
 /// Checks a record's kind: `[A-Za-z][A-Za-z0-9.-]{0,63}`.

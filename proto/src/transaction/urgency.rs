@@ -50,6 +50,7 @@ impl Action {
             | Self::Custody(_)
             | Self::WriteRecord(_)
             | Self::RetractRecord(_)
+            | Self::ConfirmRetraction(_)
             | Self::Petition(_)
             | Self::Disclosure(_)
             | Self::Node(_) => None,

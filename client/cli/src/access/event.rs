@@ -61,6 +61,8 @@ pub(super) struct ChangeView {
     pub(super) identity: Option<String>,
     /// The other pseudonym of a link.
     pub(super) other: Option<String>,
+    /// A record that is said to be somebody else's.
+    pub(super) record: Option<String>,
     pub(super) words: String,
 }
 
@@ -199,15 +201,19 @@ impl DisclosureView {
 
 impl ChangeView {
     fn new(change: &Change) -> Self {
-        let (identity, other) = match change {
-            Change::Accepted { identity, .. } | Change::AcceptanceEnded { identity, .. } => (Some(identity), None),
-            Change::Linked(other) | Change::Unlinked(other) => (None, Some(other)),
-            Change::Died | Change::DeathTakenBack => (None, None),
+        let (identity, other, record) = match change {
+            Change::Accepted { identity, .. } | Change::AcceptanceEnded { identity, .. } => {
+                (Some(identity), None, None)
+            }
+            Change::Linked(other) | Change::Unlinked(other) => (None, Some(other), None),
+            Change::Misfiled(record) | Change::MisfiledConfirmed(record) => (None, None, Some(record)),
+            Change::Died | Change::DeathTakenBack => (None, None, None),
         };
         Self {
             kind: change.kind().as_str_name(),
             identity: identity.map(ToString::to_string),
             other: other.map(ToString::to_string),
+            record: record.map(ToString::to_string),
             words: words::change(change),
         }
     }

@@ -241,7 +241,8 @@ mod tests {
         json::snapshot::check("petitions", &ListView::new(&[known(state()), known(refused)], TimeMs(5_000)));
         let opened = OpenedView { petition: "0e".repeat(16), transaction: crate::tests::submitted() };
         json::snapshot::check("petition-opened", &opened);
-        let due = pb::PetitionDue { petition_id: vec![3; 16].into(), patient: vec![1; 16].into(), due_ms: 86_400_000 };
+        let (petition_id, patient, registered_by) = (vec![3; 16].into(), vec![1; 16].into(), String::new());
+        let due = pb::PetitionDue { petition_id, patient, due_ms: 86_400_000, registered_by };
         let due = pb::PetitionsDueState { petitions: vec![due], dropped: 1 };
         let Ok(member) = "a.example".parse() else { unreachable!("a member's id") };
         json::snapshot::check("petitions-due", &DueView::new(&member, &due));

@@ -2,15 +2,21 @@
 //! have changed since. Each is an entry of an index, found by the record, so that neither a log nor
 //! a list of records has to be walked; and a row of the state says how a record has changed, and
 //! nothing of what it says or whose it is. No rule reads any of it.
+//!
+//! And what patients learn by: what was said of them, in their logs.
 
 use bytes::Bytes;
 use consilium_proto::access::permits;
-use consilium_proto::ids::{Height, RecordId};
+use consilium_proto::ids::{Height, PatientPseudonym, RecordId};
 use consilium_proto::names::SpiffeId;
-use consilium_proto::pb::{AccessDecision, AccessEvent, RecordChangeState, RecordVersion, VersionRead};
+use consilium_proto::pb::{
+    AccessDecision, AccessEvent, AccessKind, PatientChange, PurposeOfUse, RecordChangeState, RecordVersion, VersionRead,
+};
 use prost::Message;
 
+use super::{Author, Context};
 use crate::keys;
+use crate::log;
 use crate::roster::corrupt;
 use crate::table::Table;
 use crate::view::{StateReader, StoreFault, View};
@@ -47,4 +53,30 @@ pub(super) fn note_reads<R: StateReader>(view: &mut View<'_, R>, event: &AccessE
         view.put(Table::Index, place, read.encode_to_vec());
     }
     Ok(())
+}
+
+/// Notes what was said of a patient in its own log, as every reading is: its rights depend on it.
+pub(super) fn note_said<R: StateReader>(
+    view: &mut View<'_, R>,
+    cx: &Context<'_>,
+    author: &Author,
+    patient: &PatientPseudonym,
+    change: PatientChange,
+) -> Result<(), StoreFault> {
+    let log = keys::access_log(patient);
+    let event = AccessEvent {
+        sequence: log::length(view, &log)?,
+        transaction_id: cx.transaction.id.to_bytes(),
+        reader: author.id.to_string(),
+        patient: Bytes::copy_from_slice(&patient.0),
+        purpose: PurposeOfUse::Patadmin.into(),
+        kind: AccessKind::Change.into(),
+        policy_version: view.roster()?.last_policy,
+        time_ms: cx.time.0,
+        height: cx.height.0,
+        change: Some(change),
+        ..AccessEvent::default()
+    };
+    // Not the transaction's own entry: that is the one of a request which it makes.
+    log::append(view, &log, event.encode_to_vec().into()).map(drop)
 }

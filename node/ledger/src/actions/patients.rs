@@ -13,19 +13,17 @@ use consilium_proto::hash::Hash;
 use consilium_proto::ids::PatientPseudonym;
 use consilium_proto::limits::{ACCEPTANCES_MAX, CARE_AHEAD_MAX_MS, LINKED_MAX, LOOKUPS_MAX, PAST_LINKS_MAX};
 use consilium_proto::pb::{
-    AccessEvent, AccessKind, CareState, ConsentListState, Outcome, PatientAcceptance, PatientChange, PatientDeath,
-    PatientLink, PatientLookup, PatientRelation, PatientState, PurposeOfUse,
+    CareState, ConsentListState, Outcome, PatientAcceptance, PatientDeath, PatientLink, PatientLookup, PatientRelation,
+    PatientState,
 };
 use consilium_proto::state::CareName;
 use consilium_proto::transaction::{
     AcceptPatient, AttestCare, AttestDeath, PatientAction, PatientLookups, PatientPair,
 };
-use prost::Message;
 
-use super::{Author, Context, salts};
+use super::{Author, Context, changes, salts};
 use crate::custody::Kept;
 use crate::keys;
-use crate::log;
 use crate::missing::lookup_row;
 use crate::rights::{is_known, load_patient, same_person};
 use crate::rules::{Refusal, ensure};
@@ -40,33 +38,10 @@ pub(super) fn run<R: StateReader>(
 ) -> Result<(), Refusal> {
     author.ensure_registrar()?;
     perform(view, cx, author, action)?;
-    Ok(action.changes().into_iter().try_for_each(|(patient, change)| note(view, cx, author, &patient, change))?)
-}
-
-/// What a patient's rights depend on stands in its own log, as every reading does.
-fn note<R: StateReader>(
-    view: &mut View<'_, R>,
-    cx: &Context<'_>,
-    author: &Author,
-    patient: &PatientPseudonym,
-    change: PatientChange,
-) -> Result<(), StoreFault> {
-    let log = keys::access_log(patient);
-    let event = AccessEvent {
-        sequence: log::length(view, &log)?,
-        transaction_id: cx.transaction.id.to_bytes(),
-        reader: author.id.to_string(),
-        patient: Bytes::copy_from_slice(&patient.0),
-        purpose: PurposeOfUse::Patadmin.into(),
-        kind: AccessKind::Change.into(),
-        policy_version: view.roster()?.last_policy,
-        time_ms: cx.time.0,
-        height: cx.height.0,
-        change: Some(change),
-        ..AccessEvent::default()
-    };
-    // Not the transaction's own entry: that is the one of a request which it makes.
-    log::append(view, &log, event.encode_to_vec().into()).map(drop)
+    Ok(action
+        .changes()
+        .into_iter()
+        .try_for_each(|(patient, change)| changes::note_said(view, cx, author, &patient, change))?)
 }
 
 fn perform<R: StateReader>(

@@ -2,11 +2,13 @@
 //! nothing to anybody: it makes a duty, and what it is about is looked at only for who may know
 //! of it anyway.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use consilium_proto::hash::Hash;
-use consilium_proto::ids::PetitionId;
+use consilium_proto::ids::{PetitionId, RecordId, TransactionId};
 use consilium_proto::limits::{DISAGREEMENTS_MAX, PETITIONS_DUE_MAX, PETITIONS_DUE_OF_PATIENT_MAX};
-use consilium_proto::names::Role;
+use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::pb::{
     Disagreement, Outcome, PatientAcceptance, PetitionDue, PetitionKind as Kind, PetitionRefusal, PetitionState,
     PetitionVerdict, PetitionsDueState, RecordState, RecordVersion,
@@ -18,6 +20,7 @@ use consilium_proto::transaction::{
 use super::{Author, Context, active_member};
 use crate::custody::Kept;
 use crate::keys;
+use crate::log;
 use crate::rights::{is_known, load_patient};
 use crate::roster::corrupt;
 use crate::rules::{Refusal, ensure};
@@ -47,6 +50,9 @@ fn open<R: StateReader>(
     ensure_may_ask(view, cx, author, petition)?;
     let place = keys::petition(&petition.id);
     ensure(view.get(Table::State, &place)?.is_none(), Outcome::PetitionExists)?;
+    if let Some(entry) = petition.subject.entry() {
+        ensure(concerns(view, cx, petition, &entry)?, Outcome::EntryNotFound)?;
+    }
     let state = describe(cx, author, petition, view.parameters()?.petition_ms);
     if let Some(version) = petition.subject.record() {
         let record = disputed(view, petition, &version)?;
@@ -145,6 +151,36 @@ fn disputed<R: StateReader>(
     record.ok_or(Refusal::Rejected(Outcome::RecordNotFound))
 }
 
+/// Whether a transaction has left an entry in the patient's log, and somebody of the member that is
+/// asked made it, or a record that this one keeps was asked for: else anybody could owe anybody an
+/// answer. Of an entry that is sealed the patient must not learn by asking.
+fn concerns<R: StateReader>(
+    view: &View<'_, R>,
+    cx: &Context<'_>,
+    petition: &OpenPetition,
+    entry: &TransactionId,
+) -> Result<bool, StoreFault> {
+    let Some(event) = log::event_of(view, &keys::access_log(&petition.patient), entry)? else { return Ok(false) };
+    let seal = event.legal.as_ref().and_then(|legal| legal.seal.as_ref());
+    if seal.is_some_and(|seal| cx.time.0 < seal.until_ms) {
+        return Ok(false);
+    }
+    let (kept, asked) = (Kept::over(view)?, petition.member.as_str());
+    let reader: SpiffeId = event.reader.parse().map_err(|e| corrupt(format!("log: {e}")))?;
+    if kept.keeps(asked, reader.member().as_str()) {
+        return Ok(true);
+    }
+    for version in event.decisions.iter().flat_map(|decision| &decision.records) {
+        let record = RecordId::parse("record_id", &version.record_id).map_err(|e| corrupt(format!("log: {e}")))?;
+        let record: Option<RecordState> = view.message(Table::State, &keys::record(&record))?;
+        let of_patient = record.filter(|record| record.patient == petition.patient.0[..]);
+        if of_patient.is_some_and(|record| kept.keeps(asked, &record.member)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// A statement stands behind a refusal to correct that very version.
 fn ensure_refused<R: StateReader>(
     view: &View<'_, R>,
@@ -179,23 +215,36 @@ fn attach<R: StateReader>(
     Ok(())
 }
 
-/// Each patient has room of its own, so that one cannot make others' petitions drop.
+/// Each patient has room of its own; and where there is none left for all, one that came by the
+/// same registering member makes room, so that patients whom a member makes up push off none but its
+/// own. What is dropped counts as overdue until it is answered.
 fn owe_answer<R: StateReader>(view: &mut View<'_, R>, petition: &OpenPetition, due_ms: u64) -> Result<(), Refusal> {
     let place = keys::petitions_due(petition.member.as_str());
     let mut due: PetitionsDueState = view.message(Table::State, &place)?.unwrap_or_default();
     let own = due.petitions.iter().filter(|due| due.patient == petition.patient.0[..]).count();
     ensure(own < PETITIONS_DUE_OF_PATIENT_MAX, Outcome::TooManyOfPatient)?;
+    let registered_by = load_patient(view, &petition.patient)?.map(|patient| patient.member).unwrap_or_default();
     if due.petitions.len() >= PETITIONS_DUE_MAX {
-        due.petitions.remove(0);
+        due.petitions.remove(gives_room(&due.petitions, &registered_by));
         due.dropped = due.dropped.saturating_add(1);
     }
     due.petitions.push(PetitionDue {
         petition_id: Bytes::copy_from_slice(&petition.id.0),
         patient: Bytes::copy_from_slice(&petition.patient.0),
         due_ms,
+        registered_by,
     });
     view.put_message(Table::State, place, &due);
     Ok(())
+}
+
+/// The oldest of the same registering member; of the one that has most, if that has none.
+fn gives_room(due: &[PetitionDue], registered_by: &str) -> usize {
+    let oldest_of = |member: &str| due.iter().position(|due| due.registered_by == member);
+    let has = |member: &str| due.iter().filter(|due| due.registered_by == member).count();
+    let members: BTreeSet<&str> = due.iter().map(|due| due.registered_by.as_str()).collect();
+    let largest = || members.into_iter().max_by_key(|member| has(member));
+    oldest_of(registered_by).or_else(|| oldest_of(largest()?)).unwrap_or_default()
 }
 
 fn answer<R: StateReader>(
@@ -292,3 +341,6 @@ fn subject(state: &PetitionState) -> Result<VersionRef, StoreFault> {
     let record = record.transpose().map_err(|e| corrupt(format!("petition: {e}")))?;
     record.ok_or_else(|| corrupt("a correction names no record"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,21 @@
 //! Retraction: marks a record as entered in error, as a version of its own, so
 //! that the history shows who did it and when, and so does the list of the patient's records.
+//! One that is said to be somebody else's is closed to all but the patient under whose pseudonym it
+//! stands, and to that one, too, once a second person has confirmed it; both stand in the patient's
+//! log.
 
 use bytes::Bytes;
+use consilium_proto::access::discloses;
+use consilium_proto::ids::PatientPseudonym;
 use consilium_proto::names::Role;
 use consilium_proto::pb::{Outcome, RecordState, RecordVersion, RetractionReason};
 use consilium_proto::record::version_hash;
-use consilium_proto::transaction::RetractRecord;
+use consilium_proto::transaction::{ConfirmRetraction, RetractRecord};
 
 use super::{Author, Context, changes, write_record};
+use crate::custody::Kept;
 use crate::keys;
+use crate::roster::corrupt;
 use crate::rules::{Refusal, ensure};
 use crate::table::Table;
 use crate::view::{StateReader, StoreFault, View};
@@ -20,7 +27,7 @@ pub(super) fn run<R: StateReader>(
     retract: RetractRecord,
 ) -> Result<(), Refusal> {
     author.ensure_writer()?;
-    // That closes a record for ever, to emergencies and the patient, too.
+    // That closes a record, in emergencies, too.
     let closes = retract.reason == RetractionReason::WrongPatient;
     ensure(!closes || author.id.role() != Role::Device, Outcome::RoleNotAllowed)?;
     let place = keys::record(&retract.record_id);
@@ -55,5 +62,36 @@ pub(super) fn run<R: StateReader>(
     view.put_message(Table::State, place, &record);
     view.put_message(Table::Versions, keys::version(&retract.record_id, number), &version);
     changes::note_change(view, &retract.record_id, &version);
+    if let Some(change) = retract.change() {
+        changes::note_said(view, cx, author, &patient_of(&record)?, change)?;
+    }
     write_record::enlist(view, &record.member, &version, record.sequence)
+}
+
+/// By another person than who retracted it, of the member that keeps the record now.
+pub(super) fn confirm<R: StateReader>(
+    view: &mut View<'_, R>,
+    cx: &Context<'_>,
+    author: &Author,
+    confirm: ConfirmRetraction,
+) -> Result<(), Refusal> {
+    let place = keys::record(&confirm.record_id);
+    let mut record: RecordState =
+        view.message(Table::State, &place)?.ok_or(Refusal::Rejected(Outcome::RecordNotFound))?;
+    ensure(Kept::over(view)?.keeps(author.member(), &record.member), Outcome::RecordMismatch)?;
+    let open =
+        record.retraction_reason() == RetractionReason::WrongPatient && record.retraction_confirmed_by.is_empty();
+    ensure(open && record.version == confirm.version, Outcome::VersionConflict)?;
+    let newest: Option<RecordVersion> =
+        view.message(Table::Versions, &keys::version(&confirm.record_id, record.version))?;
+    let retracted_by = newest.ok_or_else(|| corrupt("current version is absent"))?.author;
+    let another = discloses(author.id.role()) && retracted_by != author.id.to_string();
+    ensure(another, Outcome::RoleNotAllowed)?;
+    record.retraction_confirmed_by = author.id.to_string();
+    view.put_message(Table::State, place, &record);
+    Ok(changes::note_said(view, cx, author, &patient_of(&record)?, confirm.change())?)
+}
+
+fn patient_of(record: &RecordState) -> Result<PatientPseudonym, StoreFault> {
+    PatientPseudonym::parse("patient", &record.patient).map_err(|e| corrupt(format!("record: {e}")))
 }

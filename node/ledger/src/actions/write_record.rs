@@ -47,6 +47,7 @@ pub(super) fn run<R: StateReader>(
         version: write.version,
         retracted: false,
         retraction_reason: RetractionReason::Unspecified.into(),
+        retraction_confirmed_by: String::new(),
         version_sha256: Bytes::copy_from_slice(&version_hash(&version)),
         sequence,
         disagreements: before.as_ref().map(|(record, _)| record.disagreements.clone()).unwrap_or_default(),

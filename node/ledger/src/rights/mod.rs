@@ -162,6 +162,7 @@ impl<'a> Decider<'a> {
         let tags = tags.collect::<Result<Vec<_>, _>>().map_err(|e| corrupt(format!("version: {e}")))?;
         let confidentiality =
             newest.map_or(version.confidentiality(), |newest| version.confidentiality().max(newest.confidentiality()));
+        let state = record;
         let record = RecordFacts {
             id: *id,
             kind: &version.kind,
@@ -169,20 +170,23 @@ impl<'a> Decider<'a> {
             custodian: &record.member,
             author: &version.author,
             tags: &tags,
-            // It is somebody else's.
-            restricted: record.retraction_reason() == RetractionReason::WrongPatient,
+            restricted: false,
         };
         let (Reading { reader, kind, purpose, project, time, .. }, facts) = (&self.reading, &self.facts);
         let (kind, purpose, project, time) = (*kind, *purpose, *project, *time);
         let asked = Asked { reader, purpose, project, time, record: &record };
         let (consent, by) = facts.consents_say(&asked);
+        let accepted_as = facts.accepted_as(&asked);
+        // It is somebody else's. One person who says so closes it to all but the patient.
+        let misfiled = state.retraction_reason() == RetractionReason::WrongPatient;
+        let restricted = misfiled && (accepted_as.is_none() || !state.retraction_confirmed_by.is_empty());
         let facts = Facts {
             reader,
             overdue_reviews: facts.overdue_reviews,
             kind,
             purpose,
-            record,
-            accepted_as: facts.accepted_as(&asked),
+            record: RecordFacts { restricted, ..record },
+            accepted_as,
             under_care: facts.under_care,
             consent,
             emergency: facts.emergency,

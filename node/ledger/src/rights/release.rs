@@ -8,7 +8,7 @@ use consilium_proto::access::{PolicyRules, permits};
 use consilium_proto::ids::{Fingerprint, Height, RecordId, TimeMs, TransactionId};
 use consilium_proto::limits::RELEASE_WINDOW_MS;
 use consilium_proto::names::SpiffeId;
-use consilium_proto::pb::{AccessEvent, RecordState, RetractionReason, SignerState};
+use consilium_proto::pb::{AccessEvent, AccessGround, RecordState, RetractionReason, SignerState};
 use consilium_proto::transaction::{RequestAccess, VersionRef};
 use prost::Message;
 
@@ -81,14 +81,14 @@ pub fn open<R: StateReader>(reader: &R, claim: &Claim<'_>) -> Result<Result<Open
     if claim.time.0 >= event.time_ms.saturating_add(RELEASE_WINDOW_MS) {
         return Ok(Err(Withheld::Ended));
     }
-    let permitted = event.decisions.iter().filter(|decision| permits(decision.ground()));
-    let versions = permitted.flat_map(|decision| &decision.records).map(VersionRef::try_from);
-    let mut versions: BTreeSet<VersionRef> =
-        versions.collect::<Result<_, _>>().map_err(|e| corrupt(format!("log: {e}")))?;
-    let records: BTreeSet<RecordId> = versions.iter().map(|version| version.record).collect();
-    for record in records {
-        if is_misfiled(&View::new(reader), &record)? {
-            versions.retain(|version| version.record != record);
+    let mut versions = BTreeSet::new();
+    for decision in event.decisions.iter().filter(|decision| permits(decision.ground())) {
+        let speaks = matches!(decision.ground(), AccessGround::Patient | AccessGround::Representative);
+        for version in &decision.records {
+            let version = VersionRef::try_from(version).map_err(|e| corrupt(format!("log: {e}")))?;
+            if !is_closed(&View::new(reader), &version.record, speaks)? {
+                versions.insert(version);
+            }
         }
     }
     Ok(Ok(Opened { event, versions }))
@@ -144,10 +144,14 @@ fn withheld<R: StateReader>(view: &View<'_, R>, claim: &Claim<'_>) -> Result<Opt
     }
 }
 
-/// Whether a record has turned out to be somebody else's, maybe since it was decided.
-fn is_misfiled<R: StateReader>(view: &View<'_, R>, record: &RecordId) -> Result<bool, StoreFault> {
+/// Whether a record has turned out to be somebody else's, maybe since it was decided: to who speaks for
+/// the patient only once that is confirmed.
+fn is_closed<R: StateReader>(view: &View<'_, R>, record: &RecordId, speaks: bool) -> Result<bool, StoreFault> {
     let state: Option<RecordState> = view.message(Table::State, &keys::record(record))?;
-    Ok(state.is_some_and(|state| state.retraction_reason() == RetractionReason::WrongPatient))
+    Ok(state.is_some_and(|state| {
+        let misfiled = state.retraction_reason() == RetractionReason::WrongPatient;
+        misfiled && (!speaks || !state.retraction_confirmed_by.is_empty())
+    }))
 }
 
 /// The event of the claim's transaction, if its block is certified.

@@ -61,6 +61,7 @@ impl Stage {
             | AccessKind::History
             | AccessKind::Export
             | AccessKind::Disclosure
+            | AccessKind::Change
             | AccessKind::Unspecified => vec![
                 of(self.patient, self.record),
                 of(self.patient, RecordId([7; 16])),

@@ -1,12 +1,15 @@
 //! What hospitals owe: disclosures under legal duty by two persons, and answers to petitions.
 
 use bytes::Bytes;
+use consilium_ledger::{keys, log};
 use consilium_proto::pb::{
     self, DisclosureBasis, DisclosureRecipient, PetitionKind as Kind, PetitionRefusal, PetitionVerdict, SealBasis,
     action::Action,
 };
 
-use super::{Care, Deed, Disclosed, Person, Petitioned, hash_of, of, patient};
+use prost::Message;
+
+use super::{Care, Deed, Disclosed, Person, Petitioned, Scene, hash_of, of, patient};
 use crate::fixture::{ANNA, member_id, spiffe_id};
 
 /// Auditors of a hospital.
@@ -60,7 +63,7 @@ impl Care {
 
     /// The patient, or a hospital on paper, asks that a record be put right, who was behind an
     /// entry of the log, or whether it was rightful; or disagrees with a refusal.
-    pub(super) fn petition(&mut self) -> Deed {
+    pub(super) fn petition(&mut self, scene: &Scene<'_>) -> Deed {
         let (number, member, id) = (self.any_patient(), self.any_hospital(), self.id());
         let paper = self.rng.chance(300);
         let by = if paper { spiffe_id(member, "service", "x") } else { spiffe_id(1, "patient", ANNA) };
@@ -83,16 +86,27 @@ impl Care {
             (7, _) => asked.kind = Kind::Name,
             (_, _) => {}
         }
-        let text = self.text();
-        let deed = Deed { attachments: vec![text.clone()], ..Deed::new(&asked.by, open(&asked, refused_id, &text)) };
+        let (text, entry) = (self.text(), self.entry_of(scene, asked.patient));
+        let opened = open(&asked, (refused_id, entry), &text);
+        let deed = Deed { attachments: vec![text], ..Deed::new(&asked.by, opened) };
         self.petitions.push(asked);
         deed
     }
 
+    /// The transaction of one of the newest entries of a patient's log, or one that is in none.
+    fn entry_of(&mut self, scene: &Scene<'_>, number: u64) -> Bytes {
+        let key = keys::access_log(&super::pseudonym(number));
+        let count = scene.ledger.message::<pb::LogState>(&key).map_or(0, |log| log.count);
+        let place = count.checked_sub(1 + self.rng.below(6));
+        let entry = place.and_then(|place| log::entry(scene.ledger, &key, place).ok().flatten());
+        let event = entry.and_then(|entry| pb::AccessEvent::decode(entry).ok());
+        event.map_or(vec![0xdd; 32].into(), |event| event.transaction_id)
+    }
+
     /// Somebody of the hospital answers, or of the other one; or again.
-    pub(super) fn answer_petition(&mut self) -> Deed {
+    pub(super) fn answer_petition(&mut self, scene: &Scene<'_>) -> Deed {
         let newest = &self.petitions[self.petitions.len().saturating_sub(4)..];
-        let Some(asked) = self.rng.pick(newest).cloned() else { return self.petition() };
+        let Some(asked) = self.rng.pick(newest).cloned() else { return self.petition(scene) };
         let member = if self.rng.chance(900) { asked.member } else { self.any_hospital() };
         let (role, name) = self.one_of(&[("auditor", "p"), ("auditor", "q"), ("service", "x"), ("clinician", "c")]);
         let granted = asked.kind != Kind::Correction && self.rng.chance(500);
@@ -113,7 +127,7 @@ impl Care {
     }
 }
 
-fn open(asked: &Petitioned, refused_id: Bytes, text: &Bytes) -> Action {
+fn open(asked: &Petitioned, (refused_id, entry_id): (Bytes, Bytes), text: &Bytes) -> Action {
     let (about_entry, paper) = (asked.record.is_none(), asked.by.contains("/service/"));
     Action::OpenPetition(pb::OpenPetition {
         petition_id: asked.id.clone(),
@@ -121,7 +135,7 @@ fn open(asked: &Petitioned, refused_id: Bytes, text: &Bytes) -> Action {
         member: member_id(asked.member),
         kind: asked.kind.into(),
         record: asked.record.clone(),
-        entry_id: if about_entry { vec![0xdd; 32].into() } else { Bytes::new() },
+        entry_id: if about_entry { entry_id } else { Bytes::new() },
         refused_id,
         text_sha256: hash_of(text),
         document_sha256: if paper { vec![1; 32].into() } else { Bytes::new() },

@@ -127,8 +127,8 @@ const DEEDS: [(u64, Doing); 21] = [
     (5, |care, _| care.accept_custody()),
     (35, |care, scene| care.disclose(scene.now_ms)),
     (35, |care, _| care.confirm()),
-    (35, |care, _| care.petition()),
-    (40, |care, _| care.answer_petition()),
+    (35, Care::petition),
+    (40, Care::answer_petition),
 ];
 
 fn of((member, role, name): Person) -> String {

@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use consilium_ledger::{keys, log};
 use consilium_proto::ids::{DisclosureId, PatientPseudonym, TransactionId};
 use consilium_proto::merkle::{leaf_hash, root_of};
-use consilium_proto::pb::{AccessEvent, AccessKind, LogState, PatientChange, PatientChangeKind};
+use consilium_proto::pb::{AccessEvent, AccessKind, LogState, PatientChange, PatientChangeKind, RetractionReason};
 use consilium_proto::state::StateRow;
-use consilium_proto::transaction::{Action, DisclosureAction, PatientAction};
+use consilium_proto::transaction::{Action, DisclosureAction, PatientAction, RetractRecord};
 use prost::Message;
 
 use super::Check;
@@ -97,6 +97,18 @@ fn expected(effects: &[Effect]) -> BTreeMap<Vec<u8>, Vec<Expected<'_>>> {
                         let event = Expected { effect, reader, kind: AccessKind::Change, change };
                         logs.entry(keys::access_log(&patient)).or_default().push(event);
                     }
+                }
+                Action::RetractRecord(RetractRecord { record_id, reason: RetractionReason::WrongPatient, .. }) => {
+                    let Some((patient, _)) = judge.record(record_id) else { continue };
+                    let (reader, change) = (by.clone(), Some(PatientChangeKind::Misfiled));
+                    let event = Expected { effect, reader, kind: AccessKind::Change, change };
+                    logs.entry(keys::access_log(&patient)).or_default().push(event);
+                }
+                Action::ConfirmRetraction(confirm) => {
+                    let Some((patient, _)) = judge.record(&confirm.record_id) else { continue };
+                    let (reader, change) = (by.clone(), Some(PatientChangeKind::MisfiledConfirmed));
+                    let event = Expected { effect, reader, kind: AccessKind::Change, change };
+                    logs.entry(keys::access_log(&patient)).or_default().push(event);
                 }
                 _ => {}
             }

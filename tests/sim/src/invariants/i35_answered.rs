@@ -3,14 +3,16 @@
 //! until there is one, and answered by that member alone: about people by auditors, and a
 //! correction is refused neither by who entered the petition nor by who wrote the record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use consilium_ledger::{Table, keys};
-use consilium_proto::ids::PetitionId;
+use consilium_proto::ids::{DisclosureId, PatientPseudonym, PetitionId, TransactionId};
 use consilium_proto::names::Role;
 use consilium_proto::pb::{PetitionKind as Kind, PetitionState, PetitionsDueState};
 use consilium_proto::state::StateRow;
-use consilium_proto::transaction::{Action, AnswerPetition, Answered, OpenPetition, PetitionAction};
+use consilium_proto::transaction::{
+    Action, AnswerPetition, Answered, DisclosureAction, OpenPetition, PetitionAction, VersionRef,
+};
 use prost::Message;
 
 use super::Check;
@@ -25,8 +27,17 @@ struct Asked<'a> {
     answer: Option<&'a AnswerPetition>,
 }
 
+/// What stands in a log, as far as a complaint may be about it.
+struct Logged {
+    patient: PatientPseudonym,
+    /// Members that must answer for it: the reader's, and those that keep what was asked for.
+    concerns: BTreeSet<String>,
+}
+
 #[derive(Default)]
 struct Audit<'a> {
+    logged: BTreeMap<TransactionId, Logged>,
+    disclosures: BTreeMap<DisclosureId, Logged>,
     asked: BTreeMap<PetitionId, Asked<'a>>,
     /// In the order of the ledger.
     order: Vec<PetitionId>,
@@ -43,6 +54,15 @@ pub fn check(ledger: &LedgerStore, effects: &[Effect]) -> Result<u64, String> {
             let checked = match action {
                 Action::Petition(PetitionAction::Open(what)) => audit.open(&judge, effect, what),
                 Action::Petition(PetitionAction::Answer(answer)) => audit.answer(&judge, effect, answer),
+                Action::RequestAccess(request) => {
+                    let logged = Logged::of(&judge, effect, &request.patient, &request.records);
+                    audit.logged.insert(effect.transaction.id, logged);
+                    Ok(())
+                }
+                Action::Disclosure(action) => {
+                    audit.disclosed(&judge, effect, action);
+                    Ok(())
+                }
                 _ => Ok(()),
             };
             checked.map_err(|what| format!("{} in block {}: {what}", effect.author, effect.height))?;
@@ -53,7 +73,29 @@ pub fn check(ledger: &LedgerStore, effects: &[Effect]) -> Result<u64, String> {
     Ok(audit.asked.values().filter(|asked| asked.answer.is_some()).count() as u64)
 }
 
+impl Logged {
+    fn of(judge: &Judge, effect: &Effect, patient: &PatientPseudonym, records: &[VersionRef]) -> Self {
+        let found = records.iter().filter_map(|version| judge.record(&version.record));
+        let keep = found.filter(|(of, _)| of == patient).map(|(_, member)| member.to_owned());
+        let concerns = keep.chain([effect.author.member().to_string()]).collect();
+        Self { patient: *patient, concerns }
+    }
+}
+
 impl<'a> Audit<'a> {
+    /// A disclosure stands in the log by the transaction that confirms it.
+    fn disclosed(&mut self, judge: &Judge, effect: &Effect, action: &DisclosureAction) {
+        let id = effect.transaction.id;
+        match action {
+            DisclosureAction::Disclose(made) => {
+                self.disclosures.insert(made.id, Logged::of(judge, effect, &made.patient, &made.records));
+            }
+            DisclosureAction::Confirm(made) => {
+                self.logged.extend(self.disclosures.remove(made).map(|logged| (id, logged)));
+            }
+        }
+    }
+
     fn open(&mut self, judge: &Judge, effect: &Effect, what: &'a OpenPetition) -> Check {
         let by = &effect.author;
         // The first hospital registers all patients.
@@ -69,6 +111,10 @@ impl<'a> Audit<'a> {
         let fits = version.is_none_or(|version| {
             judge.record(&version.record).is_some_and(|(_, member)| member == what.member.as_str())
         });
+        let concerns =
+            |logged: &Logged| logged.patient == what.patient && logged.concerns.contains(what.member.as_str());
+        let entry = what.subject.entry();
+        let fits = fits && entry.is_none_or(|entry| self.logged.get(&entry).is_some_and(concerns));
         let asked = Asked { by: by.to_string(), what, answer: None };
         self.order.push(what.id);
         match may && fits && self.asked.insert(what.id, asked).is_none() {

@@ -52,12 +52,31 @@ fn both_patients_lists_show_it_and_nobody_reads_it_where_it_was() {
     let version = keys::version(&RecordId([1; 16]), 2);
     let version: pb::RecordVersion = w.ledger.store.message(Table::Versions, &version).unwrap();
     assert_eq!(version.retraction_reason(), pb::RetractionReason::WrongPatient);
+    // One person alone hides it from all but the one who might know better.
+    assert_eq!(w.ground(&anna, own()), Ground::Patient);
+    let confirm = |version| Action::ConfirmRetraction(pb::ConfirmRetraction { record_id: id(1), version });
+    assert_eq!(w.by(A, "service", "ehr", confirm(2)), Outcome::RoleNotAllowed, "who retracted it");
+    assert_eq!(w.by(A, "researcher", "r1", confirm(2)), Outcome::RoleNotAllowed);
+    assert_eq!(w.by(B, "auditor", "privacy", confirm(2)), Outcome::RecordMismatch);
+    assert_eq!(w.by(A, "auditor", "privacy", confirm(3)), Outcome::VersionConflict);
+    assert_eq!(w.ground(&anna, own()), Ground::Patient);
+    assert_eq!(w.by(A, "auditor", "privacy", confirm(2)), Outcome::Applied);
+    assert_eq!(w.by(A, "clinician", "c1", confirm(2)), Outcome::VersionConflict, "once");
     // Neither the wrong patient, nor those who wrote it, nor in an emergency, nor an older version.
     assert_eq!(w.ground(&anna, own()), Ground::Restricted);
     assert_eq!(w.ground(&name(A, "service", "ehr"), read(1)), Ground::Restricted);
     let older = pb::RequestAccess { records: vec![pb::VersionRef { record_id: id(1), version: 1 }], ..own() };
     assert_eq!(w.ground(&anna, older), Ground::Restricted);
-    assert_eq!(w.patient_log().count, 1 + 4, "whom it accepted, and who read it before, stands in the wrong patient's");
+    let log = keys::access_log(&PatientPseudonym([1; 16]));
+    let event = |place| consilium_ledger::log::entry(&w.ledger.store, &log, place).unwrap().unwrap();
+    let events = (0..w.patient_log().count).map(|place| AccessEvent::decode(event(place)).unwrap());
+    let (said, reads): (Vec<_>, Vec<_>) = events.partition(|event| event.kind() == pb::AccessKind::Change);
+    let said: Vec<_> = said.iter().map(|event| event.change.as_ref().unwrap()).collect();
+    assert_eq!(reads.len(), 6, "who read it before stands in the list of the wrong patient");
+    use pb::PatientChangeKind as Kind;
+    let kinds: Vec<_> = said.iter().map(|change| change.kind()).collect();
+    assert_eq!(kinds, [Kind::Accepted, Kind::Misfiled, Kind::MisfiledConfirmed]);
+    assert_eq!(said[1].record_id, id(1));
     let right = pb::RequestAccess { patient: id(2), ..read(2) };
     assert_eq!(w.ground(&name(A, "service", "ehr"), right), Ground::Author);
 }

@@ -116,10 +116,62 @@ fn a_refusal_is_by_another_and_a_statement_behind_it_stays_with_the_record() {
     assert_eq!(w.answers(&name(A, "auditor", "privacy"), granted(2, 0)), Outcome::PetitionNotFound);
 }
 
+/// Somebody reads record 1, which leaves an entry; gives its transaction.
+fn entry(w: &mut World, reader: &str) -> Bytes {
+    w.ask(reader, read(1)).transaction_id
+}
+
+#[test]
+fn a_complaint_is_about_an_entry_that_the_member_must_answer_for() {
+    let (mut w, anna) = world();
+    let about = |member: &str, petition, entry_id: &Bytes| pb::OpenPetition {
+        entry_id: entry_id.clone(),
+        ..to(member, petition, Kind::Complaint)
+    };
+    assert_eq!(w.opens(&anna, to(B, 1, Kind::Complaint)), Outcome::EntryNotFound, "made up");
+    let by_b = entry(&mut w, &name(B, "clinician", "c1"));
+    assert_eq!(w.opens(&anna, about("c.example", 1, &by_b)), Outcome::MemberNotActive);
+    assert_eq!(w.opens(&anna, about(B, 1, &by_b)), Outcome::Applied, "of one of its people");
+    assert_eq!(w.opens(&anna, about(A, 2, &by_b)), Outcome::Applied, "about a record of that one");
+    let by_a = entry(&mut w, &name(A, "clinician", "c1"));
+    assert_eq!(w.opens(&anna, about(B, 3, &by_a)), Outcome::EntryNotFound, "that is nothing to b");
+    // Of another patient's log it is none; nor what was said, which nobody asked for.
+    let other = pb::RegisterPatient { patient: id(5), lookups_sha256: Vec::new() };
+    assert_eq!(w.by(A, "service", "ehr", Action::RegisterPatient(other)), Outcome::Applied);
+    w.accept(A, &anna, |accept| accept.patient = id(5));
+    let foreign = pb::OpenPetition { patient: id(5), ..about(B, 3, &by_b) };
+    assert_eq!(w.opens(&anna, foreign), Outcome::EntryNotFound);
+    // On paper it is the same.
+    let paper = |entry| pb::OpenPetition { document_sha256: vec![5; 32].into(), ..about(B, 3, entry) };
+    assert_eq!(w.opens(&name(B, "service", "ehr"), paper(&by_a)), Outcome::EntryNotFound);
+    assert_eq!(w.opens(&name(B, "service", "ehr"), paper(&by_b)), Outcome::Applied);
+}
+
+#[test]
+fn patients_whom_a_member_makes_up_owe_another_one_nothing() {
+    let (mut w, _) = world();
+    let minted = name(B, "patient", GUARDIAN);
+    for patient in [40, 41] {
+        let register = pb::RegisterPatient { patient: id(patient), lookups_sha256: Vec::new() };
+        assert_eq!(w.by(B, "service", "ehr", Action::RegisterPatient(register)), Outcome::Applied);
+        w.accept(B, &minted, |accept| accept.patient = id(patient));
+        let of = |request: pb::RequestAccess| pb::RequestAccess { patient: id(patient), ..request };
+        let by_own = w.ask(&name(B, "clinician", "c1"), of(read(1))).transaction_id;
+        for (kind, entry_id) in [(Kind::Complaint, by_own), (Kind::Correction, Bytes::new())] {
+            let petition = pb::OpenPetition { patient: id(patient), entry_id, ..to(A, 1, kind) };
+            assert_ne!(w.opens(&minted, petition), Outcome::Applied, "{kind:?}");
+        }
+    }
+    assert_eq!(w.due(A), []);
+}
+
 #[test]
 fn what_concerns_a_person_is_asked_through_the_registrar_and_answered_by_an_auditor() {
     let (mut w, anna) = world();
     // Hospital b has not accepted her; the log that she reads is shown by hospital a's word.
+    let entry_id = entry(&mut w, &name(B, "clinician", "c1"));
+    let to =
+        |member: &str, petition, kind| pb::OpenPetition { entry_id: entry_id.clone(), ..to(member, petition, kind) };
     for (petition, kind) in [(1, Kind::Complaint), (2, Kind::Name)] {
         assert_eq!(w.opens(&anna, to(B, petition, kind)), Outcome::Applied);
     }
