@@ -11,6 +11,7 @@ use consilium_proto::ids::{ConsentId, PatientPseudonym};
 use consilium_proto::pb::{self, action::Action};
 
 use crate::client::Client;
+use crate::emergencies::FRESH_IDS_MAX;
 use crate::error::ClientError;
 use crate::submit::Submitted;
 
@@ -78,12 +79,27 @@ impl Consents {
         Self { client }
     }
 
-    /// Puts a consent, or a further version of one. It holds once this returns.
+    /// Puts a consent, or a further version of one. It holds once this returns. If the id of a new one
+    /// is taken, as by a leader that has seen it before others did, another one is drawn: it is the
+    /// draft's then.
     ///
     /// # Errors
     /// As [`Client::submit`]; [`ClientError::Rejected`] if nobody has accepted this identity for
-    /// the patient, if the version is not the one after, or a paper consent has no document.
-    pub async fn put(&self, draft: &ConsentDraft) -> Result<Submitted, ClientError> {
+    /// the patient, if the version is not the one after, or a paper consent has no document; and if
+    /// [`FRESH_IDS_MAX`] ids were taken.
+    pub async fn put(&self, draft: &mut ConsentDraft) -> Result<Submitted, ClientError> {
+        for _ in 1..FRESH_IDS_MAX {
+            match self.put_once(draft).await {
+                Err(ClientError::Rejected { outcome: pb::Outcome::ConsentConflict, .. }) if draft.version == 1 => {
+                    draft.id = ConsentId(rand::random());
+                }
+                done => return done,
+            }
+        }
+        self.put_once(draft).await
+    }
+
+    async fn put_once(&self, draft: &ConsentDraft) -> Result<Submitted, ClientError> {
         let signed = self.client.sign(vec![draft.action()], Vec::new())?;
         self.client.submit(signed, pb::WaitFor::Certified).await?.into_applied()
     }

@@ -11,10 +11,11 @@ use consilium_proto::ids::{EmergencyId, LedgerId, PatientPseudonym};
 use consilium_proto::keys::EncryptionPublicKey;
 use consilium_proto::limits::EMERGENCY_PLAINTEXT_BYTES_MAX;
 use consilium_proto::names::MemberId;
-use consilium_proto::pb::{self, AccessKind, EmergencyReason, PurposeOfUse, ReviewVerdict, action::Action};
+use consilium_proto::pb::{self, AccessKind, EmergencyReason, Outcome, PurposeOfUse, ReviewVerdict, action::Action};
 use consilium_proto::state::keys;
 use consilium_proto::transaction::VersionRef;
 use prost::Message;
+use zeroize::Zeroizing;
 
 use crate::access_log::service;
 use crate::access_log::verify::message;
@@ -24,6 +25,9 @@ use crate::false_answer::Answered;
 use crate::records::{Recipient, custodian};
 use crate::submit::Submitted;
 
+/// Ids that are tried for one thing, each drawn at random, where somebody else has taken the one before.
+pub const FRESH_IDS_MAX: usize = 4;
+
 /// An emergency that is about to be declared, and what is to be read in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Declaration {
@@ -32,7 +36,33 @@ pub struct Declaration {
     reason: EmergencyReason,
     acting: Option<Hash>,
     records: Vec<VersionRef>,
-    text: Option<Bytes>,
+    text: Option<Told>,
+}
+
+/// What is said in words, and sealed for the id.
+#[derive(Clone, PartialEq, Eq)]
+struct Told {
+    plain: Zeroizing<Vec<u8>>,
+    ledger: LedgerId,
+    key: EncryptionPublicKey,
+    sealed: Bytes,
+}
+
+impl std::fmt::Debug for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Told(..)")
+    }
+}
+
+impl Told {
+    fn seal(
+        plain: Zeroizing<Vec<u8>>,
+        (ledger, id): (LedgerId, &EmergencyId),
+        key: EncryptionPublicKey,
+    ) -> Result<Self, ClientError> {
+        let sealed = SealedText::seal(&key, (&ledger, id), &plain)?.encode().into();
+        Ok(Self { plain, ledger, key, sealed })
+    }
 }
 
 impl Declaration {
@@ -72,14 +102,22 @@ impl Declaration {
             let why = format!("the text of an emergency is at most {EMERGENCY_PLAINTEXT_BYTES_MAX} bytes long");
             return Err(ClientError::Usage(why));
         }
-        let sealed = SealedText::seal(key, (ledger, &self.id), text)?;
-        Ok(Self { text: Some(sealed.encode().into()), ..self })
+        let text = Some(Told::seal(Zeroizing::new(text.to_vec()), (*ledger, &self.id), key.clone())?);
+        Ok(Self { text, ..self })
+    }
+
+    /// The same under another random id.
+    fn drawn_anew(&mut self) -> Result<(), ClientError> {
+        self.id = EmergencyId(rand::random());
+        let told = self.text.take().map(|told| Told::seal(told.plain, (told.ledger, &self.id), told.key));
+        self.text = told.transpose()?;
+        Ok(())
     }
 
     /// What goes beside the actions in the transaction.
     #[must_use]
     pub fn attachments(&self) -> Vec<Bytes> {
-        self.text.iter().cloned().collect()
+        self.text.iter().map(|told| told.sealed.clone()).collect()
     }
 
     /// The declaration and, if anything is to be read, the request after it: for one transaction,
@@ -92,7 +130,7 @@ impl Declaration {
             emergency_id: id.clone(),
             patient: patient.clone(),
             reason: self.reason.into(),
-            text_sha256: self.text.as_ref().map(|text| Hash::of(&[text]).to_bytes()).unwrap_or_default(),
+            text_sha256: self.text.as_ref().map(|told| Hash::of(&[&told.sealed]).to_bytes()).unwrap_or_default(),
             acting_sha256: acting_sha256.clone(),
         };
         let request = pb::RequestAccess {
@@ -125,10 +163,23 @@ type TextAnswer = Answered<pb::GetEmergencyTextRequest, pb::GetEmergencyTextResp
 
 impl Client {
     /// Declares an emergency, with the request that it holds, if any. By a clinician or a service.
+    /// If its id is taken, as by a leader that has seen it before others did, another one is drawn: it
+    /// is the declaration's then.
     ///
     /// # Errors
-    /// As [`Client::submit`]; [`ClientError::Rejected`].
-    pub async fn declare_emergency(&self, declaration: &Declaration) -> Result<Submitted, ClientError> {
+    /// As [`Client::submit`]; [`ClientError::Rejected`], with `EMERGENCY_EXISTS` after
+    /// [`FRESH_IDS_MAX`] ids.
+    pub async fn declare_emergency(&self, declaration: &mut Declaration) -> Result<Submitted, ClientError> {
+        for _ in 1..FRESH_IDS_MAX {
+            match self.declare_once(declaration).await {
+                Err(ClientError::Rejected { outcome: Outcome::EmergencyExists, .. }) => declaration.drawn_anew()?,
+                done => return done,
+            }
+        }
+        self.declare_once(declaration).await
+    }
+
+    async fn declare_once(&self, declaration: &Declaration) -> Result<Submitted, ClientError> {
         let signed = self.sign(declaration.actions(), declaration.attachments())?;
         self.submit(signed, pb::WaitFor::Certified).await?.into_applied()
     }

@@ -115,11 +115,11 @@ async fn put(args: PutArgs, ctx: &Context) -> Result<(), CliError> {
     args.ask.ask(&plan, "Put this consent?")?;
     let document = args.paper.map(crate::patient::evidence).transpose()?;
     let new = ConsentDraft::new(args.patient, said.grant, document);
-    let draft = match version {
+    let mut draft = match version {
         Some((id, version)) => new.replacing(id, version)?,
         None => new,
     };
-    let done = Consents::new(client).put(&draft).await?;
+    let done = Consents::new(client).put(&mut draft).await?;
     let view = PutView {
         consent: draft.id.to_string(),
         version: draft.version,

@@ -173,11 +173,11 @@ async fn declare(args: DeclareArgs, client: &Client, ctx: &Context) -> Result<()
         Some(acting) => declaration.acting(evidence(acting)?),
         None => declaration,
     };
-    let declaration = match args.text {
+    let mut declaration = match args.text {
         Some(text) => telling(declaration, &text, client).await?,
         None => declaration,
     };
-    let done = client.declare_emergency(&declaration).await?;
+    let done = client.declare_emergency(&mut declaration).await?;
     let view = DeclaredView { emergency: declaration.id().to_string(), transaction: SubmittedView::new(&done) };
     ctx.print(&view, |v| format!("emergency {}\n{}", v.emergency, v.transaction.text()))
 }

@@ -164,6 +164,15 @@ fn begin<R: StateReader>(view: &mut View<'_, R>, member: &str, key: KeyId, heigh
     Ok(())
 }
 
+/// Counts a patient that a member's people have registered.
+pub(crate) fn count_patient<R: StateReader>(view: &mut View<'_, R>, member: &str) -> Result<(), StoreFault> {
+    let place = keys::custody_work(member);
+    let mut work: CustodyWorkState = view.message(Table::State, &place)?.unwrap_or_default();
+    work.patients = work.patients.saturating_add(1);
+    view.put_message(Table::State, place, &work);
+    Ok(())
+}
+
 /// Counts a version that a member's people have written for these keys.
 pub(crate) fn count_written<R: StateReader>(
     view: &mut View<'_, R>,

@@ -19,7 +19,7 @@ fn request(number: u64) -> Vec<u8> {
 fn state(numbers: &[u64], open: u64) -> State {
     let request_of_6 = pb::WrapRequestState { record_id: vec![6; 16].into(), version: 1, ..Default::default() };
     let state = State::default()
-        .with(keys::custody_work(OWN), &pb::CustodyWorkState { next: 9, open, versions: 1 })
+        .with(keys::custody_work(OWN), &pb::CustodyWorkState { next: 9, open, versions: 1, patients: 0 })
         .with(keys::wrap_request(&WrapRequestName::new("b.example", 4)), &request_of_6);
     numbers.iter().fold(state, |state, number| state.with(request(*number), &request_of_6))
 }

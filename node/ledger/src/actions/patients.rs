@@ -22,7 +22,7 @@ use consilium_proto::transaction::{
 };
 
 use super::{Author, Context, changes, salts};
-use crate::custody::Kept;
+use crate::custody::{self, Kept};
 use crate::keys;
 use crate::missing::lookup_row;
 use crate::rights::{is_known, load_patient, same_person};
@@ -55,6 +55,7 @@ fn perform<R: StateReader>(
             // Nor one of which there are records: these may lack what a patient's must have.
             ensure(!is_known(view, &lookups.patient)?, Outcome::PatientExists)?;
             let member = author.member().to_owned();
+            custody::count_patient(view, &member)?;
             let state = PatientState { member, registered_height: cx.height.0, ..PatientState::default() };
             add(view, cx, author, state, lookups)
         }

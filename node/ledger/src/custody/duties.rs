@@ -106,22 +106,33 @@ pub(crate) fn leave(list: &mut Vec<String>, member: &str) {
     list.retain(|known| known != member);
 }
 
-/// Passes on what a member keeps, as it leaves, to the member that is named. Some: why it may not
-/// leave yet, and nothing was changed.
+/// Passes on what a member keeps, as it leaves, to the member that is named: versions of records, and
+/// the say of who sees the logs of patients whom it has registered. Some: why it may not leave yet, and
+/// nothing was changed.
+///
+/// A member without a custodian has no successor that could have accepted anything; and it must not
+/// be able to stay by that. What it has registered goes to whom the members name, if they do.
 pub(crate) fn pass_on<R: StateReader>(
     view: &mut View<'_, R>,
     member: &str,
     named: Option<&str>,
     height: Height,
 ) -> Result<Option<String>, StoreFault> {
-    let Some(custody) = load(view, member)? else { return Ok(None) };
     let lists = lists_of(view, member)?;
-    let mut held = 0_u64;
+    let (mut held, mut patients) = (0_u64, 0_u64);
     for list in &lists {
         let work: Option<CustodyWorkState> = view.message(Table::State, &keys::custody_work(list))?;
-        held = held.saturating_add(work.map_or(0, |work| work.versions));
+        let work = work.unwrap_or_default();
+        (held, patients) = (held.saturating_add(work.versions), patients.saturating_add(work.patients));
     }
-    if held > 0 {
+    let Some(custody) = load(view, member)? else {
+        if let Some(named) = named.filter(|_| patients > 0) {
+            return name_keeper(view, member, named, height);
+        }
+        return Ok(None);
+    };
+    let held = Held { versions: held, patients };
+    if held.is_anything() {
         if let Some(why) = refusal(view, &custody, (member, named), &lists, held)? {
             return Ok(Some(why));
         }
@@ -129,7 +140,7 @@ pub(crate) fn pass_on<R: StateReader>(
         change(view, &custody.successor, |duties| lists.iter().for_each(|list| join(&mut duties.keeper_of, list)))?;
     }
     retire(view, &custody, member)?;
-    if held > 0 {
+    if held.is_anything() {
         begin_all(view, &custody.successor, height)?;
         let deputy = load(view, &custody.successor)?.map(|state| state.deputy).filter(|deputy| !deputy.is_empty());
         if let Some(deputy) = deputy {
@@ -137,6 +148,43 @@ pub(crate) fn pass_on<R: StateReader>(
         }
     }
     Ok(None)
+}
+
+/// What a member leaves behind.
+#[derive(Clone, Copy)]
+struct Held {
+    versions: u64,
+    patients: u64,
+}
+
+impl Held {
+    fn is_anything(self) -> bool {
+        self.versions > 0 || self.patients > 0
+    }
+}
+
+/// Another member has the say of whom the logs are shown of a member that had no custodian.
+fn name_keeper<R: StateReader>(
+    view: &mut View<'_, R>,
+    member: &str,
+    named: &str,
+    height: Height,
+) -> Result<Option<String>, StoreFault> {
+    if !is_active(view, named)? || load(view, named)?.is_none() {
+        return Ok(Some(format!("{named}, which is to follow {member}, is not active or has no custodian")));
+    }
+    // Nothing that it wrote is in custody.
+    let custody = CustodyState { first_height: height.0, ..CustodyState::default() };
+    view.put_message(Table::State, keys::custody(member), &custody);
+    let lists = [member.to_owned()];
+    hand_over(view, &lists, &CustodyKeeper { member: named.to_owned(), since_height: height.0 })?;
+    change(view, named, |duties| join(&mut duties.keeper_of, member))?;
+    begin_all(view, named, height)?;
+    Ok(None)
+}
+
+fn is_active<R: StateReader>(view: &View<'_, R>, member: &str) -> Result<bool, StoreFault> {
+    Ok(view.member(member)?.is_some_and(|state| state.status == MemberStatus::Active as i32))
 }
 
 /// From now on another member keeps these members' records.
@@ -154,24 +202,27 @@ fn hand_over<R: StateReader>(
     Ok(())
 }
 
-/// Why a member that keeps so many versions may not leave them to the one that is named.
+/// Why a member that keeps so much may not leave it to the one that is named.
 fn refusal<R: StateReader>(
     view: &View<'_, R>,
     custody: &CustodyState,
     (member, named): (&str, Option<&str>),
     lists: &[String],
-    held: u64,
+    Held { versions: held, patients }: Held,
 ) -> Result<Option<String>, StoreFault> {
     let successor = &custody.successor;
     if successor.is_empty() {
-        let why = format!("{member} keeps {held} versions of records, and no member has accepted their custody");
-        return Ok(Some(why));
+        let kept = match held {
+            0 => format!("has registered {patients} patients, and no member has accepted its custody"),
+            held => format!("keeps {held} versions of records, and no member has accepted their custody"),
+        };
+        return Ok(Some(format!("{member} {kept}")));
     }
     if named != Some(successor) {
         let named = named.map_or_else(|| "nobody".to_owned(), ToOwned::to_owned);
         return Ok(Some(format!("{successor} has accepted the custody of {member}, and the proposal names {named}")));
     }
-    let active = view.member(successor)?.is_some_and(|state| state.status == MemberStatus::Active as i32);
+    let active = is_active(view, successor)?;
     let Some(theirs) = load(view, successor)?.filter(|_| active) else {
         return Ok(Some(format!("{successor}, which has accepted the custody of {member}, is not active")));
     };

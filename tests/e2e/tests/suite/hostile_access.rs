@@ -237,7 +237,7 @@ fn a_custodian_gives_keys_to_nobody_whom_the_ledger_does_not_permit() {
         assert_eq!(add_wrap(&keeper, 0, &record, &doctor).await?, Outcome::WrapNotRequested);
 
         let consents = Consents::new(ehr.client.clone());
-        consents.put(&consent).await?;
+        consents.put(&mut consent.clone()).await?;
         let seen = request_access(&doctor, node, asks()).await??;
         assert_eq!((seen.records.len(), &seen.records[0].wraps), (1, &vec![]), "its key is not made yet");
         // For another reader, by who is not the custodian, and for another record.
@@ -272,7 +272,7 @@ async fn read_with(
 fn nobody_is_answered_with_what_another_was_permitted() {
     Network::of(3).run(async |network| {
         let Shared { ehr, doctor, record, consent, .. } = shared(network).await?;
-        Consents::new(ehr.client.clone()).put(&consent).await?;
+        Consents::new(ehr.client.clone()).put(&mut consent.clone()).await?;
         let colleague = network.enrolled(1, Role::Clinician, "colleague").await?;
         let sign = || {
             let action = Action::RequestAccess(asks_for(record.patient(), record.record_id));

@@ -47,8 +47,8 @@ fn a_hospital_leaves_once_another_keeps_its_records_and_those_are_read_there() {
         let record = writer.write(vec![Draft::new(draft)], pb::WaitFor::Certified).await?[0].1[0];
         let permit = Rule { grantees: vec![Grantee::Member(reads.parse()?)], ..Rule::of_effect(ConsentEffect::Permit) };
         let grant = Grant { rules: vec![permit], ..Grant::of_base(ConsentBase::BreakGlassOnly) };
-        let paper = ConsentDraft::new(patient, grant, Some(Hash::of(&[b"salted scan"])));
-        Consents::new(ehr.client.clone()).put(&paper).await?;
+        let mut paper = ConsentDraft::new(patient, grant, Some(Hash::of(&[b"salted scan"])));
+        Consents::new(ehr.client.clone()).put(&mut paper).await?;
 
         // Not before another one has accepted, and can open what there is.
         let propose = ["governance", "propose", "remove", &left, "--reason", "it closes", "--yes"];

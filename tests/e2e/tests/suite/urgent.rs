@@ -79,8 +79,8 @@ impl Flood {
 
 async fn put(client: &Client, patient: PatientPseudonym) -> anyhow::Result<ConsentId> {
     let grant = Grant::of_base(ConsentBase::BasicNormal);
-    let draft = ConsentDraft::new(patient, grant, Some(Hash::of(&[b"salted scan"])));
-    Consents::new(client.clone()).put(&draft).await?;
+    let mut draft = ConsentDraft::new(patient, grant, Some(Hash::of(&[b"salted scan"])));
+    Consents::new(client.clone()).put(&mut draft).await?;
     Ok(draft.id)
 }
 

@@ -234,3 +234,35 @@ fn what_a_successor_has_withdrawn_of_who_left_stays_withdrawn_however_much_it_sa
     assert_eq!(w.accept(C, &other(17), |_| ()), Outcome::TooManyOfPatient);
     assert_eq!(w.ground(&shared, read(1)), Ground::ConsentDenies);
 }
+
+/// Whom the registering member, or who has followed it, has accepted asks about the log.
+fn complains(w: &mut World, by: &str, petition: u8) -> Outcome {
+    let entry_id = w.ask(&name(B, "clinician", "c1"), read(1)).transaction_id;
+    let open = pb::OpenPetition {
+        petition_id: id(petition),
+        patient: id(1),
+        member: B.into(),
+        kind: pb::PetitionKind::Complaint.into(),
+        entry_id,
+        ..pb::OpenPetition::default()
+    };
+    w.submit(by, vec![Action::OpenPetition(open)], vec![]).1
+}
+
+#[test]
+fn a_member_that_has_only_registered_patients_has_a_successor_for_their_logs() {
+    let mut w = World::among(&[C, D, E], |_| ());
+    for (role, who) in [("service", "custodian"), ("service", "ehr"), ("patient", ANNA)] {
+        w.enroll(C, role, who);
+    }
+    w.name_custodian(C);
+    let (lost, newly) = (name(B, "patient", ANNA), name(C, "patient", ANNA));
+    assert_eq!(w.accept(A, &lost, |_| ()), Outcome::Applied);
+    let alone = consilium_kit::topics::remove(A);
+    assert_eq!(w.ledger.propose(B, alone), Outcome::ProposalRefused, "nobody would show anybody the log");
+    leaves(&mut w, A, C, &[B, C, D, E]);
+    assert_eq!(complains(&mut w, &lost, 1), Outcome::Applied, "what was accepted stays");
+    assert_eq!(complains(&mut w, &newly, 2), Outcome::NotAccepted);
+    assert_eq!(w.accept(C, &newly, |_| ()), Outcome::Applied, "the key was lost");
+    assert_eq!(complains(&mut w, &newly, 2), Outcome::Applied);
+}

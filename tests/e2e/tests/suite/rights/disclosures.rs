@@ -44,22 +44,24 @@ fn a_sealed_entry_counts_for_the_patient_and_opens_when_its_time_is_over() {
         let until = TimeMs(consilium_client::clock::now_ms() + 40_000);
         let draft = sealed(of.patient, until);
         of.ehr.client.disclose(&draft).await?;
-        assert_eq!(anna.client.access_log(of.patient, KeptLog::nothing()).await?.count, 0);
+        let before = anna.client.access_log(of.patient, KeptLog::nothing()).await?;
+        assert_eq!(before.count, 1, "whom the hospital has accepted, and nothing else");
+        let before = before.kept_access();
         let confirmed = auditor.client.confirm_disclosure(draft.id).await?;
         let access = Access { sealed_by: Some(draft.id), ..Access::of(PurposeOfUse::Hlegal) };
         read(&of.ehr.client, access, &of).await?;
 
-        let whole = auditor.client.access_log(of.patient, KeptLog::nothing()).await?;
+        let whole = auditor.client.access_log(of.patient, before.clone()).await?;
         assert_eq!((whole.events.len(), whole.sealed.len()), (2, 0));
-        let shown = anna.client.access_log(of.patient, KeptLog::nothing()).await?;
-        assert_eq!((shown.events.len(), shown.sealed.len(), shown.count), (0, 2, 2));
+        let shown = anna.client.access_log(of.patient, before.clone()).await?;
+        assert_eq!((shown.events.len(), shown.sealed.len(), shown.count), (0, 2, 3));
         let error = anna.client.decision(confirmed.transaction_id).await.unwrap_err();
         assert!(matches!(error, ClientError::Status { code: Code::NotFound, .. }), "{error:?}");
 
         // Who watches is told when the time is over, and of nothing before; also who begins with
         // what was kept.
         let kept: KeptAccess = shown.kept_access().to_string().parse()?;
-        let mut notices = anna.client.notices(Some(of.patient), Height(0), KeptLog::nothing());
+        let mut notices = anna.client.notices(Some(of.patient), Height(0), before);
         let mut resumed = anna.client.notices(Some(of.patient), Height(0), kept.clone());
         // Block time passes by blocks.
         let opens = async {

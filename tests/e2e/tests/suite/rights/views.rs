@@ -31,8 +31,8 @@ async fn scene(network: &Network) -> anyhow::Result<Scene> {
     let grantees = vec![Grantee::Member(network.members[1].id.parse()?)];
     let permit = Rule { grantees, ..Rule::of_effect(ConsentEffect::Permit) };
     let grant = Grant { rules: vec![permit], ..Grant::of_base(ConsentBase::BreakGlassOnly) };
-    let draft = ConsentDraft::new(of.patient, grant, Some(Hash::of(&[b"salted scan"])));
-    Consents::new(of.ehr.client.clone()).put(&draft).await?;
+    let mut draft = ConsentDraft::new(of.patient, grant, Some(Hash::of(&[b"salted scan"])));
+    Consents::new(of.ehr.client.clone()).put(&mut draft).await?;
     assert_eq!(read(&doctor.client, Access::of(PurposeOfUse::Treat), &of).await?, b"what was seen");
     Ok(Scene { of, doctor, ehr, officers, nosy })
 }
@@ -204,7 +204,7 @@ fn former_readers_are_told_of_what_changed_and_nobody_else_is() {
         let denied = read(&other.client, Access::of(PurposeOfUse::Hmarkt), &of).await;
         assert!(is_not_found(denied));
         let stranger = network.enrolled(2, Role::Clinician, "stranger").await?;
-        stranger.client.declare_emergency(&Declaration::new(of.patient, EmergencyReason::Danger)).await?;
+        stranger.client.declare_emergency(&mut Declaration::new(of.patient, EmergencyReason::Danger)).await?;
         let mut watching = doctor.client.change_notices(Height(0));
         let mut for_staff = ehr.client.change_notices(Height(0));
 
