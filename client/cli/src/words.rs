@@ -115,7 +115,7 @@ pub(crate) fn role(role: Role) -> &'static str {
 /// What was said of the patient.
 pub(crate) fn change(change: &Change) -> String {
     match change {
-        Change::Accepted { identity, relation, may_read, may_consent, to } => {
+        Change::Accepted { identity, relation, may_read, may_consent, to, scope } => {
             let may = match (may_read, may_consent) {
                 (true, true) => "may read and sign consents",
                 (true, false) => "may read",
@@ -123,7 +123,9 @@ pub(crate) fn change(change: &Change) -> String {
                 (false, false) => "may do nothing",
             };
             let until = to.map_or(String::new(), |to| format!(" until {}", time_ms(to.0)));
-            format!("{identity} is {}, and {may}{until}, for this hospital's records", self::relation(*relation))
+            let some = if scope.is_some() { ", of some records or purposes alone" } else { "" };
+            let relation = self::relation(*relation);
+            format!("{identity} is {relation}, and {may}{until}, for this hospital's records{some}")
         }
         Change::AcceptanceEnded { identity, .. } => format!("{identity} speaks for the patient no more here"),
         Change::Linked(other) => format!("the pseudonym {other} is the same person's, for this hospital's records"),

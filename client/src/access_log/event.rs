@@ -71,6 +71,8 @@ pub enum Change {
         may_consent: bool,
         /// When it ends; `None`: when somebody says so.
         to: Option<TimeMs>,
+        /// Of what a representative may speak; `None`: of everything.
+        scope: Option<pb::RepresentativeScope>,
     },
     /// It does so no more.
     AcceptanceEnded {
@@ -207,6 +209,7 @@ impl TryFrom<&pb::PatientChange> for Change {
                 may_read: m.may_read,
                 may_consent: m.may_consent,
                 to: (m.to_ms != 0).then_some(TimeMs(m.to_ms)),
+                scope: m.scope.clone(),
             },
             Kind::AcceptanceEnded => Self::AcceptanceEnded { identity: identity()?, relation: relation()? },
             Kind::Linked => Self::Linked(other()?),

@@ -212,9 +212,11 @@ fn patience(request: &pb::ReadRecordsRequest) -> Result<Duration, FieldError> {
 fn cost(asked: &RequestAccess, released: &Released) -> usize {
     match asked.kind {
         AccessKind::Query | AccessKind::History => ACCESS_RECORDS_MAX,
-        AccessKind::Read | AccessKind::Export | AccessKind::Disclosure | AccessKind::Unspecified => {
-            released.records.len()
-        }
+        AccessKind::Read
+        | AccessKind::Export
+        | AccessKind::Disclosure
+        | AccessKind::Change
+        | AccessKind::Unspecified => released.records.len(),
     }
 }
 

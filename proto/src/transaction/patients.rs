@@ -240,6 +240,7 @@ impl AcceptPatient {
             other: Bytes::new(),
             evidence_sha256: self.evidence.to_bytes(),
             record_id: Bytes::new(),
+            scope: self.scope.clone(),
         }
     }
 }

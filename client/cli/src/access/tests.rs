@@ -397,6 +397,7 @@ fn what_was_said_of_the_patient_is_told_in_words_and_is_no_denial() {
         may_read: true,
         may_consent: false,
         to: Some(TimeMs(3_000)),
+        scope: None,
     };
     let said = |change| AccessEvent {
         kind: AccessKind::Change,
