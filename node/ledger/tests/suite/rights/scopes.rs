@@ -114,8 +114,9 @@ fn a_representative_for_a_part_ends_no_consent_of_others_and_asks_nothing_about_
     assert_eq!(w.consent(&guardian, 2, share_with_b()), Outcome::Applied);
     assert_eq!(w.revoke(&guardian, 1), Outcome::ConsentNotFound, "it would open what it does not speak for");
     assert_eq!(w.revoke(&guardian, 2), Outcome::Applied, "its own it ends");
+    let entry = w.ask(&name(A, "clinician", "c1"), read(1)).transaction_id;
     let complain = |n: u8| {
-        let entry_id = Bytes::from(vec![5; 32]);
+        let entry_id = entry.clone();
         let kind = pb::PetitionKind::Complaint.into();
         let text_sha256 = Bytes::copy_from_slice(&sha256(&[b"sealed"]));
         let petition = pb::OpenPetition {
