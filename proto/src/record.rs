@@ -18,7 +18,7 @@ use prost::Message;
 use crate::error::{FieldError, fixed, length_in};
 use crate::hash::{Hash, sha256};
 use crate::header::{Header, Leaf};
-use crate::ids::{Fingerprint, Height, RecordId};
+use crate::ids::{Fingerprint, Height, RecordId, TransactionId};
 use crate::merkle::{self, InclusionProof};
 use crate::names::SpiffeId;
 use crate::pb;
@@ -161,6 +161,23 @@ fn says(action: &Bytes, version: &pb::RecordVersion) -> bool {
     }
 }
 
+/// Signatures over transactions that were found good. Records that one transaction wrote are proven by
+/// the same one, which is looked at once.
+#[derive(Debug, Default)]
+pub struct GoodSignatures(BTreeSet<(TransactionId, Hash)>);
+
+impl GoodSignatures {
+    /// A transaction's id commits to who is its author, and so to the key.
+    fn check(&mut self, signed: &SignedHead, key: &VerifyingKey) -> Result<(), Unproven> {
+        let one = (signed.head.id(), signature_hash(&signed.signature));
+        if !self.0.contains(&one) {
+            signed.verify(key).map_err(|_| Unproven::Signature)?;
+            self.0.insert(one);
+        }
+        Ok(())
+    }
+}
+
 /// Proof of some versions of one record. See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordProof {
@@ -195,6 +212,20 @@ impl RecordProof {
         header: &Header,
         signer: impl Fn(&Fingerprint) -> Option<&'a KnownSigner>,
     ) -> Result<pb::RecordState, Unproven> {
+        self.verify_among(id, shown, header, (signer, &mut GoodSignatures::default()))
+    }
+
+    /// As [`Self::verify`], of one of several records.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn verify_among<'a>(
+        &self,
+        id: &RecordId,
+        shown: &[pb::RecordVersion],
+        header: &Header,
+        (signer, good): (impl Fn(&Fingerprint) -> Option<&'a KnownSigner>, &mut GoodSignatures),
+    ) -> Result<pb::RecordState, Unproven> {
         let row = self.verify_contents(id, shown, header)?;
         if shown.len() != self.authors.len() {
             return Err(Unproven::Count);
@@ -203,7 +234,7 @@ impl RecordProof {
             author.verify(version, header)?;
             let known = signer(&author.signed.head.author).ok_or(Unproven::Author)?;
             check_row(&row, version, &known.id)?;
-            author.signed.verify(&known.key).map_err(|_| Unproven::Signature)?;
+            good.check(&author.signed, &known.key)?;
         }
         Ok(row)
     }

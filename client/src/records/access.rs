@@ -13,6 +13,7 @@ use consilium_proto::hash::{Hash, sha256};
 use consilium_proto::header::Header;
 use consilium_proto::ids::{DisclosureId, EmergencyId, PatientPseudonym, ProjectTag, RecordId};
 use consilium_proto::pb::{self, AccessKind, PurposeOfUse};
+use consilium_proto::record::GoodSignatures;
 use consilium_proto::state::{WrapName, keys};
 use consilium_proto::state_tree::{StateProof, verify_state_proof};
 use consilium_proto::transaction::VersionRef;
@@ -211,11 +212,12 @@ impl RecordReader {
         &self,
         patient: PatientPseudonym,
         released: &pb::ReleasedRecord,
-        header: &Header,
+        (header, good): (&Header, &mut GoodSignatures),
     ) -> Result<Shown, ClientError> {
         let record = released.record.as_ref().ok_or_else(|| FieldError::missing("record"))?;
         let id = RecordId::parse("record_id", &record.record_id)?;
-        let shown = self.prove(id, std::slice::from_ref(record), released.proof.as_ref(), header).await?;
+        let shown = std::slice::from_ref(record);
+        let shown = self.prove_among(id, shown, released.proof.as_ref(), (header, good)).await?;
         match record.patient == patient.0[..] {
             true => Ok(Shown {
                 version: record.clone(),
@@ -235,9 +237,9 @@ impl RecordReader {
         answer: &pb::ReadRecordsResponse,
         header: &Header,
     ) -> Result<Vec<Opened>, ClientError> {
-        let mut opened = Vec::with_capacity(answer.records.len());
+        let (mut opened, mut good) = (Vec::with_capacity(answer.records.len()), GoodSignatures::default());
         for released in &answer.records {
-            let shown = self.check_released(patient, released, header).await?;
+            let shown = self.check_released(patient, released, (header, &mut good)).await?;
             let id = RecordId::parse("record_id", &shown.version.record_id)?;
             // In the order of the request, with gaps for what is denied.
             let wanted = left.find(|asked| asked.record == id).map(|asked| asked.version);

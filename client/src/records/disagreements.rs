@@ -7,6 +7,7 @@ use consilium_proto::error::fixed;
 use consilium_proto::hash::sha256;
 use consilium_proto::ids::{PatientPseudonym, PetitionId, RecordId};
 use consilium_proto::pb;
+use consilium_proto::record::GoodSignatures;
 use consilium_proto::transaction::VersionRef;
 use zeroize::Zeroizing;
 
@@ -45,7 +46,7 @@ impl RecordReader {
     ) -> Result<Vec<u8>, ClientError> {
         let (answered, header) = self.ask_contents(patient, &[version]).await?;
         let released = answered.answer.records.first().ok_or_else(ClientError::not_found)?;
-        let shown = self.check_released(patient, released, &header).await;
+        let shown = self.check_released(patient, released, (&header, &mut GoodSignatures::default())).await;
         let shown = self.client().judged(&answered, shown)?;
         let id = RecordId::parse("record_id", &shown.version.record_id)?;
         if (id, shown.version.version) != (version.record, version.version) {

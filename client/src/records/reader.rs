@@ -21,7 +21,7 @@ use consilium_proto::ids::{PatientPseudonym, RecordId, SearchTag};
 use consilium_proto::limits::ANSWER_BYTES_MAX;
 use consilium_proto::names::SpiffeId;
 use consilium_proto::pb::{self, AccessKind, PurposeOfUse};
-use consilium_proto::record::{Descriptor, RecordProof};
+use consilium_proto::record::{Descriptor, GoodSignatures, RecordProof};
 use futures::Stream;
 use prost::Message;
 use tonic::transport::Channel;
@@ -285,12 +285,23 @@ impl RecordReader {
         proof: Option<&pb::RecordProof>,
         header: &Header,
     ) -> Result<History, ClientError> {
+        self.prove_among(record_id, shown, proof, (header, &mut GoodSignatures::default())).await
+    }
+
+    /// The same of one of several records.
+    pub(super) async fn prove_among(
+        &self,
+        record_id: RecordId,
+        shown: &[pb::RecordVersion],
+        proof: Option<&pb::RecordProof>,
+        (header, good): (&Header, &mut GoodSignatures),
+    ) -> Result<History, ClientError> {
         let proof = RecordProof::try_from(proof.ok_or_else(|| FieldError::missing("proof"))?)?;
         let mut signers = BTreeMap::new();
         for key in proof.signers() {
             signers.insert(key, self.client.signer(&key, header.height).await?);
         }
-        let row = proof.verify(&record_id, shown, header, |key| signers.get(key));
+        let row = proof.verify_among(&record_id, shown, header, (|key| signers.get(key), good));
         let row = row.map_err(|why| Unverified::Record { id: record_id, why })?;
         let pb::RecordState { version: newest, retracted, disagreements, .. } = row;
         Ok(History { versions: shown.to_vec(), newest, retracted, disagreements })

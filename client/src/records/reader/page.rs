@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use consilium_proto::header::Header;
 use consilium_proto::ids::{PatientPseudonym, RecordId};
 use consilium_proto::pb;
+use consilium_proto::record::GoodSignatures;
 use futures::stream::{self, Stream};
 
 use super::{History, QueryFilter, RecordReader, Shown, tags_of};
@@ -86,8 +87,9 @@ impl Page {
         let (answered, header) = client.recent(|| self.reader.ask_access(&request)).await?;
         let more = self.pages.follow(&answered.answer.next_page_token, answered.answer.records.len());
         let mut records = more.as_ref().map(|_| Vec::new()).map_err(Clone::clone);
+        let mut good = GoodSignatures::default();
         for released in &answered.answer.records {
-            let shown = match self.reader.check_released(patient, released, &header).await {
+            let shown = match self.reader.check_released(patient, released, (&header, &mut good)).await {
                 Ok(shown) => self.accept(&shown, &released.descriptor).map(|()| Proven::under(&header, shown.version)),
                 Err(error) => Err(error),
             };
@@ -124,11 +126,11 @@ impl Page {
         if answer.records.len() != answer.proofs.len() || !tagged {
             return Err(ClientError::contradiction("the list has not as many proofs as records"));
         }
-        let mut records = Vec::with_capacity(answer.records.len());
+        let (mut records, mut good) = (Vec::with_capacity(answer.records.len()), GoodSignatures::default());
         for (i, (record, proof)) in answer.records.iter().zip(&answer.proofs).enumerate() {
             let id = RecordId::parse("record_id", &record.record_id)?;
             let History { newest, retracted, disagreements, .. } =
-                self.reader.prove(id, std::slice::from_ref(record), Some(proof), header).await?;
+                self.reader.prove_among(id, std::slice::from_ref(record), Some(proof), (header, &mut good)).await?;
             let descriptor = answer.descriptors.get(i).cloned().unwrap_or_default();
             self.accept(&Shown { version: record.clone(), newest, retracted, disagreements }, &descriptor)?;
             records.push(Proven::under(header, record.clone()));

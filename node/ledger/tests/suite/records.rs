@@ -11,7 +11,7 @@ use consilium_proto::ids::{Fingerprint, RecordId};
 use consilium_proto::observed::Observed;
 use consilium_proto::pb::action::Action;
 use consilium_proto::pb::{self, Outcome, RecordVersion};
-use consilium_proto::record::{KnownSigner, RecordProof, Unproven};
+use consilium_proto::record::{GoodSignatures, KnownSigner, RecordProof, Unproven};
 use prost::Message;
 
 const ID: RecordId = RecordId([1; 16]);
@@ -159,7 +159,18 @@ fn nobody_else_can_have_signed_it() {
     let renamed = KnownSigner { id: "spiffe://a.example/service/lab".parse().unwrap(), ..own.clone() };
     assert_eq!(check(Some(&renamed)), Err(Unproven::Author));
     let key = Identity::new("a.example", "service", "lab").key.verifying_key();
-    assert_eq!(check(Some(&KnownSigner { key, ..own })), Err(Unproven::Signature));
+    assert_eq!(check(Some(&KnownSigner { key: key.clone(), ..own.clone() })), Err(Unproven::Signature));
+    // What was found good is good for its transaction, and for no other.
+    let mut good = GoodSignatures::default();
+    let mut among = |proof: &RecordProof, shown: &[RecordVersion], key: &KnownSigner| {
+        proof.verify_among(&ID, shown, &ledger.tip.header, (|_| Some(key), &mut good)).map(drop)
+    };
+    let (foreign, before) = (KnownSigner { key, ..own.clone() }, prove(&ledger, &others));
+    assert_eq!(among(&honest, &shown, &foreign), Err(Unproven::Signature));
+    assert_eq!(among(&honest, &shown, &own), Ok(()));
+    assert_eq!(among(&honest, &shown, &foreign), Ok(()), "it is not looked at again");
+    assert_eq!(among(&before, &others, &foreign), Err(Unproven::Signature));
+    assert_eq!(among(&before, &others, &own), Ok(()));
     let mut earlier = ledger.headers.clone();
     let earlier = earlier.remove(2);
     assert_eq!(honest.verify(&ID, &shown, &earlier, |_| None).map(drop), Err(Unproven::State));
