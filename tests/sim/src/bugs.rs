@@ -78,6 +78,12 @@ pub enum Bug {
     DisclosureUnlogged,
     /// A deputy answers ordinary requests, too.
     DeputyForAll,
+    /// A permit by label opens what is labelled under a salt that it does not know.
+    PermitOfUnknownLabel,
+    /// A denial by label does not close that.
+    DenialOfKnownLabel,
+    /// What a hospital that has left had accepted counts no more.
+    AcceptedUntilLeft,
 }
 
 impl Bug {
@@ -113,6 +119,7 @@ impl Bug {
             Self::WatermarkOfTheEnd => &[Fault::CrashPoint, Fault::Partition, Fault::Overload],
             Self::StaleConsents => &[Fault::Kill],
             Self::WrapOfEndedEmergency => &[Fault::Leap],
+            Self::AcceptedUntilLeft => &[Fault::Removal],
             Self::CountHeads
             | Self::VotePastBoundary
             | Self::NewSetEarly
@@ -120,12 +127,14 @@ impl Bug {
             | Self::OwnStaffUnlogged
             | Self::OnePersonDiscloses
             | Self::DisclosureUnlogged
-            | Self::DeputyForAll => &[],
+            | Self::DeputyForAll
+            | Self::PermitOfUnknownLabel
+            | Self::DenialOfKnownLabel => &[],
         }
     }
 
     /// All of them.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 38] = [
         Self::SkipVoteGuard,
         Self::AckBeforeSync,
         Self::LateConfChange,
@@ -161,5 +170,8 @@ impl Bug {
         Self::OnePersonDiscloses,
         Self::DisclosureUnlogged,
         Self::DeputyForAll,
+        Self::PermitOfUnknownLabel,
+        Self::DenialOfKnownLabel,
+        Self::AcceptedUntilLeft,
     ];
 }

@@ -4,8 +4,11 @@
 use consilium_ledger::keys;
 use consilium_proto::ids::{Height, LedgerId, TimeMs};
 use consilium_proto::names::SpiffeId;
-use consilium_proto::pb::{self, Outcome, SignerState};
-use consilium_proto::transaction::{Commitment, Transaction};
+use consilium_proto::pb::proposal_topic::Topic;
+use consilium_proto::pb::{self, Outcome, ProposalState, ProposalStatus, SignerState};
+use consilium_proto::state::StateRow;
+use consilium_proto::transaction::{Action, Commitment, GovernanceAction, Transaction};
+use prost::Message;
 
 use crate::disk::LedgerStore;
 
@@ -20,6 +23,24 @@ pub struct Effect {
     pub author: SpiffeId,
     /// Without contents.
     pub transaction: Transaction,
+    /// What members have decided by it of one of them.
+    pub decided: Option<Standing>,
+}
+
+/// How a member stands from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It takes part in nothing.
+    Suspended(String),
+    /// It takes part again.
+    Reinstated(String),
+    /// It is gone; and who keeps its records, if it has any in custody.
+    Left {
+        /// The member.
+        member: String,
+        /// Named by the proposal.
+        successor: Option<String>,
+    },
 }
 
 /// All of a ledger.
@@ -37,10 +58,36 @@ pub fn effects(ledger: &LedgerStore, id: LedgerId) -> Result<Vec<Effect>, String
             let signer: Option<SignerState> = ledger.message(&keys::signer(&transaction.head.author));
             let Some(signer) = signer else { continue };
             let author = signer.spiffe_id.parse().map_err(|_| format!("the signer of block {height} has no name"))?;
-            effects.push(Effect { height, time, author, transaction });
+            effects.push(Effect { height, time, author, transaction, decided: None });
         }
     }
+    decide(ledger, &mut effects);
     Ok(effects)
+}
+
+/// A proposal that was executed takes effect with the last ballot that counted.
+fn decide(ledger: &LedgerStore, effects: &mut [Effect]) {
+    for row in ledger.scan(&[StateRow::Proposal as u8]) {
+        let Ok(proposal) = ProposalState::decode(row.clone()) else { continue };
+        let standing = standing(&proposal).filter(|_| proposal.status() == ProposalStatus::Executed);
+        let is_ballot = |action: &Action| matches!(action, Action::Governance(GovernanceAction::Ballot { proposal: of, .. }) if *of == proposal.number);
+        let ballot = effects.iter_mut().rev().find(|effect| effect.transaction.actions.iter().any(is_ballot));
+        if let (Some(standing), Some(ballot)) = (standing, ballot) {
+            ballot.decided = Some(standing);
+        }
+    }
+}
+
+fn standing(proposal: &ProposalState) -> Option<Standing> {
+    match proposal.topic.as_ref()?.topic.as_ref()? {
+        Topic::SuspendMember(topic) => Some(Standing::Suspended(topic.member.clone())),
+        Topic::ReinstateMember(topic) => Some(Standing::Reinstated(topic.member.clone())),
+        Topic::RemoveMember(topic) => {
+            let successor = Some(topic.successor.clone()).filter(|successor| !successor.is_empty());
+            Some(Standing::Left { member: topic.member.clone(), successor })
+        }
+        _ => None,
+    }
 }
 
 fn applied(block: &pb::Block, id: LedgerId) -> impl Iterator<Item = Result<Transaction, String>> + '_ {

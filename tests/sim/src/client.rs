@@ -13,7 +13,7 @@ use consilium_replica::topology::Topology;
 use crate::care::{Care, Scene};
 use crate::disk::LedgerStore;
 use crate::env::Env;
-use crate::fixture::{START_MS, member_id};
+use crate::fixture::{HOSPITALS, START_MS, member_id};
 use crate::swarm::Fault;
 
 /// Longest validity.
@@ -115,7 +115,9 @@ impl Client {
     pub fn probe(&mut self, env: &mut Env) -> TransactionId {
         self.records += 1;
         let until = env.true_ms() + 2 * VALID_MS;
-        let signed = env.fixture.record(0, self.records, until);
+        // Of a member that is not suspended, and has not left.
+        let member = if env.swarm.has(Fault::Removal) { HOSPITALS as usize } else { 0 };
+        let signed = env.fixture.record(member, self.records, until);
         let id = self.take(env, &signed);
         self.probe = Some(id);
         id

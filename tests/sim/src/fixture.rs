@@ -27,12 +27,14 @@ pub const SKEW_MS: u64 = 1_000;
 pub const HOSPITALS: u64 = 2;
 /// Names of patients' identities are opaque.
 pub const ANNA: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+/// The same person by the second hospital.
+pub const ANEW: &str = "cccccccccccccccccccccccccccccccc";
 /// Who may execute the patient's will.
 pub const EXECUTOR: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 /// Services of a hospital of which one is its custodian, at first the first.
 pub const CUSTODIANS: [&str; 2] = ["custodian", "keeper"];
 /// Member, role and name of those beside administrators and records systems.
-const PEOPLE: [(u64, &str, &str); 13] = [
+const PEOPLE: [(u64, &str, &str); 14] = [
     (1, "service", CUSTODIANS[0]),
     (2, "service", CUSTODIANS[0]),
     (1, "service", CUSTODIANS[1]),
@@ -41,6 +43,7 @@ const PEOPLE: [(u64, &str, &str); 13] = [
     (2, "clinician", "c"),
     (3, "clinician", "c"),
     (1, "patient", ANNA),
+    (2, "patient", ANEW),
     (1, "patient", EXECUTOR),
     (1, "auditor", "p"),
     (2, "auditor", "p"),

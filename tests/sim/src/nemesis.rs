@@ -3,15 +3,15 @@
 
 use bytes::Bytes;
 use consilium_kit::Rng;
-use consilium_ledger::Table;
+use consilium_ledger::{Table, keys};
 use consilium_proto::limits::RELEASE_WINDOW_MS;
-use consilium_proto::pb::{self, action::Action};
+use consilium_proto::pb::{self, MemberState, MemberStatus, action::Action};
 
 use crate::bugs::Bug;
 use crate::crash_point::CrashPoint;
 use crate::disk::CrashKind;
 use crate::event::{Event, MachineId};
-use crate::fixture::{EMERGENCY_MS, member_id};
+use crate::fixture::{EMERGENCY_MS, HOSPITALS, member_id};
 use crate::host::far_offset;
 use crate::node::state::State;
 use crate::oracle::CLOCK_ERROR_MS_MAX;
@@ -22,6 +22,9 @@ use crate::world::World;
 const LEAP_MS: u64 = RELEASE_WINDOW_MS + 5_000;
 const _: () = assert!(LEAP_MS > EMERGENCY_MS);
 
+/// So many versions a successor may be unable to open.
+const MISSING_MAX: u64 = 1_000;
+
 /// Does a fault.
 type Strike = fn(&mut Nemesis, &mut World);
 
@@ -30,6 +33,8 @@ pub struct Nemesis {
     rng: Rng,
     wiped: u64,
     suspended: Option<u64>,
+    /// The hospital that is to leave.
+    leaving: Option<u64>,
     /// The machine whose disk loses attachments.
     forgetful: Option<MachineId>,
 }
@@ -38,7 +43,7 @@ impl Nemesis {
     /// Nothing has gone wrong yet.
     #[must_use]
     pub fn new(rng: Rng) -> Self {
-        Self { rng, wiped: 0, suspended: None, forgetful: None }
+        Self { rng, wiped: 0, suspended: None, leaving: None, forgetful: None }
     }
 
     /// Does a fault if it is time, and says when the next one is.
@@ -54,7 +59,7 @@ impl Nemesis {
 
     /// One fault, of a kind that the seed asks for.
     fn strike(&mut self, world: &mut World) {
-        let kinds: [(Fault, Strike); 17] = [
+        let kinds: [(Fault, Strike); 18] = [
             (Fault::Partition, Self::partition),
             (Fault::OneWay, Self::one_way),
             (Fault::Kill, |nemesis, world| nemesis.crash(world, Fault::Kill, CrashKind::Process)),
@@ -72,6 +77,7 @@ impl Nemesis {
             (Fault::RottenGuard, Self::rotten_guard),
             (Fault::LoseAttachments, Self::lose_attachments),
             (Fault::Leap, Self::leap),
+            (Fault::Removal, Self::remove),
         ];
         let asked: Vec<_> = kinds.into_iter().filter(|(kind, _)| world.env.swarm.has(*kind)).collect();
         if let Some((_, strike)) = self.rng.pick(&asked) {
@@ -290,6 +296,33 @@ impl Nemesis {
         let expires_ms = world.env.true_ms() + 100_000;
         let topic = Some(pb::ProposalTopic { topic: Some(topic) });
         world.submit_by_admin(0, Action::Propose(pb::Propose { expires_ms, reason: String::new(), topic }));
+    }
+
+    /// The members vote on that a hospital leaves, once the other one has said that it keeps what is
+    /// written there, however much of it it cannot open.
+    fn remove(&mut self, world: &mut World) {
+        let leaving = *self.leaving.get_or_insert_with(|| self.rng.range(1, HOSPITALS));
+        let (member, successor) = (member_id(leaving), member_id(HOSPITALS + 1 - leaving));
+        let Some(best) = world.best() else { return };
+        let (standing, custody) = {
+            let ledger = world.machines[best].host.disk.ledger.borrow();
+            let standing: MemberState = ledger.message(&keys::member(&member)).unwrap_or_default();
+            (standing.status(), ledger.message::<pb::CustodyState>(&keys::custody(&member)).unwrap_or_default())
+        };
+        if standing != MemberStatus::Active || custody.custodian.is_empty() {
+            return;
+        }
+        let by = (HOSPITALS - leaving) as usize;
+        if custody.successor != successor || custody.missing_max < MISSING_MAX {
+            let accept = pb::AcceptCustody { member: member.clone(), missing_max: MISSING_MAX, withdrawn: false };
+            world.submit_by_admin(by, Action::AcceptCustody(accept));
+        }
+        world.env.stats.fault(Fault::Removal);
+        world.env.note(format_args!("{member} is to leave, and {successor} to keep its records"));
+        let topic = pb::proposal_topic::Topic::RemoveMember(pb::RemoveMember { member, successor });
+        let expires_ms = world.env.true_ms() + 100_000;
+        let topic = Some(pb::ProposalTopic { topic: Some(topic) });
+        world.submit_by_admin(by, Action::Propose(pb::Propose { expires_ms, reason: String::new(), topic }));
     }
 
     /// A second machine starts with the traitor's key and a copy of its disk.

@@ -60,6 +60,8 @@ pub enum Fault {
     LoseAttachments,
     /// All clocks go on by two minutes at once, as if nothing had happened meanwhile.
     Leap,
+    /// A hospital leaves for good, and another one keeps its records.
+    Removal,
     /// Two machines with one key.
     Twins,
     /// A leader that sends different logs to different followers.
@@ -111,7 +113,7 @@ impl Fault {
     ];
 
     /// What else a seed may ask for, and in how many of a thousand it does.
-    pub const USUAL: [(Self, u64); 23] = [
+    pub const USUAL: [(Self, u64); 24] = [
         (Self::Loss, 500),
         (Self::Duplicate, 400),
         (Self::Delay, 400),
@@ -135,6 +137,7 @@ impl Fault {
         (Self::RottenGuard, 250),
         (Self::LoseAttachments, 250),
         (Self::Leap, 250),
+        (Self::Removal, 250),
     ];
 
     /// Whether it makes a machine Byzantine.
@@ -207,10 +210,15 @@ impl Swarm {
     #[must_use]
     pub fn focused(rng: &mut Rng, on: &[Fault]) -> Self {
         let mut asked = Self::new(rng).asked;
-        if on.iter().copied().any(is_lasting) {
+        let asks = |fault| on.contains(&fault);
+        if asks(Fault::Removal) || on.iter().copied().any(is_lasting) {
             asked.retain(|fault| !is_lasting(*fault));
-            spare(&mut asked);
+            asked.extend(on.iter().filter(|fault| is_lasting(**fault) || **fault == Fault::Removal));
         }
+        if asks(Fault::Wipe) || asks(Fault::Suspension) {
+            asked.remove(&Fault::Removal);
+        }
+        spare(&mut asked);
         asked.extend(on);
         Self::with(asked, rng)
     }
@@ -220,7 +228,8 @@ impl Swarm {
     pub fn with(asked: BTreeSet<Fault>, rng: &mut Rng) -> Self {
         // With one that does not count, certificates and Raft need the others to be equals.
         let lasting = asked.iter().copied().any(is_lasting);
-        let members = rng.range(4, 5) + u64::from(lasting && rng.chance(500));
+        let fewer = lasting || asked.contains(&Fault::Removal);
+        let members = rng.range(4, 5) + u64::from(fewer && rng.chance(500));
         let equal = lasting || rng.chance(500);
         let stakes = (0..members).map(|_| if equal { 100 } else { rng.range(60, 180) }).collect();
         let mut rate = |fault, low, high| if asked.contains(&fault) { rng.range(low, high) } else { 0 };
@@ -254,7 +263,8 @@ impl Swarm {
     /// Whether missed votes may cost a seat.
     #[must_use]
     pub fn may_jail(&self) -> bool {
-        !self.has(Fault::Wipe) && !self.has(Fault::Suspension) && !self.asked.iter().copied().any(is_lasting)
+        let leave = [Fault::Wipe, Fault::Suspension, Fault::Removal];
+        !leave.into_iter().any(|fault| self.has(fault)) && !self.asked.iter().copied().any(is_lasting)
     }
 
     /// Whether a fault is asked for.
@@ -285,6 +295,9 @@ fn is_lasting(fault: Fault) -> bool {
 /// One that does not count is all that four nodes bear.
 fn spare(asked: &mut BTreeSet<Fault>) {
     if asked.iter().copied().any(is_lasting) {
+        asked.remove(&Fault::Removal);
+    }
+    if asked.contains(&Fault::Removal) || asked.iter().copied().any(is_lasting) {
         asked.remove(&Fault::Wipe);
         asked.remove(&Fault::Suspension);
     }

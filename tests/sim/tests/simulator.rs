@@ -79,8 +79,15 @@ fn every_kind_of_fault_happens_and_nothing_breaks() {
         "records permitted in emergencies",
         "records permitted to patients",
         "queries",
+        "records labelled",
+        "records denied by label",
+        "records permitted by label",
         "wraps added for readers",
+        "wraps added by deputies",
+        "wraps added for custody keys",
+        "hospitals that left to a successor",
         "disclosures by two persons",
+        "entries sealed",
         "petitions answered",
     ];
     for event in events {
@@ -264,4 +271,7 @@ bugs! {
     one_person_discloses: OnePersonDiscloses,
     disclosure_unlogged: DisclosureUnlogged,
     deputy_for_all: DeputyForAll,
+    permit_of_unknown_label: PermitOfUnknownLabel,
+    denial_of_known_label: DenialOfKnownLabel,
+    accepted_until_left: AcceptedUntilLeft,
 }

@@ -16,11 +16,16 @@ impl Care {
     /// perhaps is custodian no more.
     pub(super) fn answer(&mut self, ledger: &LedgerStore) -> Deed {
         let prefix = [StateRow::WrapRequest as u8];
-        let waiting: Vec<_> = ledger.rows(&prefix).collect();
-        let Some((key, value)) = self.rng.pick(&waiting).copied() else { return self.ask() };
-        let Some(StateKey::WrapRequest(name)) = StateKey::decode(key) else { return self.ask() };
-        let Ok(request) = pb::WrapRequestState::decode(value.clone()) else { return self.ask() };
-        let (by, member) = (self.answers_for(ledger, &name.member), name.member.clone());
+        let waiting = ledger.rows(&prefix).filter_map(|(key, value)| {
+            let Some(StateKey::WrapRequest(name)) = StateKey::decode(key) else { return None };
+            Some((name, pb::WrapRequestState::decode(value.clone()).ok()?))
+        });
+        let (urgent, usual): (Vec<_>, Vec<_>) = waiting.partition(|(_, request)| !request.emergency_id.is_empty());
+        let first = if self.rng.chance(600) { [&urgent, &usual] } else { [&usual, &urgent] };
+        let picked = first.into_iter().find_map(|waiting| self.rng.pick(waiting).cloned());
+        let Some((name, request)) = picked else { return self.ask() };
+        let urgent = !request.emergency_id.is_empty();
+        let (by, member) = (self.answers_for(ledger, &name.member, urgent), name.member.clone());
         if self.rng.chance(150) {
             let drop = pb::AddWraps { dropped: vec![name.number], member, ..pb::AddWraps::default() };
             return Deed::new(&by, Action::AddWraps(drop));
@@ -37,10 +42,13 @@ impl Care {
         Deed { attachments: vec![content], ..Deed::new(&by, Action::AddWraps(add)) }
     }
 
-    fn answers_for(&mut self, ledger: &LedgerStore, member: &str) -> String {
+    fn answers_for(&mut self, ledger: &LedgerStore, member: &str, urgent: bool) -> String {
         let custody = |member: &str| ledger.message::<pb::CustodyState>(&keys::custody(member)).unwrap_or_default();
         let own = custody(member);
+        // Once a member has left, whoever keeps its records.
+        let own = own.keepers.last().map(|keeper| custody(&keeper.member)).unwrap_or(own);
         match self.rng.below(100) {
+            0..=49 if urgent && !own.deputy.is_empty() => custody(&own.deputy).custodian,
             0..=69 if !own.custodian.is_empty() => own.custodian,
             70..=89 if !own.deputy.is_empty() => custody(&own.deputy).custodian,
             _ => spiffe_id(self.any_hospital(), "service", self.one_of(&CUSTODIANS)),
@@ -51,18 +59,25 @@ impl Care {
     /// so already, or that the key is none any more.
     pub(super) fn rewrap(&mut self, ledger: &LedgerStore) -> Deed {
         let Some(record) = self.rng.pick(&self.records).cloned() else { return self.ask() };
-        let keeper = if self.rng.chance(600) { record.member } else { self.any_hospital() };
-        let holder = spiffe_id(keeper, "service", self.one_of(&CUSTODIANS));
+        let member = member_id(record.member);
+        let custody = |member: &str| ledger.message::<pb::CustodyState>(&keys::custody(member));
+        let own = custody(&member).unwrap_or_default();
+        let own = own.keepers.last().and_then(|keeper| custody(&keeper.member)).unwrap_or(own);
+        let deputy = custody(&own.deputy).unwrap_or_default();
+        let wanted = if self.rng.chance(300) { own.encryption_key_id } else { deputy.encryption_key_id };
+        let stale = wanted.is_empty() || self.rng.chance(150);
+        let other = spiffe_id(self.any_hospital(), "service", self.one_of(&CUSTODIANS));
+        let recipient_key_id = if stale { Fixture::key_id(&other).to_bytes() } else { wanted };
         let content = self.text();
         let counted = self.rng.chance(150);
         let wrap = pb::Rewrap {
             record_id: record.id,
             version: 1,
-            recipient_key_id: Fixture::key_id(&holder).to_bytes(),
+            recipient_key_id,
             wrap_sha256: if counted { Bytes::new() } else { hash_of(&content) },
         };
-        let member = member_id(record.member);
-        let by = self.answers_for(ledger, &member);
+        let by = if self.rng.chance(800) { own.custodian } else { self.answers_for(ledger, &member, false) };
+        let by = if by.is_empty() { other } else { by };
         let add = pb::AddWraps { rewraps: vec![wrap], member, ..pb::AddWraps::default() };
         let attachments = if counted { Vec::new() } else { vec![content] };
         Deed { attachments, ..Deed::new(&by, Action::AddWraps(add)) }
@@ -77,7 +92,7 @@ impl Care {
     /// A hospital names the other one as its deputy, or nobody any more.
     pub(super) fn name_deputy(&mut self) -> Deed {
         let member = self.any_hospital();
-        let deputy = if self.rng.chance(750) { member_id(HOSPITALS + 1 - member) } else { String::new() };
+        let deputy = if self.rng.chance(850) { member_id(HOSPITALS + 1 - member) } else { String::new() };
         Deed::new(&spiffe_id(member, "admin", "x"), Action::NameDeputy(pb::NameDeputy { deputy }))
     }
 

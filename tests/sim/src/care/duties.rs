@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use consilium_ledger::{keys, log};
+use consilium_proto::ids::DisclosureId;
 use consilium_proto::pb::{
     self, DisclosureBasis, DisclosureRecipient, PetitionKind as Kind, PetitionRefusal, PetitionVerdict, SealBasis,
     action::Action,
@@ -10,7 +11,8 @@ use consilium_proto::pb::{
 use prost::Message;
 
 use super::{Care, Deed, Disclosed, Person, Petitioned, Scene, hash_of, of, patient};
-use crate::fixture::{ANNA, member_id, spiffe_id};
+use crate::disk::LedgerStore;
+use crate::fixture::{ANEW, ANNA, member_id, spiffe_id};
 
 /// Auditors of a hospital.
 const AUDITORS: [&str; 2] = ["p", "q"];
@@ -28,7 +30,7 @@ impl Care {
         let some = if self.rng.chance(600) { self.rng.pick(&known).map(|record| record.id.clone()) } else { None };
         let records = some.map(|record_id| pb::VersionRef { record_id, version: self.rng.below(2) as u32 });
         let seal = self.rng.chance(500).then(|| pb::Seal {
-            until_ms: now_ms + self.rng.range(500, 20_000),
+            until_ms: now_ms + self.rng.range(2_000, 60_000),
             basis: SealBasis::Investigation.into(),
             salt: vec![5; 16].into(),
             basis_sha256: vec![6; 32].into(),
@@ -43,15 +45,17 @@ impl Care {
             recipient_sha256: vec![8; 32].into(),
             seal,
         };
-        self.disclosures.push(Disclosed { id, by, patient: number });
+        let named = disclose.records.iter().map(|version| version.record_id.clone()).collect();
+        self.disclosures.push(Disclosed { id, by, patient: number, records: named });
         Deed::new(&of(by), Action::Disclose(disclose))
     }
 
     /// An auditor confirms it: another person, or who disclosed, or one of the other hospital.
-    pub(super) fn confirm(&mut self) -> Deed {
-        // Mostly the newest ones, which nobody has confirmed.
-        let newest = &self.disclosures[self.disclosures.len().saturating_sub(3)..];
-        let Some(disclosed) = self.rng.pick(newest).cloned() else { return self.ask() };
+    pub(super) fn confirm(&mut self, scene: &Scene<'_>) -> Deed {
+        // Mostly one that nobody has confirmed.
+        let open = |row: &pb::DisclosureState| row.confirmed_by.is_empty();
+        let open = if self.rng.chance(850) { self.among(scene.ledger, open) } else { self.disclosures.clone() };
+        let Some(disclosed) = self.rng.pick(&open).cloned() else { return self.disclose(scene.now_ms) };
         let by = match self.rng.below(10) {
             0..=1 => of(disclosed.by),
             2 => spiffe_id(self.any_hospital(), "auditor", AUDITORS[0]),
@@ -61,12 +65,24 @@ impl Care {
         Deed::new(&by, Action::ConfirmDisclosure(confirm))
     }
 
+    /// Disclosures that took effect, of a kind.
+    pub(super) fn among(&self, ledger: &LedgerStore, fits: impl Fn(&pb::DisclosureState) -> bool) -> Vec<Disclosed> {
+        let row = |id: &Bytes| DisclosureId::parse("disclosure_id", id).ok().map(|id| keys::disclosure(&id));
+        let fits =
+            |known: &&Disclosed| row(&known.id).and_then(|row| ledger.message(&row)).is_some_and(|row| fits(&row));
+        self.disclosures.iter().filter(fits).cloned().collect()
+    }
+
     /// The patient, or a hospital on paper, asks that a record be put right, who was behind an
     /// entry of the log, or whether it was rightful; or disagrees with a refusal.
     pub(super) fn petition(&mut self, scene: &Scene<'_>) -> Deed {
         let (number, member, id) = (self.any_patient(), self.any_hospital(), self.id());
         let paper = self.rng.chance(300);
-        let by = if paper { spiffe_id(member, "service", "x") } else { spiffe_id(1, "patient", ANNA) };
+        let by = if paper {
+            spiffe_id(member, "service", "x")
+        } else {
+            of(self.one_of(&[(1, "patient", ANNA), (2, "patient", ANEW)]))
+        };
         let mut asked = Petitioned { id, by, member, patient: number, kind: Kind::Complaint, record: None };
         let mut refused_id = Bytes::new();
         let corrections = self.petitions.iter().filter(|petition| petition.kind == Kind::Correction);

@@ -1,5 +1,5 @@
 //! What hospitals, patients and readers do: patients are registered, accepted, linked and said to
-//! have died, consents put and withdrawn, emergencies declared and reviewed, records read, listed
+//! have died, salts put, consents put and withdrawn, also by label, emergencies declared and reviewed, records read, listed
 //! and disclosed, petitions opened and answered, and keys wrapped by custodians and deputies, also
 //! where that is not permitted, or not any more.
 //!
@@ -8,6 +8,7 @@
 
 mod custody;
 mod duties;
+mod labels;
 mod patients;
 mod reading;
 
@@ -76,6 +77,8 @@ struct Disclosed {
     id: Bytes,
     by: Person,
     patient: u64,
+    /// None: all of them.
+    records: Vec<Bytes>,
 }
 
 /// A petition, likewise.
@@ -101,19 +104,23 @@ pub struct Care {
     emergencies: Vec<Declared>,
     disclosures: Vec<Disclosed>,
     petitions: Vec<Petitioned>,
+    /// The hospital that has left.
+    left: Option<u64>,
 }
 
 /// Does something.
 type Doing = fn(&mut Care, &Scene<'_>) -> Deed;
 
 /// What somebody may do, and how often that comes up.
-const DEEDS: [(u64, Doing); 21] = [
+const DEEDS: [(u64, Doing); 23] = [
     (250, |care, _| care.ask()),
     (90, |care, _| care.ask_in_emergency()),
-    (15, |care, _| care.ask_sealed()),
+    (40, Care::ask_sealed),
     (65, |care, _| care.declare()),
     (35, |care, _| care.review()),
     (75, |care, scene| care.consent(scene.now_ms)),
+    (70, Care::consent_by_label),
+    (50, |care, scene| care.put_salt(scene.ledger)),
     (50, |care, _| care.revoke()),
     (40, |care, _| care.accept()),
     (25, |care, scene| care.attest_care(scene.now_ms)),
@@ -121,12 +128,12 @@ const DEEDS: [(u64, Doing); 21] = [
     (25, |care, _| care.link()),
     (60, Care::write),
     (150, |care, scene| care.answer(scene.ledger)),
-    (30, |care, scene| care.rewrap(scene.ledger)),
-    (10, |care, _| care.rotate()),
-    (15, |care, _| care.name_deputy()),
+    (45, |care, scene| care.rewrap(scene.ledger)),
+    (20, |care, _| care.rotate()),
+    (40, |care, _| care.name_deputy()),
     (5, |care, _| care.accept_custody()),
-    (35, |care, scene| care.disclose(scene.now_ms)),
-    (35, |care, _| care.confirm()),
+    (45, |care, scene| care.disclose(scene.now_ms)),
+    (60, Care::confirm),
     (35, Care::petition),
     (40, Care::answer_petition),
 ];
@@ -164,11 +171,17 @@ impl Care {
             emergencies: Vec::new(),
             disclosures: Vec::new(),
             petitions: Vec::new(),
+            left: None,
         }
     }
 
     /// What somebody does next. What everything else needs comes first.
     pub fn next(&mut self, scene: &Scene<'_>) -> Deed {
+        let left = |member: &u64| {
+            let state: Option<pb::MemberState> = scene.ledger.message(&keys::member(&member_id(*member)));
+            state.is_some_and(|state| state.status() == pb::MemberStatus::Removed)
+        };
+        self.left = (1..=HOSPITALS).find(left);
         if let Some(first) = self.missing(scene).filter(|_| self.rng.chance(700)) {
             return first;
         }
@@ -192,6 +205,10 @@ impl Care {
                 return Some(custody::set_key(member, CUSTODIANS[0]));
             }
         }
+        // All are registered by the first one.
+        if self.left == Some(1) {
+            return None;
+        }
         let registered = |number: u64| scene.ledger.message::<pb::PatientState>(&keys::patient(&pseudonym(number)));
         let number = (1..=PATIENTS).find(|number| registered(*number).is_none())?;
         Some(self.register(scene, number))
@@ -206,8 +223,10 @@ impl Care {
         self.rng.range(1, PATIENTS)
     }
 
+    /// Seldom one that has left.
     fn any_hospital(&mut self) -> u64 {
-        self.rng.range(1, HOSPITALS)
+        let member = self.rng.range(1, HOSPITALS);
+        if self.left == Some(member) && self.rng.chance(800) { HOSPITALS + 1 - member } else { member }
     }
 
     /// One of a few that are never none.
@@ -222,15 +241,19 @@ impl Care {
     }
 
     fn write(&mut self, scene: &Scene<'_>) -> Deed {
-        let member = if self.rng.chance(700) { 1 } else { self.any_hospital() };
+        let member = if self.left.is_none() && self.rng.chance(600) { 1 } else { self.any_hospital() };
         let number = self.any_patient();
-        let (action, attachments) = self.record(scene, member, number);
+        let salts = labels::salts_of(scene.ledger, member, number);
+        let (action, attachments) = self.record((scene, member, number), &salts);
         Deed { attachments, ..Deed::new(&spiffe_id(member, "service", "x"), action) }
     }
 
-    fn record(&mut self, scene: &Scene<'_>, member: u64, number: u64) -> (Action, Vec<Bytes>) {
+    /// A record of a member, of a patient, perhaps with labels under one of these salts.
+    fn record(&mut self, (scene, member, number): (&Scene<'_>, u64, u64), salts: &[Bytes]) -> (Action, Vec<Bytes>) {
         let id = self.id();
         self.records.push(Written { id: id.clone(), patient: number, member });
-        scene.fixture.written(member, (&id, &patient(number)), self.named)
+        let (action, contents) = scene.fixture.written(member, (&id, &patient(number)), self.named);
+        let Action::WriteRecord(write) = action else { return (action, contents) };
+        (Action::WriteRecord(pb::WriteRecord { policy_tags: self.labels(salts), ..write }), contents)
     }
 }

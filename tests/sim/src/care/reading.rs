@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use consilium_proto::pb::{self, AccessKind, EmergencyReason, PurposeOfUse, ReviewVerdict, action::Action};
 
-use super::{Care, Declared, Deed, PATIENTS, Person, hash_of, of, patient};
-use crate::fixture::{ANNA, CUSTODIANS, EXECUTOR, HOSPITALS, spiffe_id};
+use super::{Care, Declared, Deed, PATIENTS, Person, Scene, Written, hash_of, of, patient};
+use crate::fixture::{ANEW, ANNA, CUSTODIANS, EXECUTOR, HOSPITALS, START_MS, spiffe_id};
 
 /// Those who ask to read: who treats at both hospitals (more often at the second one, which
 /// consents are for), the first one's system, which writes, a custodian, the patient, whoever may
 /// execute its will, and somebody of a third member.
-const READERS: [Person; 11] = [
+const READERS: [Person; 14] = [
     (1, "clinician", "c"),
     (1, "clinician", "c"),
     (1, "service", "x"),
@@ -18,14 +18,17 @@ const READERS: [Person; 11] = [
     (2, "clinician", "c"),
     (2, "clinician", "c"),
     (3, "clinician", "c"),
+    (3, "clinician", "c"),
+    (3, "clinician", "c"),
     (1, "patient", ANNA),
+    (2, "patient", ANEW),
     (1, "patient", EXECUTOR),
     (1, "service", CUSTODIANS[1]),
 ];
 
 impl Care {
     /// Somebody asks for records, some of them another patient's, or of nobody that there is; or
-    /// which there are.
+    /// which there are; or says to have read them without a quorum.
     pub(super) fn ask(&mut self) -> Deed {
         let reader = self.one_of(&READERS);
         let unknown = self.rng.chance(60);
@@ -33,7 +36,9 @@ impl Care {
         let of_patients = reader.1 == "patient" && self.rng.chance(900);
         let purpose = if of_patients { PurposeOfUse::Patrqt } else { PurposeOfUse::Treat };
         let request = if self.rng.chance(150) { self.query(number) } else { self.request(number) };
-        let request = pb::RequestAccess { purpose: purpose.into(), ..request };
+        let late = self.rng.chance(80) && request.kind == i32::from(AccessKind::Read);
+        let late_ms = if late { START_MS + self.named } else { 0 };
+        let request = pb::RequestAccess { purpose: purpose.into(), late_ms, ..request };
         Deed::new(&of(reader), Action::RequestAccess(request))
     }
 
@@ -44,8 +49,13 @@ impl Care {
     }
 
     fn request(&mut self, number: u64) -> pb::RequestAccess {
+        self.request_for(number, |_| true)
+    }
+
+    fn request_for(&mut self, number: u64, of: impl Fn(&Written) -> bool) -> pb::RequestAccess {
         let stray = self.rng.chance(60);
-        let mut known: Vec<_> = self.records.iter().filter(|record| stray || record.patient == number).collect();
+        let fits = |record: &&Written| stray || (record.patient == number && of(record));
+        let mut known: Vec<_> = self.records.iter().filter(fits).collect();
         let mut records = Vec::new();
         for _ in 0..self.rng.range(1, 3) {
             if known.is_empty() {
@@ -76,12 +86,27 @@ impl Care {
     }
 
     /// An entry that is kept from the patient for as long as a disclosure is.
-    pub(super) fn ask_sealed(&mut self) -> Deed {
-        let Some(disclosed) = self.rng.pick(&self.disclosures).cloned() else { return self.ask() };
+    pub(super) fn ask_sealed(&mut self, scene: &Scene<'_>) -> Deed {
+        // Mostly of one that two persons have made, and that lasts.
+        let seals = |row: &pb::DisclosureState| {
+            let lasts = row.seal.as_ref().is_some_and(|seal| seal.until_ms > scene.now_ms);
+            lasts && !row.confirmed_by.is_empty()
+        };
+        let some = if self.rng.chance(850) { self.among(scene.ledger, seals) } else { self.disclosures.clone() };
+        let Some(disclosed) = self.rng.pick(&some).cloned() else { return self.confirm(scene) };
         let (role, name) = self.one_of(&[("clinician", "c"), ("service", "x")]);
         let number = if self.rng.chance(850) { disclosed.patient } else { self.any_patient() };
         let sealed_by = Some(pb::SealedBy { disclosure_id: disclosed.id, salt: self.id() });
-        let request = pb::RequestAccess { purpose: PurposeOfUse::Treat.into(), sealed_by, ..self.request(number) };
+        let stray = self.rng.chance(100);
+        let some = !disclosed.records.is_empty();
+        let theirs = |record: &Written| match stray {
+            true => true,
+            false if some => disclosed.records.contains(&record.id),
+            false => record.member == disclosed.by.0,
+        };
+        let request = self.request_for(number, theirs);
+        let purpose = if self.rng.chance(900) { PurposeOfUse::Hlegal } else { PurposeOfUse::Treat };
+        let request = pb::RequestAccess { purpose: purpose.into(), sealed_by, ..request };
         Deed::new(&spiffe_id(disclosed.by.0, role, name), Action::RequestAccess(request))
     }
 
@@ -95,7 +120,6 @@ impl Care {
             text_sha256: text.as_ref().map(|text| hash_of(text)).unwrap_or_default(),
             // Some of the readers are systems.
             acting_sha256: hash_of(b"somebody"),
-            ..pb::DeclareEmergency::default()
         };
         let mut deed = Deed::new(&of(reader), Action::DeclareEmergency(declare));
         deed.attachments.extend(text);

@@ -11,6 +11,7 @@
 mod guard;
 mod ledger;
 mod log;
+mod misread;
 pub mod port;
 
 pub use guard::{GuardFile, GuardPort};

@@ -21,7 +21,7 @@ use consilium_replica::CachedLedger;
 use consilium_replica::ports::{Ledger, PortFault};
 use prost::Message;
 
-use super::{Disk, LedgerStore};
+use super::{Disk, LedgerStore, misread};
 use crate::bugs::Bug;
 use crate::crash_point::CrashPoint;
 
@@ -183,6 +183,8 @@ struct PortBugs {
     consents: BTreeMap<Vec<u8>, Option<Bytes>>,
     /// The newest row that was read is in a judgement of a wrap.
     judges_wrap: bool,
+    /// Consents are read to decide by them, and not to be changed.
+    decides: bool,
     /// Who signed what is executed.
     signer: pb::SignerState,
 }
@@ -191,6 +193,15 @@ impl PortBugs {
     /// A row of the state as the bug gives it.
     fn row(&mut self, key: &[u8], value: Option<Bytes>) -> Option<Bytes> {
         let kind = StateRow::of(key);
+        // Who decides looks at which there are first, and who signs the next transaction comes after.
+        self.decides = match kind {
+            Some(StateRow::ConsentList) => true,
+            Some(StateRow::Signer) => false,
+            Some(_) | None => self.decides,
+        };
+        if self.bug.is_some() && kind == Some(StateRow::Signer) {
+            self.signer = signer_of(value.as_ref());
+        }
         match self.bug {
             // What was read once is not read again.
             Some(Bug::StaleConsents) if matches!(kind, Some(StateRow::Consent | StateRow::ConsentList)) => {
@@ -209,16 +220,12 @@ impl PortBugs {
             }
             // Who confirms is never who disclosed.
             Some(Bug::OnePersonDiscloses) => {
-                if kind == Some(StateRow::Signer) {
-                    self.signer = signer_of(value.as_ref());
-                }
                 let name = &self.signer.spiffe_id;
                 if kind == Some(StateRow::Disclosure) { value.map(|row| by_another(row, name)) } else { value }
             }
             // Whatever waits for a wrap counts as an emergency, for who answers it.
             Some(Bug::DeputyForAll) => {
                 match kind {
-                    Some(StateRow::Signer) => self.signer = signer_of(value.as_ref()),
                     Some(StateRow::WrapRequest) if self.signer.spiffe_id.ends_with("/service/custodian") => {
                         return value.map(in_emergency);
                     }
@@ -351,7 +358,27 @@ impl SimLedger {
 impl StateReader for SimLedger {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreFault> {
         let value = self.cached.get(table, key)?;
-        Ok(if table == Table::State { self.bugs.borrow_mut().row(key, value) } else { value })
+        if table != Table::State {
+            return Ok(value);
+        }
+        let mut bugs = self.bugs.borrow_mut();
+        let value = bugs.row(key, value);
+        let store = || self.handle().store.borrow();
+        Ok(match (bugs.bug, StateRow::of(key)) {
+            (Some(Bug::PermitOfUnknownLabel), Some(StateRow::Consent)) if bugs.decides => {
+                value.map(|row| misread::open_unknown(row, &store()))
+            }
+            (Some(Bug::DenialOfKnownLabel), Some(StateRow::Consent)) if bugs.decides => {
+                value.map(|row| misread::close_known(row, &store()))
+            }
+            // Who wants to read is judged so, and nobody else.
+            (Some(Bug::AcceptedUntilLeft), Some(StateRow::Patient))
+                if bugs.signer.spiffe_id.ends_with("/clinician/c") =>
+            {
+                value.map(|row| misread::forget_left(row, &store()))
+            }
+            (Some(_) | None, _) => value,
+        })
     }
 }
 

@@ -1,8 +1,8 @@
 //! I31, G6: the log of each patient has an event for each request and each query that took effect,
 //! for each disclosure that was confirmed, and for what was said of the patient on which its rights
 //! depend (of a link in both logs), in the order of the ledger, and its count and root are those of
-//! these events, whether pseudonyms are linked or not; requests for whom there is not
-//! are in the log of the reader's member.
+//! these events, whether pseudonyms are linked or not; what was read without a quorum and entered
+//! later says so; requests for whom there is not are in the log of the reader's member.
 
 use std::collections::BTreeMap;
 
@@ -46,6 +46,8 @@ struct Expected<'a> {
     kind: AccessKind,
     /// What is said.
     change: Option<PatientChangeKind>,
+    /// When it was read without a quorum, as the reader says; else 0.
+    late_ms: u64,
 }
 
 /// Of which patients an action says something that their logs must have, and what.
@@ -78,7 +80,8 @@ fn expected(effects: &[Effect]) -> BTreeMap<Vec<u8>, Vec<Expected<'_>>> {
                         true => keys::access_log(&request.patient),
                         false => keys::unmatched_log(effect.author.member().as_str()),
                     };
-                    let event = Expected { effect, reader: by.clone(), kind: request.kind, change: None };
+                    let late_ms = request.late.map_or(0, |late| late.0);
+                    let event = Expected { effect, reader: by.clone(), kind: request.kind, change: None, late_ms };
                     logs.entry(log).or_default().push(event);
                 }
                 Action::Disclosure(DisclosureAction::Disclose(disclosure)) => {
@@ -86,7 +89,7 @@ fn expected(effects: &[Effect]) -> BTreeMap<Vec<u8>, Vec<Expected<'_>>> {
                 }
                 Action::Disclosure(DisclosureAction::Confirm(id)) => {
                     if let Some((patient, reader)) = disclosed.get(id).cloned() {
-                        let event = Expected { effect, reader, kind: AccessKind::Disclosure, change: None };
+                        let event = Expected { effect, reader, kind: AccessKind::Disclosure, change: None, late_ms: 0 };
                         logs.entry(keys::access_log(&patient)).or_default().push(event);
                     }
                 }
@@ -94,20 +97,20 @@ fn expected(effects: &[Effect]) -> BTreeMap<Vec<u8>, Vec<Expected<'_>>> {
                     let (patients, change) = said(action);
                     for patient in patients {
                         let (reader, change) = (by.clone(), Some(change));
-                        let event = Expected { effect, reader, kind: AccessKind::Change, change };
+                        let event = Expected { effect, reader, kind: AccessKind::Change, change, late_ms: 0 };
                         logs.entry(keys::access_log(&patient)).or_default().push(event);
                     }
                 }
                 Action::RetractRecord(RetractRecord { record_id, reason: RetractionReason::WrongPatient, .. }) => {
                     let Some((patient, _)) = judge.record(record_id) else { continue };
                     let (reader, change) = (by.clone(), Some(PatientChangeKind::Misfiled));
-                    let event = Expected { effect, reader, kind: AccessKind::Change, change };
+                    let event = Expected { effect, reader, kind: AccessKind::Change, change, late_ms: 0 };
                     logs.entry(keys::access_log(&patient)).or_default().push(event);
                 }
                 Action::ConfirmRetraction(confirm) => {
                     let Some((patient, _)) = judge.record(&confirm.record_id) else { continue };
                     let (reader, change) = (by.clone(), Some(PatientChangeKind::MisfiledConfirmed));
-                    let event = Expected { effect, reader, kind: AccessKind::Change, change };
+                    let event = Expected { effect, reader, kind: AccessKind::Change, change, late_ms: 0 };
                     logs.entry(keys::access_log(&patient)).or_default().push(event);
                 }
                 _ => {}
@@ -123,14 +126,14 @@ fn check_log(ledger: &LedgerStore, key: &[u8], row: &LogState, expected: &[Expec
         return Err(format!("counts {} events, the blocks hold {}", row.count, expected.len()));
     }
     let mut leaves = Vec::new();
-    for (place, Expected { effect, reader, kind, change }) in (0..).zip(expected) {
+    for (place, Expected { effect, reader, kind, change, late_ms }) in (0..).zip(expected) {
         let entry = log::entry(ledger, key, place).map_err(|e| e.to_string())?;
         let entry = entry.ok_or_else(|| format!("lacks event {place}"))?;
         let event = AccessEvent::decode(entry.clone()).map_err(|e| e.to_string())?;
         let id = TransactionId::try_from(event.transaction_id.as_ref()).ok();
         let same = id == Some(effect.transaction.id)
             && (event.sequence, event.height, event.time_ms) == (place, effect.height.0, effect.time.0)
-            && (&event.reader, event.kind()) == (reader, *kind)
+            && (&event.reader, event.kind(), event.late_ms) == (reader, *kind, *late_ms)
             && event.change.as_ref().map(PatientChange::kind) == *change;
         if !same {
             return Err(format!("event {place} is not that of the {kind:?} in block {}", effect.height));

@@ -33,6 +33,8 @@ pub struct Seen {
     pub in_emergency: u64,
     /// Of those that were permitted, by the patient.
     pub by_patients: u64,
+    /// Records that were permitted, or denied, by rules that look at labels.
+    pub by_label: (u64, u64),
     /// Queries.
     pub queries: u64,
     /// What custodians have done.
@@ -84,11 +86,14 @@ impl Audit<'_> {
                 let was = if was { "permitted" } else { "denied" };
                 return Err(format!("{wish:?} was {was} in block {}", effect.height));
             }
+            let by_label = u64::from(self.judge.decides_by_label(&wish, effect.time));
             if !is {
                 self.seen.denied += 1;
+                self.seen.by_label.1 += by_label;
                 continue;
             }
             self.seen.permitted += 1;
+            self.seen.by_label.0 += by_label;
             self.seen.in_emergency += u64::from(wish.emergency.is_some());
             self.seen.by_patients += u64::from(wish.reader.contains("/patient/"));
             self.custody.ask(&self.judge, (&wish, effect.time), asked.version);

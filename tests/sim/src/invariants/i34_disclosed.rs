@@ -1,16 +1,17 @@
 //! I34, G6: what is handed to an authority stands in the patient's log by two persons of the member
 //! whose records it is: one that disclosed, and an auditor who is another one. It names what was
 //! disclosed, and is sealed as it was disclosed; an entry of a request is sealed by such a
-//! disclosure of the same member and patient alone, until the same time.
+//! disclosure of the same member and patient, for the same purpose and of the same records alone,
+//! until the same time.
 
 use std::collections::BTreeMap;
 
 use consilium_ledger::log;
-use consilium_proto::ids::{DisclosureId, RecordId};
+use consilium_proto::ids::{DisclosureId, PatientPseudonym, RecordId};
 use consilium_proto::limits::DISCLOSURE_CONFIRM_MAX_MS;
 use consilium_proto::names::{Role, SpiffeId};
-use consilium_proto::pb::{self, AccessEvent};
-use consilium_proto::transaction::{Action, Disclose, DisclosureAction, RequestAccess};
+use consilium_proto::pb::{self, AccessEvent, PurposeOfUse};
+use consilium_proto::transaction::{Action, Disclose, DisclosureAction, RequestAccess, VersionRef};
 use prost::Message;
 
 use crate::chronicle::Effect;
@@ -64,7 +65,7 @@ pub fn check(ledger: &LedgerStore, effects: &[Effect]) -> Result<Seen, String> {
 impl<'a> Audit<'a> {
     fn disclose(&mut self, effect: &'a Effect, what: &'a Disclose) -> Result<(), String> {
         let member = effect.author.member().as_str();
-        let own = |record: &RecordId| self.judge.record(record) == Some((what.patient, member));
+        let own = |record: &RecordId| self.is_kept(record, &what.patient, member);
         if !what.records.iter().all(|version| own(&version.record)) {
             return Err("discloses what is another's".to_owned());
         }
@@ -73,6 +74,12 @@ impl<'a> Audit<'a> {
             true => Ok(()),
             false => Err("discloses a second time, or of nobody".to_owned()),
         }
+    }
+
+    /// Whether a record is a patient's, and the member answers for it.
+    fn is_kept(&self, record: &RecordId, patient: &PatientPseudonym, member: &str) -> bool {
+        let record = self.judge.record(record).filter(|(of, _)| of == patient);
+        record.is_some_and(|(_, wrote)| self.judge.members().keeps(member, wrote))
     }
 
     fn confirm(&mut self, effect: &Effect, id: &DisclosureId) -> Result<(), String> {
@@ -108,15 +115,22 @@ impl<'a> Audit<'a> {
         };
         let disclosed = self.disclosed.get(&by.disclosure).ok_or("seals by what nobody disclosed")?;
         let member = effect.author.member();
-        let own = |record: &RecordId| self.judge.record(record) == Some((request.patient, member.as_str()));
+        let own = |record: &RecordId| self.is_kept(record, &request.patient, member.as_str());
         let may = disclosed.confirmed
             && disclosed.by.member() == member
             && disclosed.what.patient == request.patient
             && disclosed.what.seal.is_some_and(|whole| whole.until.0 == seal.until_ms && effect.time < whole.until)
-            && request.records.iter().all(|version| own(&version.record));
+            // All that is disclosed here is by order of a court.
+            && request.purpose == PurposeOfUse::Hlegal
+            && request.records.iter().all(|version| own(&version.record) && names(disclosed.what, version));
         self.seen.sealed += 1;
         if may { Ok(()) } else { Err("seals an entry alone, or for too long".to_owned()) }
     }
+}
+
+/// Whether a disclosure is of a version: the simulator's records have one each.
+fn names(what: &Disclose, version: &VersionRef) -> bool {
+    what.records.is_empty() || what.records.iter().any(|named| named.record == version.record)
 }
 
 fn event(ledger: &LedgerStore, effect: &Effect) -> Result<AccessEvent, String> {

@@ -11,7 +11,7 @@ use consilium_proto::names::Role;
 use consilium_proto::pb::{PetitionKind as Kind, PetitionState, PetitionsDueState};
 use consilium_proto::state::StateRow;
 use consilium_proto::transaction::{
-    Action, AnswerPetition, Answered, DisclosureAction, OpenPetition, PetitionAction, VersionRef,
+    AcceptPatient, Action, AnswerPetition, Answered, DisclosureAction, OpenPetition, PetitionAction, VersionRef,
 };
 use prost::Message;
 
@@ -100,19 +100,24 @@ impl<'a> Audit<'a> {
         let by = &effect.author;
         // The first hospital registers all patients.
         let first = member_id(1);
-        let says = if what.subject.record().is_some() { what.member.as_str() } else { first.as_str() };
+        let mut says: Vec<_> = match what.subject.record() {
+            Some(_) => judge.members().kept_by(what.member.as_str()).collect(),
+            None => vec![first.as_str()],
+        };
+        // Of the log, whoever reads all of it.
+        let part = what.subject.record().is_some();
+        let reads = |accepted: &AcceptPatient| accepted.may_read && (part || accepted.scope.is_none());
+        says.retain(|member| judge.speaks_to(member, &what.patient, by, effect.time, reads));
         let may = match by.role() {
-            Role::Patient => judge.speaks_to(says, &what.patient, by, effect.time, |accepted| {
-                accepted.may_read && (what.subject.record().is_some() || accepted.scope.is_none())
-            }),
+            Role::Patient => !says.is_empty(),
             _ => *by.member() == what.member && what.document.is_some() && judge.knows(&what.patient),
         };
         let version = what.subject.record();
         let fits = version.is_none_or(|version| {
-            judge.record(&version.record).is_some_and(|(_, member)| member == what.member.as_str())
+            judge.record(&version.record).is_some_and(|(_, wrote)| judge.members().keeps(what.member.as_str(), wrote))
         });
-        let concerns =
-            |logged: &Logged| logged.patient == what.patient && logged.concerns.contains(what.member.as_str());
+        let keeps = |member: &String| judge.members().keeps(what.member.as_str(), member);
+        let concerns = |logged: &Logged| logged.patient == what.patient && logged.concerns.iter().any(keeps);
         let entry = what.subject.entry();
         let fits = fits && entry.is_none_or(|entry| self.logged.get(&entry).is_some_and(concerns));
         let asked = Asked { by: by.to_string(), what, answer: None };

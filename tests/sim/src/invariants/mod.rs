@@ -32,6 +32,7 @@ pub mod i33_alike;
 pub mod i34_disclosed;
 pub mod i35_answered;
 pub mod i36_linked;
+pub mod i37_labelled;
 
 /// A broken invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,17 +5,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use consilium_proto::ids::{Height, KeyId, TimeMs};
+use consilium_proto::names::SpiffeId;
 use consilium_proto::state::WrapName;
-use consilium_proto::transaction::{Action, AddWraps, AddedWrap, CustodyAction, Rewrap, VersionRef};
+use consilium_proto::transaction::{Action, AddWraps, AddedWrap, CustodyAction, GovernanceAction, Rewrap, VersionRef};
 
 use super::{Judge, Wish};
-use crate::chronicle::Effect;
+use crate::chronicle::{Effect, Standing};
 use crate::fixture::Fixture;
 
 #[derive(Debug)]
 struct Keeper {
     custodian: String,
     key: KeyId,
+    /// The one before, which still counts for as long as a run takes.
+    previous: Option<KeyId>,
     deputy: Option<String>,
 }
 
@@ -68,6 +71,14 @@ impl Custody {
         self.wrapped.contains(name)
     }
 
+    /// Whether a key is, or was, that of a member's custodian or of the deputy's.
+    #[must_use]
+    pub fn wraps_for(&self, member: &str, key: &KeyId) -> bool {
+        let own = self.keepers.get(member);
+        let deputy = own.and_then(|own| own.deputy.as_ref()).and_then(|deputy| self.keepers.get(deputy));
+        own.into_iter().chain(deputy).any(|keeper| keeper.key == *key || keeper.previous == Some(*key))
+    }
+
     /// Versions that a member has written since it has a custodian.
     #[must_use]
     pub fn kept_by(&self, member: &str) -> u64 {
@@ -98,7 +109,7 @@ impl Custody {
         let Some((_, member)) = judge.record(&wish.record) else { return };
         if let Some(asked) = self.open.values_mut().find(|asked| asked.name == name) {
             let sooner = wish.emergency.is_some() && asked.wish.emergency.is_none();
-            if sooner || !judge.permits(&asked.wish, time) {
+            if sooner || !may_be_wrapped(judge, &asked.wish, time) {
                 asked.wish = wish.clone();
             }
             return;
@@ -140,6 +151,12 @@ impl Custody {
                 }
                 Ok(())
             }
+            Action::Governance(GovernanceAction::Ballot { .. }) => {
+                if let Some(Standing::Left { member, .. }) = &effect.decided {
+                    self.leave(member);
+                }
+                Ok(())
+            }
             Action::AddWraps(add) => {
                 let by = &effect.author;
                 self.add(judge, effect, add).map_err(|what| format!("{by} in block {}: {what}", effect.height))
@@ -151,16 +168,30 @@ impl Custody {
     fn set_key(&mut self, effect: &Effect, key: KeyId) -> Result<(), String> {
         let member = effect.author.member().to_string();
         let custodian = Fixture::holder(&key).ok_or("the custody key is nobody's")?;
-        let deputy = self.keepers.get(&member).and_then(|before| before.deputy.clone());
+        let before = self.keepers.get(&member);
+        if before.is_some_and(|before| before.key == key) {
+            return Ok(());
+        }
+        let (deputy, previous) = (before.and_then(|before| before.deputy.clone()), before.map(|before| before.key));
         self.first.entry(member.clone()).or_insert(effect.height);
-        self.keepers.insert(member, Keeper { custodian, key, deputy });
+        self.keepers.insert(member, Keeper { custodian, key, previous, deputy });
         Ok(())
+    }
+
+    /// Nobody has it for a deputy any more.
+    fn leave(&mut self, member: &str) {
+        for (name, keeper) in &mut self.keepers {
+            if name == member || keeper.deputy.as_deref() == Some(member) {
+                keeper.deputy = None;
+            }
+        }
     }
 
     fn add(&mut self, judge: &Judge, effect: &Effect, add: &AddWraps) -> Result<(), String> {
         let member = add.member.as_ref().map_or(effect.author.member().as_str(), |member| member.as_str());
         let by = effect.author.to_string();
-        let own = self.keepers.get(member).ok_or("a wrap of a member that has no custodian")?;
+        let keeper = judge.members().answers_now(member);
+        let own = self.keepers.get(keeper).ok_or("a wrap of a member that has no custodian")?;
         let is_own = own.custodian == by;
         let deputy = own.deputy.as_ref().and_then(|deputy| self.keepers.get(deputy));
         if !is_own && (deputy.is_none_or(|deputy| deputy.custodian != by) || !add.rewraps.is_empty()) {
@@ -169,7 +200,7 @@ impl Custody {
         let wanted: Vec<KeyId> = std::iter::once(own).chain(deputy).map(|keeper| keeper.key).collect();
         for wrap in &add.wraps {
             let asked = self.take(member, wrap.request, is_own)?;
-            if asked.name != name_of(wrap) || !judge.permits(&asked.wish, effect.time) {
+            if asked.name != name_of(wrap) || !may_be_wrapped(judge, &asked.wish, effect.time) {
                 return Err(format!("a wrap for {}, who may not read", asked.wish.reader));
             }
             self.wrapped.insert(asked.name);
@@ -178,7 +209,7 @@ impl Custody {
         }
         for number in &add.dropped {
             let asked = self.take(member, *number, is_own)?;
-            if judge.permits(&asked.wish, effect.time) {
+            if may_be_wrapped(judge, &asked.wish, effect.time) {
                 return Err(format!("drops what {} may read", asked.wish.reader));
             }
         }
@@ -206,6 +237,12 @@ impl Custody {
         self.kept.rewraps += 1;
         Ok(())
     }
+}
+
+/// Who takes part in nothing is given no keys.
+fn may_be_wrapped(judge: &Judge, wish: &Wish, time: TimeMs) -> bool {
+    let member = wish.reader.parse().map(|reader: SpiffeId| reader.member().to_string());
+    member.is_ok_and(|member| judge.members().is_active(&member)) && judge.permits(wish, time)
 }
 
 fn name_of(wrap: &AddedWrap) -> WrapName {

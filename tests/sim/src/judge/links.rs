@@ -30,10 +30,11 @@ impl Links {
         self.0.get(patient).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// All that were taken for one of the two are one person's then.
-    pub(super) fn join(&mut self, pair: &PatientPair, member: &str, height: Height) {
-        let mut same = self.same_as(&pair.patient, member);
-        same.append(&mut self.same_as(&pair.other, member));
+    /// All that were taken for one of the two, by the member or by those whose records it has, are
+    /// one person's then.
+    pub(super) fn join(&mut self, pair: &PatientPair, (member, kept): (&str, &[&str]), height: Height) {
+        let mut same = self.group(&pair.patient, kept);
+        same.append(&mut self.group(&pair.other, kept));
         for patient in &same {
             let known = self.same_as(patient, member);
             for other in same.difference(&known) {
@@ -44,23 +45,36 @@ impl Links {
     }
 
     /// The other one of the pair is none of them any more.
-    pub(super) fn part(&mut self, pair: &PatientPair, member: &str, height: Height) {
-        let same = self.same_as(&pair.patient, member);
-        for patient in &same {
+    pub(super) fn part(&mut self, pair: &PatientPair, kept: &[&str], height: Height) {
+        for patient in &self.group(&pair.patient, kept) {
             let links = self.0.entry(*patient).or_default();
-            for link in links.iter_mut().filter(|link| link.member == member && link.to.0 == 0) {
+            let open = |link: &&mut Link| kept.contains(&link.member.as_str()) && link.to.0 == 0;
+            for link in links.iter_mut().filter(open) {
                 if *patient == pair.other || link.other == pair.other {
                     link.to = height;
                 }
             }
-            let past = links.iter().filter(|link| link.member == member && link.to.0 != 0).count();
-            let mut over = past.saturating_sub(PAST_LINKS_MAX);
-            links.retain(|link| {
-                let drops = over > 0 && link.member == member && link.to.0 != 0;
-                over -= usize::from(drops);
-                !drops
-            });
+            for member in kept {
+                let is_past = |link: &Link| link.member == *member && link.to.0 != 0;
+                let mut over = links.iter().filter(|link| is_past(link)).count().saturating_sub(PAST_LINKS_MAX);
+                links.retain(|link| {
+                    let drops = over > 0 && is_past(link);
+                    over -= usize::from(drops);
+                    !drops
+                });
+            }
         }
+    }
+
+    /// Whom these members take for one person, step by step.
+    fn group(&self, patient: &PatientPseudonym, members: &[&str]) -> BTreeSet<PatientPseudonym> {
+        let (mut group, mut left) = (BTreeSet::from([*patient]), vec![*patient]);
+        while let Some(next) = left.pop() {
+            let same = members.iter().flat_map(|member| self.same_as(&next, member));
+            let new: Vec<_> = same.filter(|same| group.insert(*same)).collect();
+            left.extend(new);
+        }
+        group
     }
 
     /// The patient, and those that a member says to be the same person now.

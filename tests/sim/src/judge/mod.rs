@@ -3,19 +3,24 @@
 //! of the ledger, and shares no decision with the rules.
 
 pub mod custody;
+mod grants;
 mod links;
+pub mod members;
+pub mod salts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consilium_proto::consent::{Grant, Grantee};
-use consilium_proto::ids::{ConsentId, EmergencyId, Height, PatientPseudonym, RecordId, TimeMs};
+use consilium_proto::consent::{Grant, Rule};
+use consilium_proto::ids::{ConsentId, EmergencyId, Height, PatientPseudonym, PolicyTag, RecordId, TimeMs};
 use consilium_proto::names::{Role, SpiffeId};
-use consilium_proto::pb::{AccessKind, ConsentBase, ConsentEffect, PatientRelation, PurposeOfUse, ReviewVerdict};
+use consilium_proto::pb::{AccessKind, PatientRelation, PurposeOfUse, ReviewVerdict};
 use consilium_proto::transaction::{
-    AcceptPatient, Action, ConsentAction, EmergencyAction, PatientAction, PutConsent, RequestAccess,
+    AcceptPatient, Action, ConsentAction, EmergencyAction, GovernanceAction, PatientAction, PutConsent, RequestAccess,
 };
 
+use self::grants::{Word, is_by_label, said};
 use self::links::Links;
+use self::members::Members;
 use crate::chronicle::Effect;
 
 /// Somebody wants to read a record.
@@ -38,6 +43,8 @@ struct Record {
     patient: PatientPseudonym,
     author: SpiffeId,
     kind: String,
+    labels: Vec<PolicyTag>,
+    height: Height,
 }
 
 #[derive(Debug)]
@@ -60,16 +67,6 @@ struct Emergency {
     void: bool,
 }
 
-/// What consents say together, the weakest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Word {
-    /// Nothing that opens anything.
-    Silence,
-    Permit,
-    DenyAll,
-    DenyReader,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct Judge {
@@ -79,13 +76,19 @@ pub struct Judge {
     /// Those that a member has registered.
     registered: BTreeSet<PatientPseudonym>,
     records: BTreeMap<RecordId, Record>,
-    accepted: BTreeMap<(PatientPseudonym, String, String), AcceptPatient>,
+    /// What members have said of identities, and in which block.
+    accepted: BTreeMap<(PatientPseudonym, String, String), (AcceptPatient, Height)>,
     care: BTreeMap<(PatientPseudonym, String), TimeMs>,
     /// Patients with members that say that they have died, and since which block.
     deaths: BTreeMap<(PatientPseudonym, String), Height>,
     links: Links,
     consents: BTreeMap<ConsentId, Consent>,
     emergencies: BTreeMap<EmergencyId, Emergency>,
+    members: Members,
+    /// Since when members have a custodian.
+    custody: BTreeMap<String, Height>,
+    /// Members that have registered somebody.
+    registrars: BTreeSet<String>,
 }
 
 impl Judge {
@@ -103,6 +106,9 @@ impl Judge {
             links: Links::default(),
             consents: BTreeMap::new(),
             emergencies: BTreeMap::new(),
+            members: Members::default(),
+            custody: BTreeMap::new(),
+            registrars: BTreeSet::new(),
         }
     }
 
@@ -130,6 +136,12 @@ impl Judge {
         &self.links
     }
 
+    /// How members stand, and who answers for whose records.
+    #[must_use]
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
     /// An action of a transaction took effect.
     pub fn hear(&mut self, effect: &Effect, action: &Action) {
         let Effect { author, time, .. } = effect;
@@ -137,16 +149,19 @@ impl Judge {
         match action {
             Action::WriteRecord(write) => {
                 self.patients.insert(write.patient);
-                let record = Record { patient: write.patient, author: author.clone(), kind: write.kind.clone() };
+                let (kind, labels) = (write.kind.clone(), write.policy_tags.clone());
+                let (patient, author, height) = (write.patient, author.clone(), effect.height);
+                let record = Record { patient, author, kind, labels, height };
                 self.records.entry(write.record_id).or_insert(record);
             }
             Action::Patient(PatientAction::Register(registered)) => {
                 self.patients.insert(registered.patient);
+                self.registrars.insert(member());
                 self.registered.insert(registered.patient);
             }
             Action::Patient(PatientAction::Accept(accepted)) => {
                 let place = (accepted.patient, member(), accepted.identity.to_string());
-                self.accepted.insert(place, accepted.clone());
+                self.accepted.insert(place, (accepted.clone(), effect.height));
             }
             Action::Patient(PatientAction::AttestCare(care)) => {
                 self.care.insert((care.patient, member()), care.to);
@@ -154,14 +169,41 @@ impl Judge {
             Action::Patient(PatientAction::AttestDeath(death)) => {
                 let place = (death.patient, member());
                 match death.withdrawn {
-                    true => drop(self.deaths.remove(&place)),
+                    // Nor have those said it whose records it has.
+                    true => self.deaths.retain(|(patient, said_by), _| {
+                        *patient != death.patient || !self.members.keeps(&place.1, said_by)
+                    }),
                     false => {
                         self.deaths.entry(place).or_insert(effect.height);
                     }
                 }
             }
-            Action::Patient(PatientAction::Link { pair, .. }) => self.links.join(pair, &member(), effect.height),
-            Action::Patient(PatientAction::Unlink(pair)) => self.links.part(pair, &member(), effect.height),
+            Action::Patient(PatientAction::Link { pair, .. }) => {
+                let kept: Vec<_> = self.members.kept_by(author.member().as_str()).collect();
+                self.links.join(pair, (&member(), &kept), effect.height);
+            }
+            Action::Patient(PatientAction::Unlink(pair)) => {
+                let kept: Vec<_> = self.members.kept_by(author.member().as_str()).collect();
+                self.links.part(pair, &kept, effect.height);
+            }
+            Action::SetCustodyKey(_) => {
+                self.custody.entry(member()).or_insert(effect.height);
+            }
+            Action::Governance(GovernanceAction::Ballot { .. }) => {
+                if let Some(standing) = &effect.decided {
+                    let (records, custody) = (&self.records, &self.custody);
+                    let since = |record: &Record| custody.get(record.author.member().as_str());
+                    let in_custody = |record: &Record| since(record).is_some_and(|since| record.height > *since);
+                    // Its records, or who sees the logs of whom it has registered.
+                    let leaves_something = |member: &str| {
+                        self.registrars.contains(member)
+                            || records
+                                .values()
+                                .any(|record| record.author.member().as_str() == member && in_custody(record))
+                    };
+                    self.members.decide(standing, effect.height, leaves_something);
+                }
+            }
             Action::Consent(ConsentAction::Put(put)) => {
                 let consent = Consent {
                     put: put.clone(),
@@ -192,15 +234,16 @@ impl Judge {
     /// Who signed a consent ends it, for all that hear that one still: not for those that say that
     /// the patient has died.
     fn revoke(&mut self, id: &ConsentId) {
-        let Some(consent) = self.consents.get_mut(id) else { return };
+        let Some(consent) = self.consents.get(id) else { return };
         let (patient, name) = (consent.put.patient, consent.author.to_string());
-        let accepted = self.accepted.iter().filter(|((of, member, identity), accepted)| {
-            let bound = *of == patient && *identity == name && !accepted.withdrawn;
-            bound && !consent.ended_for.contains(member)
+        let members = self.accepted.keys().map(|(_, member, _)| member.as_str()).chain(self.members.succeeded());
+        let members: BTreeSet<String> = members.map(ToOwned::to_owned).collect();
+        let bound = members.into_iter().filter(|member| {
+            let mut said = self.said_of(member, &patient, &name);
+            said.any(|accepted| !accepted.withdrawn) && !consent.ended_for.contains(member)
         });
-        let members = accepted.map(|((_, member, _), _)| member.clone());
-        let (deaf, hearing): (BTreeSet<_>, BTreeSet<_>) =
-            members.partition(|member| self.deaths.contains_key(&(patient, member.clone())));
+        let (deaf, hearing): (BTreeSet<_>, BTreeSet<_>) = bound.partition(|member| self.died(member, &patient));
+        let Some(consent) = self.consents.get_mut(id) else { return };
         match consent.author.role() == Role::Patient && !deaf.is_empty() {
             true => consent.ended_for.extend(hearing),
             false => consent.revoked = true,
@@ -228,6 +271,17 @@ impl Judge {
     /// Whether it is permitted at a time.
     #[must_use]
     pub fn permits(&self, wish: &Wish, time: TimeMs) -> bool {
+        self.permits_by(wish, time, |_| true)
+    }
+
+    /// Whether it would be decided otherwise without the rules that look at labels.
+    #[must_use]
+    pub fn decides_by_label(&self, wish: &Wish, time: TimeMs) -> bool {
+        self.permits(wish, time) != self.permits_by(wish, time, |rule| !is_by_label(rule))
+    }
+
+    /// By the rules of consents that count.
+    fn permits_by(&self, wish: &Wish, time: TimeMs, counts: fn(&Rule) -> bool) -> bool {
         let record = self.records.get(&wish.record).filter(|record| record.patient == wish.patient);
         let Some(record) = record else { return false };
         if let Some(id) = &wish.emergency {
@@ -240,13 +294,14 @@ impl Judge {
         }) {
             return wish.purpose == PurposeOfUse::Patrqt;
         }
-        if reader.role() == Role::Patient || wish.purpose != PurposeOfUse::Treat {
+        // The default policy says the same of treatment and of duties under the law.
+        if reader.role() == Role::Patient || !matches!(wish.purpose, PurposeOfUse::Treat | PurposeOfUse::Hlegal) {
             return false;
         }
         if record.author == reader {
             return true;
         }
-        let word = self.word(custodian.as_str(), wish, &reader, time);
+        let word = self.word(record, &reader, time, counts);
         match word {
             Word::DenyReader => false,
             _ if reader.member() == custodian => {
@@ -268,14 +323,42 @@ impl Judge {
         time: TimeMs,
         may: impl Fn(&AcceptPatient) -> bool,
     ) -> bool {
-        self.links.same_as(patient, member).iter().any(|patient| {
-            let place = (*patient, member.to_owned(), identity.to_string());
-            let died = self.deaths.contains_key(&(*patient, member.to_owned()));
-            self.accepted.get(&place).is_some_and(|accepted| {
+        self.same_as(patient, member).iter().any(|patient| {
+            let died = self.died(member, patient);
+            self.said_of(member, patient, &identity.to_string()).any(|accepted| {
                 let in_force = !accepted.withdrawn && (accepted.to.0 == 0 || time < accepted.to);
                 may(accepted) && in_force && died == (accepted.relation == PatientRelation::Executor)
             })
         })
+    }
+
+    /// What counts for a member's records of what was said of an identity: by those who have answered
+    /// for them, unless one that came later has said something since it does.
+    fn said_of(
+        &self,
+        member: &str,
+        patient: &PatientPseudonym,
+        identity: &str,
+    ) -> impl Iterator<Item = &AcceptPatient> {
+        let said = |by: &str| self.accepted.get(&(*patient, by.to_owned(), identity.to_owned()));
+        let newer = move |by: &str| {
+            let mut later = self.members.after(member, by).iter();
+            later.any(|(successor, since)| said(successor).is_some_and(|(_, height)| height > since))
+        };
+        let counting = self.members.answering(member).filter(|by| !newer(by));
+        let counting: Vec<&AcceptPatient> = counting.filter_map(|by| said(by).map(|(accepted, _)| accepted)).collect();
+        counting.into_iter()
+    }
+
+    /// Whether somebody who has answered for a member's records says that a patient has died.
+    fn died(&self, member: &str, patient: &PatientPseudonym) -> bool {
+        self.members.answering(member).any(|by| self.deaths.contains_key(&(*patient, by.to_owned())))
+    }
+
+    /// The patient, and whom those who have answered for a member's records say to be the same person.
+    fn same_as(&self, patient: &PatientPseudonym, member: &str) -> BTreeSet<PatientPseudonym> {
+        let of = |by| self.links.same_as(patient, by);
+        self.members.answering(member).flat_map(of).collect()
     }
 
     fn is_open(&self, emergency: &Emergency, wish: &Wish, time: TimeMs) -> bool {
@@ -286,17 +369,18 @@ impl Judge {
             && time.0 - emergency.declared.0 < self.emergency_ms
     }
 
-    fn word(&self, custodian: &str, wish: &Wish, reader: &SpiffeId, time: TimeMs) -> Word {
-        let pseudonyms = self.links.same_as(&wish.patient, custodian);
+    fn word(&self, record: &Record, reader: &SpiffeId, time: TimeMs, counts: fn(&Rule) -> bool) -> Word {
+        let custodian = record.author.member().as_str();
+        let pseudonyms = self.same_as(&record.patient, custodian);
         let consents = self.consents.values().filter(|consent| {
             let Grant { period, .. } = &consent.put.grant;
             pseudonyms.contains(&consent.put.patient)
                 && !consent.revoked
                 && time >= period.from
                 && (period.to.0 == 0 || time < period.to)
-                && self.binds(consent, custodian, &wish.record)
+                && self.binds(consent, custodian, record)
         });
-        let words = consents.map(|consent| match said(&consent.put.grant, reader) {
+        let words = consents.map(|consent| match said(&consent.put.grant, reader, &record.labels, counts) {
             // A paper opens nothing to whoever filed it.
             Word::Permit if reader.role() != Role::Patient && consent.author == *reader => Word::Silence,
             word => word,
@@ -304,43 +388,26 @@ impl Judge {
         words.max().unwrap_or(Word::Silence)
     }
 
-    /// Paper of its own, or of an identity that it accepts and accepted then, and before a death.
-    fn binds(&self, consent: &Consent, custodian: &str, record: &RecordId) -> bool {
+    /// Paper of its own, or of an identity that it accepts and accepted then, for such a record, and
+    /// before a death; or of those who answered for its records before and after it left.
+    fn binds(&self, consent: &Consent, custodian: &str, record: &Record) -> bool {
+        let PutConsent { patient, .. } = &consent.put;
         if consent.author.role() != Role::Patient {
-            return consent.author.member().as_str() == custodian;
+            return self.members.answering(custodian).any(|member| member == consent.author.member().as_str());
         }
-        let place = (consent.put.patient, custodian.to_owned(), consent.author.to_string());
-        let died = self.deaths.get(&(consent.put.patient, custodian.to_owned()));
-        let in_life = died.is_none_or(|died| consent.height <= *died);
-        self.accepted.get(&place).is_some_and(|accepted| {
+        let died = |by: &str| self.deaths.get(&(*patient, by.to_owned()));
+        let mut deaths = self.members.answering(custodian).filter_map(died);
+        let in_life = deaths.all(|died| consent.height <= *died);
+        let author = consent.author.to_string();
+        let accepted = self.said_of(custodian, patient, &author).any(|accepted| {
             let held = accepted.to.0 == 0 || consent.signed < accepted.to;
-            let speaks = self.records.get(record).is_some_and(|record| is_about(accepted, record));
-            speaks
-                && accepted.may_consent
-                && !accepted.withdrawn
-                && held
-                && in_life
-                && !consent.ended_for.contains(custodian)
-        })
+            accepted.may_consent && !accepted.withdrawn && held && is_about(accepted, record)
+        });
+        accepted && in_life && !consent.ended_for.contains(custodian)
     }
 }
 
 /// Whether a record is in a representative's scope, which names kinds alone here.
 fn is_about(accepted: &AcceptPatient, record: &Record) -> bool {
     accepted.scope.as_ref().is_none_or(|scope| scope.kinds.contains(&record.kind))
-}
-
-/// Of the grants that are made here: somebody is let in, somebody is kept out, or all are.
-fn said(grant: &Grant, reader: &SpiffeId) -> Word {
-    let about = grant.rules.iter().filter(|rule| {
-        rule.grantees.iter().any(|grantee| match grantee {
-            Grantee::Member(member) => member == reader.member(),
-            Grantee::Identity(id) => id == reader,
-            Grantee::Role(member, role) => member == reader.member() && *role == reader.role(),
-        })
-    });
-    let word = about.map(|rule| if rule.effect == ConsentEffect::Permit { Word::Permit } else { Word::DenyReader });
-    let opens = grant.rules.iter().any(|rule| rule.effect == ConsentEffect::Permit);
-    let opts_out = grant.base == ConsentBase::BreakGlassOnly && !opens;
-    word.max().unwrap_or(if opts_out || grant.base == ConsentBase::Deny { Word::DenyAll } else { Word::Silence })
 }

@@ -224,7 +224,7 @@ impl World {
         let ledger = self.best().map(|best| std::rc::Rc::clone(&self.machines[best].host.disk.ledger));
         if let (Some(topology), Some(ledger)) = (self.topology(), ledger) {
             let burst = self.env.swarm.has(Fault::Overload) && self.rng.chance(60);
-            let count = if burst { 3 * self.env.swarm.queued_max } else { 1 };
+            let count = if burst { 3 * self.env.swarm.queued_max } else { self.rng.range(1, 3) as usize };
             if burst {
                 self.env.stats.fault(Fault::Overload);
             }
