@@ -8,6 +8,8 @@ use consilium_ledger::keys;
 use consilium_proto::ids::TimeMs;
 use consilium_proto::names::MemberId;
 use consilium_proto::pb::PetitionsDueState;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio_util::sync::CancellationToken;
 
 use crate::alarms::Alarms;
@@ -71,11 +73,18 @@ fn tell(alarms: &Alarms, member: &MemberId, overdue: Option<Overdue>) {
         Some(Overdue { number, since }) => alarms.raise(
             ALARM,
             format!(
-                "{member} owes patients {number} answers whose deadline is over, the first since {since} ms: \
-                 `consilium petition list` shows them to a privacy officer"
+                "{member} owes patients {number} answers whose deadline is over, the first since {}: \
+                 `consilium petition list` shows them to a privacy officer",
+                moment(since)
             ),
         ),
     }
+}
+
+/// To the second, for people.
+fn moment(time: TimeMs) -> String {
+    let moment = i64::try_from(time.0 / 1_000).ok().and_then(|s| OffsetDateTime::from_unix_timestamp(s).ok());
+    moment.and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_else(|| "long ago".to_owned())
 }
 
 #[cfg(test)]
@@ -104,7 +113,9 @@ mod tests {
         tell(&alarms, &member, overdue(&due(&[1_000], 1), TimeMs(1_000)));
         let raised = alarms.list();
         assert_eq!(raised[0].0, "petitions_overdue");
-        assert!(raised[0].1.message.starts_with("a.example owes patients 2 answers"), "{}", raised[0].1.message);
+        let message = &raised[0].1.message;
+        let text = "a.example owes patients 2 answers whose deadline is over, the first since 1970-01-01T00:00:01Z";
+        assert!(message.starts_with(text), "{message}");
         tell(&alarms, &member, overdue(&due(&[2_000], 0), TimeMs(1_999)));
         assert!(alarms.list().is_empty());
     }
