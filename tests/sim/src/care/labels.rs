@@ -80,17 +80,18 @@ impl Care {
         let (by, knows) = self.one_of(&[
             ((1, "patient", ANNA), &[1, 2][..]),
             ((1, "patient", ANNA), &[1]),
+            ((1, "patient", ANNA), &[2]),
             ((2, "patient", ANEW), &[2]),
             ((1, "service", "x"), &[1]),
             ((2, "service", "x"), &[2]),
         ]);
         let number = self.any_patient();
         let tags: Vec<_> = knows.iter().flat_map(|member| self.known_tags(scene.ledger, *member, number)).collect();
-        let to_all = permit(self.rng.range(2, 3));
-        let rules = match (self.rng.below(5), tags.is_empty()) {
-            (0..=1, false) => vec![pb::ConsentRule { tags, ..to_all }],
-            (2..=3, false) => vec![to_all, pb::ConsentRule { tags, ..self.denial() }],
-            _ => vec![to_all, pb::ConsentRule { labelled: true, ..self.denial() }],
+        let rules = match (self.rng.below(6), tags.is_empty()) {
+            // Others open little to the third member.
+            (0..=2, false) => vec![pb::ConsentRule { tags, ..permit(self.rng.range(2, 3)) }],
+            (3..=4, false) => vec![permit(2), pb::ConsentRule { tags, ..self.denial() }],
+            _ => vec![permit(2), pb::ConsentRule { labelled: true, ..self.denial() }],
         };
         self.put_consent((by, number), ConsentBase::BreakGlassOnly, rules, scene.now_ms)
     }
@@ -98,16 +99,16 @@ impl Care {
     /// Of some codes, under salts of a hospital, of which some came later or are not told.
     fn known_tags(&mut self, ledger: &LedgerStore, member: u64, number: u64) -> Vec<Bytes> {
         let mut salts = salts_of(ledger, member, number);
-        salts.retain(|_| self.rng.chance(650));
+        salts.retain(|_| self.rng.chance(500));
         let codes = self.some_codes();
         salts.iter().flat_map(|salt| codes.iter().filter_map(|code| tag(salt, *code))).collect()
     }
 
-    /// Of everybody, of another member, or of the first hospital's own clinician.
+    /// Of everybody, of the second hospital, or of the first one's own clinician.
     fn denial(&mut self) -> pb::ConsentRule {
-        match self.rng.below(3) {
+        match self.rng.below(8) {
             0 => pb::ConsentRule { grantees: Vec::new(), ..deny(&spiffe_id(1, "clinician", "c")) },
-            1 => pb::ConsentRule { effect: ConsentEffect::Deny.into(), ..permit(self.rng.range(2, 3)) },
+            1..=4 => pb::ConsentRule { effect: ConsentEffect::Deny.into(), ..permit(2) },
             _ => deny(&spiffe_id(1, "clinician", "c")),
         }
     }

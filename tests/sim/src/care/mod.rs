@@ -119,7 +119,7 @@ const DEEDS: [(u64, Doing); 23] = [
     (65, |care, _| care.declare()),
     (35, |care, _| care.review()),
     (75, |care, scene| care.consent(scene.now_ms)),
-    (70, Care::consent_by_label),
+    (100, Care::consent_by_label),
     (50, |care, scene| care.put_salt(scene.ledger)),
     (50, |care, _| care.revoke()),
     (40, |care, _| care.accept()),

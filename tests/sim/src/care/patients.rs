@@ -43,9 +43,9 @@ impl Care {
     fn consent_by(&mut self, (by, number): (Person, u64), now_ms: u64) -> Deed {
         let clinician = deny(&spiffe_id(1, "clinician", "c"));
         let (base, rules) = match self.rng.below(20) {
-            0..=12 => (ConsentBase::BreakGlassOnly, vec![permit(2)]),
-            13..=14 => (ConsentBase::BreakGlassOnly, vec![permit(3)]),
-            15..=17 => (ConsentBase::BreakGlassOnly, vec![permit(3), clinician]),
+            0..=13 => (ConsentBase::BreakGlassOnly, vec![permit(2)]),
+            14 => (ConsentBase::BreakGlassOnly, vec![permit(3)]),
+            15..=17 => (ConsentBase::BreakGlassOnly, vec![permit(2), clinician]),
             18 => (ConsentBase::BreakGlassOnly, vec![clinician]),
             _ => (ConsentBase::Deny, Vec::new()),
         };

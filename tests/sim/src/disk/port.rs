@@ -183,8 +183,6 @@ struct PortBugs {
     consents: BTreeMap<Vec<u8>, Option<Bytes>>,
     /// The newest row that was read is in a judgement of a wrap.
     judges_wrap: bool,
-    /// Consents are read to decide by them, and not to be changed.
-    decides: bool,
     /// Who signed what is executed.
     signer: pb::SignerState,
 }
@@ -193,12 +191,6 @@ impl PortBugs {
     /// A row of the state as the bug gives it.
     fn row(&mut self, key: &[u8], value: Option<Bytes>) -> Option<Bytes> {
         let kind = StateRow::of(key);
-        // Who decides looks at which there are first, and who signs the next transaction comes after.
-        self.decides = match kind {
-            Some(StateRow::ConsentList) => true,
-            Some(StateRow::Signer) => false,
-            Some(_) | None => self.decides,
-        };
         if self.bug.is_some() && kind == Some(StateRow::Signer) {
             self.signer = signer_of(value.as_ref());
         }
@@ -363,18 +355,19 @@ impl StateReader for SimLedger {
         }
         let mut bugs = self.bugs.borrow_mut();
         let value = bugs.row(key, value);
+        // Who wants to read is judged by such a row, and nobody changes it.
+        if !bugs.signer.spiffe_id.ends_with("/clinician/c") {
+            return Ok(value);
+        }
         let store = || self.handle().store.borrow();
         Ok(match (bugs.bug, StateRow::of(key)) {
-            (Some(Bug::PermitOfUnknownLabel), Some(StateRow::Consent)) if bugs.decides => {
+            (Some(Bug::PermitOfUnknownLabel), Some(StateRow::Consent)) => {
                 value.map(|row| misread::open_unknown(row, &store()))
             }
-            (Some(Bug::DenialOfKnownLabel), Some(StateRow::Consent)) if bugs.decides => {
+            (Some(Bug::DenialOfKnownLabel), Some(StateRow::Consent)) => {
                 value.map(|row| misread::close_known(row, &store()))
             }
-            // Who wants to read is judged so, and nobody else.
-            (Some(Bug::AcceptedUntilLeft), Some(StateRow::Patient))
-                if bugs.signer.spiffe_id.ends_with("/clinician/c") =>
-            {
+            (Some(Bug::AcceptedUntilLeft), Some(StateRow::Patient)) => {
                 value.map(|row| misread::forget_left(row, &store()))
             }
             (Some(_) | None, _) => value,

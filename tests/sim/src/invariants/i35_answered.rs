@@ -11,7 +11,8 @@ use consilium_proto::names::Role;
 use consilium_proto::pb::{PetitionKind as Kind, PetitionState, PetitionsDueState};
 use consilium_proto::state::StateRow;
 use consilium_proto::transaction::{
-    AcceptPatient, Action, AnswerPetition, Answered, DisclosureAction, OpenPetition, PetitionAction, VersionRef,
+    AcceptPatient, Action, AnswerPetition, Answered, DisclosureAction, OpenPetition, PatientAction, PetitionAction,
+    VersionRef,
 };
 use prost::Message;
 
@@ -29,15 +30,15 @@ struct Asked<'a> {
 
 /// What stands in a log, as far as a complaint may be about it.
 struct Logged {
-    patient: PatientPseudonym,
     /// Members that must answer for it: the reader's, and those that keep what was asked for.
     concerns: BTreeSet<String>,
 }
 
 #[derive(Default)]
 struct Audit<'a> {
-    logged: BTreeMap<TransactionId, Logged>,
-    disclosures: BTreeMap<DisclosureId, Logged>,
+    /// By transaction, and in whose log.
+    logged: BTreeMap<(TransactionId, PatientPseudonym), Logged>,
+    disclosures: BTreeMap<DisclosureId, (PatientPseudonym, Logged)>,
     asked: BTreeMap<PetitionId, Asked<'a>>,
     /// In the order of the ledger.
     order: Vec<PetitionId>,
@@ -56,7 +57,14 @@ pub fn check(ledger: &LedgerStore, effects: &[Effect]) -> Result<u64, String> {
                 Action::Petition(PetitionAction::Answer(answer)) => audit.answer(&judge, effect, answer),
                 Action::RequestAccess(request) => {
                     let logged = Logged::of(&judge, effect, &request.patient, &request.records);
-                    audit.logged.insert(effect.transaction.id, logged);
+                    audit.logged.insert((effect.transaction.id, request.patient), logged);
+                    Ok(())
+                }
+                Action::Patient(action) => {
+                    for patient in said_of(action) {
+                        let logged = Logged::of(&judge, effect, &patient, &[]);
+                        audit.logged.entry((effect.transaction.id, patient)).or_insert(logged);
+                    }
                     Ok(())
                 }
                 Action::Disclosure(action) => {
@@ -78,7 +86,20 @@ impl Logged {
         let found = records.iter().filter_map(|version| judge.record(&version.record));
         let keep = found.filter(|(of, _)| of == patient).map(|(_, member)| member.to_owned());
         let concerns = keep.chain([effect.author.member().to_string()]).collect();
-        Self { patient: *patient, concerns }
+        Self { concerns }
+    }
+}
+
+/// In whose logs it stands that something was said.
+fn said_of(action: &PatientAction) -> Vec<PatientPseudonym> {
+    match action {
+        PatientAction::Accept(said) => vec![said.patient],
+        PatientAction::Link { pair, .. } | PatientAction::Unlink(pair) => vec![pair.patient, pair.other],
+        PatientAction::AttestDeath(said) => vec![said.patient],
+        PatientAction::Register(_)
+        | PatientAction::AddLookups(_)
+        | PatientAction::AttestCare(_)
+        | PatientAction::PutSalt(_) => Vec::new(),
     }
 }
 
@@ -88,10 +109,12 @@ impl<'a> Audit<'a> {
         let id = effect.transaction.id;
         match action {
             DisclosureAction::Disclose(made) => {
-                self.disclosures.insert(made.id, Logged::of(judge, effect, &made.patient, &made.records));
+                let logged = Logged::of(judge, effect, &made.patient, &made.records);
+                self.disclosures.insert(made.id, (made.patient, logged));
             }
             DisclosureAction::Confirm(made) => {
-                self.logged.extend(self.disclosures.remove(made).map(|logged| (id, logged)));
+                let made = self.disclosures.remove(made);
+                self.logged.extend(made.map(|(patient, logged)| ((id, patient), logged)));
             }
         }
     }
@@ -117,9 +140,9 @@ impl<'a> Audit<'a> {
             judge.record(&version.record).is_some_and(|(_, wrote)| judge.members().keeps(what.member.as_str(), wrote))
         });
         let keeps = |member: &String| judge.members().keeps(what.member.as_str(), member);
-        let concerns = |logged: &Logged| logged.patient == what.patient && logged.concerns.iter().any(keeps);
+        let concerns = |logged: &Logged| logged.concerns.iter().any(keeps);
         let entry = what.subject.entry();
-        let fits = fits && entry.is_none_or(|entry| self.logged.get(&entry).is_some_and(concerns));
+        let fits = fits && entry.is_none_or(|entry| self.logged.get(&(entry, what.patient)).is_some_and(concerns));
         let asked = Asked { by: by.to_string(), what, answer: None };
         self.order.push(what.id);
         match may && fits && self.asked.insert(what.id, asked).is_none() {
