@@ -98,6 +98,7 @@ fn imported_resources_come_back_byte_for_byte() {
 #[test]
 fn one_document_through_the_command_line() {
     Network::of(1).run(async |network| {
+        network.custodian(0).await?;
         let user = network.enrolled(0, Role::Service, "ehr").await?;
         let file = network.folder().join("observation.json");
         let text = "{\"resourceType\":\"Observation\", \"id\":\"o1\",\n \"status\":\"final\",\
