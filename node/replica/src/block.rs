@@ -65,11 +65,13 @@ pub fn judge(entry: &[u8], times: &RangeInclusive<TimeMs>, proposer: Option<Node
     if proposer.is_some_and(|proposer| proposer != named) {
         return Err("names another proposer than the leader");
     }
-    match time {
-        time if time > *times.end() => Err("its time is ahead of this node's clock"),
-        time if time < *times.start() => Err("its time is behind this node's clock"),
-        _ => Ok(()),
+    if time > *times.end() {
+        return Err("its time is ahead of this node's clock");
     }
+    if time < *times.start() {
+        return Err("its time is behind this node's clock");
+    }
+    Ok(())
 }
 
 fn judge_transaction(transaction: &[u8]) -> Result<(), &'static str> {

@@ -68,15 +68,18 @@ impl<R: LogReader> Core<R> {
         if self.term_at(own) == self.term() {
             heads.push((own, me));
         }
+        self.held_by_quorum(heads).min(self.countable())
+    }
+
+    /// The newest index at or behind which a quorum has its heads; zero if there is none.
+    fn held_by_quorum(&self, mut heads: Vec<(LogIndex, RaftId)>) -> LogIndex {
         heads.sort_unstable_by(|one, other| other.cmp(one));
         let mut holders = BTreeSet::new();
-        for (head, node) in heads {
+        let holds = |(head, node): (LogIndex, RaftId)| {
             holders.insert(node);
-            if self.is_quorum(&holders) {
-                return head.min(self.countable());
-            }
-        }
-        LogIndex(0)
+            self.is_quorum(&holders).then_some(head)
+        };
+        heads.into_iter().find_map(holds).unwrap_or_default()
     }
 
     /// The mandate of the leader, if that had applied more of the log when it was elected than
@@ -124,14 +127,7 @@ impl<R: LogReader> Core<R> {
             said.entry(*node).and_modify(|head| *head = newest.max(*head)).or_insert(newest);
         }
         said.remove(&self.config.id);
-        let mut said: Vec<(LogIndex, RaftId)> = said.into_iter().map(|(node, head)| (head, node)).collect();
-        said.sort_unstable_by(|one, other| other.cmp(one));
-        let mut holders = BTreeSet::new();
-        let holds = |(head, node): &(LogIndex, RaftId)| {
-            holders.insert(*node);
-            self.is_quorum(&holders).then_some(*head)
-        };
-        said.iter().find_map(holds).unwrap_or_default()
+        self.held_by_quorum(said.into_iter().map(|(node, head)| (head, node)).collect())
     }
 
     /// A peer holds the leader's log up to an index.
