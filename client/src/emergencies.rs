@@ -234,6 +234,14 @@ impl Client {
         Ok((answered, header))
     }
 
+    /// Which reviews of emergencies a member owes, proven to be all; for auditors. `None`: none ever.
+    ///
+    /// # Errors
+    /// As [`Self::proven_state`].
+    pub async fn reviews_due(&self, member: &MemberId) -> Result<Option<pb::ReviewsDueState>, ClientError> {
+        self.proven_row(&keys::reviews_due(member.as_str())).await
+    }
+
     /// An emergency, proven; `None`: proven to be none. For auditors.
     ///
     /// # Errors

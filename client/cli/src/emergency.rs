@@ -1,6 +1,7 @@
 //! `consilium emergency`: breaking the glass, and reviewing that it was right.
 
 mod drill;
+mod due;
 mod text;
 mod watch;
 
@@ -37,6 +38,9 @@ pub(crate) enum EmergencyCommand {
     Declare(DeclareArgs),
     /// Say whether an emergency was justified, once and for all (role auditor of its member)
     Review(ReviewArgs),
+    /// Which reviews a hospital owes, proven to be all (role auditor). While one is overdue, the access
+    /// policy may narrow what all people of that hospital read elsewhere
+    Due(due::DueArgs),
     /// Drill it on a patient that there is not: write, declare, read and review, and tell how long
     /// it took
     Drill(drill::DrillArgs),
@@ -153,6 +157,7 @@ pub(crate) async fn run(args: EmergencyArgs, ctx: &Context) -> Result<(), CliErr
     match args.command {
         EmergencyCommand::Declare(args) => declare(args, &ctx.client().await?, ctx).await,
         EmergencyCommand::Review(args) => review(args, &ctx.client().await?, ctx).await,
+        EmergencyCommand::Due(args) => due::run(args, ctx).await,
         EmergencyCommand::Drill(args) => drill::run(args, ctx).await,
         EmergencyCommand::Text(args) => text::run(args, ctx).await,
         EmergencyCommand::Watch(args) => watch::run(args, ctx).await,

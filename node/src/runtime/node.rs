@@ -276,7 +276,7 @@ impl Node {
         tokio::spawn(identities.run());
         let member = self.prepared.resolver.current().identity().spiffe_id().member().clone();
         let (alarms, ledger) = (Arc::clone(&self.alarms), Arc::clone(&self.ledger.0));
-        tokio::spawn(super::duties::watch_petitions(alarms, ledger, member, self.stopping.clone()));
+        tokio::spawn(super::duties::watch_duties(alarms, ledger, member, self.stopping.clone()));
         let data_dir = self.prepared.config.data_dir.clone();
         tokio::spawn(super::repair::watch_report(Arc::clone(&self.alarms), data_dir, self.stopping.clone()));
     }

@@ -61,6 +61,10 @@ struct FeedView {
     overdue_petitions: Vec<OverdueView>,
     /// How many more are not listed.
     overdue_unlisted: u64,
+    /// Reviews of emergencies that the member owes, and whose deadline is over.
+    overdue_reviews: Vec<OverdueReviewView>,
+    /// How many more are not listed.
+    overdue_reviews_unlisted: u64,
 }
 
 #[derive(Serialize)]
@@ -69,6 +73,20 @@ struct OverdueView {
     due: String,
     #[serde(skip)]
     due_shown: String,
+}
+
+#[derive(Serialize)]
+struct OverdueReviewView {
+    emergency: String,
+    due: String,
+    #[serde(skip)]
+    due_shown: String,
+}
+
+/// What the member owes, done in time or not.
+struct Owed {
+    petitions: pb::PetitionsDueState,
+    reviews: pb::ReviewsDueState,
 }
 
 #[derive(Serialize)]
@@ -98,10 +116,18 @@ pub(super) async fn run(client: &Client, args: &FeedArgs, ctx: &Context) -> Resu
     let found = client.accesses_by(&member, Height(args.after)).await?;
     spinner.finish_and_clear();
     let care = care_of(client, &member, &found).await?;
-    let (due, now) = (client.petitions_due(&member).await?.unwrap_or_default(), client.certified_head().await?);
+    let owed = Owed::of(client, &member).await?;
+    let now = client.certified_head().await?.header.time;
     let reviewer = Reviewer::new(&found.decisions, &people, &care, args.volume);
-    let view = FeedView::new(args, &member, &found, &reviewer).with_overdue(&due, now.header.time, args.utc_offset);
+    let view = FeedView::new(args, &member, &found, &reviewer).with_overdue(&owed, now, args.utc_offset);
     ctx.print(&view, FeedView::text)
+}
+
+impl Owed {
+    async fn of(client: &Client, member: &MemberId) -> Result<Self, CliError> {
+        let petitions = client.petitions_due(member).await?.unwrap_or_default();
+        Ok(Self { petitions, reviews: client.reviews_due(member).await?.unwrap_or_default() })
+    }
 }
 
 async fn care_of(client: &Client, member: &MemberId, found: &StaffAccesses) -> Result<Care, CliError> {
@@ -130,28 +156,44 @@ impl FeedView {
             entries: shown.map(|(decision, found)| EntryView::new(decision, &found, args.utc_offset)).collect(),
             overdue_petitions: Vec::new(),
             overdue_unlisted: 0,
+            overdue_reviews: Vec::new(),
+            overdue_reviews_unlisted: 0,
         }
     }
 
-    fn with_overdue(self, due: &pb::PetitionsDueState, now: TimeMs, zone: Zone) -> Self {
-        let late = due.petitions.iter().filter(|due| due.due_ms <= now.0).map(|due| OverdueView {
-            petition: hex::encode(&due.petition_id),
-            due: time_ms(due.due_ms),
-            due_shown: zone.time_ms(due.due_ms),
+    fn with_overdue(self, owed: &Owed, now: TimeMs, zone: Zone) -> Self {
+        let late = |due_ms: u64| (due_ms <= now.0).then(|| (time_ms(due_ms), zone.time_ms(due_ms)));
+        let petitions = owed.petitions.petitions.iter().filter_map(|owed| {
+            let (due, due_shown) = late(owed.due_ms)?;
+            Some(OverdueView { petition: hex::encode(&owed.petition_id), due, due_shown })
         });
-        Self { overdue_petitions: late.collect(), overdue_unlisted: due.dropped, ..self }
+        let reviews = owed.reviews.reviews.iter().filter_map(|owed| {
+            let (due, due_shown) = late(owed.due_ms)?;
+            Some(OverdueReviewView { emergency: hex::encode(&owed.emergency_id), due, due_shown })
+        });
+        Self {
+            overdue_petitions: petitions.collect(),
+            overdue_unlisted: owed.petitions.dropped,
+            overdue_reviews: reviews.collect(),
+            overdue_reviews_unlisted: owed.reviews.dropped,
+            ..self
+        }
     }
 
-    /// First of all: patients wait for these.
+    /// First of all: patients wait for these, and the own people for the reviews.
     fn overdue(&self) -> Vec<String> {
-        let late = self
-            .overdue_petitions
-            .iter()
-            .map(|late| format!("! OVERDUE: the answer to petition {} was due {}", late.petition, late.due_shown));
-        let unlisted = (self.overdue_unlisted > 0)
-            .then(|| counted(self.overdue_unlisted, "older petition", "older petitions"))
-            .map(|older| format!("! OVERDUE: {older}, not listed"));
-        late.chain(unlisted).collect()
+        let petition =
+            |late: &OverdueView| format!("the answer to petition {} was due {}", late.petition, late.due_shown);
+        let review =
+            |late: &OverdueReviewView| format!("the review of emergency {} was due {}", late.emergency, late.due_shown);
+        let unlisted = |number: u64, one: &str, many: &str| {
+            (number > 0).then(|| format!("{}, not listed", counted(number, one, many)))
+        };
+        let answers = self.overdue_petitions.iter().map(petition);
+        let answers = answers.chain(unlisted(self.overdue_unlisted, "older petition", "older petitions"));
+        let reviews = self.overdue_reviews.iter().map(review);
+        let reviews = reviews.chain(unlisted(self.overdue_reviews_unlisted, "older review", "older reviews"));
+        answers.chain(reviews).map(|late| format!("! OVERDUE: {late}")).collect()
     }
 
     fn text(&self) -> String {

@@ -21,7 +21,7 @@ use consilium_e2e::{Network, User, asks_for, cli_binary, eventually, eventually_
 use consilium_proto::consent::{Grant, Grantee, Rule};
 use consilium_proto::hash::Hash;
 use consilium_proto::ids::{EmergencyId, Height, PatientPseudonym, RecordId};
-use consilium_proto::names::Role;
+use consilium_proto::names::{MemberId, Role};
 use consilium_proto::pb::{self, AccessGround, ConsentBase, ConsentEffect, EmergencyReason, PurposeOfUse};
 use consilium_proto::transaction::VersionRef;
 use prost::Message;
@@ -287,6 +287,14 @@ fn emergencies_are_told_to_whom_they_concern_over_node_failures() {
             assert_eq!((declared.id, declared.state.reader.as_str()), (emergency.id(), doctor.spiffe_id.as_str()));
             assert!(declared.state.reviewer.is_empty() && !declared.is_overdue());
         }
+        let declarer: MemberId = network.members[1].id.parse()?;
+        for auditor in [&officers[1], &other] {
+            let owed = auditor.client.reviews_due(&declarer).await?.unwrap_or_default();
+            assert_eq!(
+                owed.reviews.iter().map(|due| &due.emergency_id[..]).collect::<Vec<_>>(),
+                [&emergency.id().0[..]]
+            );
+        }
         // The nodes that tell it die, each reader goes on with another one.
         network.nodes[0].kill9()?;
         officers[1].client.review_emergency(emergency.id(), pb::ReviewVerdict::Justified, None).await?;
@@ -301,6 +309,8 @@ fn emergencies_are_told_to_whom_they_concern_over_node_failures() {
             assert!(accesses <= 1);
         }
         assert_eq!(patient.kept().log.count, 2, "the patient is told of the access, too, and of its acceptance");
+
+        assert_eq!(officers[1].client.reviews_due(&declarer).await?, Some(pb::ReviewsDueState::default()));
 
         // Another one, of a patient of its own, is the first that concerns the third member.
         let own = PatientPseudonym(rand::random());
@@ -331,6 +341,8 @@ fn the_text_of_an_emergency_is_read_by_its_own_custodian_and_officer_alone() {
         let id =
             declared.output.split_whitespace().find(|word| word.len() == 32 && word.parse::<EmergencyId>().is_ok());
         let id = id.expect("the id is printed").to_owned();
+        let owed = network.cli(&officer, &["emergency", "due"])?;
+        assert!(owed.output.contains("owes 1 review") && owed.output.contains(&id), "{}", owed.output);
         for node in &network.nodes {
             let sealed = officer.at(node).await?.emergency_text(id.parse()?).await?;
             assert!(matches!(sealed, EmergencyText::Sealed(_)));

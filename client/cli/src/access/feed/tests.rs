@@ -138,12 +138,17 @@ fn what_is_printed_tells_rules_and_no_names_or_addresses() {
         FeedView::new(args, &member, &found, &Reviewer::new(&found.decisions, &people, &care, args.volume))
     };
     let due = |due_ms| pb::PetitionDue { petition_id: vec![3; 16].into(), due_ms, ..pb::PetitionDue::default() };
-    let due = pb::PetitionsDueState { petitions: vec![due(5_000), due(5_001)], dropped: 1 };
-    let with_overdue = |args: &FeedArgs| view(args).with_overdue(&due, TimeMs(5_000), Zone::default());
+    let petitions = pb::PetitionsDueState { petitions: vec![due(5_000), due(5_001)], dropped: 1 };
+    let review = |id, due_ms| pb::ReviewDue { emergency_id: vec![id; 16].into(), due_ms };
+    let reviews = pb::ReviewsDueState { reviews: vec![review(7, 4_000), review(8, 5_001)], dropped: 2 };
+    let owed = Owed { petitions, reviews };
+    let with_overdue = |args: &FeedArgs| view(args).with_overdue(&owed, TimeMs(5_000), Zone::default());
     json::snapshot::check("access-feed", &with_overdue(&args(&["--after", "2"])));
     let text = with_overdue(&args(&[])).text();
     assert!(text.starts_with("! OVERDUE: the answer to petition 0303"), "{text}");
     assert!(text.contains("! OVERDUE: 1 older petition, not listed") && !text.contains("05.001"), "{text}");
+    assert!(text.contains("\n! OVERDUE: the review of emergency 0707"), "{text}");
+    assert!(text.contains("\n! OVERDUE: 2 older reviews, not listed\n") && !text.contains("0808"), "{text}");
     let text = view(&args(&["--after", "2"])).text();
     assert!(text.contains("\n  ! reader and patient have the same family name\n"), "{text}");
     assert!(text.contains("3 requests by people of st-mary.example in the blocks 3 to 20, proven"), "{text}");
