@@ -3,11 +3,11 @@
 //! until there is one, and answered by that member alone: about people by auditors, and a
 //! correction is refused neither by who entered the petition nor by who wrote the record.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use consilium_ledger::{Table, keys};
-use consilium_proto::ids::{DisclosureId, PatientPseudonym, PetitionId, TransactionId};
-use consilium_proto::names::Role;
+use consilium_proto::ids::{DisclosureId, PatientPseudonym, PetitionId, RecordId, TransactionId};
+use consilium_proto::names::{MemberId, Role};
 use consilium_proto::pb::{PetitionKind as Kind, PetitionState, PetitionsDueState};
 use consilium_proto::state::StateRow;
 use consilium_proto::transaction::{
@@ -30,8 +30,8 @@ struct Asked<'a> {
 
 /// What stands in a log, as far as a complaint may be about it.
 struct Logged {
-    /// Members that must answer for it: the reader's, and those that keep what was asked for.
-    concerns: BTreeSet<String>,
+    reader_of: String,
+    records: Vec<RecordId>,
 }
 
 #[derive(Default)]
@@ -56,19 +56,19 @@ pub fn check(ledger: &LedgerStore, effects: &[Effect]) -> Result<u64, String> {
                 Action::Petition(PetitionAction::Open(what)) => audit.open(&judge, effect, what),
                 Action::Petition(PetitionAction::Answer(answer)) => audit.answer(&judge, effect, answer),
                 Action::RequestAccess(request) => {
-                    let logged = Logged::of(&judge, effect, &request.patient, &request.records);
+                    let logged = Logged::of(effect, &request.records);
                     audit.logged.insert((effect.transaction.id, request.patient), logged);
                     Ok(())
                 }
                 Action::Patient(action) => {
                     for patient in said_of(action) {
-                        let logged = Logged::of(&judge, effect, &patient, &[]);
+                        let logged = Logged::of(effect, &[]);
                         audit.logged.entry((effect.transaction.id, patient)).or_insert(logged);
                     }
                     Ok(())
                 }
                 Action::Disclosure(action) => {
-                    audit.disclosed(&judge, effect, action);
+                    audit.disclosed(effect, action);
                     Ok(())
                 }
                 _ => Ok(()),
@@ -82,11 +82,17 @@ pub fn check(ledger: &LedgerStore, effects: &[Effect]) -> Result<u64, String> {
 }
 
 impl Logged {
-    fn of(judge: &Judge, effect: &Effect, patient: &PatientPseudonym, records: &[VersionRef]) -> Self {
-        let found = records.iter().filter_map(|version| judge.record(&version.record));
-        let keep = found.filter(|(of, _)| of == patient).map(|(_, member)| member.to_owned());
-        let concerns = keep.chain([effect.author.member().to_string()]).collect();
-        Self { concerns }
+    fn of(effect: &Effect, records: &[VersionRef]) -> Self {
+        let records = records.iter().map(|version| version.record).collect();
+        Self { reader_of: effect.author.member().to_string(), records }
+    }
+
+    /// Whether a member must answer for it: the reader's, and who keeps what was asked for, which
+    /// may have been written since.
+    fn concerns(&self, judge: &Judge, patient: &PatientPseudonym, member: &MemberId) -> bool {
+        let found = self.records.iter().filter_map(|record| judge.record(record));
+        let kept = found.filter(|(of, _)| of == patient).map(|(_, member)| member);
+        kept.chain([self.reader_of.as_str()]).any(|of| judge.members().keeps(member.as_str(), of))
     }
 }
 
@@ -105,11 +111,11 @@ fn said_of(action: &PatientAction) -> Vec<PatientPseudonym> {
 
 impl<'a> Audit<'a> {
     /// A disclosure stands in the log by the transaction that confirms it.
-    fn disclosed(&mut self, judge: &Judge, effect: &Effect, action: &DisclosureAction) {
+    fn disclosed(&mut self, effect: &Effect, action: &DisclosureAction) {
         let id = effect.transaction.id;
         match action {
             DisclosureAction::Disclose(made) => {
-                let logged = Logged::of(judge, effect, &made.patient, &made.records);
+                let logged = Logged::of(effect, &made.records);
                 self.disclosures.insert(made.id, (made.patient, logged));
             }
             DisclosureAction::Confirm(made) => {
@@ -139,8 +145,7 @@ impl<'a> Audit<'a> {
         let fits = version.is_none_or(|version| {
             judge.record(&version.record).is_some_and(|(_, wrote)| judge.members().keeps(what.member.as_str(), wrote))
         });
-        let keeps = |member: &String| judge.members().keeps(what.member.as_str(), member);
-        let concerns = |logged: &Logged| logged.concerns.iter().any(keeps);
+        let concerns = |logged: &Logged| logged.concerns(judge, &what.patient, &what.member);
         let entry = what.subject.entry();
         let fits = fits && entry.is_none_or(|entry| self.logged.get(&(entry, what.patient)).is_some_and(concerns));
         let asked = Asked { by: by.to_string(), what, answer: None };
