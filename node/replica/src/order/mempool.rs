@@ -114,6 +114,11 @@ impl Mempool {
         block
     }
 
+    /// Whether anything is queued that goes first.
+    pub(crate) fn holds_rights(&self) -> bool {
+        !self.rights.is_empty()
+    }
+
     /// Drops everything: this node no longer leads.
     pub(crate) fn clear(&mut self) {
         self.rights.clear();

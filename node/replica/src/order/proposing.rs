@@ -23,6 +23,8 @@ pub(crate) struct Proposing {
     mempool: Mempool,
     /// Newest proposal of this node.
     proposed: LogIndex,
+    /// Its transactions.
+    proposed_count: usize,
     /// Somebody needs the ledger's time to pass this.
     time_wanted: Option<TimeMs>,
     in_flight_max: u64,
@@ -40,7 +42,7 @@ pub(crate) struct Moment<'a> {
 
 impl Proposing {
     pub(crate) fn new(mempool: Mempool, in_flight_max: u64) -> Self {
-        Self { mempool, proposed: LogIndex(0), time_wanted: None, in_flight_max }
+        Self { mempool, proposed: LogIndex(0), proposed_count: 0, time_wanted: None, in_flight_max }
     }
 
     /// Queues a transaction.
@@ -81,7 +83,16 @@ impl Proposing {
         core.role() == Role::Leader
             && !moment.apart
             && under_way < self.in_flight_max
+            && (under_way == 0 || self.is_worth_while(moment))
             && (!self.mempool.is_empty() || self.time_block_due(moment))
+    }
+
+    /// Whether a block shall go out beside another: each costs every node two syncs and a
+    /// signature, however small it is. What is urgent does not wait to be more.
+    fn is_worth_while(&self, moment: &Moment<'_>) -> bool {
+        let full = moment.topology.parameters().block_transactions_max as usize;
+        let queued = self.mempool.len();
+        self.mempool.holds_rights() || queued >= self.proposed_count.min(full)
     }
 
     /// Whether a block without transactions is wanted: somebody waits for the
@@ -115,8 +126,8 @@ impl Proposing {
         let block = CheckedBlock { time: moment.wall, proposer: moment.me, observed, transactions };
         match core.propose(block.encode()) {
             Ok(proposed) => {
-                self.proposed = proposed.index;
                 let transactions = block.transactions.len();
+                (self.proposed, self.proposed_count) = (proposed.index, transactions);
                 out.push(Output::Notice(Notice::Proposed { index: proposed.index, transactions }));
                 entries.built(proposed, block);
                 Ok(())

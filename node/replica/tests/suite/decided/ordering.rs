@@ -96,6 +96,28 @@ fn overloaded(outputs: &[Output]) -> Vec<RequestId> {
 }
 
 #[test]
+fn a_second_block_waits_until_it_is_as_large_as_the_one_under_way() {
+    let mut solo = Replicas::solo(|_| {}, |_| {});
+    solo.said(1);
+    solo.node_mut(1).hold = |output| matches!(output, Output::WriteLog(_));
+    let mut all = submissions(&mut solo, 9).into_iter();
+    let mut give = |solo: &mut Replicas, count| {
+        submit_all(solo, 1, all.by_ref().take(count).collect());
+        proposed(&solo.said(1))
+    };
+    assert_eq!(give(&mut solo, 3), [3]);
+    assert_eq!(give(&mut solo, 1), [] as [usize; 0]);
+    assert_eq!(give(&mut solo, 1), [] as [usize; 0]);
+    assert_eq!(give(&mut solo, 2), [4], "as large");
+    assert_eq!(give(&mut solo, 2), [] as [usize; 0]);
+    // Nothing is under way any more: what waits goes, however little it is.
+    let node = solo.node_mut(1);
+    let written: Vec<Input> = node.release().iter().flat_map(|output| node.perform(output)).collect();
+    solo.give(1, written);
+    assert_eq!(proposed(&solo.said(1)), [2]);
+}
+
+#[test]
 fn d14_queues_are_limited_by_count() {
     let mut solo = Replicas::solo(|_| {}, |settings| settings.queued_transactions_max = 3);
     solo.node_mut(1).hold = |output| matches!(output, Output::WriteLog(_));
