@@ -78,11 +78,7 @@ impl<W: Write> Archive<'_, W> {
     fn table(&mut self, store: &LedgerStore, table: Table, prefix: &[u8]) -> Result<(), Fault> {
         for row in store.scan(table, prefix, prefix) {
             let (key, value) = row?;
-            let row = pb::ArchiveRow {
-                table: table.name().to_owned(),
-                key: key.into_vec().into(),
-                value: value.into_vec().into(),
-            };
+            let row = pb::ArchiveRow { table: table.name().to_owned(), key: key.into_vec().into(), value };
             self.entry(Entry::Row(row))?;
             self.rows += 1;
         }

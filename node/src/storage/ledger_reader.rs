@@ -22,45 +22,52 @@ use consilium_proto::vote::BlockCertificate;
 use prost::Message;
 use rocksdb::{ColumnFamily, DB, DBIterator, Direction, IteratorMode, ReadOptions};
 
+use super::family::Family;
+use super::merge::merge;
+use super::overlay::{Recent, Value, is_nearer};
 use super::rot::Rot;
+use super::write_behind::WriteBehind;
 use super::{StorageError, tip_row};
 
 pub(super) const NAME: &str = "ledger";
-pub(super) const CERTIFICATES: &str = "certificates";
-pub(super) const POSITIONS: &str = "positions";
-pub(super) const MEMBERSHIPS: &str = "memberships";
-pub(super) const META: &str = "meta";
 pub(super) const TIP: &[u8] = b"tip";
 
 /// A key and its value.
-pub type StoredRow = (Box<[u8]>, Box<[u8]>);
+pub type StoredRow = (Box<[u8]>, Bytes);
 
-/// Where rows are read from.
+/// Where rows are read from: the database, and what is in front of it.
 pub trait Source {
     /// The database itself.
     fn database(&self) -> &DB;
 
-    /// A value.
+    /// A row that is in front of the database, if there is one of that key.
+    fn recent_row(&self, family: Family, key: &[u8]) -> Option<Value>;
+
+    /// A value in the database.
     ///
     /// # Errors
     /// If the disk fails.
     fn get(&self, family: &ColumnFamily, key: &[u8]) -> Result<Option<Vec<u8>>, rocksdb::Error>;
 
-    /// Rows in order.
-    fn iterate(&self, family: &ColumnFamily, options: ReadOptions, mode: IteratorMode<'_>) -> DBIterator<'_>;
+    /// Rows of the database in order, and what is in front of them.
+    fn iterate(&self, family: &ColumnFamily, options: ReadOptions, mode: IteratorMode<'_>) -> (Recent, DBIterator<'_>);
 }
 
-impl Source for DB {
+impl Source for WriteBehind {
     fn database(&self) -> &DB {
-        self
+        self.database()
+    }
+
+    fn recent_row(&self, family: Family, key: &[u8]) -> Option<Value> {
+        self.recent_row(family, key)
     }
 
     fn get(&self, family: &ColumnFamily, key: &[u8]) -> Result<Option<Vec<u8>>, rocksdb::Error> {
-        self.get_cf(family, key)
+        self.database().get_cf(family, key)
     }
 
-    fn iterate(&self, family: &ColumnFamily, options: ReadOptions, mode: IteratorMode<'_>) -> DBIterator<'_> {
-        self.iterator_cf_opt(family, options, mode)
+    fn iterate(&self, family: &ColumnFamily, options: ReadOptions, mode: IteratorMode<'_>) -> (Recent, DBIterator<'_>) {
+        self.with_recent(|database| database.iterator_cf_opt(family, options, mode))
     }
 }
 
@@ -77,8 +84,8 @@ impl<S> std::fmt::Debug for Ledger<S> {
 }
 
 impl<S: Source> Ledger<S> {
-    pub(super) fn family(&self, name: &'static str) -> &ColumnFamily {
-        self.source.database().cf_handle(name).expect("all families are opened with the database")
+    pub(super) fn family(&self, family: Family) -> &ColumnFamily {
+        self.source.database().cf_handle(family.name()).expect("all families are opened with the database")
     }
 
     /// A failure of the database, which is looked at.
@@ -87,21 +94,26 @@ impl<S: Source> Ledger<S> {
         StorageError::Database { name: NAME, source }
     }
 
-    fn value(&self, family: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        self.source.get(self.family(family), key).map_err(|e| self.failed(e))
+    pub(super) fn value(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+        if let Some(value) = self.source.recent_row(family, key) {
+            return Ok(value);
+        }
+        let value = self.source.get(self.family(family), key).map_err(|e| self.failed(e))?;
+        Ok(value.map(Bytes::from))
     }
 
-    /// The row nearest to a height in a table that is kept by height.
-    fn near(
-        &self,
-        family: &'static str,
-        height: Height,
-        direction: Direction,
-    ) -> Result<Option<StoredRow>, StorageError> {
+    /// The row nearest to a height in a family that is kept by height.
+    fn near(&self, family: Family, height: Height, direction: Direction) -> Result<Option<StoredRow>, StorageError> {
         let start = keys::height(height);
         let mode = IteratorMode::From(&start, direction);
-        let row = self.source.iterate(self.family(family), ReadOptions::default(), mode).next();
-        row.transpose().map_err(|e| self.failed(e))
+        let (recent, mut rows) = self.source.iterate(self.family(family), ReadOptions::default(), mode);
+        let stored = rows.next().transpose().map_err(|e| self.failed(e))?;
+        let stored = stored.map(|(key, value)| (key, Bytes::from(value)));
+        let recent = recent.near(family, &start, direction);
+        Ok(match (recent, stored) {
+            (Some(recent), Some(stored)) if is_nearer(&stored.0, &recent.0, direction) => Some(stored),
+            (recent, stored) => recent.or(stored),
+        })
     }
 
     /// Where the ledger stands, with the applied index; `None` before genesis.
@@ -109,7 +121,7 @@ impl<S: Source> Ledger<S> {
     /// # Errors
     /// If the disk fails or the row is damaged.
     pub fn tip(&self) -> Result<Option<(LogIndex, Tip)>, StorageError> {
-        self.value(META, TIP)?.map(|bytes| tip_row::decode(&bytes)).transpose()
+        self.value(Family::Meta, TIP)?.map(|bytes| tip_row::decode(&bytes)).transpose()
     }
 
     /// Raft's membership as of the entry that holds a block.
@@ -117,7 +129,7 @@ impl<S: Source> Ledger<S> {
     /// # Errors
     /// If the disk fails, or there is none.
     pub fn membership_at(&self, height: Height) -> Result<Membership, StorageError> {
-        let row = self.near(MEMBERSHIPS, height, Direction::Reverse)?;
+        let row = self.near(Family::Memberships, height, Direction::Reverse)?;
         let (_, bytes) = row.ok_or_else(|| StorageError::corrupt("membership", "absent"))?;
         decode_membership(&bytes)
     }
@@ -127,7 +139,7 @@ impl<S: Source> Ledger<S> {
     /// # Errors
     /// If the disk fails or the row is damaged.
     pub fn membership_changed_at(&self, height: Height) -> Result<Option<Membership>, StorageError> {
-        self.value(MEMBERSHIPS, &keys::height(height))?.map(|bytes| decode_membership(&bytes)).transpose()
+        self.value(Family::Memberships, &keys::height(height))?.map(|bytes| decode_membership(&bytes)).transpose()
     }
 
     /// The certificate of the lowest certified height at or above `height`.
@@ -147,7 +159,7 @@ impl<S: Source> Ledger<S> {
     }
 
     fn certificate_near(&self, height: Height, direction: Direction) -> Result<Option<BlockCertificate>, StorageError> {
-        self.near(CERTIFICATES, height, direction)?.map(|(_, value)| decode_certificate(&value)).transpose()
+        self.near(Family::Certificates, height, direction)?.map(|(_, value)| decode_certificate(&value)).transpose()
     }
 
     /// The certificate over exactly this height.
@@ -155,7 +167,7 @@ impl<S: Source> Ledger<S> {
     /// # Errors
     /// If the disk fails or the value is damaged.
     pub fn certificate_at(&self, height: Height) -> Result<Option<BlockCertificate>, StorageError> {
-        self.value(CERTIFICATES, &keys::height(height))?.map(|value| decode_certificate(&value)).transpose()
+        self.value(Family::Certificates, &keys::height(height))?.map(|value| decode_certificate(&value)).transpose()
     }
 
     /// Where in the Raft log a block stood.
@@ -163,7 +175,7 @@ impl<S: Source> Ledger<S> {
     /// # Errors
     /// If the disk fails or the value is damaged.
     pub fn position(&self, height: Height) -> Result<Option<LogPosition>, StorageError> {
-        let Some(value) = self.value(POSITIONS, &keys::height(height))? else { return Ok(None) };
+        let Some(value) = self.value(Family::Positions, &keys::height(height))? else { return Ok(None) };
         let position = LogPosition::decode(&value);
         position.map(Some).ok_or_else(|| StorageError::corrupt("position", "length"))
     }
@@ -201,7 +213,7 @@ impl<S: Source> Ledger<S> {
     /// # Errors
     /// If the disk fails.
     pub fn read(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
-        Ok(self.value(table.name(), key)?.map(Bytes::from))
+        self.value(Family::Table(table), key)
     }
 
     /// A decoded row.
@@ -231,8 +243,10 @@ impl<S: Source> Ledger<S> {
         let mut options = ReadOptions::default();
         options.set_iterate_range(rocksdb::PrefixRange(prefix));
         let mode = IteratorMode::From(start, Direction::Forward);
-        let rows = self.source.iterate(self.family(table.name()), options, mode);
-        rows.map(|item| item.map_err(|e| self.failed(e)))
+        let family = Family::Table(table);
+        let (recent, stored) = self.source.iterate(self.family(family), options, mode);
+        let stored = stored.map(|item| item.map(|(key, value)| (key, Bytes::from(value))).map_err(|e| self.failed(e)));
+        merge(recent.scans(family, start, prefix), stored)
     }
 }
 
@@ -263,7 +277,7 @@ impl<S: Source> IndexScan for Ledger<S> {
     fn index(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Bytes)>, StoreFault> {
         let rows = self.scan(Table::Index, prefix, prefix).collect::<Result<Vec<_>, _>>();
         let rows = rows.map_err(|e| StoreFault::Read { table: Table::Index.name(), cause: e.to_string() })?;
-        Ok(rows.into_iter().map(|(key, value)| (key.to_vec(), Bytes::from(value.to_vec()))).collect())
+        Ok(rows.into_iter().map(|(key, value)| (key.to_vec(), value)).collect())
     }
 }
 

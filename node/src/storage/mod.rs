@@ -5,8 +5,8 @@
 //!   MARKER        ties the disk to ledger, member and raft id
 //!   GUARD         last vote and watermark of the log (checksummed, synced)
 //!   raft/         RocksDB: the Raft log; every write that is vouched for is synced
-//!   ledger/       RocksDB: state, blocks, records; one batch per block, not synced,
-//!                 recovered by replaying the log
+//!   ledger/       RocksDB: state, blocks, records; a batch about once a second, not
+//!                 synced, what is missing is recovered by replaying the log
 //!   REPAIR        the ledger went astray, or has rotten, and is to be rebuilt from the peers
 //!   ledger.diverged/  the one that went astray, until the new one was compared with it
 //!   late/         requests that were answered without a quorum, until they are on the ledger
@@ -16,6 +16,7 @@
 //! A failed write or sync is final: the node stops, it never retries on the
 //! same handle.
 
+mod family;
 pub mod guard;
 pub mod late_journal;
 pub mod ledger_port;
@@ -23,10 +24,13 @@ pub mod ledger_reader;
 pub mod ledger_store;
 mod log_space;
 pub mod marker;
+mod merge;
+mod overlay;
 pub mod raft_log;
 pub mod rot;
 pub mod snapshot;
 mod tip_row;
+mod write_behind;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use consilium_consensus::LogIndex;
 use consilium_ledger::Tip;
 use consilium_proto::header::Header;
@@ -14,17 +15,20 @@ use consilium_proto::ids::Height;
 use rocksdb::{ColumnFamily, DB, DBIterator, IteratorMode, ReadOptions};
 
 use super::StorageError;
-use super::ledger_reader::{Ledger, META, Source, TIP};
+use super::family::Family;
+use super::ledger_reader::{Ledger, Source, TIP};
 use super::ledger_store::LedgerStore;
+use super::overlay::{Recent, Value};
 use super::tip_row;
 
 /// Reads the ledger as it was when the snapshot was taken.
 pub type LedgerSnapshot<'a> = Ledger<Moment<'a>>;
 
-/// A moment of the database.
+/// A moment of the database, and of what was in front of it then.
 pub struct Moment<'a> {
     database: &'a DB,
     snapshot: rocksdb::Snapshot<'a>,
+    recent: Recent,
     applied: LogIndex,
     tip: Tip,
 }
@@ -35,13 +39,16 @@ impl LedgerStore {
     /// # Errors
     /// If the disk fails, or there is no genesis block.
     pub fn snapshot(&self) -> Result<LedgerSnapshot<'_>, StorageError> {
-        let database = &self.source;
-        let snapshot = database.snapshot();
-        let tip = snapshot.get_cf(self.family(META), TIP).map_err(|e| self.failed(e))?;
+        let database = self.source.database();
+        let (recent, snapshot) = self.source.with_recent(DB::snapshot);
+        let tip = match recent.get(Family::Meta, TIP) {
+            Some(tip) => tip,
+            None => snapshot.get_cf(self.family(Family::Meta), TIP).map_err(|e| self.failed(e))?.map(Bytes::from),
+        };
         let tip = tip.ok_or_else(|| StorageError::corrupt("ledger", "has no genesis block"))?;
         let (applied, tip) = tip_row::decode(&tip)?;
         let rot = Arc::clone(&self.rot);
-        Ok(Ledger { source: Moment { database, snapshot, applied, tip }, rot })
+        Ok(Ledger { source: Moment { database, snapshot, recent, applied, tip }, rot })
     }
 }
 
@@ -70,12 +77,16 @@ impl Source for Moment<'_> {
         self.database
     }
 
+    fn recent_row(&self, family: Family, key: &[u8]) -> Option<Value> {
+        self.recent.get(family, key)
+    }
+
     fn get(&self, family: &ColumnFamily, key: &[u8]) -> Result<Option<Vec<u8>>, rocksdb::Error> {
         self.snapshot.get_cf(family, key)
     }
 
-    fn iterate(&self, family: &ColumnFamily, options: ReadOptions, mode: IteratorMode<'_>) -> DBIterator<'_> {
-        self.snapshot.iterator_cf_opt(family, options, mode)
+    fn iterate(&self, family: &ColumnFamily, options: ReadOptions, mode: IteratorMode<'_>) -> (Recent, DBIterator<'_>) {
+        (self.recent.clone(), self.snapshot.iterator_cf_opt(family, options, mode))
     }
 }
 

@@ -23,7 +23,7 @@ use crate::storage::ledger_store::LedgerStore;
 pub(crate) struct Chain {
     pub(crate) store: std::sync::Arc<LedgerStore>,
     height: u64,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Chain {
@@ -31,9 +31,14 @@ impl Chain {
     pub(crate) fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = LedgerStore::open(&dir.path().join("ledger"), 1 << 20).unwrap().into();
-        let mut chain = Self { store, height: 0, _dir: dir };
+        let mut chain = Self { store, height: 0, dir };
         chain.write(Vec::new());
         chain
+    }
+
+    /// Where its ledger lies, in the folder `ledger`.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.dir.path()
     }
 
     /// The height of the block that is written next.

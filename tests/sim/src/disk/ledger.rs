@@ -1,6 +1,6 @@
 //! The ledger's database: rows, positions, certificates and the tip. A block is
 //! one batch, never synced by itself; old values are kept until the next sync,
-//! so that a power cut can take back a suffix of the batches.
+//! so that a crash can take back a suffix of the batches.
 
 use std::collections::BTreeMap;
 
@@ -94,13 +94,13 @@ impl LedgerStore {
         self.unsynced.clear();
     }
 
-    /// Batches that a power cut may take.
+    /// Batches that a crash may take.
     #[must_use]
     pub fn unsynced(&self) -> usize {
         self.unsynced.len()
     }
 
-    pub(super) fn power_cut(&mut self, rng: &mut Rng) -> u64 {
+    pub(super) fn crash(&mut self, rng: &mut Rng) -> u64 {
         let kept = rng.below(self.unsynced.len() as u64 + 1) as usize;
         let lost = self.unsynced.split_off(kept);
         let count = lost.len() as u64;

@@ -32,7 +32,8 @@ use crate::bugs::Bug;
 /// How a machine went down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CrashKind {
-    /// The process was killed: the operating system keeps what was written.
+    /// The process was killed: the operating system keeps what was written. The newest
+    /// blocks of the ledger are still in memory, and gone.
     Process,
     /// The power went: what was not synced may be gone.
     Power,
@@ -125,8 +126,8 @@ impl Disk {
         lost.torn += u64::from(self.guard.crash(kind, rng));
         if kind == CrashKind::Power {
             lost.writes += self.log.borrow_mut().power_cut(rng);
-            lost.writes += self.ledger.borrow_mut().power_cut(rng);
         }
+        lost.writes += self.ledger.borrow_mut().crash(rng);
         lost
     }
 }

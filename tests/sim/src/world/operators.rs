@@ -24,8 +24,8 @@ impl World {
         if self.machines[best].node().is_none_or(|node| node.certified() < node.height()) {
             return;
         }
-        let ledger = std::rc::Rc::clone(&self.machines[best].host.disk.ledger);
-        let ledger = ledger.borrow();
+        let store = std::rc::Rc::clone(&self.machines[best].host.disk.ledger);
+        let ledger = store.borrow();
         let nodes: Vec<NodeState> =
             ledger.scan(&keys::nodes()).filter_map(|row| prost::Message::decode(row.clone()).ok()).collect();
         let membership = self.machines[best].node().map(|n| n.status().raft.membership.clone()).unwrap_or_default();
@@ -38,6 +38,7 @@ impl World {
             .collect();
         let roster: RosterState = ledger.message(&keys::roster()).unwrap_or_default();
         let height = ledger.tip().map(|(_, tip)| tip.header.height).unwrap_or_default();
+        drop(ledger);
         let known = nodes.iter().filter(|node| roster.nodes.contains(&node.raft_id));
         let known: Vec<NodeInfo> = known.filter_map(|node| NodeInfo::new(node, true).ok()).collect();
         let introduction = Introduction { nodes: known, height };
