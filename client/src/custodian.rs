@@ -343,7 +343,7 @@ impl Custodian {
 }
 
 /// A member, and those whose records it keeps since they have left.
-fn kept(member: MemberId, duties: &pb::CustodyDutiesState) -> Result<Vec<MemberId>, ClientError> {
+pub(crate) fn kept(member: MemberId, duties: &pb::CustodyDutiesState) -> Result<Vec<MemberId>, ClientError> {
     let left = duties.keeper_of.iter().map(|left| MemberId::parse("keeper_of", left).map_err(ClientError::from));
     std::iter::once(Ok(member)).chain(left).collect()
 }

@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::access_log::{LogFault, row_message, service};
 use crate::client::Client;
+use crate::custodian::kept;
 use crate::documents::DocumentHash;
 use crate::error::ClientError;
 use crate::false_answer;
@@ -236,8 +237,9 @@ impl Client {
         self.submit(signed, pb::WaitFor::Certified).await?.into_applied()
     }
 
-    /// The petitions of a patient, or those that the own member was asked, oldest first, each
-    /// proven; and the block time as of which. That there are no others is the node's word.
+    /// The petitions of a patient, or those that the own member was asked, or one that has left and
+    /// whose records it keeps; oldest first, each proven; and the block time as of which. That there
+    /// are no others is the node's word.
     ///
     /// # Errors
     /// As [`Self::read`]; an answer that proves nothing.
@@ -246,6 +248,7 @@ impl Client {
         patient: Option<PatientPseudonym>,
     ) -> Result<(Vec<KnownPetition>, TimeMs), ClientError> {
         let (mut known, mut pages) = (Vec::new(), Pages::default());
+        let mut answers_for = vec![self.identity().spiffe_id().member().clone()];
         loop {
             let request = pb::ListPetitionsRequest {
                 patient: patient.map(|patient| Bytes::copy_from_slice(&patient.0)).unwrap_or_default(),
@@ -258,6 +261,9 @@ impl Client {
             let more = pages.follow(&answer.next_page_token, answer.petitions.len());
             let page = more.and_then(|more| Ok((self.check_petitions(patient, answer, &header)?, more)));
             let (page, more) = self.judged(&answered, page)?;
+            if patient.is_none() {
+                self.check_asked(&page, &mut answers_for).await?;
+            }
             known.extend(page);
             if !more {
                 return Ok((known, header.time));
@@ -265,12 +271,39 @@ impl Client {
         }
     }
 
-    /// What a member owes answers to, proven to be all; for auditors. `None`: nothing ever.
+    /// What a member was asked and owes answers to, or whoever answers in its place, proven to be all;
+    /// for auditors. `None`: nothing ever.
     ///
     /// # Errors
     /// As [`Self::proven_state`].
     pub async fn petitions_due(&self, member: &MemberId) -> Result<Option<pb::PetitionsDueState>, ClientError> {
         self.proven_row(&keys::petitions_due(member.as_str())).await
+    }
+
+    /// The members for which the own one answers to patients: itself, and those that have left and
+    /// whose records it keeps; proven.
+    ///
+    /// # Errors
+    /// As [`Self::proven_state`].
+    pub async fn answers_for(&self) -> Result<Vec<MemberId>, ClientError> {
+        let own = self.identity().spiffe_id().member();
+        let duties = self.proven_row(&keys::custody_duties(own.as_str())).await?.unwrap_or_default();
+        kept(own.clone(), &duties)
+    }
+
+    /// What the own member owes answers to, proven to be all, with what those owed for which it
+    /// answers; for auditors.
+    ///
+    /// # Errors
+    /// As [`Self::proven_state`].
+    pub async fn petitions_owed(&self) -> Result<pb::PetitionsDueState, ClientError> {
+        let mut owed = pb::PetitionsDueState::default();
+        for member in self.answers_for().await? {
+            let due = self.petitions_due(&member).await?.unwrap_or_default();
+            owed.petitions.extend(due.petitions);
+            owed.dropped = owed.dropped.saturating_add(due.dropped);
+        }
+        Ok(owed)
     }
 
     fn check_petitions(
@@ -282,11 +315,7 @@ impl Client {
         if answer.petitions.len() != answer.texts.len() {
             return Err(ClientError::contradiction("the list has not as many texts as petitions"));
         }
-        let own = self.identity().spiffe_id().member().as_str();
-        let wanted = |state: &PetitionState| match patient {
-            Some(patient) => state.patient == patient.0[..],
-            None => state.member == own,
-        };
+        let wanted = |state: &PetitionState| patient.is_none_or(|patient| state.patient == patient.0[..]);
         let pairs = answer.petitions.iter().zip(&answer.texts);
         let known = pairs.map(|(row, texts)| {
             let other = || ClientError::from(LogFault::OtherRow("petitions that were asked for".into()));
@@ -300,6 +329,25 @@ impl Client {
             Ok(KnownPetition { id, state, texts })
         });
         known.collect()
+    }
+
+    /// Refuses petitions that are not the own member's to answer. For whom it answers beside those that
+    /// are known is looked up once there is one of another.
+    async fn check_asked(
+        &self,
+        petitions: &[KnownPetition],
+        answers_for: &mut Vec<MemberId>,
+    ) -> Result<(), ClientError> {
+        for KnownPetition { state, .. } in petitions {
+            let answers = |known: &[MemberId]| known.iter().any(|member| member.as_str() == state.member);
+            if !answers(answers_for) {
+                *answers_for = self.answers_for().await?;
+            }
+            if !answers(answers_for) {
+                return Err(LogFault::OtherRow("petitions that were asked for".into()).into());
+            }
+        }
+        Ok(())
     }
 
     async fn fetch_petitions(&self, request: pb::ListPetitionsRequest) -> Result<(ListAnswer, Header), ClientError> {

@@ -27,6 +27,9 @@ pub enum What<'a> {
     Record {
         /// The member that wrote it.
         author_member: &'a str,
+        /// The member that keeps its records since it left, where the reader names one of them;
+        /// `None`: there is none, or it was not looked for.
+        kept_by: Option<&'a str>,
     },
     /// A key wrap of a version that the reader may have.
     Wrap {
@@ -139,7 +142,7 @@ pub struct Emergency<'a> {
 /// What is known of a petition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Petition<'a> {
-    /// The member that is asked.
+    /// The member that is asked, or that keeps its records since it left.
     pub member: &'a str,
     /// It is about what somebody of that member did: colleagues need not know of it.
     pub concerns_person: bool,
@@ -161,6 +164,8 @@ pub enum Decision {
 pub enum Grant {
     /// The reader's member wrote it.
     AuthorsMember,
+    /// The reader's member answers for it, since the one that wrote it has left.
+    Successor,
     /// The reader signed it.
     Author,
     /// The reader is a node, and has all blocks as a peer.
@@ -226,7 +231,7 @@ impl Decision {
 pub fn decide(request: &Request<'_>) -> Decision {
     let Request { reader, what } = *request;
     match what {
-        What::Record { author_member } => record_version(reader, author_member),
+        What::Record { author_member, kept_by } => record_version(reader, author_member, kept_by),
         What::Wrap { owner } => key_wrap(reader, owner),
         What::StateRow { key } => state_row(reader, key),
         What::Block => Decision::Allow(Grant::Everyone),
@@ -285,10 +290,12 @@ const fn writes(role: Role) -> bool {
     }
 }
 
-fn record_version(reader: &SpiffeId, author_member: &str) -> Decision {
+/// Whoever keeps it amends and retracts it, and has to be told which one it is.
+fn record_version(reader: &SpiffeId, author_member: &str, kept_by: Option<&str>) -> Decision {
     match reader.role() {
         Role::Auditor => Decision::Allow(Grant::Auditor),
         role if writes(role) && reader.member().as_str() == author_member => Decision::Allow(Grant::AuthorsMember),
+        role if writes(role) && kept_by == Some(reader.member().as_str()) => Decision::Allow(Grant::Successor),
         _ => Decision::Deny(Denial::NotAuthorsMember),
     }
 }

@@ -21,7 +21,7 @@ pub struct RecordFacts<'a> {
     pub kind: &'a str,
     /// Of this version.
     pub confidentiality: Confidentiality,
-    /// The member that wrote it, and is its custodian.
+    /// The member that wrote the first version, and is its custodian, or was until it left.
     pub custodian: &'a str,
     /// SPIFFE id of who wrote this version.
     pub author: &'a str,

@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use prost::Message;
 
+use crate::consent::Custodians;
 use crate::error::{FieldError, fixed, length_in};
 use crate::hash::{Hash, sha256};
 use crate::header::{Header, Leaf};
@@ -201,7 +202,8 @@ impl RecordProof {
     /// Checks the versions of a record that are shown, oldest first, against a header which the
     /// caller knows to be final; returns the record's row, which says how many versions
     /// there are and whether it is retracted. `signer` knows the rows of
-    /// [`Self::signers`] as the state has them.
+    /// [`Self::signers`] as the state has them. All must be of the member that wrote the first
+    /// version.
     ///
     /// # Errors
     /// [`Unproven`]; then nothing of it is to be believed.
@@ -212,10 +214,12 @@ impl RecordProof {
         header: &Header,
         signer: impl Fn(&Fingerprint) -> Option<&'a KnownSigner>,
     ) -> Result<pb::RecordState, Unproven> {
-        self.verify_among(id, shown, header, (signer, &mut GoodSignatures::default()))
+        self.verify_among(id, shown, header, (signer, &[], &mut GoodSignatures::default()))
     }
 
-    /// As [`Self::verify`], of one of several records.
+    /// As [`Self::verify`], of one of several records. `keepers` have kept the records of that member
+    /// since it left, as the state has them in the header's block or later, and each may have signed
+    /// while it did.
     ///
     /// # Errors
     /// As there.
@@ -224,16 +228,21 @@ impl RecordProof {
         id: &RecordId,
         shown: &[pb::RecordVersion],
         header: &Header,
-        (signer, good): (impl Fn(&Fingerprint) -> Option<&'a KnownSigner>, &mut GoodSignatures),
+        (signer, keepers, good): (
+            impl Fn(&Fingerprint) -> Option<&'a KnownSigner>,
+            &[pb::CustodyKeeper],
+            &mut GoodSignatures,
+        ),
     ) -> Result<pb::RecordState, Unproven> {
         let row = self.verify_contents(id, shown, header)?;
+        let custodians = Custodians::new(&row.member, keepers);
         if shown.len() != self.authors.len() {
             return Err(Unproven::Count);
         }
         for (version, author) in shown.iter().zip(&self.authors) {
             author.verify(version, header)?;
             let known = signer(&author.signed.head.author).ok_or(Unproven::Author)?;
-            check_row(&row, version, &known.id)?;
+            check_row((&row, custodians), version, &known.id)?;
             good.check(&author.signed, &known.key)?;
         }
         Ok(row)
@@ -288,11 +297,16 @@ impl RecordProof {
 }
 
 /// What is the same in all versions, and what only the newest can be.
-fn check_row(row: &pb::RecordState, version: &pb::RecordVersion, signer: &SpiffeId) -> Result<(), Unproven> {
+fn check_row(
+    (row, custodians): (&pb::RecordState, Custodians<'_>),
+    version: &pb::RecordVersion,
+    signer: &SpiffeId,
+) -> Result<(), Unproven> {
     if version.author != signer.to_string() {
         return Err(Unproven::Author);
     }
-    let same = row.member == signer.member().as_str() && row.patient == version.patient && row.kind == version.kind;
+    let keeps = custodians.was_at(signer.member().as_str(), version.height);
+    let same = keeps && row.patient == version.patient && row.kind == version.kind;
     let retracts = row.retracted && version.version == row.version;
     match same && version.retraction == retracts {
         true => Ok(()),

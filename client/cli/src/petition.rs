@@ -44,7 +44,8 @@ pub(crate) enum PetitionCommand {
     Open(Box<OpenArgs>),
     /// Answer, once and for all (role auditor; a correction also service or clinician)
     Answer(Box<AnswerArgs>),
-    /// The petitions of a patient, or those that the own hospital was asked
+    /// The petitions of a patient, or those that the own hospital is to answer: it was asked, or one
+    /// that has left and whose records it keeps
     List {
         /// The patient's pseudonym
         #[arg(value_name = "HEX")]
@@ -61,7 +62,8 @@ pub(crate) enum PetitionCommand {
     },
     /// What a hospital owes answers to, proven to be all (role auditor)
     Due {
-        /// The hospital [default: the own one]
+        /// The hospital that was asked [default: the own one, and those that have left and whose
+        /// records it keeps]
         #[arg(value_name = "MEMBER")]
         member: Option<MemberId>,
     },
@@ -191,10 +193,15 @@ pub(crate) async fn run(args: PetitionArgs, ctx: &Context) -> Result<(), CliErro
         }
         PetitionCommand::Show { petition, patient } => show(petition, patient, &client, ctx).await,
         PetitionCommand::Due { member } => {
-            let member = member.unwrap_or_else(|| client.identity().spiffe_id().member().clone());
-            ensure_member(&client, &member).await?;
-            let due = client.petitions_due(&member).await?.unwrap_or_default();
-            ctx.print(&DueView::new(&member, &due), DueView::text)
+            let due = match &member {
+                Some(member) => {
+                    ensure_member(&client, member).await?;
+                    client.petitions_due(member).await?.unwrap_or_default()
+                }
+                None => client.petitions_owed().await?,
+            };
+            let member = member.as_ref().unwrap_or_else(|| client.identity().spiffe_id().member());
+            ctx.print(&DueView::new(member, &due), DueView::text)
         }
     }
 }

@@ -121,13 +121,12 @@ impl Pseudonyms {
         Explained { said, decided_by, implicit, each }
     }
 
-    /// Identities that a member has accepted to read: for what it writes itself.
-    pub(crate) fn identities(&self, custodian: &MemberId, whose: Whose) -> BTreeSet<String> {
-        let counts = |members: &[String]| members.iter().any(|member| member == custodian.as_str());
+    /// Identities that custodians have accepted to read: for what they write themselves.
+    pub(crate) fn identities(&self, custodians: Custodians<'_>, whose: Whose) -> BTreeSet<String> {
+        let counts = |members: &[String]| members.iter().any(|member| custodians.include(member));
         let linked = self.linked.iter().filter(|(_, members)| counts(members)).map(|(rows, _)| rows);
         let states = std::iter::once(&self.patient).chain(linked).filter_map(|rows| rows.state.as_ref());
         let time = self.patient.header.time;
-        let custodians = Custodians::only(custodian.as_str());
         let reads = move |a: &PatientAcceptance| a.may_read && whose.is(a.relation());
         let own = states.flat_map(|state| {
             let named = state.acceptances.iter().map(|a| &a.identity);

@@ -219,12 +219,7 @@ impl RecordReader {
         let shown = std::slice::from_ref(record);
         let shown = self.prove_among(id, shown, released.proof.as_ref(), (header, good)).await?;
         match record.patient == patient.0[..] {
-            true => Ok(Shown {
-                version: record.clone(),
-                newest: shown.newest,
-                retracted: shown.retracted,
-                disagreements: shown.disagreements,
-            }),
+            true => Ok(Shown::of(record, shown)),
             false => Err(ClientError::contradiction("a record of another patient was answered")),
         }
     }

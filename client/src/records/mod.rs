@@ -31,6 +31,7 @@ pub use draft::{RecordDraft, tag_of};
 pub use late::LateRequest;
 pub use pack::{PackLimits, Size, pack};
 pub use reader::{Described, History, Opened, QueryFilter, RecordReader, Shown};
+use recipient::patient_keys_for;
 pub use recipient::{Recipient, RecipientRefusal, custodian, custodians, patient_keys, readers_for_patient, recipient};
 pub use seal::{SealedRecord, seal, size_of};
 pub use wraps::AddedWrap;

@@ -1,4 +1,4 @@
-//! Reading records: what is said of those of one's own member, and, by requests for access
+//! Reading records: what is said of those of one's own member or of one that it keeps, and, by requests for access
 //! ([`super::access`]), the contents of any.
 //!
 //! What is said of a version (author, kind, patient, time, retraction, whether it is the newest)
@@ -17,11 +17,12 @@ use consilium_grpc::records_service_client::RecordsServiceClient;
 use consilium_proto::error::FieldError;
 use consilium_proto::hash::{Hash, sha256};
 use consilium_proto::header::Header;
-use consilium_proto::ids::{PatientPseudonym, RecordId, SearchTag};
+use consilium_proto::ids::{Fingerprint, PatientPseudonym, RecordId, SearchTag};
 use consilium_proto::limits::ANSWER_BYTES_MAX;
-use consilium_proto::names::SpiffeId;
+use consilium_proto::names::MemberId;
 use consilium_proto::pb::{self, AccessKind, PurposeOfUse};
-use consilium_proto::record::{Descriptor, GoodSignatures, RecordProof};
+use consilium_proto::record::{Descriptor, GoodSignatures, KnownSigner, RecordProof};
+use consilium_proto::state::keys;
 use futures::Stream;
 use prost::Message;
 use tonic::transport::Channel;
@@ -34,6 +35,7 @@ use crate::answer::Proven;
 use crate::client::Client;
 use crate::error::{ClientError, Unverified};
 use crate::false_answer::Answered;
+use crate::governance::at_least;
 use crate::paging::Pages;
 
 /// Records asked for at once.
@@ -67,6 +69,8 @@ pub struct History {
     pub retracted: bool,
     /// Statements of the patient that it disagrees, with this or other versions.
     pub disagreements: Vec<pb::Disagreement>,
+    /// The member whose people wrote the first version.
+    pub member: String,
 }
 
 impl History {
@@ -96,6 +100,15 @@ pub struct Shown {
     pub retracted: bool,
     /// As in [`History`].
     pub disagreements: Vec<pb::Disagreement>,
+    /// As in [`History`].
+    pub member: String,
+}
+
+impl Shown {
+    pub(super) fn of(version: &pb::RecordVersion, history: History) -> Self {
+        let History { versions: _, newest, retracted, disagreements, member } = history;
+        Self { version: version.clone(), newest, retracted, disagreements, member }
+    }
 }
 
 /// A version and its search tags.
@@ -115,9 +128,9 @@ pub struct QueryFilter {
     pub patient: Option<PatientPseudonym>,
     /// Resource type.
     pub kind: Option<String>,
-    /// Author's SPIFFE id.
+    /// SPIFFE id of the newest version's author.
     pub author: Option<String>,
-    /// Author's member.
+    /// The member whose people wrote the first version.
     pub author_member: Option<String>,
     /// Block time of the newest version, milliseconds, inclusive.
     pub from_ms: Option<u64>,
@@ -129,13 +142,11 @@ pub struct QueryFilter {
 
 impl QueryFilter {
     /// Whether a record with these tags is what is looked for.
-    fn matches(&self, record: &pb::RecordVersion, tags: &[SearchTag]) -> bool {
-        let author = record.author.parse::<SpiffeId>().ok();
-        let member = author.as_ref().map(|author| author.member().as_str());
+    fn matches(&self, Shown { version: record, member, .. }: &Shown, tags: &[SearchTag]) -> bool {
         self.patient.is_none_or(|patient| record.patient == patient.0[..])
             && self.kind.as_ref().is_none_or(|kind| *kind == record.kind)
             && self.author.as_ref().is_none_or(|author| *author == record.author)
-            && self.author_member.as_deref().is_none_or(|wanted| member == Some(wanted))
+            && self.author_member.as_deref().is_none_or(|wanted| member == wanted)
             && self.from_ms.is_none_or(|from| record.time_ms >= from)
             && self.to_ms.is_none_or(|to| record.time_ms < to)
             && self.tag.is_none_or(|tag| tags.contains(&tag))
@@ -216,8 +227,8 @@ impl RecordReader {
         self.patience
     }
 
-    /// Fetches and decrypts a version of a record of one's own member, whose patient need not
-    /// be known; `None` is the newest. For any other record there is [`Self::get_of`].
+    /// Fetches and decrypts a version of a record of one's own member, or of one that has left and
+    /// whose records it keeps: the patient need not be known; `None` is the newest. For any other record there is [`Self::get_of`].
     ///
     /// # Errors
     /// NOT_FOUND also for what may not be read; a missing key; an answer that
@@ -248,13 +259,12 @@ impl RecordReader {
     ) -> Result<Shown, ClientError> {
         let record = answer.record.as_ref().ok_or_else(|| FieldError::missing("record"))?;
         let shown = self.prove(record_id, std::slice::from_ref(record), answer.proof.as_ref(), header).await?;
-        let History { newest, retracted, disagreements, .. } = shown;
-        if record.version != version.unwrap_or(newest) {
-            let answered = record.version;
+        let (answered, newest) = (record.version, shown.newest);
+        if answered != version.unwrap_or(newest) {
             let why = format!("version {answered} was answered, the newest one is {newest}");
             return Err(ClientError::contradiction(why));
         }
-        Ok(Shown { version: record.clone(), newest, retracted, disagreements })
+        Ok(Shown::of(record, shown))
     }
 
     /// The newest version's description and search tags, without its payload.
@@ -301,10 +311,27 @@ impl RecordReader {
         for key in proof.signers() {
             signers.insert(key, self.client.signer(&key, header.height).await?);
         }
-        let row = proof.verify_among(&record_id, shown, header, (|key| signers.get(key), good));
+        let keepers = self.keepers(&proof, (&signers, header)).await?;
+        let row = proof.verify_among(&record_id, shown, header, (|key| signers.get(key), &keepers, good));
         let row = row.map_err(|why| Unverified::Record { id: record_id, why })?;
-        let pb::RecordState { version: newest, retracted, disagreements, .. } = row;
-        Ok(History { versions: shown.to_vec(), newest, retracted, disagreements })
+        let pb::RecordState { version: newest, retracted, disagreements, member, .. } = row;
+        Ok(History { versions: shown.to_vec(), newest, retracted, disagreements, member })
+    }
+
+    /// Who has kept the records of the member that a proof names, if others than its people have signed.
+    async fn keepers(
+        &self,
+        proof: &RecordProof,
+        (signers, header): (&BTreeMap<Fingerprint, KnownSigner>, &Header),
+    ) -> Result<Vec<pb::CustodyKeeper>, ClientError> {
+        let row = pb::RecordState::decode(proof.state.clone()).unwrap_or_default();
+        if signers.values().all(|signer| signer.id.member().as_str() == row.member) {
+            return Ok(Vec::new());
+        }
+        let (custody, _) = self.client.proven_at(&keys::custody(&row.member), Some(at_least(header.height))).await?;
+        let custody = custody.map(pb::CustodyState::decode).transpose();
+        let custody = custody.map_err(|_| ClientError::contradiction("a row of the state is malformed"))?;
+        Ok(custody.unwrap_or_default().keepers)
     }
 
     async fn fetch(
@@ -338,10 +365,17 @@ impl RecordReader {
     /// # Errors
     /// As [`Self::history`]; also if the newest version was not shown.
     pub async fn current(&self, record_id: RecordId) -> Result<Proven<pb::RecordVersion>, ClientError> {
-        let (header, mut history) = self.shown(record_id).await?;
-        let last = history.versions.pop().filter(|last| last.version == history.newest);
-        let last = last.ok_or_else(|| ClientError::contradiction("the newest version was not shown"))?;
-        Ok(Proven::under(&header, last))
+        let (header, history) = self.shown(record_id).await?;
+        Ok(Proven::under(&header, newest(&history)?.clone()))
+    }
+
+    /// The same, and the member whose record it is.
+    ///
+    /// # Errors
+    /// As [`Self::current`].
+    pub(super) async fn current_of(&self, record_id: RecordId) -> Result<(pb::RecordVersion, MemberId), ClientError> {
+        let (_, history) = self.shown(record_id).await?;
+        Ok((newest(&history)?.clone(), MemberId::parse("member", &history.member)?))
     }
 
     async fn shown(&self, record_id: RecordId) -> Result<(Header, History), ClientError> {
@@ -418,6 +452,11 @@ impl RecordReader {
         };
         Ok(pages(Page::new(self, filter, Some((patient, request)))))
     }
+}
+
+fn newest(history: &History) -> Result<&pb::RecordVersion, ClientError> {
+    let last = history.versions.last().filter(|last| last.version == history.newest);
+    last.ok_or_else(|| ClientError::contradiction("the newest version was not shown"))
 }
 
 pub(super) fn service(channel: Channel) -> RecordsServiceClient<Channel> {

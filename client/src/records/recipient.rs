@@ -4,6 +4,7 @@
 //! older than the age that the profile allows for a head.
 
 use bytes::Bytes;
+use consilium_proto::consent::Custodians;
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::hash::HASH_LEN;
 use consilium_proto::ids::{Fingerprint, KeyId, PatientPseudonym};
@@ -132,7 +133,20 @@ pub async fn custodians(client: &Client, member: &MemberId) -> Result<Vec<Recipi
 /// # Errors
 /// If the node cannot prove what is needed.
 pub async fn patient_keys(client: &Client, patient: PatientPseudonym) -> Result<Vec<Recipient>, ClientError> {
-    keys_of_identities(client, patient, Whose::Patient).await
+    let own = client.identity().spiffe_id().member();
+    keys_of_identities(client, patient, (Custodians::only(own.as_str()), Whose::Patient)).await
+}
+
+/// The same of identities that the custodians of a record have accepted, for a version of it.
+///
+/// # Errors
+/// As [`patient_keys`].
+pub(super) async fn patient_keys_for(
+    client: &Client,
+    patient: PatientPseudonym,
+    custodians: Custodians<'_>,
+) -> Result<Vec<Recipient>, ClientError> {
+    keys_of_identities(client, patient, (custodians, Whose::Patient)).await
 }
 
 /// The same of all identities that the own member has accepted to read for a patient.
@@ -140,13 +154,14 @@ pub async fn patient_keys(client: &Client, patient: PatientPseudonym) -> Result<
 /// # Errors
 /// As [`patient_keys`].
 pub async fn readers_for_patient(client: &Client, patient: PatientPseudonym) -> Result<Vec<Recipient>, ClientError> {
-    keys_of_identities(client, patient, Whose::Reader).await
+    let own = client.identity().spiffe_id().member();
+    keys_of_identities(client, patient, (Custodians::only(own.as_str()), Whose::Reader)).await
 }
 
 async fn keys_of_identities(
     client: &Client,
     patient: PatientPseudonym,
-    whose: Whose,
+    (custodians, whose): (Custodians<'_>, Whose),
 ) -> Result<Vec<Recipient>, ClientError> {
     let rows = match client.linked_patient_rows(patient).await {
         Ok(rows) => rows,
@@ -154,7 +169,7 @@ async fn keys_of_identities(
         Err(error) => return Err(error),
     };
     let mut keys: Vec<Recipient> = Vec::new();
-    for identity in rows.identities(client.identity().spiffe_id().member(), whose) {
+    for identity in rows.identities(custodians, whose) {
         match recipient(client, &identity).await {
             Ok(found) => keys.push(found),
             // A patient without a key, or whose key is not to be trusted any more, asks later.

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use consilium_proto::consent::Custodians;
 use consilium_proto::ids::{PatientPseudonym, PolicyTag, RecordId, TransactionId};
+use consilium_proto::names::MemberId;
 use consilium_proto::patient::PatientSalt;
 use consilium_proto::pb;
 use consilium_proto::transaction::transaction_id;
 use tokio::sync::Mutex;
 
 use super::{
-    PackLimits, Recipient, RecordDraft, RecordReader, Size, custodians, new_record_id, pack, patient_keys, seal,
-    size_of,
+    PackLimits, Recipient, RecordDraft, RecordReader, Size, custodians, new_record_id, pack, patient_keys,
+    patient_keys_for, seal, size_of,
 };
 use crate::client::Client;
 use crate::error::ClientError;
@@ -81,6 +83,8 @@ pub struct Sealer {
 pub struct PatientKeys {
     own: BTreeMap<PatientPseudonym, Vec<Recipient>>,
     salts: BTreeMap<PatientPseudonym, PatientSalt>,
+    /// Labels that each draft has as they are, beside its own.
+    taken_over: BTreeSet<PolicyTag>,
 }
 
 impl PatientKeys {
@@ -91,12 +95,14 @@ impl PatientKeys {
 
     /// The labels of a draft, blinded: all of them, or it is not to be written.
     fn blind(&self, draft: &RecordDraft) -> Result<BTreeSet<PolicyTag>, ClientError> {
-        if draft.labels.is_empty() {
-            return Ok(BTreeSet::new());
+        let mut tags = self.taken_over.clone();
+        if !draft.labels.is_empty() {
+            let salt = self.salts.get(&draft.patient);
+            let salt =
+                salt.ok_or_else(|| ClientError::Usage("the salt of the patient's labels is not known".into()))?;
+            tags.extend(draft.labels.iter().map(|code| salt.label(code)));
         }
-        let salt = self.salts.get(&draft.patient);
-        let salt = salt.ok_or_else(|| ClientError::Usage("the salt of the patient's labels is not known".into()))?;
-        Ok(draft.labels.iter().map(|code| salt.label(code)).collect())
+        Ok(tags)
     }
 }
 
@@ -321,7 +327,7 @@ impl RecordWriter {
 
     /// Amends a record: the next version, for the same patient and kind. It keeps the labels of the
     /// version before, so that no correction opens what a consent closes by them, unless the draft is
-    /// to have its own alone.
+    /// to have its own alone. A record of a member that has left is amended by who keeps it.
     ///
     /// # Errors
     /// If the record cannot be seen, is retracted, or the draft is of another
@@ -333,7 +339,7 @@ impl RecordWriter {
         before: LabelsBefore,
         wait: pb::WaitFor,
     ) -> Result<(Submitted, u32), ClientError> {
-        let current = RecordReader::new(self.client.clone()).current(record_id).await?;
+        let (current, member) = RecordReader::new(self.client.clone()).current_of(record_id).await?;
         if current.kind != draft.kind {
             return Err(ClientError::Usage(format!(
                 "the record is of kind {}, the file of kind {}",
@@ -344,13 +350,50 @@ impl RecordWriter {
             return Err(ClientError::Usage("the record and the file are about different patients".into()));
         }
         let version = next_version(&current)?;
+        let own = member == *self.client.identity().spiffe_id().member();
         match before {
-            LabelsBefore::Kept => draft.labels.extend(self.labels_of(&current).await?),
-            LabelsBefore::Dropped => {}
+            LabelsBefore::Kept if own => draft.labels.extend(self.labels_of(&current).await?),
+            LabelsBefore::Kept | LabelsBefore::Dropped => {}
         }
-        let mut written = self.write(vec![Draft { target: Target { record_id, version }, draft }], wait).await?;
-        let (submitted, _) = written.pop().ok_or_else(|| ClientError::contradiction("nothing was written"))?;
-        Ok((submitted, version))
+        self.recheck().await?;
+        let mut keys = self.keys_of([&draft]).await?;
+        if !own {
+            self.change_keys(&mut keys, &member, (&current, before)).await?;
+        }
+        let draft = Draft { target: Target { record_id, version }, draft };
+        Ok((self.write_one(Vec::new(), draft, (keys, wait)).await?, version))
+    }
+
+    /// For a version of a record of a member that has left: its patient is whom its custodians have
+    /// accepted, and its labels are under salts that nobody here need keep.
+    async fn change_keys(
+        &self,
+        keys: &mut PatientKeys,
+        member: &MemberId,
+        (current, before): (&pb::RecordVersion, LabelsBefore),
+    ) -> Result<(), ClientError> {
+        let patient = PatientPseudonym::parse("patient", &current.patient)?;
+        let keepers = self.client.custody_of(member).await?.map(|custody| custody.keepers).unwrap_or_default();
+        let custodians = Custodians::new(member.as_str(), &keepers);
+        keys.own.insert(patient, patient_keys_for(&self.client, patient, custodians).await?);
+        if before == LabelsBefore::Kept {
+            let tags = current.policy_tags.iter().map(|tag| PolicyTag::parse("policy_tags", tag));
+            keys.taken_over = tags.collect::<Result<_, _>>()?;
+        }
+        Ok(())
+    }
+
+    /// Seals, signs and submits one version behind other actions, which have no attachments.
+    async fn write_one(
+        &self,
+        before: Vec<pb::Action>,
+        draft: Draft,
+        (keys, wait): (PatientKeys, pb::WaitFor),
+    ) -> Result<Submitted, ClientError> {
+        let sealer = self.sealer.clone();
+        let sealed = tokio::task::spawn_blocking(move || sealer.prepare_after(before, &[draft], &keys)).await;
+        let prepared = sealed.map_err(|_| ClientError::Usage("sealing was interrupted".into()))??;
+        self.client.submit(prepared.transaction, wait).await?.into_applied()
     }
 
     /// The sensitivity labels of a version of the own member.
@@ -394,12 +437,9 @@ impl RecordWriter {
         draft.labels.extend(self.labels_of(&current).await?);
         let keys = self.keys_of([&draft]).await?;
         let retract = retraction(record_id, current.version, pb::RetractionReason::WrongPatient);
-        let (sealer, new) = (self.sealer.clone(), Draft::new(draft));
+        let new = Draft::new(draft);
         let filed = new.target.record_id;
-        let sealed = tokio::task::spawn_blocking(move || sealer.prepare_after(vec![retract], &[new], &keys)).await;
-        let prepared = sealed.map_err(|_| ClientError::Usage("sealing was interrupted".into()))??;
-        let submitted = self.client.submit(prepared.transaction, wait).await?.into_applied()?;
-        Ok((submitted, filed))
+        Ok((self.write_one(vec![retract], new, (keys, wait)).await?, filed))
     }
 }
 

@@ -173,15 +173,16 @@ pub(crate) fn count_patient<R: StateReader>(view: &mut View<'_, R>, member: &str
     Ok(())
 }
 
-/// Counts a version that a member's people have written for these keys.
+/// Counts a version of a member's records, written for these keys by its people or by those of who
+/// keeps them.
 pub(crate) fn count_written<R: StateReader>(
     view: &mut View<'_, R>,
-    custody: &CustodyState,
     member: &str,
     recipients: impl Iterator<Item = KeyId>,
     height: Height,
 ) -> Result<(), StoreFault> {
-    if height.0 <= custody.first_height {
+    let custody = load(view, member)?;
+    if custody.is_none_or(|custody| height.0 <= custody.first_height) {
         return Ok(());
     }
     let place = keys::custody_work(member);

@@ -40,15 +40,28 @@ fn what_is_said_of_records_is_for_who_works_with_them_at_the_authors_member_and_
         ("spiffe://a.example/node/n1", denied),
         (&patient, denied),
     ] {
-        assert_eq!(ask(reader, What::Record { author_member: "a.example" }), expected, "{reader}");
+        let what = What::Record { author_member: "a.example", kept_by: None };
+        assert_eq!(ask(reader, what), expected, "{reader}");
     }
 }
 
 #[test]
 fn a_member_whose_name_begins_alike_is_another() {
     for author_member in ["a.exampl", "a.example.org", "", "A.EXAMPLE"] {
-        let what = What::Record { author_member };
+        let what = What::Record { author_member, kept_by: None };
         assert_eq!(ask(CLERK, what), Decision::Deny(Denial::NotAuthorsMember), "{author_member}");
+    }
+}
+
+#[test]
+fn what_is_said_of_a_record_of_a_member_that_has_left_is_for_who_writes_at_the_one_that_keeps_it() {
+    let kept = What::Record { author_member: "d.example", kept_by: Some("a.example") };
+    for reader in [CLERK, COLLEAGUE] {
+        assert_eq!(ask(reader, kept), Decision::Allow(Grant::Successor), "{reader}");
+    }
+    let patient = format!("spiffe://a.example/patient/{}", "0a".repeat(16));
+    for reader in [GUEST, "spiffe://a.example/researcher/r", "spiffe://a.example/admin/root", &patient] {
+        assert_eq!(ask(reader, kept), Decision::Deny(Denial::NotAuthorsMember), "{reader}");
     }
 }
 

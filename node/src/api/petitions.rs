@@ -1,7 +1,8 @@
-//! Petitions of patients, with their sealed texts: for who asked, who is asked, and auditors.
-//! What is not for the caller is passed over, so much at a time.
+//! Petitions of patients, with their sealed texts: for who asked, who is asked or answers in the
+//! place of one that has left, and auditors. What is not for the caller is passed over, so much at a time.
 
 use bytes::Bytes;
+use consilium_ledger::custody::Kept;
 use consilium_ledger::{Table, keys};
 use consilium_proto::error::fixed;
 use consilium_proto::ids::{PatientPseudonym, PetitionId};
@@ -40,13 +41,16 @@ impl Api {
         };
         self.freshen(request.read.as_ref(), within).await?;
         let read = move |ledger: &LedgerSnapshot<'_>| {
-            let prefix = match &patient {
-                Some(patient) if asks_or_answers(caller.id.role()) => Some(keys::index_petitions_of(patient)),
-                None if answers(caller.id.role()) => Some(keys::index_petitions_to(caller.id.member().as_str())),
-                Some(_) | None => None,
+            let kept = kept(ledger)?;
+            let prefixes = match &patient {
+                Some(patient) if asks_or_answers(caller.id.role()) => vec![keys::index_petitions_of(patient)],
+                None if answers(caller.id.role()) => {
+                    kept.of(caller.id.member().as_str()).map(keys::index_petitions_to).collect()
+                }
+                Some(_) | None => Vec::new(),
             };
-            let answer = prefix.map(|prefix| list(ledger, &caller.id, (&prefix, from), page)).transpose()?;
-            Ok((answer.unwrap_or_default(), ledger.tip_header().clone()))
+            let answer = list(ledger, (&caller.id, &kept), (&prefixes, from), page)?;
+            Ok((answer, ledger.tip_header().clone()))
         };
         let (answer, header) = self.read(read).await?;
         let header = Some((&self.prove_header(header, within).await?).into());
@@ -67,17 +71,35 @@ fn asks_or_answers(role: Role) -> bool {
     role == Role::Patient || answers(role)
 }
 
-/// What the reader may see under a prefix of the index, from a place on.
+/// Who keeps the records of members that have left, and answers for them.
+fn kept(ledger: &LedgerSnapshot<'_>) -> Result<Kept, StorageError> {
+    Kept::load(ledger).map_err(|e| StorageError::corrupt("custody", e))
+}
+
+/// What the reader may see under prefixes of the index, from a place on: of all of them together in
+/// the order in which they came onto the ledger.
 fn list(
     ledger: &LedgerSnapshot<'_>,
-    reader: &SpiffeId,
-    (prefix, from): (&[u8], u64),
+    (reader, kept): (&SpiffeId, &Kept),
+    (prefixes, from): (&[Vec<u8>], u64),
     page: usize,
 ) -> Result<pb::ListPetitionsResponse, StorageError> {
+    let entries = prefixes.iter().map(|prefix| {
+        let rows = ledger.scan(Table::Index, prefix, &keys::index_entry(prefix.clone(), from));
+        rows.map(|row| row.map(|(place, id)| (place.get(prefix.len()..).unwrap_or_default().to_vec(), id)))
+    });
+    let mut entries: Vec<_> = entries.map(Iterator::peekable).collect();
     let mut answer = pb::ListPetitionsResponse::default();
-    for (looked_at, row) in ledger.scan(Table::Index, prefix, &keys::index_entry(prefix.to_vec(), from)).enumerate() {
+    for looked_at in 0.. {
+        // What cannot be read comes first: it ends the answer.
+        let next = entries.iter_mut().filter_map(|rows| {
+            let place = rows.peek()?.as_ref().map_or_else(|_| Vec::new(), |(place, _)| place.clone());
+            Some((place, rows))
+        });
+        let next = next.min_by(|(one, _), (other, _)| one.cmp(other));
+        let Some(row) = next.and_then(|(_, rows)| rows.next()) else { break };
         let (place, id) = row?;
-        let place = Bytes::copy_from_slice(place.get(prefix.len()..).unwrap_or_default());
+        let place = Bytes::from(place);
         if looked_at == LOOKED_AT_MAX {
             answer.next_page_token = place;
             break;
@@ -85,7 +107,7 @@ fn list(
         let id = PetitionId::parse("index", &id).map_err(|e| StorageError::corrupt("index", e))?;
         let state: Option<PetitionState> = ledger.state(&keys::petition(&id))?;
         let state = state.ok_or_else(|| StorageError::corrupt("index", "names a petition that is absent"))?;
-        if !may_see(ledger, reader, &state)? {
+        if !may_see(ledger, (reader, kept), &state)? {
             continue;
         }
         if answer.petitions.len() >= page {
@@ -101,18 +123,23 @@ fn list(
     Ok(answer)
 }
 
-fn may_see(ledger: &LedgerSnapshot<'_>, reader: &SpiffeId, state: &PetitionState) -> Result<bool, StorageError> {
+fn may_see(
+    ledger: &LedgerSnapshot<'_>,
+    (reader, kept): (&SpiffeId, &Kept),
+    state: &PetitionState,
+) -> Result<bool, StorageError> {
     let patient = PatientPseudonym::parse("patient", &state.patient);
     let patient = patient.map_err(|e| StorageError::corrupt("state", e))?;
-    let patient: Option<PatientState> = ledger.state(&keys::patient(&patient))?;
-    let died = patient.iter().flat_map(|patient| &patient.deaths).any(|death| death.member == state.member);
-    let speaks = speaks_for(ledger, &patient.unwrap_or_default(), reader)? == Accepted::ForAll;
+    let patient: PatientState = ledger.state(&keys::patient(&patient))?.unwrap_or_default();
+    let custodians = kept.custodians(&state.member);
+    let died = custodians.say_died(&patient);
+    let speaks = speaks_for(ledger, &patient, reader)? == Accepted::ForAll;
     let of_reader = (state.author == reader.to_string() && !died) || speaks;
     let concerns_person = match state.kind() {
         Kind::Complaint | Kind::Name => true,
         Kind::Correction | Kind::Disagreement | Kind::Unspecified => false,
     };
-    let petition = Petition { member: &state.member, concerns_person, of_reader };
+    let petition = Petition { member: custodians.present(), concerns_person, of_reader };
     Ok(decide(&access::Request { reader, what: What::Petition(petition) }).allows())
 }
 
@@ -120,3 +147,6 @@ fn text(ledger: &LedgerSnapshot<'_>, slot: &Slot) -> Result<Bytes, StorageError>
     let (table, key) = keys::attachment(slot);
     Ok(ledger.read(table, &key)?.unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests;

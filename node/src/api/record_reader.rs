@@ -1,10 +1,12 @@
-//! Records as one reader may have them: metadata of the reader's own member, decided by
+//! Records as one reader may have them: metadata of those that the reader's own member has written,
+//! or keeps since their member has left, decided by
 //! [`access`](crate::access), and what a request for access permitted, decided by the rules of
 //! the ledger. All of it from one snapshot. What is denied is left out as if it did not exist.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use consilium_ledger::custody::Kept;
 use consilium_ledger::lookup::RecordProver;
 use consilium_ledger::missing::is_wanted;
 use consilium_ledger::{Table, custody, keys};
@@ -51,7 +53,7 @@ impl<'a> RecordReader<'a> {
 
     /// One version, the newest if `number` is 0.
     pub(super) fn get(&mut self, id: &RecordId, number: u32) -> Result<Option<Said>, StorageError> {
-        let Some(state) = self.state(id)?.filter(|state| self.may_read(state)) else { return Ok(None) };
+        let Some(state) = self.named(id)? else { return Ok(None) };
         let number = if number == 0 { state.version } else { number };
         let Some(record) = self.ledger.message(Table::Versions, &keys::version(id, number))? else {
             return Ok(None);
@@ -164,14 +166,14 @@ impl<'a> RecordReader<'a> {
         Ok(content)
     }
 
-    /// Versions of a record of the reader's member, from one on, at most so many; and the number of
-    /// the next one, if there is one.
+    /// Versions of a record that the reader's member has written or keeps, from one on, at most so
+    /// many; and the number of the next one, if there is one.
     pub(super) fn history(
         &mut self,
         id: &RecordId,
         (first, max): (u32, u32),
     ) -> Result<(Vec<RecordVersion>, Option<u32>), StorageError> {
-        let Some(state) = self.state(id)?.filter(|state| self.may_read(state)) else { return Ok((Vec::new(), None)) };
+        let Some(state) = self.named(id)? else { return Ok((Vec::new(), None)) };
         let end = state.version.min(first.saturating_add(max - 1));
         let versions = (first..=end).map(|number| self.version(id, number)).collect::<Result<_, _>>()?;
         Ok((versions, (end < state.version).then_some(end + 1)))
@@ -183,7 +185,7 @@ impl<'a> RecordReader<'a> {
         id: &RecordId,
         wanted: impl FnOnce(&RecordState, &RecordVersion) -> bool,
     ) -> Result<Option<RecordVersion>, StorageError> {
-        let Some(state) = self.state(id)?.filter(|state| self.may_read(state)) else { return Ok(None) };
+        let Some(state) = self.state(id)?.filter(|state| self.may_read(state, None)) else { return Ok(None) };
         let version = self.version(id, state.version)?;
         Ok(wanted(&state, &version).then_some(version))
     }
@@ -197,8 +199,16 @@ impl<'a> RecordReader<'a> {
         version.ok_or_else(|| StorageError::corrupt("version", "absent"))
     }
 
-    fn may_read(&self, state: &RecordState) -> bool {
-        let what = What::Record { author_member: &state.member };
+    /// A record that the reader names and may be told of. Who keeps it is looked up before it is known
+    /// whether there is such a record.
+    fn named(&self, id: &RecordId) -> Result<Option<RecordState>, StorageError> {
+        let kept = Kept::load(self.ledger).map_err(|e| StorageError::corrupt("custody", e))?;
+        let told = |state: &RecordState| self.may_read(state, Some(kept.custodians(&state.member).present()));
+        Ok(self.state(id)?.filter(told))
+    }
+
+    fn may_read(&self, state: &RecordState, kept_by: Option<&str>) -> bool {
+        let what = What::Record { author_member: &state.member, kept_by };
         decide(&Request { reader: self.reader, what }).allows()
     }
 
@@ -345,3 +355,6 @@ fn descriptor_slot(id: &RecordId, record: &RecordVersion) -> Option<Slot> {
 fn key_id(wrap: &KeyWrapRef) -> Result<KeyId, StorageError> {
     KeyId::try_from(wrap.recipient_key_id.as_ref()).map_err(|e| StorageError::corrupt("version", e))
 }
+
+#[cfg(test)]
+mod tests;

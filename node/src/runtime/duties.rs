@@ -1,10 +1,11 @@
-//! Looks after what the node's own member owes patients: answers to petitions and reviews of
-//! emergencies whose deadline is over raise an alarm each. Time passes on an idle ledger, too, so
-//! this looks by the clock.
+//! Looks after what the node's own member owes patients: answers to petitions, also in the place of
+//! members that have left and whose records it keeps, and reviews of emergencies, whose deadline is
+//! over raise an alarm each. Time passes on an idle ledger, too, so this looks by the clock.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use consilium_ledger::custody::Kept;
 use consilium_ledger::keys;
 use consilium_proto::ids::TimeMs;
 use consilium_proto::names::MemberId;
@@ -74,9 +75,16 @@ pub(super) async fn watch_duties(
 }
 
 fn owed(ledger: &LedgerStore, member: &MemberId) -> Result<Owed, StorageError> {
-    let petitions: Option<PetitionsDueState> = ledger.state(&keys::petitions_due(member.as_str()))?;
+    let ledger = ledger.snapshot()?;
+    let kept = Kept::load(&ledger).map_err(|e| StorageError::corrupt("custody", e))?;
+    let mut petitions = PetitionsDueState::default();
+    for asked in kept.of(member.as_str()) {
+        let due: PetitionsDueState = ledger.state(&keys::petitions_due(asked))?.unwrap_or_default();
+        petitions.petitions.extend(due.petitions);
+        petitions.dropped = petitions.dropped.saturating_add(due.dropped);
+    }
     let reviews: Option<ReviewsDueState> = ledger.state(&keys::reviews_due(member.as_str()))?;
-    Ok(Owed { petitions: petitions.unwrap_or_default().into(), reviews: reviews.unwrap_or_default().into() })
+    Ok(Owed { petitions: petitions.into(), reviews: reviews.unwrap_or_default().into() })
 }
 
 impl From<PetitionsDueState> for List {
@@ -138,9 +146,12 @@ fn moment(time: TimeMs) -> String {
 
 #[cfg(test)]
 mod tests {
-    use consilium_proto::pb::{PetitionDue, ReviewDue};
+    use consilium_ledger::Table;
+    use consilium_proto::pb::{CustodyKeeper, CustodyState, PetitionDue, ReviewDue, RosterState};
+    use prost::Message;
 
     use super::*;
+    use crate::storage::snapshot::tests::{Chain, row};
 
     fn petitions(times: &[u64], dropped: u64) -> Owed {
         let petition = |due_ms: &u64| PetitionDue { due_ms: *due_ms, ..PetitionDue::default() };
@@ -152,6 +163,27 @@ mod tests {
         let review = |due_ms: &u64| ReviewDue { due_ms: *due_ms, ..ReviewDue::default() };
         let due = ReviewsDueState { reviews: times.iter().map(review).collect(), dropped };
         Owed { reviews: due.into(), ..Owed::default() }
+    }
+
+    #[test]
+    fn what_those_owe_that_have_left_is_the_successors_to_answer() {
+        let mut chain = Chain::start();
+        let put = |key: Vec<u8>, value: Vec<u8>| row(Table::State, key, Some(value.into()));
+        let owes = |member: &str, times: &[u64], dropped| {
+            let petition = |due_ms: &u64| PetitionDue { due_ms: *due_ms, ..PetitionDue::default() };
+            let due = PetitionsDueState { petitions: times.iter().map(petition).collect(), dropped };
+            put(keys::petitions_due(member), due.encode_to_vec())
+        };
+        chain.write(vec![owes("a.example", &[1, 2], 1), owes("b.example", &[3], 0), owes("c.example", &[4], 2)]);
+        chain.write(vec![put(keys::roster(), RosterState::default().encode_to_vec())]);
+        let owed = |chain: &Chain| owed(&chain.store, &"c.example".parse().expect("a member")).expect("rows");
+        assert_eq!(owed(&chain), petitions(&[4], 2));
+        let keepers = vec![CustodyKeeper { member: "c.example".into(), since_height: 1 }];
+        let custody = CustodyState { keepers, ..CustodyState::default() };
+        let roster = RosterState { kept_members: vec!["a.example".into()], ..RosterState::default() };
+        let custody = put(keys::custody("a.example"), custody.encode_to_vec());
+        chain.write(vec![custody, put(keys::roster(), roster.encode_to_vec())]);
+        assert_eq!(owed(&chain), petitions(&[4, 1, 2], 3));
     }
 
     #[test]

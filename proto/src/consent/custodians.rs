@@ -41,6 +41,18 @@ impl<'a> Custodians<'a> {
         self.keepers.last().map_or(self.member, |keeper| &keeper.member)
     }
 
+    /// Whether a member was the present one in a block, or at its beginning or its end.
+    #[must_use]
+    pub fn was_at(&self, member: &str, height: u64) -> bool {
+        let place = self.keepers.iter().position(|keeper| keeper.member == member);
+        let (since, next) = match place {
+            Some(place) => (self.keepers.get(place), self.keepers.get(place + 1)),
+            None if member == self.member => (None, self.keepers.first()),
+            None => return false,
+        };
+        since.is_none_or(|one| one.since_height <= height) && next.is_none_or(|next| height <= next.since_height)
+    }
+
     /// Whether one of them says that a patient has died.
     #[must_use]
     pub fn say_died(&self, patient: &PatientState) -> bool {

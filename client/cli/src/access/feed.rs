@@ -57,7 +57,8 @@ struct FeedView {
     /// Those with an exception.
     exceptional: usize,
     entries: Vec<EntryView>,
-    /// Answers that the member owes patients, and whose deadline is over.
+    /// Answers that the member owes patients, for itself or for one that has left, and whose deadline
+    /// is over.
     overdue_petitions: Vec<OverdueView>,
     /// How many more are not listed.
     overdue_unlisted: u64,
@@ -125,7 +126,7 @@ pub(super) async fn run(client: &Client, args: &FeedArgs, ctx: &Context) -> Resu
 
 impl Owed {
     async fn of(client: &Client, member: &MemberId) -> Result<Self, CliError> {
-        let petitions = client.petitions_due(member).await?.unwrap_or_default();
+        let petitions = client.petitions_owed().await?;
         Ok(Self { petitions, reviews: client.reviews_due(member).await?.unwrap_or_default() })
     }
 }

@@ -193,7 +193,7 @@ pub(super) async fn get(client: &Client, args: GetArgs, ctx: &Context) -> Result
     }
 }
 
-fn tell_newer(Shown { version: record, newest, retracted, disagreements }: &Shown) {
+fn tell_newer(Shown { version: record, newest, retracted, disagreements, member: _ }: &Shown) {
     if record.version < *newest {
         let what = if *retracted { "the record is retracted: entered in error" } else { "there is a newer one" };
         eprintln!("version {} of {newest}: {what}", record.version);

@@ -8,7 +8,7 @@ use consilium_proto::pb;
 use consilium_proto::record::GoodSignatures;
 use futures::stream::{self, Stream};
 
-use super::{History, QueryFilter, RecordReader, Shown, tags_of};
+use super::{QueryFilter, RecordReader, Shown, tags_of};
 use crate::answer::Proven;
 use crate::error::ClientError;
 use crate::paging::Pages;
@@ -108,7 +108,7 @@ impl Page {
             Some(_) => tags_of(&shown.version, descriptor)?,
             None => Vec::new(),
         };
-        if shown.version.version != shown.newest || !self.filter.matches(&shown.version, &tags) {
+        if shown.version.version != shown.newest || !self.filter.matches(shown, &tags) {
             return Err(ClientError::contradiction("the list holds what was not asked for, or is not the newest"));
         }
         match self.seen.insert(id) {
@@ -129,10 +129,10 @@ impl Page {
         let (mut records, mut good) = (Vec::with_capacity(answer.records.len()), GoodSignatures::default());
         for (i, (record, proof)) in answer.records.iter().zip(&answer.proofs).enumerate() {
             let id = RecordId::parse("record_id", &record.record_id)?;
-            let History { newest, retracted, disagreements, .. } =
-                self.reader.prove_among(id, std::slice::from_ref(record), Some(proof), (header, &mut good)).await?;
+            let shown = std::slice::from_ref(record);
+            let shown = self.reader.prove_among(id, shown, Some(proof), (header, &mut good)).await?;
             let descriptor = answer.descriptors.get(i).cloned().unwrap_or_default();
-            self.accept(&Shown { version: record.clone(), newest, retracted, disagreements }, &descriptor)?;
+            self.accept(&Shown::of(record, shown), &descriptor)?;
             records.push(Proven::under(header, record.clone()));
         }
         Ok(records)

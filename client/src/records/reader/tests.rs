@@ -3,17 +3,20 @@ use super::*;
 
 #[test]
 fn only_what_was_asked_for_matches() {
-    let record = pb::RecordVersion {
+    let version = pb::RecordVersion {
         patient: vec![4; 16].into(),
         kind: "Observation".into(),
-        author: "spiffe://a.example/service/ehr".into(),
+        author: "spiffe://c.example/service/ehr".into(),
         time_ms: 1_000,
         ..Default::default()
     };
+    // Who wrote this version keeps the records of who wrote the first one.
+    let (newest, member) = (2, "a.example".to_owned());
+    let record = Shown { version, newest, retracted: false, disagreements: Vec::new(), member };
     let all = QueryFilter {
         patient: Some(PatientPseudonym([4; 16])),
         kind: Some("Observation".into()),
-        author: Some("spiffe://a.example/service/ehr".into()),
+        author: Some("spiffe://c.example/service/ehr".into()),
         author_member: Some("a.example".into()),
         from_ms: Some(1_000),
         to_ms: Some(1_001),
@@ -24,8 +27,8 @@ fn only_what_was_asked_for_matches() {
     let others = [
         QueryFilter { patient: Some(PatientPseudonym([5; 16])), ..QueryFilter::default() },
         QueryFilter { kind: Some("Condition".into()), ..QueryFilter::default() },
-        QueryFilter { author: Some("spiffe://a.example/service/lab".into()), ..QueryFilter::default() },
-        QueryFilter { author_member: Some("b.example".into()), ..QueryFilter::default() },
+        QueryFilter { author: Some("spiffe://c.example/service/lab".into()), ..QueryFilter::default() },
+        QueryFilter { author_member: Some("c.example".into()), ..QueryFilter::default() },
         QueryFilter { from_ms: Some(1_001), ..QueryFilter::default() },
         QueryFilter { to_ms: Some(1_000), ..QueryFilter::default() },
         QueryFilter { tag: Some(SearchTag([4; 16])), ..QueryFilter::default() },

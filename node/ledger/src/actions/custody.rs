@@ -55,23 +55,23 @@ pub(super) fn set<R: StateReader>(
     Ok(custody::begin_all(view, author.member(), cx.height)?)
 }
 
-/// Refuses a version that the member's custodian could not open, and counts it. Where there is no
-/// custodian only what is about no registered patient is written: what a patient lets others read,
-/// somebody must be able to open for them.
+/// Refuses a version that the custodian of the author's member could not open, and counts it among
+/// those of the member whose record it is: that one's, or of one whose records it keeps. Where there
+/// is no custodian only what is about no registered patient is written: what a patient lets others
+/// read, somebody must be able to open for them.
 pub(super) fn take_in<R: StateReader>(
     view: &mut View<'_, R>,
     cx: &Context<'_>,
     author: &Author,
-    write: &WriteRecord,
+    (member, write): (&str, &WriteRecord),
 ) -> Result<(), Refusal> {
-    let custody: Option<CustodyState> = view.message(Table::State, &keys::custody(author.member()))?;
-    let Some(custody) = custody else {
+    let Some(custody) = custody::load(view, author.member())? else {
         return ensure(load_patient(view, &write.patient)?.is_none(), Outcome::CustodianMissing);
     };
     let own = CustodyKeys::of(&custody, cx.time);
     ensure(write.wraps.iter().any(|wrap| own.are(&wrap.recipient)), Outcome::CustodyWrapMissing)?;
     let recipients = write.wraps.iter().map(|wrap| wrap.recipient);
-    Ok(custody::count_written(view, &custody, author.member(), recipients, cx.height)?)
+    Ok(custody::count_written(view, member, recipients, cx.height)?)
 }
 
 /// The custody keys for which a member's people may write now.
@@ -140,27 +140,28 @@ impl Wanted<'_> {
         if waiting.as_ref().is_some_and(|wrap| !wrap.wrap_sha256.is_empty()) {
             return Ok(());
         }
-        let author: SpiffeId = version.author.parse().map_err(|e| corrupt(format!("version: {e}")))?;
-        let member = author.member();
-        if view.get(Table::State, &keys::custody(member.as_str()))?.is_none() {
+        // Who has written the version may be of the member that keeps the record.
+        let record: Option<RecordState> = view.message(Table::State, &keys::record(id))?;
+        let member = &record.ok_or_else(|| corrupt("a version is of no record"))?.member[..];
+        if view.get(Table::State, &keys::custody(member))?.is_none() {
             return Ok(());
         }
         if let Some(waiting) = waiting {
-            let place = keys::wrap_request(&WrapRequestName::new(member.as_str(), waiting.request));
+            let place = keys::wrap_request(&WrapRequestName::new(member, waiting.request));
             let before: Option<WrapRequestState> = view.message(Table::State, &place)?;
             let before = before.ok_or_else(|| corrupt("a wrap that is asked for has no request"))?;
             if self.comes_before(view, &before)? {
-                unindex(view, (member.as_str(), waiting.request), &before);
-                put_request(view, (member.as_str(), waiting.request), &self.describe(id, version));
+                unindex(view, (member, waiting.request), &before);
+                put_request(view, (member, waiting.request), &self.describe(id, version));
             }
             return Ok(());
         }
-        let mut work = load_work(view, member.as_str())?;
+        let mut work = load_work(view, member)?;
         let request = work.next;
         (work.next, work.open) = (work.next.saturating_add(1), work.open.saturating_add(1));
-        view.put_message(Table::State, keys::custody_work(member.as_str()), &work);
+        view.put_message(Table::State, keys::custody_work(member), &work);
         view.put_message(Table::State, place, &WrapState { request, ..WrapState::default() });
-        put_request(view, (member.as_str(), request), &self.describe(id, version));
+        put_request(view, (member, request), &self.describe(id, version));
         Ok(())
     }
 

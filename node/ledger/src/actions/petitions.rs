@@ -1,6 +1,6 @@
 //! Petitions: what patients ask of a member, with a deadline, and the answer. A petition opens
 //! nothing to anybody: it makes a duty, and what it is about is looked at only for who may know
-//! of it anyway.
+//! of it anyway. The duty of a member that has left is that of who keeps its records.
 
 use std::collections::BTreeSet;
 
@@ -181,18 +181,20 @@ fn concerns<R: StateReader>(
     Ok(false)
 }
 
-/// A statement stands behind a refusal to correct that very version.
+/// A statement stands behind a refusal to correct that very version, by the member that is asked or
+/// by one that it keeps.
 fn ensure_refused<R: StateReader>(
     view: &View<'_, R>,
     statement: &PetitionState,
     refused: &PetitionId,
 ) -> Result<(), Refusal> {
+    let kept = Kept::over(view)?;
     let refused: Option<PetitionState> = view.message(Table::State, &keys::petition(refused))?;
     let same = |refused: PetitionState| {
         refused.kind() == Kind::Correction
             && refused.verdict() == PetitionVerdict::Refused
             && refused.patient == statement.patient
-            && refused.member == statement.member
+            && kept.keeps(&statement.member, &refused.member)
             && refused.record == statement.record
     };
     ensure(refused.is_some_and(same), Outcome::PetitionNotFound)
@@ -257,7 +259,7 @@ fn answer<R: StateReader>(
     let not_found = Refusal::Rejected(Outcome::PetitionNotFound);
     let mut state: PetitionState = view.message(Table::State, &place)?.ok_or(not_found)?;
     let open = state.due_ms != 0 && state.answered_by.is_empty();
-    ensure(open && state.member == author.member(), Outcome::PetitionNotFound)?;
+    ensure(open && Kept::over(view)?.keeps(author.member(), &state.member), Outcome::PetitionNotFound)?;
     ensure_may_answer(view, author, &state, &answer.verdict)?;
     ensure_amended(view, &state, &answer.verdict)?;
     let told = answer.text.is_some() || answer.letter.is_some();
@@ -276,12 +278,12 @@ fn answer<R: StateReader>(
     state.answered_by = author.id.to_string();
     state.answered_ms = cx.time.0;
     view.put_message(Table::State, place, &state);
-    Ok(settle(view, author, &answer.id)?)
+    Ok(settle(view, &state.member, &answer.id)?)
 }
 
-/// Takes a petition off the list of what is due.
-fn settle<R: StateReader>(view: &mut View<'_, R>, author: &Author, id: &PetitionId) -> Result<(), StoreFault> {
-    let place = keys::petitions_due(author.member());
+/// Takes a petition off the list of what is due of the member that was asked.
+fn settle<R: StateReader>(view: &mut View<'_, R>, asked: &str, id: &PetitionId) -> Result<(), StoreFault> {
+    let place = keys::petitions_due(asked);
     let mut due: PetitionsDueState = view.message(Table::State, &place)?.unwrap_or_default();
     let listed = due.petitions.len();
     due.petitions.retain(|due| due.petition_id != id.0[..]);

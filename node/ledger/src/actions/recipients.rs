@@ -1,7 +1,8 @@
-//! For whom a version may be wrapped when it is written: its custodian and that one's deputy, its
-//! author, and its patient. Whoever else may read it asks first, so that there is no key for anybody of whose
+//! For whom a version may be wrapped when it is written: its author, the custodian of that one's member
+//! and its deputy, and the patient as the custodians of the record have accepted it. Whoever else may read it asks first, so that there is no key for anybody of whose
 //! reading nothing is on the ledger. And for whom the salt of a patient's labels may be.
 
+use consilium_proto::consent::Custodians;
 use consilium_proto::ids::{Fingerprint, KeyId, PatientPseudonym};
 use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::pb::{EncryptionKeyState, IdentityState, Outcome, PatientRelation, SignerState};
@@ -20,14 +21,14 @@ pub(super) fn ensure_permitted<R: StateReader>(
     view: &View<'_, R>,
     cx: &Context<'_>,
     author: &Author,
-    write: &WriteRecord,
+    (custodians, write): (Custodians<'_>, &WriteRecord),
 ) -> Result<(), Refusal> {
     for wrap in &write.wraps {
         let key: Option<EncryptionKeyState> = view.message(Table::State, &keys::encryption_key(&wrap.recipient))?;
         let owner = key.ok_or(Refusal::Rejected(Outcome::UnknownRecipient))?.spiffe_id;
         let permitted = owner == author.id.to_string()
             || custody::keeps(view, cx, author.member(), &wrap.recipient)?
-            || (reads_as(view, &write.patient, author.member(), &owner, cx.time)? == Some(PatientRelation::Self_)
+            || (reads_as(view, &write.patient, custodians, (&owner, cx.time))? == Some(PatientRelation::Self_)
                 && is_newest_key(view, &owner, &wrap.recipient)?);
         ensure(permitted, Outcome::WrapNotPermitted)?;
     }
@@ -47,9 +48,10 @@ pub(super) fn ensure_keeper<R: StateReader>(
     let owner = enrolled.ok_or(Refusal::Rejected(Outcome::UnknownRecipient))?.spiffe_id;
     let id: SpiffeId = owner.parse().map_err(|e| corrupt(format!("encryption key: {e}")))?;
     let labels = matches!(id.role(), Role::Service | Role::Clinician) && id.member() == author.id.member();
+    let own = Custodians::only(author.member());
     let keeps = labels
         || custody::keeps(view, cx, author.member(), key)?
-        || (reads_as(view, patient, author.member(), &owner, cx.time)?.is_some() && is_newest_key(view, &owner, key)?);
+        || (reads_as(view, patient, own, (&owner, cx.time))?.is_some() && is_newest_key(view, &owner, key)?);
     ensure(keeps, Outcome::WrapNotPermitted)
 }
 

@@ -1,5 +1,6 @@
 //! Retraction: marks a record as entered in error, as a version of its own, so
 //! that the history shows who did it and when, and so does the list of the patient's records.
+//! Who keeps the records of a member that has left retracts them as its own.
 //! One that is said to be somebody else's is closed to all but the patient under whose pseudonym it
 //! stands, and to that one, too, once a second person has confirmed it; both stand in the patient's
 //! log.
@@ -33,7 +34,7 @@ pub(super) fn run<R: StateReader>(
     let place = keys::record(&retract.record_id);
     let mut record: RecordState =
         view.message(Table::State, &place)?.ok_or(Refusal::Rejected(Outcome::RecordNotFound))?;
-    ensure(record.member == author.member(), Outcome::RecordMismatch)?;
+    ensure(Kept::over(view)?.keeps(author.member(), &record.member), Outcome::RecordMismatch)?;
     ensure(!record.retracted, Outcome::RecordRetracted)?;
     ensure(record.version == retract.version, Outcome::VersionConflict)?;
     let number = record.version.checked_add(1).ok_or(Refusal::Rejected(Outcome::VersionConflict))?;

@@ -6,6 +6,8 @@
 //! id. What a consent denies by labels it goes on denying under a newer salt, since it has nothing
 //! under that one ([`consilium_proto::consent`]).
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use consilium_proto::ids::PolicyTag;
 use consilium_proto::limits::SALT_KEEPERS_MAX;
@@ -53,17 +55,23 @@ pub(super) fn put<R: StateReader>(
     Ok(())
 }
 
-/// Refuses labels under a salt that nobody could ever name in a consent.
+/// Refuses labels under a salt that nobody could ever name in a consent: those of the author's member
+/// count, and those of the member whose record it is, so that who keeps it can leave it its labels.
 pub(super) fn ensure_known<R: StateReader>(
     view: &View<'_, R>,
-    author: &Author,
+    members: [&str; 2],
     write: &WriteRecord,
 ) -> Result<(), Refusal> {
     if write.policy_tags.is_empty() {
         return Ok(());
     }
-    let place = keys::patient_salt(&SaltName::new(write.patient, author.member()));
-    let state: PatientSaltState = view.message(Table::State, &place)?.unwrap_or_default();
-    let known = |tag: &PolicyTag| state.salts.iter().any(|salt| salt.salt_id == tag.salt().0[..]);
+    let salts =
+        members.map(|member| view.message(Table::State, &keys::patient_salt(&SaltName::new(write.patient, member))));
+    let mut known = BTreeSet::new();
+    for salts in salts {
+        let state: PatientSaltState = salts?.unwrap_or_default();
+        known.extend(state.salts.into_iter().map(|salt| salt.salt_id));
+    }
+    let known = |tag: &PolicyTag| known.contains(&tag.salt().0[..]);
     ensure(write.policy_tags.iter().all(known), Outcome::SaltConflict)
 }

@@ -16,6 +16,7 @@ use consilium_proto::transaction::{WrapRef, WriteRecord};
 use prost::Message;
 
 use super::{Author, Context, changes, custody, recipients, salts};
+use crate::custody::Kept;
 use crate::keys;
 use crate::log;
 use crate::missing::tag_rows;
@@ -32,16 +33,18 @@ pub(super) fn run<R: StateReader>(
     sequence: u64,
 ) -> Result<(), Refusal> {
     author.ensure_writer()?;
-    custody::take_in(view, cx, author, write)?;
-    recipients::ensure_permitted(view, cx, author, write)?;
-    salts::ensure_known(view, author, write)?;
     let before: Option<RecordState> = view.message(Table::State, &keys::record(&write.record_id))?;
-    let before = check_succession(before, author, write)?;
+    let kept = before.as_ref().map(|_| Kept::over(view)).transpose()?.unwrap_or_default();
+    let member = among(&kept, author, before.as_ref()).to_owned();
+    custody::take_in(view, cx, author, (&member, write))?;
+    recipients::ensure_permitted(view, cx, author, (kept.custodians(&member), write))?;
+    salts::ensure_known(view, [author.member(), &member], write)?;
+    let before = check_succession(before, &member, write)?;
     let before = before.map(|record| level_of(view, write, &record).map(|level| (record, level))).transpose()?;
     let version = describe(cx, author, write, before.as_ref().map(|(record, _)| record));
     let sequence = before.as_ref().map_or(sequence, |(record, _)| record.sequence);
     let record = RecordState {
-        member: author.member().to_owned(),
+        member,
         patient: Bytes::copy_from_slice(&write.patient.0),
         kind: write.kind.clone(),
         version: write.version,
@@ -59,9 +62,16 @@ pub(super) fn run<R: StateReader>(
     }
     let changed = before.as_ref().is_none_or(|(_, level)| *level != write.confidentiality);
     if changed {
-        enlist(view, author.member(), &version, sequence)?;
+        enlist(view, &record.member, &version, sequence)?;
     }
     Ok(put_index(view, &record.member, write, sequence)?)
+}
+
+/// The member among whose records a version is: the author's own; or one that has left, if the
+/// author's keeps its records and it is a version of one of them.
+fn among<'a>(kept: &Kept, author: &'a Author, before: Option<&'a RecordState>) -> &'a str {
+    let before = before.map(|record| record.member.as_str()).filter(|member| kept.keeps(author.member(), member));
+    before.unwrap_or(author.member())
 }
 
 /// Lists a record with those of its patient that are of one kind and confidentiality, so that it
@@ -115,7 +125,7 @@ fn level_of<R: StateReader>(
 /// member, patient and kind, not retracted.
 fn check_succession(
     before: Option<RecordState>,
-    author: &Author,
+    member: &str,
     write: &WriteRecord,
 ) -> Result<Option<RecordState>, Refusal> {
     match before {
@@ -125,8 +135,7 @@ fn check_succession(
         }
         Some(record) => {
             ensure(write.version != 1, Outcome::RecordExists)?;
-            let same =
-                record.member == author.member() && record.patient == write.patient.0[..] && record.kind == write.kind;
+            let same = record.member == member && record.patient == write.patient.0[..] && record.kind == write.kind;
             ensure(same, Outcome::RecordMismatch)?;
             ensure(!record.retracted, Outcome::RecordRetracted)?;
             ensure(record.version.checked_add(1) == Some(write.version), Outcome::VersionConflict)?;

@@ -39,7 +39,7 @@ impl Kept {
     }
 
     /// The members of whose records one is the custodian: itself, and those that it keeps.
-    pub(crate) fn of<'a>(&'a self, keeper: &'a str) -> impl Iterator<Item = &'a str> {
+    pub fn of<'a>(&'a self, keeper: &'a str) -> impl Iterator<Item = &'a str> {
         std::iter::once(keeper).chain(self.members().filter(move |member| self.keeps(keeper, member)))
     }
 

@@ -64,17 +64,15 @@ pub(crate) fn is_known<R: StateReader>(view: &View<'_, R>, patient: &PatientPseu
     Ok(registered || recorded)
 }
 
-/// As what a member has accepted an identity to read for a patient, if it speaks for the patient
-/// still, as the patient's own before all others: for what the member writes itself.
+/// As what custodians have accepted an identity to read for a patient at a time, if it speaks for the
+/// patient still, as the patient's own before all others: for what they write themselves.
 pub(crate) fn reads_as<R: StateReader>(
     view: &View<'_, R>,
     patient: &PatientPseudonym,
-    member: &str,
-    identity: &str,
-    time: TimeMs,
+    custodians: Custodians<'_>,
+    (identity, time): (&str, TimeMs),
 ) -> Result<Option<PatientRelation>, StoreFault> {
     let mut all = pseudonyms(view, patient)?;
-    let custodians = Custodians::only(member);
     all.iter_mut().try_for_each(|pseudonym| pseudonym.read_for(view, custodians).map(|_| ()))?;
     Ok(accepted_among(&all, custodians, (identity, time), |a| a.may_read))
 }
@@ -195,8 +193,8 @@ impl PatientFacts {
         if purpose::is_emergency(asked.purpose) {
             return self.emergency;
         }
-        // Of its own member's records it may also have written some.
-        let own = reader.member().as_str() == custodian && reader.role() != Role::Patient;
+        // Of its own member's records it may also have written some, or versions of those that it keeps.
+        let own = self.kept.keeps(reader.member().as_str(), custodian) && reader.role() != Role::Patient;
         if own || self.accepted_as(asked).is_some() {
             return true;
         }

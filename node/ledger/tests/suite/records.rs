@@ -163,7 +163,7 @@ fn nobody_else_can_have_signed_it() {
     // What was found good is good for its transaction, and for no other.
     let mut good = GoodSignatures::default();
     let mut among = |proof: &RecordProof, shown: &[RecordVersion], key: &KnownSigner| {
-        proof.verify_among(&ID, shown, &ledger.tip.header, (|_| Some(key), &mut good)).map(drop)
+        proof.verify_among(&ID, shown, &ledger.tip.header, (|_| Some(key), &[], &mut good)).map(drop)
     };
     let (foreign, before) = (KnownSigner { key, ..own.clone() }, prove(&ledger, &others));
     assert_eq!(among(&honest, &shown, &foreign), Err(Unproven::Signature));

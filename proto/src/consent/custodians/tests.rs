@@ -35,6 +35,25 @@ fn binds(custodians: &Custodians<'_>, consent: &ConsentState, patient: &PatientS
     custodians.reach(consent, patient).is_some()
 }
 
+#[test]
+fn each_was_their_custodian_from_one_block_to_another() {
+    let keepers = keepers();
+    let was = |custodians: Custodians<'_>, height| {
+        ["a.example", "b.example", "c.example", "d.example"].map(|member| custodians.was_at(member, height))
+    };
+    assert_eq!(was(Custodians::only("a.example"), 99), [true, false, false, false]);
+    for (height, expected) in [
+        (9, [true, false, false, false]),
+        // In the block itself it may have been before, or after.
+        (10, [true, true, false, false]),
+        (11, [false, true, false, false]),
+        (20, [false, true, true, false]),
+        (21, [false, false, true, false]),
+    ] {
+        assert_eq!(was(Custodians::new("a.example", &keepers), height), expected, "{height}");
+    }
+}
+
 fn patient(acceptances: &[PatientAcceptance]) -> PatientState {
     PatientState { acceptances: acceptances.to_vec(), ..PatientState::default() }
 }

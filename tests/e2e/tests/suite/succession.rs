@@ -1,14 +1,18 @@
-//! A hospital leaves by a vote, and another one keeps its records.
+//! A hospital leaves by a vote, and another one keeps its records, and answers what patients had
+//! asked.
 
 use anyhow::Context;
 use consilium_client::consents::{ConsentDraft, Consents};
-use consilium_client::records::{Access, Draft, RecordDraft, RecordReader, RecordWriter};
+use consilium_client::patients::Acceptance;
+use consilium_client::petitions::{PetitionAnswer, PetitionDraft};
+use consilium_client::records::{Access, Draft, LabelsBefore, RecordDraft, RecordReader, RecordWriter};
 use consilium_e2e::{Network, User, short_epochs};
 use consilium_proto::consent::{Grant, Grantee, Rule};
 use consilium_proto::hash::Hash;
-use consilium_proto::ids::PatientPseudonym;
+use consilium_proto::ids::{PatientPseudonym, RecordId};
 use consilium_proto::names::Role;
 use consilium_proto::pb::{self, ConsentBase, ConsentEffect, PurposeOfUse};
+use consilium_proto::transaction::{Answered, PetitionSubject, VersionRef};
 
 use crate::rights::running_with;
 
@@ -24,6 +28,66 @@ fn says(network: &Network, by: &User, arguments: &[&str], succeeds: bool) -> any
     let ran = network.cli(by, arguments)?;
     anyhow::ensure!((ran.code == Some(0)) == succeeds, "{arguments:?}: {}", ran.output);
     Ok(ran.output)
+}
+
+/// A patient whom the hospital has accepted asks it to put a record right.
+async fn asks(network: &Network, ehr: &User, patient: PatientPseudonym, record: RecordId) -> anyhow::Result<User> {
+    let anna = network.enrolled(READS, Role::Patient, "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a").await?;
+    let acceptance = Acceptance {
+        identity: anna.spiffe_id.parse()?,
+        relation: pb::PatientRelation::Self_,
+        may_read: true,
+        may_consent: true,
+        to: None,
+        evidence: Hash::of(&[b"salted passport"]),
+        scope: None,
+    };
+    ehr.client.accept_patient(patient, &acceptance).await?;
+    let subject = PetitionSubject::Correction(VersionRef { record, version: 1 });
+    let petition = PetitionDraft::new(patient, network.members[LEAVES].id.parse()?, subject);
+    anna.client.open_petition(&petition, Some(b"it was the left arm")).await?;
+    Ok(anna)
+}
+
+/// What a reader is shown of a record.
+async fn seen(by: &User, purpose: PurposeOfUse, of: (PatientPseudonym, RecordId)) -> anyhow::Result<(u32, Vec<u8>)> {
+    let opened = RecordReader::with(by.client.clone(), Access::of(purpose)).get_of(of.0, of.1, None).await?;
+    Ok((opened.record.version.version, opened.plaintext.context("no content")?.to_vec()))
+}
+
+/// The successor puts right what its predecessor had been asked to.
+async fn answers(
+    network: &Network,
+    (anna, clerk): (&User, &User),
+    of: (PatientPseudonym, RecordId),
+) -> anyhow::Result<()> {
+    let privacy = network.enrolled(KEEPS, Role::Auditor, "privacy").await?;
+    let stranger = network.enrolled(READS, Role::Service, "ehr").await?;
+    let due = says(network, &privacy, &["petition", "due"], true)?;
+    anyhow::ensure!(due.contains("owes 1 answer"), "{due}");
+    anyhow::ensure!(stranger.client.petitions(None).await?.0.is_empty());
+    let (asked, _) = clerk.client.petitions(None).await?;
+    let [asked] = &asked[..] else { anyhow::bail!("{asked:?}") };
+    anyhow::ensure!(asked.state.member == network.members[LEAVES].id, "{asked:?}");
+    let right = || RecordDraft::document("note", of.0, "what was meant".into());
+    let refused = RecordWriter::new(stranger.client.clone()).await;
+    let refused = refused?.amend(of.1, right(), LabelsBefore::Kept, pb::WaitFor::Certified).await;
+    anyhow::ensure!(refused.is_err(), "a stranger amends");
+    let writer = RecordWriter::new(clerk.client.clone()).await?;
+    let (_, amended) = writer.amend(of.1, right(), LabelsBefore::Kept, pb::WaitFor::Certified).await?;
+    let verdict = Answered::Granted { amended };
+    let text = Some(b"it was put right".to_vec().into());
+    clerk.client.answer_petition(asked, &PetitionAnswer { verdict, text, letter: None }).await?;
+    let (known, _) = anna.client.petitions(Some(of.0)).await?;
+    let [known] = &known[..] else { anyhow::bail!("{known:?}") };
+    anyhow::ensure!(known.open_answer(&anna.client)?[..] == b"it was put right"[..]);
+    let shown = RecordReader::new(clerk.client.clone()).said(of.1, None).await?;
+    let wraps = &shown.version.wraps;
+    anyhow::ensure!((amended, wraps.len()) == (2, 3), "for who wrote it, the custodian and the patient: {wraps:?}");
+    anyhow::ensure!(seen(anna, PurposeOfUse::Patrqt, of).await? == (2, b"what was meant".to_vec()));
+    let due = says(network, &privacy, &["petition", "due"], true)?;
+    anyhow::ensure!(due.contains("owes 0 answers"), "{due}");
+    Ok(())
 }
 
 #[test]
@@ -49,6 +113,7 @@ fn a_hospital_leaves_once_another_keeps_its_records_and_those_are_read_there() {
         let grant = Grant { rules: vec![permit], ..Grant::of_base(ConsentBase::BreakGlassOnly) };
         let mut paper = ConsentDraft::new(patient, grant, Some(Hash::of(&[b"salted scan"])));
         Consents::new(ehr.client.clone()).put(&mut paper).await?;
+        let anna = asks(network, &ehr, patient, record).await?;
 
         // Not before another one has accepted, and can open what there is.
         let propose = ["governance", "propose", "remove", &left, "--reason", "it closes", "--yes"];
@@ -82,15 +147,17 @@ fn a_hospital_leaves_once_another_keeps_its_records_and_those_are_read_there() {
         // It is told of requests: it would not look for them in time.
         let _custodian = running_with(&keepers[1], network, &["--every", "600000"])?;
         let doctor = network.enrolled(READS, Role::Clinician, "doctor").await?;
-        let reader = RecordReader::with(doctor.client.clone(), Access::of(PurposeOfUse::Treat));
-        let opened = reader.get_of(patient, record, None).await?;
-        anyhow::ensure!(opened.plaintext.as_deref().map(Vec::as_slice) == Some(&b"what was seen"[..]));
-        // Paper of the hospital that left is the successor's to end.
+        let of = (patient, record);
+        anyhow::ensure!(seen(&doctor, PurposeOfUse::Treat, of).await? == (1, b"what was seen".to_vec()));
         let clerk = network.enrolled(KEEPS, Role::Service, "ehr").await?;
+        answers(network, (&anna, &clerk), of).await?;
+        anyhow::ensure!(seen(&doctor, PurposeOfUse::Treat, of).await? == (2, b"what was meant".to_vec()));
+        // Paper of the hospital that left is the successor's to end.
         Consents::new(clerk.client.clone()).revoke(paper.id).await?;
         let other = network.enrolled(READS, Role::Clinician, "other").await?;
         let denied = RecordReader::with(other.client.clone(), Access::of(PurposeOfUse::Treat));
         anyhow::ensure!(denied.get_of(patient, record, None).await.is_err(), "nobody shares it any more");
+        says(network, &clerk, &["record", "retract", &record.to_string()], true)?;
         Ok(())
     });
 }

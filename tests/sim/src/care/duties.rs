@@ -119,11 +119,15 @@ impl Care {
         event.map_or(vec![0xdd; 32].into(), |event| event.transaction_id)
     }
 
-    /// Somebody of the hospital answers, or of the other one; or again.
+    /// Somebody of the hospital answers, or of the one that keeps its records since it left; or of the
+    /// other one, or again.
     pub(super) fn answer_petition(&mut self, scene: &Scene<'_>) -> Deed {
         let newest = &self.petitions[self.petitions.len().saturating_sub(4)..];
         let Some(asked) = self.rng.pick(newest).cloned() else { return self.petition(scene) };
-        let member = if self.rng.chance(900) { asked.member } else { self.any_hospital() };
+        let custody = scene.ledger.message::<pb::CustodyState>(&keys::custody(&member_id(asked.member)));
+        let keeper = custody.and_then(|custody| custody.keepers.last().map(|keeper| keeper.member.clone()));
+        let keeper = (1..=9).find(|number| keeper.as_ref() == Some(&member_id(*number)));
+        let member = if self.rng.chance(900) { keeper.unwrap_or(asked.member) } else { self.any_hospital() };
         let (role, name) = self.one_of(&[("auditor", "p"), ("auditor", "q"), ("service", "x"), ("clinician", "c")]);
         let granted = asked.kind != Kind::Correction && self.rng.chance(500);
         let (verdict, refusal) = match granted {

@@ -1,7 +1,8 @@
 //! I35, G6: what a patient asks of a member is by whom that member accepts, or the registering one,
 //! or on its own paper; it is in the lists of the patient and of the member, is owed an answer
-//! until there is one, and answered by that member alone: about people by auditors, and a
-//! correction is refused neither by who entered the petition nor by who wrote the record.
+//! until there is one, and answered by that member alone, or once it has left by who answers for its
+//! records: about people by auditors, and a correction is refused neither by who entered the
+//! petition nor by who wrote the record.
 
 use std::collections::BTreeMap;
 
@@ -164,7 +165,7 @@ impl<'a> Audit<'a> {
         let writer = wrote.map(|(_, member)| member.to_owned()).and_then(|member| writer_of(&member));
         let refuses = matches!(answer.verdict, Answered::Refused(_)) && kind == Kind::Correction;
         let concerned = refuses && (asked.by == by.to_string() || writer == Some(by.to_string()));
-        let may = *by.member() == asked.what.member
+        let may = judge.members().keeps(by.member().as_str(), asked.what.member.as_str())
             && kind != Kind::Disagreement
             && (!about_people || by.role() == Role::Auditor)
             && !concerned;

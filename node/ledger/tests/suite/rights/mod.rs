@@ -10,6 +10,7 @@ mod deputies;
 mod disclosures;
 mod emergencies;
 mod in_sight;
+mod kept;
 mod links;
 mod logs;
 mod misfiled;

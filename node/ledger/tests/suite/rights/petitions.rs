@@ -5,7 +5,7 @@ use super::*;
 use consilium_proto::ids::{PetitionId, RecordId};
 use pb::{PetitionKind as Kind, PetitionRefusal as Refusal, PetitionVerdict as Verdict};
 
-fn to(member: &str, petition: u8, kind: Kind) -> pb::OpenPetition {
+pub(super) fn to(member: &str, petition: u8, kind: Kind) -> pb::OpenPetition {
     let about_record = matches!(kind, Kind::Correction | Kind::Disagreement);
     pb::OpenPetition {
         petition_id: id(petition),
@@ -18,12 +18,12 @@ fn to(member: &str, petition: u8, kind: Kind) -> pb::OpenPetition {
     }
 }
 
-fn granted(petition: u8, amended_version: u32) -> pb::AnswerPetition {
+pub(super) fn granted(petition: u8, amended_version: u32) -> pb::AnswerPetition {
     let verdict = Verdict::Granted.into();
     pb::AnswerPetition { petition_id: id(petition), verdict, amended_version, ..pb::AnswerPetition::default() }
 }
 
-fn refused(petition: u8, refusal: Refusal) -> pb::AnswerPetition {
+pub(super) fn refused(petition: u8, refusal: Refusal) -> pb::AnswerPetition {
     let (verdict, refusal) = (Verdict::Refused.into(), refusal.into());
     pb::AnswerPetition { petition_id: id(petition), verdict, refusal, ..pb::AnswerPetition::default() }
 }
@@ -39,20 +39,20 @@ fn world() -> (World, String) {
 }
 
 impl World {
-    fn opens(&mut self, by: &str, petition: pb::OpenPetition) -> Outcome {
+    pub(super) fn opens(&mut self, by: &str, petition: pb::OpenPetition) -> Outcome {
         let attachments = if petition.text_sha256.is_empty() { vec![] } else { vec![Bytes::from_static(b"sealed")] };
         self.submit(by, vec![Action::OpenPetition(petition)], attachments).1
     }
 
-    fn answers(&mut self, by: &str, answer: pb::AnswerPetition) -> Outcome {
+    pub(super) fn answers(&mut self, by: &str, answer: pb::AnswerPetition) -> Outcome {
         self.submit(by, vec![Action::AnswerPetition(answer)], vec![]).1
     }
 
-    fn petition(&self, petition: u8) -> pb::PetitionState {
+    pub(super) fn petition(&self, petition: u8) -> pb::PetitionState {
         self.ledger.store.message(Table::State, &keys::petition(&PetitionId([petition; 16]))).unwrap()
     }
 
-    fn due(&self, member: &str) -> Vec<(u8, u64)> {
+    pub(super) fn due(&self, member: &str) -> Vec<(u8, u64)> {
         let row: Option<pb::PetitionsDueState> = self.ledger.store.message(Table::State, &keys::petitions_due(member));
         row.unwrap_or_default().petitions.iter().map(|due| (due.petition_id[0], due.due_ms)).collect()
     }

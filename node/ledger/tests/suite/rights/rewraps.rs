@@ -41,7 +41,7 @@ fn add(w: &mut World, by: &str, rewraps: Vec<(pb::Rewrap, Bytes)>) -> Outcome {
 }
 
 /// Versions in custody, and those that are wrapped for a key.
-fn counts(w: &World, member: &str, key: KeyId) -> (u64, u64) {
+pub(super) fn counts(w: &World, member: &str, key: KeyId) -> (u64, u64) {
     let work: Option<pb::CustodyWorkState> = w.ledger.store.message(Table::State, &keys::custody_work(member));
     let place = keys::custody_count(&CustodyName::new(member, key));
     let count: Option<pb::CustodyCountState> = w.ledger.store.message(Table::State, &place);

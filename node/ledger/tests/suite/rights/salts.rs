@@ -8,7 +8,7 @@ use consilium_proto::state::SaltName;
 const WRAP: &[u8] = b"wrap of a salt";
 
 /// Puts a salt for patient 1, or hands it to more keys.
-fn put(w: &mut World, by: &str, salt: (u32, u8), keepers: &[KeyId]) -> Outcome {
+pub(super) fn put(w: &mut World, by: &str, salt: (u32, u8), keepers: &[KeyId]) -> Outcome {
     put_of(w, by, 1, salt, keepers)
 }
 
@@ -28,7 +28,7 @@ fn salts(w: &World, member: &str) -> Vec<(Bytes, usize)> {
     state.salts.into_iter().map(|salt| (salt.salt_id, salt.keepers.len())).collect()
 }
 
-fn label(salt: u8, code: u8) -> Bytes {
+pub(super) fn label(salt: u8, code: u8) -> Bytes {
     Bytes::copy_from_slice(&PolicyTag::new(SaltId([salt; 16]), [code; 16]).0)
 }
 

@@ -4,13 +4,13 @@
 use super::*;
 use consilium_kit::topics::remove_after;
 
-const C: &str = "c.example";
-const D: &str = "d.example";
-const E: &str = "e.example";
+pub(super) const C: &str = "c.example";
+pub(super) const D: &str = "d.example";
+pub(super) const E: &str = "e.example";
 
 /// Hospital a with a record of Anna's, who signs with identities that another hospital has given
 /// out, and hospitals c and d, which may succeed it.
-fn world() -> (World, String) {
+pub(super) fn world() -> (World, String) {
     let mut w = World::among(&[C, D, E], |_| ());
     for member in [C, D] {
         for (role, who) in [("service", "ehr"), ("service", "custodian"), ("patient", ANNA)] {
@@ -23,7 +23,7 @@ fn world() -> (World, String) {
 }
 
 /// A member leaves, and another one keeps its records.
-fn leaves(w: &mut World, member: &str, successor: &str, voters: &[&str]) {
+pub(super) fn leaves(w: &mut World, member: &str, successor: &str, voters: &[&str]) {
     let accept = pb::AcceptCustody { member: member.into(), missing_max: 9, withdrawn: false };
     assert_eq!(w.ledger.submit(successor, Action::AcceptCustody(accept)), Outcome::Applied);
     w.ledger.execute(voters, remove_after(member, successor));
