@@ -1,6 +1,7 @@
 //! `consilium record`: submit, amend, retract, get, find. Documents go in and
 //! come out byte for byte.
 
+mod access;
 mod labels;
 mod read;
 mod refile;

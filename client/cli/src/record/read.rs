@@ -7,7 +7,7 @@ use clap::Args;
 use consilium_client::patients::Patients;
 use consilium_client::records::{Access, QueryFilter, RecordReader, Shown, Statement, tag_of};
 use consilium_client::{Client, ClientError, files};
-use consilium_proto::ids::{DisclosureId, EmergencyId, PatientPseudonym, RecordId};
+use consilium_proto::ids::{DisclosureId, PatientPseudonym, RecordId};
 use consilium_proto::names::{MemberId, SpiffeId};
 use consilium_proto::pb;
 use consilium_proto::transaction::VersionRef;
@@ -16,13 +16,13 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::access::AccessArgs;
 use super::{PATIENT, member, search_key, unknown_patient};
 use crate::context::escaped;
 use crate::json::{self, Many, One};
 use crate::named::{Named, strangers_words};
 use crate::private;
 use crate::text::quoted;
-use crate::words::parse_purpose;
 use crate::{CliError, Context};
 
 /// Records shown by a query unless the caller wants another number.
@@ -40,7 +40,7 @@ pub(crate) struct GetArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// Show what the ledger says of it instead of the document: no access, for records of your own member
-    #[arg(long, conflicts_with = "out")]
+    #[arg(long, conflicts_with_all = ["out", "acting", "project"])]
     pub(crate) metadata: bool,
     /// Whose record it is (pseudonym); needed for records of other members
     #[arg(long, value_name = "HEX", conflicts_with = "metadata")]
@@ -59,28 +59,6 @@ pub(crate) struct GetArgs {
     /// What for.
     #[command(flatten)]
     pub(crate) access: AccessArgs,
-}
-
-/// What a record is read for. Each reading is an event in the patient's log.
-#[derive(Debug, Args)]
-pub(crate) struct AccessArgs {
-    /// Purpose of use: a code of HL7's v3-PurposeOfUse
-    #[arg(long, value_name = "CODE", default_value = "TREAT", value_parser = parse_purpose)]
-    pub(crate) purpose: pb::PurposeOfUse,
-    /// The declared emergency for which it is; the purpose is BTG then
-    #[arg(long, value_name = "HEX", conflicts_with = "purpose")]
-    pub(crate) emergency: Option<EmergencyId>,
-}
-
-impl AccessArgs {
-    fn access(&self) -> Access {
-        let purpose = if self.emergency.is_some() { pb::PurposeOfUse::Btg } else { self.purpose };
-        Access { emergency: self.emergency, ..Access::of(purpose) }
-    }
-
-    pub(super) fn reader(&self, client: &Client) -> RecordReader {
-        RecordReader::with(client.clone(), self.access())
-    }
 }
 
 /// Arguments of `record query`.
@@ -138,7 +116,7 @@ pub(crate) struct HistoryArgs {
 
 /// Runs `record history`.
 pub(super) async fn history(client: &Client, args: HistoryArgs, ctx: &Context) -> Result<(), CliError> {
-    let reader = args.access.reader(client);
+    let reader = args.access.reader(client)?;
     let history = match args.pseudonym {
         Some(patient) => reader.history_of(patient, args.id).await?.into_value(),
         None => reader.history(args.id).await?.into_value(),
@@ -152,7 +130,7 @@ pub(super) async fn history(client: &Client, args: HistoryArgs, ctx: &Context) -
 
 /// Runs `record get`.
 pub(super) async fn get(client: &Client, args: GetArgs, ctx: &Context) -> Result<(), CliError> {
-    let access = Access { sealed_by: args.sealed_by, ..args.access.access() };
+    let access = Access { sealed_by: args.sealed_by, ..args.access.access(client)? };
     let reader = RecordReader::with(client.clone(), access);
     if args.metadata {
         let shown = reader.said(args.id, args.version).await?.into_value();
@@ -216,7 +194,7 @@ fn tell_statements(statements: &[Statement]) {
 /// Runs `record query`.
 pub(super) async fn query(client: &Client, args: QueryArgs, ctx: &Context) -> Result<(), CliError> {
     let filter = filter_of(client, &args).await?;
-    let reader = args.access.reader(client);
+    let reader = args.access.reader(client)?;
     let mut found = match filter.patient {
         Some(patient) => reader.query_of(patient, filter)?.boxed(),
         None => reader.query(filter).boxed(),

@@ -10,8 +10,8 @@ use consilium_client::records::{Described, RecordDraft, RecordWriter};
 use consilium_client::{Client, fhir};
 use consilium_proto::ids::{PatientPseudonym, RecordId};
 
+use super::access::AccessArgs;
 use super::labels::LabelArgs;
-use super::read::AccessArgs;
 use super::{Wait, document, member, print_written, search_key, tell_recipients};
 use crate::{CliError, Context};
 
@@ -48,7 +48,7 @@ pub(super) async fn run(client: &Client, args: MoveArgs, ctx: &Context) -> Resul
 
 /// The document as it is, or its correction, under the other patient.
 async fn draft(client: &Client, args: &MoveArgs) -> Result<RecordDraft, CliError> {
-    let reader = args.access.reader(client);
+    let reader = args.access.reader(client)?;
     let Described { version, tags } = reader.described(args.id).await?.into_value();
     let plaintext: Bytes = match &args.document {
         Some(file) => document(file)?,
