@@ -1,4 +1,4 @@
-//! Emergencies: declared, alone or with the request to read that they are for, and reviewed.
+//! Emergencies: declared, alone or with the reading that they are for, and reviewed.
 //!
 //! A declaration opens a patient's records to its author at once, for a time that the members
 //! have agreed on; the patient sees it, and an auditor of the author's member reviews it.
@@ -11,9 +11,8 @@ use consilium_proto::ids::{EmergencyId, LedgerId, PatientPseudonym};
 use consilium_proto::keys::EncryptionPublicKey;
 use consilium_proto::limits::EMERGENCY_PLAINTEXT_BYTES_MAX;
 use consilium_proto::names::MemberId;
-use consilium_proto::pb::{self, AccessKind, EmergencyReason, Outcome, PurposeOfUse, ReviewVerdict, action::Action};
+use consilium_proto::pb::{self, EmergencyReason, Outcome, PurposeOfUse, ReviewVerdict, action::Action};
 use consilium_proto::state::keys;
-use consilium_proto::transaction::VersionRef;
 use prost::Message;
 use zeroize::Zeroizing;
 
@@ -22,20 +21,19 @@ use crate::access_log::verify::message;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::false_answer::Answered;
-use crate::records::{Recipient, custodian};
+use crate::records::{Access, Recipient, custodian};
 use crate::submit::Submitted;
 
 /// Ids that are tried for one thing, each drawn at random, where somebody else has taken the one before.
 pub const FRESH_IDS_MAX: usize = 4;
 
-/// An emergency that is about to be declared, and what is to be read in it.
+/// An emergency that is about to be declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Declaration {
     id: EmergencyId,
     patient: PatientPseudonym,
     reason: EmergencyReason,
     acting: Option<Hash>,
-    records: Vec<VersionRef>,
     text: Option<Told>,
 }
 
@@ -69,7 +67,7 @@ impl Declaration {
     /// One under a random id.
     #[must_use]
     pub fn new(patient: PatientPseudonym, reason: EmergencyReason) -> Self {
-        Self { id: EmergencyId(rand::random()), patient, reason, acting: None, records: Vec::new(), text: None }
+        Self { id: EmergencyId(rand::random()), patient, reason, acting: None, text: None }
     }
 
     /// Its id: requests to read name it, and its review.
@@ -83,13 +81,6 @@ impl Declaration {
     #[must_use]
     pub fn acting(self, acting: Hash) -> Self {
         Self { acting: Some(acting), ..self }
-    }
-
-    /// Asks for versions of records in the same transaction, so that one certified block both
-    /// opens them and logs it; at most 256, distinct.
-    #[must_use]
-    pub fn reading(self, records: Vec<VersionRef>) -> Self {
-        Self { records, ..self }
     }
 
     /// Says why in words, sealed for a key: that of the custodian of the author's member
@@ -120,31 +111,30 @@ impl Declaration {
         self.text.iter().map(|told| told.sealed.clone()).collect()
     }
 
-    /// The declaration and, if anything is to be read, the request after it: for one transaction,
-    /// in this order.
+    /// For a [reader](crate::records::RecordReader) of the same patient: it declares the emergency
+    /// and reads by one transaction, so that one certified block both opens the records and logs it.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        Access {
+            emergency: Some(self.id),
+            acting: self.acting,
+            before: self.actions(),
+            attachments: self.attachments(),
+            ..Access::of(PurposeOfUse::Btg)
+        }
+    }
+
+    /// The declaration, for a transaction.
     #[must_use]
     pub fn actions(&self) -> Vec<pb::Action> {
-        let (id, patient) = (Bytes::copy_from_slice(&self.id.0), Bytes::copy_from_slice(&self.patient.0));
-        let acting_sha256 = self.acting.map(|hash| hash.to_bytes()).unwrap_or_default();
         let declare = pb::DeclareEmergency {
-            emergency_id: id.clone(),
-            patient: patient.clone(),
+            emergency_id: Bytes::copy_from_slice(&self.id.0),
+            patient: Bytes::copy_from_slice(&self.patient.0),
             reason: self.reason.into(),
             text_sha256: self.text.as_ref().map(|told| Hash::of(&[&told.sealed]).to_bytes()).unwrap_or_default(),
-            acting_sha256: acting_sha256.clone(),
+            acting_sha256: self.acting.map(|hash| hash.to_bytes()).unwrap_or_default(),
         };
-        let request = pb::RequestAccess {
-            patient,
-            purpose: PurposeOfUse::Btg.into(),
-            kind: AccessKind::Read.into(),
-            records: self.records.iter().map(Into::into).collect(),
-            emergency_id: id,
-            acting_sha256,
-            ..Default::default()
-        };
-        let request = (!self.records.is_empty()).then_some(Action::RequestAccess(request));
-        let actions = [Some(Action::DeclareEmergency(declare)), request].into_iter().flatten();
-        actions.map(|action| pb::Action { action: Some(action) }).collect()
+        vec![pb::Action { action: Some(Action::DeclareEmergency(declare)) }]
     }
 }
 
@@ -162,7 +152,7 @@ pub enum EmergencyText {
 type TextAnswer = Answered<pb::GetEmergencyTextRequest, pb::GetEmergencyTextResponse>;
 
 impl Client {
-    /// Declares an emergency, with the request that it holds, if any. By a clinician or a service.
+    /// Declares an emergency. By a clinician or a service.
     /// If its id is taken, as by a leader that has seen it before others did, another one is drawn: it
     /// is the declaration's then.
     ///
@@ -274,23 +264,19 @@ fn text_of(
 
 #[cfg(test)]
 mod tests {
-    use consilium_proto::ids::RecordId;
-
     use super::*;
 
     #[test]
-    fn a_declaration_comes_before_the_request_that_it_is_for() {
-        let alone = Declaration::new(PatientPseudonym([1; 16]), EmergencyReason::Danger);
-        assert_eq!(alone.actions().len(), 1);
-        let record = VersionRef { record: RecordId([2; 16]), version: 0 };
-        let both = alone.clone().acting(Hash::of(&[b"who"])).reading(vec![record]);
-        let actions: Vec<_> = both.actions().into_iter().filter_map(|action| action.action).collect();
-        let [Action::DeclareEmergency(declared), Action::RequestAccess(request)] = &actions[..] else {
-            panic!("other actions: {actions:?}")
+    fn whoever_reads_by_a_declaration_reads_for_the_same_person_in_that_emergency() {
+        let declaration = Declaration::new(PatientPseudonym([1; 16]), EmergencyReason::Danger);
+        let declaration = declaration.acting(Hash::of(&[b"who"]));
+        let access = declaration.access();
+        let [pb::Action { action: Some(Action::DeclareEmergency(declared)) }] = &access.before[..] else {
+            panic!("other actions: {:?}", access.before)
         };
-        assert_eq!(declared.emergency_id, request.emergency_id);
-        assert_eq!((declared.emergency_id.len(), request.records.len()), (16, 1));
-        assert_eq!((request.purpose(), request.kind()), (PurposeOfUse::Btg, AccessKind::Read));
-        assert_eq!((&declared.acting_sha256, &declared.patient), (&request.acting_sha256, &request.patient));
+        assert_eq!(access.emergency.map(|id| id.0.to_vec()), Some(declared.emergency_id.to_vec()));
+        assert_eq!(access.acting.map(|hash| hash.to_bytes()).as_ref(), Some(&declared.acting_sha256));
+        assert_eq!((access.purpose, declared.patient.len()), (PurposeOfUse::Btg, 16));
+        assert!(access.attachments.is_empty(), "nothing is said in words");
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use consilium_client::emergencies::Declaration;
+use consilium_client::records::RecordReader;
 use consilium_client::{Client, files, pb};
 use consilium_proto::ids::{EmergencyId, PatientPseudonym, RecordId};
 use consilium_proto::limits::EMERGENCY_PLAINTEXT_BYTES_MAX;
@@ -18,6 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::confirm::Consent;
 use crate::patient::evidence;
+use crate::record::{print_opened, write_out};
 use crate::text::time_ms;
 use crate::words;
 use crate::{CliError, Context, SubmittedView};
@@ -60,9 +62,14 @@ pub(crate) struct DeclareArgs {
     /// Why
     #[arg(long, value_enum)]
     pub(crate) reason: Reason,
-    /// Ask for this record in the same transaction, RECORD or RECORD:VERSION; may be repeated
+    /// Read this record by the same transaction, RECORD or RECORD:VERSION, and show its document; may
+    /// be repeated
     #[arg(long = "read", value_name = "RECORD", value_parser = version)]
     pub(crate) records: Vec<VersionRef>,
+    /// Write the document here, byte for byte, instead of showing it; an existing file is left alone.
+    /// With one --read
+    #[arg(long, value_name = "FILE", requires = "records")]
+    pub(crate) out: Option<PathBuf>,
     /// Why, in words, at most 6 KiB: sealed for the custody key of the own member, which must have
     /// named one
     #[arg(long, value_name = "FILE")]
@@ -149,7 +156,15 @@ pub(crate) fn version(text: &str) -> Result<VersionRef, String> {
 #[derive(Serialize)]
 struct DeclaredView {
     emergency: String,
-    transaction: SubmittedView,
+    /// Null: records were read by the same transaction; it stands in the patient's list.
+    transaction: Option<SubmittedView>,
+}
+
+impl DeclaredView {
+    fn text(&self) -> String {
+        let declared = format!("emergency {}", self.emergency);
+        self.transaction.iter().fold(declared, |text, done| format!("{text}\n{}", done.text()))
+    }
 }
 
 /// Runs `consilium emergency`.
@@ -165,6 +180,9 @@ pub(crate) async fn run(args: EmergencyArgs, ctx: &Context) -> Result<(), CliErr
 }
 
 async fn declare(args: DeclareArgs, client: &Client, ctx: &Context) -> Result<(), CliError> {
+    if args.out.is_some() && args.records.len() != 1 {
+        return Err(CliError::usage("--out takes one document: give --read once, or leave --out out"));
+    }
     let reason = args.reason.into();
     let about = format!(
         "{} declares an emergency of patient {}: {}\nit is logged for ever, the patient sees it, and it is reviewed",
@@ -173,7 +191,7 @@ async fn declare(args: DeclareArgs, client: &Client, ctx: &Context) -> Result<()
         words::reason(reason)
     );
     args.ask.ask(&about, "Break the glass?")?;
-    let declaration = Declaration::new(args.patient, reason).reading(args.records);
+    let declaration = Declaration::new(args.patient, reason);
     let declaration = match args.acting {
         Some(acting) => declaration.acting(evidence(acting)?),
         None => declaration,
@@ -182,9 +200,42 @@ async fn declare(args: DeclareArgs, client: &Client, ctx: &Context) -> Result<()
         Some(text) => telling(declaration, &text, client).await?,
         None => declaration,
     };
+    if !args.records.is_empty() {
+        return read(args.patient, &declaration, &args.records, args.out.as_deref(), client, ctx).await;
+    }
     let done = client.declare_emergency(&mut declaration).await?;
-    let view = DeclaredView { emergency: declaration.id().to_string(), transaction: SubmittedView::new(&done) };
-    ctx.print(&view, |v| format!("emergency {}\n{}", v.emergency, v.transaction.text()))
+    let transaction = Some(SubmittedView::new(&done));
+    ctx.print(&DeclaredView { emergency: declaration.id().to_string(), transaction }, DeclaredView::text)
+}
+
+/// Declares it and reads by one transaction.
+async fn read(
+    patient: PatientPseudonym,
+    declaration: &Declaration,
+    records: &[VersionRef],
+    out: Option<&Path>,
+    client: &Client,
+    ctx: &Context,
+) -> Result<(), CliError> {
+    let emergency = declaration.id().to_string();
+    let again = format!(
+        "if it was declared nevertheless: consilium record get RECORD --pseudonym {patient} --emergency {emergency}"
+    );
+    let opened = RecordReader::with(client.clone(), declaration.access()).read(patient, records).await;
+    let mut opened = opened.map_err(|e| CliError::from(e).hint(again.clone()))?;
+    ctx.print(&DeclaredView { emergency, transaction: None }, DeclaredView::text)?;
+    let missing = records.len() - opened.len().min(records.len());
+    match (out, opened.pop()) {
+        (Some(_), Some(document)) => write_out(document, out)?,
+        (_, last) => print_opened(opened.into_iter().chain(last).collect(), ctx)?,
+    }
+    match missing {
+        0 => Ok(()),
+        _ => Err(CliError::failed(format!(
+            "the emergency is declared; {missing} of {} records are none of this patient's that it opens",
+            records.len()
+        ))),
+    }
 }
 
 /// Adds a text for the custodian of the own member.
@@ -236,7 +287,7 @@ mod tests {
 
     #[test]
     fn scripts_get_the_emergency() {
-        let view = DeclaredView { emergency: "0e".repeat(16), transaction: crate::tests::submitted() };
+        let view = DeclaredView { emergency: "0e".repeat(16), transaction: Some(crate::tests::submitted()) };
         json::snapshot::check("emergency", &view);
     }
 

@@ -33,6 +33,7 @@ fn commands_of_patients_rights_parse() {
             "consilium consent check {id} --reader spiffe://b.example/clinician/c --purpose TREAT --kind Observation --level R"
         ),
         format!("consilium emergency declare {id} --reason danger --read {id} --read {id}:2 --acting f --yes"),
+        format!("consilium emergency declare {id} --reason danger --read {id} --out f"),
         format!("consilium emergency review {id} --verdict not-justified --note f"),
         format!("consilium access log {id} --since 3:{root} --names --html f"),
         format!("consilium --output json access decision {transaction}"),
@@ -51,6 +52,7 @@ fn commands_of_patients_rights_parse() {
         format!("consilium consent put {id} --base deny --up-to N"),
         format!("consilium consent put {id} --base deny --share-with b.example --purpose treat"),
         format!("consilium emergency declare {id}"),
+        format!("consilium emergency declare {id} --reason danger --out f"),
         format!("consilium emergency review {id}"),
         format!("consilium access log {id} --since {root}"),
         format!("consilium access decision {id}"),

@@ -9,7 +9,7 @@ use clap::Args;
 use consilium_client::access_log::KeptLog;
 use consilium_client::documents::DocumentHash;
 use consilium_client::emergencies::Declaration;
-use consilium_client::records::{Access, Draft, RecordDraft, RecordReader, RecordWriter};
+use consilium_client::records::{Draft, RecordDraft, RecordReader, RecordWriter};
 use consilium_client::{Client, pb};
 use consilium_proto::ids::PatientPseudonym;
 use pb::action::Action;
@@ -91,13 +91,8 @@ pub(super) async fn run(args: DrillArgs, ctx: &Context) -> Result<(), CliError> 
     let declaration = Declaration::new(patient, pb::EmergencyReason::Danger);
     // A system must name a person; in a drill that is nobody.
     let declaration = declaration.acting(DocumentHash::of(b"drill").hash());
-    let access = Access {
-        emergency: Some(declaration.id()),
-        before: declaration.actions(),
-        ..Access::of(pb::PurposeOfUse::Btg)
-    };
     let begun = Instant::now();
-    let opened = RecordReader::with(reader.clone(), access).get_of(patient, record, None).await?;
+    let opened = RecordReader::with(reader.clone(), declaration.access()).get_of(patient, record, None).await?;
     let took = begun.elapsed().as_millis();
     if opened.plaintext.is_none_or(|document| document[..] != DOCUMENT[..]) {
         return Err(CliError::failed("the record that was read is not the one that was written"));

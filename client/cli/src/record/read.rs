@@ -1,11 +1,11 @@
 //! `consilium record get`, `query` and `history`: what is read, and for what.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use consilium_client::patients::Patients;
-use consilium_client::records::{Access, QueryFilter, RecordReader, Shown, Statement, tag_of};
+use consilium_client::records::{Access, Opened, QueryFilter, RecordReader, Shown, Statement, tag_of};
 use consilium_client::{Client, ClientError, files};
 use consilium_proto::ids::{DisclosureId, PatientPseudonym, RecordId};
 use consilium_proto::names::{MemberId, SpiffeId};
@@ -151,6 +151,11 @@ pub(super) async fn get(client: &Client, args: GetArgs, ctx: &Context) -> Result
         Some(patient) => reader.get_of(patient, args.id, args.version).await?,
         None => reader.get(args.id, args.version).await?,
     };
+    write_out(opened, args.out.as_deref())
+}
+
+/// Writes a document as it was submitted, to stdout or into a new file.
+pub(crate) fn write_out(opened: Opened, out: Option<&Path>) -> Result<(), CliError> {
     let shown = opened.record.into_value();
     tell_newer(&shown);
     tell_statements(&opened.disagreements);
@@ -161,7 +166,7 @@ pub(super) async fn get(client: &Client, args: GetArgs, ctx: &Context) -> Result
         ))
         .hint("ask for an earlier version with --version"));
     };
-    match &args.out {
+    match out {
         Some(path) => Ok(files::write_new(path, &plaintext, files::SECRET_MODE)?),
         None => {
             let mut out = std::io::stdout().lock();
@@ -169,6 +174,18 @@ pub(super) async fn get(client: &Client, args: GetArgs, ctx: &Context) -> Result
             written.map_err(|e| CliError::failed(format!("stdout: {e}")))
         }
     }
+}
+
+/// Prints what was read, each with what the ledger says of it.
+pub(crate) fn print_opened(opened: Vec<Opened>, ctx: &Context) -> Result<(), CliError> {
+    for Opened { record, plaintext, disagreements } in opened {
+        let shown = record.into_value();
+        tell_newer(&shown);
+        tell_statements(&disagreements);
+        let content = plaintext.map_or_else(Content::retracted, |plaintext| Content::of(&plaintext));
+        ctx.print(&OpenedView { record: shown.version, content }, OpenedView::text)?;
+    }
+    Ok(())
 }
 
 fn tell_newer(Shown { version: record, newest, retracted, disagreements, member: _ }: &Shown) {
@@ -229,7 +246,7 @@ async fn decrypt_all(reader: &RecordReader, records: Vec<pb::RecordVersion>, ctx
         let content = match reader.get_of(patient, id, Some(record.version)).await {
             Ok(opened) => match opened.plaintext {
                 Some(plaintext) => Content::of(&plaintext),
-                None => Content::NotOpened("entered in error".into()),
+                None => Content::retracted(),
             },
             Err(e) => Content::NotOpened(e.to_string()),
         };
@@ -257,6 +274,10 @@ enum Content {
 }
 
 impl Content {
+    fn retracted() -> Self {
+        Self::NotOpened("entered in error".into())
+    }
+
     fn of(plaintext: &[u8]) -> Self {
         match std::str::from_utf8(plaintext) {
             Ok(text) => Self::Document(text.to_owned()),

@@ -359,6 +359,41 @@ fn the_text_of_an_emergency_is_read_by_its_own_custodian_and_officer_alone() {
     });
 }
 
+#[test]
+fn one_command_declares_an_emergency_and_delivers_the_record() {
+    Network::of(3).run(async |network| {
+        let of = hospital(network).await?;
+        let doctor = network.enrolled(1, Role::Clinician, "doctor").await?;
+        let auditor = network.enrolled(0, Role::Auditor, "privacy").await?;
+        let (patient, record) = (of.patient.to_string(), of.record.to_string());
+        let out = network.folder().join("read.txt");
+        let file = out.to_str().expect("a path of ours");
+        let declare = ["emergency", "declare", &patient, "--reason", "danger", "--read", &record, "--yes"];
+        let read = network.cli(&doctor, &[&declare[..], &["--out", file]].concat())?;
+        assert_eq!(read.code, Some(0), "{}", read.output);
+        assert_eq!(std::fs::read(&out)?, b"what was seen");
+        let id = read.output.split_whitespace().find(|word| word.len() == 32 && word.parse::<EmergencyId>().is_ok());
+        let id = id.expect("the emergency is named");
+
+        // The emergency goes on for what is found to be needed later.
+        let get = ["record", "get", &record, "--pseudonym", &patient, "--emergency", id];
+        let got = network.cli(&doctor, &get)?;
+        assert!(got.code == Some(0) && got.output.contains("what was seen"), "{}", got.output);
+        let shown = network.cli(&doctor, &declare)?;
+        assert!(shown.code == Some(0) && shown.output.contains("what was seen"), "{}", shown.output);
+        let none = "0e".repeat(16);
+        let nothing = ["emergency", "declare", &patient, "--reason", "danger", "--read", &none, "--yes"];
+        let nothing = network.cli(&doctor, &nothing)?;
+        assert!(nothing.code == Some(1) && nothing.output.contains("the emergency is declared"), "{}", nothing.output);
+
+        let log = auditor.client.access_log(of.patient, KeptLog::nothing()).await?;
+        let permitted: Vec<_> = log.events.iter().filter(|event| event.permits()).collect();
+        assert_eq!(permitted.len(), 3, "each was delivered: {permitted:?}");
+        assert!(permitted.iter().all(|event| event.decisions[0].ground == AccessGround::Emergency));
+        Ok(())
+    });
+}
+
 /// A clinician's system asks for the record without a quorum: what it keeps, and what it reads.
 async fn read_late(user: &User, of: &Hospital) -> Result<(LateRequest, Vec<Vec<u8>>), ClientError> {
     let reader = RecordReader::new(user.client.clone());

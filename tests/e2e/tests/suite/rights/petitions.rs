@@ -112,7 +112,6 @@ fn a_patient_learns_who_read_and_nobody_else_learns_that_it_asked() {
         }
         let due = auditor.client.petitions_due(&member).await?.unwrap_or_default();
         assert_eq!(due.petitions.len(), 1);
-        let asked = only(&auditor.client, None).await?;
         let petition = name.id.to_string();
         let answer = ["petition", "answer", &petition, "--grant", "--person", file, "--yes"];
         let told = network.cli(&auditor, &answer)?;
