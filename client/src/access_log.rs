@@ -52,6 +52,9 @@ pub struct AccessLog {
     /// Entries between them that are lawfully kept from this identity until a date, and those
     /// that were kept before and still are. That each is one, is a node's word until its date.
     pub sealed: Vec<SealedEntry>,
+    /// Of `events` those that have a seal, also one that is over: auditors see what the patient does
+    /// not.
+    pub seals: Vec<SealedEntry>,
     /// Entries that were kept from it before, and are open now: each is what its hash was kept of.
     pub opened: Vec<AccessEvent>,
     /// How many events the log has.
@@ -67,6 +70,18 @@ impl AccessLog {
     #[must_use]
     pub fn kept(&self) -> KeptLog {
         KeptLog { count: self.count, root: self.root }
+    }
+
+    /// The log as the patient sees it: of entries whose seal lasts beyond the header's time nothing is
+    /// left but that there is one, until when, and its hash. For what is handed to the patient.
+    #[must_use]
+    pub fn without_sealed(mut self) -> Self {
+        let kept = self.seals.extract_if(.., |seal| self.header.time < seal.until);
+        self.sealed.extend(kept);
+        self.sealed.sort_by_key(|seal| seal.sequence);
+        let Self { events, sealed, .. } = &mut self;
+        events.retain(|event| sealed.iter().all(|seal| seal.sequence != event.sequence));
+        self
     }
 
     /// The same, with the entries that are sealed: the next look shows whether they open as they

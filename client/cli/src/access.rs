@@ -94,6 +94,8 @@ pub(crate) async fn run(args: AccessArgs, ctx: &Context) -> Result<(), CliError>
             let client = ctx.client().await?;
             let since = args.since.clone().unwrap_or_else(|| KeptLog::nothing().into());
             let log = client.access_log(args.patient, since).await?;
+            // A page is handed on.
+            let log = if args.html.is_some() && !args.sealed { log.without_sealed() } else { log };
             let ledger = client.genesis().ledger_id.to_string();
             let mut view = LogView::new(&args, ledger, &log);
             let Some(path) = &args.html else { return ctx.print(&view, |view| view.text(args.names)) };

@@ -30,11 +30,13 @@ pub(super) struct Pages {
     log: LogPages,
     events: Vec<AccessEvent>,
     sealed: Vec<SealedEntry>,
+    /// Of the events.
+    seals: Vec<SealedEntry>,
 }
 
 impl Pages {
     pub(super) fn new(patient: PatientPseudonym, kept: KeptLog) -> Self {
-        Self { patient, log: LogPages::new(kept), events: Vec::new(), sealed: Vec::new() }
+        Self { patient, log: LogPages::new(kept), events: Vec::new(), sealed: Vec::new(), seals: Vec::new() }
     }
 
     /// The number of the next event.
@@ -97,6 +99,8 @@ impl Pages {
             return Err(LogFault::SealRefused { place: long.sequence, until_ms: long.until.0 }.into());
         }
         self.log.append(entry)?;
+        let seal = |until| SealedEntry { sequence: place, leaf: leaf_hash(entry), until };
+        self.seals.extend(event.sealed_until.map(seal));
         self.events.push(event);
         Ok(())
     }
@@ -104,8 +108,8 @@ impl Pages {
     /// Once all is there.
     pub(super) fn into_log(self, header: Header) -> AccessLog {
         let (from, KeptLog { count, root }) = (self.log.kept().count, self.log.known());
-        let (events, sealed, opened) = (self.events, self.sealed, Vec::new());
-        AccessLog { patient: self.patient, from, events, sealed, opened, count, root, header }
+        let Self { patient, events, sealed, seals, .. } = self;
+        AccessLog { patient, from, events, sealed, seals, opened: Vec::new(), count, root, header }
     }
 }
 

@@ -41,6 +41,10 @@ pub(crate) struct EventView {
     pub(super) disclosure: Option<DisclosureView>,
     /// Until when it is, or was, kept from the patient.
     pub(super) sealed_until: Option<String>,
+    #[serde(skip)]
+    pub(super) sealed_until_shown: Option<String>,
+    #[serde(skip)]
+    pub(super) sealed_until_ms: Option<u64>,
     /// Salted hash of the person for whom a system asked.
     pub(super) acting_sha256: Option<String>,
     pub(super) transaction: String,
@@ -115,6 +119,8 @@ impl EventView {
             project: event.project.map(|id| id.to_string()),
             disclosure: event.disclosed.as_ref().map(DisclosureView::new),
             sealed_until: event.sealed_until.map(|until| time_ms(until.0)),
+            sealed_until_shown: event.sealed_until.map(|until| time_ms(until.0)),
+            sealed_until_ms: event.sealed_until.map(|until| until.0),
             acting_sha256: event.acting.map(|hash| hash.to_string()),
             transaction: event.transaction_id.to_string(),
             height: event.height.0,
@@ -153,7 +159,7 @@ impl EventView {
     /// In one line.
     pub(crate) fn line(&self) -> String {
         let name = self.name.as_deref().map_or(String::new(), |name| format!(" {name}"));
-        let decided = self.decided();
+        let decided = self.marked();
         if self.change.is_some() {
             let (number, time, role, member) = (self.number, &self.time, self.role_words, &self.member);
             return format!("entry {number}: {time} a {role}{name} of {member} had it entered: {decided}");
@@ -166,12 +172,21 @@ impl EventView {
 
     /// The same with its time as people see it there.
     pub(super) fn shown_in(self, zone: Zone) -> Self {
-        Self { time_shown: zone.time_ms(self.time_ms), ..self }
+        let sealed_until_shown = self.sealed_until_ms.map(|until| zone.time_ms(until));
+        Self { time_shown: zone.time_ms(self.time_ms), sealed_until_shown, ..self }
+    }
+
+    /// What was decided, and that it is no news for the patient.
+    fn marked(&self) -> String {
+        match &self.sealed_until_shown {
+            Some(until) => format!("{} (kept from the patient until {until})", self.decided()),
+            None => self.decided(),
+        }
     }
 
     /// A line of the list, in the order of [`head`].
     pub(super) fn cells(&self, names: bool) -> Vec<String> {
-        let decided = self.decided();
+        let decided = self.marked();
         let mut cells = vec![
             self.number.to_string(),
             self.time_shown.clone(),

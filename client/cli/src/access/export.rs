@@ -41,6 +41,9 @@ pub(crate) struct ExportArgs {
     /// Tell readers by their opaque names, too
     #[arg(long)]
     names: bool,
+    /// Write what is kept from the patient until a date, too: then it is not for the patient
+    #[arg(long)]
+    sealed: bool,
 }
 
 /// How AuditEvents are written.
@@ -59,6 +62,8 @@ pub(super) struct ExportView {
     pub(super) file: String,
     pub(super) from: u64,
     pub(super) events: u64,
+    /// Entries that are kept from the patient until a date, and left out.
+    pub(super) sealed: usize,
     /// One event has a resource for each thing that was decided.
     pub(super) resources: usize,
     /// To be kept, and given as --since next time.
@@ -69,17 +74,19 @@ pub(super) struct ExportView {
 pub(super) async fn run(client: &Client, args: &ExportArgs, ctx: &Context) -> Result<(), CliError> {
     let style = AuditStyle { ledger: client.genesis().ledger_id, names: args.names };
     if let Some(file) = &args.member {
-        return member::run(client, (file, Height(args.after)), style, ctx).await;
+        return member::run(client, (file, Height(args.after)), (style, args.sealed), ctx).await;
     }
     let (Some(patient), Some(file)) = (args.patient, &args.file) else {
         return Err(CliError::failed("name a patient and a file, or --member and a file"));
     };
     let log = client.access_log(patient, args.since.clone().unwrap_or_else(|| KeptLog::nothing().into())).await?;
+    let log = if args.sealed { log } else { log.without_sealed() };
     let resources: Vec<_> = log.opened.iter().chain(&log.events).flat_map(|event| audit_events(event, style)).collect();
     let view = ExportView {
         file: file.display().to_string(),
         from: log.from,
         events: (log.opened.len() + log.events.len()) as u64,
+        sealed: log.sealed.len(),
         resources: resources.len(),
         keep: log.kept_access().to_string(),
         at_height: log.header.height.0,
@@ -92,14 +99,23 @@ pub(super) async fn run(client: &Client, args: &ExportArgs, ctx: &Context) -> Re
     ctx.print(&view, ExportView::text)
 }
 
+/// That something is not in the file.
+fn left_out(sealed: u64) -> String {
+    match sealed {
+        0 => String::new(),
+        _ => format!("\n{} left out: kept from the patient still", counted(sealed, "entry is", "entries are")),
+    }
+}
+
 impl ExportView {
     pub(super) fn text(&self) -> String {
         format!(
-            "{} of {}, from number {}, written to {}\nkeep this for the next time: --since {}",
+            "{} of {}, from number {}, written to {}{}\nkeep this for the next time: --since {}",
             counted(self.resources as u64, "AuditEvent", "AuditEvents"),
             counted(self.events, "entry", "entries"),
             self.from,
             self.file,
+            left_out(self.sealed as u64),
             self.keep
         )
     }

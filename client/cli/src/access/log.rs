@@ -27,6 +27,9 @@ pub(crate) struct LogArgs {
     /// Write a page to print; an existing file is left alone
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+    /// Put what is kept from the patient until a date into the page, too: then it is not for the patient
+    #[arg(long, requires = "html")]
+    pub(crate) sealed: bool,
     /// Hours and minutes that times are ahead of UTC, such as +01:00
     #[arg(long, value_name = "OFFSET", default_value_t, allow_hyphen_values = true)]
     pub(crate) utc_offset: Zone,

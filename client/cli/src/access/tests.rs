@@ -104,6 +104,55 @@ fn what_is_sealed_is_said_and_what_was_is_shown() {
     assert!(page.contains("Sealed before, open now") && page.contains("handed to a court"), "{page}");
 }
 
+/// As an auditor gets it: the last of three is kept from the patient beyond the header's time, and
+/// the seal of the second is over.
+fn with_seals() -> AccessLog {
+    let (mut log, _, _) = log(7, &[1, 2, 3]);
+    let now = log.header.time;
+    for (place, until) in [(1, now), (2, TimeMs(now.0 + 1))] {
+        log.events[place].sealed_until = Some(until);
+        log.events[place].transaction_id = TransactionId::from_bytes([0x5e; 32]);
+        log.seals.push(SealedEntry { sequence: place as u64, leaf: Hash::from_bytes([place as u8; 32]), until });
+    }
+    log
+}
+
+fn log_args(line: &str) -> LogArgs {
+    let line = format!("consilium access log {} {line}", "07".repeat(16));
+    let cli = <crate::Cli as clap::Parser>::try_parse_from(line.split_whitespace()).unwrap();
+    let crate::Command::Access(AccessArgs { command: AccessCommand::Log(args) }) = cli.command else { panic!() };
+    args
+}
+
+#[test]
+fn what_the_patient_must_not_see_yet_is_marked_for_auditors() {
+    let log = with_seals();
+    let until = time_ms(log.header.time.0 + 1);
+    let text = LogView::new(&log_args(""), "04".repeat(32), &log).text(false);
+    assert!(text.contains(&format!("(kept from the patient until {until})")), "{text}");
+    let linked =
+        linked::LinkedView::new("04".repeat(32), &[(log, "07".repeat(16), Vec::new())], false, Zone::default());
+    assert!(linked.text(false).contains(&format!("(kept from the patient until {until})")));
+}
+
+#[test]
+fn a_page_says_of_what_is_sealed_only_until_when_and_what_to_keep_has_it() {
+    let log = with_seals().without_sealed();
+    assert_eq!((log.count, log.events.len()), (3, 2));
+    let kept = log.kept_access();
+    assert_eq!(
+        kept.sealed.iter().map(|seal| (seal.sequence, seal.leaf)).collect::<Vec<_>>(),
+        [(2, Hash::from_bytes([2; 32]))]
+    );
+    let until = time_ms(log.header.time.0 + 1);
+    let page = html::page(&LogView::new(&log_args("--html f"), "04".repeat(32), &log), false);
+    assert!(page.contains(&format!("entry 2 is sealed until {until}")), "{page}");
+    assert!(!page.contains("<td>2</td>"), "neither in the list nor among the numbers of requests: {page}");
+    assert!(page.contains("<td>1</td>"), "its seal is over");
+    let whole = html::page(&LogView::new(&log_args("--html f --sealed"), "04".repeat(32), &with_seals()), false);
+    assert!(whole.contains("<td>2</td>") && whole.contains("kept from the patient until"), "{whole}");
+}
+
 #[test]
 fn scripts_get_accesses_with_names_only_where_asked_for() {
     json::snapshot::check("access-log", &view(false));
@@ -249,9 +298,9 @@ fn log(patient: u8, heights: &[u64]) -> (AccessLog, String, Vec<String>) {
     };
     let events: Vec<_> = heights.iter().enumerate().map(at).collect();
     let root = Hash::from_bytes([patient; 32]);
-    let (id, sealed, opened) = (PatientPseudonym([patient; 16]), Vec::new(), Vec::new());
+    let (id, sealed, seals, opened) = (PatientPseudonym([patient; 16]), Vec::new(), Vec::new(), Vec::new());
     let count = events.len() as u64;
-    let log = AccessLog { patient: id, from: 0, count, events, sealed, opened, root, header: header() };
+    let log = AccessLog { patient: id, from: 0, count, events, sealed, seals, opened, root, header: header() };
     (log, format!("{patient:02x}").repeat(16), if patient == 7 { Vec::new() } else { vec!["a.example".into()] })
 }
 
@@ -294,12 +343,16 @@ fn scripts_get_what_was_exported_and_what_to_keep() {
         file: "audit.ndjson".into(),
         from: 4,
         events: 2,
+        sealed: 1,
         resources: 3,
         keep: format!("6:{}", "0a".repeat(32)),
         at_height: 9,
     };
     json::snapshot::check("access-export", &view);
-    assert!(view.text().starts_with("3 AuditEvents of 2 entries, from number 4, written to audit.ndjson\n"));
+    assert!(
+        view.text()
+            .starts_with("3 AuditEvents of 2 entries, from number 4, written to audit.ndjson\n1 entry is left out")
+    );
 }
 
 fn former_readers(retracted: bool, all: bool) -> readers::ReadersView {

@@ -58,7 +58,8 @@ fn view(more: &[&str]) -> AccountingView {
     ];
     let root = Hash::from_bytes([10; 32]);
     let (patient, sealed, opened) = (PatientPseudonym([7; 16]), Vec::new(), Vec::new());
-    let log = AccessLog { patient, from: 0, count: 5, events, sealed, opened, root, header: header() };
+    let log =
+        AccessLog { patient, from: 0, count: 5, events, sealed, seals: Vec::new(), opened, root, header: header() };
     let state = |member: &str, kind: &str| pb::RecordState {
         member: member.into(),
         kind: kind.into(),

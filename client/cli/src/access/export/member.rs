@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use consilium_client::access_log::ProvenDecision;
 use consilium_client::fhir::audit::{AuditStyle, audit_events};
 use consilium_client::{Client, files};
-use consilium_proto::ids::Height;
+use consilium_proto::ids::{Height, TimeMs};
 use serde::{Deserialize, Serialize};
 
+use super::left_out;
 use crate::{CliError, Context};
 
 /// Blocks after which it says how far it is.
@@ -26,6 +27,9 @@ struct Mark {
     ledger: String,
     member: String,
     names: bool,
+    /// Whether what is kept from patients is in it, too.
+    #[serde(default)]
+    with_sealed: bool,
     /// Where it began.
     after: u64,
     /// All up to this block is in the file.
@@ -34,6 +38,9 @@ struct Mark {
     bytes: u64,
     events: u64,
     resources: u64,
+    /// Events that were left out: they are kept from the patient still.
+    #[serde(default)]
+    sealed: u64,
 }
 
 /// What was written.
@@ -47,12 +54,14 @@ struct MemberExportView {
     events: u64,
     /// One event has a resource for each thing that was decided.
     resources: u64,
+    /// Events that were left out: they are kept from the patient still.
+    sealed: u64,
 }
 
 pub(super) async fn run(
     client: &Client,
     (path, after): (&Path, Height),
-    style: AuditStyle,
+    (style, with_sealed): (AuditStyle, bool),
     ctx: &Context,
 ) -> Result<(), CliError> {
     let member = client.identity().spiffe_id().member().clone();
@@ -60,17 +69,20 @@ pub(super) async fn run(
         ledger: style.ledger.to_string(),
         member: member.to_string(),
         names: style.names,
+        with_sealed,
         after: after.0,
         up_to: after.0,
         bytes: 0,
         events: 0,
         resources: 0,
+        sealed: 0,
     };
+    let now = client.certified_head().await?.header.time;
     let mut out = MarkedFile::open(path, mark)?;
     let spinner = ctx.spinner("reading blocks");
     let mut log = client.staff_log(&member, Height(out.mark.up_to)).await?;
     while let Some((height, decisions)) = log.next().await? {
-        out.block(height, &decisions, style)?;
+        out.block(height, &decisions, (style, now))?;
     }
     spinner.finish_and_clear();
     let mark = out.finish()?;
@@ -81,6 +93,7 @@ pub(super) async fn run(
         up_to: mark.up_to,
         events: mark.events,
         resources: mark.resources,
+        sealed: mark.sealed,
     };
     ctx.print(&view, MemberExportView::text)
 }
@@ -107,11 +120,11 @@ impl MarkedFile {
             true => {
                 let mark: Mark = serde_json::from_str(&files::read_text(&marked)?)
                     .map_err(|e| CliError::failed(format!("{}: {e}", marked.display())))?;
-                let same = (&mark.ledger, &mark.member, mark.names, mark.after)
-                    == (&new.ledger, &new.member, new.names, new.after);
+                let same = (&mark.ledger, &mark.member, mark.names, mark.with_sealed, mark.after)
+                    == (&new.ledger, &new.member, new.names, new.with_sealed, new.after);
                 if !same {
                     return Err(CliError::failed(format!(
-                        "{} was begun by another ledger, hospital or --after, or differs in --names: finish it as it was \
+                        "{} was begun by another ledger, hospital or --after, or differs in --names or --sealed: finish it as it was \
                          begun, or name another file",
                         path.display()
                     )));
@@ -129,9 +142,18 @@ impl MarkedFile {
         Ok(out)
     }
 
-    /// Adds what was decided in the next block.
-    fn block(&mut self, height: Height, decisions: &[ProvenDecision], style: AuditStyle) -> Result<(), CliError> {
+    /// Adds what was decided in the next block, but what is kept from patients beyond `now`.
+    fn block(
+        &mut self,
+        height: Height,
+        decisions: &[ProvenDecision],
+        (style, now): (AuditStyle, TimeMs),
+    ) -> Result<(), CliError> {
         for decision in decisions {
+            if !self.mark.with_sealed && decision.event.sealed_until.is_some_and(|until| now < until) {
+                self.mark.sealed += 1;
+                continue;
+            }
             for resource in audit_events(&decision.event, style) {
                 let line = format!("{resource}\n");
                 self.out.write_all(line.as_bytes()).map_err(|e| self.failed(&e))?;
@@ -188,14 +210,16 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 impl MemberExportView {
     fn text(&self) -> String {
         format!(
-            "{} AuditEvents of {} accesses by people of {} in the blocks {} to {}, proven to be all of them, written to \
-             {}\nkeep this for the next time: --after {}",
+            "{} AuditEvents of {} accesses by people of {} in the blocks {} to {}, proven to be all of them{}, written to \
+             {}{}\nkeep this for the next time: --after {}",
             self.resources,
             self.events,
             self.member,
             self.after.saturating_add(1),
             self.up_to,
+            if self.sealed == 0 { "" } else { " but those that are left out" },
             self.file,
+            left_out(self.sealed),
             self.up_to
         )
     }

@@ -24,6 +24,26 @@ fn sealed(patient: PatientPseudonym, until: TimeMs) -> Disclose {
     }
 }
 
+/// What an auditor prints and exports for the patient has nothing of what the patient must not see.
+fn sealed_lines_are_not_handed_on(network: &Network, auditor: &User, patient: &str) -> anyhow::Result<()> {
+    let file = |name: &str| network.folder().join(name).display().to_string();
+    let (page, events, own) = (file("page.html"), file("events.ndjson"), file("own.ndjson"));
+    let said = network.cli(auditor, &["access", "log", patient])?.output;
+    assert!(said.contains("kept from the patient until"), "{said}");
+    for line in [
+        vec!["access", "log", patient, "--html", &page],
+        vec!["access", "export", patient, &events],
+        vec!["access", "export", patient, &own, "--sealed"],
+    ] {
+        let done = network.cli(auditor, &line)?;
+        assert_eq!(done.code, Some(0), "{}", done.output);
+    }
+    let has_police = |file: &str| anyhow::Ok(std::fs::read_to_string(file)?.to_lowercase().contains("police"));
+    assert_eq!((has_police(&page)?, has_police(&events)?, has_police(&own)?), (false, false, true));
+    assert!(std::fs::read_to_string(&page)?.contains("is sealed until"));
+    Ok(())
+}
+
 #[test]
 fn a_sealed_entry_counts_for_the_patient_and_opens_when_its_time_is_over() {
     Network::of(3).run(async |network| {
@@ -54,6 +74,9 @@ fn a_sealed_entry_counts_for_the_patient_and_opens_when_its_time_is_over() {
         let whole = auditor.client.access_log(of.patient, before.clone()).await?;
         assert_eq!((whole.events.len(), whole.sealed.len()), (2, 0));
         let shown = anna.client.access_log(of.patient, before.clone()).await?;
+        let handed_on = whole.clone().without_sealed();
+        assert_eq!((handed_on.events, handed_on.sealed), (shown.events.clone(), shown.sealed.clone()));
+        sealed_lines_are_not_handed_on(network, &auditor, &of.patient.to_string())?;
         assert_eq!((shown.events.len(), shown.sealed.len(), shown.count), (0, 2, 3));
         let error = anna.client.decision(confirmed.transaction_id).await.unwrap_err();
         assert!(matches!(error, ClientError::Status { code: Code::NotFound, .. }), "{error:?}");

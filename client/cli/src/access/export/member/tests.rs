@@ -9,6 +9,7 @@ use super::*;
 use crate::access::tests::header;
 use crate::json;
 
+const NOW: TimeMs = TimeMs(2_000);
 const STYLE: AuditStyle = AuditStyle { ledger: LedgerId::from_bytes([4; 32]), names: false };
 
 /// A read of two records.
@@ -39,7 +40,18 @@ fn access(n: u8) -> ProvenDecision {
 
 fn mark(after: u64) -> Mark {
     let (ledger, member) = (STYLE.ledger.to_string(), "st-mary.example".to_owned());
-    Mark { ledger, member, names: false, after, up_to: after, bytes: 0, events: 0, resources: 0 }
+    Mark {
+        ledger,
+        member,
+        names: false,
+        with_sealed: false,
+        after,
+        up_to: after,
+        bytes: 0,
+        events: 0,
+        resources: 0,
+        sealed: 0,
+    }
 }
 
 fn lines(path: &Path) -> Vec<String> {
@@ -53,7 +65,7 @@ fn what_was_interrupted_goes_on_where_it_was_marked_and_repeats_nothing() {
     let mut out = MarkedFile::open(&whole, mark(2)).unwrap();
     for height in 3..=2_500 {
         let found: Vec<_> = (height % 500 == 0).then(|| access((height / 500) as u8)).into_iter().collect();
-        out.block(Height(height), &found, STYLE).unwrap();
+        out.block(Height(height), &found, (STYLE, NOW)).unwrap();
     }
     let done = out.finish().unwrap();
     assert_eq!((done.up_to, done.events, done.resources, lines(&whole).len()), (2_500, 5, 10, 10));
@@ -63,7 +75,7 @@ fn what_was_interrupted_goes_on_where_it_was_marked_and_repeats_nothing() {
     let mut out = MarkedFile::open(&path, mark(2)).unwrap();
     for height in 3..=1_600 {
         let found: Vec<_> = (height % 500 == 0).then(|| access((height / 500) as u8)).into_iter().collect();
-        out.block(Height(height), &found, STYLE).unwrap();
+        out.block(Height(height), &found, (STYLE, NOW)).unwrap();
     }
     out.out.write_all(b"{\"half a li").unwrap();
     drop(out);
@@ -71,10 +83,30 @@ fn what_was_interrupted_goes_on_where_it_was_marked_and_repeats_nothing() {
     assert_eq!((out.mark.up_to, out.mark.events), (1_002, 2));
     for height in 1_003..=2_500 {
         let found: Vec<_> = (height % 500 == 0).then(|| access((height / 500) as u8)).into_iter().collect();
-        out.block(Height(height), &found, STYLE).unwrap();
+        out.block(Height(height), &found, (STYLE, NOW)).unwrap();
     }
     assert_eq!(out.finish().unwrap(), done);
     assert_eq!(lines(&path), lines(&whole));
+}
+
+#[test]
+fn what_is_kept_from_a_patient_is_left_out_and_counted_unless_it_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let sealed = |n, until| {
+        let decision = access(n);
+        let event = AccessEvent { sealed_until: Some(TimeMs(until)), ..decision.event };
+        ProvenDecision { event, ..decision }
+    };
+    let decisions = [access(1), sealed(0x5e, NOW.0 + 1), sealed(3, NOW.0)];
+    let written = |name: &str, with_sealed| {
+        let mut out = MarkedFile::open(&folder.path().join(name), Mark { with_sealed, ..mark(0) }).unwrap();
+        out.block(Height(3), &decisions, (STYLE, NOW)).unwrap();
+        let done = out.finish().unwrap();
+        let text = std::fs::read_to_string(folder.path().join(name)).unwrap();
+        (done.events, done.sealed, text.contains(&"5e".repeat(16)))
+    };
+    assert_eq!(written("patients", false), (2, 1, false));
+    assert_eq!(written("own", true), (3, 0, true));
 }
 
 #[test]
@@ -84,6 +116,7 @@ fn an_existing_file_and_one_that_was_begun_otherwise_are_left_alone() {
     drop(MarkedFile::open(&path, mark(0)).unwrap());
     assert!(MarkedFile::open(&path, mark(5)).is_err());
     assert!(MarkedFile::open(&path, Mark { names: true, ..mark(0) }).is_err());
+    assert!(MarkedFile::open(&path, Mark { with_sealed: true, ..mark(0) }).is_err());
     assert!(MarkedFile::open(&path, Mark { member: "lakeside.example".into(), ..mark(0) }).is_err());
     MarkedFile::open(&path, mark(0)).unwrap().finish().unwrap();
     assert!(MarkedFile::open(&path, mark(0)).is_err(), "it is whole");
@@ -98,6 +131,7 @@ fn scripts_get_what_was_written_and_where_to_go_on() {
         up_to: 40,
         events: 3,
         resources: 5,
+        sealed: 1,
     };
     json::snapshot::check("access-export-member", &view);
     let text = view.text();
