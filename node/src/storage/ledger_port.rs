@@ -95,7 +95,7 @@ impl Ledger for LedgerPort {
                 break;
             }
             let (key, value) = row?;
-            rows.push(Row { table, key: key.into_vec(), value: Some(value.into()) });
+            rows.push(Row { table, key: key.into_vec(), value: Some(value) });
         }
         Ok(rows)
     }

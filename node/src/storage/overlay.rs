@@ -155,20 +155,27 @@ impl Layer {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Every row of a family with its newest value, in the order of keys: to write them in that
+    /// Gives every row of a family with its newest value, in the order of keys: to write them in that
     /// order is what spares the database the search for their places.
-    #[must_use]
-    pub fn newest(&self, family: Family) -> Vec<(Key, Value)> {
-        let newest = |(key, values): (&Key, &Values)| (key.clone(), values.newest.1.clone());
+    pub fn each_newest(&self, family: Family, mut give: impl FnMut(&[u8], Option<&Bytes>)) {
         match &*self.rows(family) {
-            Rows::Ordered(rows) => rows.iter().map(newest).collect(),
+            Rows::Ordered(rows) => rows.iter().for_each(|(key, values)| give(key, values.newest.1.as_ref())),
             Rows::Hashed(rows) => {
-                let mut rows: Vec<_> = rows.iter().map(newest).collect();
-                rows.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-                rows
+                // Most keys differ in their first bytes: these are compared without a look at the key.
+                let mut sorted: Vec<_> = rows.iter().map(|(key, values)| (first_bytes(key), key, values)).collect();
+                sorted.sort_unstable_by_key(|(first, key, _)| (*first, *key));
+                sorted.into_iter().for_each(|(_, key, values)| give(key, values.newest.1.as_ref()));
             }
         }
     }
+}
+
+/// The first bytes of a key, as a number that is in the same order; zeros behind a shorter one.
+fn first_bytes(key: &[u8]) -> u64 {
+    let mut first = [0; 8];
+    let length = key.len().min(first.len());
+    first[..length].copy_from_slice(&key[..length]);
+    u64::from_be_bytes(first)
 }
 
 /// What is in front of the database, as of a moment.

@@ -188,12 +188,10 @@ impl Shared {
         let mut batch = WriteBatch::default();
         for family in Family::all() {
             let handle = self.database.cf_handle(family.name()).expect("all families are opened with the database");
-            for (key, value) in sealed.newest(family) {
-                match value {
-                    Some(value) => batch.put_cf(handle, &key, &value),
-                    None => batch.delete_cf(handle, &key),
-                }
-            }
+            sealed.each_newest(family, |key, value| match value {
+                Some(value) => batch.put_cf(handle, key, value),
+                None => batch.delete_cf(handle, key),
+            });
         }
         let written = self.database.write(batch);
         match &written {
