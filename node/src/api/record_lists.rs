@@ -105,7 +105,7 @@ fn show(ledger: &LedgerSnapshot<'_>, part: &Part, room: usize) -> Result<ShownRe
     let count = row.map_or(0, |row| row.count);
     let due = usize::try_from(count.saturating_sub(part.from)).map_or(room, |due| due.min(room));
     let (all, first) = (keys::log_entries(&key), keys::log_entry(&key, part.from));
-    let entries = ledger.scan(Table::Logs, &all, &first).take(due).map(|row| row.map(|(_, entry)| Bytes::from(entry)));
+    let entries = ledger.scan(Table::Logs, &all, &first).take(due).map(|row| row.map(|(_, entry)| entry));
     let entries: Vec<Bytes> = entries.collect::<Result<_, _>>()?;
     if entries.len() < due {
         return Err(StorageError::corrupt("log", "lacks an entry"));

@@ -151,7 +151,7 @@ fn added_wraps(
         shown.push(pb::ShownWrap {
             version: name.version,
             recipient_key_id,
-            state: state.into(),
+            state,
             state_proof: proof.encode().into(),
         });
     }

@@ -4,7 +4,6 @@
 //!
 //! A row keeps older values for as long as a snapshot may ask for them: each write is a moment, and
 //! a reader sees the newest value that is not younger than its own.
-#![expect(clippy::disallowed_types, reason = "hashed rows are sorted before anybody iterates over them")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
