@@ -25,7 +25,7 @@ demo-governance: build ## Five hospitals: stake, elections, joining, suspension,
 	@"$(BIN)/consilium-demo" governance
 
 .PHONY: demo-consent
-demo-consent: build ## A patient shares, withdraws, has an emergency, and sees who has read
+demo-consent: build ## A patient shares, withdraws, denies, has an emergency and a mistake put right, and sees who has read
 	@"$(BIN)/consilium-demo" consent
 
 .PHONY: demo-traitor

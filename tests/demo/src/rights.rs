@@ -3,6 +3,7 @@
 
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
+use std::time::Instant;
 
 use anyhow::Context;
 use consilium_client::Profile;
@@ -17,6 +18,9 @@ use serde_json::Value;
 use crate::tell::Tell;
 
 const NOTE: &str = "Blood pressure 150/95. Started lisinopril.";
+const MISTAKE: &str = "I take ramipril, not lisinopril.";
+/// From the declaration of an emergency to the decrypted record, milliseconds.
+const GOAL_MS: u128 = 2_000;
 const CORRECTED: &str = "Blood pressure 150/95. Started ramipril.";
 
 /// Hospital 0 holds the records, hospital 1 wants to read them.
@@ -26,6 +30,7 @@ struct Rights {
     ehr: User,
     anna: User,
     doctor: User,
+    colleague: User,
     reviewer: User,
     patient: PatientPseudonym,
     record: String,
@@ -50,6 +55,7 @@ pub(crate) async fn tell(tell: &Rc<Tell>) -> anyhow::Result<()> {
     story.strangers_see_nothing()?;
     let consent = story.share()?;
     story.withdraw(&consent)?;
+    story.deny()?;
     story.emergency()?;
     story.correct()?;
     story.list()?;
@@ -65,6 +71,7 @@ impl Rights {
         let ehr = network.enrolled(0, Role::Service, "ehr").await?;
         let anna = network.enrolled(0, Role::Patient, &new_patient_name()?).await?;
         let doctor = network.enrolled(1, Role::Clinician, "c-4711").await?;
+        let colleague = network.enrolled(1, Role::Clinician, "c-4712").await?;
         let reviewer = network.enrolled(1, Role::Auditor, "privacy-officer").await?;
         let patient = PatientPseudonym(rand::random());
         let register = pb::RegisterPatient { patient: patient.0.to_vec().into(), lookups_sha256: Vec::new() };
@@ -84,7 +91,18 @@ impl Rights {
         let custodian = Custodian(run_custodian(&network, &keeper)?);
         let record = write(&ehr, patient).await?;
         tell.good("the note is encrypted for the hospital's custodian; no node can open it");
-        Ok(Self { network, tell: Rc::clone(tell), ehr, anna, doctor, reviewer, patient, record, _custodian: custodian })
+        Ok(Self {
+            network,
+            tell: Rc::clone(tell),
+            ehr,
+            anna,
+            doctor,
+            colleague,
+            reviewer,
+            patient,
+            record,
+            _custodian: custodian,
+        })
     }
 
     /// A command line of a person, and what it says.
@@ -148,13 +166,34 @@ impl Rights {
         Ok(())
     }
 
-    fn emergency(&self) -> anyhow::Result<()> {
-        self.tell.step("Anna is brought in unconscious. The doctor declares an emergency and reads at once.");
-        let line = format!("--output json emergency declare {} --reason danger --yes", self.patient);
-        let emergency = field(&self.say("the doctor", &self.doctor, &line)?, "emergency")?;
-        let read = self.say("the doctor", &self.doctor, &self.get(&format!(" --emergency {emergency}")))?;
+    fn deny(&self) -> anyhow::Result<()> {
+        self.tell.step("The doctor is her neighbour. She lets the hospital read again, but not this doctor.");
+        let (patient, member, doctor) = (self.patient, &self.network.members[1].id, &self.doctor.spiffe_id);
+        let line = format!(
+            "consent put {patient} --base break-glass-only --share-with {member} --deny {doctor} --purpose TREAT --yes"
+        );
+        self.say("Anna", &self.anna, &line)?;
+        let read = self.say("a colleague", &self.colleague, &self.get(""))?;
         anyhow::ensure!(read.contains(NOTE), "{read}");
         self.tell.quote(NOTE);
+        self.refused("the doctor", &self.doctor, &self.get(""), "the doctor could read although she had forbidden it")?;
+        self.tell.good("a denial wins over every permit");
+        Ok(())
+    }
+
+    fn emergency(&self) -> anyhow::Result<()> {
+        self.tell.step("Anna is brought in unconscious. The doctor declares an emergency and reads at once.");
+        let line = format!("emergency declare {} --reason danger --read {} --yes", self.patient, self.record);
+        let begun = Instant::now();
+        let read = self.say("the doctor", &self.doctor, &line)?;
+        let took_ms = begun.elapsed().as_millis();
+        anyhow::ensure!(read.contains(NOTE), "{read}");
+        self.tell.quote(NOTE);
+        let judged = if took_ms <= GOAL_MS { "within" } else { "LATER THAN" };
+        self.tell.good(&format!(
+            "from the declaration to the decrypted record: {took_ms} ms, {judged} the goal of {GOAL_MS} ms"
+        ));
+        let emergency = read.lines().find_map(|line| line.strip_prefix("emergency ")).context("no emergency")?;
         self.tell.say("It ends by itself after four hours, is in Anna's list, and somebody else must review it:");
         let line = format!("emergency review {emergency} --verdict justified --yes");
         self.say("the privacy officer", &self.reviewer, &line)?;
@@ -163,13 +202,22 @@ impl Rights {
     }
 
     fn correct(&self) -> anyhow::Result<()> {
-        self.tell.step("Anna reads her own record, finds a mistake, and the hospital corrects it.");
+        self.tell.step("Anna reads her own record, finds a mistake, and asks the hospital to put it right.");
         let own = self.get(" --purpose PATRQT");
         let read = self.say("Anna", &self.anna, &own)?;
         anyhow::ensure!(read.contains(NOTE), "{read}");
-        let file = self.network.folder().join("corrected.txt");
-        files::write_new(&file, CORRECTED.as_bytes(), SECRET_MODE)?;
-        self.say("the hospital", &self.ehr, &format!("record amend {} corrected.txt --raw", self.record))?;
+        for (name, text) in [("mistake.txt", MISTAKE), ("corrected.txt", CORRECTED)] {
+            files::write_new(&self.network.folder().join(name), text.as_bytes(), SECRET_MODE)?;
+        }
+        let (patient, record, member) = (self.patient, &self.record, &self.network.members[0].id);
+        let line = format!(
+            "--output json petition open {patient} --to {member} --about correction --record {record}:1 --text mistake.txt"
+        );
+        let petition = field(&self.say("Anna", &self.anna, &line)?, "petition")?;
+        self.say("the hospital", &self.ehr, &format!("record amend {record} corrected.txt --raw"))?;
+        let line = format!("petition answer {petition} --grant --amended 2 --yes");
+        self.say("the hospital", &self.ehr, &line)?;
+        self.tell.good("who is asked must answer in time; what it answers stays");
         let read = self.say("Anna", &self.anna, &own)?;
         anyhow::ensure!(read.contains(CORRECTED), "{read}");
         self.tell.quote(CORRECTED);
@@ -191,7 +239,7 @@ impl Rights {
     /// The node that Anna talks to leaves out what she should not see.
     async fn forged_list(&self) -> anyhow::Result<()> {
         self.tell.step("A node leaves the doctor's first attempt out of her list.");
-        let endpoints = vec![lying_entry(&self.network, 0, &self.anna, without_the_first).await?];
+        let endpoints = vec![lying_entry(&self.network, 0, &self.anna, without_the_attempt).await?];
         let liar = User {
             profile: Profile { endpoints, nodes_of: None, ..self.anna.profile.clone() },
             spiffe_id: self.anna.spiffe_id.clone(),
@@ -205,9 +253,10 @@ impl Rights {
     }
 }
 
-fn without_the_first(call: &str, told: &[u8]) -> Option<Vec<u8>> {
+/// Before it stands only that Anna was accepted.
+fn without_the_attempt(call: &str, told: &[u8]) -> Option<Vec<u8>> {
     let mut answer = (call == "GetAccessLog").then(|| pb::GetAccessLogResponse::decode(told))?.ok()?;
-    (!answer.events.is_empty()).then(|| answer.events.remove(0))?;
+    (answer.events.len() > 1).then(|| answer.events.remove(1))?;
     Some(answer.encode_to_vec())
 }
 
