@@ -225,6 +225,21 @@ impl Client {
         row.ok_or_else(|| ClientError::contradiction("the ledger's state holds no parameters"))
     }
 
+    /// The access policy in force, proven against certified headers; `None`: the members have decided
+    /// on none, and the default one holds.
+    ///
+    /// # Errors
+    /// As [`Client::read`], or an answer that proves nothing.
+    pub async fn proven_access_policy(&self) -> Result<Option<pb::AccessPolicyState>, ClientError> {
+        let roster: Option<pb::RosterState> = self.proven_row(&state::keys::roster()).await?;
+        let version = roster.map_or(0, |roster| roster.last_policy);
+        if version == 0 {
+            return Ok(None);
+        }
+        let missing = || ClientError::contradiction(format!("the ledger's state holds no access policy {version}"));
+        self.proven_row(&state::keys::access_policy(version)).await?.ok_or_else(missing).map(Some)
+    }
+
     /// A member as the state has it, proven against a certified header.
     ///
     /// # Errors

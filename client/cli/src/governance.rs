@@ -4,6 +4,7 @@
 //! what a node says about it stands below, marked as its word.
 
 pub(crate) mod effect;
+mod policy_file;
 pub(crate) mod remark;
 mod tally;
 pub(crate) mod topic;
@@ -11,6 +12,8 @@ pub(crate) mod view;
 
 #[cfg(test)]
 mod tests;
+
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use consilium_proto::limits::{PROPOSAL_LIFE_MAX_MS, PROPOSAL_LIFE_MIN_MS};
@@ -61,6 +64,10 @@ pub(crate) enum GovernanceCommand {
     Show {
         /// Its number
         number: u64,
+        /// Write the access policy that it proposes here, as it is; - is standard output, an existing
+        /// file is left alone
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
     },
     /// List open proposals, newest first
     List {
@@ -79,7 +86,12 @@ pub(crate) enum GovernanceCommand {
     /// Show members and their nodes
     Members,
     /// Show parameters, protocol version and access policy
-    Rules,
+    Rules {
+        /// Write the access policy in force here, as it is, proven; - is standard output, an existing
+        /// file is left alone
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+    },
 }
 
 /// A proposal to open.
@@ -130,13 +142,19 @@ pub(crate) async fn run(args: GovernanceArgs, ctx: &Context) -> Result<(), CliEr
     match args.command {
         GovernanceCommand::Propose(args) => propose(args, &client, ctx).await,
         GovernanceCommand::Vote { number, choice, consent } => vote(number, choice.into(), consent, &client, ctx).await,
-        GovernanceCommand::Show { number } => ctx.print(&shown(&client, ctx, number).await?, ProposalView::text),
+        GovernanceCommand::Show { number, policy: Some(file) } => {
+            policy_file::proposed(number, &file, &client, ctx).await
+        }
+        GovernanceCommand::Show { number, policy: None } => {
+            ctx.print(&shown(&client, ctx, number).await?, ProposalView::text)
+        }
         GovernanceCommand::List { all } => list(all, &client, ctx).await,
         GovernanceCommand::Cancel { number, consent } => cancel(number, consent, &client, ctx).await,
         GovernanceCommand::Members => {
             ctx.print(&Many(ctx.node_says(client.list_members(None).await?)), |members| view::member_tables(&members.0))
         }
-        GovernanceCommand::Rules => {
+        GovernanceCommand::Rules { policy: Some(file) } => policy_file::in_force(&file, &client, ctx).await,
+        GovernanceCommand::Rules { policy: None } => {
             ctx.print(&One(ctx.node_says(client.rules().await?)), |rules| view::rules_text(&rules.0))
         }
     }

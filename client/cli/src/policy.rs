@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::context::escaped;
 use super::{CliError, Context};
 use example::DEFAULT_EXAMPLES;
-use test_run::TestView;
+use test_run::{Expectations, TestView};
 
 /// Access policies: checked here, proposed with `consilium governance propose access-policy`
 #[derive(Debug, Args)]
@@ -33,14 +33,19 @@ pub(crate) enum PolicyCommand {
         /// The text
         file: PathBuf,
     },
-    /// Decide example requests by a text, and say where that is not what is expected. Ends with 1
-    /// if anything is decided otherwise
+    /// Decide example requests by a text, and say where that is not what is expected: what the
+    /// default policy decides, whichever one is in force, unless --against or --examples says
+    /// otherwise. Ends with 1 if anything is decided otherwise
     Test {
         /// The text; without one, the default policy
         file: Option<PathBuf>,
         /// The examples [default: those of `policy examples`]
         #[arg(long, value_name = "FILE")]
         examples: Option<PathBuf>,
+        /// Expect what this text decides of the examples, as the one in force (`governance rules
+        /// --policy`)
+        #[arg(long, value_name = "FILE")]
+        against: Option<PathBuf>,
         /// Show what is decided as expected, too
         #[arg(long)]
         all: bool,
@@ -69,13 +74,9 @@ pub(crate) fn run(args: PolicyArgs, ctx: &Context) -> Result<(), CliError> {
             let view = CheckedView { bytes: text.len(), engine: ENGINE_VERSION };
             ctx.print(&view, |view| format!("a policy of {} bytes, as {} reads it", view.bytes, view.engine))
         }
-        PolicyCommand::Test { file, examples, all } => {
+        PolicyCommand::Test { file, examples, against, all } => {
             let text = file.map_or_else(|| Ok(DEFAULT_POLICY.to_owned()), |file| read(&file))?;
-            let examples = match examples {
-                Some(path) => example::read(&path)?,
-                None => example::parse(DEFAULT_EXAMPLES).map_err(|e| CliError::failed(e.to_string()))?,
-            };
-            let view = TestView::of(&compile(&text)?, &examples).map_err(|e| CliError::failed(e.to_string()))?;
+            let view = tested(&compile(&text)?, examples.as_deref(), against.as_deref())?;
             ctx.print(&view, |view| view.text(all).lines().map(escaped).collect::<Vec<_>>().join("\n"))?;
             match view.differences() {
                 0 => Ok(()),
@@ -91,6 +92,21 @@ pub(crate) fn run(args: PolicyArgs, ctx: &Context) -> Result<(), CliError> {
             Ok(())
         }
     }
+}
+
+/// What a policy decides of examples, those of a file or the default ones, and how that was expected.
+fn tested(policies: &Policies, examples: Option<&Path>, against: Option<&Path>) -> Result<TestView, CliError> {
+    let failed = |error: &dyn std::fmt::Display| CliError::failed(error.to_string());
+    let expected_by = Expectations::of(examples, against);
+    let mut examples = match examples {
+        Some(path) => example::read(path)?,
+        None => example::parse(DEFAULT_EXAMPLES).map_err(|e| failed(&e))?,
+    };
+    if let Some(other) = against {
+        let other = compile(&read(other)?)?;
+        examples.iter_mut().try_for_each(|example| example.expect_as(&other)).map_err(|e| failed(&e))?;
+    }
+    TestView::of(policies, &examples, expected_by).map_err(|e| failed(&e))
 }
 
 fn read(file: &Path) -> Result<String, CliError> {

@@ -304,7 +304,7 @@ fn a_proposal_past_its_time_is_expired_and_closed_ones_say_where() {
 #[test]
 fn views_are_tables_for_people_and_fields_for_scripts() {
     let view = ProposalView::new(&answer(pb::ProposalStatus::Open, 0), Some(&present())).unwrap();
-    assert!(view.text().contains("the access policy:\n  | permit (all);\n"), "{}", view.text());
+    assert!(view.text().contains("the access policy:\n  | permit (all);\nas a file, to test it"), "{}", view.text());
     let json = serde_json::to_value(&view).unwrap();
     assert_eq!(json["policy"], "permit (all);");
     assert_eq!(json["tally"]["lines"][1]["stake"], 200);
@@ -323,6 +323,7 @@ fn views_are_tables_for_people_and_fields_for_scripts() {
         protocol: Some(pb::ProtocolState { version: 1, next_version: 2, next_height: 9 }),
         access_policy: None,
     });
+    assert!(rules.contains("the default access policy is in force"), "{rules}");
     assert!(rules.contains("epoch_ms") && rules.contains("version 2 from height 9 on"), "{rules}");
 }
 

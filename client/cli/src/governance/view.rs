@@ -96,6 +96,7 @@ impl ProposalView {
         if let Some(policy) = &self.policy {
             let lines = policy.lines().map(|line| format!("  | {}\n", escaped(line)));
             text += &format!("\nthe access policy:\n{}", lines.collect::<String>());
+            text += &format!("as a file, to test it: consilium governance show {} --policy FILE\n", self.number);
         }
         if let Some(tally) = &self.tally {
             text += &format!("\n{}", tally::text(tally, self.status == "open"));
@@ -183,7 +184,7 @@ pub(crate) fn rules_text(rules: &pb::GetRulesResponse) -> String {
         text += &format!(", version {} from height {} on", protocol.next_version, protocol.next_height);
     }
     match &rules.access_policy {
-        None => text += "\nno access policy is set\n",
+        None => text += "\nthe default access policy is in force (consilium policy default)\n",
         Some(policy) => {
             let (version, height, proposal) = (policy.version, policy.height, policy.proposal);
             text += &format!("\naccess policy {version}, from height {height}, by proposal {proposal}:\n");

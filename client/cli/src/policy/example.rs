@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use consilium_client::files;
+use consilium_policy::{Policies, RecursionFault};
 use consilium_proto::access::{Facts, RecordFacts, permits};
 use consilium_proto::consent::Said;
 use consilium_proto::ids::RecordId;
@@ -201,6 +202,18 @@ impl Example {
             emergency: !matches!(emergency, Emergency::None),
             emergency_forbidden: matches!(emergency, Emergency::Forbidden),
         }
+    }
+}
+
+impl Example {
+    /// Expects what a policy decides of it.
+    ///
+    /// # Errors
+    /// A fault of this machine.
+    pub(super) fn expect_as(&mut self, policies: &Policies) -> Result<(), RecursionFault> {
+        let ground = policies.decide(&self.facts())?;
+        self.expected = Expected { permit: permits(ground), ground: Some(ground) };
+        Ok(())
     }
 }
 

@@ -1,6 +1,8 @@
 //! `consilium policy test`: what a policy decides of example requests, and where that is not what
 //! was expected.
 
+use std::path::Path;
+
 use consilium_policy::{Policies, RecursionFault};
 use consilium_proto::access::permits;
 use serde::Serialize;
@@ -8,10 +10,44 @@ use serde::Serialize;
 use super::example::{Example, ground_name};
 use crate::words;
 
+/// Whose decisions are expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Expectations {
+    /// Those of the default policy, of the examples that come with the program.
+    DefaultPolicy,
+    /// Those that the examples' file says.
+    Examples,
+    /// Those of another text.
+    OtherPolicy,
+}
+
+impl Expectations {
+    pub(super) const fn of(examples: Option<&Path>, against: Option<&Path>) -> Self {
+        match (examples, against) {
+            (_, Some(_)) => Self::OtherPolicy,
+            (Some(_), None) => Self::Examples,
+            (None, None) => Self::DefaultPolicy,
+        }
+    }
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::DefaultPolicy => {
+                "expected is what the default policy decides, which need not be the one in force \
+                 (consilium governance rules --policy FILE, and --against FILE here)"
+            }
+            Self::Examples => "expected is what the file of examples says",
+            Self::OtherPolicy => "expected is what the other text decides",
+        }
+    }
+}
+
 /// What a policy decides of all examples.
 #[derive(Serialize)]
 pub(super) struct TestView {
     examples: usize,
+    expected_by: Expectations,
     /// How many were decided otherwise than expected.
     differences: usize,
     results: Vec<ResultView>,
@@ -36,11 +72,15 @@ struct ResultView {
 impl TestView {
     /// # Errors
     /// A fault of this machine.
-    pub(super) fn of(policies: &Policies, examples: &[Example]) -> Result<Self, RecursionFault> {
+    pub(super) fn of(
+        policies: &Policies,
+        examples: &[Example],
+        expected_by: Expectations,
+    ) -> Result<Self, RecursionFault> {
         let results = examples.iter().map(|example| ResultView::of(policies, example));
         let results = results.collect::<Result<Vec<_>, _>>()?;
         let differences = results.iter().filter(|result| !result.as_expected).count();
-        Ok(Self { examples: results.len(), differences, results })
+        Ok(Self { examples: results.len(), expected_by, differences, results })
     }
 
     pub(super) const fn differences(&self) -> usize {
@@ -55,6 +95,7 @@ impl TestView {
             0 => format!("{} examples, all decided as expected", self.examples),
             number => format!("{} examples, {number} of them decided otherwise than expected", self.examples),
         });
+        lines.push(self.expected_by.words().to_owned());
         lines.join("\n")
     }
 }

@@ -34,7 +34,7 @@ fn scripts_get_what_was_checked() {
 
 #[test]
 fn the_default_policy_decides_the_default_examples_as_expected() {
-    let view = TestView::of(&default_policy(), &defaults()).unwrap();
+    let view = TestView::of(&default_policy(), &defaults(), Expectations::DefaultPolicy).unwrap();
     assert_eq!(view.differences(), 0, "{}", view.text(false));
     assert!(defaults().iter().all(|example| example.expected.ground.is_some()));
 }
@@ -65,33 +65,59 @@ fn another_text_shows_where_it_differs() {
     );
     let policies = compile(&nobody_exports).unwrap();
     let mut examples = defaults();
-    let view = TestView::of(&policies, &examples).unwrap();
+    let view = TestView::of(&policies, &examples, Expectations::DefaultPolicy).unwrap();
     assert_eq!(view.differences(), 1);
     let text = view.text(false);
     assert!(text.starts_with("DIFFERS: Another hospital takes records along, by consent\n"), "{text}");
     assert!(text.contains("decided:  deny POLICY (rule no-export); denied: "), "{text}");
+    assert!(
+        text.contains("\nexpected is what the default policy decides, which need not be the one in force"),
+        "{text}"
+    );
     assert!(view.text(true).contains("as expected: A clinician of another hospital, by consent\n"));
     examples
         .retain(|example| example.name.starts_with("Another hospital takes") || example.name.starts_with("An auditor"));
-    json::snapshot::check("policy-test", &TestView::of(&policies, &examples).unwrap());
+    json::snapshot::check("policy-test", &TestView::of(&policies, &examples, Expectations::DefaultPolicy).unwrap());
 }
 
 #[test]
 fn a_policy_that_opens_everything_opens_nothing_that_the_floor_denies() {
     let policies = compile("@id(\"all\") permit (principal, action, resource);").unwrap();
-    let view = TestView::of(&policies, &defaults()).unwrap();
+    let view = TestView::of(&policies, &defaults(), Expectations::DefaultPolicy).unwrap();
     let expected_of_policy = defaults().iter().filter(|e| e.expected.ground == Some(Ground::Policy)).count();
     assert_eq!(view.differences(), expected_of_policy, "{}", view.text(false));
 }
 
 #[test]
+fn a_text_is_held_against_another_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let no_export = "@id(\"no-export\") forbid (principal, action == Action::\"export\", resource);";
+    let now = file("now.cedar", &format!("{DEFAULT_POLICY}\n{no_export}"));
+    let same = tested(&compile(&read(&now).unwrap()).unwrap(), None, Some(&now)).unwrap();
+    assert_eq!(same.differences(), 0, "{}", same.text(false));
+    let against = tested(&default_policy(), None, Some(&now)).unwrap();
+    let text = against.text(false);
+    assert_eq!(against.differences(), 1, "{text}");
+    assert!(text.contains("expected: deny POLICY\n  decided:  permit CONSENT"), "{text}");
+    assert!(text.ends_with("expected is what the other text decides"), "{text}");
+    let examples = file("examples.json", DEFAULT_EXAMPLES);
+    assert_eq!(tested(&default_policy(), Some(&examples), Some(&now)).unwrap().differences(), 1);
+    assert!(tested(&default_policy(), None, Some(&examples)).is_err(), "no policy");
+}
+
+#[test]
 fn the_ground_may_be_left_open() {
     let any = one(r#", "ground": "CONSENT""#, "").unwrap();
-    assert_eq!(TestView::of(&default_policy(), &any).unwrap().differences(), 0);
+    assert_eq!(TestView::of(&default_policy(), &any, Expectations::Examples).unwrap().differences(), 0);
     let denied = one(r#""permit", "ground": "CONSENT""#, r#""deny""#).unwrap();
-    assert_eq!(TestView::of(&default_policy(), &denied).unwrap().differences(), 1);
+    assert_eq!(TestView::of(&default_policy(), &denied, Expectations::Examples).unwrap().differences(), 1);
     let otherwise = one(r#""CONSENT""#, r#""CUSTODIAN""#).unwrap();
-    assert_eq!(TestView::of(&default_policy(), &otherwise).unwrap().differences(), 1);
+    assert_eq!(TestView::of(&default_policy(), &otherwise, Expectations::Examples).unwrap().differences(), 1);
 }
 
 #[test]
