@@ -46,6 +46,8 @@ pub struct Access {
     pub acting: Option<Hash>,
     /// A project of research.
     pub project: Option<ProjectTag>,
+    /// Whether contents are taken along, to be handed on or used elsewhere: it stands so in the log.
+    pub export: bool,
     /// A disclosure whose seal keeps the entry from the patient, too.
     pub sealed_by: Option<DisclosureId>,
     /// Actions in the same transaction before the request, as the declaration of an emergency.
@@ -63,6 +65,7 @@ impl Access {
             emergency: None,
             acting: None,
             project: None,
+            export: false,
             sealed_by: None,
             before: Vec::new(),
             attachments: Vec::new(),
@@ -105,7 +108,8 @@ impl RecordReader {
         patient: PatientPseudonym,
         records: &[VersionRef],
     ) -> Result<pb::ReadRecordsRequest, ClientError> {
-        let request = self.access().request(patient, AccessKind::Read);
+        let kind = if self.access().export { AccessKind::Export } else { AccessKind::Read };
+        let request = self.access().request(patient, kind);
         let request = pb::RequestAccess { records: records.iter().map(Into::into).collect(), ..request };
         Ok(pb::ReadRecordsRequest { transaction: Some(self.sign(request)?), ..Default::default() })
     }

@@ -45,6 +45,9 @@ pub(crate) struct GetArgs {
     /// Whose record it is (pseudonym); needed for records of other members
     #[arg(long, value_name = "HEX", conflicts_with = "metadata")]
     pub(crate) pseudonym: Option<PatientPseudonym>,
+    /// The document is taken along, to be handed on or used elsewhere: it stands so in the patient's list
+    #[arg(long, requires = "pseudonym", conflicts_with_all = ["metadata", "without_quorum"])]
+    pub(crate) export: bool,
     /// A sealed disclosure of your own member whose seal keeps the entry from the patient, too
     #[arg(long, value_name = "DISCLOSURE", requires = "pseudonym")]
     pub(crate) sealed_by: Option<DisclosureId>,
@@ -130,7 +133,7 @@ pub(super) async fn history(client: &Client, args: HistoryArgs, ctx: &Context) -
 
 /// Runs `record get`.
 pub(super) async fn get(client: &Client, args: GetArgs, ctx: &Context) -> Result<(), CliError> {
-    let access = Access { sealed_by: args.sealed_by, ..args.access.access(client)? };
+    let access = Access { sealed_by: args.sealed_by, export: args.export, ..args.access.access(client)? };
     let reader = RecordReader::with(client.clone(), access);
     if args.metadata {
         let shown = reader.said(args.id, args.version).await?.into_value();

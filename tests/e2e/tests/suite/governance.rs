@@ -116,3 +116,48 @@ fn a_change_that_would_strand_the_network_is_refused_with_the_arithmetic() {
         Ok(())
     });
 }
+
+#[test]
+fn an_access_policy_is_tested_by_command_before_anyone_votes_on_it() {
+    Network::of(3).run(async |network| {
+        let admins = network.admins().await?;
+        let path = |name: &str| network.folder().join(name).to_str().expect("a path of ours").to_owned();
+        let run = |by: usize, arguments: &[&str]| network.cli(&admins[by], arguments);
+        let done = |by: usize, arguments: &[&str]| {
+            let exit = run(by, arguments)?;
+            anyhow::ensure!(exit.code == Some(0), "{arguments:?}: {}", exit.output);
+            anyhow::Ok(exit.output)
+        };
+        let (now, new, proposed) = (path("now.cedar"), path("new.cedar"), path("proposed.cedar"));
+        let told = done(0, &["governance", "rules", "--policy", &now])?;
+        assert!(told.contains("the default access policy, which is in force"), "{told}");
+        done(0, &["policy", "test", &now])?;
+        let rule = "@id(\"no-export\")\nforbid (principal, action == Action::\"export\", resource);\n";
+        std::fs::write(&new, std::fs::read_to_string(&now)? + rule)?;
+        done(0, &["policy", "check", &new])?;
+        let propose = ["governance", "propose", "access-policy", "--file", &new, "--yes"];
+        assert!(done(0, &propose)?.contains("proposal 1 is open"));
+
+        done(1, &["governance", "show", "1", "--policy", &proposed])?;
+        assert_eq!(std::fs::read(&proposed)?, std::fs::read(&new)?, "byte by byte");
+        let differs = run(1, &["policy", "test", &proposed, "--against", &now])?;
+        assert_eq!(differs.code, Some(1));
+        assert!(differs.output.contains("DIFFERS: Another hospital takes records along"), "{}", differs.output);
+        let again = run(1, &["governance", "show", "1", "--policy", &proposed])?;
+        assert!(again.code != Some(0) && again.output.contains("not overwritten"), "{}", again.output);
+        for by in [1, 2] {
+            done(by, &["governance", "vote", "1", "approve", "--yes"]).or_else(|e| match by {
+                // The vote before has decided it.
+                2 => Ok(String::new()),
+                _ => Err(e),
+            })?;
+        }
+        let in_force = path("in-force.cedar");
+        let told = done(2, &["governance", "rules", "--policy", &in_force])?;
+        assert!(told.contains("access policy 1, which is in force"), "{told}");
+        assert_eq!(std::fs::read(&in_force)?, std::fs::read(&new)?);
+        let shown = done(2, &["governance", "rules", "--policy", "-"])?;
+        assert!(shown.contains(rule) && !shown.contains("  | "), "{shown}");
+        Ok(())
+    });
+}

@@ -94,12 +94,13 @@ fn a_patient_learns_who_read_and_nobody_else_learns_that_it_asked() {
         let get = ["record", "get", &record, "--pseudonym", &patient];
         let unnamed = network.cli(&of.ehr, &[&get[..], &["--emergency", &"0e".repeat(16)]].concat())?;
         assert!(unnamed.code == Some(2) && unnamed.output.contains("--acting FILE"), "{}", unnamed.output);
-        let got = network.cli(&of.ehr, &[&get[..], &["--acting", file]].concat())?;
+        let got = network.cli(&of.ehr, &[&get[..], &["--export", "--acting", file]].concat())?;
         assert!(got.code == Some(0) && got.output.contains("what was seen"), "{}", got.output);
         let made = DocumentHash::of_file(&person)?;
         let log = anna.client.access_log(of.patient, KeptLog::nothing()).await?;
         let entry = log.events.last().map(|event| event.transaction_id).unwrap_or_else(|| unreachable!("it was read"));
         assert_eq!(log.events.last().and_then(|event| event.acting), Some(made.hash()));
+        assert_eq!(log.events.last().map(|event| event.kind), Some(pb::AccessKind::Export));
         let member: MemberId = network.members[0].id.parse()?;
         let name = PetitionDraft::new(of.patient, member.clone(), PetitionSubject::Name(entry));
         anna.client.open_petition(&name, None).await?;
