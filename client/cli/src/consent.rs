@@ -3,6 +3,7 @@
 
 mod check;
 mod draft;
+mod export;
 mod reach;
 
 use std::collections::BTreeSet;
@@ -63,6 +64,8 @@ pub(crate) enum ConsentCommand {
         #[arg(value_name = "HEX")]
         patient: PatientPseudonym,
     },
+    /// Write a consent as a FHIR R4 Consent into a file
+    Export(Box<export::ExportArgs>),
     /// What a patient's consents say of a reader and a record, and which one decides
     Check(Box<check::CheckArgs>),
 }
@@ -91,6 +94,7 @@ pub(crate) async fn run(args: ConsentArgs, ctx: &Context) -> Result<(), CliError
             let consents = consents.map(|consent| ConsentView::new(consent, &labels)).collect();
             ctx.print(&ListView { consents }, ListView::text)
         }
+        ConsentCommand::Export(args) => export::run(*args, ctx).await,
         ConsentCommand::Check(args) => check::run(*args, ctx).await,
     }
 }
