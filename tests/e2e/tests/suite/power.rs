@@ -4,17 +4,31 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use consilium_e2e::{Load, Network, Node, TestResult, copy_tree};
+use consilium_e2e::{Load, Network, Node, TestResult, copy_tree, eventually_async};
 use consilium_proto::names::Role;
 
 const TAIL_BYTES: u64 = 100_000;
+const WRITTEN_BYTES: u64 = 10_000;
+const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
 
 /// The newest log of writes in a database's folder.
 fn newest_log(database: &Path) -> anyhow::Result<PathBuf> {
     let logs = fs::read_dir(database)?.filter_map(|entry| Some(entry.ok()?.path()));
     let newest = logs.filter(|path| path.extension().is_some_and(|e| e == "log")).max();
     newest.ok_or_else(|| anyhow::anyhow!("no log of writes in {}", database.display()))
+}
+
+/// Rows of new blocks are in memory for about a second: waits until a node has written some of them
+/// to its ledger's log of writes.
+async fn written(node: &Node) -> TestResult {
+    eventually_async("rows in the ledger's log of writes", WRITTEN_WITHIN, || async {
+        let bytes = newest_log(&node.data_dir.join("ledger"))?.metadata()?.len();
+        anyhow::ensure!(bytes >= WRITTEN_BYTES, "{bytes} bytes");
+        anyhow::Ok(())
+    })
+    .await
 }
 
 /// A file system that had made room and not yet written: the end reads as zeros.
@@ -33,6 +47,7 @@ async fn cut_power(network: &mut Network, nodes: &[usize]) -> TestResult {
     let load = Load::start(vec![user.client.clone(); 4]);
     load.more(200).await?;
     for node in nodes {
+        written(&network.nodes[*node]).await?;
         network.nodes[*node].kill9()?;
         zero_tail(&newest_log(&network.nodes[*node].data_dir.join("ledger"))?)?;
     }
@@ -160,6 +175,7 @@ fn a_log_with_a_hole_ends_a_start_or_is_no_trouble() {
             let (acks, _) = load.finish().await?;
             network.agreed(acks.iter().map(|ack| ack.height).max().unwrap_or_default()).await?;
             let node = &mut network.nodes[3];
+            written(node).await?;
             node.kill9()?;
             let (folder, aside) = (node.data_dir.join(database), node.dir.join("aside").join(database));
             copy_tree(&folder, &aside)?;
