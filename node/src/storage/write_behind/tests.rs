@@ -148,6 +148,21 @@ fn who_closes_it_loses_nothing() {
 }
 
 #[test]
+fn a_write_that_fails_is_final_and_what_was_taken_stays_readable() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger");
+    drop(LedgerStore::open(&path, 1 << 20).unwrap());
+    // This one takes rows, and RocksDB refuses them.
+    let store = LedgerStore::open_read_only(&path).unwrap();
+    let taken = row(Table::Texts, key(1), Some(Bytes::from_static(b"1")));
+    store.write_rows(std::slice::from_ref(&taken)).unwrap();
+    let failed = store.flush().unwrap_err().to_string();
+    assert_eq!(store.get(Table::Texts, &key(1)).unwrap(), taken.value);
+    assert_eq!(store.write_rows(&[taken]).unwrap_err().to_string(), failed, "nothing more is taken");
+    assert_eq!(store.flush().unwrap_err().to_string(), failed, "nor tried again");
+}
+
+#[test]
 fn memory_is_bounded_whatever_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let store = LedgerStore::open(&dir.path().join("ledger"), 1 << 20).unwrap();
