@@ -26,6 +26,7 @@ use crate::keys;
 use crate::rules::{IdentityRules, LedgerRules, Refusal, ensure};
 use crate::state_map;
 use crate::table::Table;
+use crate::tree::Appender;
 use crate::view::{Location, Row, StateReader, StoreFault, View};
 
 /// The newest version of the rules that this build knows.
@@ -126,11 +127,10 @@ struct Run<'a, R> {
     time: TimeMs,
     epoch: EpochInForce,
     view: View<'a, R>,
-    frontier: Frontier,
+    tree: Appender<'a, R>,
     first_leaf: u64,
     leaves: Vec<(u64, Leaf)>,
     transactions: Vec<pb::ExecutedTransaction>,
-    tree_rows: Vec<Row>,
     passed_over: Vec<Event>,
 }
 
@@ -156,11 +156,10 @@ impl<'a, R: StateReader> Run<'a, R> {
             time: block.time.max(tip.header.time),
             epoch: EpochInForce::load(&view, &tip.header)?,
             view,
-            frontier: tip.frontier.clone(),
+            tree: Appender::new(reader, tip.frontier.clone()),
             first_leaf: tip.frontier.size(),
             leaves: Vec::with_capacity(block.transactions.len()),
             transactions: Vec::with_capacity(block.transactions.len()),
-            tree_rows: Vec::with_capacity(2 * block.transactions.len()),
             passed_over: Vec::new(),
         })
     }
@@ -185,7 +184,7 @@ impl<'a, R: StateReader> Run<'a, R> {
         let signature_hash = signature_hash(&transaction.signature);
         let height = self.parent.height.next();
         let leaf = Leaf { transaction_id: transaction.id, height, outcome, signature_hash };
-        let index = self.append(&leaf)?;
+        let index = self.tree.append(leaf.hash())?;
         let log = self.view.take_logged();
         let location = Location { height, leaf_index: index, outcome: outcome as i32, signature_hash, log };
         self.view.put(Table::Transactions, keys::transaction(&transaction.id), location.encode());
@@ -220,7 +219,7 @@ impl<'a, R: StateReader> Run<'a, R> {
             ledger_id: self.parent.ledger_id,
             epoch: &self.epoch,
             transaction,
-            leaf_index: self.frontier.size(),
+            leaf_index: self.tree.size(),
             height: self.parent.height.next(),
             time: self.time,
             identities: self.rules,
@@ -248,19 +247,13 @@ impl<'a, R: StateReader> Run<'a, R> {
         Ok(Some(Signer::Enrolled(signer)))
     }
 
-    fn append(&mut self, leaf: &Leaf) -> Result<u64, ExecutionError> {
-        let index = self.frontier.size();
-        append_leaf(&mut self.frontier, leaf, &mut self.tree_rows)?;
-        Ok(index)
-    }
-
     fn finish(mut self, block: &BlockInput<'_>) -> Result<Executed, ExecutionError> {
         self.end_block(block.observed)?;
-        let Self { reader, parent, time, epoch, view, frontier, first_leaf, leaves, transactions, tree_rows, .. } =
-            self;
+        let Self { reader, parent, time, epoch, view, tree, first_leaf, leaves, transactions, .. } = self;
         let (mut rows, mut events) = view.into_parts();
         events.extend(self.passed_over);
-        rows.extend(tree_rows);
+        let (frontier, tiles) = tree.finish();
+        rows.extend(tiles);
         let (state_root, trie_rows) = update_state_tree(reader, &rows)?;
         let state_root = if trie_rows.is_empty() { parent.state_root } else { state_root };
         rows.extend(trie_rows);
@@ -302,19 +295,6 @@ pub fn is_signed_enrollment(identities: &dyn IdentityRules, transaction: &Transa
     let leaf = transaction.enrollment()?.chain.first();
     let key = leaf.and_then(|leaf| identities.certificate_key(leaf));
     Some(key.is_none_or(|key| transaction.signed().verify(&key).is_ok()))
-}
-
-/// Appends a leaf to the tree and the rows of the subtrees that it completes.
-pub(crate) fn append_leaf(frontier: &mut Frontier, leaf: &Leaf, rows: &mut Vec<Row>) -> Result<(), ExecutionError> {
-    frontier
-        .append_with(leaf.hash(), |node| {
-            rows.push(Row {
-                table: Table::Tree,
-                key: keys::tree_node(node.level, node.index),
-                value: Some(node.hash.to_bytes()),
-            });
-        })
-        .map_err(|_| ExecutionError::TreeFull)
 }
 
 /// Folds the changed state rows into the authenticated tree.

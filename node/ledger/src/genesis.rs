@@ -10,11 +10,12 @@ use consilium_proto::pb;
 use consilium_proto::validators::ValidatorSet;
 use prost::Message;
 
-use crate::block::{Executed, ExecutionError, Tip, append_leaf, update_state_tree};
+use crate::block::{Executed, ExecutionError, Tip, update_state_tree};
 use crate::event::{Event, Events};
 use crate::keys;
 use crate::participation::seen_before;
 use crate::table::Table;
+use crate::tree::Appender;
 use crate::view::{Location, Row, StateReader, StoreFault};
 
 /// Executes the genesis document on an empty store.
@@ -26,11 +27,10 @@ pub fn genesis_block<R: StateReader>(reader: &R, genesis: &Genesis) -> Result<Ex
     rows.sort_by(|a, b| a.key.cmp(&b.key));
     let (state_root, trie_rows) = update_state_tree(reader, &rows)?;
     rows.extend(trie_rows);
-    let mut frontier = Frontier::new();
+    let mut tree = Appender::new(reader, Frontier::new());
     let mut leaves = Vec::new();
     for leaf in Leaf::genesis(genesis.ledger_id) {
-        let leaf_index = frontier.size();
-        append_leaf(&mut frontier, &leaf, &mut rows)?;
+        let leaf_index = tree.append(leaf.hash())?;
         let location = Location {
             height: Height::GENESIS,
             leaf_index,
@@ -45,6 +45,8 @@ pub fn genesis_block<R: StateReader>(reader: &R, genesis: &Genesis) -> Result<Ex
         });
         leaves.push((leaf_index, leaf));
     }
+    let (frontier, tiles) = tree.finish();
+    rows.extend(tiles);
     let header = header(genesis, &frontier, state_root)?;
     let block = pb::Block { header: Some((&header).into()), ..pb::Block::default() };
     rows.push(Row {

@@ -194,9 +194,10 @@ pub fn transaction(id: &TransactionId) -> Vec<u8> {
     id.as_bytes().to_vec()
 }
 
-/// Tree: a perfect subtree of the ledger's tree.
+/// Tree: a tile of the ledger's tree, by the level of its hashes and its place among the tiles of
+/// that level.
 #[must_use]
-pub fn tree_node(level: u8, index: u64) -> Vec<u8> {
+pub fn tree_tile(level: u8, index: u64) -> Vec<u8> {
     let mut key = vec![level];
     key.extend_from_slice(&index.to_be_bytes());
     key

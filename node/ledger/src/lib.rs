@@ -15,7 +15,8 @@
 //! * [`lookup`] answers from several rows at once;
 //! * [`missing`] is what is known of attachments that are not here;
 //! * [`rights`] decides who may read what;
-//! * [`state_map`] keeps the authenticated tree over it.
+//! * [`state_map`] keeps the authenticated tree over it;
+//! * [`tree`] keeps the tree of the ledger.
 
 mod actions;
 mod authorities;
@@ -39,6 +40,7 @@ mod rules;
 mod stake;
 pub mod state_map;
 mod table;
+pub mod tree;
 mod view;
 
 pub use block::{

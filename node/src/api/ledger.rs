@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use consilium_grpc::ledger_service_server::LedgerService;
+use consilium_ledger::tree::Tree;
 use consilium_ledger::{Table, state_map};
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::header::Header;
@@ -193,7 +194,7 @@ impl LedgerService for Api {
             return Err(Reason::NotCertified.status("no certified tree has as many leaves (yet)"));
         }
         let read = move |ledger: &LedgerSnapshot<'_>| {
-            prove_consistency(ledger, old_size, size).map_err(|e| StorageError::corrupt("tree", e))
+            prove_consistency(&Tree::new(ledger), old_size, size).map_err(|e| StorageError::corrupt("tree", e))
         };
         let proof = self.read(read).await?;
         Ok(Response::new(pb::GetConsistencyProofResponse {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use consilium_ledger::lookup::transaction_of;
+use consilium_ledger::tree::Tree;
 use consilium_ledger::{Table, keys};
 use consilium_proto::error::FieldError;
 use consilium_proto::header::Leaf;
@@ -177,7 +178,7 @@ fn make_receipt(
         }
         Some(_) | None => newest.clone(),
     };
-    let proof = prove_inclusion(ledger, location.leaf_index, head.header.tree_size)
+    let proof = prove_inclusion(&Tree::new(ledger), location.leaf_index, head.header.tree_size)
         .map_err(|e| StorageError::corrupt("tree", e))?;
     let outcome = Outcome::try_from(location.outcome).map_err(|e| StorageError::corrupt("transaction", e))?;
     Ok(Some(Receipt {

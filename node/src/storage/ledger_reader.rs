@@ -13,10 +13,8 @@ use consilium_consensus::{LogIndex, LogPosition, Membership};
 use consilium_ledger::rights::IndexScan;
 use consilium_ledger::state_map::{NodePath, TrieStore};
 use consilium_ledger::{Location, StateReader, StoreFault, Table, Tip, keys};
-use consilium_proto::hash::Hash;
 use consilium_proto::header::Header;
 use consilium_proto::ids::{Height, TransactionId};
-use consilium_proto::merkle::NodeReader;
 use consilium_proto::pb;
 use consilium_proto::vote::BlockCertificate;
 use prost::Message;
@@ -278,14 +276,5 @@ impl<S: Source> IndexScan for Ledger<S> {
         let rows = self.scan(Table::Index, prefix, prefix).collect::<Result<Vec<_>, _>>();
         let rows = rows.map_err(|e| StoreFault::Read { table: Table::Index.name(), cause: e.to_string() })?;
         Ok(rows.into_iter().map(|(key, value)| (key.to_vec(), value)).collect())
-    }
-}
-
-impl<S: Source> NodeReader for Ledger<S> {
-    type Error = StorageError;
-
-    fn node(&self, level: u8, index: u64) -> Result<Option<Hash>, StorageError> {
-        let Some(bytes) = self.read(Table::Tree, &keys::tree_node(level, index))? else { return Ok(None) };
-        Hash::try_from(bytes.as_ref()).map(Some).map_err(|e| StorageError::corrupt("tree node", e))
     }
 }

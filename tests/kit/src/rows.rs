@@ -6,9 +6,8 @@ use std::ops::Bound;
 use bytes::Bytes;
 use consilium_ledger::rights::IndexScan;
 use consilium_ledger::state_map::{NodePath, TrieStore};
-use consilium_ledger::{Executed, Row, StateReader, StoreFault, Table, keys};
+use consilium_ledger::{Executed, Row, StateReader, StoreFault, Table};
 use consilium_proto::hash::Hash;
-use consilium_proto::merkle::NodeReader;
 use consilium_proto::state_tree::{KeyHash, ValueHash, root_of_sorted};
 use prost::Message;
 
@@ -76,14 +75,5 @@ impl IndexScan for Rows {
 impl StateReader for Rows {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreFault> {
         Ok(self.0.get(&(table, key.to_vec())).cloned())
-    }
-}
-
-impl NodeReader for Rows {
-    type Error = StoreFault;
-
-    fn node(&self, level: u8, index: u64) -> Result<Option<Hash>, StoreFault> {
-        let node = self.get(Table::Tree, &keys::tree_node(level, index))?;
-        Ok(node.map(|bytes| Hash::try_from(bytes.as_ref()).unwrap()))
     }
 }

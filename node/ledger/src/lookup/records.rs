@@ -8,7 +8,7 @@ use consilium_proto::error::fixed;
 use consilium_proto::hash::Hash;
 use consilium_proto::header::Header;
 use consilium_proto::ids::{RecordId, TransactionId};
-use consilium_proto::merkle::{NodeReader, prove_inclusion};
+use consilium_proto::merkle::prove_inclusion;
 use consilium_proto::pb::{self, RecordVersion};
 use consilium_proto::record::{AuthorProof, RecordProof, content_hash};
 use consilium_proto::state_tree::{KeyHash, StateProof};
@@ -19,6 +19,7 @@ use prost::Message;
 use crate::keys;
 use crate::state_map;
 use crate::table::Table;
+use crate::tree::Tree;
 use crate::view::{Location, StateReader, StoreFault};
 
 /// Transactions that are kept. Records of one patient that were written together are asked for
@@ -30,7 +31,7 @@ const KEPT_MAX: usize = 16;
 ///
 /// # Errors
 /// If the store fails, or lacks what it must hold.
-pub fn prove_record<R: StateReader + NodeReader>(
+pub fn prove_record<R: StateReader>(
     reader: &R,
     tip: &Header,
     id: &RecordId,
@@ -40,19 +41,20 @@ pub fn prove_record<R: StateReader + NodeReader>(
 }
 
 /// Proves records against the newest header of a store, and looks once at what they have in
-/// common: the upper nodes of the state, and the transactions that wrote several of them.
+/// common: the upper nodes of both trees, and the transactions that wrote several of them.
 pub struct RecordProver<'a, R> {
     reader: &'a R,
     tip: &'a Header,
+    tree: Tree<'a, R>,
     state: state_map::Prover<'a, R>,
     written: BTreeMap<TransactionId, Written>,
 }
 
-impl<'a, R: StateReader + NodeReader> RecordProver<'a, R> {
+impl<'a, R: StateReader> RecordProver<'a, R> {
     /// The store must not change as long as it is used, and `tip` be its newest header.
     #[must_use]
     pub fn new(reader: &'a R, tip: &'a Header) -> Self {
-        Self { reader, tip, state: state_map::Prover::new(reader), written: BTreeMap::new() }
+        Self { reader, tip, tree: Tree::new(reader), state: state_map::Prover::new(reader), written: BTreeMap::new() }
     }
 
     /// Proves versions of a record that are shown, oldest first, at least one.
@@ -97,7 +99,7 @@ impl<'a, R: StateReader + NodeReader> RecordProver<'a, R> {
         let id = version.transaction_id[..].try_into().map(TransactionId::from_bytes);
         let id = id.map_err(|_| corrupt(Table::Transactions, ABSENT))?;
         if !self.written.contains_key(&id) {
-            let written = Written::load(self.reader, self.tip, &id)?;
+            let written = Written::load(self.reader, (&self.tree, self.tip), &id)?;
             if self.written.len() == KEPT_MAX {
                 self.written.clear();
             }
@@ -126,7 +128,11 @@ struct Written {
 type Wrote = (Bytes, Option<u32>);
 
 impl Written {
-    fn load<R: StateReader + NodeReader>(reader: &R, tip: &Header, id: &TransactionId) -> Result<Self, StoreFault> {
+    fn load<R: StateReader>(
+        reader: &R,
+        (tree, tip): (&Tree<'_, R>, &Header),
+        id: &TransactionId,
+    ) -> Result<Self, StoreFault> {
         let row = reader.get(Table::Transactions, &keys::transaction(id))?;
         let row = row.ok_or_else(|| corrupt(Table::Transactions, ABSENT))?;
         let Location { height, leaf_index, .. } = Location::decode(&row)?;
@@ -138,7 +144,7 @@ impl Written {
         let actions = ActionTree::of(body).map_err(|e| corrupt(Table::Blocks, e))?;
         let signature = fixed("signature", &transaction.signature).map_err(|e| corrupt(Table::Blocks, e))?;
         let signed = SignedHead { head: *actions.head(), signature };
-        let path = prove_inclusion(reader, leaf_index, tip.tree_size);
+        let path = prove_inclusion(tree, leaf_index, tip.tree_size);
         let path = path.map_err(|_| corrupt(Table::Tree, "lacks a node"))?;
         let inclusion_path = path.path().to_vec();
         Ok(Self { leaf_index, inclusion_path, signed, actions, places: BTreeMap::new(), looked_at: 0 })

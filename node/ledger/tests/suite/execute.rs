@@ -8,9 +8,10 @@ use bytes::Bytes;
 use consilium_kit::identity_rules::{FIRST_CA, list};
 use consilium_kit::people::write_record;
 use consilium_kit::{Action, Identity, Ledger, START};
+use consilium_ledger::tree::Tree;
 use consilium_ledger::{CheckedTransaction, Event, Executed, StateReader, Table, keys};
 use consilium_proto::ids::{Height, RecordId, TimeMs, TransactionId};
-use consilium_proto::merkle::root_of;
+use consilium_proto::merkle::root_at;
 use consilium_proto::observed::Observed;
 use consilium_proto::pb::{self, Outcome};
 use consilium_proto::record::version_hash;
@@ -337,8 +338,7 @@ proptest! {
             }
             prop_assert_eq!(ledger.outcomes(&transactions), expected);
         }
-        let rows = ledger.store.0.iter().filter(|((table, key), _)| *table == Table::Tree && key[0] == 0);
-        let leaves = rows.map(|(_, hash)| consilium_proto::hash::Hash::try_from(hash.as_ref()).unwrap());
-        prop_assert_eq!(root_of(leaves).unwrap(), ledger.tip.header.tree_root);
+        let root = root_at(&Tree::new(&ledger.store), ledger.tip.header.tree_size).unwrap();
+        prop_assert_eq!(root, ledger.tip.header.tree_root);
     }
 }
