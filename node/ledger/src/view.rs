@@ -126,7 +126,36 @@ impl Location {
     }
 }
 
-type Layer = BTreeMap<(Table, Vec<u8>), Option<Bytes>>;
+/// Changed rows of one table, by key.
+type Changed = BTreeMap<Vec<u8>, Option<Bytes>>;
+
+/// Changed rows, in the order of [`Table::ALL`].
+#[derive(Default, Clone)]
+struct Layer([Changed; Table::ALL.len()]);
+
+impl Layer {
+    fn get(&self, table: Table, key: &[u8]) -> Option<&Option<Bytes>> {
+        self.0[table as usize].get(key)
+    }
+
+    fn insert(&mut self, table: Table, key: Vec<u8>, value: Option<Bytes>) {
+        self.0[table as usize].insert(key, value);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(BTreeMap::is_empty)
+    }
+
+    /// Takes all of a later layer, which is empty then.
+    fn take(&mut self, later: &mut Self) {
+        for (rows, later) in self.0.iter_mut().zip(&mut later.0) {
+            // Not `append`, which rebuilds the whole map each time.
+            while let Some((key, value)) = later.pop_first() {
+                rows.insert(key, value);
+            }
+        }
+    }
+}
 
 /// See [`View::savepoint`].
 pub(crate) struct Savepoint {
@@ -151,8 +180,8 @@ impl<'a, R: StateReader> View<'a, R> {
     pub(crate) fn new(reader: &'a R) -> Self {
         Self {
             reader,
-            block: Layer::new(),
-            transaction: Layer::new(),
+            block: Layer::default(),
+            transaction: Layer::default(),
             block_events: Events::default(),
             transaction_events: Events::default(),
             block_ends_epoch: false,
@@ -162,8 +191,7 @@ impl<'a, R: StateReader> View<'a, R> {
     }
 
     pub(crate) fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreFault> {
-        let place = (table, key.to_vec());
-        match self.transaction.get(&place).or_else(|| self.block.get(&place)) {
+        match self.transaction.get(table, key).or_else(|| self.block.get(table, key)) {
             Some(value) => Ok(value.clone()),
             None => self.reader.get(table, key),
         }
@@ -176,11 +204,11 @@ impl<'a, R: StateReader> View<'a, R> {
     }
 
     pub(crate) fn put(&mut self, table: Table, key: Vec<u8>, value: impl Into<Bytes>) {
-        self.transaction.insert((table, key), Some(value.into()));
+        self.transaction.insert(table, key, Some(value.into()));
     }
 
     pub(crate) fn put_row(&mut self, Row { table, key, value }: Row) {
-        self.transaction.insert((table, key), value);
+        self.transaction.insert(table, key, value);
     }
 
     pub(crate) fn put_message(&mut self, table: Table, key: Vec<u8>, message: &impl Message) {
@@ -188,7 +216,7 @@ impl<'a, R: StateReader> View<'a, R> {
     }
 
     pub(crate) fn remove(&mut self, table: Table, key: Vec<u8>) {
-        self.transaction.insert((table, key), None);
+        self.transaction.insert(table, key, None);
     }
 
     /// Tells of something, if the transaction is kept.
@@ -231,10 +259,7 @@ impl<'a, R: StateReader> View<'a, R> {
 
     /// Keeps the transaction's changes.
     pub(crate) fn commit(&mut self) {
-        // Not `append`, which rebuilds the whole map each time.
-        while let Some((place, value)) = self.transaction.pop_first() {
-            self.block.insert(place, value);
-        }
+        self.block.take(&mut self.transaction);
         self.block_events.merge(std::mem::take(&mut self.transaction_events));
         self.block_ends_epoch |= self.transaction_ends_epoch;
         self.transaction_ends_epoch = false;
@@ -242,7 +267,7 @@ impl<'a, R: StateReader> View<'a, R> {
 
     /// Drops the transaction's changes.
     pub(crate) fn roll_back(&mut self) {
-        self.transaction.clear();
+        self.transaction = Layer::default();
         self.transaction_log = None;
         self.transaction_events = Events::default();
         self.transaction_ends_epoch = false;
@@ -266,7 +291,8 @@ impl<'a, R: StateReader> View<'a, R> {
     /// All changes of the block, in order of table and key, and its events.
     pub(crate) fn into_parts(self) -> (Vec<Row>, Events) {
         assert!(self.transaction.is_empty(), "every transaction is committed or rolled back");
-        let rows = self.block.into_iter().map(|((table, key), value)| Row { table, key, value });
+        let tables = Table::ALL.into_iter().zip(self.block.0);
+        let rows = tables.flat_map(|(table, rows)| rows.into_iter().map(move |(key, value)| Row { table, key, value }));
         (rows.collect(), self.block_events)
     }
 }

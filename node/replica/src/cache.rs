@@ -1,11 +1,12 @@
 //! The ledger with what the rules read again and again (members, signers, keys,
-//! the upper nodes of the state tree) kept in memory. A replica is the only writer
-//! of its ledger, and every write goes through here, so the copy is never stale.
+//! the state tree, the rows of patients who are being treated) kept in memory. A replica is the only
+//! writer of its ledger, and every write goes through here, so the copy is never stale.
 //! Bounded in entries.
-#![expect(clippy::disallowed_types, reason = "the map is looked up by key and never iterated")]
+#![expect(clippy::disallowed_types, reason = "the maps are looked up by key and never iterated")]
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::mem;
 
 use bytes::Bytes;
 use consilium_consensus::{LogIndex, LogPosition, Membership};
@@ -18,24 +19,81 @@ use consilium_proto::vote::BlockCertificate;
 
 use crate::ports::{Ledger, PortFault};
 
-/// Entries kept; about 300 bytes each.
-const ENTRIES_MAX: usize = 100_000;
+/// Rows that a generation of a [`Kept`] takes; about 300 bytes each.
+const GENERATION_ROWS: usize = 50_000;
 
-/// By table and key: the value, or that there is none.
-type Rows = HashMap<(Table, Vec<u8>), Option<Bytes>>;
+/// By key: the value, or that there is none.
+type Rows = HashMap<Box<[u8]>, Option<Bytes>>;
+
+/// Rows that were read or written lately: those since the last full generation, and that one.
+#[derive(Debug, Default)]
+struct Kept {
+    young: Rows,
+    old: Rows,
+}
+
+impl Kept {
+    fn get(&mut self, key: &[u8]) -> Option<Option<Bytes>> {
+        if let Some(value) = self.young.get(key) {
+            return Some(value.clone());
+        }
+        let (key, value) = self.old.remove_entry(key)?;
+        self.put(key, value.clone());
+        Some(value)
+    }
+
+    fn put(&mut self, key: Box<[u8]>, value: Option<Bytes>) {
+        if self.young.len() >= GENERATION_ROWS {
+            self.old = mem::take(&mut self.young);
+        }
+        // An older copy, if there is one, is not asked for as long as this one is here, and goes first.
+        self.young.insert(key, value);
+    }
+}
+
+/// A part of what is kept, so that no other drives it out: of patients and records there are many.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Trie,
+    Network,
+    Patients,
+}
+
+impl Part {
+    /// Where a row is kept, if it is.
+    fn of(table: Table, key: &[u8]) -> Option<Self> {
+        match table {
+            Table::Trie => Some(Self::Trie),
+            Table::State if keys::is_of_patient(key) => Some(Self::Patients),
+            Table::State => Some(Self::Network),
+            Table::Versions
+            | Table::Payloads
+            | Table::Descriptors
+            | Table::Wraps
+            | Table::Lookups
+            | Table::Texts
+            | Table::Logs
+            | Table::Transactions
+            | Table::Tree
+            | Table::Index
+            | Table::Blocks
+            | Table::Missing => None,
+        }
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
 pub struct CachedLedger<L> {
     ledger: L,
-    rows: RefCell<Rows>,
+    kept: [RefCell<Kept>; 3],
 }
 
 impl<L> CachedLedger<L> {
     /// An empty cache over a ledger.
     #[must_use]
     pub fn new(ledger: L) -> Self {
-        Self { ledger, rows: RefCell::default() }
+        Self { ledger, kept: Default::default() }
     }
 
     /// The ledger itself.
@@ -46,50 +104,23 @@ impl<L> CachedLedger<L> {
 
     /// Follows the rows of a block that was stored.
     fn follow(&self, rows: &[Row]) {
-        let mut cached = self.rows.borrow_mut();
         for row in rows {
-            if is_cached(row.table, &row.key) {
-                cached.insert((row.table, row.key.clone()), row.value.clone());
+            if let Some(part) = Part::of(row.table, &row.key) {
+                self.kept[part as usize].borrow_mut().put(row.key.as_slice().into(), row.value.clone());
             }
         }
-        if cached.len() > ENTRIES_MAX {
-            cached.clear();
-        }
-    }
-}
-
-/// What there is one of for each record or patient is left out: it is seldom read, and would
-/// drive out the rest.
-fn is_cached(table: Table, key: &[u8]) -> bool {
-    match table {
-        Table::Trie => true,
-        Table::State => !keys::is_of_patient(key),
-        Table::Versions
-        | Table::Payloads
-        | Table::Descriptors
-        | Table::Wraps
-        | Table::Lookups
-        | Table::Texts
-        | Table::Logs
-        | Table::Transactions
-        | Table::Tree
-        | Table::Index
-        | Table::Blocks
-        | Table::Missing => false,
     }
 }
 
 impl<L: StateReader> StateReader for CachedLedger<L> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreFault> {
-        if !is_cached(table, key) {
-            return self.ledger.get(table, key);
-        }
-        let place = (table, key.to_vec());
-        if let Some(value) = self.rows.borrow().get(&place) {
-            return Ok(value.clone());
+        let Some(part) = Part::of(table, key) else { return self.ledger.get(table, key) };
+        let mut kept = self.kept[part as usize].borrow_mut();
+        if let Some(value) = kept.get(key) {
+            return Ok(value);
         }
         let value = self.ledger.get(table, key)?;
-        self.rows.borrow_mut().insert(place, value.clone());
+        kept.put(key.into(), value.clone());
         Ok(value)
     }
 }
@@ -164,5 +195,38 @@ impl<L: Ledger> Ledger for CachedLedger<L> {
 
     fn flush(&self) -> Result<(), PortFault> {
         self.ledger.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(number: usize) -> Box<[u8]> {
+        number.to_be_bytes().into()
+    }
+
+    #[test]
+    fn what_is_asked_for_stays_and_the_newest_value_is_given() {
+        let value = |text: &'static [u8]| Some(Bytes::from_static(text));
+        let mut kept = Kept::default();
+        kept.put(row(0), value(b"old"));
+        for number in 1..=GENERATION_ROWS {
+            kept.put(row(number), None);
+        }
+        // It is of the older generation now, and comes into the younger with a new value.
+        kept.put(row(0), value(b"new"));
+        assert_eq!(kept.get(&row(0)), Some(value(b"new")));
+        for number in 1..=3 * GENERATION_ROWS {
+            kept.put(row(number), None);
+            if number % 1_000 == 0 {
+                assert_eq!(kept.get(&row(0)), Some(value(b"new")), "{number}");
+            }
+            assert!(kept.young.len() <= GENERATION_ROWS && kept.old.len() <= GENERATION_ROWS);
+        }
+        for number in 1..=2 * GENERATION_ROWS {
+            kept.put(row(3 * GENERATION_ROWS + number), None);
+        }
+        assert_eq!(kept.get(&row(0)), None);
     }
 }
