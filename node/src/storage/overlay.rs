@@ -68,6 +68,13 @@ enum Rows {
 }
 
 impl Rows {
+    fn len(&self) -> usize {
+        match self {
+            Self::Hashed(rows) => rows.len(),
+            Self::Ordered(rows) => rows.len(),
+        }
+    }
+
     fn get(&self, key: &[u8]) -> Option<&Values> {
         match self {
             Self::Hashed(rows) => rows.get(key),
@@ -131,15 +138,20 @@ pub struct Layer {
 
 impl Default for Layer {
     fn default() -> Self {
-        let empty = |family: Family| match family.is_hashed() {
-            true => Rows::Hashed(HashMap::new()),
-            false => Rows::Ordered(BTreeMap::new()),
-        };
-        Self { families: Family::all().map(|family| RwLock::new(empty(family))).collect(), bytes: AtomicUsize::new(0) }
+        Self::with_capacity(|_| 0)
     }
 }
 
 impl Layer {
+    /// An empty one, with room for so many rows of each family.
+    fn with_capacity(rows: impl Fn(Family) -> usize) -> Self {
+        let empty = |family: Family| match family.is_hashed() {
+            true => Rows::Hashed(HashMap::with_capacity(rows(family))),
+            false => Rows::Ordered(BTreeMap::new()),
+        };
+        Self { families: Family::all().map(|family| RwLock::new(empty(family))).collect(), bytes: AtomicUsize::new(0) }
+    }
+
     fn rows(&self, family: Family) -> RwLockReadGuard<'_, Rows> {
         self.families[family.index()].read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -241,12 +253,14 @@ impl Recent {
         }
     }
 
-    /// Begins a new layer, and gives the one before; `None` if nothing was written to it.
+    /// Begins a new layer, and gives the one before; `None` if nothing was written to it. As many rows
+    /// as that one had are expected in the next.
     pub fn seal(&mut self) -> Option<Arc<Layer>> {
         if self.newest.bytes() == 0 {
             return None;
         }
-        let sealed = std::mem::take(&mut self.newest);
+        let next = Layer::with_capacity(|family| self.newest.rows(family).len());
+        let sealed = std::mem::replace(&mut self.newest, Arc::new(next));
         self.sealed = Some(Arc::clone(&sealed));
         Some(sealed)
     }

@@ -185,7 +185,7 @@ impl Shared {
             return Err(failed.clone());
         }
         let Some(sealed) = self.recent_mut().seal() else { return Ok(()) };
-        let mut batch = WriteBatch::default();
+        let mut batch = WriteBatch::with_capacity_bytes(sealed.bytes());
         for family in Family::all() {
             let handle = self.database.cf_handle(family.name()).expect("all families are opened with the database");
             sealed.each_newest(family, |key, value| match value {
