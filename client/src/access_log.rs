@@ -184,12 +184,24 @@ pub struct PatientRows {
     /// Which kinds of records it has, and how confidential; `None`: the node does not show it to
     /// this identity.
     pub lists: Option<Vec<pb::RecordListName>>,
+    /// Under whose care it is, or was, by members that were not removed, ascending; `None`: the node
+    /// does not show it to this identity.
+    pub care: Option<Vec<MemberCare>>,
     /// The salts of its labels that this identity may know of.
     pub salts: Vec<MemberSalts>,
     /// Salts, wrapped for keys of this identity, as far as the node has them.
     pub salt_wraps: Vec<Bytes>,
     /// They are the rows at this header's block.
     pub header: Header,
+}
+
+/// What a member says of its care for a patient.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MemberCare {
+    /// The member.
+    pub member: String,
+    /// What it has attested last. It counts up to `to_ms`, block time, exclusive.
+    pub state: pb::CareState,
 }
 
 /// The salts that a member has put for a patient.

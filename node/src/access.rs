@@ -72,6 +72,8 @@ pub enum What<'a> {
     Patient(Patient),
     /// That there is an emergency, and how it stands.
     Emergency(Emergency<'a>),
+    /// Which members say that a patient is under their care.
+    Care(Patient),
     /// Every record of a patient, by kind and confidentiality, and that there are such.
     RecordLists(Patient),
     /// A petition of a patient, with its sealed texts.
@@ -241,7 +243,7 @@ pub fn decide(request: &Request<'_>) -> Decision {
             true => Decision::Allow(Grant::Writer),
             false => Decision::Deny(Denial::NotWriter),
         },
-        What::AccessLog(patient) | What::RecordLists(patient) => of_all_members(reader, patient),
+        What::AccessLog(patient) | What::RecordLists(patient) | What::Care(patient) => of_all_members(reader, patient),
         What::SealedEntry { until, now } => sealed_entry(reader, until, now),
         What::Patient(patient) => match reader.role() {
             Role::Service | Role::Clinician => Decision::Allow(Grant::Writer),
@@ -315,7 +317,8 @@ fn transaction(reader: &SpiffeId, author: Option<&SpiffeId>) -> Decision {
     }
 }
 
-/// What is of all members' records: no member may count what it may not read.
+/// What is of all members' records: no member may count what it may not read, nor learn where else
+/// somebody is treated.
 fn of_all_members(reader: &SpiffeId, patient: Patient) -> Decision {
     match reader.role() {
         Role::Auditor => Decision::Allow(Grant::Auditor),

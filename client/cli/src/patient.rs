@@ -1,11 +1,12 @@
 //! `consilium patient`: who is who. Identifiers come from files, one on a line, never from
-//! arguments: those are seen by every process of a machine. Who speaks for a patient, and the
-//! like, is in [`rights`].
+//! arguments: those are seen by every process of a machine. What a member says of a patient is in
+//! [`rights`], what the ledger says in [`show`].
 
 mod linked;
 mod records;
 mod rights;
 mod salt;
+mod show;
 
 use std::path::PathBuf;
 
@@ -83,7 +84,8 @@ pub(crate) enum PatientCommand {
     /// List which records a patient has, proven to be all that there are (for auditors, and for the
     /// patient and those who speak for it)
     Records(records::RecordsArgs),
-    /// Show who speaks for a patient, its other pseudonyms, and which kinds of records it has
+    /// Show who speaks for a patient, its other pseudonyms, who cares for it, and which kinds of records
+    /// it has
     Show {
         /// The patient's pseudonym
         #[arg(value_name = "HEX")]
@@ -123,7 +125,7 @@ pub(crate) async fn run(args: PatientArgs, ctx: &Context) -> Result<(), CliError
         PatientCommand::Salt(args) => salt::run(args, ctx).await,
         PatientCommand::Care(args) => rights::care(args, ctx).await,
         PatientCommand::Records(args) => records::records(args, ctx).await,
-        PatientCommand::Show { patient } => rights::show(patient, ctx).await,
+        PatientCommand::Show { patient } => show::run(patient, ctx).await,
         PatientCommand::Find { identifiers } => {
             let patients = patients(ctx).await?;
             let mut found = Vec::new();

@@ -4,12 +4,13 @@ use consilium_proto::ids::{Epoch, HeaderHash, LedgerId, NodeId, TimeMs};
 use consilium_proto::log::row_of;
 use consilium_proto::merkle::{Frontier, leaf_hash as entry_hash, root_of};
 use consilium_proto::names::SpiffeId;
-use consilium_proto::state::{SaltName, keys};
+use consilium_proto::state::keys;
 use prost::Message;
 
 use super::*;
 use crate::error::Unverified;
 
+mod patient;
 mod state;
 pub(crate) use state::State;
 
@@ -286,100 +287,6 @@ fn consent_state() -> pb::ConsentState {
 }
 
 const SALT_WRAP: &[u8] = b"wrap of a salt";
-
-fn reader() -> SpiffeId {
-    "spiffe://a.example/service/ehr".parse().unwrap()
-}
-
-fn salt_state() -> pb::PatientSaltState {
-    let wrap_sha256 = Bytes::copy_from_slice(&sha256(&[SALT_WRAP]));
-    let keepers = vec![pb::SaltWrap { recipient_key_id: vec![3; 32].into(), wrap_sha256 }];
-    pb::PatientSaltState { salts: vec![pb::PatientSalt { salt_id: vec![4; 16].into(), keepers, height: 1 }] }
-}
-
-fn patient_state() -> (State, pb::GetPatientResponse) {
-    let entry = |id: u8| pb::ConsentListEntry { consent_id: vec![id; 16].into(), ..Default::default() };
-    let link = pb::PatientLink { other: vec![8; 16].into(), member: "a.example".into(), ..Default::default() };
-    let patient = pb::PatientState { member: "a.example".into(), links: vec![link], ..Default::default() };
-    let state = State::default()
-        .with(keys::patient(&PATIENT), &patient)
-        .with(keys::consent_list(&PATIENT), &pb::ConsentListState { consents: vec![entry(1), entry(2)] })
-        .with(keys::consent(&ConsentId([1; 16])), &consent_state())
-        .with(keys::consent(&ConsentId([2; 16])), &consent_state())
-        .with(keys::patient_salt(&SaltName::new(PATIENT, "a.example")), &salt_state());
-    let answer = pb::GetPatientResponse {
-        patient: Some(state.row(keys::patient(&PATIENT))),
-        consent_list: Some(state.row(keys::consent_list(&PATIENT))),
-        consents: [1, 2].map(|id| state.row(keys::consent(&ConsentId([id; 16])))).into(),
-        record_lists: Some(state.row(keys::record_lists(&PATIENT))),
-        header: None,
-        salts: vec![state.row(keys::patient_salt(&SaltName::new(PATIENT, "a.example")))],
-        salt_wraps: vec![Bytes::from_static(SALT_WRAP)],
-    };
-    (state, answer)
-}
-
-#[test]
-fn no_consent_of_a_patient_can_be_hidden_or_swapped() {
-    let (state, good) = patient_state();
-    let rows = verify::patient_rows(PATIENT, &reader(), &good, state.header()).unwrap();
-    assert_eq!((rows.consents.len(), &rows.lists), (2, &Some(Vec::new())));
-    let not_shown = pb::GetPatientResponse { record_lists: None, ..good.clone() };
-    assert_eq!(verify::patient_rows(PATIENT, &reader(), &not_shown, state.header()).unwrap().lists, None);
-    assert_eq!(rows.links(), Ok(vec![(PatientPseudonym([8; 16]), vec!["a.example".to_owned()])]));
-    let mut hidden = good.clone();
-    hidden.consents.pop();
-    let hidden = verify::patient_rows(PATIENT, &reader(), &hidden, state.header());
-    assert_eq!(fault(hidden), LogFault::Count { count: 2, shown: 1 });
-    let mut swapped = good.clone();
-    swapped.consents.swap(0, 1);
-    let swapped = verify::patient_rows(PATIENT, &reader(), &swapped, state.header());
-    assert!(matches!(fault(swapped), LogFault::OtherRow(_)));
-    let mut changed = good.clone();
-    changed.consents[0].value = pb::ConsentState { version: 3, ..consent_state() }.encode_to_vec().into();
-    let changed = verify::patient_rows(PATIENT, &reader(), &changed, state.header());
-    assert!(matches!(fault(changed), LogFault::Row { .. }));
-    let mut denied = good;
-    denied.consent_list = Some(pb::ProvenRow { value: Bytes::new(), ..denied.consent_list.unwrap() });
-    denied.consents.clear();
-    let denied = verify::patient_rows(PATIENT, &reader(), &denied, state.header());
-    assert!(matches!(fault(denied), LogFault::Row { .. }));
-}
-
-#[test]
-fn no_salt_of_a_patient_can_be_hidden_or_put_in() {
-    let (state, good) = patient_state();
-    let rows = verify::patient_rows(PATIENT, &reader(), &good, state.header()).unwrap();
-    assert_eq!(rows.salts, [MemberSalts { member: "a.example".into(), salts: salt_state().salts }]);
-    assert_eq!(rows.salt_wraps, [SALT_WRAP]);
-    let hidden = pb::GetPatientResponse { salts: Vec::new(), ..good.clone() };
-    let hidden = verify::patient_rows(PATIENT, &reader(), &hidden, state.header());
-    assert_eq!(fault(hidden), LogFault::Count { count: 1, shown: 0 });
-    let of_other = vec![state.row(keys::patient_salt(&SaltName::new(PATIENT, "b.example")))];
-    let of_other = pb::GetPatientResponse { salts: of_other, ..good.clone() };
-    let of_other = verify::patient_rows(PATIENT, &reader(), &of_other, state.header());
-    assert!(matches!(fault(of_other), LogFault::OtherRow(_)));
-    let false_wrap = pb::GetPatientResponse { salt_wraps: vec![Bytes::from_static(b"another")], ..good };
-    let false_wrap = verify::patient_rows(PATIENT, &reader(), &false_wrap, state.header());
-    assert!(matches!(false_wrap, Err(ClientError::Verification(Unverified::Contradiction(_)))), "{false_wrap:?}");
-}
-
-#[test]
-fn a_list_that_has_become_empty_is_a_row_all_the_same() {
-    let state = State::default().with(keys::consent_list(&PATIENT), &pb::ConsentListState::default());
-    let row = |key| Some(state.row(key));
-    let answer = pb::GetPatientResponse {
-        patient: row(keys::patient(&PATIENT)),
-        consent_list: row(keys::consent_list(&PATIENT)),
-        consents: Vec::new(),
-        record_lists: row(keys::record_lists(&PATIENT)),
-        header: None,
-        salts: vec![state.row(keys::patient_salt(&SaltName::new(PATIENT, "a.example")))],
-        salt_wraps: Vec::new(),
-    };
-    let rows = verify::patient_rows(PATIENT, &reader(), &answer, state.header()).unwrap();
-    assert_eq!((rows.state, rows.consents.len()), (None, 0));
-}
 
 const UNTIL: u64 = 500_000;
 

@@ -14,13 +14,14 @@ use consilium_proto::merkle::{InclusionProof, empty_root, leaf_hash, verify_incl
 use consilium_proto::names::SpiffeId;
 use consilium_proto::patient::members_shown_to;
 use consilium_proto::pb;
-use consilium_proto::state::{self, SaltName, keys};
+use consilium_proto::state::{self, CareName, SaltName, keys};
 use consilium_proto::state_tree::{StateProof, Terminal, verify_state_proof};
 use prost::Message;
 
 use super::pages::LogPages;
 use super::{
-    AccessEvent, AccessLog, KeptLog, KnownConsent, LogFault, MemberSalts, PatientRows, ProvenDecision, SealedEntry,
+    AccessEvent, AccessLog, KeptLog, KnownConsent, LogFault, MemberCare, MemberSalts, PatientRows, ProvenDecision,
+    SealedEntry,
 };
 use crate::error::{ClientError, Unverified};
 
@@ -183,8 +184,29 @@ pub(super) fn patient_rows(
         }
     };
     let salts = salts(patient, members_shown_to(reader, state.as_ref(), header.time), answer, &header)?;
+    let care = care(patient, answer, &header)?;
     let salt_wraps = answer.salt_wraps.clone();
-    Ok(PatientRows { patient, state, consents, lists, salts, salt_wraps, header })
+    Ok(PatientRows { patient, state, consents, lists, care, salts, salt_wraps, header })
+}
+
+/// What the members of the roster say of their care, none left out.
+fn care(
+    patient: PatientPseudonym,
+    answer: &pb::GetPatientResponse,
+    header: &Header,
+) -> Result<Option<Vec<MemberCare>>, ClientError> {
+    let Some(roster) = &answer.roster else { return Ok(None) };
+    let roster: Option<pb::RosterState> = message(&keys::roster(), Some(roster), header)?;
+    let members = roster.unwrap_or_default().members;
+    if members.len() != answer.care.len() {
+        let (count, shown) = (members.len() as u64, answer.care.len() as u64);
+        return Err(LogFault::Count { count, shown }.into());
+    }
+    let rows = members.into_iter().zip(&answer.care).map(|(member, row)| {
+        let state: Option<pb::CareState> = message(&keys::care(&CareName::new(patient, &member)), Some(row), header)?;
+        Ok(state.map(|state| MemberCare { member, state }))
+    });
+    Ok(Some(rows.filter_map(Result::transpose).collect::<Result<_, ClientError>>()?))
 }
 
 /// The salts of these members, none left out; and nothing is wrapped that they do not commit to.

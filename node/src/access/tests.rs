@@ -80,6 +80,7 @@ fn logs_are_for_the_patient_and_auditors_and_consents_also_for_who_treats() {
     ] {
         assert_eq!(ask(reader, What::AccessLog(Patient { accepted })), log, "{reader}");
         assert_eq!(ask(reader, What::RecordLists(Patient { accepted })), log, "{reader}");
+        assert_eq!(ask(reader, What::Care(Patient { accepted })), log, "{reader}");
         assert_eq!(ask(reader, What::Patient(Patient { accepted })), consents, "{reader}");
     }
 }

@@ -15,9 +15,9 @@ use consilium_proto::names::SpiffeId;
 use consilium_proto::patient::members_shown_to;
 use consilium_proto::pb::{
     self, AccessEvent, ConsentListState, CustodyState, EncryptionKeyState, LogState, PatientAcceptance,
-    PatientSaltState, PatientState, ProvenRow, SaltWrap,
+    PatientSaltState, PatientState, ProvenRow, RosterState, SaltWrap,
 };
-use consilium_proto::state::{SaltName, StateRow};
+use consilium_proto::state::{CareName, SaltName, StateRow};
 use consilium_proto::state_tree::KeyHash;
 use futures::Stream;
 use prost::Message;
@@ -303,8 +303,8 @@ pub(super) fn entry(ledger: &LedgerSnapshot<'_>, key: &[u8], place: u64) -> Resu
     entry.ok_or_else(|| StorageError::corrupt("log", "lacks an entry"))
 }
 
-/// The rows of a patient, for who may know of it: of what kinds its records are, and how
-/// confidential, only for whom all its records are listed.
+/// The rows of a patient, for who may know of it: of what kinds its records are, how confidential,
+/// and who cares for it, only for whom all its records are listed.
 fn read_patient(
     ledger: &LedgerSnapshot<'_>,
     reader: &SpiffeId,
@@ -322,6 +322,10 @@ fn read_patient(
     let listed = list.unwrap_or_default().consents;
     let consents = listed.iter().map(|entry| prove(ledger, consent(&entry.consent_id)));
     let (salts, salt_wraps) = salts_of(ledger, reader, patient)?;
+    let (roster, care) = match may(ledger, reader, patient, What::Care)? {
+        true => (Some(prove(ledger, keys::roster())?), care_of(ledger, patient)?),
+        false => (None, Vec::new()),
+    };
     Ok(Some(pb::GetPatientResponse {
         patient: Some(prove(ledger, keys::patient(patient))?),
         consent_list: Some(prove(ledger, keys::consent_list(patient))?),
@@ -330,7 +334,16 @@ fn read_patient(
         header: None,
         salts,
         salt_wraps,
+        roster,
+        care,
     }))
+}
+
+/// What each member of the roster says of its care for a patient.
+fn care_of(ledger: &LedgerSnapshot<'_>, patient: &PatientPseudonym) -> Result<Vec<ProvenRow>, StorageError> {
+    let roster: Option<RosterState> = ledger.state(&keys::roster())?;
+    let members = roster.unwrap_or_default().members;
+    members.iter().map(|member| prove(ledger, keys::care(&CareName::new(*patient, member)))).collect()
 }
 
 /// Rows of the salts of a patient's labels, and wraps of them for keys of the reader.

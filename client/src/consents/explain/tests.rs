@@ -39,6 +39,7 @@ fn rows(consents: Vec<KnownConsent>, accepted_by: &[&str]) -> PatientRows {
         state,
         consents,
         lists: None,
+        care: None,
         salts: Vec::new(),
         salt_wraps: Vec::new(),
         header,

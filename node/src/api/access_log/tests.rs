@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use consilium_ledger::{Row, Table};
-use consilium_proto::pb::{PatientAcceptance, RecordListName, RecordListsState};
+use consilium_proto::pb::{CareState, PatientAcceptance, RecordListName, RecordListsState};
 use consilium_proto::state_tree::{StateProof, verify_state_proof};
 
 use super::*;
@@ -90,6 +90,32 @@ fn who_speaks_for_some_records_is_not_shown_what_tells_of_all() {
         let answer = read_patient(&ledger, &reader, &PATIENT).unwrap().unwrap();
         assert!(answer.patient.is_some() && answer.record_lists.is_some() == all);
     }
+}
+
+#[test]
+fn who_cares_is_told_of_every_member_to_the_patient_and_auditors_alone() {
+    let scope = pb::RepresentativeScope { kinds: vec!["Condition".into()], ..Default::default() };
+    let roster = RosterState { members: vec!["a.example".into(), "b.example".into()], ..Default::default() };
+    let care = CareState { to_ms: 9, author: "spiffe://b.example/service/ehr".into(), ..Default::default() };
+    let care = put(keys::care(&CareName::new(PATIENT, "b.example")), &care);
+    let rows = |scope| vec![registered_for(scope), put(keys::roster(), &roster), care.clone()];
+    let [mut whole, mut part] = [0, 1].map(|_| Chain::start());
+    whole.write(rows(None));
+    part.write(rows(Some(scope)));
+    let asked = |chain: &Chain, reader: &str| {
+        let ledger = chain.store.snapshot().unwrap();
+        let answer = read_patient(&ledger, &reader.parse().unwrap(), &PATIENT).unwrap().unwrap();
+        let told = answer.encode_to_vec();
+        let named = told.windows(10).any(|part| part == b"b.example/");
+        (answer.roster.is_some(), answer.care.iter().map(|row| row.value.is_empty()).collect::<Vec<_>>(), named)
+    };
+    for reader in [SELF, AUDITOR] {
+        assert_eq!(asked(&whole, reader), (true, vec![true, false], true), "{reader}");
+    }
+    for reader in ["spiffe://a.example/service/ehr", "spiffe://b.example/clinician/c"] {
+        assert_eq!(asked(&whole, reader), (false, Vec::new(), false), "{reader}");
+    }
+    assert_eq!(asked(&part, SELF), (false, Vec::new(), false), "who speaks for some records");
 }
 
 #[test]

@@ -108,6 +108,11 @@ fn a_sealed_entry_counts_for_the_patient_and_opens_when_its_time_is_over() {
         }
         assert_eq!((opened.events.len(), opened.sealed.len()), (0, 0));
         assert_eq!(opened.opened, whole.events);
+        // What was said of its care meanwhile is shown to the patient, and not to who writes elsewhere.
+        let care = anna.client.patient_rows(of.patient).await?.care.unwrap_or_default();
+        let said = care.iter().map(|care| (care.member.as_str(), care.state.to_ms)).collect::<Vec<_>>();
+        assert_eq!(said, [(network.members[0].id.as_str(), 0)]);
+        assert_eq!(of.ehr.client.patient_rows(of.patient).await?.care, None);
         assert_eq!(opened.opened[0].disclosed.as_ref().map(|to| to.recipient), Some(pb::DisclosureRecipient::Police));
         Ok(())
     });
