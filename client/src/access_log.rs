@@ -111,6 +111,12 @@ pub enum LogFault {
         /// Those up to the last that is shown.
         shown: u64,
     },
+    /// A file does not go on to the end of its list.
+    #[error("the file ends before the list does, after {shown} entries")]
+    EndsEarly {
+        /// Those that it shows.
+        shown: u64,
+    },
     /// What was known is not its beginning.
     #[error("what was known of the list is not its beginning any more: {0}")]
     Rewritten(MerkleError),
@@ -241,7 +247,18 @@ impl Client {
         kept: impl Into<KeptAccess> + Send,
     ) -> Result<AccessLog, ClientError> {
         let KeptAccess { log, sealed } = kept.into();
-        let mut pages = Pages::new(patient, log);
+        let log = self.whole_log(patient, log, |_| ()).await?;
+        self.open_sealed(sealed, log).await
+    }
+
+    /// The events after those that were kept, and the answers that show them as they come.
+    pub(crate) async fn whole_log(
+        &self,
+        patient: PatientPseudonym,
+        kept: KeptLog,
+        mut each: impl FnMut(pb::GetAccessLogResponse) + Send,
+    ) -> Result<AccessLog, ClientError> {
+        let mut pages = Pages::new(patient, kept);
         let mut at_least = None;
         loop {
             let request = pb::GetAccessLogRequest {
@@ -252,8 +269,10 @@ impl Client {
             };
             let (answered, header) = self.recent(|| self.fetch_log(request.clone())).await?;
             let whole = pages.add(&answered.answer, &header);
-            if self.judged(&answered, whole)? {
-                return self.open_sealed(sealed, pages.into_log(header)).await;
+            let whole = self.judged(&answered, whole)?;
+            each(answered.answer);
+            if whole {
+                return Ok(pages.into_log(header));
             }
             at_least = at(header.height);
         }

@@ -62,6 +62,7 @@ pub mod jwk;
 pub mod labels;
 pub mod light_client;
 pub mod links;
+pub mod list_proofs;
 pub mod membership;
 pub mod nodes_of;
 pub mod notices;

@@ -7,7 +7,7 @@
 //! retracted; which of these, the record says.
 
 mod kept;
-mod verify;
+pub(crate) mod verify;
 
 use std::collections::BTreeMap;
 
@@ -105,6 +105,17 @@ impl Client {
         kind: Option<&str>,
         kept: &KeptLists,
     ) -> Result<RecordLists, ClientError> {
+        self.whole_lists(patient, kind, kept, |_| ()).await
+    }
+
+    /// The same, and the answers that show them as they come.
+    pub(crate) async fn whole_lists(
+        &self,
+        patient: PatientPseudonym,
+        kind: Option<&str>,
+        kept: &KeptLists,
+        mut each: impl FnMut(pb::ListPatientRecordsResponse) + Send,
+    ) -> Result<RecordLists, ClientError> {
         let mut gathering = Gathering::new(patient, kind, kept);
         let mut at_least = None;
         loop {
@@ -116,7 +127,9 @@ impl Client {
             };
             let (answered, header) = self.recent(|| self.fetch_lists(request.clone())).await?;
             let whole = gathering.add(&answered.answer, &header);
-            if self.judged(&answered, whole)? {
+            let whole = self.judged(&answered, whole)?;
+            each(answered.answer);
+            if whole {
                 return Ok(gathering.into_lists(header));
             }
             at_least = at(header.height);

@@ -5,8 +5,10 @@ second implementation of docs/formats.md; field numbers are those of the .proto 
     pip install cryptography
     python3 docs/examples/verify_receipt.py genesis.pb RECEIPT_OR_FOLDER...
     python3 docs/examples/verify_receipt.py --decision genesis.pb RECEIPT_OR_FOLDER...
+    python3 docs/examples/verify_receipt.py --access-log genesis.pb FILE_OR_FOLDER...
 
-The second form is for receipts of decisions. Prints one line for each receipt. Ends with 0 if all of them verify, else with 1.
+The second form is for receipts of decisions, the third for whole lists of who has asked to read a
+patient's records (`consilium access log --proof`). Prints one line for each receipt. Ends with 0 if all of them verify, else with 1.
 """
 import hashlib
 import os
@@ -24,6 +26,7 @@ except ImportError:
 VALIDATORS_MAX, POWER_MAX, PATH_MAX, FOLLOWING_MAX = 128, 1 << 48, 64, 4096
 APPLIED = 1
 DISCLOSURE = 5  # as an AccessKind
+YEAR_MS = 366 * 24 * 60 * 60 * 1000  # for which an entry may be sealed at most
 
 
 class NotVerified(Exception):
@@ -76,6 +79,11 @@ REQUEST = {1: ("patient", BYTES), 2: ("purpose", I32), 3: ("kind", I32), 4: ("re
 ACTION = {60: ("request_access", REQUEST), 71: ("confirm_disclosure", {1: ("disclosure_id", BYTES)})}
 LOG = {1: ("count", U64), 2: ("root", BYTES)}
 SIGNER = {1: ("spiffe_id", TEXT), 2: ("signing_key", BYTES)}
+SEALED = {1: ("sequence", U64), 2: ("leaf_hash", BYTES), 3: ("until_ms", U64)}
+SHOWN_LOG = {1: ("events", [BYTES]), 2: ("log", ROW), 3: ("consistency_path", [BYTES]), 4: ("header", HEADER_PROOF),
+             5: ("sealed", [SEALED])}
+LIST_PROOF = {3: ("format", U32), 4: ("set_changes", [CHANGE]),
+              5: ("access_log", {1: ("patient", BYTES), 2: ("log", SHOWN_LOG)}), 6: ("record_lists", BYTES)}
 POLICY = {1: ("version", U32), 2: ("text", TEXT)}
 NODE = {2: ("raft_id", U64), 5: ("vote_key", BYTES)}
 MEMBER = {4: ("stake", U64), 5: ("nodes", [NODE])}
@@ -543,6 +551,67 @@ def verify_decision(founding, ledger, data):
             f"{'member' if unmatched else 'patient'}'s log; policy {version}, {text_hash}{sealed}")
 
 
+def tree_root(leaves):
+    """RFC 9162, 2.1.1: perfect subtrees, the largest first, joined from the right."""
+    subtrees = []
+    for place, leaf in enumerate(leaves):
+        while place & 1:
+            place, leaf = place >> 1, sha256(b"\x01", subtrees.pop(), leaf)
+        subtrees.append(leaf)
+    root = subtrees.pop() if subtrees else sha256()
+    while subtrees:
+        root = sha256(b"\x01", subtrees.pop(), root)
+    return root
+
+
+def entries_of(shown, patient, now):
+    """The leaves of a list in order; of what is sealed the file has nothing else."""
+    sealed, events = list(shown.get("sealed", [])), list(shown.get("events", []))
+    leaves, longest = [], 0
+    for entry in sealed:
+        sized(entry, "leaf_hash")
+    sealed.reverse()
+    events.reverse()
+    while True:
+        place = len(leaves)
+        if sealed and number(sealed[-1], "sequence") == place:
+            entry = sealed.pop()
+            until = number(entry, "until_ms")
+            check(f"entry {place} cannot be sealed so long, or is not any more", now < until <= now + YEAR_MS)
+            longest = max(longest, until)
+            leaves.append(entry["leaf_hash"])
+        elif events:
+            encoded = events.pop()
+            event = decode(EVENT, encoded)
+            check(f"entry {place} says that it is another", number(event, "sequence") == place)
+            check(f"entry {place} is of another patient", sized(event, "patient", 16) == patient)
+            check("an entry before this one is sealed too long", longest <= number(event, "time_ms") + YEAR_MS)
+            leaves.append(sha256(b"\x00", encoded))
+        else:
+            check("a sealed entry has no place", not sealed)
+            return leaves
+
+
+def verify_access_log(founding, ledger, data):
+    """Says what a file proves of who has asked to read a patient's records."""
+    file = decode(LIST_PROOF, data)
+    check("the file is no list, or of a newer format", number(file, "format") == 1)
+    check("the file is of something else, too", "record_lists" not in file)
+    of = part(file, "access_log")
+    patient, shown = sized(of, "patient", 16), part(of, "log")
+    changes = file.get("set_changes", [])
+    validators, above = follow(founding, changes, ledger)
+    header = final_header(part(shown, "header"), validators, above, ledger)
+    log = row(shown, "log", b"\x23" + patient, sized(header, "state_root"), LOG)
+    count, root = (0, sha256()) if log is None else (number(log, "count"), sized(log, "root"))
+    leaves = entries_of(shown, patient, number(header, "time_ms"))
+    check(f"the list has {count} entries, and {len(leaves)} are shown", len(leaves) == count)
+    check("an entry was changed, left out or put in", tree_root(leaves) == root)
+    return (f"verified: the list of accesses to the records of patient {patient.hex()} has {count} entries, "
+            f"{len(shown.get('sealed', []))} of them sealed, and is whole up to block {number(header, 'height')} at "
+            f"{number(header, 'time_ms')} ms of ledger {ledger.hex()}")
+
+
 def outcome_of(work):
     """A line, and whether it says yes. Whatever goes wrong is no proof."""
     try:
@@ -570,10 +639,11 @@ def files_of(argument):
 
 
 def main(arguments):
-    judge = verify_decision if arguments[:1] == ["--decision"] else verify
-    arguments = arguments[1:] if judge is verify_decision else arguments
+    judges = {"--decision": verify_decision, "--access-log": verify_access_log}
+    judge = judges.get(arguments[0], verify) if arguments else verify
+    arguments = arguments if judge is verify else arguments[1:]
     if len(arguments) < 2:
-        print("NOT VERIFIED: usage: verify_receipt.py [--decision] genesis.pb RECEIPT_OR_FOLDER...")
+        print("NOT VERIFIED: usage: verify_receipt.py [--decision | --access-log] genesis.pb FILE_OR_FOLDER...")
         return 1
     sys.stdout.reconfigure(errors="backslashreplace")
     trusted = {}

@@ -16,21 +16,21 @@ mod log;
 mod qr;
 mod readers;
 mod requests;
+mod verify;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use consilium_client::access_log::{KeptLog, verify_decision};
+use consilium_client::access_log::verify_decision;
 use consilium_client::files;
-use consilium_client::receipts::RECEIPT_BYTES_MAX;
-use consilium_proto::genesis::{GENESIS_BYTES_MAX, Genesis};
 use consilium_proto::ids::TransactionId;
 use prost::Message;
 
-use crate::{CliError, Context, petition};
+use crate::{CliError, Context};
 use decision::{DecidedView, ReceiptView};
 pub(crate) use event::EventView;
-use log::{LogArgs, LogView};
+use log::LogArgs;
+pub(crate) use log::written;
 
 /// Who has read what
 #[derive(Debug, Args)]
@@ -59,15 +59,8 @@ pub(crate) enum AccessCommand {
         #[arg(long, value_name = "FILE")]
         receipt: Option<PathBuf>,
     },
-    /// Verify the receipt of a decision offline, against --genesis alone
-    Verify {
-        /// Receipt made by `access decision --receipt`
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-        /// Show the reader's name, too: opaque, as the ledger has it
-        #[arg(long)]
-        names: bool,
-    },
+    /// Verify the receipt of a decision, or the file of a whole list, offline, against --genesis alone
+    Verify(verify::VerifyArgs),
     /// Write the list as FHIR R4 AuditEvents (IHE BALP) into a file
     Export(export::ExportArgs),
     /// To whom a member has given a patient's records: HIPAA's accounting of disclosures
@@ -90,20 +83,7 @@ pub(crate) enum AccessCommand {
 pub(crate) async fn run(args: AccessArgs, ctx: &Context) -> Result<(), CliError> {
     match args.command {
         AccessCommand::Log(args) if args.linked => linked::run(&ctx.client().await?, &args, ctx).await,
-        AccessCommand::Log(args) => {
-            let client = ctx.client().await?;
-            let since = args.since.clone().unwrap_or_else(|| KeptLog::nothing().into());
-            let log = client.access_log(args.patient, since).await?;
-            // A page is handed on.
-            let log = if args.html.is_some() && !args.sealed { log.without_sealed() } else { log };
-            let ledger = client.genesis().ledger_id.to_string();
-            let mut view = LogView::new(&args, ledger, &log);
-            let Some(path) = &args.html else { return ctx.print(&view, |view| view.text(args.names)) };
-            let (petitions, now) = client.petitions(Some(args.patient)).await?;
-            view.petitions = petitions.iter().map(|known| petition::view::cells(known, now, args.utc_offset)).collect();
-            files::write_new(path, html::page(&view, args.names).as_bytes(), files::SECRET_MODE)?;
-            ctx.print(&view, |view| format!("written to {}\n{}", path.display(), view.proof()))
-        }
+        AccessCommand::Log(args) => log::run(&ctx.client().await?, &args, ctx).await,
         AccessCommand::Decision { transaction, names, receipt: None } => {
             let view = DecidedView::new(&ctx.client().await?.decision(transaction).await?, names);
             ctx.print(&view, DecidedView::text)
@@ -115,11 +95,7 @@ pub(crate) async fn run(args: AccessArgs, ctx: &Context) -> Result<(), CliError>
             files::write_new(&file, &receipt, files::SECRET_MODE)?;
             ctx.print(&ReceiptView::new(&report, names), ReceiptView::text)
         }
-        AccessCommand::Verify { file, names } => {
-            let genesis = Genesis::parse(&files::read(&ctx.genesis_path()?, GENESIS_BYTES_MAX as u64)?)?;
-            let report = verify_decision(&files::read(&file, RECEIPT_BYTES_MAX)?, &genesis)?;
-            ctx.print(&ReceiptView::new(&report, names), ReceiptView::text)
-        }
+        AccessCommand::Verify(args) => verify::run(&args, ctx),
         AccessCommand::Export(args) => export::run(&ctx.client().await?, &args, ctx).await,
         AccessCommand::Accounting(args) => accounting::run(&ctx.client().await?, &args, ctx).await,
         AccessCommand::Feed(args) => feed::run(&ctx.client().await?, &args, ctx).await,

@@ -17,6 +17,9 @@ use consilium_proto::ids::PatientPseudonym;
 use serde::Serialize;
 
 use super::{CliError, Context};
+pub(crate) use records::RecordsView;
+#[cfg(test)]
+pub(crate) use records::tests::view as records_view;
 pub(crate) use rights::evidence;
 
 /// Bytes of a file of identifiers.

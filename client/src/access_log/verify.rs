@@ -26,7 +26,7 @@ use super::{
 use crate::error::{ClientError, Unverified};
 
 /// A patient's log, page by page.
-pub(super) struct Pages {
+pub(crate) struct Pages {
     patient: PatientPseudonym,
     log: LogPages,
     events: Vec<AccessEvent>,
@@ -36,18 +36,18 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    pub(super) fn new(patient: PatientPseudonym, kept: KeptLog) -> Self {
+    pub(crate) fn new(patient: PatientPseudonym, kept: KeptLog) -> Self {
         Self { patient, log: LogPages::new(kept), events: Vec::new(), sealed: Vec::new(), seals: Vec::new() }
     }
 
     /// The number of the next event.
-    pub(super) fn next(&self) -> u64 {
+    pub(crate) fn next(&self) -> u64 {
         self.log.known().count
     }
 
     /// Adds an answer to the question for the events from [`Self::next`] on. True: that was the
     /// last one, and all of them together are proven to be the log.
-    pub(super) fn add(&mut self, answer: &pb::GetAccessLogResponse, header: &Header) -> Result<bool, ClientError> {
+    pub(crate) fn add(&mut self, answer: &pb::GetAccessLogResponse, header: &Header) -> Result<bool, ClientError> {
         let row = log_row(&keys::access_log(&self.patient), answer.log.as_ref(), header)?;
         self.log.grow(row, &answer.consistency_path)?;
         self.append_all(answer, header)?;
@@ -107,7 +107,7 @@ impl Pages {
     }
 
     /// Once all is there.
-    pub(super) fn into_log(self, header: Header) -> AccessLog {
+    pub(crate) fn into_log(self, header: Header) -> AccessLog {
         let (from, KeptLog { count, root }) = (self.log.kept().count, self.log.known());
         let Self { patient, events, sealed, seals, .. } = self;
         AccessLog { patient, from, events, sealed, seals, opened: Vec::new(), count, root, header }

@@ -30,7 +30,7 @@ const LEVELS: [Confidentiality; 6] = [
 ];
 
 /// The lists, answer by answer.
-pub(super) struct Gathering {
+pub(crate) struct Gathering {
     patient: PatientPseudonym,
     /// Whether all lists are wanted, and no answer has said yet which there are.
     names_wanted: bool,
@@ -49,7 +49,7 @@ struct Part {
 }
 
 impl Gathering {
-    pub(super) fn new(patient: PatientPseudonym, kind: Option<&str>, kept: &KeptLists) -> Self {
+    pub(crate) fn new(patient: PatientPseudonym, kind: Option<&str>, kept: &KeptLists) -> Self {
         let parts = match kind {
             Some(kind) => LEVELS.map(|level| Part::new(kind, level, kept.of(kind, level))).into(),
             None => kept.names().map(|(kind, level)| Part::new(kind, level, kept.of(kind, level))).collect(),
@@ -58,7 +58,7 @@ impl Gathering {
     }
 
     /// What to ask for next. Nothing: the first lists that there are.
-    pub(super) fn wanted(&self) -> Vec<pb::WantedRecordList> {
+    pub(crate) fn wanted(&self) -> Vec<pb::WantedRecordList> {
         let want = |part: &Part| pb::WantedRecordList {
             kind: part.kind.clone(),
             confidentiality: part.confidentiality as u32,
@@ -68,7 +68,7 @@ impl Gathering {
     }
 
     /// Adds an answer to [`Self::wanted`]. True: that was the last one, and nothing is missing.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         answer: &pb::ListPatientRecordsResponse,
         header: &Header,
@@ -117,7 +117,7 @@ impl Gathering {
     }
 
     /// Once all is there. Lists that do not exist are proven not to.
-    pub(super) fn into_lists(self, last: Header) -> RecordLists {
+    pub(crate) fn into_lists(self, last: Header) -> RecordLists {
         let lists = self.parts.into_iter().map(Part::into_list).filter(|list| list.log.count > 0);
         RecordLists { patient: self.patient, lists: lists.collect(), header: self.earliest.unwrap_or(last) }
     }

@@ -59,6 +59,7 @@ pub(crate) async fn tell(tell: &Rc<Tell>) -> anyhow::Result<()> {
     story.emergency()?;
     story.correct()?;
     story.list()?;
+    story.forged_file()?;
     story.forged_list().await
 }
 
@@ -231,9 +232,21 @@ impl Rights {
 
     fn list(&self) -> anyhow::Result<()> {
         self.tell.step("Anna asks who has read, or tried to, with proof that nothing was left out.");
-        let said = self.say("Anna", &self.anna, &format!("access log {}", self.patient))?;
+        let said = self.say("Anna", &self.anna, &format!("access log {} --proof list.pb", self.patient))?;
         self.tell.quote(&said);
         Ok(())
+    }
+
+    /// The file is Anna's, and proves the list without any node.
+    fn forged_file(&self) -> anyhow::Result<()> {
+        self.tell.step("Anybody verifies her file with the genesis document alone. Somebody changes a byte in a copy.");
+        let said = self.say("Anna", &self.anna, "access verify list.pb")?;
+        self.tell.quote_lines(said.lines().filter(|line| line.starts_with("whole up to")));
+        let mut forged = std::fs::read(self.network.folder().join("list.pb"))?;
+        let middle = forged.len() / 2;
+        forged[middle] ^= 1;
+        files::write_new(&self.network.folder().join("forged.pb"), &forged, SECRET_MODE)?;
+        self.refused("Anna", &self.anna, "access verify forged.pb", "a forged file was believed")
     }
 
     /// The node that Anna talks to leaves out what she should not see.

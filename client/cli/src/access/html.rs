@@ -1,5 +1,7 @@
 //! A list of accesses as one page to print: no scripts, nothing from elsewhere, all text escaped.
 
+use std::path::Path;
+
 use super::event::EventView;
 use super::log::LogView;
 use super::qr;
@@ -90,15 +92,28 @@ fn proof(view: &LogView) -> String {
     format!(
         "<h2>What is proven</h2>\n<p>{} in all; this page begins with number {}. The program that wrote it \
          has checked that none is missing, changed or swapped, against block {} of the ledger <code>{}</code>. A page \
-         can be changed after that: whoever doubts it asks for the list again, with what is to be kept.</p>\n\
+         can be changed after that: {}.</p>\n\
          <p>To keep for the next time: <code>{}</code></p>\n{}",
         counted(view.count, "entry", "entries"),
         view.from,
         view.at_height,
         text(&view.ledger),
+        doubts(view),
         text(&view.keep),
         code(view)
     )
+}
+
+/// What to do for whoever doubts the page.
+fn doubts(view: &LogView) -> String {
+    let name = view.proof_file.as_deref().and_then(Path::file_name);
+    match name.map(|name| text(&escaped(&name.to_string_lossy()))) {
+        None => "whoever doubts it asks for the list again, with what is to be kept".to_owned(),
+        Some(name) => format!(
+            "the file <code>{name}</code> that was written with it cannot, and <code>consilium access verify \
+             {name}</code> shows the same list, without a network"
+        ),
+    }
 }
 
 /// What a phone can read off the page, to hold it against another proof of the log.

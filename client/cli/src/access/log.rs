@@ -1,18 +1,25 @@
 //! A list of accesses as it is shown, with what is proven of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::Args;
-use consilium_client::access_log::{AccessLog, KeptAccess, SealedEntry};
+use clap::{ArgGroup, Args};
+use consilium_client::access_log::{AccessLog, KeptAccess, KeptLog, SealedEntry};
+use consilium_client::list_proofs::verify_log;
+use consilium_client::{Client, files};
 use consilium_proto::ids::PatientPseudonym;
+use prost::Message;
 use serde::Serialize;
 
 use super::event::EventView;
+use super::html;
 use super::requests::Requests;
+use crate::context::escaped;
 use crate::text::{Zone, counted, table, time_ms};
+use crate::{CliError, Context, petition};
 
 /// Arguments of `access log`.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("handed_on").args(["html", "proof"]).multiple(true))]
 pub(crate) struct LogArgs {
     /// The patient's pseudonym
     #[arg(value_name = "HEX")]
@@ -27,14 +34,19 @@ pub(crate) struct LogArgs {
     /// Write a page to print; an existing file is left alone
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
-    /// Put what is kept from the patient until a date into the page, too: then it is not for the patient
-    #[arg(long, requires = "html")]
+    /// Write the whole list into a file that proves it: `access verify` and others verify it
+    /// offline. It names the readers; an existing file is left alone
+    #[arg(long, value_name = "FILE", conflicts_with = "since")]
+    pub(crate) proof: Option<PathBuf>,
+    /// Put what is kept from the patient until a date into page and file, too: then they are not for
+    /// the patient
+    #[arg(long, requires = "handed_on")]
     pub(crate) sealed: bool,
     /// Hours and minutes that times are ahead of UTC, such as +01:00
     #[arg(long, value_name = "OFFSET", default_value_t, allow_hyphen_values = true)]
     pub(crate) utc_offset: Zone,
     /// Show the lists of all pseudonyms that are linked with this one now, as one
-    #[arg(long, conflicts_with_all = ["since", "html"])]
+    #[arg(long, conflicts_with_all = ["since", "html", "proof"])]
     pub(crate) linked: bool,
 }
 
@@ -62,6 +74,9 @@ pub(super) struct LogView {
     pub(super) at_ms: u64,
     #[serde(skip)]
     pub(super) zone: Zone,
+    /// The file that was written to prove it.
+    #[serde(skip)]
+    pub(super) proof_file: Option<PathBuf>,
     /// What the patient has asked about it: lines of the page.
     #[serde(skip)]
     pub(super) petitions: Vec<[String; 4]>,
@@ -78,10 +93,38 @@ pub(super) struct SealedView {
     pub(super) sha256: String,
 }
 
+/// `access log`.
+pub(super) async fn run(client: &Client, args: &LogArgs, ctx: &Context) -> Result<(), CliError> {
+    let log = match &args.proof {
+        Some(path) => prove(client, args, path).await?,
+        None => {
+            client.access_log(args.patient, args.since.clone().unwrap_or_else(|| KeptLog::nothing().into())).await?
+        }
+    };
+    // A page is handed on.
+    let log = if args.html.is_some() && !args.sealed { log.without_sealed() } else { log };
+    let mut view = LogView::new(&log, client.genesis().ledger_id.to_string(), args.names, args.utc_offset);
+    view.proof_file.clone_from(&args.proof);
+    let Some(path) = &args.html else { return ctx.print(&view, |view| view.text(args.names)) };
+    let (petitions, now) = client.petitions(Some(args.patient)).await?;
+    view.petitions = petitions.iter().map(|known| petition::view::cells(known, now, args.utc_offset)).collect();
+    files::write_new(path, html::page(&view, args.names).as_bytes(), files::SECRET_MODE)?;
+    ctx.print(&view, |view| format!("written to {}\n{}", path.display(), view.proof()))
+}
+
+/// Writes the file that proves the list, and answers with what it proves.
+async fn prove(client: &Client, args: &LogArgs, path: &Path) -> Result<AccessLog, CliError> {
+    let file = client.access_log_proof(args.patient, args.sealed).await?.encode_to_vec();
+    let report = verify_log(&file, client.genesis())?;
+    files::write_new(path, &file, files::SECRET_MODE)?;
+    Ok(report.log)
+}
+
 impl LogView {
-    pub(super) fn new(args: &LogArgs, ledger: String, log: &AccessLog) -> Self {
+    pub(super) fn new(log: &AccessLog, ledger: String, names: bool, zone: Zone) -> Self {
+        let event = |event| EventView::new(event, names).shown_in(zone);
         Self {
-            patient: args.patient.to_string(),
+            patient: log.patient.to_string(),
             ledger,
             from: log.from,
             count: log.count,
@@ -89,11 +132,12 @@ impl LogView {
             keep: log.kept_access().to_string(),
             at_height: log.header.height.0,
             at: time_ms(log.header.time.0),
-            events: log.events.iter().map(|e| EventView::new(e, args.names).shown_in(args.utc_offset)).collect(),
-            sealed: log.sealed.iter().map(|entry| SealedView::new(entry, args.utc_offset)).collect(),
-            opened: log.opened.iter().map(|e| EventView::new(e, args.names).shown_in(args.utc_offset)).collect(),
+            events: log.events.iter().map(event).collect(),
+            sealed: log.sealed.iter().map(|entry| SealedView::new(entry, zone)).collect(),
+            opened: log.opened.iter().map(event).collect(),
             at_ms: log.header.time.0,
-            zone: args.utc_offset,
+            zone,
+            proof_file: None,
             petitions: Vec::new(),
         }
     }
@@ -142,13 +186,20 @@ impl LogView {
         let seals: String = self.seals().iter().map(|line| format!("{line}\n")).collect();
         format!(
             "{seals}{} in all up to {} (block {}), proven: none is missing, changed or swapped.{since}\n\
-             keep this for the next time: --since {}",
+             keep this for the next time: --since {}{}",
             counted(self.count, "entry", "entries"),
             self.zone.time_ms(self.at_ms),
             self.at_height,
-            self.keep
+            self.keep,
+            self.proof_file.as_deref().map_or(String::new(), written)
         )
     }
+}
+
+/// Says what to do with a file that proves a list.
+pub(crate) fn written(proof: &Path) -> String {
+    let proof = escaped(&proof.display().to_string());
+    format!("\nwritten to {proof}, which proves it to anybody offline: consilium access verify {proof}")
 }
 
 /// Where the column of the names goes.

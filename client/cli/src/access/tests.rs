@@ -11,7 +11,7 @@ use consilium_proto::ids::{
 use consilium_proto::pb::{AccessGround, AccessKind, DisclosureBasis, DisclosureRecipient, PurposeOfUse};
 use consilium_proto::transaction::VersionRef;
 
-use super::log::SealedView;
+use super::log::{LogView, SealedView};
 use super::*;
 use crate::json;
 use crate::text::{Zone, time_ms};
@@ -56,7 +56,7 @@ fn receipt() -> ReceiptReport {
     }
 }
 
-fn view(names: bool) -> LogView {
+pub(super) fn view(names: bool) -> LogView {
     let events = [event(4, AccessGround::Consent), event(5, AccessGround::NoConsent)];
     LogView {
         patient: "07".repeat(16),
@@ -72,6 +72,7 @@ fn view(names: bool) -> LogView {
         opened: vec![EventView::new(&disclosed(), names)],
         at_ms: 2_000,
         zone: Zone::default(),
+        proof_file: None,
         petitions: Vec::new(),
     }
 }
@@ -117,18 +118,11 @@ fn with_seals() -> AccessLog {
     log
 }
 
-fn log_args(line: &str) -> LogArgs {
-    let line = format!("consilium access log {} {line}", "07".repeat(16));
-    let cli = <crate::Cli as clap::Parser>::try_parse_from(line.split_whitespace()).unwrap();
-    let crate::Command::Access(AccessArgs { command: AccessCommand::Log(args) }) = cli.command else { panic!() };
-    args
-}
-
 #[test]
 fn what_the_patient_must_not_see_yet_is_marked_for_auditors() {
     let log = with_seals();
     let until = time_ms(log.header.time.0 + 1);
-    let text = LogView::new(&log_args(""), "04".repeat(32), &log).text(false);
+    let text = LogView::new(&log, "04".repeat(32), false, Zone::default()).text(false);
     assert!(text.contains(&format!("(kept from the patient until {until})")), "{text}");
     let linked =
         linked::LinkedView::new("04".repeat(32), &[(log, "07".repeat(16), Vec::new())], false, Zone::default());
@@ -145,11 +139,11 @@ fn a_page_says_of_what_is_sealed_only_until_when_and_what_to_keep_has_it() {
         [(2, Hash::from_bytes([2; 32]))]
     );
     let until = time_ms(log.header.time.0 + 1);
-    let page = html::page(&LogView::new(&log_args("--html f"), "04".repeat(32), &log), false);
+    let page = html::page(&LogView::new(&log, "04".repeat(32), false, Zone::default()), false);
     assert!(page.contains(&format!("entry 2 is sealed until {until}")), "{page}");
     assert!(!page.contains("<td>2</td>"), "neither in the list nor among the numbers of requests: {page}");
     assert!(page.contains("<td>1</td>"), "its seal is over");
-    let whole = html::page(&LogView::new(&log_args("--html f --sealed"), "04".repeat(32), &with_seals()), false);
+    let whole = html::page(&LogView::new(&with_seals(), "04".repeat(32), false, Zone::default()), false);
     assert!(whole.contains("<td>2</td>") && whole.contains("kept from the patient until"), "{whole}");
 }
 

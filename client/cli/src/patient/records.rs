@@ -1,14 +1,17 @@
 //! `consilium patient records`: which records a patient has, proven to be all that there are.
 //! Of a record only what the ledger says for ever: its kind, its level, when it was listed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use consilium_client::files;
+use consilium_client::list_proofs::verify_record_lists;
 use consilium_client::record_lists::{KeptLists, RecordEntry, RecordList, RecordLists};
+use consilium_client::{Client, files};
 use consilium_proto::ids::PatientPseudonym;
+use prost::Message;
 use serde::Serialize;
 
+use crate::access::written;
 use crate::text::{table, time_ms};
 use crate::words;
 use crate::{CliError, Context};
@@ -29,17 +32,21 @@ pub(crate) struct RecordsArgs {
     /// Write what to keep for the next time; an existing file is left alone
     #[arg(long, value_name = "FILE")]
     pub(crate) keep: Option<PathBuf>,
+    /// Write the whole lists into a file that proves them: `access verify` and others verify it
+    /// offline; an existing file is left alone
+    #[arg(long, value_name = "FILE", conflicts_with = "since")]
+    pub(crate) proof: Option<PathBuf>,
 }
 
 /// The records of a patient, proven to be all.
 #[derive(Serialize)]
-struct RecordsView {
+pub(crate) struct RecordsView {
     patient: String,
-    ledger: String,
+    pub(crate) ledger: String,
     /// Null: of all kinds.
     kind: Option<String>,
     /// Nothing that was listed up to this height is missing.
-    at_height: u64,
+    pub(crate) at_height: u64,
     at: String,
     lists: Vec<ListView>,
     /// Each record once.
@@ -79,16 +86,28 @@ pub(crate) async fn records(args: RecordsArgs, ctx: &Context) -> Result<(), CliE
         None => KeptLists::nothing(),
     };
     let client = ctx.client().await?;
-    let lists = client.record_lists(args.patient, args.kind.as_deref(), &kept).await?;
+    let lists = match &args.proof {
+        Some(path) => prove(&client, &args, path).await?,
+        None => client.record_lists(args.patient, args.kind.as_deref(), &kept).await?,
+    };
     if let Some(file) = &args.keep {
         files::write_new(file, lists.keep(&kept).to_string().as_bytes(), files::SECRET_MODE)?;
     }
     let view = RecordsView::new(&lists, client.genesis().ledger_id.to_string(), args.kind);
-    ctx.print(&view, RecordsView::text)
+    let written = args.proof.as_deref().map_or(String::new(), written);
+    ctx.print(&view, |view| view.text() + &written)
+}
+
+/// Writes the file that proves the lists, and answers with what it proves.
+async fn prove(client: &Client, args: &RecordsArgs, path: &Path) -> Result<RecordLists, CliError> {
+    let file = client.record_lists_proof(args.patient, args.kind.as_deref()).await?.encode_to_vec();
+    let report = verify_record_lists(&file, client.genesis())?;
+    files::write_new(path, &file, files::SECRET_MODE)?;
+    Ok(report.lists)
 }
 
 impl RecordsView {
-    fn new(lists: &RecordLists, ledger: String, kind: Option<String>) -> Self {
+    pub(crate) fn new(lists: &RecordLists, ledger: String, kind: Option<String>) -> Self {
         Self {
             patient: lists.patient.to_string(),
             ledger,
@@ -100,7 +119,7 @@ impl RecordsView {
         }
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let head = ["RECORD", "KIND", "LEVEL", "VERSION", "LISTED (UTC)"];
         let since = self.lists.iter().any(|list| list.from > 0);
         let shown = match self.records.is_empty() {
@@ -159,11 +178,11 @@ impl RecordView {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::json;
 
-    fn view(from: u64) -> RecordsView {
+    pub(crate) fn view(from: u64) -> RecordsView {
         let confidentiality = "N";
         let (kind, root) = ("Observation".to_owned(), "0a".repeat(32));
         RecordsView {

@@ -1,8 +1,11 @@
 //! A sealed disclosure over real nodes: auditors see it, the patient its hash, and it counts.
 
+use std::path::Path;
+
 use consilium_client::access_log::KeptAccess;
 use consilium_client::disclosures::{new_disclosure_id, new_seal};
 use consilium_client::patients::Acceptance;
+use consilium_e2e::{Exit, run_to_end};
 use consilium_proto::ids::TimeMs;
 use consilium_proto::transaction::Disclose;
 
@@ -44,6 +47,38 @@ fn sealed_lines_are_not_handed_on(network: &Network, auditor: &User, patient: &s
     Ok(())
 }
 
+/// Verifies a file with the genesis document, and with nothing else of the network.
+fn verify_offline(network: &Network, file: &Path) -> anyhow::Result<Exit> {
+    let mut command = Command::new(cli_binary()?);
+    command.args(["--output", "json", "--genesis"]).arg(&network.genesis_path).args(["access", "verify"]).arg(file);
+    run_to_end(&mut command, &network.genesis_path)
+}
+
+/// Both lists as files prove the same without a network, and nothing once a byte is another.
+fn whole_lists_are_files(network: &Network, auditor: &User, patient: &str) -> anyhow::Result<()> {
+    let file = |name: &str| network.folder().join(name);
+    let (log, records) = (file("log.pb"), file("records.pb"));
+    for (command, path) in [(["access", "log"], &log), (["patient", "records"], &records)] {
+        let path = path.display().to_string();
+        let done = network.cli(auditor, &[&command[..], &[patient, "--proof", &path]].concat())?;
+        assert_eq!(done.code, Some(0), "{}", done.output);
+    }
+    for (path, proves) in [(&log, "access_log"), (&records, "record_lists")] {
+        let verified = verify_offline(network, path)?;
+        assert!(verified.code == Some(0) && verified.output.contains(proves), "{}", verified.output);
+        let mut bytes = std::fs::read(path)?;
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        let tampered = path.with_extension("tampered");
+        std::fs::write(&tampered, bytes)?;
+        let refused = verify_offline(network, &tampered)?;
+        assert!(refused.code.is_some_and(|code| code != 0), "{}", refused.output);
+    }
+    let told = verify_offline(network, &log)?.output;
+    assert!(told.contains("\"sealed\"") && !told.to_lowercase().contains("police"), "{told}");
+    Ok(())
+}
+
 #[test]
 fn a_sealed_entry_counts_for_the_patient_and_opens_when_its_time_is_over() {
     Network::of(3).run(async |network| {
@@ -77,6 +112,7 @@ fn a_sealed_entry_counts_for_the_patient_and_opens_when_its_time_is_over() {
         let handed_on = whole.clone().without_sealed();
         assert_eq!((handed_on.events, handed_on.sealed), (shown.events.clone(), shown.sealed.clone()));
         sealed_lines_are_not_handed_on(network, &auditor, &of.patient.to_string())?;
+        whole_lists_are_files(network, &auditor, &of.patient.to_string())?;
         assert_eq!((shown.events.len(), shown.sealed.len(), shown.count), (0, 2, 3));
         let error = anna.client.decision(confirmed.transaction_id).await.unwrap_err();
         assert!(matches!(error, ClientError::Status { code: Code::NotFound, .. }), "{error:?}");
