@@ -7,7 +7,7 @@ use consilium_proto::consent::Said;
 use consilium_proto::names::Role;
 use consilium_proto::pb::{
     AccessGround, AccessKind, Confidentiality, ConsentBase, DisclosureBasis, DisclosureRecipient, EmergencyReason,
-    PatientRelation, PetitionKind, PetitionRefusal, PetitionState, PetitionVerdict, PurposeOfUse,
+    PatientRelation, PetitionKind, PetitionRefusal, PetitionState, PetitionVerdict, PurposeOfUse, ReviewVerdict,
 };
 use consilium_proto::purpose;
 use consilium_proto::transaction::Answered;
@@ -138,6 +138,12 @@ pub(crate) fn change(change: &Change) -> String {
         Change::MisfiledConfirmed(record) => {
             format!("a second person confirmed that record {record} is somebody else's: it is closed")
         }
+        Change::EmergencyDeclared { emergency, reason, to } => {
+            format!("declared emergency {emergency}, and may read until {}: {}", time_ms(to.0), self::reason(*reason))
+        }
+        Change::EmergencyReviewed { emergency, verdict } => {
+            format!("reviewed emergency {emergency}: {}", self::review(*verdict))
+        }
     }
 }
 
@@ -229,6 +235,15 @@ pub(crate) fn reason(reason: EmergencyReason) -> &'static str {
         EmergencyReason::Danger => "the patient's life or health is in danger",
         EmergencyReason::ThreatToOthers => "others are in danger",
         EmergencyReason::Disaster => "a disaster, or many injured at once",
+    }
+}
+
+/// What a review of an emergency found.
+fn review(verdict: ReviewVerdict) -> &'static str {
+    match verdict {
+        ReviewVerdict::Unspecified => "what it found is unknown",
+        ReviewVerdict::Justified => "it was one",
+        ReviewVerdict::NotJustified => "it was none, and is over",
     }
 }
 

@@ -8,8 +8,8 @@ use consilium_proto::ids::{
 };
 use consilium_proto::names::SpiffeId;
 use consilium_proto::pb::{
-    self, AccessGround, AccessKind, DisclosureBasis, DisclosureRecipient, PatientChangeKind, PatientRelation,
-    PurposeOfUse,
+    self, AccessGround, AccessKind, DisclosureBasis, DisclosureRecipient, EmergencyReason, PatientChangeKind,
+    PatientRelation, PurposeOfUse, ReviewVerdict,
 };
 use consilium_proto::purpose;
 use consilium_proto::transaction::VersionRef;
@@ -31,7 +31,7 @@ pub struct AccessEvent {
     pub kind: AccessKind,
     /// What was decided, one for each ground.
     pub decisions: Vec<Decision>,
-    /// In which emergency.
+    /// In which emergency; or which one was declared or reviewed.
     pub emergency: Option<EmergencyId>,
     /// Salted hash of the person for whom a system asked.
     pub acting: Option<Hash>,
@@ -56,7 +56,7 @@ pub struct AccessEvent {
 }
 
 /// Something on which the patient's rights depend, as somebody of a member has said it: for that
-/// member's records.
+/// member's records, and of an emergency for all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// An identity speaks for the patient, as is said here and not as before.
@@ -93,6 +93,22 @@ pub enum Change {
     Misfiled(RecordId),
     /// A second person has confirmed that: nobody may.
     MisfiledConfirmed(RecordId),
+    /// Who says it may read all records of the patient for a time, whatever consents say.
+    EmergencyDeclared {
+        /// Under which id it is read and reviewed.
+        emergency: EmergencyId,
+        /// Why.
+        reason: EmergencyReason,
+        /// When it ends, if no review ends it before.
+        to: TimeMs,
+    },
+    /// Another person has said whether it was one.
+    EmergencyReviewed {
+        /// Which one.
+        emergency: EmergencyId,
+        /// What was found.
+        verdict: ReviewVerdict,
+    },
 }
 
 /// A disclosure under a legal duty. Who made it is the reader of the event.
@@ -121,6 +137,8 @@ impl Change {
             Self::DeathTakenBack => PatientChangeKind::DeathTakenBack,
             Self::Misfiled(_) => PatientChangeKind::Misfiled,
             Self::MisfiledConfirmed(_) => PatientChangeKind::MisfiledConfirmed,
+            Self::EmergencyDeclared { .. } => PatientChangeKind::EmergencyDeclared,
+            Self::EmergencyReviewed { .. } => PatientChangeKind::EmergencyReviewed,
         }
     }
 }
@@ -188,13 +206,36 @@ fn changed(m: &pb::AccessEvent) -> Result<Option<Change>, FieldError> {
     if m.change.is_some() != is_change || (is_change && !m.decisions.is_empty()) {
         return Err(FieldError::malformed("change", "is for changes, which must have one and nothing else"));
     }
-    m.change.as_ref().map(|change| Change::try_from(change).map_err(|e| e.within("change"))).transpose()
+    let emergency = optional(&m.emergency_id, |id| EmergencyId::parse("emergency_id", id))?;
+    m.change.as_ref().map(|change| Change::parse(change, emergency)).transpose()
 }
 
-impl TryFrom<&pb::PatientChange> for Change {
-    type Error = FieldError;
+impl Change {
+    /// The id of an emergency stands beside what is said of it, and nothing else has one.
+    fn parse(m: &pb::PatientChange, emergency: Option<EmergencyId>) -> Result<Self, FieldError> {
+        let of_emergency =
+            matches!(m.kind(), PatientChangeKind::EmergencyDeclared | PatientChangeKind::EmergencyReviewed);
+        match emergency {
+            Some(id) if of_emergency => Self::of_emergency(m, id),
+            None if !of_emergency => Self::of_patient(m),
+            Some(_) | None => Err(FieldError::malformed("emergency_id", "is for emergencies, which must have one")),
+        }
+        .map_err(|e| e.within("change"))
+    }
 
-    fn try_from(m: &pb::PatientChange) -> Result<Self, FieldError> {
+    fn of_emergency(m: &pb::PatientChange, emergency: EmergencyId) -> Result<Self, FieldError> {
+        let code = |code: u32| i32::try_from(code).unwrap_or_default();
+        if m.kind() == PatientChangeKind::EmergencyReviewed {
+            let verdict = ReviewVerdict::try_from(code(m.verdict)).ok().filter(|v| *v != ReviewVerdict::Unspecified);
+            let verdict = verdict.ok_or_else(|| FieldError::malformed("verdict", "is not a known verdict"))?;
+            return Ok(Self::EmergencyReviewed { emergency, verdict });
+        }
+        let reason = EmergencyReason::try_from(code(m.reason)).ok().filter(|r| *r != EmergencyReason::Unspecified);
+        let reason = reason.ok_or_else(|| FieldError::malformed("reason", "is not a known reason"))?;
+        Ok(Self::EmergencyDeclared { emergency, reason, to: TimeMs(m.to_ms) })
+    }
+
+    fn of_patient(m: &pb::PatientChange) -> Result<Self, FieldError> {
         use PatientChangeKind as Kind;
         let identity = || m.identity.parse().map_err(|_| FieldError::malformed("identity", "is not a SPIFFE id"));
         let relation = || {
@@ -218,7 +259,9 @@ impl TryFrom<&pb::PatientChange> for Change {
             Kind::DeathTakenBack => Self::DeathTakenBack,
             Kind::Misfiled => Self::Misfiled(RecordId::parse("record_id", &m.record_id)?),
             Kind::MisfiledConfirmed => Self::MisfiledConfirmed(RecordId::parse("record_id", &m.record_id)?),
-            Kind::Unspecified => return Err(FieldError::malformed("kind", "is not known; a newer program is needed")),
+            Kind::EmergencyDeclared | Kind::EmergencyReviewed | Kind::Unspecified => {
+                return Err(FieldError::malformed("kind", "is not known; a newer program is needed"));
+            }
         })
     }
 }
@@ -266,3 +309,6 @@ impl TryFrom<&pb::AccessDecision> for Decision {
 fn optional<T>(bytes: &[u8], parse: impl Fn(&[u8]) -> Result<T, FieldError>) -> Result<Option<T>, FieldError> {
     (!bytes.is_empty()).then(|| parse(bytes)).transpose()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,9 @@
 //! What an event of a log repeats of the request that it is about.
 
 use bytes::Bytes;
-use consilium_proto::pb::{AccessEvent, Disclose, RequestAccess, SealedBy, VersionRef};
+use consilium_proto::pb::{
+    AccessEvent, Disclose, PatientChange, PatientChangeKind, RequestAccess, SealedBy, VersionRef,
+};
 
 /// A request without what its event says otherwise: records in order, and without versions, since
 /// an event names the newest where the request did not.
@@ -87,4 +89,21 @@ pub(crate) fn told_disclosure(event: &AccessEvent) -> Option<(Disclose, String)>
         seal: legal.seal.clone(),
     };
     Some((plain_disclosure(disclosure), terms.confirmed_by.clone()))
+}
+
+/// What was said of a patient, as its event tells it, without what the action does not say: whose a
+/// record is, and when an emergency ends.
+pub(crate) fn told_change(event: &AccessEvent) -> Option<AccessEvent> {
+    let change = event.change.clone()?;
+    let (whose, declared) = (change.record_id.is_empty(), change.kind() == PatientChangeKind::EmergencyDeclared);
+    Some(AccessEvent {
+        patient: if whose { event.patient.clone() } else { Bytes::new() },
+        emergency_id: event.emergency_id.clone(),
+        acting_sha256: event.acting_sha256.clone(),
+        change: Some(PatientChange { to_ms: if declared { 0 } else { change.to_ms }, ..change }),
+        purpose: event.purpose,
+        kind: event.kind,
+        decisions: event.decisions.clone(),
+        ..AccessEvent::default()
+    })
 }

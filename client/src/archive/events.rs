@@ -1,21 +1,22 @@
-//! Requests for access, confirmed disclosures and what was said of patients in blocks, and the
-//! events that logs have of them: one for each, and of a link one in both logs, that says the same
-//! but for what was decided, which is, like every outcome, what the validators signed.
+//! Requests for access, confirmed disclosures and what was said of patients and of their emergencies
+//! in blocks, and the events that logs have of them: one for each, and of a link one in both logs,
+//! that says the same but for what was decided, and when an emergency ends, which is, like every
+//! outcome, what the validators signed.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use consilium_proto::hash::{Hash, sha256};
 use consilium_proto::header::Header;
-use consilium_proto::ids::{Height, PatientPseudonym, TransactionId};
+use consilium_proto::ids::{EmergencyId, Height, PatientPseudonym, TimeMs, TransactionId};
 use consilium_proto::names::SpiffeId;
 use consilium_proto::pb;
 use consilium_proto::state::StateKey;
-use consilium_proto::transaction::{Action, Transaction};
+use consilium_proto::transaction::{Action, EmergencyAction, Transaction};
 use prost::Message;
 
 use super::failure::VerifyFailure;
-use crate::access_log::request::{plain, plain_disclosure, told, told_disclosure};
+use crate::access_log::request::{plain, plain_disclosure, told, told_change, told_disclosure};
 
 /// Requests, confirmed disclosures and what was said, that were applied and whose events were not
 /// seen yet.
@@ -24,6 +25,8 @@ pub(super) struct Requests {
     open: BTreeMap<TransactionId, (Height, Vec<Hash>)>,
     /// Disclosures that nobody has confirmed yet, by their ids, and who made them.
     disclosures: BTreeMap<Bytes, (String, pb::Disclose)>,
+    /// Emergencies that nobody has reviewed yet, and whose they are.
+    emergencies: BTreeMap<EmergencyId, PatientPseudonym>,
 }
 
 impl Requests {
@@ -50,16 +53,43 @@ impl Requests {
             self.expect(header, transaction, said);
         }
         for action in &transaction.actions {
-            let changes = match action {
-                Action::Patient(action) => {
-                    action.changes().into_iter().map(|(of, change)| (Some(of), change)).collect()
-                }
-                Action::RetractRecord(retract) => retract.change().into_iter().map(|change| (None, change)).collect(),
-                Action::ConfirmRetraction(confirm) => vec![(None, confirm.change())],
-                _ => Vec::new(),
-            };
-            for (patient, change) in changes {
-                self.expect(header, transaction, said_change(&author, place, patient.as_ref(), &change));
+            for change in self.changes(action) {
+                let (purpose, kind) = (pb::PurposeOfUse::Patadmin.into(), pb::AccessKind::Change.into());
+                let change = pb::AccessEvent { purpose, kind, ..change };
+                self.expect(header, transaction, said_change(&author, place, &change));
+            }
+        }
+    }
+
+    /// What is said of patients, as [`told_change`] has it.
+    fn changes(&mut self, action: &Action) -> Vec<pb::AccessEvent> {
+        let entry = |patient: Option<&PatientPseudonym>, change| pb::AccessEvent {
+            patient: patient.map(|patient| Bytes::copy_from_slice(&patient.0)).unwrap_or_default(),
+            change: Some(change),
+            ..pb::AccessEvent::default()
+        };
+        match action {
+            Action::Patient(action) => {
+                action.changes().into_iter().map(|(of, change)| entry(Some(&of), change)).collect()
+            }
+            Action::RetractRecord(retract) => retract.change().into_iter().map(|change| entry(None, change)).collect(),
+            Action::ConfirmRetraction(confirm) => vec![entry(None, confirm.change())],
+            Action::Emergency(action) => vec![self.emergency(action)],
+            _ => Vec::new(),
+        }
+    }
+
+    /// A review is of the patient for whom the emergency was declared.
+    fn emergency(&mut self, action: &EmergencyAction) -> pb::AccessEvent {
+        let said = action.said(TimeMs(0));
+        match action {
+            EmergencyAction::Declare(declared) => {
+                self.emergencies.insert(declared.id, declared.patient);
+                said
+            }
+            EmergencyAction::Review { id, .. } => {
+                let patient = self.emergencies.remove(id).map(|patient| Bytes::copy_from_slice(&patient.0));
+                pb::AccessEvent { patient: patient.unwrap_or_default(), ..said }
             }
         }
     }
@@ -86,12 +116,9 @@ impl Requests {
         }
         let id = TransactionId::try_from(event.transaction_id.as_ref()).map_err(|_| "is of no request")?;
         let place = (event.time_ms, event.height);
-        let said = match (told_disclosure(&event), &event.change) {
+        let said = match (told_disclosure(&event), told_change(&event)) {
             (Some((disclosure, confirmed_by)), _) => said_disclosure(&event.reader, place, &disclosure, &confirmed_by),
-            (None, Some(change)) => {
-                let of = Some(&patient).filter(|_| change.record_id.is_empty());
-                said_change(&event.reader, place, of, change)
-            }
+            (None, Some(change)) => said_change(&event.reader, place, &change),
             (None, None) => said(&event.reader, place, &told(&event).encode_to_vec()),
         };
         let Some((_, open)) = self.open.get_mut(&id) else {
@@ -122,15 +149,9 @@ fn said(reader: &str, (time_ms, height): (u64, u64), request: &[u8]) -> Hash {
     Hash::of(&[&place, &sha256(&[reader.as_bytes()]), request])
 }
 
-/// The same of what was said of a patient. Whose a record is, its row says, and not what retracts it.
-fn said_change(
-    author: &str,
-    place: (u64, u64),
-    patient: Option<&PatientPseudonym>,
-    change: &pb::PatientChange,
-) -> Hash {
-    let patient = patient.map_or(&[][..], |patient| &patient.0);
-    said(author, place, &[patient, &change.encode_to_vec()].concat())
+/// The same of what was said of a patient.
+fn said_change(author: &str, place: (u64, u64), change: &pb::AccessEvent) -> Hash {
+    said(author, place, &change.encode_to_vec())
 }
 
 /// The same of a disclosure, and of who confirmed it.

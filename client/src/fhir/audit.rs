@@ -4,12 +4,12 @@
 //! one version, a `PatientQuery`, or a `PrivacyDisclosure.Source` of all versions that are handed
 //! on; what was denied claims no profile, since those are about what succeeded. There is one
 //! resource for each thing that was decided, so that one request may give several. What was said of
-//! the patient (who speaks for it, a link, a death) is a `PatientUpdate`.
+//! the patient (who speaks for it, a link, a death, an emergency and its review) is a `PatientUpdate`.
 //!
 //! Nobody's name is in them: the patient is the pseudonym, and the reader its member and role,
 //! unless the opaque name of the ledger is asked for.
 
-use consilium_proto::ids::LedgerId;
+use consilium_proto::ids::{EmergencyId, LedgerId};
 use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::pb::{AccessGround, AccessKind};
 use consilium_proto::purpose;
@@ -182,10 +182,7 @@ impl Part<'_> {
                 "detail": [detail("basis", to.basis.as_str_name())],
             }));
         }
-        if let Some(id) = event.emergency {
-            let kind = coding(ENTITY_TYPE, "4", "Other");
-            entities.push(json!({ "type": kind, "what": named(OWN_EMERGENCY, &id.to_string()) }));
-        }
+        entities.extend(event.emergency.map(emergency));
         entities.push(json!({
             "type": coding(BALP_ENTITY_TYPE, "XrequestId", "X-Request-Id"),
             "what": named(OWN_TRANSACTION, &event.transaction_id.to_string()),
@@ -236,22 +233,35 @@ fn patient(event: &AccessEvent) -> Value {
 /// What was said of the patient: the ledger's entry of it is what is updated.
 fn changed(event: &AccessEvent, change: &Change, style: AuditStyle) -> Value {
     let transaction = event.transaction_id.to_string();
-    let named_in_it = match change {
-        Change::Accepted { identity, .. } | Change::AcceptanceEnded { identity, .. } => {
-            vec![detail("identity", &identity.to_string())]
-        }
-        Change::Linked(other) | Change::Unlinked(other) => vec![detail("other", &other.to_string())],
-        Change::Died | Change::DeathTakenBack => Vec::new(),
-        Change::Misfiled(record) | Change::MisfiledConfirmed(record) => vec![detail("record", &record.to_string())],
-    };
-    let details = vec![detail("change", change.kind().as_str_name())].into_iter().chain(named_in_it);
+    let mut subtypes = vec![coding(RESTFUL, "update", "update")];
+    if matches!(change, Change::EmergencyDeclared { .. }) {
+        subtypes.push(coding(DICOM, "110127", "Emergency Override Started"));
+    }
+    let mut entities = vec![
+        patient(event),
+        json!({
+            "type": coding(ENTITY_TYPE, "2", "System Object"),
+            "role": coding(OBJECT_ROLE, "4", "Domain Resource"),
+            "what": of_type("Patient", OWN_PATIENT, &event.patient.to_string()),
+            "detail": what_changed(change),
+        }),
+    ];
+    entities.extend(event.emergency.map(emergency));
+    entities.push(json!({
+        "type": coding(BALP_ENTITY_TYPE, "XrequestId", "X-Request-Id"),
+        "what": named(OWN_TRANSACTION, &transaction),
+        "detail": [
+            detail("log-sequence", &event.sequence.to_string()),
+            detail("height", &event.height.to_string()),
+        ],
+    }));
     json!({
         "resourceType": "AuditEvent",
         "meta": { "profile": [format!("{PROFILES}PatientUpdate")] },
         // A transaction may say several things of one patient: each has a place of its own.
         "id": format!("{}-c{}", &transaction[..ID_DIGITS - 16], event.sequence),
         "type": coding(EVENT_TYPE, "rest", "Restful Operation"),
-        "subtype": [coding(RESTFUL, "update", "update")],
+        "subtype": subtypes,
         "action": "U",
         "recorded": instant(event.time.0),
         "outcome": SUCCESS,
@@ -259,24 +269,32 @@ fn changed(event: &AccessEvent, change: &Change, style: AuditStyle) -> Value {
         "purposeOfEvent": [reason(event)],
         "agent": agents(event, style, (SOURCE, DESTINATION)),
         "source": { "observer": source(event, style), "type": [coding(SOURCE_TYPE, "4", "Application Server")] },
-        "entity": [
-            patient(event),
-            {
-                "type": coding(ENTITY_TYPE, "2", "System Object"),
-                "role": coding(OBJECT_ROLE, "4", "Domain Resource"),
-                "what": of_type("Patient", OWN_PATIENT, &event.patient.to_string()),
-                "detail": details.collect::<Vec<_>>(),
-            },
-            {
-                "type": coding(BALP_ENTITY_TYPE, "XrequestId", "X-Request-Id"),
-                "what": named(OWN_TRANSACTION, &transaction),
-                "detail": [
-                    detail("log-sequence", &event.sequence.to_string()),
-                    detail("height", &event.height.to_string()),
-                ],
-            },
-        ],
+        "entity": entities,
     })
+}
+
+/// Of what kind it is, and what is named in it.
+fn what_changed(change: &Change) -> Vec<Value> {
+    let mut details = vec![detail("change", change.kind().as_str_name())];
+    match change {
+        Change::Accepted { identity, .. } | Change::AcceptanceEnded { identity, .. } => {
+            details.push(detail("identity", &identity.to_string()));
+        }
+        Change::Linked(other) | Change::Unlinked(other) => details.push(detail("other", &other.to_string())),
+        Change::Died | Change::DeathTakenBack => {}
+        Change::Misfiled(record) | Change::MisfiledConfirmed(record) => {
+            details.push(detail("record", &record.to_string()));
+        }
+        Change::EmergencyDeclared { reason, to, .. } => {
+            details.extend([detail("reason", reason.as_str_name()), detail("until", &instant(to.0))]);
+        }
+        Change::EmergencyReviewed { verdict, .. } => details.push(detail("verdict", verdict.as_str_name())),
+    }
+    details
+}
+
+fn emergency(id: EmergencyId) -> Value {
+    json!({ "type": coding(ENTITY_TYPE, "4", "Other"), "what": named(OWN_EMERGENCY, &id.to_string()) })
 }
 
 /// The member, the authority, who says so, and who has confirmed it.

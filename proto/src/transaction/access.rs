@@ -11,7 +11,7 @@ use crate::hash::Hash;
 use crate::ids::{ConsentId, DisclosureId, EmergencyId, KeyId, PatientPseudonym, ProjectTag, RecordId, TimeMs};
 use crate::limits::{ACCESS_RECORDS_MAX, ADDED_WRAPS_MAX, CUSTODY_MISSING_MAX};
 use crate::names::MemberId;
-use crate::pb::{self, AccessKind, EmergencyReason, PurposeOfUse, ReviewVerdict};
+use crate::pb::{self, AccessKind, EmergencyReason, PatientChangeKind, PurposeOfUse, ReviewVerdict};
 use crate::purpose;
 
 /// An action about a consent.
@@ -226,6 +226,40 @@ impl EmergencyAction {
             verdict: verdict.ok_or_else(|| FieldError::malformed("verdict", "is not a known verdict"))?,
             note: optional("note_sha256", &m.note_sha256, hash)?,
         })
+    }
+
+    /// Of which emergency.
+    #[must_use]
+    pub const fn id(&self) -> &EmergencyId {
+        match self {
+            Self::Declare(declared) => &declared.id,
+            Self::Review { id, .. } => id,
+        }
+    }
+
+    /// What the entry of the patient's log says of it, and of a declaration when it ends. Whose
+    /// emergency it was, a review does not say.
+    #[must_use]
+    pub fn said(&self, ends: TimeMs) -> pb::AccessEvent {
+        let (patient, acting, change) = match self {
+            Self::Declare(declared) => {
+                let kind = PatientChangeKind::EmergencyDeclared.into();
+                let (reason, to_ms) = (declared.reason as u32, ends.0);
+                let change = pb::PatientChange { kind, to_ms, reason, ..Default::default() };
+                (Some(&declared.patient), declared.acting, change)
+            }
+            Self::Review { verdict, .. } => {
+                let kind = PatientChangeKind::EmergencyReviewed.into();
+                (None, None, pb::PatientChange { kind, verdict: *verdict as u32, ..Default::default() })
+            }
+        };
+        pb::AccessEvent {
+            patient: patient.map(|patient| Bytes::copy_from_slice(&patient.0)).unwrap_or_default(),
+            emergency_id: Bytes::copy_from_slice(&self.id().0),
+            acting_sha256: acting.map(|hash| hash.to_bytes()).unwrap_or_default(),
+            change: Some(change),
+            ..pb::AccessEvent::default()
+        }
     }
 }
 

@@ -241,6 +241,8 @@ impl AcceptPatient {
             evidence_sha256: self.evidence.to_bytes(),
             record_id: Bytes::new(),
             scope: self.scope.clone(),
+            reason: 0,
+            verdict: 0,
         }
     }
 }

@@ -67,6 +67,12 @@ pub(super) struct ChangeView {
     pub(super) other: Option<String>,
     /// A record that is said to be somebody else's.
     pub(super) record: Option<String>,
+    /// An EmergencyReason of emergency.proto, where the entry's emergency was declared.
+    pub(super) reason: Option<&'static str>,
+    /// When it ends by itself: what is accepted, or the emergency.
+    pub(super) until: Option<String>,
+    /// A ReviewVerdict of emergency.proto, where it was reviewed.
+    pub(super) verdict: Option<&'static str>,
     pub(super) words: String,
 }
 
@@ -216,20 +222,30 @@ impl DisclosureView {
 
 impl ChangeView {
     fn new(change: &Change) -> Self {
-        let (identity, other, record) = match change {
-            Change::Accepted { identity, .. } | Change::AcceptanceEnded { identity, .. } => {
-                (Some(identity), None, None)
-            }
-            Change::Linked(other) | Change::Unlinked(other) => (None, Some(other), None),
-            Change::Misfiled(record) | Change::MisfiledConfirmed(record) => (None, None, Some(record)),
-            Change::Died | Change::DeathTakenBack => (None, None, None),
-        };
-        Self {
+        let said = Self {
             kind: change.kind().as_str_name(),
-            identity: identity.map(ToString::to_string),
-            other: other.map(ToString::to_string),
-            record: record.map(ToString::to_string),
+            identity: None,
+            other: None,
+            record: None,
+            reason: None,
+            until: None,
+            verdict: None,
             words: words::change(change),
+        };
+        match change {
+            Change::Accepted { identity, to, .. } => {
+                Self { identity: Some(identity.to_string()), until: to.map(|to| time_ms(to.0)), ..said }
+            }
+            Change::AcceptanceEnded { identity, .. } => Self { identity: Some(identity.to_string()), ..said },
+            Change::Linked(other) | Change::Unlinked(other) => Self { other: Some(other.to_string()), ..said },
+            Change::Misfiled(record) | Change::MisfiledConfirmed(record) => {
+                Self { record: Some(record.to_string()), ..said }
+            }
+            Change::Died | Change::DeathTakenBack => said,
+            Change::EmergencyDeclared { reason, to, .. } => {
+                Self { reason: Some(reason.as_str_name()), until: Some(time_ms(to.0)), ..said }
+            }
+            Change::EmergencyReviewed { verdict, .. } => Self { verdict: Some(verdict.as_str_name()), ..said },
         }
     }
 }
@@ -258,3 +274,6 @@ impl DecisionView {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,7 +99,8 @@ pub(super) async fn run(args: DrillArgs, ctx: &Context) -> Result<(), CliError> 
     }
     let reviewed = reviewer.review_emergency(declaration.id(), pb::ReviewVerdict::Justified, None).await?;
     let log = reviewer.access_log(patient, KeptLog::nothing()).await?;
-    let event = log.events.iter().find(|event| event.emergency == Some(declaration.id()));
+    // Before it stands that it was declared, and behind it that it was reviewed.
+    let event = log.events.iter().find(|event| event.emergency == Some(declaration.id()) && event.permits());
     let event = event.ok_or_else(|| CliError::failed("the reading is not in the patient's log"))?;
     let view = DrillView {
         patient: patient.to_string(),

@@ -327,3 +327,83 @@ fn what_was_said_of_patients_stands_in_all_their_logs() {
     let left_out = said(|events| drop(events.remove(2))).failure();
     assert!(matches!(left_out, VerifyFailure::NoEvent { .. }), "{left_out:?}");
 }
+
+/// An emergency that is declared, and reviewed by another transaction.
+fn declared(change: impl FnOnce(&mut Vec<pb::AccessEvent>)) -> Ledger {
+    use pb::action::Action;
+    let mut ledger = Ledger::usual();
+    let emergency_id = Bytes::from(vec![6; 16]);
+    let declare = pb::DeclareEmergency {
+        emergency_id: emergency_id.clone(),
+        patient: PATIENT.0.to_vec().into(),
+        reason: pb::EmergencyReason::Danger.into(),
+        acting_sha256: vec![7; 32].into(),
+        ..Default::default()
+    };
+    let verdict = pb::ReviewVerdict::Justified.into();
+    let review = pb::ReviewEmergency { emergency_id: emergency_id.clone(), verdict, ..Default::default() };
+    let actions = [Action::DeclareEmergency(declare), Action::ReviewEmergency(review)];
+    let actions = actions.map(|action| vec![pb::Action { action: Some(action) }]);
+    let signed: Vec<_> =
+        [20, 21].into_iter().zip(actions).map(|(nonce, of)| ledger.sign(nonce, NOW_MS + 60_000, of)).collect();
+    ledger.push(signed.iter().map(|signed| (signed.clone(), Outcome::Applied)).collect());
+    let event = |sequence, signed, acting_sha256, said| pb::AccessEvent {
+        purpose: Purpose::Patadmin.into(),
+        kind: pb::AccessKind::Change.into(),
+        decisions: Vec::new(),
+        emergency_id: emergency_id.clone(),
+        acting_sha256,
+        change: Some(said),
+        ..event(sequence, PATIENT, signed)
+    };
+    use pb::PatientChangeKind::{EmergencyDeclared, EmergencyReviewed};
+    let (reason, to_ms) = (pb::EmergencyReason::Danger as u32, NOW_MS);
+    let said = pb::PatientChange { kind: EmergencyDeclared.into(), reason, to_ms, ..Default::default() };
+    let verdict = pb::ReviewVerdict::Justified as u32;
+    let found = pb::PatientChange { kind: EmergencyReviewed.into(), verdict, ..Default::default() };
+    let acting = Bytes::from(vec![7; 32]);
+    let mut events = vec![event(0, &signed[0], acting, said), event(1, &signed[1], Bytes::new(), found)];
+    change(&mut events);
+    let mut of: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = BTreeMap::from([(keys::access_log(&PATIENT), Vec::new())]);
+    for event in &events {
+        let patient = PatientPseudonym::parse("patient", &event.patient).unwrap();
+        of.entry(keys::access_log(&patient)).or_default().push(event.encode_to_vec());
+    }
+    of.iter().for_each(|(log, entries)| put_log(&mut ledger, log, entries));
+    let root = ledger.state_root();
+    ledger.append(HEIGHT + 1, Vec::new(), |header| header.state_root = root);
+    ledger.certify(HEIGHT as usize + 1);
+    ledger
+}
+
+#[test]
+fn emergencies_and_their_reviews_stand_in_the_log_of_their_patient() {
+    let report = declared(|_| ()).report();
+    assert_eq!((report.failure.clone(), report.counts.log_entries), (None, 2));
+    type Change = fn(&mut pb::AccessEvent);
+    let changes: [(u64, Change); 7] = [
+        (0, |event| event.emergency_id = vec![5; 16].into()),
+        (0, |event| event.acting_sha256.clear()),
+        (0, |event| event.change.as_mut().unwrap().reason = pb::EmergencyReason::Disaster as u32),
+        (0, |event| event.purpose = Purpose::Treat.into()),
+        (0, |event| event.kind = pb::AccessKind::Read.into()),
+        (1, |event| event.change.as_mut().unwrap().verdict = pb::ReviewVerdict::NotJustified as u32),
+        (1, |event| event.reader = "spiffe://a.example/auditor/other".into()),
+    ];
+    for (place, change) in changes {
+        let failure = declared(|events| change(&mut events[place as usize])).failure();
+        assert_eq!(failure, at(place, OTHERWISE));
+    }
+    for place in 0..2 {
+        let left_out = declared(|events| {
+            events.remove(place);
+            events.iter_mut().for_each(|event| event.sequence = 0);
+        });
+        let left_out = left_out.failure();
+        assert!(matches!(left_out, VerifyFailure::NoEvent { .. }), "{left_out:?}");
+    }
+    // A review is of the patient for whom it was declared.
+    let of_another = declared(|events| (events[1].patient, events[1].sequence) = (NOBODY.0.to_vec().into(), 0));
+    let log = consilium_proto::state::describe(&keys::access_log(&NOBODY));
+    assert_eq!(of_another.failure(), VerifyFailure::Log { log, place: 0, what: OTHERWISE });
+}

@@ -3,7 +3,7 @@ use consilium_proto::hash::Hash;
 use consilium_proto::ids::{
     ConsentId, DisclosureId, EmergencyId, Height, PatientPseudonym, RecordId, TimeMs, TransactionId,
 };
-use consilium_proto::pb::{DisclosureBasis, DisclosureRecipient, PurposeOfUse};
+use consilium_proto::pb::{DisclosureBasis, DisclosureRecipient, EmergencyReason, PurposeOfUse, ReviewVerdict};
 
 use super::*;
 use crate::fhir::check::check;
@@ -215,4 +215,30 @@ fn what_was_said_of_the_patient_is_a_patient_update() {
     let [data] = of_code(resource, "entity", "2")[..] else { panic!("{resource}") };
     assert_eq!(data["detail"][0]["valueString"], "PATIENT_CHANGE_KIND_LINKED");
     assert_eq!(data["detail"][1], json!({ "type": "other", "valueString": "08".repeat(16) }));
+}
+
+#[test]
+fn an_emergency_and_its_review_are_patient_updates_that_name_it() {
+    let (emergency, to) = (EmergencyId([6; 16]), TimeMs(1_794_999_000_000));
+    let declared = Change::EmergencyDeclared { emergency, reason: EmergencyReason::Danger, to };
+    let reviewed = Change::EmergencyReviewed { emergency, verdict: ReviewVerdict::Justified };
+    let told = |change| {
+        let said =
+            AccessEvent { change: Some(change), emergency: Some(emergency), ..event(AccessKind::Change, Vec::new()) };
+        let [resource] = &audit_events(&said, STYLE)[..] else { panic!() };
+        assert_pattern(resource);
+        assert_eq!(resource["meta"]["profile"][0], format!("{PROFILES}PatientUpdate"));
+        let [named] = of_code(resource, "entity", "4")[..] else { panic!("{resource}") };
+        assert_eq!(named["what"]["identifier"], json!({ "system": OWN_EMERGENCY, "value": "06".repeat(16) }));
+        let [data] = of_code(resource, "entity", "2")[..] else { panic!("{resource}") };
+        let codes: Vec<_> = resource["subtype"].as_array().unwrap().iter().map(|code| code["code"].clone()).collect();
+        (codes, data["detail"].clone())
+    };
+    let detail = |kind: &str, value: &str| json!({ "type": kind, "valueString": value });
+    let said = detail("change", "PATIENT_CHANGE_KIND_EMERGENCY_DECLARED");
+    let details = [said, detail("reason", "EMERGENCY_REASON_DANGER"), detail("until", "2026-11-18T10:50:00Z")];
+    assert_eq!(told(declared), (vec![json!("update"), json!("110127")], json!(details)));
+    let details =
+        [detail("change", "PATIENT_CHANGE_KIND_EMERGENCY_REVIEWED"), detail("verdict", "REVIEW_VERDICT_JUSTIFIED")];
+    assert_eq!(told(reviewed), (vec![json!("update")], json!(details)));
 }

@@ -3,7 +3,7 @@
 //! a list of records has to be walked; and a row of the state says how a record has changed, and
 //! nothing of what it says or whose it is. No rule reads any of it.
 //!
-//! And what patients learn by: what was said of them, in their logs.
+//! And what patients learn by: what was said of them, and their emergencies, in their logs.
 
 use bytes::Bytes;
 use consilium_proto::access::permits;
@@ -63,6 +63,17 @@ pub(super) fn note_said<R: StateReader>(
     patient: &PatientPseudonym,
     change: PatientChange,
 ) -> Result<(), StoreFault> {
+    note_entry(view, cx, author, patient, AccessEvent { change: Some(change), ..AccessEvent::default() })
+}
+
+/// The same of an emergency: with its id, and for whom a system declares it.
+pub(super) fn note_entry<R: StateReader>(
+    view: &mut View<'_, R>,
+    cx: &Context<'_>,
+    author: &Author,
+    patient: &PatientPseudonym,
+    said: AccessEvent,
+) -> Result<(), StoreFault> {
     let log = keys::access_log(patient);
     let event = AccessEvent {
         sequence: log::length(view, &log)?,
@@ -74,8 +85,7 @@ pub(super) fn note_said<R: StateReader>(
         policy_version: view.roster()?.last_policy,
         time_ms: cx.time.0,
         height: cx.height.0,
-        change: Some(change),
-        ..AccessEvent::default()
+        ..said
     };
     // Not the transaction's own entry: that is the one of a request which it makes.
     log::append(view, &log, event.encode_to_vec().into()).map(drop)

@@ -1,16 +1,17 @@
 //! Emergencies: declared by who treats the patient, open at once and for a fixed time, and
-//! reviewed by somebody else. They may always be declared again: what an unreviewed one costs
-//! is for the access policy, and never the next emergency.
+//! reviewed by somebody else; the patient's log has both, whether anything is read or not. They may
+//! always be declared again: what an unreviewed one costs is for the access policy, and never the
+//! next emergency.
 
 use bytes::Bytes;
 use consilium_proto::access::declares_emergencies;
-use consilium_proto::ids::{EmergencyId, PatientPseudonym};
+use consilium_proto::ids::{EmergencyId, PatientPseudonym, TimeMs};
 use consilium_proto::limits::REVIEWS_DUE_MAX;
 use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::pb::{EmergencyState, Outcome, ReviewDue, ReviewVerdict, ReviewsDueState};
 use consilium_proto::transaction::{DeclareEmergency, EmergencyAction};
 
-use super::{Author, Context};
+use super::{Author, Context, changes};
 use crate::keys;
 use crate::rights::is_known;
 use crate::roster::corrupt;
@@ -24,13 +25,16 @@ pub(super) fn run<R: StateReader>(
     author: &Author,
     action: &EmergencyAction,
 ) -> Result<(), Refusal> {
-    match action {
-        EmergencyAction::Declare(emergency) => declare(view, cx, author, emergency),
+    let state = match action {
+        EmergencyAction::Declare(emergency) => declare(view, cx, author, emergency)?,
         EmergencyAction::Review { id, verdict, note } => {
             let note = note.map(|hash| hash.to_bytes()).unwrap_or_default();
-            review(view, cx, author, id, (*verdict, note))
+            review(view, cx, author, id, (*verdict, note))?
         }
-    }
+    };
+    let patient = PatientPseudonym::parse("patient", &state.patient).map_err(|e| corrupt(format!("emergency: {e}")))?;
+    happened(view, cx, &patient, action.id());
+    Ok(changes::note_entry(view, cx, author, &patient, action.said(TimeMs(state.to_ms)))?)
 }
 
 fn declare<R: StateReader>(
@@ -38,7 +42,7 @@ fn declare<R: StateReader>(
     cx: &Context<'_>,
     author: &Author,
     emergency: &DeclareEmergency,
-) -> Result<(), Refusal> {
+) -> Result<EmergencyState, Refusal> {
     ensure(declares_emergencies(author.id.role()), Outcome::RoleNotAllowed)?;
     // A system is never in an emergency: somebody is who uses it.
     let person = author.id.role() != Role::Service || emergency.acting.is_some();
@@ -60,8 +64,8 @@ fn declare<R: StateReader>(
         ..EmergencyState::default()
     };
     view.put_message(Table::State, place, &state);
-    happened(view, cx, &emergency.patient, &emergency.id);
-    Ok(owe_review(view, author.member(), &emergency.id, state.review_due_ms)?)
+    owe_review(view, author.member(), &emergency.id, state.review_due_ms)?;
+    Ok(state)
 }
 
 /// Whoever is told of emergencies, of all or of a patient's, finds them by their blocks.
@@ -93,7 +97,7 @@ fn review<R: StateReader>(
     author: &Author,
     id: &EmergencyId,
     (verdict, note): (ReviewVerdict, Bytes),
-) -> Result<(), Refusal> {
+) -> Result<EmergencyState, Refusal> {
     ensure(author.id.role() == Role::Auditor, Outcome::RoleNotAllowed)?;
     let place = keys::emergency(id);
     let not_found = Refusal::Rejected(Outcome::EmergencyNotFound);
@@ -106,8 +110,6 @@ fn review<R: StateReader>(
     state.reviewer = author.id.to_string();
     state.reviewed_ms = cx.time.0;
     view.put_message(Table::State, place, &state);
-    let patient = PatientPseudonym::parse("patient", &state.patient);
-    happened(view, cx, &patient.map_err(|e| corrupt(format!("emergency: {e}")))?, id);
     let place = keys::reviews_due(author.member());
     let mut due: ReviewsDueState = view.message(Table::State, &place)?.unwrap_or_default();
     let listed = due.reviews.len();
@@ -116,5 +118,5 @@ fn review<R: StateReader>(
         due.dropped = due.dropped.saturating_sub(1);
     }
     view.put_message(Table::State, place, &due);
-    Ok(())
+    Ok(state)
 }

@@ -10,7 +10,7 @@ mod views;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use consilium_client::access_log::{AccessLog, KeptLog, verify_decision};
+use consilium_client::access_log::{AccessLog, Change, KeptLog, verify_decision};
 use consilium_client::consents::{ConsentDraft, Consents};
 use consilium_client::emergencies::{Declaration, EmergencyText};
 use consilium_client::notices::{KnownEmergency, Notice, Notices};
@@ -28,6 +28,7 @@ use prost::Message;
 use tonic::Code;
 
 const PATIENCE: Duration = Duration::from_secs(40);
+const DECLARED: pb::PatientChangeKind = pb::PatientChangeKind::EmergencyDeclared;
 
 /// A custodian as it is run, ended with the test.
 pub(crate) struct Running(Child);
@@ -89,6 +90,15 @@ async fn read(client: &Client, access: Access, of: &Hospital) -> Result<Vec<u8>,
     Ok(opened.plaintext.map(|plain| plain.to_vec()).unwrap_or_default())
 }
 
+/// What was said of the patient, as its log has it.
+fn changes(log: &AccessLog) -> Vec<Change> {
+    log.events.iter().filter_map(|event| event.change.clone()).collect()
+}
+
+fn justified(emergency: EmergencyId) -> Change {
+    Change::EmergencyReviewed { emergency, verdict: pb::ReviewVerdict::Justified }
+}
+
 fn is_not_found(read: Result<Vec<u8>, ClientError>) -> bool {
     matches!(read, Err(ClientError::Status { code: Code::NotFound, .. }))
 }
@@ -126,11 +136,17 @@ fn a_consent_opens_a_custodian_wraps_a_withdrawal_closes_and_an_emergency_opens_
         reviewed.client.review_emergency(emergency.id(), pb::ReviewVerdict::Justified, None).await?;
 
         let log = auditor.client.access_log(of.patient, KeptLog::nothing()).await?;
-        let grounds: Vec<_> = log.events.iter().map(|event| event.decisions[0].ground).collect();
+        let grounds: Vec<_> = log.events.iter().flat_map(|event| &event.decisions).map(|d| d.ground).collect();
         let mut expected = vec![AccessGround::ConsentDenies];
         expected.extend([AccessGround::Consent; 4]);
         expected.extend([AccessGround::ConsentDenies, AccessGround::Emergency]);
         assert_eq!(grounds, expected);
+        // Around what was read in it stands that it was declared, and reviewed.
+        let [Change::EmergencyDeclared { emergency: id, reason, .. }, reviewed] = &changes(&log)[..] else {
+            panic!("{:?}", log.events)
+        };
+        assert_eq!((id, reason), (&emergency.id(), &EmergencyReason::Danger));
+        assert_eq!(reviewed, &justified(emergency.id()));
         // Whoever is not the patient's, is told that there is none.
         let error = doctor.client.access_log(of.patient, KeptLog::nothing()).await.unwrap_err();
         assert!(matches!(error, ClientError::Status { code: Code::NotFound, .. }), "{error:?}");
@@ -308,8 +324,17 @@ fn emergencies_are_told_to_whom_they_concern_over_node_failures() {
             assert_eq!(reviewed.state.reviewer, officers[1].spiffe_id);
             assert!(accesses <= 1);
         }
-        assert_eq!(patient.kept().log.count, 2, "the patient is told of the access, too, and of its acceptance");
-
+        assert_eq!(
+            patient.kept().log.count,
+            3,
+            "the patient is told of its acceptance, of the emergency and the access"
+        );
+        let log = loop {
+            if let Notice::Accesses(log) = tokio::time::timeout(PATIENCE, patient.next()).await?? {
+                break log;
+            }
+        };
+        assert_eq!(changes(&log), [justified(emergency.id())], "and of its review");
         assert_eq!(officers[1].client.reviews_due(&declarer).await?, Some(pb::ReviewsDueState::default()));
 
         // Another one, of a patient of its own, is the first that concerns the third member.
@@ -390,6 +415,8 @@ fn one_command_declares_an_emergency_and_delivers_the_record() {
         let permitted: Vec<_> = log.events.iter().filter(|event| event.permits()).collect();
         assert_eq!(permitted.len(), 3, "each was delivered: {permitted:?}");
         assert!(permitted.iter().all(|event| event.decisions[0].ground == AccessGround::Emergency));
+        let declared = changes(&log).iter().filter(|change| change.kind() == DECLARED).count();
+        assert_eq!(declared, 3, "also where there was nothing to deliver");
         Ok(())
     });
 }

@@ -1,22 +1,24 @@
 //! I31, G6: the log of each patient has an event for each request and each query that took effect,
-//! for each disclosure that was confirmed, and for what was said of the patient on which its rights
-//! depend (of a link in both logs), in the order of the ledger, and its count and root are those of
-//! these events, whether pseudonyms are linked or not; what was read without a quorum and entered
-//! later says so; requests for whom there is not are in the log of the reader's member.
+//! for each disclosure that was confirmed, for what was said of the patient on which its rights
+//! depend (of a link in both logs), and for each emergency that was declared, with its end, and
+//! reviewed, in the order of the ledger, and its count and root are those of these events, whether
+//! pseudonyms are linked or not; what was read without a quorum and entered later says so; requests
+//! for whom there is not are in the log of the reader's member.
 
 use std::collections::BTreeMap;
 
 use consilium_ledger::{keys, log};
-use consilium_proto::ids::{DisclosureId, PatientPseudonym, TransactionId};
+use consilium_proto::ids::{DisclosureId, EmergencyId, PatientPseudonym, TransactionId};
 use consilium_proto::merkle::{leaf_hash, root_of};
 use consilium_proto::pb::{AccessEvent, AccessKind, LogState, PatientChange, PatientChangeKind, RetractionReason};
 use consilium_proto::state::StateRow;
-use consilium_proto::transaction::{Action, DisclosureAction, PatientAction, RetractRecord};
+use consilium_proto::transaction::{Action, DisclosureAction, EmergencyAction, PatientAction, RetractRecord};
 use prost::Message;
 
 use super::Check;
 use crate::chronicle::Effect;
 use crate::disk::LedgerStore;
+use crate::fixture::EMERGENCY_MS;
 use crate::judge::Judge;
 
 /// Compares a ledger's logs with its blocks.
@@ -48,6 +50,35 @@ struct Expected<'a> {
     change: Option<PatientChangeKind>,
     /// When it was read without a quorum, as the reader says; else 0.
     late_ms: u64,
+    /// In which emergency, or which one was declared or reviewed.
+    emergency: Option<EmergencyId>,
+    /// Of a declaration why and until when, and of a review what it found; else zeros.
+    terms: (u32, u64, u32),
+}
+
+impl<'a> Expected<'a> {
+    fn new(effect: &'a Effect, reader: String, kind: AccessKind) -> Self {
+        Self { effect, reader, kind, change: None, late_ms: 0, emergency: None, terms: (0, 0, 0) }
+    }
+
+    /// Somebody says something of the patient.
+    fn said(effect: &'a Effect, change: PatientChangeKind) -> Self {
+        Self { change: Some(change), ..Self::new(effect, effect.author.to_string(), AccessKind::Change) }
+    }
+
+    fn is(&self, event: &AccessEvent, place: u64) -> bool {
+        let Self { effect, reader, kind, change, late_ms, emergency, terms } = self;
+        let said = event.change.as_ref();
+        let emergency = emergency.map(|id| id.0.to_vec()).unwrap_or_default();
+        let of_emergency =
+            matches!(change, Some(PatientChangeKind::EmergencyDeclared | PatientChangeKind::EmergencyReviewed));
+        let told = said.filter(|_| of_emergency).map(|said| (said.reason, said.to_ms, said.verdict));
+        TransactionId::try_from(event.transaction_id.as_ref()).ok() == Some(effect.transaction.id)
+            && (event.sequence, event.height, event.time_ms) == (place, effect.height.0, effect.time.0)
+            && (&event.reader, event.kind(), event.late_ms) == (reader, *kind, *late_ms)
+            && (said.map(PatientChange::kind), &event.emergency_id[..]) == (*change, &emergency[..])
+            && told.unwrap_or_default() == *terms
+    }
 }
 
 /// Of which patients an action says something that their logs must have, and what.
@@ -72,7 +103,6 @@ fn expected(effects: &[Effect]) -> BTreeMap<Vec<u8>, Vec<Expected<'_>>> {
     let mut disclosed: BTreeMap<DisclosureId, (PatientPseudonym, String)> = BTreeMap::new();
     let mut logs: BTreeMap<Vec<u8>, Vec<Expected<'_>>> = BTreeMap::new();
     for effect in effects {
-        let by = effect.author.to_string();
         for action in &effect.transaction.actions {
             match action {
                 Action::RequestAccess(request) => {
@@ -80,40 +110,27 @@ fn expected(effects: &[Effect]) -> BTreeMap<Vec<u8>, Vec<Expected<'_>>> {
                         true => keys::access_log(&request.patient),
                         false => keys::unmatched_log(effect.author.member().as_str()),
                     };
-                    let late_ms = request.late.map_or(0, |late| late.0);
-                    let event = Expected { effect, reader: by.clone(), kind: request.kind, change: None, late_ms };
+                    let event = Expected {
+                        late_ms: request.late.map_or(0, |late| late.0),
+                        emergency: request.emergency,
+                        ..Expected::new(effect, effect.author.to_string(), request.kind)
+                    };
                     logs.entry(log).or_default().push(event);
                 }
                 Action::Disclosure(DisclosureAction::Disclose(disclosure)) => {
-                    disclosed.insert(disclosure.id, (disclosure.patient, by.clone()));
+                    disclosed.insert(disclosure.id, (disclosure.patient, effect.author.to_string()));
                 }
                 Action::Disclosure(DisclosureAction::Confirm(id)) => {
                     if let Some((patient, reader)) = disclosed.get(id).cloned() {
-                        let event = Expected { effect, reader, kind: AccessKind::Disclosure, change: None, late_ms: 0 };
+                        let event = Expected::new(effect, reader, AccessKind::Disclosure);
                         logs.entry(keys::access_log(&patient)).or_default().push(event);
                     }
                 }
-                Action::Patient(action) => {
-                    let (patients, change) = said(action);
-                    for patient in patients {
-                        let (reader, change) = (by.clone(), Some(change));
-                        let event = Expected { effect, reader, kind: AccessKind::Change, change, late_ms: 0 };
+                action => {
+                    for (patient, event) in told_of(&judge, effect, action) {
                         logs.entry(keys::access_log(&patient)).or_default().push(event);
                     }
                 }
-                Action::RetractRecord(RetractRecord { record_id, reason: RetractionReason::WrongPatient, .. }) => {
-                    let Some((patient, _)) = judge.record(record_id) else { continue };
-                    let (reader, change) = (by.clone(), Some(PatientChangeKind::Misfiled));
-                    let event = Expected { effect, reader, kind: AccessKind::Change, change, late_ms: 0 };
-                    logs.entry(keys::access_log(&patient)).or_default().push(event);
-                }
-                Action::ConfirmRetraction(confirm) => {
-                    let Some((patient, _)) = judge.record(&confirm.record_id) else { continue };
-                    let (reader, change) = (by.clone(), Some(PatientChangeKind::MisfiledConfirmed));
-                    let event = Expected { effect, reader, kind: AccessKind::Change, change, late_ms: 0 };
-                    logs.entry(keys::access_log(&patient)).or_default().push(event);
-                }
-                _ => {}
             }
             judge.hear(effect, action);
         }
@@ -121,21 +138,58 @@ fn expected(effects: &[Effect]) -> BTreeMap<Vec<u8>, Vec<Expected<'_>>> {
     logs
 }
 
+/// Of which patients something is said, and what their logs have of it.
+fn told_of<'a>(judge: &Judge, effect: &'a Effect, action: &Action) -> Vec<(PatientPseudonym, Expected<'a>)> {
+    let of_record = |record, kind| {
+        let patient = judge.record(record).map(|(patient, _)| patient);
+        patient.map(|patient| (patient, Expected::said(effect, kind))).into_iter().collect()
+    };
+    match action {
+        Action::Patient(action) => {
+            let (patients, kind) = said(action);
+            patients.into_iter().map(|patient| (patient, Expected::said(effect, kind))).collect()
+        }
+        Action::RetractRecord(RetractRecord { record_id, reason: RetractionReason::WrongPatient, .. }) => {
+            of_record(record_id, PatientChangeKind::Misfiled)
+        }
+        Action::ConfirmRetraction(confirm) => of_record(&confirm.record_id, PatientChangeKind::MisfiledConfirmed),
+        Action::Emergency(action) => of_emergency(judge, effect, action).into_iter().collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Of whom an emergency is, and what the log has of it: of a review the same patient as of the
+/// declaration.
+fn of_emergency<'a>(
+    judge: &Judge,
+    effect: &'a Effect,
+    action: &EmergencyAction,
+) -> Option<(PatientPseudonym, Expected<'a>)> {
+    Some(match action {
+        EmergencyAction::Declare(declared) => {
+            let said = Expected::said(effect, PatientChangeKind::EmergencyDeclared);
+            let terms = (declared.reason as u32, effect.time.0 + EMERGENCY_MS, 0);
+            (declared.patient, Expected { emergency: Some(declared.id), terms, ..said })
+        }
+        EmergencyAction::Review { id, verdict, .. } => {
+            let said = Expected::said(effect, PatientChangeKind::EmergencyReviewed);
+            let terms = (0, 0, *verdict as u32);
+            (judge.emergency_of(id)?, Expected { emergency: Some(*id), terms, ..said })
+        }
+    })
+}
+
 fn check_log(ledger: &LedgerStore, key: &[u8], row: &LogState, expected: &[Expected<'_>]) -> Check {
     if row.count != expected.len() as u64 {
         return Err(format!("counts {} events, the blocks hold {}", row.count, expected.len()));
     }
     let mut leaves = Vec::new();
-    for (place, Expected { effect, reader, kind, change, late_ms }) in (0..).zip(expected) {
+    for (place, expected) in (0..).zip(expected) {
         let entry = log::entry(ledger, key, place).map_err(|e| e.to_string())?;
         let entry = entry.ok_or_else(|| format!("lacks event {place}"))?;
         let event = AccessEvent::decode(entry.clone()).map_err(|e| e.to_string())?;
-        let id = TransactionId::try_from(event.transaction_id.as_ref()).ok();
-        let same = id == Some(effect.transaction.id)
-            && (event.sequence, event.height, event.time_ms) == (place, effect.height.0, effect.time.0)
-            && (&event.reader, event.kind(), event.late_ms) == (reader, *kind, *late_ms)
-            && event.change.as_ref().map(PatientChange::kind) == *change;
-        if !same {
+        if !expected.is(&event, place) {
+            let Expected { effect, kind, .. } = expected;
             return Err(format!("event {place} is not that of the {kind:?} in block {}", effect.height));
         }
         leaves.push(leaf_hash(&entry));

@@ -130,6 +130,12 @@ impl Judge {
         self.records.get(id).map(|record| (record.patient, record.author.member().as_str()))
     }
 
+    /// For whom an emergency was declared.
+    #[must_use]
+    pub fn emergency_of(&self, id: &EmergencyId) -> Option<PatientPseudonym> {
+        self.emergencies.get(id).map(|emergency| emergency.patient)
+    }
+
     /// Which pseudonyms were ever linked.
     #[must_use]
     pub fn links(&self) -> &Links {
