@@ -14,6 +14,7 @@ use bytes::Bytes;
 use rocksdb::Direction;
 
 use super::family::Family;
+use super::row_key::{Asked, Keyed, RowKey, first_bytes};
 
 /// A count of writes.
 pub(super) type Moment = u64;
@@ -64,7 +65,7 @@ type Key = Box<[u8]>;
 #[derive(Debug)]
 enum Rows {
     Hashed(HashMap<Key, Values>),
-    Ordered(BTreeMap<Key, Values>),
+    Ordered(BTreeMap<RowKey, Values>),
 }
 
 impl Rows {
@@ -78,7 +79,7 @@ impl Rows {
     fn get(&self, key: &[u8]) -> Option<&Values> {
         match self {
             Self::Hashed(rows) => rows.get(key),
-            Self::Ordered(rows) => rows.get(key),
+            Self::Ordered(rows) => rows.get(&Asked::new(key) as &dyn Keyed),
         }
     }
 
@@ -86,7 +87,7 @@ impl Rows {
     fn put(&mut self, key: &[u8], moment: Moment, value: Value, seen: Moment) -> usize {
         let values = match self {
             Self::Hashed(rows) => rows.get_mut(key),
-            Self::Ordered(rows) => rows.get_mut(key),
+            Self::Ordered(rows) => rows.get_mut(&Asked::new(key) as &dyn Keyed),
         };
         if let Some(values) = values {
             return values.put(moment, value, seen);
@@ -102,15 +103,16 @@ impl Rows {
 
     /// Rows from a key on, in order, as of a moment: some of them, or all that there are.
     fn from(&self, start: &[u8], moment: Moment) -> Vec<(Key, Value)> {
-        let visible = |(key, values): (&Key, &Values)| Some((key.clone(), values.at(moment)?.clone()));
+        let visible = |key: &[u8], values: &Values| Some((Key::from(key), values.at(moment)?.clone()));
         match self {
             Self::Ordered(rows) => {
-                let behind = rows.range::<[u8], _>((Bound::Included(start), Bound::Unbounded));
-                behind.filter_map(visible).take(TAKEN_AT_ONCE).collect()
+                let start = Asked::new(start);
+                let behind = rows.range::<dyn Keyed, _>((Bound::Included(&start as &dyn Keyed), Bound::Unbounded));
+                behind.filter_map(|(key, values)| visible(key.bytes(), values)).take(TAKEN_AT_ONCE).collect()
             }
             Self::Hashed(rows) => {
                 let behind = rows.iter().filter(|(key, _)| ***key >= *start);
-                let mut taken: Vec<_> = behind.filter_map(visible).collect();
+                let mut taken: Vec<_> = behind.filter_map(|(key, values)| visible(key, values)).collect();
                 taken.sort_unstable_by(|a, b| a.0.cmp(&b.0));
                 taken
             }
@@ -119,12 +121,12 @@ impl Rows {
 
     fn near(&self, key: &[u8], direction: Direction, moment: Moment) -> Option<(Key, Bytes)> {
         let Self::Ordered(rows) = self else { return None };
-        let visible = |(key, values): (&Key, &Values)| Some((key.clone(), values.at(moment)?.clone()?));
+        let visible = |(key, values): (&RowKey, &Values)| Some((key.bytes().into(), values.at(moment)?.clone()?));
+        let asked = Asked::new(key);
+        let asked = Bound::Included(&asked as &dyn Keyed);
         match direction {
-            Direction::Forward => rows.range::<[u8], _>((Bound::Included(key), Bound::Unbounded)).find_map(visible),
-            Direction::Reverse => {
-                rows.range::<[u8], _>((Bound::Unbounded, Bound::Included(key))).rev().find_map(visible)
-            }
+            Direction::Forward => rows.range::<dyn Keyed, _>((asked, Bound::Unbounded)).find_map(visible),
+            Direction::Reverse => rows.range::<dyn Keyed, _>((Bound::Unbounded, asked)).rev().find_map(visible),
         }
     }
 }
@@ -170,23 +172,14 @@ impl Layer {
     /// order is what spares the database the search for their places.
     pub fn each_newest(&self, family: Family, mut give: impl FnMut(&[u8], Option<&Bytes>)) {
         match &*self.rows(family) {
-            Rows::Ordered(rows) => rows.iter().for_each(|(key, values)| give(key, values.newest.1.as_ref())),
+            Rows::Ordered(rows) => rows.iter().for_each(|(key, values)| give(key.bytes(), values.newest.1.as_ref())),
             Rows::Hashed(rows) => {
-                // Most keys differ in their first bytes: these are compared without a look at the key.
                 let mut sorted: Vec<_> = rows.iter().map(|(key, values)| (first_bytes(key), key, values)).collect();
                 sorted.sort_unstable_by_key(|(first, key, _)| (*first, *key));
                 sorted.into_iter().for_each(|(_, key, values)| give(key, values.newest.1.as_ref()));
             }
         }
     }
-}
-
-/// The first bytes of a key, as a number that is in the same order; zeros behind a shorter one.
-fn first_bytes(key: &[u8]) -> u64 {
-    let mut first = [0; 8];
-    let length = key.len().min(first.len());
-    first[..length].copy_from_slice(&key[..length]);
-    u64::from_be_bytes(first)
 }
 
 /// What is in front of the database, as of a moment.
