@@ -27,6 +27,7 @@ VALIDATORS_MAX, POWER_MAX, PATH_MAX, FOLLOWING_MAX = 128, 1 << 48, 64, 4096
 APPLIED = 1
 DISCLOSURE = 5  # as an AccessKind
 YEAR_MS = 366 * 24 * 60 * 60 * 1000  # for which an entry may be sealed at most
+UNIT_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
 
 
 class NotVerified(Exception):
@@ -72,7 +73,7 @@ EVENT = {1: ("sequence", U64), 2: ("transaction_id", BYTES), 3: ("reader", TEXT)
          5: ("purpose", I32), 6: ("kind", I32), 7: ("decisions", [DECISION]), 8: ("query_sha256", BYTES),
          9: ("emergency_id", BYTES), 10: ("acting_sha256", BYTES), 11: ("project", BYTES),
          12: ("policy_version", U32), 13: ("time_ms", U64), 14: ("height", U64), 15: ("late_ms", U64),
-         16: ("legal", LEGAL)}
+         16: ("legal", LEGAL), 18: ("unit", TEXT)}
 REQUEST = {1: ("patient", BYTES), 2: ("purpose", I32), 3: ("kind", I32), 4: ("records", [VERSION]),
            5: ("query_sha256", BYTES), 6: ("emergency_id", BYTES), 7: ("acting_sha256", BYTES), 8: ("project", BYTES),
            9: ("late_ms", U64), 10: ("sealed_by", {1: ("disclosure_id", BYTES), 2: ("salt", BYTES)})}
@@ -524,6 +525,8 @@ def verify_decision(founding, ledger, data):
           number(leaf, "outcome") == APPLIED and number(leaf, "height") == number(event, "height"))
     reader = event.get("reader", "").split("/")
     check("the reader is no SPIFFE id", len(reader) == 5 and reader[:2] == ["spiffe:", ""])
+    unit = event.get("unit", "")
+    check("the unit is no code", len(unit) <= 32 and not unit.strip(UNIT_LETTERS))
     of_member = b"\x2c" + reader[2].encode()
     unmatched = part(answer, "log").get("key", b"") == of_member
     key = of_member if unmatched else b"\x23" + sized(event, "patient", 16)
@@ -546,7 +549,8 @@ def verify_decision(founding, ledger, data):
         f"disclosed to an authority (recipient {number(terms, 'recipient')}, basis {number(terms, 'basis')}; "
         f"disclosure {terms['disclosure_id'].hex()}, confirmed by {terms.get('confirmed_by', '')}), of")
     sealed = "" if seal is None else f"; sealed until {number(seal, 'until_ms')} ms"
-    return (f"verified: {event['reader']} {did} patient {event['patient'].hex()}, purpose {number(event, 'purpose')}, "
+    of_unit = f" (unit {unit})" if unit else ""
+    return (f"verified: {event['reader']}{of_unit} {did} patient {event['patient'].hex()}, purpose {number(event, 'purpose')}, "
             f"at height {number(event, 'height')}: {grounds}; number {number(event, 'sequence')} of the "
             f"{'member' if unmatched else 'patient'}'s log; policy {version}, {text_hash}{sealed}")
 

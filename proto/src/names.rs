@@ -20,6 +20,8 @@ pub const MEMBER_ID_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
 /// Longest name within a member and role, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
+/// Longest code of a unit, in bytes.
+pub const UNIT_BYTES_MAX: usize = 32;
 /// Random bytes of a patient's name.
 const PATIENT_NAME_RANDOM: usize = 16;
 const SCHEME: &str = "spiffe://";
@@ -46,6 +48,9 @@ pub enum InvalidName {
     /// A patient's name says who it is, or could: it stays on the ledger for ever.
     #[error("a patient's name is not 32 lower-case hexadecimal digits, drawn at random")]
     PatientName,
+    /// A unit's code is empty, too long, or has bytes outside `[A-Z0-9-]`.
+    #[error("a unit's code is not 1 to 32 bytes of [A-Z0-9-]")]
+    Unit,
 }
 
 /// A member's id: a SPIFFE trust domain such as `st-mary.example`.
@@ -121,6 +126,44 @@ impl NodeName {
 }
 
 impl fmt::Display for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An organisational unit of a member, by the code that the member gives it: `[A-Z0-9-]{1,32}`.
+/// It is administrative and stays on the ledger: it names no person and no diagnosis.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnitCode(String);
+
+impl UnitCode {
+    /// Parses a field of a message that is empty if there is none.
+    ///
+    /// # Errors
+    /// A [`FieldError`] that names `field`.
+    pub fn parse_optional(field: &str, text: &str) -> Result<Option<Self>, FieldError> {
+        let parse = || text.parse().map_err(|_| FieldError::malformed(field, "must be 1 to 32 bytes of [A-Z0-9-]"));
+        (!text.is_empty()).then(parse).transpose()
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for UnitCode {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'-';
+        let sized = (1..=UNIT_BYTES_MAX).contains(&text.len());
+        if sized && text.bytes().all(allowed) { Ok(Self(text.to_owned())) } else { Err(InvalidName::Unit) }
+    }
+}
+
+impl fmt::Display for UnitCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }

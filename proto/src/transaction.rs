@@ -36,7 +36,7 @@ pub use action::Action;
 use attachments::Erasure;
 pub use attachments::{Attachment, Commitment, Size, Slot};
 pub use disclosure::{Disclose, DisclosureAction, Seal};
-pub use enroll::{Enroll, enrollment_proof_input};
+pub use enroll::{AssignUnit, Enroll, enrollment_proof_input};
 pub use governance::{GovernanceAction, NodeAction, NodeDescription, Propose, Topic};
 pub use head::{ActionProof, ActionTree, Nonce, NotInTransaction, SignedHead, TransactionHead, signature_hash};
 pub use patients::{

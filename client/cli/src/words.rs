@@ -14,6 +14,11 @@ use consilium_proto::transaction::Answered;
 
 use crate::text::time_ms;
 
+/// A member, and the unit of it where one is named.
+pub(crate) fn place(member: &str, unit: Option<&str>) -> String {
+    unit.map_or_else(|| member.to_owned(), |unit| format!("{member} (unit {unit})"))
+}
+
 /// Parses the code of a purpose, such as `TREAT`.
 pub(crate) fn parse_purpose(code: &str) -> Result<PurposeOfUse, String> {
     purpose::of_code(code).ok_or_else(|| format!("{code:?} is no purpose of use such as TREAT (docs/consents.md)"))

@@ -6,7 +6,7 @@ use consilium_proto::hash::Hash;
 use consilium_proto::ids::{
     ConsentId, DisclosureId, EmergencyId, Height, PatientPseudonym, ProjectTag, RecordId, TimeMs, TransactionId,
 };
-use consilium_proto::names::SpiffeId;
+use consilium_proto::names::{SpiffeId, UnitCode};
 use consilium_proto::pb::{
     self, AccessGround, AccessKind, DisclosureBasis, DisclosureRecipient, EmergencyReason, PatientChangeKind,
     PatientRelation, PurposeOfUse, ReviewVerdict,
@@ -23,6 +23,8 @@ pub struct AccessEvent {
     pub transaction_id: TransactionId,
     /// Who asked.
     pub reader: SpiffeId,
+    /// Of which unit of its member that one was then.
+    pub unit: Option<UnitCode>,
     /// Whose records.
     pub patient: PatientPseudonym,
     /// What for.
@@ -181,6 +183,7 @@ impl TryFrom<&pb::AccessEvent> for AccessEvent {
             sequence: m.sequence,
             transaction_id: fixed("transaction_id", &m.transaction_id).map(TransactionId::from_bytes)?,
             reader: m.reader.parse().map_err(|_| FieldError::malformed("reader", "is not a SPIFFE id"))?,
+            unit: UnitCode::parse_optional("unit", &m.unit)?,
             patient: PatientPseudonym::parse("patient", &m.patient)?,
             purpose: purpose::parse("purpose", m.purpose)?,
             kind: kind.ok_or_else(|| FieldError::malformed("kind", "is not a known kind of access"))?,

@@ -27,6 +27,8 @@ pub(super) struct Requests {
     disclosures: BTreeMap<Bytes, (String, pb::Disclose)>,
     /// Emergencies that nobody has reviewed yet, and whose they are.
     emergencies: BTreeMap<EmergencyId, PatientPseudonym>,
+    /// Of which units identities are, as the blocks so far say.
+    units: BTreeMap<String, String>,
 }
 
 impl Requests {
@@ -34,19 +36,24 @@ impl Requests {
     pub(super) fn asked(&mut self, header: &Header, author: &SpiffeId, transaction: &Transaction) {
         use pb::action::Action as Encoded;
         let (author, place) = (author.to_string(), (header.time.0, header.height.0));
+        let by = self.with_unit(&author);
         for action in &transaction.encoded {
             let Some(action) = pb::Action::decode(action.clone()).ok().and_then(|action| action.action) else {
                 continue;
             };
             let said = match action {
-                Encoded::RequestAccess(request) => said(&author, place, &plain(request).encode_to_vec()),
+                Encoded::RequestAccess(request) => said(&by, place, &plain(request).encode_to_vec()),
                 Encoded::Disclose(disclosure) => {
                     self.disclosures.insert(disclosure.disclosure_id.clone(), (author.clone(), disclosure));
                     continue;
                 }
                 Encoded::ConfirmDisclosure(confirm) => {
                     let Some((by, disclosure)) = self.disclosures.remove(&confirm.disclosure_id) else { continue };
-                    said_disclosure(&by, place, &plain_disclosure(disclosure), &author)
+                    said_disclosure(&self.with_unit(&by), place, &plain_disclosure(disclosure), &author)
+                }
+                Encoded::AssignUnit(assign) => {
+                    self.units.insert(assign.spiffe_id, assign.unit);
+                    continue;
                 }
                 _ => continue,
             };
@@ -56,7 +63,7 @@ impl Requests {
             for change in self.changes(action) {
                 let (purpose, kind) = (pb::PurposeOfUse::Patadmin.into(), pb::AccessKind::Change.into());
                 let change = pb::AccessEvent { purpose, kind, ..change };
-                self.expect(header, transaction, said_change(&author, place, &change));
+                self.expect(header, transaction, said_change(&by, place, &change));
             }
         }
     }
@@ -94,6 +101,11 @@ impl Requests {
         }
     }
 
+    /// An identity with its unit, as blocks up to here have it.
+    fn with_unit(&self, identity: &str) -> String {
+        speaker(identity, self.units.get(identity).map_or("", String::as_str))
+    }
+
     fn expect(&mut self, header: &Header, transaction: &Transaction, said: Hash) {
         self.open.entry(transaction.id).or_insert_with(|| (header.height, Vec::new())).1.push(said);
     }
@@ -115,11 +127,11 @@ impl Requests {
             return Err("belongs into another log");
         }
         let id = TransactionId::try_from(event.transaction_id.as_ref()).map_err(|_| "is of no request")?;
-        let place = (event.time_ms, event.height);
+        let (by, place) = (speaker(&event.reader, &event.unit), (event.time_ms, event.height));
         let said = match (told_disclosure(&event), told_change(&event)) {
-            (Some((disclosure, confirmed_by)), _) => said_disclosure(&event.reader, place, &disclosure, &confirmed_by),
-            (None, Some(change)) => said_change(&event.reader, place, &change),
-            (None, None) => said(&event.reader, place, &told(&event).encode_to_vec()),
+            (Some((disclosure, confirmed_by)), _) => said_disclosure(&by, place, &disclosure, &confirmed_by),
+            (None, Some(change)) => said_change(&by, place, &change),
+            (None, None) => said(&by, place, &told(&event).encode_to_vec()),
         };
         let Some((_, open)) = self.open.get_mut(&id) else {
             return Err("is of no request on the ledger, or of one that has an event already");
@@ -141,6 +153,11 @@ impl Requests {
             None => Ok(()),
         }
     }
+}
+
+/// Who asks or says something, and of which unit it is: neither can hold a space.
+fn speaker(identity: &str, unit: &str) -> String {
+    format!("{identity} {unit}")
 }
 
 /// What an event repeats of its request, of who signed it, and of its block, hashed.

@@ -7,7 +7,8 @@
 //! the patient (who speaks for it, a link, a death, an emergency and its review) is a `PatientUpdate`.
 //!
 //! Nobody's name is in them: the patient is the pseudonym, and the reader its member and role,
-//! unless the opaque name of the ledger is asked for.
+//! unless the opaque name of the ledger is asked for. The unit of the reader is an agent of its own,
+//! as BALP has the organisation of a user.
 
 use consilium_proto::ids::{EmergencyId, LedgerId};
 use consilium_proto::names::{Role, SpiffeId};
@@ -26,6 +27,7 @@ const BALP_ENTITY_TYPE: &str = "https://profiles.ihe.net/ITI/BALP/CodeSystem/Bas
 const DICOM: &str = "http://dicom.nema.org/resources/ontology/DCM";
 const EVENT_TYPE: &str = "http://terminology.hl7.org/CodeSystem/audit-event-type";
 const RESTFUL: &str = "http://hl7.org/fhir/restful-interaction";
+const ROLE_CLASS: &str = "http://terminology.hl7.org/CodeSystem/v3-RoleClass";
 const LIFECYCLE: &str = "http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle";
 const ENTITY_TYPE: &str = "http://terminology.hl7.org/CodeSystem/audit-entity-type";
 const OBJECT_ROLE: &str = "http://terminology.hl7.org/CodeSystem/object-role";
@@ -34,6 +36,7 @@ const SOURCE_TYPE: &str = "http://terminology.hl7.org/CodeSystem/security-source
 /// Names of the ledger itself.
 const OWN_LEDGER: &str = "urn:consilium:ledger";
 const OWN_MEMBER: &str = "urn:consilium:member";
+const OWN_UNIT: &str = "urn:consilium:unit";
 const OWN_PATIENT: &str = "urn:consilium:patient";
 const OWN_CONSENT: &str = "urn:consilium:consent";
 const OWN_EMERGENCY: &str = "urn:consilium:emergency";
@@ -205,21 +208,33 @@ const DESTINATION: RoleId = ("110152", "Destination Role ID");
 
 fn agents(event: &AccessEvent, style: AuditStyle, (client, server): Ends) -> Value {
     let member = event.reader.member().as_str();
-    json!([
-        {
+    let ends = [
+        json!({
             "type": concept(DICOM, client.0, client.1),
             "who": named(OWN_MEMBER, member),
             "requestor": false,
             "network": { "address": member, "type": "1" },
-        },
-        {
+        }),
+        json!({
             "type": concept(DICOM, server.0, server.1),
             "who": ledger(style),
             "requestor": false,
             "network": { "address": format!("{OWN_LEDGER}:{}", style.ledger), "type": "5" },
-        },
+        }),
         user(event, style),
-    ])
+    ];
+    Value::Array(ends.into_iter().chain(unit(event)).collect())
+}
+
+/// The reader's unit, as the organisation of a user in BALP's patterns of access tokens.
+fn unit(event: &AccessEvent) -> Option<Value> {
+    let code = event.unit.as_ref()?.as_str();
+    let who = json!({
+        "type": "Organization",
+        "identifier": { "system": OWN_UNIT, "value": format!("{code}@{}", event.reader.member()) },
+        "display": code,
+    });
+    Some(json!({ "type": concept(ROLE_CLASS, "PROV", "healthcare provider"), "who": who, "requestor": false }))
 }
 
 fn patient(event: &AccessEvent) -> Value {
@@ -300,26 +315,27 @@ fn emergency(id: EmergencyId) -> Value {
 /// The member, the authority, who says so, and who has confirmed it.
 fn handed_over(event: &AccessEvent, to: &DisclosedTo, style: AuditStyle) -> Value {
     let (member, recipient) = (event.reader.member().as_str(), to.recipient.as_str_name());
-    json!([
-        {
+    let agents = [
+        json!({
             "type": concept(DICOM, "110153", "Source Role ID"),
             "who": source(event, style),
             "requestor": false,
             "network": { "address": member, "type": "1" },
-        },
-        {
+        }),
+        json!({
             "type": concept(DICOM, "110152", "Destination Role ID"),
             "who": named(OWN_RECIPIENT, recipient),
             "requestor": false,
             "network": { "address": format!("{OWN_RECIPIENT}:{recipient}"), "type": "5" },
-        },
+        }),
         user(event, style),
-        {
+        json!({
             "type": concept(PARTICIPATION, "AUT", "author (originator)"),
             "who": reader(&to.confirmed_by, style.names),
             "requestor": false,
-        },
-    ])
+        }),
+    ];
+    Value::Array(agents.into_iter().chain(unit(event)).collect())
 }
 
 /// Who has recorded it: where the data comes from.

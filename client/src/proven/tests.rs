@@ -10,6 +10,7 @@ fn answer() -> (pb::GetIdentityResponse, Bytes) {
         certificate_sha256: Bytes::from_static(&[1; 32]),
         signing_key_id: Bytes::from_static(&[2; 32]),
         encryption_key_id: Bytes::copy_from_slice(&key.fingerprint()),
+        unit: "W-07".into(),
     };
     let value = Bytes::from(identity.encode_to_vec());
     let signer = pb::SignerState { spiffe_id: ALICE.into(), ..Default::default() };

@@ -19,6 +19,7 @@ mod recipients;
 mod retract_record;
 mod salts;
 mod stake;
+mod units;
 mod write_record;
 
 use consilium_proto::access::PolicyRules;
@@ -107,6 +108,7 @@ pub(crate) fn run<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>, sign
     for (index, action) in cx.transaction.actions.iter().enumerate() {
         match action {
             Action::Enroll(_) => return Err(Refusal::Rejected(Outcome::RoleNotAllowed)),
+            Action::AssignUnit(assign) => units::assign(view, &author, assign)?,
             Action::PublishRevocations(crl) => publish_revocations::run(view, cx, &author, crl)?,
             Action::SetCustodyKey(key) => custody::set(view, cx, &author, key)?,
             Action::Custody(action) => deputies::run(view, cx, &author, action)?,

@@ -116,3 +116,18 @@ fn names_of_patients_are_opaque() {
         assert!(format!("spiffe://st-mary.example/patient/{other}").parse::<SpiffeId>().is_err());
     }
 }
+
+#[test]
+fn the_code_of_a_unit_has_one_spelling() {
+    let longest = "A".repeat(UNIT_BYTES_MAX);
+    for good in ["W-07", "4711", "-", &longest] {
+        let unit = UnitCode::parse_optional("unit", good).unwrap().unwrap();
+        assert_eq!((unit.as_str(), unit.to_string().as_str()), (good, good));
+    }
+    assert_eq!(UnitCode::parse_optional("unit", ""), Ok(None));
+    let too_long = "A".repeat(UNIT_BYTES_MAX + 1);
+    for bad in ["w-07", "W 07", "W_07", "W-07\n", "Ä", "W\0", &too_long] {
+        assert_eq!(bad.parse::<UnitCode>(), Err(InvalidName::Unit), "{bad:?}");
+        assert_eq!(UnitCode::parse_optional("unit", bad).map_err(|e| e.field), Err("unit".to_owned()));
+    }
+}

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use super::{
-    AddWraps, ConfirmRetraction, ConsentAction, CustodyAction, DisclosureAction, EmergencyAction, Enroll,
+    AddWraps, AssignUnit, ConfirmRetraction, ConsentAction, CustodyAction, DisclosureAction, EmergencyAction, Enroll,
     GovernanceAction, NodeAction, PatientAction, PetitionAction, RequestAccess, RetractRecord, StakeAction,
     WriteRecord,
 };
@@ -18,6 +18,8 @@ use crate::pb;
 pub enum Action {
     /// See `EnrollIdentity`.
     Enroll(Enroll),
+    /// See `AssignUnit`.
+    AssignUnit(AssignUnit),
     /// See `PublishRevocations`: a DER revocation list.
     PublishRevocations(Bytes),
     /// See `SetCustodyKey`.
@@ -69,6 +71,7 @@ impl Action {
             | Self::Petition(_)
             | Self::Disclosure(_) => true,
             Self::Enroll(_)
+            | Self::AssignUnit(_)
             | Self::PublishRevocations(_)
             | Self::SetCustodyKey(_)
             | Self::Custody(_)
@@ -101,6 +104,7 @@ impl Action {
             Some(Pb::AcceptCustody(m)) => {
                 CustodyAction::accept(&m).map(Self::Custody).map_err(|e| e.within("accept_custody"))
             }
+            Some(Pb::AssignUnit(m)) => AssignUnit::parse(&m).map(Self::AssignUnit).map_err(|e| e.within("assign_unit")),
             Some(Pb::WriteRecord(w)) => {
                 WriteRecord::parse(&w).map(Self::WriteRecord).map_err(|e| e.within("write_record"))
             }

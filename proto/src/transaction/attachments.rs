@@ -215,6 +215,7 @@ impl Action {
             Self::Emergency(action) => action.text().into_iter().collect(),
             Self::Petition(action) => action.text().into_iter().collect(),
             Self::Enroll(_)
+            | Self::AssignUnit(_)
             | Self::PublishRevocations(_)
             | Self::SetCustodyKey(_)
             | Self::Custody(_)

@@ -1,5 +1,5 @@
 //! Enrolment of an identity: its certificate chain as it came, and its keys with the proof that
-//! its holder has them.
+//! its holder has them. And of which unit of its member it is.
 
 use bytes::Bytes;
 
@@ -8,6 +8,7 @@ use crate::hash::sha256;
 use crate::ids::{Fingerprint, LedgerId};
 use crate::keys::EncryptionPublicKey;
 use crate::limits::{CERTIFICATE_BYTES_MAX, CHAIN_CERTIFICATES_MAX};
+use crate::names::{Role, SpiffeId, UnitCode};
 use crate::pb;
 use crate::signing::{self, Domain, VerifyingKey};
 
@@ -72,4 +73,24 @@ fn parse_signing_key(m: &pb::EnrollIdentity) -> Result<(Option<VerifyingKey>, Op
     let key = VerifyingKey::from_bytes(&m.signing_key)
         .map_err(|_| FieldError::malformed("signing_key", "is not a known signing key"))?;
     Ok((Some(key), Some(fixed("signing_key_proof", &m.signing_key_proof)?)))
+}
+
+/// See [`pb::AssignUnit`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssignUnit {
+    /// Who; never a patient, whose unit would tell where it lies.
+    pub identity: SpiffeId,
+    /// Of which unit; `None`: of none any more.
+    pub unit: Option<UnitCode>,
+}
+
+impl AssignUnit {
+    pub(super) fn parse(m: &pb::AssignUnit) -> Result<Self, FieldError> {
+        let identity: SpiffeId =
+            m.spiffe_id.parse().map_err(|_| FieldError::malformed("spiffe_id", "is not a SPIFFE id"))?;
+        if identity.role() == Role::Patient {
+            return Err(FieldError::malformed("spiffe_id", "is a patient's, who is of no unit"));
+        }
+        Ok(Self { identity, unit: UnitCode::parse_optional("unit", &m.unit)? })
+    }
 }

@@ -46,6 +46,7 @@ impl Action {
             Self::AddWraps(add) => add.emergency.then_some(Urgency::Key),
             Self::RequestAccess(request) => (request.purpose == PurposeOfUse::Btg).then_some(Urgency::Emergency),
             Self::Enroll(_)
+            | Self::AssignUnit(_)
             | Self::SetCustodyKey(_)
             | Self::Custody(_)
             | Self::WriteRecord(_)

@@ -84,6 +84,8 @@ struct EntryView {
     /// The member that received it.
     recipient: String,
     recipient_role: &'static str,
+    /// Of which unit of it the reader was then; null: it has named none.
+    recipient_unit: Option<String>,
     description: String,
     purpose: &'static str,
     purpose_words: &'static str,
@@ -241,6 +243,8 @@ impl EntryView {
                 None => event.reader.member().to_string(),
             },
             recipient_role: if event.disclosed.is_some() { "authority" } else { event.reader.role().as_str() },
+            // Of a disclosure, the unit is that of who handed it on.
+            recipient_unit: event.unit.as_ref().filter(|_| event.disclosed.is_none()).map(ToString::to_string),
             description,
             purpose: purpose::code(event.purpose),
             purpose_words: words::purpose(event.purpose),
@@ -265,7 +269,10 @@ impl EntryView {
         [
             self.number.to_string(),
             self.date_shown.clone(),
-            format!("{} ({})", self.recipient, self.recipient_role),
+            match &self.recipient_unit {
+                Some(unit) => format!("{} ({}, unit {unit})", self.recipient, self.recipient_role),
+                None => format!("{} ({})", self.recipient, self.recipient_role),
+            },
             what,
             format!("{}{why}", self.purpose_words),
         ]

@@ -43,7 +43,11 @@ impl DecidedView {
         let mut lines = vec![
             format!(
                 "{}: a {}{name} of {} asked to {} of patient {}",
-                event.time, event.role_words, event.member, event.kind_words, self.patient
+                event.time,
+                event.role_words,
+                event.place(),
+                event.kind_words,
+                self.patient
             ),
             format!("for {}", event.purpose_words),
         ];

@@ -24,6 +24,8 @@ pub(crate) struct EventView {
     /// As in a SPIFFE id.
     pub(super) role: &'static str,
     pub(super) role_words: &'static str,
+    /// Of which unit of the member that one was then; null: its administrator has named none.
+    pub(super) unit: Option<String>,
     /// Null unless names were asked for.
     pub(super) name: Option<String>,
     /// HL7's code.
@@ -114,6 +116,7 @@ impl EventView {
             member: event.reader.member().to_string(),
             role: event.reader.role().as_str(),
             role_words: words::reader(event.reader.role(), event.acting.is_some()),
+            unit: event.unit.as_ref().map(ToString::to_string),
             name: names.then(|| event.reader.name().to_owned()),
             purpose: purpose::code(event.purpose),
             purpose_words: words::purpose(event.purpose),
@@ -162,17 +165,27 @@ impl EventView {
         self.decisions.iter().any(|decision| decision.ground == AccessGround::Each.as_str_name())
     }
 
+    /// The member, and the unit where one is named.
+    pub(super) fn place(&self) -> String {
+        words::place(&self.member, self.unit.as_deref())
+    }
+
     /// In one line.
     pub(crate) fn line(&self) -> String {
         let name = self.name.as_deref().map_or(String::new(), |name| format!(" {name}"));
         let decided = self.marked();
         if self.change.is_some() {
-            let (number, time, role, member) = (self.number, &self.time, self.role_words, &self.member);
+            let (number, time, role, member) = (self.number, &self.time, self.role_words, self.place());
             return format!("entry {number}: {time} a {role}{name} of {member} had it entered: {decided}");
         }
         format!(
             "access {}: {} a {}{name} of {} asked to {} for {}: {decided}",
-            self.number, self.time, self.role_words, self.member, self.kind_words, self.purpose_words
+            self.number,
+            self.time,
+            self.role_words,
+            self.place(),
+            self.kind_words,
+            self.purpose_words
         )
     }
 
@@ -198,6 +211,7 @@ impl EventView {
             self.time_shown.clone(),
             self.member.clone(),
             self.role_words.to_owned(),
+            self.unit.clone().unwrap_or_default(),
             self.purpose_words.to_owned(),
             self.kind_words.to_owned(),
             decided,

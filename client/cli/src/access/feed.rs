@@ -224,8 +224,8 @@ impl EntryView {
     }
 
     fn text(&self) -> String {
-        let cells = self.event.cells(true);
-        let head = format!("{}: patient {}", cells[1..].join(", "), self.patient);
+        let cells = self.event.cells(true).into_iter().skip(1).filter(|cell| !cell.is_empty());
+        let head = format!("{}: patient {}", cells.collect::<Vec<_>>().join(", "), self.patient);
         let exceptions = self.exceptions.iter().map(|exception| format!("\n  ! {}", exception.words));
         std::iter::once(head).chain(exceptions).collect()
     }

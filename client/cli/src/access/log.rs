@@ -203,13 +203,13 @@ pub(crate) fn written(proof: &Path) -> String {
 }
 
 /// Where the column of the names goes.
-pub(super) const NAME_COLUMN: usize = 4;
+pub(super) const NAME_COLUMN: usize = 5;
 
 /// Columns of a list.
 pub(super) fn head(zone: Zone, names: bool) -> Vec<String> {
     let time = zone.head("TIME");
     let mut head: Vec<_> =
-        ["NO", &time, "HOSPITAL", "ROLE", "PURPOSE", "ASKED TO", "DECIDED"].map(str::to_owned).into();
+        ["NO", &time, "HOSPITAL", "ROLE", "UNIT", "PURPOSE", "ASKED TO", "DECIDED"].map(str::to_owned).into();
     if names {
         head.insert(NAME_COLUMN, "NAME".to_owned());
     }

@@ -23,6 +23,7 @@ pub(crate) fn event(sequence: u64, ground: AccessGround) -> AccessEvent {
         sequence,
         transaction_id: TransactionId::from_bytes([5; 32]),
         reader: "spiffe://b.example/clinician/c-4711".parse().unwrap(),
+        unit: (ground == AccessGround::Consent).then(|| "W-07".parse().unwrap()),
         patient: PatientPseudonym([7; 16]),
         purpose: PurposeOfUse::Coc,
         kind: AccessKind::Read,
@@ -169,7 +170,7 @@ fn people_read_who_asked_what_for_and_what_was_decided() {
     let mut lines = text.lines();
     assert!(lines.next().unwrap().starts_with("NO  TIME (UTC)            HOSPITAL   ROLE"), "{text}");
     let first = lines.next().unwrap();
-    assert!(first.contains("b.example  clinician  coordination of care  read records"), "{text}");
+    assert!(first.contains("b.example  clinician  W-07  coordination of care  read records"), "{text}");
     assert!(first.ends_with("1 record permitted: a consent of the patient permits it"), "{text}");
     assert!(lines.next().unwrap().ends_with("1 record denied: no consent permits it"), "{text}");
     assert!(text.contains("The first 4 are those that you had kept."), "{text}");
@@ -463,5 +464,19 @@ fn what_was_said_of_the_patient_is_told_in_words_and_is_no_denial() {
     let page = html::page(&view(Change::Died), false);
     assert!(page.contains("<tr class=\"said\">") && page.contains("the patient has died"), "{page}");
     let line = EventView::new(&said(Change::Linked(PatientPseudonym([8; 16]))), false).line();
-    assert!(line.contains("a clinician of b.example had it entered: the pseudonym 0808"), "{line}");
+    assert!(line.contains("a clinician of b.example (unit W-07) had it entered: the pseudonym 0808"), "{line}");
+}
+
+#[test]
+fn the_unit_of_a_reader_stands_wherever_an_access_is_shown() {
+    let (with, without) = (event(4, AccessGround::Consent), event(5, AccessGround::NoConsent));
+    let text = view(true).text(true);
+    let [_, first, second] = text.lines().take(3).collect::<Vec<_>>()[..] else { panic!("{text}") };
+    assert!(first.contains("b.example  clinician  W-07  c-4711  coordination of care"), "{text}");
+    assert!(second.contains("b.example  clinician        c-4711  coordination of care"), "{text}");
+    let page = html::page(&view(false), false);
+    assert!(page.contains("<th scope=\"col\">Unit</th>") && page.contains("<td>W-07</td>"), "{page}");
+    let line = |event: &AccessEvent| EventView::new(event, false).line();
+    assert!(line(&with).contains("a clinician of b.example (unit W-07) asked to"), "{}", line(&with));
+    assert!(line(&without).contains("a clinician of b.example asked to"), "{}", line(&without));
 }

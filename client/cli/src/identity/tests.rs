@@ -6,6 +6,7 @@ fn scripts_get_an_enrolment() {
         identity: Some(pb::IdentityState {
             certificate_sha256: vec![1; 32].into(),
             signing_key_id: vec![2; 32].into(),
+            unit: "W-07".into(),
             ..Default::default()
         }),
         ..Default::default()

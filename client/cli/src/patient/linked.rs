@@ -40,6 +40,8 @@ struct ReadView {
     time: String,
     member: String,
     role: &'static str,
+    /// Of which unit of the member that one was then; null: its administrator has named none.
+    unit: Option<String>,
     /// Null unless names were asked for.
     name: Option<String>,
     /// HL7's code.
@@ -103,7 +105,8 @@ impl LinkView {
         lines.extend(self.reads.iter().map(|read| {
             let permitted = if read.permitted { "read" } else { "was denied" };
             let who = read.name.as_deref().unwrap_or(read.role);
-            format!("  {} {who} of {} {permitted} for {}, of {}", read.time, read.member, read.purpose, read.patient)
+            let place = words::place(&read.member, read.unit.as_deref());
+            format!("  {} {who} of {place} {permitted} for {}, of {}", read.time, read.purpose, read.patient)
         }));
         lines.extend(self.writes.iter().map(|written| {
             let what = if written.retraction { "retracted" } else { "wrote" };
@@ -123,6 +126,7 @@ impl ReadView {
             time: time_ms(event.time.0),
             member: event.reader.member().to_string(),
             role: words::role(event.reader.role()),
+            unit: event.unit.as_ref().map(ToString::to_string),
             name: names.then(|| event.reader.name().to_owned()),
             purpose: purpose::code(event.purpose),
             permitted: event.permits(),
@@ -163,6 +167,7 @@ mod tests {
             purpose: pb::PurposeOfUse::Treat.into(),
             kind: pb::AccessKind::Read.into(),
             height: 5,
+            unit: "W-07".into(),
             time_ms: 1_000,
             ..Default::default()
         };
@@ -196,7 +201,7 @@ mod tests {
     fn people_read_who_and_when_and_names_only_if_they_ask() {
         let text = view(false).text();
         assert!(text.contains("says a.example: from height 4 to 9") && !text.contains("c-4711"), "{text}");
-        assert!(text.contains("of b.example was denied for TREAT, of 01010101"), "{text}");
+        assert!(text.contains("of b.example (unit W-07) was denied for TREAT, of 01010101"), "{text}");
         assert!(text.contains("wrote Observation 04040404"), "{text}");
         assert!(view(true).text().contains("c-4711"));
         let none = LinkedView { pseudonym: "01".into(), links: vec![] };

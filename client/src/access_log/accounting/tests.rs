@@ -9,6 +9,7 @@ fn event(reader: &str, purpose: P, ground: AccessGround) -> AccessEvent {
         sequence: 0,
         transaction_id: TransactionId::from_bytes([5; 32]),
         reader: reader.parse().unwrap(),
+        unit: None,
         patient: PatientPseudonym([7; 16]),
         purpose,
         kind: AccessKind::Read,

@@ -407,3 +407,49 @@ fn emergencies_and_their_reviews_stand_in_the_log_of_their_patient() {
     let log = consilium_proto::state::describe(&keys::access_log(&NOBODY));
     assert_eq!(of_another.failure(), VerifyFailure::Log { log, place: 0, what: OTHERWISE });
 }
+
+/// A block in which units are said beside what is asked for, and the events of it.
+fn with_units(assigned: &[(&str, Outcome)], told: &str) -> Ledger {
+    use pb::action::Action;
+    let mut ledger = Ledger::usual();
+    let mut block: Vec<_> = (30..)
+        .zip(assigned)
+        .map(|(nonce, (unit, outcome))| {
+            let assign = pb::AssignUnit { spiffe_id: READER.into(), unit: (*unit).to_owned() };
+            let action = pb::Action { action: Some(Action::AssignUnit(assign)) };
+            (ledger.sign(nonce, NOW_MS + 60_000, vec![action]), *outcome)
+        })
+        .collect();
+    let asked = ledger.sign(20, NOW_MS + 60_000, vec![request(PATIENT)]);
+    block.push((asked.clone(), Outcome::Applied));
+    // What is said later is not of that entry.
+    let later = pb::AssignUnit { spiffe_id: READER.into(), unit: "LATER".into() };
+    let later = pb::Action { action: Some(Action::AssignUnit(later)) };
+    block.push((ledger.sign(21, NOW_MS + 60_000, vec![later]), Outcome::Applied));
+    ledger.push(block);
+    let event = pb::AccessEvent { unit: told.to_owned(), ..event(0, PATIENT, &asked) };
+    put_log(&mut ledger, &keys::access_log(&PATIENT), &[event.encode_to_vec()]);
+    let root = ledger.state_root();
+    ledger.append(HEIGHT + 1, Vec::new(), |header| header.state_root = root);
+    ledger.certify(HEIGHT as usize + 1);
+    ledger
+}
+
+#[test]
+fn an_event_has_the_unit_that_the_blocks_before_it_say() {
+    let applied = |unit| (unit, Outcome::Applied);
+    let refused = ("W-08", Outcome::NotOwner);
+    let cases: [(&[(&str, Outcome)], &str); 4] = [
+        (&[], ""),
+        (&[applied("W-07")], "W-07"),
+        (&[applied("W-07"), refused], "W-07"),
+        (&[applied("W-07"), applied("")], ""),
+    ];
+    for (assigned, unit) in cases {
+        assert_eq!(with_units(assigned, unit).report().failure, None, "{assigned:?}");
+        for other in ["W-08", "LATER", "w"] {
+            assert_eq!(with_units(assigned, other).failure(), at(0, OTHERWISE), "{assigned:?} {other}");
+        }
+    }
+    assert_eq!(with_units(&[applied("W-07")], "").failure(), at(0, OTHERWISE));
+}

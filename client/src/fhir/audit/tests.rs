@@ -20,6 +20,7 @@ fn event(kind: AccessKind, decisions: Vec<Decision>) -> AccessEvent {
         sequence: 7,
         transaction_id: TransactionId::from_bytes([5; 32]),
         reader: "spiffe://lakeside.example/clinician/c-4711".parse().unwrap(),
+        unit: None,
         patient: PatientPseudonym([7; 16]),
         purpose: PurposeOfUse::Coc,
         kind,
@@ -241,4 +242,31 @@ fn an_emergency_and_its_review_are_patient_updates_that_name_it() {
     let details =
         [detail("change", "PATIENT_CHANGE_KIND_EMERGENCY_REVIEWED"), detail("verdict", "REVIEW_VERDICT_JUSTIFIED")];
     assert_eq!(told(reviewed), (vec![json!("update")], json!(details)));
+}
+
+#[test]
+fn the_unit_of_a_reader_is_the_organisation_of_the_user() {
+    let event = event(AccessKind::Read, vec![decision(AccessGround::Consent, 1)]);
+    let none = &audit_events(&event, STYLE)[0];
+    assert!(of_code(none, "agent", "PROV").is_empty(), "{none}");
+    let of_unit = |event: AccessEvent| {
+        let [resource] = &audit_events(&AccessEvent { unit: "W-07".parse().ok(), ..event }, STYLE)[..] else {
+            panic!()
+        };
+        resource.clone()
+    };
+    let resource = of_unit(event.clone());
+    assert_pattern(&resource);
+    let to = DisclosedTo {
+        id: DisclosureId([9; 16]),
+        basis: DisclosureBasis::CourtOrder,
+        recipient: DisclosureRecipient::Court,
+        confirmed_by: "spiffe://lakeside.example/auditor/privacy".parse().unwrap(),
+    };
+    let disclosed = of_unit(AccessEvent { kind: AccessKind::Disclosure, disclosed: Some(to), ..event });
+    for resource in [resource, disclosed] {
+        let [unit] = of_code(&resource, "agent", "PROV")[..] else { panic!("{resource}") };
+        assert_eq!((&unit["requestor"], &unit["who"]["display"]), (&json!(false), &json!("W-07")));
+        assert_eq!(unit["who"]["identifier"], json!({ "system": OWN_UNIT, "value": "W-07@lakeside.example" }));
+    }
 }

@@ -52,8 +52,10 @@ pub(super) fn run<R: StateReader>(
         true => keys::access_log(&request.patient),
         false => keys::unmatched_log(author.member()),
     };
-    record_event(view, cx, author, request, (log, decisions, seal))?;
-    Ok(ask_for_wraps(view, cx, author, request, &released)?)
+    let identity: Option<IdentityState> = view.message(Table::State, &keys::identity(&author.id.to_string()))?;
+    let IdentityState { encryption_key_id, unit, .. } = identity.unwrap_or_default();
+    record_event(view, cx, author, request, (log, decisions, seal, unit))?;
+    Ok(ask_for_wraps(view, cx, author, request, (&encryption_key_id, &released))?)
 }
 
 fn reading<'a>(cx: &Context<'_>, author: &'a Author, request: &RequestAccess) -> Reading<'a> {
@@ -95,7 +97,7 @@ fn record_event<R: StateReader>(
     cx: &Context<'_>,
     author: &Author,
     request: &RequestAccess,
-    (log, decisions, seal): (Vec<u8>, Decisions, Option<Seal>),
+    (log, decisions, seal, unit): (Vec<u8>, Decisions, Option<Seal>, String),
 ) -> Result<(), StoreFault> {
     let hash = |hash: &Option<consilium_proto::hash::Hash>| hash.map(|h| h.to_bytes()).unwrap_or_default();
     let roster: RosterState = view.roster()?;
@@ -117,6 +119,7 @@ fn record_event<R: StateReader>(
         late_ms: request.late.map_or(0, |late| late.0),
         legal: seal.map(|seal| LegalTerms { disclosure: None, seal: Some(seal) }),
         change: None,
+        unit,
     };
     changes::note_reads(view, &event)?;
     let place = log::append(view, &log, event.encode_to_vec().into())?;
@@ -124,21 +127,20 @@ fn record_event<R: StateReader>(
     Ok(())
 }
 
-/// Asks the custodians for the keys of what may be read and is not wrapped for the reader yet.
+/// Asks the custodians for the keys of what may be read and is not wrapped yet for the reader's
+/// newest key, if it has one.
 fn ask_for_wraps<R: StateReader>(
     view: &mut View<'_, R>,
     cx: &Context<'_>,
     author: &Author,
     request: &RequestAccess,
-    released: &[(consilium_proto::ids::RecordId, RecordVersion)],
+    (key, released): (&[u8], &[(consilium_proto::ids::RecordId, RecordVersion)]),
 ) -> Result<(), StoreFault> {
-    if !matches!(request.kind, AccessKind::Read | AccessKind::Export) || released.is_empty() {
+    let is_wanted = matches!(request.kind, AccessKind::Read | AccessKind::Export) && !key.is_empty();
+    if !is_wanted || released.is_empty() {
         return Ok(());
     }
-    let identity: Option<IdentityState> = view.message(Table::State, &keys::identity(&author.id.to_string()))?;
-    let key = identity.map(|identity| identity.encryption_key_id).filter(|key| !key.is_empty());
-    let Some(key) = key else { return Ok(()) };
-    let key = KeyId::try_from(key.as_ref()).map_err(|e| corrupt(format!("identity: {e}")))?;
+    let key = KeyId::try_from(key).map_err(|e| corrupt(format!("identity: {e}")))?;
     let wanted = custody::Wanted { cx, reader: &author.id, request, key };
     released
         .iter()

@@ -14,7 +14,7 @@ use consilium_proto::pb::{
 };
 use prost::Message;
 
-use super::{Author, Context};
+use super::{Author, Context, units};
 use crate::keys;
 use crate::log;
 use crate::roster::corrupt;
@@ -85,6 +85,7 @@ pub(super) fn note_entry<R: StateReader>(
         policy_version: view.roster()?.last_policy,
         time_ms: cx.time.0,
         height: cx.height.0,
+        unit: units::of(view, &author.id.to_string())?,
         ..said
     };
     // Not the transaction's own entry: that is the one of a request which it makes.

@@ -13,7 +13,7 @@ use consilium_proto::pb::{
 use consilium_proto::transaction::{self, Disclose, DisclosureAction, RequestAccess};
 use prost::Message;
 
-use super::{Author, Context, changes};
+use super::{Author, Context, changes, units};
 use crate::custody::Kept;
 use crate::keys;
 use crate::log;
@@ -141,6 +141,7 @@ fn record_event<R: StateReader>(
         time_ms: cx.time.0,
         height: cx.height.0,
         legal: Some(LegalTerms { disclosure: Some(disclosure), seal: state.seal.clone() }),
+        unit: units::of(view, &state.author)?,
         ..AccessEvent::default()
     };
     changes::note_reads(view, &event)?;

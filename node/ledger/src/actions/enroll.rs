@@ -4,7 +4,7 @@
 //! ledger and this certificate, was a stateless check. Nothing proves an encryption
 //! key but the author's word: a key that cannot sign proves nothing in a transaction.
 //! Enrolling again with a newer certificate keeps older signers valid until
-//! their own certificates end.
+//! their own certificates end, and the unit.
 
 use consilium_proto::ids::{Fingerprint, KeyId};
 use consilium_proto::limits::SIGNERS_PER_CERTIFICATE_MAX;
@@ -13,7 +13,7 @@ use consilium_proto::signing::VerifyingKey;
 use consilium_proto::state::{AuthorityName, CertificateName};
 use consilium_proto::transaction::{Enroll, encryption_key_id, signing_key_fingerprint};
 
-use super::{Context, active_member};
+use super::{Context, active_member, units};
 use crate::keys;
 use crate::rules::{Refusal, VerifiedIdentity, ensure};
 use crate::table::Table;
@@ -32,12 +32,14 @@ pub(super) fn run<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>, enro
     }
     put_certificate_index(view, &identity, &signers)?;
     let encryption_key_id = put_encryption_key(view, &identity, enroll)?;
+    let spiffe_id = identity.spiffe_id.to_string();
     let newest = IdentityState {
         certificate_sha256: certificate.to_bytes(),
         signing_key_id: signers.last().map(|(f, _)| f.to_bytes()).unwrap_or_default(),
         encryption_key_id: encryption_key_id.map(|id| id.to_bytes()).unwrap_or_default(),
+        unit: units::of(view, &spiffe_id)?,
     };
-    view.put_message(Table::State, keys::identity(&identity.spiffe_id.to_string()), &newest);
+    view.put_message(Table::State, keys::identity(&spiffe_id), &newest);
     Ok(())
 }
 

@@ -112,7 +112,7 @@ pub struct Care {
 type Doing = fn(&mut Care, &Scene<'_>) -> Deed;
 
 /// What somebody may do, and how often that comes up.
-const DEEDS: [(u64, Doing); 23] = [
+const DEEDS: [(u64, Doing); 24] = [
     (250, |care, _| care.ask()),
     (90, |care, _| care.ask_in_emergency()),
     (40, Care::ask_sealed),
@@ -123,6 +123,7 @@ const DEEDS: [(u64, Doing); 23] = [
     (50, |care, scene| care.put_salt(scene.ledger)),
     (50, |care, _| care.revoke()),
     (40, |care, _| care.accept()),
+    (20, |care, _| care.assign_unit()),
     (25, |care, scene| care.attest_care(scene.now_ms)),
     (15, |care, _| care.attest_death()),
     (25, |care, _| care.link()),

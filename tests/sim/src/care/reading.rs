@@ -42,6 +42,16 @@ impl Care {
         Deed::new(&of(reader), Action::RequestAccess(request))
     }
 
+    /// An administrator says of which unit a reader is, or that it is of none: its own, which may, or
+    /// another member's.
+    pub(super) fn assign_unit(&mut self) -> Deed {
+        let (member, role, name) = self.one_of(&READERS[..10]);
+        let by = if self.rng.chance(850) { member } else { self.any_hospital() };
+        let unit = self.one_of(&["W-07", "A-1", ""]).to_owned();
+        let assign = pb::AssignUnit { spiffe_id: spiffe_id(member, role, name), unit };
+        Deed::new(&spiffe_id(by, "admin", "x"), Action::AssignUnit(assign))
+    }
+
     fn query(&mut self, number: u64) -> pb::RequestAccess {
         let query_sha256 = hash_of(&self.text());
         let kind = AccessKind::Query.into();

@@ -3,7 +3,8 @@
 //! depend (of a link in both logs), and for each emergency that was declared, with its end, and
 //! reviewed, in the order of the ledger, and its count and root are those of these events, whether
 //! pseudonyms are linked or not; what was read without a quorum and entered later says so; requests
-//! for whom there is not are in the log of the reader's member.
+//! for whom there is not are in the log of the reader's member. Each names the unit that the reader's
+//! member said before, in the order of the ledger.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,9 @@ use consilium_proto::ids::{DisclosureId, EmergencyId, PatientPseudonym, Transact
 use consilium_proto::merkle::{leaf_hash, root_of};
 use consilium_proto::pb::{AccessEvent, AccessKind, LogState, PatientChange, PatientChangeKind, RetractionReason};
 use consilium_proto::state::StateRow;
-use consilium_proto::transaction::{Action, DisclosureAction, EmergencyAction, PatientAction, RetractRecord};
+use consilium_proto::transaction::{
+    Action, AssignUnit, DisclosureAction, EmergencyAction, PatientAction, RetractRecord,
+};
 use prost::Message;
 
 use super::Check;
@@ -45,6 +48,8 @@ struct Expected<'a> {
     effect: &'a Effect,
     /// Who reads, hands on, or says something.
     reader: String,
+    /// Of which unit that one is then.
+    unit: String,
     kind: AccessKind,
     /// What is said.
     change: Option<PatientChangeKind>,
@@ -58,7 +63,7 @@ struct Expected<'a> {
 
 impl<'a> Expected<'a> {
     fn new(effect: &'a Effect, reader: String, kind: AccessKind) -> Self {
-        Self { effect, reader, kind, change: None, late_ms: 0, emergency: None, terms: (0, 0, 0) }
+        Self { effect, reader, unit: String::new(), kind, change: None, late_ms: 0, emergency: None, terms: (0, 0, 0) }
     }
 
     /// Somebody says something of the patient.
@@ -66,8 +71,13 @@ impl<'a> Expected<'a> {
         Self { change: Some(change), ..Self::new(effect, effect.author.to_string(), AccessKind::Change) }
     }
 
+    /// The same with the unit that is known of the reader.
+    fn of_unit(self, units: &BTreeMap<String, String>) -> Self {
+        Self { unit: units.get(&self.reader).cloned().unwrap_or_default(), ..self }
+    }
+
     fn is(&self, event: &AccessEvent, place: u64) -> bool {
-        let Self { effect, reader, kind, change, late_ms, emergency, terms } = self;
+        let Self { effect, reader, unit, kind, change, late_ms, emergency, terms } = self;
         let said = event.change.as_ref();
         let emergency = emergency.map(|id| id.0.to_vec()).unwrap_or_default();
         let of_emergency =
@@ -75,7 +85,7 @@ impl<'a> Expected<'a> {
         let told = said.filter(|_| of_emergency).map(|said| (said.reason, said.to_ms, said.verdict));
         TransactionId::try_from(event.transaction_id.as_ref()).ok() == Some(effect.transaction.id)
             && (event.sequence, event.height, event.time_ms) == (place, effect.height.0, effect.time.0)
-            && (&event.reader, event.kind(), event.late_ms) == (reader, *kind, *late_ms)
+            && (&event.reader, &event.unit, event.kind(), event.late_ms) == (reader, unit, *kind, *late_ms)
             && (said.map(PatientChange::kind), &event.emergency_id[..]) == (*change, &emergency[..])
             && told.unwrap_or_default() == *terms
     }
@@ -102,6 +112,7 @@ fn expected(effects: &[Effect]) -> BTreeMap<Vec<u8>, Vec<Expected<'_>>> {
     let mut judge = Judge::new(0);
     let mut disclosed: BTreeMap<DisclosureId, (PatientPseudonym, String)> = BTreeMap::new();
     let mut logs: BTreeMap<Vec<u8>, Vec<Expected<'_>>> = BTreeMap::new();
+    let mut units: BTreeMap<String, String> = BTreeMap::new();
     for effect in effects {
         for action in &effect.transaction.actions {
             match action {
@@ -115,7 +126,7 @@ fn expected(effects: &[Effect]) -> BTreeMap<Vec<u8>, Vec<Expected<'_>>> {
                         emergency: request.emergency,
                         ..Expected::new(effect, effect.author.to_string(), request.kind)
                     };
-                    logs.entry(log).or_default().push(event);
+                    logs.entry(log).or_default().push(event.of_unit(&units));
                 }
                 Action::Disclosure(DisclosureAction::Disclose(disclosure)) => {
                     disclosed.insert(disclosure.id, (disclosure.patient, effect.author.to_string()));
@@ -123,12 +134,16 @@ fn expected(effects: &[Effect]) -> BTreeMap<Vec<u8>, Vec<Expected<'_>>> {
                 Action::Disclosure(DisclosureAction::Confirm(id)) => {
                     if let Some((patient, reader)) = disclosed.get(id).cloned() {
                         let event = Expected::new(effect, reader, AccessKind::Disclosure);
-                        logs.entry(keys::access_log(&patient)).or_default().push(event);
+                        logs.entry(keys::access_log(&patient)).or_default().push(event.of_unit(&units));
                     }
+                }
+                Action::AssignUnit(AssignUnit { identity, unit }) => {
+                    let unit = unit.as_ref().map(ToString::to_string).unwrap_or_default();
+                    units.insert(identity.to_string(), unit);
                 }
                 action => {
                     for (patient, event) in told_of(&judge, effect, action) {
-                        logs.entry(keys::access_log(&patient)).or_default().push(event);
+                        logs.entry(keys::access_log(&patient)).or_default().push(event.of_unit(&units));
                     }
                 }
             }

@@ -28,6 +28,7 @@ fn event(sequence: u64, reader: &str, purpose: PurposeOfUse, records: &[u8]) -> 
         sequence,
         transaction_id: TransactionId::from_bytes([5; 32]),
         reader: reader.parse().unwrap(),
+        unit: (sequence < 2).then(|| "R-2".parse().unwrap()),
         patient: PatientPseudonym([7; 16]),
         purpose,
         kind,
@@ -87,7 +88,7 @@ fn people_read_the_date_who_received_what_and_why() {
     assert!(lines.next().unwrap().starts_with("NO  DATE (UTC+01:00)"), "{text}");
     let first = lines.next().unwrap();
     let consent = "01".repeat(16);
-    assert!(first.contains("1970-01-01T01:00:00+01:00  lakeside.example (researcher)"), "{text}");
+    assert!(first.contains("1970-01-01T01:00:00+01:00  lakeside.example (researcher, unit R-2)"), "{text}");
     // Of record 3 its own hospital gives account.
     assert!(first.contains(&format!("2 Observation, by consent {consent} ")) && first.ends_with(" research"), "{text}");
     assert!(lines.next().unwrap().contains("a list of records"), "{text}");

@@ -45,6 +45,7 @@ fn access(reader: &str, patient: u8) -> ProvenDecision {
         sequence: 0,
         transaction_id: TransactionId::from_bytes([5; 32]),
         reader,
+        unit: Some("W-07".parse().unwrap()),
         patient: PatientPseudonym([patient; 16]),
         purpose: PurposeOfUse::Hoperat,
         kind: AccessKind::Read,

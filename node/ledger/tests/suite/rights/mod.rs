@@ -23,6 +23,7 @@ mod room;
 mod salts;
 mod scopes;
 mod successors;
+mod units;
 mod wraps;
 
 use std::collections::BTreeMap;

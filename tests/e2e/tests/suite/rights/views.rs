@@ -175,7 +175,19 @@ fn privacy_officers_see_what_their_people_did_and_who_holds_keys() {
         let mut expected = [of.keeper.spiffe_id.as_str(), &of.ehr.spiffe_id, &doctor.spiffe_id];
         expected.sort_unstable();
         assert_eq!(identities, expected);
-        refused(network, &nosy, &format!("access holders {}", of.patient))
+        refused(network, &nosy, &format!("access holders {}", of.patient))?;
+
+        // The own administrator says of which unit the doctor is, and the next access has it.
+        let admin = network.enrolled(1, Role::Admin, "units").await?;
+        let assign = format!("identity unit {} W-07", doctor.spiffe_id);
+        refused(network, &doctor, &assign)?;
+        assert_eq!(told(network, &admin, &assign)?["outcome"], "OUTCOME_APPLIED");
+        assert_eq!(told(network, &nosy, &format!("identity show {}", doctor.spiffe_id))?["unit"], "W-07");
+        assert_eq!(read(&doctor.client, Access::of(PurposeOfUse::Treat), &of).await?, b"what was seen");
+        let listed = told(network, &officers[0], &format!("access log {}", of.patient))?;
+        let units: Vec<_> = listed["events"].as_array().context("events")?.iter().map(|event| &event["unit"]).collect();
+        assert_eq!(units, [&Value::Null, &"W-07".into()], "what was entered before stays: {listed}");
+        Ok(())
     });
 }
 

@@ -19,6 +19,7 @@ fn access(n: u8) -> ProvenDecision {
         sequence: 0,
         transaction_id: TransactionId::from_bytes([n; 32]),
         reader: "spiffe://st-mary.example/clinician/c-1".parse().unwrap(),
+        unit: None,
         patient: PatientPseudonym([n; 16]),
         purpose: PurposeOfUse::Treat,
         kind: AccessKind::Read,
