@@ -510,6 +510,13 @@ def check_author(signed_head, signer, event):
             raise NotVerified("the request is not signed") from None
 
 
+def unit_of(event):
+    """The unit of the reader, a code; empty if none."""
+    unit = event.get("unit", "")
+    check("the unit is no code", len(unit) <= 32 and not unit.strip(UNIT_LETTERS))
+    return unit
+
+
 def verify_decision(founding, ledger, data):
     """Says what a receipt of a decision proves."""
     message = decode(DECISION_RECEIPT, data)
@@ -525,8 +532,7 @@ def verify_decision(founding, ledger, data):
           number(leaf, "outcome") == APPLIED and number(leaf, "height") == number(event, "height"))
     reader = event.get("reader", "").split("/")
     check("the reader is no SPIFFE id", len(reader) == 5 and reader[:2] == ["spiffe:", ""])
-    unit = event.get("unit", "")
-    check("the unit is no code", len(unit) <= 32 and not unit.strip(UNIT_LETTERS))
+    unit = unit_of(event)
     of_member = b"\x2c" + reader[2].encode()
     unmatched = part(answer, "log").get("key", b"") == of_member
     key = of_member if unmatched else b"\x23" + sized(event, "patient", 16)
@@ -589,6 +595,7 @@ def entries_of(shown, patient, now):
             event = decode(EVENT, encoded)
             check(f"entry {place} says that it is another", number(event, "sequence") == place)
             check(f"entry {place} is of another patient", sized(event, "patient", 16) == patient)
+            unit_of(event)
             check("an entry before this one is sealed too long", longest <= number(event, "time_ms") + YEAR_MS)
             leaves.append(sha256(b"\x00", encoded))
         else:
