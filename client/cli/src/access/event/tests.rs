@@ -40,8 +40,8 @@ fn scripts_get_the_reason_the_end_and_the_verdict() {
 fn people_are_told_why_and_until_when_and_what_the_review_found() {
     let line = EventView::new(&declared(), false).line();
     let told = format!(
-        "entry 4: 1970-01-01T00:00:01Z a clinician of b.example had it entered: declared emergency {ID}, and may read \
-         until 1970-01-01T04:00:01Z: the patient's life or health is in danger"
+        "entry 4: 1970-01-01T00:00:01Z a clinician of b.example (unit W-07) had it entered: declared emergency {ID}, and \
+         may read until 1970-01-01T04:00:01Z: the patient's life or health is in danger"
     );
     assert_eq!(line, told);
     for (verdict, found) in
