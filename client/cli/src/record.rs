@@ -118,7 +118,8 @@ pub(crate) struct AmendArgs {
     /// For a document that is not FHIR: its kind and patient stay as they are
     #[arg(long)]
     pub(crate) raw: bool,
-    /// Do not keep the labels of the version before: only those of the new document, and of --label
+    /// Do not keep the labels of the version before: only those of the new document, and of
+    /// --labels-file
     #[arg(long)]
     pub(crate) drop_labels: bool,
     /// Waiting.
@@ -162,9 +163,10 @@ pub(crate) async fn run(args: RecordArgs, ctx: &Context) -> Result<(), CliError>
 
 async fn submit(client: &Client, args: SubmitArgs, ctx: &Context) -> Result<(), CliError> {
     // Nobody is registered for what cannot be written.
+    let labels = args.write.labels.read()?;
     let writer = RecordWriter::new(client.clone()).await?;
     let drafts = drafts_of(client, &args).await?;
-    let drafts: Vec<_> = drafts.into_iter().map(|draft| args.write.labels.put_on(draft)).collect();
+    let drafts: Vec<_> = drafts.into_iter().map(|draft| labels.put_on(draft)).collect();
     tell_recipients(writer.recipients());
     tell_recipients(writer.keys_of(&drafts).await?.recipients());
     let written = writer.write(drafts.into_iter().map(Draft::new).collect(), args.write.wait.into()).await?;
@@ -208,11 +210,12 @@ async fn drafts_of(client: &Client, args: &SubmitArgs) -> Result<Vec<RecordDraft
 }
 
 async fn amend(client: &Client, args: AmendArgs, ctx: &Context) -> Result<(), CliError> {
+    let labels = args.write.labels.read()?;
     let draft = match args.raw {
         true => raw_amendment(client, &args).await?,
         false => fhir_amendment(client, &args).await?,
     };
-    let draft = args.write.labels.put_on(draft);
+    let draft = labels.put_on(draft);
     let before = if args.drop_labels { LabelsBefore::Dropped } else { LabelsBefore::Kept };
     let writer = RecordWriter::new(client.clone()).await?;
     tell_recipients(writer.recipients());

@@ -38,7 +38,8 @@ pub(crate) struct MoveArgs {
 }
 
 pub(super) async fn run(client: &Client, args: MoveArgs, ctx: &Context) -> Result<(), CliError> {
-    let draft = args.labels.put_on(draft(client, &args).await?);
+    let labels = args.labels.read()?;
+    let draft = labels.put_on(draft(client, &args).await?);
     let writer = RecordWriter::new(client.clone()).await?;
     tell_recipients(writer.recipients());
     tell_recipients(writer.keys_of([&draft]).await?.recipients());

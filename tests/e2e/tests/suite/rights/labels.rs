@@ -165,7 +165,10 @@ fn labels_are_learned_by_those_who_keep_the_salt_and_from_the_ledger_by_nobody()
         let file = network.folder().join("note.txt").display().to_string();
         told(network, &lab, &format!("record amend {by_lab} {file} --raw"))?;
         assert_eq!(tags(&of, by_lab).await?, of_lab);
-        told(network, &lab, &format!("record amend {by_lab} {file} --raw --drop-labels --label B"))?;
+        let labels = network.folder().join("labels.txt");
+        std::fs::write(&labels, "# of the new document alone\nB\n")?;
+        let labels = format!("--drop-labels --labels-file {}", labels.display());
+        told(network, &lab, &format!("record amend {by_lab} {file} --raw {labels}"))?;
         assert_eq!(names(&lab, of.patient, &tags(&of, by_lab).await?).await?, BTreeSet::from(["B"]));
 
         for node in &mut network.nodes {
