@@ -1,6 +1,7 @@
 //! `consilium consent`: what patients let others read, and forbid them to. What a consent says
 //! comes from a FHIR Consent through the translator, or from arguments for the simple cases.
 
+mod beside;
 mod check;
 mod draft;
 mod export;
@@ -115,6 +116,13 @@ async fn put(args: PutArgs, ctx: &Context) -> Result<(), CliError> {
         Some(id) => Some((id, current_version(&client, args.patient, id).await?)),
         None => None,
     };
+    let warnings = match (&args.fhir, version) {
+        (Some(_), None) => beside::warnings(&client, args.patient).await?,
+        _ => Vec::new(),
+    };
+    for warning in &warnings {
+        eprintln!("warning: {warning}");
+    }
     let plan = plan(&said, (&labels, &strangers), compared, version.map(|(_, version)| version));
     args.ask.ask(&plan, "Put this consent?")?;
     let document = args.paper.map(crate::patient::evidence).transpose()?;
@@ -128,6 +136,7 @@ async fn put(args: PutArgs, ctx: &Context) -> Result<(), CliError> {
         consent: draft.id.to_string(),
         version: draft.version,
         widened: said.widened,
+        warnings,
         transaction: SubmittedView::new(&done),
     };
     ctx.print(&view, |v| format!("consent {} version {}\n{}", v.consent, v.version, v.transaction.text()))
@@ -245,6 +254,8 @@ struct PutView {
     version: u32,
     /// Where it denies more than the document says.
     widened: Vec<String>,
+    /// Of a FHIR document: consents of the same signer that stay in force beside it.
+    warnings: Vec<String>,
     transaction: SubmittedView,
 }
 

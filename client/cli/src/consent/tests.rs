@@ -67,6 +67,7 @@ fn scripts_get_consents() {
         consent: "01".repeat(16),
         version: 1,
         widened: vec!["Consent.provision.code: is a condition that a grant cannot hold".into()],
+        warnings: vec!["consent 02 of this identity stays in force".into()],
         transaction: crate::tests::submitted(),
     };
     json::snapshot::check("consent-put", &put);
