@@ -201,7 +201,8 @@ pub(crate) async fn run(args: PetitionArgs, ctx: &Context) -> Result<(), CliErro
                 None => client.petitions_owed().await?,
             };
             let member = member.as_ref().unwrap_or_else(|| client.identity().spiffe_id().member());
-            ctx.print(&DueView::new(member, &due), DueView::text)
+            let now = client.certified_head().await?.header.time;
+            ctx.print(&DueView::new(member, &due, now), DueView::text)
         }
     }
 }

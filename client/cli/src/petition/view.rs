@@ -170,13 +170,16 @@ pub(super) struct DueView {
 struct DuePetitionView {
     petition: String,
     due: String,
+    /// By the time of the newest certified block.
+    overdue: bool,
 }
 
 impl DueView {
-    pub(super) fn new(member: &MemberId, due: &pb::PetitionsDueState) -> Self {
+    pub(super) fn new(member: &MemberId, due: &pb::PetitionsDueState, now: TimeMs) -> Self {
         let one = |due: &pb::PetitionDue| DuePetitionView {
             petition: hex::encode(&due.petition_id),
             due: time_ms(due.due_ms),
+            overdue: due.due_ms <= now.0,
         };
         Self { member: member.to_string(), petitions: due.petitions.iter().map(one).collect(), dropped: due.dropped }
     }
@@ -184,7 +187,10 @@ impl DueView {
     pub(super) fn text(&self) -> String {
         let answers = counted(self.petitions.len() as u64 + self.dropped, "answer", "answers");
         let mut lines = vec![format!("{} owes {answers}", self.member)];
-        lines.extend(self.petitions.iter().map(|due| format!("petition {}: due {}", due.petition, due.due)));
+        lines.extend(self.petitions.iter().map(|due| match due.overdue {
+            true => format!("petition {}: OVERDUE since {}", due.petition, due.due),
+            false => format!("petition {}: due {}", due.petition, due.due),
+        }));
         if self.dropped > 0 {
             lines.push(format!("{} older ones, which are overdue, are not listed", self.dropped));
         }
@@ -241,12 +247,21 @@ mod tests {
         json::snapshot::check("petitions", &ListView::new(&[known(state()), known(refused)], TimeMs(5_000)));
         let opened = OpenedView { petition: "0e".repeat(16), transaction: crate::tests::submitted() };
         json::snapshot::check("petition-opened", &opened);
-        let (petition_id, patient, registered_by) = (vec![3; 16].into(), vec![1; 16].into(), String::new());
-        let due = pb::PetitionDue { petition_id, patient, due_ms: 86_400_000, registered_by };
-        let due = pb::PetitionsDueState { petitions: vec![due], dropped: 1 };
+        let due = |id, due_ms| {
+            let (petition_id, patient, registered_by) = (vec![id; 16].into(), vec![1; 16].into(), String::new());
+            pb::PetitionDue { petition_id, patient, due_ms, registered_by }
+        };
+        let due = pb::PetitionsDueState { petitions: vec![due(3, 86_400_000), due(4, 86_401_000)], dropped: 1 };
         let Ok(member) = "a.example".parse() else { unreachable!("a member's id") };
-        json::snapshot::check("petitions-due", &DueView::new(&member, &due));
-        assert!(DueView::new(&member, &due).text().starts_with("a.example owes 2 answers"));
+        let view = DueView::new(&member, &due, TimeMs(86_400_000));
+        json::snapshot::check("petitions-due", &view);
+        let lines = [
+            "a.example owes 3 answers".to_owned(),
+            format!("petition {}: OVERDUE since 1970-01-02T00:00:00Z", "03".repeat(16)),
+            format!("petition {}: due 1970-01-02T00:00:01Z", "04".repeat(16)),
+            "1 older ones, which are overdue, are not listed".to_owned(),
+        ];
+        assert_eq!(view.text(), lines.join("\n"));
     }
 
     #[test]
