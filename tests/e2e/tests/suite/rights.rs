@@ -1,8 +1,11 @@
 //! Rights of patients over real nodes: a consent opens, a custodian wraps, a withdrawal closes,
-//! an emergency opens again, and the patient's list shows all of it.
+//! an emergency opens again, and the patient's list shows all of it. What the parts of it are held
+//! against is beside this.
 
 mod disclosures;
+mod emergencies;
 mod labels;
+mod late;
 mod names;
 mod petitions;
 mod views;
@@ -12,23 +15,23 @@ use std::time::Duration;
 
 use consilium_client::access_log::{AccessLog, Change, KeptLog, verify_decision};
 use consilium_client::consents::{ConsentDraft, Consents};
-use consilium_client::emergencies::{Declaration, EmergencyText};
-use consilium_client::notices::{KnownEmergency, Notice, Notices};
+use consilium_client::emergencies::Declaration;
+use consilium_client::notices::{Notice, Notices};
 use consilium_client::record_lists::{KeptLists, RecordLists};
-use consilium_client::records::{Access, Draft, LabelsBefore, LateRequest, RecordDraft, RecordReader, RecordWriter};
+use consilium_client::records::{Access, Draft, LabelsBefore, RecordDraft, RecordReader, RecordWriter};
 use consilium_client::{Client, ClientError};
-use consilium_e2e::{Network, User, asks_for, cli_binary, eventually, eventually_async, request_access};
+use consilium_e2e::{Network, User, asks_for, cli_binary, request_access};
 use consilium_proto::consent::{Grant, Grantee, Rule};
 use consilium_proto::hash::Hash;
 use consilium_proto::ids::{EmergencyId, Height, PatientPseudonym, RecordId};
-use consilium_proto::names::{MemberId, Role};
+use consilium_proto::names::Role;
 use consilium_proto::pb::{self, AccessGround, ConsentBase, ConsentEffect, EmergencyReason, PurposeOfUse};
-use consilium_proto::transaction::VersionRef;
 use prost::Message;
 use tonic::Code;
 
+pub(crate) use petitions::{accepted_at, asks_to_correct};
+
 const PATIENCE: Duration = Duration::from_secs(40);
-const DECLARED: pb::PatientChangeKind = pb::PatientChangeKind::EmergencyDeclared;
 
 /// A custodian as it is run, ended with the test.
 pub(crate) struct Running(Child);
@@ -255,291 +258,6 @@ fn what_is_denied_is_answered_as_what_is_not_and_leaves_its_trace() {
         let refused = service.read_records(request).await.unwrap_err();
         assert_eq!(refused.code(), Code::PermissionDenied);
         assert_eq!(auditor.client.access_log(of.patient, KeptLog::nothing()).await?.count, 2);
-        Ok(())
-    });
-}
-
-/// The next notice about an emergency.
-async fn told(notices: &mut Notices) -> anyhow::Result<(KnownEmergency, usize)> {
-    let mut accesses = 0;
-    loop {
-        match tokio::time::timeout(PATIENCE, notices.next()).await?? {
-            Notice::Emergency(emergency) => return Ok((emergency, accesses)),
-            Notice::Accesses(log) => accesses += log.events.iter().filter(|event| event.change.is_none()).count(),
-            Notice::Change(change) => anyhow::bail!("{change:?} was not asked for"),
-        }
-    }
-}
-
-#[test]
-fn emergencies_are_told_to_whom_they_concern_over_node_failures() {
-    Network::of(4).run(async |network| {
-        let of = hospital(network).await?;
-        let doctor = network.enrolled(1, Role::Clinician, "doctor").await?;
-        let officers = [
-            network.enrolled(0, Role::Auditor, "privacy").await?,
-            network.enrolled(1, Role::Auditor, "privacy").await?,
-        ];
-        let other = network.enrolled(2, Role::Auditor, "privacy").await?;
-        let anna = network.enrolled(0, Role::Patient, &"0a".repeat(16)).await?;
-        let nothing = KeptLog::nothing();
-        // Who is not accepted is told what is told of nobody.
-        let mut refused = anna.client.notices(Some(of.patient), Height(0), nothing);
-        let unknown = PatientPseudonym(rand::random());
-        let mut of_nobody = anna.client.notices(Some(unknown), Height(0), nothing);
-        let answers = (refused.next().await.unwrap_err(), of_nobody.next().await.unwrap_err());
-        assert_eq!(answers.0.to_string(), answers.1.to_string());
-        accept(&of, &anna.spiffe_id).await?;
-
-        let mut patient = anna.client.notices(Some(of.patient), Height(0), nothing);
-        let mut watching = officers.each_ref().map(|officer| officer.client.notices(None, Height(0), nothing));
-        let mut bystander = other.client.notices(None, Height(0), nothing);
-        let emergency = Declaration::new(of.patient, EmergencyReason::Danger);
-        let access =
-            Access { emergency: Some(emergency.id()), before: emergency.actions(), ..Access::of(PurposeOfUse::Btg) };
-        assert_eq!(read(&doctor.client, access, &of).await?, b"what was seen");
-        for notices in watching.iter_mut().chain([&mut patient]) {
-            let (declared, _) = told(notices).await?;
-            assert_eq!((declared.id, declared.state.reader.as_str()), (emergency.id(), doctor.spiffe_id.as_str()));
-            assert!(declared.state.reviewer.is_empty() && !declared.is_overdue());
-        }
-        let declarer: MemberId = network.members[1].id.parse()?;
-        for auditor in [&officers[1], &other] {
-            let owed = auditor.client.reviews_due(&declarer).await?.unwrap_or_default();
-            assert_eq!(
-                owed.reviews.iter().map(|due| &due.emergency_id[..]).collect::<Vec<_>>(),
-                [&emergency.id().0[..]]
-            );
-        }
-        // The nodes that tell it die, each reader goes on with another one.
-        network.nodes[0].kill9()?;
-        officers[1].client.review_emergency(emergency.id(), pb::ReviewVerdict::Justified, None).await?;
-        let mut resumed = officers[0].client.notices(None, watching[0].cursor(), nothing);
-        for notices in watching.iter_mut().chain([&mut resumed, &mut patient]) {
-            let (mut reviewed, mut accesses) = told(notices).await?;
-            while reviewed.state.reviewer.is_empty() {
-                // Told once more after the connection broke.
-                (reviewed, accesses) = told(notices).await?;
-            }
-            assert_eq!(reviewed.state.reviewer, officers[1].spiffe_id);
-            assert!(accesses <= 1);
-        }
-        assert_eq!(
-            patient.kept().log.count,
-            3,
-            "the patient is told of its acceptance, of the emergency and the access"
-        );
-        let log = loop {
-            if let Notice::Accesses(log) = tokio::time::timeout(PATIENCE, patient.next()).await?? {
-                break log;
-            }
-        };
-        assert_eq!(changes(&log), [justified(emergency.id())], "and of its review");
-        assert_eq!(officers[1].client.reviews_due(&declarer).await?, Some(pb::ReviewsDueState::default()));
-
-        // Another one, of a patient of its own, is the first that concerns the third member.
-        let own = PatientPseudonym(rand::random());
-        let register = pb::RegisterPatient { patient: own.0.to_vec().into(), lookups_sha256: Vec::new() };
-        let clerk = network.enrolled(2, Role::Service, "ehr").await?;
-        clerk.client.perform(pb::action::Action::RegisterPatient(register)).await?;
-        let mut second = Declaration::new(own, EmergencyReason::CannotConsent);
-        doctor.client.declare_emergency(&mut second).await?;
-        assert_eq!(told(&mut bystander).await?.0.id, second.id());
-        Ok(())
-    });
-}
-
-#[test]
-fn the_text_of_an_emergency_is_read_by_its_own_custodian_and_officer_alone() {
-    Network::of(3).run(async |network| {
-        let of = hospital(network).await?;
-        let doctor = network.enrolled(0, Role::Clinician, "doctor").await?;
-        let officer = network.enrolled(0, Role::Auditor, "privacy").await?;
-        let other = network.enrolled(1, Role::Auditor, "privacy").await?;
-        let text = network.folder().join("why.txt");
-        std::fs::write(&text, "found without consciousness")?;
-        let patient = of.patient.to_string();
-        let file = text.to_str().expect("a path of ours").to_owned();
-        let declare = ["emergency", "declare", &patient, "--reason", "danger", "--text", &file, "--yes"];
-        let declared = network.cli(&doctor, &declare)?;
-        assert_eq!(declared.code, Some(0), "{}", declared.output);
-        let id =
-            declared.output.split_whitespace().find(|word| word.len() == 32 && word.parse::<EmergencyId>().is_ok());
-        let id = id.expect("the id is printed").to_owned();
-        let owed = network.cli(&officer, &["emergency", "due"])?;
-        assert!(owed.output.contains("owes 1 review") && owed.output.contains(&id), "{}", owed.output);
-        for node in &network.nodes {
-            let sealed = officer.at(node).await?.emergency_text(id.parse()?).await?;
-            assert!(matches!(sealed, EmergencyText::Sealed(_)));
-        }
-        let told = network.cli(&of.keeper, &["emergency", "text", &id])?;
-        assert!(told.output.contains("found without consciousness"), "{}", told.output);
-        let refused = network.cli(&officer, &["emergency", "text", &id])?;
-        assert!(refused.code != Some(0) && refused.output.contains("--custody-key"), "{}", refused.output);
-        for client in [&doctor.client, &other.client] {
-            let error = client.emergency_text(id.parse()?).await.unwrap_err();
-            assert!(matches!(error, ClientError::Status { code: Code::NotFound, .. }), "{error:?}");
-        }
-        Ok(())
-    });
-}
-
-#[test]
-fn one_command_declares_an_emergency_and_delivers_the_record() {
-    Network::of(3).run(async |network| {
-        let of = hospital(network).await?;
-        let doctor = network.enrolled(1, Role::Clinician, "doctor").await?;
-        let auditor = network.enrolled(0, Role::Auditor, "privacy").await?;
-        let (patient, record) = (of.patient.to_string(), of.record.to_string());
-        let out = network.folder().join("read.txt");
-        let file = out.to_str().expect("a path of ours");
-        let declare = ["emergency", "declare", &patient, "--reason", "danger", "--read", &record, "--yes"];
-        let read = network.cli(&doctor, &[&declare[..], &["--out", file]].concat())?;
-        assert_eq!(read.code, Some(0), "{}", read.output);
-        assert_eq!(std::fs::read(&out)?, b"what was seen");
-        let id = read.output.split_whitespace().find(|word| word.len() == 32 && word.parse::<EmergencyId>().is_ok());
-        let id = id.expect("the emergency is named");
-
-        // The emergency goes on for what is found to be needed later.
-        let get = ["record", "get", &record, "--pseudonym", &patient, "--emergency", id];
-        let got = network.cli(&doctor, &get)?;
-        assert!(got.code == Some(0) && got.output.contains("what was seen"), "{}", got.output);
-        let shown = network.cli(&doctor, &declare)?;
-        assert!(shown.code == Some(0) && shown.output.contains("what was seen"), "{}", shown.output);
-        let none = "0e".repeat(16);
-        let nothing = ["emergency", "declare", &patient, "--reason", "danger", "--read", &none, "--yes"];
-        let nothing = network.cli(&doctor, &nothing)?;
-        assert!(nothing.code == Some(1) && nothing.output.contains("the emergency is declared"), "{}", nothing.output);
-
-        let log = auditor.client.access_log(of.patient, KeptLog::nothing()).await?;
-        let permitted: Vec<_> = log.events.iter().filter(|event| event.permits()).collect();
-        assert_eq!(permitted.len(), 3, "each was delivered: {permitted:?}");
-        assert!(permitted.iter().all(|event| event.decisions[0].ground == AccessGround::Emergency));
-        let declared = changes(&log).iter().filter(|change| change.kind() == DECLARED).count();
-        assert_eq!(declared, 3, "also where there was nothing to deliver");
-        Ok(())
-    });
-}
-
-/// A clinician's system asks for the record without a quorum: what it keeps, and what it reads.
-async fn read_late(user: &User, of: &Hospital) -> Result<(LateRequest, Vec<Vec<u8>>), ClientError> {
-    let reader = RecordReader::new(user.client.clone());
-    let late = reader.late_request(of.patient, &[VersionRef { record: of.record, version: 0 }])?;
-    let opened = reader.read_without_quorum(&late).await?;
-    let texts = opened.into_iter().map(|opened| opened.plaintext.map(|plain| plain.to_vec()).unwrap_or_default());
-    Ok((late, texts.collect()))
-}
-
-/// One that was over before anybody entered it.
-fn over(user: &User, of: &Hospital) -> anyhow::Result<LateRequest> {
-    let request = pb::RequestAccess { late_ms: 1, ..asks_for(of.patient, of.record) };
-    let action = pb::Action { action: Some(pb::action::Action::RequestAccess(request)) };
-    let signed = user.client.sign_for(0, vec![action], Vec::new())?;
-    Ok(LateRequest::parse(&signed.encode_to_vec(), user.client.genesis().ledger_id)?)
-}
-
-/// Whether the first node calls somebody for what the ledger does not take, or not.
-async fn is_alarmed(network: &Network, expected: bool) -> Result<(), String> {
-    let status = network.status(0).await.map_err(|e| e.to_string())?;
-    let raised = status.alarms.iter().any(|alarm| alarm.name == "late_reads_refused");
-    if raised == expected { Ok(()) } else { Err(format!("{:?}", status.alarms)) }
-}
-
-#[test]
-fn without_a_quorum_own_records_are_read_and_the_log_has_it_afterwards() {
-    Network::of(3).limits("without_quorum_after = \"2s\"").run(async |network| {
-        let of = hospital(network).await?;
-        let officer = network.enrolled(0, Role::Auditor, "privacy").await?;
-        let foreign = network.enrolled(1, Role::Service, "ehr").await?;
-        let (first, second) = (VersionRef { record: of.record, version: 0 }, PurposeOfUse::Treat);
-        // With a quorum it is read as ever, only that the reader says when.
-        assert_eq!(read_late(&of.keeper, &of).await?.1, [b"what was seen".to_vec()]);
-        let before = officer.client.access_log(of.patient, KeptLog::nothing()).await?;
-        assert!(before.events.last().expect("it was read").late.is_some());
-        network.nodes[1].kill9()?;
-        network.nodes[2].kill9()?;
-
-        let ordinary = RecordReader::with(of.keeper.client.clone(), Access::of(second)).waiting(Duration::ZERO);
-        let ordinary = tokio::time::timeout(Duration::from_secs(4), ordinary.read(of.patient, &[first])).await;
-        assert!(!matches!(ordinary, Ok(Ok(_))), "nothing is certified");
-        let (kept_copy, texts) = read_late(&of.keeper, &of).await?;
-        assert_eq!(texts, [b"what was seen".to_vec()]);
-        // The only node that is up is another member's to this one, and has none of its records.
-        let refused = foreign.at(&network.nodes[0]).await;
-        if let Ok(client) = refused {
-            let reader = RecordReader::new(client);
-            assert!(reader.read_without_quorum(&reader.late_request(of.patient, &[first])?).await.is_err());
-        }
-        // Killed before it could tell anybody.
-        network.nodes[0].kill9()?;
-        let kept = std::fs::read_dir(network.nodes[0].data_dir.join("late"))?.count();
-        assert_eq!(kept, 1);
-        // What cannot be read any more keeps no other from the ledger, and calls for somebody.
-        let damaged = network.nodes[0].data_dir.join("late").join("ff");
-        std::fs::write(damaged.with_extension("request"), b"?")?;
-        network.start_all()?;
-        let entered = || async {
-            let log = officer.client.access_log(of.patient, KeptLog::nothing()).await;
-            let log = log.map_err(|e| e.to_string())?;
-            let late = log.events.iter().filter(|event| event.late.is_some()).count();
-            if late < 2 { Err(format!("{late} are late")) } else { Ok(log) }
-        };
-        let log = eventually_async("the reading comes into the log", PATIENCE, entered).await?;
-        let late = log.events.iter().rfind(|event| event.late.is_some()).expect("it is there");
-        assert_eq!(late.reader.to_string(), of.keeper.spiffe_id);
-        assert_eq!(late.decisions[0].ground, AccessGround::Custodian);
-        assert!(late.late.is_some_and(|at| at < late.time), "it was entered later");
-        network.nodes[0].wait_log(&["a read without a quorum is on the ledger now"])?;
-        let called = || async { is_alarmed(network, true).await };
-        eventually_async("somebody is called", PATIENCE, called).await?;
-        std::fs::remove_file(damaged.with_extension("damaged"))?;
-        eventually_async("it is over", PATIENCE, || async { is_alarmed(network, false).await }).await?;
-        assert_eq!(std::fs::read_dir(network.nodes[0].data_dir.join("late"))?.count(), 0);
-
-        // The reader's copy enters it only once; what is over it signs again.
-        let entered = of.keeper.client.enter_late(&kept_copy).await?;
-        assert_eq!((entered.transaction_id, entered.height), (kept_copy.transaction_id(), late.height));
-        let over = over(&of.keeper, &of)?;
-        eventually("it is over", PATIENCE, || (!over.is_valid()).then_some(()).ok_or("not yet"))?;
-        let again = of.keeper.client.enter_late(&over).await?;
-        assert_ne!(again.transaction_id, over.transaction_id());
-        let log = officer.client.access_log(of.patient, KeptLog::nothing()).await?;
-        assert_eq!(log.events.iter().filter(|event| event.late.is_some()).count(), 3);
-        Ok(())
-    });
-}
-
-#[test]
-fn an_emergency_is_drilled_over_a_live_network() {
-    Network::of(3).run(async |network| {
-        let of = hospital(network).await?;
-        let doctor = network.enrolled(1, Role::Clinician, "doctor").await?;
-        let officer = network.enrolled(1, Role::Auditor, "privacy").await?;
-        // Each has a file of its own: one with three profiles is made of them.
-        let mut profiles = String::new();
-        for (name, user) in [("reader", &doctor), ("writer", &of.ehr), ("reviewer", &officer)] {
-            let folder = network.folder().join(name);
-            std::fs::create_dir(&folder)?;
-            let settings = std::fs::read_to_string(user.config_file(&folder)?)?;
-            let settings: Vec<_> = settings.lines().filter(|line| !line.starts_with('[')).collect();
-            profiles += &format!("[profile.{name}]\n{}\n", settings.join("\n"));
-        }
-        let file = network.folder().join("drill.toml");
-        std::fs::write(&file, profiles)?;
-        let output = Command::new(cli_binary()?)
-            .arg("--config")
-            .arg(&file)
-            .args(["--profile", "reader", "--output", "json", "emergency", "drill", "--yes"])
-            .args(["--writer", "writer", "--reviewer", "reviewer"])
-            .output()?;
-        let told = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
-        println!("{told}");
-        let found: Vec<_> = ["declared_to_read_ms", "registered", "written", "declared_and_read", "reviewed"]
-            .into_iter()
-            .filter(|field| told.contains(field))
-            .collect();
-        assert_eq!(found.len(), 5, "{told}");
         Ok(())
     });
 }

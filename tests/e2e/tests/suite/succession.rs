@@ -3,8 +3,7 @@
 
 use anyhow::Context;
 use consilium_client::consents::{ConsentDraft, Consents};
-use consilium_client::patients::Acceptance;
-use consilium_client::petitions::{PetitionAnswer, PetitionDraft};
+use consilium_client::petitions::PetitionAnswer;
 use consilium_client::records::{Access, Draft, LabelsBefore, RecordDraft, RecordReader, RecordWriter};
 use consilium_e2e::{Network, User, short_epochs};
 use consilium_proto::consent::{Grant, Grantee, Rule};
@@ -12,9 +11,9 @@ use consilium_proto::hash::Hash;
 use consilium_proto::ids::{PatientPseudonym, RecordId};
 use consilium_proto::names::Role;
 use consilium_proto::pb::{self, ConsentBase, ConsentEffect, PurposeOfUse};
-use consilium_proto::transaction::{Answered, PetitionSubject, VersionRef};
+use consilium_proto::transaction::Answered;
 
-use crate::rights::running_with;
+use crate::rights::{accepted_at, asks_to_correct, running_with};
 
 /// The hospital that leaves.
 const LEAVES: usize = 3;
@@ -28,25 +27,6 @@ fn says(network: &Network, by: &User, arguments: &[&str], succeeds: bool) -> any
     let ran = network.cli(by, arguments)?;
     anyhow::ensure!((ran.code == Some(0)) == succeeds, "{arguments:?}: {}", ran.output);
     Ok(ran.output)
-}
-
-/// A patient whom the hospital has accepted asks it to put a record right.
-async fn asks(network: &Network, ehr: &User, patient: PatientPseudonym, record: RecordId) -> anyhow::Result<User> {
-    let anna = network.enrolled(READS, Role::Patient, "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a").await?;
-    let acceptance = Acceptance {
-        identity: anna.spiffe_id.parse()?,
-        relation: pb::PatientRelation::Self_,
-        may_read: true,
-        may_consent: true,
-        to: None,
-        evidence: Hash::of(&[b"salted passport"]),
-        scope: None,
-    };
-    ehr.client.accept_patient(patient, &acceptance).await?;
-    let subject = PetitionSubject::Correction(VersionRef { record, version: 1 });
-    let petition = PetitionDraft::new(patient, network.members[LEAVES].id.parse()?, subject);
-    anna.client.open_petition(&petition, Some(b"it was the left arm")).await?;
-    Ok(anna)
 }
 
 /// What a reader is shown of a record.
@@ -113,7 +93,8 @@ fn a_hospital_leaves_once_another_keeps_its_records_and_those_are_read_there() {
         let grant = Grant { rules: vec![permit], ..Grant::of_base(ConsentBase::BreakGlassOnly) };
         let mut paper = ConsentDraft::new(patient, grant, Some(Hash::of(&[b"salted scan"])));
         Consents::new(ehr.client.clone()).put(&mut paper).await?;
-        let anna = asks(network, &ehr, patient, record).await?;
+        let anna = accepted_at(network, (&ehr, patient), READS).await?;
+        asks_to_correct(&anna, &left.parse()?, (patient, record)).await?;
 
         // Not before another one has accepted, and can open what there is.
         let propose = ["governance", "propose", "remove", &left, "--reason", "it closes", "--yes"];

@@ -13,7 +13,16 @@ const ANNA: &str = "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a";
 const PERSON: &[u8] = b"Dr. Example, ward 3";
 
 pub(super) async fn accepted(network: &Network, of: &Hospital) -> anyhow::Result<User> {
-    let anna = network.enrolled(0, Role::Patient, ANNA).await?;
+    accepted_at(network, (&of.ehr, of.patient), 0).await
+}
+
+/// A patient with an identity of a member, whom a hospital has accepted to read and to consent.
+pub(crate) async fn accepted_at(
+    network: &Network,
+    (ehr, patient): (&User, PatientPseudonym),
+    member: usize,
+) -> anyhow::Result<User> {
+    let anna = network.enrolled(member, Role::Patient, ANNA).await?;
     let acceptance = Acceptance {
         identity: anna.spiffe_id.parse()?,
         relation: pb::PatientRelation::Self_,
@@ -23,8 +32,20 @@ pub(super) async fn accepted(network: &Network, of: &Hospital) -> anyhow::Result
         evidence: Hash::of(&[b"salted passport"]),
         scope: None,
     };
-    of.ehr.client.accept_patient(of.patient, &acceptance).await?;
+    ehr.client.accept_patient(patient, &acceptance).await?;
     Ok(anna)
+}
+
+/// Asks a hospital to put the first version of a record right.
+pub(crate) async fn asks_to_correct(
+    anna: &User,
+    hospital: &MemberId,
+    (patient, record): (PatientPseudonym, RecordId),
+) -> anyhow::Result<PetitionDraft> {
+    let subject = PetitionSubject::Correction(VersionRef { record, version: 1 });
+    let petition = PetitionDraft::new(patient, hospital.clone(), subject);
+    anna.client.open_petition(&petition, Some(b"it was the left arm")).await?;
+    Ok(petition)
 }
 
 async fn only(client: &Client, patient: Option<PatientPseudonym>) -> anyhow::Result<KnownPetition> {
@@ -40,9 +61,7 @@ fn a_refused_correction_leaves_a_statement_that_every_reader_gets_with_the_recor
         let anna = accepted(network, &of).await?;
         let doctor = network.enrolled(0, Role::Clinician, "doctor").await?;
         let member: MemberId = network.members[0].id.parse()?;
-        let record = VersionRef { record: of.record, version: 1 };
-        let correction = PetitionDraft::new(of.patient, member.clone(), PetitionSubject::Correction(record));
-        anna.client.open_petition(&correction, Some(b"it was the left arm")).await?;
+        let correction = asks_to_correct(&anna, &member, (of.patient, of.record)).await?;
 
         let asked = only(&of.keeper.client, None).await?;
         assert_eq!(&asked.open_text(&of.keeper.client)?[..], b"it was the left arm");
@@ -68,6 +87,7 @@ fn a_refused_correction_leaves_a_statement_that_every_reader_gets_with_the_recor
         );
         assert_eq!(answered.state.refusal(), pb::PetitionRefusal::Accurate);
 
+        let record = VersionRef { record: of.record, version: 1 };
         let subject = PetitionSubject::Disagreement { record, refused: correction.id };
         let statement = PetitionDraft::new(of.patient, member, subject);
         anna.client.open_petition(&statement, Some(b"I know my arms")).await?;
