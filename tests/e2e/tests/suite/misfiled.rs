@@ -11,6 +11,8 @@ use consilium_proto::names::Role;
 use consilium_proto::pb::{self, AccessGround, PurposeOfUse};
 use serde_json::Value;
 
+use crate::rights::accepted_at;
+
 async fn registered(ehr: &User) -> anyhow::Result<PatientPseudonym> {
     let patient = PatientPseudonym(rand::random());
     let register = pb::RegisterPatient { patient: patient.0.to_vec().into(), lookups_sha256: Vec::new() };
@@ -61,8 +63,35 @@ fn a_record_under_the_wrong_patient_is_moved_and_nothing_leads_from_one_to_the_o
         assert_eq!(grounds(&of_wrong), expected);
         let of_right = auditor.client.access_log(right, KeptLog::nothing()).await?;
         assert_eq!(grounds(&of_right), [AccessGround::Author, AccessGround::NotFound]);
-        Ok(())
+        a_second_person_closes_it_to_the_patient(network, (&ehr, &auditor), (wrong, right)).await
     });
+}
+
+/// Until then nobody has hidden anything from the patient under whose pseudonym it stood.
+async fn a_second_person_closes_it_to_the_patient(
+    network: &Network,
+    (ehr, auditor): (&User, &User),
+    (wrong, right): (PatientPseudonym, PatientPseudonym),
+) -> anyhow::Result<()> {
+    let anna = accepted_at(network, (ehr, wrong), 0).await?;
+    let record = written(ehr, wrong, "of somebody else, too").await?;
+    let reader = RecordReader::with(anna.client.clone(), Access::of(PurposeOfUse::Patrqt));
+    let reads = async || reader.get_of(wrong, record, Some(1)).await;
+    told(network, ehr, &format!("record move {record} --to {right}"))?;
+    assert_eq!(reads().await?.plaintext.map(|plain| plain.to_vec()), Some(b"of somebody else, too".to_vec()));
+    let confirm = format!("record confirm-move {record}");
+    let alone = network.cli(ehr, &confirm.split(' ').collect::<Vec<_>>())?;
+    assert_eq!(alone.code, Some(1), "who moved it: {}", alone.output);
+    assert!(reads().await.is_ok());
+    let confirmed = told(network, auditor, &confirm)?;
+    assert_eq!(confirmed["record_ids"][0], record.to_string());
+    assert!(reads().await.is_err());
+    let log = auditor.client.access_log(wrong, KeptLog::nothing()).await?;
+    let last = log.events.last().and_then(|event| event.decisions.first()).map(|decision| decision.ground);
+    assert_eq!(last, Some(AccessGround::Restricted));
+    let again = network.cli(auditor, &confirm.split(' ').collect::<Vec<_>>())?;
+    assert_eq!(again.code, Some(1), "it is confirmed: {}", again.output);
+    Ok(())
 }
 
 #[test]
