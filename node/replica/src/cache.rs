@@ -1,7 +1,7 @@
 //! The ledger with what the rules read again and again (members, signers, keys,
 //! the state tree, the rows of patients who are being treated) kept in memory. A replica is the only
 //! writer of its ledger, and every write goes through here, so the copy is never stale.
-//! Bounded in entries.
+//! Bounded in rows and bytes.
 #![expect(clippy::disallowed_types, reason = "the maps are looked up by key and never iterated")]
 
 use std::cell::RefCell;
@@ -19,8 +19,10 @@ use consilium_proto::vote::BlockCertificate;
 
 use crate::ports::{Ledger, PortFault};
 
-/// Rows that a generation of a [`Kept`] takes; about 300 bytes each.
+/// Rows that a generation of a [`Kept`] takes.
 const GENERATION_ROWS: usize = 50_000;
+/// Bytes that it takes, in keys and values: there may be six generations.
+const GENERATION_BYTES: usize = 32 * 1024 * 1024;
 
 /// By key: the value, or that there is none.
 type Rows = HashMap<Box<[u8]>, Option<Bytes>>;
@@ -30,6 +32,8 @@ type Rows = HashMap<Box<[u8]>, Option<Bytes>>;
 struct Kept {
     young: Rows,
     old: Rows,
+    /// Of `young`, or more: a row that is written again counts again.
+    bytes: usize,
 }
 
 impl Kept {
@@ -43,9 +47,11 @@ impl Kept {
     }
 
     fn put(&mut self, key: Box<[u8]>, value: Option<Bytes>) {
-        if self.young.len() >= GENERATION_ROWS {
+        if self.young.len() >= GENERATION_ROWS || self.bytes >= GENERATION_BYTES {
             self.old = mem::take(&mut self.young);
+            self.bytes = 0;
         }
+        self.bytes += key.len() + value.as_ref().map_or(0, Bytes::len);
         // An older copy, if there is one, is not asked for as long as this one is here, and goes first.
         self.young.insert(key, value);
     }
@@ -228,5 +234,16 @@ mod tests {
             kept.put(row(3 * GENERATION_ROWS + number), None);
         }
         assert_eq!(kept.get(&row(0)), None);
+    }
+
+    #[test]
+    fn large_rows_are_fewer() {
+        let large = Bytes::from(vec![0; GENERATION_BYTES / 8]);
+        let mut kept = Kept::default();
+        for number in 0..100 {
+            kept.put(row(number), Some(large.clone()));
+            assert!(kept.young.len() <= 8 && kept.old.len() <= 8, "{number}");
+        }
+        assert_eq!(kept.get(&row(99)), Some(Some(large)));
     }
 }
