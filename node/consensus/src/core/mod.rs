@@ -279,6 +279,13 @@ impl<R: LogReader> Core<R> {
         self.shunned = shunned;
     }
 
+    /// The leader, unless this node does not listen to it.
+    #[must_use]
+    pub fn heard_leader(&self) -> Option<RaftId> {
+        let distrusted = self.distrusted.filter(|(_, term)| *term == self.term());
+        self.leader().filter(|leader| distrusted.is_none_or(|(other, _)| other != *leader))
+    }
+
     /// Listens to the leader again: the certificates that were missing have come.
     pub fn trust_leader(&mut self) {
         self.distrusted = None;

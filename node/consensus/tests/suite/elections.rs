@@ -107,7 +107,10 @@ fn a_distrusted_leader_is_replaced() {
     let term = cluster.core(leader).status().term;
     assert_eq!(cluster.core(leader).distrust_leader(), None, "not oneself");
     for follower in [id(2), id(3)] {
+        assert_eq!(cluster.core(follower).heard_leader(), Some(leader));
         assert_eq!(cluster.core(follower).distrust_leader(), Some(leader));
+        let core = cluster.core(follower);
+        assert_eq!((core.leader(), core.heard_leader()), (Some(leader), None), "it leads, and is not listened to");
     }
     cluster.until(120, "leader stays", |cluster| cluster.leader().is_some_and(|now| now != leader));
     let next = cluster.elect();
@@ -134,8 +137,13 @@ fn one_distrusting_follower_cannot_replace_the_leader() {
     let mut cluster = Cluster::new(3, 7);
     let leader = cluster.elect();
     let term = cluster.core(leader).status().term;
-    cluster.core(id(3)).distrust_leader();
+    let doubting = cluster.core(id(3));
+    doubting.distrust_leader();
+    doubting.trust_leader();
+    assert_eq!(doubting.heard_leader(), Some(leader), "it is listened to again");
+    doubting.distrust_leader();
     cluster.ticks(300);
+    assert_eq!(cluster.core(id(3)).heard_leader(), None);
     assert_eq!(cluster.leader(), Some(leader));
     assert_eq!(cluster.core(leader).status().term, term);
     assert!(term > Term(0));

@@ -194,6 +194,8 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
     /// given all of it again.
     pub(super) fn watch_rights(&mut self) -> Result<(), PortFault> {
         let (applied, now_ms) = (self.executor.index(), self.now.monotonic_ms);
+        // Of a leader that is not heard nobody knows what it has put into blocks.
+        self.rights.leadership_changed(self.core.heard_leader(), now_ms);
         let Some(late) = self.rights.late(applied, self.core.commit_index(), now_ms) else { return Ok(()) };
         let leader = self.core.leader().map(|leader| NodeId(leader.get())).filter(|leader| *leader != self.me);
         let votes = raft_id(self.me).is_some_and(|me| self.core.membership().is_voter(me));

@@ -198,7 +198,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         }
         self.leading.leadership_changed(self.executor.height());
         self.oversight.leadership_changed(leader, self.now.monotonic_ms);
-        self.rights.leadership_changed(leader, self.now.monotonic_ms);
+        self.rights.leadership_changed(leader.and(self.core.heard_leader()), self.now.monotonic_ms);
         self.forwarding.clear();
         self.out.push(Output::Leader(leader.map(|id| NodeId(id.get()))));
         // Nobody shall read of the old role until the next tick.
