@@ -34,37 +34,38 @@ pub(super) struct Requests {
 impl Requests {
     /// Takes the request, or what is disclosed and confirmed, of an applied transaction.
     pub(super) fn asked(&mut self, header: &Header, author: &SpiffeId, transaction: &Transaction) {
-        use pb::action::Action as Encoded;
         let (author, place) = (author.to_string(), (header.time.0, header.height.0));
-        let by = self.with_unit(&author);
-        for action in &transaction.encoded {
-            let Some(action) = pb::Action::decode(action.clone()).ok().and_then(|action| action.action) else {
-                continue;
-            };
-            let said = match action {
-                Encoded::RequestAccess(request) => said(&by, place, &plain(request).encode_to_vec()),
-                Encoded::Disclose(disclosure) => {
-                    self.disclosures.insert(disclosure.disclosure_id.clone(), (author.clone(), disclosure));
-                    continue;
-                }
-                Encoded::ConfirmDisclosure(confirm) => {
-                    let Some((by, disclosure)) = self.disclosures.remove(&confirm.disclosure_id) else { continue };
-                    said_disclosure(&self.with_unit(&by), place, &plain_disclosure(disclosure), &author)
-                }
-                Encoded::AssignUnit(assign) => {
-                    self.units.insert(assign.spiffe_id, assign.unit);
-                    continue;
-                }
-                _ => continue,
-            };
-            self.expect(header, transaction, said);
-        }
-        for action in &transaction.actions {
+        for (encoded, action) in transaction.encoded.iter().zip(&transaction.actions) {
+            // Each action is by whoever the author is after those before it.
+            let by = self.with_unit(&author);
+            let said = self.request(encoded, (&author, &by), place);
+            said.into_iter().for_each(|said| self.expect(header, transaction, said));
             for change in self.changes(action) {
                 let (purpose, kind) = (pb::PurposeOfUse::Patadmin.into(), pb::AccessKind::Change.into());
                 let change = pb::AccessEvent { purpose, kind, ..change };
                 self.expect(header, transaction, said_change(&by, place, &change));
             }
+        }
+    }
+
+    /// What is asked for or confirmed by an action, if it is such a one.
+    fn request(&mut self, encoded: &Bytes, (author, by): (&str, &str), place: (u64, u64)) -> Option<Hash> {
+        use pb::action::Action as Encoded;
+        match pb::Action::decode(encoded.clone()).ok()?.action? {
+            Encoded::RequestAccess(request) => Some(said(by, place, &plain(request).encode_to_vec())),
+            Encoded::Disclose(disclosure) => {
+                self.disclosures.insert(disclosure.disclosure_id.clone(), (author.to_owned(), disclosure));
+                None
+            }
+            Encoded::ConfirmDisclosure(confirm) => {
+                let (by, disclosure) = self.disclosures.remove(&confirm.disclosure_id)?;
+                Some(said_disclosure(&self.with_unit(&by), place, &plain_disclosure(disclosure), author))
+            }
+            Encoded::AssignUnit(assign) => {
+                self.units.insert(assign.spiffe_id, assign.unit);
+                None
+            }
+            _ => None,
         }
     }
 

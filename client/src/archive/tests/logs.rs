@@ -453,3 +453,26 @@ fn an_event_has_the_unit_that_the_blocks_before_it_say() {
     }
     assert_eq!(with_units(&[applied("W-07")], "").failure(), at(0, OTHERWISE));
 }
+
+#[test]
+fn of_one_transaction_each_action_has_the_unit_that_the_ones_before_it_say() {
+    let assign = |unit: &str| {
+        let assign = pb::AssignUnit { spiffe_id: READER.into(), unit: unit.to_owned() };
+        pb::Action { action: Some(pb::action::Action::AssignUnit(assign)) }
+    };
+    for (actions, told) in [
+        (vec![assign("W-07"), request(PATIENT)], "W-07"),
+        (vec![request(PATIENT), assign("W-07")], ""),
+        (vec![assign("W-07"), assign("W-08"), request(PATIENT), assign("")], "W-08"),
+    ] {
+        let mut ledger = Ledger::usual();
+        let asked = ledger.sign(20, NOW_MS + 60_000, actions);
+        ledger.push(vec![(asked.clone(), Outcome::Applied)]);
+        let event = pb::AccessEvent { unit: told.to_owned(), ..event(0, PATIENT, &asked) };
+        put_log(&mut ledger, &keys::access_log(&PATIENT), &[event.encode_to_vec()]);
+        let root = ledger.state_root();
+        ledger.append(HEIGHT + 1, Vec::new(), |header| header.state_root = root);
+        ledger.certify(HEIGHT as usize + 1);
+        assert_eq!(ledger.report().failure, None, "{told}");
+    }
+}
