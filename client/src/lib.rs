@@ -42,6 +42,7 @@ pub mod changes;
 pub mod client;
 pub mod clock;
 pub mod consents;
+mod counts;
 pub mod custodian;
 pub mod disclosures;
 pub mod documents;

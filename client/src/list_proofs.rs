@@ -5,21 +5,21 @@
 //!
 //! A file is as old as its block: it says nothing of what came later.
 
-mod counts;
-
 use bytes::Bytes;
-use consilium_proto::error::FieldError;
+use consilium_proto::error::{FieldError, length_in};
 use consilium_proto::genesis::Genesis;
 use consilium_proto::header::{Header, HeaderProof};
 use consilium_proto::ids::{Height, LedgerId, PatientPseudonym};
 use consilium_proto::light_client::{SetChange, TrustError};
 use consilium_proto::merkle::leaf_hash;
 use consilium_proto::pb;
+use consilium_proto::transaction::check_kind;
 use prost::Message;
 
 use crate::access_log::verify::Pages;
 use crate::access_log::{AccessLog, DecisionReport, KeptLog, LogFault, verify_decision};
 use crate::client::Client;
+use crate::counts;
 use crate::error::{ClientError, Unverified};
 use crate::light_client::SetHistory;
 use crate::receipts::RECEIPT_BYTES_MAX;
@@ -164,6 +164,7 @@ fn seal(shown: &mut pb::GetAccessLogResponse, log: &AccessLog) {
 /// # Errors
 /// As [`verify_log`].
 pub fn verify_file(encoded: &[u8], genesis: &Genesis) -> Result<VerifiedFile, ClientError> {
+    length_in("file", encoded.len(), 0, usize::try_from(LIST_PROOF_BYTES_MAX).unwrap_or(usize::MAX))?;
     if !counts::is_list(encoded)? {
         return Ok(VerifiedFile::Decision(Box::new(verify_decision(encoded, genesis)?)));
     }
@@ -206,7 +207,7 @@ pub fn verify_record_lists(encoded: &[u8], genesis: &Genesis) -> Result<ListsRep
 
 /// What is too much is not decoded.
 fn parse(encoded: &[u8]) -> Result<pb::ListProof, ClientError> {
-    counts::check(encoded)?;
+    counts::check(encoded, &counts::LIST)?;
     let file = pb::ListProof::decode(Bytes::copy_from_slice(encoded));
     let file = file.map_err(|_| FieldError::malformed("file", "is not a ListProof"))?;
     match file.format {
@@ -231,6 +232,9 @@ fn log(shown: &pb::AccessLogProof, mut judge: Judge) -> Result<LogReport, Client
 fn record_lists(shown: &pb::RecordListsProof, mut judge: Judge) -> Result<ListsReport, ClientError> {
     let patient = PatientPseudonym::parse("patient", &shown.patient).map_err(|e| e.within("record_lists"))?;
     let kind = Some(shown.kind.clone()).filter(|kind| !kind.is_empty());
+    if let Some(kind) = &kind {
+        check_kind(kind).map_err(|e| e.within("record_lists"))?;
+    }
     let mut gathering = Gathering::new(patient, kind.as_deref(), &KeptLists::nothing());
     let mut lowest: Option<(Header, Certified)> = None;
     let (mut whole, mut entries) = (false, 0);

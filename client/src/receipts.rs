@@ -11,6 +11,7 @@ use consilium_proto::receipt::Receipt;
 use serde::Serialize;
 
 use crate::client::Client;
+use crate::counts;
 use crate::error::ClientError;
 use crate::submit::outcome_from;
 use crate::transport::ledger_service;
@@ -137,6 +138,7 @@ impl Client {
 /// The first field that is wrong, or why the receipt proves nothing.
 pub fn verify_receipt(encoded: &[u8], genesis: &Genesis) -> Result<(Receipt, ReceiptReport), ClientError> {
     use prost::Message;
+    counts::check(encoded, &counts::RECEIPT)?;
     let message = pb::Receipt::decode(Bytes::copy_from_slice(encoded))
         .map_err(|_| consilium_proto::error::FieldError::malformed("receipt", "is not a Receipt"))?;
     let receipt = Receipt::try_from(&message)?;

@@ -619,7 +619,7 @@ def verify_access_log(founding, ledger, data):
     check(f"the list has {count} entries, and {len(leaves)} are shown", len(leaves) == count)
     check("an entry was changed, left out or put in", tree_root(leaves) == root)
     return (f"verified: the list of accesses to the records of patient {patient.hex()} has {count} entries, "
-            f"{len(shown.get('sealed', []))} of them sealed, and is whole up to block {number(header, 'height')} at "
+            f"{len(shown.get('sealed', []))} of them withheld (lawfully, by the word of whoever made the file), and is whole up to block {number(header, 'height')} at "
             f"{number(header, 'time_ms')} ms of ledger {ledger.hex()}")
 
 

@@ -23,7 +23,7 @@ pub struct AccessEvent {
     pub transaction_id: TransactionId,
     /// Who asked.
     pub reader: SpiffeId,
-    /// Of which unit of its member that one was then.
+    /// Of which unit of its member that one was when the entry was made: of a late one, not when it was read.
     pub unit: Option<UnitCode>,
     /// Whose records.
     pub patient: PatientPseudonym,

@@ -18,6 +18,7 @@ use prost::Message;
 use super::verify::message;
 use super::{ProvenDecision, request, verify};
 use crate::client::Client;
+use crate::counts;
 use crate::error::{ClientError, Unverified};
 use crate::receipts::{ReceiptReport, report};
 
@@ -69,6 +70,7 @@ impl Client {
 /// # Errors
 /// The first field that is wrong, or why the file proves nothing.
 pub fn verify_decision(encoded: &[u8], genesis: &Genesis) -> Result<DecisionReport, ClientError> {
+    counts::check(encoded, &counts::DECISION)?;
     let file = pb::DecisionReceipt::decode(Bytes::copy_from_slice(encoded));
     let file = file.map_err(|_| FieldError::malformed("receipt", "is not a DecisionReceipt"))?;
     let receipt = file.receipt.as_ref().ok_or_else(|| FieldError::missing("receipt"))?;

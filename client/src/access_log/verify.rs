@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use consilium_proto::consent::Grant;
-use consilium_proto::error::{FieldError, fixed};
+use consilium_proto::error::{FieldError, fixed, length_in};
 use consilium_proto::hash::{Hash, sha256};
 use consilium_proto::header::Header;
 use consilium_proto::ids::{ConsentId, PatientPseudonym, TimeMs, TransactionId};
-use consilium_proto::limits::SEAL_AHEAD_MAX_MS;
+use consilium_proto::limits::{BODY_BYTES_MAX, SEAL_AHEAD_MAX_MS};
 use consilium_proto::merkle::{InclusionProof, empty_root, leaf_hash, verify_inclusion};
-use consilium_proto::names::SpiffeId;
+use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::patient::members_shown_to;
 use consilium_proto::pb;
 use consilium_proto::state::{self, CareName, SaltName, keys};
@@ -31,13 +31,16 @@ pub(crate) struct Pages {
     log: LogPages,
     events: Vec<AccessEvent>,
     sealed: Vec<SealedEntry>,
+    /// Until when one of these is sealed that is sealed longest.
+    longest: Option<SealedEntry>,
     /// Of the events.
     seals: Vec<SealedEntry>,
 }
 
 impl Pages {
     pub(crate) fn new(patient: PatientPseudonym, kept: KeptLog) -> Self {
-        Self { patient, log: LogPages::new(kept), events: Vec::new(), sealed: Vec::new(), seals: Vec::new() }
+        let (events, sealed, seals) = (Vec::new(), Vec::new(), Vec::new());
+        Self { patient, log: LogPages::new(kept), events, sealed, longest: None, seals }
     }
 
     /// The number of the next event.
@@ -83,11 +86,16 @@ impl Pages {
             return Err(LogFault::SealRefused { place: entry.sequence, until_ms: entry.until.0 }.into());
         }
         self.log.append_leaf(entry.leaf)?;
+        if self.longest.as_ref().is_none_or(|longest| longest.until < entry.until) {
+            self.longest = Some(entry);
+        }
         self.sealed.push(entry);
         Ok(())
     }
 
     fn append(&mut self, place: u64, entry: &Bytes) -> Result<(), ClientError> {
+        // An entry says hardly more than the transaction that left it.
+        length_in("event", entry.len(), 0, BODY_BYTES_MAX)?;
         let event = decode_event(entry)?;
         if event.sequence != place {
             return Err(LogFault::OutOfPlace { place, sequence: event.sequence }.into());
@@ -96,7 +104,7 @@ impl Pages {
             return Err(LogFault::Other { place }.into());
         }
         // What stands before an entry is not later than it.
-        if let Some(long) = self.sealed.iter().find(|sealed| !is_lawful(sealed, event.time)) {
+        if let Some(long) = self.longest.as_ref().filter(|longest| !is_lawful(longest, event.time)) {
             return Err(LogFault::SealRefused { place: long.sequence, until_ms: long.until.0 }.into());
         }
         self.log.append(entry)?;
@@ -185,6 +193,9 @@ pub(super) fn patient_rows(
     };
     let salts = salts(patient, members_shown_to(reader, state.as_ref(), header.time), answer, &header)?;
     let care = care(patient, answer, &header)?;
+    if care.is_none() && reader.role() == Role::Auditor {
+        return Err(ClientError::contradiction("an auditor is not shown under whose care the patient is"));
+    }
     let salt_wraps = answer.salt_wraps.clone();
     Ok(PatientRows { patient, state, consents, lists, care, salts, salt_wraps, header })
 }

@@ -354,3 +354,45 @@ fn files_that_are_nothing_are_refused_and_name_what_is_wrong() {
     let newer = verify_file(&newer, &network.genesis).unwrap_err();
     assert_eq!(newer.to_string(), "format: is not known; a newer program is needed");
 }
+
+#[tokio::test]
+async fn entries_can_be_withheld_from_a_file_but_not_hidden() {
+    let network = Network::new();
+    let files = Files::of(&network).await;
+    let mut file = files.open.clone();
+    let shown = file.access_log.as_mut().unwrap().log.as_mut().unwrap();
+    let header = verify_log(&files.open.encode_to_vec(), files.auditor.genesis()).unwrap().log.header;
+    let withhold = |(place, entry): (usize, &Bytes)| pb::SealedEntry {
+        sequence: place as u64,
+        leaf_hash: leaf_hash(entry).to_bytes(),
+        until_ms: header.time.0 + 1,
+    };
+    shown.sealed = shown.events.iter().enumerate().map(withhold).collect();
+    let events = std::mem::take(&mut shown.events);
+    // The tree is what it was: that they are sealed is the word of who made the file.
+    let log = verify_log(&file.encode_to_vec(), files.auditor.genesis()).unwrap().log;
+    assert_eq!((log.count, log.events.len(), log.sealed.len()), (events.len() as u64, 0, events.len()));
+}
+
+#[tokio::test]
+async fn what_is_too_large_or_names_no_kind_is_not_decoded() {
+    let network = Network::new();
+    let files = Files::of(&network).await;
+    let genesis = files.auditor.genesis();
+    let refused = |file: &pb::ListProof| verify_file(&file.encode_to_vec(), genesis).unwrap_err().to_string();
+    let mut kind = files.lists.clone();
+    kind.record_lists.as_mut().unwrap().kind = "\u{1b}[2Jverified".to_owned();
+    assert!(refused(&kind).contains("record_lists.kind"), "{}", refused(&kind));
+    let mut event = files.open.clone();
+    event.access_log.as_mut().unwrap().log.as_mut().unwrap().events[0] = vec![0x3a; 300 * 1024].into();
+    assert!(refused(&event).contains("event"), "{}", refused(&event));
+    let long = vec![0; usize::try_from(LIST_PROOF_BYTES_MAX).unwrap() + 1];
+    assert!(verify_file(&long, genesis).unwrap_err().to_string().contains("file"));
+    let set_changes = vec![pb::SetChange::default(); crate::light_client::SET_CHANGES_MAX + 1];
+    let receipt = pb::Receipt { set_changes, ..pb::Receipt::default() };
+    let decision = pb::DecisionReceipt { receipt: Some(receipt.clone()), decision: None }.encode_to_vec();
+    assert!(verify_file(&decision, genesis).unwrap_err().to_string().contains("receipt.set_changes"));
+    let receipt = receipt.encode_to_vec();
+    let receipt = crate::receipts::verify_receipt(&receipt, genesis).unwrap_err().to_string();
+    assert!(receipt.contains("set_changes"), "{receipt}");
+}

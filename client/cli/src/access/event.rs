@@ -24,7 +24,7 @@ pub(crate) struct EventView {
     /// As in a SPIFFE id.
     pub(super) role: &'static str,
     pub(super) role_words: &'static str,
-    /// Of which unit of the member that one was then; null: its administrator has named none.
+    /// Of which unit of the member that one was when the entry was made; null: its administrator has named none.
     pub(super) unit: Option<String>,
     /// Null unless names were asked for.
     pub(super) name: Option<String>,

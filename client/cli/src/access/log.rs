@@ -150,6 +150,7 @@ impl LogView {
         let head = self.head(names);
         let head: Vec<&str> = head.iter().map(String::as_str).collect();
         let shown = match self.events.is_empty() {
+            true if !self.sealed.is_empty() => "no entry is shown\n".to_owned(),
             true if self.from == 0 => "nobody has asked\n".to_owned(),
             true => "nobody has asked since\n".to_owned(),
             false => table(&head, self.events.iter().map(|event| event.cells(names))),

@@ -55,13 +55,27 @@ pub(super) fn run(args: &VerifyArgs, ctx: &Context) -> Result<(), CliError> {
         VerifiedFile::Log(report) => {
             let log = LogView::new(&report.log, ledger, args.names, args.utc_offset);
             let view = VerifiedView::new("access_log", log, &report.certified);
-            ctx.print(&view, |view| view.text(&view.list.text(args.names), &view.list.ledger, view.list.at_height))
+            ctx.print(&view, |view| {
+                let list = format!("{}{}", view.list.text(args.names), withheld(report.log.sealed.len()));
+                view.text(&list, &view.list.ledger, view.list.at_height)
+            })
         }
         VerifiedFile::Lists(report) => {
             let lists = RecordsView::new(&report.lists, ledger, report.kind);
             let view = VerifiedView::new("record_lists", lists, &report.certified);
             ctx.print(&view, |view| view.text(&view.list.text(), &view.list.ledger, view.list.at_height))
         }
+    }
+}
+
+/// Whoever has a file can leave hashes in place of entries, and the tree stays what it is.
+pub(super) fn withheld(entries: usize) -> String {
+    match entries {
+        0 => String::new(),
+        _ => format!(
+            "\n{entries} withheld: that this is lawful is the word of whoever made this file, or had it since. Ask \
+             the network itself for what you may see of it."
+        ),
     }
 }
 

@@ -118,9 +118,16 @@ impl PatientView {
         lines.extend(self.acceptances.iter().map(AcceptanceView::text));
         lines.extend(self.links.iter().map(LinkView::text));
         lines.extend(self.died_says.iter().map(|member| format!("has died, says {member}")));
-        lines.extend(self.care.iter().flatten().map(CareView::text));
-        let lists = self.records.iter().flatten();
-        lines.extend(lists.map(|list| format!("has records: {} ({})", list.kind, list.confidentiality)));
+        match &self.care {
+            Some(care) => lines.extend(care.iter().map(CareView::text)),
+            None => lines.push("under whose care it is, is not shown".to_owned()),
+        }
+        match &self.records {
+            Some(lists) => {
+                lines.extend(lists.iter().map(|list| format!("has records: {} ({})", list.kind, list.confidentiality)));
+            }
+            None => lines.push("which kinds of records it has, is not shown".to_owned()),
+        }
         let consents = counted(self.consents as u64, "consent", "consents");
         lines.push(format!("{consents}, see `consilium consent list`"));
         lines.push(format!("proven at height {}, {}", self.at_height, self.at));
@@ -189,7 +196,7 @@ impl CareView {
         match until {
             Some(until) if self.lasts => format!("under the care of {member} until {until}, it says (height {said})"),
             Some(until) => format!("was under the care of {member} until {until}, it says (height {said})"),
-            None => format!("under the care of {member} no more, it says (height {said})"),
+            None => format!("not under the care of {member}, it says (height {said})"),
         }
     }
 }
@@ -268,7 +275,7 @@ mod tests {
         for care in [
             "\nunder the care of a.example until 1970-01-01T00:00:02Z, it says (height 5)\n",
             "\nwas under the care of b.example until 1970-01-01T00:00:01Z, it says (height 5)\n",
-            "\nunder the care of c.example no more, it says (height 5)\n",
+            "\nnot under the care of c.example, it says (height 5)\n",
         ] {
             assert!(text.contains(care), "{text}");
         }

@@ -37,6 +37,16 @@ fn scripts_get_the_list_that_a_file_proves_and_who_says_so() {
 }
 
 #[test]
+fn what_is_withheld_is_told_and_is_not_nothing() {
+    assert_eq!(withheld(0), "");
+    assert!(withheld(2).contains("2 withheld") && withheld(2).contains("the word of whoever made this file"));
+    let mut list = view(false);
+    list.events.clear();
+    let nothing_shown = list.text(false);
+    assert!(nothing_shown.contains("no entry is shown") && !nothing_shown.contains("nobody"), "{nothing_shown}");
+}
+
+#[test]
 fn a_page_and_the_command_name_the_file_that_was_written_with_it() {
     let mut view = view(false);
     assert!(html::page(&view, false).contains("whoever doubts it asks for the list again"));

@@ -1,4 +1,4 @@
-//! How often fields stand in an encoded file, found out without decoding it: an element of two bytes
+//! How often fields stand in an encoded file that is verified offline, found out without decoding it: an element of two bytes
 //! takes a hundred times as much once it is decoded, and whoever made the file may be anybody.
 
 use consilium_proto::error::{FieldError, length_in};
@@ -6,7 +6,7 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 
 use crate::light_client::SET_CHANGES_MAX;
 
-/// Number of `format`, which no other kind of file has.
+/// Number of `format` of a list, which no other kind of file has.
 const FORMAT: u32 = 3;
 /// Entries of one kind in a file.
 const ENTRIES_MAX: usize = 1_000_000;
@@ -14,10 +14,36 @@ const ENTRIES_MAX: usize = 1_000_000;
 const ROWS_MAX: usize = 100_000;
 /// Signatures and seats in a file.
 const SEATS_MAX: usize = 1_000_000;
+/// Hashes of a path: a tree has fewer levels.
+const PATH_MAX: usize = 64;
 
 /// What is counted: the numbers of the fields that lead to it, its name, and how often it may be
 /// there in all.
-const LIMITS: [(&[u32], &str, usize); 12] = [
+pub(crate) type Limit = (&'static [u32], &'static str, usize);
+
+/// Of a `Receipt`.
+pub(crate) const RECEIPT: [Limit; 5] = [
+    (&[4], "inclusion_path", PATH_MAX),
+    (&[5, 2, 3], "head.certificate.signatures", SEATS_MAX),
+    (&[6], "set_changes", SET_CHANGES_MAX),
+    (&[6, 1, 2, 3], "set_changes.boundary.certificate.signatures", SEATS_MAX),
+    (&[6, 2, 1], "set_changes.next.seats", SEATS_MAX),
+];
+
+/// Of a `DecisionReceipt`.
+pub(crate) const DECISION: [Limit; 8] = [
+    (&[1, 4], "receipt.inclusion_path", PATH_MAX),
+    (&[1, 5, 2, 3], "receipt.head.certificate.signatures", SEATS_MAX),
+    (&[1, 6], "receipt.set_changes", SET_CHANGES_MAX),
+    (&[1, 6, 1, 2, 3], "receipt.set_changes.boundary.certificate.signatures", SEATS_MAX),
+    (&[1, 6, 2, 1], "receipt.set_changes.next.seats", SEATS_MAX),
+    (&[2, 2], "decision.path", PATH_MAX),
+    (&[2, 4, 2], "decision.header.following", ROWS_MAX),
+    (&[2, 4, 3, 3], "decision.header.certificate.signatures", SEATS_MAX),
+];
+
+/// Of a `ListProof`.
+pub(crate) const LIST: [Limit; 14] = [
     (&[4], "set_changes", SET_CHANGES_MAX),
     (&[4, 1, 2, 3], "set_changes.boundary.certificate.signatures", SEATS_MAX),
     (&[4, 2, 1], "set_changes.next.seats", SEATS_MAX),
@@ -25,27 +51,29 @@ const LIMITS: [(&[u32], &str, usize); 12] = [
     (&[5, 2, 5], "access_log.log.sealed", ENTRIES_MAX),
     (&[5, 2, 3], "access_log.log.consistency_path", ROWS_MAX),
     (&[5, 2, 4, 2], "access_log.log.header.following", ROWS_MAX),
+    (&[5, 2, 4, 3, 3], "access_log.log.header.certificate.signatures", SEATS_MAX),
     (&[6, 3], "record_lists.answers", ROWS_MAX),
     (&[6, 3, 2], "record_lists.answers.lists", ROWS_MAX),
     (&[6, 3, 2, 2], "record_lists.answers.lists.entries", ENTRIES_MAX),
     (&[6, 3, 2, 3], "record_lists.answers.lists.consistency_path", ENTRIES_MAX),
     (&[6, 3, 3, 2], "record_lists.answers.header.following", ROWS_MAX),
+    (&[6, 3, 3, 3, 3], "record_lists.answers.header.certificate.signatures", SEATS_MAX),
 ];
 
 /// Whether a file says that it is a list.
 ///
 /// # Errors
 /// If it is no message at all.
-pub(super) fn is_list(encoded: &[u8]) -> Result<bool, FieldError> {
+pub(crate) fn is_list(encoded: &[u8]) -> Result<bool, FieldError> {
     Ok(count(encoded, &[FORMAT])? > 0)
 }
 
-/// Refuses a list with more of anything than it may have.
+/// Refuses a file with more of anything than it may have.
 ///
 /// # Errors
 /// Which, or that it is no message.
-pub(super) fn check(encoded: &[u8]) -> Result<(), FieldError> {
-    LIMITS.iter().try_for_each(|(path, name, max)| length_in(name, count(encoded, path)?, 0, *max))
+pub(crate) fn check(encoded: &[u8], limits: &[Limit]) -> Result<(), FieldError> {
+    limits.iter().try_for_each(|(path, name, max)| length_in(name, count(encoded, path)?, 0, *max))
 }
 
 /// How often the field at the end of a path stands in a message.
@@ -83,13 +111,17 @@ mod tests {
 
     use super::*;
 
+    fn certificate() -> pb::BlockCertificate {
+        pb::BlockCertificate { signatures: vec![Default::default(); 2], ..Default::default() }
+    }
+
     fn header() -> Option<pb::HeaderProof> {
-        Some(pb::HeaderProof { following: vec![pb::Header::default(); 2], ..Default::default() })
+        let following = vec![pb::Header::default(); 2];
+        Some(pb::HeaderProof { header: None, following, certificate: Some(certificate()) })
     }
 
     fn change() -> pb::SetChange {
-        let certificate = pb::BlockCertificate { signatures: vec![Default::default(); 2], ..Default::default() };
-        let boundary = pb::CertifiedHeader { header: None, certificate: Some(certificate) };
+        let boundary = pb::CertifiedHeader { header: None, certificate: Some(certificate()) };
         let next = pb::ValidatorSet { seats: vec![Default::default(); 2], ..Default::default() };
         pb::SetChange { boundary: Some(boundary), next: Some(next) }
     }
@@ -121,14 +153,25 @@ mod tests {
         }
     }
 
+    fn found(encoded: &[u8], limits: &[Limit]) -> Vec<usize> {
+        limits.iter().map(|(path, ..)| count(encoded, path).unwrap()).collect()
+    }
+
     #[test]
     fn what_is_counted_is_what_the_messages_say() {
         let encoded = file().encode_to_vec();
-        let found: Vec<_> = LIMITS.iter().map(|(path, ..)| count(&encoded, path).unwrap()).collect();
-        assert_eq!(found, [2, 4, 4, 2, 2, 2, 2, 2, 4, 8, 8, 4]);
-        assert_eq!((is_list(&encoded), check(&encoded)), (Ok(true), Ok(())));
-        let decision = pb::DecisionReceipt { receipt: Some(Default::default()), decision: Some(Default::default()) };
-        assert_eq!(is_list(&decision.encode_to_vec()), Ok(false));
+        assert_eq!(found(&encoded, &LIST), [2, 4, 4, 2, 2, 2, 2, 2, 2, 4, 8, 8, 4, 4]);
+        assert_eq!((is_list(&encoded), check(&encoded, &LIST)), (Ok(true), Ok(())));
+
+        let head = pb::CertifiedHeader { header: None, certificate: Some(certificate()) };
+        let (inclusion_path, set_changes) = (two(Default::default()), two(change()));
+        let receipt = pb::Receipt { inclusion_path, head: Some(head), set_changes, ..Default::default() };
+        assert_eq!(found(&receipt.encode_to_vec(), &RECEIPT), [2, 2, 2, 4, 4]);
+        let path = two(Default::default());
+        let decision = pb::GetDecisionResponse { path, header: header(), ..Default::default() };
+        let decision = pb::DecisionReceipt { receipt: Some(receipt), decision: Some(decision) }.encode_to_vec();
+        assert_eq!(found(&decision, &DECISION), [2, 2, 2, 4, 4, 2, 2, 2]);
+        assert_eq!((is_list(&decision), check(&decision, &DECISION)), (Ok(false), Ok(())));
     }
 
     #[test]
@@ -136,8 +179,8 @@ mod tests {
         let answers = vec![pb::ListPatientRecordsResponse::default(); ROWS_MAX + 1];
         let record_lists = Some(pb::RecordListsProof { answers, ..Default::default() });
         let too_many = pb::ListProof { format: 1, record_lists, ..Default::default() }.encode_to_vec();
-        assert!(check(&too_many).unwrap_err().to_string().contains("record_lists.answers"));
+        assert!(check(&too_many, &LIST).unwrap_err().to_string().contains("record_lists.answers"));
         let encoded = file().encode_to_vec();
-        assert!(check(&encoded[..encoded.len() - 1]).is_err());
+        assert!(check(&encoded[..encoded.len() - 1], &LIST).is_err());
     }
 }
