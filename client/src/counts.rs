@@ -1,5 +1,6 @@
-//! How often fields stand in an encoded file that is verified offline, found out without decoding it: an element of two bytes
-//! takes a hundred times as much once it is decoded, and whoever made the file may be anybody.
+//! How often fields stand in an encoded file that is verified offline, found out without decoding
+//! it: an element of two bytes takes a hundred times as much once it is decoded, and whoever made
+//! the file may be anybody.
 
 use consilium_proto::error::{FieldError, length_in};
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};

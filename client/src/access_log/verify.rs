@@ -94,8 +94,6 @@ impl Pages {
     }
 
     fn append(&mut self, place: u64, entry: &Bytes) -> Result<(), ClientError> {
-        // An entry says hardly more than the transaction that left it.
-        length_in("event", entry.len(), 0, BODY_BYTES_MAX)?;
         let event = decode_event(entry)?;
         if event.sequence != place {
             return Err(LogFault::OutOfPlace { place, sequence: event.sequence }.into());
@@ -275,6 +273,8 @@ impl PatientRows {
 }
 
 fn decode_event(entry: &Bytes) -> Result<AccessEvent, FieldError> {
+    // An entry says hardly more than the transaction that left it.
+    length_in("event", entry.len(), 0, BODY_BYTES_MAX)?;
     let event = pb::AccessEvent::decode(entry.clone());
     let event = event.map_err(|_| FieldError::malformed("event", "is not an AccessEvent"))?;
     AccessEvent::try_from(&event).map_err(|e| e.within("event"))

@@ -83,8 +83,7 @@ fn verify_group(group: &[(usize, batch::Item)]) -> bool {
 /// Bytes of a random factor.
 const FACTOR_LEN: usize = 16;
 
-/// The factors of a batch, drawn at once: a request to the system costs as much as a tenth of a
-/// verification, however few bytes are asked for.
+/// The factors of a batch, drawn by one request instead of one for each.
 struct Factors {
     random: OsRandom,
     drawn: Vec<u8>,

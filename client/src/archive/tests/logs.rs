@@ -63,6 +63,14 @@ fn list(kind: &str) -> Vec<u8> {
     keys::record_list(&ListName::new(PATIENT, pb::Confidentiality::Normal, kind))
 }
 
+/// A last block that commits to the state, certified.
+fn closed(mut ledger: Ledger) -> Ledger {
+    let root = ledger.state_root();
+    ledger.append(HEIGHT + 1, Vec::new(), |header| header.state_root = root);
+    ledger.certify(HEIGHT as usize + 1);
+    ledger
+}
+
 /// Five requests for a patient and one for nobody, and two lists of records. What the logs say may
 /// be changed before the validators certify it.
 fn ledger(change: impl FnOnce(&mut Vec<pb::AccessEvent>, &mut pb::RecordListsState)) -> Ledger {
@@ -81,10 +89,7 @@ fn ledger(change: impl FnOnce(&mut Vec<pb::AccessEvent>, &mut pb::RecordListsSta
     put_log(&mut ledger, &list("note"), &[listed(1).encode_to_vec(), listed(2).encode_to_vec()]);
     put_log(&mut ledger, &list("Observation"), &[listed(5).encode_to_vec()]);
     ledger.put_row("state", keys::record_lists(&PATIENT), lists.encode_to_vec());
-    let root = ledger.state_root();
-    ledger.append(HEIGHT + 1, Vec::new(), |header| header.state_root = root);
-    ledger.certify(HEIGHT as usize + 1);
-    ledger
+    closed(ledger)
 }
 
 fn good() -> Ledger {
@@ -240,10 +245,7 @@ fn disclosed(change: impl FnOnce(&mut pb::AccessEvent)) -> Ledger {
     let mut event = pb::AccessEvent { kind, purpose, legal, ..event(0, PATIENT, &confirmed) };
     change(&mut event);
     put_log(&mut ledger, &keys::access_log(&PATIENT), &[event.encode_to_vec()]);
-    let root = ledger.state_root();
-    ledger.append(HEIGHT + 1, Vec::new(), |header| header.state_root = root);
-    ledger.certify(HEIGHT as usize + 1);
-    ledger
+    closed(ledger)
 }
 
 #[test]
@@ -310,10 +312,7 @@ fn said(change: impl FnOnce(&mut Vec<pb::AccessEvent>)) -> Ledger {
         let encoded: Vec<_> = events.iter().map(Message::encode_to_vec).collect();
         put_log(&mut ledger, &keys::access_log(&of), &encoded);
     }
-    let root = ledger.state_root();
-    ledger.append(HEIGHT + 1, Vec::new(), |header| header.state_root = root);
-    ledger.certify(HEIGHT as usize + 1);
-    ledger
+    closed(ledger)
 }
 
 #[test]
@@ -370,10 +369,7 @@ fn declared(change: impl FnOnce(&mut Vec<pb::AccessEvent>)) -> Ledger {
         of.entry(keys::access_log(&patient)).or_default().push(event.encode_to_vec());
     }
     of.iter().for_each(|(log, entries)| put_log(&mut ledger, log, entries));
-    let root = ledger.state_root();
-    ledger.append(HEIGHT + 1, Vec::new(), |header| header.state_root = root);
-    ledger.certify(HEIGHT as usize + 1);
-    ledger
+    closed(ledger)
 }
 
 #[test]
@@ -429,10 +425,7 @@ fn with_units(assigned: &[(&str, Outcome)], told: &str) -> Ledger {
     ledger.push(block);
     let event = pb::AccessEvent { unit: told.to_owned(), ..event(0, PATIENT, &asked) };
     put_log(&mut ledger, &keys::access_log(&PATIENT), &[event.encode_to_vec()]);
-    let root = ledger.state_root();
-    ledger.append(HEIGHT + 1, Vec::new(), |header| header.state_root = root);
-    ledger.certify(HEIGHT as usize + 1);
-    ledger
+    closed(ledger)
 }
 
 #[test]
@@ -470,9 +463,6 @@ fn of_one_transaction_each_action_has_the_unit_that_the_ones_before_it_say() {
         ledger.push(vec![(asked.clone(), Outcome::Applied)]);
         let event = pb::AccessEvent { unit: told.to_owned(), ..event(0, PATIENT, &asked) };
         put_log(&mut ledger, &keys::access_log(&PATIENT), &[event.encode_to_vec()]);
-        let root = ledger.state_root();
-        ledger.append(HEIGHT + 1, Vec::new(), |header| header.state_root = root);
-        ledger.certify(HEIGHT as usize + 1);
-        assert_eq!(ledger.report().failure, None, "{told}");
+        assert_eq!(closed(ledger).report().failure, None, "{told}");
     }
 }
