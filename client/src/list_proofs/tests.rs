@@ -20,7 +20,7 @@ use crate::fixture::sdk_tests::client;
 use crate::fixture::{Network, QUICK};
 
 const PATIENT: PatientPseudonym = PatientPseudonym([1; 16]);
-const OBSERVATION: &str = "fhir.Observation";
+pub(crate) const OBSERVATION: &str = "fhir.Observation";
 const MUTATIONS: usize = 1_500;
 
 /// A patient's files, after two elections: four entries, of which the second and the third are
@@ -239,14 +239,19 @@ async fn all_lists_or_those_of_one_kind_are_verified_offline() {
     assert!(verify_log(&files.lists.encode_to_vec(), &network.genesis).is_err());
 }
 
-/// Wrong in one respect.
-fn damaged_lists(good: &pb::ListProof) -> Vec<(&'static str, pb::ListProof)> {
+/// Files of all lists that are wrong in one respect, with what that is.
+pub(crate) fn damaged_lists(good: &pb::ListProof) -> Vec<(&'static str, pb::ListProof)> {
     let proof = |change: &dyn Fn(&mut pb::RecordListsProof)| {
         let mut file = good.clone();
         change(file.record_lists.as_mut().unwrap());
         file
     };
     let first = |change: &dyn Fn(&mut pb::ListPatientRecordsResponse)| proof(&|lists| change(&mut lists.answers[0]));
+    let another = |bytes: &Bytes| {
+        let entry = pb::RecordListEntry::decode(bytes.clone()).unwrap();
+        let version = entry.version + 1;
+        Bytes::from(pb::RecordListEntry { version, ..entry }.encode_to_vec())
+    };
     let unnamed = |answer: &mut pb::ListPatientRecordsResponse| {
         let row = answer.record_lists.as_mut().unwrap();
         let mut names = pb::RecordListsState::decode(row.value.clone()).unwrap();
@@ -257,6 +262,8 @@ fn damaged_lists(good: &pb::ListProof) -> Vec<(&'static str, pb::ListProof)> {
     vec![
         ("an entry is left out", first(&|answer| drop(answer.lists[0].entries.pop()))),
         ("entries are swapped", first(&|answer| answer.lists[0].entries.swap(0, 1))),
+        ("an entry is changed", first(&|answer| answer.lists[0].entries[0] = another(&answer.lists[0].entries[0]))),
+        ("an entry is no entry", first(&|answer| answer.lists[0].entries[0] = Bytes::from_static(b"\xff"))),
         ("an entry is there twice", first(&|answer| answer.lists[1].entries.extend_from_within(..))),
         ("an entry is another list's", first(&|answer| answer.lists[0].entries = answer.lists[1].entries.clone())),
         ("a list is hidden", first(&|answer| drop(answer.lists.remove(1)))),
@@ -285,18 +292,10 @@ async fn forged_lists_of_records_are_refused() {
     assert!(matches!(other, ClientError::Verification(Unverified::Validators(_))), "{other:?}");
 }
 
-/// A first answer that shows less, and one of a later epoch that shows the rest.
-#[tokio::test]
-async fn lists_in_several_answers_are_whole_up_to_the_first_of_them() {
-    let network = Network::new();
-    let files = Files::of(&network).await;
+/// All lists: a first answer that shows an entry less, and one of a later epoch that shows the rest.
+pub(crate) async fn in_two_answers(files: &Files) -> pb::ListProof {
     let mut file = files.lists.clone();
-    let answers = &mut file.record_lists.as_mut().unwrap().answers;
-    answers[0].lists[0].entries.pop();
-    let height = answers[0].header.as_ref().unwrap().header.as_ref().unwrap().height;
-    let cut = verify_record_lists(&file.encode_to_vec(), &network.genesis);
-    assert_eq!(fault(cut), LogFault::EndsEarly { shown: 3 });
-
+    file.record_lists.as_mut().unwrap().answers[0].lists[0].entries.pop();
     files.node.elect(&[]);
     write(&files.ehr, 5, OBSERVATION, Confidentiality::Normal).await;
     let wanted = pb::WantedRecordList {
@@ -311,6 +310,21 @@ async fn lists_in_several_answers_are_whole_up_to_the_first_of_them() {
     files.ehr.certified_head().await.unwrap();
     let headers = file.record_lists.as_ref().unwrap().answers.iter().filter_map(|answer| answer.header.as_ref());
     file.set_changes = files.ehr.changes_for(headers);
+    file
+}
+
+#[tokio::test]
+async fn lists_in_several_answers_are_whole_up_to_the_first_of_them() {
+    let network = Network::new();
+    let files = Files::of(&network).await;
+    let mut cut = files.lists.clone();
+    let first = &mut cut.record_lists.as_mut().unwrap().answers[0];
+    first.lists[0].entries.pop();
+    let height = first.header.as_ref().unwrap().header.as_ref().unwrap().height;
+    let cut = verify_record_lists(&cut.encode_to_vec(), &network.genesis);
+    assert_eq!(fault(cut), LogFault::EndsEarly { shown: 3 });
+
+    let mut file = in_two_answers(&files).await;
     let report = verify_record_lists(&file.encode_to_vec(), &network.genesis).unwrap();
     assert_eq!((report.lists.header.height, report.lists.records().len()), (Height(height), 5));
     assert!(report.certified.height < files.ehr.certified_head().await.unwrap().header.height);
