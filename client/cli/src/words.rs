@@ -149,6 +149,14 @@ pub(crate) fn change(change: &Change) -> String {
         Change::EmergencyReviewed { emergency, verdict } => {
             format!("reviewed emergency {emergency}: {}", self::review(*verdict))
         }
+        Change::CareAttested { to } => {
+            format!("the patient is under the care of this hospital until {}", time_ms(to.0))
+        }
+        Change::ConsentPut { consent, version, to } => {
+            let until = to.map_or(String::new(), |to| format!(", until {}", time_ms(to.0)));
+            format!("version {version} of consent {consent} holds from now on{until}")
+        }
+        Change::ConsentEnded(consent) => format!("consent {consent} is ended, as far as who says so may end it"),
     }
 }
 

@@ -111,6 +111,22 @@ pub enum Change {
         /// What was found.
         verdict: ReviewVerdict,
     },
+    /// The member of who says so treats the patient until a time, or has until then.
+    CareAttested {
+        /// When it ends.
+        to: TimeMs,
+    },
+    /// A version of a consent, in place of the one before.
+    ConsentPut {
+        /// Which one.
+        consent: ConsentId,
+        /// From 1.
+        version: u32,
+        /// When it ends; `None`: when somebody ends it.
+        to: Option<TimeMs>,
+    },
+    /// A consent was ended, as far as who says so may end it.
+    ConsentEnded(ConsentId),
 }
 
 /// A disclosure under a legal duty. Who made it is the reader of the event.
@@ -141,6 +157,9 @@ impl Change {
             Self::MisfiledConfirmed(_) => PatientChangeKind::MisfiledConfirmed,
             Self::EmergencyDeclared { .. } => PatientChangeKind::EmergencyDeclared,
             Self::EmergencyReviewed { .. } => PatientChangeKind::EmergencyReviewed,
+            Self::CareAttested { .. } => PatientChangeKind::CareAttested,
+            Self::ConsentPut { .. } => PatientChangeKind::ConsentPut,
+            Self::ConsentEnded(_) => PatientChangeKind::ConsentEnded,
         }
     }
 }
@@ -246,13 +265,15 @@ impl Change {
             relation.ok_or_else(|| FieldError::malformed("relation", "is not a known relation"))
         };
         let other = || PatientPseudonym::parse("other", &m.other);
+        let consent = || ConsentId::parse("consent_id", &m.consent_id);
+        let to = (m.to_ms != 0).then_some(TimeMs(m.to_ms));
         Ok(match m.kind() {
             Kind::Accepted => Self::Accepted {
                 identity: identity()?,
                 relation: relation()?,
                 may_read: m.may_read,
                 may_consent: m.may_consent,
-                to: (m.to_ms != 0).then_some(TimeMs(m.to_ms)),
+                to,
                 scope: m.scope.clone(),
             },
             Kind::AcceptanceEnded => Self::AcceptanceEnded { identity: identity()?, relation: relation()? },
@@ -262,6 +283,9 @@ impl Change {
             Kind::DeathTakenBack => Self::DeathTakenBack,
             Kind::Misfiled => Self::Misfiled(RecordId::parse("record_id", &m.record_id)?),
             Kind::MisfiledConfirmed => Self::MisfiledConfirmed(RecordId::parse("record_id", &m.record_id)?),
+            Kind::CareAttested => Self::CareAttested { to: TimeMs(m.to_ms) },
+            Kind::ConsentPut => Self::ConsentPut { consent: consent()?, version: m.consent_version, to },
+            Kind::ConsentEnded => Self::ConsentEnded(consent()?),
             Kind::EmergencyDeclared | Kind::EmergencyReviewed | Kind::Unspecified => {
                 return Err(FieldError::malformed("kind", "is not known; a newer program is needed"));
             }

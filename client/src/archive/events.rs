@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use consilium_proto::hash::{Hash, sha256};
 use consilium_proto::header::Header;
-use consilium_proto::ids::{EmergencyId, Height, PatientPseudonym, TimeMs, TransactionId};
+use consilium_proto::ids::{ConsentId, EmergencyId, Height, PatientPseudonym, TimeMs, TransactionId};
 use consilium_proto::names::SpiffeId;
 use consilium_proto::pb;
 use consilium_proto::state::StateKey;
-use consilium_proto::transaction::{Action, EmergencyAction, Transaction};
+use consilium_proto::transaction::{Action, ConsentAction, EmergencyAction, Transaction};
 use prost::Message;
 
 use super::failure::VerifyFailure;
@@ -27,6 +27,8 @@ pub(super) struct Requests {
     disclosures: BTreeMap<Bytes, (String, pb::Disclose)>,
     /// Emergencies that nobody has reviewed yet, and whose they are.
     emergencies: BTreeMap<EmergencyId, PatientPseudonym>,
+    /// Whose consents are.
+    consents: BTreeMap<ConsentId, PatientPseudonym>,
     /// Of which units identities are, as the blocks so far say.
     units: BTreeMap<String, String>,
 }
@@ -79,6 +81,17 @@ impl Requests {
         match action {
             Action::Patient(action) => {
                 action.changes().into_iter().map(|(of, change)| entry(Some(&of), change)).collect()
+            }
+            Action::Consent(action) => {
+                let (patient, change) = action.change();
+                let patient = match action {
+                    ConsentAction::Put(put) => {
+                        self.consents.insert(put.id, put.patient);
+                        patient
+                    }
+                    ConsentAction::Revoke(id) => self.consents.get(id),
+                };
+                vec![entry(patient, change)]
             }
             Action::RetractRecord(retract) => retract.change().into_iter().map(|change| entry(None, change)).collect(),
             Action::ConfirmRetraction(confirm) => vec![entry(None, confirm.change())],

@@ -304,6 +304,11 @@ fn what_changed(change: &Change) -> Vec<Value> {
             details.extend([detail("reason", reason.as_str_name()), detail("until", &instant(to.0))]);
         }
         Change::EmergencyReviewed { verdict, .. } => details.push(detail("verdict", verdict.as_str_name())),
+        Change::CareAttested { to } => details.push(detail("until", &instant(to.0))),
+        Change::ConsentPut { consent, version, .. } => {
+            details.extend([detail("consent", &consent.to_string()), detail("version", &version.to_string())]);
+        }
+        Change::ConsentEnded(consent) => details.push(detail("consent", &consent.to_string())),
     }
     details
 }

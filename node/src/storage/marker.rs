@@ -14,7 +14,7 @@ use super::StorageError;
 /// File name inside the data directory.
 pub const MARKER_FILE: &str = "MARKER";
 /// Of what lies in a data directory (CHANGELOG.md).
-const FORMAT_VERSION: u32 = 9;
+const FORMAT_VERSION: u32 = 10;
 
 /// Content of the marker, JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -54,6 +54,29 @@ impl ConsentAction {
     pub(super) fn revoke(m: &pb::RevokeConsent) -> Result<Self, FieldError> {
         ConsentId::parse("consent_id", &m.consent_id).map(Self::Revoke)
     }
+
+    /// What the patient's log has of it, once it takes effect; whose consent is ended, the action does
+    /// not say.
+    #[must_use]
+    pub fn change(&self) -> (Option<&PatientPseudonym>, pb::PatientChange) {
+        match self {
+            Self::Put(put) => {
+                let change = pb::PatientChange {
+                    kind: PatientChangeKind::ConsentPut.into(),
+                    to_ms: put.grant.period.to.0,
+                    evidence_sha256: put.document.map(|hash| hash.to_bytes()).unwrap_or_default(),
+                    consent_id: Bytes::copy_from_slice(&put.id.0),
+                    consent_version: put.version,
+                    ..Default::default()
+                };
+                (Some(&put.patient), change)
+            }
+            Self::Revoke(id) => {
+                let (kind, consent_id) = (PatientChangeKind::ConsentEnded.into(), Bytes::copy_from_slice(&id.0));
+                (None, pb::PatientChange { kind, consent_id, ..Default::default() })
+            }
+        }
+    }
 }
 
 /// A request to read.

@@ -209,7 +209,8 @@ impl PatientAction {
                 let change = pb::PatientChange { kind: kind.into(), evidence_sha256, ..Default::default() };
                 vec![(death.patient, change)]
             }
-            Self::Register(_) | Self::AddLookups(_) | Self::AttestCare(_) | Self::PutSalt(_) => Vec::new(),
+            Self::AttestCare(care) => vec![(care.patient, care.change())],
+            Self::Register(_) | Self::AddLookups(_) | Self::PutSalt(_) => Vec::new(),
         }
     }
 
@@ -243,6 +244,19 @@ impl AcceptPatient {
             scope: self.scope.clone(),
             reason: 0,
             verdict: 0,
+            consent_id: Bytes::new(),
+            consent_version: 0,
+        }
+    }
+}
+
+impl AttestCare {
+    fn change(&self) -> pb::PatientChange {
+        pb::PatientChange {
+            kind: Kind::CareAttested.into(),
+            to_ms: self.to.0,
+            evidence_sha256: self.evidence.to_bytes(),
+            ..Default::default()
         }
     }
 }

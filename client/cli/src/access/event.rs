@@ -71,10 +71,14 @@ pub(super) struct ChangeView {
     pub(super) record: Option<String>,
     /// An EmergencyReason of emergency.proto, where the entry's emergency was declared.
     pub(super) reason: Option<&'static str>,
-    /// When it ends by itself: what is accepted, or the emergency.
+    /// When it ends by itself: what is accepted, the emergency, the care, or the consent.
     pub(super) until: Option<String>,
     /// A ReviewVerdict of emergency.proto, where it was reviewed.
     pub(super) verdict: Option<&'static str>,
+    /// A consent that was put, or ended.
+    pub(super) consent: Option<String>,
+    /// Which version of it was put.
+    pub(super) consent_version: Option<u32>,
     pub(super) words: String,
 }
 
@@ -244,6 +248,8 @@ impl ChangeView {
             reason: None,
             until: None,
             verdict: None,
+            consent: None,
+            consent_version: None,
             words: words::change(change),
         };
         match change {
@@ -260,6 +266,14 @@ impl ChangeView {
                 Self { reason: Some(reason.as_str_name()), until: Some(time_ms(to.0)), ..said }
             }
             Change::EmergencyReviewed { verdict, .. } => Self { verdict: Some(verdict.as_str_name()), ..said },
+            Change::CareAttested { to } => Self { until: Some(time_ms(to.0)), ..said },
+            Change::ConsentPut { consent, version, to } => Self {
+                consent: Some(consent.to_string()),
+                consent_version: Some(*version),
+                until: to.map(|to| time_ms(to.0)),
+                ..said
+            },
+            Change::ConsentEnded(consent) => Self { consent: Some(consent.to_string()), ..said },
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Logs of access and lists of records: what their rows commit to, and what blocks say.
 
+mod consents;
+
 use consilium_proto::ids::PatientPseudonym;
 use consilium_proto::log::row_of;
 use consilium_proto::merkle::leaf_hash;

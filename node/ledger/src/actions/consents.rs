@@ -10,7 +10,7 @@ use consilium_proto::pb::{
 use consilium_proto::transaction::{ConsentAction, PutConsent};
 use prost::Message;
 
-use super::{Author, Context};
+use super::{Author, Context, changes};
 use crate::custody::Kept;
 use crate::keys;
 use crate::rights::{is_known, load_patient};
@@ -24,10 +24,11 @@ pub(super) fn run<R: StateReader>(
     author: &Author,
     action: &ConsentAction,
 ) -> Result<(), Refusal> {
-    match action {
-        ConsentAction::Put(consent) => put(view, cx, author, consent),
-        ConsentAction::Revoke(id) => revoke(view, cx, author, id),
-    }
+    let patient = match action {
+        ConsentAction::Put(consent) => put(view, cx, author, consent)?,
+        ConsentAction::Revoke(id) => revoke(view, cx, author, id)?,
+    };
+    Ok(changes::note_said(view, cx, author, &patient, action.change().1)?)
 }
 
 fn put<R: StateReader>(
@@ -35,7 +36,7 @@ fn put<R: StateReader>(
     cx: &Context<'_>,
     author: &Author,
     consent: &PutConsent,
-) -> Result<(), Refusal> {
+) -> Result<PatientPseudonym, Refusal> {
     let paper = author.id.role() != Role::Patient;
     if paper {
         author.ensure_registrar()?;
@@ -74,7 +75,7 @@ fn put<R: StateReader>(
     }
     list(view, author, &consent.id, &state)?;
     view.put_message(Table::State, keys::consent(&consent.id), &state);
-    Ok(())
+    Ok(consent.patient)
 }
 
 /// Whether who is custodian of a member's records has accepted an identity to end what others have
@@ -145,9 +146,10 @@ fn revoke<R: StateReader>(
     cx: &Context<'_>,
     author: &Author,
     id: &ConsentId,
-) -> Result<(), Refusal> {
+) -> Result<PatientPseudonym, Refusal> {
     let not_found = || Refusal::Rejected(Outcome::ConsentNotFound);
     let mut state: ConsentState = view.message(Table::State, &keys::consent(id))?.ok_or_else(not_found)?;
+    let patient = patient_of(&state)?;
     ensure(state.revoked_ms == 0, Outcome::ConsentNotFound)?;
     let ending = ending(view, cx, author, &state)?.ok_or_else(not_found)?;
     if let Ending::For(mut members) = ending {
@@ -155,7 +157,7 @@ fn revoke<R: StateReader>(
         state.ended_for.sort();
         note_ending(&mut state, author);
         view.put_message(Table::State, keys::consent(id), &state);
-        return Ok(());
+        return Ok(patient);
     }
     state.revoked_ms = cx.time.0;
     view.put_message(Table::State, keys::consent(id), &state);
@@ -163,7 +165,12 @@ fn revoke<R: StateReader>(
     let mut list: ConsentListState = view.message(Table::State, &place)?.unwrap_or_default();
     list.consents.retain(|entry| entry.consent_id != id.0[..]);
     view.put_message(Table::State, place, &list);
-    Ok(())
+    Ok(patient)
+}
+
+fn patient_of(consent: &ConsentState) -> Result<PatientPseudonym, StoreFault> {
+    let patient = PatientPseudonym::parse("patient", &consent.patient);
+    patient.map_err(|e| crate::roster::corrupt(format!("consent: {e}")))
 }
 
 /// That it ends for custodians that accept this identity later. Each member has a place for its
@@ -200,9 +207,7 @@ fn ending<R: StateReader>(
         return Ok(own.then_some(Ending::Whole));
     }
     let name = author.id.to_string();
-    let patient = PatientPseudonym::parse("patient", &consent.patient);
-    let patient = patient.map_err(|e| crate::roster::corrupt(format!("consent: {e}")))?;
-    let patient = load_patient(view, &patient)?.unwrap_or_default();
+    let patient = load_patient(view, &patient_of(consent)?)?.unwrap_or_default();
     let bound = kept.listening(&patient, &consent.author);
     let bound = bound.filter(|(member, _)| !consent.ended_for.iter().any(|ended| ended == member));
     let (hearing, deaf): (Vec<_>, Vec<_>) = bound.partition(|(_, hears)| *hears);

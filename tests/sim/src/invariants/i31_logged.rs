@@ -1,20 +1,22 @@
 //! I31, G6: the log of each patient has an event for each request and each query that took effect,
 //! for each disclosure that was confirmed, for what was said of the patient on which its rights
-//! depend (of a link in both logs), and for each emergency that was declared, with its end, and
-//! reviewed, in the order of the ledger, and its count and root are those of these events, whether
-//! pseudonyms are linked or not; what was read without a quorum and entered later says so; requests
-//! for whom there is not are in the log of the reader's member. Each names the unit that the reader's
-//! member said before, in the order of the ledger.
+//! depend (of a link in both logs; consents that are put or ended, and attested care among it), and
+//! for each emergency that was declared, with its end, and reviewed, in the order of the ledger, and
+//! its count and root are those of these events, whether pseudonyms are linked or not; what was read
+//! without a quorum and entered later says so; requests for whom there is not are in the log of the
+//! reader's member. Each names the unit that the reader's member said before, in the order of the
+//! ledger.
 
 use std::collections::BTreeMap;
 
 use consilium_ledger::{keys, log};
+use consilium_proto::hash::Hash;
 use consilium_proto::ids::{DisclosureId, EmergencyId, PatientPseudonym, TransactionId};
 use consilium_proto::merkle::{leaf_hash, root_of};
 use consilium_proto::pb::{AccessEvent, AccessKind, LogState, PatientChange, PatientChangeKind, RetractionReason};
 use consilium_proto::state::StateRow;
 use consilium_proto::transaction::{
-    Action, AssignUnit, DisclosureAction, EmergencyAction, PatientAction, RetractRecord,
+    Action, AssignUnit, ConsentAction, DisclosureAction, EmergencyAction, PatientAction, RetractRecord,
 };
 use prost::Message;
 
@@ -57,13 +59,25 @@ struct Expected<'a> {
     late_ms: u64,
     /// In which emergency, or which one was declared or reviewed.
     emergency: Option<EmergencyId>,
+    /// For whom a system asks, or declares.
+    acting: Option<Hash>,
     /// Of a declaration why and until when, and of a review what it found; else zeros.
     terms: (u32, u64, u32),
 }
 
 impl<'a> Expected<'a> {
     fn new(effect: &'a Effect, reader: String, kind: AccessKind) -> Self {
-        Self { effect, reader, unit: String::new(), kind, change: None, late_ms: 0, emergency: None, terms: (0, 0, 0) }
+        Self {
+            effect,
+            reader,
+            unit: String::new(),
+            kind,
+            change: None,
+            late_ms: 0,
+            emergency: None,
+            acting: None,
+            terms: (0, 0, 0),
+        }
     }
 
     /// Somebody says something of the patient.
@@ -77,7 +91,7 @@ impl<'a> Expected<'a> {
     }
 
     fn is(&self, event: &AccessEvent, place: u64) -> bool {
-        let Self { effect, reader, unit, kind, change, late_ms, emergency, terms } = self;
+        let Self { effect, reader, unit, kind, change, late_ms, emergency, acting, terms } = self;
         let said = event.change.as_ref();
         let emergency = emergency.map(|id| id.0.to_vec()).unwrap_or_default();
         let of_emergency =
@@ -87,6 +101,7 @@ impl<'a> Expected<'a> {
             && (event.sequence, event.height, event.time_ms) == (place, effect.height.0, effect.time.0)
             && (&event.reader, &event.unit, event.kind(), event.late_ms) == (reader, unit, *kind, *late_ms)
             && (said.map(PatientChange::kind), &event.emergency_id[..]) == (*change, &emergency[..])
+            && event.acting_sha256 == acting.map(|hash| hash.to_bytes()).unwrap_or_default()
             && told.unwrap_or_default() == *terms
     }
 }
@@ -100,10 +115,10 @@ fn said(action: &PatientAction) -> (Vec<PatientPseudonym>, PatientChangeKind) {
         PatientAction::Unlink(pair) => (vec![pair.patient, pair.other], PatientChangeKind::Unlinked),
         PatientAction::AttestDeath(said) if said.withdrawn => (vec![said.patient], PatientChangeKind::DeathTakenBack),
         PatientAction::AttestDeath(said) => (vec![said.patient], PatientChangeKind::Died),
-        PatientAction::Register(_)
-        | PatientAction::AddLookups(_)
-        | PatientAction::AttestCare(_)
-        | PatientAction::PutSalt(_) => (Vec::new(), PatientChangeKind::Unspecified),
+        PatientAction::AttestCare(said) => (vec![said.patient], PatientChangeKind::CareAttested),
+        PatientAction::Register(_) | PatientAction::AddLookups(_) | PatientAction::PutSalt(_) => {
+            (Vec::new(), PatientChangeKind::Unspecified)
+        }
     }
 }
 
@@ -124,6 +139,7 @@ fn expected(effects: &[Effect]) -> BTreeMap<Vec<u8>, Vec<Expected<'_>>> {
                     let event = Expected {
                         late_ms: request.late.map_or(0, |late| late.0),
                         emergency: request.emergency,
+                        acting: request.acting,
                         ..Expected::new(effect, effect.author.to_string(), request.kind)
                     };
                     logs.entry(log).or_default().push(event.of_unit(&units));
@@ -168,6 +184,13 @@ fn told_of<'a>(judge: &Judge, effect: &'a Effect, action: &Action) -> Vec<(Patie
             of_record(record_id, PatientChangeKind::Misfiled)
         }
         Action::ConfirmRetraction(confirm) => of_record(&confirm.record_id, PatientChangeKind::MisfiledConfirmed),
+        Action::Consent(ConsentAction::Put(put)) => {
+            vec![(put.patient, Expected::said(effect, PatientChangeKind::ConsentPut))]
+        }
+        Action::Consent(ConsentAction::Revoke(id)) => {
+            let ended = |patient| (patient, Expected::said(effect, PatientChangeKind::ConsentEnded));
+            judge.consent_of(id).map(ended).into_iter().collect()
+        }
         Action::Emergency(action) => of_emergency(judge, effect, action).into_iter().collect(),
         _ => Vec::new(),
     }
@@ -184,7 +207,7 @@ fn of_emergency<'a>(
         EmergencyAction::Declare(declared) => {
             let said = Expected::said(effect, PatientChangeKind::EmergencyDeclared);
             let terms = (declared.reason as u32, effect.time.0 + EMERGENCY_MS, 0);
-            (declared.patient, Expected { emergency: Some(declared.id), terms, ..said })
+            (declared.patient, Expected { emergency: Some(declared.id), acting: declared.acting, terms, ..said })
         }
         EmergencyAction::Review { id, verdict, .. } => {
             let said = Expected::said(effect, PatientChangeKind::EmergencyReviewed);

@@ -130,6 +130,12 @@ impl Judge {
         self.records.get(id).map(|record| (record.patient, record.author.member().as_str()))
     }
 
+    /// Whose a consent is, also once it has ended.
+    #[must_use]
+    pub fn consent_of(&self, id: &ConsentId) -> Option<PatientPseudonym> {
+        self.consents.get(id).map(|consent| consent.put.patient)
+    }
+
     /// For whom an emergency was declared.
     #[must_use]
     pub fn emergency_of(&self, id: &EmergencyId) -> Option<PatientPseudonym> {

@@ -18,7 +18,7 @@ fn without_consent_only_the_custodians_own_people_read() {
     ] {
         assert_eq!(w.ground(&who, read(1)), ground, "{who}");
     }
-    assert_eq!(w.patient_log().count, 6, "every request is logged, permitted or not");
+    assert_eq!(w.patient_log().count, ATTESTED + 6, "every request is logged, permitted or not");
 }
 
 #[test]
@@ -45,7 +45,11 @@ fn an_event_says_who_asked_what_and_what_was_decided_of_each() {
         ]
     );
     let tip = &w.ledger.tip.header;
-    assert_eq!((event.height, event.time_ms, event.sequence), (tip.height.0, tip.time.0, 0));
+    assert_eq!(
+        (event.height, event.time_ms, event.sequence),
+        (tip.height.0, tip.time.0, ATTESTED + 1),
+        "behind the consent"
+    );
     assert_eq!(
         (event.reader.as_str(), &event.acting_sha256),
         ("spiffe://b.example/clinician/c1", &request.acting_sha256)
@@ -65,7 +69,7 @@ fn what_there_is_not_makes_no_rows_of_patients() {
     }
     assert_eq!(w.ledger.store.state().len(), before + 1, "one log of the reader's member");
     assert_eq!(w.log(&keys::unmatched_log(B)).unwrap().count, 4);
-    assert_eq!(w.patient_log().count, 0);
+    assert_eq!(w.patient_log().count, ATTESTED);
 }
 
 #[test]
@@ -89,7 +93,7 @@ fn queries_are_events_of_the_patient() {
     };
     assert_eq!(w.ground(&name(B, "clinician", "c1"), query.clone()), Ground::Each);
     assert_eq!(w.ground(&name(B, "auditor", "privacy"), query.clone()), Ground::Role);
-    assert_eq!(w.patient_log().count, 2);
+    assert_eq!(w.patient_log().count, ATTESTED + 2);
     let unknown = pb::RequestAccess { patient: id(7), ..query };
     assert_eq!(w.ground(&name(B, "clinician", "c1"), unknown), Ground::NotFound);
 }

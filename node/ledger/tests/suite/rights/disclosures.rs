@@ -48,12 +48,12 @@ fn it_stands_in_the_patients_log_once_a_second_person_has_confirmed_it() {
     let (clerk, auditor) = (name(A, "clinician", "c1"), name(A, "auditor", "privacy"));
     assert_eq!(w.discloses(&clerk, disclose(1, &[(1, 0)])), Outcome::Applied);
     assert_eq!(w.discloses(&clerk, disclose(1, &[(1, 0)])), Outcome::DisclosureExists);
-    assert_eq!(w.patient_log().count, 0, "one person puts nothing into it");
+    assert_eq!(w.patient_log().count, ATTESTED, "one person puts nothing into it");
     assert_eq!(w.confirms(&name(A, "clinician", "c2"), 1).1, Outcome::RoleNotAllowed);
     assert_eq!(w.confirms(&name(B, "auditor", "privacy"), 1).1, Outcome::DisclosureNotFound);
     assert_eq!(w.confirms(&auditor, 2).1, Outcome::DisclosureNotFound);
     let (confirmed, outcome) = w.confirms(&auditor, 1);
-    assert_eq!((outcome, w.patient_log().count), (Outcome::Applied, 1));
+    assert_eq!((outcome, w.patient_log().count), (Outcome::Applied, ATTESTED + 1));
     assert_eq!(w.confirms(&auditor, 1).1, Outcome::DisclosureNotFound, "once");
     let event = w.event(&confirmed);
     assert_eq!((event.kind(), event.purpose(), &event.reader), (AccessKind::Disclosure, Purpose::Hlegal, &clerk));
@@ -91,7 +91,7 @@ fn one_auditor_is_not_two_persons_and_what_nobody_confirms_in_time_is_nothing() 
     assert_eq!(w.confirms(&auditor, 2).1, Outcome::TimeRefused, "equality is too late");
     let row: pb::DisclosureState =
         w.ledger.store.message(Table::State, &keys::disclosure(&DisclosureId([2; 16]))).unwrap();
-    assert_eq!((row.confirmed_by.as_str(), w.patient_log().count), ("", 0));
+    assert_eq!((row.confirmed_by.as_str(), w.patient_log().count), ("", ATTESTED));
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_seal_is_by_two_persons_and_ends_within_a_year() {
     assert_eq!(request(&mut w, &name(A, "researcher", "r1"), secret.clone()).1, Outcome::RoleNotAllowed);
     w.wait_until(until);
     assert_eq!(request(&mut w, &clerk, secret).1, Outcome::DisclosureNotFound, "it is over");
-    assert_eq!(w.patient_log().count, 2, "what was refused left no entry");
+    assert_eq!(w.patient_log().count, ATTESTED + 2, "what was refused left no entry");
 }
 
 #[test]

@@ -27,18 +27,18 @@ fn a_patients_log_is_whole_and_each_event_is_proven() {
     }
     let key = keys::access_log(&PatientPseudonym([1; 16]));
     let (row, entries) = (w.log(&key).unwrap(), entries(&w, &key));
-    assert_eq!(row.count, 600);
+    assert_eq!(row.count, ATTESTED + 600);
     assert!(is_whole(&row, entries.iter().map(|entry| &entry[..])));
     assert!(!is_whole(&row, entries.iter().skip(1).map(|entry| &entry[..])));
     let root = Hash::try_from(row.root.as_ref()).unwrap();
-    for place in [0, 1, 255, 256, 300, 511, 512, 599] {
+    for place in [0, 1, 255, 256, 300, 511, 512, 601] {
         let proof = prove_entry(&w.ledger.store, &key, place, row.count).unwrap();
         verify_inclusion(&leaf_hash(&entries[usize::try_from(place).unwrap()]), &proof, &root).unwrap();
         assert!(proof.path().len() * 32 <= 512, "one event is proven in half a kilobyte");
     }
-    assert!(prove_entry(&w.ledger.store, &key, 600, row.count).is_err());
+    assert!(prove_entry(&w.ledger.store, &key, 602, row.count).is_err());
     let places: Vec<_> = entries.iter().map(|e| AccessEvent::decode(e.clone()).unwrap().sequence).collect();
-    assert!(places.into_iter().eq(0..600));
+    assert!(places.into_iter().eq(0..602));
 }
 
 #[test]
@@ -97,7 +97,8 @@ fn what_a_patients_rights_depend_on_stands_in_its_log() {
     let mut w = World::new();
     let register = pb::RegisterPatient { patient: id(3), lookups_sha256: Vec::new() };
     w.by(A, "service", "ehr", Action::RegisterPatient(register));
-    assert_eq!(said(&w, 1), [], "care and registration give nobody a right");
+    let care = [A, B].map(|member| (Kind::CareAttested, name(member, "service", "ehr")));
+    assert_eq!(said(&w, 1), care, "registration gives nobody a right");
     let (anna, guardian) = (name(A, "patient", ANNA), name(A, "patient", GUARDIAN));
     w.accept(A, &anna, |_| ());
     let until = w.now() + DAY;
@@ -121,14 +122,38 @@ fn what_a_patients_rights_depend_on_stands_in_its_log() {
         [(Kind::Accepted, a.clone()), (Kind::Accepted, b.clone()), (Kind::AcceptanceEnded, b)],
         [linked[0].clone(), linked[1].clone(), (Kind::Died, a.clone())],
     ];
-    assert_eq!(said(&w, 1), [&before[..], &after, &[(Kind::DeathTakenBack, a)]].concat());
+    assert_eq!(said(&w, 1), [&care[..], &before, &after, &[(Kind::DeathTakenBack, a)]].concat());
     assert_eq!(said(&w, 3), linked, "both logs have a link, and what was refused none");
 
     let key = keys::access_log(&PatientPseudonym([1; 16]));
     let (row, entries) = (w.log(&key).unwrap(), entries(&w, &key));
     assert!(is_whole(&row, entries.iter().map(|entry| &entry[..])));
-    let event = AccessEvent::decode(entries[1].clone()).unwrap();
+    let event = AccessEvent::decode(entries[3].clone()).unwrap();
     assert_eq!((event.decisions.len(), event.purpose()), (0, Purpose::Patadmin));
     let change = event.change.unwrap();
     assert_eq!((change.identity, change.may_read, change.may_consent, change.to_ms), (guardian, true, false, until));
+}
+
+#[test]
+fn consents_stand_in_the_log_with_who_put_and_who_ended_them() {
+    use pb::PatientChangeKind as Kind;
+    let mut w = World::new();
+    let (anna, clerk) = (name(A, "patient", ANNA), name(B, "service", "ehr"));
+    w.accept(A, &anna, |_| ());
+    assert_eq!(w.consent(&clerk, 1, share_with(A)), Outcome::Applied);
+    assert_eq!(w.consent(&anna, 2, share_with_b()), Outcome::Applied);
+    assert_eq!(w.consent_version(&anna, 2, 2, share_with_b()), Outcome::Applied);
+    assert_eq!(w.consent_version(&anna, 2, 2, share_with_b()), Outcome::ConsentConflict);
+    for (by, consent) in [(&clerk, 1), (&anna, 2)] {
+        let revoke = Action::RevokeConsent(pb::RevokeConsent { consent_id: id(consent) });
+        assert_eq!(w.submit(by, vec![revoke], Vec::new()).1, Outcome::Applied);
+    }
+    let put = |by: &str| (Kind::ConsentPut, by.to_owned());
+    let ended = |by: &str| (Kind::ConsentEnded, by.to_owned());
+    let expected = [put(&clerk), put(&anna), put(&anna), ended(&clerk), ended(&anna)];
+    assert_eq!(said(&w, 1)[ATTESTED as usize + 1..], expected, "also those that are over; nothing of what was refused");
+    let log = entries(&w, &keys::access_log(&PatientPseudonym([1; 16])));
+    let changes: Vec<_> = log.into_iter().filter_map(|entry| AccessEvent::decode(entry).unwrap().change).collect();
+    let told: Vec<_> = changes.iter().map(|said| (said.consent_id.clone(), said.consent_version)).collect();
+    assert_eq!(told[ATTESTED as usize + 1..], [(id(1), 1), (id(2), 1), (id(2), 2), (id(1), 0), (id(2), 0)]);
 }

@@ -48,6 +48,8 @@ pub(super) const B: &str = "b.example";
 /// Names of patients' identities are opaque.
 pub(super) const ANNA: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 pub(super) const GUARDIAN: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+/// Entries of the log of patient 1 at first: that it is under the care of two members.
+pub(super) const ATTESTED: u64 = 2;
 const DAY: u64 = 24 * 3_600_000;
 
 pub(super) struct World {
