@@ -76,6 +76,10 @@ pub enum Bug {
     OnePersonDiscloses,
     /// The event of a disclosure is counted in the log, and stored nowhere.
     DisclosureUnlogged,
+    /// The event of an emergency's declaration is counted in the log, and stored nowhere.
+    EmergencyUnlogged,
+    /// An event names the unit in which its reader was first seen.
+    StaleUnits,
     /// A deputy answers ordinary requests, too.
     DeputyForAll,
     /// A permit by label opens what is labelled under a salt that it does not know.
@@ -127,6 +131,8 @@ impl Bug {
             | Self::OwnStaffUnlogged
             | Self::OnePersonDiscloses
             | Self::DisclosureUnlogged
+            | Self::EmergencyUnlogged
+            | Self::StaleUnits
             | Self::DeputyForAll
             | Self::PermitOfUnknownLabel
             | Self::DenialOfKnownLabel => &[],
@@ -134,7 +140,7 @@ impl Bug {
     }
 
     /// All of them.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 40] = [
         Self::SkipVoteGuard,
         Self::AckBeforeSync,
         Self::LateConfChange,
@@ -169,6 +175,8 @@ impl Bug {
         Self::WrapOfEndedEmergency,
         Self::OnePersonDiscloses,
         Self::DisclosureUnlogged,
+        Self::EmergencyUnlogged,
+        Self::StaleUnits,
         Self::DeputyForAll,
         Self::PermitOfUnknownLabel,
         Self::DenialOfKnownLabel,

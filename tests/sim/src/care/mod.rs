@@ -61,6 +61,7 @@ struct Written {
     id: Bytes,
     patient: u64,
     member: u64,
+    labelled: bool,
 }
 
 /// An emergency that somebody has declared, or tried to.
@@ -112,8 +113,9 @@ pub struct Care {
 type Doing = fn(&mut Care, &Scene<'_>) -> Deed;
 
 /// What somebody may do, and how often that comes up.
-const DEEDS: [(u64, Doing); 24] = [
-    (250, |care, _| care.ask()),
+const DEEDS: [(u64, Doing); 25] = [
+    (190, |care, _| care.ask()),
+    (60, |care, _| care.ask_labelled()),
     (90, |care, _| care.ask_in_emergency()),
     (40, Care::ask_sealed),
     (65, |care, _| care.declare()),
@@ -252,9 +254,10 @@ impl Care {
     /// A record of a member, of a patient, perhaps with labels under one of these salts.
     fn record(&mut self, (scene, member, number): (&Scene<'_>, u64, u64), salts: &[Bytes]) -> (Action, Vec<Bytes>) {
         let id = self.id();
-        self.records.push(Written { id: id.clone(), patient: number, member });
         let (action, contents) = scene.fixture.written(member, (&id, &patient(number)), self.named);
+        let policy_tags = self.labels(salts);
+        self.records.push(Written { id, patient: number, member, labelled: !policy_tags.is_empty() });
         let Action::WriteRecord(write) = action else { return (action, contents) };
-        (Action::WriteRecord(pb::WriteRecord { policy_tags: self.labels(salts), ..write }), contents)
+        (Action::WriteRecord(pb::WriteRecord { policy_tags, ..write }), contents)
     }
 }

@@ -38,7 +38,18 @@ impl Care {
         let request = if self.rng.chance(150) { self.query(number) } else { self.request(number) };
         let late = self.rng.chance(80) && request.kind == i32::from(AccessKind::Read);
         let late_ms = if late { START_MS + self.named } else { 0 };
-        let request = pb::RequestAccess { purpose: purpose.into(), late_ms, ..request };
+        // Some for a person who is not named.
+        let acting_sha256 = if self.rng.chance(200) { hash_of(b"somebody else") } else { Bytes::new() };
+        let request = pb::RequestAccess { purpose: purpose.into(), late_ms, acting_sha256, ..request };
+        Deed::new(&of(reader), Action::RequestAccess(request))
+    }
+
+    /// A stranger asks for what is labelled: whether it is opened depends on consents by label alone.
+    pub(super) fn ask_labelled(&mut self) -> Deed {
+        let reader = self.one_of(&[(3, "clinician", "c"), (3, "clinician", "c"), (2, "clinician", "c")]);
+        let number = self.any_patient();
+        let request = self.request_for(number, |record| record.labelled);
+        let request = pb::RequestAccess { purpose: PurposeOfUse::Treat.into(), ..request };
         Deed::new(&of(reader), Action::RequestAccess(request))
     }
 

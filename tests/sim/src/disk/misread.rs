@@ -34,6 +34,41 @@ pub(super) fn forget_left(row: Bytes, ledger: &LedgerStore) -> Bytes {
     patient.encode_to_vec().into()
 }
 
+pub(super) fn unit_of(row: Option<&Bytes>) -> String {
+    row.and_then(|row| pb::IdentityState::decode(row.clone()).ok()).unwrap_or_default().unit
+}
+
+/// An identity in another unit.
+pub(super) fn in_unit(row: Bytes, unit: String) -> Bytes {
+    let Ok(identity) = pb::IdentityState::decode(row.clone()) else { return row };
+    pb::IdentityState { unit, ..identity }.encode_to_vec().into()
+}
+
+/// An emergency without an end.
+pub(super) fn endless(row: Bytes) -> Bytes {
+    let Ok(emergency) = pb::EmergencyState::decode(row.clone()) else { return row };
+    let verdict = pb::ReviewVerdict::Unspecified.into();
+    pb::EmergencyState { to_ms: u64::MAX, verdict, ..emergency }.encode_to_vec().into()
+}
+
+/// A disclosure, by somebody of another name if it was by that one.
+pub(super) fn by_another(row: Bytes, name: &str) -> Bytes {
+    match pb::DisclosureState::decode(row.clone()) {
+        Ok(disclosure) if disclosure.author == name => {
+            let author = format!("{name}-");
+            pb::DisclosureState { author, ..disclosure }.encode_to_vec().into()
+        }
+        Ok(_) | Err(_) => row,
+    }
+}
+
+/// A request for a wrap that names an emergency.
+pub(super) fn in_emergency(row: Bytes) -> Bytes {
+    let Ok(request) = pb::WrapRequestState::decode(row.clone()) else { return row };
+    let emergency_id = if request.emergency_id.is_empty() { vec![1; 16].into() } else { request.emergency_id.clone() };
+    pb::WrapRequestState { emergency_id, ..request }.encode_to_vec().into()
+}
+
 fn name_more(row: Bytes, ledger: &LedgerStore, effect: ConsentEffect, name: fn(PolicyTag) -> PolicyTag) -> Bytes {
     let Ok(mut consent) = pb::ConsentState::decode(row.clone()) else { return row };
     let labels = labels(ledger);

@@ -181,6 +181,8 @@ struct PortBugs {
     looked: LogIndex,
     /// Consents as they were first read.
     consents: BTreeMap<Vec<u8>, Option<Bytes>>,
+    /// Units as they were first read.
+    units: BTreeMap<Vec<u8>, String>,
     /// The newest row that was read is in a judgement of a wrap.
     judges_wrap: bool,
     /// Who signed what is executed.
@@ -199,6 +201,11 @@ impl PortBugs {
             Some(Bug::StaleConsents) if matches!(kind, Some(StateRow::Consent | StateRow::ConsentList)) => {
                 self.consents.entry(key.to_vec()).or_insert(value).clone()
             }
+            // A unit that was read once is not read again, but where one is assigned.
+            Some(Bug::StaleUnits) if kind == Some(StateRow::Identity) && !self.signer.spiffe_id.contains("/admin/") => {
+                let unit = self.units.entry(key.to_vec()).or_insert_with(|| misread::unit_of(value.as_ref())).clone();
+                value.map(|row| misread::in_unit(row, unit))
+            }
             // Once a wrap is asked for, the time of its emergency is not looked at.
             Some(Bug::WrapOfEndedEmergency) => {
                 // Between a request and who signs the next transaction a wrap is judged.
@@ -208,18 +215,18 @@ impl PortBugs {
                     Some(_) | None => self.judges_wrap,
                 };
                 let ended = self.judges_wrap && kind == Some(StateRow::Emergency);
-                if ended { value.map(endless) } else { value }
+                if ended { value.map(misread::endless) } else { value }
             }
             // Who confirms is never who disclosed.
             Some(Bug::OnePersonDiscloses) => {
                 let name = &self.signer.spiffe_id;
-                if kind == Some(StateRow::Disclosure) { value.map(|row| by_another(row, name)) } else { value }
+                if kind == Some(StateRow::Disclosure) { value.map(|row| misread::by_another(row, name)) } else { value }
             }
             // Whatever waits for a wrap counts as an emergency, for who answers it.
             Some(Bug::DeputyForAll) => {
                 match kind {
                     Some(StateRow::WrapRequest) if self.signer.spiffe_id.ends_with("/service/custodian") => {
-                        return value.map(in_emergency);
+                        return value.map(misread::in_emergency);
                     }
                     Some(_) | None => {}
                 }
@@ -234,35 +241,19 @@ fn signer_of(row: Option<&Bytes>) -> pb::SignerState {
     row.and_then(|row| pb::SignerState::decode(row.clone()).ok()).unwrap_or_default()
 }
 
-/// An emergency without an end.
-fn endless(row: Bytes) -> Bytes {
-    let Ok(emergency) = pb::EmergencyState::decode(row.clone()) else { return row };
-    let verdict = pb::ReviewVerdict::Unspecified.into();
-    pb::EmergencyState { to_ms: u64::MAX, verdict, ..emergency }.encode_to_vec().into()
+/// The event of a row, if it is one.
+fn event_of(row: &Row) -> Option<pb::AccessEvent> {
+    let event = row.value.clone().filter(|_| row.table == Table::Logs)?;
+    pb::AccessEvent::decode(event).ok()
 }
 
-/// A disclosure, by somebody of another name if it was by that one.
-fn by_another(row: Bytes, name: &str) -> Bytes {
-    match pb::DisclosureState::decode(row.clone()) {
-        Ok(disclosure) if disclosure.author == name => {
-            let author = format!("{name}-");
-            pb::DisclosureState { author, ..disclosure }.encode_to_vec().into()
-        }
-        Ok(_) | Err(_) => row,
-    }
-}
-
-/// A request for a wrap that names an emergency.
-fn in_emergency(row: Bytes) -> Bytes {
-    let Ok(request) = pb::WrapRequestState::decode(row.clone()) else { return row };
-    let emergency_id = if request.emergency_id.is_empty() { vec![1; 16].into() } else { request.emergency_id.clone() };
-    pb::WrapRequestState { emergency_id, ..request }.encode_to_vec().into()
-}
-
-/// Whether a row is the event of a disclosure.
 fn is_disclosure(row: &Row) -> bool {
-    let event = row.value.clone().filter(|_| row.table == Table::Logs).map(pb::AccessEvent::decode);
-    matches!(event, Some(Ok(event)) if event.kind() == pb::AccessKind::Disclosure)
+    event_of(row).is_some_and(|event| event.kind() == pb::AccessKind::Disclosure)
+}
+
+fn is_declaration(row: &Row) -> bool {
+    let change = event_of(row).and_then(|event| event.change);
+    change.is_some_and(|change| change.kind() == pb::PatientChangeKind::EmergencyDeclared)
 }
 
 /// A replica's ledger: the cache of the product over the simulated database, with
@@ -325,16 +316,25 @@ impl SimLedger {
                 self.cached.write_block(position, &Executed { rows, ..executed.clone() }, membership)
             }
             // Only the events of requests are stored.
-            Some(Bug::DisclosureUnlogged) => {
-                let rows = executed.rows.iter().filter(|row| !is_disclosure(row)).cloned().collect();
-                self.cached.write_block(position, &Executed { rows, ..executed.clone() }, membership)
-            }
+            Some(Bug::DisclosureUnlogged) => self.without(is_disclosure, (position, executed, membership)),
+            // Emergencies leave none.
+            Some(Bug::EmergencyUnlogged) => self.without(is_declaration, (position, executed, membership)),
             Some(_) | None => self.cached.write_block(position, executed, membership),
         }
     }
 }
 
 impl SimLedger {
+    /// A block without some of its rows.
+    fn without(
+        &self,
+        is_left_out: fn(&Row) -> bool,
+        (position, executed, membership): (LogPosition, &Executed, Option<&Membership>),
+    ) -> Result<(), PortFault> {
+        let rows = executed.rows.iter().filter(|row| !is_left_out(row)).cloned().collect();
+        self.cached.write_block(position, &Executed { rows, ..executed.clone() }, membership)
+    }
+
     /// A membership of one voter that a leader put into the log.
     fn captured(&self, after: LogIndex, to: LogIndex) -> Option<Membership> {
         let log = self.log.borrow();
