@@ -1,6 +1,8 @@
 //! `consilium access holders`: whose keys open a patient's records. Who has opened one keeps it:
 //! this shows who *can* open what nodes hold, now and without asking again.
 
+pub(super) mod of_patient;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
@@ -22,6 +24,9 @@ pub(crate) struct HoldersArgs {
     /// The patient's pseudonym
     #[arg(value_name = "HEX")]
     patient: PatientPseudonym,
+    /// For patients: show readers' names, too: opaque, as the ledger has them
+    #[arg(long)]
+    names: bool,
 }
 
 /// Whose keys open what.
@@ -71,9 +76,13 @@ pub(super) struct Owner {
 pub(super) struct Keys(pub(super) BTreeMap<KeyId, Option<Owner>>);
 
 pub(super) async fn run(client: &Client, args: &HoldersArgs, ctx: &Context) -> Result<(), CliError> {
-    if client.identity().spiffe_id().role() != Role::Auditor {
-        let why = "only auditors are shown the keys for which custodians have wrapped records";
-        return Err(CliError::usage(why).hint("use the identity of the privacy officer"));
+    match client.identity().spiffe_id().role() {
+        Role::Auditor => {}
+        Role::Patient => return of_patient::run(client, args, ctx).await,
+        _ => {
+            let why = "only patients and auditors are told who holds keys to records";
+            return Err(CliError::usage(why).hint("use the identity of the privacy officer"));
+        }
     }
     let reader = RecordReader::new(client.clone());
     let filter = QueryFilter { patient: Some(args.patient), ..QueryFilter::default() };
@@ -193,3 +202,6 @@ impl HoldersView {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

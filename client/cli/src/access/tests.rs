@@ -1,12 +1,11 @@
 #![allow(clippy::unwrap_used)]
 use consilium_client::access_log::{AccessEvent, AccessLog, Change, Decision, DisclosedTo, SealedEntry};
 use consilium_client::receipts::ReceiptReport;
-use consilium_client::records::AddedWrap;
 use consilium_proto::hash::Hash;
 use consilium_proto::header::Header;
 use consilium_proto::ids::{
-    ConsentId, DisclosureId, EmergencyId, Epoch, HeaderHash, Height, KeyId, LedgerId, NodeId, PatientPseudonym,
-    RecordId, TimeMs,
+    ConsentId, DisclosureId, EmergencyId, Epoch, HeaderHash, Height, LedgerId, NodeId, PatientPseudonym, RecordId,
+    TimeMs,
 };
 use consilium_proto::pb::{AccessGround, AccessKind, DisclosureBasis, DisclosureRecipient, PurposeOfUse};
 use consilium_proto::transaction::VersionRef;
@@ -78,7 +77,7 @@ pub(super) fn view(names: bool) -> LogView {
     }
 }
 
-fn sealed() -> SealedEntry {
+pub(super) fn sealed() -> SealedEntry {
     SealedEntry { sequence: 3, leaf: Hash::from_bytes([11; 32]), until: TimeMs(86_400_000) }
 }
 
@@ -286,7 +285,7 @@ fn a_phone_reads_off_the_page_what_it_can_hold_against_another_list() {
     assert_eq!(qr::svg(&"x".repeat(5_000)), None);
 }
 
-fn log(patient: u8, heights: &[u64]) -> (AccessLog, String, Vec<String>) {
+pub(super) fn log(patient: u8, heights: &[u64]) -> (AccessLog, String, Vec<String>) {
     let at = |(place, height): (usize, &u64)| AccessEvent {
         height: Height(*height),
         ..event(place as u64, AccessGround::Custodian)
@@ -398,42 +397,6 @@ fn all_who_have_read_a_record_that_was_entered_in_error_are_told() {
     let text = former_readers(true, false).text();
     assert!(text.starts_with("Observation 06060606060606060606060606060606: newest version 3, entered in error\n"));
     assert_eq!(text.matches("to be told").count(), 2, "{text}");
-}
-
-#[test]
-fn holders_are_told_by_name_with_deputies_and_keys_that_were_replaced() {
-    let key = |n: u8| KeyId::from_bytes([n; 32]);
-    let owner =
-        |identity: &str, keeps, replaced| Some(holders::Owner { identity: identity.parse().unwrap(), keeps, replaced });
-    let known = holders::Keys(std::collections::BTreeMap::from([
-        (key(1), owner("spiffe://a.example/service/custodian", true, false)),
-        (key(2), None),
-        (key(3), owner("spiffe://b.example/clinician/c-1", false, true)),
-        (key(4), owner("spiffe://b.example/service/custodian", true, false)),
-    ]));
-    let wraps = [1u8, 2].map(|n| consilium_client::pb::KeyWrapRef {
-        recipient_key_id: vec![n; 32].into(),
-        wrap_sha256: vec![0; 32].into(),
-    });
-    let version = consilium_client::pb::RecordVersion {
-        record_id: vec![6; 16].into(),
-        version: 1,
-        kind: "Observation".into(),
-        author: "spiffe://a.example/service/ehr".into(),
-        wraps: wraps.to_vec(),
-        ..Default::default()
-    };
-    let added = |version, n| AddedWrap { version, key: key(n) };
-    let wraps = holders::Wraps::of(&version, &[added(1, 3), added(1, 1), added(1, 4), added(2, 9)]).unwrap();
-    let shown = holders::VersionView::new(&version, &wraps, &known).unwrap();
-    let view = holders::HoldersView { patient: "07".repeat(16), versions: vec![shown] };
-    json::snapshot::check("access-holders", &view);
-    let text = view.text();
-    let line = |who: &str, how: &str| text.lines().any(|line| line.contains(who) && line.ends_with(how));
-    assert!(line("a.example/service/custodian", "custodian") && text.contains("unknown: key 02020202"), "{text}");
-    assert!(line("clinician/c-1", "added by the custodian; a key that was replaced since"), "{text}");
-    assert!(line("b.example/service/custodian", "custodian of another member"), "{text}");
-    assert_eq!(text.lines().count(), 5, "what was written is not told again as added, nor another version's: {text}");
 }
 
 #[test]
