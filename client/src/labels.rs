@@ -12,6 +12,7 @@ use consilium_proto::envelope::KeyWrap;
 use consilium_proto::hash::sha256;
 use consilium_proto::ids::{PatientPseudonym, PolicyTag, SaltId};
 use consilium_proto::limits::SALT_KEEPERS_MAX;
+use consilium_proto::names::MemberId;
 use consilium_proto::patient::PatientSalt;
 use consilium_proto::pb::{self, action::Action};
 use tonic::Code;
@@ -73,6 +74,24 @@ impl Client {
             salts.extend(self.open_salts(linked)?);
         }
         Ok(Labels { salts })
+    }
+
+    /// The tags that a member's records of a patient carry if they are labelled with these codes now.
+    ///
+    /// # Errors
+    /// Rows that are none; if the member has no salt for the patient, so that no record of it is
+    /// labelled, or this identity does not keep the newest.
+    pub fn label_tags<'a>(
+        &self,
+        rows: &PatientRows,
+        member: &MemberId,
+        codes: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Vec<PolicyTag>, ClientError> {
+        let salts = rows.salts.iter().find(|salts| salts.member == member.as_str());
+        let unlabelled = || ClientError::Usage(format!("{member} has labelled no record of this patient"));
+        let newest = salts.and_then(|salts| salts.salts.last()).ok_or_else(unlabelled)?;
+        let salt = self.open_salt(rows, newest)?.ok_or_else(not_kept)?;
+        Ok(codes.into_iter().map(|code| salt.label(code)).collect())
     }
 
     /// The salt for labels that this identity writes: made where its member has none. What the

@@ -210,6 +210,13 @@ impl Grant {
         Ok(Self { base, period: Period::parse(m.from_ms, m.to_ms)?, rules })
     }
 
+    /// When what it says changes next by itself, after a moment: it or one of its rules ends.
+    #[must_use]
+    pub fn next_end(&self, after: TimeMs) -> Option<TimeMs> {
+        let periods = std::iter::once(&self.period).chain(self.rules.iter().map(|rule| &rule.period));
+        periods.map(|period| period.to).filter(|to| *to > after).min()
+    }
+
     /// What it says. One that is not in force says nothing.
     #[must_use]
     pub fn says(&self, asked: &Asked<'_>) -> Said {

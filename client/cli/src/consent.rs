@@ -17,7 +17,7 @@ use consilium_client::labels::Labels;
 use consilium_client::patients::Patients;
 use consilium_client::{Client, ClientError};
 use consilium_proto::consent::{Grant, Rule};
-use consilium_proto::ids::{ConsentId, PatientPseudonym};
+use consilium_proto::ids::{ConsentId, PatientPseudonym, TimeMs};
 use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::pb::ConsentEffect;
 use consilium_proto::purpose;
@@ -32,6 +32,10 @@ use crate::words;
 use crate::{CliError, Context, SubmittedView};
 use draft::{PutArgs, Said};
 use reach::RevokedView;
+
+const DAY_MS: u64 = 24 * 3_600_000;
+/// What ends sooner is told whenever consents are listed.
+const REMINDER_DAYS: u64 = 30;
 
 /// Consents of patients
 #[derive(Debug, Args)]
@@ -91,8 +95,8 @@ pub(crate) async fn run(args: ConsentArgs, ctx: &Context) -> Result<(), CliError
             let client = ctx.client().await?;
             let rows = client.linked_patient_rows(patient).await?;
             let labels = client.labels_in(&rows)?;
-            let consents = rows.patient.consents.iter();
-            let consents = consents.map(|consent| ConsentView::new(consent, &labels)).collect();
+            let (consents, now) = (rows.patient.consents.iter(), rows.patient.header.time);
+            let consents = consents.map(|consent| ConsentView::new(consent, &labels, now)).collect();
             ctx.print(&ListView { consents }, ListView::text)
         }
         ConsentCommand::Export(args) => export::run(*args, ctx).await,
@@ -277,6 +281,10 @@ struct ConsentView {
     /// In words.
     says: Vec<String>,
     signed: String,
+    /// When it or one of its rules ends next; null: nothing of it ends.
+    next_end: Option<String>,
+    #[serde(skip)]
+    ends_in_days: Option<u64>,
     /// For the records of these members alone it is revoked.
     ended_for: Vec<String>,
     /// Who has revoked it so, if not its author; members that accept one of them later have it
@@ -285,8 +293,10 @@ struct ConsentView {
 }
 
 impl ConsentView {
-    fn new(consent: &KnownConsent, labels: &Labels) -> Self {
+    /// As of a block's time.
+    fn new(consent: &KnownConsent, labels: &Labels, now: TimeMs) -> Self {
         let paper = &consent.state.paper_member;
+        let next_end = consent.grant.next_end(now);
         Self {
             consent: consent.id.to_string(),
             version: consent.state.version,
@@ -295,6 +305,8 @@ impl ConsentView {
             base: words::base_code(consent.grant.base),
             says: describe(&consent.grant, labels).iter().map(|line| line.trim().to_owned()).collect(),
             signed: time_ms(consent.state.signed_ms),
+            next_end: next_end.map(|end| time_ms(end.0)),
+            ends_in_days: next_end.map(|end| (end.0 - now.0) / DAY_MS),
             ended_for: consent.state.ended_for.clone(),
             ended_by: consent.state.ended_by.clone(),
         }
@@ -312,7 +324,19 @@ impl ConsentView {
             let ended = self.ended_for.join(", ");
             format!("  revoked for the records of {ended}, and in force for those of others{until}")
         });
-        std::iter::once(head).chain(says).chain(ended).map(|line| escaped(&line)).collect::<Vec<_>>().join("\n")
+        let soon = self.ends_in_days.filter(|days| *days < REMINDER_DAYS).map(|days| {
+            let end = self.next_end.as_deref().unwrap_or_default();
+            format!(
+                "  REMINDER: what it says ends in part or in whole in {days} days, at {end}: put a new version in time"
+            )
+        });
+        std::iter::once(head)
+            .chain(says)
+            .chain(ended)
+            .chain(soon)
+            .map(|line| escaped(&line))
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 }
 

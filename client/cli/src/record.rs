@@ -27,6 +27,7 @@ use consilium_client::records::{
 };
 use consilium_client::{Client, Submitted};
 use labels::LabelArgs;
+pub(crate) use labels::Labelling;
 pub(crate) use read::{print_opened, write_out};
 
 /// For what a person is asked.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use consilium_proto::access::RecordFacts;
 use consilium_proto::consent::{Asked, Custodians, Said, strongest};
-use consilium_proto::ids::{ConsentId, ProjectTag, RecordId, TimeMs};
+use consilium_proto::ids::{ConsentId, PolicyTag, ProjectTag, RecordId, TimeMs};
 use consilium_proto::names::{MemberId, SpiffeId};
 use consilium_proto::pb::{
     Confidentiality, ConsentBase, CustodyKeeper, PatientAcceptance, PatientRelation, PatientState, PurposeOfUse,
@@ -64,6 +64,8 @@ pub struct Question {
     pub kind: String,
     /// How confidential it is.
     pub confidentiality: Confidentiality,
+    /// What it is labelled with ([`crate::Client::label_tags`]).
+    pub tags: Vec<PolicyTag>,
     /// Block time.
     pub time: TimeMs,
 }
@@ -107,7 +109,7 @@ impl Pseudonyms {
             confidentiality: question.confidentiality,
             custodian: question.custodian.as_str(),
             author: &author,
-            tags: &[],
+            tags: &question.tags,
             restricted: false,
         };
         let Question { reader, purpose, project, time, .. } = question;

@@ -35,6 +35,18 @@ fn permits(change: impl FnOnce(&mut Rule), asked: &Asked<'_>) -> bool {
 }
 
 #[test]
+fn the_next_end_is_that_of_the_consent_or_of_a_rule_whichever_comes_first() {
+    let mut grant = Grant::of_base(ConsentBase::BreakGlassOnly);
+    assert_eq!(grant.next_end(TimeMs(0)), None, "nothing ends");
+    grant.rules = [0, 50, 20]
+        .map(|to| Rule { period: Period { from: TimeMs(1), to: TimeMs(to) }, ..Rule::of_effect(ConsentEffect::Permit) })
+        .into();
+    grant.period.to = TimeMs(70);
+    let ends = [0, 19, 20, 49, 50, 69, 70].map(|now| grant.next_end(TimeMs(now)).map(|end| end.0));
+    assert_eq!(ends, [Some(20), Some(20), Some(50), Some(50), Some(70), Some(70), None]);
+}
+
+#[test]
 fn each_condition_narrows_a_rule() {
     let (reader, tags) = (id(READER), [PolicyTag([7; 32])]);
     let record = record(&tags);

@@ -1,9 +1,11 @@
 //! `consilium consent check`: what the consents of a patient say of a question.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use consilium_client::consents::{ConsentSays, Explained, Question};
 use consilium_client::{Client, ClientError, pb};
-use consilium_proto::ids::{PatientPseudonym, RecordId, TimeMs};
+use consilium_proto::ids::{PatientPseudonym, ProjectTag, RecordId, TimeMs};
 use consilium_proto::names::{MemberId, SpiffeId};
 use consilium_proto::pb::{Confidentiality, ConsentBase, PurposeOfUse};
 use consilium_proto::state::keys;
@@ -12,6 +14,7 @@ use prost::Message;
 use serde::Serialize;
 
 use crate::named::{Named, strangers_words};
+use crate::record::Labelling;
 use crate::when::{When, when};
 use crate::words::{self, parse_level, parse_purpose};
 use crate::{CliError, Context};
@@ -34,6 +37,14 @@ pub(crate) struct CheckArgs {
     /// How confidential it is: U, L, M, N, R or V
     #[arg(long, value_name = "LEVEL", default_value = "N", value_parser = parse_level)]
     pub(crate) level: Confidentiality,
+    /// The project of research for which it would be: 32 hexadecimal digits, as `consent list` shows them
+    #[arg(long, value_name = "ID")]
+    pub(crate) project: Option<ProjectTag>,
+    /// File with labels of the record, one on each line: a sensitivity code such as PSY, or a level. The
+    /// own member's salt, or that of --custodian, must be kept by this identity; a record without labels
+    /// is asked about without it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) labels_file: Option<PathBuf>,
     /// The member that wrote the record [default: the own member]
     #[arg(long, value_name = "MEMBER")]
     pub(crate) custodian: Option<MemberId>,
@@ -90,16 +101,22 @@ pub(super) async fn run(args: CheckArgs, ctx: &Context) -> Result<(), CliError> 
     let header = &pseudonyms.patient.header;
     let custodian = args.custodian.unwrap_or_else(|| client.identity().spiffe_id().member().clone());
     let keepers = client.custody_of(&custodian).await?.map(|custody| custody.keepers).unwrap_or_default();
+    let labels = args.labels_file.as_deref().map(Labelling::of_file).transpose()?;
+    let tags = match &labels {
+        Some(labels) => client.label_tags(&pseudonyms.patient, &custodian, labels.codes())?,
+        None => Vec::new(),
+    };
     let question = Question {
         keepers,
+        tags,
         reader: args.reader,
         purpose: args.purpose,
-        project: None,
+        project: args.project,
         custodian,
         author: args.author,
         record: args.record,
         kind: args.kind,
-        confidentiality: args.level,
+        confidentiality: labels.and_then(|labels| labels.level()).map_or(args.level, |level| level.max(args.level)),
         time: args.at.map_or(header.time, |at| TimeMs(at.resolve(header.time.0))),
     };
     let said = pseudonyms.explain(&question, implicit(&client).await?);

@@ -32,6 +32,18 @@ fn consent() -> KnownConsent {
 }
 
 #[test]
+fn who_lists_consents_is_reminded_of_those_that_end_soon() {
+    let text = |consent: &KnownConsent, now| ConsentView::new(consent, &Labels::default(), TimeMs(now)).text();
+    let mut known = consent();
+    assert!(text(&known, 2_000).contains("REMINDER: what it says ends in part or in whole in 0 days, at 1970-01-02"));
+    assert!(!text(&known, 86_400_000).contains("REMINDER"), "it has ended");
+    known.grant.rules[0].period.to = TimeMs(31 * 86_400_000);
+    assert!(!text(&known, 0).contains("REMINDER"), "not yet");
+    known.grant.period.to = TimeMs(29 * 86_400_000);
+    assert!(text(&known, 0).contains("in 29 days"), "the whole of it");
+}
+
+#[test]
 fn what_scripts_get_of_a_withdrawal() {
     let transaction = crate::tests::submitted();
     let reach = reach::tests::view();
@@ -62,7 +74,10 @@ fn what_denies_more_than_it_says_and_what_was_not_compared_is_shown() {
 
 #[test]
 fn scripts_get_consents() {
-    json::snapshot::check("consents", &ListView { consents: vec![ConsentView::new(&consent(), &Labels::default())] });
+    json::snapshot::check(
+        "consents",
+        &ListView { consents: vec![ConsentView::new(&consent(), &Labels::default(), TimeMs(2_000))] },
+    );
     let put = PutView {
         consent: "01".repeat(16),
         version: 1,
@@ -85,6 +100,7 @@ fn scripts_get_which_consent_decides() {
         record: None,
         kind: "Observation".into(),
         confidentiality: Confidentiality::Normal,
+        tags: Vec::new(),
         time: TimeMs(1_000),
     };
     let id = ConsentId([1; 16]);

@@ -40,7 +40,7 @@ enum Label {
 
 /// Labels, read.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Labelling(Vec<Label>);
+pub(crate) struct Labelling(Vec<Label>);
 
 impl LabelArgs {
     /// Reads the file.
@@ -57,19 +57,34 @@ impl LabelArgs {
 }
 
 impl Labelling {
+    /// Of a file alone.
+    pub(crate) fn of_file(file: &Path) -> Result<Self, CliError> {
+        of_file(file).map(Self)
+    }
+
+    /// The sensitivity codes.
+    pub(crate) fn codes(&self) -> BTreeSet<&'static str> {
+        let code = |label: &Label| match label {
+            Label::Level(_) => None,
+            Label::Sensitivity(code) => Some(*code),
+        };
+        self.0.iter().filter_map(code).collect()
+    }
+
+    /// How confidential it is at least, with what these labels restrict.
+    pub(crate) fn level(&self) -> Option<Confidentiality> {
+        let level = |label: &Label| match label {
+            Label::Level(level) => Some(*level),
+            Label::Sensitivity(code) => fhir::restricts(code).then_some(Confidentiality::Restricted),
+        };
+        self.0.iter().filter_map(level).max()
+    }
+
     /// The same document with these labels, too: of levels the highest counts.
-    pub(super) fn put_on(&self, draft: RecordDraft) -> RecordDraft {
-        self.0.iter().fold(draft, |mut draft, label| {
-            let level = match label {
-                Label::Level(level) => Some(*level),
-                Label::Sensitivity(code) => {
-                    draft.labels.insert(code);
-                    fhir::restricts(code).then_some(Confidentiality::Restricted)
-                }
-            };
-            draft.confidentiality = level.map_or(draft.confidentiality, |level| draft.confidentiality.max(level));
-            draft
-        })
+    pub(super) fn put_on(&self, mut draft: RecordDraft) -> RecordDraft {
+        draft.labels.extend(self.codes());
+        draft.confidentiality = self.level().map_or(draft.confidentiality, |level| draft.confidentiality.max(level));
+        draft
     }
 }
 

@@ -2,6 +2,7 @@
 use consilium_proto::consent::{Grantee, Rule};
 use consilium_proto::hash::Hash;
 use consilium_proto::ids::PatientPseudonym;
+use consilium_proto::patient::PatientSalt;
 use consilium_proto::pb::{self, ConsentEffect};
 
 use consilium_proto::consent::Grant;
@@ -63,6 +64,7 @@ fn question(custodian: &str) -> Question {
         record: None,
         kind: "Observation".into(),
         confidentiality: Confidentiality::Normal,
+        tags: Vec::new(),
         time: TimeMs(50),
     }
 }
@@ -100,4 +102,19 @@ fn a_linked_pseudonym_counts_for_the_members_that_linked_it() {
     let patient = Pseudonyms { patient: rows(vec![], &[]), linked: vec![(linked, vec!["a.example".into()])] };
     assert_eq!(explain(&patient, "a.example").said, Said::Permits { by_name: false });
     assert_eq!(explain(&patient, "c.example").said, Said::BaseDenies);
+}
+
+#[test]
+fn labels_are_asked_about_under_the_salt_that_the_custodian_blinds_them_with() {
+    let salts = [1, 2].map(|_| PatientSalt::generate(PatientPseudonym([1; 16])).unwrap());
+    let [known, newer] = &salts;
+    let mut rule = Rule::of_effect(ConsentEffect::Deny);
+    rule.tags = vec![known.label("PSY")];
+    let grant = Grant { rules: vec![rule], ..Grant::of_base(ConsentBase::AllNormal) };
+    let patient = Pseudonyms { patient: rows(vec![consent(1, grant, "")], &["a.example"]), linked: Vec::new() };
+    let asked = |tags| patient.explain(&Question { tags, ..question("a.example") }, ConsentBase::BreakGlassOnly).said;
+    assert_eq!(asked(Vec::new()), Said::BasePermits);
+    assert_eq!(asked(vec![known.label("MH")]), Said::BasePermits);
+    assert_eq!(asked(vec![known.label("MH"), known.label("PSY")]), Said::RuleDenies);
+    assert_eq!(asked(vec![newer.label("MH")]), Said::RuleDenies, "of a salt that the consent does not know");
 }

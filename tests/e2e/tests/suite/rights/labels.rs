@@ -81,6 +81,22 @@ fn consent(all_but_psy: &str, psy_alone: &str) -> Value {
     })
 }
 
+/// The patient is told by which member each record was read, and not by whom.
+fn holders(network: &Network, (anna, of): (&User, &Hospital), read: [(RecordId, &String); 3]) -> anyhow::Result<()> {
+    let held = told(network, anna, &format!("access holders {}", of.patient))?;
+    for (record, member) in read {
+        let found = held["records"].as_array().and_then(|all| all.iter().find(|r| r["record"] == record.to_string()));
+        let readers = found.map(|record| record["readers"].clone()).unwrap_or_default();
+        let told: Vec<_> = readers.as_array().into_iter().flatten().collect();
+        anyhow::ensure!(told.len() == 1 && told[0]["member"] == **member && told[0]["name"].is_null(), "{held}");
+    }
+    let named = told(network, anna, &format!("access holders {} --names", of.patient))?.to_string();
+    anyhow::ensure!(named.contains("\"doctor\"") && named.contains("\"therapist\""), "{named}");
+    let refused = network.cli(&of.ehr, &["access", "holders", &of.patient.to_string()])?;
+    anyhow::ensure!(refused.code != Some(0) && refused.output.contains("patients and auditors"), "{}", refused.output);
+    Ok(())
+}
+
 #[test]
 fn a_consent_by_label_closes_and_opens_what_is_labelled() {
     Network::of(3).run(async |network| {
@@ -106,6 +122,22 @@ fn a_consent_by_label_closes_and_opens_what_is_labelled() {
         let list = told(network, &anna, &format!("consent list {}", of.patient))?;
         let says = list["consents"][0]["says"].to_string();
         assert!(says.contains("labelled PSY, PSYTHPN") && says.contains("labelled PSY\""), "{says}");
+
+        // And what it would say of a reading, before somebody asks.
+        let says = |user: &User, reader: &User, label: &str| -> anyhow::Result<bool> {
+            std::fs::write(at("labels.txt"), label)?;
+            let check = format!(
+                "consent check {} --reader {} --purpose TREAT --kind note --custodian {here} --labels-file {}",
+                of.patient,
+                reader.spiffe_id,
+                at("labels.txt")
+            );
+            Ok(told(network, user, &check)?["says"].to_string().contains("permits"))
+        };
+        assert_eq!((says(&anna, &doctor, "PSY")?, says(&anna, &doctor, "HIV")?), (false, true));
+        assert_eq!((says(&of.ehr, &therapist, "PSY")?, says(&of.ehr, &therapist, "HIV")?), (true, false));
+        assert!(says(&doctor, &doctor, "HIV").unwrap_err().to_string().contains("does not keep it"));
+        holders(network, (&anna, &of), [(plain, &one), (psy, &other), (hiv, &one)])?;
 
         // Under a newer salt, which the consent does not know, what is labelled stays closed.
         told(network, &of.ehr, &format!("patient salt {} --renew --yes", of.patient))?;
