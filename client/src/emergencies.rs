@@ -13,6 +13,7 @@ use consilium_proto::limits::EMERGENCY_PLAINTEXT_BYTES_MAX;
 use consilium_proto::names::MemberId;
 use consilium_proto::pb::{self, EmergencyReason, Outcome, PurposeOfUse, ReviewVerdict, action::Action};
 use consilium_proto::state::keys;
+use consilium_proto::transaction::VersionRef;
 use prost::Message;
 use zeroize::Zeroizing;
 
@@ -21,7 +22,7 @@ use crate::access_log::verify::message;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::false_answer::Answered;
-use crate::records::{Access, Recipient, custodian};
+use crate::records::{Access, Opened, Recipient, RecordReader, custodian};
 use crate::submit::Submitted;
 
 /// Ids that are tried for one thing, each drawn at random, where somebody else has taken the one before.
@@ -167,6 +168,38 @@ impl Client {
             }
         }
         self.declare_once(declaration).await
+    }
+
+    /// Declares an emergency and reads by the same transaction, so that one certified block both opens
+    /// the records and logs it. As [`RecordReader::read`]; if the id is proven to be another's, another
+    /// one is drawn: it is the declaration's then.
+    ///
+    /// # Errors
+    /// As [`RecordReader::read`]; [`ClientError::Rejected`], with `EMERGENCY_EXISTS` after
+    /// [`FRESH_IDS_MAX`] ids.
+    pub async fn declare_and_read(
+        &self,
+        declaration: &mut Declaration,
+        records: &[VersionRef],
+    ) -> Result<Vec<Opened>, ClientError> {
+        for _ in 1..FRESH_IDS_MAX {
+            let reader = RecordReader::with(self.clone(), declaration.access());
+            match reader.read(declaration.patient, records).await {
+                // Only a node says so here: one that lies would have the same declared again and again.
+                Err(ClientError::Rejected { outcome: Outcome::EmergencyExists, .. })
+                    if self.is_anothers(declaration.id).await? =>
+                {
+                    declaration.drawn_anew()?;
+                }
+                done => return done,
+            }
+        }
+        RecordReader::with(self.clone(), declaration.access()).read(declaration.patient, records).await
+    }
+
+    async fn is_anothers(&self, id: EmergencyId) -> Result<bool, ClientError> {
+        let own = self.identity().spiffe_id().to_string();
+        Ok(self.emergency(id).await?.is_some_and(|emergency| emergency.reader != own))
     }
 
     async fn declare_once(&self, declaration: &Declaration) -> Result<Submitted, ClientError> {

@@ -111,7 +111,8 @@ pub enum ClientError {
         /// The last error.
         last: Box<ClientError>,
     },
-    /// The transaction is on the ledger, refused by the rules.
+    /// The transaction is on the ledger, refused by the rules: proven where it was submitted, the word of
+    /// the node where it asked to read.
     #[error("refused by the rules: {} (transaction {transaction_id}, height {height})", outcome.as_str_name())]
     Rejected {
         /// Why.
@@ -249,9 +250,26 @@ impl From<TrustError> for ClientError {
 impl From<tonic::Status> for ClientError {
     fn from(status: tonic::Status) -> Self {
         use tonic_types::StatusExt;
-        let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
+        let info = status.get_details_error_info();
+        if let Some(rejected) = info.as_ref().and_then(rejected) {
+            return rejected;
+        }
+        let reason = info.map(|info| info.reason).unwrap_or_default();
         Self::Status { code: status.code(), reason, message: status.message().to_owned() }
     }
+}
+
+/// What a node says of a transaction that the rules refused: its word, as every status is.
+fn rejected(info: &tonic_types::ErrorInfo) -> Option<ClientError> {
+    if info.reason != "OUTCOME_REFUSED" {
+        return None;
+    }
+    let said = |key: &str| info.metadata.get(key);
+    Some(ClientError::Rejected {
+        outcome: pb::Outcome::from_str_name(said("outcome")?)?,
+        transaction_id: said("transaction_id")?.parse().ok()?,
+        height: Height(said("height")?.parse().ok()?),
+    })
 }
 
 /// The setting that would let a node pass, if one would.

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use consilium_client::emergencies::Declaration;
-use consilium_client::records::RecordReader;
 use consilium_client::{Client, files, pb};
 use consilium_proto::ids::{EmergencyId, PatientPseudonym, RecordId};
 use consilium_proto::limits::EMERGENCY_PLAINTEXT_BYTES_MAX;
@@ -201,7 +200,7 @@ async fn declare(args: DeclareArgs, client: &Client, ctx: &Context) -> Result<()
         None => declaration,
     };
     if !args.records.is_empty() {
-        return read(args.patient, &declaration, &args.records, args.out.as_deref(), client, ctx).await;
+        return read(args.patient, &mut declaration, &args.records, args.out.as_deref(), client, ctx).await;
     }
     let done = client.declare_emergency(&mut declaration).await?;
     let transaction = Some(SubmittedView::new(&done));
@@ -211,18 +210,18 @@ async fn declare(args: DeclareArgs, client: &Client, ctx: &Context) -> Result<()
 /// Declares it and reads by one transaction.
 async fn read(
     patient: PatientPseudonym,
-    declaration: &Declaration,
+    declaration: &mut Declaration,
     records: &[VersionRef],
     out: Option<&Path>,
     client: &Client,
     ctx: &Context,
 ) -> Result<(), CliError> {
+    let opened = client.declare_and_read(declaration, records).await;
     let emergency = declaration.id().to_string();
     let again = format!(
         "if it was declared nevertheless: consilium record get RECORD --pseudonym {patient} --emergency {emergency}"
     );
-    let opened = RecordReader::with(client.clone(), declaration.access()).read(patient, records).await;
-    let mut opened = opened.map_err(|e| CliError::from(e).hint(again.clone()))?;
+    let mut opened = opened.map_err(|e| CliError::from(e).hint(again))?;
     ctx.print(&DeclaredView { emergency, transaction: None }, DeclaredView::text)?;
     let missing = records.len() - opened.len().min(records.len());
     match (out, opened.pop()) {

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use consilium_proto::error::FieldError;
+use consilium_proto::ids::{Height, TransactionId};
+use consilium_proto::pb::Outcome;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -146,6 +148,17 @@ impl Reason {
         details.add_bad_request_violation(error.field.clone(), error.problem.to_string());
         Status::with_error_details(self.code(), error.to_string(), details)
     }
+}
+
+/// The rules refused a transaction, which is on the ledger: what they said, for programs too.
+pub fn refused_by_rules(outcome: Outcome, id: &TransactionId, height: Height) -> Status {
+    let reason = Reason::OutcomeRefused;
+    metrics::counter!("consilium_requests_failed_total", "reason" => reason.as_str()).increment(1);
+    let outcome = outcome.as_str_name();
+    let said = [("outcome", outcome.to_owned()), ("transaction_id", id.to_string()), ("height", height.0.to_string())];
+    let said = said.map(|(key, value)| (key.to_owned(), value));
+    let details = ErrorDetails::with_error_info(reason.as_str(), DOMAIN, HashMap::from(said));
+    Status::with_error_details(reason.code(), format!("the rules refused the transaction: {outcome}"), details)
 }
 
 /// The author of a request has asked to read too often, and may again after so long.

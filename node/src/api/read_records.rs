@@ -18,7 +18,7 @@ use consilium_replica::submission::WaitFor;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status};
 
-use super::errors::Reason;
+use super::errors::{Reason, refused_by_rules};
 use super::query::Query;
 use super::reading::in_lane;
 use super::release::{Page, Place, Released, answer, answer_late, awaits_wrap};
@@ -77,8 +77,7 @@ impl Api {
             },
         };
         if located.outcome != Outcome::Applied {
-            let outcome = located.outcome.as_str_name();
-            return Err(Reason::OutcomeRefused.status(format!("the rules refused the transaction: {outcome}")));
+            return Err(refused_by_rules(located.outcome, &id, located.height));
         }
         let question = Arc::new(Question { caller, id, author, asked, query, from });
         let (released, header, turn) = self.released(question, Instant::now() + patience, within).await?;

@@ -4,6 +4,7 @@
 use consilium_client::emergencies::EmergencyText;
 use consilium_client::notices::KnownEmergency;
 use consilium_proto::names::MemberId;
+use consilium_proto::transaction::VersionRef;
 
 use super::*;
 
@@ -167,6 +168,32 @@ fn one_command_declares_an_emergency_and_delivers_the_record() {
         assert!(permitted.iter().all(|event| event.decisions[0].ground == AccessGround::Emergency));
         let declared = changes(&log).iter().filter(|change| change.kind() == DECLARED).count();
         assert_eq!(declared, 3, "also where there was nothing to deliver");
+        Ok(())
+    });
+}
+
+#[test]
+fn who_finds_the_id_of_its_emergency_taken_draws_another_and_reads() {
+    Network::of(3).run(async |network| {
+        let of = hospital(network).await?;
+        let [first, second] =
+            [network.enrolled(1, Role::Clinician, "c-1").await?, network.enrolled(1, Role::Clinician, "c-2").await?];
+        let declared = Declaration::new(of.patient, EmergencyReason::Danger);
+        let asked = [VersionRef { record: of.record, version: 0 }];
+        let mut ids = Vec::new();
+        for reader in [&first, &second] {
+            let mut declaration = declared.clone();
+            let opened = reader.client.declare_and_read(&mut declaration, &asked).await?;
+            assert_eq!(opened[0].plaintext.as_ref().map(|plain| plain.to_vec()), Some(b"what was seen".to_vec()));
+            let state = reader.client.emergency(declaration.id()).await?.unwrap_or_default();
+            assert_eq!(state.reader, reader.spiffe_id);
+            ids.push(declaration.id());
+        }
+        assert!(ids[0] == declared.id() && ids[1] != declared.id());
+        // Its own is no other's: it is not declared once more, and what the rules said is told.
+        let again = first.client.declare_and_read(&mut declared.clone(), &asked).await;
+        let Err(ClientError::Rejected { outcome, height, .. }) = again else { panic!("{again:?}") };
+        assert!(outcome == pb::Outcome::EmergencyExists && height > Height(0));
         Ok(())
     });
 }
