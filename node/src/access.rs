@@ -31,6 +31,8 @@ pub enum What<'a> {
         /// `None`: there is none, or it was not looked for.
         kept_by: Option<&'a str>,
     },
+    /// Which records there are of the reader's own member, looked for without a request for access.
+    Search,
     /// A key wrap of a version that the reader may have.
     Wrap {
         /// SPIFFE id of whose key it is wrapped for; `None` if nobody's.
@@ -195,6 +197,8 @@ pub enum Grant {
 pub enum Denial {
     /// Another member wrote it, or the role does not work with records.
     NotAuthorsMember,
+    /// A person looks by a request for access, which the patient sees; systems keep their own records.
+    NotSystem,
     /// The reader does not speak for the patient.
     NotPatient,
     /// Another is the custodian.
@@ -234,6 +238,11 @@ pub fn decide(request: &Request<'_>) -> Decision {
     let Request { reader, what } = *request;
     match what {
         What::Record { author_member, kept_by } => record_version(reader, author_member, kept_by),
+        What::Search => match reader.role() {
+            Role::Auditor => Decision::Allow(Grant::Auditor),
+            Role::Service | Role::Device => Decision::Allow(Grant::AuthorsMember),
+            _ => Decision::Deny(Denial::NotSystem),
+        },
         What::Wrap { owner } => key_wrap(reader, owner),
         What::StateRow { key } => state_row(reader, key),
         What::Block => Decision::Allow(Grant::Everyone),

@@ -31,6 +31,8 @@ const PAGE_MAX: u32 = 1_000;
 /// Index entries looked at for one page: bounds the cost of a query that
 /// matches little. The page token goes on from there.
 const SCAN_MAX: usize = 10_000;
+const SEARCH_BY_REQUEST: &str =
+    "only systems and auditors look for records so; others ask for those of a patient (ReadRecords, a query)";
 /// Wraps that are shown of a record.
 const WRAPS_MAX: usize = 4_096;
 
@@ -69,6 +71,9 @@ impl RecordsService for Api {
         let within = self.time_left(&request);
         let request = request.into_inner();
         let query = Query::parse(&request).map_err(|e| Reason::InvalidArgument.field(&e))?;
+        if !decide(&access::Request { reader: &caller.id, what: What::Search }).allows() {
+            return Err(Reason::PermissionDenied.status(SEARCH_BY_REQUEST));
+        }
         self.freshen(request.read.as_ref(), within).await?;
         let read = move |ledger: &LedgerSnapshot<'_>| {
             let (found, next) = query.run(ledger, &caller.id)?;
