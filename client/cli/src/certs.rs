@@ -191,6 +191,9 @@ fn issue(args: IssueArgs, now: OffsetDateTime, ctx: &Context) -> Result<(), CliE
         (None, Role::Patient) => names::new_patient_name().map_err(|e| CliError::failed(e.to_string()))?,
         (None, _) => return Err(CliError::usage("give --name: only a patient's is drawn")),
     };
+    if is_telling(args.role, &name) {
+        eprintln!("warning: the name stays on the ledger for ever: give a person a number, such as c-4711");
+    }
     let request = IdentityRequest {
         role: args.role,
         name,
@@ -217,6 +220,14 @@ fn issue(args: IssueArgs, now: OffsetDateTime, ctx: &Context) -> Result<(), CliE
         let key = v.key.as_ref().map(|k| format!("key: {}\n", k.display())).unwrap_or_default();
         format!("{}\ncertificate: {}\n{key}valid until {}", v.spiffe_id, v.certificate.display(), v.not_after)
     })
+}
+
+/// Whether a name may be a person's own: a number tells nobody who it is.
+fn is_telling(role: Role, name: &str) -> bool {
+    match role {
+        Role::Clinician | Role::Researcher => !name.bytes().any(|byte| byte.is_ascii_digit()),
+        Role::Node | Role::Admin | Role::Service | Role::Auditor | Role::Patient | Role::Device => false,
+    }
 }
 
 fn inspect(file: &Path, ca: Option<&Path>, ctx: &Context) -> Result<(), CliError> {

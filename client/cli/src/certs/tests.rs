@@ -2,6 +2,12 @@ use super::*;
 use crate::json::snapshot;
 
 #[test]
+fn a_person_whose_name_is_no_number_is_warned_about() {
+    assert!(is_telling(Role::Clinician, "miller") && is_telling(Role::Researcher, "dr-who"));
+    assert!(!is_telling(Role::Clinician, "c-4711") && !is_telling(Role::Service, "ehr"));
+}
+
+#[test]
 fn scripts_get_what_was_issued_revoked_and_found() {
     let ca = CaView { member: "a.example".into(), certificate: "ca.pem".into(), not_after: time_s(0) };
     snapshot::check("ca", &ca);
