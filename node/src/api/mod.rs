@@ -19,6 +19,7 @@ mod petitions;
 mod query;
 mod read_records;
 mod reading;
+mod receipts;
 pub mod record_lists;
 mod record_reader;
 mod records;
@@ -53,6 +54,7 @@ use crate::transport::{Outbox, PeerClients};
 use errors::Reason;
 use notices::OpenReviews;
 pub use reading::Reads;
+use receipts::ReceiptDesk;
 use turns::Turns;
 
 /// The least staleness that can be asked for: nobody can have blocks made faster
@@ -100,12 +102,18 @@ pub(crate) struct Shared {
     streams: Reserve<SpiffeId>,
     reviews: OpenReviews,
     turns: Turns,
+    receipts: ReceiptDesk,
 }
 
 impl Shared {
     pub(crate) fn new(limits: &Limits) -> Self {
         let streams = Room { each: limits.streams_per_identity_max.get(), group: usize::MAX, all: usize::MAX };
-        Self { streams: Reserve::new(streams), reviews: OpenReviews::default(), turns: Turns::new(limits) }
+        Self {
+            streams: Reserve::new(streams),
+            reviews: OpenReviews::default(),
+            turns: Turns::new(limits),
+            receipts: ReceiptDesk::default(),
+        }
     }
 }
 

@@ -137,7 +137,7 @@ fn prove_header(ledger: &LedgerSnapshot<'_>, header: Header) -> Result<HeaderPro
 }
 
 /// As [`Api::read`].
-async fn read<T: Send + 'static>(
+pub(super) async fn read<T: Send + 'static>(
     ledger: &Arc<LedgerStore>,
     work: impl FnOnce(&LedgerSnapshot<'_>) -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, Status> {

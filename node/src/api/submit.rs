@@ -4,19 +4,16 @@
 use std::time::Duration;
 
 use consilium_ledger::lookup::transaction_of;
-use consilium_ledger::tree::Tree;
 use consilium_ledger::{Table, keys};
 use consilium_proto::error::FieldError;
 use consilium_proto::header::Leaf;
 use consilium_proto::ids::{Epoch, TimeMs, TransactionId};
 use consilium_proto::limits::VALIDITY_AHEAD_MAX_MS;
-use consilium_proto::merkle::prove_inclusion;
 use consilium_proto::names::SpiffeId;
-use consilium_proto::pb::{self, Outcome};
+use consilium_proto::pb;
 use consilium_proto::receipt::Receipt;
 use consilium_proto::transaction::{SignedHead, Transaction, signed_head};
 use consilium_proto::validators::ValidatorSet;
-use consilium_proto::vote::CertifiedHeader;
 use tonic::Status;
 
 use super::blocks::may_see;
@@ -126,17 +123,6 @@ impl Api {
         };
         Ok(Receipt { signed: self.read(signed).await?, ..receipt })
     }
-
-    /// The receipt of a transaction, without who signed it.
-    pub(super) async fn unsigned_receipt(&self, id: TransactionId) -> Result<Receipt, Status> {
-        // Before the snapshot is taken: what it certifies is in it.
-        let newest = self.published.certified();
-        let receipt = match newest {
-            Some(newest) => self.read(move |ledger| make_receipt(ledger, &newest, id)).await?,
-            None => None,
-        };
-        receipt.ok_or_else(|| Reason::NotCertified.status("the transaction is not in a certified block (yet)"))
-    }
 }
 
 /// Turns away what the rules would turn away, judged by the ledger's time, which is
@@ -157,39 +143,6 @@ fn check_validity(transaction: &Transaction, (ledger_time, now): (TimeMs, TimeMs
         return Err(Reason::InvalidTransaction.field(&error));
     }
     Ok(())
-}
-
-fn make_receipt(
-    ledger: &LedgerSnapshot<'_>,
-    newest: &CertifiedHeader,
-    id: TransactionId,
-) -> Result<Option<Receipt>, StorageError> {
-    let Some(location) = ledger.location(&id)? else { return Ok(None) };
-    if location.height > newest.header.height {
-        return Ok(None);
-    }
-    // The first certificate at or above the leaf's height: the same receipt
-    // whenever it is asked for.
-    let head = match ledger.certificate_from(location.height)? {
-        Some(certificate) if certificate.height <= newest.header.height => {
-            let header = ledger.header(certificate.height)?;
-            let header = header.ok_or_else(|| StorageError::corrupt("block", "absent"))?;
-            CertifiedHeader { header, certificate }
-        }
-        Some(_) | None => newest.clone(),
-    };
-    let proof = prove_inclusion(&Tree::new(ledger), location.leaf_index, head.header.tree_size)
-        .map_err(|e| StorageError::corrupt("tree", e))?;
-    let outcome = Outcome::try_from(location.outcome).map_err(|e| StorageError::corrupt("transaction", e))?;
-    Ok(Some(Receipt {
-        ledger_id: newest.header.ledger_id,
-        leaf: Leaf { transaction_id: id, height: location.height, outcome, signature_hash: location.signature_hash },
-        leaf_index: location.leaf_index,
-        inclusion_path: proof.path().to_vec(),
-        head,
-        set_changes: Vec::new(),
-        signed: None,
-    }))
 }
 
 /// What the author of a leaf's transaction signed.

@@ -17,6 +17,7 @@ use consilium_proto::header::Header;
 use consilium_proto::ids::{Height, TransactionId};
 use consilium_proto::pb;
 use consilium_proto::vote::BlockCertificate;
+use consilium_proto::wire_scan;
 use prost::Message;
 use rocksdb::{ColumnFamily, DB, DBIterator, Direction, IteratorMode, ReadOptions};
 
@@ -192,8 +193,13 @@ impl<S: Source> Ledger<S> {
     /// # Errors
     /// If the disk fails or the value is damaged.
     pub fn header(&self, height: Height) -> Result<Option<Header>, StorageError> {
-        let Some(block) = self.block(height)? else { return Ok(None) };
-        let header = block.header.ok_or_else(|| StorageError::corrupt("block", "no header"))?;
+        let Some(block) = self.read(Table::Blocks, &keys::height(height))? else { return Ok(None) };
+        // The other fields are the transactions of the block: nothing is made of them.
+        let header = match wire_scan::fields(&block).next() {
+            Some(Ok((1, wire_scan::Value::Bytes(header)))) => block.slice_ref(header),
+            Some(_) | None => return Err(StorageError::corrupt("block", "no header")),
+        };
+        let header = pb::Header::decode(header).map_err(|e| StorageError::corrupt("block", e))?;
         Header::try_from(&header).map(Some).map_err(|e| StorageError::corrupt("block", e))
     }
 
