@@ -27,6 +27,7 @@ use crate::light_client::Followed;
 use crate::profile::Profile;
 use crate::retry::{Failure, RetryPolicy, retry};
 use crate::standing::{REFRESH_DEFAULT, Standings};
+use crate::submit_lane::SubmitLane;
 use crate::transport::{Connector, Dialer};
 use crate::trust::{self, Trust};
 
@@ -64,9 +65,11 @@ pub(crate) struct Inner {
     pub(crate) signers: Mutex<BTreeMap<Fingerprint, KnownSigner>>,
 }
 
-struct Node {
+pub(crate) struct Node {
     address: Arc<str>,
-    channel: Channel,
+    pub(crate) channel: Channel,
+    /// Over the same connection.
+    pub(crate) lane: SubmitLane,
 }
 
 impl Client {
@@ -138,7 +141,7 @@ impl Client {
         if nodes.len() < 2 {
             return None;
         }
-        let copy = |node: &Node| Node { address: Arc::clone(&node.address), channel: node.channel.clone() };
+        let copy = |node: &Node| Node::new(Arc::clone(&node.address), node.channel.clone());
         let other = Self::assemble(shared.clone(), dialer.clone(), nodes.iter().map(copy).collect(), *policy);
         other.0.preferred.store(preferred.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         Some(other)
@@ -221,10 +224,19 @@ impl Client {
         F: Fn(Channel, Duration) -> Fut,
         Fut: Future<Output = Result<Response<T>, Status>>,
     {
+        self.call_node(|node, left| f(node.channel.clone(), left)).await
+    }
+
+    /// As [`Self::call_from`], with all that is known of the node.
+    pub(crate) async fn call_node<T, F, Fut>(&self, f: F) -> Result<(T, Arc<str>), ClientError>
+    where
+        F: Fn(&Node, Duration) -> Fut,
+        Fut: Future<Output = Result<Response<T>, Status>>,
+    {
         retry(&self.0.policy, |_number, left| {
             let index = self.0.preferred.load(Ordering::Relaxed);
             let node = &self.0.nodes[index % self.0.nodes.len()];
-            let answer = f(node.channel.clone(), left);
+            let answer = f(node, left);
             async move {
                 let late = |_| Err(Status::deadline_exceeded("no answer in time"));
                 let result = tokio::time::timeout(left, answer).await.unwrap_or_else(late);
@@ -272,7 +284,11 @@ impl Node {
         endpoints: impl IntoIterator<Item = Arc<str>>,
         channel: impl Fn(&str) -> Result<Channel, ClientError>,
     ) -> Result<Vec<Self>, ClientError> {
-        endpoints.into_iter().map(|address| Ok(Self { channel: channel(&address)?, address })).collect()
+        endpoints.into_iter().map(|address| Ok(Self::new(Arc::clone(&address), channel(&address)?))).collect()
+    }
+
+    fn new(address: Arc<str>, channel: Channel) -> Self {
+        Self { address, lane: SubmitLane::new(channel.clone()), channel }
     }
 }
 

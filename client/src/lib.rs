@@ -81,6 +81,7 @@ pub mod retry;
 mod roster;
 pub mod standing;
 pub mod submit;
+pub mod submit_lane;
 pub mod transport;
 pub mod trust;
 pub mod validators;

@@ -15,6 +15,7 @@ use crate::client::Client;
 use crate::clock::now_ms;
 use crate::error::ClientError;
 use crate::false_answer::Answered;
+use crate::submit_lane;
 use crate::transport::ledger_service;
 
 /// How long a new transaction stays valid, milliseconds.
@@ -104,12 +105,19 @@ impl Client {
         let request = pb::SubmitRequest { transaction: Some(tx), wait_for: wait.into(), omit_receipt: false };
         let doubts = &AtomicUsize::new(0);
         let nodes = self.endpoints().count();
+        let by_lane = request.transaction.as_ref().is_some_and(submit_lane::takes);
         let answer = self
-            .call_from(|channel, left| {
-                let mut request = Request::new(request.clone());
-                request.set_timeout(left);
+            .call_node(|node, left| {
+                let (request, channel, lane) = (request.clone(), node.channel.clone(), node.lane.clone());
                 async move {
-                    let answer = ledger_service(channel).submit(request).await;
+                    let answer = match by_lane {
+                        true => lane.submit(request, left).await,
+                        false => {
+                            let mut request = Request::new(request);
+                            request.set_timeout(left);
+                            ledger_service(channel).submit(request).await
+                        }
+                    };
                     answer.map_err(|status| {
                         let doubted = is_doubtful(&status, (valid_until_ms, now_ms()));
                         // Each node is asked once: then it is this clock that is wrong.
@@ -121,7 +129,7 @@ impl Client {
                 }
             })
             .await?;
-        let answered = Answered::new("Submit", answer, request);
+        let answered = Answered::new(if by_lane { "SubmitStream" } else { "Submit" }, answer, request);
         let submitted = self.check_submitted(own, &answered.answer, wait).await;
         self.judged(&answered, submitted)
     }
@@ -163,7 +171,10 @@ impl Client {
     }
 
     /// Parses a receipt and verifies it under the validators of its head.
-    pub(crate) async fn verified_receipt(&self, m: &pb::Receipt, id: TransactionId) -> Result<Receipt, ClientError> {
+    ///
+    /// # Errors
+    /// If it is none, or proves something else or nothing.
+    pub async fn verified_receipt(&self, m: &pb::Receipt, id: TransactionId) -> Result<Receipt, ClientError> {
         let receipt = Receipt::try_from(m)?;
         self.check_ledger(&receipt.head.header)?;
         self.follow_to(&receipt.head.header).await?;

@@ -79,6 +79,12 @@ pub(crate) struct BenchArgs {
     /// Add to each record a key wrap for this identity's encryption key
     #[arg(long)]
     pub(crate) kem: bool,
+    /// Have the receipt of each record returned, and verify it
+    #[arg(long, conflicts_with_all = ["read", "list"])]
+    pub(crate) receipts: bool,
+    /// Submit by a call for each record, and not over one stream for each connection
+    #[arg(long, conflicts_with_all = ["read", "list"])]
+    pub(crate) unary: bool,
     /// Server processes on this machine whose CPU time is shown, comma-separated
     #[arg(long, value_delimiter = ',', value_name = "PID")]
     pub(crate) pids: Vec<u32>,
@@ -152,6 +158,8 @@ fn plan(args: &BenchArgs, clients: usize) -> BenchPlan {
             Wait::Ordered => pb::WaitFor::Ordered,
             Wait::Certified => pb::WaitFor::Certified,
         },
+        unary: args.unary,
+        receipts: args.receipts,
         library: None,
         listed: None,
         pids: args.pids.clone(),
@@ -208,9 +216,15 @@ fn note(args: &BenchArgs) -> String {
         (Wait::Ordered, true) => ("ORDERED (not certified)", "one key wrap"),
         (Wait::Ordered, false) => ("ORDERED (not certified)", "no key wraps"),
     };
+    let how = match (args.unary, args.receipts) {
+        (true, false) => "a call for each record",
+        (true, true) => "a call for each record, its receipt returned and verified",
+        (false, false) => "one stream for each connection",
+        (false, true) => "one stream for each connection, receipts returned and verified",
+    };
     format!(
-        "records of {} bytes with {wraps}; only {answer} answers of applied transactions count; {} s each after {} s of \
-         warm-up\npayload ciphertexts and key wraps come from a pool made before the timing; nonce, record id and \
+        "records of {} bytes with {wraps}, {how}; only {answer} answers of applied transactions count; {} s each after \
+         {} s of warm-up\npayload ciphertexts and key wraps come from a pool made before the timing; nonce, record id and \
          signature are each transaction's own, made in the timed loop",
         args.payload,
         args.seconds,

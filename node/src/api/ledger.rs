@@ -14,6 +14,7 @@ use consilium_proto::ids::{Height, TimeMs, TransactionId};
 use consilium_proto::merkle::prove_consistency;
 use consilium_proto::pb;
 use consilium_proto::state_tree::{KeyHash, StateProof};
+use consilium_proto::transaction;
 use consilium_proto::vote::CertifiedHeader;
 use consilium_replica::submission::WaitFor;
 use futures::{Stream, StreamExt};
@@ -45,28 +46,7 @@ impl LedgerService for Api {
     async fn submit(&self, request: Request<pb::SubmitRequest>) -> Answer<pb::SubmitResponse> {
         let caller = Self::caller(&request)?;
         let within = self.time_left(&request);
-        let request = request.into_inner();
-        let transaction = self.parse(request.transaction.as_ref())?;
-        Self::check_enrollment(&caller, &transaction)?;
-        let id = transaction.id;
-        let wait = wait_for(request.wait_for)?;
-        let wants_receipt = wait == WaitFor::Certified && !request.omit_receipt;
-        let urgency = transaction.urgency();
-        let executed = async {
-            let located = self.execute(&caller, transaction, wait, within).await?;
-            let receipt = match wants_receipt {
-                true => Some((&self.unsigned_receipt(id).await?).into()),
-                false => None,
-            };
-            Ok::<_, Status>((located, receipt))
-        };
-        let (located, receipt) = in_lane(&caller.id, urgency, executed).await?;
-        Ok(Response::new(pb::SubmitResponse {
-            transaction_id: id.to_bytes(),
-            height: located.height.0,
-            outcome: located.outcome as i32,
-            receipt,
-        }))
+        self.submitted(&caller, &request.into_inner(), within).await.map(Response::new)
     }
 
     type SubmitStreamStream = Stream1<pb::SubmitStreamResponse>;
@@ -228,6 +208,31 @@ impl LedgerService for Api {
 }
 
 impl Api {
+    /// Has a transaction executed, and answers with what became of it.
+    async fn submitted(
+        &self,
+        caller: &Caller,
+        request: &pb::SubmitRequest,
+        within: Duration,
+    ) -> Result<pb::SubmitResponse, Status> {
+        let transaction = self.parse(request.transaction.as_ref())?;
+        Self::check_enrollment(caller, &transaction)?;
+        let (id, urgency) = (transaction.id, transaction.urgency());
+        let wait = wait_for(request.wait_for)?;
+        let wants_receipt = wait == WaitFor::Certified && !request.omit_receipt;
+        let executed = async {
+            let located = self.execute(caller, transaction, wait, within).await?;
+            let receipt = match wants_receipt {
+                true => Some((&self.unsigned_receipt(id).await?).into()),
+                false => None,
+            };
+            Ok::<_, Status>((located, receipt))
+        };
+        let (located, receipt) = in_lane(&caller.id, urgency, executed).await?;
+        let (height, outcome) = (located.height.0, located.outcome as i32);
+        Ok(pb::SubmitResponse { transaction_id: id.to_bytes(), height, outcome, receipt })
+    }
+
     async fn submit_one(
         &self,
         caller: &Caller,
@@ -238,23 +243,24 @@ impl Api {
         if !caller.info.stands() {
             return Err(Reason::IdentityRefused.status("the identity certificate is not accepted any more"));
         }
-        let mut id = bytes::Bytes::new();
-        let executed = async {
-            let transaction = self.parse(item.transaction.as_ref())?;
-            Self::check_enrollment(caller, &transaction)?;
-            id = transaction.id.to_bytes();
-            self.execute(caller, transaction, wait_for(item.wait_for)?, self.limits.request_timeout).await
-        }
-        .await;
-        let result = match executed {
-            Ok(l) => Outcome::Executed(Executed { height: l.height.0, outcome: l.outcome as i32 }),
-            Err(status) => Outcome::Failure(Failure {
-                code: status.code() as i32,
-                reason: reason_of(&status),
-                message: status.message().to_owned(),
-            }),
+        let pb::SubmitStreamRequest { transaction, wait_for, with_receipt } = item;
+        let request = pb::SubmitRequest { transaction, wait_for, omit_receipt: !with_receipt };
+        let (transaction_id, result) = match self.submitted(caller, &request, self.limits.request_timeout).await {
+            Ok(pb::SubmitResponse { transaction_id, height, outcome, receipt }) => {
+                (transaction_id, Outcome::Executed(Executed { height, outcome, receipt }))
+            }
+            Err(status) => {
+                let id = request.transaction.as_ref().and_then(|tx| transaction::transaction_id(tx).ok());
+                let failure = Failure {
+                    code: status.code() as i32,
+                    reason: reason_of(&status),
+                    message: status.message().to_owned(),
+                    details: Bytes::copy_from_slice(status.details()),
+                };
+                (id.map(|id| id.to_bytes()).unwrap_or_default(), Outcome::Failure(failure))
+            }
         };
-        Ok(pb::SubmitStreamResponse { transaction_id: id, sequence, result: Some(result) })
+        Ok(pb::SubmitStreamResponse { transaction_id, sequence, result: Some(result) })
     }
 
     /// What is executed here may have been acknowledged elsewhere, by who has the

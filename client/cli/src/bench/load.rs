@@ -17,7 +17,7 @@ use super::lists;
 use super::process::CpuTime;
 use super::reads::{Library, Reads};
 use super::stats::{Row, Tally};
-use super::writes::{Writes, prepare};
+use super::writes::{Way, Writes, prepare};
 
 /// An answer later than this is an error; it also bounds the end of a run.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
@@ -45,6 +45,10 @@ pub(crate) struct BenchPlan {
     pub(crate) wrap: bool,
     /// What each client waits for.
     pub(crate) wait: pb::WaitFor,
+    /// Whether each record has a call of its own.
+    pub(crate) unary: bool,
+    /// Whether receipts are returned and verified.
+    pub(crate) receipts: bool,
     /// What is read, where nothing is written.
     pub(crate) library: Option<Arc<Library>>,
     /// Whose records are listed, where neither is done.
@@ -62,8 +66,9 @@ pub(crate) async fn run(client: &Client, plan: &BenchPlan, tick: impl Fn(f64)) -
         (None, None) => {
             let pool = prepare(client, plan)?.into();
             let channels = connect(client, plan.connections)?;
-            let channel = |number: usize| channels[number % channels.len()].clone();
-            let writes = |number| Work::Write(Writes::new(client, channel(number), &pool, number, plan.wait));
+            let ways: Vec<_> = channels.into_iter().map(|channel| Way::new(channel, plan.unary)).collect();
+            let way = |number: usize| ways[number % ways.len()].clone();
+            let writes = |number| Work::Write(Writes::new(client, way(number), &pool, (number, plan)));
             (0..plan.clients).map(writes).collect()
         }
     };

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use consilium_client::Client;
 use consilium_client::ClientError;
+use consilium_client::submit_lane::SubmitLane;
 use consilium_client::transport::ledger_service;
 use consilium_grpc::ledger_service_client::LedgerServiceClient;
 use consilium_proto::envelope::{ContentKey, EnvelopeContext, seal_payload, wrap_key};
 use consilium_proto::hash::sha256;
 use consilium_proto::pb;
 use consilium_proto::transaction;
-use tonic::Request;
 use tonic::transport::Channel;
+use tonic::{Request, Response, Status};
 
 use super::load::{ANSWER_TIMEOUT, BenchPlan, reason};
 
@@ -65,36 +66,64 @@ pub(super) fn prepare(client: &Client, plan: &BenchPlan) -> Result<Vec<Document>
     Ok(pool)
 }
 
+/// How records go to a node.
+#[derive(Clone)]
+pub(super) enum Way {
+    /// A call for each.
+    Calls(LedgerServiceClient<Channel>),
+    /// Over the stream of the connection, as the SDK does.
+    Lane(SubmitLane),
+}
+
+impl Way {
+    pub(super) fn new(channel: Channel, unary: bool) -> Self {
+        match unary {
+            true => Self::Calls(ledger_service(channel)),
+            false => Self::Lane(SubmitLane::new(channel)),
+        }
+    }
+
+    async fn submit(&mut self, request: pb::SubmitRequest) -> Result<Response<pb::SubmitResponse>, Status> {
+        match self {
+            Self::Calls(service) => {
+                let mut request = Request::new(request);
+                request.set_timeout(ANSWER_TIMEOUT);
+                service.submit(request).await
+            }
+            Self::Lane(lane) => lane.submit(request, ANSWER_TIMEOUT).await,
+        }
+    }
+}
+
 /// Writes one record after the other.
 pub(super) struct Writes {
     client: Client,
-    service: LedgerServiceClient<Channel>,
+    way: Way,
     pool: Arc<[Document]>,
     next: usize,
     wait: pb::WaitFor,
+    receipts: bool,
 }
 
 impl Writes {
-    pub(super) fn new(
-        client: &Client,
-        channel: Channel,
-        pool: &Arc<[Document]>,
-        number: usize,
-        wait: pb::WaitFor,
-    ) -> Self {
-        let service = ledger_service(channel);
-        Self { client: client.clone(), service, pool: Arc::clone(pool), next: number, wait }
+    pub(super) fn new(client: &Client, way: Way, pool: &Arc<[Document]>, (next, plan): (usize, &BenchPlan)) -> Self {
+        let (client, pool) = (client.clone(), Arc::clone(pool));
+        Self { client, way, pool, next, wait: plan.wait, receipts: plan.receipts }
     }
 
     /// A record that took effect, or the reason why one did not.
     pub(super) async fn once(&mut self) -> Result<Result<(), String>, ClientError> {
         let tx = self.transaction(&self.pool[self.next % self.pool.len()])?;
         self.next += 1;
-        let mut request =
-            Request::new(pb::SubmitRequest { transaction: Some(tx), wait_for: self.wait.into(), omit_receipt: true });
-        request.set_timeout(ANSWER_TIMEOUT);
-        Ok(match self.service.submit(request).await {
-            Ok(answer) if answer.get_ref().outcome() == pb::Outcome::Applied => Ok(()),
+        let id = transaction::transaction_id(&tx)?;
+        let omit_receipt = !self.receipts;
+        let request = pb::SubmitRequest { transaction: Some(tx), wait_for: self.wait.into(), omit_receipt };
+        Ok(match self.way.submit(request).await {
+            Ok(answer) if answer.get_ref().outcome() == pb::Outcome::Applied => match &answer.get_ref().receipt {
+                Some(receipt) => self.client.verified_receipt(receipt, id).await.map(drop).map_err(|e| e.to_string()),
+                None if omit_receipt => Ok(()),
+                None => Err("NO_RECEIPT".to_owned()),
+            },
             Ok(answer) => Err(answer.get_ref().outcome().as_str_name().to_owned()),
             Err(status) => Err(reason(&status)),
         })

@@ -210,7 +210,7 @@ fn a_stream_answers_each_of_its_transactions() {
         let mut bad = record(&client, "patient", b"{}")?.sign(&client)?;
         bad.signature = vec![9; 64].into();
         txs.push(bad);
-        let answers: Vec<_> = client.submit_stream(txs, pb::WaitFor::Certified).collect().await;
+        let answers: Vec<_> = client.submit_all(txs, pb::WaitFor::Certified).collect().await;
         assert_eq!(answers.len(), 52);
         let of = |position: usize| answers.iter().find(|(p, _)| *p == position).map(|(_, a)| a.clone()).unwrap();
         for position in 0..51 {
