@@ -7,7 +7,7 @@ use bytes::Bytes;
 use consilium_proto::envelope::SealedText;
 use consilium_proto::hash::Hash;
 use consilium_proto::header::Header;
-use consilium_proto::ids::{EmergencyId, LedgerId, PatientPseudonym};
+use consilium_proto::ids::{EmergencyId, LedgerId, PatientPseudonym, TransactionId};
 use consilium_proto::keys::EncryptionPublicKey;
 use consilium_proto::limits::EMERGENCY_PLAINTEXT_BYTES_MAX;
 use consilium_proto::names::MemberId;
@@ -171,8 +171,8 @@ impl Client {
     }
 
     /// Declares an emergency and reads by the same transaction, so that one certified block both opens
-    /// the records and logs it. As [`RecordReader::read`]; if the id is proven to be another's, another
-    /// one is drawn: it is the declaration's then.
+    /// the records and logs it. As [`RecordReader::read`]; if the id is proven to be taken, another one is
+    /// drawn: it is the declaration's then.
     ///
     /// # Errors
     /// As [`RecordReader::read`]; [`ClientError::Rejected`], with `EMERGENCY_EXISTS` after
@@ -186,8 +186,8 @@ impl Client {
             let reader = RecordReader::with(self.clone(), declaration.access());
             match reader.read(declaration.patient, records).await {
                 // Only a node says so here: one that lies would have the same declared again and again.
-                Err(ClientError::Rejected { outcome: Outcome::EmergencyExists, .. })
-                    if self.is_anothers(declaration.id).await? =>
+                Err(ClientError::Rejected { outcome: Outcome::EmergencyExists, transaction_id, .. })
+                    if self.was_refused(transaction_id).await? =>
                 {
                     declaration.drawn_anew()?;
                 }
@@ -197,9 +197,11 @@ impl Client {
         RecordReader::with(self.clone(), declaration.access()).read(declaration.patient, records).await
     }
 
-    async fn is_anothers(&self, id: EmergencyId) -> Result<bool, ClientError> {
-        let own = self.identity().spiffe_id().to_string();
-        Ok(self.emergency(id).await?.is_some_and(|emergency| emergency.reader != own))
+    /// Whether a transaction of this identity is proven to be refused since the emergency is there.
+    async fn was_refused(&self, transaction: TransactionId) -> Result<bool, ClientError> {
+        let receipt = self.receipt(transaction).await?;
+        let own = receipt.signed.is_some_and(|signed| signed.head.author == self.identity().author());
+        Ok(own && receipt.leaf.outcome == Outcome::EmergencyExists)
     }
 
     async fn declare_once(&self, declaration: &Declaration) -> Result<Submitted, ClientError> {

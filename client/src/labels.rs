@@ -88,7 +88,11 @@ impl Client {
         codes: impl IntoIterator<Item = &'a str>,
     ) -> Result<Vec<PolicyTag>, ClientError> {
         let salts = rows.salts.iter().find(|salts| salts.member == member.as_str());
-        let unlabelled = || ClientError::Usage(format!("{member} has labelled no record of this patient"));
+        let unlabelled = || {
+            ClientError::Usage(format!(
+                "{member} has labelled no record of this patient, or this identity is not told of it"
+            ))
+        };
         let newest = salts.and_then(|salts| salts.salts.last()).ok_or_else(unlabelled)?;
         let salt = self.open_salt(rows, newest)?.ok_or_else(not_kept)?;
         Ok(codes.into_iter().map(|code| salt.label(code)).collect())

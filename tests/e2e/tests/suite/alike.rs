@@ -152,7 +152,7 @@ fn denied_unknown_and_empty_are_answered_in_the_same_bytes_after_a_certificate()
 fn who_sees_some_records_sees_the_same_pages_with_and_without_hidden_ones_between() {
     Network::of(3).run(async |network| {
         let stage = stage(network, 1).await?;
-        let ehr = network.enrolled(0, Role::Service, "ehr").await?;
+        let ehr = network.enrolled(0, Role::Service, "registry").await?;
         let writer = RecordWriter::new(ehr.client.clone()).await?;
         let permit = Rule {
             grantees: vec![Grantee::Member(network.members[1].id.parse()?)],

@@ -294,9 +294,9 @@ fn nobody_is_answered_with_what_another_was_permitted() {
         let forged = pb::SignedTransaction { signature: vec![7; 64].into(), ..sign()? };
         assert_eq!(read_with(&colleague, network, 2, &forged).await.unwrap_err().code(), Code::PermissionDenied);
         assert_eq!(read_with(&doctor, network, 2, &forged).await.unwrap_err().code(), Code::InvalidArgument);
-        // All of it was one event.
+        // All of it was one event, behind that of the consent.
         let auditor = network.enrolled(0, Role::Auditor, "privacy").await?;
-        assert_eq!(auditor.client.access_log(record.patient(), KeptLog::nothing()).await?.count, 1);
+        assert_eq!(auditor.client.access_log(record.patient(), KeptLog::nothing()).await?.count, 2);
         Ok(())
     });
 }

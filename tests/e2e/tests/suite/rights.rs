@@ -144,10 +144,12 @@ fn a_consent_opens_a_custodian_wraps_a_withdrawal_closes_and_an_emergency_opens_
         expected.extend([AccessGround::Consent; 4]);
         expected.extend([AccessGround::ConsentDenies, AccessGround::Emergency]);
         assert_eq!(grounds, expected);
-        // Around what was read in it stands that it was declared, and reviewed.
-        let [Change::EmergencyDeclared { emergency: id, reason, .. }, reviewed] = &changes(&log)[..] else {
+        // Around what was read stands that the consent was put and ended, and the emergency declared and reviewed.
+        let [put, ended, Change::EmergencyDeclared { emergency: id, reason, .. }, reviewed] = &changes(&log)[..] else {
             panic!("{:?}", log.events)
         };
+        assert_eq!(*put, Change::ConsentPut { consent: draft.id, version: 1, to: None });
+        assert_eq!(*ended, Change::ConsentEnded(draft.id));
         assert_eq!((id, reason), (&emergency.id(), &EmergencyReason::Danger));
         assert_eq!(reviewed, &justified(emergency.id()));
         // Whoever is not the patient's, is told that there is none.

@@ -114,8 +114,8 @@ type Doing = fn(&mut Care, &Scene<'_>) -> Deed;
 
 /// What somebody may do, and how often that comes up.
 const DEEDS: [(u64, Doing); 25] = [
-    (190, |care, _| care.ask()),
-    (60, |care, _| care.ask_labelled()),
+    (150, |care, _| care.ask()),
+    (100, |care, _| care.ask_labelled()),
     (90, |care, _| care.ask_in_emergency()),
     (40, Care::ask_sealed),
     (65, |care, _| care.declare()),

@@ -46,8 +46,11 @@ impl Care {
 
     /// A stranger asks for what is labelled: whether it is opened depends on consents by label alone.
     pub(super) fn ask_labelled(&mut self) -> Deed {
-        let reader = self.one_of(&[(3, "clinician", "c"), (3, "clinician", "c"), (2, "clinician", "c")]);
-        let number = self.any_patient();
+        let stranger = (3, "clinician", "c");
+        let reader = self.one_of(&[stranger, stranger, stranger, stranger, (2, "clinician", "c")]);
+        let labelled: Vec<_> =
+            self.records.iter().filter(|record| record.labelled).map(|record| record.patient).collect();
+        let number = self.rng.pick(&labelled).copied().unwrap_or_else(|| self.any_patient());
         let request = self.request_for(number, |record| record.labelled);
         let request = pb::RequestAccess { purpose: PurposeOfUse::Treat.into(), ..request };
         Deed::new(&of(reader), Action::RequestAccess(request))

@@ -125,7 +125,9 @@ fn a_sealed_entry_counts_for_the_patient_and_opens_when_its_time_is_over() {
         // Block time passes by blocks.
         let opens = async {
             loop {
-                of.ehr.client.attest_care(of.patient, TimeMs(0), Hash::of(&[b"nothing"])).await?;
+                let other =
+                    pb::RegisterPatient { patient: rand::random::<[u8; 16]>().to_vec().into(), ..Default::default() };
+                of.ehr.client.perform(pb::action::Action::RegisterPatient(other)).await?;
                 let log = anna.client.access_log(of.patient, kept.clone()).await?;
                 if log.header.time >= until {
                     return anyhow::Ok(log);
@@ -144,7 +146,8 @@ fn a_sealed_entry_counts_for_the_patient_and_opens_when_its_time_is_over() {
         }
         assert_eq!((opened.events.len(), opened.sealed.len()), (0, 0));
         assert_eq!(opened.opened, whole.events);
-        // What was said of its care meanwhile is shown to the patient, and not to who writes elsewhere.
+        of.ehr.client.attest_care(of.patient, TimeMs(0), Hash::of(&[b"nothing"])).await?;
+        // What was said of its care is shown to the patient, and not to who writes elsewhere.
         let care = anna.client.patient_rows(of.patient).await?.care.unwrap_or_default();
         let said = care.iter().map(|care| (care.member.as_str(), care.state.to_ms)).collect::<Vec<_>>();
         assert_eq!(said, [(network.members[0].id.as_str(), 0)]);

@@ -180,18 +180,21 @@ fn who_finds_the_id_of_its_emergency_taken_draws_another_and_reads() {
             [network.enrolled(1, Role::Clinician, "c-1").await?, network.enrolled(1, Role::Clinician, "c-2").await?];
         let declared = Declaration::new(of.patient, EmergencyReason::Danger);
         let asked = [VersionRef { record: of.record, version: 0 }];
+        let officer = network.enrolled(1, Role::Auditor, "privacy").await?;
         let mut ids = Vec::new();
         for reader in [&first, &second] {
             let mut declaration = declared.clone();
             let opened = reader.client.declare_and_read(&mut declaration, &asked).await?;
             assert_eq!(opened[0].plaintext.as_ref().map(|plain| plain.to_vec()), Some(b"what was seen".to_vec()));
-            let state = reader.client.emergency(declaration.id()).await?.unwrap_or_default();
+            let state = officer.client.emergency(declaration.id()).await?.unwrap_or_default();
             assert_eq!(state.reader, reader.spiffe_id);
             ids.push(declaration.id());
         }
         assert!(ids[0] == declared.id() && ids[1] != declared.id());
-        // Its own is no other's: it is not declared once more, and what the rules said is told.
-        let again = first.client.declare_and_read(&mut declared.clone(), &asked).await;
+        // What the rules said of a request is told to programs, too.
+        let of_nobody =
+            Access { emergency: Some(EmergencyId([9; 16])), before: declared.actions(), ..declared.access() };
+        let again = RecordReader::with(first.client.clone(), of_nobody).read(of.patient, &asked).await;
         let Err(ClientError::Rejected { outcome, height, .. }) = again else { panic!("{again:?}") };
         assert!(outcome == pb::Outcome::EmergencyExists && height > Height(0));
         Ok(())
