@@ -170,7 +170,8 @@ async fn decisions_are_for_whom_they_are(
 ) -> anyhow::Result<()> {
     let anna = network.enrolled(0, Role::Patient, &"0b".repeat(16)).await?;
     accept(of, &anna.spiffe_id).await?;
-    let (denied, permitted) = (log.events[0].transaction_id, log.events[1].transaction_id);
+    let asked: Vec<_> = log.events.iter().filter(|event| event.change.is_none()).collect();
+    let (denied, permitted) = (asked[0].transaction_id, asked[1].transaction_id);
     let genesis = doctor.client.genesis();
     for (user, id) in
         [(auditor, denied), (auditor, permitted), (doctor, permitted), (&anna, denied), (&anna, permitted)]
