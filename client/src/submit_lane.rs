@@ -43,7 +43,10 @@ struct Submission {
 }
 
 /// Who waits, by the number of the request. Where one is dropped, the stream has failed.
-type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Answer>>>>;
+type Waiters = HashMap<u64, oneshot::Sender<Answer>>;
+
+/// `None` once nobody reads answers any more: what is sent then would be waited for in vain.
+type Waiting = Arc<Mutex<Option<Waiters>>>;
 
 /// Whether a transaction goes by the stream: it writes records, and does nothing else.
 #[must_use]
@@ -129,10 +132,10 @@ impl SubmitLane {
 /// Sends what comes, and hands the answers to who waits for them, until nothing comes for a while or
 /// the stream breaks.
 async fn run(channel: Channel, receiver: mpsc::Receiver<Submission>) {
-    let waiting = Waiting::default();
+    let waiting = Waiting::new(Mutex::new(Some(Waiters::new())));
     // Who waits still makes a call, and learns why from that.
     let _ = answers(channel, receiver, &waiting).await;
-    lock(&waiting).clear();
+    *lock(&waiting) = None;
 }
 
 async fn answers(channel: Channel, receiver: mpsc::Receiver<Submission>, waiting: &Waiting) -> Result<(), Status> {
@@ -141,20 +144,21 @@ async fn answers(channel: Channel, receiver: mpsc::Receiver<Submission>, waiting
         let noted = Arc::clone(&noted);
         async move {
             let submission = tokio::time::timeout(IDLE, receiver.recv()).await.ok().flatten()?;
-            lock(&noted).insert(sequence, submission.answer);
+            lock(&noted).as_mut()?.insert(sequence, submission.answer);
             Some((submission.request, (receiver, sequence + 1)))
         }
     });
     let mut answers = ledger_service(channel).submit_stream(requests).await?.into_inner();
     while let Some(answer) = answers.message().await? {
-        if let Some(waits) = lock(waiting).remove(&answer.sequence) {
+        let waits = lock(waiting).as_mut().and_then(|waiters| waiters.remove(&answer.sequence));
+        if let Some(waits) = waits {
             let _ = waits.send(answer);
         }
     }
     Ok(())
 }
 
-fn lock(waiting: &Waiting) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Answer>>> {
+fn lock(waiting: &Waiting) -> MutexGuard<'_, Option<Waiters>> {
     waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
