@@ -241,7 +241,9 @@ pub fn decide(request: &Request<'_>) -> Decision {
         What::Search => match reader.role() {
             Role::Auditor => Decision::Allow(Grant::Auditor),
             Role::Service | Role::Device => Decision::Allow(Grant::AuthorsMember),
-            _ => Decision::Deny(Denial::NotSystem),
+            Role::Clinician | Role::Researcher | Role::Patient | Role::Admin | Role::Node => {
+                Decision::Deny(Denial::NotSystem)
+            }
         },
         What::Wrap { owner } => key_wrap(reader, owner),
         What::StateRow { key } => state_row(reader, key),

@@ -355,3 +355,18 @@ fn identifiers_are_looked_up_by_those_who_write() {
     let patient = format!("spiffe://a.example/patient/{}", "0a".repeat(16));
     assert_eq!(ask(&patient, What::Lookup), Decision::Deny(Denial::NotWriter));
 }
+
+#[test]
+fn records_are_looked_for_without_a_request_by_systems_and_auditors_and_by_no_person() {
+    for role in ["service", "device"] {
+        let decision = ask(&format!("spiffe://a.example/{role}/x"), What::Search);
+        assert_eq!(decision, Decision::Allow(Grant::AuthorsMember), "{role}");
+    }
+    assert_eq!(ask("spiffe://a.example/auditor/x", What::Search), Decision::Allow(Grant::Auditor));
+    for role in ["clinician", "researcher", "admin", "node"] {
+        let decision = ask(&format!("spiffe://a.example/{role}/x"), What::Search);
+        assert_eq!(decision, Decision::Deny(Denial::NotSystem), "{role}");
+    }
+    let patient = format!("spiffe://a.example/patient/{}", "0a".repeat(16));
+    assert_eq!(ask(&patient, What::Search), Decision::Deny(Denial::NotSystem));
+}
