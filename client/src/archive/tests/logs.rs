@@ -329,6 +329,17 @@ fn what_was_said_of_patients_stands_in_all_their_logs() {
     assert!(matches!(left_out, VerifyFailure::NoEvent { .. }), "{left_out:?}");
 }
 
+/// A ledger with these events, each in the log of its patient.
+fn with_logs(mut ledger: Ledger, events: &[pb::AccessEvent]) -> Ledger {
+    let mut of: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = BTreeMap::from([(keys::access_log(&PATIENT), Vec::new())]);
+    for event in events {
+        let patient = PatientPseudonym::parse("patient", &event.patient).unwrap();
+        of.entry(keys::access_log(&patient)).or_default().push(event.encode_to_vec());
+    }
+    of.iter().for_each(|(log, entries)| put_log(&mut ledger, log, entries));
+    closed(ledger)
+}
+
 /// An emergency that is declared, and reviewed by another transaction.
 fn declared(change: impl FnOnce(&mut Vec<pb::AccessEvent>)) -> Ledger {
     use pb::action::Action;
@@ -365,13 +376,7 @@ fn declared(change: impl FnOnce(&mut Vec<pb::AccessEvent>)) -> Ledger {
     let acting = Bytes::from(vec![7; 32]);
     let mut events = vec![event(0, &signed[0], acting, said), event(1, &signed[1], Bytes::new(), found)];
     change(&mut events);
-    let mut of: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = BTreeMap::from([(keys::access_log(&PATIENT), Vec::new())]);
-    for event in &events {
-        let patient = PatientPseudonym::parse("patient", &event.patient).unwrap();
-        of.entry(keys::access_log(&patient)).or_default().push(event.encode_to_vec());
-    }
-    of.iter().for_each(|(log, entries)| put_log(&mut ledger, log, entries));
-    closed(ledger)
+    with_logs(ledger, &events)
 }
 
 #[test]

@@ -45,13 +45,7 @@ fn consented(change: impl FnOnce(&mut Vec<pb::AccessEvent>)) -> Ledger {
     });
     let mut events: Vec<_> = events.collect();
     change(&mut events);
-    let mut of: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = BTreeMap::from([(keys::access_log(&PATIENT), Vec::new())]);
-    for event in &events {
-        let patient = PatientPseudonym::parse("patient", &event.patient).unwrap();
-        of.entry(keys::access_log(&patient)).or_default().push(event.encode_to_vec());
-    }
-    of.iter().for_each(|(log, entries)| put_log(&mut ledger, log, entries));
-    closed(ledger)
+    with_logs(ledger, &events)
 }
 
 #[test]
