@@ -62,10 +62,6 @@ pub trait PolicyRules {
     /// Whether a text can be brought into force.
     fn is_policy(&self, text: &str) -> bool;
 
-    /// Whether a text names records, so that it may decide differently of two that differ in
-    /// nothing but their names; without a text, whether the default policy does.
-    fn names_records(&self, text: Option<&str>) -> bool;
-
     /// What the floor and a policy decide together; without a text, the default policy.
     ///
     /// # Errors

@@ -50,7 +50,7 @@ impl Engine {
         let floor = facts.floor();
         match permits(floor).then(|| self.policies(text)) {
             None => Ok(floor),
-            Some(Ok(policies)) => policies.decide(facts),
+            Some(Ok(policies)) => policies.decide_again(facts),
             Some(Err(_)) => Ok(Ground::PolicyError),
         }
     }
@@ -82,10 +82,6 @@ impl Engine {
 impl PolicyRules for Engine {
     fn is_policy(&self, text: &str) -> bool {
         self.policies(text).is_ok()
-    }
-
-    fn names_records(&self, text: Option<&str>) -> bool {
-        self.policies(text.unwrap_or(DEFAULT_POLICY)).is_ok_and(|policies| policies.names_records())
     }
 
     fn decide(&self, text: Option<&str>, facts: &Facts<'_>) -> Result<Ground, PolicyFault> {

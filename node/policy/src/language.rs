@@ -58,12 +58,17 @@ impl Language {
         }
     }
 
-    pub(crate) fn identity(&self, reader: &SpiffeId) -> EntityUid {
-        uid(&self.identity, &reader.to_string())
+    pub(crate) fn identity(&self, reader: &str) -> EntityUid {
+        uid(&self.identity, reader)
     }
 
-    pub(crate) fn record(&self, record: RecordId) -> EntityUid {
-        uid(&self.record, &record.to_string())
+    /// `None`: any that has no name.
+    pub(crate) fn record(&self, record: Option<RecordId>) -> EntityUid {
+        uid(&self.record, &record.map(|record| record.to_string()).unwrap_or_default())
+    }
+
+    pub(crate) fn is_identity(&self, name: &EntityUid) -> bool {
+        *name.type_name() == self.identity
     }
 
     pub(crate) fn is_record(&self, name: &EntityUid) -> bool {

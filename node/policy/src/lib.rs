@@ -9,6 +9,7 @@
 //! Text is bounded by a scanner of our own before Cedar's parser sees it, since that one
 //! recurses and overflows the stack of a thread ([`limits`]).
 
+mod answers;
 mod engine;
 mod language;
 pub mod limits;

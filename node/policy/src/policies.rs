@@ -6,10 +6,11 @@ use cedar_policy::{
 use consilium_proto::access::{Facts, permits};
 use consilium_proto::pb::AccessGround as Ground;
 
+use crate::answers::Answers;
 use crate::language::LANGUAGE;
 use crate::limits::POLICY_NESTED_MAX;
 use crate::problem::{PolicyProblem, message};
-use crate::question::{Question, Unasked};
+use crate::question::{Names, Question, Unasked};
 use crate::scan::{Piece, scan};
 use crate::stack;
 
@@ -20,10 +21,11 @@ use crate::stack;
 pub struct RecursionFault;
 
 /// Policies that have passed every check.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Policies {
     set: PolicySet,
-    names_records: bool,
+    names: Names,
+    answers: Answers,
 }
 
 impl Policies {
@@ -36,13 +38,6 @@ impl Policies {
         stack::own(|| compile(&pieces))
     }
 
-    /// Whether a record is named in them: if not, records that differ only in their names are
-    /// decided alike, since a name can be compared with nothing else.
-    #[must_use]
-    pub fn names_records(&self) -> bool {
-        self.names_records
-    }
-
     /// The ground on which a request is permitted, or why it is not. Where the floor denies,
     /// this is its answer; where it permits, the policy may still deny: with `Policy` because it
     /// says so, with `PolicyError` because one of its policies failed, whichever.
@@ -50,8 +45,43 @@ impl Policies {
     /// # Errors
     /// A fault of this node.
     pub fn decide(&self, facts: &Facts<'_>) -> Result<Ground, RecursionFault> {
+        self.decide_with(facts, |question| self.ask(&question))
+    }
+
+    /// The same, from what was answered before if the same was asked.
+    ///
+    /// # Errors
+    /// As [`Self::decide`].
+    pub fn decide_again(&self, facts: &Facts<'_>) -> Result<Ground, RecursionFault> {
+        self.decide_with(facts, |question| {
+            let question = question.to_such_as_name(self.names);
+            match self.answers.find(&question) {
+                Some(answer) => Ok(answer),
+                None => self.ask(&question).inspect(|answer| self.answers.keep(question, *answer)),
+            }
+        })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn answers(&self) -> &Answers {
+        &self.answers
+    }
+
+    fn decide_with(
+        &self,
+        facts: &Facts<'_>,
+        ask: impl FnOnce(Question) -> Result<Answer, RecursionFault>,
+    ) -> Result<Ground, RecursionFault> {
         let floor = facts.floor();
-        if permits(floor) { stack::enough(|| self.narrow(facts, floor)) } else { Ok(floor) }
+        if !permits(floor) {
+            return Ok(floor);
+        }
+        let Some(question) = Question::of(facts, floor) else { return Ok(Ground::Policy) };
+        Ok(match ask(question)? {
+            Answer::Permit => floor,
+            Answer::Deny => Ground::Policy,
+            Answer::Failed => Ground::PolicyError,
+        })
     }
 
     /// Which policies decide a request of which the floor permits something, in the order of their
@@ -75,17 +105,16 @@ impl Policies {
         })
     }
 
-    /// What is left of what the floor permits.
-    fn narrow(&self, facts: &Facts<'_>, floor: Ground) -> Result<Ground, RecursionFault> {
-        let Some(question) = Question::of(facts, floor) else { return Ok(Ground::Policy) };
+    fn ask(&self, question: &Question) -> Result<Answer, RecursionFault> {
+        stack::enough(|| self.ask_here(question))
+    }
+
+    /// On the stack that there is.
+    fn ask_here(&self, question: &Question) -> Result<Answer, RecursionFault> {
         match question.request() {
-            Ok(request) => Ok(match self.evaluate(&request)? {
-                Answer::Permit => floor,
-                Answer::Deny => Ground::Policy,
-                Answer::Failed => Ground::PolicyError,
-            }),
+            Ok(request) => self.evaluate(&request),
             Err(Unasked::Stack) => Err(RecursionFault),
-            Err(Unasked::Refused) => Ok(Ground::PolicyError),
+            Err(Unasked::Refused) => Ok(Answer::Failed),
         }
     }
 
@@ -108,7 +137,9 @@ impl Policies {
     }
 }
 
-enum Answer {
+/// What Cedar answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
     Permit,
     Deny,
     Failed,
@@ -116,14 +147,16 @@ enum Answer {
 
 fn compile(pieces: &[Piece<'_>]) -> Result<Policies, PolicyProblem> {
     let mut set = PolicySet::new();
-    let mut names_records = false;
+    let mut names = Names { identities: false, records: false };
     for piece in pieces {
         let policy = parse(piece)?;
-        names_records |= policy.entity_literals().iter().any(|name| LANGUAGE.is_record(name));
+        let named = policy.entity_literals();
+        names.identities |= named.iter().any(|name| LANGUAGE.is_identity(name));
+        names.records |= named.iter().any(|name| LANGUAGE.is_record(name));
         set.add(policy).map_err(|e| syntax(piece, &e))?;
     }
     validate(&set, pieces)?;
-    Ok(Policies { set, names_records })
+    Ok(Policies { set, names, answers: Answers::default() })
 }
 
 /// Parses one policy, and makes sure that it was cut out as Cedar understands it. What is kept

@@ -86,10 +86,6 @@ impl PolicyRules for Rules {
         Engine::shared().is_policy(text)
     }
 
-    fn names_records(&self, text: Option<&str>) -> bool {
-        PolicyRules::names_records(Engine::shared(), text)
-    }
-
     fn decide(&self, text: Option<&str>, facts: &Facts<'_>) -> Result<AccessGround, PolicyFault> {
         PolicyRules::decide(Engine::shared(), text, facts)
     }

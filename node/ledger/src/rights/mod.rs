@@ -5,7 +5,6 @@
 //!
 //! It reads rows that are never erased, and nothing else.
 
-mod alike;
 mod consents;
 mod in_sight;
 mod patient;
@@ -23,7 +22,6 @@ use crate::keys;
 use crate::roster::corrupt;
 use crate::table::Table;
 use crate::view::{StateReader, StoreFault, View};
-use alike::Answers;
 pub use in_sight::{IndexScan, records_of_member};
 use patient::PatientFacts;
 pub(crate) use patient::{is_known, load_patient, reads_as, same_person};
@@ -70,7 +68,9 @@ impl Decided {
 /// Decides records of one patient for one request.
 pub struct Decider<'a> {
     reading: Reading<'a>,
-    answers: Answers<'a>,
+    policy: &'a dyn PolicyRules,
+    /// Of the policy in force; `None`: the default one.
+    text: Option<String>,
     facts: PatientFacts,
 }
 
@@ -95,7 +95,7 @@ impl<'a> Decider<'a> {
         let facts = PatientFacts::load(view, &reading)?;
         let version = view.roster()?.last_policy;
         let state: Option<AccessPolicyState> = view.message(Table::State, &keys::access_policy(version))?;
-        Ok(Self { reading, answers: Answers::of(policy, state.map(|state| state.text)), facts })
+        Ok(Self { reading, policy, text: state.map(|state| state.text), facts })
     }
 
     /// Whether there is such a patient.
@@ -192,7 +192,7 @@ impl<'a> Decider<'a> {
             emergency: facts.emergency,
             emergency_forbidden: facts.emergency_forbidden(&asked),
         };
-        let ground = self.answers.decide(&facts)?;
+        let ground = self.policy.decide(self.text.as_deref(), &facts)?;
         let consent = match ground {
             Ground::Consent | Ground::ConsentDenies => by,
             Ground::Unspecified

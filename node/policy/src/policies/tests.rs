@@ -35,11 +35,11 @@ fn facts(reader: &SpiffeId) -> Facts<'_> {
 }
 
 /// Decides without a stack of its own, on a thread with this much.
-fn narrow(text: &str, stack_bytes: usize) -> Result<Ground, RecursionFault> {
+fn ask(text: &str, stack_bytes: usize) -> Result<Answer, RecursionFault> {
     let policies = Policies::compile(text).unwrap();
     let run = move || {
         let reader = "spiffe://lakeside.example/clinician/c".parse().unwrap();
-        policies.narrow(&facts(&reader), Ground::Consent)
+        policies.ask_here(&Question::of(&facts(&reader), Ground::Consent).unwrap())
     };
     thread::Builder::new().stack_size(stack_bytes).spawn(run).unwrap().join().unwrap()
 }
@@ -51,15 +51,15 @@ fn when(condition: &str) -> String {
 #[test]
 fn want_of_stack_is_a_fault_and_no_decision() {
     let text = when("true");
-    assert_eq!(narrow(&text, 64 * 1024), Err(RecursionFault));
-    assert_eq!(narrow(&text, 1024 * 1024), Ok(Ground::Consent));
+    assert_eq!(ask(&text, 64 * 1024), Err(RecursionFault));
+    assert_eq!(ask(&text, 1024 * 1024), Ok(Answer::Permit));
     // A fault outweighs a failure, whichever comes first.
     let deep = when(&format!("{}true", "context.emergency||".repeat(50)));
     let fails =
         "@id(\"f\")forbid(principal,action,resource)when{9223372036854775807+context.record.confidentiality>0};";
     let text = format!("{deep}{fails}");
-    assert_eq!(narrow(&text, stack::LEFT_BYTES_MIN), Ok(Ground::PolicyError));
-    assert_eq!(narrow(&text, 128 * 1024), Err(RecursionFault));
+    assert_eq!(ask(&text, stack::LEFT_BYTES_MIN), Ok(Answer::Failed));
+    assert_eq!(ask(&text, 128 * 1024), Err(RecursionFault));
 }
 
 /// As many links as there may be, behind a beginning and before an end.
@@ -89,8 +89,8 @@ fn the_deepest_policies_leave_half_of_the_stack() {
         ("true", "}unless{context.emergency", ""),
     ] {
         let text = longest(start, link, end);
-        let decided = narrow(&text, stack::LEFT_BYTES_MIN / 2);
-        assert!(matches!(decided, Ok(Ground::Consent | Ground::Policy)), "{text}: {decided:?}");
+        let decided = ask(&text, stack::LEFT_BYTES_MIN / 2);
+        assert!(matches!(decided, Ok(Answer::Permit | Answer::Deny)), "{text}: {decided:?}");
     }
 }
 
@@ -117,12 +117,12 @@ fn one_that_fails_denies() {
     let over = "9223372036854775807 + context.record.confidentiality > 0";
     for effect in ["permit", "forbid"] {
         let text = format!("{permit} @id(\"f\") {effect} (principal, action, resource) when {{ {over} }};");
-        assert_eq!(narrow(&text, 1024 * 1024), Ok(Ground::PolicyError));
+        assert_eq!(ask(&text, 1024 * 1024), Ok(Answer::Failed));
     }
     // What is not reached does not fail.
     let text =
         format!("{permit} @id(\"f\") forbid (principal, action, resource) when {{ context.emergency && {over} }};");
-    assert_eq!(narrow(&text, 1024 * 1024), Ok(Ground::Consent));
+    assert_eq!(ask(&text, 1024 * 1024), Ok(Answer::Permit));
 }
 
 #[test]
@@ -142,17 +142,20 @@ fn problems_are_told_in_the_order_of_the_text() {
 }
 
 #[test]
-fn records_are_named_in_heads_and_conditions_or_not_at_all() {
-    let named = format!("Record::\"{}\"", "0a".repeat(16));
-    for (text, names) in [
-        (DEFAULT_POLICY.to_owned(), false),
-        ("@id(\"a\") permit (principal, action, resource);".to_owned(), false),
-        // Of any policy, the name of any record.
-        (format!("{DEFAULT_POLICY} @id(\"z\") forbid (principal, action, resource == {named});"), true),
-        (when(&format!("resource == {named}")), true),
-        (when(&format!("context.emergency && [{named}].contains(resource)")), true),
-        (when("context.record.kind == \"Record\""), false),
+fn names_are_in_heads_and_conditions_or_nowhere() {
+    let record = format!("Record::\"{}\"", "0a".repeat(16));
+    let identity = "Identity::\"spiffe://a.example/clinician/c1\"";
+    for (text, identities, records) in [
+        (DEFAULT_POLICY.to_owned(), false, false),
+        ("@id(\"a\") permit (principal, action, resource);".to_owned(), false, false),
+        // Of any policy, any name.
+        (format!("{DEFAULT_POLICY} @id(\"z\") forbid (principal, action, resource == {record});"), false, true),
+        (format!("{DEFAULT_POLICY} @id(\"z\") forbid (principal == {identity}, action, resource);"), true, false),
+        (when(&format!("resource == {record}")), false, true),
+        (when(&format!("context.emergency && [{record}].contains(resource)")), false, true),
+        (when(&format!("principal == {identity} && resource == {record}")), true, true),
+        (when("context.record.kind == \"Record\""), false, false),
     ] {
-        assert_eq!(Policies::compile(&text).unwrap().names_records(), names, "{text}");
+        assert_eq!(Policies::compile(&text).unwrap().names, Names { identities, records }, "{text}");
     }
 }
