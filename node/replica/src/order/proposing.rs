@@ -1,11 +1,12 @@
 //! Cutting blocks from the queue, while this node leads.
 
 use consilium_consensus::{Core, LogIndex, LogReader, Role};
-use consilium_proto::ids::{NodeId, TimeMs, TransactionId};
+use consilium_proto::ids::{Height, NodeId, TimeMs, TransactionId};
 use consilium_proto::observed::Observed;
 use consilium_proto::transaction::Transaction;
 
 use super::mempool::{Mempool, Queued};
+use super::pace::Pace;
 use super::share::Share;
 use crate::block::CheckedBlock;
 use crate::entries::Entries;
@@ -23,8 +24,7 @@ pub(crate) struct Proposing {
     mempool: Mempool,
     /// Newest proposal of this node.
     proposed: LogIndex,
-    /// Its transactions.
-    proposed_count: usize,
+    pace: Pace,
     /// Somebody needs the ledger's time to pass this.
     time_wanted: Option<TimeMs>,
     in_flight_max: u64,
@@ -33,16 +33,18 @@ pub(crate) struct Proposing {
 /// What a proposal is made of besides transactions.
 pub(crate) struct Moment<'a> {
     pub(crate) me: NodeId,
+    pub(crate) monotonic_ms: u64,
     pub(crate) wall: TimeMs,
     /// Whether the clock is apart from the other validators': its time is not for a block.
     pub(crate) apart: bool,
     pub(crate) applied: Applied,
+    pub(crate) certified: Height,
     pub(crate) topology: &'a Topology,
 }
 
 impl Proposing {
     pub(crate) fn new(mempool: Mempool, in_flight_max: u64) -> Self {
-        Self { mempool, proposed: LogIndex(0), proposed_count: 0, time_wanted: None, in_flight_max }
+        Self { mempool, proposed: LogIndex(0), pace: Pace::default(), time_wanted: None, in_flight_max }
     }
 
     /// Queues a transaction.
@@ -83,16 +85,20 @@ impl Proposing {
         core.role() == Role::Leader
             && !moment.apart
             && under_way < self.in_flight_max
-            && (under_way == 0 || self.is_worth_while(moment))
+            && self.is_worth_while(moment, under_way)
             && (!self.mempool.is_empty() || self.time_block_due(moment))
     }
 
-    /// Whether a block shall go out beside another: each costs every node two syncs and a
-    /// signature, however small it is. What is urgent does not wait to be more.
-    fn is_worth_while(&self, moment: &Moment<'_>) -> bool {
+    /// A block was executed here.
+    pub(crate) fn executed(&mut self, monotonic_ms: u64) {
+        self.pace.executed(monotonic_ms);
+    }
+
+    /// What is urgent does not wait to be more.
+    fn is_worth_while(&self, moment: &Moment<'_>, under_way: u64) -> bool {
         let full = moment.topology.parameters().block_transactions_max as usize;
-        let queued = self.mempool.len();
-        self.mempool.holds_rights() || queued >= self.proposed_count.min(full)
+        let wanted = self.pace.wanted(moment.monotonic_ms, under_way, moment.certified >= moment.applied.height);
+        self.mempool.holds_rights() || self.mempool.len() >= wanted.min(full)
     }
 
     /// Whether a block without transactions is wanted: somebody waits for the
@@ -127,7 +133,8 @@ impl Proposing {
         match core.propose(block.encode()) {
             Ok(proposed) => {
                 let transactions = block.transactions.len();
-                (self.proposed, self.proposed_count) = (proposed.index, transactions);
+                self.proposed = proposed.index;
+                self.pace.proposed(moment.monotonic_ms, transactions);
                 out.push(Output::Notice(Notice::Proposed { index: proposed.index, transactions }));
                 entries.built(proposed, block);
                 Ok(())

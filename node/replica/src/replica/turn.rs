@@ -95,9 +95,11 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
     fn propose(&mut self) {
         let moment = Moment {
             me: self.me,
+            monotonic_ms: self.now.monotonic_ms,
             wall: self.now.wall,
             apart: self.clocks.skew().is_some(),
             applied: self.executor.applied(),
+            certified: self.certifier.certified(),
             topology: &self.topology,
         };
         while !self.stopping && self.proposing.is_due(&self.core, &moment) {
@@ -309,6 +311,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         let unsigned: Vec<_> = block.events.unsigned().copied().collect();
         let leaves = block.leaves.clone();
         self.out.push(Output::Executed(Box::new(block)));
+        self.proposing.executed(self.now.monotonic_ms);
         self.certifier.push(CertifyInput::Executed { header: Box::new(header), votable, next_set });
         if changed {
             self.follow_topology()?;
