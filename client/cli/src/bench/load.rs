@@ -14,7 +14,7 @@ use tonic::transport::Channel;
 use tonic_types::StatusExt;
 
 use super::lists;
-use super::process::CpuTime;
+use super::process::Used;
 use super::reads::{Library, Reads};
 use super::stats::{Row, Tally};
 use super::writes::{Way, Writes, prepare};
@@ -79,11 +79,11 @@ pub(crate) async fn run(client: &Client, plan: &BenchPlan, tick: impl Fn(f64)) -
     }
     let total = plan.warm_up + plan.measure;
     sleep_ticking(plan.warm_up, |slept| tick(slept.div_duration_f64(total))).await;
-    let (before, started) = (cpu_times(plan), Instant::now());
+    let (before, started) = (used_so_far(plan), Instant::now());
     phase.store(MEASURE, Ordering::Relaxed);
     sleep_ticking(plan.measure, |slept| tick((plan.warm_up + slept).div_duration_f64(total))).await;
     phase.store(OVER, Ordering::Relaxed);
-    let (measured, after) = (started.elapsed(), cpu_times(plan));
+    let (measured, after) = (started.elapsed(), used_so_far(plan));
     let mut tally = Tally::default();
     while let Some(result) = tasks.join_next().await {
         tally.merge(&result.map_err(|e| ClientError::Usage(format!("a client of the load test failed: {e}")))??);
@@ -157,12 +157,11 @@ async fn sleep_ticking(whole: Duration, tick: impl Fn(Duration)) {
     }
 }
 
-fn cpu_times(plan: &BenchPlan) -> BTreeMap<u32, CpuTime> {
+fn used_so_far(plan: &BenchPlan) -> BTreeMap<u32, Used> {
     let pids = plan.pids.iter().copied().chain([std::process::id()]);
-    pids.filter_map(|pid| Some((pid, CpuTime::of(pid)?))).collect()
+    pids.filter_map(|pid| Some((pid, Used::by(pid)?))).collect()
 }
 
-fn difference(before: &BTreeMap<u32, CpuTime>, after: &BTreeMap<u32, CpuTime>) -> BTreeMap<u32, Duration> {
-    let used = |(pid, end): (&u32, &CpuTime)| Some((*pid, end.0.saturating_sub(before.get(pid)?.0)));
-    after.iter().filter_map(used).collect()
+fn difference(before: &BTreeMap<u32, Used>, after: &BTreeMap<u32, Used>) -> BTreeMap<u32, Used> {
+    after.iter().filter_map(|(pid, end)| Some((*pid, end.since(*before.get(pid)?)))).collect()
 }

@@ -1,5 +1,6 @@
-//! CPU time of processes, from /proc/PID/stat: user and system time over all
-//! threads of the process, including those that ended.
+//! What processes have used, from /proc/PID: user and system time over all threads, including
+//! those that ended; switches from one thread to another, of the threads that there are; and bytes
+//! that went to disks.
 
 use std::time::Duration;
 
@@ -7,27 +8,55 @@ use std::time::Duration;
 /// this runs on, whatever the kernel's own tick.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// CPU time used so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct CpuTime(pub Duration);
+/// What a process has used so far, or between two moments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Used {
+    /// CPU time.
+    pub(crate) cpu: Duration,
+    /// Context switches, those that threads ask for by waiting and the others.
+    pub(crate) switches: u64,
+    /// Bytes written to disks; 0 also where the system does not say.
+    pub(crate) written_bytes: u64,
+}
 
-impl CpuTime {
+impl Used {
     /// Of a process; `None` if there is none of that id, or it is not shown.
-    pub(crate) fn of(pid: u32) -> Option<Self> {
-        parse_stat(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    pub(crate) fn by(pid: u32) -> Option<Self> {
+        let cpu = cpu_time(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
+        let io = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+        // A thread may end before it is asked.
+        let threads = threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("status")).ok());
+        let switches = threads.map(|status| sum_of(&status, |name| name.ends_with("ctxt_switches"))).sum();
+        Some(Self { cpu, switches, written_bytes: sum_of(&io, |name| name == "write_bytes") })
     }
+
+    /// What was used since a moment before.
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            cpu: self.cpu.saturating_sub(before.cpu),
+            switches: self.switches.saturating_sub(before.switches),
+            written_bytes: self.written_bytes.saturating_sub(before.written_bytes),
+        }
+    }
+}
+
+/// The sum of the values of some names, of lines with a name, a colon, and a number.
+fn sum_of(lines: &str, is_wanted: impl Fn(&str) -> bool) -> u64 {
+    let values = lines.lines().filter_map(|line| line.split_once(':')).filter(|(name, _)| is_wanted(name));
+    values.filter_map(|(_, value)| value.trim().parse::<u64>().ok()).sum()
 }
 
 /// Reads fields 14 and 15 (utime, stime) of a stat line, see proc(5). Field 2
 /// is a name in parentheses that may itself hold spaces and parentheses.
-pub(crate) fn parse_stat(line: &str) -> Option<CpuTime> {
+fn cpu_time(line: &str) -> Option<Duration> {
     let (_, after_name) = line.rsplit_once(')')?;
     let mut fields = after_name.split_ascii_whitespace();
     // The first field after the name is field 3.
     let user: u64 = fields.nth(14 - 3)?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
     let ms = user.checked_add(system)?.checked_mul(1000 / TICKS_PER_SECOND)?;
-    Some(CpuTime(Duration::from_millis(ms)))
+    Some(Duration::from_millis(ms))
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::process::Used;
+
 /// Longest latency that is told apart, microseconds; longer ones count as this.
 const LATENCY_US_MAX: u64 = 10 * 60 * 1_000_000;
 
@@ -40,6 +42,10 @@ pub(crate) struct Row {
     pub(crate) errors: BTreeMap<String, u64>,
     /// CPU time of each server process per transaction, microseconds, by pid.
     pub(crate) server_cpu_us: BTreeMap<u32, f64>,
+    /// Context switches of all server processes per transaction.
+    pub(crate) server_switches: f64,
+    /// Bytes that all server processes have written to disks per transaction.
+    pub(crate) server_written_bytes: f64,
     /// CPU time of this process per transaction, microseconds.
     pub(crate) own_cpu_us: f64,
 }
@@ -77,17 +83,18 @@ impl Tally {
         self.latencies_us.len()
     }
 
-    /// The line for a run; CPU times are totals over the measured time.
+    /// The line for a run; what processes used is given for the measured time.
     pub(crate) fn row(
         &self,
         clients: usize,
         connections: usize,
         measured: Duration,
-        server_cpu: &BTreeMap<u32, Duration>,
-        own_cpu: Duration,
+        servers: &BTreeMap<u32, Used>,
+        own: Used,
     ) -> Row {
         let count = self.transactions();
-        let per_transaction = |cpu: Duration| if count == 0 { 0.0 } else { cpu.as_micros() as f64 / count as f64 };
+        let each = |all: u64| if count == 0 { 0.0 } else { all as f64 / count as f64 };
+        let cpu_us = |used: &Used| each(u64::try_from(used.cpu.as_micros()).unwrap_or(u64::MAX));
         let quantile = |q| self.latencies_us.value_at_quantile(q) as f64 / 1000.0;
         Row {
             clients,
@@ -99,17 +106,33 @@ impl Tally {
             p90_ms: quantile(0.9),
             p99_ms: quantile(0.99),
             errors: self.errors.clone(),
-            server_cpu_us: server_cpu.iter().map(|(pid, cpu)| (*pid, per_transaction(*cpu))).collect(),
-            own_cpu_us: per_transaction(own_cpu),
+            server_cpu_us: servers.iter().map(|(pid, used)| (*pid, cpu_us(used))).collect(),
+            server_switches: each(servers.values().map(|used| used.switches).sum()),
+            server_written_bytes: each(servers.values().map(|used| used.written_bytes).sum()),
+            own_cpu_us: cpu_us(&own),
         }
     }
 }
 
 /// Rows as a table for people.
 pub(crate) fn table(rows: &[Row]) -> String {
-    let head = ["CLIENTS", "TX/S", "P50 MS", "P90 MS", "P99 MS", "SERVER CPU US/TX", "OWN CPU US/TX", "ERRORS"];
+    let head = [
+        "CLIENTS",
+        "TX/S",
+        "P50 MS",
+        "P90 MS",
+        "P99 MS",
+        "SERVER CPU US/TX",
+        "SWITCHES/TX",
+        "WRITTEN B/TX",
+        "OWN CPU US/TX",
+        "ERRORS",
+    ];
     let cells = rows.iter().map(|row| {
-        let servers: f64 = row.server_cpu_us.values().sum();
+        let of_servers = |value: f64, digits| match row.server_cpu_us.is_empty() {
+            true => "-".to_owned(),
+            false => format!("{value:.digits$}"),
+        };
         let errors: Vec<String> = row.errors.iter().map(|(reason, count)| format!("{reason}={count}")).collect();
         vec![
             row.clients.to_string(),
@@ -117,7 +140,9 @@ pub(crate) fn table(rows: &[Row]) -> String {
             format!("{:.1}", row.p50_ms),
             format!("{:.1}", row.p90_ms),
             format!("{:.1}", row.p99_ms),
-            if row.server_cpu_us.is_empty() { "-".into() } else { format!("{servers:.0}") },
+            of_servers(row.server_cpu_us.values().sum(), 0),
+            of_servers(row.server_switches, 1),
+            of_servers(row.server_written_bytes, 0),
             format!("{:.0}", row.own_cpu_us),
             if errors.is_empty() { "none".into() } else { errors.join(" ") },
         ]
