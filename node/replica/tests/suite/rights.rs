@@ -133,8 +133,9 @@ fn a_withdrawal_of_a_patient_is_under_watch_and_goes_before_what_was_there_first
     net.node_mut(1).hold = |output| matches!(output, Output::WriteLog(_) | Output::Send { .. });
     let flood = Identity::new("c.example", "service", "y");
     let mut ids = Vec::new();
-    // Four blocks are under way at once: the last two wait.
+    // Four blocks are under way at once, since each comes late: the last two wait.
     for node in [1, 1, 1, 3, 3, 3] {
+        net.pass_time(25);
         let transaction = net.enrollment(&flood);
         ids.push(transaction.id);
         let submit = net.submit(node, transaction, WaitFor::Certified);

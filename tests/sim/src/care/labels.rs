@@ -87,10 +87,10 @@ impl Care {
         ]);
         let number = self.any_patient();
         let tags: Vec<_> = knows.iter().flat_map(|member| self.known_tags(scene.ledger, *member, number)).collect();
-        let rules = match (self.rng.below(6), tags.is_empty()) {
+        let rules = match (self.rng.below(8), tags.is_empty()) {
             // Others open little to the third member.
-            (0..=2, false) => vec![pb::ConsentRule { tags, ..permit(self.rng.range(2, 3)) }],
-            (3..=4, false) => vec![permit(2), pb::ConsentRule { tags, ..self.denial() }],
+            (0..=2, false) => vec![pb::ConsentRule { tags, ..permit(self.one_of(&[2, 3, 3])) }],
+            (3..=6, false) => vec![permit(2), pb::ConsentRule { tags, ..self.denial() }],
             _ => vec![permit(2), pb::ConsentRule { labelled: true, ..self.denial() }],
         };
         self.put_consent((by, number), ConsentBase::BreakGlassOnly, rules, scene.now_ms)
@@ -108,7 +108,7 @@ impl Care {
     fn denial(&mut self) -> pb::ConsentRule {
         match self.rng.below(8) {
             0 => pb::ConsentRule { grantees: Vec::new(), ..deny(&spiffe_id(1, "clinician", "c")) },
-            1..=4 => pb::ConsentRule { effect: ConsentEffect::Deny.into(), ..permit(2) },
+            1..=5 => pb::ConsentRule { effect: ConsentEffect::Deny.into(), ..permit(2) },
             _ => deny(&spiffe_id(1, "clinician", "c")),
         }
     }

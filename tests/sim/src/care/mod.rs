@@ -115,13 +115,13 @@ type Doing = fn(&mut Care, &Scene<'_>) -> Deed;
 /// What somebody may do, and how often that comes up.
 const DEEDS: [(u64, Doing); 25] = [
     (150, |care, _| care.ask()),
-    (100, |care, _| care.ask_labelled()),
+    (200, |care, _| care.ask_labelled()),
     (90, |care, _| care.ask_in_emergency()),
     (40, Care::ask_sealed),
     (65, |care, _| care.declare()),
     (35, |care, _| care.review()),
     (75, |care, scene| care.consent(scene.now_ms)),
-    (100, Care::consent_by_label),
+    (130, Care::consent_by_label),
     (50, |care, scene| care.put_salt(scene.ledger)),
     (50, |care, _| care.revoke()),
     (40, |care, _| care.accept()),

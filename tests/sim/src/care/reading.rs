@@ -44,10 +44,10 @@ impl Care {
         Deed::new(&of(reader), Action::RequestAccess(request))
     }
 
-    /// A stranger asks for what is labelled: whether it is opened depends on consents by label alone.
+    /// Somebody asks for what is labelled: whether it is opened to a stranger depends on consents by
+    /// label alone; to the others they may close it.
     pub(super) fn ask_labelled(&mut self) -> Deed {
-        let stranger = (3, "clinician", "c");
-        let reader = self.one_of(&[stranger, stranger, stranger, stranger, (2, "clinician", "c")]);
+        let reader = (self.one_of(&[3, 3, 3, 3, 2, 2, 1]), "clinician", "c");
         let labelled: Vec<_> =
             self.records.iter().filter(|record| record.labelled).map(|record| record.patient).collect();
         let number = self.rng.pick(&labelled).copied().unwrap_or_else(|| self.any_patient());

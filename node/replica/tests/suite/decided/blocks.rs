@@ -177,6 +177,8 @@ fn d08_blocks_are_executed_in_order_of_the_log() {
     net.node_mut(2).hold = is_check;
     for name in ["root", "second", "third"] {
         net.enroll(1, &Identity::new("a.example", "admin", name));
+        // Nobody waits any longer for the certificate of the block before.
+        net.pass_time(25);
     }
     net.pass(2);
     let said = net.said(2);

@@ -7,6 +7,7 @@ use consilium_proto::ids::{TimeMs, TransactionId};
 use consilium_proto::pb::ForwardResult;
 use consilium_proto::transaction::Transaction;
 use consilium_replica::notice::Notice;
+use consilium_replica::peer::PeerMessage;
 use consilium_replica::submission::{Refused, Submission, Verdict, WaitFor};
 use consilium_replica::{Input, Output, RequestId};
 
@@ -96,25 +97,49 @@ fn overloaded(outputs: &[Output]) -> Vec<RequestId> {
 }
 
 #[test]
-fn a_second_block_waits_until_it_is_as_large_as_the_one_under_way() {
+fn a_second_block_waits_until_it_is_large_or_late() {
     let mut solo = Replicas::solo(|_| {}, |_| {});
     solo.said(1);
     solo.node_mut(1).hold = |output| matches!(output, Output::WriteLog(_));
-    let mut all = submissions(&mut solo, 9).into_iter();
+    let mut all = submissions(&mut solo, 100).into_iter();
     let mut give = |solo: &mut Replicas, count| {
         submit_all(solo, 1, all.by_ref().take(count).collect());
         proposed(&solo.said(1))
     };
     assert_eq!(give(&mut solo, 3), [3]);
-    assert_eq!(give(&mut solo, 1), [] as [usize; 0]);
-    assert_eq!(give(&mut solo, 1), [] as [usize; 0]);
-    assert_eq!(give(&mut solo, 2), [4], "as large");
+    assert_eq!(give(&mut solo, 31), [] as [usize; 0]);
+    assert_eq!(give(&mut solo, 1), [32], "large");
+    solo.pass_time(25);
+    assert_eq!(give(&mut solo, 31), [] as [usize; 0]);
+    assert_eq!(give(&mut solo, 1), [32], "late, and as large");
     assert_eq!(give(&mut solo, 2), [] as [usize; 0]);
     // Nothing is under way any more: what waits goes, however little it is.
     let node = solo.node_mut(1);
     let written: Vec<Input> = node.release().iter().flat_map(|output| node.perform(output)).collect();
     solo.give(1, written);
+    solo.run();
     assert_eq!(proposed(&solo.said(1)), [2]);
+}
+
+#[test]
+fn few_wait_for_the_certificate_of_the_block_before_and_not_for_long() {
+    let mut net = three();
+    net.pass(2);
+    // The votes of one are withheld, and without them nothing is certified.
+    net.node_mut(2).hold = |output| matches!(output, Output::Send { message: PeerMessage::Vote(_), .. });
+    net.said(1);
+    let mut all = submissions(&mut net, 4).into_iter();
+    let mut give = |net: &mut Replicas| {
+        submit_all(net, 1, all.by_ref().take(1).collect());
+        net.run();
+        proposed(&net.said(1))
+    };
+    assert_eq!(give(&mut net), [1]);
+    assert_eq!(give(&mut net), [] as [usize; 0], "it waits");
+    net.pass_time(24);
+    assert_eq!(give(&mut net), [] as [usize; 0]);
+    net.pass_time(1);
+    assert_eq!(give(&mut net), [3], "no longer");
 }
 
 #[test]
