@@ -54,7 +54,7 @@ impl Policies {
     /// As [`Self::decide`].
     pub fn decide_again(&self, facts: &Facts<'_>) -> Result<Ground, RecursionFault> {
         self.decide_with(facts, |question| {
-            let question = question.to_such_as_name(self.names);
+            let question = question.asked_of_such_as_name(self.names);
             match self.answers.find(&question) {
                 Some(answer) => Ok(answer),
                 None => self.ask(&question).inspect(|answer| self.answers.keep(question, *answer)),

@@ -82,7 +82,11 @@ impl Question {
     pub(crate) fn of(facts: &Facts<'_>, ground: Ground) -> Option<Self> {
         let Facts { reader, record, kind, purpose, .. } = *facts;
         let language: &'static Language = &LANGUAGE;
-        (language.kind(kind)?, language.purpose(purpose)?, language.role(reader.role())?, language.ground(ground)?);
+        language
+            .kind(kind)
+            .and(language.purpose(purpose))
+            .and(language.role(reader.role()))
+            .and(language.ground(ground))?;
         let confidentiality = record.confidentiality;
         Some(Self {
             reader: Some(reader.to_string()),
@@ -106,7 +110,7 @@ impl Question {
     }
 
     /// The same question to policies that name no more than this.
-    pub(crate) fn to_such_as_name(self, names: Names) -> Self {
+    pub(crate) fn asked_of_such_as_name(self, names: Names) -> Self {
         let reader = self.reader.filter(|_| names.identities);
         Self { reader, record: self.record.filter(|_| names.records), ..self }
     }
