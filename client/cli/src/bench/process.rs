@@ -15,20 +15,22 @@ pub(crate) struct Used {
     pub(crate) cpu: Duration,
     /// Context switches, those that threads ask for by waiting and the others.
     pub(crate) switches: u64,
-    /// Bytes written to disks; 0 also where the system does not say.
-    pub(crate) written_bytes: u64,
+    /// Bytes written to disks; `None`: the system tells others than us.
+    pub(crate) written_bytes: Option<u64>,
 }
 
 impl Used {
     /// Of a process; `None` if there is none of that id, or it is not shown.
     pub(crate) fn by(pid: u32) -> Option<Self> {
         let cpu = cpu_time(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
-        let io = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+        // Of processes of somebody else it is not shown.
+        let io = std::fs::read_to_string(format!("/proc/{pid}/io")).ok();
         let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
         // A thread may end before it is asked.
         let threads = threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("status")).ok());
         let switches = threads.map(|status| sum_of(&status, |name| name.ends_with("ctxt_switches"))).sum();
-        Some(Self { cpu, switches, written_bytes: sum_of(&io, |name| name == "write_bytes") })
+        let written_bytes = io.map(|io| sum_of(&io, |name| name == "write_bytes"));
+        Some(Self { cpu, switches, written_bytes })
     }
 
     /// What was used since a moment before.
@@ -36,7 +38,7 @@ impl Used {
         Self {
             cpu: self.cpu.saturating_sub(before.cpu),
             switches: self.switches.saturating_sub(before.switches),
-            written_bytes: self.written_bytes.saturating_sub(before.written_bytes),
+            written_bytes: self.written_bytes.zip(before.written_bytes).map(|(now, before)| now.saturating_sub(before)),
         }
     }
 }

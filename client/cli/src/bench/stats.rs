@@ -44,8 +44,9 @@ pub(crate) struct Row {
     pub(crate) server_cpu_us: BTreeMap<u32, f64>,
     /// Context switches of all server processes per transaction.
     pub(crate) server_switches: f64,
-    /// Bytes that all server processes have written to disks per transaction.
-    pub(crate) server_written_bytes: f64,
+    /// Bytes that all server processes have written to disks per transaction; `None`: the system
+    /// does not say it of one of them.
+    pub(crate) server_written_bytes: Option<f64>,
     /// CPU time of this process per transaction, microseconds.
     pub(crate) own_cpu_us: f64,
 }
@@ -108,7 +109,7 @@ impl Tally {
             errors: self.errors.clone(),
             server_cpu_us: servers.iter().map(|(pid, used)| (*pid, cpu_us(used))).collect(),
             server_switches: each(servers.values().map(|used| used.switches).sum()),
-            server_written_bytes: each(servers.values().map(|used| used.written_bytes).sum()),
+            server_written_bytes: servers.values().map(|used| used.written_bytes).sum::<Option<u64>>().map(each),
             own_cpu_us: cpu_us(&own),
         }
     }
@@ -142,7 +143,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
             format!("{:.1}", row.p99_ms),
             of_servers(row.server_cpu_us.values().sum(), 0),
             of_servers(row.server_switches, 1),
-            of_servers(row.server_written_bytes, 0),
+            row.server_written_bytes.map_or_else(|| "-".to_owned(), |bytes| of_servers(bytes, 0)),
             format!("{:.0}", row.own_cpu_us),
             if errors.is_empty() { "none".into() } else { errors.join(" ") },
         ]

@@ -10,7 +10,7 @@ fn percentiles_of_a_known_distribution() {
     one.error("RESOURCE_EXHAUSTED");
     other.error("RESOURCE_EXHAUSTED");
     one.merge(&other);
-    let used = |ms, n| Used { cpu: Duration::from_millis(ms), switches: n, written_bytes: 1_000 * n };
+    let used = |ms, n| Used { cpu: Duration::from_millis(ms), switches: n, written_bytes: Some(1_000 * n) };
     let servers = BTreeMap::from([(7, used(10, 50)), (8, used(20, 150))]);
     let row = one.row(2, 1, Duration::from_secs(4), &servers, used(1, 9));
     assert_eq!((row.transactions, row.per_second), (100, 25.0));
@@ -20,7 +20,10 @@ fn percentiles_of_a_known_distribution() {
     }
     assert_eq!(row.errors, BTreeMap::from([("RESOURCE_EXHAUSTED".to_owned(), 2)]));
     assert_eq!(row.server_cpu_us, BTreeMap::from([(7, 100.0), (8, 200.0)]));
-    assert_eq!((row.server_switches, row.server_written_bytes), (2.0, 2_000.0));
+    assert_eq!((row.server_switches, row.server_written_bytes), (2.0, Some(2_000.0)));
+    // What is not said of one is said of none.
+    let hidden = BTreeMap::from([(7, used(10, 50)), (8, Used { written_bytes: None, ..used(20, 150) })]);
+    assert_eq!(one.row(2, 1, Duration::from_secs(4), &hidden, used(1, 9)).server_written_bytes, None);
     assert_eq!(row.own_cpu_us, 10.0);
 }
 
