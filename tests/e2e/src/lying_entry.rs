@@ -12,6 +12,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use consilium_certs::tls::{ConsiliumClientVerifier, StaticTrust, server_config};
 use consilium_proto::genesis::Genesis;
 use consilium_proto::names::Role;
+use futures::StreamExt;
 use http_body_util::{BodyExt, Full};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -22,6 +23,9 @@ use tower::Service;
 use crate::network::Network;
 use crate::raw::{RawIdentity, trust_of};
 use crate::user::User;
+
+/// Of connections to the liar, at a time.
+const HANDSHAKES_MAX: usize = 64;
 
 /// What is said instead of an answer: by the last part of the call's path, and the encoded
 /// message. `None` says what is true.
@@ -40,14 +44,13 @@ pub async fn lying_entry(network: &Network, node: usize, client: &User, falsify:
     let acceptor = TlsAcceptor::from(Arc::new(server_config(Arc::new(verifier), Arc::new(identity))?));
     let listener = TcpListener::bind(SocketAddr::from((node.client.ip(), 0))).await?;
     let address = listener.local_addr()?.to_string();
-    let incoming = futures::stream::unfold((listener, acceptor), |(listener, acceptor)| async move {
-        loop {
-            let (stream, _) = listener.accept().await.ok()?;
-            if let Ok(stream) = acceptor.accept(stream).await {
-                return Some((Ok::<_, std::io::Error>(stream), (listener, acceptor)));
-            }
-        }
+    let connections = futures::stream::unfold(listener, |listener| async move {
+        let (stream, _) = listener.accept().await.ok()?;
+        Some((stream, listener))
     });
+    // A client that gave a call up may leave a handshake open: it holds up no other.
+    let handshakes = connections.map(move |stream| acceptor.accept(stream)).buffer_unordered(HANDSHAKES_MAX);
+    let incoming = handshakes.filter(|stream| std::future::ready(stream.is_ok()));
     let between = Between { honest: client.channel(node)?, falsify };
     // All calls end in the layer; some service must be named.
     let (_, never_asked) = tonic_health::server::health_reporter();
