@@ -8,6 +8,7 @@
 mod access;
 mod action;
 mod attachments;
+mod custody;
 mod disclosure;
 mod enroll;
 mod governance;
@@ -28,13 +29,11 @@ use crate::limits::{BODY_BYTES_MAX, TRANSACTION_BYTES_MAX};
 use crate::pb;
 use crate::signing::{SignatureBytes, SigningError, SigningKey, VerifyingKey};
 
-pub use access::{
-    AddWraps, AddedWrap, ConsentAction, CustodyAction, DeclareEmergency, EmergencyAction, PutConsent, RequestAccess,
-    Rewrap, SealedBy, VersionRef,
-};
+pub use access::{ConsentAction, DeclareEmergency, EmergencyAction, PutConsent, RequestAccess, SealedBy, VersionRef};
 pub use action::Action;
 use attachments::Erasure;
 pub use attachments::{Attachment, Commitment, Size, Slot};
+pub use custody::{AddWraps, AddedWrap, CustodyAction, Rewrap};
 pub use disclosure::{Disclose, DisclosureAction, Seal};
 pub use enroll::{AssignUnit, Enroll, enrollment_proof_input};
 pub use governance::{GovernanceAction, NodeAction, NodeDescription, Propose, Topic};
