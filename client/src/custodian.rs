@@ -8,12 +8,13 @@
 //! It keeps nothing: what waits is on the ledger, so it may be stopped at any time, and several may
 //! run at once; what one has answered, the others are told is not wanted any more. Between requests
 //! it wraps what was written earlier for the member's newest custody key
-//! ([`Custodian::carry_on`]).
+//! ([`Custodian::carry_on`]), and asks for what is owed to patients ([`Custodian::ask_for_owed`]).
 
 mod background;
 mod held;
 mod keyring;
 mod looks;
+mod owed;
 mod queue;
 pub(crate) mod requests;
 
@@ -35,10 +36,12 @@ use crate::error::ClientError;
 use crate::submit::Submitted;
 use keyring::{Keyring, ToWrap};
 use looks::Looks;
+use owed::Owing;
 use queue::Queue;
 
 pub use background::Progress;
 pub use held::{Counts, HeldPage, HeldQuery};
+pub use owed::{OWED_EVERY_DEFAULT, OwedProgress};
 pub use requests::{WrapPage, WrapQuery, WrapRequest};
 
 /// Wraps of one transaction: a version and its wrap are a few kilobytes.
@@ -81,6 +84,7 @@ pub struct Custodian {
     keyring: Keyring,
     burst: Burst,
     passes: Vec<background::Pass>,
+    owed: Owing,
     /// When it was last looked what is to be wrapped for whom.
     looked: Option<Instant>,
     /// Members whose requests it answers, and since when that is known.
@@ -108,9 +112,10 @@ impl Custodian {
     #[must_use]
     pub fn new(client: Client, older: Vec<EncryptionPrivateKey>, patients_per_hour: usize) -> Self {
         let keyring = Keyring::new(client.clone(), older);
-        let burst = Burst { max: patients_per_hour, seen: VecDeque::new() };
+        let burst = Burst::new(patients_per_hour);
         let (looks, newest, turned) = (Looks::default(), Height(0), Instant::now());
-        Self { client, keyring, burst, passes: Vec::new(), looked: None, lists: None, looks, newest, turned }
+        let (passes, owed) = (Vec::new(), Owing::new(patients_per_hour));
+        Self { client, keyring, burst, passes, owed, looked: None, lists: None, looks, newest, turned }
     }
 
     /// Answers what waits now, emergencies first: for the own member's records, for those of
@@ -211,8 +216,14 @@ impl Custodian {
     async fn answer(&mut self, batch: Vec<(MemberId, WrapRequest)>, round: &mut Round) -> Result<(), ClientError> {
         let mut made: Vec<Made> = Vec::new();
         for (member, request) in batch {
-            let ordinary = request.state.emergency_id.is_empty();
-            if ordinary && !self.burst.admits(&request.state.patient, Instant::now()) {
+            let pb::WrapRequestState { patient, emergency_id, owed, .. } = &request.state;
+            let admitted = match (emergency_id.is_empty(), owed) {
+                (false, _) => true,
+                // Nobody waits for these: they take nothing from those who do.
+                (true, true) => self.owed.admits(patient),
+                (true, false) => self.burst.admits(patient, Instant::now()),
+            };
+            if !admitted {
                 round.paused += 1;
                 continue;
             }
@@ -366,6 +377,10 @@ struct Burst {
 }
 
 impl Burst {
+    fn new(max: usize) -> Self {
+        Self { max, seen: VecDeque::new() }
+    }
+
     /// Whether another wrap for a patient is within what is usual.
     fn admits(&mut self, patient: &Bytes, now: Instant) -> bool {
         while self.seen.front().is_some_and(|(since, _)| now.duration_since(*since) >= HOUR) {
@@ -389,7 +404,7 @@ mod tests {
     #[test]
     fn a_burst_of_patients_waits_until_the_hour_is_over() {
         let start = Instant::now();
-        let mut burst = Burst { max: 2, seen: VecDeque::new() };
+        let mut burst = Burst::new(2);
         let patient = |n: u8| Bytes::copy_from_slice(&[n; 16]);
         assert!(burst.admits(&patient(1), start) && burst.admits(&patient(2), start));
         assert!(!burst.admits(&patient(3), start), "a third one");

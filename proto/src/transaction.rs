@@ -33,7 +33,7 @@ pub use access::{ConsentAction, DeclareEmergency, EmergencyAction, PutConsent, R
 pub use action::Action;
 use attachments::Erasure;
 pub use attachments::{Attachment, Commitment, Size, Slot};
-pub use custody::{AddWraps, AddedWrap, CustodyAction, Rewrap};
+pub use custody::{AddWraps, AddedWrap, CustodyAction, OwedWrap, Rewrap};
 pub use disclosure::{Disclose, DisclosureAction, Seal};
 pub use enroll::{AssignUnit, Enroll, enrollment_proof_input};
 pub use governance::{GovernanceAction, NodeAction, NodeDescription, Propose, Topic};

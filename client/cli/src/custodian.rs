@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use consilium_client::Client;
-use consilium_client::custodian::{Custodian, Progress, Round};
+use consilium_client::custodian::{Custodian, OWED_EVERY_DEFAULT, OwedProgress, Progress, Round};
 use consilium_client::identity::load_encryption_key;
 use consilium_proto::ids::KeyId;
 use consilium_proto::names::{MemberId, SpiffeId};
@@ -20,7 +20,7 @@ use super::governance::need_admin;
 use super::named::ensure_member;
 use super::text::counted;
 use super::{CliError, Context, SubmittedView};
-use held::{AffectedArgs, ProgressView};
+use held::{AffectedArgs, OwedView, ProgressView};
 
 /// How often it is told how far the re-wrapping is.
 const TELL_EVERY: Duration = Duration::from_secs(5);
@@ -43,7 +43,8 @@ pub(crate) enum CustodianCommand {
         member: Option<MemberId>,
     },
     /// Wrap keys for readers to whom the network permits access, and between requests what is left
-    /// for the newest custody key, until stopped. Several may run; nothing is kept here
+    /// for the newest custody key and what is owed to patients and authors with a newer key, until
+    /// stopped. Several may run; nothing is kept here
     Run(RunArgs),
     /// Name the newest encryption key of a service of the own member (role admin). The key
     /// before it counts for another hour
@@ -92,7 +93,12 @@ pub(crate) struct RunArgs {
     /// older one), milliseconds
     #[arg(long, value_name = "MS", default_value_t = 50, value_parser = clap::value_parser!(u64).range(10..))]
     pub(crate) every: u64,
-    /// Answer what waits now, wrap what is left for the newest custody key, and end
+    /// Look for patients, and people who wrote themselves, who have another key than when a version
+    /// was written, so often, minutes
+    #[arg(long, value_name = "MINUTES", default_value_t = OWED_EVERY_DEFAULT.as_secs() / 60,
+        value_parser = clap::value_parser!(u64).range(1..=525_600))]
+    pub(crate) owed_every: u64,
+    /// Answer what waits now, wrap what is left for the newest custody key and what is owed, and end
     #[arg(long)]
     pub(crate) once: bool,
     /// File of a custody key before the newest one, which opens what is not wrapped for that yet;
@@ -189,7 +195,8 @@ pub(crate) async fn run(args: CustodianArgs, ctx: &Context) -> Result<(), CliErr
 /// What is left for the newest key is done while no request waits.
 async fn serve(client: Client, args: &RunArgs, ctx: &Context) -> Result<(), CliError> {
     let older = args.old_keys.iter().map(|file| load_encryption_key(file)).collect::<Result<Vec<_>, _>>()?;
-    let mut custodian = Custodian::new(client, older, args.patients_per_hour as usize);
+    let every = Duration::from_secs(args.owed_every * 60);
+    let mut custodian = Custodian::new(client, older, args.patients_per_hour as usize).looking_for_owed_every(every);
     let mut told = Told::default();
     loop {
         let busy = match turn(&mut custodian, &mut told, args.once, ctx).await {
@@ -217,6 +224,8 @@ async fn serve(client: Client, args: &RunArgs, ctx: &Context) -> Result<(), CliE
 struct Told {
     round: Round,
     progress: Option<(Instant, Progress)>,
+    /// When the way through for what is owed began, or was told of last.
+    owed: Option<Instant>,
 }
 
 /// Answers what waits, or else wraps a batch of what is left. True: there was something.
@@ -235,10 +244,28 @@ async fn turn(custodian: &mut Custodian, told: &mut Told, once: bool, ctx: &Cont
     if answered + dropped + taken > 0 {
         return Ok(true);
     }
-    let Some(progress) = custodian.carry_on().await? else { return Ok(false) };
-    tell(progress, told, ctx)?;
-    // There may be another member's, or the deputy's key.
+    if let Some(progress) = custodian.carry_on().await? {
+        tell(progress, told, ctx)?;
+        // There may be another member's, or the deputy's key.
+        return Ok(true);
+    }
+    let Some(progress) = custodian.ask_for_owed().await? else { return Ok(false) };
+    tell_owed(progress, told, ctx)?;
     Ok(true)
+}
+
+/// Tells how far the way through is while it is long, and at its end if something was owed.
+fn tell_owed(progress: OwedProgress, told: &mut Told, ctx: &Context) -> Result<(), CliError> {
+    let since = *told.owed.get_or_insert_with(Instant::now);
+    let ends = progress.finished || progress.paused;
+    if progress.finished {
+        told.owed = None;
+    }
+    if (ends && progress.asked + progress.refused > 0) || (!ends && since.elapsed() >= TELL_EVERY) {
+        told.owed = (!progress.finished).then(Instant::now);
+        ctx.print(&OwedView::new(&progress), OwedView::text)?;
+    }
+    Ok(())
 }
 
 /// Tells how far it is: at first, every few seconds, and at the end.

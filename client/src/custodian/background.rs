@@ -136,7 +136,10 @@ impl Custodian {
     }
 
     /// A member's newest custody key.
-    async fn newest_key(&self, member: &MemberId) -> Result<Option<(KeyId, EncryptionPublicKey)>, ClientError> {
+    pub(super) async fn newest_key(
+        &self,
+        member: &MemberId,
+    ) -> Result<Option<(KeyId, EncryptionPublicKey)>, ClientError> {
         let Some(custody) = self.client.custody_of(member).await? else { return Ok(None) };
         let id = KeyId::from_bytes(fixed("encryption_key_id", &custody.encryption_key_id)?);
         let key: Option<pb::EncryptionKeyState> = self.client.proven_row(&keys::encryption_key(&id)).await?;
@@ -147,13 +150,9 @@ impl Custodian {
     async fn next_batch(&self, pass: &mut Pass) -> Result<Progress, ClientError> {
         let task = pass.task.clone();
         let query = HeldQuery {
-            member: task.member.clone(),
-            key: task.id,
-            wrapped: false,
             from: pass.from.clone(),
-            patients: false,
             own_keys: self.keyring.ids(),
-            at_least: pass.at_least,
+            ..HeldQuery::new(task.member.clone(), task.id, pass.at_least)
         };
         let page = self.client.held_versions(&query).await?;
         let (batch, unopened) = make(&self.keyring, task.id, &task.key, &page).await?;

@@ -34,10 +34,21 @@ pub struct HeldQuery {
     pub patients: bool,
     /// Where to go on; `None`: from the first record on.
     pub from: Option<pb::HeldPlace>,
+    /// Wraps that are owed, each with its version; without `wrapped`.
+    pub owed: bool,
     /// Ids of keys that wraps can be opened with.
     pub own_keys: Vec<Bytes>,
     /// As of this block or a later one.
     pub at_least: Height,
+}
+
+impl HeldQuery {
+    /// Versions that are left to be wrapped for a key, from the first on.
+    #[must_use]
+    pub fn new(member: MemberId, key: KeyId, at_least: Height) -> Self {
+        let (wrapped, patients, owed) = (false, false, false);
+        Self { member, key, wrapped, patients, owed, from: None, own_keys: Vec::new(), at_least }
+    }
 }
 
 /// How many versions there are, proven.
@@ -66,6 +77,10 @@ pub struct HeldPage {
     pub versions: Vec<pb::HeldVersion>,
     /// In the place of versions, if patients were asked for; each once, by pseudonym ascending.
     pub patients: Vec<pb::HeldPatient>,
+    /// As many as versions, if they were asked for. The node's word: the rules judge each.
+    pub owed: Vec<pb::OwedWrap>,
+    /// How many versions the node says it has looked at.
+    pub looked_at: u64,
     /// Where to go on; `None`: that were all.
     pub next: Option<pb::HeldPlace>,
     /// At the block that was answered from.
@@ -86,6 +101,7 @@ impl Client {
             wrapped: query.wrapped,
             from: query.from.clone(),
             patients: query.patients,
+            owed: query.owed,
             page_size: PAGE_SIZE,
             key_ids: query.own_keys.clone(),
             read: Some(pb::ReadOptions { consistency: Some(Consistency::MinHeight(query.at_least.0)) }),
@@ -108,8 +124,7 @@ impl Client {
     pub async fn custody_counts(&self, member: &MemberId, key: KeyId, at_least: Height) -> Result<Counts, ClientError> {
         let end = pb::HeldPlace { sequence: u64::MAX, ..pb::HeldPlace::default() };
         let member = member.clone();
-        let query =
-            HeldQuery { member, key, wrapped: true, patients: false, from: Some(end), own_keys: Vec::new(), at_least };
+        let query = HeldQuery { from: Some(end), wrapped: true, ..HeldQuery::new(member, key, at_least) };
         Ok(self.held_versions(&query).await?.counts)
     }
 
@@ -156,7 +171,8 @@ fn check(
     }
     let counts = Counts { versions: work.versions, wrapped, open_requests: work.open };
     let patients = ascending(&answer.patients)?;
-    Ok(HeldPage { versions: answer.versions.clone(), patients, next: answer.next.clone(), counts })
+    let (versions, owed) = (answer.versions.clone(), answer.owed.clone());
+    Ok(HeldPage { versions, patients, owed, looked_at: answer.looked_at, next: answer.next.clone(), counts })
 }
 
 /// A node that names a patient again would be counted again, too.

@@ -29,6 +29,8 @@ use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::pb::{MemberState, MemberStatus, Outcome, SignerState};
 use consilium_proto::transaction::{Action, Attachment, Transaction};
 
+pub(crate) use recipients::is_newest_key;
+
 use crate::in_force::EpochInForce;
 use crate::keys;
 use crate::missing::Missing;

@@ -8,6 +8,7 @@
 
 mod duties;
 mod kept;
+mod owed;
 
 use bytes::Bytes;
 use consilium_proto::ids::{Height, KeyId, RecordId};
@@ -22,6 +23,7 @@ use crate::view::{StateReader, StoreFault, View};
 pub use duties::{Keepers, keepers};
 pub(crate) use duties::{begin_all, change, join, keepers_over, leave, load, pass_on, wanted_keys};
 pub use kept::Kept;
+pub use owed::Owed;
 
 /// How a version stands to a key of a member's custody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

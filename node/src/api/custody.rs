@@ -1,5 +1,7 @@
 //! What a custodian asks for: the requests that wait for it, and the versions that it keeps.
 
+mod owed;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +27,8 @@ use super::{Api, Caller};
 use crate::access::{self, Decision, Grant, What, decide};
 use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
+use owed::owed;
+use pb::ListHeldVersionsResponse as HeldAnswer;
 
 const PAGE_DEFAULT: u32 = 64;
 const PAGE_MAX: u32 = 256;
@@ -37,7 +41,7 @@ const BEHIND_FOR: Duration = Duration::from_secs(2);
 /// A busy ledger has many blocks a second; so long a wait does not look again.
 const PACE: Duration = Duration::from_millis(5);
 /// Versions that one answer looks at: it is given before the caller gives up.
-const LOOKED_AT_MAX: usize = 4_096;
+const LOOKED_AT_MAX: u64 = 4_096;
 
 impl Api {
     pub(super) async fn wrap_requests(
@@ -87,6 +91,10 @@ impl Api {
         if request.patients && !request.wrapped {
             return Err(Reason::InvalidArgument.field(&FieldError::malformed("patients", "is for what is wrapped")));
         }
+        if request.owed && request.wrapped {
+            let why = FieldError::malformed("owed", "is not for what is wrapped for the key in question");
+            return Err(Reason::InvalidArgument.field(&why));
+        }
         self.freshen(request.read.as_ref(), within).await?;
         let read = move |ledger: &LedgerSnapshot<'_>| {
             let member = asked_member.as_ref().unwrap_or(caller.id.member()).as_str();
@@ -101,14 +109,13 @@ impl Api {
             let records = RecordReader::new(ledger, &caller.id);
             let mut list = HeldList { ledger, records, key, wrapped: request.wrapped, own_keys: &own_keys };
             let from = request.from.clone().unwrap_or_default();
-            let (mut versions, mut patients) = (Vec::new(), Vec::new());
-            let next = match request.patients {
-                true => list.patients(member, &from, page, &mut patients)?,
-                false => list.page(member, &from, page, &mut versions)?,
+            let mut answer = match (request.patients, request.owed) {
+                (true, _) => list.patients(member, &from, page)?,
+                (false, true) => list.owed(member, &from, page)?,
+                (false, false) => list.versions(member, &from, page)?,
             };
-            let work = Some(prove(ledger, keys::custody_work(member))?);
-            let count = Some(prove(ledger, keys::custody_count(&CustodyName::new(member, key)))?);
-            let answer = pb::ListHeldVersionsResponse { versions, next, work, count, header: None, patients };
+            answer.work = Some(prove(ledger, keys::custody_work(member))?);
+            answer.count = Some(prove(ledger, keys::custody_count(&CustodyName::new(member, key)))?);
             Ok(Some((answer, ledger.tip_header().clone())))
         };
         let (answer, header) = self.read(read).await?.ok_or_else(not_custodian)?;
@@ -221,18 +228,46 @@ struct HeldList<'a> {
 }
 
 impl HeldList<'_> {
-    /// Adds versions from a place on, and gives where to go on.
-    fn page(
-        &mut self,
-        member: &str,
-        from: &HeldPlace,
-        page: usize,
-        found: &mut Vec<HeldVersion>,
-    ) -> Result<Option<HeldPlace>, StorageError> {
+    /// Versions that are asked for, from a place on.
+    fn versions(&mut self, member: &str, from: &HeldPlace, page: usize) -> Result<HeldAnswer, StorageError> {
         let holding = Holding::of(self.ledger, member, self.key).map_err(failed)?;
+        let mut versions = Vec::new();
+        let (next, looked_at) = self.walk((member, from), |list, _, id, version, place| {
+            versions.extend(list.look(&holding, id, version, place)?);
+            Ok(versions.len() == page)
+        })?;
+        Ok(HeldAnswer { versions, next, looked_at, ..HeldAnswer::default() })
+    }
+
+    /// Wraps that are owed, from a place on; all of a version in one answer.
+    fn owed(&mut self, member: &str, from: &HeldPlace, page: usize) -> Result<HeldAnswer, StorageError> {
+        let (mut versions, mut all) = (Vec::new(), Vec::new());
+        let (next, looked_at) = self.walk((member, from), |list, record, id, version, place| {
+            for owed in owed(list.ledger, record, id, version)? {
+                versions.push(said(version, place.clone()));
+                all.push(owed);
+            }
+            Ok(all.len() >= page)
+        })?;
+        Ok(HeldAnswer { versions, owed: all, next, looked_at, ..HeldAnswer::default() })
+    }
+
+    /// Looks at a member's versions from a place on until it is enough, and gives where to go on and
+    /// how many were looked at.
+    fn walk(
+        &mut self,
+        (member, from): (&str, &HeldPlace),
+        mut look: impl FnMut(
+            &mut Self,
+            &pb::RecordState,
+            &RecordId,
+            &RecordVersion,
+            HeldPlace,
+        ) -> Result<bool, StorageError>,
+    ) -> Result<(Option<HeldPlace>, u64), StorageError> {
         let prefix = keys::index_member(member);
         let first = keys::index_entry(prefix.clone(), from.sequence);
-        let mut looked_at = 0;
+        let (mut looked_at, mut enough) = (0, false);
         for row in self.ledger.scan(Table::Index, &prefix, &first) {
             let (entry, id) = row?;
             let corrupt = |e| StorageError::corrupt("index", e);
@@ -242,26 +277,30 @@ impl HeldList<'_> {
             let start = if sequence == from.sequence { from.version.max(1) } else { 1 };
             for version in start..=record.version {
                 let place = HeldPlace { sequence, version, ..HeldPlace::default() };
-                if found.len() == page || looked_at == LOOKED_AT_MAX {
-                    return Ok(Some(place));
+                if enough || looked_at == LOOKED_AT_MAX {
+                    return Ok((Some(place), looked_at));
                 }
                 looked_at += 1;
                 let version = self.records.version(&id, version)?;
-                found.extend(self.look(&holding, &id, &version, place)?);
+                enough = look(self, &record, &id, &version, place)?;
             }
         }
-        Ok(None)
+        Ok((None, looked_at))
     }
 
-    /// Adds patients behind one, each with how many versions there are; and gives where to go on.
-    /// All versions of a patient are looked at for one answer.
-    fn patients(
+    /// Patients behind one, each with how many versions there are. All versions of a patient are
+    /// looked at for one answer.
+    fn patients(&self, member: &str, from: &HeldPlace, page: usize) -> Result<HeldAnswer, StorageError> {
+        let mut patients = Vec::new();
+        let (next, looked_at) = self.walk_patients((member, from, page), &mut patients)?;
+        Ok(HeldAnswer { patients, next, looked_at, ..HeldAnswer::default() })
+    }
+
+    fn walk_patients(
         &self,
-        member: &str,
-        from: &HeldPlace,
-        page: usize,
+        (member, from, page): (&str, &HeldPlace, usize),
         found: &mut Vec<HeldPatient>,
-    ) -> Result<Option<HeldPlace>, StorageError> {
+    ) -> Result<(Option<HeldPlace>, u64), StorageError> {
         let prefix = keys::index_all_writers();
         let (mut last, mut looked_at) = (PatientPseudonym::parse("patient", &from.patient).ok(), 0);
         let first = last.map_or_else(|| prefix.clone(), |patient| keys::index_writers(&patient));
@@ -273,7 +312,7 @@ impl HeldList<'_> {
             };
             if found.len() == page || looked_at >= LOOKED_AT_MAX {
                 let patient = last.map(|last| Bytes::copy_from_slice(&last.0)).unwrap_or_default();
-                return Ok(Some(HeldPlace { patient, ..HeldPlace::default() }));
+                return Ok((Some(HeldPlace { patient, ..HeldPlace::default() }), looked_at));
             }
             looked_at += 1;
             if writer != member || last == Some(patient) {
@@ -286,12 +325,12 @@ impl HeldList<'_> {
                 found.push(HeldPatient { patient: Bytes::copy_from_slice(&patient.0), versions: wrapped });
             }
         }
-        Ok(None)
+        Ok((None, looked_at))
     }
 
     /// How many versions of a member's records of a patient there are, and how many of them are
     /// wrapped for the key.
-    fn count(&self, patient: &PatientPseudonym, member: &str) -> Result<(usize, u64), StorageError> {
+    fn count(&self, patient: &PatientPseudonym, member: &str) -> Result<(u64, u64), StorageError> {
         let (mut all, mut wrapped) = (0, 0);
         for id in records_of_member(self.ledger, patient, member).map_err(failed)?.into_values() {
             for version in 1..=self.record(&id)?.version {
@@ -315,13 +354,7 @@ impl HeldList<'_> {
         version: &RecordVersion,
         place: HeldPlace,
     ) -> Result<Option<HeldVersion>, StorageError> {
-        let said = HeldVersion {
-            record_id: version.record_id.clone(),
-            version: version.version,
-            patient: version.patient.clone(),
-            place: Some(place),
-            ..HeldVersion::default()
-        };
+        let said = said(version, place);
         if self.wrapped {
             let wrapped = custody::is_wrapped(self.ledger, id, version, &self.key).map_err(failed)?;
             return Ok(wrapped.then_some(said));
@@ -334,6 +367,17 @@ impl HeldList<'_> {
                 Some(HeldVersion { own_wrap, committed, ..said })
             }
         })
+    }
+}
+
+/// What is said of every version.
+fn said(version: &RecordVersion, place: HeldPlace) -> HeldVersion {
+    HeldVersion {
+        record_id: version.record_id.clone(),
+        version: version.version,
+        patient: version.patient.clone(),
+        place: Some(place),
+        ..HeldVersion::default()
     }
 }
 

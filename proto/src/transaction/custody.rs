@@ -32,6 +32,8 @@ pub struct AddWraps {
     pub dropped: Vec<u64>,
     /// Own records for a custody key.
     pub rewraps: Vec<Rewrap>,
+    /// Requests for wraps that are owed.
+    pub owed: Vec<OwedWrap>,
     /// Whose records; `None`: the author's member's.
     pub member: Option<MemberId>,
     /// All of it answers requests with an emergency.
@@ -80,11 +82,21 @@ pub struct Rewrap {
     pub wrap_hash: Option<Hash>,
 }
 
+/// A request for a wrap that is owed to a version's patient, or to the person who wrote it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwedWrap {
+    /// The version.
+    pub version: VersionRef,
+    /// The person's newest key.
+    pub recipient: KeyId,
+}
+
 impl AddWraps {
     pub(super) fn parse(m: &pb::AddWraps) -> Result<Self, FieldError> {
         length_in("wraps", m.wraps.len(), 0, ADDED_WRAPS_MAX)?;
         length_in("rewraps", m.rewraps.len(), 0, ADDED_WRAPS_MAX)?;
-        let is_empty = m.wraps.is_empty() && m.rewraps.is_empty();
+        length_in("owed", m.owed.len(), 0, ADDED_WRAPS_MAX)?;
+        let is_empty = m.wraps.is_empty() && m.rewraps.is_empty() && m.owed.is_empty();
         length_in("dropped", m.dropped.len(), usize::from(is_empty), ADDED_WRAPS_MAX)?;
         let wraps = m.wraps.iter().map(|wrap| AddedWrap::parse(wrap).map_err(|e| e.within("wraps")));
         let wraps: Vec<AddedWrap> = wraps.collect::<Result<_, _>>()?;
@@ -94,11 +106,13 @@ impl AddWraps {
         }
         let rewraps = m.rewraps.iter().map(|wrap| Rewrap::parse(wrap).map_err(|e| e.within("rewraps")));
         let rewraps: Vec<Rewrap> = rewraps.collect::<Result<_, _>>()?;
-        if m.emergency && !(m.dropped.is_empty() && rewraps.is_empty()) {
+        let owed = m.owed.iter().map(|owed| OwedWrap::parse(owed).map_err(|e| e.within("owed")));
+        let owed: Vec<OwedWrap> = owed.collect::<Result<_, _>>()?;
+        if m.emergency && !(m.dropped.is_empty() && rewraps.is_empty() && owed.is_empty()) {
             return Err(FieldError::malformed("emergency", "is for nothing but answers"));
         }
         let (dropped, member) = (m.dropped.clone(), member("member", &m.member)?);
-        Ok(Self { wraps, dropped, rewraps, member, emergency: m.emergency })
+        Ok(Self { wraps, dropped, rewraps, owed, member, emergency: m.emergency })
     }
 }
 
@@ -109,6 +123,16 @@ impl Rewrap {
             version: VersionRef { record: RecordId::parse("record_id", &m.record_id)?, version: m.version },
             recipient: KeyId::from_bytes(fixed("recipient_key_id", &m.recipient_key_id)?),
             wrap_hash: optional("wrap_sha256", &m.wrap_sha256, hash)?,
+        })
+    }
+}
+
+impl OwedWrap {
+    fn parse(m: &pb::OwedWrap) -> Result<Self, FieldError> {
+        in_range("version", m.version.into(), 1, u32::MAX.into())?;
+        Ok(Self {
+            version: VersionRef { record: RecordId::parse("record_id", &m.record_id)?, version: m.version },
+            recipient: KeyId::from_bytes(fixed("recipient_key_id", &m.recipient_key_id)?),
         })
     }
 }
@@ -138,6 +162,27 @@ mod tests {
         assert!(accept(0).is_ok() && accept(CUSTODY_MISSING_MAX).is_ok());
         for missing_max in [CUSTODY_MISSING_MAX + 1, u64::MAX] {
             assert!(accept(missing_max).unwrap_err().to_string().contains("missing_max"));
+        }
+    }
+
+    #[test]
+    fn owed_wraps_are_refused_by_the_field_that_is_wrong() {
+        let parse = |change: fn(&mut pb::OwedWrap), emergency| {
+            let (record_id, recipient_key_id) = (vec![1; 16].into(), vec![2; 32].into());
+            let mut owed = pb::OwedWrap { record_id, version: 1, recipient_key_id };
+            change(&mut owed);
+            let add = pb::AddWraps { owed: vec![owed], emergency, ..pb::AddWraps::default() };
+            AddWraps::parse(&add).map_err(|e| e.field)
+        };
+        assert_eq!(parse(|_| (), false).unwrap().owed.len(), 1);
+        assert_eq!(parse(|_| (), true).unwrap_err(), "emergency");
+        let cases: [(&str, fn(&mut pb::OwedWrap)); 3] = [
+            ("owed.record_id", |o| o.record_id.clear()),
+            ("owed.version", |o| o.version = 0),
+            ("owed.recipient_key_id", |o| o.recipient_key_id.clear()),
+        ];
+        for (field, change) in cases {
+            assert_eq!(parse(change, false).unwrap_err(), field);
         }
     }
 }

@@ -33,6 +33,7 @@ pub fn check(ledger: &LedgerStore, effects: &[Effect], stats: &mut Stats) -> Res
         ("wraps added for readers", read.kept.wraps),
         ("wraps added by deputies", read.kept.by_deputies),
         ("wraps added for custody keys", read.kept.rewraps),
+        ("wraps owed and asked for", read.kept.owed),
         ("disclosures by two persons", handed_on.confirmed),
         ("entries sealed", handed_on.sealed),
         ("petitions answered", answered),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use clap::Args;
-use consilium_client::custodian::{Counts, HeldQuery, Progress};
+use consilium_client::custodian::{Counts, HeldQuery, OwedProgress, Progress};
 use consilium_client::records::custodian;
 use consilium_client::{Client, pb};
 use consilium_proto::ids::{Height, KeyId};
@@ -78,6 +78,44 @@ impl ProgressView {
                 "{told}; {left} are left, {unopened} do not open with these keys: give older ones with --old-key, and \
                  keep them"
             ),
+        }
+    }
+}
+
+/// How far a custodian has come with what is owed.
+#[derive(Serialize)]
+pub(super) struct OwedView {
+    /// Whose records.
+    member: String,
+    /// Versions in custody.
+    versions: u64,
+    /// Of the member's versions, those that were looked at.
+    looked_at: u64,
+    /// Wraps for newer keys of patients and authors that are on the list of work now.
+    asked: u64,
+    /// Not owed any more, or asked for by another custodian.
+    refused: u64,
+    /// It goes on when fewer patients were met within an hour.
+    paused: bool,
+    /// All were looked at.
+    finished: bool,
+}
+
+impl OwedView {
+    pub(super) fn new(progress: &OwedProgress) -> Self {
+        let OwedProgress { member, versions, looked_at, asked, refused, paused, finished } = progress.clone();
+        Self { member: member.to_string(), versions, looked_at, asked, refused, paused, finished }
+    }
+
+    pub(super) fn text(&self) -> String {
+        let Self { member, versions, looked_at, asked, refused, .. } = self;
+        let told = format!(
+            "{looked_at} versions of {member} ({versions} in custody) looked at: {asked} wraps are owed to patients \
+             and authors with a newer key, and asked for; {refused} were refused"
+        );
+        match self.paused {
+            true => format!("{told}; PAUSED: more patients within an hour than --patients-per-hour"),
+            false => told,
         }
     }
 }
@@ -163,15 +201,8 @@ impl SummaryView {
 pub(super) async fn affected(client: &Client, args: &AffectedArgs, ctx: &Context) -> Result<(), CliError> {
     let member = args.member.as_ref().unwrap_or(client.identity().spiffe_id().member()).clone();
     let counted = client.custody_counts(&member, args.affected, Height(0)).await?.wrapped;
-    let mut query = HeldQuery {
-        member,
-        key: args.affected,
-        wrapped: true,
-        patients: args.patients,
-        from: None,
-        own_keys: Vec::new(),
-        at_least: Height(0),
-    };
+    let (wrapped, patients) = (true, args.patients);
+    let mut query = HeldQuery { wrapped, patients, ..HeldQuery::new(member, args.affected, Height(0)) };
     ctx.claims("completeness", "that no version is left out is the word of the node that was asked");
     let bar = ctx.progress(counted, "affected");
     let (mut patients, mut versions) = (0, 0);
@@ -242,6 +273,10 @@ mod tests {
         let [member, keeper] = ["a.example", "b.example"].map(|id| id.parse().unwrap());
         let progress = Progress { member, keeper, key, counts, unopened: 0, finished: false };
         json::snapshot::check("custody-progress", &ProgressView::new(&progress, 2));
+        let member = "a.example".parse().unwrap();
+        let (asked, refused, paused, finished) = (64, 1, false, false);
+        let owed = OwedProgress { member, versions: 900, looked_at: 400, asked, refused, paused, finished };
+        json::snapshot::check("custody-owed", &OwedView::new(&owed));
         let view = StatusView {
             member: "a.example".into(),
             custodian: "spiffe://a.example/service/custodian".into(),

@@ -8,14 +8,14 @@ use consilium_proto::ids::{EmergencyId, KeyId, PatientPseudonym, ProjectTag, Rec
 use consilium_proto::limits::CUSTODY_OVERLAP_MS;
 use consilium_proto::names::{MemberId, Role, SpiffeId};
 use consilium_proto::pb::{
-    CustodyState, CustodyWorkState, EncryptionKeyState, Outcome, RecordState, RecordVersion, WrapRequestState,
-    WrapState,
+    AccessKind, CustodyState, CustodyWorkState, EncryptionKeyState, Outcome, RecordState, RecordVersion,
+    WrapRequestState, WrapState,
 };
 use consilium_proto::state::{WrapName, WrapRequestName};
-use consilium_proto::transaction::{AddWraps, RequestAccess, Rewrap, VersionRef, WriteRecord};
+use consilium_proto::transaction::{AddWraps, OwedWrap, RequestAccess, Rewrap, VersionRef, WriteRecord};
 
 use super::{Author, Context, recipients};
-use crate::custody::{self, Held, Holding};
+use crate::custody::{self, Held, Holding, Owed};
 use crate::keys;
 use crate::rights::{Decider, Reading, load_patient};
 use crate::roster::corrupt;
@@ -156,13 +156,7 @@ impl Wanted<'_> {
             }
             return Ok(());
         }
-        let mut work = load_work(view, member)?;
-        let request = work.next;
-        (work.next, work.open) = (work.next.saturating_add(1), work.open.saturating_add(1));
-        view.put_message(Table::State, keys::custody_work(member), &work);
-        view.put_message(Table::State, place, &WrapState { request, ..WrapState::default() });
-        put_request(view, (member, request), &self.describe(id, version));
-        Ok(())
+        enlist(view, member, place, &self.describe(id, version))
     }
 
     fn comes_before<R: StateReader>(&self, view: &View<'_, R>, before: &WrapRequestState) -> Result<bool, StoreFault> {
@@ -185,8 +179,25 @@ impl Wanted<'_> {
             emergency_id: request.emergency.map(|id| copy(&id.0)).unwrap_or_default(),
             project: request.project.map(|id| copy(&id.0)).unwrap_or_default(),
             time_ms: cx.time.0,
+            owed: false,
         }
     }
+}
+
+/// Puts a request for a wrap that nobody has asked for yet behind all others.
+fn enlist<R: StateReader>(
+    view: &mut View<'_, R>,
+    member: &str,
+    place: Vec<u8>,
+    wanted: &WrapRequestState,
+) -> Result<(), StoreFault> {
+    let mut work = load_work(view, member)?;
+    let request = work.next;
+    (work.next, work.open) = (work.next.saturating_add(1), work.open.saturating_add(1));
+    view.put_message(Table::State, keys::custody_work(member), &work);
+    view.put_message(Table::State, place, &WrapState { request, ..WrapState::default() });
+    put_request(view, (member, request), wanted);
+    Ok(())
 }
 
 /// Puts a request on a member's list.
@@ -218,7 +229,8 @@ pub(super) fn add_wraps<R: StateReader>(
     let member = add.member.as_ref().map_or(author.member(), MemberId::as_str);
     let (own, keepers) = (Some(author.id.to_string()), custody::keepers_over(view, member)?);
     let list = List { member, emergencies_only: own != keepers.keeper || add.emergency };
-    ensure(own == keepers.keeper || (own == keepers.deputy && add.rewraps.is_empty()), Outcome::CustodianRefused)?;
+    let answers_only = add.rewraps.is_empty() && add.owed.is_empty();
+    ensure(own == keepers.keeper || (own == keepers.deputy && answers_only), Outcome::CustodianRefused)?;
     for wrap in &add.wraps {
         let request = list.take(view, wrap.request)?;
         let asked = request.record_id == wrap.version.record.0[..]
@@ -239,7 +251,41 @@ pub(super) fn add_wraps<R: StateReader>(
             view.remove(Table::State, place);
         }
     }
-    add.rewraps.iter().try_for_each(|wrap| rewrap(view, cx, member, wrap))
+    add.rewraps.iter().try_for_each(|wrap| rewrap(view, cx, member, wrap))?;
+    add.owed.iter().try_for_each(|wrap| owe(view, cx, member, wrap))
+}
+
+/// Asks for a wrap in the place of whom it is owed to.
+fn owe<R: StateReader>(view: &mut View<'_, R>, cx: &Context<'_>, member: &str, wrap: &OwedWrap) -> Result<(), Refusal> {
+    let OwedWrap { version: VersionRef { record: id, version: number }, recipient } = wrap;
+    let (record, version) = kept_version(view, member, &wrap.version)?;
+    let owed = Owed { record: &record, id, version: &version, time: cx.time };
+    let wanted = WrapRequestState {
+        record_id: Bytes::copy_from_slice(&id.0),
+        version: *number,
+        reader: owed.ensure_owed(view, recipient)?,
+        recipient_key_id: recipient.to_bytes(),
+        transaction_id: cx.transaction.id.to_bytes(),
+        patient: record.patient.clone(),
+        kind: AccessKind::Read.into(),
+        time_ms: cx.time.0,
+        owed: true,
+        ..WrapRequestState::default()
+    };
+    let name = WrapName { record: *id, version: *number, recipient: *recipient };
+    Ok(enlist(view, member, keys::wrap_state(&name), &wanted)?)
+}
+
+/// A version of a record that a member keeps.
+fn kept_version<R: StateReader>(
+    view: &View<'_, R>,
+    member: &str,
+    named: &VersionRef,
+) -> Result<(RecordState, RecordVersion), Refusal> {
+    let state: Option<RecordState> = view.message(Table::State, &keys::record(&named.record))?;
+    let version: Option<RecordVersion> = view.message(Table::Versions, &keys::version(&named.record, named.version))?;
+    let kept = state.filter(|state| state.member == member).zip(version);
+    kept.ok_or(Refusal::Rejected(Outcome::WrapNotRequested))
 }
 
 /// Wraps a version for the newest custody key of the member that keeps it, or of its deputy, or
@@ -251,10 +297,7 @@ fn rewrap<R: StateReader>(
     rewrap: &Rewrap,
 ) -> Result<(), Refusal> {
     let Rewrap { version: VersionRef { record, version: number }, recipient, wrap_hash } = rewrap;
-    let state: Option<RecordState> = view.message(Table::State, &keys::record(record))?;
-    ensure(state.is_some_and(|state| state.member == member), Outcome::WrapNotRequested)?;
-    let version: Option<RecordVersion> = view.message(Table::Versions, &keys::version(record, *number))?;
-    let version = version.ok_or(Refusal::Rejected(Outcome::WrapNotRequested))?;
+    let (_, version) = kept_version(view, member, &rewrap.version)?;
     ensure(custody::wanted_keys(view, member)?.contains(recipient), Outcome::WrapNotRequested)?;
     let left = match Holding::over(view, member, *recipient)?.held_over(view, record, &version)? {
         Held::Left => wrap_hash.is_some(),
@@ -364,6 +407,9 @@ pub(crate) fn is_permitted<R: StateReader>(
     let reader: SpiffeId =
         request.reader.parse().map_err(|_| crate::roster::corrupt("a wrap request names no reader"))?;
     let key = KeyId::try_from(request.recipient_key_id.as_ref()).map_err(|e| crate::roster::corrupt(e.to_string()))?;
+    if request.owed {
+        return is_owed(view, cx, request, &key);
+    }
     let optional = |bytes: &[u8]| (!bytes.is_empty()).then(|| bytes.try_into().ok()).flatten();
     let reading = Reading {
         reader: &reader,
@@ -377,4 +423,18 @@ pub(crate) fn is_permitted<R: StateReader>(
     let record = RecordId::parse("record_id", &request.record_id).map_err(corrupt)?;
     let (decided, _) = Decider::over(view, cx.policy, reading)?.decide_over(view, &record, request.version)?;
     Ok(decided.permits() && recipients::is_newest_key(view, &request.reader, &key)?)
+}
+
+/// The same of what was asked for in somebody's place.
+fn is_owed<R: StateReader>(
+    view: &View<'_, R>,
+    cx: &Context<'_>,
+    request: &WrapRequestState,
+    key: &KeyId,
+) -> Result<bool, StoreFault> {
+    let id = RecordId::parse("record_id", &request.record_id).map_err(|e| corrupt(format!("wrap request: {e}")))?;
+    let record: Option<RecordState> = view.message(Table::State, &keys::record(&id))?;
+    let version: Option<RecordVersion> = view.message(Table::Versions, &keys::version(&id, request.version))?;
+    let (record, version) = record.zip(version).ok_or_else(|| corrupt("a wrap is owed of no version"))?;
+    Owed { record: &record, id: &id, version: &version, time: cx.time }.entitles(view, &request.reader, key)
 }

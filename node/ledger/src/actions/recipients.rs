@@ -57,7 +57,7 @@ pub(super) fn ensure_keeper<R: StateReader>(
 
 /// Whether a key is the newest one of an identity that has its rights: what is wrapped for
 /// another one may be opened by a thief.
-pub(super) fn is_newest_key<R: StateReader>(view: &View<'_, R>, owner: &str, key: &KeyId) -> Result<bool, StoreFault> {
+pub(crate) fn is_newest_key<R: StateReader>(view: &View<'_, R>, owner: &str, key: &KeyId) -> Result<bool, StoreFault> {
     let identity: Option<IdentityState> = view.message(Table::State, &keys::identity(owner))?;
     let identity = identity.ok_or_else(|| corrupt(format!("{owner} has a key and no row")))?;
     Ok(identity.encryption_key_id == key.as_bytes()[..] && has_rights(view, owner, &identity)?)

@@ -24,7 +24,7 @@ use crate::table::Table;
 use crate::view::{StateReader, StoreFault, View};
 pub use in_sight::{IndexScan, records_of_member};
 use patient::PatientFacts;
-pub(crate) use patient::{is_known, load_patient, reads_as, same_person};
+pub(crate) use patient::{identities_of, is_known, load_patient, reads_as, same_person};
 pub use release::{Claim, Opened, Withheld, open, open_late};
 
 /// A request, as far as it is the same for all records.

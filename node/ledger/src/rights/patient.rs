@@ -77,6 +77,19 @@ pub(crate) fn reads_as<R: StateReader>(
     Ok(accepted_among(&all, custodians, (identity, time), |a| a.may_read))
 }
 
+/// Identities that were accepted as the patient's own, by whomever it counts for.
+pub(crate) fn identities_of<R: StateReader>(
+    view: &View<'_, R>,
+    patient: &PatientPseudonym,
+    custodians: Custodians<'_>,
+) -> Result<BTreeSet<String>, StoreFault> {
+    let mut all = pseudonyms(view, patient)?;
+    all.iter_mut().try_for_each(|pseudonym| pseudonym.read_for(view, custodians).map(|_| ()))?;
+    let own = |a: &&PatientAcceptance| a.relation() == PatientRelation::Self_ && !a.withdrawn;
+    let states = all.iter().filter_map(|pseudonym| pseudonym.state.as_ref());
+    Ok(states.flat_map(|state| state.acceptances.iter().filter(own)).map(|a| a.identity.clone()).collect())
+}
+
 fn accepted_among(
     all: &[Pseudonym],
     custodians: Custodians<'_>,

@@ -68,8 +68,8 @@ fn revocation() -> Action {
 }
 
 fn answer(emergency: bool) -> Action {
-    let (wraps, dropped, rewraps) = (Vec::new(), Vec::new(), Vec::new());
-    Action::AddWraps(AddWraps { wraps, dropped, rewraps, member: None, emergency })
+    let (wraps, dropped, rewraps, owed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    Action::AddWraps(AddWraps { wraps, dropped, rewraps, owed, member: None, emergency })
 }
 
 fn ballot() -> Action {

@@ -18,7 +18,7 @@ use consilium_proto::names::Role;
 use consilium_proto::pb::{self, EmergencyReason, PurposeOfUse};
 use time::OffsetDateTime;
 
-use crate::rights::running;
+use crate::rights::{accepted_at, running};
 use crate::whom::publish_revocations;
 
 #[test]
@@ -173,6 +173,71 @@ fn a_new_custody_key_opens_what_was_written_before_and_the_old_one_can_go() {
         };
         reads(&lab).await?;
         reads(&rotated(&lab).await?).await?;
+        Ok(())
+    });
+}
+
+/// What a patient is owed: a wrap of what was written before it had the key that it has now. No
+/// custodian runs while it reads.
+#[test]
+fn a_patient_opens_what_was_written_before_it_had_its_key() {
+    Network::of(3).run(async |network| {
+        let keeper = network.custodian(0).await?;
+        let ehr = network.enrolled(0, Role::Service, "ehr").await?;
+        let patients = [(); 2].map(|()| new_pseudonym());
+        for patient in patients {
+            let register = pb::RegisterPatient { patient: patient.0.to_vec().into(), lookups_sha256: Vec::new() };
+            ehr.client.perform(pb::action::Action::RegisterPatient(register)).await?.into_applied()?;
+        }
+        let writer = RecordWriter::new(ehr.client.clone()).await?;
+        let [first, second] = patients;
+        let drafts = [first, first, second].map(|of| Draft::new(RecordDraft::document("note", of, "seen".into())));
+        let written = writer.write(drafts.into(), pb::WaitFor::Certified).await?;
+        let records: Vec<_> = written.into_iter().flat_map(|(_, records)| records).collect();
+        let run = |patients_per_hour: &str| {
+            let run = ["--output", "json", "custodian", "run", "--once", "--patients-per-hour", patients_per_hour];
+            results(&network.cli(&keeper, &run)?)
+        };
+        let owed = |told: Vec<serde_json::Value>| told.into_iter().find(|one| one["asked"].is_number());
+        assert_eq!(owed(run("1")?), None, "nobody speaks for them");
+
+        let anna = accepted_at(network, (&ehr, first), 0).await?;
+        let reads = async |reader: &User, (patient, record)| {
+            let access = Access::of(PurposeOfUse::Patrqt);
+            let reader = RecordReader::with(reader.client.clone(), access).waiting(Duration::ZERO);
+            reader.get_of(patient, record, None).await.map(|opened| opened.plaintext.map(|plain| plain.to_vec()))
+        };
+        let told = owed(run("1")?).context("two wraps are owed")?;
+        assert_eq!(
+            (&told["asked"], &told["refused"], &told["paused"]),
+            (&2.into(), &0.into(), &false.into()),
+            "{told}"
+        );
+        for record in &records[..2] {
+            assert_eq!(reads(&anna, (first, *record)).await?, Some(b"seen".to_vec()));
+        }
+        assert_eq!(owed(run("1")?), None, "it is done");
+
+        // With another key, and for another patient too: more than one within an hour are not usual.
+        let anna = rotated(&anna).await?;
+        let acceptance = pb::AcceptPatient {
+            patient: second.0.to_vec().into(),
+            identity: anna.spiffe_id.clone(),
+            relation: pb::PatientRelation::Self_.into(),
+            may_read: true,
+            evidence_sha256: vec![7; 32].into(),
+            ..pb::AcceptPatient::default()
+        };
+        ehr.client.perform(pb::action::Action::AcceptPatient(acceptance)).await?.into_applied()?;
+        let told = owed(run("1")?).context("three wraps are owed")?;
+        assert_eq!((&told["asked"], &told["paused"]), (&2.into(), &true.into()), "{told}");
+        assert!(reads(&anna, (second, records[2])).await.is_err(), "there is no key yet");
+        let told = owed(run("2")?);
+        // It has asked for the last one itself meanwhile.
+        assert_eq!(told, None);
+        for (patient, record) in [(first, records[0]), (first, records[1]), (second, records[2])] {
+            assert_eq!(reads(&anna, (patient, record)).await?, Some(b"seen".to_vec()));
+        }
         Ok(())
     });
 }

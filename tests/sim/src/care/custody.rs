@@ -8,7 +8,7 @@ use prost::Message;
 
 use super::{Care, Deed, hash_of};
 use crate::disk::LedgerStore;
-use crate::fixture::{CUSTODIANS, Fixture, HOSPITALS, member_id, spiffe_id};
+use crate::fixture::{ANEW, ANNA, CUSTODIANS, Fixture, HOSPITALS, member_id, spiffe_id};
 
 impl Care {
     /// Somebody answers something that waits, whether or not it is permitted still, or drops it,
@@ -81,6 +81,19 @@ impl Care {
         let add = pb::AddWraps { rewraps: vec![wrap], member, ..pb::AddWraps::default() };
         let attachments = if counted { Vec::new() } else { vec![content] };
         Deed { attachments, ..Deed::new(&by, Action::AddWraps(add)) }
+    }
+
+    /// A custodian asks for what is owed to a patient, or to somebody to whom nothing is.
+    pub(super) fn owe(&mut self, ledger: &LedgerStore) -> Deed {
+        let Some(record) = self.rng.pick(&self.records).cloned() else { return self.ask() };
+        let member = member_id(record.member);
+        let persons = [(1, "patient", ANNA), (2, "patient", ANEW), (1, "clinician", "c"), (1, "service", "x")];
+        let (of, role, name) =
+            if self.rng.chance(800) { persons[self.rng.below(2) as usize] } else { self.one_of(&persons) };
+        let recipient_key_id = Fixture::key_id(&spiffe_id(of, role, name)).to_bytes();
+        let owed = vec![pb::OwedWrap { record_id: record.id, version: 1, recipient_key_id }];
+        let by = self.answers_for(ledger, &member, false);
+        Deed::new(&by, Action::AddWraps(pb::AddWraps { owed, member, ..pb::AddWraps::default() }))
     }
 
     /// Another service of a hospital is its custodian from now on, with a key of its own.

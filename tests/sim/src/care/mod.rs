@@ -113,7 +113,7 @@ pub struct Care {
 type Doing = fn(&mut Care, &Scene<'_>) -> Deed;
 
 /// What somebody may do, and how often that comes up.
-const DEEDS: [(u64, Doing); 25] = [
+const DEEDS: [(u64, Doing); 26] = [
     (150, |care, _| care.ask()),
     (200, |care, _| care.ask_labelled()),
     (90, |care, _| care.ask_in_emergency()),
@@ -132,6 +132,7 @@ const DEEDS: [(u64, Doing); 25] = [
     (60, Care::write),
     (150, |care, scene| care.answer(scene.ledger)),
     (45, |care, scene| care.rewrap(scene.ledger)),
+    (45, |care, scene| care.owe(scene.ledger)),
     (20, |care, _| care.rotate()),
     (40, |care, _| care.name_deputy()),
     (5, |care, _| care.accept_custody()),

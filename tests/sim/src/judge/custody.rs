@@ -6,8 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use consilium_proto::ids::{Height, KeyId, TimeMs};
 use consilium_proto::names::SpiffeId;
+use consilium_proto::pb::PurposeOfUse;
 use consilium_proto::state::WrapName;
-use consilium_proto::transaction::{Action, AddWraps, AddedWrap, CustodyAction, GovernanceAction, Rewrap, VersionRef};
+use consilium_proto::transaction::{
+    Action, AddWraps, AddedWrap, CustodyAction, GovernanceAction, OwedWrap, Rewrap, VersionRef,
+};
 
 use super::{Judge, Wish};
 use crate::chronicle::{Effect, Standing};
@@ -28,6 +31,8 @@ pub struct Asked {
     /// The wrap.
     pub name: WrapName,
     wish: Wish,
+    /// By the custodian, in the reader's place.
+    owed: bool,
 }
 
 /// What custodians have done.
@@ -39,6 +44,8 @@ pub struct Kept {
     pub by_deputies: u64,
     /// Wraps for custody keys.
     pub rewraps: u64,
+    /// Wraps that are owed and were asked for.
+    pub owed: u64,
 }
 
 /// See the module.
@@ -109,8 +116,8 @@ impl Custody {
         let Some((_, member)) = judge.record(&wish.record) else { return };
         if let Some(asked) = self.open.values_mut().find(|asked| asked.name == name) {
             let sooner = wish.emergency.is_some() && asked.wish.emergency.is_none();
-            if sooner || !may_be_wrapped(judge, &asked.wish, time) {
-                asked.wish = wish.clone();
+            if sooner || !may_be_wrapped(judge, asked, time) {
+                (asked.wish, asked.owed) = (wish.clone(), false);
             }
             return;
         }
@@ -118,8 +125,12 @@ impl Custody {
         if !keyed || self.has(&name) || !self.keepers.contains_key(member) {
             return;
         }
+        self.enlist(member, Asked { name, wish: wish.clone(), owed: false });
+    }
+
+    fn enlist(&mut self, member: &str, asked: Asked) {
         let next = self.next.entry(member.to_owned()).or_default();
-        self.open.insert((member.to_owned(), *next), Asked { name, wish: wish.clone() });
+        self.open.insert((member.to_owned(), *next), asked);
         *next += 1;
     }
 
@@ -194,13 +205,14 @@ impl Custody {
         let own = self.keepers.get(keeper).ok_or("a wrap of a member that has no custodian")?;
         let is_own = own.custodian == by;
         let deputy = own.deputy.as_ref().and_then(|deputy| self.keepers.get(deputy));
-        if !is_own && (deputy.is_none_or(|deputy| deputy.custodian != by) || !add.rewraps.is_empty()) {
+        let answers_only = add.rewraps.is_empty() && add.owed.is_empty();
+        if !is_own && (deputy.is_none_or(|deputy| deputy.custodian != by) || !answers_only) {
             return Err(format!("a wrap for {member}, whose keys another one keeps"));
         }
         let wanted: Vec<KeyId> = std::iter::once(own).chain(deputy).map(|keeper| keeper.key).collect();
         for wrap in &add.wraps {
             let asked = self.take(member, wrap.request, is_own)?;
-            if asked.name != name_of(wrap) || !may_be_wrapped(judge, &asked.wish, effect.time) {
+            if asked.name != name_of(wrap) || !may_be_wrapped(judge, &asked, effect.time) {
                 return Err(format!("a wrap for {}, who may not read", asked.wish.reader));
             }
             self.wrapped.insert(asked.name);
@@ -209,11 +221,33 @@ impl Custody {
         }
         for number in &add.dropped {
             let asked = self.take(member, *number, is_own)?;
-            if may_be_wrapped(judge, &asked.wish, effect.time) {
+            if may_be_wrapped(judge, &asked, effect.time) {
                 return Err(format!("drops what {} may read", asked.wish.reader));
             }
         }
-        add.rewraps.iter().try_for_each(|rewrap| self.rewrap(judge, member, &wanted, rewrap))
+        add.rewraps.iter().try_for_each(|rewrap| self.rewrap(judge, member, &wanted, rewrap))?;
+        add.owed.iter().try_for_each(|owed| self.owe(judge, (member, effect.time), owed))
+    }
+
+    /// What is owed to somebody and is not there is asked for once.
+    fn owe(&mut self, judge: &Judge, (member, time): (&str, TimeMs), owed: &OwedWrap) -> Result<(), String> {
+        let VersionRef { record, version } = owed.version;
+        let name = WrapName { record, version, recipient: owed.recipient };
+        let reader = Fixture::holder(&owed.recipient).ok_or("a wrap is owed to nobody")?;
+        let (patient, of) = judge.record(&record).ok_or("a wrap of no record is owed")?;
+        if of != member || self.has(&name) || self.open.values().any(|asked| asked.name == name) {
+            return Err(format!("asks for what is not owed to {reader} by {member}"));
+        }
+        let wish = Wish { reader, patient, record, purpose: PurposeOfUse::Patrqt, emergency: None };
+        let asked = Asked { name, wish, owed: true };
+        let keeper = self.keepers.get(judge.members().answers_now(member)).ok_or("nobody keeps what is owed")?;
+        let kept = self.has(&WrapName { recipient: keeper.key, ..asked.name });
+        if !kept || !may_be_wrapped(judge, &asked, time) {
+            return Err(format!("asks for {}, to whom nothing is owed", asked.wish.reader));
+        }
+        self.enlist(member, asked);
+        self.kept.owed += 1;
+        Ok(())
     }
 
     fn take(&mut self, member: &str, number: u64, is_own: bool) -> Result<Asked, String> {
@@ -240,9 +274,13 @@ impl Custody {
 }
 
 /// Who takes part in nothing is given no keys.
-fn may_be_wrapped(judge: &Judge, wish: &Wish, time: TimeMs) -> bool {
-    let member = wish.reader.parse().map(|reader: SpiffeId| reader.member().to_string());
-    member.is_ok_and(|member| judge.members().is_active(&member)) && judge.permits(wish, time)
+fn may_be_wrapped(judge: &Judge, Asked { wish, owed, .. }: &Asked, time: TimeMs) -> bool {
+    let Ok(reader) = wish.reader.parse::<SpiffeId>() else { return false };
+    let may = match owed {
+        true => judge.owes(&wish.record, &reader, time),
+        false => judge.permits(wish, time),
+    };
+    judge.members().is_active(reader.member().as_str()) && may
 }
 
 fn name_of(wrap: &AddedWrap) -> WrapName {

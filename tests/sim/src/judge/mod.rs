@@ -325,6 +325,17 @@ impl Judge {
         }
     }
 
+    /// Whether a record is to be wrapped for somebody unasked: the patient's own identity, or the person
+    /// who wrote it.
+    #[must_use]
+    pub fn owes(&self, record: &RecordId, person: &SpiffeId, time: TimeMs) -> bool {
+        let Some(record) = self.records.get(record) else { return false };
+        let own = |accepted: &AcceptPatient| accepted.may_read && accepted.relation == PatientRelation::Self_;
+        let is_patient = || self.speaks_to(record.author.member().as_str(), &record.patient, person, time, own);
+        let is_person = !matches!(person.role(), Role::Service | Role::Admin | Role::Node | Role::Device);
+        is_person && (record.author == *person || is_patient())
+    }
+
     /// Whether a member has accepted an identity of the patient, or of whom it says to be the same
     /// person: an executor once it says that the patient has died, and the others until then.
     pub fn speaks_to(

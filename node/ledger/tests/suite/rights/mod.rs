@@ -14,6 +14,7 @@ mod kept;
 mod links;
 mod logs;
 mod misfiled;
+mod owed;
 mod petitions;
 mod random;
 mod recipients;
