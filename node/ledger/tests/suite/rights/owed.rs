@@ -168,7 +168,10 @@ fn nothing_is_owed_to_those_who_read_by_a_permit_nor_to_services() {
     assert_eq!(w.consent(&name(A, "service", "ehr"), 1, share_with_b()), Outcome::Applied);
     assert_eq!(w.ground(&doctor, read(1)), Ground::Consent);
     let guardian = name(A, "patient", GUARDIAN);
-    let stands_for = |accept: &mut pb::AcceptPatient| accept.relation = PatientRelation::Guardian.into();
+    let to_ms = w.now() + DAY;
+    let stands_for = |accept: &mut pb::AcceptPatient| {
+        (accept.relation, accept.to_ms) = (PatientRelation::Guardian.into(), to_ms);
+    };
     assert_eq!(w.accept(A, &guardian, stands_for), Outcome::Applied);
     // Accepted by a member whose word does not count for the records of hospital a.
     let elsewhere = name(B, "patient", ANNA);
