@@ -176,7 +176,8 @@ mod tests {
         };
         assert_eq!(parse(|_| (), false).unwrap().owed.len(), 1);
         assert_eq!(parse(|_| (), true).unwrap_err(), "emergency");
-        let cases: [(&str, fn(&mut pb::OwedWrap)); 3] = [
+        type Change = fn(&mut pb::OwedWrap);
+        let cases: [(&str, Change); 3] = [
             ("owed.record_id", |o| o.record_id.clear()),
             ("owed.version", |o| o.version = 0),
             ("owed.recipient_key_id", |o| o.recipient_key_id.clear()),
