@@ -9,7 +9,6 @@
 
 mod lists;
 mod load;
-mod process;
 mod reads;
 mod stats;
 mod writes;
@@ -28,6 +27,7 @@ use crate::config_file;
 use load::{BenchPlan, run as run_plan};
 use reads::{Library, Stock};
 use stats::{Row, table};
+use writes::submitted_bytes;
 
 /// Not counted, at the start of each run.
 const WARM_UP: Duration = Duration::from_secs(2);
@@ -102,6 +102,8 @@ pub(crate) enum Wait {
 #[derive(Serialize)]
 struct BenchView {
     note: String,
+    /// Of one record, as it is submitted; null where none is.
+    submitted_bytes: Option<usize>,
     rows: Vec<Row>,
 }
 
@@ -129,6 +131,10 @@ pub(crate) async fn run(args: BenchArgs, ctx: &Context) -> Result<(), CliError> 
         bar.finish_and_clear();
         rows.push(row);
     }
+    let submitted_bytes = match (&library, args.list) {
+        (None, None) => Some(submitted_bytes(&client, &plan(&args, 1))?),
+        (Some(_), _) | (None, Some(_)) => None,
+    };
     let note = match (&library, args.list) {
         (Some(library), _) => note_of_reads(&args, library.answer_bytes().await?),
         (None, Some(records)) => format!(
@@ -138,7 +144,7 @@ pub(crate) async fn run(args: BenchArgs, ctx: &Context) -> Result<(), CliError> 
         ),
         (None, None) => note(&args),
     };
-    let view = BenchView { note, rows };
+    let view = BenchView { note, submitted_bytes, rows };
     ctx.print(&view, |v| format!("{}\n{}", v.note, table(&v.rows)))?;
     if view.rows.iter().all(|row| row.transactions == 0) {
         return Err(CliError::failed("no transaction took effect").hint("see the reasons in the last column"));

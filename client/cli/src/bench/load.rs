@@ -9,12 +9,12 @@ use consilium_client::Client;
 use consilium_client::ClientError;
 use consilium_proto::ids::PatientPseudonym;
 use consilium_proto::pb;
+use consilium_usage::Used;
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 use tonic_types::StatusExt;
 
 use super::lists;
-use super::process::Used;
 use super::reads::{Library, Reads};
 use super::stats::{Row, Tally};
 use super::writes::{Way, Writes, prepare};

@@ -4,10 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use consilium_usage::Used;
 use hdrhistogram::Histogram;
 use serde::Serialize;
-
-use super::process::Used;
 
 /// Longest latency that is told apart, microseconds; longer ones count as this.
 const LATENCY_US_MAX: u64 = 10 * 60 * 1_000_000;

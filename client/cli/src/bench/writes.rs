@@ -12,6 +12,7 @@ use consilium_proto::envelope::{ContentKey, EnvelopeContext, seal_payload, wrap_
 use consilium_proto::hash::sha256;
 use consilium_proto::pb;
 use consilium_proto::transaction;
+use prost::Message;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
@@ -113,7 +114,7 @@ impl Writes {
 
     /// A record that took effect, or the reason why one did not.
     pub(super) async fn once(&mut self) -> Result<Result<(), String>, ClientError> {
-        let tx = self.transaction(&self.pool[self.next % self.pool.len()])?;
+        let tx = transaction_of(&self.client, &self.pool[self.next % self.pool.len()])?;
         self.next += 1;
         let id = transaction::transaction_id(&tx)?;
         let omit_receipt = !self.receipts;
@@ -128,27 +129,34 @@ impl Writes {
             Err(status) => Err(reason(&status)),
         })
     }
+}
 
-    /// A new record with a prepared payload. The envelope is bound to another
-    /// record's id, so nobody could open it; nodes cannot tell.
-    fn transaction(&self, document: &Document) -> Result<pb::SignedTransaction, ClientError> {
-        let write = pb::WriteRecord {
-            record_id: Bytes::copy_from_slice(&rand::random::<[u8; 16]>()),
-            version: 1,
-            patient: Bytes::copy_from_slice(&some_patient()),
-            kind: "Observation".to_owned(),
-            confidentiality: pb::Confidentiality::Normal.into(),
-            payload_sha256: document.payload_sha256.clone(),
-            // A payload of the pool was made within PAYLOAD_BYTES_MAX or nodes refuse it.
-            payload_size: u32::try_from(document.payload.len()).unwrap_or(u32::MAX),
-            descriptor_sha256: Bytes::new(),
-            wraps: document.wraps.iter().map(|(reference, _)| reference.clone()).collect(),
-            policy_tags: Vec::new(),
-        };
-        let mut attachments = vec![document.payload.clone()];
-        attachments.extend(document.wraps.iter().map(|(_, wrap)| wrap.clone()));
-        let identity = self.client.identity();
-        let body = self.client.body(&[pb::Action { action: Some(pb::action::Action::WriteRecord(write)) }]);
-        Ok(transaction::sign(body, identity.author(), identity.signing_key()?, attachments)?)
-    }
+/// Bytes of a record as it is submitted.
+pub(super) fn submitted_bytes(client: &Client, plan: &BenchPlan) -> Result<usize, ClientError> {
+    let pool = prepare(client, plan)?;
+    let document = pool.first().ok_or_else(|| ClientError::Usage("nothing was prepared".into()))?;
+    Ok(transaction_of(client, document)?.encoded_len())
+}
+
+/// A new record with a prepared payload. The envelope is bound to another
+/// record's id, so nobody could open it; nodes cannot tell.
+fn transaction_of(client: &Client, document: &Document) -> Result<pb::SignedTransaction, ClientError> {
+    let write = pb::WriteRecord {
+        record_id: Bytes::copy_from_slice(&rand::random::<[u8; 16]>()),
+        version: 1,
+        patient: Bytes::copy_from_slice(&some_patient()),
+        kind: "Observation".to_owned(),
+        confidentiality: pb::Confidentiality::Normal.into(),
+        payload_sha256: document.payload_sha256.clone(),
+        // A payload of the pool was made within PAYLOAD_BYTES_MAX or nodes refuse it.
+        payload_size: u32::try_from(document.payload.len()).unwrap_or(u32::MAX),
+        descriptor_sha256: Bytes::new(),
+        wraps: document.wraps.iter().map(|(reference, _)| reference.clone()).collect(),
+        policy_tags: Vec::new(),
+    };
+    let mut attachments = vec![document.payload.clone()];
+    attachments.extend(document.wraps.iter().map(|(_, wrap)| wrap.clone()));
+    let identity = client.identity();
+    let body = client.body(&[pb::Action { action: Some(pb::action::Action::WriteRecord(write)) }]);
+    Ok(transaction::sign(body, identity.author(), identity.signing_key()?, attachments)?)
 }

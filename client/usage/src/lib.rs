@@ -1,6 +1,8 @@
 //! What processes have used, from /proc/PID: user and system time over all threads, including
 //! those that ended; switches from one thread to another, of the threads that there are; and bytes
-//! that went to disks.
+//! that went to disks. For load tests, of whatever servers; it measures nothing by itself.
+
+#![forbid(unsafe_code)]
 
 use std::time::Duration;
 
@@ -10,18 +12,19 @@ const TICKS_PER_SECOND: u64 = 100;
 
 /// What a process has used so far, or between two moments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Used {
+pub struct Used {
     /// CPU time.
-    pub(crate) cpu: Duration,
+    pub cpu: Duration,
     /// Context switches, those that threads ask for by waiting and the others.
-    pub(crate) switches: u64,
+    pub switches: u64,
     /// Bytes written to disks; `None`: the system tells others than us.
-    pub(crate) written_bytes: Option<u64>,
+    pub written_bytes: Option<u64>,
 }
 
 impl Used {
     /// Of a process; `None` if there is none of that id, or it is not shown.
-    pub(crate) fn by(pid: u32) -> Option<Self> {
+    #[must_use]
+    pub fn by(pid: u32) -> Option<Self> {
         let cpu = cpu_time(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
         // Of processes of somebody else it is not shown.
         let io = std::fs::read_to_string(format!("/proc/{pid}/io")).ok();
@@ -34,7 +37,8 @@ impl Used {
     }
 
     /// What was used since a moment before.
-    pub(crate) fn since(self, before: Self) -> Self {
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
         Self {
             cpu: self.cpu.saturating_sub(before.cpu),
             switches: self.switches.saturating_sub(before.switches),
