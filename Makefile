@@ -92,6 +92,10 @@ lint: setup-test ## Format, clippy, licences, protobuf, scripts
 bench-net: build ## Load on a network of three nodes (BENCH_ARGS="--sweep 1,16,64,256")
 	@"$(BIN)/consilium-demo" bench $(BENCH_ARGS)
 
+.PHONY: bench-compare
+bench-compare: build ## The same load on etcd and PostgreSQL, where these are installed (COMPARE_ARGS="--rounds 3")
+	@"$(BIN)/consilium-compare" $(COMPARE_ARGS)
+
 .PHONY: clean-demo
 clean-demo: ## Stops and removes a demo that KEEP=1 left running
 	@[[ -x "$(BIN)/consilium-demo" ]] || $(MAKE) build
