@@ -109,9 +109,11 @@ impl Client {
         };
         let (answered, header) = self.recent(|| self.fetch_held(request.clone())).await?;
         let goes_on = |next: &pb::HeldPlace| query.from.as_ref().is_none_or(|from| place(next) > place(from));
-        let page = match answered.answer.next.as_ref().is_none_or(goes_on) {
-            true => check(query.member.as_str(), query.key, &answered.answer, &header),
-            false => Err(ClientError::contradiction("the node goes back to pages that it has answered")),
+        let paired = !query.owed || answered.answer.owed.len() == answered.answer.versions.len();
+        let page = match (answered.answer.next.as_ref().is_none_or(goes_on), paired) {
+            (true, true) => check(query.member.as_str(), query.key, &answered.answer, &header),
+            (false, _) => Err(ClientError::contradiction("the node goes back to pages that it has answered")),
+            (true, false) => Err(ClientError::contradiction("the list has not as many versions as wraps")),
         };
         self.judged(&answered, page)
     }

@@ -18,6 +18,9 @@ use crate::error::ClientError;
 
 /// Requests of one transaction, at most.
 const BATCH_MAX: usize = 64;
+/// How often a batch is looked up anew that another custodian was faster with, before its wraps are
+/// asked for one by one: each refusal stands on the ledger.
+const ANEW_MAX: u32 = 3;
 /// After how long it is tried again whether more patients are admitted.
 const PAUSE: Duration = Duration::from_secs(60);
 /// How often it goes through what is kept, unless it is told otherwise.
@@ -59,6 +62,7 @@ pub(super) struct Owing {
     from: Option<pb::HeldPlace>,
     progress: Option<OwedProgress>,
     at_least: Height,
+    anew: u32,
     /// When this way, or the last one, began.
     begun: Option<Instant>,
     paused: Option<Instant>,
@@ -73,6 +77,7 @@ impl Owing {
             from: None,
             progress: None,
             at_least: Height(0),
+            anew: 0,
             begun: None,
             paused: None,
         }
@@ -90,20 +95,17 @@ impl Owing {
     }
 
     /// Takes what is admitted of a page, and says where to go on behind it.
-    fn take(&mut self, page: &HeldPage) -> Result<(Vec<pb::OwedWrap>, Option<pb::HeldPlace>), ClientError> {
-        if page.versions.len() != page.owed.len() {
-            return Err(ClientError::contradiction("the list has not as many versions as wraps"));
-        }
+    fn take(&mut self, page: &HeldPage) -> (Vec<pb::OwedWrap>, Option<pb::HeldPlace>) {
         let mut taken = Vec::new();
         for (version, owed) in page.versions.iter().zip(&page.owed) {
             if !self.admits(&version.patient) {
                 self.paused = Some(Instant::now());
-                return Ok((taken, version.place.clone()));
+                return (taken, version.place.clone());
             }
             taken.push(owed.clone());
         }
         self.paused = None;
-        Ok((taken, page.next.clone()))
+        (taken, page.next.clone())
     }
 }
 
@@ -135,19 +137,23 @@ impl Custodian {
         let from = self.owed.from.clone();
         let query = HeldQuery { owed: true, from, ..HeldQuery::new(member.clone(), key, self.owed.at_least) };
         let page = self.client.held_versions(&query).await?;
-        let (taken, next) = self.owed.take(&page)?;
-        let mut asked = 0;
+        let (taken, mut next) = self.owed.take(&page);
+        let (mut asked, mut looked_at, mut refused) = (0, page.looked_at, 0);
         for batch in taken.chunks(BATCH_MAX) {
-            asked += self.ask_for(&member, batch).await?;
+            match self.ask_for(&member, batch).await? {
+                Some(done) => (asked, refused) = (asked + done, refused + (batch.len() as u64 - done)),
+                // The default place is before all.
+                None => (next, looked_at) = (Some(self.owed.from.clone().unwrap_or_default()), 0),
+            }
         }
         let owing = &mut self.owed;
         let before = owing.progress.take().filter(|_| owing.from.is_some());
         let before = before.unwrap_or_else(|| OwedProgress::new(member));
         let progress = OwedProgress {
             versions: page.counts.versions,
-            looked_at: before.looked_at + page.looked_at,
+            looked_at: before.looked_at + looked_at,
             asked: before.asked + asked,
-            refused: before.refused + (taken.len() as u64 - asked),
+            refused: before.refused + refused,
             paused: owing.paused.is_some(),
             finished: next.is_none(),
             ..before
@@ -170,17 +176,23 @@ impl Custodian {
         }
     }
 
-    /// Puts requests on the list, all at once; where the rules refuse one of them, one by one. Gives
-    /// how many are on it.
-    async fn ask_for(&mut self, member: &MemberId, batch: &[pb::OwedWrap]) -> Result<u64, ClientError> {
+    /// Puts requests on the list, all at once, and gives how many are on it. `None`: another custodian
+    /// was faster with some of them, and they are to be looked up anew.
+    async fn ask_for(&mut self, member: &MemberId, batch: &[pb::OwedWrap]) -> Result<Option<u64>, ClientError> {
         if self.submit_owed(member, batch).await? == Outcome::Applied {
-            return Ok(batch.len() as u64);
+            self.owed.anew = 0;
+            return Ok(Some(batch.len() as u64));
         }
+        self.owed.anew += 1;
+        if self.owed.anew < ANEW_MAX {
+            return Ok(None);
+        }
+        self.owed.anew = 0;
         let mut asked = 0;
         for one in batch {
             asked += u64::from(self.submit_owed(member, std::slice::from_ref(one)).await? == Outcome::Applied);
         }
-        Ok(asked)
+        Ok(Some(asked))
     }
 
     async fn submit_owed(&mut self, member: &MemberId, batch: &[pb::OwedWrap]) -> Result<Outcome, ClientError> {
