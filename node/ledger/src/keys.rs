@@ -16,7 +16,6 @@ pub use consilium_proto::state::keys::*;
 
 use crate::table::Table;
 
-const INDEX_PATIENT: u8 = b'p';
 const INDEX_MEMBER: u8 = b'm';
 const INDEX_TAG: u8 = b't';
 const INDEX_LOOKUP: u8 = b'l';
@@ -207,12 +206,6 @@ pub fn tree_tile(level: u8, index: u64) -> Vec<u8> {
 #[must_use]
 pub fn height(height: Height) -> Vec<u8> {
     height.0.to_be_bytes().to_vec()
-}
-
-/// Index: prefix of a patient's records.
-#[must_use]
-pub fn index_patient(patient: &PatientPseudonym) -> Vec<u8> {
-    tagged(INDEX_PATIENT, &patient.0)
 }
 
 /// Index: prefix of who has written records of a patient, by their lists.

@@ -168,7 +168,7 @@ fn describe(cx: &Context<'_>, author: &Author, write: &WriteRecord, before: Opti
     }
 }
 
-/// A patient's and a member's entry is written once; tags may be added by
+/// A member's entry is written once; tags may be added by
 /// later versions, and a reader filters by the newest version. A node that lacks the
 /// descriptor, which may be erased, has the same state and only finds less.
 fn put_index<R: StateReader>(
@@ -179,9 +179,7 @@ fn put_index<R: StateReader>(
 ) -> Result<(), StoreFault> {
     if write.version == 1 {
         let id = Bytes::copy_from_slice(&write.record_id.0);
-        for prefix in [keys::index_patient(&write.patient), keys::index_member(member)] {
-            view.put(Table::Index, keys::index_entry(prefix, sequence), id.clone());
-        }
+        view.put(Table::Index, keys::index_entry(keys::index_member(member), sequence), id);
     }
     if write.descriptor_hash.is_some() {
         let descriptor = view.get(Table::Descriptors, &keys::descriptor(&write.record_id, write.version))?;
