@@ -36,6 +36,7 @@ mod participation;
 mod penalty;
 pub mod rights;
 mod roster;
+pub mod row_key;
 mod rules;
 mod stake;
 pub mod state_map;

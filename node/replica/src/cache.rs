@@ -179,12 +179,11 @@ impl<L: Ledger> Ledger for CachedLedger<L> {
     fn write_block(
         &self,
         position: LogPosition,
-        executed: &Executed,
+        executed: &mut Executed,
         membership: Option<&Membership>,
     ) -> Result<(), PortFault> {
-        self.ledger.write_block(position, executed, membership)?;
         self.follow(&executed.rows);
-        Ok(())
+        self.ledger.write_block(position, executed, membership)
     }
 
     fn write_certificate(&self, certificate: &BlockCertificate) -> Result<(), PortFault> {
@@ -195,7 +194,7 @@ impl<L: Ledger> Ledger for CachedLedger<L> {
         self.ledger.scan(table, after, max)
     }
 
-    fn write_attachments(&self, rows: &[Row]) -> Result<(), PortFault> {
+    fn write_attachments(&self, rows: Vec<Row>) -> Result<(), PortFault> {
         self.ledger.write_attachments(rows)
     }
 

@@ -106,9 +106,10 @@ impl<L: Ledger> Executor<L> {
         Ok(execute(&self.ledger, &*self.rules, &self.tip, input)?)
     }
 
-    fn store(&mut self, position: LogPosition, executed: Executed) -> Result<Executed, Fault> {
+    /// Gives back all but the rows.
+    fn store(&mut self, position: LogPosition, mut executed: Executed) -> Result<Executed, Fault> {
         let membership = std::mem::take(&mut self.membership_is_new).then_some(&self.membership);
-        self.ledger.write_block(position, &executed, membership)?;
+        self.ledger.write_block(position, &mut executed, membership)?;
         self.applied = position.index;
         self.tip = executed.tip.clone();
         Ok(executed)

@@ -203,7 +203,7 @@ pub trait Ledger: StateReader {
     /// [`PortFault`].
     fn location(&self, id: &TransactionId) -> Result<Option<Location>, PortFault>;
 
-    /// Stores a block in one batch: its rows, the tip, the applied index, and
+    /// Stores a block in one batch: its rows, which it takes, the tip, the applied index, and
     /// Raft's membership as of `position` if it has changed since the block before.
     /// What a restart or a follower goes on from is then always of one moment.
     ///
@@ -212,7 +212,7 @@ pub trait Ledger: StateReader {
     fn write_block(
         &self,
         position: LogPosition,
-        executed: &Executed,
+        executed: &mut Executed,
         membership: Option<&Membership>,
     ) -> Result<(), PortFault>;
 
@@ -233,7 +233,7 @@ pub trait Ledger: StateReader {
     ///
     /// # Errors
     /// [`PortFault`].
-    fn write_attachments(&self, rows: &[Row]) -> Result<(), PortFault>;
+    fn write_attachments(&self, rows: Vec<Row>) -> Result<(), PortFault>;
 
     /// Makes all that was written durable. Callers use [`Self::sync`].
     ///

@@ -123,12 +123,12 @@ pub(crate) fn behind(hard_state: HardState, position: LogPosition) -> HardState 
 /// # Errors
 /// [`StartRefused`].
 pub fn write_genesis(ledger: &impl Ledger, genesis: &Genesis) -> Result<Tip, StartRefused> {
-    let executed: Executed = genesis_block(ledger, genesis).map_err(StartRefused::Genesis)?;
+    let mut executed: Executed = genesis_block(ledger, genesis).map_err(StartRefused::Genesis)?;
     // Also where this node is not among them: the log says what came after.
     let founders = genesis.nodes().filter_map(|(_, node)| RaftId::new(node.raft_id.0));
     let membership = Membership::new(founders, []);
     membership.validate().map_err(|e| StartRefused::Membership(e.to_string()))?;
-    ledger.write_block(LogPosition::default(), &executed, Some(&membership))?;
+    ledger.write_block(LogPosition::default(), &mut executed, Some(&membership))?;
     ledger.sync()?;
     Ok(executed.tip)
 }

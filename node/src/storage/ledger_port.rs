@@ -75,7 +75,7 @@ impl Ledger for LedgerPort {
     fn write_block(
         &self,
         position: LogPosition,
-        executed: &Executed,
+        executed: &mut Executed,
         membership: Option<&Membership>,
     ) -> Result<(), PortFault> {
         let started = Instant::now();
@@ -100,7 +100,7 @@ impl Ledger for LedgerPort {
         Ok(rows)
     }
 
-    fn write_attachments(&self, rows: &[Row]) -> Result<(), PortFault> {
+    fn write_attachments(&self, rows: Vec<Row>) -> Result<(), PortFault> {
         Ok(self.0.write_rows(rows)?)
     }
 

@@ -2,6 +2,7 @@
 //! written at once (invariant I8), so that no crash can separate them; they reach
 //! the database behind the replica's back ([`write_behind`](super::write_behind)).
 
+use std::mem;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DataBlockInd
 
 use super::family::Family;
 use super::ledger_reader::{Ledger, NAME, TIP};
-use super::overlay::Value;
+use super::overlay::NewRow;
 use super::rot::Rot;
 use super::write_behind::WriteBehind;
 use super::{StorageError, database_options, tip_row};
@@ -46,8 +47,8 @@ fn families(cache: &Cache) -> impl Iterator<Item = ColumnFamilyDescriptor> {
     Family::all().map(move |family| ColumnFamilyDescriptor::new(family.name(), family_options(family, cache)))
 }
 
-fn borrowed(rows: &[Row]) -> impl Iterator<Item = (Family, &[u8], Value)> {
-    rows.iter().map(|row| (Family::Table(row.table), row.key.as_slice(), row.value.clone()))
+fn of_tables(rows: Vec<Row>) -> impl Iterator<Item = NewRow> {
+    rows.into_iter().map(|Row { table, key, value }| (Family::Table(table), key, value))
 }
 
 impl LedgerStore {
@@ -88,7 +89,7 @@ impl LedgerStore {
         Ok(Self { source: WriteBehind::read_only(database), rot: Arc::default() })
     }
 
-    /// Stores a block, in one batch; with Raft's membership as of `position`, if
+    /// Stores a block, in one batch, and takes its rows for that; with Raft's membership as of `position`, if
     /// it has changed since the block before. What a restart or a follower goes
     /// on from is then always of one moment.
     ///
@@ -97,18 +98,17 @@ impl LedgerStore {
     pub fn write_block(
         &self,
         position: LogPosition,
-        executed: &Executed,
+        executed: &mut Executed,
         membership: Option<&Membership>,
     ) -> Result<(), StorageError> {
-        let height = keys::height(executed.tip.header.height);
-        let membership = membership.map(|membership| Bytes::from(membership.encode()));
-        let tip = tip_row::encode(position.index, &executed.tip);
+        let height = || keys::height(executed.tip.header.height);
         let own = [
-            (Family::Positions, height.as_ref(), Some(Bytes::copy_from_slice(&position.encode()))),
-            (Family::Meta, TIP, Some(Bytes::from(tip))),
+            (Family::Positions, height(), Some(Bytes::copy_from_slice(&position.encode()))),
+            (Family::Meta, TIP.to_vec(), Some(Bytes::from(tip_row::encode(position.index, &executed.tip)))),
         ];
-        let membership = membership.map(|membership| (Family::Memberships, height.as_ref(), Some(membership)));
-        let rows = borrowed(&executed.rows).chain(own).chain(membership);
+        let membership = membership.map(|membership| Bytes::from(membership.encode()));
+        let membership = membership.map(|membership| (Family::Memberships, height(), Some(membership)));
+        let rows = of_tables(mem::take(&mut executed.rows)).chain(own).chain(membership);
         self.source.write(rows).map_err(|e| self.failed(e))
     }
 
@@ -116,8 +116,8 @@ impl LedgerStore {
     ///
     /// # Errors
     /// If the disk fails: the node stops.
-    pub fn write_rows(&self, rows: &[Row]) -> Result<(), StorageError> {
-        self.source.write(borrowed(rows)).map_err(|e| self.failed(e))
+    pub fn write_rows(&self, rows: Vec<Row>) -> Result<(), StorageError> {
+        self.source.write(of_tables(rows)).map_err(|e| self.failed(e))
     }
 
     /// Makes all that was written durable.
@@ -134,8 +134,7 @@ impl LedgerStore {
     /// If the disk fails.
     pub fn write_certificate(&self, certificate: &BlockCertificate) -> Result<(), StorageError> {
         let value = pb::BlockCertificate::from(certificate).encode_to_vec();
-        let height = keys::height(certificate.height);
-        let row = (Family::Certificates, height.as_ref(), Some(Bytes::from(value)));
+        let row = (Family::Certificates, keys::height(certificate.height), Some(Bytes::from(value)));
         self.source.write([row]).map_err(|e| self.failed(e))
     }
 }

@@ -28,7 +28,6 @@ mod merge;
 mod overlay;
 pub mod raft_log;
 pub mod rot;
-mod row_key;
 pub mod snapshot;
 mod tip_row;
 mod write_behind;

@@ -5,22 +5,25 @@
 //! A row keeps older values for as long as a snapshot may ask for them: each write is a moment, and
 //! a reader sees the newest value that is not younger than its own.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, btree_map, hash_map};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
+use consilium_ledger::row_key::{Asked, Keyed, RowKey, first_bytes};
 use rocksdb::Direction;
 
 use super::family::Family;
-use super::row_key::{Asked, Keyed, RowKey, first_bytes};
 
 /// A count of writes.
 pub(super) type Moment = u64;
 
 /// What a row holds, or that it is dropped.
 pub(super) type Value = Option<Bytes>;
+
+/// A row that is written: its family, its key, and what it holds from then on.
+pub(super) type NewRow = (Family, Vec<u8>, Value);
 
 /// Bytes that a row takes in memory beside its key and value, about.
 const ROW_BYTES: usize = 120;
@@ -64,7 +67,7 @@ type Key = Box<[u8]>;
 /// The rows of a family.
 #[derive(Debug)]
 enum Rows {
-    Hashed(HashMap<Key, Values>),
+    Hashed(HashMap<Vec<u8>, Values>),
     Ordered(BTreeMap<RowKey, Values>),
 }
 
@@ -84,19 +87,18 @@ impl Rows {
     }
 
     /// Says by how many bytes the family is larger now.
-    fn put(&mut self, key: &[u8], moment: Moment, value: Value, seen: Moment) -> usize {
-        let values = match self {
-            Self::Hashed(rows) => rows.get_mut(key),
-            Self::Ordered(rows) => rows.get_mut(&Asked::new(key) as &dyn Keyed),
-        };
-        if let Some(values) = values {
-            return values.put(moment, value, seen);
-        }
+    fn put(&mut self, key: Vec<u8>, moment: Moment, value: Value, seen: Moment) -> usize {
         let more = key.len() + bytes(value.as_ref()) + ROW_BYTES;
-        let values = Values { newest: (moment, value), older: Vec::new() };
+        let first = |value| Values { newest: (moment, value), older: Vec::new() };
         match self {
-            Self::Hashed(rows) => drop(rows.insert(key.into(), values)),
-            Self::Ordered(rows) => drop(rows.insert(key.into(), values)),
+            Self::Hashed(rows) => match rows.entry(key) {
+                hash_map::Entry::Occupied(mut row) => return row.get_mut().put(moment, value, seen),
+                hash_map::Entry::Vacant(place) => drop(place.insert(first(value))),
+            },
+            Self::Ordered(rows) => match rows.entry(key.into()) {
+                btree_map::Entry::Occupied(mut row) => return row.get_mut().put(moment, value, seen),
+                btree_map::Entry::Vacant(place) => drop(place.insert(first(value))),
+            },
         }
         more
     }
@@ -111,7 +113,7 @@ impl Rows {
                 behind.filter_map(|(key, values)| visible(key.bytes(), values)).take(TAKEN_AT_ONCE).collect()
             }
             Self::Hashed(rows) => {
-                let behind = rows.iter().filter(|(key, _)| ***key >= *start);
+                let behind = rows.iter().filter(|(key, _)| key.as_slice() >= start);
                 let mut taken: Vec<_> = behind.filter_map(|(key, values)| visible(key, values)).collect();
                 taken.sort_unstable_by(|a, b| a.0.cmp(&b.0));
                 taken
@@ -237,7 +239,7 @@ impl Recent {
     }
 
     /// Takes rows, at a moment of their own. `seen` is the newest moment at which anybody has begun to read.
-    pub fn write<'a>(&mut self, rows: impl IntoIterator<Item = (Family, &'a [u8], Value)>, seen: Moment) {
+    pub fn write(&mut self, rows: impl IntoIterator<Item = NewRow>, seen: Moment) {
         self.moment += 1;
         let layer = &self.newest;
         for (family, key, value) in rows {

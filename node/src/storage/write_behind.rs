@@ -14,7 +14,7 @@ use std::time::Duration;
 use rocksdb::{DB, WriteBatch};
 
 use super::family::Family;
-use super::overlay::{Recent, Value};
+use super::overlay::{NewRow, Recent, Value};
 
 /// How long rows stay in memory alone, about.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -103,7 +103,7 @@ impl WriteBehind {
     ///
     /// # Errors
     /// If rows from before could not be written: nothing is durable any more.
-    pub fn write<'a>(&self, rows: impl IntoIterator<Item = (Family, &'a [u8], Value)>) -> Result<(), rocksdb::Error> {
+    pub fn write(&self, rows: impl IntoIterator<Item = NewRow>) -> Result<(), rocksdb::Error> {
         if let Some(failed) = self.shared.failed.get() {
             return Err(failed.clone());
         }

@@ -190,7 +190,7 @@ impl Hospital {
     fn store(&mut self, executed: &Executed) {
         let index = LogIndex(executed.tip.header.height.0 + 1);
         let position = LogPosition { index, term: Term(1), hash: LogHash::NONE };
-        self.ledger.write_block(position, executed, None).unwrap();
+        self.ledger.write_block(position, &mut executed.clone(), None).unwrap();
         self.tip = executed.tip.clone();
         self.ledger.write_certificate(&certify(&self.tip.header)).unwrap();
     }

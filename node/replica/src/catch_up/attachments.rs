@@ -117,7 +117,7 @@ impl Attachments {
             let missing = Missing::decode(&key, &value.unwrap_or_default())?;
             match is_wanted(here.ledger, &missing.commitment.slot)? {
                 true => self.wanted.push(missing),
-                false => here.ledger.write_attachments(&[missing.forget()])?,
+                false => here.ledger.write_attachments(vec![missing.forget()])?,
             }
         }
         self.any |= !self.wanted.is_empty();
@@ -177,7 +177,7 @@ impl Attachments {
             }
         }
         if !rows.is_empty() {
-            ledger.write_attachments(&rows)?;
+            ledger.write_attachments(rows)?;
             let progress = self.since.as_mut();
             progress.into_iter().for_each(|since| since.progress_ms = now_ms);
             out.push(Output::Notice(Notice::AttachmentsFound { peer, count: found.len() }));

@@ -176,7 +176,7 @@ fn note_lost_of(ledger: &impl Ledger, missed: &[Missing], out: &mut Vec<Output>)
         }
     }
     if count > 0 {
-        ledger.write_attachments(&rows)?;
+        ledger.write_attachments(rows)?;
         out.push(Output::Notice(Notice::AttachmentsLost { height, count }));
     }
     Ok(())

@@ -51,7 +51,7 @@ fn missing(net: &Replicas, id: u64) -> usize {
 /// A disk loses a payload, or holds another one in its place.
 fn lose(net: &Replicas, id: u64, number: u8, instead: Option<Bytes>) {
     let row = Row { table: Table::Payloads, key: key(number), value: instead };
-    net.node(id).disk.ledger.write_attachments(&[row]).unwrap();
+    net.node(id).disk.ledger.write_attachments(vec![row]).unwrap();
 }
 
 /// The third node has caught up by blocks that came without their attachments.

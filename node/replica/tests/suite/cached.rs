@@ -16,7 +16,7 @@ fn the_cache_follows_every_row_that_is_written() {
         let executed = rules.block(&[], &Observed::default());
         // What is cached before the write is not what is read after it.
         executed.rows.iter().for_each(|row| drop(cached.get(row.table, &row.key).unwrap()));
-        cached.write_block(LogPosition::default(), &executed, None).unwrap();
+        cached.write_block(LogPosition::default(), &mut executed.clone(), None).unwrap();
         for row in &executed.rows {
             assert_eq!(cached.get(row.table, &row.key).unwrap(), row.value, "{:?}", row.table);
         }

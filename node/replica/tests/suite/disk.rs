@@ -51,8 +51,8 @@ fn replaced(index: u64) -> LogWrite {
 /// A disk whose ledger stands at an index.
 fn disk(index: u64) -> Disk {
     let disk = Disk::new();
-    let executed = RulesLedger::new(&[("a.example", 10, 1)], |_| {}).block(&[], &Observed::default());
-    disk.ledger.write_block(at(index), &executed, None).unwrap();
+    let mut executed = RulesLedger::new(&[("a.example", 10, 1)], |_| {}).block(&[], &Observed::default());
+    disk.ledger.write_block(at(index), &mut executed, None).unwrap();
     disk
 }
 

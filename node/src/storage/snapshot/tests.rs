@@ -60,8 +60,8 @@ impl Chain {
         rows.push(row(Table::Blocks, keys::height(header.height), Some(block.encode_to_vec().into())));
         let position = LogPosition { index: LogIndex(self.height + 10), term: Term(1), ..LogPosition::default() };
         let tip = Tip { header, frontier };
-        let executed = Executed { tip, rows, leaves: Vec::new(), events: Events::default() };
-        self.store.write_block(position, &executed, None).unwrap();
+        let mut executed = Executed { tip, rows, leaves: Vec::new(), events: Events::default() };
+        self.store.write_block(position, &mut executed, None).unwrap();
         self.height += 1;
     }
 }

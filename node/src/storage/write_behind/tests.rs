@@ -141,7 +141,7 @@ fn who_closes_it_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ledger");
     let store = LedgerStore::open(&path, 1 << 20).unwrap();
-    store.write_rows(&[row(Table::Texts, key(3), Some(Bytes::from_static(b"3")))]).unwrap();
+    store.write_rows(vec![row(Table::Texts, key(3), Some(Bytes::from_static(b"3")))]).unwrap();
     drop(store);
     let found = LedgerStore::open_read_only(&path).unwrap();
     assert_eq!(found.get(Table::Texts, &key(3)).unwrap().as_deref(), Some(&b"3"[..]));
@@ -155,10 +155,10 @@ fn a_write_that_fails_is_final_and_what_was_taken_stays_readable() {
     // This one takes rows, and RocksDB refuses them.
     let store = LedgerStore::open_read_only(&path).unwrap();
     let taken = row(Table::Texts, key(1), Some(Bytes::from_static(b"1")));
-    store.write_rows(std::slice::from_ref(&taken)).unwrap();
+    store.write_rows(vec![taken.clone()]).unwrap();
     let failed = store.flush().unwrap_err().to_string();
     assert_eq!(store.get(Table::Texts, &key(1)).unwrap(), taken.value);
-    assert_eq!(store.write_rows(&[taken]).unwrap_err().to_string(), failed, "nothing more is taken");
+    assert_eq!(store.write_rows(vec![taken]).unwrap_err().to_string(), failed, "nothing more is taken");
     assert_eq!(store.flush().unwrap_err().to_string(), failed, "nor tried again");
 }
 
@@ -168,7 +168,7 @@ fn memory_is_bounded_whatever_is_written() {
     let store = LedgerStore::open(&dir.path().join("ledger"), 1 << 20).unwrap();
     let megabyte = Bytes::from(vec![7; 1024 * 1024]);
     for number in 0..100 {
-        store.write_rows(&[row(Table::Payloads, key(number), Some(megabyte.clone()))]).unwrap();
+        store.write_rows(vec![row(Table::Payloads, key(number), Some(megabyte.clone()))]).unwrap();
         let (recent, ()) = store.source.with_recent(|_| ());
         assert!(recent.unsealed_bytes() <= BYTES_MAX + 2 * megabyte.len());
     }
@@ -178,12 +178,12 @@ fn memory_is_bounded_whatever_is_written() {
 fn a_row_that_nobody_read_keeps_one_value() {
     let mut recent = Recent::default();
     let value = |bytes: usize| Some(Bytes::from(vec![0; bytes]));
-    recent.write([(Family::Meta, b"k".as_slice(), value(100))], 0);
+    recent.write([(Family::Meta, b"k".to_vec(), value(100))], 0);
     let bytes = recent.unsealed_bytes();
-    recent.write([(Family::Meta, b"k".as_slice(), value(100))], 0);
+    recent.write([(Family::Meta, b"k".to_vec(), value(100))], 0);
     assert_eq!(recent.unsealed_bytes(), bytes);
     let reader = recent.clone();
-    recent.write([(Family::Meta, b"k".as_slice(), value(50))], reader.moment());
+    recent.write([(Family::Meta, b"k".to_vec(), value(50))], reader.moment());
     assert!(recent.unsealed_bytes() > bytes + 50);
     assert_eq!(reader.get(Family::Meta, b"k"), Some(value(100)));
     assert_eq!(recent.get(Family::Meta, b"k"), Some(value(50)));

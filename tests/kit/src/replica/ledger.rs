@@ -3,6 +3,7 @@
 
 use std::cell::{Ref, RefCell};
 use std::collections::BTreeMap;
+use std::mem;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -131,12 +132,12 @@ impl Ledger for LedgerPort {
     fn write_block(
         &self,
         position: LogPosition,
-        executed: &Executed,
+        executed: &mut Executed,
         membership: Option<&Membership>,
     ) -> Result<(), PortFault> {
         let mut content = self.content.borrow_mut();
         let height = executed.tip.header.height;
-        content.rows.write(executed);
+        content.rows.put(&mem::take(&mut executed.rows));
         content.positions.insert(height, position);
         if let Some(membership) = membership {
             content.memberships.insert(height, membership.clone());
@@ -154,8 +155,8 @@ impl Ledger for LedgerPort {
         Ok(self.rows().behind(table, after, max))
     }
 
-    fn write_attachments(&self, rows: &[Row]) -> Result<(), PortFault> {
-        self.content.borrow_mut().rows.put(rows);
+    fn write_attachments(&self, rows: Vec<Row>) -> Result<(), PortFault> {
+        self.content.borrow_mut().rows.put(&rows);
         Ok(())
     }
 

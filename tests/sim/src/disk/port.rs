@@ -140,7 +140,7 @@ impl Ledger for LedgerHandle {
     fn write_block(
         &self,
         position: LogPosition,
-        executed: &Executed,
+        executed: &mut Executed,
         membership: Option<&Membership>,
     ) -> Result<(), PortFault> {
         self.pass(CrashPoint::BeforeBlock)?;
@@ -158,8 +158,8 @@ impl Ledger for LedgerHandle {
         Ok(self.store.borrow().behind(table, after, max))
     }
 
-    fn write_attachments(&self, rows: &[Row]) -> Result<(), PortFault> {
-        self.store.borrow_mut().write_rows(rows);
+    fn write_attachments(&self, rows: Vec<Row>) -> Result<(), PortFault> {
+        self.store.borrow_mut().write_rows(&rows);
         Ok(())
     }
 
@@ -289,7 +289,7 @@ impl SimLedger {
     fn write(
         &self,
         position: LogPosition,
-        executed: &Executed,
+        executed: &mut Executed,
         membership: Option<&Membership>,
     ) -> Result<(), PortFault> {
         let mut bugs = self.bugs.borrow_mut();
@@ -312,8 +312,8 @@ impl SimLedger {
             }
             // Nobody notes what is missing.
             Some(Bug::MissingForgotten) => {
-                let rows = executed.rows.iter().filter(|row| row.table != Table::Missing).cloned().collect();
-                self.cached.write_block(position, &Executed { rows, ..executed.clone() }, membership)
+                executed.rows.retain(|row| row.table != Table::Missing);
+                self.cached.write_block(position, executed, membership)
             }
             // Only the events of requests are stored.
             Some(Bug::DisclosureUnlogged) => self.without(is_disclosure, (position, executed, membership)),
@@ -329,10 +329,10 @@ impl SimLedger {
     fn without(
         &self,
         is_left_out: fn(&Row) -> bool,
-        (position, executed, membership): (LogPosition, &Executed, Option<&Membership>),
+        (position, executed, membership): (LogPosition, &mut Executed, Option<&Membership>),
     ) -> Result<(), PortFault> {
-        let rows = executed.rows.iter().filter(|row| !is_left_out(row)).cloned().collect();
-        self.cached.write_block(position, &Executed { rows, ..executed.clone() }, membership)
+        executed.rows.retain(|row| !is_left_out(row));
+        self.cached.write_block(position, executed, membership)
     }
 
     /// A membership of one voter that a leader put into the log.
@@ -426,7 +426,7 @@ impl Ledger for SimLedger {
     fn write_block(
         &self,
         position: LogPosition,
-        executed: &Executed,
+        executed: &mut Executed,
         membership: Option<&Membership>,
     ) -> Result<(), PortFault> {
         let parent = self.tip()?.map(|(_, tip)| tip);
@@ -448,15 +448,15 @@ impl Ledger for SimLedger {
         self.cached.scan(table, after, max)
     }
 
-    fn write_attachments(&self, rows: &[Row]) -> Result<(), PortFault> {
+    fn write_attachments(&self, mut rows: Vec<Row>) -> Result<(), PortFault> {
         // The bugs: nobody notes what is missing; nobody finds anything by what was found.
         let forgotten = match self.bugs.borrow().bug {
             Some(Bug::MissingForgotten) => Some(Table::Missing),
             Some(Bug::FoundUnindexed) => Some(Table::Index),
             Some(_) | None => None,
         };
-        let known = |row: &&Row| Some(row.table) != forgotten;
-        self.cached.write_attachments(&rows.iter().filter(known).cloned().collect::<Vec<_>>())
+        rows.retain(|row| Some(row.table) != forgotten);
+        self.cached.write_attachments(rows)
     }
 
     fn flush(&self) -> Result<(), PortFault> {

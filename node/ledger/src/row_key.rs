@@ -5,7 +5,8 @@ use std::borrow::Borrow;
 use std::cmp::Ordering;
 
 /// The first bytes of a key, as a number that is in the same order; zeros behind a shorter one.
-pub(super) fn first_bytes(key: &[u8]) -> u64 {
+#[must_use]
+pub fn first_bytes(key: &[u8]) -> u64 {
     let mut first = [0; 8];
     let length = key.len().min(first.len());
     first[..length].copy_from_slice(&key[..length]);
@@ -13,32 +14,41 @@ pub(super) fn first_bytes(key: &[u8]) -> u64 {
 }
 
 /// A key that is owned, in the order of its bytes.
-#[derive(Debug)]
-pub(super) struct RowKey {
+#[derive(Debug, Clone)]
+pub struct RowKey {
     first: u64,
-    bytes: Box<[u8]>,
+    bytes: Vec<u8>,
 }
 
 /// One that is asked for.
-pub(super) struct Asked<'a> {
+#[derive(Debug)]
+pub struct Asked<'a> {
     first: u64,
     bytes: &'a [u8],
 }
 
 impl<'a> Asked<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    /// All of its bytes.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Self {
         Self { first: first_bytes(bytes), bytes }
     }
 }
 
-impl From<&[u8]> for RowKey {
-    fn from(bytes: &[u8]) -> Self {
-        Self { first: first_bytes(bytes), bytes: bytes.into() }
+impl From<Vec<u8>> for RowKey {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { first: first_bytes(&bytes), bytes }
+    }
+}
+
+impl From<RowKey> for Vec<u8> {
+    fn from(key: RowKey) -> Self {
+        key.bytes
     }
 }
 
 /// Either of them.
-pub(super) trait Keyed {
+pub trait Keyed {
     /// Its [`first_bytes`].
     fn first(&self) -> u64;
     /// All of it.
@@ -124,7 +134,7 @@ mod tests {
             a in prop::collection::vec(0u8..3, 0..12),
             b in prop::collection::vec(0u8..3, 0..12),
         ) {
-            let (left, right) = (RowKey::from(a.as_slice()), RowKey::from(b.as_slice()));
+            let (left, right) = (RowKey::from(a.clone()), RowKey::from(b.clone()));
             prop_assert_eq!(left.cmp(&right), a.cmp(&b));
             prop_assert_eq!(left == right, a == b);
             let asked = Asked::new(&a);
