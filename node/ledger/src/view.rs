@@ -1,8 +1,8 @@
 //! What the rules read and write: tables of rows, a reader over what is
 //! stored, and a view that lays a block's own changes over it.
 //!
-//! A transaction's changes go into a layer of their own, merged into the
-//! block's when it succeeds and dropped when it is refused.
+//! A transaction's changes go into the block's rows at once, with a note of what each took the place
+//! of: when the transaction is refused they are taken back.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +13,7 @@ use consilium_proto::ids::{Height, TransactionId};
 use prost::Message;
 
 use crate::event::{Event, Events};
+use crate::row_key::{Asked, Keyed, RowKey};
 use crate::state_map::TrieStore;
 use crate::table::Table;
 
@@ -127,39 +128,37 @@ impl Location {
 }
 
 /// Changed rows of one table, by key.
-type Changed = BTreeMap<Vec<u8>, Option<Bytes>>;
+type Changed = BTreeMap<RowKey, Option<Bytes>>;
 
 /// Changed rows, in the order of [`Table::ALL`].
-#[derive(Default, Clone)]
+#[derive(Default)]
 struct Layer([Changed; Table::ALL.len()]);
 
 impl Layer {
     fn get(&self, table: Table, key: &[u8]) -> Option<&Option<Bytes>> {
-        self.0[table as usize].get(key)
+        self.0[table as usize].get(&Asked::new(key) as &dyn Keyed)
     }
 
-    fn insert(&mut self, table: Table, key: Vec<u8>, value: Option<Bytes>) {
-        self.0[table as usize].insert(key, value);
+    /// Gives what it held before.
+    fn insert(&mut self, table: Table, key: RowKey, value: Option<Bytes>) -> Option<Option<Bytes>> {
+        self.0[table as usize].insert(key, value)
     }
 
-    fn is_empty(&self) -> bool {
-        self.0.iter().all(BTreeMap::is_empty)
+    fn remove(&mut self, table: Table, key: &RowKey) {
+        self.0[table as usize].remove(key);
     }
+}
 
-    /// Takes all of a later layer, which is empty then.
-    fn take(&mut self, later: &mut Self) {
-        for (rows, later) in self.0.iter_mut().zip(&mut later.0) {
-            // Not `append`, which rebuilds the whole map each time.
-            while let Some((key, value)) = later.pop_first() {
-                rows.insert(key, value);
-            }
-        }
-    }
+/// What a change took the place of in the block's rows.
+struct Undo {
+    table: Table,
+    key: RowKey,
+    before: Option<Option<Bytes>>,
 }
 
 /// See [`View::savepoint`].
 pub(crate) struct Savepoint {
-    transaction: Layer,
+    changes: usize,
     events: Events,
     ends_epoch: bool,
 }
@@ -167,8 +166,10 @@ pub(crate) struct Savepoint {
 /// The state as the next transaction sees it.
 pub(crate) struct View<'a, R> {
     reader: &'a R,
+    /// With the changes of the transaction.
     block: Layer,
-    transaction: Layer,
+    /// How to take these back, in the order in which they were made.
+    undo: Vec<Undo>,
     block_events: Events,
     transaction_events: Events,
     block_ends_epoch: bool,
@@ -181,7 +182,7 @@ impl<'a, R: StateReader> View<'a, R> {
         Self {
             reader,
             block: Layer::default(),
-            transaction: Layer::default(),
+            undo: Vec::new(),
             block_events: Events::default(),
             transaction_events: Events::default(),
             block_ends_epoch: false,
@@ -191,7 +192,7 @@ impl<'a, R: StateReader> View<'a, R> {
     }
 
     pub(crate) fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreFault> {
-        match self.transaction.get(table, key).or_else(|| self.block.get(table, key)) {
+        match self.block.get(table, key) {
             Some(value) => Ok(value.clone()),
             None => self.reader.get(table, key),
         }
@@ -204,11 +205,27 @@ impl<'a, R: StateReader> View<'a, R> {
     }
 
     pub(crate) fn put(&mut self, table: Table, key: Vec<u8>, value: impl Into<Bytes>) {
-        self.transaction.insert(table, key, Some(value.into()));
+        self.change(table, key, Some(value.into()));
+    }
+
+    fn change(&mut self, table: Table, key: Vec<u8>, value: Option<Bytes>) {
+        let key = RowKey::from(key);
+        let before = self.block.insert(table, key.clone(), value);
+        self.undo.push(Undo { table, key, before });
+    }
+
+    /// Takes back all but so many changes of the transaction, the newest first.
+    fn take_back(&mut self, changes: usize) {
+        for Undo { table, key, before } in self.undo.drain(changes..).rev() {
+            match before {
+                Some(value) => drop(self.block.insert(table, key, value)),
+                None => self.block.remove(table, &key),
+            }
+        }
     }
 
     pub(crate) fn put_row(&mut self, Row { table, key, value }: Row) {
-        self.transaction.insert(table, key, value);
+        self.change(table, key, value);
     }
 
     pub(crate) fn put_message(&mut self, table: Table, key: Vec<u8>, message: &impl Message) {
@@ -216,7 +233,7 @@ impl<'a, R: StateReader> View<'a, R> {
     }
 
     pub(crate) fn remove(&mut self, table: Table, key: Vec<u8>) {
-        self.transaction.insert(table, key, None);
+        self.change(table, key, None);
     }
 
     /// Tells of something, if the transaction is kept.
@@ -243,7 +260,7 @@ impl<'a, R: StateReader> View<'a, R> {
     /// The transaction's changes so far, to come back to.
     pub(crate) fn savepoint(&self) -> Savepoint {
         Savepoint {
-            transaction: self.transaction.clone(),
+            changes: self.undo.len(),
             events: self.transaction_events.clone(),
             ends_epoch: self.transaction_ends_epoch,
         }
@@ -251,15 +268,15 @@ impl<'a, R: StateReader> View<'a, R> {
 
     /// Drops what the transaction changed since.
     pub(crate) fn restore(&mut self, savepoint: Savepoint) {
-        let Savepoint { transaction, events, ends_epoch } = savepoint;
-        self.transaction = transaction;
+        let Savepoint { changes, events, ends_epoch } = savepoint;
+        self.take_back(changes);
         self.transaction_events = events;
         self.transaction_ends_epoch = ends_epoch;
     }
 
     /// Keeps the transaction's changes.
     pub(crate) fn commit(&mut self) {
-        self.block.take(&mut self.transaction);
+        self.undo.clear();
         self.block_events.merge(std::mem::take(&mut self.transaction_events));
         self.block_ends_epoch |= self.transaction_ends_epoch;
         self.transaction_ends_epoch = false;
@@ -267,7 +284,7 @@ impl<'a, R: StateReader> View<'a, R> {
 
     /// Drops the transaction's changes.
     pub(crate) fn roll_back(&mut self) {
-        self.transaction = Layer::default();
+        self.take_back(0);
         self.transaction_log = None;
         self.transaction_events = Events::default();
         self.transaction_ends_epoch = false;
@@ -290,9 +307,10 @@ impl<'a, R: StateReader> View<'a, R> {
 
     /// All changes of the block, in order of table and key, and its events.
     pub(crate) fn into_parts(self) -> (Vec<Row>, Events) {
-        assert!(self.transaction.is_empty(), "every transaction is committed or rolled back");
+        assert!(self.undo.is_empty(), "every transaction is committed or rolled back");
         let tables = Table::ALL.into_iter().zip(self.block.0);
-        let rows = tables.flat_map(|(table, rows)| rows.into_iter().map(move |(key, value)| Row { table, key, value }));
+        let row = |table, (key, value): (RowKey, Option<Bytes>)| Row { table, key: key.into(), value };
+        let rows = tables.flat_map(|(table, rows)| rows.into_iter().map(move |changed| row(table, changed)));
         (rows.collect(), self.block_events)
     }
 }
