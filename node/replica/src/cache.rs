@@ -15,6 +15,7 @@ use consilium_ledger::{Executed, Location, Row, StateReader, StoreFault, Table, 
 use consilium_proto::header::Header;
 use consilium_proto::ids::{Height, TransactionId};
 use consilium_proto::pb;
+use consilium_proto::state::StateRow;
 use consilium_proto::vote::BlockCertificate;
 
 use crate::ports::{Ledger, PortFault};
@@ -32,7 +33,7 @@ type Rows = HashMap<Box<[u8]>, Option<Bytes>>;
 struct Kept {
     young: Rows,
     old: Rows,
-    /// Of `young`, or more: a row that is written again counts again.
+    /// Of `young`, about.
     bytes: usize,
 }
 
@@ -44,6 +45,17 @@ impl Kept {
         let (key, value) = self.old.remove_entry(key)?;
         self.put(key, value.clone());
         Some(value)
+    }
+
+    /// Gives a row that is kept another value.
+    fn change(&mut self, key: &[u8], value: Option<&Bytes>) {
+        if let Some(kept) = self.young.get_mut(key) {
+            let (before, now) = (kept.as_ref().map_or(0, Bytes::len), value.map_or(0, Bytes::len));
+            self.bytes = (self.bytes + now).saturating_sub(before);
+            *kept = value.cloned();
+        } else if let Some((key, _)) = self.old.remove_entry(key) {
+            self.put(key, value.cloned());
+        }
     }
 
     fn put(&mut self, key: Box<[u8]>, value: Option<Bytes>) {
@@ -108,11 +120,11 @@ impl<L> CachedLedger<L> {
         &self.ledger
     }
 
-    /// Follows the rows of a block that was stored.
+    /// Follows the rows of a block that is stored. A row that nobody has asked for is not kept.
     fn follow(&self, rows: &[Row]) {
         for row in rows {
             if let Some(part) = Part::of(row.table, &row.key) {
-                self.kept[part as usize].borrow_mut().put(row.key.as_slice().into(), row.value.clone());
+                self.kept[part as usize].borrow_mut().change(&row.key, row.value.as_ref());
             }
         }
     }
@@ -126,7 +138,10 @@ impl<L: StateReader> StateReader for CachedLedger<L> {
             return Ok(value);
         }
         let value = self.ledger.get(table, key)?;
-        kept.put(key.into(), value.clone());
+        // Whether there is a record is asked before it is written: most are not read again soon.
+        if value.is_some() || StateRow::of(key) != Some(StateRow::Record) || table != Table::State {
+            kept.put(key.into(), value.clone());
+        }
         Ok(value)
     }
 }
