@@ -39,7 +39,8 @@ fn family_options(family: Family, cache: &Cache) -> rocksdb::Options {
         options.set_memtable_whole_key_filtering(true);
     }
     options.set_block_based_table_factory(&block);
-    options.set_write_buffer_size(32 * 1024 * 1024);
+    // Larger than what all of them have in memory before it goes to files.
+    options.set_write_buffer_size(128 * 1024 * 1024);
     options
 }
 
@@ -52,10 +53,10 @@ fn of_tables(rows: Vec<Row>) -> impl Iterator<Item = NewRow> {
 }
 
 impl LedgerStore {
-    /// Opens or creates the database. Its log of writes counts up to the first damage in
-    /// it: a power cut may leave zeros or pages out of order behind what was synced. What
-    /// was behind is executed again from the Raft log, which begins where the ledger was
-    /// synced; a ledger that lost more than that is refused by what the Raft log says.
+    /// Opens or creates the database. It has no log of writes, but one that a version before wrote:
+    /// that counts up to the first damage in it. What is not in its files is executed again from the
+    /// Raft log, which begins where the ledger was synced; a ledger that lost more than that is refused
+    /// by what the Raft log says.
     ///
     /// # Errors
     /// If it is damaged.
@@ -63,6 +64,7 @@ impl LedgerStore {
         let cache = Cache::new_lru_cache(cache_bytes);
         let mut options = database_options();
         options.set_wal_recovery_mode(rocksdb::DBRecoveryMode::PointInTime);
+        options.set_atomic_flush(true);
         let database = DB::open_cf_descriptors(&options, path, families(&cache));
         let database = database.map_err(StorageError::database(NAME))?;
         let source = WriteBehind::start(database).map_err(StorageError::file(path))?;

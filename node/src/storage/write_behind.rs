@@ -2,16 +2,17 @@
 //! write goes to memory, and from there in one batch about once a second: a row that many blocks
 //! change is written once, and rows go to the database in the order of their keys.
 //!
-//! A batch ends between two blocks and holds the tip, so that no crash can separate rows that
-//! belong together (invariant I8). What a crash takes is executed again from the Raft log, which is
-//! cut only behind what was made durable ([`WriteBehind::flush`]).
+//! The database keeps no log of writes: what it has in its own memory it writes to files of all
+//! families at once, as of one batch. A batch ends between two blocks and holds the tip, so that no
+//! crash can separate rows that belong together (invariant I8). What a crash takes is executed again
+//! from the Raft log, which is cut only behind what was made durable ([`WriteBehind::flush`]).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rocksdb::{DB, WriteBatch};
+use rocksdb::{ColumnFamily, DB, FlushOptions, WriteBatch, WriteOptions};
 
 use super::family::Family;
 use super::overlay::{NewRow, Recent, Value};
@@ -23,6 +24,11 @@ const FULL_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes with which whoever writes more waits: there may be as many in memory that are on
 /// their way, and what one block writes.
 const BYTES_MAX: usize = 2 * FULL_BYTES;
+/// Bytes in the database's memory with which it writes its files: about as much is executed again
+/// after a crash.
+const FILES_BYTES: usize = 64 * 1024 * 1024;
+/// With less, it writes them after so long.
+const FILES_INTERVAL: Duration = Duration::from_secs(120);
 
 /// See the module.
 pub struct WriteBehind {
@@ -36,11 +42,18 @@ struct Shared {
     /// The newest moment at which anybody has begun to read.
     seen: AtomicU64,
     /// Held by who writes out.
-    writing: Mutex<()>,
+    writing: Mutex<InMemory>,
     orders: Mutex<Orders>,
     ordered: Condvar,
     /// Why no row gets into the database any more.
     failed: OnceLock<rocksdb::Error>,
+}
+
+/// What the database has in memory and in no file.
+struct InMemory {
+    bytes: usize,
+    /// When its files were last begun.
+    since: Instant,
 }
 
 /// What the thread is told.
@@ -70,7 +83,7 @@ impl WriteBehind {
             database,
             recent: RwLock::default(),
             seen: AtomicU64::new(0),
-            writing: Mutex::default(),
+            writing: Mutex::new(InMemory { bytes: 0, since: Instant::now() }),
             orders: Mutex::default(),
             ordered: Condvar::new(),
             failed: OnceLock::new(),
@@ -127,7 +140,7 @@ impl WriteBehind {
     /// If the disk fails.
     pub fn flush(&self) -> Result<(), rocksdb::Error> {
         self.shared.write_out()?;
-        self.shared.database.flush_wal(true)
+        self.shared.write_files(true)
     }
 }
 
@@ -168,7 +181,11 @@ impl Shared {
             let stop = orders.stop;
             orders.now = false;
             drop(orders);
-            if let Err(failed) = self.write_out() {
+            let written = self.write_out().and_then(|()| match stop || self.files_are_due() {
+                true => self.write_files(stop),
+                false => Ok(()),
+            });
+            if let Err(failed) = written {
                 tracing::error!(%failed, "the ledger cannot be written");
                 return;
             }
@@ -180,26 +197,48 @@ impl Shared {
 
     /// Writes out all that was taken before the call.
     fn write_out(&self) -> Result<(), rocksdb::Error> {
-        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut in_memory = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(failed) = self.failed.get() {
             return Err(failed.clone());
         }
         let Some(sealed) = self.recent_mut().seal() else { return Ok(()) };
         let mut batch = WriteBatch::with_capacity_bytes(sealed.bytes());
         for family in Family::all() {
-            let handle = self.database.cf_handle(family.name()).expect("all families are opened with the database");
+            let handle = self.handle(family);
             sealed.each_newest(family, |key, value| match value {
                 Some(value) => batch.put_cf(handle, key, value),
                 None => batch.delete_cf(handle, key),
             });
         }
-        let written = self.database.write(batch);
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        in_memory.bytes += batch.size_in_bytes();
+        let written = self.database.write_opt(batch, &options);
         match &written {
             Ok(()) => self.recent_mut().forget_sealed(),
             // What is sealed stays readable, and nothing more is taken.
             Err(failed) => drop(self.failed.set(failed.clone())),
         }
         written
+    }
+
+    fn files_are_due(&self) -> bool {
+        let in_memory = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        in_memory.bytes >= FILES_BYTES || (in_memory.bytes > 0 && in_memory.since.elapsed() >= FILES_INTERVAL)
+    }
+
+    /// Has the database write what it has in memory to files, and waits for that if it shall be
+    /// durable.
+    fn write_files(&self, wait: bool) -> Result<(), rocksdb::Error> {
+        *self.writing.lock().unwrap_or_else(PoisonError::into_inner) = InMemory { bytes: 0, since: Instant::now() };
+        let mut options = FlushOptions::default();
+        options.set_wait(wait);
+        let families: Vec<_> = Family::all().map(|family| self.handle(family)).collect();
+        self.database.flush_cfs_opt(&families, &options)
+    }
+
+    fn handle(&self, family: Family) -> &ColumnFamily {
+        self.database.cf_handle(family.name()).expect("all families are opened with the database")
     }
 }
 
