@@ -253,6 +253,11 @@ pub enum Output {
     Notice(Notice),
     /// There is more to do: give [`Input::Continue`] after what waits already.
     Continue,
+    /// A turn is wanted in so many milliseconds, though nothing comes in until then.
+    TurnIn {
+        /// From the time that the replica was told with its inputs.
+        ms: u64,
+    },
     /// The replica cannot go on. It takes no input any more.
     Halt(Fault),
 }

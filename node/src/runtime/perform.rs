@@ -84,7 +84,7 @@ impl Performer {
             Output::Clear(alarm) => self.alarms.clear(alarm.as_str()),
             Output::Notice(notice) => log(&notice),
             // The replica's thread goes on by itself.
-            Output::Continue => {}
+            Output::Continue | Output::TurnIn { .. } => {}
             Output::Halt(fault) => return Err(self.halted(fault)),
         }
         Ok(())

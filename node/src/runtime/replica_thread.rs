@@ -34,10 +34,11 @@ pub(super) fn run(
     tick: Duration,
 ) -> Result<(), Fault> {
     let mut ticks = Ticks { next: Instant::now() + tick, every: tick };
+    let mut turn_at: Option<Instant> = None;
     let mut inputs = Vec::with_capacity(INPUTS_MAX);
     loop {
         let patience = match inputs.is_empty() {
-            true => ticks.next.saturating_duration_since(Instant::now()),
+            true => turn_at.map_or(ticks.next, |at| at.min(ticks.next)).saturating_duration_since(Instant::now()),
             false => Duration::ZERO,
         };
         let first = match deliveries.recv_timeout(patience) {
@@ -53,10 +54,14 @@ pub(super) fn run(
         }
         inputs.extend((0..ticks.passed()).map(|_| Input::Tick));
         let started = Instant::now();
+        turn_at = turn_at.filter(|at| *at > started);
         let outputs = replica.handle(clocks.read(), inputs.drain(..));
         record_seconds("consilium_replica_turn_seconds", started);
         for output in outputs {
             inputs.extend(matches!(output, Output::Continue).then_some(Input::Continue));
+            if let Output::TurnIn { ms } = output {
+                turn_at = Some(started + Duration::from_millis(ms));
+            }
             performer.perform(output)?;
         }
     }

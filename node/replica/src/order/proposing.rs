@@ -6,7 +6,7 @@ use consilium_proto::observed::Observed;
 use consilium_proto::transaction::Transaction;
 
 use super::mempool::{Mempool, Queued};
-use super::pace::Pace;
+use super::pace::{Pace, Wanted};
 use super::share::Share;
 use crate::block::CheckedBlock;
 use crate::entries::Entries;
@@ -25,6 +25,8 @@ pub(crate) struct Proposing {
     /// Newest proposal of this node.
     proposed: LogIndex,
     pace: Pace,
+    /// For which a turn is ordered already.
+    turn_at_ms: u64,
     /// Somebody needs the ledger's time to pass this.
     time_wanted: Option<TimeMs>,
     in_flight_max: u64,
@@ -44,15 +46,17 @@ pub(crate) struct Moment<'a> {
 
 impl Proposing {
     pub(crate) fn new(mempool: Mempool, in_flight_max: u64) -> Self {
-        Self { mempool, proposed: LogIndex(0), pace: Pace::default(), time_wanted: None, in_flight_max }
+        Self { mempool, proposed: LogIndex(0), pace: Pace::default(), turn_at_ms: 0, time_wanted: None, in_flight_max }
     }
 
     /// Queues a transaction.
     ///
     /// # Errors
     /// The transaction's id, if there is no room.
-    pub(crate) fn push(&mut self, queued: Queued) -> Result<(), TransactionId> {
-        self.mempool.push(queued)
+    pub(crate) fn push(&mut self, queued: Queued, monotonic_ms: u64) -> Result<(), TransactionId> {
+        self.mempool.push(queued)?;
+        self.pace.came(monotonic_ms);
+        Ok(())
     }
 
     /// Whether a transaction is in the queue, or has a place of its own there if it is urgent.
@@ -81,12 +85,29 @@ impl Proposing {
 
     /// Whether a block is to be proposed now.
     pub(crate) fn is_due<R: LogReader>(&self, core: &Core<R>, moment: &Moment<'_>) -> bool {
-        let under_way = self.proposed.0.saturating_sub(moment.applied.index.0);
-        core.role() == Role::Leader
-            && !moment.apart
-            && under_way < self.in_flight_max
-            && self.is_worth_while(moment, under_way)
+        self.has_turn(core, moment)
+            && self.is_worth_while(moment)
             && (!self.mempool.is_empty() || self.time_block_due(moment))
+    }
+
+    fn has_turn<R: LogReader>(&self, core: &Core<R>, moment: &Moment<'_>) -> bool {
+        core.role() == Role::Leader && !moment.apart && self.under_way(moment) < self.in_flight_max
+    }
+
+    fn under_way(&self, moment: &Moment<'_>) -> u64 {
+        self.proposed.0.saturating_sub(moment.applied.index.0)
+    }
+
+    /// In how many milliseconds those that wait are worth a block, though no more come: once for each
+    /// such moment, and `None` if only something else can make them so.
+    pub(crate) fn take_turn_in<R: LogReader>(&mut self, core: &Core<R>, moment: &Moment<'_>) -> Option<u64> {
+        let until_ms = self.wanted(moment).until_ms;
+        let waits = !self.mempool.is_empty() && self.has_turn(core, moment) && !self.is_worth_while(moment);
+        if !waits || until_ms == u64::MAX || until_ms == self.turn_at_ms {
+            return None;
+        }
+        self.turn_at_ms = until_ms;
+        Some(until_ms.saturating_sub(moment.monotonic_ms))
     }
 
     /// A block was executed here.
@@ -94,11 +115,20 @@ impl Proposing {
         self.pace.executed(monotonic_ms);
     }
 
+    /// A block was certified.
+    pub(crate) fn certified(&mut self, monotonic_ms: u64) {
+        self.pace.certified(monotonic_ms, self.mempool.len());
+    }
+
     /// What is urgent does not wait to be more.
-    fn is_worth_while(&self, moment: &Moment<'_>, under_way: u64) -> bool {
+    fn is_worth_while(&self, moment: &Moment<'_>) -> bool {
         let full = moment.topology.parameters().block_transactions_max as usize;
-        let wanted = self.pace.wanted(moment.monotonic_ms, under_way, moment.certified >= moment.applied.height);
-        self.mempool.holds_rights() || self.mempool.len() >= wanted.min(full)
+        self.mempool.holds_rights() || self.mempool.len() >= self.wanted(moment).count.min(full)
+    }
+
+    fn wanted(&self, moment: &Moment<'_>) -> Wanted {
+        let is_certified = moment.certified >= moment.applied.height;
+        self.pace.wanted(moment.monotonic_ms, self.under_way(moment), is_certified)
     }
 
     /// Whether a block without transactions is wanted: somebody waits for the
@@ -142,7 +172,7 @@ impl Proposing {
             Err(error) => {
                 out.push(Output::Notice(Notice::NotProposed(error.to_string())));
                 let back = block.transactions.into_iter().zip(rights);
-                let lost = back.filter_map(|(checked, right_of)| self.push(Queued { checked, right_of }).err());
+                let lost = back.filter_map(|(checked, right_of)| self.mempool.push(Queued { checked, right_of }).err());
                 Err(lost.collect())
             }
         }

@@ -119,7 +119,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             return Ok(());
         }
         let right_of = self.right_of(&checked.transaction)?;
-        if let Err(id) = self.proposing.push(Queued { checked, right_of }) {
+        if let Err(id) = self.proposing.push(Queued { checked, right_of }, self.now.monotonic_ms) {
             self.waiters.refuse(&id, Refused::Overloaded, &mut self.out);
         }
         Ok(())
@@ -154,7 +154,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             if !expected && self.count(&checked.transaction)?.is_err() {
                 return Ok(ForwardResult::OverQuota);
             }
-            return Ok(match self.proposing.push(Queued { checked, right_of }) {
+            return Ok(match self.proposing.push(Queued { checked, right_of }, self.now.monotonic_ms) {
                 Ok(()) => ForwardResult::Queued,
                 Err(_) => ForwardResult::Overloaded,
             });

@@ -112,6 +112,10 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
                 return;
             }
         }
+        if !self.stopping {
+            let ms = self.proposing.take_turn_in(&self.core, &moment);
+            self.out.extend(ms.map(|ms| Output::TurnIn { ms }));
+        }
     }
 
     /// Takes Raft's output while there is room for what it commits.
@@ -355,6 +359,9 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         let before = self.certifier.certified();
         let busy = self.certifier.run(&around, &mut self.out)?;
         let certified = self.certifier.certified();
+        if certified > before {
+            self.proposing.certified(self.now.monotonic_ms);
+        }
         if certified > before || busy {
             self.waiters.certified(certified, &mut self.out);
         }

@@ -275,6 +275,7 @@ impl Replicas {
             | Output::Clear(_)
             | Output::Notice(_)
             | Output::Continue
+            | Output::TurnIn { .. }
             | Output::Halt(_) => return,
         };
         self.network.push_back((from, to, packet));

@@ -138,6 +138,7 @@ impl Node {
             | Output::TransferAnswer { .. }
             | Output::Executed(_)
             | Output::Applied(_)
+            | Output::TurnIn { .. }
             | Output::Certified(_)
             | Output::Topology(_)
             | Output::Leader(_)

@@ -61,6 +61,7 @@ impl Node {
             Output::Raise(alarm) => raised(env, alarm),
             Output::Notice(notice) => self.notice(host, env, &notice),
             Output::Continue => self.push(host, env, Input::Continue),
+            Output::TurnIn { ms } => host.timer(env, ms, Timer::Turn),
             Output::Halt(fault) => return Err(halt(host, fault)),
             Output::StopFetch(_) | Output::Applied(_) | Output::Clear(_) | Output::TransferAnswer { .. } => {}
         }
