@@ -175,6 +175,26 @@ fn memory_is_bounded_whatever_is_written() {
 }
 
 #[test]
+fn files_are_written_when_there_is_enough_for_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger");
+    let store = LedgerStore::open(&path, 1 << 20).unwrap();
+    let megabyte = Bytes::from(vec![7; 1024 * 1024]);
+    for number in 0..100 {
+        store.write_rows(vec![row(Table::Payloads, key(number), Some(megabyte.clone()))]).unwrap();
+    }
+    let began = Instant::now();
+    let has_files = || {
+        let files = std::fs::read_dir(&path).unwrap().filter_map(Result::ok);
+        files.filter(|file| file.path().extension().is_some_and(|e| e == "sst")).count() > 0
+    };
+    while !has_files() {
+        assert!(began.elapsed() < Duration::from_secs(60), "no files");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+#[test]
 fn a_row_that_nobody_read_keeps_one_value() {
     let mut recent = Recent::default();
     let value = |bytes: usize| Some(Bytes::from(vec![0; bytes]));
