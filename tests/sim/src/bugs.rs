@@ -139,6 +139,12 @@ impl Bug {
         }
     }
 
+    /// Whether it shows in few of many deeds, whatever fails.
+    #[must_use]
+    pub fn wants_deeds(self) -> bool {
+        matches!(self, Self::PermitOfUnknownLabel | Self::DenialOfKnownLabel)
+    }
+
     /// All of them.
     pub const ALL: [Self; 40] = [
         Self::SkipVoteGuard,

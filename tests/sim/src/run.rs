@@ -53,6 +53,7 @@ pub struct Outcome {
 pub fn run_seed(seed: u64, bug: Option<Bug>, print: bool) -> Outcome {
     let mut rng = Rng::new(seed);
     let swarm = match bug {
+        Some(bug) if bug.wants_deeds() => Swarm::busy(&mut rng),
         Some(bug) => Swarm::focused(&mut rng, bug.needs()),
         None => Swarm::new(&mut rng),
     };

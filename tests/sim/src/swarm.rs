@@ -223,6 +223,13 @@ impl Swarm {
         Self::with(asked, rng)
     }
 
+    /// Parameters for what many deeds bring to light and faults hide: much is asked for, and nothing
+    /// fails.
+    #[must_use]
+    pub fn busy(rng: &mut Rng) -> Self {
+        Self { submit_pause: 15, ..Self::with(BTreeSet::new(), rng) }
+    }
+
     /// Parameters for given faults, and no others.
     #[must_use]
     pub fn with(asked: BTreeSet<Fault>, rng: &mut Rng) -> Self {

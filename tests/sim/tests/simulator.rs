@@ -218,6 +218,13 @@ fn nobody_hands_over_where_all_disks_are_slow() {
     assert!(world.env.stats.get("looks at a slow log") > 0);
 }
 
+#[test]
+fn a_busy_network_is_good() {
+    for seed in 1..=3 {
+        good(&run_swarm(seed, Swarm::busy(&mut Rng::new(seed)), None, false));
+    }
+}
+
 fn found(bug: Bug) {
     for seed in 1..=SEEDS_PER_BUG_MAX {
         if let Some(violation) = run_seed(seed, Some(bug), false).violation {
