@@ -18,14 +18,15 @@ use consilium_node::storage::ledger_store::LedgerStore;
 use consilium_proto::genesis::Genesis;
 use consilium_proto::hash::{Hash, sha256};
 use consilium_proto::header::Header;
-use consilium_proto::ids::{NodeId, PatientPseudonym, RecordId, TimeMs};
+use consilium_proto::ids::{LedgerId, NodeId, PatientPseudonym, RecordId, TimeMs};
 use consilium_proto::keys::{EncryptionPrivateKey, KemId};
 use consilium_proto::names::SpiffeId;
 use consilium_proto::observed::Observed;
 use consilium_proto::parameters::recommended_parameters;
 use consilium_proto::pb::{self, AccessKind, Outcome, PurposeOfUse};
 use consilium_proto::transaction::{Transaction, encryption_key_id};
-use consilium_proto::vote::{BlockCertificate, Vote};
+use consilium_proto::validators::ValidatorSet;
+use consilium_proto::vote::{BlockCertificate, CertifiedHeader, Vote};
 use consilium_replica::CachedLedger;
 use consilium_replica::ports::Ledger;
 use prost::Message;
@@ -34,9 +35,9 @@ const MEMBERS: [MemberSpec<'static>; 3] = [("a.example", 10, 1), ("b.example", 1
 /// Transactions in a block of records that nobody reads.
 const BLOCK: usize = 500;
 /// Bytes of a wrap for an X-Wing key.
-const WRAP_BYTES: usize = 1_171;
+pub const WRAP_BYTES: usize = 1_171;
 /// Bytes of an encrypted payload of 1 KiB.
-const PAYLOAD_BYTES: usize = 1_024 + 64;
+pub const PAYLOAD_BYTES: usize = 1_024 + 64;
 /// Patients whose records are read.
 pub const SHELVES: usize = 64;
 /// Records of each of them.
@@ -172,7 +173,31 @@ impl Hospital {
         (checked.into_iter().map(|checked| Asked(checked.transaction)).collect(), executed)
     }
 
-    fn block(&mut self, transactions: &[CheckedTransaction]) -> Executed {
+    /// The ledger's id.
+    #[must_use]
+    pub fn ledger_id(&self) -> LedgerId {
+        self.genesis.ledger_id
+    }
+
+    /// The newest header with its certificate, and who signed that.
+    #[must_use]
+    pub fn certified(&self) -> (CertifiedHeader, ValidatorSet) {
+        let header = self.tip.header.clone();
+        let certificate = certify(&header);
+        (CertifiedHeader { header, certificate }, self.genesis.validators().unwrap())
+    }
+
+    /// A transaction that writes a record of one of so many patients.
+    pub fn record_of_one_of(&mut self, patients: u64) -> CheckedTransaction {
+        let patient = self.made * 7_919 % patients;
+        self.written([PatientPseudonym(short(b"one of many", patient))])
+    }
+
+    /// A block is executed and stored; all of it is applied.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub fn block(&mut self, transactions: &[CheckedTransaction]) -> Executed {
         let input = BlockInput {
             time: TimeMs(self.now() + 10),
             proposer: NodeId(1),
