@@ -191,13 +191,15 @@ impl Nemesis {
 
     /// The disks of some machines do not give the ledger back. One that is furthest on
     /// keeps it, durably: what all have lost nobody can rebuild, and where everybody is
-    /// needed for a certificate, that is true of certificates, too.
+    /// needed for a certificate, that is true of certificates, too. The operators of the others are given
+    /// new invitations: those whom the genesis names may all have been replaced, or have lost theirs.
     fn unreadable(&mut self, world: &mut World) {
         let Some(spared) = world.best() else { return };
         if world.machines.iter().any(|machine| machine.host.disk.repair) {
             return;
         }
         world.machines[spared].host.disk.ledger.borrow_mut().sync();
+        let introduction = world.introduction_by(spared);
         for victim in (0..world.machines.len()).filter(|id| *id != spared) {
             let machine = &world.machines[victim];
             if machine.node().is_none() || !machine.host.honest() || !self.rng.chance(600) {
@@ -205,7 +207,8 @@ impl Nemesis {
             }
             world.env.stats.fault(Fault::Unreadable);
             world.env.note(format_args!("the ledger of {victim} cannot be read any more"));
-            world.machines[victim].host.disk.repair = true;
+            let host = &mut world.machines[victim].host;
+            (host.disk.repair, host.introduction) = (true, introduction.clone());
             let after = self.rng.range(20, 500);
             world.crash(victim, CrashKind::Process, Some(after));
         }

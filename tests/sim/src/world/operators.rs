@@ -9,13 +9,23 @@ use consilium_replica::topology::{Introduction, NodeInfo};
 
 use super::World;
 use crate::disk::CrashKind;
-use crate::event::Event;
+use crate::event::{Event, MachineId};
 use crate::node::state::State;
 
 /// How often operators look at the network.
 const OPERATE_MS: u64 = 300;
 
 impl World {
+    /// What a node is told of the others, as the ledger of a machine has them.
+    pub fn introduction_by(&self, machine: MachineId) -> Introduction {
+        let ledger = self.machines[machine].host.disk.ledger.borrow();
+        let roster: RosterState = ledger.message(&keys::roster()).unwrap_or_default();
+        let nodes = roster.nodes.iter().filter_map(|id| ledger.message::<NodeState>(&keys::node(NodeId(*id))));
+        let nodes = nodes.filter_map(|node| NodeInfo::new(&node, true).ok()).collect();
+        let height = ledger.tip().map(|(_, tip)| tip.header.height).unwrap_or_default();
+        Introduction { nodes, height }
+    }
+
     /// What operators do: new nodes on the ledger get machines, retired ones are
     /// switched off, open proposals get ballots.
     pub(super) fn operate(&mut self) {
@@ -37,11 +47,8 @@ impl World {
             .map(|id| NodeId(id.get()))
             .collect();
         let roster: RosterState = ledger.message(&keys::roster()).unwrap_or_default();
-        let height = ledger.tip().map(|(_, tip)| tip.header.height).unwrap_or_default();
         drop(ledger);
-        let known = nodes.iter().filter(|node| roster.nodes.contains(&node.raft_id));
-        let known: Vec<NodeInfo> = known.filter_map(|node| NodeInfo::new(node, true).ok()).collect();
-        let introduction = Introduction { nodes: known, height };
+        let introduction = self.introduction_by(best);
         for state in nodes {
             let node = NodeId(state.raft_id);
             let machine = self.machines.iter().position(|m| m.host.node == node);
