@@ -213,13 +213,15 @@ impl Shared {
         let mut options = WriteOptions::default();
         options.disable_wal(true);
         in_memory.bytes += batch.size_in_bytes();
-        let written = self.database.write_opt(batch, &options);
-        match &written {
-            Ok(()) => self.recent_mut().forget_sealed(),
-            // What is sealed stays readable, and nothing more is taken.
-            Err(failed) => drop(self.failed.set(failed.clone())),
-        }
-        written
+        // What is sealed stays readable if it fails.
+        self.last(self.database.write_opt(batch, &options))?;
+        self.recent_mut().forget_sealed();
+        Ok(())
+    }
+
+    /// If something failed, nothing more is taken, nor tried again.
+    fn last(&self, written: Result<(), rocksdb::Error>) -> Result<(), rocksdb::Error> {
+        written.inspect_err(|failed| drop(self.failed.set(failed.clone())))
     }
 
     fn files_are_due(&self) -> bool {
@@ -234,7 +236,7 @@ impl Shared {
         let mut options = FlushOptions::default();
         options.set_wait(wait);
         let families: Vec<_> = Family::all().map(|family| self.handle(family)).collect();
-        self.database.flush_cfs_opt(&families, &options)
+        self.last(self.database.flush_cfs_opt(&families, &options))
     }
 
     fn handle(&self, family: Family) -> &ColumnFamily {
