@@ -139,7 +139,8 @@ impl<L: StateReader> StateReader for CachedLedger<L> {
         }
         let value = self.ledger.get(table, key)?;
         // Whether there is a record is asked before it is written: most are not read again soon.
-        if value.is_some() || StateRow::of(key) != Some(StateRow::Record) || table != Table::State {
+        let is_to_be_made = value.is_none() && table == Table::State && StateRow::of(key) == Some(StateRow::Record);
+        if !is_to_be_made {
             kept.put(key.into(), value.clone());
         }
         Ok(value)
@@ -248,6 +249,21 @@ mod tests {
             kept.put(row(3 * GENERATION_ROWS + number), None);
         }
         assert_eq!(kept.get(&row(0)), None);
+    }
+
+    #[test]
+    fn a_row_that_nobody_asked_for_is_not_kept_and_the_others_follow() {
+        let value = |text: &'static [u8]| Some(Bytes::from_static(text));
+        let mut kept = Kept::default();
+        kept.change(&row(0), value(b"new").as_ref());
+        assert_eq!(kept.get(&row(0)), None);
+        kept.put(row(1), value(b"old"));
+        kept.change(&row(1), value(b"new").as_ref());
+        assert_eq!((kept.get(&row(1)), kept.bytes), (Some(value(b"new")), row(1).len() + 3));
+        // Of the older generation.
+        kept.old = mem::take(&mut kept.young);
+        kept.change(&row(1), None);
+        assert_eq!((kept.get(&row(1)), kept.old.len()), (Some(None), 0));
     }
 
     #[test]
