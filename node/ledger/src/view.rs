@@ -314,3 +314,6 @@ impl<'a, R: StateReader> View<'a, R> {
         (rows.collect(), self.block_events)
     }
 }
+
+#[cfg(test)]
+mod tests;
