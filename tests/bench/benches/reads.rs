@@ -82,7 +82,7 @@ fn encrypt(key: &LessSafeKey, bytes: &mut [u8]) {
 
 fn list(hospital: &mut Hospital) {
     let patient = PatientPseudonym([0xee; 16]);
-    hospital.write(patient, LISTED);
+    hospital.write_records(patient, LISTED);
     let bytes = hospital.listed(patient).len();
     let work = || drop(black_box(hospital.listed(patient)));
     let [p50, p99, most] = percentiles(LISTINGS, [500, 990, 1000], work);

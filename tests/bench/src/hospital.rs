@@ -193,11 +193,20 @@ impl Hospital {
         self.written([PatientPseudonym(short(b"one of many", patient))])
     }
 
-    /// A block is executed and stored; all of it is applied.
-    ///
-    /// # Panics
-    /// If it is not.
-    pub fn block(&mut self, transactions: &[CheckedTransaction]) -> Executed {
+    /// What every node does with a block: executes and stores it.
+    pub fn take(&mut self, transactions: &[CheckedTransaction]) {
+        let mut executed = self.execute(transactions);
+        self.write(&mut executed);
+    }
+
+    fn block(&mut self, transactions: &[CheckedTransaction]) -> Executed {
+        let executed = self.execute(transactions);
+        self.store(&executed);
+        executed
+    }
+
+    /// All of it is applied.
+    fn execute(&self, transactions: &[CheckedTransaction]) -> Executed {
         let input = BlockInput {
             time: TimeMs(self.now() + 10),
             proposer: NodeId(1),
@@ -208,16 +217,19 @@ impl Hospital {
         let executed = execute(&self.ledger, &Rules, &self.tip, &input).unwrap();
         assert_eq!(executed.leaves.len(), transactions.len());
         executed.leaves.iter().for_each(|(_, leaf)| assert_eq!(leaf.outcome, Outcome::Applied));
-        self.store(&executed);
         executed
     }
 
     fn store(&mut self, executed: &Executed) {
+        self.write(&mut executed.clone());
+        self.ledger.write_certificate(&certify(&self.tip.header)).unwrap();
+    }
+
+    fn write(&mut self, executed: &mut Executed) {
         let index = LogIndex(executed.tip.header.height.0 + 1);
         let position = LogPosition { index, term: Term(1), hash: LogHash::NONE };
-        self.ledger.write_block(position, &mut executed.clone(), None).unwrap();
+        self.ledger.write_block(position, executed, None).unwrap();
         self.tip = executed.tip.clone();
-        self.ledger.write_certificate(&certify(&self.tip.header)).unwrap();
     }
 
     /// What the node that was asked answers, once the request's block is certified, as it travels.
@@ -257,7 +269,7 @@ impl Hospital {
     }
 
     /// Writes so many records of a patient, a hundred in a transaction.
-    pub fn write(&mut self, patient: PatientPseudonym, records: usize) {
+    pub fn write_records(&mut self, patient: PatientPseudonym, records: usize) {
         for first in (0..records).step_by(100) {
             let batch = self.written(std::iter::repeat_n(patient, 100.min(records - first)));
             self.block(&[batch]);
