@@ -76,7 +76,13 @@ pub(crate) struct BenchArgs {
     #[arg(long, requires = "written_by", conflicts_with_all = ["read", "wait", "kem"], value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) list: Option<u32>,
-    /// Add to each record a key wrap for this identity's encryption key
+    /// Records in each transaction; a transaction is what is counted
+    #[arg(long, conflicts_with_all = ["read", "list"], default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub(crate) per_transaction: u32,
+    /// Config files of services that sign the transactions in turn, instead of this identity
+    #[arg(long = "author", conflicts_with_all = ["read", "list"], value_name = "CONFIG")]
+    pub(crate) authors: Vec<PathBuf>,
+    /// Add to each record a key wrap for its author's encryption key
     #[arg(long)]
     pub(crate) kem: bool,
     /// Have the receipt of each record returned, and verify it
@@ -114,6 +120,10 @@ pub(crate) async fn run(args: BenchArgs, ctx: &Context) -> Result<(), CliError> 
     if args.written_by.is_some() && !args.read && args.list.is_none() {
         return Err(CliError::usage("--written-by is for --read and --list"));
     }
+    let mut authors = Vec::with_capacity(args.authors.len());
+    for path in &args.authors {
+        authors.push(Client::connect(config_file::load(path, None)?).await?);
+    }
     let library = if args.read { Some(Arc::new(library(&args, ctx, &runs).await?)) } else { None };
     let listed = match args.list {
         Some(records) => Some(lists::write(writer(&args, ctx).await?, records as usize).await?),
@@ -126,6 +136,7 @@ pub(crate) async fn run(args: BenchArgs, ctx: &Context) -> Result<(), CliError> 
             (plan.connections, plan.library) = (library.connections(), Some(Arc::clone(library)));
         }
         plan.listed = listed;
+        plan.authors.clone_from(&authors);
         let bar = ctx.progress(100, "load");
         let row = run_plan(&client, &plan, |done| bar.set_position((done * 100.0) as u64)).await?;
         bar.finish_and_clear();
@@ -159,6 +170,8 @@ fn plan(args: &BenchArgs, clients: usize) -> BenchPlan {
         warm_up: WARM_UP,
         measure: Duration::from_secs(args.seconds),
         payload_bytes: args.payload as usize,
+        per_transaction: args.per_transaction as usize,
+        authors: Vec::new(),
         wrap: args.kem,
         wait: match args.wait {
             Wait::Ordered => pb::WaitFor::Ordered,
@@ -228,8 +241,16 @@ fn note(args: &BenchArgs) -> String {
         (false, false) => "one stream for each connection",
         (false, true) => "one stream for each connection, receipts returned and verified",
     };
+    let each = match args.per_transaction {
+        1 => String::new(),
+        records => format!("{records} in each transaction, "),
+    };
+    let authors = match args.authors.len() {
+        0 => String::new(),
+        authors => format!("signed by {authors} authors in turn, "),
+    };
     format!(
-        "records of {} bytes with {wraps}, {how}; only {answer} answers of applied transactions count; {} s each after \
+        "records of {} bytes with {wraps}, {each}{authors}{how}; only {answer} answers of applied transactions count; {} s each after \
          {} s of warm-up\npayload ciphertexts and key wraps come from a pool made before the timing; nonce, record id and \
          signature are each transaction's own, made in the timed loop",
         args.payload,

@@ -47,6 +47,14 @@ impl Used {
     }
 }
 
+/// The most memory that a process has had at any time, bytes; `None` if there is none of that id.
+#[must_use]
+pub fn peak_memory(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
 /// The sum of the values of some names, of lines with a name, a colon, and a number.
 fn sum_of(lines: &str, is_wanted: impl Fn(&str) -> bool) -> u64 {
     let values = lines.lines().filter_map(|line| line.split_once(':')).filter(|(name, _)| is_wanted(name));

@@ -38,3 +38,9 @@ fn what_was_used_is_a_difference() {
     assert_eq!(used(2).since(used(9)), used(0));
     assert_eq!(used(9).since(Used { written_bytes: None, ..used(2) }), Used { written_bytes: None, ..used(7) });
 }
+
+#[test]
+fn memory_is_known_of_processes_that_there_are() {
+    assert!(peak_memory(std::process::id()).is_some_and(|bytes| bytes > 100_000));
+    assert_eq!(peak_memory(u32::MAX), None);
+}

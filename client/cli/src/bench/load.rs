@@ -41,6 +41,10 @@ pub(crate) struct BenchPlan {
     pub(crate) measure: Duration,
     /// Bytes of plaintext per record.
     pub(crate) payload_bytes: usize,
+    /// Records in each transaction.
+    pub(crate) per_transaction: usize,
+    /// Who sign in turn; nobody: the client itself.
+    pub(crate) authors: Vec<Client>,
     /// Whether each record carries a key wrap for this identity.
     pub(crate) wrap: bool,
     /// What each client waits for.
@@ -64,11 +68,17 @@ pub(crate) async fn run(client: &Client, plan: &BenchPlan, tick: impl Fn(f64)) -
         (Some(library), _) => (0..plan.clients).map(|number| Work::Read(Reads::new(library, number))).collect(),
         (None, Some(patient)) => (0..plan.clients).map(|_| Work::List(client.clone(), patient)).collect(),
         (None, None) => {
-            let pool = prepare(client, plan)?.into();
+            // Who writes may wrap a key for itself.
+            let signers = if plan.authors.is_empty() { std::slice::from_ref(client) } else { &plan.authors };
+            let prepared = signers.iter().map(|signer| Ok((signer, prepare(signer, plan)?.into())));
+            let prepared = prepared.collect::<Result<Vec<_>, ClientError>>()?;
             let channels = connect(client, plan.connections)?;
             let ways: Vec<_> = channels.into_iter().map(|channel| Way::new(channel, plan.unary)).collect();
             let way = |number: usize| ways[number % ways.len()].clone();
-            let writes = |number| Work::Write(Writes::new(client, way(number), &pool, (number, plan)));
+            let writes = |number: usize| {
+                let (signer, pool) = &prepared[number % prepared.len()];
+                Work::Write(Writes::new(signer, way(number), pool, (number, plan)))
+            };
             (0..plan.clients).map(writes).collect()
         }
     };
@@ -91,7 +101,8 @@ pub(crate) async fn run(client: &Client, plan: &BenchPlan, tick: impl Fn(f64)) -
     let mut used = difference(&before, &after);
     let own = used.remove(&std::process::id()).unwrap_or_default();
     used.retain(|pid, _| plan.pids.contains(pid));
-    Ok(tally.row(plan.clients, plan.connections, measured, &used, own))
+    let peaks = plan.pids.iter().filter_map(|pid| consilium_usage::peak_memory(*pid));
+    Ok(Row { server_peak_bytes: peaks.max(), ..tally.row(plan.clients, plan.connections, measured, &used, own) })
 }
 
 fn connect(client: &Client, connections: usize) -> Result<Vec<Channel>, ClientError> {

@@ -46,6 +46,9 @@ pub(crate) struct Row {
     /// Bytes that all server processes have written to disks per transaction; `None`: the system
     /// does not say it of one of them.
     pub(crate) server_written_bytes: Option<f64>,
+    /// The most memory that any of the server processes has ever had, since it started; `None`: the
+    /// system does not say.
+    pub(crate) server_peak_bytes: Option<u64>,
     /// CPU time of this process per transaction, microseconds.
     pub(crate) own_cpu_us: f64,
 }
@@ -109,6 +112,7 @@ impl Tally {
             server_cpu_us: servers.iter().map(|(pid, used)| (*pid, cpu_us(used))).collect(),
             server_switches: each(servers.values().map(|used| used.switches).sum()),
             server_written_bytes: servers.values().map(|used| used.written_bytes).sum::<Option<u64>>().map(each),
+            server_peak_bytes: None,
             own_cpu_us: cpu_us(&own),
         }
     }
@@ -125,6 +129,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
         "SERVER CPU US/TX",
         "SWITCHES/TX",
         "WRITTEN B/TX",
+        "PEAK MB",
         "OWN CPU US/TX",
         "ERRORS",
     ];
@@ -143,6 +148,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
             of_servers(row.server_cpu_us.values().sum(), 0),
             of_servers(row.server_switches, 1),
             row.server_written_bytes.map_or_else(|| "-".to_owned(), |bytes| of_servers(bytes, 0)),
+            row.server_peak_bytes.map_or_else(|| "-".to_owned(), |bytes| (bytes / 1_000_000).to_string()),
             format!("{:.0}", row.own_cpu_us),
             if errors.is_empty() { "none".into() } else { errors.join(" ") },
         ]

@@ -102,6 +102,7 @@ pub(super) struct Writes {
     way: Way,
     pool: Arc<[Document]>,
     next: usize,
+    per_transaction: usize,
     wait: pb::WaitFor,
     receipts: bool,
 }
@@ -109,13 +110,14 @@ pub(super) struct Writes {
 impl Writes {
     pub(super) fn new(client: &Client, way: Way, pool: &Arc<[Document]>, (next, plan): (usize, &BenchPlan)) -> Self {
         let (client, pool) = (client.clone(), Arc::clone(pool));
-        Self { client, way, pool, next, wait: plan.wait, receipts: plan.receipts }
+        let &BenchPlan { per_transaction, wait, receipts, .. } = plan;
+        Self { client, way, pool, next, per_transaction, wait, receipts }
     }
 
-    /// A record that took effect, or the reason why one did not.
+    /// A transaction that took effect, or the reason why one did not.
     pub(super) async fn once(&mut self) -> Result<Result<(), String>, ClientError> {
-        let tx = transaction_of(&self.client, &self.pool[self.next % self.pool.len()])?;
-        self.next += 1;
+        let tx = transaction_of(&self.client, &self.pool, self.next, self.per_transaction)?;
+        self.next += self.per_transaction;
         let id = transaction::transaction_id(&tx)?;
         let omit_receipt = !self.receipts;
         let request = pb::SubmitRequest { transaction: Some(tx), wait_for: self.wait.into(), omit_receipt };
@@ -131,20 +133,38 @@ impl Writes {
     }
 }
 
-/// Bytes of a record as it is submitted.
+/// Bytes of a transaction as it is submitted.
 pub(super) fn submitted_bytes(client: &Client, plan: &BenchPlan) -> Result<usize, ClientError> {
     let pool = prepare(client, plan)?;
-    let document = pool.first().ok_or_else(|| ClientError::Usage("nothing was prepared".into()))?;
-    Ok(transaction_of(client, document)?.encoded_len())
+    Ok(transaction_of(client, &pool, 0, plan.per_transaction)?.encoded_len())
 }
 
-/// A new record with a prepared payload. The envelope is bound to another
-/// record's id, so nobody could open it; nodes cannot tell.
-fn transaction_of(client: &Client, document: &Document) -> Result<pb::SignedTransaction, ClientError> {
-    let write = pb::WriteRecord {
+/// New records of one patient with payloads of the pool from `first` on. The envelopes are bound to other
+/// records' ids, so nobody could open them; nodes cannot tell.
+fn transaction_of(
+    client: &Client,
+    pool: &[Document],
+    first: usize,
+    records: usize,
+) -> Result<pb::SignedTransaction, ClientError> {
+    let patient = some_patient();
+    let (mut actions, mut attachments) = (Vec::with_capacity(records), Vec::with_capacity(2 * records));
+    for document in pool.iter().cycle().skip(first % pool.len()).take(records) {
+        let write = pb::action::Action::WriteRecord(record_of(document, &patient));
+        actions.push(pb::Action { action: Some(write) });
+        attachments.push(document.payload.clone());
+        attachments.extend(document.wraps.iter().map(|(_, wrap)| wrap.clone()));
+    }
+    let identity = client.identity();
+    let body = client.body(&actions);
+    Ok(transaction::sign(body, identity.author(), identity.signing_key()?, attachments)?)
+}
+
+fn record_of(document: &Document, patient: &[u8; 16]) -> pb::WriteRecord {
+    pb::WriteRecord {
         record_id: Bytes::copy_from_slice(&rand::random::<[u8; 16]>()),
         version: 1,
-        patient: Bytes::copy_from_slice(&some_patient()),
+        patient: Bytes::copy_from_slice(patient),
         kind: "Observation".to_owned(),
         confidentiality: pb::Confidentiality::Normal.into(),
         payload_sha256: document.payload_sha256.clone(),
@@ -153,10 +173,5 @@ fn transaction_of(client: &Client, document: &Document) -> Result<pb::SignedTran
         descriptor_sha256: Bytes::new(),
         wraps: document.wraps.iter().map(|(reference, _)| reference.clone()).collect(),
         policy_tags: Vec::new(),
-    };
-    let mut attachments = vec![document.payload.clone()];
-    attachments.extend(document.wraps.iter().map(|(_, wrap)| wrap.clone()));
-    let identity = client.identity();
-    let body = client.body(&[pb::Action { action: Some(pb::action::Action::WriteRecord(write)) }]);
-    Ok(transaction::sign(body, identity.author(), identity.signing_key()?, attachments)?)
+    }
 }
