@@ -40,7 +40,9 @@ usage: consilium-demo hospitals | governance | traitor | consent | bench [ARGS o
   consent     a patient shares, withdraws, and sees who has read (make demo-consent)
   bench       load on a network of three nodes (make bench-net); with --first-reads among ARGS a
               custodian runs, and wraps the key of every record that is read; with --listing an
-              auditor lists a patient's records after the load
+              auditor lists a patient's records after the load; with --authors N so many services
+              sign in turn; with --through leader (or follower) all clients go to that node; with
+              --round-trip-ms N nodes are so far from each other, by proxies between them
   clean       stops and removes the network that KEEP=1 left running (make clean-demo)
 
 KEEP=1               leaves the network of `hospitals` running and says how to talk to it

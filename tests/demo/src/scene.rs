@@ -56,12 +56,19 @@ pub(crate) struct Scene {
     pub(crate) tell: Rc<Tell>,
     pub(crate) hospitals: Vec<Hospital>,
     ip: Ipv4Addr,
+    /// Whether nodes reach each other through proxies.
+    apart: bool,
 }
 
 impl Scene {
     pub(crate) fn new(folder: &Path, tell: Rc<Tell>, hospitals: Vec<Hospital>) -> anyhow::Result<Self> {
         let cli = Cli::new(folder, Rc::clone(&tell))?;
-        Ok(Self { folder: folder.to_owned(), cli, tell, hospitals, ip: own_loopback_address()? })
+        Ok(Self { folder: folder.to_owned(), cli, tell, hospitals, ip: own_loopback_address()?, apart: false })
+    }
+
+    /// The same, with a proxy before each node.
+    pub(crate) fn apart(self) -> Self {
+        Self { apart: true, ..self }
     }
 
     /// A hospital's folder.
@@ -95,7 +102,8 @@ impl Scene {
     pub(crate) async fn prepare_member(&self, hospital: &Hospital, shown: bool) -> anyhow::Result<()> {
         let (short, Hospital { id, name }) = (hospital.short(), hospital);
         private_folder(&self.home(hospital).join("node"))?;
-        let Node { client, peer, .. } = self.node(hospital);
+        let node = self.node(hospital);
+        let (client, peer) = (node.client, if self.apart { node.proxied() } else { node.peer });
         for line in [
             format!("certs init --member {id} --dir {short}/ca"),
             format!(

@@ -25,8 +25,6 @@ use crate::flapping::Flapping;
 use crate::node::Node;
 use crate::traitor::Traitor;
 
-/// From the port of a node's own listener to that of its proxy.
-const PORT_OFFSET: u16 = 50;
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Pairs of caller and called.
@@ -47,7 +45,7 @@ impl Links {
         let pids: Arc<[_]> = nodes.iter().map(Node::pid_cell).collect();
         let mut addresses = Vec::new();
         for node in nodes {
-            let address = SocketAddr::new(node.peer.ip(), node.peer.port() + PORT_OFFSET);
+            let address = node.proxied();
             let listener = TcpListener::bind(address).await.with_context(|| format!("proxy on {address}"))?;
             addresses.push(address);
             let proxy = Proxy {

@@ -35,6 +35,9 @@ pub struct Exit {
     pub output: String,
 }
 
+/// From the port of a node's listener for peers to that of a proxy before it.
+const PROXY_OFFSET: u16 = 50;
+
 /// A node with its files; maybe running.
 #[derive(Debug)]
 pub struct Node {
@@ -89,6 +92,12 @@ impl Node {
             namespace: None,
             pace: None,
         }
+    }
+
+    /// Where its peers reach it if there is a proxy before it.
+    #[must_use]
+    pub fn proxied(&self) -> SocketAddr {
+        SocketAddr::new(self.peer.ip(), self.peer.port() + PROXY_OFFSET)
     }
 
     /// Its wall clock, if the network was built with clocks.
