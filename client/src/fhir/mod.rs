@@ -72,13 +72,19 @@ pub const BUNDLE_DEPTH_MAX: usize = 4;
 
 /// Bytes of the largest resource whose encrypted and padded form is still
 /// within the ledger's limit of a payload.
-#[must_use]
-pub fn resource_bytes_max() -> usize {
+pub const RESOURCE_BYTES_MAX: usize = {
     let limit = PAYLOAD_BYTES_MAX as usize;
-    let fits = |len: &usize| padded_len(*len) + PAYLOAD_OVERHEAD <= limit;
-    // Padding rounds up to 1/32 at this size at most: a handful of steps.
-    (0..limit).rev().find(fits).unwrap_or(0)
-}
+    let (mut fits, mut too_large) = (0, limit);
+    while too_large - fits > 1 {
+        let middle = usize::midpoint(fits, too_large);
+        if padded_len(middle) + PAYLOAD_OVERHEAD <= limit {
+            fits = middle;
+        } else {
+            too_large = middle;
+        }
+    }
+    fits
+};
 
 /// Who or what a record is about.
 #[derive(Clone, PartialEq, Eq)]
@@ -248,7 +254,7 @@ pub enum FhirProblem {
     TooLarge {
         /// Bytes found.
         bytes: usize,
-        /// See [`resource_bytes_max`].
+        /// See [`RESOURCE_BYTES_MAX`].
         bytes_max: usize,
     },
 }

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::extract::{self, Found};
 use super::reference::Scope;
 use super::resource_types::resource_type;
-use super::{BUNDLE_DEPTH_MAX, FhirError, FhirProblem, Resource, check, resource_bytes_max, strict};
+use super::{BUNDLE_DEPTH_MAX, FhirError, FhirProblem, RESOURCE_BYTES_MAX, Resource, check, strict};
 
 /// What a document turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,7 +183,7 @@ impl Splitter<'_> {
         let kind = resource_type(named).ok_or_else(|| refuse("resourceType".into(), FhirProblem::UnknownType))?;
         let below = |(path, problem): (String, FhirProblem)| refuse(join(kind, &path), problem);
         let found = |(path, problem): Found| refuse(join(kind, path), problem);
-        let bytes_max = resource_bytes_max();
+        let bytes_max = RESOURCE_BYTES_MAX;
         if raw.len() > bytes_max {
             return Err(refuse(kind.into(), FhirProblem::TooLarge { bytes: raw.len(), bytes_max }));
         }

@@ -219,7 +219,7 @@ mod tests {
             seal(draft, LedgerId::from_bytes([1; 32]), RecordId([2; 16]), 1, recipients, &BTreeSet::new())
         };
         assert!(matches!(seal(&draft(1), &[]), Err(ClientError::Field(e)) if e.field == "recipients"));
-        let max = crate::fhir::resource_bytes_max();
+        let max = crate::fhir::RESOURCE_BYTES_MAX;
         assert!(seal(&draft(max), std::slice::from_ref(&recipient)).is_ok());
         let too_large = seal(&draft(max + 1), &[recipient]);
         assert!(matches!(too_large, Err(ClientError::Field(e)) if e.field == "payload"));

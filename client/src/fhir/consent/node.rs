@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::{ConsentProblem, Gap, Problem};
-use crate::fhir::{FhirError, FhirProblem, check, resource_bytes_max, strict};
+use crate::fhir::{FhirError, FhirProblem, RESOURCE_BYTES_MAX, check, strict};
 
 /// Characters of a key that an error may show: anything longer might be data.
 const SHOWN_KEY_CHARS_MAX: usize = 64;
@@ -12,7 +12,7 @@ const SHOWN_KEY_CHARS_MAX: usize = 64;
 /// The resource, read strictly: <https://hl7.org/fhir/R4/json.html>, no duplicate keys, nothing
 /// empty, its id, and what R4 requires of a Consent.
 pub(super) fn read(bytes: &[u8]) -> Result<Value, ConsentProblem> {
-    let bytes_max = resource_bytes_max();
+    let bytes_max = RESOURCE_BYTES_MAX;
     if bytes.len() > bytes_max {
         return Err(fhir("Consent".to_owned(), 1, FhirProblem::TooLarge { bytes: bytes.len(), bytes_max }));
     }

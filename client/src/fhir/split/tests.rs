@@ -130,7 +130,7 @@ fn errors_name_place_and_never_the_value() {
 
 #[test]
 fn size_is_bounded_exactly() {
-    let max = resource_bytes_max();
+    let max = RESOURCE_BYTES_MAX;
     let frame = "{\"resourceType\":\"Patient\",\"x\":\"\"}".len();
     let sized = |n: usize| format!("{{\"resourceType\":\"Patient\",\"x\":\"{}\"}}", "a".repeat(n - frame));
     assert_eq!(of(&sized(max)).resources[0].raw.len(), max);
