@@ -75,6 +75,26 @@ impl Family {
         }
     }
 
+    /// Whether its rows are large, and are not changed while they are there.
+    #[must_use]
+    pub const fn is_bulky(self) -> bool {
+        match self {
+            Self::Table(table) => match table {
+                Table::Payloads | Table::Descriptors | Table::Wraps | Table::Texts | Table::Blocks => true,
+                Table::State
+                | Table::Trie
+                | Table::Transactions
+                | Table::Versions
+                | Table::Lookups
+                | Table::Logs
+                | Table::Tree
+                | Table::Index
+                | Table::Missing => false,
+            },
+            Self::Certificates | Self::Positions | Self::Memberships | Self::Meta => false,
+        }
+    }
+
     /// Whether nobody reads its rows in the order of their keys while the node runs, but when
     /// something is repaired.
     #[must_use]

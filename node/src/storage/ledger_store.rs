@@ -12,7 +12,9 @@ use consilium_ledger::{Executed, Row, keys};
 use consilium_proto::pb;
 use consilium_proto::vote::BlockCertificate;
 use prost::Message;
-use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DataBlockIndexType};
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompactionStyle, DBCompressionType, DataBlockIndexType,
+};
 
 use super::family::Family;
 use super::ledger_reader::{Ledger, NAME, TIP};
@@ -26,6 +28,17 @@ pub use super::ledger_reader::StoredRow;
 /// The open database: reads the present state, and writes.
 pub type LedgerStore = Ledger<WriteBehind>;
 
+/// Values of a bulky family from so many bytes on lie in files of their own, written once.
+const APART_BYTES: u64 = 512;
+/// Sorted files of a family that are merged at once: each row is written again about so much less
+/// often than it has neighbours to be merged with.
+const MERGED_FILES: i32 = 8;
+
+/// Rows come under keys without order, a few hundred bytes each, and stay. In levels each would be
+/// written again ten times for each level that the ledger reaches; files of like size are merged
+/// instead, which writes it again once for each doubling or so. Payloads and wraps are most of the
+/// bytes: they are left where they were written. What is dropped among them is given back by who
+/// drops it, not by the way.
 fn family_options(family: Family, cache: &Cache) -> rocksdb::Options {
     let mut block = BlockBasedOptions::default();
     block.set_block_cache(cache);
@@ -39,6 +52,16 @@ fn family_options(family: Family, cache: &Cache) -> rocksdb::Options {
         options.set_memtable_whole_key_filtering(true);
     }
     options.set_block_based_table_factory(&block);
+    options.set_compaction_style(DBCompactionStyle::Universal);
+    options.set_level_zero_file_num_compaction_trigger(MERGED_FILES);
+    options.set_level_zero_slowdown_writes_trigger(5 * MERGED_FILES);
+    options.set_level_zero_stop_writes_trigger(8 * MERGED_FILES);
+    // Of hashes and ciphertexts nothing is gained; names and ids are worth it where they stay.
+    options.set_bottommost_compression_type(DBCompressionType::Lz4);
+    if family.is_bulky() {
+        options.set_enable_blob_files(true);
+        options.set_min_blob_size(APART_BYTES);
+    }
     // Larger than what all of them have in memory before it goes to files.
     options.set_write_buffer_size(128 * 1024 * 1024);
     options
@@ -140,3 +163,6 @@ impl LedgerStore {
         self.source.write([row]).map_err(|e| self.failed(e))
     }
 }
+
+#[cfg(test)]
+mod tests;

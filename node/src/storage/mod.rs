@@ -146,6 +146,8 @@ pub(crate) fn database_options() -> rocksdb::Options {
     // Each database has one writer: its inserts need no synchronisation.
     options.set_allow_concurrent_memtable_write(false);
     options.set_bytes_per_sync(1024 * 1024);
+    // Most of what is written are hashes and ciphertexts.
+    options.set_compression_type(rocksdb::DBCompressionType::None);
     options
 }
 
