@@ -44,7 +44,7 @@ fn compacted(folder: &Path) -> u64 {
         database.compact_range_cf(database.cf_handle(family).unwrap(), None::<&[u8]>, None::<&[u8]>);
     }
     drop(database);
-    on_disk(folder, "sst")
+    on_disk(folder, "sst") + on_disk(folder, "blob")
 }
 
 fn on_disk(folder: &Path, ending: &str) -> u64 {

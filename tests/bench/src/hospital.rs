@@ -187,6 +187,11 @@ impl Hospital {
         (CertifiedHeader { header, certificate }, self.genesis.validators().unwrap())
     }
 
+    /// From now on records have a wrap for their custodian alone.
+    pub fn wrap_for_custodian(&mut self) {
+        self.wrapped_for.drain(..self.wrapped_for.len() - 1);
+    }
+
     /// A transaction that writes a record of one of so many patients.
     pub fn record_of_one_of(&mut self, patients: u64) -> CheckedTransaction {
         let patient = self.made * 7_919 % patients;
