@@ -91,6 +91,10 @@ fn honest_truncation() {
 
         // Nobody writes anything: the new leader's log stays short.
         let leader = network.leader_of(&others).await?;
+        // A leader whose first entry the others do not hold yet could lose its office to the longer log.
+        for node in others.iter().filter(|node| **node != leader) {
+            log_follows(network, *node, leader).await?;
+        }
         network.links().heal();
         for moment in 0..3 {
             network.nodes[cut].start()?;
