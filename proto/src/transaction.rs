@@ -20,7 +20,7 @@ mod stake;
 mod urgency;
 
 use bytes::Bytes;
-use prost::Message;
+use prost::{Message, Name};
 
 use crate::error::{FieldError, fixed, length_in};
 use crate::ids::{Fingerprint, KeyId, LedgerId, TransactionId};
@@ -28,6 +28,7 @@ use crate::keys::EncryptionPublicKey;
 use crate::limits::{BODY_BYTES_MAX, TRANSACTION_BYTES_MAX};
 use crate::pb;
 use crate::signing::{SignatureBytes, SigningError, SigningKey, VerifyingKey};
+use crate::wire_cost;
 
 pub use access::{ConsentAction, DeclareEmergency, EmergencyAction, PutConsent, RequestAccess, SealedBy, VersionRef};
 pub use action::Action;
@@ -80,6 +81,13 @@ pub fn transaction_id(m: &pb::SignedTransaction) -> Result<TransactionId, FieldE
 pub fn signed_head(m: &pb::SignedTransaction) -> Result<SignedHead, FieldError> {
     let head = TransactionHead::of(body_of(m)?).map_err(|e| e.within("body"))?;
     Ok(SignedHead { head, signature: fixed("transaction.signature", &m.signature)? })
+}
+
+/// An action has no more parts than its bytes justify: the most that rules allow take far less.
+fn decode_action(action: &Bytes) -> Result<pb::Action, FieldError> {
+    wire_cost::check(&pb::Action::full_name(), action)
+        .map_err(|refused| FieldError::malformed("action", refused.what()))?;
+    pb::Action::decode(action.clone()).map_err(|_| FieldError::malformed("action", "is not an Action"))
 }
 
 fn body_of(m: &pb::SignedTransaction) -> Result<&pb::TransactionBody, FieldError> {
@@ -151,9 +159,7 @@ impl Transaction {
         }
         let mut actions = Vec::with_capacity(body.actions.len());
         for (i, action) in body.actions.iter().enumerate() {
-            let parsed = pb::Action::decode(action.clone())
-                .map_err(|_| FieldError::malformed("action", "is not an Action"))
-                .and_then(Action::parse);
+            let parsed = decode_action(action).and_then(Action::parse);
             actions.push(parsed.map_err(|e| e.within(&format!("body.actions[{i}]")))?);
         }
         let tx = Self {

@@ -26,6 +26,8 @@ const NUMBER_COST: usize = 8;
 const COST_RATIO_MAX: usize = 8;
 /// Bytes that any message may take in memory: one of few bytes has few parts.
 const COST_FREE: usize = 4 * 1024 * 1024;
+/// Up to here a message costs what any may, whatever its parts: each takes two bytes at least.
+const SMALL_BYTES: usize = COST_FREE / MESSAGE_COST * 2;
 /// Messages within messages.
 const DEPTH_MAX: usize = 32;
 
@@ -40,52 +42,85 @@ pub enum Refused {
     Malformed,
 }
 
+impl Refused {
+    /// What is wrong with the message.
+    #[must_use]
+    pub const fn what(self) -> &'static str {
+        match self {
+            Self::TooManyParts => "has too many parts for its size",
+            Self::Malformed => "is not an encoded message",
+        }
+    }
+}
+
 /// What a field is, as far as memory is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
-    Message(String),
+    /// Its place among the shapes.
+    Message(usize),
     Bytes,
     Number,
 }
 
-type Shapes = BTreeMap<String, BTreeMap<u64, Part>>;
+/// The fields of a message, by number.
+type Shape = BTreeMap<u64, Part>;
 
-/// Of all messages of the contract, by name with the package.
+/// Of all messages of the contract.
+struct Shapes {
+    /// By name with the package.
+    places: BTreeMap<String, usize>,
+    shapes: Vec<Shape>,
+}
+
 static SHAPES: LazyLock<Shapes> = LazyLock::new(|| {
     let files = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap_or_default().file;
-    let mut shapes = Shapes::new();
+    let mut messages = Vec::new();
     for file in &files {
-        file.message_type.iter().for_each(|message| add(&mut shapes, file.package(), message));
+        file.message_type.iter().for_each(|message| flatten(&mut messages, file.package(), message));
     }
-    shapes
+    let places: BTreeMap<_, _> = messages.iter().enumerate().map(|(at, (name, _))| (name.clone(), at)).collect();
+    let shapes = messages.iter().map(|(_, message)| shape(message, &places)).collect();
+    Shapes { places, shapes }
 });
 
-fn add(shapes: &mut Shapes, scope: &str, message: &DescriptorProto) {
+/// A message and those that are defined within it, with their names.
+fn flatten<'a>(messages: &mut Vec<(String, &'a DescriptorProto)>, scope: &str, message: &'a DescriptorProto) {
     let name = format!("{scope}.{}", message.name());
-    message.nested_type.iter().for_each(|nested| add(shapes, &name, nested));
+    message.nested_type.iter().for_each(|nested| flatten(messages, &name, nested));
+    messages.push((name, message));
+}
+
+fn shape(message: &DescriptorProto, places: &BTreeMap<String, usize>) -> Shape {
     let parts = message.field.iter().map(|field| {
         let part = match field.r#type() {
-            Type::Message | Type::Group => Part::Message(field.type_name().trim_start_matches('.').to_owned()),
+            Type::Message | Type::Group => match places.get(field.type_name().trim_start_matches('.')) {
+                Some(place) => Part::Message(*place),
+                None => Part::Bytes,
+            },
             Type::String | Type::Bytes => Part::Bytes,
             _ => Part::Number,
         };
         (u64::try_from(field.number()).unwrap_or_default(), part)
     });
-    let parts = parts.collect();
-    shapes.insert(name, parts);
+    parts.collect()
 }
 
-/// Looks whether a message of the contract may be decoded; `name` is with its package.
+/// Looks whether a message of the contract may be decoded; `name` is with its package. A small one
+/// may, be it a message or not.
 ///
 /// # Errors
 /// Why not.
 pub fn check(name: &str, message: &[u8]) -> Result<(), Refused> {
+    if message.len() <= SMALL_BYTES {
+        return Ok(());
+    }
+    let Some(place) = SHAPES.places.get(name) else { return Ok(()) };
     let mut left = COST_FREE.saturating_add(message.len().saturating_mul(COST_RATIO_MAX));
-    walk(name, message, DEPTH_MAX, &mut left)
+    walk(*place, message, DEPTH_MAX, &mut left)
 }
 
-fn walk(name: &str, message: &[u8], depth: usize, left: &mut usize) -> Result<(), Refused> {
-    let Some(shape) = SHAPES.get(name) else { return Ok(()) };
+fn walk(place: usize, message: &[u8], depth: usize, left: &mut usize) -> Result<(), Refused> {
+    let Some(shape) = SHAPES.shapes.get(place) else { return Ok(()) };
     let depth = depth.checked_sub(1).ok_or(Refused::TooManyParts)?;
     for field in wire_scan::fields(message) {
         let (number, value) = field.map_err(|wire_scan::Malformed| Refused::Malformed)?;
@@ -100,7 +135,7 @@ fn walk(name: &str, message: &[u8], depth: usize, left: &mut usize) -> Result<()
         };
         *left = left.checked_sub(cost).ok_or(Refused::TooManyParts)?;
         if let Some((inner, bytes)) = inner {
-            walk(inner, bytes, depth, left)?;
+            walk(*inner, bytes, depth, left)?;
         }
     }
     Ok(())

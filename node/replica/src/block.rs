@@ -10,8 +10,9 @@ use consilium_proto::limits::{BLOCK_TRANSACTIONS_MAX, EVIDENCE_PER_BLOCK_MAX, VA
 use consilium_proto::observed::Observed;
 use consilium_proto::pb;
 use consilium_proto::transaction::Transaction;
+use consilium_proto::wire_cost;
 use consilium_proto::wire_scan::{self, Value};
-use prost::Message;
+use prost::{Message, Name};
 
 /// A decoded proposal.
 #[derive(Debug, Clone)]
@@ -41,6 +42,7 @@ const COMMITMENT_BYTES: usize = 32;
 /// # Errors
 /// What is wrong. An honest leader with a right clock proposes no such thing.
 pub fn judge(entry: &[u8], times: &RangeInclusive<TimeMs>, proposer: Option<NodeId>) -> Result<(), &'static str> {
+    wire_cost::check(&pb::BlockProposal::full_name(), entry).map_err(wire_cost::Refused::what)?;
     let mut named = NodeId(0);
     let (mut time, mut transactions, mut votes, mut evidence) = (TimeMs(0), 0, 0, 0);
     for field in wire_scan::fields(entry) {

@@ -54,6 +54,6 @@ impl<U: Message + Default> Decoder for BoundedDecoder<U> {
         // Shared with the connection's buffer, not copied.
         let bytes = source.copy_to_bytes(source.remaining());
         wire_cost::check(&self.name, &bytes).map_err(|why| Status::invalid_argument(format!("the message {why}")))?;
-        U::decode(bytes).map(Some).map_err(|error| Status::internal(error.to_string()))
+        U::decode(bytes).map(Some).map_err(|_| Status::invalid_argument("the message is not an encoded message"))
     }
 }

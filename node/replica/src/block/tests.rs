@@ -45,6 +45,21 @@ fn counts_are_bounded_before_anything_is_decoded() {
     assert!(with(3).is_err());
 }
 
+/// At every depth: those of a certificate, and the actions of a transaction.
+#[test]
+fn parts_within_parts_are_bounded_before_anything_is_decoded() {
+    let signatures = vec![pb::CertificateSignature::default(); 100_000];
+    let certificate = pb::BlockCertificate { signatures, ..Default::default() };
+    let observed = pb::BlockProposal { observed_certificate: Some(certificate), ..proposal() };
+    assert_eq!(verdict(&observed), Err("has too many parts for its size"));
+    let body = Some(pb::TransactionBody { actions: vec![Bytes::new(); 1_000_000], ..Default::default() });
+    let transaction = pb::SignedTransaction { body, ..Default::default() };
+    let many = pb::BlockProposal { transactions: vec![transaction], ..proposal() };
+    assert_eq!(verdict(&many), Err("has too many parts for its size"));
+    let votes = pb::BlockProposal { observed_votes: vec![pb::Vote::default(); VALIDATORS_MAX], ..proposal() };
+    assert_eq!(verdict(&votes), Ok(()));
+}
+
 #[test]
 fn what_is_no_message_is_no_proposal() {
     assert_eq!(judge(&[0xff; 20], &(TimeMs(0)..=TimeMs(u64::MAX)), None), Err("is no proposal"));
