@@ -95,11 +95,6 @@ impl Config {
         Ok(())
     }
 
-    /// Entries that one message may claim; the smallest entry takes nine bytes.
-    pub(crate) fn entries_max(&self) -> usize {
-        self.message_bytes_max / 8
-    }
-
     pub(crate) fn to_raft(&self, applied: u64) -> raft::Config {
         raft::Config {
             id: self.id.get(),

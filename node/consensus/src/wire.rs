@@ -1,6 +1,6 @@
 //! Messages between nodes as bytes: protobuf, as the Raft library defines it.
 //!
-//! Decoding is bounded before it starts: an entry takes two bytes on the wire and a hundred in
+//! Decoding is bounded before it starts: an entry takes two bytes on the wire and seventy in
 //! memory, so entries are counted first. What a decoded message *says* is the screen's matter.
 
 use bytes::Bytes;
@@ -12,6 +12,13 @@ use raft_prost::Message as _;
 const FIELD_ENTRIES: u64 = 7;
 /// Field number of `Message.snapshot`, which carries a membership and no state here.
 const FIELD_SNAPSHOT: u64 = 9;
+/// Bytes in memory of an entry, beside its content, roughly: what a growing list takes included.
+const ENTRY_COST: usize = 144;
+/// How often its bytes on the wire the entries of a message may take in memory. An entry that
+/// somebody has proposed takes forty bytes or more.
+const COST_RATIO_MAX: usize = 8;
+/// Entries that any message may have: those of a leader's first round are small.
+const ENTRIES_FREE: usize = 4_096;
 /// Bytes of a membership with its position.
 const SNAPSHOT_BYTES_MAX: usize = 64 << 10;
 
@@ -26,8 +33,8 @@ pub enum WireError {
         /// The limit in bytes.
         max: usize,
     },
-    /// More entries than a message of legal size can need.
-    #[error("message has more than {max} entries")]
+    /// More entries than its bytes justify.
+    #[error("message has more than {max} entries, too many for its size")]
     TooManyEntries {
         /// The limit.
         max: usize,
@@ -47,16 +54,17 @@ pub(crate) fn encode(message: &Message) -> Bytes {
     message.encode_to_vec().into()
 }
 
-pub(crate) fn decode(bytes: &Bytes, bytes_max: usize, entries_max: usize) -> Result<Message, WireError> {
+pub(crate) fn decode(bytes: &Bytes, bytes_max: usize) -> Result<Message, WireError> {
     if bytes.len() > bytes_max {
         return Err(WireError::TooLarge { len: bytes.len(), max: bytes_max });
     }
-    scan(bytes, entries_max)?;
+    scan(bytes)?;
     Message::decode(bytes.as_ref()).map_err(|_| WireError::Malformed)
 }
 
 /// Looks at the top-level fields without building anything.
-fn scan(message: &[u8], entries_max: usize) -> Result<(), WireError> {
+fn scan(message: &[u8]) -> Result<(), WireError> {
+    let entries_max = ENTRIES_FREE.max(message.len() / ENTRY_COST * COST_RATIO_MAX);
     let mut entries = 0;
     for field in wire_scan::fields(message) {
         match field.map_err(|wire_scan::Malformed| WireError::Malformed)? {

@@ -60,8 +60,7 @@ impl<R: LogReader> Core<R> {
     /// [`StepError`], all harmless. The message had no effect, but for one with entries that
     /// are not fit: all else that it says is taken.
     pub fn step(&mut self, from: RaftId, bytes: Bytes, judge: &dyn Judge) -> Result<(), StepError> {
-        let (bytes_max, entries_max) = (self.config.message_bytes_max, self.config.entries_max());
-        let message = wire::decode(&bytes, bytes_max, entries_max)?;
+        let message = wire::decode(&bytes, self.config.message_bytes_max)?;
         let rejected = |reject| StepError::Rejected { peer: from, reject };
         let Passed { mut message, left_out } = match screen(from, message, &self.screen_view(judge)) {
             Ok(passed) => passed,
