@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use consilium_consensus::LogIndex;
-use consilium_consensus::voting::{Clock, Effect, VoteGuard, Voting};
+use consilium_consensus::voting::{Clock, Effect, VoteGuard, VoteProblem, Voting};
 use consilium_ledger::StateReader;
 use consilium_proto::header::Header;
 use consilium_proto::ids::{Height, NodeId};
@@ -55,6 +55,8 @@ pub(crate) struct Certifier {
     unseen: BTreeSet<NodeId>,
     /// Votes of this node up to this height may be lost: see [`crate::ports::GuardRecord`].
     doubted: Height,
+    /// Who sent votes that turned out to be forged.
+    forgers: Vec<NodeId>,
 }
 
 /// What certifying may look at.
@@ -83,6 +85,7 @@ impl Certifier {
             evidence: BTreeMap::new(),
             unseen,
             doubted,
+            forgers: Vec::new(),
         }
     }
 
@@ -198,6 +201,11 @@ impl Certifier {
         unsaved.filter_map(|id| self.votes.get(&id).cloned()).collect()
     }
 
+    /// Who sent votes that turned out to be forged since the last call, once for each.
+    pub(crate) fn take_forgers(&mut self) -> Vec<NodeId> {
+        std::mem::take(&mut self.forgers)
+    }
+
     /// Whether this node may vote for more than its guard remembers; and a vote that the guard
     /// has lost.
     pub(crate) fn set_recalled(&mut self, recalled: bool, lost: Option<&Vote>) {
@@ -238,7 +246,12 @@ impl Certifier {
                 out.push(Output::Raise(Alarm::Equivocation(evidence.clone())));
                 self.evidence.entry(evidence.validator()).or_insert(*evidence);
             }
-            Effect::Refused { validator, height, problem } => {
+            Effect::Refused { from, validator, height, problem } => {
+                match problem {
+                    VoteProblem::Forged | VoteProblem::OtherLedger => self.forgers.push(from),
+                    // It may be registered and not known here yet.
+                    VoteProblem::Stranger => {}
+                }
                 let problem = problem.to_string();
                 out.push(Output::Notice(Notice::VoteRefused { validator, height, problem }));
             }

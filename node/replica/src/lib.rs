@@ -31,6 +31,8 @@ pub mod notice;
 mod order;
 pub mod peer;
 pub mod ports;
+mod rate;
+mod rations;
 mod reads;
 mod recall;
 mod replica;

@@ -158,6 +158,8 @@ pub enum Notice {
         /// Why.
         problem: String,
     },
+    /// What a peer signs is dropped: it sends more than any honest node, or forgeries.
+    PeerRationed(NodeId),
     /// A vote is held back: the block's time is ahead of the clock.
     VoteWithheld {
         /// The block.
@@ -201,6 +203,7 @@ impl Notice {
             | Self::AttachmentRefused { .. }
             | Self::AttachmentsLost { .. }
             | Self::VoteRefused { .. }
+            | Self::PeerRationed(_)
             | Self::VoteWithheld { .. } => Severity::Warning,
             Self::EntryIsNoBlock(_) | Self::SplitProven(_) => Severity::Error,
         }
@@ -215,6 +218,7 @@ impl Notice {
             Self::RaftRejected { .. } => Some("consilium_raft_rejected_total"),
             Self::VoteRefused { .. } => Some("consilium_votes_refused_total"),
             Self::RightLeftOut { .. } => Some("consilium_rights_left_out_total"),
+            Self::PeerRationed(_) => Some("consilium_peers_rationed_total"),
             Self::Leadership { .. }
             | Self::RaftIgnored { .. }
             | Self::MandateRefused { .. }
@@ -296,6 +300,11 @@ impl fmt::Display for Notice {
             Self::VoteRefused { validator, height, problem } => {
                 write!(f, "vote of node {validator} at height {height} refused: {problem}")
             }
+            Self::PeerRationed(peer) => write!(
+                f,
+                "node {peer} sends more votes and certificates than any honest node, or forged ones: what is beyond its \
+                 ration is dropped, and its part in the log goes on"
+            ),
             Self::VoteWithheld { height, ahead_ms } => {
                 write!(
                     f,

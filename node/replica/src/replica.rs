@@ -36,6 +36,7 @@ use crate::order::quota::{AccessQuota, Quotas};
 use crate::order::rights::Rights;
 use crate::order::split::Splits;
 use crate::ports::{Ledger, PortFault};
+use crate::rations::Rations;
 use crate::reads::Reads;
 use crate::recall::Recall;
 use crate::rounds::Rounds;
@@ -114,6 +115,7 @@ pub struct Replica<L, R: LogReader> {
     splits: Splits,
     rights: Rights,
     quotas: Quotas,
+    rations: Rations,
     log_pace: LogPace,
     waiters: Waiters,
     forwarding: Forwarding,
@@ -182,6 +184,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             splits: Splits::default(),
             rights: Rights::new(settings.rights_patience_ms, timeout),
             quotas: Quotas::new(settings.access_quota),
+            rations: Rations::default(),
             log_pace: LogPace::default(),
             waiters: Waiters::new(settings.queued_transactions_max),
             forwarding: Forwarding::default(),

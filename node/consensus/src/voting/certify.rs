@@ -130,8 +130,10 @@ impl Voting {
         let power = signatures.keys().filter_map(|id| set.seat(*id)).map(|seat| u128::from(seat.power.0)).sum();
         let enough = set.is_quorum(power);
         let header = own.header.clone();
+        // Those that were passed on were checked when they came.
         for validator in forged {
-            self.effects.push(Effect::Refused { validator, height, problem: VoteProblem::Forged });
+            let problem = VoteProblem::Forged;
+            self.effects.push(Effect::Refused { from: validator, validator, height, problem });
         }
         if enough && same {
             let certificate = BlockCertificate::new(height, subject.0, signatures);

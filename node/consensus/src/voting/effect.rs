@@ -146,6 +146,8 @@ pub enum Effect {
     Evidence(Box<Equivocation>),
     /// A vote was refused.
     Refused {
+        /// Who sent it.
+        from: NodeId,
         /// Whose vote it claims to be.
         validator: NodeId,
         /// Its height.

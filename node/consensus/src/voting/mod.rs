@@ -248,7 +248,7 @@ impl Voting {
         match self.take_vote(vote, direct) {
             Ok(new) if direct && height <= self.certified => self.tell_voter(from, height, !new),
             Ok(_) => {}
-            Err(problem) => self.effects.push(Effect::Refused { validator, height, problem }),
+            Err(problem) => self.effects.push(Effect::Refused { from, validator, height, problem }),
         }
     }
 

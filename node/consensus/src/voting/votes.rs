@@ -70,11 +70,18 @@ impl Slot {
         let subject = (vote.header_hash, vote.tree_root);
         if let Some(held) = self.held.iter_mut().find(|held| held.is_over(subject)) {
             // A forged copy must not keep the real one out.
-            let better = !held.verified && held.vote.signature != vote.signature && (verified || vote.verifies(key));
-            if better {
-                *held = Held { vote, verified: true };
+            if held.verified || held.vote.signature == vote.signature {
+                return Added::Known;
             }
-            return if better { Added::New } else { Added::Known };
+            if !verified && !vote.verifies(key) {
+                return Added::Forged;
+            }
+            *held = Held { vote, verified: true };
+            return Added::New;
+        }
+        // Of a node that is proven to lie no more is wanted, be it true or not.
+        if self.proven && self.held.len() >= PER_HEIGHT_MAX {
+            return Added::Known;
         }
         if self.held.is_empty() {
             self.held.push(Held { vote, verified });

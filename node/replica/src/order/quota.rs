@@ -11,6 +11,8 @@ use std::num::NonZeroU32;
 use consilium_proto::names::SpiffeId;
 use consilium_proto::transaction::{Transaction, Urgency};
 
+use crate::rate::{Rate, Used};
+
 const MINUTE_US: u64 = 60_000_000;
 /// Identities remembered until those that have all of their requests left are forgotten.
 const SWEEP_AT: usize = 4_096;
@@ -45,20 +47,16 @@ impl Count {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Quotas {
-    /// Time that one request uses up.
-    each_us: u64,
-    /// Time that may be used up ahead.
-    ahead_us: u64,
-    /// When what an identity has used up will be over.
-    used_until_us: BTreeMap<(SpiffeId, Count), u64>,
+    rate: Rate,
+    used: BTreeMap<(SpiffeId, Count), Used>,
     sweep_at: usize,
 }
 
 impl Quotas {
     pub(crate) fn new(quota: AccessQuota) -> Self {
         let each_us = MINUTE_US.div_ceil(quota.per_minute.get().into());
-        let ahead_us = each_us.saturating_mul(quota.burst.get().into());
-        Self { each_us, ahead_us, used_until_us: BTreeMap::new(), sweep_at: SWEEP_AT }
+        let rate = Rate::new(each_us, quota.burst.get().into());
+        Self { rate, used: BTreeMap::new(), sweep_at: SWEEP_AT }
     }
 
     /// Counts a request of an identity.
@@ -66,26 +64,19 @@ impl Quotas {
     /// # Errors
     /// Milliseconds until there is one left, if there is none; it is not counted then.
     pub(crate) fn take(&mut self, who: &SpiffeId, count: Count, now_ms: u64) -> Result<(), u64> {
-        let now_us = now_ms.saturating_mul(1_000);
-        self.sweep(now_us);
-        let used_until = self.used_until_us.entry((who.clone(), count)).or_default();
-        let used = used_until.saturating_sub(now_us) + self.each_us;
-        if used > self.ahead_us {
-            return Err((used - self.ahead_us).div_ceil(1_000));
-        }
-        *used_until = now_us + used;
-        Ok(())
+        self.sweep(now_ms);
+        self.rate.take(self.used.entry((who.clone(), count)).or_default(), 1, now_ms)
     }
 
     /// Milliseconds that one request uses up.
     pub(crate) fn each_ms(&self) -> u64 {
-        self.each_us.div_ceil(1_000)
+        self.rate.each_ms()
     }
 
-    fn sweep(&mut self, now_us: u64) {
-        if self.used_until_us.len() >= self.sweep_at {
-            self.used_until_us.retain(|_, used_until| *used_until > now_us);
-            self.sweep_at = SWEEP_AT.max(2 * self.used_until_us.len());
+    fn sweep(&mut self, now_ms: u64) {
+        if self.used.len() >= self.sweep_at {
+            self.used.retain(|_, used| !used.is_over(now_ms));
+            self.sweep_at = SWEEP_AT.max(2 * self.used.len());
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::order::leading::{Progress, candidates, desired, hand_over};
 use crate::order::split::Seen;
 use crate::peer::PeerMessage;
 use crate::ports::{Ledger, PortFault};
+use crate::rations::Verdict;
 
 /// Ticks between looks at certificates and the length of the log.
 const HEALTH_TICKS: u64 = 10;
@@ -211,6 +212,10 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
     fn peer(&mut self, from: NodeId, messages: Vec<PeerMessage>) -> Result<(), Fault> {
         let mut relayed = 0;
         for message in messages {
+            if let Verdict::Dropped { tell } = self.rations.take(from, &message, self.now.monotonic_ms) {
+                self.out.extend(tell.then_some(Output::Notice(Notice::PeerRationed(from))));
+                continue;
+            }
             match message {
                 PeerMessage::Raft(bytes) => self.step(from, bytes),
                 PeerMessage::Vote(vote) if vote.validator == from => {

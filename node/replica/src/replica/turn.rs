@@ -335,6 +335,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
     fn follow_topology(&mut self) -> Result<(), Fault> {
         let tip = &self.executor.tip().header;
         let topology = Topology::load(self.executor.ledger(), tip, self.introduction.as_ref())?;
+        self.rations.retain(|peer| topology.peer(peer).is_some());
         self.topology = Arc::new(topology);
         self.core.set_known_peers(self.topology.peer_ids());
         self.certifier.push(CertifyInput::Nodes {
@@ -358,6 +359,9 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
         };
         let before = self.certifier.certified();
         let busy = self.certifier.run(&around, &mut self.out)?;
+        for peer in self.certifier.take_forgers() {
+            self.rations.forged(peer, self.now.monotonic_ms);
+        }
         let certified = self.certifier.certified();
         if certified > before {
             self.proposing.certified(self.now.monotonic_ms);

@@ -348,6 +348,7 @@ fn name_of(notice: &Notice) -> &'static str {
         Notice::AttachmentRefused { .. } => "attachments refused",
         Notice::AttachmentsLost { .. } => "losses of attachments noticed",
         Notice::VoteRefused { .. } => "votes refused",
+        Notice::PeerRationed(_) => "peers rationed",
         Notice::VoteWithheld { .. } => "votes withheld for the time",
     }
 }

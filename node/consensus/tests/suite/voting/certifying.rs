@@ -64,7 +64,8 @@ fn a_forged_vote_neither_counts_nor_blocks() {
     forged.signature = [7; 64];
     node.vote(NodeId(3), forged);
     chain.votes(&mut node, &[1, 2], 1);
-    let refused = Effect::Refused { validator: NodeId(3), height: Height(1), problem: VoteProblem::Forged };
+    let refused =
+        Effect::Refused { from: NodeId(3), validator: NodeId(3), height: Height(1), problem: VoteProblem::Forged };
     assert_eq!(drive(&mut node), vec![refused]);
     chain.votes(&mut node, &[3], 1);
     assert_eq!(certified(&drive(&mut node)), [(1, false)]);
@@ -80,6 +81,30 @@ fn a_real_vote_replaces_a_forged_copy() {
     node.vote(NodeId(3), forged);
     chain.votes(&mut node, &[3, 1, 2], 1);
     assert_eq!(certified(&drive(&mut node)), [(1, false)]);
+}
+
+/// Each copy is one forgery of who sent it; of a node that is proven to lie, nothing more is looked at.
+#[test]
+fn a_flood_of_forged_votes_tells_who_sent_it() {
+    let chain = Chain::of_four();
+    let mut node = chain.node(5);
+    chain.execute(&mut node, [1]);
+    let forged = |n: u8| Vote { signature: [n; 64], ..chain.vote(3, 1, 0) };
+    (1..=10).for_each(|n| node.vote(NodeId(3), forged(n)));
+    node.vote(NodeId(4), forged(11));
+    let told: Vec<_> = drive(&mut node)
+        .into_iter()
+        .filter_map(|effect| match effect {
+            Effect::Refused { from, problem: VoteProblem::Forged, .. } => Some(from.0),
+            _ => None,
+        })
+        .collect();
+    // The first was not needed yet.
+    assert_eq!(told, [3; 9].into_iter().chain([4]).collect::<Vec<_>>());
+    [0, 1].iter().for_each(|branch| node.vote(NodeId(3), chain.vote(3, 1, *branch)));
+    assert_eq!(liars(&drive(&mut node)), [(3, 1)]);
+    (1..=10).for_each(|n| node.vote(NodeId(3), Vote { header_hash: HeaderHash::from_bytes([n; 32]), ..forged(n) }));
+    assert_eq!(drive(&mut node), []);
 }
 
 #[test]
@@ -118,7 +143,7 @@ fn strangers_and_other_ledgers_are_refused() {
     foreign.ledger_id = LedgerId::from_bytes([2; 32]);
     node.vote(NodeId(77), stranger);
     node.vote(NodeId(2), foreign);
-    let refused = |id, problem| Effect::Refused { validator: NodeId(id), height: Height(1), problem };
+    let refused = |id, problem| Effect::Refused { from: NodeId(id), validator: NodeId(id), height: Height(1), problem };
     assert_eq!(drive(&mut node), vec![refused(77, VoteProblem::Stranger), refused(2, VoteProblem::OtherLedger)]);
 }
 

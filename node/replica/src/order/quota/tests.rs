@@ -43,11 +43,11 @@ fn who_has_not_asked_for_long_is_forgotten() {
         assert_eq!(quotas.take(&who(&format!("n{number}")), Count::Ordinary, 0), Ok(()));
     }
     assert_eq!(quotas.take(&who("x"), Count::Ordinary, 999), Ok(()));
-    assert_eq!(quotas.used_until_us.len(), SWEEP_AT + 1, "nobody's time was over");
+    assert_eq!(quotas.used.len(), SWEEP_AT + 1, "nobody's time was over");
     for number in 0..SWEEP_AT {
         quotas.take(&who(&format!("m{number}")), Count::Ordinary, 9_000).unwrap();
     }
-    assert!(quotas.used_until_us.len() <= SWEEP_AT + 1);
+    assert!(quotas.used.len() <= SWEEP_AT + 1);
 }
 
 #[test]
