@@ -166,7 +166,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
     /// and end by the time of blocks, so a leader may no more date them back than ahead. What
     /// came late for another reason must not look like that: a block counts as dated back only
     /// if this node heard its leader all the while, and is sure of its own clock.
-    fn block_times(&self) -> RangeInclusive<TimeMs> {
+    pub(super) fn block_times(&self) -> RangeInclusive<TimeMs> {
         let (wall, tolerance_ms) = (self.now.wall.0, self.topology.parameters().clock_skew_max_ms);
         let late_ms = tolerance_ms.saturating_add(LATE_MS);
         let judged = self.clocks.is_confirmed() && self.oversight.followed_ms(self.now.monotonic_ms) > late_ms;

@@ -7,6 +7,7 @@ use consilium_consensus::{LogReader, Role, Term};
 use consilium_ledger::{CheckedTransaction, lookup};
 use consilium_proto::header::Leaf;
 use consilium_proto::ids::{NodeId, TransactionId};
+use consilium_proto::limits::VALIDITY_AHEAD_MAX_MS;
 use consilium_proto::pb::{ForwardResult, Outcome};
 use consilium_proto::transaction::Transaction;
 
@@ -149,6 +150,9 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
     fn take_forwarded(&mut self, checked: CheckedTransaction) -> Result<ForwardResult, PortFault> {
         let watched = self.watch(&checked)?;
         if self.takes_proposals() {
+            if let Some(result) = self.needs_no_block(&checked.transaction)? {
+                return Ok(result);
+            }
             let right_of = self.right_of(&checked.transaction)?;
             let expected = self.proposing.expects(&checked.transaction, right_of.as_ref());
             if !expected && self.count(&checked.transaction)?.is_err() {
@@ -164,6 +168,18 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             self.order(checked)?;
         }
         Ok(ForwardResult::Watched)
+    }
+
+    /// What a peer is told of a transaction that would come to nothing in a block: blocks are
+    /// not filled with what is executed already, or can never be.
+    fn needs_no_block(&self, transaction: &Transaction) -> Result<Option<ForwardResult>, PortFault> {
+        let until = transaction.head.valid_until;
+        let latest = self.block_times().end().0.saturating_add(VALIDITY_AHEAD_MAX_MS);
+        if until < self.executor.applied().time || until.0 > latest {
+            return Ok(Some(ForwardResult::Invalid));
+        }
+        // Who handed it over finds it in a block that it has not executed yet.
+        Ok(self.executed_already(transaction)?.map(|_| ForwardResult::Queued))
     }
 
     /// Puts a transaction under watch that a leader must not leave out; what is executed

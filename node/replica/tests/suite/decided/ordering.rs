@@ -247,3 +247,35 @@ fn d15_a_time_block_a_second_however_many_are_wanted() {
     assert_eq!(blocks(&mut solo, 960), 0);
     assert_eq!(blocks(&mut solo, 3_000), 3);
 }
+
+#[test]
+fn what_would_come_to_nothing_in_a_block_comes_into_none() {
+    let mut solo = Replicas::solo(|_| {}, |_| {});
+    let mut all = submissions(&mut solo, 4);
+    let never_sent = all.split_off(3);
+    submit_all(&mut solo, 1, all.clone());
+    solo.run();
+    assert_eq!(proposed(&solo.said(1)).iter().sum::<usize>(), 3);
+    let hand_over = |solo: &mut Replicas, submissions: Vec<Submission>| {
+        let request = solo.request();
+        solo.give(1, [Input::Forwarded { request, submissions: submissions.into_iter().map(Some).collect() }]);
+        solo.run();
+        let said = solo.said(1);
+        let results = said.iter().find_map(|output| match output {
+            Output::ForwardedAnswer { request: answered, results } if *answered == request => Some(results.clone()),
+            _ => None,
+        });
+        (results.unwrap(), proposed(&said).iter().sum::<usize>())
+    };
+    use ForwardResult::{Invalid, Queued};
+    // Executed already: whoever hands it over finds it in a block.
+    assert_eq!(hand_over(&mut solo, all), (vec![Queued; 3], 0));
+    // Over before it came.
+    let over = never_sent[0].transaction.head.valid_until;
+    solo.pass_time(over.0 + 1 - solo.now.wall.0);
+    solo.give(1, [Input::RequestTimeBlock(over), Input::Tick]);
+    solo.run();
+    assert!(solo.node(1).replica.applied().time > over);
+    solo.said(1);
+    assert_eq!(hand_over(&mut solo, never_sent), (vec![Invalid], 0));
+}
