@@ -8,7 +8,7 @@
 mod lanes;
 pub(crate) mod reserve;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -43,6 +43,8 @@ const URGENT_REQUESTS: Room = Room { each: 64, group: 256, all: 1_024 };
 const URGENT_CALLS: Room = Room { each: URGENT_CALLS_MAX + 1, group: URGENT_CALLS_MAX + 1, all: 256 };
 /// KiB of them together.
 const BATCHES_KIB_MAX: usize = 64 * 1024;
+/// KiB of them that one peer may have on their way: what one sends keeps no others waiting.
+const PEER_KIB_MAX: u32 = 4 * 1024;
 /// Reports of the replica's helpers: bounded by what it has asked of them, which is
 /// less.
 const REPORTS_MAX: usize = 8_192;
@@ -62,6 +64,8 @@ pub struct Permit(Taken);
 #[expect(dead_code, reason = "held, and given back when they are dropped")]
 enum Taken {
     Ordinary(OwnedSemaphorePermit),
+    /// Of the peer's, and of all.
+    Batch(OwnedSemaphorePermit, OwnedSemaphorePermit),
     Urgent(Place<SpiffeId>),
     UrgentCall(Place<NodeId>),
 }
@@ -69,7 +73,7 @@ enum Taken {
 impl Permit {
     fn lane(&self) -> Lane {
         match self.0 {
-            Taken::Ordinary(_) => Lane::Back,
+            Taken::Ordinary(_) | Taken::Batch(..) => Lane::Back,
             Taken::Urgent(_) | Taken::UrgentCall(_) => Lane::Front,
         }
     }
@@ -130,6 +134,8 @@ enum Reply {
 struct Pending {
     last: AtomicU64,
     replies: Mutex<HashMap<RequestId, Reply>>,
+    /// Whose submitters went away without an answer, since the replica was told last.
+    gone: Mutex<Vec<RequestId>>,
 }
 
 impl Pending {
@@ -137,11 +143,27 @@ impl Pending {
         self.replies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<T>(&self, reply: impl FnOnce(oneshot::Sender<T>) -> Reply) -> (RequestId, oneshot::Receiver<T>) {
+    fn wait<T>(self: &Arc<Self>, reply: impl FnOnce(oneshot::Sender<T>) -> Reply) -> (Waiting, oneshot::Receiver<T>) {
         let request = RequestId(self.last.fetch_add(1, Ordering::Relaxed));
         let (sender, receiver) = oneshot::channel();
         self.lock().insert(request, reply(sender));
-        (request, receiver)
+        (Waiting { request, pending: Arc::clone(self) }, receiver)
+    }
+}
+
+/// Somebody waits for an answer. Whoever goes away, for whatever reason, drops this, and is waited
+/// for no more, neither here nor by the replica.
+struct Waiting {
+    request: RequestId,
+    pending: Arc<Pending>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let reply = self.pending.lock().remove(&self.request);
+        if let Some(Reply::Submission(_)) = reply {
+            self.pending.gone.lock().unwrap_or_else(PoisonError::into_inner).push(self.request);
+        }
     }
 }
 
@@ -155,6 +177,8 @@ pub struct Handle {
     urgent_calls: Reserve<NodeId>,
     /// A permit for each KiB.
     batches: Arc<Semaphore>,
+    /// Of these, what each peer has left.
+    of_peers: Arc<Mutex<BTreeMap<NodeId, Arc<Semaphore>>>>,
     pending: Arc<Pending>,
     clocks: Clocks,
 }
@@ -182,6 +206,7 @@ impl Handle {
             urgent: Reserve::new(URGENT_REQUESTS),
             urgent_calls: Reserve::new(URGENT_CALLS),
             batches: Arc::new(Semaphore::new(BATCHES_KIB_MAX)),
+            of_peers: Arc::default(),
             pending: Arc::default(),
             clocks,
         };
@@ -208,17 +233,16 @@ impl Handle {
         let Some(permit) = self.permit(caller, &transaction) else { return Ok(Err(Refused::Overloaded)) };
         let patience = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
         let deadline_ms = self.clocks.monotonic_ms().saturating_add(patience);
-        let (request, answer) = self.pending.wait(Reply::Submission);
+        let (waiting, answer) = self.pending.wait(Reply::Submission);
         self.verify(VerifyJob::Submission {
             transaction: Box::new(transaction),
-            request,
+            request: waiting.request,
             wait_for,
             deadline_ms,
             permit,
         })?;
         match tokio::time::timeout(within, answer).await {
             Ok(answer) => answer.map_err(|_| Stopping),
-            // The replica forgets it with its next tick.
             Err(_) => Ok(Err(Refused::TimedOut)),
         }
     }
@@ -244,8 +268,8 @@ impl Handle {
         let Some(permit) = self.permit_for_call(from, &transactions) else {
             return Ok(vec![ForwardResult::Overloaded; transactions.len()]);
         };
-        let (request, answer) = self.pending.wait(Reply::Forwarded);
-        self.verify(VerifyJob::Forwarded { transactions, request, permit })?;
+        let (waiting, answer) = self.pending.wait(Reply::Forwarded);
+        self.verify(VerifyJob::Forwarded { transactions, request: waiting.request, permit })?;
         answer.await.map_err(|_| Stopping)
     }
 
@@ -264,8 +288,8 @@ impl Handle {
     pub async fn linearize(&self) -> bool {
         let mut context = [0; 16];
         rand::rng().fill_bytes(&mut context);
-        let (request, answer) = self.pending.wait(Reply::Read);
-        if self.ask(Input::Read { request, context: ReadContext(context) }).await.is_err() {
+        let (waiting, answer) = self.pending.wait(Reply::Read);
+        if self.ask(Input::Read { request: waiting.request, context: ReadContext(context) }).await.is_err() {
             return false;
         }
         matches!(tokio::time::timeout(READ_MAX, answer).await, Ok(Ok(true)))
@@ -276,8 +300,8 @@ impl Handle {
     /// # Errors
     /// If the node is stopping.
     pub async fn transfer(&self, to: Option<RaftId>) -> Result<Result<RaftId, TransferError>, Stopping> {
-        let (request, answer) = self.pending.wait(Reply::Transfer);
-        self.ask(Input::Transfer { request, to }).await?;
+        let (waiting, answer) = self.pending.wait(Reply::Transfer);
+        self.ask(Input::Transfer { request: waiting.request, to }).await?;
         answer.await.map_err(|_| Stopping)
     }
 
@@ -304,7 +328,16 @@ impl Handle {
     /// If the node is stopping.
     pub async fn peer(&self, from: NodeId, messages: Vec<PeerMessage>) -> Result<(), Stopping> {
         let bytes = messages.iter().map(PeerMessage::size).sum();
-        self.batch(Input::Peer { from, messages }, bytes).await
+        let own = self.room_of_peer(from).acquire_many_owned(permits(bytes).min(PEER_KIB_MAX)).await;
+        let own = own.map_err(|_| Stopping)?;
+        let of_all = Arc::clone(&self.batches).acquire_many_owned(permits(bytes)).await.map_err(|_| Stopping)?;
+        let permit = Permit(Taken::Batch(own, of_all));
+        self.deliver(Lane::Back, Delivery::Input(Input::Peer { from, messages }, Some(permit)))
+    }
+
+    fn room_of_peer(&self, peer: NodeId) -> Arc<Semaphore> {
+        let mut rooms = self.of_peers.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(rooms.entry(peer).or_insert_with(|| Arc::new(Semaphore::new(PEER_KIB_MAX as usize))))
     }
 
     /// Something large, for which the replica must have time: so many bytes.
@@ -361,6 +394,12 @@ impl Handle {
     /// Permits leave room for everything that is sent, so this does not wait.
     fn deliver(&self, lane: Lane, delivery: Delivery) -> Result<(), Stopping> {
         self.replica.send(lane, delivery).ok_or(Stopping)
+    }
+
+    /// Who went away without an answer since the last call: for the replica, once a tick.
+    pub(crate) fn take_gone(&self) -> Option<Input> {
+        let gone = std::mem::take(&mut *self.pending.gone.lock().unwrap_or_else(PoisonError::into_inner));
+        (!gone.is_empty()).then_some(Input::Gone(gone))
     }
 
     /// Passes an answer of the replica on. Who has gone away misses it.

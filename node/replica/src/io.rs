@@ -70,6 +70,8 @@ pub enum Input {
         /// The answer is of no use after this, on the monotonic clock.
         deadline_ms: u64,
     },
+    /// Those who had these transactions submitted wait no more, whatever the reason.
+    Gone(Vec<RequestId>),
     /// Transactions that a peer hands to the leader; `None` for one that is
     /// malformed.
     Forwarded {

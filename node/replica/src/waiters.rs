@@ -2,10 +2,10 @@
 //! beside those who wait for it, so that a change of leader sends it again instead
 //! of failing them; that is safe because it executes once.
 //!
-//! How many may wait is bounded. Who waits for an urgent one has room of its own, which no
+//! How many may wait is bounded, and who goes away makes room at once. Who waits for an urgent one has room of its own, which no
 //! ordinary load takes away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use consilium_ledger::CheckedTransaction;
 use consilium_proto::header::Leaf;
@@ -21,6 +21,10 @@ pub(crate) const RESERVED: Rooms = Rooms {
     identity: Room { count: 8, bytes: 512 * 1024 },
     member: Room { count: 128, bytes: 2 * 1024 * 1024 },
 };
+
+/// Requests that may pass between one that its sender has left and its coming here: more are never
+/// on their way.
+const GONE_KEPT: u64 = 65_536;
 
 /// Room that a waiter has: with all the others, or of its own and for so many bytes.
 pub(crate) type Reserved = Option<(Share, usize)>;
@@ -48,6 +52,10 @@ pub(crate) struct Waiters {
     count: usize,
     count_max: usize,
     reserved: Shares,
+    /// Whose senders left before they came here.
+    gone: BTreeSet<RequestId>,
+    /// The newest request that came here.
+    newest: RequestId,
 }
 
 impl Waiters {
@@ -59,6 +67,8 @@ impl Waiters {
             count: 0,
             count_max,
             reserved: Shares::new(RESERVED),
+            gone: BTreeSet::new(),
+            newest: RequestId(0),
         }
     }
 
@@ -146,6 +156,38 @@ impl Waiters {
         }
     }
 
+    /// Somebody's transaction came here; whether the sender still waits for it.
+    pub(crate) fn is_there(&mut self, request: RequestId) -> bool {
+        self.newest = self.newest.max(request);
+        !self.gone.remove(&request)
+    }
+
+    /// Those who made these requests wait no more. A transaction that nobody else waits for is not
+    /// sent again; it may be in a block already.
+    pub(crate) fn leave(&mut self, requests: Vec<RequestId>) {
+        let mut gone: BTreeSet<_> = requests.into_iter().collect();
+        let mut left = Vec::new();
+        let is_gone = |waiter: &mut Waiter| gone.remove(&waiter.request);
+        self.take_out(is_gone, &mut left);
+        left.iter().for_each(|waiter| self.make_room(waiter));
+        // Of those that are not here some were answered just now, the others are on their way.
+        self.gone.append(&mut gone);
+        let oldest = RequestId(self.newest.0.saturating_sub(GONE_KEPT));
+        self.gone = self.gone.split_off(&oldest);
+    }
+
+    /// Takes out the waiters that `which` names.
+    fn take_out(&mut self, mut which: impl FnMut(&mut Waiter) -> bool, taken: &mut Vec<Waiter>) {
+        self.pending.retain(|_, pending| {
+            taken.extend(pending.waiters.extract_if(.., &mut which));
+            !pending.waiters.is_empty()
+        });
+        self.uncertified.retain(|_, waiting| {
+            taken.extend(waiting.extract_if(.., |(_, waiter)| which(waiter)).map(|(_, waiter)| waiter));
+            !waiting.is_empty()
+        });
+    }
+
     /// Ends the waits that are over: whose deadline has come, and for what can never
     /// be executed any more because the ledger's time is past it. A node that took
     /// blocks over from a peer learns only so of what expired in them: they hold what
@@ -157,24 +199,20 @@ impl Waiters {
             self.refuse(&id, Refused::Expired, out);
         }
         let mut late = Vec::new();
-        let is_late = |waiter: &mut Waiter| waiter.deadline_ms <= now_ms;
-        self.pending.retain(|_, pending| {
-            late.extend(pending.waiters.extract_if(.., is_late));
-            !pending.waiters.is_empty()
-        });
-        self.uncertified.retain(|_, waiting| {
-            late.extend(waiting.extract_if(.., |(_, waiter)| is_late(waiter)).map(|(_, waiter)| waiter));
-            !waiting.is_empty()
-        });
+        self.take_out(|waiter| waiter.deadline_ms <= now_ms, &mut late);
         late.iter().for_each(|waiter| self.answer(waiter, Err(Refused::TimedOut), out));
     }
 
     fn answer(&mut self, waiter: &Waiter, result: Result<Located, Refused>, out: &mut Vec<Output>) {
+        self.make_room(waiter);
+        out.push(Output::Answer { request: waiter.request, result });
+    }
+
+    fn make_room(&mut self, waiter: &Waiter) {
         match &waiter.reserved {
             Some((share, bytes)) => self.reserved.leave(share, *bytes),
             None => self.count -= 1,
         }
-        out.push(Output::Answer { request: waiter.request, result });
     }
 
     /// Those who wait among all the others.

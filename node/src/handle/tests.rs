@@ -7,12 +7,18 @@ use consilium_proto::hash::Hash;
 use consilium_proto::ids::{ConsentId, Fingerprint, LedgerId, TransactionId};
 use consilium_proto::limits::PEER_MESSAGE_BYTES_MAX;
 use consilium_proto::transaction::{Action, ConsentAction, TransactionHead};
+use futures::FutureExt;
 
 use super::*;
 
-/// Whether a peer's batch of so many bytes gets through at once.
+/// Whether a batch of so many bytes gets through at once, of a peer that has sent none before.
 fn arrives(handle: &Handle, bytes: usize) -> bool {
-    let batch = std::pin::pin!(handle.peer(NodeId(1), vec![PeerMessage::Raft(Bytes::from_static(&LARGE[..bytes]))]));
+    static PEERS: AtomicU64 = AtomicU64::new(100);
+    arrives_of(handle, NodeId(PEERS.fetch_add(1, Ordering::Relaxed)), bytes)
+}
+
+fn arrives_of(handle: &Handle, peer: NodeId, bytes: usize) -> bool {
+    let batch = std::pin::pin!(handle.peer(peer, vec![PeerMessage::Raft(Bytes::from_static(&LARGE[..bytes]))]));
     matches!(batch.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(())))
 }
 
@@ -31,6 +37,39 @@ fn what_peers_send_waits_for_room_in_bytes_and_in_number() {
     while ends.replica.waiting(1).next().is_some() {}
     assert!((0..BATCHES_MAX).all(|_| arrives(&handle, 1)));
     assert!(!arrives(&handle, 1));
+}
+
+#[test]
+fn what_one_peer_sends_keeps_no_other_waiting() {
+    let (handle, ends) = Handle::new(Clocks::start());
+    let of_one = (0..BATCHES_MAX).take_while(|_| arrives_of(&handle, NodeId(7), 1)).count();
+    assert_eq!(of_one, PEER_KIB_MAX as usize / (BATCHES_KIB_MAX / BATCHES_MAX));
+    assert!(arrives_of(&handle, NodeId(8), 1));
+    assert!(ends.replica.recv().is_some(), "the replica takes one");
+    assert!(arrives_of(&handle, NodeId(7), 1));
+}
+
+#[test]
+fn who_goes_away_is_waited_for_no_more() {
+    let (handle, _ends) = Handle::new(Clocks::start());
+    let caller = "spiffe://a.example/clinician/x".parse().unwrap();
+    let minute = Duration::from_secs(60);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let _entered = runtime.enter();
+    // Each is polled once, and dropped while it waits.
+    assert!(handle.submit(&caller, transaction(Vec::new()), WaitFor::Certified, minute).now_or_never().is_none());
+    assert!(matches!(handle.take_gone(), Some(Input::Gone(gone)) if gone == [RequestId(0)]));
+    assert!(handle.linearize().now_or_never().is_none());
+    assert!(handle.transfer(None).now_or_never().is_none());
+    assert!(handle.forwarded(NodeId(1), vec![None]).now_or_never().is_none());
+    assert!(handle.pending.lock().is_empty());
+    assert!(handle.take_gone().is_none(), "only submissions are long");
+    // Who was answered has not gone.
+    let mut submitted = Box::pin(handle.submit(&caller, transaction(Vec::new()), WaitFor::Certified, minute));
+    assert!(submitted.as_mut().now_or_never().is_none());
+    handle.answer(RequestId(4), Err(Refused::Overloaded));
+    assert!(matches!(submitted.now_or_never(), Some(Ok(Err(Refused::Overloaded)))));
+    assert!(handle.take_gone().is_none());
 }
 
 #[test]

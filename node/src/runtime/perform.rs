@@ -13,7 +13,7 @@ use consilium_proto::state::keys;
 use consilium_replica::alarm::Alarm;
 use consilium_replica::disk::{LogWrite, VoteWrite};
 use consilium_replica::notice::{Notice, Severity};
-use consilium_replica::{ExecutedBlock, Fault as ReplicaFault, Output, Status};
+use consilium_replica::{ExecutedBlock, Fault as ReplicaFault, Input, Output, Status};
 use crossbeam_channel::Sender;
 
 use super::audit::Audits;
@@ -49,6 +49,11 @@ pub(super) struct Performer {
 }
 
 impl Performer {
+    /// Who went away without waiting for an answer of the replica.
+    pub(super) fn take_gone(&self) -> Option<Input> {
+        self.handle.take_gone()
+    }
+
     /// Does one thing.
     ///
     /// # Errors

@@ -52,7 +52,9 @@ pub(super) fn run(
                 Delivery::Halt => return Ok(()),
             }
         }
-        inputs.extend((0..ticks.passed()).map(|_| Input::Tick));
+        let passed = ticks.passed();
+        inputs.extend((passed > 0).then(|| performer.take_gone()).flatten());
+        inputs.extend((0..passed).map(|_| Input::Tick));
         let started = Instant::now();
         turn_at = turn_at.filter(|at| *at > started);
         let outputs = replica.handle(clocks.read(), inputs.drain(..));

@@ -39,6 +39,7 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
             Input::Submit { request, submission, wait_for, deadline_ms } => {
                 self.submit(submission, (request, wait_for, deadline_ms))?;
             }
+            Input::Gone(requests) => self.waiters.leave(requests),
             Input::Forwarded { request, submissions } => self.forwarded(request, submissions)?,
             Input::ForwardAnswer { call, results } => self.forward_answered(call, &results),
             Input::Checked { position, block } => self.entries.checked(position, block),

@@ -29,6 +29,9 @@ impl<L: Ledger, R: LogReader> Replica<L, R> {
     /// the body is told nothing, since for the outcome a node may hand out what was asked for.
     pub(super) fn submit(&mut self, submission: Submission, waiter: (RequestId, WaitFor, u64)) -> Result<(), Fault> {
         let (request, wait_for, deadline_ms) = waiter;
+        if !self.waiters.is_there(request) {
+            return Ok(());
+        }
         let result = match self.executed_already(&submission.transaction)? {
             Some(_) if submission.verdict == Verdict::BadSignature => Some(Err(Refused::BadSignature)),
             // It has enrolled in what the verifiers had not seen yet.

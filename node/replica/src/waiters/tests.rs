@@ -137,3 +137,33 @@ fn who_waits_for_an_urgent_one_has_room_where_others_have_none() {
     waiters.expire(200, TimeMs(0), &mut out);
     assert_eq!(waiters.room(share(), 10), Some(share().map(|share| (share, 10))));
 }
+
+#[test]
+fn who_goes_away_makes_room_at_once_and_is_answered_nothing() {
+    let mut waiters =
+        waiting(&[(1, 1, WaitFor::Ordered, 100), (1, 2, WaitFor::Certified, 100), (2, 3, WaitFor::Ordered, 100)]);
+    assert!(waiters.is_full());
+    waiters.leave(vec![RequestId(1), RequestId(3)]);
+    assert_eq!((waiters.len(), waiters.unanswered().len()), (1, 1), "the other waits for the same");
+    let mut out = Vec::new();
+    waiters.executed(&leaf(1, 5), GENESIS, &mut out);
+    waiters.leave(vec![RequestId(2)]);
+    waiters.certified(Height(5), &mut out);
+    waiters.expire(1_000, TimeMs(0), &mut out);
+    assert_eq!((out, waiters.len()), (vec![], 0));
+}
+
+#[test]
+fn who_goes_away_before_the_request_came_is_not_waited_for() {
+    let mut waiters = Waiters::new(3);
+    assert!(waiters.is_there(RequestId(5)));
+    waiters.leave(vec![RequestId(7), RequestId(8)]);
+    assert_eq!([6, 7, 8, 9].map(|request| waiters.is_there(RequestId(request))), [true, false, false, true]);
+    assert!(waiters.is_there(RequestId(7)), "once");
+    // What was answered in the same moment is forgotten in time.
+    (0..300_000).for_each(|request| {
+        assert!(waiters.is_there(RequestId(1_000 + request)));
+        waiters.leave(vec![RequestId(1_000 + request)]);
+    });
+    assert!(waiters.gone.len() <= 65_537);
+}
