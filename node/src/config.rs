@@ -122,6 +122,8 @@ pub struct Limits {
     pub access_requests_burst: NonZeroU32,
     /// Client connections in all.
     pub connections_max: NonZeroUsize,
+    /// Connections of other nodes in all.
+    pub peer_connections_max: NonZeroUsize,
     /// Client connections of one identity.
     pub connections_per_identity_max: NonZeroUsize,
     /// Requests under way on one connection.
@@ -149,6 +151,7 @@ impl Default for Limits {
             access_requests_per_minute: NonZeroU32::new(1_200).expect("not zero"),
             access_requests_burst: NonZeroU32::new(2_400).expect("not zero"),
             connections_max: NonZeroUsize::new(2_000).expect("not zero"),
+            peer_connections_max: NonZeroUsize::new(512).expect("not zero"),
             connections_per_identity_max: NonZeroUsize::new(200).expect("not zero"),
             requests_per_connection_max: NonZeroUsize::new(512).expect("not zero"),
             streams_per_identity_max: NonZeroUsize::new(128).expect("not zero"),
@@ -159,12 +162,22 @@ impl Default for Limits {
     }
 }
 
-/// Memory and threads.
+/// Files of the ledger's database that are open at once, unless the configuration says otherwise.
+pub const OPEN_FILES_DEFAULT: u32 = 1_024;
+/// Fewer are not enough to open and merge the files of all tables.
+const OPEN_FILES_MIN: u32 = 128;
+/// More than any ledger has; fits what RocksDB counts with.
+const OPEN_FILES_MAX: u32 = 1_000_000;
+
+/// Memory, files and threads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Storage {
     /// Cache of the ledger's database, bytes.
     pub cache_bytes: NonZeroUsize,
+    /// Files of the ledger's database that are open at once. One that is read and not open is
+    /// opened again for it: with fewer, a large ledger is read more slowly.
+    pub open_files_max: NonZeroU32,
     /// Threads that verify signatures. 0: half of the processors, at least one.
     pub verify_threads: usize,
     /// Threads that serve the network. 0: half of the processors, at least one;
@@ -178,7 +191,13 @@ pub struct Storage {
 impl Default for Storage {
     fn default() -> Self {
         let cache_bytes = NonZeroUsize::new(256 * 1024 * 1024).expect("not zero");
-        Self { cache_bytes, verify_threads: 0, network_threads: 0, open_timeout: Duration::from_secs(300) }
+        Self {
+            cache_bytes,
+            open_files_max: NonZeroU32::new(OPEN_FILES_DEFAULT).expect("not zero"),
+            verify_threads: 0,
+            network_threads: 0,
+            open_timeout: Duration::from_secs(300),
+        }
     }
 }
 
@@ -320,6 +339,10 @@ impl Config {
         if u64::from(burst.get()) * 60 < u64::from(per_minute.get()) {
             let problem = format!("must be a second's share of access_requests_per_minute ({per_minute}) at least");
             return fail("limits.access_requests_burst", problem);
+        }
+        let open_files = self.storage.open_files_max.get();
+        if !(OPEN_FILES_MIN..=OPEN_FILES_MAX).contains(&open_files) {
+            return fail("storage.open_files_max", format!("must be between {OPEN_FILES_MIN} and {OPEN_FILES_MAX}"));
         }
         if self.listen.client == self.listen.peer && self.listen.client.port() != 0 {
             return fail("listen.peer", "must differ from listen.client".into());

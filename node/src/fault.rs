@@ -4,6 +4,7 @@ use consilium_consensus::StartError;
 use consilium_proto::ids::Height;
 use consilium_replica::start::StartRefused;
 
+use crate::descriptors::TooFew;
 use crate::storage::StorageError;
 use crate::storage::rot::Rot;
 
@@ -37,6 +38,9 @@ pub enum Fault {
     /// A thread has ended.
     #[error("the {0} has stopped")]
     Stopped(&'static str),
+    /// The system gives the process too few descriptors.
+    #[error(transparent)]
+    Descriptors(#[from] TooFew),
     /// Anything about start-up that an operator must mend.
     #[error("{0}")]
     Setup(String),

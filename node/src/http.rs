@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 use crate::published::Published;
 
 /// Connections at once: probes and scrapers are few.
-const CONNECTIONS_MAX: usize = 32;
+pub(crate) const CONNECTIONS_MAX: usize = 32;
 
 /// Serves until the node stops.
 pub async fn serve(listener: TcpListener, published: Arc<Published>, metrics: PrometheusHandle) {

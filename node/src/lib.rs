@@ -7,6 +7,7 @@
 //! * [`transport`] speaks with the other nodes, [`api`] serves clients, and
 //!   [`access`] decides who may read what;
 //! * [`contained`] lets a panic of a request end that request alone;
+//! * [`descriptors`] reckons whether the process may open enough files and connections;
 //! * [`setup`] says what must be true before a node starts;
 //! * [`runtime`] owns the threads and wires everything.
 //!
@@ -20,6 +21,7 @@ pub mod clock;
 pub mod config;
 pub mod contained;
 pub mod cuts;
+pub mod descriptors;
 pub mod dump;
 pub mod fault;
 pub mod handle;

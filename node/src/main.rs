@@ -11,7 +11,7 @@ use consilium_node::fault::Fault;
 use consilium_node::runtime::node::{Ended, run};
 use consilium_node::runtime::{end_process_on_panic, repair};
 use consilium_node::setup::{initialize, prepare};
-use consilium_node::{dump, telemetry};
+use consilium_node::{descriptors, dump, telemetry};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 /// RocksDB and the network path allocate much and from many threads; under
@@ -82,11 +82,15 @@ fn execute(command: Command) -> Result<(), Fault> {
             Ok(())
         }
         Command::Check(args) => {
-            let prepared = prepare(args.load()?)?;
+            let config = args.load()?;
+            descriptors::reserve(&config)?;
+            let prepared = prepare(config)?;
             println!("{} (raft id {}) of ledger {}", prepared.spiffe_id, prepared.me, prepared.genesis.ledger_id);
             Ok(())
         }
         Command::Dump { data_dir, genesis } => {
+            // All files of the ledger are opened, so that any damage is told.
+            let _ = descriptors::raise();
             let mut out = std::io::BufWriter::new(std::io::stdout().lock());
             dump::dump(&data_dir, &genesis, &mut out)?;
             out.flush().map_err(|e| Fault::Setup(format!("writing the archive: {e}")))
@@ -98,6 +102,8 @@ fn execute(command: Command) -> Result<(), Fault> {
 fn serve(config: Config) -> Result<(), Fault> {
     telemetry::start_logging(&config.log).map_err(|e| Fault::Setup(format!("configuration key `log.filter`: {e}")))?;
     end_process_on_panic();
+    let need = descriptors::reserve(&config)?;
+    tracing::info!(needed = need.total(), "file descriptors fit");
     let metrics = telemetry::start_metrics().map_err(|e| Fault::Setup(format!("metrics: {e}")))?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.worker_threads(config.storage.network_threads());

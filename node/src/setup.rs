@@ -199,8 +199,10 @@ pub(crate) fn open_log(prepared: &Prepared, guard: GuardRecord) -> Result<RaftLo
 /// If it is damaged, or does not open in time.
 pub(crate) fn open_ledger(prepared: &Prepared) -> Result<LedgerStore, StorageError> {
     let path = DataDir(prepared.config.data_dir.clone()).ledger();
-    let cache_bytes = prepared.config.storage.cache_bytes.get();
-    open_within(&path, prepared.config.storage.open_timeout, move |path| LedgerStore::open(path, cache_bytes))
+    let storage = &prepared.config.storage;
+    let (cache_bytes, open_files_max) = (storage.cache_bytes.get(), storage.open_files_max.get());
+    let open = move |path: &Path| LedgerStore::open_within(path, cache_bytes, open_files_max);
+    open_within(&path, storage.open_timeout, open)
 }
 
 /// The disk of a node, opened and checked against itself.

@@ -26,7 +26,7 @@ use tonic::transport::server::Router as TonicRouter;
 use tower::layer::util::{Identity, Stack};
 
 use crate::api::Api;
-use crate::config::{Config, Limits};
+use crate::config::Config;
 use crate::contained::ContainRequests;
 use crate::fault::Fault;
 use crate::http;
@@ -111,8 +111,8 @@ impl Serving<'_> {
         let client_tls = self.acceptor(Role::ALL.to_vec())?;
         let peer_tls = self.acceptor(vec![Role::Node])?;
         let router = self.client_router(api, limits.requests_per_connection_max.get())?;
-        self.listen(router, listeners.client, client_tls, limits);
-        self.listen(peer_router(peers), listeners.peer, peer_tls, limits);
+        self.listen(router, listeners.client, client_tls, limits.connections_max.get());
+        self.listen(peer_router(peers), listeners.peer, peer_tls, limits.peer_connections_max.get());
         if let Some(listener) = listeners.http {
             tokio::spawn(http::serve(listener, Arc::clone(self.published), metrics));
         }
@@ -152,8 +152,9 @@ impl Serving<'_> {
             .add_service(reflection))
     }
 
-    fn listen(&self, router: Router, listener: TcpListener, tls: TlsAcceptor, limits: &Limits) {
-        let all = limits.connections_max.get();
+    /// Serves on a listener, with at most so many connections in `all`.
+    fn listen(&self, router: Router, listener: TcpListener, tls: TlsAcceptor, all: usize) {
+        let limits = &self.prepared.config.limits;
         let limits = AcceptLimits {
             connections_max: all,
             // By however many identities, a member leaves a quarter to others.

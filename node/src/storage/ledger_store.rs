@@ -22,6 +22,7 @@ use super::overlay::NewRow;
 use super::rot::Rot;
 use super::write_behind::WriteBehind;
 use super::{StorageError, database_options, tip_row};
+use crate::config::OPEN_FILES_DEFAULT;
 
 pub use super::ledger_reader::StoredRow;
 
@@ -84,8 +85,17 @@ impl LedgerStore {
     /// # Errors
     /// If it is damaged.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, StorageError> {
+        Self::open_within(path, cache_bytes, OPEN_FILES_DEFAULT)
+    }
+
+    /// As [`open`](Self::open), with at most so many of its files open at once.
+    ///
+    /// # Errors
+    /// If it is damaged.
+    pub fn open_within(path: &Path, cache_bytes: usize, open_files_max: u32) -> Result<Self, StorageError> {
         let cache = Cache::new_lru_cache(cache_bytes);
         let mut options = database_options();
+        options.set_max_open_files(i32::try_from(open_files_max).unwrap_or(i32::MAX));
         options.set_wal_recovery_mode(rocksdb::DBRecoveryMode::PointInTime);
         options.set_atomic_flush(true);
         let database = DB::open_cf_descriptors(&options, path, families(&cache));

@@ -25,6 +25,8 @@ use super::{StorageError, database_options};
 pub(super) const NAME: &str = "raft";
 /// Bytes that are kept in memory before they become a table.
 const WRITE_BUFFER_BYTES: usize = 64 * 1024 * 1024;
+/// Files of it that are open at once: more than it has, since it is cut.
+pub(crate) const OPEN_FILES_MAX: u16 = 256;
 const HARD_STATE: &[u8] = b"hard_state";
 const TRUNCATED: &[u8] = b"truncated";
 const DAMAGED: &[u8] = b"damaged";
@@ -46,6 +48,7 @@ fn open_database(path: &Path, write_buffer_bytes: usize, guard: &GuardRecord) ->
     let mut options = database_options();
     options.set_write_buffer_size(write_buffer_bytes);
     options.set_max_write_buffer_number(3);
+    options.set_max_open_files(i32::from(OPEN_FILES_MAX));
     let damage = match DB::open(&options, path) {
         Ok(db) => return Ok((db, false)),
         Err(error) if error.kind() == rocksdb::ErrorKind::Corruption => error,
