@@ -34,7 +34,7 @@ use crate::identity::trust::LedgerTrust;
 use crate::published::Published;
 use crate::setup::Prepared;
 use crate::transport::PEER_MESSAGE_BYTES_MAX;
-use crate::transport::accept::{AcceptLimits, Accepted, accept};
+use crate::transport::accept::{AcceptLimits, Accepted, accept, note_refusal};
 use crate::transport::connections::{ConnectionLimits, Connections, POLICY};
 use crate::transport::peer_service::Peers;
 use consilium_proto::limits::REQUEST_BYTES_MAX;
@@ -121,9 +121,7 @@ impl Serving<'_> {
 
     fn acceptor(&self, roles: Vec<Role>) -> Result<TlsAcceptor, Fault> {
         let trust: Arc<dyn TrustSource> = Arc::<LedgerTrust>::clone(self.trust);
-        let hook: RefusalHook = Arc::new(|refusal| {
-            tracing::warn!(reason = %refusal, "certificate refused");
-        });
+        let hook: RefusalHook = Arc::new(note_refusal);
         let verifier = ConsiliumClientVerifier::new(trust, roles).with_revocation_policy(POLICY).on_refusal(hook);
         let resolver = Arc::clone(&self.prepared.resolver);
         let config = server_config(Arc::new(verifier), resolver).map_err(|e| Fault::Setup(format!("TLS: {e}")))?;

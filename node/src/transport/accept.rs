@@ -2,11 +2,13 @@
 //! libraries and tonic do not limit is limited here: a handshake that never ends
 //! would hold its connection for ever, and anybody could open any number.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use consilium_certs::VerifyError;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
@@ -14,6 +16,18 @@ use tokio_rustls::server::TlsStream;
 
 use super::connections::{Connection, ConnectionLimits, Connections, NotKept, Side};
 use crate::contained;
+
+tokio::task_local! {
+    /// Why the verifier refused the certificate of the handshake that the present task makes. TLS
+    /// tells no more than that it was refused.
+    static REFUSAL: RefCell<Option<String>>;
+}
+
+/// Notes why a certificate is refused, for the line about its handshake.
+pub fn note_refusal(refusal: &VerifyError) {
+    // Outside of a handshake nobody would say it.
+    let _ = REFUSAL.try_with(|noted| noted.replace(Some(refusal.to_string())));
+}
 
 /// Limits of a listener.
 #[derive(Debug, Clone, Copy)]
@@ -77,11 +91,17 @@ impl Handshake {
     async fn run(self, acceptor: TlsAcceptor) -> Option<Accepted> {
         let Self { stream, address, permit, registry, limits } = self;
         let _ = stream.set_nodelay(true);
-        let stream = match tokio::time::timeout(limits.handshake_timeout, acceptor.accept(stream)).await {
+        let handshake = tokio::time::timeout(limits.handshake_timeout, acceptor.accept(stream));
+        let handshake = async { (handshake.await, REFUSAL.with(RefCell::take)) };
+        let (result, refusal) = REFUSAL.scope(RefCell::default(), handshake).await;
+        let stream = match result {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 metrics::counter!("consilium_connections_refused_total", "reason" => "handshake").increment(1);
-                tracing::info!(%address, %error, "handshake refused");
+                match refusal {
+                    Some(reason) => tracing::warn!(%address, reason, "certificate refused"),
+                    None => tracing::info!(%address, %error, "handshake refused"),
+                }
                 return None;
             }
             Err(_) => {
