@@ -246,6 +246,8 @@ pub struct Log {
     pub format: LogFormat,
     /// A filter as `info` or `consilium_node=debug,info`.
     pub filter: String,
+    /// Bytes that the log grows by in a minute, at most; errors may take a quarter more.
+    pub bytes_per_minute: NonZeroU64,
 }
 
 /// Form of log lines.
@@ -260,7 +262,8 @@ pub enum LogFormat {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: LogFormat::Json, filter: "info".into() }
+        let bytes_per_minute = NonZeroU64::new(4 * 1024 * 1024).expect("not zero");
+        Self { format: LogFormat::Json, filter: "info".into(), bytes_per_minute }
     }
 }
 

@@ -65,9 +65,12 @@ impl ConfigArgs {
 
 fn main() -> ExitCode {
     match execute(Cli::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            telemetry::last_words(None);
+            ExitCode::SUCCESS
+        }
         Err(fault) => {
-            eprintln!("error: {fault}");
+            telemetry::last_words(Some(&format!("error: {fault}")));
             ExitCode::FAILURE
         }
     }
@@ -100,7 +103,7 @@ fn execute(command: Command) -> Result<(), Fault> {
 }
 
 fn serve(config: Config) -> Result<(), Fault> {
-    telemetry::start_logging(&config.log).map_err(|e| Fault::Setup(format!("configuration key `log.filter`: {e}")))?;
+    telemetry::start_logging(&config.log).map_err(|e| Fault::Setup(e.to_string()))?;
     end_process_on_panic();
     let need = descriptors::reserve(&config)?;
     tracing::info!(needed = need.total(), "file descriptors fit");

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::contained;
 use crate::fault::Fault;
+use crate::{contained, telemetry};
 
 /// Longest wait for the threads to end.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -73,7 +73,7 @@ pub fn end_process_on_panic() {
             return;
         }
         tracing::error!(thread = name, place, cause, "a thread panicked: the node ends");
-        eprintln!("error: thread {name} panicked at {place}: {cause}; the node ends");
+        telemetry::last_words(Some(&format!("error: thread {name} panicked at {place}: {cause}; the node ends")));
         std::process::abort();
     }));
 }
