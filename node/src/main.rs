@@ -13,6 +13,7 @@ use consilium_node::runtime::{end_process_on_panic, repair};
 use consilium_node::setup::{initialize, prepare};
 use consilium_node::{descriptors, dump, telemetry};
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// RocksDB and the network path allocate much and from many threads; under
 /// load this allocator costs less and gives memory back.
@@ -124,6 +125,9 @@ fn serve(config: Config) -> Result<(), Fault> {
 }
 
 async fn run_with_repair(config: Config, metrics: &PrometheusHandle) -> Result<Ended, Fault> {
+    // Whatever the node is at: SIGHUP asks to look at the certificate files, and ends nothing. The
+    // handler stays for as long as the process does.
+    drop(signal(SignalKind::hangup()).map_err(|e| Fault::Setup(format!("signals: {e}")))?);
     let prepared = prepare(config.clone())?;
     repair::run_if_requested(&prepared).await?;
     let ended = run(prepared, metrics.clone(), stop_signal()).await;
@@ -134,7 +138,6 @@ async fn run_with_repair(config: Config, metrics: &PrometheusHandle) -> Result<E
 }
 
 async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
     match signal(SignalKind::terminate()) {
         Ok(mut terminate) => tokio::select! {
             _ = terminate.recv() => {}

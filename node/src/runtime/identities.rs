@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use consilium_certs::tls::{MemberTrust, TrustSource};
 use consilium_certs::{LoadedIdentity, Purpose, Reload, ReloadingResolver, VerifyError, verify_chain};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::alarms::Alarms;
@@ -36,6 +37,8 @@ pub(super) struct Identities {
     pub(super) alarms: Arc<Alarms>,
     /// Suspensions that take effect.
     pub(super) cuts: Arc<MemberCuts>,
+    /// Somebody wants the certificate files to be looked at.
+    pub(super) asked: Arc<Notify>,
     /// Ends the task.
     pub(super) stopping: CancellationToken,
     /// Connections to peers, and the registry of all connections.
@@ -62,7 +65,8 @@ impl Identities {
                     Ok(()) => tokio::task::spawn_blocking(move || this.members_changed()),
                     Err(_) => return,
                 },
-                _ = tick.tick() => tokio::task::spawn_blocking(move || this.look()),
+                _ = tick.tick() => tokio::task::spawn_blocking(move || this.look(Asked::ByTheClock)),
+                () = this.asked.notified() => tokio::task::spawn_blocking(move || this.look(Asked::ByAPerson)),
                 () = stopping.cancelled() => return,
             };
             if let Err(error) = work.await {
@@ -80,12 +84,12 @@ impl Identities {
         self.cuts.judged(began, cut);
     }
 
-    fn look(&self) {
+    fn look(&self, asked: Asked) {
         let ended = self.clients.connections().cut_expired(now_s());
         if ended > 0 {
             tracing::warn!(ended, "connections cut: their certificates have ended");
         }
-        self.reload();
+        self.reload(asked);
         let own = self.resolver.current();
         let (trust, topology) = (self.trust.members(), self.topology.get());
         let own = (own.identity().spiffe_id(), own.chain());
@@ -93,24 +97,32 @@ impl Identities {
         raise_expiries(&self.alarms, &forecast, self.expiry_days, now_s());
     }
 
-    fn reload(&self) {
+    fn reload(&self, asked: Asked) {
         let alarms = &self.alarms;
         let current = self.resolver.current();
         let own = self.trust.member(current.identity().spiffe_id().member());
         let standing = |pair: &LoadedIdentity| standing(pair, own.as_deref(), now_s());
         let in_use = standing(&current);
         match self.resolver.reload_if_changed(|new| acceptable(new, in_use.is_ok(), standing(new), now_s())) {
-            Ok(Reload::Unchanged) => alarms.clear("certificate_reload_failed"),
+            Ok(Reload::Unchanged) => {
+                if asked == Asked::ByAPerson {
+                    tracing::info!("the certificate and key files are those in use");
+                }
+                alarms.clear("certificate_reload_failed");
+            }
             Ok(Reload::Reloaded) => {
                 let not_after = self.resolver.current().identity().not_after();
                 tracing::info!(not_after, "identity certificate reloaded");
                 alarms.clear("certificate_reload_failed");
                 self.clients.certificate_renewed();
             }
-            Err(error) => alarms.raise(
-                "certificate_reload_failed",
-                format!("{error}; the node goes on with the certificate that it has"),
-            ),
+            Err(error) => {
+                if asked == Asked::ByAPerson {
+                    tracing::error!(%error, "the certificate and key files are not taken");
+                }
+                let problem = format!("{error}; the node goes on with the certificate that it has");
+                alarms.raise("certificate_reload_failed", problem);
+            }
         }
         match standing(&self.resolver.current()) {
             Ok(()) => alarms.clear("identity_refused"),
@@ -123,6 +135,15 @@ impl Identities {
             ),
         }
     }
+}
+
+/// Why the files are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// It was time.
+    ByTheClock,
+    /// Somebody sent SIGHUP, and wants to know.
+    ByAPerson,
 }
 
 /// What the other nodes think of a pair, as far as the ledger here tells.

@@ -12,6 +12,8 @@ use consilium_replica::disk::{LogWrite, VoteWrite};
 use consilium_replica::{AccessQuota, CachedLedger, Replica, Settings, Start};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::audit::Audits;
@@ -203,6 +205,20 @@ fn settings(prepared: &Prepared) -> Result<Settings, Fault> {
     })
 }
 
+/// Tells of SIGHUP, which asks to look at the certificate files.
+fn hangups() -> Arc<Notify> {
+    let asked = Arc::<Notify>::default();
+    let told = Arc::clone(&asked);
+    tokio::spawn(async move {
+        // Without a handler only the clock asks; `main` keeps the signal from ending the process.
+        let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
+        while hangups.recv().await.is_some() {
+            told.notify_one();
+        }
+    });
+    asked
+}
+
 impl Node {
     /// Starts all threads; returns how many of them verify.
     fn start_threads(
@@ -268,6 +284,7 @@ impl Node {
             topology: self.published.topology().clone(),
             alarms: Arc::clone(&self.alarms),
             cuts: Arc::clone(&self.cuts),
+            asked: hangups(),
             stopping: self.stopping.clone(),
             clients: self.clients.clone(),
             resolver: Arc::clone(&self.prepared.resolver),
