@@ -2,16 +2,28 @@
 //! (`CONSILIUM_NODE_SECTION__KEY`), then flags. Unknown keys are refused, and
 //! everything is checked before anything is opened.
 
+mod environment;
+mod file;
+mod settings;
+
+use std::convert::Infallible;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use figment::Figment;
-use figment::providers::{Env, Format, Serialized, Toml};
+use figment::error::Kind;
+use figment::providers::{Format, Serialized, Toml};
+use figment::value::Value;
 use serde::{Deserialize, Serialize};
 
-/// The whole configuration. Relative paths are relative to the file's folder.
+use self::environment::Environment;
+use self::file::File;
+
+/// The whole configuration. Relative paths are relative to the file's folder, also those in the
+/// environment; those given by flags are relative to the folder of the shell.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -270,9 +282,22 @@ impl Default for Log {
 /// Why the configuration is refused. Names the key.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file cannot be read or a value does not parse.
-    #[error("configuration: {0}")]
-    Parse(Box<figment::Error>),
+    /// Something in the file.
+    #[error("{place}: {problem}")]
+    File {
+        /// The file, and the line if it is known.
+        place: String,
+        /// The key, and what is wrong.
+        problem: String,
+    },
+    /// Something in the environment.
+    #[error("environment variable {variable}: {problem}")]
+    Variable {
+        /// Its name.
+        variable: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// A value does not fit.
     #[error("configuration key `{key}`: {problem}")]
     Value {
@@ -289,18 +314,24 @@ impl Config {
     /// # Errors
     /// The first key that is wrong.
     pub fn load(file: &Path, overrides: Overrides) -> Result<Self, ConfigError> {
-        if !file.is_file() {
-            let problem = format!("{} is not a file", file.display());
-            return Err(ConfigError::Value { key: "--config", problem });
+        Self::load_with(file, std::env::vars_os(), overrides)
+    }
+
+    fn load_with(
+        path: &Path,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+        overrides: Overrides,
+    ) -> Result<Self, ConfigError> {
+        let file = File::read(path)?;
+        let environment = Environment::read(variables)?;
+        let mut figment = Figment::new().merge(Toml::string(&file.text));
+        for (setting, value) in environment.values() {
+            let Ok::<Value, Infallible>(value) = value.parse();
+            figment = figment.merge(Serialized::default(setting, value));
         }
-        let figment = Figment::new()
-            .merge(Toml::file_exact(file))
-            // The variable that names the file itself is no key of it.
-            .merge(Env::prefixed("CONSILIUM_NODE_").ignore(&["config"]).split("__"))
-            .merge(Serialized::defaults(overrides));
-        let mut config: Self = figment.extract().map_err(|e| ConfigError::Parse(Box::new(e)))?;
-        let folder = file.parent().unwrap_or(Path::new("."));
-        config.resolve(folder);
+        let figment = figment.merge(Serialized::defaults(overrides));
+        let mut config: Self = figment.extract().map_err(|error| explain(&error, &file, &environment))?;
+        config.resolve(path.parent().unwrap_or(Path::new(".")));
         config.check()?;
         Ok(config)
     }
@@ -354,51 +385,42 @@ impl Config {
     }
 }
 
+/// Says where what is wrong stands.
+fn explain(error: &figment::Error, file: &File, environment: &Environment) -> ConfigError {
+    let path = error.path.join(".");
+    if let Kind::MissingField(field) = &error.kind {
+        let key = if path.is_empty() { field.to_string() } else { format!("{path}.{field}") };
+        return file.wrong(&key, "is missing");
+    }
+    let problem = error.kind.to_string();
+    match environment.variable_of(&path) {
+        Some(variable) => ConfigError::Variable { variable: variable.to_owned(), problem },
+        None => file.wrong(&path, &problem),
+    }
+}
+
+/// Variables of the environment that look like settings, and are what Kubernetes tells of a
+/// Service: they are passed over.
+#[must_use]
+pub fn variables_passed_over() -> Vec<String> {
+    Environment::read(std::env::vars_os()).map(|environment| environment.passed_over).unwrap_or_default()
+}
+
 /// Values given by flags; `None` leaves the file's.
 #[derive(Debug, Default, Clone, Serialize)]
 pub struct Overrides {
     /// `--data-dir`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub data_dir: Option<PathBuf>,
+    data_dir: Option<PathBuf>,
+}
+
+impl Overrides {
+    /// As given to a command that was called in `folder`, to which relative paths are relative.
+    #[must_use]
+    pub fn given_in(folder: &Path, data_dir: Option<PathBuf>) -> Self {
+        Self { data_dir: data_dir.map(|path| folder.join(path)) }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn load(text: &str) -> Result<Config, ConfigError> {
-        let dir = tempfile::tempdir().unwrap();
-        for name in ["g", "c", "k", "v"] {
-            std::fs::write(dir.path().join(name), "x").unwrap();
-        }
-        let base = "data_dir='d'\ngenesis='g'\n[identity]\ncertificate='c'\nkey='k'\nvote_key='v'\n\
-                    [listen]\nclient='127.0.0.1:1'\npeer='127.0.0.1:2'\n";
-        let file = dir.path().join("node.toml");
-        std::fs::write(&file, format!("{base}{text}")).unwrap();
-        Config::load(&file, Overrides::default())
-    }
-
-    #[test]
-    fn defaults_load_and_paths_follow_the_file() {
-        let config = load("").unwrap();
-        assert!(config.data_dir.is_absolute());
-        assert_eq!(config.raft, Raft::default());
-    }
-
-    #[test]
-    fn unknown_keys_and_misfits_are_named() {
-        let error = load("[raft]\nelection_tics=3\n").unwrap_err().to_string();
-        assert!(error.contains("election_tics"), "{error}");
-        let error = load("[raft]\nheartbeat_ticks=30\n").unwrap_err().to_string();
-        assert!(error.contains("raft.heartbeat_ticks"), "{error}");
-        let error = load("[limits]\naccess_requests_per_minute=0\n").unwrap_err().to_string();
-        assert!(error.contains("access_requests_per_minute"), "{error}");
-        let error =
-            load("[limits]\naccess_requests_per_minute=600\naccess_requests_burst=9\n").unwrap_err().to_string();
-        assert!(error.contains("limits.access_requests_burst"), "{error}");
-        assert!(load("[limits]\naccess_requests_per_minute=600\naccess_requests_burst=10\n").is_ok());
-        let error = load("[raft]\ntick='1us'\n").unwrap_err().to_string();
-        assert!(error.contains("raft.tick"), "{error}");
-    }
-}
+mod tests;

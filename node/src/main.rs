@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use consilium_node::config::{Config, Overrides};
+use consilium_node::config::{Config, Overrides, variables_passed_over};
 use consilium_node::fault::Fault;
 use consilium_node::runtime::node::{Ended, run};
 use consilium_node::runtime::{end_process_on_panic, repair};
@@ -52,14 +52,15 @@ struct ConfigArgs {
     /// The configuration file.
     #[arg(long, env = "CONSILIUM_NODE_CONFIG")]
     config: PathBuf,
-    /// Instead of `data_dir` in the file.
+    /// Instead of `data_dir` in the file; relative to the present folder.
     #[arg(long)]
     data_dir: Option<PathBuf>,
 }
 
 impl ConfigArgs {
     fn load(self) -> Result<Config, Fault> {
-        let overrides = Overrides { data_dir: self.data_dir };
+        let here = std::env::current_dir().map_err(|e| Fault::Setup(format!("the present folder: {e}")))?;
+        let overrides = Overrides::given_in(&here, self.data_dir);
         Config::load(&self.config, overrides).map_err(|e| Fault::Setup(e.to_string()))
     }
 }
@@ -108,6 +109,11 @@ fn serve(config: Config) -> Result<(), Fault> {
     end_process_on_panic();
     let need = descriptors::reserve(&config)?;
     tracing::info!(needed = need.total(), "file descriptors fit");
+    let passed_over = variables_passed_over();
+    if !passed_over.is_empty() {
+        let names = passed_over.join(" ");
+        tracing::info!(names, "environment variables of Kubernetes Services are passed over: they are no settings");
+    }
     let metrics = telemetry::start_metrics().map_err(|e| Fault::Setup(format!("metrics: {e}")))?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.worker_threads(config.storage.network_threads());
