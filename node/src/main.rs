@@ -10,7 +10,7 @@ use consilium_node::config::{Config, Overrides, variables_passed_over};
 use consilium_node::fault::Fault;
 use consilium_node::runtime::node::{Ended, run};
 use consilium_node::runtime::{end_process_on_panic, repair};
-use consilium_node::setup::{initialize, prepare};
+use consilium_node::setup::{Begun, initialize, prepare};
 use consilium_node::{descriptors, dump, telemetry};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::signal::unix::{SignalKind, signal};
@@ -82,7 +82,10 @@ fn execute(command: Command) -> Result<(), Fault> {
     match command {
         Command::Init(args) => {
             let prepared = prepare(args.load()?)?;
-            initialize(&prepared)?;
+            match initialize(&prepared)? {
+                Begun::Empty => {}
+                Begun::BrokenOff => println!("what an `init` that was broken off had left there was removed"),
+            }
             println!("{} is set up for {}", prepared.config.data_dir.display(), prepared.spiffe_id);
             Ok(())
         }

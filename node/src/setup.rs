@@ -1,6 +1,8 @@
 //! What has to be true before a node starts: a genesis document that every
 //! member stands behind, an identity that it names, a disk that belongs to it.
 
+mod folder;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,9 +21,11 @@ use crate::identity::invitation::Invitation;
 use crate::storage::guard::Guard;
 use crate::storage::ledger_port::LedgerPort;
 use crate::storage::ledger_store::LedgerStore;
-use crate::storage::marker::{MARKER_FILE, Marker};
+use crate::storage::marker::{INIT_FILE, Marker};
 use crate::storage::raft_log::RaftLog;
 use crate::storage::{StorageError, open_within};
+
+pub use self::folder::Begun;
 
 /// Everything that is known before the disk is opened.
 pub struct Prepared {
@@ -64,6 +68,12 @@ impl DataDir {
     #[must_use]
     pub fn guard(&self) -> PathBuf {
         self.0.join("GUARD")
+    }
+
+    /// Present while the folder is being set up.
+    #[must_use]
+    pub fn init(&self) -> PathBuf {
+        self.0.join(INIT_FILE)
     }
 
     /// Present while the ledger is being rebuilt from peers.
@@ -161,21 +171,17 @@ fn load_vote_key(path: &Path) -> Result<SigningKey, Fault> {
 ///
 /// # Errors
 /// If it is not empty, or the disk fails.
-pub fn initialize(prepared: &Prepared) -> Result<(), Fault> {
+pub fn initialize(prepared: &Prepared) -> Result<Begun, Fault> {
     let dir = DataDir(prepared.config.data_dir.clone());
-    std::fs::create_dir_all(&dir.0).map_err(StorageError::file(&dir.0))?;
-    let occupied = std::fs::read_dir(&dir.0).map_err(StorageError::file(&dir.0))?.next().is_some();
-    if occupied {
-        let marker = if dir.0.join(MARKER_FILE).exists() { "a node" } else { "something" };
-        return Err(Fault::Setup(format!("{} holds {marker} already; `init` needs an empty folder", dir.0.display())));
-    }
+    let begun = folder::begin(&dir)?;
     restrict(&dir.0)?;
     RaftLog::open(&dir.raft())?.initialize()?;
     let store = LedgerStore::open(&dir.ledger(), prepared.config.storage.cache_bytes.get())?;
     write_genesis(&LedgerPort(Arc::new(store)), &prepared.genesis)?;
     Guard::create(&dir.guard())?;
     Marker::new(prepared.genesis.ledger_id, &prepared.spiffe_id, prepared.me).create(&dir.0)?;
-    Ok(())
+    folder::end(&dir)?;
+    Ok(begun)
 }
 
 fn restrict(dir: &Path) -> Result<(), Fault> {
@@ -225,6 +231,7 @@ pub struct Opened {
 pub fn open(prepared: &Prepared) -> Result<Opened, Fault> {
     let dir = DataDir(prepared.config.data_dir.clone());
     Marker::new(prepared.genesis.ledger_id, &prepared.spiffe_id, prepared.me).check(&dir.0)?;
+    folder::end(&dir)?;
     let mut guard = Guard::open(&dir.guard())?;
     let log = open_log(prepared, guard.state())?;
     let ledger = open_ledger(prepared).map_err(|error| match error.is_rotten_ledger() {

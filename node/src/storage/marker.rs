@@ -13,6 +13,9 @@ use super::StorageError;
 
 /// File name inside the data directory.
 pub const MARKER_FILE: &str = "MARKER";
+/// There while `init` is at work: without a marker beside it, what else lies there has never been
+/// a node, and has never voted.
+pub const INIT_FILE: &str = "INIT";
 /// Of what lies in a data directory (CHANGELOG.md).
 const FORMAT_VERSION: u32 = 10;
 
@@ -49,6 +52,10 @@ impl Marker {
     pub fn read(data_dir: &Path) -> Result<Self, StorageError> {
         let path = data_dir.join(MARKER_FILE);
         let text = std::fs::read_to_string(&path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound if data_dir.join(INIT_FILE).exists() => StorageError::WrongDisk(format!(
+                "{} holds no node: an `init` was broken off there. Run `consilium-node init` again",
+                data_dir.display()
+            )),
             std::io::ErrorKind::NotFound => StorageError::WrongDisk(format!(
                 "{} holds no node: there is no {MARKER_FILE} file. A new node is set up once with \
                  `consilium-node init`. If this node has run before, its disk was lost: it must not come back \
