@@ -1,5 +1,8 @@
 //! `/livez`, `/readyz`, `/metrics`: for probes and scrapers. Nothing here names
-//! a record, a patient or a client.
+//! a record, a patient or a client, and whoever reaches the port cannot keep the others out
+//! ([`places`]).
+
+mod places;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,8 +17,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
+use self::places::Places;
 use crate::published::Published;
 
 /// Connections at once: probes and scrapers are few.
@@ -23,26 +26,29 @@ pub(crate) const CONNECTIONS_MAX: usize = 32;
 
 /// Serves until the node stops.
 pub async fn serve(listener: TcpListener, published: Arc<Published>, metrics: PrometheusHandle) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Places::default();
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok((stream, address)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else { continue };
+        let Some(place) = places.take(address.ip()) else { continue };
         let (published, metrics) = (Arc::clone(&published), metrics.clone());
         tokio::spawn(async move {
-            let answer = service_fn(move |request| {
+            let answer = service_fn(|request| {
+                place.asks();
                 let response = respond(&request, &published, &metrics);
                 async move { Ok::<_, Infallible>(response) }
             });
             let served = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(Duration::from_secs(5))
+                .header_read_timeout(Duration::from_secs(2))
                 .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), answer);
-            let _ = tokio::time::timeout(Duration::from_secs(30), served).await;
-            drop(slot);
+            tokio::select! {
+                _ = tokio::time::timeout(Duration::from_secs(30), served) => {}
+                () = place.cut() => {}
+            }
         });
     }
 }
