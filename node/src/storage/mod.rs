@@ -50,7 +50,7 @@ pub enum StorageError {
         source: std::io::Error,
     },
     /// RocksDB failed.
-    #[error("database {name}: {source}")]
+    #[error("database {name}: {source}{}", remedy(name, source))]
     Database {
         /// Which one.
         name: &'static str,
@@ -80,6 +80,18 @@ pub enum StorageError {
     /// The disk belongs to another node or ledger, or to nobody yet.
     #[error("{0}")]
     WrongDisk(String),
+}
+
+/// What to do about a database that has rotten. The ledger's can be rebuilt, and who opens it says
+/// so; the Raft log holds what this node promised, which nobody else knows.
+fn remedy(name: &str, error: &rocksdb::Error) -> &'static str {
+    match name == raft_log::NAME && error.kind() == rocksdb::ErrorKind::Corruption {
+        true => {
+            ". What this node has promised may be lost with it: neither mend nor copy it, replace the node \
+             (docs/operations.md, \"A database that does not open\")"
+        }
+        false => "",
+    }
 }
 
 impl StorageError {

@@ -193,3 +193,18 @@ fn the_newest_vote_of_each_other_node_is_remembered() {
     assert_eq!(log.votes().unwrap(), [vote(2, 6), vote(3, 4), vote(u64::MAX - 1, 4)]);
     assert_eq!(log.last(), LogPosition::default());
 }
+
+#[test]
+fn a_log_that_has_rotten_is_refused_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    RaftLog::open(dir.path()).unwrap().initialize().unwrap();
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_string_lossy().starts_with("MANIFEST") {
+            std::fs::write(path, [0x5a; 4096]).unwrap();
+        }
+    }
+    let refused = RaftLog::open(dir.path()).err().unwrap().to_string();
+    assert!(refused.starts_with("database raft: Corruption"), "{refused}");
+    assert!(refused.contains("replace the node (docs/operations.md"), "{refused}");
+}
