@@ -242,11 +242,17 @@ pub struct Alarms {
     /// which a quorum would be lost, from which on an alarm says so. Longer
     /// than a renewal takes, shorter than a certificate lasts.
     pub expiry_days: NonZeroU32,
+    /// Bytes that are free on the disk of `data_dir` below which an alarm says so; a tenth of the
+    /// disk if that is less. More than is written while somebody finds another disk.
+    pub disk_free_bytes: NonZeroU64,
 }
 
 impl Default for Alarms {
     fn default() -> Self {
-        Self { expiry_days: NonZeroU32::new(14).expect("not zero") }
+        Self {
+            expiry_days: NonZeroU32::new(14).expect("not zero"),
+            disk_free_bytes: NonZeroU64::new(10 * 1024 * 1024 * 1024).expect("not zero"),
+        }
     }
 }
 

@@ -92,5 +92,5 @@ impl<W: Write> Archive<'_, W> {
 }
 
 fn output(error: std::io::Error) -> Fault {
-    Fault::Setup(format!("writing the archive: {error}"))
+    Fault::System(format!("writing the archive: {error}"))
 }

@@ -59,7 +59,7 @@ struct ConfigArgs {
 
 impl ConfigArgs {
     fn load(self) -> Result<Config, Fault> {
-        let here = std::env::current_dir().map_err(|e| Fault::Setup(format!("the present folder: {e}")))?;
+        let here = std::env::current_dir().map_err(|e| Fault::System(format!("the present folder: {e}")))?;
         let overrides = Overrides::given_in(&here, self.data_dir);
         Config::load(&self.config, overrides).map_err(|e| Fault::Setup(e.to_string()))
     }
@@ -73,7 +73,7 @@ fn main() -> ExitCode {
         }
         Err(fault) => {
             telemetry::last_words(Some(&format!("error: {fault}")));
-            ExitCode::FAILURE
+            ExitCode::from(fault.exit_code())
         }
     }
 }
@@ -82,7 +82,8 @@ fn execute(command: Command) -> Result<(), Fault> {
     match command {
         Command::Init(args) => {
             let prepared = prepare(args.load()?)?;
-            match initialize(&prepared)? {
+            let begun = initialize(&prepared).map_err(|fault| fault.with_room(&prepared.config.data_dir));
+            match begun? {
                 Begun::Empty => {}
                 Begun::BrokenOff => println!("what an `init` that was broken off had left there was removed"),
             }
@@ -101,7 +102,7 @@ fn execute(command: Command) -> Result<(), Fault> {
             let _ = descriptors::raise();
             let mut out = std::io::BufWriter::new(std::io::stdout().lock());
             dump::dump(&data_dir, &genesis, &mut out)?;
-            out.flush().map_err(|e| Fault::Setup(format!("writing the archive: {e}")))
+            out.flush().map_err(|e| Fault::System(format!("writing the archive: {e}")))
         }
         Command::Run(args) => serve(args.load()?),
     }
@@ -117,26 +118,24 @@ fn serve(config: Config) -> Result<(), Fault> {
         let names = passed_over.join(" ");
         tracing::info!(names, "environment variables of Kubernetes Services are passed over: they are no settings");
     }
-    let metrics = telemetry::start_metrics().map_err(|e| Fault::Setup(format!("metrics: {e}")))?;
+    let metrics = telemetry::start_metrics().map_err(|e| Fault::System(format!("metrics: {e}")))?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.worker_threads(config.storage.network_threads());
-    let runtime = runtime.enable_all().build().map_err(|e| Fault::Setup(format!("runtime: {e}")))?;
+    let runtime = runtime.enable_all().build().map_err(|e| Fault::System(format!("runtime: {e}")))?;
+    let data_dir = config.data_dir.clone();
     let result = runtime.block_on(run_with_repair(config, &metrics));
     // Blocking work that reads the databases ends before the process does.
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
-    match result? {
+    match result.map_err(|fault| fault.with_room(&data_dir))? {
         Ended::Stopped => Ok(()),
-        Ended::Diverged(height) => Err(Fault::Setup(format!(
-            "the state differs from the certified block at height {height}; the ledger is rebuilt from peers at the \
-             next start"
-        ))),
+        Ended::Diverged(height) => Err(Fault::Diverged { height }),
     }
 }
 
 async fn run_with_repair(config: Config, metrics: &PrometheusHandle) -> Result<Ended, Fault> {
     // Whatever the node is at: SIGHUP asks to look at the certificate files, and ends nothing. The
     // handler stays for as long as the process does.
-    drop(signal(SignalKind::hangup()).map_err(|e| Fault::Setup(format!("signals: {e}")))?);
+    drop(signal(SignalKind::hangup()).map_err(|e| Fault::System(format!("signals: {e}")))?);
     let prepared = prepare(config.clone())?;
     repair::run_if_requested(&prepared).await?;
     let ended = run(prepared, metrics.clone(), stop_signal()).await;

@@ -23,6 +23,7 @@ pub struct Published {
     status: ArcSwap<Status>,
     topology: LiveTopology,
     quarantined: AtomicBool,
+    disk_nearly_full: AtomicBool,
     held: Held,
 }
 
@@ -46,6 +47,7 @@ impl Published {
             status: ArcSwap::from_pointee(status),
             topology,
             quarantined: AtomicBool::new(false),
+            disk_nearly_full: AtomicBool::new(false),
         }
     }
 
@@ -113,6 +115,17 @@ impl Published {
     #[must_use]
     pub fn is_quarantined(&self) -> bool {
         self.quarantined.load(Ordering::Acquire)
+    }
+
+    /// Whether there is next to no room left on this node's disk: clients' transactions are refused,
+    /// but for urgent ones.
+    #[must_use]
+    pub fn is_disk_nearly_full(&self) -> bool {
+        self.disk_nearly_full.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_disk_nearly_full(&self, nearly_full: bool) {
+        self.disk_nearly_full.store(nearly_full, Ordering::Relaxed);
     }
 
     pub(crate) fn set_applied(&self, applied: Applied) {

@@ -85,6 +85,9 @@ impl Api {
         if transaction.urgency().is_some() {
             return Ok(None);
         }
+        if self.published.is_disk_nearly_full() {
+            return Err(Reason::Overloaded.status("the disk of this node is nearly full; use another node"));
+        }
         let place = self.admission.take(&caller.id);
         place.map(Some).ok_or_else(|| self.refusal(&transaction.id, Refused::Overloaded))
     }

@@ -15,6 +15,7 @@
 //! node; a failed write is never tried again on the same handles.
 
 pub(crate) mod audit;
+pub(crate) mod disk;
 mod divergence;
 mod duties;
 mod fetch;

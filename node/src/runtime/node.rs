@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::audit::Audits;
+use super::disk::DiskWatch;
 use super::fetch::Fetches;
 use super::identities::Identities;
 use super::perform::Performer;
@@ -295,6 +296,13 @@ impl Node {
         let (alarms, ledger) = (Arc::clone(&self.alarms), Arc::clone(&self.ledger.0));
         tokio::spawn(super::duties::watch_duties(alarms, ledger, member, self.stopping.clone()));
         let data_dir = self.prepared.config.data_dir.clone();
+        let disk = DiskWatch {
+            alarms: Arc::clone(&self.alarms),
+            published: Arc::clone(&self.published),
+            data_dir: data_dir.clone(),
+            alarm_bytes: self.prepared.config.alarms.disk_free_bytes.get(),
+        };
+        tokio::spawn(disk.run(self.stopping.clone()));
         tokio::spawn(super::repair::watch_report(Arc::clone(&self.alarms), data_dir, self.stopping.clone()));
     }
 

@@ -71,7 +71,8 @@ impl Listeners {
     /// The key whose address cannot be listened on.
     pub(super) async fn bind(config: &Config) -> Result<Self, Fault> {
         let bind = |key: &'static str, address| async move {
-            let failed = |e| Fault::Setup(format!("configuration key `listen.{key}`: cannot listen on {address}: {e}"));
+            let failed =
+                |e| Fault::System(format!("configuration key `listen.{key}`: cannot listen on {address}: {e}"));
             TcpListener::bind(address).await.map_err(failed)
         };
         let http = match config.listen.http {

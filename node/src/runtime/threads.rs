@@ -42,7 +42,7 @@ impl Threads {
             }
         };
         let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(run);
-        self.handles.push(spawned.map_err(|e| Fault::Setup(format!("thread {name}: {e}")))?);
+        self.handles.push(spawned.map_err(|e| Fault::System(format!("thread {name}: {e}")))?);
         Ok(())
     }
 
