@@ -10,6 +10,7 @@ use pem_rfc7468::LineEnding;
 use zeroize::Zeroizing;
 
 use crate::hash::sha256;
+use crate::pem::{self, Label};
 use crate::random::{OsRandom, RandomUnavailable};
 use crate::signing::Domain;
 
@@ -341,9 +342,8 @@ fn encode_pem(bytes: &[u8], label: &'static str) -> Result<Zeroizing<String>, Ke
 }
 
 fn decode_pem(pem: &str, label: &'static str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    let (found, bytes) = pem_rfc7468::decode_vec(pem.as_bytes()).map_err(|_| KeyError::Pem(label))?;
-    let bytes = Zeroizing::new(bytes);
-    if found == label { Ok(bytes) } else { Err(KeyError::Pem(label)) }
+    let section = pem::one(pem.as_bytes(), &Label::Other(label.to_owned())).map_err(|_| KeyError::Pem(label))?;
+    Ok(section.der)
 }
 
 #[cfg(test)]

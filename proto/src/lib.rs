@@ -27,6 +27,7 @@ pub mod names;
 pub mod observed;
 pub mod parameters;
 pub mod patient;
+pub mod pem;
 pub mod purpose;
 pub mod random;
 pub mod receipt;
