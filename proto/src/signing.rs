@@ -22,7 +22,7 @@ mod secret;
 mod verifying;
 
 pub use batch::{BATCH_LEN_MAX, BatchVerifier, verify_batch};
-pub use secret::SigningKey;
+pub use secret::{KeyFileError, SigningKey};
 pub use verifying::{VerifyingKey, verify};
 
 use crate::random::RandomUnavailable;
@@ -64,9 +64,6 @@ pub enum SigningError {
     /// The signature is not one of this key over this message.
     #[error("{0} signature is not valid")]
     Invalid(SignatureAlgorithm),
-    /// A private key file is not PEM with the label `PRIVATE KEY`.
-    #[error("not a PEM file with a PRIVATE KEY")]
-    Pem,
     /// A private key is not PKCS#8 with an Ed25519 or P-256 key, or its public
     /// half does not belong to it.
     #[error("not a PKCS#8 key for Ed25519 or P-256")]

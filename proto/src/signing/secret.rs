@@ -1,17 +1,22 @@
 //! Private signing keys and their files.
 //!
 //! A [`SigningKey`] wipes its memory when it is dropped and never shows itself in
-//! a debug print. Files are PKCS#8 in PEM with the label `PRIVATE KEY`, Ed25519
+//! a debug print. It is written as PKCS#8 in PEM with the label `PRIVATE KEY`, Ed25519
 //! in version 1 (RFC 8410), because OpenSSL and BoringSSL refuse version 2 as
-//! some Rust libraries write it. This module does not read or write files, and
-//! never encrypts them: protecting the file is its owner's task.
+//! some Rust libraries write it. A P-256 key is read as SEC1 (`EC PRIVATE KEY`),
+//! too, as OpenSSL and many CAs write it. This module does not read or write
+//! files, and never encrypts them: protecting the file is its owner's task.
 
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair,
+    EcdsaSigningAlgorithm, KeyPair, RsaKeyPair,
+};
 use pem_rfc7468::LineEnding;
 use zeroize::Zeroizing;
 
 use super::{SignatureAlgorithm, SignatureBytes, SigningError, VerifyingKey};
+use crate::pem::{self, NEW_P256_KEY, PemError, PrivateKey};
 use crate::random::random_array;
 
 const PEM_LABEL: &str = "PRIVATE KEY";
@@ -24,6 +29,20 @@ const ED25519_V2_PREFIX: [u8; 16] =
     [0x30, 0x51, 0x02, 0x01, 0x01, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 /// DER between the seed and the public key in version 2.
 const ED25519_V2_PUBLIC: [u8; 3] = [0x81, 0x21, 0x00];
+
+/// Why the text of a key file is no signing key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyFileError {
+    /// It is not PEM with one private key, or with one that is encrypted or RSA.
+    #[error(transparent)]
+    Pem(#[from] PemError),
+    /// A private key that cannot be one of the ledger, and is of no kind that is known here.
+    #[error("the private key in it is not Ed25519 (PKCS#8) or P-256 (PKCS#8 or SEC1), or is damaged")]
+    Key,
+    /// A sound private key of a kind that does not sign on the ledger.
+    #[error("the private key is {0}; the ledger's signatures are Ed25519 or P-256: {NEW_P256_KEY}")]
+    Kind(&'static str),
+}
 
 /// A private key that signs for the ledger.
 pub struct SigningKey(Inner);
@@ -82,20 +101,22 @@ impl SigningKey {
         }
     }
 
-    /// Reads a PEM file with the label `PRIVATE KEY`.
-    pub fn from_pem(pem: &str) -> Result<Self, SigningError> {
-        let (label, der) = pem_rfc7468::decode_vec(pem.as_bytes()).map_err(|_| SigningError::Pem)?;
-        let der = Zeroizing::new(der);
-        if label != PEM_LABEL {
-            return Err(SigningError::Pem);
+    /// Reads a PEM file with one private key: PKCS#8, or SEC1 for P-256.
+    pub fn from_pem(pem: &str) -> Result<Self, KeyFileError> {
+        match pem::private_key(pem.as_bytes())? {
+            PrivateKey::Pkcs8(der) => Self::from_pkcs8_der(&der).map_err(|_| refusal(&der)),
+            PrivateKey::Sec1(der) => EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_FIXED_SIGNING, &der)
+                .map(|pair| Self(Inner::Es256(pair)))
+                .map_err(|_| refusal(&der)),
         }
-        Self::from_pkcs8_der(&der)
     }
 
     /// Writes a PEM file that OpenSSL reads.
     pub fn to_pem(&self) -> Result<Zeroizing<String>, SigningError> {
         let der = self.to_pkcs8_der()?;
-        pem_rfc7468::encode_string(PEM_LABEL, LineEnding::LF, &der).map(Zeroizing::new).map_err(|_| SigningError::Pem)
+        pem_rfc7468::encode_string(PEM_LABEL, LineEnding::LF, &der)
+            .map(Zeroizing::new)
+            .map_err(|_| SigningError::Library)
     }
 
     /// The algorithm of this key.
@@ -135,6 +156,20 @@ impl SigningKey {
 impl std::fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "SigningKey({} [redacted])", self.algorithm())
+    }
+}
+
+/// Why a key is refused that is none of the ledger's: what it is, if the library knows it.
+fn refusal(der: &[u8]) -> KeyFileError {
+    let is_on = |curve: &'static EcdsaSigningAlgorithm| EcdsaKeyPair::from_private_key_der(curve, der).is_ok();
+    if is_on(&ECDSA_P384_SHA384_FIXED_SIGNING) {
+        KeyFileError::Kind("on P-384")
+    } else if is_on(&ECDSA_P521_SHA512_FIXED_SIGNING) {
+        KeyFileError::Kind("on P-521")
+    } else if RsaKeyPair::from_pkcs8(der).is_ok() {
+        KeyFileError::Kind("an RSA key")
+    } else {
+        KeyFileError::Key
     }
 }
 

@@ -44,8 +44,49 @@ fn ed25519_version_2_needs_its_own_public_key() {
 #[test]
 fn wrong_pem_is_refused() {
     let other = RFC8410_PEM.replace("PRIVATE", "EC PRIVATE");
-    assert_eq!(SigningKey::from_pem(&other).err(), Some(SigningError::Pem));
-    assert_eq!(SigningKey::from_pem("").err(), Some(SigningError::Pem));
+    assert_eq!(SigningKey::from_pem(&other).err(), Some(KeyFileError::Key));
+    let missing = PemError::Missing { expected: pem::Label::PrivateKey };
+    assert_eq!(SigningKey::from_pem("").err(), Some(KeyFileError::Pem(missing)));
+}
+
+/// Keys as OpenSSL writes them; they protect nothing.
+macro_rules! key {
+    ($name:literal) => {
+        include_str!(concat!("tests/", $name, ".key"))
+    };
+}
+
+#[test]
+fn keys_of_openssl_are_read_in_each_form() {
+    let pkcs8 = SigningKey::from_pem(key!("p256-pkcs8")).unwrap();
+    for sec1 in [key!("p256-sec1"), key!("p256-sec1-parameters")] {
+        let key = SigningKey::from_pem(sec1).unwrap();
+        assert_eq!(key.verifying_key(), pkcs8.verifying_key());
+        let signature = key.sign(b"message").unwrap();
+        assert_eq!(pkcs8.verifying_key().verify(b"message", &signature), Ok(()));
+    }
+    assert_eq!(SigningKey::from_pem(key!("ed25519")).unwrap().algorithm(), SignatureAlgorithm::Ed25519);
+}
+
+#[test]
+fn other_keys_of_openssl_are_refused_by_what_they_are() {
+    let encrypted = KeyFileError::Pem(PemError::Encrypted { line: 1 });
+    for (text, expected) in [
+        (key!("p256-encrypted"), encrypted.clone()),
+        (key!("p256-sec1-encrypted"), encrypted),
+        (key!("p384-pkcs8"), KeyFileError::Kind("on P-384")),
+        (key!("p384-sec1"), KeyFileError::Kind("on P-384")),
+        (key!("p521-pkcs8"), KeyFileError::Kind("on P-521")),
+        (key!("rsa-pkcs8"), KeyFileError::Kind("an RSA key")),
+        (key!("rsa-pkcs1"), KeyFileError::Pem(PemError::Rsa { line: 1 })),
+        (key!("x25519"), KeyFileError::Key),
+    ] {
+        assert_eq!(SigningKey::from_pem(text).err(), Some(expected));
+    }
+    let text = SigningKey::from_pem(key!("p256-encrypted")).unwrap_err().to_string();
+    assert!(text.contains("openssl pkey -in FILE -out NEW_FILE"), "{text}");
+    let text = SigningKey::from_pem(key!("p384-pkcs8")).unwrap_err().to_string();
+    assert!(text.contains("is on P-384") && text.contains("openssl genpkey"), "{text}");
 }
 
 #[test]
