@@ -12,12 +12,12 @@
 
 use std::fmt;
 
-use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, TrustAnchor};
 use x509_parser::prelude::{ExtendedKeyUsage, FromDer, GeneralName, X509Certificate};
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::crl::Crl;
+use crate::pem::{self, PemError};
 use crate::profile::{self, Extensions, ProfileError, PublicKey};
 use crate::serial::Serial;
 use consilium_proto::ids::AuthorityId;
@@ -37,9 +37,9 @@ pub enum BundleError {
     /// More than [`MAX_BUNDLE_CERTIFICATES`].
     #[error("bundle has more than {MAX_BUNDLE_CERTIFICATES} certificates")]
     TooMany,
-    /// The PEM armour is damaged.
-    #[error("bundle is not PEM")]
-    Pem,
+    /// The PEM cannot be read whole, or holds something else besides.
+    #[error("bundle is not PEM certificates alone: {0}")]
+    Pem(#[from] PemError),
     /// One of the certificates is outside the profile.
     #[error("CA certificate {index}: {error}")]
     Certificate {
@@ -226,17 +226,13 @@ pub struct CaBundle {
 }
 
 impl CaBundle {
-    /// Reads concatenated PEM certificates; text between them is ignored, as
-    /// are PEM sections of other kinds.
+    /// Reads concatenated PEM certificates; text between them is ignored, and
+    /// PEM sections of other kinds are refused.
     ///
     /// # Errors
     /// [`BundleError`].
     pub fn from_pem(pem: &[u8]) -> Result<Self, BundleError> {
-        let ders: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pem)
-            .take(MAX_BUNDLE_CERTIFICATES + 1)
-            .collect::<Result<_, _>>()
-            .map_err(|_| BundleError::Pem)?;
-        Self::from_ders(ders)
+        Self::from_ders(pem::certificates(pem)?)
     }
 
     /// Reads DER certificates, in the order given.

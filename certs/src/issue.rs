@@ -15,15 +15,15 @@ use rcgen::{
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, RevokedCertParams,
     SanType, SerialNumber, SubjectPublicKeyInfo,
 };
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, DnsName};
+use rustls_pki_types::{CertificateDer, DnsName};
 use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509CertificationRequest};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::ca::{BundleError, CaBundle, CaCertificate};
 use crate::identity::IdentityCertificate;
-use crate::profile::{MAX_CERTIFICATE_BYTES, ProfileError, PublicKey};
+use crate::pem::{self, PemError};
+use crate::profile::{KeyType, MAX_CERTIFICATE_BYTES, ProfileError, PublicKey};
 use crate::reason::RevokedEntry;
 use crate::serial::{MAX_SERIAL_OCTETS, Serial};
 use consilium_proto::names::{InvalidName, MemberId, Role, SpiffeId};
@@ -54,14 +54,29 @@ pub enum IssueError {
     #[error("private key does not match the CA certificate")]
     CaKeyMismatch,
     /// The private key cannot be read. Its text is not repeated.
-    #[error("private key is not PKCS#8, SEC1 or PEM")]
+    #[error("private key is not an EC key in PKCS#8 or SEC1")]
     PrivateKey,
+    /// The private key's file holds something else than one key.
+    #[error("private key: {0}")]
+    PrivateKeyPem(PemError),
     /// The certificate signing request is malformed or oversize.
     #[error("certificate signing request is malformed")]
     Request,
+    /// The request's file holds something else than one request.
+    #[error("certificate signing request: {0}")]
+    RequestPem(PemError),
     /// The requester did not prove possession of the key.
     #[error("certificate signing request is not signed by its key")]
     ProofOfPossession,
+    /// A key that the role cannot use: all but nodes sign on the ledger with it.
+    #[error(
+        "the request's key is on P-384, which serves CAs and nodes alone: an identity of role {role} signs on the \
+         ledger, with a key on P-256 (`openssl ecparam -genkey -name prime256v1 -noout -out FILE` makes one)"
+    )]
+    KeyForRole {
+        /// The role asked for.
+        role: Role,
+    },
     /// The system's random source failed.
     #[error("random source failed")]
     Random,
@@ -160,14 +175,12 @@ impl MemberCa {
     /// [`IssueError`] when either is malformed, outside the profile, or the
     /// two do not belong together.
     pub fn load(cert_pem: &str, key_pem: &str) -> Result<Self, IssueError> {
-        let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(cert_pem.as_bytes())
-            .take(2)
-            .collect::<Result<_, _>>()
-            .map_err(|_| BundleError::Pem)?;
+        let certificates = pem::certificates(cert_pem.as_bytes()).map_err(BundleError::Pem)?;
         let [certificate] = certificates.as_slice() else {
             return Err(IssueError::CaCount(certificates.len()));
         };
-        let key = KeyPair::from_pem(key_pem).map_err(|_| IssueError::PrivateKey)?;
+        let key = pem::private_key(key_pem.as_bytes()).map_err(IssueError::PrivateKeyPem)?;
+        let key = KeyPair::try_from(&key).map_err(|_| IssueError::PrivateKey)?;
         Self::new(certificate, cert_pem.to_owned(), key)
     }
 
@@ -231,8 +244,9 @@ impl MemberCa {
     /// # Errors
     /// [`IssueError`].
     pub fn issue_for_csr(&self, request: &IdentityRequest, csr_pem: &str) -> Result<IssuedIdentity, IssueError> {
-        let spki = prove_csr(csr_pem)?;
-        self.issue(&IdentityRequest { key: SubjectKey::Spki(spki), ..request.clone() })
+        let key = prove_csr(csr_pem)?;
+        check_key_for_role(key.key_type(), request.role)?;
+        self.issue(&IdentityRequest { key: SubjectKey::Spki(key.spki().to_vec()), ..request.clone() })
     }
 
     /// Signs a complete CRL, in DER. `validity` is thisUpdate and nextUpdate.
@@ -358,9 +372,18 @@ fn random_serial() -> Result<Serial, IssueError> {
     Serial::from_der_integer(&octets).map_err(|error| IssueError::Profile(error.into()))
 }
 
-/// The DER `SubjectPublicKeyInfo` of a request that is signed by its own key.
-fn prove_csr(csr_pem: &str) -> Result<Vec<u8>, IssueError> {
-    let der = CertificateSigningRequestDer::from_pem_slice(csr_pem.as_bytes()).map_err(|_| IssueError::Request)?;
+/// A node's certificate serves TLS alone; every other identity is enrolled, with
+/// a signature of its certificate's key.
+fn check_key_for_role(key: KeyType, role: Role) -> Result<(), IssueError> {
+    match (key, role) {
+        (KeyType::EcP256, _) | (KeyType::EcP384, Role::Node) => Ok(()),
+        (KeyType::EcP384, role) => Err(IssueError::KeyForRole { role }),
+    }
+}
+
+/// The key of a request that is signed by it.
+fn prove_csr(csr_pem: &str) -> Result<PublicKey, IssueError> {
+    let der = pem::request(csr_pem.as_bytes()).map_err(IssueError::RequestPem)?;
     if der.len() > MAX_CERTIFICATE_BYTES {
         return Err(IssueError::Request);
     }
@@ -370,7 +393,7 @@ fn prove_csr(csr_pem: &str) -> Result<Vec<u8>, IssueError> {
     }
     let key = PublicKey::from_spki(&csr.certification_request_info.subject_pki)?;
     csr.verify_signature().map_err(|_| IssueError::ProofOfPossession)?;
-    Ok(key.spki().to_vec())
+    Ok(key)
 }
 
 fn check_spki(spki: &[u8]) -> Result<(), IssueError> {

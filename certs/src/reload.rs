@@ -18,14 +18,15 @@ use rustls::client::ResolvesClientCert;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, SignatureScheme};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::CertificateDer;
 use zeroize::Zeroizing;
 
 use crate::identity::IdentityCertificate;
+use crate::pem::{self, PemError};
 use crate::profile::ProfileError;
+use crate::secret_file::{self, SecretAccess, SecretFileError};
 use crate::tls;
-use crate::verify::{MAX_CHAIN_CERTIFICATES, VerifyError, check_bounds};
+use crate::verify::{VerifyError, check_bounds};
 use consilium_proto::names::SpiffeId;
 
 /// Largest certificate or key file, in bytes.
@@ -48,9 +49,20 @@ pub enum ReloadError {
         /// The file.
         path: PathBuf,
     },
-    /// The certificate file is not PEM certificates.
-    #[error("certificate file is not PEM")]
-    CertificatePem,
+    /// The certificate file is not PEM certificates alone.
+    #[error("certificate file is not PEM certificates alone: {0}")]
+    CertificatePem(PemError),
+    /// Others can get at the key.
+    #[error("{} {error}", path.display())]
+    KeyAccess {
+        /// The key file.
+        path: PathBuf,
+        /// Who can, and what helps.
+        error: SecretAccess,
+    },
+    /// The key file does not hold one private key alone.
+    #[error("key file: {0}")]
+    KeyPem(PemError),
     /// The chain is empty, too long or oversize.
     #[error(transparent)]
     Chain(#[from] VerifyError),
@@ -92,14 +104,11 @@ impl LoadedIdentity {
     /// [`ReloadError`]. Expiry is not judged: there is no clock here, and an
     /// expired identity is for the peers to refuse and for alarms to foretell.
     pub fn from_pem(cert_pem: &[u8], key_pem: &[u8]) -> Result<Self, ReloadError> {
-        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(cert_pem)
-            .take(MAX_CHAIN_CERTIFICATES + 1)
-            .collect::<Result<_, _>>()
-            .map_err(|_| ReloadError::CertificatePem)?;
+        let chain = pem::certificates(cert_pem).map_err(ReloadError::CertificatePem)?;
         check_bounds(&chain)?;
         let leaf = chain.first().ok_or(VerifyError::EmptyChain)?;
         let identity = IdentityCertificate::parse(leaf)?;
-        let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|_| ReloadError::PrivateKey)?;
+        let key = pem::private_key(key_pem).map_err(ReloadError::KeyPem)?;
         let certified = CertifiedKey::from_der(chain, key, &tls::provider()).map_err(|error| match error {
             rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => ReloadError::Mismatch,
             _ => ReloadError::PrivateKey,
@@ -240,16 +249,20 @@ impl ResolvesClientCert for ReloadingResolver {
 type Pair = (Vec<u8>, Zeroizing<Vec<u8>>);
 
 fn read_pair(cert_path: &Path, key_path: &Path) -> Result<Pair, ReloadError> {
-    let cert_pem = read_bounded(cert_path)?;
-    let key_pem = read_bounded(key_path)?;
-    Ok((cert_pem.to_vec(), key_pem))
+    let cert_pem = read_public(cert_path)?;
+    let path = || key_path.to_owned();
+    let key_pem = secret_file::read(key_path, MAX_FILE_BYTES).map_err(|error| match error {
+        SecretFileError::Read(error) => ReloadError::Read { path: path(), error },
+        SecretFileError::Oversize { .. } => ReloadError::Oversize { path: path() },
+        SecretFileError::Access(error) => ReloadError::KeyAccess { path: path(), error },
+    })?;
+    Ok((cert_pem, key_pem))
 }
 
-fn read_bounded(path: &Path) -> Result<Zeroizing<Vec<u8>>, ReloadError> {
+fn read_public(path: &Path) -> Result<Vec<u8>, ReloadError> {
     let failed = |error| ReloadError::Read { path: path.to_owned(), error };
     let file = File::open(path).map_err(failed)?;
-    // Reserved at once: a growing buffer would leave unwiped copies of a key.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE_BYTES as usize + 1));
+    let mut bytes = Vec::new();
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(ReloadError::Oversize { path: path.to_owned() });

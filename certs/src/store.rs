@@ -8,7 +8,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use time::{Duration, OffsetDateTime};
@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use crate::index::{Index, IssuedRecord, RevocationRecord};
 use crate::issue::{IdentityRequest, IssueError, IssuedIdentity, MemberCa, Validity};
 use crate::reason::RevocationReason;
+use crate::secret_file::{self, SecretAccess, SecretFileError};
 use crate::serial::Serial;
 use consilium_proto::names::{MemberId, SpiffeId};
 
@@ -28,6 +29,8 @@ const LOCK: &str = ".lock";
 const KEY_MODE: u32 = 0o600;
 const PUBLIC_MODE: u32 = 0o644;
 const DIR_MODE: u32 = 0o700;
+/// Largest private key that is read, in bytes.
+const MAX_KEY_BYTES: u64 = 64 * 1024;
 /// Largest file of the directory that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -42,13 +45,19 @@ pub enum StoreError {
         /// What the system said.
         error: io::Error,
     },
-    /// Others than the owner have access to the CA's private key.
-    #[error("{} has mode {mode:o}; only its owner may have access", path.display())]
-    KeyPermissions {
+    /// Others can get at the CA's private key.
+    #[error("{} {error}", path.display())]
+    KeyAccess {
         /// The key file.
         path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
+        /// Who can, and what helps.
+        error: SecretAccess,
+    },
+    /// The CA's private key is no text.
+    #[error("{} is not PEM", path.display())]
+    KeyText {
+        /// The key file.
+        path: PathBuf,
     },
     /// The index is damaged or of another version.
     #[error("{} is damaged or of another version", path.display())]
@@ -113,10 +122,10 @@ impl CaStore {
     /// [`StoreError`], also when the private key is open to others.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         let key_path = dir.join(CA_KEY);
-        check_owner_only(&key_path)?;
+        let key = read_key(&key_path)?;
         let cert_pem = read(&dir.join(CA_CERT))?;
-        let key_pem = read(&key_path)?;
-        Ok(Self { dir: dir.to_owned(), ca: MemberCa::load(&cert_pem, &key_pem)? })
+        let key_pem = std::str::from_utf8(&key).map_err(|_| StoreError::KeyText { path: key_path })?;
+        Ok(Self { dir: dir.to_owned(), ca: MemberCa::load(&cert_pem, key_pem)? })
     }
 
     /// The CA itself.
@@ -278,12 +287,12 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
     Ok(file)
 }
 
-fn check_owner_only(path: &Path) -> Result<(), StoreError> {
-    let mode = fs::metadata(path).map_err(io_error(path))?.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(StoreError::KeyPermissions { path: path.to_owned(), mode });
-    }
-    Ok(())
+fn read_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+    secret_file::read(path, MAX_KEY_BYTES).map_err(|error| match error {
+        SecretFileError::Read(error) => io_error(path)(error),
+        SecretFileError::Oversize { .. } => io_error(path)(io::ErrorKind::FileTooLarge.into()),
+        SecretFileError::Access(error) => StoreError::KeyAccess { path: path.to_owned(), error },
+    })
 }
 
 fn refuse_existing(path: &Path) -> Result<(), StoreError> {

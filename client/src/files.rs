@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use consilium_certs::secret_file;
 use zeroize::Zeroizing;
 
 use crate::error::ClientError;
@@ -34,13 +35,13 @@ pub fn read_text(path: &Path) -> Result<String, ClientError> {
     String::from_utf8(read(path, SMALL_FILE_BYTES_MAX)?).map_err(|_| ClientError::file(path, "is not text"))
 }
 
-/// Reads a file that holds a secret, as text. Refuses one that the group or
-/// others may read: whoever could read it may already have.
+/// Reads a file that holds a secret, as text, by the rule of
+/// [`secret_file`]: whoever else could read it may already have.
 ///
 /// # Errors
 /// [`ClientError::File`].
 pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, ClientError> {
-    let bytes = read_private(path, SMALL_FILE_BYTES_MAX)?;
+    let bytes = secret_file::read(path, SMALL_FILE_BYTES_MAX).map_err(|e| ClientError::file(path, e))?;
     let text = std::str::from_utf8(&bytes).map_err(|_| ClientError::file(path, "is not text"))?;
     Ok(Zeroizing::new(text.to_owned()))
 }
@@ -54,7 +55,7 @@ pub fn read_private(path: &Path, bytes_max: u64) -> Result<Zeroizing<Vec<u8>>, C
     let file = File::open(path).map_err(|e| ClientError::file(path, e))?;
     let mode = file.metadata().map_err(|e| ClientError::file(path, e))?.mode();
     if mode & 0o077 != 0 {
-        let cause = format!("holds a secret but has mode {:04o}; run chmod 600 on it", mode & 0o7777);
+        let cause = format!("is for its owner alone but has mode {:04o}; run chmod 600 on it", mode & 0o7777);
         return Err(ClientError::file(path, cause));
     }
     read_bounded(file, path, bytes_max)

@@ -10,7 +10,7 @@ use consilium_proto::envelope::SearchKey;
 use consilium_proto::ids::{Fingerprint, KeyId};
 use consilium_proto::keys::EncryptionPrivateKey;
 use consilium_proto::names::SpiffeId;
-use consilium_proto::signing::SigningKey;
+use consilium_proto::signing::{KeyFileError, SigningKey};
 use consilium_proto::transaction::{encryption_key_id, signing_key_fingerprint};
 
 use bytes::Bytes;
@@ -28,7 +28,7 @@ pub struct Identity {
     chain: Vec<Bytes>,
     author: Fingerprint,
     resolver: Arc<ReloadingResolver>,
-    certificate_key: Option<SigningKey>,
+    certificate_key: Result<SigningKey, KeyFileError>,
     signing_key: Option<SigningKey>,
     encryption_key: Option<EncryptionPrivateKey>,
     search_key: Option<SearchKey>,
@@ -42,8 +42,8 @@ impl Identity {
     pub fn load(profile: &Profile) -> Result<Self, ClientError> {
         let certificate = required(profile.certificate.as_deref(), "certificate")?;
         let key = required(profile.key.as_deref(), "key")?;
-        // SEC1 and P-384 keys serve TLS; only a PKCS#8 P-256 key signs on the ledger.
-        let certificate_key = SigningKey::from_pem(&files::read_secret(key)?).ok();
+        // A key on P-384 serves TLS, and cannot sign on the ledger: why, is for those who ask it to.
+        let certificate_key = SigningKey::from_pem(&files::read_secret(key)?);
         let resolver = ReloadingResolver::open(certificate, key).map_err(|e| ClientError::file(certificate, e))?;
         let current = resolver.current();
         let certificate_fingerprint = Fingerprint::from_bytes(current.identity().fingerprint());
@@ -104,11 +104,14 @@ impl Identity {
     /// The key of the identity certificate, for ES256.
     ///
     /// # Errors
-    /// If it is not a P-256 key in PKCS#8.
+    /// If it is not a P-256 key.
     pub fn certificate_key(&self) -> Result<&SigningKey, ClientError> {
-        self.certificate_key
-            .as_ref()
-            .ok_or_else(|| ClientError::Usage("the certificate's key is not a P-256 key in PKCS#8".into()))
+        self.certificate_key.as_ref().map_err(|reason| {
+            ClientError::Usage(format!(
+                "the key of the identity certificate cannot sign on the ledger: {reason}; then let the certificate be \
+                 issued for the new key"
+            ))
+        })
     }
 
     /// The key that opens records wrapped for this identity.
@@ -149,7 +152,7 @@ impl Identity {
     }
 }
 
-/// Reads a PKCS#8 PEM signing key.
+/// Reads a PEM signing key, PKCS#8 or SEC1.
 ///
 /// # Errors
 /// [`ClientError::File`].

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use consilium_certs::{ReloadingResolver, contract};
+use consilium_certs::{ReloadingResolver, contract, secret_file};
 use consilium_proto::genesis::Genesis;
 use consilium_proto::ids::NodeId;
 use consilium_proto::names::{Role, SpiffeId};
@@ -154,17 +154,15 @@ fn own_raft_id(
 }
 
 fn load_vote_key(path: &Path) -> Result<SigningKey, Fault> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = std::fs::metadata(path).map_err(StorageError::file(path))?.permissions().mode();
-    // Group access is left to whoever mounts secrets; the world gets none.
-    if mode & 0o007 != 0 {
-        return Err(Fault::Setup(format!(
-            "configuration key `identity.vote_key`: {} is open to everyone",
-            path.display()
-        )));
-    }
-    let pem = std::fs::read_to_string(path).map_err(StorageError::file(path))?;
-    SigningKey::from_pem(&pem).map_err(|e| Fault::Setup(format!("configuration key `identity.vote_key`: {e}")))
+    let fault = |cause: &dyn std::fmt::Display| {
+        Fault::Setup(format!("configuration key `identity.vote_key`: {}: {cause}", path.display()))
+    };
+    let text = secret_file::read(path, VOTE_KEY_BYTES_MAX).map_err(|e| fault(&e))?;
+    let text = std::str::from_utf8(&text).map_err(|_| fault(&"is not PEM"))?;
+    SigningKey::from_pem(text).map_err(|e| fault(&e))
+/// Largest file of a vote key, in bytes.
+const VOTE_KEY_BYTES_MAX: u64 = 64 * 1024;
+
 }
 
 /// Sets up a data directory, once.

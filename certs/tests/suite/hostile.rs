@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use consilium_certs::{CaBundle, CaCertificate, Crl, IdentityCertificate, Purpose, RevocationPolicy, verify_chain};
+use consilium_certs::{
+    CaBundle, CaCertificate, Crl, IdentityCertificate, Purpose, RevocationPolicy, pem, verify_chain,
+};
 use consilium_proto::names::Role;
 use proptest::prelude::*;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
+use rustls_pki_types::CertificateDer;
 
 use crate::common::*;
 
@@ -29,7 +30,7 @@ fn vectors(kind: &str) -> Option<Vec<(PathBuf, Vec<u8>)>> {
     Some(files)
 }
 
-/// The DER of a vector; a PEM that pki-types refuses goes in as it is.
+/// The DER of a vector; a PEM that is refused goes in as it is.
 fn der_of(path: &Path, bytes: &[u8], from_pem: fn(&[u8]) -> Option<Vec<u8>>) -> Vec<u8> {
     if path.extension().is_some_and(|extension| extension == "pem") {
         from_pem(bytes).unwrap_or_else(|| bytes.to_vec())
@@ -40,7 +41,7 @@ fn der_of(path: &Path, bytes: &[u8], from_pem: fn(&[u8]) -> Option<Vec<u8>>) -> 
 
 #[test]
 fn certificate_vectors_are_refused() {
-    let from_pem = |pem: &[u8]| Some(CertificateDer::from_pem_slice(pem).ok()?.to_vec());
+    let from_pem = |text: &[u8]| Some(pem::certificates(text).ok()?.first()?.to_vec());
     let Some(files) = vectors("cert") else { return };
     for (path, bytes) in files {
         let der = der_of(&path, &bytes, from_pem);
@@ -53,7 +54,7 @@ fn certificate_vectors_are_refused() {
 
 #[test]
 fn crl_vectors_are_refused() {
-    let from_pem = |pem: &[u8]| Some(CertificateRevocationListDer::from_pem_slice(pem).ok()?.to_vec());
+    let from_pem = |text: &[u8]| pem::revocation_list(text).ok();
     let Some(files) = vectors("crl") else { return };
     let member = ca(MEMBER);
     for (path, bytes) in files {

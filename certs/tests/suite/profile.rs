@@ -1,10 +1,12 @@
 //! The profile of identities and CAs: what is accepted, and each refusal.
 
+use consilium_certs::pem::PemError;
 use consilium_certs::{
     BundleError, CaBundle, CaCertificate, IdentityCertificate, InvalidSerial, IssueError, KeyType, ProfileError,
     SubjectKey,
 };
 use consilium_proto::names::{InvalidName, Role};
+use consilium_proto::pem::Label;
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, ExtendedKeyUsagePurpose as Eku, GeneralSubtree, IsCa,
     KeyPair, KeyUsagePurpose as Ku, NameConstraints, PublicKeyData, SanType, SerialNumber,
@@ -290,9 +292,9 @@ fn of_a_csr_only_the_proven_key_is_taken() {
     wish.subject_alt_names = vec![uri("spiffe://lab.example/admin/evil")];
     wish.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let csr = wish.serialize_request(&key).unwrap().pem().unwrap();
-    let issued = member.issue_for_csr(&request(Role::Device, "mri-7"), &csr).unwrap();
+    let issued = member.issue_for_csr(&request(Role::Node, "n7"), &csr).unwrap();
     assert!(issued.key_pem.is_none());
-    assert_eq!(issued.certificate.spiffe_id().to_string(), "spiffe://st-mary.example/device/mri-7");
+    assert_eq!(issued.certificate.spiffe_id().to_string(), "spiffe://st-mary.example/node/n7");
     assert_eq!(issued.certificate.public_key().point(), key.public_key_raw());
 }
 
@@ -306,7 +308,30 @@ fn a_csr_must_be_signed_by_its_key() {
     let outcome = ca(MEMBER).issue_for_csr(&request(Role::Device, "d"), &forged);
     assert_eq!(outcome.err(), Some(IssueError::ProofOfPossession));
     let outcome = ca(MEMBER).issue_for_csr(&request(Role::Device, "d"), "nonsense");
-    assert_eq!(outcome.err(), Some(IssueError::Request));
+    assert_eq!(outcome.err(), Some(IssueError::RequestPem(PemError::Missing { expected: Label::CertificateRequest })));
+}
+
+#[test]
+fn a_csr_is_known_by_each_of_its_names_and_alone() {
+    let csr = CertificateParams::default().serialize_request(&KeyPair::generate().unwrap()).unwrap().pem().unwrap();
+    let member = ca(MEMBER);
+    let issue = |text: &str| member.issue_for_csr(&request(Role::Device, "mri-7"), text);
+    for text in [csr.clone(), csr.replace("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"), format!("\u{feff}{csr}")] {
+        assert!(issue(&text).is_ok());
+    }
+    let refused = issue(member.cert_pem()).unwrap_err().to_string();
+    assert!(refused.contains("a CERTIFICATE in a file for a CERTIFICATE REQUEST"), "{refused}");
+}
+
+#[test]
+fn a_key_on_p384_is_for_nodes_alone() {
+    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+    let csr = CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap();
+    for role in [Role::Admin, Role::Service, Role::Clinician, Role::Researcher, Role::Auditor, Role::Device] {
+        let refused = ca(MEMBER).issue_for_csr(&request(role, "x"), &csr);
+        assert_eq!(refused.err(), Some(IssueError::KeyForRole { role }));
+    }
+    assert!(ca(MEMBER).issue_for_csr(&request(Role::Node, "n1"), &csr).is_ok());
 }
 
 fn base64(bytes: &[u8]) -> String {
@@ -408,7 +433,10 @@ fn a_ca_loads_only_with_its_own_key() {
     assert!(!format!("{loaded:?}").contains("PRIVATE"));
     let load = consilium_certs::MemberCa::load;
     assert_eq!(load(first.cert_pem(), &second.key_pem()).err(), Some(IssueError::CaKeyMismatch));
-    assert_eq!(load(first.cert_pem(), "nonsense").err(), Some(IssueError::PrivateKey));
+    assert_eq!(
+        load(first.cert_pem(), "nonsense").err(),
+        Some(IssueError::PrivateKeyPem(PemError::Missing { expected: Label::PrivateKey }))
+    );
     assert_eq!(load("", &first.key_pem()).err(), Some(IssueError::CaCount(0)));
 }
 

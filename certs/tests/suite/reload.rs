@@ -1,8 +1,11 @@
 //! Certificate and key files that change under a running process.
 
-use std::fs;
-use std::path::PathBuf;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
+use consilium_certs::pem::PemError;
+use consilium_certs::secret_file::SecretAccess;
 use consilium_certs::{
     IssuedIdentity, ProfileError, Reload, ReloadError, ReloadingResolver, VerifyError, load_identity,
 };
@@ -28,8 +31,38 @@ impl Files {
     }
 
     fn write_key(&self, issued: &IssuedIdentity) {
-        fs::write(&self.key, issued.key_pem.as_ref().unwrap().as_bytes()).unwrap();
+        write_key(&self.key, issued.key_pem.as_ref().unwrap().as_bytes());
     }
+}
+
+fn write_key(path: &Path, pem: &[u8]) {
+    fs::write(path, pem).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+}
+
+#[test]
+fn a_key_that_others_can_read_is_not_taken() {
+    let member = ca(MEMBER);
+    let (old, new) = (issue(&member, Role::Node, "n1"), issue(&member, Role::Node, "n1"));
+    let files = Files::new();
+    files.write_cert(&old);
+    files.write_key(&old);
+    let open = |mode| fs::set_permissions(&files.key, Permissions::from_mode(mode)).unwrap();
+    open(0o644);
+    let refused = ReloadingResolver::open(&files.cert, &files.key).unwrap_err();
+    let access = |error: &ReloadError| matches!(error, ReloadError::KeyAccess { path, error: SecretAccess::Others { mode: 0o644 } } if *path == files.key);
+    assert!(access(&refused), "{refused}");
+    open(0o400);
+    let resolver = ReloadingResolver::open(&files.cert, &files.key).unwrap();
+    open(0o600);
+    files.write_cert(&new);
+    files.write_key(&new);
+    open(0o644);
+    let refused = resolver.reload_if_changed(|_| Ok(())).unwrap_err();
+    assert!(access(&refused), "{refused}");
+    assert_eq!(resolver.current().identity(), &old.certificate);
+    open(0o600);
+    assert_eq!(resolver.reload_if_changed(|_| Ok(())).unwrap(), Reload::Reloaded);
 }
 
 #[test]
@@ -67,12 +100,18 @@ fn truncated_absent_and_oversize_files_are_reported() {
     fs::write(&files.cert, "").unwrap();
     assert!(matches!(resolver.reload_if_changed(|_| Ok(())), Err(ReloadError::Chain(VerifyError::EmptyChain))));
     fs::write(&files.cert, &issued.cert_pem[..200]).unwrap();
-    assert!(matches!(resolver.reload_if_changed(|_| Ok(())), Err(ReloadError::CertificatePem)));
+    assert!(matches!(
+        resolver.reload_if_changed(|_| Ok(())),
+        Err(ReloadError::CertificatePem(PemError::Unended { line: 1, .. }))
+    ));
     fs::write(&files.cert, vec![b'x'; 64 * 1024 + 1]).unwrap();
     assert!(matches!(resolver.reload_if_changed(|_| Ok(())), Err(ReloadError::Oversize { .. })));
     files.write_cert(&issued);
     fs::write(&files.key, "-----BEGIN PRIVATE KEY-----\n").unwrap();
-    assert!(matches!(resolver.reload_if_changed(|_| Ok(())), Err(ReloadError::PrivateKey)));
+    assert!(matches!(
+        resolver.reload_if_changed(|_| Ok(())),
+        Err(ReloadError::KeyPem(PemError::Unended { line: 1, .. }))
+    ));
     fs::remove_file(&files.key).unwrap();
     let absent = resolver.reload_if_changed(|_| Ok(()));
     assert!(matches!(absent, Err(ReloadError::Read { ref path, .. }) if *path == files.key));
@@ -133,7 +172,7 @@ fn a_certificate_outside_the_profile_is_not_loaded() {
     let member = ca(MEMBER);
     let files = Files::new();
     fs::write(&files.cert, member.cert_pem()).unwrap();
-    fs::write(&files.key, member.key_pem().as_bytes()).unwrap();
+    write_key(&files.key, member.key_pem().as_bytes());
     assert!(matches!(
         load_identity(&files.cert, &files.key),
         Err(ReloadError::Profile(ProfileError::ValidityTooLong { .. }))

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use consilium_certs::secret_file::SecretAccess;
 use consilium_certs::{CaStore, Crl, CrlNumber, RevocationReason, RevokeTarget, StoreError, Validity, load_identity};
 use consilium_proto::names::Role;
 
@@ -110,8 +111,10 @@ fn a_key_open_to_others_is_refused() {
     let temp = tempfile::tempdir().unwrap();
     init(temp.path());
     let key = temp.path().join("ca.key");
-    fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
-    assert!(matches!(CaStore::open(temp.path()), Err(StoreError::KeyPermissions { mode: 0o640, .. })));
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let refused = CaStore::open(temp.path()).unwrap_err();
+    let StoreError::KeyAccess { path, error } = refused else { panic!("{refused}") };
+    assert_eq!((path, error), (key, SecretAccess::Others { mode: 0o644 }));
 }
 
 #[test]

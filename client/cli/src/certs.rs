@@ -6,11 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use consilium_certs::{
     CaBundle, CaCertificate, CaStore, Crl, IdentityCertificate, IdentityRequest, RevocationReason, RevokeTarget,
-    Serial, StoreError, SubjectKey, Validity,
+    Serial, StoreError, SubjectKey, Validity, pem,
 };
 use consilium_proto::names::{self, MemberId, Role, SpiffeId};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
@@ -231,13 +229,13 @@ fn is_telling(role: Role, name: &str) -> bool {
 }
 
 fn inspect(file: &Path, ca: Option<&Path>, ctx: &Context) -> Result<(), CliError> {
-    let bytes = files::read(file, files::SMALL_FILE_BYTES_MAX)?;
     let inspected = match ca {
-        Some(ca) => vec![inspect_crl(&bytes, ca)?],
-        None => CertificateDer::pem_slice_iter(&bytes)
-            .map(|der| der.map(|der| inspect_certificate(&der)))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| CliError::failed(format!("{}: not PEM", file.display())))?,
+        Some(ca) => vec![inspect_crl(file, ca)?],
+        None => pem::certificates(&files::read(file, files::SMALL_FILE_BYTES_MAX)?)
+            .map_err(|e| CliError::failed(format!("{}: {e}", file.display())))?
+            .iter()
+            .map(|der| inspect_certificate(der))
+            .collect(),
     };
     if inspected.is_empty() {
         let error = CliError::failed(format!("{}: no certificate in it", file.display()));
@@ -268,10 +266,10 @@ fn inspect_certificate(der: &[u8]) -> Inspected {
     }
 }
 
-fn inspect_crl(bytes: &[u8], ca: &Path) -> Result<Inspected, CliError> {
+fn inspect_crl(file: &Path, ca: &Path) -> Result<Inspected, CliError> {
     let bundle = CaBundle::from_pem(&files::read(ca, files::SMALL_FILE_BYTES_MAX)?)
         .map_err(|e| CliError::failed(format!("{}: {e}", ca.display())))?;
-    let crl = Crl::parse(&crl_der(bytes), &bundle).map_err(|e| CliError::failed(format!("revocation list: {e}")))?;
+    let crl = Crl::parse(&crl_der(file)?, &bundle).map_err(|e| CliError::failed(format!("revocation list: {e}")))?;
     Ok(Inspected::Crl {
         number: crl.number().to_string(),
         this_update: time_s(crl.this_update()),
@@ -280,12 +278,10 @@ fn inspect_crl(bytes: &[u8], ca: &Path) -> Result<Inspected, CliError> {
     })
 }
 
-/// A revocation list as DER, whichever of DER and PEM it is.
-pub(crate) fn crl_der(bytes: &[u8]) -> Vec<u8> {
-    match CertificateRevocationListDer::from_pem_slice(bytes) {
-        Ok(der) => der.as_ref().to_vec(),
-        Err(_) => bytes.to_vec(),
-    }
+/// The revocation list of a file as DER, whichever of DER and PEM it is.
+pub(crate) fn crl_der(path: &Path) -> Result<Vec<u8>, CliError> {
+    let bytes = files::read(path, files::SMALL_FILE_BYTES_MAX)?;
+    pem::revocation_list(&bytes).map_err(|e| CliError::failed(format!("{}: {e}", path.display())))
 }
 
 fn describe(inspected: &Inspected) -> String {

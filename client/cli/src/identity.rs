@@ -14,7 +14,6 @@ use serde::Serialize;
 use super::governance::need_admin;
 use super::text::time_s;
 use super::{CliError, Context, SubmittedView};
-use consilium_client::files::{self, SMALL_FILE_BYTES_MAX};
 
 /// Identities on the ledger.
 #[derive(Debug, Args)]
@@ -84,7 +83,7 @@ pub(crate) async fn run(args: IdentityArgs, ctx: &Context) -> Result<(), CliErro
         }
         IdentityCommand::Unit { spiffe_id, unit, none: _ } => assign_unit(&client, &spiffe_id, unit, ctx).await,
         IdentityCommand::Revoke { crl } => {
-            let der = super::certs::crl_der(&files::read(&crl, SMALL_FILE_BYTES_MAX)?);
+            let der = super::certs::crl_der(&crl)?;
             let publish = pb::PublishRevocations { crl: Bytes::from(der) };
             let action = pb::Action { action: Some(pb::action::Action::PublishRevocations(publish)) };
             let tx = client.sign(vec![action], Vec::new())?;

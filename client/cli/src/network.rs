@@ -5,13 +5,11 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
-use consilium_certs::contract;
+use consilium_certs::{contract, pem};
 use consilium_proto::genesis::{GENESIS_BYTES_MAX, Genesis};
 use consilium_proto::names::SpiffeId;
 use consilium_proto::parameters::values;
 use prost::Message;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 use serde::Serialize;
 
 use super::context::escaped;
@@ -302,11 +300,9 @@ fn read_genesis(path: &Path) -> Result<Vec<u8>, ClientError> {
 }
 
 fn read_chain(path: &Path) -> Result<Vec<Bytes>, ClientError> {
-    let pem = files::read(path, SMALL_FILE_BYTES_MAX)?;
-    CertificateDer::pem_slice_iter(&pem)
-        .map(|der| der.map(|der| Bytes::copy_from_slice(&der)))
-        .collect::<Result<_, _>>()
-        .map_err(|_| ClientError::file(path, "is not PEM"))
+    let certificates = pem::certificates(&files::read(path, SMALL_FILE_BYTES_MAX)?);
+    let certificates = certificates.map_err(|e| ClientError::file(path, e))?;
+    Ok(certificates.iter().map(|der| Bytes::copy_from_slice(der)).collect())
 }
 
 #[cfg(test)]

@@ -9,8 +9,6 @@ use crate::clock::now_ms;
 use crate::files;
 use crate::fixture::Member as House;
 use crate::identity::load_signing_key;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 
 fn houses(folder: &std::path::Path) -> [House; 2] {
     [House::new(folder, "st-mary.example", 2), House::new(folder, "lab.example", 1)]
@@ -24,7 +22,7 @@ fn found(houses: &[House; 2]) -> Vec<u8> {
 
 fn endorse_as(house: &House, role_and_name: &str, document: &[u8]) -> Result<pb::Endorsement, ClientError> {
     let pem = files::read(&house.dir.join(format!("{role_and_name}.pem")), 100_000).unwrap();
-    let chain = CertificateDer::pem_slice_iter(&pem).map(|d| Bytes::copy_from_slice(&d.unwrap())).collect();
+    let chain = consilium_certs::pem::certificates(&pem).unwrap().iter().map(|d| Bytes::copy_from_slice(d)).collect();
     let key = load_signing_key(&house.dir.join(format!("{role_and_name}.key"))).unwrap();
     endorse(&Genesis::parse(document).unwrap(), chain, &key)
 }

@@ -1,6 +1,5 @@
 #![allow(clippy::unwrap_used)]
 use consilium_certs::{RevocationReason, RevokeTarget};
-use rustls_pki_types::pem::PemObject;
 use time::OffsetDateTime;
 
 use super::*;
@@ -14,7 +13,7 @@ fn row(member: &Member) -> MemberState {
 
 fn shown(member: &Member, identity: &str) -> Presented {
     let pem = files::read(&member.dir.join(format!("{identity}.pem")), 100_000).unwrap();
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&pem).map(Result::unwrap).collect();
+    let chain = consilium_certs::pem::certificates(&pem).unwrap();
     let id = consilium_certs::IdentityCertificate::parse(&chain[0]).unwrap().spiffe_id().clone();
     Presented { id, chain, address: String::new() }
 }

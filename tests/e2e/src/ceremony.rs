@@ -8,15 +8,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use consilium_certs::{CaStore, IdentityRequest, IssuedFiles, SubjectKey, Validity};
+use consilium_certs::{CaStore, IdentityRequest, IssuedFiles, SubjectKey, Validity, pem};
 use consilium_proto::genesis::{endorsement_input, ledger_id};
 use consilium_proto::names::Role;
 use consilium_proto::parameters::recommended_parameters;
 use consilium_proto::pb;
 use consilium_proto::signing::{SignatureAlgorithm, SigningKey};
 use prost::Message;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 use time::{Duration, OffsetDateTime};
 
 /// A member organisation with its CA, in a folder of its own.
@@ -96,12 +94,12 @@ impl Member {
         if !certificate.exists() {
             self.issue(Role::Admin, "founder", around_now())?;
         }
-        let chain = CertificateDer::from_pem_file(&certificate)?;
+        let chain = pem::certificates(&fs::read(&certificate)?)?;
         let key = SigningKey::from_pem(&fs::read_to_string(key)?)?;
         let signature = key.sign(&endorsement_input(&ledger_id(body)))?;
         Ok(pb::Endorsement {
             member: self.id.clone(),
-            certificate_chain: vec![Bytes::copy_from_slice(&chain)],
+            certificate_chain: chain.iter().map(|der| Bytes::copy_from_slice(der)).collect(),
             signature: Bytes::copy_from_slice(&signature),
         })
     }

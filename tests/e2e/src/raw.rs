@@ -10,7 +10,7 @@ use anyhow::Context;
 use consilium_certs::tls::{
     ConsiliumServerVerifier, ExpectedServer, MemberTrust, StaticTrust, client_config, provider,
 };
-use consilium_certs::{CaBundle, IssuedIdentity, MemberCa, Validity};
+use consilium_certs::{CaBundle, IssuedIdentity, MemberCa, Validity, pem};
 use consilium_grpc::operator_service_client::OperatorServiceClient;
 use consilium_proto::genesis::Genesis;
 use consilium_proto::pb;
@@ -22,8 +22,7 @@ use rcgen::{
 use rustls::client::ResolvesClientCert;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -44,8 +43,8 @@ impl RawIdentity {
     /// # Errors
     /// If key and certificate do not belong together.
     pub fn from_pem(certificate: &str, key: &str) -> anyhow::Result<Self> {
-        let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect::<Result<Vec<_>, _>>()?;
-        let key = PrivateKeyDer::from_pem_slice(key.as_bytes())?;
+        let chain = pem::certificates(certificate.as_bytes())?;
+        let key = pem::private_key(key.as_bytes())?;
         Ok(Self(Some(Arc::new(CertifiedKey::from_der(chain, key, &provider())?))))
     }
 
