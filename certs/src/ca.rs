@@ -121,6 +121,31 @@ impl CaCertificate {
         })
     }
 
+    /// Everything that puts a certificate outside the profile of CAs, where [`Self::parse`] stops
+    /// at the first; nothing if it is inside. For people who make certificates.
+    #[must_use]
+    pub fn problems(der: &[u8]) -> Vec<ProfileError> {
+        let certificate = match profile::parse_der(der) {
+            Ok(certificate) => certificate,
+            Err(error) => return vec![error],
+        };
+        let mut found = profile::basic_problems(&certificate);
+        match Extensions::scan(&certificate) {
+            Ok(extensions) => {
+                let identifier =
+                    extensions.subject_key_id.ok_or(ProfileError::MissingExtension("subjectKeyIdentifier"));
+                found.extend(check_ca(&extensions).err());
+                found.extend(check_extended_key_usage(&extensions).err());
+                found.extend(check_names(&certificate, &extensions).err());
+                found.extend(member_of(&extensions).err());
+                found.extend(identifier.err());
+            }
+            Err(error) => found.push(error),
+        }
+        found.extend(anchor(der).err());
+        found
+    }
+
     /// The certificate as received, in DER.
     #[must_use]
     pub fn der(&self) -> &[u8] {

@@ -32,6 +32,7 @@ pub struct IdentityCertificate {
     issuer: Vec<u8>,
     issuer_key_id: Vec<u8>,
     subject_key_id: Vec<u8>,
+    has_host_name: bool,
 }
 
 impl IdentityCertificate {
@@ -64,7 +65,34 @@ impl IdentityCertificate {
             issuer: certificate.issuer().as_raw().to_vec(),
             issuer_key_id: issuer_key_id.to_vec(),
             subject_key_id: subject_key_id.to_vec(),
+            has_host_name: extensions.names.iter().any(is_host_name),
         })
+    }
+
+    /// Everything that puts a certificate outside the profile, where [`Self::parse`] stops at the
+    /// first; nothing if it is inside. For people who make certificates.
+    #[must_use]
+    pub fn problems(der: &[u8]) -> Vec<ProfileError> {
+        let certificate = match profile::parse_der(der) {
+            Ok(certificate) => certificate,
+            Err(error) => return vec![error],
+        };
+        let mut found = profile::basic_problems(&certificate);
+        let basics = profile::check_basics(&certificate);
+        found.extend(basics.ok().and_then(|basics| check_validity_length(&basics).err()));
+        match Extensions::scan(&certificate) {
+            Ok(extensions) => found.extend(extension_problems(&certificate, &extensions)),
+            Err(error) => found.push(error),
+        }
+        found.extend(check_strict_encoding(der).err());
+        found
+    }
+
+    /// Whether a DNS name or IP address stands beside the SPIFFE id, for clients that know a
+    /// server by its host name.
+    #[must_use]
+    pub fn has_host_name(&self) -> bool {
+        self.has_host_name
     }
 
     /// The certificate as received, in DER.
@@ -145,6 +173,26 @@ impl fmt::Debug for IdentityCertificate {
     }
 }
 
+fn extension_problems(certificate: &X509Certificate<'_>, extensions: &Extensions<'_>) -> Vec<ProfileError> {
+    let mut found = vec![check_not_a_ca(extensions).err(), check_name_kinds(extensions).err()];
+    let id = extensions.single_uri().and_then(|uri| Ok(uri.parse::<SpiffeId>()?));
+    match &id {
+        Ok(id) => {
+            found.push(check_extended_key_usage(extensions, id.role()).err());
+            found.push(check_opaque(certificate, extensions, id).err());
+        }
+        Err(error) => found.push(Some(error.clone())),
+    }
+    let missing = |is_there: bool, name| (!is_there).then_some(ProfileError::MissingExtension(name));
+    found.push(missing(extensions.authority_key_id.is_some(), "authorityKeyIdentifier"));
+    found.push(missing(extensions.subject_key_id.is_some(), "subjectKeyIdentifier"));
+    found.into_iter().flatten().collect()
+}
+
+fn is_host_name(name: &GeneralName<'_>) -> bool {
+    matches!(name, GeneralName::DNSName(_) | GeneralName::IPAddress(_))
+}
+
 /// SHA-256 of a certificate's DER.
 fn fingerprint(der: &[u8]) -> [u8; 32] {
     let mut bytes = [0; 32];
@@ -214,7 +262,22 @@ fn check_opaque(
 fn check_extended_key_usage(extensions: &Extensions<'_>, role: Role) -> Result<(), ProfileError> {
     let usage = extensions.extended_key_usage.ok_or(ProfileError::MissingExtension("extKeyUsage"))?;
     let exact = usage.client_auth && usage.server_auth == (role == Role::Node) && only_tls_purposes(usage);
-    if exact { Ok(()) } else { Err(ProfileError::ExtendedKeyUsage { role }) }
+    if exact { Ok(()) } else { Err(ProfileError::ExtendedKeyUsage { role, found: named(usage) }) }
+}
+
+/// The usages by the names of RFC 5280, or by their numbers.
+fn named(usage: &ExtendedKeyUsage<'_>) -> String {
+    let known = [
+        (usage.any, "anyExtendedKeyUsage"),
+        (usage.client_auth, "clientAuth"),
+        (usage.server_auth, "serverAuth"),
+        (usage.code_signing, "codeSigning"),
+        (usage.email_protection, "emailProtection"),
+        (usage.time_stamping, "timeStamping"),
+        (usage.ocsp_signing, "OCSPSigning"),
+    ];
+    let known = known.into_iter().filter(|(is_there, _)| *is_there).map(|(_, name)| name.to_owned());
+    known.chain(usage.other.iter().map(profile::dotted)).collect::<Vec<_>>().join(", ")
 }
 
 fn only_tls_purposes(usage: &ExtendedKeyUsage<'_>) -> bool {

@@ -108,10 +108,12 @@ pub enum ProfileError {
     #[error("URI name: {0}")]
     SpiffeId(#[from] InvalidName),
     /// The extended key usage is not exactly what the role calls for.
-    #[error("extended key usage is not exactly that of role {role}")]
+    #[error("extended key usages are {found}; role {role} has exactly {}", usages_of(*role))]
     ExtendedKeyUsage {
         /// The role that the certificate claims.
         role: Role,
+        /// The usages that it has.
+        found: String,
     },
     /// The extended key usage of a CA excludes client or server
     /// authentication.
@@ -152,6 +154,19 @@ pub enum ProfileError {
     /// A CA without a name (RFC 5280 §4.1.2.6).
     #[error("the subject of the CA is empty")]
     EmptySubject,
+}
+
+fn usages_of(role: Role) -> &'static str {
+    match role {
+        Role::Node => "clientAuth, serverAuth",
+        Role::Admin
+        | Role::Service
+        | Role::Clinician
+        | Role::Researcher
+        | Role::Auditor
+        | Role::Patient
+        | Role::Device => "clientAuth",
+    }
 }
 
 /// The kind of an identity's key.
@@ -357,6 +372,20 @@ pub(crate) fn check_basics(certificate: &X509Certificate<'_>) -> Result<Basics, 
         return Err(ProfileError::Validity { not_before, not_after });
     }
     Ok(Basics { serial, not_before, not_after, public_key: PublicKey::from_spki(&tbs.subject_pki)? })
+}
+
+/// All that [`check_basics`] refuses, in its order.
+pub(crate) fn basic_problems(certificate: &X509Certificate<'_>) -> Vec<ProfileError> {
+    let tbs = &certificate.tbs_certificate;
+    let (not_before, not_after) = (tbs.validity.not_before.timestamp(), tbs.validity.not_after.timestamp());
+    let version = (tbs.version != X509Version::V3).then_some(ProfileError::Version);
+    let serial = Serial::from_der_integer(tbs.raw_serial()).err().map(ProfileError::from);
+    let unique = (tbs.issuer_uid.is_some() || tbs.subject_uid.is_some()).then_some(ProfileError::UniqueIdentifier);
+    let signature = !is_profile_signature(&certificate.signature_algorithm, &tbs.signature);
+    let signature = signature.then_some(ProfileError::SignatureAlgorithm);
+    let validity = (not_after <= not_before).then_some(ProfileError::Validity { not_before, not_after });
+    let key = PublicKey::from_spki(&tbs.subject_pki).err();
+    [version, serial, unique, signature, validity, key].into_iter().flatten().collect()
 }
 
 /// Whether outer and inner algorithm agree on ECDSA with SHA-256 or SHA-384,

@@ -94,6 +94,9 @@ fn execute(command: Command) -> Result<(), Fault> {
             let config = args.load()?;
             descriptors::reserve(&config)?;
             let prepared = prepare(config)?;
+            if let Some(warning) = prepared.warning() {
+                eprintln!("warning: {warning}");
+            }
             println!("{} (raft id {}) of ledger {}", prepared.spiffe_id, prepared.me, prepared.genesis.ledger_id);
             Ok(())
         }
@@ -137,6 +140,9 @@ async fn run_with_repair(config: Config, metrics: &PrometheusHandle) -> Result<E
     // handler stays for as long as the process does.
     drop(signal(SignalKind::hangup()).map_err(|e| Fault::System(format!("signals: {e}")))?);
     let prepared = prepare(config.clone())?;
+    if let Some(warning) = prepared.warning() {
+        tracing::warn!("{warning}");
+    }
     repair::run_if_requested(&prepared).await?;
     let ended = run(prepared, metrics.clone(), stop_signal()).await;
     if matches!(ended, Ok(Ended::Diverged(_)) | Err(Fault::Rotten(_))) {

@@ -95,6 +95,18 @@ impl DataDir {
     }
 }
 
+impl Prepared {
+    /// What is not wrong with the node's certificate, and yet keeps clients away.
+    #[must_use]
+    pub fn warning(&self) -> Option<&'static str> {
+        let has_host_name = self.resolver.current().identity().has_host_name();
+        (!has_host_name).then_some(
+            "the node's certificate has no DNS name or IP address: clients in other languages refuse it; issue it again \
+             with --dns or --ip",
+        )
+    }
+}
+
 /// Checks genesis and identity. Reads files, opens no database.
 ///
 /// # Errors
@@ -153,6 +165,9 @@ fn own_raft_id(
     Ok(id)
 }
 
+/// Largest file of a vote key, in bytes.
+const VOTE_KEY_BYTES_MAX: u64 = 64 * 1024;
+
 fn load_vote_key(path: &Path) -> Result<SigningKey, Fault> {
     let fault = |cause: &dyn std::fmt::Display| {
         Fault::Setup(format!("configuration key `identity.vote_key`: {}: {cause}", path.display()))
@@ -160,9 +175,6 @@ fn load_vote_key(path: &Path) -> Result<SigningKey, Fault> {
     let text = secret_file::read(path, VOTE_KEY_BYTES_MAX).map_err(|e| fault(&e))?;
     let text = std::str::from_utf8(&text).map_err(|_| fault(&"is not PEM"))?;
     SigningKey::from_pem(text).map_err(|e| fault(&e))
-/// Largest file of a vote key, in bytes.
-const VOTE_KEY_BYTES_MAX: u64 = 64 * 1024;
-
 }
 
 /// Sets up a data directory, once.

@@ -23,6 +23,52 @@ fn parse_spoilt(spoil: Spoil) -> Result<IdentityCertificate, ProfileError> {
     IdentityCertificate::parse(&der)
 }
 
+fn usages(role: Role, found: &str) -> ProfileError {
+    ProfileError::ExtendedKeyUsage { role, found: found.into() }
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once() {
+    let spoil = |params: &mut CertificateParams| {
+        params.extended_key_usages = vec![Eku::ServerAuth, Eku::CodeSigning];
+        params.key_usages = vec![Ku::KeyAgreement];
+        params.is_ca = IsCa::NoCa;
+        params.not_after = params.not_before + time::Duration::days(900);
+    };
+    let mut params = leaf_params();
+    assert!(IdentityCertificate::problems(&sign(&ca(MEMBER), &params, &KeyPair::generate().unwrap())).is_empty());
+    spoil(&mut params);
+    let der = sign(&ca(MEMBER), &params, &KeyPair::generate().unwrap());
+    let problems = IdentityCertificate::problems(&der);
+    assert_eq!(problems.first(), IdentityCertificate::parse(&der).err().as_ref());
+    assert!(
+        matches!(
+            problems.as_slice(),
+            [
+                ProfileError::ValidityTooLong { .. },
+                ProfileError::IdentityKeyUsage,
+                ProfileError::ExtendedKeyUsage { .. },
+                ProfileError::MissingExtension("subjectKeyIdentifier"),
+            ]
+        ),
+        "{problems:?}"
+    );
+    let text = problems[2].to_string();
+    assert_eq!(text, "extended key usages are serverAuth, codeSigning; role clinician has exactly clientAuth");
+    assert!(CaCertificate::problems(ca(MEMBER).certificate().der()).is_empty());
+    assert!(CaCertificate::problems(&der).contains(&ProfileError::NotACa));
+    assert_eq!(IdentityCertificate::problems(b"x"), [ProfileError::Encoding("structure")]);
+}
+
+#[test]
+fn a_host_name_beside_the_identity_is_known() {
+    let mut with = request(Role::Node, "n1");
+    with.dns_names = vec!["node.st-mary.example".into()];
+    assert!(ca(MEMBER).issue(&with).unwrap().certificate.has_host_name());
+    with.dns_names.clear();
+    assert!(!ca(MEMBER).issue(&with).unwrap().certificate.has_host_name());
+}
+
 #[test]
 fn unspoilt_parameters_are_accepted() {
     let identity = parse_spoilt(|_| {}).unwrap();
@@ -78,40 +124,32 @@ fn refuses_each_deviation_of_a_leaf() {
             ProfileError::SpiffeId(InvalidName::Role),
         ),
         ("no EKU", |p| p.extended_key_usages.clear(), ProfileError::MissingExtension("extKeyUsage")),
-        (
-            "serverAuth alone",
-            |p| p.extended_key_usages = vec![Eku::ServerAuth],
-            ProfileError::ExtendedKeyUsage { role: clinician },
-        ),
+        ("serverAuth alone", |p| p.extended_key_usages = vec![Eku::ServerAuth], usages(clinician, "serverAuth")),
         (
             "serverAuth besides, not a node",
             |p| p.extended_key_usages.push(Eku::ServerAuth),
-            ProfileError::ExtendedKeyUsage { role: clinician },
+            usages(clinician, "clientAuth, serverAuth"),
         ),
-        (
-            "anyEKU alone",
-            |p| p.extended_key_usages = vec![Eku::Any],
-            ProfileError::ExtendedKeyUsage { role: clinician },
-        ),
+        ("anyEKU alone", |p| p.extended_key_usages = vec![Eku::Any], usages(clinician, "anyExtendedKeyUsage")),
         (
             "anyEKU besides",
             |p| p.extended_key_usages.push(Eku::Any),
-            ProfileError::ExtendedKeyUsage { role: clinician },
+            usages(clinician, "anyExtendedKeyUsage, clientAuth"),
         ),
         (
             "codeSigning besides",
             |p| p.extended_key_usages.push(Eku::CodeSigning),
-            ProfileError::ExtendedKeyUsage { role: clinician },
+            usages(clinician, "clientAuth, codeSigning"),
         ),
         (
             "private EKU besides",
             |p| p.extended_key_usages.push(Eku::Other(vec![1, 3, 6, 1, 4, 1, 99999, 1])),
-            ProfileError::ExtendedKeyUsage { role: clinician },
+            usages(clinician, "clientAuth, 1.3.6.1.4.1.99999.1"),
         ),
         (
             "node without serverAuth",
             |p| p.subject_alt_names = vec![uri("spiffe://st-mary.example/node/n1")],
-            ProfileError::ExtendedKeyUsage { role: Role::Node },
+            usages(Role::Node, "clientAuth"),
         ),
         ("no key usage", |p| p.key_usages.clear(), ProfileError::MissingExtension("keyUsage")),
         ("no digitalSignature", |p| p.key_usages = vec![Ku::KeyAgreement], ProfileError::IdentityKeyUsage),

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use consilium_certs::{
-    CaBundle, CaCertificate, CaStore, Crl, IdentityCertificate, IdentityRequest, RevocationReason, RevokeTarget,
-    Serial, StoreError, SubjectKey, Validity, pem,
+    CaBundle, CaCertificate, CaStore, Crl, IdentityCertificate, IdentityRequest, ProfileError, RevocationReason,
+    RevokeTarget, Serial, StoreError, SubjectKey, Validity, pem,
 };
 use consilium_proto::names::{self, MemberId, Role, SpiffeId};
 use serde::Serialize;
@@ -105,6 +105,9 @@ pub(crate) struct IssueArgs {
     /// IP address to add, for servers
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) ip: Vec<IpAddr>,
+    /// Issue a node's certificate without --dns and --ip, which clients in other languages refuse
+    #[arg(long)]
+    pub(crate) no_host_name: bool,
     /// PKCS#10 request (PEM) by the holder of a key made elsewhere
     #[arg(long, value_name = "FILE")]
     pub(crate) csr: Option<PathBuf>,
@@ -141,7 +144,7 @@ struct IssuedView {
 enum Inspected {
     Identity { spiffe_id: String, serial: String, fingerprint: String, not_before: String, not_after: String },
     Ca { member: String, serial: String, path_length: u32, not_before: String, not_after: String },
-    Outside { problem: String },
+    Outside { problem: String, problems: Vec<String> },
     Crl { number: String, this_update: String, next_update: String, revoked: Vec<String> },
 }
 
@@ -183,6 +186,11 @@ fn init(dir: &Path, member: &MemberId, validity: Validity, ctx: &Context) -> Res
 }
 
 fn issue(args: IssueArgs, now: OffsetDateTime, ctx: &Context) -> Result<(), CliError> {
+    if args.role == Role::Node && args.dns.is_empty() && args.ip.is_empty() && !args.no_host_name {
+        return Err(CliError::usage(
+            "give --dns or --ip: clients in other languages know a node by its host name (--no-host-name goes without)",
+        ));
+    }
     let ca = CaStore::open(&args.dir).map_err(store)?;
     let name = match (args.name, args.role) {
         (Some(name), _) => name,
@@ -241,7 +249,14 @@ fn inspect(file: &Path, ca: Option<&Path>, ctx: &Context) -> Result<(), CliError
         let error = CliError::failed(format!("{}: no certificate in it", file.display()));
         return Err(error.hint("pass --ca to show a revocation list"));
     }
-    ctx.print(&inspected, |all| all.iter().map(describe).collect::<Vec<_>>().join("\n\n"))
+    ctx.print(&inspected, |all| all.iter().map(describe).collect::<Vec<_>>().join("\n\n"))?;
+    let outside = inspected.iter().filter(|one| matches!(one, Inspected::Outside { .. })).count();
+    if outside > 0 {
+        let all = inspected.len();
+        let error = CliError::failed(format!("{}: {outside} of {all} outside the profile", file.display()));
+        return Err(error.hint("docs/certificates.md has the profile, and settings of CAs that keep to it"));
+    }
+    Ok(())
 }
 
 fn inspect_certificate(der: &[u8]) -> Inspected {
@@ -260,10 +275,20 @@ fn inspect_certificate(der: &[u8]) -> Inspected {
             not_before: time_s(c.not_before()),
             not_after: time_s(c.not_after()),
         },
-        (Err(as_identity), Err(as_ca)) => {
-            Inspected::Outside { problem: format!("no identity ({as_identity}) and no CA ({as_ca})") }
-        }
+        (Err(_), Err(_)) => outside(der),
     }
+}
+
+/// What is wrong with a certificate that is neither: as a CA, if it says that it is one.
+fn outside(der: &[u8]) -> Inspected {
+    let (as_identity, as_ca) = (IdentityCertificate::problems(der), CaCertificate::problems(der));
+    let (kind, problems) = match as_ca.contains(&ProfileError::NotACa) {
+        _ if as_identity == as_ca => ("certificate", as_ca),
+        true => ("identity", as_identity),
+        false => ("CA", as_ca),
+    };
+    let problems: Vec<String> = problems.iter().map(ProfileError::to_string).collect();
+    Inspected::Outside { problem: format!("no {kind}: {}", problems.join("; ")), problems }
 }
 
 fn inspect_crl(file: &Path, ca: &Path) -> Result<Inspected, CliError> {
@@ -292,7 +317,10 @@ fn describe(inspected: &Inspected) -> String {
         Inspected::Ca { member, serial, path_length, not_before, not_after } => format!(
             "CA of {member}\n  serial {serial}\n  further CAs below it: {path_length}\n  valid {not_before} to {not_after}"
         ),
-        Inspected::Outside { problem } => format!("outside the profile: {}", super::context::escaped(problem)),
+        Inspected::Outside { problems, .. } => {
+            let reasons = problems.iter().map(|reason| format!("\n  {}", super::context::escaped(reason)));
+            format!("outside the profile:{}", reasons.collect::<String>())
+        }
         Inspected::Crl { number, this_update, next_update, revoked } => format!(
             "revocation list {number}\n  of {this_update}, next due {next_update}\n  revoked: {}",
             if revoked.is_empty() { "nothing".to_owned() } else { revoked.join(", ") }

@@ -36,5 +36,16 @@ fn scripts_get_what_was_issued_revoked_and_found() {
         next_update: time_s(1),
         revoked: vec!["0a".into()],
     };
-    snapshot::check("inspected", &[identity, ca, crl, Inspected::Outside { problem: "no certificate".into() }]);
+    let problems = vec!["extension keyUsage is missing".into()];
+    let outside = Inspected::Outside { problem: "no identity: extension keyUsage is missing".into(), problems };
+    snapshot::check("inspected", &[identity, ca, crl, outside]);
+}
+
+#[test]
+fn a_certificate_outside_the_profile_is_told_with_all_reasons() {
+    let Inspected::Outside { problem, problems } = outside(b"x") else { panic!("found to be inside") };
+    assert_eq!(problems, ["not a DER certificate: structure"]);
+    assert_eq!(problem, "no certificate: not a DER certificate: structure");
+    let two = Inspected::Outside { problem: String::new(), problems: vec!["one".into(), "two".into()] };
+    assert_eq!(describe(&two), "outside the profile:\n  one\n  two");
 }
