@@ -10,6 +10,7 @@ mod chain;
 mod common;
 mod contract;
 mod crl;
+mod documented;
 mod handshake;
 mod hostile;
 mod profile;
