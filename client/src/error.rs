@@ -51,6 +51,14 @@ pub enum ClientError {
         /// What the layers below said.
         cause: String,
     },
+    /// The name of an endpoint leads nowhere.
+    #[error("{endpoint}: {cause}")]
+    NoAddress {
+        /// host:port.
+        endpoint: String,
+        /// What the resolver said.
+        cause: String,
+    },
     /// A node answered with an error.
     #[error("{}{message}", reason_prefix(reason))]
     Status {
@@ -208,7 +216,7 @@ impl ClientError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Transport { .. } | Self::GaveUp { .. } | Self::StaleHead { .. } => true,
+            Self::Transport { .. } | Self::NoAddress { .. } | Self::GaveUp { .. } | Self::StaleHead { .. } => true,
             Self::Status { code, .. } => is_retryable_code(*code),
             Self::Field(_)
             | Self::File { .. }

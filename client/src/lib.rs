@@ -47,6 +47,7 @@ pub mod custodian;
 pub mod disclosures;
 pub mod documents;
 pub mod emergencies;
+pub mod endpoint;
 mod enroll;
 pub mod error;
 pub mod false_answer;

@@ -10,7 +10,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use consilium_certs::tls::{ExpectedServer, PlausibleServerVerifier, RefusalHook, first_contact_config, peer_identity};
+use consilium_certs::tls::{
+    DialError, ExpectedServer, PlausibleServerVerifier, RefusalHook, dial, first_contact_config, peer_identity,
+};
 use consilium_certs::{ReloadingResolver, VerifyError};
 use consilium_grpc::ledger_service_client::LedgerServiceClient;
 use consilium_grpc::validators_service_client::ValidatorsServiceClient;
@@ -20,9 +22,10 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::transport::{Channel, Endpoint as Template, Uri};
 
 use crate::clock::now_ms;
+use crate::endpoint::Endpoint;
 use crate::error::ClientError;
 use crate::guarded::Guarded;
 use crate::standing::{Presented, Standings};
@@ -53,11 +56,11 @@ impl Dialer {
     /// If the address is malformed or TLS cannot be set up.
     pub fn channel(&self, address: &str) -> Result<Channel, ClientError> {
         let (plausible, standings) = (self.connector.to(address)?, Arc::clone(&self.standings));
-        let connect = tower::service_fn(move |uri: Uri| {
+        let connect = tower::service_fn(move |_: Uri| {
             let (plausible, standings) = (plausible.clone(), Arc::clone(&standings));
-            async move { Guarded::admit(plausible.connect(&uri).await?, standings).await.map(TokioIo::new) }
+            async move { Guarded::admit(plausible.connect().await?, standings).await.map(TokioIo::new) }
         });
-        Ok(endpoint(address)?.connect_with_connector_lazy(connect))
+        Ok(template(address)?.connect_with_connector_lazy(connect))
     }
 }
 
@@ -76,11 +79,11 @@ impl Connector {
     /// A channel that nothing vouches for: for answers that prove themselves.
     pub(crate) fn channel_for_proofs(&self, address: &str) -> Result<Channel, ClientError> {
         let plausible = self.to(address)?;
-        let connect = tower::service_fn(move |uri: Uri| {
+        let connect = tower::service_fn(move |_: Uri| {
             let plausible = plausible.clone();
-            async move { plausible.connect(&uri).await.map(|connection| TokioIo::new(connection.tls)) }
+            async move { plausible.connect().await.map(|connection| TokioIo::new(connection.tls)) }
         });
-        Ok(endpoint(address)?.connect_with_connector_lazy(connect))
+        Ok(template(address)?.connect_with_connector_lazy(connect))
     }
 
     fn to(&self, address: &str) -> Result<Target, ClientError> {
@@ -93,7 +96,8 @@ impl Connector {
         let config = first_contact_config(Arc::new(verifier), Arc::<ReloadingResolver>::clone(&self.resolver))
             .map_err(|e| ClientError::Tls(e.to_string()))?;
         let (tls, resolver) = (TlsConnector::from(Arc::new(config)), Arc::clone(&self.resolver));
-        Ok(Target { tls, resolver, refusal, address: address.into() })
+        let endpoint = Arc::new(address.parse::<Endpoint>()?);
+        Ok(Target { tls, resolver, refusal, endpoint, address: address.into() })
     }
 }
 
@@ -104,20 +108,34 @@ struct Target {
     resolver: Arc<ReloadingResolver>,
     /// Why the last handshake was refused here.
     refusal: Arc<Mutex<Option<VerifyError>>>,
+    endpoint: Arc<Endpoint>,
+    /// The same as it was written: what it is known by.
     address: Arc<str>,
 }
 
 impl Target {
-    async fn connect(&self, uri: &Uri) -> Result<Plausible, ClientError> {
+    async fn connect(&self) -> Result<Plausible, ClientError> {
         pick_up_renewal(Arc::clone(&self.resolver)).await;
         let transport = |cause: String| ClientError::Transport { endpoint: self.address.to_string(), cause };
-        let tls = tokio::time::timeout(CONNECT_TIMEOUT, connect_tls(&self.tls, uri)).await;
-        let tls = tls.map_err(|_| transport("no connection in time".into()))?.map_err(|error| {
-            match self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                Some(refusal) => {
+        let name = ServerName::try_from(self.endpoint.host().to_owned()).map_err(|e| transport(e.to_string()))?;
+        let secure = |tcp: TcpStream| {
+            let name = name.clone();
+            async move {
+                tcp.set_nodelay(true)?;
+                self.tls.connect(name, tcp).await
+            }
+        };
+        let tls = dial(self.endpoint.host(), self.endpoint.port(), CONNECT_TIMEOUT, secure).await;
+        let tls = tls.map_err(|error| {
+            let refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take();
+            match (refusal, error) {
+                (Some(refusal), DialError::Failed(_) | DialError::Unknown { .. }) => {
                     ClientError::NodeRefused { node: self.address.to_string(), refusal: Box::new(refusal.into()) }
                 }
-                None => transport(error.to_string()),
+                (None, error @ DialError::Unknown { .. }) => {
+                    ClientError::NoAddress { endpoint: self.address.to_string(), cause: error.to_string() }
+                }
+                (None, error @ DialError::Failed(_)) => transport(error.to_string()),
             }
         })?;
         Plausible::of(tls, &self.address).ok_or_else(|| transport("the server showed no certificate".into()))
@@ -160,16 +178,13 @@ pub fn validators_service(channel: Channel) -> ValidatorsServiceClient<Channel> 
     ValidatorsServiceClient::new(channel)
 }
 
-fn endpoint(address: &str) -> Result<Endpoint, ClientError> {
-    let malformed = || ClientError::Usage(format!("endpoint {address:?} is not host:port"));
-    let with_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    if !with_port {
-        return Err(malformed());
-    }
+fn template(address: &str) -> Result<Template, ClientError> {
+    let endpoint = address.parse::<Endpoint>()?;
+    let malformed = || ClientError::Usage(format!("endpoint {endpoint} is not host:port"));
     // The scheme says nothing here: the connector always speaks TLS.
-    Ok(Endpoint::from_shared(format!("http://{address}"))
+    Ok(Template::from_shared(format!("http://{endpoint}"))
         .map_err(|_| malformed())?
-        .origin(format!("https://{address}").parse().map_err(|_| malformed())?)
+        .origin(format!("https://{endpoint}").parse().map_err(|_| malformed())?)
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
@@ -184,13 +199,4 @@ async fn pick_up_renewal(resolver: Arc<ReloadingResolver>) {
     let look = move || drop(resolver.reload_if_changed(|new| new.identity().check_time(now_s)));
     // Files may be slow. A look that was not taken is taken next time.
     let _ = tokio::task::spawn_blocking(look).await;
-}
-
-async fn connect_tls(connector: &TlsConnector, uri: &Uri) -> std::io::Result<TlsStream<TcpStream>> {
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let port = uri.port_u16().unwrap_or_default();
-    let tcp = TcpStream::connect((host, port)).await?;
-    tcp.set_nodelay(true)?;
-    let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
-    connector.connect(name, tcp).await
 }

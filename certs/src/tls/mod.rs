@@ -12,11 +12,13 @@
 
 mod algorithms;
 mod config;
+mod dial;
 mod plausible;
 mod trust;
 mod verifier;
 
 pub use config::{ALPN_H2, client_config, first_contact_config, peer_identity, provider, server_config};
+pub use dial::{ADDRESSES_MAX, DialError, dial};
 pub use plausible::PlausibleServerVerifier;
 pub use trust::{MemberTrust, StaticTrust, TrustSource};
 pub use verifier::{ConsiliumClientVerifier, ConsiliumServerVerifier, ExpectedServer, RefusalHook};

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use consilium_client::endpoint::Endpoint;
 use consilium_client::{ClientError, HeadAge, NodesOf, Profile, files};
 use serde::Deserialize;
 
@@ -17,7 +18,7 @@ use serde::Deserialize;
 struct Section {
     genesis: Option<PathBuf>,
     trust: Option<PathBuf>,
-    endpoints: Option<Vec<String>>,
+    endpoints: Option<Vec<Endpoint>>,
     nodes_of: Option<Vec<String>>,
     max_head_age_s: Option<u32>,
     refresh_s: Option<u32>,
@@ -89,7 +90,7 @@ impl Section {
         Ok(Profile {
             genesis: at(self.genesis),
             trust: at(self.trust),
-            endpoints: self.endpoints.unwrap_or_default(),
+            endpoints: self.endpoints.iter().flatten().map(ToString::to_string).collect(),
             // An empty list is a word, too: the own member alone.
             nodes_of: self.nodes_of.as_deref().map(NodesOf::parse).transpose()?,
             max_head_age: self.max_head_age_s.map(head_age),

@@ -13,6 +13,7 @@ use crate::config_file;
 use crate::hint::hint;
 use crate::json::Document;
 
+use consilium_client::endpoint::Endpoint;
 use consilium_client::{Claimed, Client, ClientError, FalseAnswer, HeadAge, NodesOf, Profile};
 
 /// How results are printed.
@@ -43,7 +44,7 @@ pub(crate) struct ConnectionArgs {
     pub(crate) trust: Option<PathBuf>,
     /// Nodes to talk to, comma-separated
     #[arg(long, global = true, value_name = "HOST:PORT", value_delimiter = ',', env = "CONSILIUM_ENDPOINTS")]
-    pub(crate) endpoints: Vec<String>,
+    pub(crate) endpoints: Vec<Endpoint>,
     /// Members whose nodes may be talked to beside the own member's, comma-separated; '*' for all
     #[arg(long, global = true, value_name = "MEMBER", value_delimiter = ',', env = "CONSILIUM_NODES_OF")]
     pub(crate) nodes_of: Vec<String>,
@@ -101,7 +102,7 @@ impl Context {
         let flags = Profile {
             genesis: args.genesis.clone(),
             trust: args.trust.clone(),
-            endpoints: args.endpoints.clone(),
+            endpoints: args.endpoints.iter().map(ToString::to_string).collect(),
             nodes_of: config_file::nodes_of(&args.nodes_of)?,
             max_head_age: args.max_head_age.map(config_file::head_age),
             refresh: None,

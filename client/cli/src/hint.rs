@@ -7,6 +7,7 @@ pub(crate) fn hint(error: &ClientError) -> Option<&'static str> {
     match error {
         ClientError::Setting { .. } => Some("set it in the configuration file, or pass the flag of the same name"),
         ClientError::Transport { .. } => Some("check the endpoints, and that this identity's member is in the genesis"),
+        ClientError::NoAddress { .. } => Some("look at the spelling of the endpoint, and at this machine's DNS"),
         ClientError::GaveUp { last, .. } => hint(last).or(Some("sending the same transaction again is safe")),
         ClientError::NodeRefused { .. } => {
             Some("use a node of your own member, or name the member in nodes_of (--nodes-of)")

@@ -143,3 +143,13 @@ pub(crate) fn submitted() -> SubmittedView {
 fn scripts_get_a_submitted_transaction() {
     json::snapshot::check("submitted", &submitted());
 }
+
+#[test]
+fn an_endpoint_that_cannot_be_is_wrong_usage() {
+    assert!(parses("consilium --endpoints 127.0.0.1:7401,[::1]:7401 status"));
+    for bad in ["https://127.0.0.1:7401", "127.0.0.1", "::1", "a:1,b"] {
+        let refused = Cli::try_parse_from(["consilium", "--endpoints", bad, "status"]).unwrap_err();
+        assert_eq!(refused.exit_code(), 2);
+        assert!(refused.to_string().contains("port"), "{refused}");
+    }
+}

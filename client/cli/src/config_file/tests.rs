@@ -62,3 +62,10 @@ fn unknown_keys_and_profiles_are_refused_with_the_line() {
     assert_eq!(parse(TEXT, Path::new(""), Some("day")).unwrap_err(), "has no profile \"day\"");
     assert_eq!(parse("[profile.a.profile.b]\n", Path::new(""), None).unwrap_err(), "a profile cannot hold profiles");
 }
+
+#[test]
+fn an_endpoint_that_cannot_be_is_refused_with_its_line_and_the_right_form() {
+    let text = "genesis = \"g\"\nendpoints = [\"a:1\", \"https://node.a.example:7401\"]\n";
+    let error = parse(text, Path::new(""), None).unwrap_err();
+    assert!(error.starts_with("line 2: ") && error.contains("(node.a.example:7401)"), "{error}");
+}
