@@ -23,9 +23,17 @@ use crate::serial::{InvalidSerial, Serial};
 use consilium_proto::hash::sha256;
 use consilium_proto::ids::AuthorityId;
 use consilium_proto::names::{InvalidName, Role};
+use consilium_proto::when::utc_s;
 
 /// Largest certificate that is looked at, in bytes of DER.
 pub const MAX_CERTIFICATE_BYTES: usize = 8 * 1024;
+
+const DAY_SECONDS: i64 = 24 * 60 * 60;
+
+/// Begun days count.
+const fn days(seconds: i64) -> i64 {
+    seconds.saturating_add(DAY_SECONDS - 1) / DAY_SECONDS
+}
 
 /// Why a certificate is outside the profile.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +64,7 @@ pub enum ProfileError {
     #[error("public key is not an uncompressed point on P-256 or P-384")]
     PublicKey,
     /// `notAfter` does not lie after `notBefore`.
-    #[error("validity ends at {not_after}, not after its start {not_before}")]
+    #[error("validity ends at {}, not after its start {}", utc_s(*not_after), utc_s(*not_before))]
     Validity {
         /// Unix seconds.
         not_before: i64,
@@ -64,7 +72,7 @@ pub enum ProfileError {
         not_after: i64,
     },
     /// The validity is longer than the profile allows.
-    #[error("validity of {seconds} s exceeds {max_seconds} s")]
+    #[error("validity of {} days exceeds {} days", days(*seconds), days(*max_seconds))]
     ValidityTooLong {
         /// Length of the validity in seconds.
         seconds: i64,

@@ -19,6 +19,7 @@ use crate::profile::{MAX_CERTIFICATE_BYTES, ProfileError};
 use crate::serial::Serial;
 use consilium_proto::ids::AuthorityId;
 use consilium_proto::names::{MemberId, Role, SpiffeId};
+use consilium_proto::when::utc_s;
 
 /// Most certificates that a peer may present, leaf and root included. With
 /// [`MAX_CERTIFICATE_BYTES`] each, this bounds a chain to 32 KiB.
@@ -35,6 +36,15 @@ pub enum Purpose {
     Client,
     /// It authenticates a server: role node only.
     Server,
+}
+
+impl std::fmt::Display for Purpose {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Client => "a client",
+            Self::Server => "a server",
+        })
+    }
 }
 
 /// How revocation lists are judged.
@@ -113,7 +123,7 @@ pub enum VerifyError {
         expected: Vec<MemberId>,
     },
     /// The role may not be used for this purpose.
-    #[error("an identity of role {role} cannot act as {purpose:?}")]
+    #[error("an identity of role {role} cannot act as {purpose}")]
     WrongPurpose {
         /// The certificate's role.
         role: Role,
@@ -121,13 +131,13 @@ pub enum VerifyError {
         purpose: Purpose,
     },
     /// The time to verify at lies before 1970.
-    #[error("cannot verify at {at}, before the epoch")]
+    #[error("cannot verify at {}, which is before 1970", utc_s(*at))]
     Time {
         /// The time asked for.
         at: i64,
     },
     /// The identity is not yet valid.
-    #[error("valid from {not_before}, now is {at}")]
+    #[error("valid from {} on, and this machine's clock shows {}", utc_s(*not_before), utc_s(*at))]
     NotYetValid {
         /// Start of validity.
         not_before: i64,
@@ -135,7 +145,7 @@ pub enum VerifyError {
         at: i64,
     },
     /// The identity has expired.
-    #[error("expired at {not_after}, now is {at}")]
+    #[error("expired at {}, and this machine's clock shows {}", utc_s(*not_after), utc_s(*at))]
     Expired {
         /// End of validity.
         not_after: i64,
@@ -143,7 +153,10 @@ pub enum VerifyError {
         at: i64,
     },
     /// The CA that issued the identity is in the bundle, but not valid then.
-    #[error("issuing CA is valid from {not_before} to {not_after}, now is {at}")]
+    #[error(
+        "issuing CA is valid from {} to {}, and this machine's clock shows {}",
+        utc_s(*not_before), utc_s(*not_after), utc_s(*at)
+    )]
     AnchorNotValid {
         /// Start of the CA's validity.
         not_before: i64,
@@ -165,7 +178,7 @@ pub enum VerifyError {
         serial: Serial,
     },
     /// The newest CRL of an issuer has expired, and expiry is enforced.
-    #[error("CRL expired at {next_update}, now is {at}")]
+    #[error("CRL expired at {}, and this machine's clock shows {}", utc_s(*next_update), utc_s(*at))]
     CrlExpired {
         /// By when a newer list was due.
         next_update: i64,

@@ -1,6 +1,8 @@
 //! The one error of parsing: which field, and what is wrong with it. It never
 //! holds the offending value, because that may be health data.
 
+use crate::ids::TimeMs;
+
 /// A field of a message that cannot be accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
@@ -35,6 +37,16 @@ pub enum Problem {
         /// Value found.
         actual: u64,
     },
+    /// A point in time is out of its range.
+    #[error("is {}, allowed is {} to {}", actual.utc(), earliest.utc(), latest.utc())]
+    Time {
+        /// Earliest allowed time.
+        earliest: TimeMs,
+        /// Latest allowed time.
+        latest: TimeMs,
+        /// Time found.
+        actual: TimeMs,
+    },
     /// The value does not have the documented form.
     #[error("{0}")]
     Malformed(&'static str),
@@ -59,6 +71,11 @@ impl FieldError {
     /// A number out of range.
     pub fn range(field: impl Into<String>, min: u64, max: u64, actual: u64) -> Self {
         Self { field: field.into(), problem: Problem::Range { min, max, actual } }
+    }
+
+    /// A point in time out of range.
+    pub fn time(field: impl Into<String>, (earliest, latest): (TimeMs, TimeMs), actual: TimeMs) -> Self {
+        Self { field: field.into(), problem: Problem::Time { earliest, latest, actual } }
     }
 
     /// The same error, seen from the message that holds the field.

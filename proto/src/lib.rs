@@ -39,6 +39,7 @@ pub mod state_tree;
 pub mod transaction;
 pub mod validators;
 pub mod vote;
+pub mod when;
 pub mod wire_cost;
 pub mod wire_scan;
 
