@@ -3,7 +3,7 @@
 
 /// Every resource type of R4, ascending.
 #[rustfmt::skip]
-const RESOURCE_TYPES: [&str; 146] = [
+pub const RESOURCE_TYPES: [&str; 146] = [
     "Account", "ActivityDefinition", "AdverseEvent", "AllergyIntolerance", "Appointment", "AppointmentResponse",
     "AuditEvent", "Basic", "Binary", "BiologicallyDerivedProduct", "BodyStructure", "Bundle", "CapabilityStatement",
     "CarePlan", "CareTeam", "CatalogEntry", "ChargeItem", "ChargeItemDefinition", "Claim", "ClaimResponse",

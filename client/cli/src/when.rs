@@ -50,6 +50,9 @@ pub(crate) fn when(text: &str) -> Result<When, String> {
     }
     let at = OffsetDateTime::parse(text, &Rfc3339);
     let ms = at.ok().and_then(|at| u64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok());
+    if ms == Some(0) {
+        return Err("1970 itself stands for no time at all here".to_owned());
+    }
     ms.map(When::At).ok_or_else(|| format!("{text:?} is no time such as 2026-11-21T22:00:00Z or +30m"))
 }
 

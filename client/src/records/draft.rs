@@ -70,6 +70,9 @@ impl std::fmt::Debug for RecordDraft {
     }
 }
 
+/// Names of the tags that the import gives records ([`crate::fhir`]).
+pub const TAG_NAMES: [&str; 5] = ["id", "encounter", "category", "code", "identifier"];
+
 /// The blinded form of a tag; names and values are listed in [`crate::fhir`].
 #[must_use]
 pub fn tag_of(key: &SearchKey, name: &str, value: &str) -> SearchTag {

@@ -27,7 +27,7 @@ mod writer;
 pub use access::{Access, KEY_PATIENCE};
 pub use consilium_proto::limits::TAGS_MAX;
 pub use disagreements::Statement;
-pub use draft::{RecordDraft, tag_of};
+pub use draft::{RecordDraft, TAG_NAMES, tag_of};
 pub use late::LateRequest;
 pub use pack::{PackLimits, Size, pack};
 pub use reader::{Described, History, Opened, QueryFilter, RecordReader, Shown};

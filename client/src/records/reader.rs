@@ -19,11 +19,14 @@ use consilium_proto::hash::{Hash, sha256};
 use consilium_proto::header::Header;
 use consilium_proto::ids::{Fingerprint, PatientPseudonym, RecordId, SearchTag};
 use consilium_proto::limits::ANSWER_BYTES_MAX;
-use consilium_proto::names::MemberId;
+use consilium_proto::names::{MemberId, SpiffeId};
 use consilium_proto::pb::{self, AccessKind, PurposeOfUse};
 use consilium_proto::record::{Descriptor, GoodSignatures, KnownSigner, RecordProof};
 use consilium_proto::state::keys;
-use futures::Stream;
+use consilium_proto::transaction::check_kind;
+use consilium_proto::when::utc_ms;
+use futures::future::{Either, ready};
+use futures::{Stream, stream};
 use prost::Message;
 use tonic::transport::Channel;
 use zeroize::Zeroizing;
@@ -141,6 +144,32 @@ pub struct QueryFilter {
 }
 
 impl QueryFilter {
+    /// Refuses conditions that nothing can meet, or that would be taken for none: an empty answer
+    /// to them would look like one to what was meant.
+    ///
+    /// # Errors
+    /// [`ClientError::Usage`].
+    pub fn check(&self) -> Result<(), ClientError> {
+        let usage = |what: String| Err(ClientError::Usage(what));
+        if let Some(Err(error)) = self.kind.as_deref().map(check_kind) {
+            return usage(error.to_string());
+        }
+        if let Some(Err(error)) = self.author.as_deref().map(str::parse::<SpiffeId>) {
+            return usage(format!("author: {error}"));
+        }
+        if let Some(Err(error)) = self.author_member.as_deref().map(str::parse::<MemberId>) {
+            return usage(format!("author's member: {error}"));
+        }
+        match (self.from_ms.unwrap_or(0), self.to_ms) {
+            // In messages it stands for no end at all.
+            (_, Some(0)) => usage("the time before which is asked is 1970 itself: nothing is older".to_owned()),
+            (from, Some(to)) if from >= to => {
+                usage(format!("from {} to before {} there is no time", utc_ms(from), utc_ms(to)))
+            }
+            (_, Some(_) | None) => Ok(()),
+        }
+    }
+
     /// Whether a record with these tags is what is looked for.
     fn matches(&self, Shown { version: record, member, .. }: &Shown, tags: &[SearchTag]) -> bool {
         self.patient.is_none_or(|patient| record.patient == patient.0[..])
@@ -421,24 +450,28 @@ impl RecordReader {
 
     /// Newest versions of the records that match, oldest record first, page
     /// by page as they are consumed. Each one is proven and matches; that there are no others
-    /// is the node's word.
+    /// is the node's word. Conditions that make no sense ([`QueryFilter::check`]) give one error.
     pub fn query(
         &self,
         filter: QueryFilter,
     ) -> impl Stream<Item = Result<Proven<pb::RecordVersion>, ClientError>> + Send {
-        pages(Page::new(self, filter, None))
+        match filter.check() {
+            Ok(()) => Either::Left(pages(Page::new(self, filter, None))),
+            Err(refused) => Either::Right(stream::once(ready(Err(refused)))),
+        }
     }
 
     /// As [`Self::query`], of all records of a patient that may be seen: one event in the
     /// patient's log.
     ///
     /// # Errors
-    /// A key that cannot sign; what else goes wrong, comes with the records.
+    /// Conditions that make no sense ([`QueryFilter::check`]), a key that cannot sign; what else goes wrong, comes with the records.
     pub fn query_of(
         &self,
         patient: PatientPseudonym,
         filter: QueryFilter,
     ) -> Result<impl Stream<Item = Result<Proven<pb::RecordVersion>, ClientError>> + Send + use<>, ClientError> {
+        filter.check()?;
         let filter = QueryFilter { patient: Some(patient), ..filter };
         let (query, query_salt) = (filter.conditions().encode_to_vec(), rand::random::<[u8; 16]>());
         let request = self.access.request(patient, AccessKind::Query);

@@ -12,7 +12,7 @@ use consilium_proto::hash::Hash;
 use consilium_proto::ids::{RecordId, SearchTag};
 use consilium_proto::pb;
 use consilium_proto::record::Descriptor;
-use consilium_proto::transaction::RequestAccess;
+use consilium_proto::transaction::{RequestAccess, check_kind};
 use prost::Message;
 
 use super::record_reader::RecordReader;
@@ -22,6 +22,18 @@ use crate::storage::snapshot::LedgerSnapshot;
 
 const PAGE_DEFAULT: u32 = 100;
 const PAGE_MAX: u32 = 1_000;
+
+/// Refuses conditions that nothing can meet: an empty answer would look like one to what was meant.
+/// An empty kind, and a time of 0, are no conditions.
+pub(super) fn check_conditions(kind: &str, (from_ms, to_ms): (u64, u64)) -> Result<(), FieldError> {
+    if !kind.is_empty() {
+        check_kind(kind)?;
+    }
+    if to_ms != 0 && from_ms >= to_ms {
+        return Err(FieldError::malformed("to_ms", "is not after from_ms: no record is of such a time"));
+    }
+    Ok(())
+}
 
 /// A parsed query.
 #[derive(Debug)]
@@ -46,6 +58,7 @@ impl Query {
         }
         let conditions = pb::RecordQuery::decode(m.query.clone());
         let conditions = conditions.map_err(|_| FieldError::malformed("query", "is not a RecordQuery"))?;
+        check_conditions(&conditions.kind, (conditions.from_ms, conditions.to_ms)).map_err(|e| e.within("query"))?;
         let tag = (!conditions.tag.is_empty()).then(|| SearchTag::parse("query.tag", &conditions.tag)).transpose()?;
         let after = match m.page_token.is_empty() {
             true => Bound::Unbounded,
@@ -108,5 +121,21 @@ impl Query {
             && (q.author_member.is_empty() || q.author_member == state.member)
             && (q.from_ms == 0 || version.time_ms >= q.from_ms)
             && (q.to_ms == 0 || version.time_ms < q.to_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_that_nothing_can_meet_are_refused() {
+        for good in [("", (0, 0)), ("Observation", (0, 1)), ("x-scan", (1, 2)), ("", (5, 0))] {
+            assert_eq!(check_conditions(good.0, good.1), Ok(()), "{good:?}");
+        }
+        for (kind, times, field) in [("a b", (0, 0), "kind"), ("", (1, 1), "to_ms"), ("", (2, 1), "to_ms")] {
+            assert_eq!(check_conditions(kind, times).map_err(|e| e.field), Err(field.to_owned()));
+        }
+        assert!(check_conditions(&"a".repeat(65), (0, 0)).is_err());
     }
 }

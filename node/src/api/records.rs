@@ -18,6 +18,7 @@ use tonic::{Request, Response, Status};
 
 use super::Api;
 use super::errors::Reason;
+use super::query::check_conditions;
 use super::record_reader::{RecordReader, Said};
 use super::release::SHOWN_MAX;
 use crate::access::{self, What, decide};
@@ -230,6 +231,7 @@ impl Query {
         if m.page_size > PAGE_MAX {
             return Err(FieldError::range("page_size", 0, PAGE_MAX.into(), m.page_size.into()));
         }
+        check_conditions(&m.kind, (m.from_ms, m.to_ms))?;
         let tag = (!m.tag.is_empty()).then(|| SearchTag::parse("tag", &m.tag)).transpose()?;
         // The most selective index that the conditions allow.
         let among = if let Some(tag) = tag {

@@ -1,16 +1,17 @@
 //! `consilium record get`, `query` and `history`: what is read, and for what.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use consilium_client::patients::Patients;
-use consilium_client::records::{Access, Opened, QueryFilter, RecordReader, Shown, Statement, tag_of};
+use consilium_client::records::{Access, Opened, QueryFilter, RecordReader, Shown, Statement, TAG_NAMES, tag_of};
 use consilium_client::{Client, ClientError, files};
 use consilium_proto::ids::{DisclosureId, PatientPseudonym, RecordId};
 use consilium_proto::names::{MemberId, SpiffeId};
 use consilium_proto::pb;
-use consilium_proto::transaction::VersionRef;
+use consilium_proto::resource_types::RESOURCE_TYPES;
+use consilium_proto::transaction::{VersionRef, check_kind};
+use consilium_proto::when::utc_ms;
 use futures::StreamExt;
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -18,7 +19,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::access::AccessArgs;
 use super::{PATIENT, member, search_key, unknown_patient};
-use crate::context::escaped;
+use crate::context::{escaped, write_stdout};
 use crate::json::{self, Many, One};
 use crate::named::{Named, strangers_words};
 use crate::private;
@@ -27,6 +28,8 @@ use crate::{CliError, Context};
 
 /// Records shown by a query unless the caller wants another number.
 const QUERY_LIMIT: usize = 100;
+/// From how alike two names are, 0 to 1, the one may be a slip of the other.
+const ALIKE: f64 = 0.85;
 
 /// Arguments of `record get`.
 #[derive(Debug, Args)]
@@ -74,9 +77,12 @@ pub(crate) struct QueryArgs {
     /// Patient by pseudonym
     #[arg(long, value_name = "HEX")]
     pub(crate) pseudonym: Option<PatientPseudonym>,
-    /// Resource type
-    #[arg(long)]
+    /// Resource type of FHIR R4, such as Observation
+    #[arg(long, value_parser = parse_kind)]
     pub(crate) kind: Option<String>,
+    /// A kind of record that is no resource type
+    #[arg(long, value_name = "KIND", conflicts_with = "kind", value_parser = parse_other_kind)]
+    pub(crate) other_kind: Option<String>,
     /// Author (SPIFFE id)
     #[arg(long, value_name = "SPIFFE")]
     pub(crate) author: Option<SpiffeId>,
@@ -171,11 +177,7 @@ pub(crate) fn write_out(opened: Opened, out: Option<&Path>) -> Result<(), CliErr
     };
     match out {
         Some(path) => Ok(files::write_new(path, &plaintext, files::SECRET_MODE)?),
-        None => {
-            let mut out = std::io::stdout().lock();
-            let written = out.write_all(&plaintext).and_then(|()| out.flush());
-            written.map_err(|e| CliError::failed(format!("stdout: {e}")))
-        }
+        None => write_stdout(&plaintext),
     }
 }
 
@@ -302,20 +304,12 @@ impl OpenedView {
 }
 
 async fn filter_of(client: &Client, args: &QueryArgs) -> Result<QueryFilter, CliError> {
+    let mut filter = conditions(args)?;
     let named = args.author.iter().fold(Named::default(), Named::identity);
     let named = args.member.iter().fold(named, Named::member);
     for line in strangers_words(&named.strangers(client).await?) {
         eprintln!("{line}");
     }
-    let mut filter = QueryFilter {
-        patient: args.pseudonym,
-        kind: args.kind.clone(),
-        author: args.author.as_ref().map(ToString::to_string),
-        author_member: args.member.as_ref().map(ToString::to_string),
-        from_ms: args.from,
-        to_ms: args.to,
-        tag: None,
-    };
     if let Some(file) = &args.patient_file {
         let patients = Patients::new(client.clone())?;
         let found = patients.find(&patients.canonical(&private::line(file, PATIENT)?)).await?;
@@ -323,7 +317,7 @@ async fn filter_of(client: &Client, args: &QueryArgs) -> Result<QueryFilter, Cli
     }
     if let Some(file) = &args.tag_file {
         let tag = private::line(file, "search tag")?;
-        let (name, value) = tag.split_once('=').ok_or_else(|| ClientError::file(file, "is not NAME=VALUE"))?;
+        let (name, value) = parse_tag(&tag).map_err(|problem| ClientError::file(file, problem))?;
         filter.tag = Some(tag_of(search_key(client)?, name, value));
     }
     // A node wants one of these three; one's own records are the best guess.
@@ -331,6 +325,47 @@ async fn filter_of(client: &Client, args: &QueryArgs) -> Result<QueryFilter, Cli
         filter.author_member = Some(member(client).to_owned());
     }
     Ok(filter)
+}
+
+/// What can be said without a look at the ledger; refused before anybody is asked.
+fn conditions(args: &QueryArgs) -> Result<QueryFilter, CliError> {
+    let filter = QueryFilter {
+        patient: args.pseudonym,
+        kind: args.kind.clone().or_else(|| args.other_kind.clone()),
+        author: args.author.as_ref().map(ToString::to_string),
+        author_member: args.member.as_ref().map(ToString::to_string),
+        from_ms: args.from,
+        to_ms: args.to,
+        tag: None,
+    };
+    filter.check()?;
+    Ok(filter)
+}
+
+/// Name and value of a search tag; what is wrong with it is told without its value.
+fn parse_tag(tag: &str) -> Result<(&str, &str), String> {
+    let (name, value) = tag.split_once('=').ok_or("is not NAME=VALUE")?;
+    if !TAG_NAMES.contains(&name) {
+        let (last, first) = TAG_NAMES.split_last().unwrap_or((&"", &[]));
+        return Err(format!("no records are found by such a tag: its name is none of {} and {last}", first.join(", ")));
+    }
+    if value.is_empty() { Err("has no value behind '='".to_owned()) } else { Ok((name, value)) }
+}
+
+fn parse_kind(text: &str) -> Result<String, String> {
+    if RESOURCE_TYPES.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    let alike = |kind: &&str| strsim::jaro_winkler(&kind.to_lowercase(), &text.to_lowercase());
+    let nearest = RESOURCE_TYPES.iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));
+    let meant = nearest.filter(|kind| alike(kind) >= ALIKE).map(|kind| format!("; did you mean {kind}?"));
+    let meant = meant.unwrap_or_else(|| "; a kind that is none is asked for with --other-kind".to_owned());
+    Err(format!("no resource type of FHIR R4 is called \"{text}\"{meant}"))
+}
+
+fn parse_other_kind(text: &str) -> Result<String, String> {
+    check_kind(text).map_err(|error| error.problem.to_string())?;
+    Ok(text.to_owned())
 }
 
 fn table(records: &[pb::RecordVersion]) -> String {
@@ -347,7 +382,7 @@ fn table(records: &[pb::RecordVersion]) -> String {
             escaped(&kind),
             confidentiality_code(r),
             hex::encode(&r.patient),
-            time_text(r.time_ms),
+            utc_ms(r.time_ms).to_string(),
             escaped(&r.author),
         ));
     }
@@ -364,11 +399,6 @@ fn confidentiality_code(record: &pb::RecordVersion) -> &'static str {
         pb::Confidentiality::Restricted => "R",
         pb::Confidentiality::VeryRestricted => "V",
     }
-}
-
-fn time_text(ms: u64) -> String {
-    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).ok();
-    time.and_then(|t| t.format(&Rfc3339).ok()).unwrap_or_else(|| ms.to_string())
 }
 
 fn parse_time(text: &str) -> Result<u64, String> {

@@ -47,3 +47,21 @@ fn tags_are_those_of_the_descriptor_that_the_version_commits_to() {
     assert!(matches!(tags_of(&record, &[]), Err(ClientError::Usage(_))));
     assert_eq!(tags_of(&pb::RecordVersion::default(), b"whatever").unwrap(), []);
 }
+
+#[test]
+fn conditions_that_nothing_can_meet_are_wrong_usage() {
+    let good = QueryFilter { from_ms: Some(0), to_ms: Some(1), kind: Some("x-scan".into()), ..QueryFilter::default() };
+    assert_eq!((good.check(), QueryFilter::default().check()), (Ok(()), Ok(())));
+    for (bad, told) in [
+        (QueryFilter { kind: Some(String::new()), ..QueryFilter::default() }, "kind"),
+        (QueryFilter { kind: Some("a b".into()), ..QueryFilter::default() }, "kind"),
+        (QueryFilter { author: Some(String::new()), ..QueryFilter::default() }, "author"),
+        (QueryFilter { author_member: Some(String::new()), ..QueryFilter::default() }, "member"),
+        (QueryFilter { to_ms: Some(0), ..QueryFilter::default() }, "1970"),
+        (QueryFilter { from_ms: Some(2_000), to_ms: Some(1_000), ..QueryFilter::default() }, "1970-01-01T00:00:02Z"),
+        (QueryFilter { from_ms: Some(1_000), to_ms: Some(1_000), ..QueryFilter::default() }, "no time"),
+    ] {
+        let Err(ClientError::Usage(error)) = bad.check() else { panic!("{bad:?}") };
+        assert!(error.contains(told), "{error}");
+    }
+}
