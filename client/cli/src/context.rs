@@ -230,6 +230,9 @@ impl Context {
     }
 }
 
+/// As shells say of a program that ended because nobody read on (128 + SIGPIPE).
+const EXIT_READER_GONE: u8 = 141;
+
 /// How a command ends when it does not succeed: printed on stderr as one
 /// `error:` line and, if there is one, a `hint:` line.
 #[derive(Debug, PartialEq, Eq)]
@@ -250,6 +253,11 @@ impl CliError {
         Self { exit_code: 2, ..Self::failed(message) }
     }
 
+    /// Nobody reads what is printed any more: nothing went wrong, and nobody is told.
+    fn reader_gone() -> Self {
+        Self { message: String::new(), hint: None, exit_code: EXIT_READER_GONE }
+    }
+
     /// Says what to do about it.
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
@@ -257,6 +265,9 @@ impl CliError {
 
     /// Prints it and returns the exit code.
     pub(crate) fn report(&self) -> ExitCode {
+        if self.exit_code == EXIT_READER_GONE {
+            return ExitCode::from(self.exit_code);
+        }
         let mut err = std::io::stderr().lock();
         // Nobody is left to tell if stderr is gone.
         let _ = writeln!(err, "error: {}", escaped(&self.message));
@@ -284,10 +295,14 @@ impl<E: Into<ClientError>> From<E> for CliError {
     }
 }
 
-/// Writes to stdout and flushes.
+/// Writes to stdout and flushes. The only way to it: `print!` panics once the reader has gone.
 pub(crate) fn write_stdout(bytes: &[u8]) -> Result<(), CliError> {
     let mut out = std::io::stdout().lock();
-    out.write_all(bytes).and_then(|()| out.flush()).map_err(|e| CliError::failed(format!("stdout: {e}")))
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+        // As after `| head -1`.
+        std::io::ErrorKind::BrokenPipe => CliError::reader_gone(),
+        _ => CliError::failed(format!("stdout: {error}")),
+    })
 }
 
 /// Text with control characters (and what reorders text) made visible: names

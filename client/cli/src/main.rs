@@ -1,7 +1,7 @@
 //! The command line `consilium`: arguments, output, exit codes.
 //!
 //! Machine output goes to stdout; errors, hints and progress to stderr. Exit
-//! codes: 0 done, 1 failed or verification failed, 2 wrong usage. No command
+//! codes: 0 done, 1 failed or verification failed, 2 wrong usage, 141 if nobody reads the output. No command
 //! takes a secret as an argument, or prints one.
 
 #![forbid(unsafe_code)]

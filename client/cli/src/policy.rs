@@ -12,7 +12,7 @@ use consilium_policy::{DEFAULT_POLICY, ENGINE_VERSION, Policies, PolicyProblem};
 use consilium_proto::limits::POLICY_BYTES_MAX;
 use serde::Serialize;
 
-use super::context::escaped;
+use super::context::{escaped, write_stdout};
 use super::{CliError, Context};
 use example::DEFAULT_EXAMPLES;
 use test_run::{Expectations, TestView};
@@ -83,14 +83,8 @@ pub(crate) fn run(args: PolicyArgs, ctx: &Context) -> Result<(), CliError> {
                 _ => Err(CliError::failed("the policy decides examples otherwise than expected")),
             }
         }
-        PolicyCommand::Default => {
-            print!("{DEFAULT_POLICY}");
-            Ok(())
-        }
-        PolicyCommand::Examples => {
-            print!("{DEFAULT_EXAMPLES}");
-            Ok(())
-        }
+        PolicyCommand::Default => write_stdout(DEFAULT_POLICY.as_bytes()),
+        PolicyCommand::Examples => write_stdout(DEFAULT_EXAMPLES.as_bytes()),
     }
 }
 

@@ -1,6 +1,5 @@
 //! `consilium emergency text`: why somebody has declared an emergency, in words.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -14,6 +13,7 @@ use consilium_proto::transaction::encryption_key_id;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use crate::context::write_stdout;
 use crate::{CliError, Context};
 
 /// Arguments of `emergency text`.
@@ -69,9 +69,7 @@ pub(super) async fn run(args: TextArgs, ctx: &Context) -> Result<(), CliError> {
         let text = Some(String::from_utf8_lossy(&text).into_owned());
         return ctx.print(&TextView { emergency, text, erased: false }, |_| String::new());
     }
-    let mut out = std::io::stdout().lock();
-    let written = out.write_all(&text).and_then(|()| out.flush());
-    written.map_err(|e| CliError::failed(format!("stdout: {e}")))
+    write_stdout(&text)
 }
 
 /// Opens it, or says which key is needed.

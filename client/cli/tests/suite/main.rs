@@ -1,0 +1,3 @@
+//! The program as a shell sees it: what it prints, and how it ends.
+
+mod shell;
