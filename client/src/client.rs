@@ -191,7 +191,7 @@ impl Client {
     /// Makes a unary call with retries at one node after the other.
     ///
     /// # Errors
-    /// The node's final answer, or [`ClientError::GaveUp`].
+    /// The node's final answer, the most telling one if each refuses, or [`ClientError::GaveUp`].
     pub async fn read<T, F, Fut>(&self, f: F) -> Result<T, ClientError>
     where
         F: Fn(Channel) -> Fut,
@@ -233,7 +233,7 @@ impl Client {
         F: Fn(&Node, Duration) -> Fut,
         Fut: Future<Output = Result<Response<T>, Status>>,
     {
-        retry(&self.0.policy, |_number, left| {
+        retry(&self.0.policy, self.0.nodes.len(), |_number, left| {
             let index = self.0.preferred.load(Ordering::Relaxed);
             let node = &self.0.nodes[index % self.0.nodes.len()];
             let answer = f(node, left);

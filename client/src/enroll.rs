@@ -72,7 +72,13 @@ impl Client {
         }
         let receipt = match self.receipt(id).await {
             Ok(receipt) => Some(receipt),
-            Err(ClientError::Status { .. } | ClientError::GaveUp { .. } | ClientError::Transport { .. }) => None,
+            Err(
+                ClientError::Status { .. }
+                | ClientError::GaveUp { .. }
+                | ClientError::Transport { .. }
+                | ClientError::NoAddress { .. }
+                | ClientError::StaleHead { .. },
+            ) => None,
             Err(e) => return Err(e),
         };
         let (height, outcome) = (Height(answer.height), outcome_from(answer.outcome)?);

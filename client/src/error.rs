@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use consilium_certs::VerifyError;
 use consilium_proto::envelope::EnvelopeError;
 use consilium_proto::error::FieldError;
-use consilium_proto::ids::{Height, RecordId, TransactionId};
+use consilium_proto::ids::{Height, RecordId, TimeMs, TransactionId};
 use consilium_proto::keys::KeyError;
 use consilium_proto::light_client::TrustError;
 use consilium_proto::names::MemberId;
@@ -93,11 +93,11 @@ pub enum ClientError {
     },
     /// What nodes can prove is older than allowed: what they show may have changed since.
     #[error(
-        "the newest certified head that nodes show is {} s old by this machine's clock, at most {} s are allowed \
+        "the newest certified head that nodes show is {} old by this machine's clock, at most {} are allowed \
          (max_head_age_s); the network has come to a halt, the nodes asked hold newer ones back, or this machine's \
          clock is ahead",
-        age_ms / 1_000,
-        bound_ms / 1_000
+        span(*age_ms),
+        span(*bound_ms)
     )]
     StaleHead {
         /// By this machine's clock.
@@ -106,10 +106,22 @@ pub enum ClientError {
         bound_ms: u64,
     },
     /// The validators have certified a time that this machine has yet to come to.
-    #[error("this machine's clock is wrong: it is {} s behind the time that the validators have certified", by_ms / 1_000)]
+    #[error("this machine's clock is wrong: it is {} behind the time that the validators have certified", span(*by_ms))]
     ClockBehind {
         /// By how much at least.
         by_ms: u64,
+    },
+    /// Nodes take a transaction that was just made for one of another time.
+    #[error(
+        "this machine's clock shows {}, {}: what it signs is not taken",
+        here.utc(),
+        there.map_or_else(|| "the nodes' another time".to_owned(), |there| format!("the nodes' {}", there.utc()))
+    )]
+    OwnClock {
+        /// By this machine.
+        here: TimeMs,
+        /// By the node that was asked last, if it says so.
+        there: Option<TimeMs>,
     },
     /// Retried until the deadline.
     #[error("gave up after {attempts} attempts: {last}")]
@@ -212,6 +224,23 @@ impl ClientError {
         Self::Verification(Unverified::Contradiction(what.into()))
     }
 
+    /// The same, with which endpoints were asked in vain.
+    pub(crate) fn asked(self, endpoints: &str) -> Self {
+        match self {
+            Self::Status { code, reason, message } => {
+                Self::Status { code, reason, message: format!("{message} (asked: {endpoints})") }
+            }
+            Self::Transport { endpoint, cause } => {
+                Self::Transport { endpoint, cause: format!("{cause} (asked: {endpoints})") }
+            }
+            Self::NoAddress { endpoint, cause } => {
+                Self::NoAddress { endpoint, cause: format!("{cause} (asked: {endpoints})") }
+            }
+            // They name the node, or are of none.
+            other => other,
+        }
+    }
+
     /// Whether the same call may succeed later, unchanged.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
@@ -225,6 +254,7 @@ impl ClientError {
             | Self::NoOwnNode { .. }
             | Self::RecipientRefused { .. }
             | Self::ClockBehind { .. }
+            | Self::OwnClock { .. }
             | Self::Rejected { .. }
             | Self::Verification(_)
             | Self::Key(_)
@@ -293,3 +323,21 @@ fn allowing(refusal: &Refusal) -> String {
 fn reason_prefix(reason: &str) -> String {
     if reason.is_empty() { String::new() } else { format!("{reason}: ") }
 }
+
+/// A span of time for people: `40 s`, `3 min 20 s`, `2 h 5 min`, `2 days 1 h`.
+fn span(ms: u64) -> String {
+    let seconds = ms / 1_000;
+    let two = |(large, unit): (u64, &str), (small, other): (u64, &str)| match small {
+        0 => format!("{large} {unit}"),
+        _ => format!("{large} {unit} {small} {other}"),
+    };
+    match seconds {
+        ..60 => format!("{seconds} s"),
+        60..3_600 => two((seconds / 60, "min"), (seconds % 60, "s")),
+        3_600..86_400 => two((seconds / 3_600, "h"), (seconds % 3_600 / 60, "min")),
+        _ => two((seconds / 86_400, if seconds < 172_800 { "day" } else { "days" }), (seconds % 86_400 / 3_600, "h")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

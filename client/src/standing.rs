@@ -51,6 +51,19 @@ pub enum Refusal {
     Certificate(#[from] VerifyError),
 }
 
+impl Refusal {
+    /// Whether another time of day would have made it otherwise.
+    #[must_use]
+    pub fn is_of_time(&self) -> bool {
+        matches!(
+            self,
+            Self::Certificate(
+                VerifyError::NotYetValid { .. } | VerifyError::Expired { .. } | VerifyError::AnchorNotValid { .. }
+            )
+        )
+    }
+}
+
 /// What a member's row comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Standing {

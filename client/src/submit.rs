@@ -1,10 +1,11 @@
 //! Submission: signs transactions, and sends them until their fate is known.
 //! An answer is believed for its receipt, never for its word.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use consilium_proto::ids::{Height, TransactionId};
+use consilium_proto::ids::{Height, TimeMs, TransactionId};
+use consilium_proto::limits::VALIDITY_AHEAD_MAX_MS;
 use consilium_proto::receipt::Receipt;
 use consilium_proto::transaction::{self, SignedHead, Transaction};
 use consilium_proto::{error::fixed, pb};
@@ -20,6 +21,10 @@ use crate::transport::ledger_service;
 
 /// How long a new transaction stays valid, milliseconds.
 pub const VALIDITY_MS: u64 = 10 * 60 * 1000;
+/// Reason of a node for a transaction whose validity has ended.
+const EXPIRED: &str = "TRANSACTION_EXPIRED";
+/// Where it says, in `ErrorInfo.metadata`, what its clock shows.
+const NODE_CLOCK_MS: &str = "node_clock_ms";
 
 /// A transaction whose fate is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +108,7 @@ impl Client {
         let own = transaction::signed_head(&tx)?;
         let valid_until_ms = own.head.valid_until.0;
         let request = pb::SubmitRequest { transaction: Some(tx), wait_for: wait.into(), omit_receipt: false };
-        let doubts = &AtomicUsize::new(0);
+        let (doubts, clock) = (&AtomicUsize::new(0), &NodeClock::default());
         let nodes = self.endpoints().count();
         let by_lane = request.transaction.as_ref().is_some_and(submit_lane::takes);
         let answer = self
@@ -120,6 +125,7 @@ impl Client {
                     };
                     answer.map_err(|status| {
                         let doubted = is_doubtful(&status, (valid_until_ms, now_ms()));
+                        clock.note(&status);
                         // Each node is asked once: then it is this clock that is wrong.
                         if doubted && doubts.fetch_add(1, Ordering::Relaxed) + 1 < nodes {
                             return Status::unavailable(status.message());
@@ -128,7 +134,8 @@ impl Client {
                     })
                 }
             })
-            .await?;
+            .await
+            .map_err(|error| own_clock(error, clock, (valid_until_ms, now_ms())))?;
         let answered = Answered::new(if by_lane { "SubmitStream" } else { "Submit" }, answer, request);
         let submitted = self.check_submitted(own, &answered.answer, wait).await;
         self.judged(&answered, submitted)
@@ -197,7 +204,38 @@ pub(crate) fn outcome_from(code: i32) -> Result<pb::Outcome, ClientError> {
 /// be wrong, and it may not have found out yet. The next node knows better.
 fn is_doubtful(status: &Status, (valid_until_ms, now_ms): (u64, u64)) -> bool {
     let reason = status.get_details_error_info().map(|info| info.reason);
-    reason.as_deref() == Some("TRANSACTION_EXPIRED") && now_ms < valid_until_ms
+    reason.as_deref() == Some(EXPIRED) && now_ms < valid_until_ms
+}
+
+/// What the nodes' clock showed when one of them took a transaction for one of another time.
+#[derive(Debug, Default)]
+struct NodeClock(AtomicU64);
+
+impl NodeClock {
+    fn note(&self, status: &Status) {
+        let info = status.get_details_error_info();
+        if let Some(ms) = info.and_then(|info| info.metadata.get(NODE_CLOCK_MS)?.parse().ok()) {
+            self.0.store(ms, Ordering::Relaxed);
+        }
+    }
+
+    fn shown(&self) -> Option<TimeMs> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|ms| *ms != 0).map(TimeMs)
+    }
+}
+
+/// All nodes take a transaction for one of another time that is none by the clock here: then it is
+/// the one that is wrong, and no other transaction would fare better.
+fn own_clock(error: ClientError, clock: &NodeClock, (valid_until_ms, here): (u64, u64)) -> ClientError {
+    let ClientError::Status { reason, .. } = &error else { return error };
+    let early = reason == EXPIRED && here < valid_until_ms;
+    let late = reason == "INVALID_TRANSACTION" && valid_until_ms.saturating_sub(here) <= VALIDITY_AHEAD_MAX_MS;
+    match clock.shown() {
+        // A node says the time only where that is why it refuses.
+        Some(there) if early || late => ClientError::OwnClock { here: TimeMs(here), there: Some(there) },
+        None if early => ClientError::OwnClock { here: TimeMs(here), there: None },
+        Some(_) | None => error,
+    }
 }
 
 #[cfg(test)]
@@ -219,5 +257,28 @@ mod tests {
         assert!(!is_doubtful(&refused("TRANSACTION_EXPIRED"), (1_000, 1_000)), "both say so");
         assert!(!is_doubtful(&refused("BAD_SIGNATURE"), (1_000, 999)));
         assert!(!is_doubtful(&Status::unavailable("away"), (1_000, 999)));
+    }
+
+    #[test]
+    fn when_all_nodes_are_of_another_time_it_is_this_clock_that_is_wrong() {
+        let told = |ms: &str| {
+            let info = std::collections::HashMap::from([(NODE_CLOCK_MS.to_owned(), ms.to_owned())]);
+            let details = ErrorDetails::with_error_info(EXPIRED, "consilium.v1", info);
+            Status::with_error_details(Code::FailedPrecondition, "no", details)
+        };
+        let clock = NodeClock::default();
+        let error = |reason: &str| ClientError::from(refused(reason));
+        let unknown = ClientError::OwnClock { here: TimeMs(10), there: None };
+        assert_eq!(own_clock(error(EXPIRED), &clock, (20, 10)), unknown);
+        assert_eq!(own_clock(error("INVALID_TRANSACTION"), &clock, (20, 10)), error("INVALID_TRANSACTION"));
+        clock.note(&told("9000"));
+        let wrong = ClientError::OwnClock { here: TimeMs(10), there: Some(TimeMs(9_000)) };
+        for reason in [EXPIRED, "INVALID_TRANSACTION"] {
+            assert_eq!(own_clock(error(reason), &clock, (20, 10)), wrong);
+        }
+        assert_eq!(own_clock(error(EXPIRED), &clock, (10, 10)), error(EXPIRED), "it is over by this clock, too");
+        let far = VALIDITY_AHEAD_MAX_MS + 11;
+        assert_eq!(own_clock(error("INVALID_TRANSACTION"), &clock, (far, 10)), error("INVALID_TRANSACTION"));
+        assert_eq!(own_clock(error("BAD_SIGNATURE"), &clock, (20, 10)), error("BAD_SIGNATURE"));
     }
 }

@@ -9,6 +9,9 @@ pub(crate) fn hint(error: &ClientError) -> Option<&'static str> {
         ClientError::Transport { .. } => Some("check the endpoints, and that this identity's member is in the genesis"),
         ClientError::NoAddress { .. } => Some("look at the spelling of the endpoint, and at this machine's DNS"),
         ClientError::GaveUp { last, .. } => hint(last).or(Some("sending the same transaction again is safe")),
+        ClientError::NodeRefused { refusal, .. } if refusal.is_of_time() => {
+            Some("compare this machine's clock; if it is right, that node's certificate has to be renewed")
+        }
         ClientError::NodeRefused { .. } => {
             Some("use a node of your own member, or name the member in nodes_of (--nodes-of)")
         }
@@ -16,7 +19,7 @@ pub(crate) fn hint(error: &ClientError) -> Option<&'static str> {
         ClientError::StaleHead { .. } => Some(
             "compare this machine's clock, then ask another node; `consilium status` shows whether blocks are certified",
         ),
-        ClientError::ClockBehind { .. } => Some("set this machine's clock"),
+        ClientError::ClockBehind { .. } | ClientError::OwnClock { .. } => Some("set this machine's clock"),
         ClientError::RecipientRefused { .. } => Some("leave out this recipient, or have it renewed and enrolled again"),
         ClientError::Verification(_) => Some("do not trust this answer; ask another node, and tell its operator"),
         ClientError::Rejected { outcome, .. } => outcome_hint(*outcome),

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use consilium_proto::error::FieldError;
-use consilium_proto::ids::{Height, TransactionId};
+use consilium_proto::ids::{Height, TimeMs, TransactionId};
 use consilium_proto::pb::Outcome;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -41,6 +41,8 @@ pub enum Reason {
     OutcomeRefused,
     /// What a request for access permitted is not released any more.
     ReleaseEnded,
+    /// It cannot be done as things are, here or elsewhere.
+    NotPossible,
     /// Too much is waiting.
     Overloaded,
     /// No leader is known.
@@ -75,6 +77,7 @@ impl Reason {
             Self::NotFound => "NOT_FOUND",
             Self::OutcomeRefused => "OUTCOME_REFUSED",
             Self::ReleaseEnded => "RELEASE_ENDED",
+            Self::NotPossible => "NOT_POSSIBLE",
             Self::Overloaded => "OVERLOADED",
             Self::NoLeader => "NO_LEADER",
             Self::OutcomeUnknown => "OUTCOME_UNKNOWN",
@@ -89,9 +92,11 @@ impl Reason {
     const fn code(self) -> Code {
         match self {
             Self::InvalidArgument | Self::InvalidTransaction | Self::BadSignature => Code::InvalidArgument,
-            Self::UnknownAuthor | Self::TransactionExpired | Self::OutcomeRefused | Self::ReleaseEnded => {
-                Code::FailedPrecondition
-            }
+            Self::UnknownAuthor
+            | Self::TransactionExpired
+            | Self::OutcomeRefused
+            | Self::ReleaseEnded
+            | Self::NotPossible => Code::FailedPrecondition,
             Self::NotOwnCertificate | Self::PermissionDenied => Code::PermissionDenied,
             Self::IdentityRefused => Code::Unauthenticated,
             Self::NotFound => Code::NotFound,
@@ -121,6 +126,7 @@ impl Reason {
             | Self::NotFound
             | Self::OutcomeRefused
             | Self::ReleaseEnded
+            | Self::NotPossible
             | Self::OutcomeUnknown
             | Self::Internal => None,
         }
@@ -148,6 +154,25 @@ impl Reason {
         details.add_bad_request_violation(error.field.clone(), error.problem.to_string());
         Status::with_error_details(self.code(), error.to_string(), details)
     }
+
+    /// The same where what is wrong with the field depends on how things stand here.
+    #[must_use]
+    pub fn named_field(self, field: &str, problem: &str) -> Status {
+        metrics::counter!("consilium_requests_failed_total", "reason" => self.as_str()).increment(1);
+        let mut details = self.details();
+        details.add_bad_request_violation(field, problem);
+        Status::with_error_details(self.code(), format!("{field}: {problem}"), details)
+    }
+
+    /// A status that names the field that is wrong by this node's clock, and what that shows.
+    #[must_use]
+    pub fn field_at(self, error: &FieldError, now: TimeMs) -> Status {
+        metrics::counter!("consilium_requests_failed_total", "reason" => self.as_str()).increment(1);
+        let clock = HashMap::from([("node_clock_ms".to_owned(), now.to_string())]);
+        let mut details = ErrorDetails::with_error_info(self.as_str(), DOMAIN, clock);
+        details.add_bad_request_violation(error.field.clone(), error.problem.to_string());
+        Status::with_error_details(self.code(), format!("{error}; this node's clock shows {}", now.utc()), details)
+    }
 }
 
 /// The rules refused a transaction, which is on the ledger: what they said, for programs too.
@@ -170,7 +195,7 @@ pub fn over_quota(wait_ms: u64) -> Status {
     details.set_retry_info(Some(Duration::from_millis(wait_ms)));
     details
         .add_quota_failure_violation("author", "requests to read of one identity (limits.access_requests_per_minute)");
-    let message = format!("the author asks to read too often; it may ask again in {wait_ms} ms");
+    let message = format!("the author asks to read too often; it may ask again in {} s", whole_seconds(wait_ms));
     Status::with_error_details(reason.code(), message, details)
 }
 
@@ -182,8 +207,16 @@ pub fn over_budget(wait_ms: u64) -> Status {
     let mut details = reason.details();
     details.set_retry_info(Some(Duration::from_millis(wait_ms)));
     details.add_quota_failure_violation("caller", "answers of one identity, in records, sent again or not");
-    let message = format!("more answers were made for this identity than its requests can be for; ask in {wait_ms} ms");
+    let message = format!(
+        "more answers were made for this identity than its requests can be for; ask in {} s",
+        whole_seconds(wait_ms)
+    );
     Status::with_error_details(reason.code(), message, details)
+}
+
+/// For people: never less than is to be waited.
+fn whole_seconds(ms: u64) -> u64 {
+    ms.div_ceil(1_000)
 }
 
 /// A fault of the store: details for the log only.

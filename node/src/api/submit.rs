@@ -133,7 +133,7 @@ impl Api {
 fn check_validity(transaction: &Transaction, (ledger_time, now): (TimeMs, TimeMs), skew_ms: u64) -> Result<(), Status> {
     let field = "body.valid_until_ms";
     let until = transaction.head.valid_until;
-    let expired = |problem| Err(Reason::TransactionExpired.field(&FieldError::malformed(field, problem)));
+    let expired = |problem| Err(Reason::TransactionExpired.field_at(&FieldError::malformed(field, problem), now));
     if until < ledger_time {
         return expired("is before the ledger's time: unless it was executed already, the transaction never will be");
     }
@@ -142,8 +142,8 @@ fn check_validity(transaction: &Transaction, (ledger_time, now): (TimeMs, TimeMs
     }
     let latest = now.0.saturating_add(VALIDITY_AHEAD_MAX_MS).saturating_add(skew_ms);
     if until.0 > latest {
-        let error = FieldError::range(field, now.0, latest, until.0);
-        return Err(Reason::InvalidTransaction.field(&error));
+        let error = FieldError::time(field, (now, TimeMs(latest)), until);
+        return Err(Reason::InvalidTransaction.field_at(&error, now));
     }
     Ok(())
 }
