@@ -1,5 +1,6 @@
 //! `consilium status` and `consilium operator`: for those who run nodes.
 
+mod transfer;
 mod view;
 
 use std::collections::BTreeSet;
@@ -19,6 +20,8 @@ use view::{StatusView, describe};
 
 /// How long a node has to say how it is.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a leader has to hand over; longer than it waits itself.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Show the nodes as they see themselves, and their alarms
 #[derive(Debug, Args)]
@@ -77,10 +80,16 @@ pub(crate) async fn run_status(args: StatusArgs, ctx: &Context) -> Result<(), Cl
 pub(crate) async fn run_operator(args: OperatorArgs, ctx: &Context) -> Result<(), CliError> {
     let OperatorCommand::TransferLeadership { to } = args.command;
     let client = ctx.operators_client(None).await?;
-    let request = pb::TransferLeadershipRequest { to };
-    let done = client
-        .read(|channel| async move { OperatorServiceClient::new(channel).transfer_leadership(request).await })
-        .await?;
+    let views = ask_all(&client, client.endpoints().map(str::to_owned).collect()).await;
+    let own = client.identity().spiffe_id().member();
+    let at = transfer::leads_at(&views, own, to)?;
+    // Once: what the leader refuses now it would refuse a minute long.
+    let mut service = OperatorServiceClient::new(client.dial(&at)?);
+    let answer = service.transfer_leadership(pb::TransferLeadershipRequest { to });
+    let late = || CliError::failed(format!("{at} does not answer in time")).hint("`consilium status` shows who leads");
+    let answer = tokio::time::timeout(TRANSFER_TIMEOUT, answer).await.map_err(|_| late())?;
+    let failed = |status| ClientError::from(Failure { endpoint: at.as_str().into(), status });
+    let done = answer.map_err(failed)?.into_inner();
     ctx.print(&LeaderView { leader: done.leader }, |v| format!("leader: {}", v.leader))
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use consilium_consensus::RaftId;
+use consilium_consensus::{RaftId, TransferError};
 use consilium_grpc::operator_service_server::OperatorService;
 use consilium_proto::ids::{Height, NodeId};
 use consilium_proto::names::Role;
@@ -39,7 +39,7 @@ impl OperatorService for Api {
         }
         let to = RaftId::new(request.into_inner().to);
         let asked = self.handle.transfer(to).await.map_err(|e| Reason::NoLeader.status(e.to_string()))?;
-        let to = asked.map_err(|why| Reason::NoLeader.status(why.to_string()))?;
+        let to = asked.map_err(|why| self.not_handed_over(&why))?;
         tracing::info!(by = %caller.id, to = to.get(), "leadership transfer asked for");
         let mut leader = self.published.watch_leader();
         let done = leader.wait_for(|l| l.is_some_and(|l| l.0 == to.get()));
@@ -51,6 +51,27 @@ impl OperatorService for Api {
 }
 
 impl Api {
+    /// Only what may be otherwise in a moment is to be tried again.
+    fn not_handed_over(&self, why: &TransferError) -> Status {
+        match why {
+            TransferError::NotLeader { leader: Some(leader) } => {
+                Reason::NoLeader.status(format!("this node does not lead, node {leader} does: ask that one"))
+            }
+            TransferError::NotLeader { leader: None } => Reason::NoLeader.status("this node knows no leader"),
+            TransferError::NotEligible { to } => {
+                let me = self.published.me().0;
+                let membership = &self.published.status().raft.membership;
+                let others =
+                    self.published.topology().get().nodes().filter_map(|node| RaftId::new(node.id.0)).collect();
+                let problem = not_eligible(*to, me, others, |id| membership.is_voter(id));
+                Reason::InvalidArgument.named_field("to", &problem)
+            }
+            TransferError::NoCandidate => {
+                Reason::NotPossible.status("no other voter was heard from lately that could take over")
+            }
+        }
+    }
+
     async fn status(&self, asked: Height) -> Result<pb::GetStatusResponse, Status> {
         let published = &self.published;
         // Before the snapshot is taken: what is certified is in it.
@@ -145,11 +166,35 @@ impl Api {
     }
 }
 
+/// Why leadership cannot go to a node, and to which it can.
+fn not_eligible(to: RaftId, me: u64, nodes: Vec<RaftId>, is_voter: impl Fn(RaftId) -> bool) -> String {
+    if to.get() == me {
+        return format!("node {to} leads already");
+    }
+    let others = nodes.into_iter().filter(|id| id.get() != me && is_voter(*id));
+    let others = others.map(|id| id.to_string()).collect::<Vec<_>>().join(", ");
+    format!("node {to} has no vote now; leadership can go to one of {others}")
+}
+
 fn raft_role(role: consilium_consensus::Role) -> pb::RaftRole {
     match role {
         consilium_consensus::Role::Leader => pb::RaftRole::Leader,
         consilium_consensus::Role::Follower => pb::RaftRole::Follower,
         consilium_consensus::Role::Candidate => pb::RaftRole::Candidate,
         consilium_consensus::Role::PreCandidate => pb::RaftRole::PreCandidate,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_cannot_lead_is_told_with_who_can() {
+        let nodes: Vec<RaftId> = (1..=4).filter_map(RaftId::new).collect();
+        let told = |to: u64| RaftId::new(to).map(|to| not_eligible(to, 1, nodes.clone(), |id| id.get() != 4));
+        assert_eq!(told(9).as_deref(), Some("node 9 has no vote now; leadership can go to one of 2, 3"));
+        assert_eq!(told(4).as_deref(), Some("node 4 has no vote now; leadership can go to one of 2, 3"));
+        assert_eq!(told(1).as_deref(), Some("node 1 leads already"));
     }
 }
