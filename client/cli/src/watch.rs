@@ -1,12 +1,19 @@
 //! `consilium watch`: follows the ledger, every block verified.
 
+use std::time::{Duration, Instant};
+
 use clap::Args;
 use consilium_proto::ids::Height;
 use serde::Serialize;
 
 use super::text::time_ms;
 use super::{CliError, Context};
+use consilium_client::Client;
 use consilium_client::watch::{Contents, Watched};
+
+/// For a height that another node has certified already.
+const PATIENCE: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(200);
 
 /// Follow certified blocks until interrupted
 #[derive(Debug, Args)]
@@ -35,7 +42,7 @@ struct BlockView {
 pub(crate) async fn run(args: WatchArgs, ctx: &Context) -> Result<(), CliError> {
     let client = ctx.client().await?;
     let after = match args.after {
-        Some(height) => Height(height),
+        Some(height) => there(&client, Height(height)).await?,
         None => client.certified_head().await?.header.height,
     };
     let mut watch = client.watch(after, args.headers);
@@ -45,6 +52,26 @@ pub(crate) async fn run(args: WatchArgs, ctx: &Context) -> Result<(), CliError> 
             _ = tokio::signal::ctrl_c() => return Ok(()),
         }
     }
+}
+
+/// A height that there is; one that nodes have just come to is waited for a while.
+async fn there(client: &Client, after: Height) -> Result<Height, CliError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let head = client.certified_head().await?.header.height;
+        if after <= head {
+            return Ok(after);
+        }
+        if Instant::now() >= deadline {
+            return Err(ahead(after, head));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+fn ahead(after: Height, head: Height) -> CliError {
+    CliError::failed(format!("height {after} is ahead of the ledger, which is at {head}"))
+        .hint("--after takes the height of the last block that was seen")
 }
 
 fn view(watched: &Watched) -> BlockView {

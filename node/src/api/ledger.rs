@@ -40,6 +40,8 @@ type Stream1<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 const STREAM_IN_FLIGHT_MAX: usize = 256;
 /// Blocks read ahead of a slow reader.
 const READ_AHEAD: usize = 8;
+/// For a height that another node has certified already; the client asks that one then.
+const BEHIND_PATIENCE: Duration = Duration::from_secs(5);
 
 #[tonic::async_trait]
 impl LedgerService for Api {
@@ -307,9 +309,32 @@ fn transaction_id(bytes: &[u8]) -> Result<TransactionId, Status> {
     fixed("transaction_id", bytes).map(TransactionId::from_bytes).map_err(|e| Reason::InvalidArgument.field(&e))
 }
 
+/// A height that is not here is one that another node has told, or one that is not there at all:
+/// waits a while for it.
+async fn wait_until_here(api: &Api, height: Height) -> Result<(), Status> {
+    let mut certified = api.published.watch_certified();
+    let is_here = |c: &Option<Arc<CertifiedHeader>>| c.as_ref().map_or(Height::GENESIS, |c| c.header.height) >= height;
+    match tokio::time::timeout(BEHIND_PATIENCE, certified.wait_for(is_here)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(_)) => Err(Reason::Behind.status("this node is stopping")),
+        Err(_) => Err(Reason::Behind.status(format!(
+            "height {height} is ahead of this node, which is at {}",
+            api.published.certified_height()
+        ))),
+    }
+}
+
 /// Sends certified blocks as they come, until the reader, the node or the
 /// caller's standing ends.
 async fn watch(api: Api, caller: Caller, after: Height, shown: Shown, sender: Items<pb::WatchResponse>) {
+    let here = tokio::select! {
+        here = wait_until_here(&api, after) => here,
+        () = sender.closed() => return,
+    };
+    if let Err(behind) = here {
+        let _ = sender.send(Err(behind)).await;
+        return;
+    }
     let mut next = after.next();
     let mut certified = api.published.watch_certified();
     loop {

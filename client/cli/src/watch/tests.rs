@@ -14,3 +14,9 @@ fn scripts_get_a_line_for_each_block() {
     };
     crate::json::snapshot::check("watch", &view);
 }
+
+#[test]
+fn a_height_that_is_not_there_is_told_with_the_one_that_is() {
+    let error = ahead(Height(500), Height(42)).to_string();
+    assert_eq!(error, "height 500 is ahead of the ledger, which is at 42");
+}
