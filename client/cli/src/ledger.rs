@@ -2,12 +2,12 @@
 
 mod report;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, BufWriter, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use clap::{Args, Subcommand};
 use consilium_proto::genesis::{GENESIS_BYTES_MAX, Genesis};
@@ -15,9 +15,12 @@ use consilium_proto::header::Header;
 use consilium_proto::ids::Height;
 use consilium_proto::pb;
 use consilium_proto::transaction::transaction_id;
+use consilium_proto::when::utc_ms;
 use prost::Message;
 use serde::Serialize;
 
+use super::context::escaped;
+use super::text::counted;
 use super::{CliError, Context};
 use consilium_client::Client;
 use consilium_client::ClientError;
@@ -30,6 +33,8 @@ use report::ReportView;
 /// The daemon, which can dump its own data directory.
 const NODE_PROGRAM: &str = "consilium-node";
 const BUFFER_BYTES: usize = 1024 * 1024;
+/// Of what the daemon says about a dump.
+const SAID_BYTES_MAX: u64 = 64 * 1024;
 
 /// Export and verify the whole ledger
 #[derive(Debug, Args)]
@@ -94,7 +99,10 @@ async fn head(ctx: &Context) -> Result<(), CliError> {
     let head = client.certified_head().await?;
     let signed_by = head.certificate.signatures().map(|(id, _)| id.0).collect();
     let view = HeadView { header: HeaderView::new(&head.header), signed_by };
-    ctx.print(&view, |v| format!("{}\nsigned by validators {:?}", v.header.text(), v.signed_by))
+    ctx.print(&view, |v| {
+        let signed_by = v.signed_by.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+        format!("{}\nsigned by validators {signed_by}", v.header.text())
+    })
 }
 
 async fn block(height: u64, ctx: &Context) -> Result<(), CliError> {
@@ -209,8 +217,9 @@ impl HeaderView {
     fn text(&self) -> String {
         let Self { height, hash, time_ms, tree_size, tree_root, state_root, proposer, .. } = self;
         format!(
-            "height     {height}\nhash       {hash}\ntime       {time_ms} ms\ntree       {tree_size} leaves, root \
-             {tree_root}\nstate root {state_root}\nproposer   {proposer}"
+            "height     {height}\nhash       {hash}\ntime       {}\ntree       {tree_size} leaves, root \
+             {tree_root}\nstate root {state_root}\nproposer   {proposer}",
+            utc_ms(*time_ms)
         )
     }
 }
@@ -301,20 +310,50 @@ fn verify_directory(
         .arg(genesis_path)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .map_err(|e| {
             CliError::failed(format!("cannot run {}: {e}", program.display()))
                 .hint("put consilium-node beside this program or on PATH")
         })?;
-    let output = child.stdout.take().ok_or_else(|| CliError::failed("the dump has no output"))?;
-    let report = verify_stream(output, 0, genesis, Options { require_state: true }, ctx);
+    let piped = |what: &str| CliError::failed(format!("the dump has no {what}"));
+    let mut output = child.stdout.take().ok_or_else(|| piped("output"))?;
+    let stderr = child.stderr.take().ok_or_else(|| piped("standard error"))?;
+    // Beside, or a program with much to say would wait for ever.
+    let said = std::thread::spawn(move || all_said(stderr));
+    let report = verify_stream(&mut output, 0, genesis, Options { require_state: true }, ctx);
+    // What is wrong ends the verification; the program may come to its own end all the same.
+    let rest = std::io::copy(&mut output, &mut std::io::sink());
     let status = child.wait().map_err(|e| CliError::failed(format!("{}: {e}", program.display())))?;
-    let report = report?;
-    if !status.success() && report.failure.is_some() && report.counts.blocks == 0 {
-        return Err(CliError::failed(format!("{} dump failed ({status})", program.display()))
-            .hint("the node must be stopped; a network that runs is exported with `ledger export`"));
+    let said = said.join().unwrap_or_default();
+    eprint!("{}", said.lines().map(|line| format!("{}\n", escaped(line))).collect::<String>());
+    match (status.success(), rest) {
+        (true, Ok(_)) => report,
+        (true, Err(e)) => Err(CliError::failed(format!("the output of {}: {e}", program.display()))),
+        (false, _) => Err(dump_failed(&program, status, &said, report?.counts.blocks)),
     }
-    Ok(report)
+}
+
+/// Whatever it wrote before, a dump that did not come to its end shows no whole ledger.
+fn dump_failed(program: &OsStr, status: ExitStatus, said: &str, blocks: u64) -> CliError {
+    let cause = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it does not say why");
+    let whole = counted(blocks, "block", "blocks");
+    let error =
+        CliError::failed(format!("{} dump failed ({status}) after {whole}: {}", program.display(), escaped(cause)));
+    // As RocksDB names the file that a node which runs holds.
+    match said.contains("LOCK") {
+        true => error.hint("the node must be stopped; a network that runs is exported with `ledger export`"),
+        false => error,
+    }
+}
+
+/// What a program wrote, but for more than anybody would read.
+fn all_said(mut stderr: impl Read) -> String {
+    let mut said = Vec::new();
+    let read = stderr.by_ref().take(SAID_BYTES_MAX).read_to_end(&mut said);
+    // The rest is taken from it, so that it comes to its end.
+    let _ = read.and_then(|_| std::io::copy(&mut stderr, &mut std::io::sink()));
+    String::from_utf8_lossy(&said).into_owned()
 }
 
 /// `consilium-node` beside this program, else from PATH.

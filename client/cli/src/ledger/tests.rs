@@ -62,3 +62,20 @@ fn a_verification_says_what_was_checked() {
     let text = ReportView::new(&report(None)).text();
     assert!(text.ends_with("no certificate makes any of it final"), "{text}");
 }
+
+#[test]
+fn a_dump_that_failed_is_never_taken_for_a_whole_ledger() {
+    use std::os::unix::process::ExitStatusExt;
+    let (program, failed) = (OsStr::new("consilium-node"), ExitStatus::from_raw(256));
+    let rot = "reading\nerror: block 8: the checksum differs\n\n";
+    let told = "consilium-node dump failed (exit status: 1) after 7 blocks: error: block 8: the checksum differs";
+    assert_eq!(dump_failed(program, failed, rot, 7), CliError::failed(told));
+    let held = dump_failed(program, failed, "error: While lock file: /d/ledger/LOCK: unavailable", 0);
+    assert_ne!(held, CliError::failed(held.to_string()), "it has a hint");
+    assert!(dump_failed(program, failed, "", 0).to_string().ends_with("after 0 blocks: it does not say why"));
+}
+
+#[test]
+fn people_read_when_a_block_was_made() {
+    assert!(header().text().contains("\ntime       1970-01-01T00:00:01Z\n"), "{}", header().text());
+}
