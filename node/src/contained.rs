@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, Request, Response};
@@ -71,7 +71,19 @@ pub async fn future<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
     .await
 }
 
-/// As [`call`], for work that waits for the disk.
+/// Threads for work that waits for the disk. Whoever brings such work has a few places for it, so
+/// that it never queues here, where one kind of work would hold up all others: reads of clients,
+/// urgent ones, reads of peers, reads that were answered late. The rest is for what comes one at a
+/// time, and for looking up names.
+pub const BLOCKING_THREADS_MAX: usize = crate::api::READS_AT_ONCE
+    + crate::transport::callers::READS_MAX
+    + crate::api::late::JOURNAL_AT_ONCE
+    + OTHER_BLOCKING_WORK;
+/// Looks at attachments and at what is due, one each, and names of other nodes to be looked up.
+const OTHER_BLOCKING_WORK: usize = 24;
+
+/// As [`call`], for work that waits for the disk. Whoever has it done bounds how much there is of it at
+/// once, within [`BLOCKING_THREADS_MAX`].
 ///
 /// # Errors
 /// If it panics, or the node is stopping.
@@ -79,10 +91,30 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     tokio::task::spawn_blocking(move || call(work)).await.unwrap_or(Err(Panicked))
 }
 
+/// As [`blocking`], once there is a place, which is taken until the work is done, whether somebody
+/// still waits for it or not.
+///
+/// # Errors
+/// If it panics, or the node is stopping.
+pub async fn blocking_in<T: Send + 'static>(
+    places: &Arc<Semaphore>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Panicked> {
+    // Nobody closes the places of a node that runs.
+    let place = Arc::clone(places).acquire_owned().await.map_err(|_| Panicked)?;
+    blocking(move || {
+        let _place = place;
+        work()
+    })
+    .await
+}
+
 /// Where the items of a stream of answers go.
 pub type Items<T> = mpsc::Sender<Result<T, Status>>;
 
-/// Lets a task of its own make the items of a stream of answers.
+/// Lets a task of its own make the items of a stream of answers. It waits for its reader as a task,
+/// and does what waits for the disk by [`blocking`], a piece at a time: a reader that takes nothing
+/// must hold no thread.
 pub fn feed<T, F>(items: Items<T>, work: impl FnOnce(Items<T>) -> F)
 where
     T: Send + 'static,
@@ -92,15 +124,6 @@ where
     tokio::spawn(async move {
         if let Err(panicked) = future(work).await {
             let _ = items.send(Err(panicked.into())).await;
-        }
-    });
-}
-
-/// The same with a thread, for work that waits for the disk.
-pub fn feed_blocking<T: Send + 'static>(items: Items<T>, work: impl FnOnce(&Items<T>) + Send + 'static) {
-    tokio::task::spawn_blocking(move || {
-        if let Err(panicked) = call(|| work(&items)) {
-            let _ = items.blocking_send(Err(panicked.into()));
         }
     });
 }

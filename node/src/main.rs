@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use consilium_node::config::{Config, Overrides, variables_passed_over};
+use consilium_node::contained::BLOCKING_THREADS_MAX;
 use consilium_node::fault::Fault;
 use consilium_node::runtime::node::{Ended, run};
 use consilium_node::runtime::{end_process_on_panic, repair};
@@ -123,7 +124,7 @@ fn serve(config: Config) -> Result<(), Fault> {
     }
     let metrics = telemetry::start_metrics().map_err(|e| Fault::System(format!("metrics: {e}")))?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    runtime.worker_threads(config.storage.network_threads());
+    runtime.worker_threads(config.storage.network_threads()).max_blocking_threads(BLOCKING_THREADS_MAX);
     let runtime = runtime.enable_all().build().map_err(|e| Fault::System(format!("runtime: {e}")))?;
     let data_dir = config.data_dir.clone();
     let result = runtime.block_on(run_with_repair(config, &metrics));

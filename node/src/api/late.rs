@@ -33,6 +33,8 @@ const CLOCKS_APART_MAX_MS: u64 = 5 * 60 * 1_000;
 const PACE: Duration = Duration::from_secs(1);
 /// Requests that are entered at once.
 const AT_ONCE: usize = 64;
+/// Looks into the journal, and writes that are waited for, at once.
+pub(crate) const JOURNAL_AT_ONCE: usize = 8;
 /// Raised while there are files of requests that the ledger does not take.
 const REFUSED_ALARM: &str = "late_reads_refused";
 
@@ -181,7 +183,7 @@ impl Api {
         work: impl FnOnce(&LateJournal) -> io::Result<T> + Send + 'static,
     ) -> Result<T, String> {
         let late = self.late.clone();
-        let done = contained::blocking(move || work(&late)).await;
+        let done = contained::blocking_in(&self.shared.journal, move || work(&late)).await;
         done.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
     }
 

@@ -18,18 +18,16 @@ use consilium_proto::transaction;
 use consilium_proto::vote::CertifiedHeader;
 use consilium_replica::submission::WaitFor;
 use futures::{Stream, StreamExt};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::blocks::Shown;
 use super::errors::{self, Reason};
 use super::reading::in_lane;
+use super::streams::{self, Outlet};
 use super::submit::{validators_of, wait_for};
 use super::{Api, Caller};
 use crate::access::{self, Decision, What};
 use crate::clock::now_ms;
-use crate::contained::{self, Items};
 use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
 
@@ -38,10 +36,6 @@ type Stream1<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// Transactions of one stream under way at once.
 const STREAM_IN_FLIGHT_MAX: usize = 256;
-/// Blocks read ahead of a slow reader.
-const READ_AHEAD: usize = 8;
-/// For a height that another node has certified already; the client asks that one then.
-const BEHIND_PATIENCE: Duration = Duration::from_secs(5);
 
 #[tonic::async_trait]
 impl LedgerService for Api {
@@ -128,21 +122,10 @@ impl LedgerService for Api {
         let shown = Shown::to(&caller, headers_only, self.ledger_id())?;
         let certified = self.published.certified_height().0;
         let last = if to_height == 0 { certified } else { to_height.min(certified) };
-        let (sender, receiver) = mpsc::channel(READ_AHEAD);
-        let (ledger, place) = (Arc::clone(&self.ledger), self.stream(&caller)?);
-        contained::feed_blocking(sender, move |sender| {
-            let _open = place;
-            for height in from_height..=last {
-                // A snapshot for each: a slow reader holds none.
-                let item = ledger.snapshot().and_then(|ledger| shown.listed(&ledger, Height(height)));
-                let item = item.map_err(|e| errors::storage(&e));
-                let ended = item.is_err() || !caller.info.stands();
-                if sender.blocking_send(item).is_err() || ended {
-                    return;
-                }
-            }
-        });
-        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+        let place = self.stream(&caller)?;
+        let (api, heights) = (self.clone(), from_height..=last);
+        let blocks = Outlet::open(caller, place, |outlet| streams::list(api, shown, heights, outlet));
+        Ok(Response::new(Box::pin(blocks)))
     }
 
     type WatchStream = Stream1<pb::WatchResponse>;
@@ -151,13 +134,10 @@ impl LedgerService for Api {
         let caller = Self::caller(&request)?;
         let request = request.into_inner();
         let shown = Shown::to(&caller, request.headers_only, self.ledger_id())?;
-        let (sender, receiver) = mpsc::channel(READ_AHEAD);
-        let (api, after, place) = (self.clone(), Height(request.after_height), self.stream(&caller)?);
-        contained::feed(sender, |sender| async move {
-            let _open = place;
-            watch(api, caller, after, shown, sender).await;
-        });
-        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+        let place = self.stream(&caller)?;
+        let (api, after) = (self.clone(), Height(request.after_height));
+        let blocks = Outlet::open(caller, place, |outlet| streams::watch(api, shown, after, outlet));
+        Ok(Response::new(Box::pin(blocks)))
     }
 
     async fn get_consistency_proof(
@@ -243,7 +223,7 @@ impl Api {
     ) -> Result<pb::SubmitStreamResponse, Status> {
         use pb::submit_stream_response::{Executed, Failure, Result as Outcome};
         if !caller.info.stands() {
-            return Err(Reason::IdentityRefused.status("the identity certificate is not accepted any more"));
+            return Err(Caller::fallen());
         }
         let pb::SubmitStreamRequest { transaction, wait_for, with_receipt } = item;
         let request = pb::SubmitRequest { transaction, wait_for, omit_receipt: !with_receipt };
@@ -307,64 +287,6 @@ fn reason_of(status: &Status) -> String {
 
 fn transaction_id(bytes: &[u8]) -> Result<TransactionId, Status> {
     fixed("transaction_id", bytes).map(TransactionId::from_bytes).map_err(|e| Reason::InvalidArgument.field(&e))
-}
-
-/// A height that is not here is one that another node has told, or one that is not there at all:
-/// waits a while for it.
-async fn wait_until_here(api: &Api, height: Height) -> Result<(), Status> {
-    let mut certified = api.published.watch_certified();
-    let is_here = |c: &Option<Arc<CertifiedHeader>>| c.as_ref().map_or(Height::GENESIS, |c| c.header.height) >= height;
-    match tokio::time::timeout(BEHIND_PATIENCE, certified.wait_for(is_here)).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(_)) => Err(Reason::Behind.status("this node is stopping")),
-        Err(_) => Err(Reason::Behind.status(format!(
-            "height {height} is ahead of this node, which is at {}",
-            api.published.certified_height()
-        ))),
-    }
-}
-
-/// Sends certified blocks as they come, until the reader, the node or the
-/// caller's standing ends.
-async fn watch(api: Api, caller: Caller, after: Height, shown: Shown, sender: Items<pb::WatchResponse>) {
-    let here = tokio::select! {
-        here = wait_until_here(&api, after) => here,
-        () = sender.closed() => return,
-    };
-    if let Err(behind) = here {
-        let _ = sender.send(Err(behind)).await;
-        return;
-    }
-    let mut next = after.next();
-    let mut certified = api.published.watch_certified();
-    loop {
-        let reached = async {
-            let head = certified.wait_for(|c| c.as_ref().is_some_and(|c| c.header.height >= next)).await;
-            head.map(|head| head.as_ref().map_or(Height::GENESIS, |c| c.header.height))
-        };
-        let last = tokio::select! {
-            last = reached => match last {
-                Ok(last) => last,
-                Err(_) => return,
-            },
-            () = caller.info.cut() => {
-                let ended = Reason::IdentityRefused.status("the identity certificate is not accepted any more");
-                let _ = sender.send(Err(ended)).await;
-                return;
-            }
-            () = sender.closed() => return,
-        };
-        while next <= last {
-            let view = shown.clone();
-            let block = api.read(move |ledger| view.block(ledger, next)).await;
-            let item = block.map(|block| pb::WatchResponse { block: Some(block), cursor: next.0 });
-            let failed = item.is_err();
-            if sender.send(item).await.is_err() || failed {
-                return;
-            }
-            next = next.next();
-        }
-    }
 }
 
 /// A row with its proof against the header of the snapshot.

@@ -24,6 +24,7 @@ pub mod record_lists;
 mod record_reader;
 mod records;
 pub mod release;
+mod streams;
 mod submit;
 mod turns;
 mod validators;
@@ -38,6 +39,7 @@ use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::pb;
 use consilium_proto::pb::read_options::Consistency;
 use consilium_proto::vote::CertifiedHeader;
+use tokio::sync::Semaphore;
 use tonic::{Request, Status};
 
 use crate::alarms::Alarms;
@@ -53,6 +55,7 @@ use crate::transport::connections::PeerInfo;
 use crate::transport::{Outbox, PeerClients};
 use errors::Reason;
 use notices::OpenReviews;
+pub(crate) use reading::READS_AT_ONCE;
 pub use reading::Reads;
 use receipts::ReceiptDesk;
 use turns::Turns;
@@ -103,16 +106,18 @@ pub(crate) struct Shared {
     reviews: OpenReviews,
     turns: Turns,
     receipts: ReceiptDesk,
+    /// Places at the journal of what was answered without a quorum.
+    journal: Arc<Semaphore>,
 }
 
 impl Shared {
     pub(crate) fn new(limits: &Limits) -> Self {
-        let streams = Room { each: limits.streams_per_identity_max.get(), group: usize::MAX, all: usize::MAX };
         Self {
-            streams: Reserve::new(streams),
+            streams: Reserve::new(streams::room(limits.streams_per_identity_max.get())),
             reviews: OpenReviews::default(),
             turns: Turns::new(limits),
             receipts: ReceiptDesk::default(),
+            journal: Arc::new(Semaphore::new(late::JOURNAL_AT_ONCE)),
         }
     }
 }
@@ -135,7 +140,12 @@ impl Caller {
             return Ok(());
         }
         tracing::info!(identity = %self.id, "request of a fallen identity refused");
-        Err(Reason::IdentityRefused.status("the identity certificate is not accepted any more"))
+        Err(Self::fallen())
+    }
+
+    /// What one is told whose standing has ended.
+    pub(crate) fn fallen() -> Status {
+        Reason::IdentityRefused.status("the identity certificate is not accepted any more")
     }
 }
 
@@ -165,7 +175,10 @@ impl Api {
     fn stream(&self, caller: &Caller) -> Result<Place<SpiffeId>, Status> {
         self.shared.streams.take(&caller.id).ok_or_else(|| {
             let max = self.limits.streams_per_identity_max;
-            Reason::Overloaded.status(format!("this identity has {max} streams open here; end one of them"))
+            Reason::Overloaded.status(format!(
+                "no further stream can be opened here: an identity may have {max} (limits.streams_per_identity_max), \
+                 and a member's identities four times as many together; end one of them"
+            ))
         })
     }
 

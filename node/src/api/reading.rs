@@ -25,6 +25,8 @@ use crate::storage::snapshot::LedgerSnapshot;
 
 /// Reads at once: more would only take the processors from each other.
 const READS_MAX: usize = 64;
+/// Of all kinds.
+pub(crate) const READS_AT_ONCE: usize = READS_MAX + URGENT_READS.all;
 /// Reads besides for what is urgent, which wait for no others.
 const URGENT_READS: Room = Room { each: 4, group: 16, all: 64 };
 

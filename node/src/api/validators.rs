@@ -8,19 +8,19 @@ use consilium_proto::ids::{Epoch, Height, NodeId};
 use consilium_proto::names::MemberId;
 use consilium_proto::pb::{self, EpochState, MemberState, ParticipationState, RosterState, StakeState};
 use consilium_proto::validators::ValidatorSet;
-use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::Api;
-use super::errors::{self, Reason};
-use crate::contained::{self, Items};
+use super::errors::Reason;
+use super::streams::Outlet;
 use crate::storage::StorageError;
-use crate::storage::ledger_store::LedgerStore;
 use crate::storage::snapshot::LedgerSnapshot;
 
 /// Penalties in one answer.
 const PENALTIES_MAX: usize = 1_000;
+/// Epochs that are looked at in one snapshot.
+const EPOCHS_AT_ONCE: u64 = 256;
 
 #[tonic::async_trait]
 impl ValidatorsService for Api {
@@ -82,16 +82,9 @@ impl ValidatorsService for Api {
         }
         let certified = self.published.certified_height();
         let last = if to_height == 0 { certified } else { certified.min(Height(to_height)) };
-        let (store, place) = (std::sync::Arc::clone(&self.ledger), self.stream(&caller)?);
-        let (sender, receiver) = mpsc::channel(64);
-        contained::feed_blocking(sender, move |sender| {
-            let _open = place;
-            let sent = send_set_changes(&store, Height(after_height), last, sender);
-            if let Err(error) = sent {
-                let _ = sender.blocking_send(Err(errors::storage(&error)));
-            }
-        });
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        let place = self.stream(&caller)?;
+        let (api, bounds) = (self.clone(), (Height(after_height), last));
+        Ok(Response::new(Outlet::open(caller, place, |outlet| tell_set_changes(api, bounds, outlet))))
     }
 
     async fn list_penalties(
@@ -136,25 +129,48 @@ fn penalties(ledger: &LedgerSnapshot<'_>) -> Result<pb::ListPenaltiesResponse, S
     Ok(pb::ListPenaltiesResponse { penalties })
 }
 
-/// Every change of the set whose boundary is above `after`, up to `last`. A
+/// Tells every change of the set whose boundary is above the first height, up to the last. A
 /// snapshot for each: a slow reader holds none.
-fn send_set_changes(
-    store: &LedgerStore,
-    after: Height,
-    last: Height,
-    sender: &Items<pb::ListSetChangesResponse>,
-) -> Result<(), StorageError> {
-    for epoch in 1.. {
-        let change = match boundary(&store.snapshot()?, Epoch(epoch), (after, last))? {
-            Boundary::Beyond => return Ok(()),
+async fn tell_set_changes(api: Api, bounds: (Height, Height), outlet: Outlet<pb::ListSetChangesResponse>) {
+    let mut next = Some(Epoch(1));
+    while let Some(epoch) = next {
+        if !outlet.ready().await {
+            return;
+        }
+        let change = match api.read(move |ledger| walk(ledger, epoch, bounds)).await {
+            Ok(walked) => {
+                next = walked.next;
+                walked.change.map(|change| Ok(pb::ListSetChangesResponse { change: Some(*change) }))
+            }
+            Err(status) => Some(Err(status)),
+        };
+        if let Some(change) = change
+            && !outlet.tell(change).await
+        {
+            return;
+        }
+    }
+}
+
+/// How far the epochs were looked at.
+#[derive(Debug)]
+struct Walked {
+    change: Option<Box<pb::SetChange>>,
+    /// Where to go on, if there may be more.
+    next: Option<Epoch>,
+}
+
+/// Looks for the next change, so many epochs far.
+fn walk(ledger: &LedgerSnapshot<'_>, from: Epoch, bounds: (Height, Height)) -> Result<Walked, StorageError> {
+    for epoch in from.0..from.0.saturating_add(EPOCHS_AT_ONCE) {
+        let change = match boundary(ledger, Epoch(epoch), bounds)? {
+            Boundary::Beyond => return Ok(Walked { change: None, next: None }),
             Boundary::Unchanged => continue,
             Boundary::Change(change) => change,
         };
-        if sender.blocking_send(Ok(pb::ListSetChangesResponse { change: Some(*change) })).is_err() {
-            return Ok(());
-        }
+        return Ok(Walked { change: Some(change), next: Some(Epoch(epoch.saturating_add(1))) });
     }
-    Ok(())
+    Ok(Walked { change: None, next: Some(Epoch(from.0.saturating_add(EPOCHS_AT_ONCE))) })
 }
 
 /// What the block before an epoch tells who asked for changes of the set.

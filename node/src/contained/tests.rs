@@ -59,12 +59,41 @@ async fn a_stream_whose_task_panics_ends_internal() {
         [Ok(1), Err(tonic::Code::Internal)]
     );
     let (items, received) = mpsc::channel::<Result<u32, Status>>(1);
-    feed_blocking(items, |_| panic!("while reading the disk"));
+    feed(items, |_| async {
+        let read: Result<u32, _> = blocking(|| panic!("while reading the disk")).await;
+        panic!("told of it: {read:?}");
+    });
     let items: Vec<_> = futures::StreamExt::collect(ReceiverStream::new(received)).await;
     assert_eq!(
         items.iter().map(|item| item.as_ref().map_err(Status::code).copied()).collect::<Vec<_>>(),
         [Err(tonic::Code::Internal)]
     );
+}
+
+#[test]
+fn streams_that_nobody_reads_hold_no_thread() {
+    const THREADS: usize = 2;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(1).max_blocking_threads(THREADS).build().expect("threads");
+    runtime.block_on(async {
+        let mut unread = Vec::new();
+        for _ in 0..10 * THREADS {
+            let (items, received) = mpsc::channel::<Result<usize, Status>>(1);
+            feed(items, |items| async move {
+                for item in 0.. {
+                    let read = blocking(move || item).await.map_err(Status::from);
+                    if items.send(read).await.is_err() {
+                        return;
+                    }
+                }
+            });
+            unread.push(received);
+        }
+        for received in &mut unread {
+            assert!(matches!(received.recv().await, Some(Ok(0))));
+        }
+        assert_eq!(blocking(|| 7).await, Ok(7));
+    });
 }
 
 #[test]

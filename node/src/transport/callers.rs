@@ -14,12 +14,15 @@ use tonic::{Request, Status};
 
 use super::connections::PeerInfo;
 use super::{LEDGER_ID_KEY, RAFT_ID_KEY};
+use crate::contained::{self, Panicked};
 use crate::published::Published;
 
 /// Calls of one node under way, over all its connections: a stream of messages, another
 /// one while that ends, and the transactions and questions beside it. Each holds one
 /// message of at most [`super::PEER_MESSAGE_BYTES_MAX`] that is not looked at yet.
 const CALLS_MAX: usize = 16;
+/// Reads of the disk for all nodes together at once: blocks and attachments.
+pub(crate) const READS_MAX: usize = 8;
 
 /// See the module. Cheap to clone.
 #[derive(Clone)]
@@ -27,6 +30,7 @@ pub struct Callers {
     published: Arc<Published>,
     ledger_id: LedgerId,
     calls: Calls,
+    reads: Arc<Semaphore>,
 }
 
 /// The calls under way, of each node.
@@ -51,7 +55,16 @@ impl Callers {
     /// Of the nodes that the replica tells of.
     #[must_use]
     pub fn new(published: Arc<Published>, ledger_id: LedgerId) -> Self {
-        Self { published, ledger_id, calls: Calls::default() }
+        Self { published, ledger_id, calls: Calls::default(), reads: Arc::new(Semaphore::new(READS_MAX)) }
+    }
+
+    /// Reads something from the disk for a caller, once there is a place for it: no thread waits for a
+    /// caller that takes nothing.
+    ///
+    /// # Errors
+    /// If it panics, or the node is stopping.
+    pub async fn read<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Panicked> {
+        contained::blocking_in(&self.reads, work).await
     }
 
     /// The calling node.

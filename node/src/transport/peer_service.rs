@@ -109,17 +109,28 @@ impl PeerService for Peers {
         let mut serving = Serving::new(self.genesis.ledger_id, first, certified);
         let ledger = self.ledger.clone();
         let (sender, receiver) = mpsc::channel(SERVED_AHEAD_MAX);
-        contained::feed_blocking(sender, move |sender| {
+        let callers = self.callers.clone();
+        contained::feed(sender, |sender| async move {
             // A peer that does not read what it asked for holds its own calls up.
             let _under_way = under_way;
-            while let Some(response) = serving.next(&ledger).transpose() {
-                let response = response.map_err(|error| {
-                    tracing::error!(%error, "a stored block cannot be served");
-                    Status::data_loss("a stored block is damaged")
-                });
-                let failed = response.is_err();
-                if sender.blocking_send(response).is_err() || failed {
-                    return;
+            // A block is read when there is room for it: one that nobody takes is not even read.
+            while let Ok(room) = sender.reserve().await {
+                let ledger = ledger.clone();
+                let read = callers.read(move || (serving.next(&ledger), serving)).await;
+                let response = match read {
+                    Ok((response, rest)) => {
+                        serving = rest;
+                        response.map_err(|error| {
+                            tracing::error!(%error, "a stored block cannot be served");
+                            Status::data_loss("a stored block is damaged")
+                        })
+                    }
+                    Err(panicked) => return room.send(Err(panicked.into())),
+                };
+                match response.transpose() {
+                    Some(Ok(block)) => room.send(Ok(block)),
+                    Some(Err(status)) => return room.send(Err(status)),
+                    None => return,
                 }
             }
         });
@@ -138,7 +149,7 @@ impl PeerService for Peers {
         let slots: Result<Vec<Slot>, _> = wanted.iter().map(Slot::try_from).collect();
         let slots = slots.map_err(|error| Status::invalid_argument(error.to_string()))?;
         let ledger = self.ledger.clone();
-        let served = contained::blocking(move || serve_attachments(&ledger, &slots)).await?;
+        let served = self.callers.read(move || serve_attachments(&ledger, &slots)).await?;
         let attachments = served.map_err(|error| {
             tracing::error!(%error, "a stored attachment cannot be served");
             Status::data_loss("a stored attachment is damaged")

@@ -1,0 +1,45 @@
+//! How much is read for a stream at a time, and how many streams there may be.
+
+#![allow(clippy::unwrap_used)]
+
+use bytes::Bytes;
+
+use super::*;
+
+fn block(bytes: usize) -> impl Fn(Height) -> Result<(Height, pb::Block), StorageError> {
+    move |height| {
+        let withheld =
+            pb::WithheldTransaction { transaction_id: vec![0; bytes].into(), signature_sha256: Bytes::new() };
+        let transaction = pb::ExecutedTransaction { withheld: Some(withheld), ..Default::default() };
+        Ok((height, pb::Block { transactions: vec![transaction], ..pb::Block::default() }))
+    }
+}
+
+fn heights(read: Vec<(Height, pb::Block)>) -> Vec<u64> {
+    read.into_iter().map(|(height, _)| height.0).collect()
+}
+
+#[test]
+fn small_blocks_are_read_together_and_large_ones_alone() {
+    let few = heights(some(3..=5, block(10)).unwrap());
+    assert_eq!(few, [3, 4, 5]);
+    let many = heights(some(3..=1_000, block(10)).unwrap());
+    assert_eq!((many.len(), many.first(), many.last()), (BLOCKS_AT_ONCE, Some(&3), Some(&18)));
+    assert_eq!(heights(some(3..=1_000, block(BYTES_AT_ONCE)).unwrap()), [3], "one always");
+    assert_eq!(heights(some(3..=1_000, block(BYTES_AT_ONCE / 2)).unwrap()), [3, 4]);
+    assert!(some(3..=5, |_| Err::<(Height, pb::Block), _>(StorageError::corrupt("block", "absent"))).is_err());
+}
+
+#[test]
+fn a_members_people_leave_streams_to_others() {
+    let streams = crate::handle::reserve::Reserve::new(room(2));
+    let name = |member: &str, number: usize| -> SpiffeId {
+        format!("spiffe://{member}.example/clinician/c{number}").parse().unwrap()
+    };
+    let take = |member: &str, number: usize| streams.take(&name(member, number));
+    let held: Vec<_> = (0..2 * IDENTITIES_OF_MEMBER).map(|number| take("a", number / 2).unwrap()).collect();
+    assert!(take("a", 0).is_none() && take("a", 99).is_none());
+    assert!(take("b", 0).is_some());
+    drop(held);
+    assert!(take("a", 99).is_some());
+}
