@@ -36,11 +36,11 @@ impl MemberCuts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A block cut a member off.
-    pub fn begin(&self, member: &str, height: Height) {
-        tracing::warn!(member, height = height.0, "member cut off");
-        let executed = Instant::now();
-        let cut = MemberCut { member: member.to_owned(), height, executed, certified: None, cut: None, connections: 0 };
+    /// A block, executed at a moment, cut a member off, and so many connections of it were closed.
+    pub fn cut(&self, member: &str, (height, executed): (Height, Instant), connections: usize) {
+        tracing::warn!(member, height = height.0, connections, "member cut off");
+        let (cut, connections) = (Some(Instant::now()), connections as u64);
+        let cut = MemberCut { member: member.to_owned(), height, executed, certified: None, cut, connections };
         let mut cuts = self.lock();
         cuts.push_front(cut);
         cuts.truncate(CUTS_MAX);
@@ -51,16 +51,6 @@ impl MemberCuts {
         let now = Instant::now();
         let open = |cut: &&mut MemberCut| cut.height <= height && cut.certified.is_none();
         self.lock().iter_mut().filter(open).for_each(|cut| cut.certified = Some(now));
-    }
-
-    /// All connections were judged again, beginning at a moment. What came after
-    /// that has a look of its own.
-    pub fn judged(&self, began: Instant, connections: usize) {
-        let now = Instant::now();
-        for cut in self.lock().iter_mut().filter(|cut| cut.cut.is_none() && cut.executed <= began) {
-            cut.cut = Some(now);
-            cut.connections = connections as u64;
-        }
     }
 
     /// Newest first.

@@ -3,11 +3,16 @@
 //! certificate ends; picks up a renewed certificate of this node; foretells
 //! ends and raises alarms before they come.
 //!
+//! All of it is done by a thread of its own. Whatever clients keep busy, the
+//! workers of the network, the blocking pool, it must never stand between a
+//! fallen identity and the end of its connections. (Those of a member that is
+//! suspended or removed are cut even before, when the block is executed.)
+//!
 //! A renewed pair is taken only if the other nodes would accept it. It must
 //! never leave this node worse off than the pair in use.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use consilium_certs::tls::{MemberTrust, TrustSource};
 use consilium_certs::{LoadedIdentity, Purpose, Reload, ReloadingResolver, VerifyError, verify_chain};
@@ -16,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::alarms::Alarms;
 use crate::clock::now_s;
-use crate::cuts::MemberCuts;
+use crate::fault::Fault;
 use crate::identity::forecast::Forecast;
 use crate::identity::trust::LedgerTrust;
 use crate::published::LiveTopology;
@@ -27,7 +32,7 @@ use crate::transport::connections::POLICY;
 const EVERY: Duration = Duration::from_secs(5);
 const DAY_S: i64 = 86_400;
 
-/// What this task works with.
+/// What the thread works with.
 pub(super) struct Identities {
     /// Members.
     pub(super) trust: Arc<LedgerTrust>,
@@ -35,11 +40,9 @@ pub(super) struct Identities {
     pub(super) topology: LiveTopology,
     /// Where alarms go.
     pub(super) alarms: Arc<Alarms>,
-    /// Suspensions that take effect.
-    pub(super) cuts: Arc<MemberCuts>,
     /// Somebody wants the certificate files to be looked at.
     pub(super) asked: Arc<Notify>,
-    /// Ends the task.
+    /// Ends the thread.
     pub(super) stopping: CancellationToken,
     /// Connections to peers, and the registry of all connections.
     pub(super) clients: PeerClients,
@@ -51,37 +54,39 @@ pub(super) struct Identities {
 
 impl Identities {
     /// Runs until the node stops.
-    pub(super) async fn run(self) {
-        let this = Arc::new(self);
-        let mut members = this.trust.changes();
-        let stopping = this.stopping.clone();
+    ///
+    /// # Errors
+    /// If the system gives nothing to wait with.
+    pub(super) fn run(self) -> Result<(), Fault> {
+        let mut waiting = tokio::runtime::Builder::new_current_thread();
+        let waiting = waiting.enable_time().build().map_err(|e| Fault::Setup(format!("thread identities: {e}")))?;
+        waiting.block_on(self.look_on());
+        Ok(())
+    }
+
+    async fn look_on(&self) {
+        let mut members = self.trust.changes();
         let mut tick = tokio::time::interval(EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let this = Arc::clone(&this);
-            // Signature checks and files: not on the network's threads.
-            let work = tokio::select! {
+            // Signature checks and files: that is what this thread is for.
+            tokio::select! {
                 changed = members.changed() => match changed {
-                    Ok(()) => tokio::task::spawn_blocking(move || this.members_changed()),
+                    Ok(()) => self.members_changed(),
                     Err(_) => return,
                 },
-                _ = tick.tick() => tokio::task::spawn_blocking(move || this.look(Asked::ByTheClock)),
-                () = this.asked.notified() => tokio::task::spawn_blocking(move || this.look(Asked::ByAPerson)),
-                () = stopping.cancelled() => return,
-            };
-            if let Err(error) = work.await {
-                tracing::error!(%error, "looking after identities failed");
+                _ = tick.tick() => self.look(Asked::ByTheClock),
+                () = self.asked.notified() => self.look(Asked::ByAPerson),
+                () = self.stopping.cancelled() => return,
             }
         }
     }
 
     fn members_changed(&self) {
-        let began = Instant::now();
         let cut = self.clients.connections().judge_again();
         if cut > 0 {
             tracing::warn!(cut, "connections of fallen identities cut");
         }
-        self.cuts.judged(began, cut);
     }
 
     fn look(&self, asked: Asked) {

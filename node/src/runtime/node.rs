@@ -246,6 +246,17 @@ impl Node {
         let (vote_writer, vote_work): (_, Receiver<VoteWrite>) = bounded(4);
         let (log, ledger, handle) = (self.log.clone(), self.ledger.clone(), self.handle.clone());
         threads.start("vote-writer", move || run_vote_writer(&vote_work, guard, &log, &ledger, &handle))?;
+        let identities = Identities {
+            trust: Arc::clone(&self.trust),
+            topology: self.published.topology().clone(),
+            alarms: Arc::clone(&self.alarms),
+            asked: hangups(),
+            stopping: self.stopping.clone(),
+            clients: self.clients.clone(),
+            resolver: Arc::clone(&self.prepared.resolver),
+            expiry_days: self.prepared.config.alarms.expiry_days.get(),
+        };
+        threads.start("identities", move || identities.run())?;
         let performer = self.performer(log_writer, vote_writer);
         let (clocks, tick) = (self.handle.clocks(), self.prepared.config.raft.tick);
         threads.start("replica", move || replica_thread::run(replica, performer, &ends.replica, clocks, tick))?;
@@ -261,6 +272,7 @@ impl Node {
             trust: Arc::clone(&self.trust),
             alarms: Arc::clone(&self.alarms),
             cuts: Arc::clone(&self.cuts),
+            connections: Arc::clone(self.clients.connections()),
             log_writer,
             vote_writer,
             outbox: self.outbox.clone(),
@@ -280,18 +292,6 @@ impl Node {
             stopping: self.stopping.clone(),
         };
         tokio::spawn(streams.run());
-        let identities = Identities {
-            trust: Arc::clone(&self.trust),
-            topology: self.published.topology().clone(),
-            alarms: Arc::clone(&self.alarms),
-            cuts: Arc::clone(&self.cuts),
-            asked: hangups(),
-            stopping: self.stopping.clone(),
-            clients: self.clients.clone(),
-            resolver: Arc::clone(&self.prepared.resolver),
-            expiry_days: self.prepared.config.alarms.expiry_days.get(),
-        };
-        tokio::spawn(identities.run());
         let member = self.prepared.resolver.current().identity().spiffe_id().member().clone();
         let (alarms, ledger) = (Arc::clone(&self.alarms), Arc::clone(&self.ledger.0));
         tokio::spawn(super::duties::watch_duties(alarms, ledger, member, self.stopping.clone()));

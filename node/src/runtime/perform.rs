@@ -26,6 +26,7 @@ use crate::handle::{Handle, Stopping, VerifyJob};
 use crate::identity::trust::LedgerTrust;
 use crate::published::Published;
 use crate::storage::ledger_store::LedgerStore;
+use crate::transport::connections::Connections;
 use crate::transport::{Forwarder, Outbox};
 
 /// What it works with.
@@ -38,6 +39,7 @@ pub(super) struct Performer {
     pub(super) trust: Arc<LedgerTrust>,
     pub(super) alarms: Arc<Alarms>,
     pub(super) cuts: Arc<MemberCuts>,
+    pub(super) connections: Arc<Connections>,
     pub(super) log_writer: Sender<LogWrite>,
     pub(super) vote_writer: Sender<VoteWrite>,
     pub(super) outbox: Outbox,
@@ -119,15 +121,18 @@ impl Performer {
         metrics::counter!("consilium_transactions_total").increment(block.leaves.len() as u64);
         metrics::gauge!("consilium_applied_height").set(height.0 as f64);
         metrics::gauge!("consilium_wrap_requests_waiting").set(self.waiting_for_keys()? as f64);
-        let mut changed = false;
-        for member in block.events.changed_members() {
-            changed = true;
-            if member.status != MemberStatus::Active as i32 && self.trust.is_active(&member.id) {
-                self.cuts.begin(&member.id, height);
-            }
+        let executed = Instant::now();
+        let changed: Vec<_> = block.events.changed_members().collect();
+        if changed.is_empty() {
+            return Ok(());
         }
-        if changed {
-            self.trust.reload(&self.ledger, height)?;
+        let fallen = changed.iter().filter(|m| m.status != MemberStatus::Active as i32 && self.trust.is_active(&m.id));
+        let fallen: Vec<MemberId> = fallen.filter_map(|member| member.id.parse().ok()).collect();
+        self.trust.reload(&self.ledger, height)?;
+        for member in fallen {
+            // By name, here and now: nothing that others keep busy stands between a block and the cut.
+            let closed = self.connections.cut_member(&member);
+            self.cuts.cut(member.as_str(), (height, executed), closed);
         }
         Ok(())
     }

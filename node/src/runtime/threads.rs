@@ -10,6 +10,8 @@ use crate::{contained, telemetry};
 
 /// Longest wait for the threads to end.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// How often it is looked whether they have.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// The running threads, and where their faults go.
 pub(super) struct Threads {
@@ -47,12 +49,20 @@ impl Threads {
     }
 
     /// Joins them: the databases must not be in use when the process tears down
-    /// their library.
+    /// their library. No other thread waits for them meanwhile, least of all one of the
+    /// blocking pool, which others may keep busy.
     pub(super) async fn join(self) {
-        let joined = tokio::task::spawn_blocking(move || self.handles.into_iter().for_each(|h| drop(h.join())));
-        if tokio::time::timeout(STOP_LIMIT, joined).await.is_err() {
-            tracing::warn!("a thread does not end");
+        let ended = async {
+            while !self.handles.iter().all(JoinHandle::is_finished) {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        if tokio::time::timeout(STOP_LIMIT, ended).await.is_err() {
+            let running = self.handles.iter().filter(|handle| !handle.is_finished());
+            let names: Vec<_> = running.map(|handle| handle.thread().name().unwrap_or("unnamed").to_owned()).collect();
+            tracing::warn!(threads = names.join(", "), "threads do not end");
         }
+        self.handles.into_iter().filter(JoinHandle::is_finished).for_each(|handle| drop(handle.join()));
     }
 }
 
@@ -76,4 +86,28 @@ pub fn end_process_on_panic() {
         telemetry::last_words(Some(&format!("error: thread {name} panicked at {place}: {cause}; the node ends")));
         std::process::abort();
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn threads_are_joined_while_the_blocking_pool_is_busy() {
+        let (release, busy) = std::sync::mpsc::channel::<()>();
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().max_blocking_threads(1).build().unwrap();
+        let ended = runtime.block_on(async {
+            tokio::task::spawn_blocking(move || busy.recv().is_err());
+            let (mut threads, _failed) = Threads::new();
+            let (done, ended) = std::sync::mpsc::channel();
+            let work = move || done.send(()).map_err(|_| Fault::Stopped("test"));
+            threads.start("short", work).unwrap();
+            threads.join().await;
+            ended.try_recv()
+        });
+        assert_eq!(ended, Ok(()));
+        drop(release);
+    }
 }

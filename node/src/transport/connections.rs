@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 
 use consilium_certs::tls::{MemberTrust, TrustSource, peer_identity};
 use consilium_certs::{IdentityCertificate, Purpose, RevocationPolicy, verify_chain};
-use consilium_proto::names::Role;
+use consilium_proto::names::{MemberId, Role};
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
@@ -197,6 +197,15 @@ impl Connections {
                 !suspended
             })
         })
+    }
+
+    /// Cuts every connection of a member's identities, by name alone: that takes no signature check and
+    /// next to no time. The member must have lost its standing in the trust source before, so that a
+    /// handshake that is under way meanwhile is not kept. Returns how many.
+    pub fn cut_member(&self, member: &MemberId) -> usize {
+        let open = self.open();
+        let of_member = open.connections.values().filter(|c| c.identity.spiffe_id().member() == member);
+        of_member.filter(|c| !c.cut.is_cancelled()).map(|c| c.cut.cancel()).count()
     }
 
     /// Cuts every connection whose identity no longer verifies; returns how

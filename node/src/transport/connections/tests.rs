@@ -73,3 +73,22 @@ fn one_members_identities_together_leave_room_to_others() {
     drop(third);
     assert!(connect(a, "z", Side::Caller).is_ok());
 }
+
+#[test]
+fn a_members_connections_are_cut_by_its_name_and_no_others() {
+    let members = ["a.example", "b.example"].map(|id| member(id, Duration::days(9)));
+    let trust = |ca: &MemberCa| MemberTrust { bundle: ca.bundle().clone(), crls: Vec::new(), suspended: false };
+    let registry = Arc::new(Connections::new(Arc::new(StaticTrust::new(members.each_ref().map(trust)))));
+    let connect = |ca: &MemberCa, name: &str, side| {
+        let other = (Some(&[leaf(ca, name)][..]), ([127, 0, 0, 1], 1).into(), side);
+        registry.keep(tokio::io::duplex(1).0, other, None).unwrap()
+    };
+    let [a, b] = &members;
+    let of_a = [connect(a, "x", Side::Caller), connect(a, "y", Side::Caller)];
+    let of_b = connect(b, "x", Side::Caller);
+    assert_eq!(registry.cut_member(&"a.example".parse().unwrap()), 2);
+    assert_eq!(of_a.each_ref().map(|connection| connection.info.stands()), [false, false]);
+    assert!(of_b.info.stands());
+    assert_eq!(registry.cut_member(&"a.example".parse().unwrap()), 0, "it was cut before");
+    assert_eq!(registry.cut_member(&"c.example".parse().unwrap()), 0);
+}
