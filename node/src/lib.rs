@@ -6,6 +6,7 @@
 //! * [`handle`] asks the replica, [`published`] shows what it tells;
 //! * [`transport`] speaks with the other nodes, [`api`] serves clients, and
 //!   [`access`] decides who may read what;
+//! * `edge` judges every call by its head, before it is a request;
 //! * [`contained`] lets a panic of a request end that request alone;
 //! * [`descriptors`] reckons whether the process may open enough files and connections;
 //! * [`setup`] says what must be true before a node starts;
@@ -23,6 +24,7 @@ pub mod contained;
 pub mod cuts;
 pub mod descriptors;
 pub mod dump;
+mod edge;
 pub mod fault;
 pub mod handle;
 mod held;

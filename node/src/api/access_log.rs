@@ -154,12 +154,10 @@ impl AccessService for Api {
 
     async fn watch_notices(&self, request: Request<pb::WatchNoticesRequest>) -> Answer<Self::WatchNoticesStream> {
         let caller = Self::caller(&request)?;
-        let place = self.stream(&caller)?;
         let watching = Watching::parse(caller, &request.into_inner())?;
         let (sender, receiver) = mpsc::channel(1);
         let api = self.clone();
         contained::feed(sender, |sender| async move {
-            let _open = place;
             watching.tell(api, sender).await;
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))

@@ -21,6 +21,12 @@ const DOMAIN: &str = "consilium.v1";
 pub enum Reason {
     /// A field of the request is wrong.
     InvalidArgument,
+    /// A message is longer than one of its kind may be.
+    TooLarge,
+    /// There is no such call.
+    UnknownMethod,
+    /// Messages are not taken compressed.
+    CompressionRefused,
     /// A transaction fails the stateless checks.
     InvalidTransaction,
     /// The signature is not by the author's key.
@@ -49,6 +55,8 @@ pub enum Reason {
     NoLeader,
     /// It took too long; the outcome is unknown, ask or send again.
     OutcomeUnknown,
+    /// It took too long, and nothing comes of it.
+    Deadline,
     /// Executed, and not certified yet.
     NotCertified,
     /// The node does not have what was asked for yet.
@@ -67,6 +75,9 @@ impl Reason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::InvalidArgument => "INVALID_ARGUMENT",
+            Self::TooLarge => "TOO_LARGE",
+            Self::UnknownMethod => "UNKNOWN_METHOD",
+            Self::CompressionRefused => "COMPRESSION_REFUSED",
             Self::InvalidTransaction => "INVALID_TRANSACTION",
             Self::BadSignature => "BAD_SIGNATURE",
             Self::UnknownAuthor => "UNKNOWN_AUTHOR",
@@ -81,6 +92,7 @@ impl Reason {
             Self::Overloaded => "OVERLOADED",
             Self::NoLeader => "NO_LEADER",
             Self::OutcomeUnknown => "OUTCOME_UNKNOWN",
+            Self::Deadline => "DEADLINE",
             Self::NotCertified => "NOT_CERTIFIED",
             Self::Behind => "BEHIND",
             Self::Quarantined => "QUARANTINED",
@@ -91,7 +103,10 @@ impl Reason {
 
     const fn code(self) -> Code {
         match self {
-            Self::InvalidArgument | Self::InvalidTransaction | Self::BadSignature => Code::InvalidArgument,
+            Self::InvalidArgument | Self::TooLarge | Self::InvalidTransaction | Self::BadSignature => {
+                Code::InvalidArgument
+            }
+            Self::UnknownMethod | Self::CompressionRefused => Code::Unimplemented,
             Self::UnknownAuthor
             | Self::TransactionExpired
             | Self::OutcomeRefused
@@ -104,7 +119,7 @@ impl Reason {
             Self::NoLeader | Self::NotCertified | Self::Behind | Self::Quarantined | Self::ClockApart => {
                 Code::Unavailable
             }
-            Self::OutcomeUnknown => Code::DeadlineExceeded,
+            Self::OutcomeUnknown | Self::Deadline => Code::DeadlineExceeded,
             Self::Internal => Code::Internal,
         }
     }
@@ -116,6 +131,10 @@ impl Reason {
             }
             Self::Quarantined => Some(Duration::from_secs(5)),
             Self::InvalidArgument
+            | Self::TooLarge
+            | Self::UnknownMethod
+            | Self::CompressionRefused
+            | Self::Deadline
             | Self::InvalidTransaction
             | Self::BadSignature
             | Self::UnknownAuthor

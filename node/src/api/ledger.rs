@@ -52,13 +52,11 @@ impl LedgerService for Api {
         request: Request<Streaming<pb::SubmitStreamRequest>>,
     ) -> Answer<Self::SubmitStreamStream> {
         let caller = Self::caller(&request)?;
-        let place = self.stream(&caller)?;
         let api = self.clone();
         let answers = request
             .into_inner()
             .enumerate()
             .map(move |(sequence, item)| {
-                let _open = &place;
                 let (api, caller) = (api.clone(), caller.clone());
                 async move { api.submit_one(&caller, sequence as u64, item?).await }
             })
@@ -122,9 +120,8 @@ impl LedgerService for Api {
         let shown = Shown::to(&caller, headers_only, self.ledger_id())?;
         let certified = self.published.certified_height().0;
         let last = if to_height == 0 { certified } else { to_height.min(certified) };
-        let place = self.stream(&caller)?;
         let (api, heights) = (self.clone(), from_height..=last);
-        let blocks = Outlet::open(caller, place, |outlet| streams::list(api, shown, heights, outlet));
+        let blocks = Outlet::open(caller, |outlet| streams::list(api, shown, heights, outlet));
         Ok(Response::new(Box::pin(blocks)))
     }
 
@@ -134,9 +131,8 @@ impl LedgerService for Api {
         let caller = Self::caller(&request)?;
         let request = request.into_inner();
         let shown = Shown::to(&caller, request.headers_only, self.ledger_id())?;
-        let place = self.stream(&caller)?;
         let (api, after) = (self.clone(), Height(request.after_height));
-        let blocks = Outlet::open(caller, place, |outlet| streams::watch(api, shown, after, outlet));
+        let blocks = Outlet::open(caller, |outlet| streams::watch(api, shown, after, outlet));
         Ok(Response::new(Box::pin(blocks)))
     }
 

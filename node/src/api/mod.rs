@@ -46,8 +46,9 @@ use crate::alarms::Alarms;
 use crate::clock::now_ms;
 use crate::config::Limits;
 use crate::cuts::MemberCuts;
+use crate::edge::deadline::Deadline;
 use crate::handle::Handle;
-use crate::handle::reserve::{Place, Reserve, Room};
+use crate::handle::reserve::{Reserve, Room};
 use crate::published::Published;
 use crate::storage::late_journal::LateJournal;
 use crate::storage::ledger_store::LedgerStore;
@@ -102,7 +103,6 @@ pub struct Api {
 /// What requests have of each other. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Shared {
-    streams: Reserve<SpiffeId>,
     reviews: OpenReviews,
     turns: Turns,
     receipts: ReceiptDesk,
@@ -113,7 +113,6 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
-            streams: Reserve::new(streams::room(limits.streams_per_identity_max.get())),
             reviews: OpenReviews::default(),
             turns: Turns::new(limits),
             receipts: ReceiptDesk::default(),
@@ -171,21 +170,10 @@ impl Api {
         Ok(caller)
     }
 
-    /// A place for a stream of answers, for as long as it lives.
-    fn stream(&self, caller: &Caller) -> Result<Place<SpiffeId>, Status> {
-        self.shared.streams.take(&caller.id).ok_or_else(|| {
-            let max = self.limits.streams_per_identity_max;
-            Reason::Overloaded.status(format!(
-                "no further stream can be opened here: an identity may have {max} (limits.streams_per_identity_max), \
-                 and a member's identities four times as many together; end one of them"
-            ))
-        })
-    }
-
-    /// How long a request may take: its own deadline, at most the node's.
+    /// How long a request may wait for anything: what its caller and the node let it.
     pub(crate) fn time_left<T>(&self, request: &Request<T>) -> Duration {
-        let asked = request.metadata().get("grpc-timeout").and_then(|v| v.to_str().ok()).and_then(parse_timeout);
-        asked.unwrap_or(self.limits.request_timeout).min(self.limits.request_timeout)
+        let deadline = request.extensions().get::<Deadline>();
+        deadline.map_or(self.limits.request_timeout, Deadline::left)
     }
 
     /// Waits until this node's state is as fresh as asked for; returns its height.
@@ -248,38 +236,6 @@ impl Api {
                 }
             }
             None => {}
-        }
-    }
-}
-
-/// `grpc-timeout`: at most eight digits and a unit.
-fn parse_timeout(value: &str) -> Option<Duration> {
-    let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
-    if digits.len() > 8 {
-        return None;
-    }
-    let amount: u64 = digits.parse().ok()?;
-    match unit {
-        "H" => Some(Duration::from_secs(amount.saturating_mul(3_600))),
-        "M" => Some(Duration::from_secs(amount.saturating_mul(60))),
-        "S" => Some(Duration::from_secs(amount)),
-        "m" => Some(Duration::from_millis(amount)),
-        "u" => Some(Duration::from_micros(amount)),
-        "n" => Some(Duration::from_nanos(amount)),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn timeouts_parse() {
-        assert_eq!(parse_timeout("250m"), Some(Duration::from_millis(250)));
-        assert_eq!(parse_timeout("1H"), Some(Duration::from_secs(3_600)));
-        for bad in ["", "m", "123456789S", "1x", "-1S", "é"] {
-            assert_eq!(parse_timeout(bad), None, "{bad}");
         }
     }
 }

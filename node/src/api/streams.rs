@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use consilium_proto::ids::Height;
-use consilium_proto::names::SpiffeId;
 use consilium_proto::pb;
 use consilium_proto::vote::CertifiedHeader;
 use prost::Message;
@@ -20,7 +19,6 @@ use super::blocks::Shown;
 use super::errors::Reason;
 use super::{Api, Caller};
 use crate::contained::{self, Items};
-use crate::handle::reserve::{Place, Room};
 use crate::storage::StorageError;
 
 /// Answers of a stream that wait for its reader, beside those that were read with the last of them.
@@ -31,35 +29,20 @@ const BLOCKS_AT_ONCE: usize = 16;
 const BYTES_AT_ONCE: usize = 256 * 1024;
 /// For a height that another node has certified already; the client asks that one then.
 const BEHIND_PATIENCE: Duration = Duration::from_secs(5);
-/// Of so many identities' streams, a member's people have their room together.
-const IDENTITIES_OF_MEMBER: usize = 4;
-/// Of so many identities' streams there is room in all.
-const IDENTITIES: usize = 16;
-
-/// How many streams there may be, where each identity has so many.
-pub(super) fn room(each: usize) -> Room {
-    Room { each, group: each.saturating_mul(IDENTITIES_OF_MEMBER), all: each.saturating_mul(IDENTITIES) }
-}
-
 /// Where the answers of a stream go, for as long as somebody may read them.
 pub(super) struct Outlet<T> {
     items: Items<T>,
     caller: Caller,
-    _open: Place<SpiffeId>,
 }
 
 impl<T: Send + 'static> Outlet<T> {
     /// Lets a task of its own make the answers of a stream, of which the receiving end is returned.
-    pub(super) fn open<F>(
-        caller: Caller,
-        place: Place<SpiffeId>,
-        work: impl FnOnce(Self) -> F,
-    ) -> ReceiverStream<Result<T, Status>>
+    pub(super) fn open<F>(caller: Caller, work: impl FnOnce(Self) -> F) -> ReceiverStream<Result<T, Status>>
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        contained::feed(sender, |items| work(Self { items, caller, _open: place }));
+        contained::feed(sender, |items| work(Self { items, caller }));
         ReceiverStream::new(receiver)
     }
 

@@ -82,9 +82,8 @@ impl ValidatorsService for Api {
         }
         let certified = self.published.certified_height();
         let last = if to_height == 0 { certified } else { certified.min(Height(to_height)) };
-        let place = self.stream(&caller)?;
         let (api, bounds) = (self.clone(), (Height(after_height), last));
-        Ok(Response::new(Outlet::open(caller, place, |outlet| tell_set_changes(api, bounds, outlet))))
+        Ok(Response::new(Outlet::open(caller, |outlet| tell_set_changes(api, bounds, outlet))))
     }
 
     async fn list_penalties(

@@ -30,6 +30,8 @@ use crate::transport::connections::POLICY;
 
 /// How often certificate files are looked at and the forecast is made.
 const EVERY: Duration = Duration::from_secs(5);
+/// A connection on which no call is under way is closed after so long: what it takes is for others.
+const IDLE_MAX: Duration = Duration::from_secs(15 * 60);
 const DAY_S: i64 = 86_400;
 
 /// What the thread works with.
@@ -93,6 +95,10 @@ impl Identities {
         let ended = self.clients.connections().cut_expired(now_s());
         if ended > 0 {
             tracing::warn!(ended, "connections cut: their certificates have ended");
+        }
+        let idle = self.clients.connections().close_idle(IDLE_MAX);
+        if idle > 0 {
+            tracing::debug!(idle, "connections without calls closed");
         }
         self.reload(asked);
         let own = self.resolver.current();

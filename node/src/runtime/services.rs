@@ -28,6 +28,8 @@ use tower::layer::util::{Identity, Stack};
 use crate::api::Api;
 use crate::config::Config;
 use crate::contained::ContainRequests;
+use crate::edge::Edge;
+use crate::edge::rpcs::{self, SMALL_MESSAGE_BYTES_MAX};
 use crate::fault::Fault;
 use crate::http;
 use crate::identity::trust::LedgerTrust;
@@ -39,23 +41,25 @@ use crate::transport::connections::{ConnectionLimits, Connections, POLICY};
 use crate::transport::peer_service::Peers;
 use consilium_proto::limits::REQUEST_BYTES_MAX;
 
+/// Services of ours: they serve, or do not, together.
+const OURS: &str = "consilium.";
 /// Requests under way on a connection of a peer.
 const PEER_CONCURRENCY: usize = 1_024;
-/// Bytes of a request that carries no transaction.
-const SMALL_REQUEST_BYTES_MAX: usize = 64 * 1024;
-const SERVICES: [&str; 8] = [
-    "consilium.v1.LedgerService",
-    "consilium.v1.RecordsService",
-    "consilium.v1.IdentityService",
-    "consilium.v1.PatientsService",
-    "consilium.v1.OperatorService",
-    "consilium.v1.ValidatorsService",
-    "consilium.v1.GovernanceService",
-    "grpc.health.v1.Health",
-];
+/// A connection of a client is told to end after so long, when it may well begin another: what was
+/// agreed on in a handshake does not hold for ever.
+const CONNECTION_AGE_MAX: Duration = Duration::from_secs(60 * 60);
+/// And ends after so much longer: its last requests are answered by then.
+const CONNECTION_GRACE: Duration = Duration::from_secs(90);
+/// What a client may send ahead of what is read of a call: a message of the longest kind.
+const CLIENT_CALL_WINDOW: u32 = 1_024 * 1_024 + 64 * 1_024;
+/// Of all its calls on a connection together.
+const CLIENT_CONNECTION_WINDOW: u32 = 2 * 1_024 * 1_024;
+const PEER_CALL_WINDOW: u32 = 4 * 1_024 * 1_024;
+const PEER_CONNECTION_WINDOW: u32 = 16 * 1_024 * 1_024;
 
-/// Of services whose requests are contained.
-type Router = TonicRouter<Stack<ContainRequests, Identity>>;
+/// Every request is contained, and passes the edge.
+type Layers = Stack<Edge, Stack<ContainRequests, Identity>>;
+type Router = TonicRouter<Layers>;
 
 /// Bound sockets.
 pub(super) struct Listeners {
@@ -111,7 +115,7 @@ impl Serving<'_> {
         let limits = &self.prepared.config.limits;
         let client_tls = self.acceptor(Role::ALL.to_vec())?;
         let peer_tls = self.acceptor(vec![Role::Node])?;
-        let router = self.client_router(api, limits.requests_per_connection_max.get())?;
+        let router = self.client_router(api)?;
         self.listen(router, listeners.client, client_tls, limits.connections_max.get());
         self.listen(peer_router(peers), listeners.peer, peer_tls, limits.peer_connections_max.get());
         if let Some(listener) = listeners.http {
@@ -129,16 +133,21 @@ impl Serving<'_> {
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 
-    fn client_router(&self, api: Api, concurrency: usize) -> Result<Router, Fault> {
+    fn client_router(&self, api: Api) -> Result<Router, Fault> {
         let (health, health_service) = tonic_health::server::health_reporter();
         tokio::spawn(report_health(Arc::clone(self.published), health));
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(pb::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
-        let reflection = SERVICES.iter().fold(reflection, |builder, name| builder.with_service_name(*name));
-        let reflection = reflection.build_v1().map_err(|e| Fault::Setup(format!("reflection: {e}")))?;
-        let (large, small) = (REQUEST_BYTES_MAX, SMALL_REQUEST_BYTES_MAX);
-        Ok(server(concurrency)
+        let failed = |e| Fault::Setup(format!("reflection: {e}"));
+        let (v1, v1alpha) = (reflection().build_v1().map_err(failed)?, reflection().build_v1alpha().map_err(failed)?);
+        let (large, small) = (REQUEST_BYTES_MAX, SMALL_MESSAGE_BYTES_MAX);
+        let limits = &self.prepared.config.limits;
+        let concurrency = limits.requests_per_connection_max.get();
+        let streams = limits.streams_per_identity_max.get();
+        let edge = Edge::of_clients(streams, limits.request_timeout);
+        Ok(server(edge, concurrency, streams)
+            .initial_stream_window_size(CLIENT_CALL_WINDOW)
+            .initial_connection_window_size(CLIENT_CONNECTION_WINDOW)
+            .max_connection_age(CONNECTION_AGE_MAX)
+            .max_connection_age_grace(CONNECTION_GRACE)
             .add_service(LedgerServiceServer::new(api.clone()).max_decoding_message_size(large))
             .add_service(RecordsServiceServer::new(api.clone()).max_decoding_message_size(small))
             .add_service(IdentityServiceServer::new(api.clone()).max_decoding_message_size(large))
@@ -148,7 +157,8 @@ impl Serving<'_> {
             .add_service(GovernanceServiceServer::new(api.clone()).max_decoding_message_size(large))
             .add_service(OperatorServiceServer::new(api).max_decoding_message_size(small))
             .add_service(health_service)
-            .add_service(reflection))
+            .add_service(v1)
+            .add_service(v1alpha))
     }
 
     /// Serves on a listener, with at most so many connections in `all`.
@@ -177,20 +187,32 @@ fn peer_router(peers: Peers) -> Router {
     let service = PeerServiceServer::new(peers)
         .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX);
-    server(PEER_CONCURRENCY).add_service(InterceptedService::new(service, callers))
+    server(Edge::of_peers(), PEER_CONCURRENCY, 0)
+        .initial_stream_window_size(PEER_CALL_WINDOW)
+        .initial_connection_window_size(PEER_CONNECTION_WINDOW)
+        .add_service(InterceptedService::new(service, callers))
 }
 
-fn server(concurrency: usize) -> Server<Stack<ContainRequests, Identity>> {
+/// Of so many calls of a connection at a time, and so many streams of answers beside them.
+fn server(edge: Edge, concurrency: usize, streams: usize) -> Server<Layers> {
     Server::builder()
         .layer(ContainRequests)
+        .layer(edge)
         .concurrency_limit_per_connection(concurrency)
         .http2_keepalive_interval(Some(Duration::from_secs(10)))
         .http2_keepalive_timeout(Some(Duration::from_secs(5)))
         .http2_max_pending_accept_reset_streams(Some(20))
         .http2_max_header_list_size(16 * 1024)
-        .initial_stream_window_size(4 * 1024 * 1024)
-        .initial_connection_window_size(16 * 1024 * 1024)
-        .max_concurrent_streams(Some(1_024))
+        .max_concurrent_streams(u32::try_from(concurrency.saturating_add(streams)).ok())
+}
+
+/// Tells of everything that clients may call.
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    let builder = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    let described = rpcs::services().into_iter().filter(|name| !name.starts_with("grpc.reflection."));
+    described.fold(builder, |builder, name| builder.with_service_name(name))
 }
 
 /// Serving as long as a leader is known and the node has not put itself aside.
@@ -202,7 +224,7 @@ async fn report_health(published: Arc<Published>, health: tonic_health::server::
             true => tonic_health::ServingStatus::Serving,
             false => tonic_health::ServingStatus::NotServing,
         };
-        for service in ["", "consilium.v1.LedgerService", "consilium.v1.RecordsService"] {
+        for service in std::iter::once("").chain(rpcs::services().into_iter().filter(|name| name.starts_with(OURS))) {
             health.set_service_status(service, status).await;
         }
         if leader.changed().await.is_err() {

@@ -9,9 +9,10 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use consilium_certs::tls::{MemberTrust, TrustSource, peer_identity};
 use consilium_certs::{IdentityCertificate, Purpose, RevocationPolicy, verify_chain};
@@ -19,12 +20,15 @@ use consilium_proto::names::{MemberId, Role};
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
 use crate::clock::now_s;
 use crate::identity::forecast::Expiries;
 
+/// Time for the first byte behind a handshake.
+const FIRST_BYTE_MAX: Duration = Duration::from_secs(5);
 /// Lists past their next update still count, as in the handshake.
 pub(crate) const POLICY: RevocationPolicy = RevocationPolicy { enforce_expiry: false };
 
@@ -37,9 +41,51 @@ pub struct PeerInfo {
     pub address: SocketAddr,
     end: Arc<AtomicI64>,
     cut: CancellationToken,
+    calls: Arc<Calls>,
+}
+
+/// The calls of a connection.
+#[derive(Debug)]
+struct Calls {
+    since: Instant,
+    under_way: AtomicUsize,
+    /// When the last one ended, in milliseconds since `since`.
+    rests_since_ms: AtomicU64,
+}
+
+impl Calls {
+    fn new() -> Self {
+        Self { since: Instant::now(), under_way: AtomicUsize::new(0), rests_since_ms: AtomicU64::new(0) }
+    }
+
+    /// How long there has been none, if there is none.
+    fn rest(&self) -> Option<Duration> {
+        let rests_since = Duration::from_millis(self.rests_since_ms.load(Ordering::Relaxed));
+        let rests = self.under_way.load(Ordering::Relaxed) == 0;
+        rests.then(|| self.since.elapsed().saturating_sub(rests_since))
+    }
+}
+
+/// A call is under way, for as long as this lives.
+#[derive(Debug)]
+pub struct Busy(Arc<Calls>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let now_ms = u64::try_from(self.0.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.rests_since_ms.store(now_ms, Ordering::Relaxed);
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl PeerInfo {
+    /// Counts a call: a connection with calls under way does not rest.
+    #[must_use]
+    pub fn busy(&self) -> Busy {
+        self.calls.under_way.fetch_add(1, Ordering::Relaxed);
+        Busy(Arc::clone(&self.calls))
+    }
+
     /// Whether the identity still stands: not cut, not expired.
     #[must_use]
     pub fn stands(&self) -> bool {
@@ -93,6 +139,9 @@ struct OpenConnection {
     /// 1970: the end of its certificate, or of its CA's if that comes first.
     end: Arc<AtomicI64>,
     cut: CancellationToken,
+    /// The connection is over, whether its identity stands or not. Cancelled with `cut`.
+    closed: CancellationToken,
+    calls: Arc<Calls>,
 }
 
 /// Why a connection was not kept after its handshake.
@@ -148,11 +197,22 @@ impl Connections {
         let identity = Arc::new(peer_identity(Some(&chain)).map_err(|_| NotKept::NoIdentity)?);
         let cut = CancellationToken::new();
         let end = Arc::new(AtomicI64::new(identity.not_after()));
-        let info = PeerInfo { identity: Arc::clone(&identity), address, end: Arc::clone(&end), cut: cut.clone() };
-        let entry = OpenConnection { identity, chain, side, end, cut: cut.clone() };
+        let (closed, calls) = (cut.child_token(), Arc::new(Calls::new()));
+        let info = PeerInfo {
+            identity: Arc::clone(&identity),
+            address,
+            end: Arc::clone(&end),
+            cut: cut.clone(),
+            calls: Arc::clone(&calls),
+        };
+        let entry = OpenConnection { identity, chain, side, end, cut, closed: closed.clone(), calls };
         let number = self.insert(entry, limits)?;
-        let cut = Box::pin(cut.cancelled_owned());
-        let connection = Connection { stream, info, cut, number, registry: Arc::clone(self), permit: None };
+        let closed = Box::pin(closed.cancelled_owned());
+        let first = match side {
+            Side::Caller => First::Awaited(FIRST_BYTE_MAX),
+            Side::Called => First::Came,
+        };
+        let connection = Connection { stream, info, closed, first, number, registry: Arc::clone(self), permit: None };
         // Registered first, judged then: a block that came in between has
         // either found it in the registry or is seen by this look.
         if self.stands(number) { Ok(connection) } else { Err(NotKept::Fallen) }
@@ -220,6 +280,17 @@ impl Connections {
         self.cut(|entry| now_s > entry.end.load(Ordering::Relaxed))
     }
 
+    /// Closes every connection of a caller that has had no call under way for so long; returns how many.
+    /// Its identity stands: it may connect again.
+    pub fn close_idle(&self, longest: Duration) -> usize {
+        let open = self.open();
+        let idle = open
+            .connections
+            .values()
+            .filter(|c| c.side == Side::Caller && c.calls.rest().is_some_and(|rest| rest >= longest));
+        idle.filter(|c| !c.closed.is_cancelled()).map(|c| c.closed.cancel()).count()
+    }
+
     fn cut(&self, fallen: impl Fn(&OpenConnection) -> bool) -> usize {
         // Copied, so that nobody who connects has to wait for the verdicts.
         let entries: Vec<_> = self.open().connections.values().filter(|c| !c.cut.is_cancelled()).cloned().collect();
@@ -231,12 +302,40 @@ impl Connections {
     }
 }
 
+/// The first byte behind a handshake. Whoever calls has something to say at once: the preface of HTTP/2,
+/// for which HTTP itself would wait for ever.
+#[derive(Debug)]
+enum First {
+    /// It was not asked for yet; for how long it may then take.
+    Awaited(Duration),
+    /// Until then.
+    Until(Pin<Box<Sleep>>),
+    Came,
+}
+
+impl First {
+    /// Whether it does not come.
+    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
+        match self {
+            Self::Awaited(longest) => {
+                let mut late = Box::pin(tokio::time::sleep(*longest));
+                let is_late = late.as_mut().poll(cx).is_ready();
+                *self = Self::Until(late);
+                is_late
+            }
+            Self::Until(late) => late.as_mut().poll(cx).is_ready(),
+            Self::Came => false,
+        }
+    }
+}
+
 /// A connection that can be cut.
 #[derive(Debug)]
 pub struct Connection<S> {
     stream: S,
     info: PeerInfo,
-    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    closed: Pin<Box<WaitForCancellationFutureOwned>>,
+    first: First,
     number: u64,
     registry: Arc<Connections>,
     permit: Option<OwnedSemaphorePermit>,
@@ -267,10 +366,20 @@ impl<S> Connected for Connection<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.cut.as_mut().poll(cx).is_ready() {
+        if self.closed.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        match Pin::new(&mut self.stream).poll_read(cx, buf) {
+            Poll::Ready(read) => {
+                self.first = First::Came;
+                Poll::Ready(read)
+            }
+            Poll::Pending if self.first.is_late(cx) => {
+                metrics::counter!("consilium_connections_refused_total", "reason" => "silent").increment(1);
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+            Poll::Pending => Poll::Pending,
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! How much is read for a stream at a time, and how many streams there may be.
+//! How much is read for a stream at a time.
 
 #![allow(clippy::unwrap_used)]
 
@@ -28,18 +28,4 @@ fn small_blocks_are_read_together_and_large_ones_alone() {
     assert_eq!(heights(some(3..=1_000, block(BYTES_AT_ONCE)).unwrap()), [3], "one always");
     assert_eq!(heights(some(3..=1_000, block(BYTES_AT_ONCE / 2)).unwrap()), [3, 4]);
     assert!(some(3..=5, |_| Err::<(Height, pb::Block), _>(StorageError::corrupt("block", "absent"))).is_err());
-}
-
-#[test]
-fn a_members_people_leave_streams_to_others() {
-    let streams = crate::handle::reserve::Reserve::new(room(2));
-    let name = |member: &str, number: usize| -> SpiffeId {
-        format!("spiffe://{member}.example/clinician/c{number}").parse().unwrap()
-    };
-    let take = |member: &str, number: usize| streams.take(&name(member, number));
-    let held: Vec<_> = (0..2 * IDENTITIES_OF_MEMBER).map(|number| take("a", number / 2).unwrap()).collect();
-    assert!(take("a", 0).is_none() && take("a", 99).is_none());
-    assert!(take("b", 0).is_some());
-    drop(held);
-    assert!(take("a", 99).is_some());
 }

@@ -5,8 +5,11 @@
 use consilium_certs::tls::StaticTrust;
 use consilium_certs::{IdentityRequest, MemberCa, SubjectKey, Validity};
 use time::{Duration, OffsetDateTime};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+
+const DAYS: std::time::Duration = std::time::Duration::from_secs(3 * 86_400);
 
 fn validity(end: Duration) -> Validity {
     let now = OffsetDateTime::now_utc();
@@ -18,10 +21,14 @@ fn member(id: &str, ca_end: Duration) -> MemberCa {
 }
 
 fn leaf(ca: &MemberCa, name: &str) -> CertificateDer<'static> {
+    leaf_of(ca, Role::Service, name)
+}
+
+fn leaf_of(ca: &MemberCa, role: Role, name: &str) -> CertificateDer<'static> {
     let request = IdentityRequest {
-        role: Role::Service,
+        role,
         name: name.into(),
-        dns_names: Vec::new(),
+        dns_names: vec!["localhost".into()],
         ip_addrs: Vec::new(),
         validity: validity(Duration::days(1)),
         key: SubjectKey::Generate,
@@ -31,14 +38,24 @@ fn leaf(ca: &MemberCa, name: &str) -> CertificateDer<'static> {
 
 /// A connection of an identity that ends in a day, under a CA that ends as told.
 fn kept(ca_end: Duration) -> (Arc<Connections>, Connection<tokio::io::DuplexStream>) {
+    let (registry, connection, _) = connected(ca_end, Side::Caller);
+    (registry, connection)
+}
+
+/// The same with the other end of it.
+fn connected(
+    ca_end: Duration,
+    side: Side,
+) -> (Arc<Connections>, Connection<tokio::io::DuplexStream>, tokio::io::DuplexStream) {
     let ca = member("a.example", ca_end);
-    let leaf = leaf(&ca, "ehr");
+    let role = if side == Side::Called { Role::Node } else { Role::Service };
+    let leaf = leaf_of(&ca, role, "ehr");
     let trust = MemberTrust { bundle: ca.bundle().clone(), crls: Vec::new(), suspended: false };
     let registry = Arc::new(Connections::new(Arc::new(StaticTrust::new([trust]))));
-    let stream = tokio::io::duplex(1).0;
-    let other = (Some(&[leaf][..]), ([127, 0, 0, 1], 1).into(), Side::Caller);
+    let (stream, far) = tokio::io::duplex(16);
+    let other = (Some(&[leaf][..]), ([127, 0, 0, 1], 1).into(), side);
     let connection = registry.keep(stream, other, None).unwrap();
-    (registry, connection)
+    (registry, connection, far)
 }
 
 #[test]
@@ -91,4 +108,38 @@ fn a_members_connections_are_cut_by_its_name_and_no_others() {
     assert!(of_b.info.stands());
     assert_eq!(registry.cut_member(&"a.example".parse().unwrap()), 0, "it was cut before");
     assert_eq!(registry.cut_member(&"c.example".parse().unwrap()), 0);
+}
+
+#[tokio::test]
+async fn whoever_calls_and_says_nothing_is_not_waited_for() {
+    const SHORT: std::time::Duration = std::time::Duration::from_millis(20);
+    let (_registry, mut silent, _far) = connected(Duration::days(9), Side::Caller);
+    assert!(matches!(silent.first, First::Awaited(FIRST_BYTE_MAX)));
+    silent.first = First::Awaited(SHORT);
+    assert_eq!(silent.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    let (_registry, mut spoken, mut far) = connected(Duration::days(9), Side::Caller);
+    spoken.first = First::Awaited(SHORT);
+    far.write_u8(7).await.unwrap();
+    assert_eq!(spoken.read_u8().await.unwrap(), 7);
+    assert!(tokio::time::timeout(5 * SHORT, spoken.read_u8()).await.is_err(), "what spoke may rest");
+    let (_registry, called, _far) = connected(Duration::days(9), Side::Called);
+    assert!(matches!(called.first, First::Came), "who is called may wait to be asked");
+}
+
+#[tokio::test]
+async fn a_connection_without_calls_is_closed_and_its_identity_stands() {
+    let (registry, mut connection, _far) = connected(Duration::days(9), Side::Caller);
+    assert_eq!(registry.close_idle(DAYS), 0);
+    let busy = connection.info.busy();
+    assert_eq!(registry.close_idle(std::time::Duration::ZERO), 0);
+    let other = connection.info.busy();
+    drop(busy);
+    assert_eq!(registry.close_idle(std::time::Duration::ZERO), 0);
+    drop(other);
+    assert_eq!(registry.close_idle(DAYS), 0);
+    assert_eq!(registry.close_idle(std::time::Duration::ZERO), 1);
+    assert!(connection.info.stands());
+    assert_eq!(connection.read_u8().await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+    let (registry, _connection, _far) = connected(Duration::days(9), Side::Called);
+    assert_eq!(registry.close_idle(std::time::Duration::ZERO), 0, "of who was called the caller decides");
 }

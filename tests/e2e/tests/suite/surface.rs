@@ -18,7 +18,8 @@ fn health_and_reflection_answer() {
     Network::of(1).run(async |network| {
         let user = network.user(0, Role::Service, "ehr").await?;
         let channel = user.channel(&network.nodes[0])?;
-        for service in ["", "consilium.v1.LedgerService", "consilium.v1.RecordsService"] {
+        for service in ["", "consilium.v1.LedgerService", "consilium.v1.AccessService", "consilium.v1.OperatorService"]
+        {
             let request = HealthCheckRequest { service: service.into() };
             let answer = HealthClient::new(channel.clone()).check(request).await?.into_inner();
             assert_eq!(answer.status(), ServingStatus::Serving, "{service:?}");
@@ -36,7 +37,7 @@ fn health_and_reflection_answer() {
             anyhow::bail!("no list of services");
         };
         let names: BTreeSet<&str> = list.service.iter().map(|s| s.name.as_str()).collect();
-        for name in ["LedgerService", "RecordsService", "IdentityService", "OperatorService"] {
+        for name in ["LedgerService", "RecordsService", "IdentityService", "AccessService", "OperatorService"] {
             assert!(names.contains(format!("consilium.v1.{name}").as_str()), "{name} is not in {names:?}");
         }
         assert!(names.contains("grpc.health.v1.Health"), "{names:?}");
