@@ -20,6 +20,7 @@ use tonic::{Response, Status};
 use crate::age::HeadAge;
 use crate::error::ClientError;
 use crate::false_answer::FalseAnswer;
+use crate::fhir::Home;
 use crate::files;
 use crate::identity::Identity;
 use crate::inquiry::Inquirer;
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) refresh: Duration,
     /// See [`crate::false_answer`].
     pub(crate) false_answers: Arc<Mutex<Vec<FalseAnswer>>>,
+    pub(crate) home: Arc<Home>,
 }
 
 pub(crate) struct Inner {
@@ -95,6 +97,7 @@ impl Client {
         let endpoints = endpoints(&profile, &genesis, &identity)?;
         let own = identity.spiffe_id().member();
         let expected = profile.nodes_of.unwrap_or_default().expected(own);
+        let home = Arc::new(Home::new(own.as_str(), profile.fhir_base));
         let connector = Arc::new(Connector::new(expected, identity.resolver()));
         let shared = Shared {
             validators: Arc::new(Followed::new(&genesis)?),
@@ -103,6 +106,7 @@ impl Client {
             head_age: profile.max_head_age.unwrap_or_default(),
             refresh: profile.refresh.unwrap_or(REFRESH_DEFAULT),
             false_answers: Arc::default(),
+            home,
         };
         let inquirer = Inquirer::new(shared.clone(), Arc::clone(&connector), endpoints.clone(), policy);
         let dialer = Dialer::new(connector, Standings::new(inquirer));
@@ -264,6 +268,12 @@ impl Client {
 
     pub(crate) fn head_age(&self) -> HeadAge {
         self.0.shared.head_age
+    }
+
+    /// Whose ids documents have that say nothing of it: the own member's and its servers'.
+    #[must_use]
+    pub fn home(&self) -> &Home {
+        &self.0.shared.home
     }
 
     pub(crate) fn refresh(&self) -> Duration {

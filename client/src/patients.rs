@@ -11,6 +11,7 @@
 //! ([`crate::documents`]).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 
 use bytes::Bytes;
 use consilium_grpc::patients_service_client::PatientsServiceClient;
@@ -27,7 +28,7 @@ use tokio::sync::Mutex;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::false_answer::Answered;
-use crate::fhir::Reference;
+use crate::fhir::{PatientName, Reference};
 use crate::records::new_pseudonym;
 use crate::submit::Submitted;
 
@@ -44,6 +45,8 @@ pub struct Patients {
     key: SearchKey,
     /// Held while something is registered, so that nobody is registered twice by this process.
     known: Mutex<BTreeMap<SearchTag, PatientPseudonym>>,
+    /// See [`Self::under_two`].
+    under_two: std::sync::Mutex<BTreeSet<(PatientPseudonym, PatientPseudonym)>>,
 }
 
 impl Patients {
@@ -53,13 +56,19 @@ impl Patients {
     /// If the profile has no search key.
     pub fn new(client: Client) -> Result<Self, ClientError> {
         let key = client.identity().search_key().cloned().ok_or(ClientError::Setting { setting: "search_key" })?;
-        Ok(Self { client, key, known: Mutex::default() })
+        Ok(Self { client, key, known: Mutex::default(), under_two: Default::default() })
     }
 
     /// An identifier in canonical form, as the own member means it ([`crate::fhir`]).
     #[must_use]
     pub fn canonical(&self, reference: &str) -> String {
-        Reference::new(reference).canonical(self.client.identity().spiffe_id().member().as_str())
+        Reference::new(reference).canonical(self.client.home())
+    }
+
+    /// The same with the spellings that earlier releases had for it.
+    #[must_use]
+    pub fn named(&self, reference: &str) -> PatientName {
+        Reference::new(reference).named(self.client.home())
     }
 
     /// The tag of an identifier in canonical form ([`crate::fhir`]).
@@ -79,6 +88,17 @@ impl Patients {
         Ok(self.all(&BTreeSet::from([tag])).await?.remove(&tag))
     }
 
+    /// The same by a name: whom the canonical form leads to, else a former one.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub async fn find_named(&self, name: &PatientName) -> Result<Option<PatientPseudonym>, ClientError> {
+        let canonical = self.tag(name.canonical());
+        let former: Vec<_> = name.former().map(|text| self.tag(text)).collect();
+        let found = self.all(&former.iter().copied().chain([canonical]).collect()).await?;
+        Ok([canonical].iter().chain(&former).find_map(|tag| found.get(tag)).copied())
+    }
+
     /// The patients of identifiers; who is found by none is registered, certified before this
     /// returns.
     ///
@@ -88,29 +108,97 @@ impl Patients {
         &self,
         identifiers: impl IntoIterator<Item = &'a str>,
     ) -> Result<BTreeMap<&'a str, PatientPseudonym>, ClientError> {
-        let tags: BTreeMap<&str, SearchTag> = identifiers.into_iter().map(|text| (text, self.tag(text))).collect();
+        let texts: Vec<&str> = identifiers.into_iter().collect();
+        let names: Vec<_> = texts.iter().map(|text| PatientName::from(*text)).collect();
+        let found = self.ensure_named(&names).await?;
+        Ok(texts.into_iter().filter_map(|text| found.get(text).map(|patient| (text, *patient))).collect())
+    }
+
+    /// The patients of names, by their canonical forms; who is found by none is registered, certified
+    /// before this returns. Who is found by a former form alone gets the look-up of the canonical
+    /// one. If the two lead to different patients the canonical one's counts: [`Self::under_two`].
+    ///
+    /// # Errors
+    /// As [`Self::ensure`].
+    pub async fn ensure_named<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a PatientName>,
+    ) -> Result<BTreeMap<&'a str, PatientPseudonym>, ClientError> {
+        let names: Vec<_> = names.into_iter().map(|name| (name, self.tag(name.canonical()))).collect();
         let mut known = self.known.lock().await;
         if known.len() > KNOWN_MAX {
             known.clear();
         }
-        let unknown = tags.values().filter(|tag| !known.contains_key(*tag)).copied().collect();
+        let unknown: BTreeMap<SearchTag, Vec<SearchTag>> = names
+            .iter()
+            .filter(|(_, tag)| !known.contains_key(tag))
+            .map(|(name, tag)| (*tag, name.former().map(|text| self.tag(text)).collect()))
+            .collect();
         known.extend(self.registered(unknown).await?);
-        let found = tags.into_iter().map(|(text, tag)| known.get(&tag).map(|patient| (text, *patient)));
+        let found = names.into_iter().map(|(name, tag)| known.get(&tag).map(|patient| (name.canonical(), *patient)));
         found.collect::<Option<_>>().ok_or_else(|| ClientError::contradiction("who was registered is not found"))
     }
 
+    /// Patients that were found under two pseudonyms, as earlier releases took two spellings of
+    /// one reference for two people: the one that counts, and the other.
+    #[must_use]
+    pub fn under_two(&self) -> BTreeSet<(PatientPseudonym, PatientPseudonym)> {
+        self.under_two.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whom tags lead to, each with its former ones; registers who is found by none of them.
     async fn registered(
         &self,
-        tags: BTreeSet<SearchTag>,
+        tags: BTreeMap<SearchTag, Vec<SearchTag>>,
     ) -> Result<BTreeMap<SearchTag, PatientPseudonym>, ClientError> {
-        let mut found = self.all(&tags).await?;
-        let absent: Vec<_> = tags.into_iter().filter(|tag| !found.contains_key(tag)).collect();
+        let all: BTreeSet<_> = tags.iter().flat_map(|(tag, former)| former.iter().chain([tag])).copied().collect();
+        let by_any = self.all(&all).await?;
+        let mut found = BTreeMap::new();
+        let (mut by_former, mut absent) = (Vec::new(), Vec::new());
+        for (tag, former) in tags {
+            let other = former.iter().find_map(|former| by_any.get(former)).copied();
+            match (by_any.get(&tag).copied(), other) {
+                (Some(patient), other) => {
+                    found.insert(tag, patient);
+                    self.note_two(patient, other);
+                }
+                (None, Some(patient)) => by_former.push((tag, patient)),
+                (None, None) => absent.push(tag),
+            }
+        }
+        for some in by_former.chunks(REGISTERED_AT_ONCE) {
+            found.extend(some.iter().copied());
+            self.add_canonical(some).await?;
+        }
         for some in absent.chunks(REGISTERED_AT_ONCE) {
             self.register(some).await?;
             // Somebody else may have done the same at the same time: all take the first.
             found.extend(self.all(&some.iter().copied().collect()).await?);
         }
         Ok(found)
+    }
+
+    fn note_two(&self, patient: PatientPseudonym, other: Option<PatientPseudonym>) {
+        if let Some(other) = other.filter(|other| *other != patient) {
+            self.under_two.lock().unwrap_or_else(PoisonError::into_inner).insert((patient, other));
+        }
+    }
+
+    /// Has patients found by further tags. Where a member has no room for one more look-up
+    /// of a patient, the former one serves on.
+    async fn add_canonical(&self, found: &[(SearchTag, PatientPseudonym)]) -> Result<(), ClientError> {
+        let (mut actions, mut attachments) = (Vec::with_capacity(found.len()), Vec::with_capacity(found.len()));
+        for (tag, patient) in found {
+            let lookup = Lookup::new(*tag).map_err(consilium_proto::envelope::EnvelopeError::from)?;
+            let add = pb::AddLookups { patient: bytes_of(*patient), lookups_sha256: vec![lookup.hash().to_bytes()] };
+            actions.push(pb::Action { action: Some(Action::AddLookups(add)) });
+            attachments.push(lookup.encode());
+        }
+        let signed = self.client.sign(actions, attachments)?;
+        match self.client.submit(signed, pb::WaitFor::Certified).await?.into_applied() {
+            Ok(_) | Err(ClientError::Rejected { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     async fn register(&self, tags: &[SearchTag]) -> Result<(), ClientError> {

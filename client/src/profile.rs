@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::age::HeadAge;
+use crate::fhir::BaseUrl;
 use crate::nodes_of::NodesOf;
 
 /// Everything that [`crate::Client::connect`] needs.
@@ -38,4 +39,7 @@ pub struct Profile {
     pub encryption_key: Option<PathBuf>,
     /// File with 64 hexadecimal digits: the network's key for pseudonyms and search tags.
     pub search_key: Option<PathBuf>,
+    /// Base URLs of the member's own FHIR servers: what they call a patient, `Patient/123`
+    /// means as well ([`crate::fhir::Home`]).
+    pub fhir_base: Vec<BaseUrl>,
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use consilium_client::endpoint::Endpoint;
+use consilium_client::fhir::BaseUrl;
 use consilium_client::{ClientError, HeadAge, NodesOf, Profile, files};
 use serde::Deserialize;
 
@@ -27,6 +28,7 @@ struct Section {
     signing_key: Option<PathBuf>,
     encryption_key: Option<PathBuf>,
     search_key: Option<PathBuf>,
+    fhir_base: Option<Vec<String>>,
     #[serde(default)]
     profile: BTreeMap<String, Section>,
 }
@@ -58,6 +60,7 @@ pub(crate) fn overridden(under: Profile, over: Profile) -> Profile {
         signing_key: over.signing_key.or(under.signing_key),
         encryption_key: over.encryption_key.or(under.encryption_key),
         search_key: over.search_key.or(under.search_key),
+        fhir_base: if over.fhir_base.is_empty() { under.fhir_base } else { over.fhir_base },
     }
 }
 
@@ -80,6 +83,12 @@ pub(crate) fn nodes_of(members: &[String]) -> Result<Option<NodesOf>, ClientErro
     if members.is_empty() { Ok(None) } else { NodesOf::parse(members).map(Some) }
 }
 
+/// Base URLs of the member's own FHIR servers.
+fn fhir_base(texts: &[String]) -> Result<Vec<BaseUrl>, ClientError> {
+    let base = |text: &String| text.parse().map_err(|e| ClientError::Usage(format!("fhir_base: {e}")));
+    texts.iter().map(base).collect()
+}
+
 pub(crate) fn head_age(seconds: u32) -> HeadAge {
     HeadAge::Within(Duration::from_secs(seconds.into()))
 }
@@ -100,6 +109,7 @@ impl Section {
             signing_key: at(self.signing_key),
             encryption_key: at(self.encryption_key),
             search_key: at(self.search_key),
+            fhir_base: fhir_base(self.fhir_base.as_deref().unwrap_or_default())?,
         })
     }
 }

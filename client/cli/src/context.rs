@@ -14,6 +14,7 @@ use crate::hint::hint;
 use crate::json::Document;
 
 use consilium_client::endpoint::Endpoint;
+use consilium_client::fhir::BaseUrl;
 use consilium_client::{Claimed, Client, ClientError, FalseAnswer, HeadAge, NodesOf, Profile};
 
 /// How results are printed.
@@ -66,6 +67,16 @@ pub(crate) struct ConnectionArgs {
     /// File with the network's search key
     #[arg(long, global = true, value_name = "FILE", env = "CONSILIUM_SEARCH_KEY", hide_short_help = true)]
     pub(crate) search_key: Option<PathBuf>,
+    /// Base URLs of the member's own FHIR servers, comma-separated
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        value_delimiter = ',',
+        env = "CONSILIUM_FHIR_BASE",
+        hide_short_help = true
+    )]
+    pub(crate) fhir_base: Vec<BaseUrl>,
 }
 
 /// What every command gets.
@@ -111,6 +122,7 @@ impl Context {
             signing_key: args.signing_key.clone(),
             encryption_key: args.encryption_key.clone(),
             search_key: args.search_key.clone(),
+            fhir_base: args.fhir_base.clone(),
         };
         Ok(config_file::overridden(base, flags))
     }

@@ -5,6 +5,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use consilium_proto::ids::PatientPseudonym;
 use indicatif::ProgressBar;
 use serde_json::json;
 
@@ -130,6 +131,8 @@ fn per_second(count: u64, summary: &ImportSummary) -> f64 {
 }
 
 fn to_json(summary: &ImportSummary, told: &Told) -> serde_json::Value {
+    let pair = |(one, other): &(PatientPseudonym, PatientPseudonym)| json!([one.to_string(), other.to_string()]);
+    let two: Vec<_> = summary.under_two.iter().map(pair).collect();
     json!({
         "kinds": summary.kinds,
         "records": summary.records(),
@@ -146,6 +149,7 @@ fn to_json(summary: &ImportSummary, told: &Told) -> serde_json::Value {
         "elapsed_ms": u64::try_from(summary.elapsed.as_millis()).unwrap_or(u64::MAX),
         "transactions_per_second": per_second(summary.transactions, summary),
         "records_per_second": per_second(summary.records(), summary),
+        "patients_under_two_pseudonyms": two,
         "stopped_by": summary.stopped_by.as_ref().map(ToString::to_string),
     })
 }
@@ -174,6 +178,11 @@ fn to_text(summary: &ImportSummary) -> String {
     note(summary.bundles_divided, "Bundles needed more than one transaction");
     note(summary.files_skipped, "files hold no FHIR resources and were skipped");
     note(summary.refused, "documents were refused");
+    for (one, other) in &summary.under_two {
+        lines.push(format!(
+            "one patient has two pseudonyms: {one} and {other}; `consilium patient link` says that they are one"
+        ));
+    }
     lines.join("\n")
 }
 

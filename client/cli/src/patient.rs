@@ -11,6 +11,7 @@ mod show;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use consilium_client::fhir::PatientName;
 use consilium_client::patients::Patients;
 use consilium_client::{ClientError, files};
 use consilium_proto::ids::PatientPseudonym;
@@ -133,7 +134,7 @@ pub(crate) async fn run(args: PatientArgs, ctx: &Context) -> Result<(), CliError
             let patients = patients(ctx).await?;
             let mut found = Vec::new();
             for (line, identifier) in lines(&patients, identifiers)? {
-                let pseudonym = patients.find(&identifier).await?.map(|patient| patient.to_string());
+                let pseudonym = patients.find_named(&identifier).await?.map(|patient| patient.to_string());
                 found.push(LineView { line, pseudonym });
             }
             ctx.claims("completeness", "whom an identifier leads to is proven; that it leads to nobody is not");
@@ -142,14 +143,15 @@ pub(crate) async fn run(args: PatientArgs, ctx: &Context) -> Result<(), CliError
         PatientCommand::Register { identifiers } => {
             let patients = patients(ctx).await?;
             let lines = lines(&patients, identifiers)?;
-            let of = patients.ensure(lines.iter().map(|(_, identifier)| identifier.as_str())).await?;
-            let pseudonym = |identifier: &str| of.get(identifier).map(ToString::to_string);
+            let of = patients.ensure_named(lines.iter().map(|(_, name)| name)).await?;
+            let pseudonym = |name: &PatientName| of.get(name.canonical()).map(ToString::to_string);
             let found = lines.iter().map(|(line, text)| LineView { line: *line, pseudonym: pseudonym(text) });
             print(found.collect(), ctx)
         }
         PatientCommand::AddIdentifiers { patient, identifiers } => {
             let patients = patients(ctx).await?;
-            let identifiers: Vec<_> = lines(&patients, identifiers)?.into_iter().map(|(_, text)| text).collect();
+            let identifiers: Vec<_> =
+                lines(&patients, identifiers)?.into_iter().map(|(_, name)| name.canonical().to_owned()).collect();
             patients.add_lookups(patient, &identifiers).await?;
             let view = AddedView { pseudonym: patient.to_string(), added: identifiers.len() };
             ctx.print(&view, |v| format!("patient {} is found by {} more", v.pseudonym, v.added))
@@ -161,12 +163,12 @@ async fn patients(ctx: &Context) -> Result<Patients, CliError> {
     Ok(Patients::new(ctx.client().await?)?)
 }
 
-/// Lines that are not empty, with their numbers, in canonical form.
-fn lines(patients: &Patients, file: PathBuf) -> Result<Vec<(usize, String)>, CliError> {
+/// Lines that are not empty, with their numbers.
+fn lines(patients: &Patients, file: PathBuf) -> Result<Vec<(usize, PatientName)>, CliError> {
     let bytes = files::read(&file, FILE_BYTES_MAX)?;
     let text = std::str::from_utf8(&bytes).map_err(|_| ClientError::file(&file, "is not UTF-8"))?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let lines: Vec<_> = lines.map(|(at, line)| (at + 1, patients.canonical(line.trim()))).collect();
+    let lines: Vec<_> = lines.map(|(at, line)| (at + 1, patients.named(line.trim()))).collect();
     match lines.is_empty() {
         true => Err(ClientError::file(&file, "holds no identifier").into()),
         false => Ok(lines),

@@ -189,22 +189,22 @@ async fn drafts_of(client: &Client, args: &SubmitArgs) -> Result<Vec<RecordDraft
     let (key, patients) = (search_key(client)?, Patients::new(client.clone())?);
     let bytes = document(&args.file)?;
     if let (Some(kind), Some(patient)) = (&args.kind, &args.patient_file) {
-        let identifier = patients.canonical(&private::line(patient, PATIENT)?);
-        let patient = patients.ensure([identifier.as_str()]).await?.into_values();
+        let name = patients.named(&private::line(patient, PATIENT)?);
+        let patient = patients.ensure_named([&name]).await?.into_values();
         return Ok(patient.map(|patient| RecordDraft::document(kind, patient, bytes.clone())).collect());
     }
     let not_fhir = |cause: String| {
         CliError::from(ClientError::file(&args.file, cause)).hint("another document needs --kind and --patient-file")
     };
-    let split = fhir::split(&bytes, member(client)).map_err(|e| not_fhir(e.to_string()))?;
+    let split = fhir::split(&bytes, client.home()).map_err(|e| not_fhir(e.to_string()))?;
     if split.content == fhir::Content::NotFhir {
         return Err(not_fhir("is not a FHIR resource".into()));
     }
     if split.resources.is_empty() {
         return Err(ClientError::file(&args.file, "is a Bundle without resources").into());
     }
-    let of = patients.ensure(split.resources.iter().filter_map(|r| r.subject.patient())).await?;
-    let patient = |subject: &fhir::Subject| subject.patient().and_then(|subject| of.get(subject).copied());
+    let of = patients.ensure_named(split.resources.iter().filter_map(|r| r.subject.patient())).await?;
+    let patient = |subject: &fhir::Subject| subject.patient().and_then(|name| of.get(name.canonical()).copied());
     let draft =
         |r: &fhir::Resource| RecordDraft::from_resource(r, patient(&r.subject).unwrap_or_else(new_pseudonym), key);
     Ok(split.resources.iter().map(draft).collect())
@@ -226,13 +226,13 @@ async fn amend(client: &Client, args: AmendArgs, ctx: &Context) -> Result<(), Cl
 }
 
 async fn fhir_amendment(client: &Client, args: &AmendArgs) -> Result<RecordDraft, CliError> {
-    let split = fhir::split(&document(&args.file)?, member(client)).map_err(|e| ClientError::file(&args.file, e))?;
+    let split = fhir::split(&document(&args.file)?, client.home()).map_err(|e| ClientError::file(&args.file, e))?;
     let (fhir::Content::Resource, [resource]) = (split.content, split.resources.as_slice()) else {
         return Err(CliError::from(ClientError::file(&args.file, "is not a single FHIR resource"))
             .hint("give --raw to amend a document that is not FHIR"));
     };
     let patient = match resource.subject.patient() {
-        Some(subject) => Patients::new(client.clone())?.find(subject).await?.ok_or_else(unknown_patient)?,
+        Some(name) => Patients::new(client.clone())?.find_named(name).await?.ok_or_else(unknown_patient)?,
         // It is about no patient, and stays what it is about.
         None => {
             let current = RecordReader::new(client.clone()).current(args.id).await?;
@@ -287,10 +287,6 @@ fn print_written(ctx: &Context, submitted: &Submitted, ids: &[RecordId], version
 
 fn search_key(client: &Client) -> Result<&SearchKey, CliError> {
     Ok(client.identity().search_key().ok_or(ClientError::Setting { setting: "search_key" })?)
-}
-
-fn member(client: &Client) -> &str {
-    client.identity().spiffe_id().member().as_str()
 }
 
 fn document(path: &Path) -> Result<Bytes, CliError> {

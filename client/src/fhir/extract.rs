@@ -2,17 +2,15 @@
 //! confidential it is, and what it can be found by. Fails closed: an unknown
 //! confidentiality code is an error, a sensitivity label alone raises it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
-use consilium_proto::hash::sha256;
 use consilium_proto::limits::TAGS_MAX;
 use consilium_proto::pb::Confidentiality;
 use serde_json::Value;
 
 use super::consent::sensitivity;
-use super::reference::{Scope, identifier_token, identifiers};
-use super::{FhirProblem, Reference, Subject, Tag, needs_patient};
+use super::reference::{Place, Scope, identifier_token, identifiers};
+use super::{FhirProblem, Home, PatientName, Subject, Tag, needs_patient};
 
 /// A problem and the element, relative to the resource, that has it.
 pub(super) type Found = (&'static str, FhirProblem);
@@ -73,83 +71,115 @@ pub(crate) fn parse_code(code: &str) -> Option<Confidentiality> {
     })
 }
 
+/// What a resource is read with.
+pub(super) struct Reading<'a> {
+    /// The resources of the same Bundle.
+    pub(super) scope: &'a Scope,
+    /// What the resource itself is called, and where it comes from.
+    pub(super) place: &'a Place,
+    /// Whose ids these are.
+    pub(super) home: &'a Home,
+}
+
 /// Who the resource is about.
-pub(super) fn subject(
-    resource: &Value,
-    kind: &str,
-    raw: &Bytes,
-    scope: &Scope,
-    member: &str,
-) -> Result<Subject, Found> {
+pub(super) fn subject(resource: &Value, kind: &str, reading: &Reading<'_>) -> Result<Subject, Found> {
+    let itself = &reading.place.itself;
     if kind == "Patient" {
-        return Ok(Subject::Patient(itself(resource, kind, raw, member)));
+        return Ok(Subject::Patient(itself.clone()));
     }
-    let reader = ReferenceReader { resource, scope, member };
-    let mut patients = match kind {
-        "AuditEvent" => reader.all(list(resource.get("entity")).iter().filter_map(|e| e.get("what"))),
-        "Provenance" => reader.all(list(resource.get("target")).iter()),
+    let reader = ReferenceReader { resource, reading };
+    let patients = match kind {
+        "AuditEvent" => reader.all("entity", list(resource.get("entity")).iter().filter_map(|e| e.get("what")))?,
+        "Provenance" => reader.all("target", list(resource.get("target")).iter())?,
         _ => {
-            let named = PATIENT_ELEMENTS.iter().flat_map(|element| list(resource.get(*element)));
-            reader.all(named)
+            let mut found = Vec::new();
+            for element in PATIENT_ELEMENTS {
+                found.extend(reader.all(element, list(resource.get(element)).iter())?);
+            }
+            found
         }
     };
-    patients.sort();
-    patients.dedup();
-    match patients.as_slice() {
-        [one] => Ok(Subject::Patient(one.clone())),
-        [] if needs_patient(kind) => Err(("", FhirProblem::NoPatient)),
+    let mut patients = distinct(patients).into_values();
+    match (patients.next(), patients.next()) {
+        (Some(one), None) => Ok(Subject::Patient(one)),
+        (None, _) if needs_patient(kind) => Err(("", FhirProblem::NoPatient)),
         // An audit event or a provenance may well span patients; it is then
         // a record of its own, that only its recipients can relate.
-        [_, _, ..] if !matches!(kind, "AuditEvent" | "Provenance") => Err(("", FhirProblem::SeveralPatients)),
-        _ => Ok(Subject::Itself(itself(resource, kind, raw, member))),
+        (Some(_), Some(_)) if !matches!(kind, "AuditEvent" | "Provenance") => Err(("", FhirProblem::SeveralPatients)),
+        (None, _) | (Some(_), Some(_)) => Ok(Subject::Itself(itself.canonical().to_owned())),
     }
 }
 
-fn itself(resource: &Value, kind: &str, raw: &Bytes, member: &str) -> String {
-    match resource.get("id").and_then(Value::as_str) {
-        Some(id) => Reference::new(&format!("{kind}/{id}")).canonical(member),
-        None => format!("urn:sha256:{}", hex::encode(sha256(&[raw]))),
+/// Each patient once, with all former forms of the references to it.
+fn distinct(patients: Vec<PatientName>) -> BTreeMap<String, PatientName> {
+    let mut out: BTreeMap<String, PatientName> = BTreeMap::new();
+    for patient in patients {
+        let known = out.remove(patient.canonical());
+        let both = match known {
+            Some(known) => known.with(patient),
+            None => patient,
+        };
+        out.insert(both.canonical().to_owned(), both);
     }
+    out
 }
 
 struct ReferenceReader<'a> {
     resource: &'a Value,
-    scope: &'a Scope,
-    member: &'a str,
+    reading: &'a Reading<'a>,
 }
 
+/// Before a type that `Reference.type` gives in full.
+const TYPE_URL: &str = "http://hl7.org/fhir/StructureDefinition/";
+
 impl<'a> ReferenceReader<'a> {
-    /// Canonical forms of those references that mean a patient.
-    fn all(&self, references: impl Iterator<Item = &'a Value>) -> Vec<String> {
-        references.filter_map(|r| self.patient(r)).collect()
+    /// Names of those references that mean a patient.
+    fn all(
+        &self,
+        element: &'static str,
+        references: impl Iterator<Item = &'a Value>,
+    ) -> Result<Vec<PatientName>, Found> {
+        let mut out = Vec::new();
+        for reference in references {
+            out.extend(self.patient(reference).map_err(|problem| (element, problem))?);
+        }
+        Ok(out)
     }
 
-    fn patient(&self, reference: &Value) -> Option<String> {
+    fn patient(&self, reference: &Value) -> Result<Option<PatientName>, FhirProblem> {
         let typed = reference.get("type").and_then(Value::as_str);
+        let typed = typed.map(|typed| typed.strip_prefix(TYPE_URL).unwrap_or(typed));
         let Some(text) = reference.get("reference").and_then(Value::as_str) else {
-            let token = identifier_token(reference.get("identifier")?)?;
-            return typed.is_none_or(|t| t == "Patient").then_some(token);
+            let token = reference.get("identifier").and_then(identifier_token);
+            let token = token.filter(|_| typed.is_none_or(|kind| kind == "Patient"));
+            return Ok(token.as_deref().map(PatientName::from));
         };
         if let Some(local) = text.strip_prefix('#') {
-            return self.contained(local);
+            return Ok(self.contained(local));
         }
-        let resolved = Reference::new(self.scope.resolve(text));
+        let resolved = self.reading.scope.resolve(text, self.reading.place, self.reading.home);
+        if let (Some(kind), Some(typed)) = (resolved.kind, typed)
+            && kind != typed
+        {
+            return Err(FhirProblem::OtherType);
+        }
         // A `urn:uuid:` that leads nowhere says nothing of its type, except by
         // where it stands: in an element for patients.
-        let is_patient = resolved.kind().or(typed).is_none_or(|kind| kind == "Patient");
-        is_patient.then(|| resolved.canonical(self.member))
+        let is_patient = resolved.kind.or(typed).is_none_or(|kind| kind == "Patient");
+        Ok(is_patient.then_some(resolved.name))
     }
 
-    fn contained(&self, id: &str) -> Option<String> {
+    fn contained(&self, id: &str) -> Option<PatientName> {
         let contained = list(self.resource.get("contained"));
         let found = contained.iter().find(|c| c.get("id").and_then(Value::as_str) == Some(id))?;
         let is_patient = found.get("resourceType").and_then(Value::as_str) == Some("Patient");
-        is_patient.then(|| identifiers(found).into_iter().next()).flatten()
+        let token = is_patient.then(|| identifiers(found).into_iter().next()).flatten()?;
+        Some(PatientName::from(token.as_str()))
     }
 }
 
 /// What the resource can be found by, in order of preference, each once.
-pub(super) fn tags(resource: &Value, kind: &str, scope: &Scope, member: &str) -> Vec<Tag> {
+pub(super) fn tags(resource: &Value, kind: &str, reading: &Reading<'_>) -> Vec<Tag> {
     let mut out: Vec<Tag> = Vec::new();
     let mut add = |name: &'static str, value: String| {
         let tag = Tag { name, value };
@@ -161,9 +191,9 @@ pub(super) fn tags(resource: &Value, kind: &str, scope: &Scope, member: &str) ->
         add("id", format!("{kind}/{id}"));
     }
     for reference in encounters(resource) {
-        let resolved = Reference::new(scope.resolve(reference));
-        if resolved.kind().is_none_or(|k| k == "Encounter") {
-            add("encounter", resolved.canonical(member));
+        let resolved = reading.scope.resolve(reference, reading.place, reading.home);
+        if resolved.kind.is_none_or(|k| k == "Encounter") {
+            add("encounter", resolved.name.canonical().to_owned());
         }
     }
     list(resource.get("category")).iter().flat_map(codings).for_each(|value| add("category", value));

@@ -17,16 +17,26 @@
 //!
 //! | in the document | subject |
 //! |---|---|
-//! | `Patient/<uuid>`, `https://.../Patient/<uuid>`, `urn:uuid:<uuid>` | `urn:uuid:<uuid>`, lower case |
-//! | `Patient/123`, read by the member `a.example` | `a.example/Patient/123` |
-//! | `https://ehr.a.example/fhir/Patient/123` | the same, without `/_history/..` |
-//! | `Patient?identifier=system\|value`, or a reference with only an `identifier` | `system\|value` |
+//! | `Patient/<uuid>`, `https://.../Patient/<uuid>`, `urn:uuid:<uuid>`, `URN:UUID:<UUID>` | `urn:uuid:<uuid>`, lower case |
+//! | `Patient/123`, `/Patient/123`, `Patient/123/_history/2`, read by the member `a.example` | `a.example/Patient/123` |
+//! | `https://ehr.a.example/fhir/Patient/123`, a base URL of the member's own ([`Home`]) | `a.example/Patient/123` |
+//! | `HTTPS://Lab.example:443/fhir/Patient/123/`, another server | `https://lab.example/fhir/Patient/123` |
+//! | `Patient?identifier=system%7Cvalue`, or a reference with only an `identifier` | `system\|value` |
+//! | another search, `Patient?family=x&given=y` | `a.example/Patient?family=x&given=y`, parameters ascending |
 //! | `#p1` (contained) | the first `system\|value` of the contained resource |
 //!
+//! Addresses: `_history/...` and slashes at the end are cut off; scheme and host are in lower case and
+//! without the default port; what is percent-encoded without need is decoded once. A `Reference.type` may
+//! be relative or the full URL of the type; one that contradicts the reference is refused.
+//!
 //! References inside a Bundle are followed first, by `fullUrl` and by
-//! identifier, to the resource they mean. Ids that are no UUIDs are bound to
+//! identifier, to the resource they mean; a short one (`Patient/123`) is then one of the server that
+//! the entry's own `fullUrl` names, if the member has said which servers are its own. Ids that are no UUIDs are bound to
 //! the member that read them, because two hospitals may both have a patient
 //! 123, and must not share a pseudonym.
+//!
+//! Earlier releases blinded other spellings for some of these. They are looked for as well, and the
+//! patient gets the look-up of the canonical form ([`PatientName::former`]).
 //!
 //! A resource without a patient (Organization, Practitioner, Location, Device,
 //! ...) has itself as its subject, `<type>/<id>`, or `urn:sha256:<hex>` of its
@@ -54,7 +64,7 @@ mod split;
 mod strict;
 
 pub use extract::restricts;
-pub use reference::Reference;
+pub use reference::{BaseUrl, BaseUrlError, Home, PatientName, Reference};
 pub use resource_types::{is_resource_type, needs_patient};
 pub use split::{Content, Split, split, split_line};
 
@@ -89,8 +99,8 @@ pub const RESOURCE_BYTES_MAX: usize = {
 /// Who or what a record is about.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Subject {
-    /// A patient, in canonical form.
-    Patient(String),
+    /// A patient.
+    Patient(PatientName),
     /// The resource itself, which names no patient.
     Itself(String),
 }
@@ -100,15 +110,16 @@ impl Subject {
     #[must_use]
     pub fn canonical(&self) -> &str {
         match self {
-            Self::Patient(s) | Self::Itself(s) => s,
+            Self::Patient(name) => name.canonical(),
+            Self::Itself(text) => text,
         }
     }
 
-    /// The patient's identifier, by which the pseudonym is found.
+    /// What the patient's pseudonym is found by.
     #[must_use]
-    pub fn patient(&self) -> Option<&str> {
+    pub fn patient(&self) -> Option<&PatientName> {
         match self {
-            Self::Patient(s) => Some(s),
+            Self::Patient(name) => Some(name),
             Self::Itself(_) => None,
         }
     }
@@ -241,6 +252,9 @@ pub enum FhirProblem {
     /// A resource that is about more than one patient.
     #[error("names more than one patient; a record is about exactly one")]
     SeveralPatients,
+    /// `Reference.type` is another one than the reference names.
+    #[error("is a reference whose type contradicts it")]
+    OtherType,
     /// A rule that R4 names.
     #[error("violates {rule}: {meaning}")]
     Invariant {

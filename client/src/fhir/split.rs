@@ -5,15 +5,16 @@
 //! bytes from its `{` to its `}`. A line of NDJSON is one document.
 
 use bytes::Bytes;
+use consilium_proto::hash::sha256;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::extract::{self, Found};
-use super::reference::Scope;
+use super::extract::{self, Found, Reading};
+use super::reference::{Place, Scope};
 use super::resource_types::resource_type;
-use super::{BUNDLE_DEPTH_MAX, FhirError, FhirProblem, RESOURCE_BYTES_MAX, Resource, check, strict};
+use super::{BUNDLE_DEPTH_MAX, FhirError, FhirProblem, Home, RESOURCE_BYTES_MAX, Resource, check, strict};
 
 /// What a document turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,27 +66,28 @@ struct Search {
     mode: Option<String>,
 }
 
-/// Takes a whole file apart. `member` reads it: see [`super::Reference::canonical`].
+/// Takes a whole file apart. `home` owns ids that say nothing of it: see
+/// [`super::Reference::canonical`].
 ///
 /// # Errors
 /// The first fault; a document is taken whole or not at all.
-pub fn split(file: &Bytes, member: &str) -> Result<Split, FhirError> {
-    split_at(file, member, 1, true)
+pub fn split(file: &Bytes, home: &Home) -> Result<Split, FhirError> {
+    split_at(file, home, 1, true)
 }
 
 /// Takes one line of an NDJSON file apart; `line` is its number, from 1.
 ///
 /// # Errors
 /// As [`split`].
-pub fn split_line(text: &Bytes, member: &str, line: usize) -> Result<Split, FhirError> {
-    split_at(text, member, line, false)
+pub fn split_line(text: &Bytes, home: &Home, line: usize) -> Result<Split, FhirError> {
+    split_at(text, home, line, false)
 }
 
-fn split_at(bytes: &Bytes, member: &str, line: usize, whole_file: bool) -> Result<Split, FhirError> {
+fn split_at(bytes: &Bytes, home: &Home, line: usize, whole_file: bool) -> Result<Split, FhirError> {
     let text = text_of(bytes, line)?;
     let mut out = Split { content: Content::NotFhir, resources: Vec::new(), entries_passed_over: 0 };
     let Some(kind) = peek_type(text, line)? else { return Ok(out) };
-    let splitter = Splitter { file: bytes, text, line_ends: line_ends(text), first_line: line, member };
+    let splitter = Splitter { file: bytes, text, line_ends: line_ends(text), first_line: line, home };
     if kind == "Bundle" {
         out.content = Content::Bundle;
         splitter.bundle(text, 1, &mut out)?;
@@ -93,7 +95,8 @@ fn split_at(bytes: &Bytes, member: &str, line: usize, whole_file: bool) -> Resul
         out.content = Content::Resource;
         let value = splitter.parse(text.trim_ascii(), Some(&kind))?;
         let raw = if whole_file { bytes.clone() } else { bytes.slice_ref(text.trim_ascii().as_bytes()) };
-        out.resources.push(splitter.resource(text.trim_ascii(), raw, &value, &Scope::default())?);
+        let place = splitter.place(None, &kind, &value, &raw);
+        out.resources.push(splitter.resource(text.trim_ascii(), raw, &value, (&Scope::default(), &place))?);
     }
     Ok(out)
 }
@@ -127,7 +130,7 @@ struct Splitter<'a> {
     /// Offsets of the line ends in `text`, ascending.
     line_ends: Vec<usize>,
     first_line: usize,
-    member: &'a str,
+    home: &'a Home,
 }
 
 impl Splitter<'_> {
@@ -147,21 +150,26 @@ impl Splitter<'_> {
             };
             let raw = raw.get();
             let kind = peek_type(raw, self.line_of(raw))?;
-            let value = match kind.as_deref() {
+            let raw_bytes = self.file.slice_ref(raw.as_bytes());
+            let read = match kind.as_deref() {
                 Some("Bundle") => None,
-                kind => Some(self.parse(raw, kind)?),
+                kind => {
+                    let value = self.parse(raw, kind)?;
+                    let url = entry.full_url.as_deref();
+                    let place = self.place(url, kind.unwrap_or_default(), &value, &raw_bytes);
+                    if let Some(kind) = kind.and_then(resource_type) {
+                        scope.add(url, kind, &value, &place, self.home);
+                    }
+                    Some((value, place))
+                }
             };
-            if let Some(value) = &value {
-                scope.add(entry.full_url.as_deref(), value);
-            }
-            parsed.push((raw, value));
+            parsed.push((raw, raw_bytes, read));
         }
-        for (raw, value) in parsed {
-            match value {
+        for (raw, raw_bytes, read) in parsed {
+            match read {
                 None => self.bundle(raw, depth + 1, out)?,
-                Some(value) => {
-                    let resource = self.resource(raw, self.file.slice_ref(raw.as_bytes()), &value, &scope)?;
-                    out.resources.push(resource);
+                Some((value, place)) => {
+                    out.resources.push(self.resource(raw, raw_bytes, &value, (&scope, &place))?);
                 }
             }
         }
@@ -173,7 +181,18 @@ impl Splitter<'_> {
         strict::parse(raw, root, self.line_of(raw))
     }
 
-    fn resource(&self, text: &str, raw: Bytes, value: &Value, scope: &Scope) -> Result<Resource, FhirError> {
+    fn place(&self, full_url: Option<&str>, kind: &str, value: &Value, raw: &Bytes) -> Place {
+        let nameless = || format!("urn:sha256:{}", hex::encode(sha256(&[raw])));
+        Place::of(full_url, kind, value, nameless, self.home)
+    }
+
+    fn resource(
+        &self,
+        text: &str,
+        raw: Bytes,
+        value: &Value,
+        (scope, place): (&Scope, &Place),
+    ) -> Result<Resource, FhirError> {
         let line = self.line_of(text);
         let refuse = |path: String, problem| FhirError { line, path, problem };
         let object =
@@ -188,13 +207,14 @@ impl Splitter<'_> {
             return Err(refuse(kind.into(), FhirProblem::TooLarge { bytes: raw.len(), bytes_max }));
         }
         check::check(object, kind).map_err(below)?;
+        let reading = Reading { scope, place, home: self.home };
         Ok(Resource {
             kind,
             id: object.get("id").and_then(Value::as_str).map(str::to_owned),
-            subject: extract::subject(value, kind, &raw, scope, self.member).map_err(found)?,
+            subject: extract::subject(value, kind, &reading).map_err(found)?,
             confidentiality: extract::confidentiality(value).map_err(found)?,
             labels: extract::labels(value),
-            tags: extract::tags(value, kind, scope, self.member),
+            tags: extract::tags(value, kind, &reading),
             raw,
             line,
         })

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use consilium_client::fhir::Resource;
+use consilium_client::fhir::{Home, Resource};
 use consilium_client::records::import::{Event, NOT_FHIR, SourceFile, find, read_documents};
 use consilium_client::records::{
     PackLimits, Recipient, RecordDraft, TAGS_MAX, new_pseudonym, new_record_id, pack, seal, size_of,
@@ -18,7 +18,9 @@ use consilium_proto::pb;
 use consilium_proto::transaction::encode_actions;
 use prost::Message;
 
-const MEMBER: &str = "st-mary.example";
+fn home() -> Home {
+    Home::new("st-mary.example", [])
+}
 
 /// The folder of FHIR data, unless it is absent.
 fn data() -> Option<PathBuf> {
@@ -42,7 +44,7 @@ fn read_all(folder: &PathBuf) -> Vec<Read> {
     let files = find(std::slice::from_ref(folder)).unwrap();
     let read = |file: SourceFile| {
         let (mut documents, mut events) = (Vec::new(), Vec::new());
-        read_documents(&file, MEMBER, &mut |e| events.push(e), &mut |d| {
+        read_documents(&file, &home(), &mut |e| events.push(e), &mut |d| {
             documents.push((d.is_bundle, d.resources));
             true
         });
@@ -96,7 +98,7 @@ fn all_records_of_a_patient_share_a_subject() {
         assert_eq!(patient.subject.canonical(), expected);
         let others = ["Organization", "Practitioner"];
         for r in &resources {
-            let same = r.subject.patient() == Some(expected.as_str());
+            let same = r.subject.patient().map(|name| name.canonical()) == Some(expected.as_str());
             assert_eq!(same, !others.contains(&r.kind), "{} on line {}", r.kind, r.line);
         }
     }

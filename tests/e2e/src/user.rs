@@ -62,6 +62,7 @@ impl User {
             signing_key: Some(file("signing.key")),
             encryption_key: Some(file("encryption.key")),
             search_key: Some(network.folder().join("search.key")).filter(|key| key.exists()),
+            fhir_base: Vec::new(),
         };
         Self::load(profile, files.issued.certificate.serial().clone(), position).await
     }

@@ -46,6 +46,16 @@ fn whose_nodes_and_which_age_are_settings() {
 }
 
 #[test]
+fn base_urls_of_own_servers_are_a_setting() {
+    let text = "fhir_base = [\"https://EHR.example/fhir/\"]\n[profile.lab]\nfhir_base = [\"https://lab.example\"]\n";
+    let bases = |name| parse(text, Path::new(""), name).unwrap().fhir_base;
+    assert_eq!(bases(None), ["https://ehr.example/fhir".parse().unwrap()]);
+    assert_eq!(bases(Some("lab")), ["https://lab.example".parse().unwrap()]);
+    let refused = parse("fhir_base = [\"ehr.example\"]", Path::new(""), None).unwrap_err();
+    assert!(refused.contains("fhir_base: \"ehr.example\" is no base URL"), "{refused}");
+}
+
+#[test]
 fn flags_win() {
     let over = Profile { endpoints: vec!["[::1]:1".into()], ..Profile::default() };
     let profile = overridden(parse(TEXT, Path::new(""), None).unwrap(), over);

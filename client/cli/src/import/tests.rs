@@ -12,6 +12,7 @@ fn scripts_get_the_summary() {
         records_known: 4,
         files_skipped: 1,
         refused: 0,
+        under_two: [(PatientPseudonym([1; 16]), PatientPseudonym([2; 16]))].into(),
         elapsed: std::time::Duration::ZERO,
         stopped_by: None,
     };

@@ -312,7 +312,7 @@ async fn filter_of(client: &Client, args: &QueryArgs) -> Result<QueryFilter, Cli
     }
     if let Some(file) = &args.patient_file {
         let patients = Patients::new(client.clone())?;
-        let found = patients.find(&patients.canonical(&private::line(file, PATIENT)?)).await?;
+        let found = patients.find_named(&patients.named(&private::line(file, PATIENT)?)).await?;
         filter.patient = Some(found.ok_or_else(unknown_patient)?);
     }
     if let Some(file) = &args.tag_file {

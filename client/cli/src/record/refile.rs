@@ -59,7 +59,7 @@ async fn draft(client: &Client, args: &MoveArgs) -> Result<RecordDraft, CliError
             opened.to_vec().into()
         }
     };
-    if let Ok(split) = fhir::split(&plaintext, member(client))
+    if let Ok(split) = fhir::split(&plaintext, client.home())
         && let (fhir::Content::Resource, [resource]) = (split.content, split.resources.as_slice())
     {
         ensure_of(client, resource, args.to).await?;
@@ -72,7 +72,7 @@ async fn draft(client: &Client, args: &MoveArgs) -> Result<RecordDraft, CliError
 /// A document that names another patient would stay wrong wherever it is filed.
 async fn ensure_of(client: &Client, resource: &fhir::Resource, patient: PatientPseudonym) -> Result<(), CliError> {
     let Some(subject) = resource.subject.patient() else { return Ok(()) };
-    match Patients::new(client.clone())?.find(subject).await? {
+    match Patients::new(client.clone())?.find_named(subject).await? {
         Some(found) if found == patient => Ok(()),
         Some(_) | None => Err(CliError::failed("the document names another patient than the one it is moved to")
             .hint("give the corrected document with --document")),

@@ -10,7 +10,7 @@ use consilium_proto::pb::ConsentBase;
 use serde::Deserialize;
 
 use super::policy;
-use crate::fhir::Reference;
+use crate::fhir::{BaseUrlError, Home, Reference};
 
 /// A function from a name to what the ledger knows it by.
 pub type Lookup<'a, T> = Box<dyn Fn(&str) -> Option<T> + Send + Sync + 'a>;
@@ -21,7 +21,7 @@ pub type Labeller<'a> = Box<dyn Fn(&str) -> Vec<PolicyTag> + Send + Sync + 'a>;
 /// The table and the functions. What is not in them is unknown: a permit that needs it is
 /// refused, a denial goes without.
 pub struct Mapping<'a> {
-    member: MemberId,
+    home: Home,
     grantees: BTreeMap<String, Vec<Grantee>>,
     records: BTreeMap<String, RecordId>,
     policies: BTreeMap<String, ConsentBase>,
@@ -34,7 +34,7 @@ pub struct Mapping<'a> {
 impl std::fmt::Debug for Mapping<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Mapping")
-            .field("member", &self.member)
+            .field("member", &self.home.member())
             .field("grantees", &self.grantees.len())
             .field("records", &self.records.len())
             .field("policies", &self.policies.len())
@@ -51,6 +51,9 @@ pub enum MappingError {
         /// Line of the fault, from 1, if known.
         line: Option<usize>,
     },
+    /// A base URL of the member's own FHIR servers is none.
+    #[error("fhir_base: {0}")]
+    Base(#[from] BaseUrlError),
     /// The member is not a SPIFFE trust domain.
     #[error("member is not a SPIFFE trust domain")]
     Member,
@@ -70,6 +73,8 @@ pub enum MappingError {
 #[serde(deny_unknown_fields)]
 struct File {
     member: String,
+    #[serde(default)]
+    fhir_base: Vec<String>,
     #[serde(default)]
     grantees: BTreeMap<String, OneOrMore>,
     #[serde(default)]
@@ -100,7 +105,7 @@ impl<'a> Mapping<'a> {
     #[must_use]
     pub fn new(member: MemberId) -> Self {
         Self {
-            member,
+            home: Home::new(member.to_string(), []),
             grantees: BTreeMap::new(),
             records: BTreeMap::new(),
             policies: BTreeMap::new(),
@@ -116,7 +121,10 @@ impl<'a> Mapping<'a> {
     /// If it has another form, names one thing twice, or an entry means nothing.
     pub fn parse(text: &str) -> Result<Self, MappingError> {
         let file = parse_file(text)?;
-        let mut out = Self::new(file.member.parse().map_err(|_| MappingError::Member)?);
+        let member: MemberId = file.member.parse().map_err(|_| MappingError::Member)?;
+        let bases = file.fhir_base.iter().map(|text| text.parse()).collect::<Result<Vec<_>, BaseUrlError>>()?;
+        let mut out = Self::new(member.clone());
+        out.home = Home::new(member.to_string(), bases);
         for (i, (name, grantees)) in file.grantees.iter().enumerate() {
             let problem = |problem| MappingError::Entry { table: "grantees", entry: i + 1, problem };
             let grantees: Option<Vec<_>> = grantees.as_slice().iter().map(|text| grantee(text)).collect();
@@ -145,6 +153,11 @@ impl<'a> Mapping<'a> {
         Ok(out)
     }
 
+    /// Whose ids the consent has.
+    pub(super) fn home(&self) -> &Home {
+        &self.home
+    }
+
     /// Asks `lookup` for records by their canonical reference where the table has none.
     #[must_use]
     pub fn with_records(mut self, lookup: impl Fn(&str) -> Option<RecordId> + Send + Sync + 'a) -> Self {
@@ -169,7 +182,7 @@ impl<'a> Mapping<'a> {
     }
 
     pub(super) fn canonical(&self, reference: &str) -> String {
-        Reference::new(reference).canonical(self.member.as_str())
+        Reference::new(reference).canonical(&self.home)
     }
 
     /// Whom a canonical name means.

@@ -129,7 +129,7 @@ fn verified(consent: &Node<'_>) -> Result<(), ConsentProblem> {
 }
 
 fn patient(node: &Node<'_>, mapping: &Mapping<'_>) -> Result<String, ConsentProblem> {
-    let kind = node.get_text("reference")?.and_then(|text| Reference::new(text).kind());
+    let kind = node.get_text("reference")?.and_then(|text| Reference::new(text).kind(mapping.home()));
     let kind = kind.or(node.get_text("type")?);
     let expected = FhirProblem::Type { expected: "a reference to a Patient" };
     if kind.is_some_and(|kind| kind != "Patient") {

@@ -7,18 +7,20 @@ use proptest::prelude::*;
 use super::*;
 use crate::fhir::{Subject, Tag};
 
-const MEMBER: &str = "a.example";
+fn home() -> Home {
+    Home::new("a.example", [])
+}
 
 fn of(text: &str) -> Split {
-    split(&Bytes::copy_from_slice(text.as_bytes()), MEMBER).unwrap()
+    split(&Bytes::copy_from_slice(text.as_bytes()), &home()).unwrap()
 }
 
 fn error(text: &str) -> FhirError {
-    split(&Bytes::copy_from_slice(text.as_bytes()), MEMBER).unwrap_err()
+    split(&Bytes::copy_from_slice(text.as_bytes()), &home()).unwrap_err()
 }
 
 fn patient(subject: &str) -> Subject {
-    Subject::Patient(subject.to_owned())
+    Subject::Patient(subject.into())
 }
 
 #[test]
@@ -28,7 +30,7 @@ fn a_single_resource_keeps_the_whole_file() {
     assert_eq!(split.content, Content::Resource);
     assert_eq!(split.resources[0].raw, text.as_bytes());
     assert_eq!(split.resources[0].subject, patient("a.example/Patient/p1"));
-    let line = split_line(&Bytes::from_static(b"  {\"resourceType\":\"Patient\"}\r"), MEMBER, 9).unwrap();
+    let line = split_line(&Bytes::from_static(b"  {\"resourceType\":\"Patient\"}\r"), &home(), 9).unwrap();
     assert_eq!(line.resources[0].raw, &b"{\"resourceType\":\"Patient\"}"[..]);
     assert_eq!(line.resources[0].line, 9);
 }
@@ -100,7 +102,7 @@ fn clinical_resources_name_exactly_one_patient() {
 fn confidentiality_is_the_highest_label() {
     let of_labels = |labels: &str| {
         let text = format!("{{\"resourceType\":\"Patient\",\"meta\":{{\"security\":{labels}}}}}");
-        split(&Bytes::from(text), MEMBER).map(|s| s.resources[0].confidentiality).map_err(|e| (e.path, e.problem))
+        split(&Bytes::from(text), &home()).map(|s| s.resources[0].confidentiality).map_err(|e| (e.path, e.problem))
     };
     let label = |code: &str| {
         format!("{{\"system\":\"http://terminology.hl7.org/CodeSystem/v3-Confidentiality\",\"code\":\"{code}\"}}")
@@ -198,7 +200,7 @@ proptest! {
             map.insert("resourceType".into(), kind.into());
         }
         let bytes = Bytes::from(value.to_string());
-        if let Ok(split) = split(&bytes, MEMBER) {
+        if let Ok(split) = split(&bytes, &home()) {
             for r in split.resources {
                 prop_assert!(bytes.windows(r.raw.len()).any(|w| w == r.raw));
             }
@@ -207,7 +209,7 @@ proptest! {
 
     #[test]
     fn hostile_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = split(&Bytes::from(bytes), MEMBER);
+        let _ = split(&Bytes::from(bytes), &home());
     }
 
     #[test]
@@ -215,6 +217,6 @@ proptest! {
         let mut bytes = br#"{"resourceType":"Bundle","entry":[{"fullUrl":"urn:uuid:a","resource":{"resourceType":"Patient","id":"a","identifier":[{"system":"s","value":"v"}]}}]}"#.to_vec();
         let len = bytes.len();
         bytes[at % len] = byte;
-        let _ = split(&Bytes::from(bytes), MEMBER);
+        let _ = split(&Bytes::from(bytes), &home());
     }
 }

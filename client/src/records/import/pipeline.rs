@@ -5,7 +5,7 @@
 //! The first transaction that fails or is refused stops the import: the cause
 //! (no role, not enrolled, no quorum) would be the same for all others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use consilium_proto::envelope::SearchKey;
-use consilium_proto::ids::{Height, TransactionId};
+use consilium_proto::ids::{Height, PatientPseudonym, TransactionId};
 use consilium_proto::pb;
 use futures::StreamExt;
 use tokio::runtime::Handle;
@@ -83,6 +83,8 @@ pub struct ImportSummary {
     pub refused: u64,
     /// From the first byte read to the last certificate.
     pub elapsed: Duration,
+    /// Patients of this import who have two pseudonyms: [`Patients::under_two`].
+    pub under_two: BTreeSet<(PatientPseudonym, PatientPseudonym)>,
     /// What stopped the import, if it did not come to its end.
     pub stopped_by: Option<ClientError>,
 }
@@ -172,6 +174,7 @@ pub async fn import(
     let mut summary = ImportSummary::default();
     settle_open(&shared, &mut summary).await?;
     run(&shared, options.files, options.in_flight, &mut summary).await;
+    summary.under_two = shared.patients.under_two();
     summary.elapsed = started.elapsed();
     Ok(summary)
 }
@@ -230,7 +233,6 @@ struct ReadCounts {
 fn produce(shared: &Shared, files: &[SourceFile], sender: &mpsc::Sender<Batch>, runtime: Handle) -> ReadCounts {
     let total = files.iter().map(|f| f.bytes).sum();
     (shared.notify)(Event::Found { files: files.len(), bytes: total });
-    let member = shared.client.identity().spiffe_id().member().as_str().to_owned();
     let known = lock(&shared.journal).as_ref().map(|j| j.certified().clone()).unwrap_or_default();
     let mut packer = Packer { shared, sender, known, open: Vec::new(), counts: ReadCounts::default(), runtime };
     let (mut skipped, mut refused) = (0, 0);
@@ -243,7 +245,7 @@ fn produce(shared: &Shared, files: &[SourceFile], sender: &mpsc::Sender<Batch>, 
             }
             (shared.notify)(event);
         };
-        read_documents(file, &member, &mut notify, &mut |document| packer.take(&file.path, document));
+        read_documents(file, shared.client.home(), &mut notify, &mut |document| packer.take(&file.path, document));
         if shared.stop.load(Ordering::Relaxed) || packer.counts.failed.is_some() {
             break;
         }
@@ -303,9 +305,9 @@ impl Packer<'_> {
         let named = document.resources.iter().map(|r| (item(&self.shared.search_key, &r.raw), r));
         let wanted: Vec<_> = named.filter(|(name, _)| !self.is_known(name)).collect();
         let subjects = wanted.iter().filter_map(|(_, resource)| resource.subject.patient());
-        let patients = self.runtime.block_on(self.shared.patients.ensure(subjects))?;
+        let patients = self.runtime.block_on(self.shared.patients.ensure_named(subjects))?;
         let draft = |(name, resource): (String, &Resource)| {
-            let patient = resource.subject.patient().and_then(|subject| patients.get(subject).copied());
+            let patient = resource.subject.patient().and_then(|name| patients.get(name.canonical()).copied());
             let patient = patient.unwrap_or_else(records::new_pseudonym);
             (name, RecordDraft::from_resource(resource, patient, &self.shared.search_key))
         };

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::Event;
-use crate::fhir::{Content, FILE_BYTES_MAX, FhirError, FhirProblem, Resource, Split, split, split_line};
+use crate::fhir::{Content, FILE_BYTES_MAX, FhirError, FhirProblem, Home, Resource, Split, split, split_line};
 
 /// Why a file with other JSON is passed over.
 pub const NOT_FHIR: &str = "not a FHIR resource";
@@ -100,11 +100,11 @@ fn format_of(path: &Path) -> Option<Format> {
 /// `notify`. Returns early when `take` wants no more.
 pub fn read_documents(
     file: &SourceFile,
-    member: &str,
+    home: &Home,
     notify: &mut dyn FnMut(Event),
     take: &mut dyn FnMut(Document) -> bool,
 ) {
-    let reader = Reader { file, member, notify };
+    let reader = Reader { file, home, notify };
     let result = match file.format {
         Format::Json => reader.json(take),
         Format::Ndjson => reader.ndjson(take),
@@ -117,7 +117,7 @@ pub fn read_documents(
 
 struct Reader<'a, 'n> {
     file: &'a SourceFile,
-    member: &'a str,
+    home: &'a Home,
     notify: &'n mut dyn FnMut(Event),
 }
 
@@ -128,7 +128,7 @@ impl Reader<'_, '_> {
         }
         let mut bytes = Vec::with_capacity(usize::try_from(self.file.bytes).unwrap_or(0));
         File::open(&self.file.path)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
-        match split(&Bytes::from(bytes), self.member) {
+        match split(&Bytes::from(bytes), self.home) {
             Ok(Split { content: Content::NotFhir, .. }) => self.skipped(),
             Ok(found) => {
                 take(document(found));
@@ -154,7 +154,7 @@ impl Reader<'_, '_> {
             if text.trim_ascii().is_empty() {
                 continue;
             }
-            match split_line(&text, self.member, number) {
+            match split_line(&text, self.home, number) {
                 Ok(Split { content: Content::NotFhir, .. }) => strangers.push(number),
                 Ok(found) => {
                     any_resource = true;
