@@ -8,9 +8,10 @@ use consilium_proto::limits::TAGS_MAX;
 use consilium_proto::pb::Confidentiality;
 use serde_json::Value;
 
+use super::compartment::{Element, Level, SUBJECT_ELEMENTS, elements_of, may_span, needs_patient};
 use super::consent::sensitivity;
 use super::reference::{Place, Scope, identifier_token, identifiers};
-use super::{FhirProblem, Home, PatientName, Subject, Tag, needs_patient};
+use super::{FhirProblem, Home, PatientName, Subject, Tag};
 
 /// A problem and the element, relative to the resource, that has it.
 pub(super) type Found = (&'static str, FhirProblem);
@@ -21,8 +22,6 @@ const ACT_CODE_SYSTEMS: [&str; 2] =
     ["http://terminology.hl7.org/CodeSystem/v3-ActCode", "http://hl7.org/fhir/v3/ActCode"];
 /// Sensitivity labels of v3-ActCode that restrict a record by themselves.
 const SENSITIVITIES: [&str; 10] = ["ETH", "ETHUD", "OPIOIDUD", "PSY", "PSYTHPN", "SDV", "HIV", "STD", "SEX", "SICKLE"];
-/// Elements by which R4 types name their patient; no type has two of them.
-const PATIENT_ELEMENTS: [&str; 5] = ["patient", "subject", "beneficiary", "individual", "for"];
 
 /// The strictest label of `meta.security` (high-water mark).
 pub(super) fn confidentiality(resource: &Value) -> Result<Confidentiality, Found> {
@@ -88,40 +87,54 @@ pub(super) fn subject(resource: &Value, kind: &str, reading: &Reading<'_>) -> Re
         return Ok(Subject::Patient(itself.clone()));
     }
     let reader = ReferenceReader { resource, reading };
-    let patients = match kind {
-        "AuditEvent" => reader.all("entity", list(resource.get("entity")).iter().filter_map(|e| e.get("what")))?,
-        "Provenance" => reader.all("target", list(resource.get("target")).iter())?,
-        _ => {
-            let mut found = Vec::new();
-            for element in PATIENT_ELEMENTS {
-                found.extend(reader.all(element, list(resource.get(element)).iter())?);
-            }
-            found
+    let elements = elements_of(kind);
+    let mut patients = reader.named_by(elements, Level::Subject)?;
+    if patients.is_empty() {
+        patients = reader.named_by(elements, Level::Other)?;
+    }
+    if elements.is_empty() {
+        for path in SUBJECT_ELEMENTS {
+            patients.extend(reader.all(path, true)?);
         }
-    };
-    let mut patients = distinct(patients).into_values();
-    match (patients.next(), patients.next()) {
+    }
+    let paths = || patients.iter().map(|(path, _)| *path).collect::<BTreeSet<_>>().into_iter().collect();
+    let mut each = distinct(&patients).into_values();
+    match (each.next(), each.next()) {
         (Some(one), None) => Ok(Subject::Patient(one)),
-        (None, _) if needs_patient(kind) => Err(("", FhirProblem::NoPatient)),
-        // An audit event or a provenance may well span patients; it is then
-        // a record of its own, that only its recipients can relate.
-        (Some(_), Some(_)) if !matches!(kind, "AuditEvent" | "Provenance") => Err(("", FhirProblem::SeveralPatients)),
+        (None, _) if needs_patient(kind) => Err(("", FhirProblem::NoPatient { paths: looked_in(elements) })),
+        (Some(_), Some(_)) if !may_span(kind) => Err(("", FhirProblem::SeveralPatients { paths: paths() })),
         (None, _) | (Some(_), Some(_)) => Ok(Subject::Itself(itself.canonical().to_owned())),
     }
 }
 
+/// Where a patient is looked for, in that order.
+fn looked_in(elements: &[Element]) -> Vec<&'static str> {
+    let at = |level| elements.iter().filter(move |element| element.level == level).map(|element| element.path);
+    at(Level::Subject).chain(at(Level::Other)).collect()
+}
+
 /// Each patient once, with all former forms of the references to it.
-fn distinct(patients: Vec<PatientName>) -> BTreeMap<String, PatientName> {
+fn distinct(patients: &[(&'static str, PatientName)]) -> BTreeMap<String, PatientName> {
     let mut out: BTreeMap<String, PatientName> = BTreeMap::new();
-    for patient in patients {
-        let known = out.remove(patient.canonical());
-        let both = match known {
-            Some(known) => known.with(patient),
-            None => patient,
+    for (_, patient) in patients {
+        let both = match out.remove(patient.canonical()) {
+            Some(known) => known.with(patient.clone()),
+            None => patient.clone(),
         };
         out.insert(both.canonical().to_owned(), both);
     }
     out
+}
+
+/// What stands at a path of names, through all lists.
+fn values_at<'a>(value: &'a Value, path: &str, out: &mut Vec<&'a Value>) {
+    let (name, rest) = path.split_once('.').unwrap_or((path, ""));
+    for item in list(value.get(name)) {
+        match rest {
+            "" => out.push(item),
+            rest => values_at(item, rest, out),
+        }
+    }
 }
 
 struct ReferenceReader<'a> {
@@ -133,26 +146,31 @@ struct ReferenceReader<'a> {
 const TYPE_URL: &str = "http://hl7.org/fhir/StructureDefinition/";
 
 impl<'a> ReferenceReader<'a> {
-    /// Names of those references that mean a patient.
-    fn all(
-        &self,
-        element: &'static str,
-        references: impl Iterator<Item = &'a Value>,
-    ) -> Result<Vec<PatientName>, Found> {
+    /// The patients that elements of a level name, with their paths.
+    fn named_by(&self, elements: &[Element], level: Level) -> Result<Vec<(&'static str, PatientName)>, Found> {
         let mut out = Vec::new();
-        for reference in references {
-            out.extend(self.patient(reference).map_err(|problem| (element, problem))?);
+        for element in elements.iter().filter(|element| element.level == level) {
+            out.extend(self.all(element.path, element.says_patient())?);
         }
         Ok(out)
     }
 
-    fn patient(&self, reference: &Value) -> Result<Option<PatientName>, FhirProblem> {
+    /// Names of those references at a path that mean a patient. `says_patient`: one of unknown type does.
+    fn all(&self, path: &'static str, says_patient: bool) -> Result<Vec<(&'static str, PatientName)>, Found> {
+        let mut references = Vec::new();
+        values_at(self.resource, path, &mut references);
+        let named = references.into_iter().map(|reference| self.patient(reference, says_patient));
+        let named = named.collect::<Result<Vec<_>, _>>().map_err(|problem| (path, problem))?;
+        Ok(named.into_iter().flatten().map(|name| (path, name)).collect())
+    }
+
+    fn patient(&self, reference: &Value, says_patient: bool) -> Result<Option<PatientName>, FhirProblem> {
         let typed = reference.get("type").and_then(Value::as_str);
         let typed = typed.map(|typed| typed.strip_prefix(TYPE_URL).unwrap_or(typed));
+        let is_patient = |kind: Option<&str>| kind.map_or(says_patient, |kind| kind == "Patient");
         let Some(text) = reference.get("reference").and_then(Value::as_str) else {
             let token = reference.get("identifier").and_then(identifier_token);
-            let token = token.filter(|_| typed.is_none_or(|kind| kind == "Patient"));
-            return Ok(token.as_deref().map(PatientName::from));
+            return Ok(token.filter(|_| is_patient(typed)).as_deref().map(PatientName::from));
         };
         if let Some(local) = text.strip_prefix('#') {
             return Ok(self.contained(local));
@@ -163,10 +181,7 @@ impl<'a> ReferenceReader<'a> {
         {
             return Err(FhirProblem::OtherType);
         }
-        // A `urn:uuid:` that leads nowhere says nothing of its type, except by
-        // where it stands: in an element for patients.
-        let is_patient = resolved.kind.or(typed).is_none_or(|kind| kind == "Patient");
-        Ok(is_patient.then_some(resolved.name))
+        Ok(is_patient(resolved.kind.or(typed)).then_some(resolved.name))
     }
 
     fn contained(&self, id: &str) -> Option<PatientName> {

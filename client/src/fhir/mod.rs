@@ -38,6 +38,12 @@
 //! Earlier releases blinded other spellings for some of these. They are looked for as well, and the
 //! patient gets the look-up of the canonical form ([`PatientName::former`]).
 //!
+//! # Whose a resource is
+//! The patient compartment of R4 says in which elements a resource names its patient. It is about whom its
+//! subject (`subject`, `patient`, `beneficiary`, ...) names; if that is no patient, about the patient who
+//! took part in it (`performer`, `author`, `actor`, ...). Two patients are refused, but in the types that may
+//! well span some (AuditEvent, Group, Person, Provenance). Clinical types must name one.
+//!
 //! A resource without a patient (Organization, Practitioner, Location, Device,
 //! ...) has itself as its subject, `<type>/<id>`, or `urn:sha256:<hex>` of its
 //! bytes where it has no id; it is stored under a random pseudonym of its own, and
@@ -56,6 +62,7 @@
 
 pub mod audit;
 pub mod check;
+mod compartment;
 pub mod consent;
 mod extract;
 mod reference;
@@ -63,9 +70,10 @@ mod resource_types;
 mod split;
 mod strict;
 
+pub use compartment::needs_patient;
 pub use extract::restricts;
 pub use reference::{BaseUrl, BaseUrlError, Home, PatientName, Reference};
-pub use resource_types::{is_resource_type, needs_patient};
+pub use resource_types::is_resource_type;
 pub use split::{Content, Split, split, split_line};
 
 use bytes::Bytes;
@@ -198,6 +206,10 @@ fn at(path: &str) -> String {
     if path.is_empty() { String::new() } else { format!(", {path}") }
 }
 
+fn looked_in(paths: &[&str]) -> String {
+    if paths.is_empty() { String::new() } else { format!(" (looked for in {})", paths.join(", ")) }
+}
+
 /// What is wrong with a document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FhirProblem {
@@ -247,11 +259,17 @@ pub enum FhirProblem {
     #[error("is not one of the confidentiality codes U, L, M, N, R, V")]
     Confidentiality,
     /// A clinical resource without a patient.
-    #[error("names no patient, which every clinical record must")]
-    NoPatient,
+    #[error("names no patient, which every clinical record must{}", looked_in(paths))]
+    NoPatient {
+        /// Where one was looked for.
+        paths: Vec<&'static str>,
+    },
     /// A resource that is about more than one patient.
-    #[error("names more than one patient; a record is about exactly one")]
-    SeveralPatients,
+    #[error("names more than one patient in {}; a record is about exactly one", paths.join(", "))]
+    SeveralPatients {
+        /// Where they are.
+        paths: Vec<&'static str>,
+    },
     /// `Reference.type` is another one than the reference names.
     #[error("is a reference whose type contradicts it")]
     OtherType,

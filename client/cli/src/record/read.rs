@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::access::AccessArgs;
-use super::{PATIENT, member, search_key, unknown_patient};
+use super::{PATIENT, search_key, unknown_patient};
 use crate::context::{escaped, write_stdout};
 use crate::json::{self, Many, One};
 use crate::named::{Named, strangers_words};
@@ -322,7 +322,7 @@ async fn filter_of(client: &Client, args: &QueryArgs) -> Result<QueryFilter, Cli
     }
     // A node wants one of these three; one's own records are the best guess.
     if filter.patient.is_none() && filter.tag.is_none() && filter.author_member.is_none() {
-        filter.author_member = Some(member(client).to_owned());
+        filter.author_member = Some(client.home().member().to_owned());
     }
     Ok(filter)
 }

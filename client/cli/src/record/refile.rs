@@ -12,7 +12,7 @@ use consilium_proto::ids::{PatientPseudonym, RecordId};
 
 use super::access::AccessArgs;
 use super::labels::LabelArgs;
-use super::{Wait, document, member, print_written, search_key, tell_recipients};
+use super::{Wait, document, print_written, search_key, tell_recipients};
 use crate::{CliError, Context};
 
 /// Arguments of `record move`.

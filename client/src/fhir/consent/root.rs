@@ -135,7 +135,9 @@ fn patient(node: &Node<'_>, mapping: &Mapping<'_>) -> Result<String, ConsentProb
     if kind.is_some_and(|kind| kind != "Patient") {
         return Err(node.problem(Problem::Fhir { line: 1, problem: expected }));
     }
-    party(node, mapping)?.ok_or_else(|| node.problem(Problem::Fhir { line: 1, problem: FhirProblem::NoPatient }))
+    party(node, mapping)?.ok_or_else(|| {
+        node.problem(Problem::Fhir { line: 1, problem: FhirProblem::NoPatient { paths: vec!["patient"] } })
+    })
 }
 
 fn parties(consent: &Node<'_>, element: &str, mapping: &Mapping<'_>) -> Result<Vec<String>, ConsentProblem> {

@@ -89,9 +89,9 @@ fn patients_of_every_spelling() {
 fn clinical_resources_name_exactly_one_patient() {
     let none =
         r#"{"resourceType":"Observation","status":"final","code":{"text":"x"},"subject":{"reference":"Group/1"}}"#;
-    assert_eq!(error(none).problem, FhirProblem::NoPatient);
+    assert!(matches!(error(none).problem, FhirProblem::NoPatient { .. }));
     let two = r#"{"resourceType":"Account","status":"active","subject":[{"reference":"Patient/1"},{"reference":"Patient/2"}]}"#;
-    assert_eq!(error(two).problem, FhirProblem::SeveralPatients);
+    assert_eq!(error(two).problem, FhirProblem::SeveralPatients { paths: vec!["subject"] });
     let itself = of(r#"{"resourceType":"Organization","id":"o"}"#).resources.remove(0);
     assert_eq!(itself.subject, Subject::Itself("a.example/Organization/o".into()));
     let nameless = of(r#"{"resourceType":"Organization","name":"o"}"#).resources.remove(0);
