@@ -15,9 +15,11 @@ use super::text::counted;
 use super::{CliError, Context, Output};
 use consilium_client::ClientError;
 use consilium_client::records::RecordWriter;
-use consilium_client::records::import::{Event, ImportOptions, ImportSummary, Journal, find, import};
+use consilium_client::records::import::{
+    EXTENSIONS, Event, Found, ImportOptions, ImportSummary, Journal, find, import,
+};
 
-/// Import FHIR R4 files (.json, .ndjson) and folders, each resource as a record
+/// Import FHIR R4 files (.json, .ndjson, and both as .gz) and folders, each resource as a record
 #[derive(Debug, clap::Args)]
 pub(crate) struct ImportArgs {
     /// Files and folders; in folders, hidden files and links are passed over
@@ -33,7 +35,12 @@ pub(crate) struct ImportArgs {
 
 /// Imports.
 pub(crate) async fn run(args: ImportArgs, ctx: &Context) -> Result<(), CliError> {
-    let files = find(&args.paths).map_err(|(path, cause)| ClientError::file(path, cause))?;
+    let found = find(&args.paths).map_err(|(path, cause)| ClientError::file(path, cause))?;
+    if found.files.is_empty() {
+        return Err(nothing_found(&args.paths, &found));
+    }
+    tell_passed_over(&found);
+    let files = found.files;
     let client = ctx.client().await?;
     let writer = RecordWriter::new(client.clone()).await?;
     tell_recipients(writer.recipients());
@@ -59,6 +66,48 @@ pub(crate) async fn run(args: ImportArgs, ctx: &Context) -> Result<(), CliError>
     conclude(&summary, resumable)
 }
 
+/// Names of other files that are shown.
+const OTHERS_SHOWN_MAX: usize = 3;
+
+/// A run that imports nothing is a mistake of whoever started it: the folder is another one, or empty.
+fn nothing_found(paths: &[PathBuf], found: &Found) -> CliError {
+    let where_to: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+    let (holds, others) = (if paths.len() == 1 { "holds" } else { "hold" }, passed_over(found));
+    let others = if others.is_empty() { String::new() } else { format!(" ({others})") };
+    CliError::failed(escaped(&format!(
+        "nothing to import: {} {holds} no {EXTENSIONS} file{others}",
+        where_to.join(", ")
+    )))
+}
+
+fn tell_passed_over(found: &Found) {
+    let others = passed_over(found);
+    if !others.is_empty() {
+        eprintln!("{}", escaped(&format!("not imported: {others}")));
+    }
+}
+
+/// `3 others: notes.txt, scan.pdf, ...; 1 hidden; 2 links`.
+fn passed_over(found: &Found) -> String {
+    let mut parts = Vec::new();
+    if !found.others.is_empty() {
+        let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let mut names: Vec<_> = found.others.iter().filter_map(name).take(OTHERS_SHOWN_MAX).collect();
+        if found.others.len() > OTHERS_SHOWN_MAX {
+            names.push("...".into());
+        }
+        let count = counted(found.others.len() as u64, "other file", "other files");
+        parts.push(format!("{count}: {}", names.join(", ")));
+    }
+    if found.hidden > 0 {
+        parts.push(format!("{} hidden", found.hidden));
+    }
+    if found.links > 0 {
+        parts.push(counted(found.links as u64, "link", "links"));
+    }
+    parts.join("; ")
+}
+
 fn conclude(summary: &ImportSummary, resumable: bool) -> Result<(), CliError> {
     if let Some(cause) = &summary.stopped_by {
         let hint = match resumable {
@@ -69,6 +118,9 @@ fn conclude(summary: &ImportSummary, resumable: bool) -> Result<(), CliError> {
     }
     if summary.refused > 0 {
         return Err(CliError::failed(format!("{} documents were refused; all others are certified", summary.refused)));
+    }
+    if summary.is_of_nothing() {
+        return Err(CliError::failed("nothing was imported: the files hold no FHIR resource"));
     }
     Ok(())
 }

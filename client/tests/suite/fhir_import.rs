@@ -2,9 +2,10 @@
 //! byte, blinded, encrypted, packed, and opened again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::path::PathBuf;
 
-use consilium_client::fhir::{Home, Resource};
+use consilium_client::fhir::{FILE_BYTES_MAX, Home, Resource};
 use consilium_client::records::import::{Event, NOT_FHIR, SourceFile, find, read_documents};
 use consilium_client::records::{
     PackLimits, Recipient, RecordDraft, TAGS_MAX, new_pseudonym, new_record_id, pack, seal, size_of,
@@ -41,7 +42,7 @@ struct Read {
 }
 
 fn read_all(folder: &PathBuf) -> Vec<Read> {
-    let files = find(std::slice::from_ref(folder)).unwrap();
+    let files = find(std::slice::from_ref(folder)).unwrap().files;
     let read = |file: SourceFile| {
         let (mut documents, mut events) = (Vec::new(), Vec::new());
         read_documents(&file, &home(), &mut |e| events.push(e), &mut |d| {
@@ -175,11 +176,15 @@ fn folders_are_walked_without_links_and_hidden_files() {
     std::os::unix::fs::symlink(at("b.json"), at("link.json")).unwrap();
     std::os::unix::fs::symlink("/", at("root")).unwrap();
     let found = find(&[folder.path().to_owned()]).unwrap();
-    let names: Vec<_> = found.iter().map(|f| f.path.strip_prefix(folder.path()).unwrap().to_str().unwrap()).collect();
+    let others: Vec<_> =
+        found.others.iter().map(|p| p.strip_prefix(folder.path()).unwrap().to_str().unwrap()).collect();
+    assert_eq!((others, found.hidden, found.links), (vec!["notes.txt"], 1, 2));
+    let names: Vec<_> =
+        found.files.iter().map(|f| f.path.strip_prefix(folder.path()).unwrap().to_str().unwrap()).collect();
     assert_eq!(names, ["a.ndjson", "b.json", "sub/C.JSON"]);
-    assert_eq!(find(&[at("notes.txt")]).unwrap_err().1, "is neither .json nor .ndjson");
+    assert_eq!(find(&[at("notes.txt")]).unwrap_err().1, "is no .json, .ndjson, .json.gz or .ndjson.gz file");
     assert!(find(&[at("absent.json")]).is_err());
-    assert_eq!(find(&[at("link.json")]).unwrap().len(), 1, "a link that the caller names is followed");
+    assert_eq!(find(&[at("link.json")]).unwrap().files.len(), 1, "a link that the caller names is followed");
 }
 
 #[test]
@@ -202,4 +207,45 @@ fn damaged_lines_are_refused_and_the_others_taken() {
     // Which column a parser blames for an unterminated text is its own affair.
     assert!(refused[0].starts_with("line 3: is not well-formed JSON (column "), "{refused:?}");
     assert_eq!(refused[1..], ["line 4: must be a FHIR resource"]);
+}
+
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn compressed_files_hold_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let [one, two] = ["a", "b"].map(|id| format!("{{\"resourceType\":\"Patient\", \"id\":\"{id}\" }}"));
+    std::fs::write(folder.path().join("a.json.gz"), gzip(one.as_bytes())).unwrap();
+    // Two members, as tools that compress in blocks write them.
+    let blocks = [gzip(format!("{one}\n").as_bytes()), gzip(two.as_bytes())].concat();
+    std::fs::write(folder.path().join("B.NDJSON.GZ"), blocks).unwrap();
+    std::fs::write(folder.path().join("c.gz"), gzip(b"x")).unwrap();
+    let read = read_all(&folder.path().to_owned());
+    let raws = |read: &Read| -> Vec<_> { read.documents.iter().flat_map(|(_, r)| r).map(|r| r.raw.clone()).collect() };
+    assert_eq!(raws(&read[0]), [one.as_bytes(), two.as_bytes()]);
+    assert_eq!(raws(&read[1]), [one.as_bytes()]);
+    assert_eq!(read.len(), 2);
+}
+
+#[test]
+fn what_is_too_large_once_it_is_not_compressed_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let spaces = vec![b' '; 1024 * 1024];
+    let bomb = gzip(&spaces).repeat(1 + usize::try_from(FILE_BYTES_MAX).unwrap() / spaces.len());
+    assert!((bomb.len() as u64) < FILE_BYTES_MAX / 50);
+    let cut_off = &gzip(b"{\"resourceType\":\"Patient\"}")[..20];
+    for (name, content) in
+        [("a.json.gz", &bomb[..]), ("b.ndjson.gz", &bomb[..]), ("c.json.gz", cut_off), ("d.json.gz", b"{}")]
+    {
+        std::fs::write(folder.path().join(name), content).unwrap();
+    }
+    for (at, read) in read_all(&folder.path().to_owned()).iter().enumerate() {
+        let [Event::Unreadable { cause, .. }] = &read.events[..] else { panic!("{:?}", read.events) };
+        assert_eq!(cause == "larger than a document may be", at < 2, "{cause}");
+        assert!(read.documents.is_empty());
+    }
 }

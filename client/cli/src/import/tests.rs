@@ -18,3 +18,27 @@ fn scripts_get_the_summary() {
     };
     crate::json::snapshot::check("import", &to_json(&summary, &told));
 }
+
+#[test]
+fn an_import_of_nothing_says_what_was_found() {
+    let found = Found {
+        others: ["/x/notes.txt", "/x/a.pdf", "/x/b.pdf", "/x/c.pdf"].map(PathBuf::from).into(),
+        hidden: 1,
+        links: 2,
+        ..Found::default()
+    };
+    assert_eq!(
+        nothing_found(&["/x".into()], &found).to_string(),
+        "nothing to import: /x holds no .json, .ndjson, .json.gz or .ndjson.gz file \
+         (4 other files: notes.txt, a.pdf, b.pdf, ...; 1 hidden; 2 links)"
+    );
+    let nothing = nothing_found(&["/x".into(), "/y".into()], &Found::default()).to_string();
+    assert_eq!(nothing, "nothing to import: /x, /y hold no .json, .ndjson, .json.gz or .ndjson.gz file");
+}
+
+#[test]
+fn what_was_imported_before_is_not_nothing() {
+    assert!(conclude(&ImportSummary::default(), true).unwrap_err().to_string().contains("no FHIR resource"));
+    assert!(conclude(&ImportSummary { records_known: 3, ..ImportSummary::default() }, true).is_ok());
+    assert!(conclude(&ImportSummary { transactions: 1, ..ImportSummary::default() }, false).is_ok());
+}

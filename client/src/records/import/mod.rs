@@ -16,7 +16,7 @@ mod source;
 
 pub use journal::{Journal, JournalError};
 pub use pipeline::{ImportOptions, ImportSummary, KindSummary, import};
-pub use source::{Document, Format, NOT_FHIR, SourceFile, find, read_documents};
+pub use source::{Document, EXTENSIONS, Format, Found, NOT_FHIR, SourceFile, find, read_documents};
 
 use std::path::PathBuf;
 

@@ -102,6 +102,12 @@ impl ImportSummary {
         self.kinds.values().map(|k| k.bytes).sum()
     }
 
+    /// Whether there was no resource at all: none was written, refused, or imported before.
+    #[must_use]
+    pub fn is_of_nothing(&self) -> bool {
+        self.transactions == 0 && self.records_known == 0 && self.refused == 0 && self.stopped_by.is_none()
+    }
+
     fn add(&mut self, done: Done) {
         self.transactions += 1;
         for (kind, bytes) in done.records {

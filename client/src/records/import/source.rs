@@ -1,12 +1,14 @@
 //! Files of an import: found in folders, read document by document. Symbolic
 //! links and hidden files inside folders are passed over, so that an import
-//! never leaves the folder it was given.
+//! never leaves the folder it was given. What is compressed is held against the same
+//! limits once it is not.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use flate2::bufread::MultiGzDecoder;
 
 use super::Event;
 use crate::fhir::{Content, FILE_BYTES_MAX, FhirError, FhirProblem, Home, Resource, Split, split, split_line};
@@ -34,9 +36,27 @@ pub struct SourceFile {
     pub path: PathBuf,
     /// By its extension.
     pub format: Format,
-    /// Bytes.
+    /// Compressed by gzip (`.gz`).
+    pub gzip: bool,
+    /// Bytes, as they lie on the disk.
     pub bytes: u64,
 }
+
+/// What was found in files and folders.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// To be imported.
+    pub files: Vec<SourceFile>,
+    /// In the folders, but of another extension.
+    pub others: Vec<PathBuf>,
+    /// Hidden files and folders, passed over.
+    pub hidden: usize,
+    /// Symbolic links in the folders, not followed.
+    pub links: usize,
+}
+
+/// Extensions of files that are imported, for people.
+pub const EXTENSIONS: &str = ".json, .ndjson, .json.gz or .ndjson.gz";
 
 /// A document and the file it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,49 +71,58 @@ pub struct Document {
 /// Paths named by the caller are followed if they are links.
 ///
 /// # Errors
-/// A path that cannot be read, with what the system said.
-pub fn find(paths: &[PathBuf]) -> Result<Vec<SourceFile>, (PathBuf, String)> {
-    let mut out = Vec::new();
+/// A path that cannot be read, with what the system said; a file named by the caller that
+/// is of another extension.
+pub fn find(paths: &[PathBuf]) -> Result<Found, (PathBuf, String)> {
+    let mut out = Found::default();
     for path in paths {
         let metadata = std::fs::metadata(path).map_err(|e| (path.clone(), e.to_string()))?;
         if metadata.is_dir() {
             walk(path, &mut out)?;
         } else {
-            let format = format_of(path).ok_or_else(|| (path.clone(), "is neither .json nor .ndjson".to_owned()))?;
-            out.push(SourceFile { path: path.clone(), format, bytes: metadata.len() });
+            let file = source_file(path.clone(), metadata.len());
+            out.files.push(file.map_err(|path| (path, format!("is no {EXTENSIONS} file")))?);
         }
     }
     Ok(out)
 }
 
-fn walk(folder: &Path, out: &mut Vec<SourceFile>) -> Result<(), (PathBuf, String)> {
+fn walk(folder: &Path, out: &mut Found) -> Result<(), (PathBuf, String)> {
     let failed = |e: std::io::Error| (folder.to_owned(), e.to_string());
     let mut entries = std::fs::read_dir(folder).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
-        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
         // The entry's own type: links are not followed.
         let file_type = entry.file_type().map_err(failed)?;
         let path = entry.path();
-        if hidden || file_type.is_symlink() {
-            continue;
-        }
-        if file_type.is_dir() {
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            out.hidden += 1;
+        } else if file_type.is_symlink() {
+            out.links += 1;
+        } else if file_type.is_dir() {
             walk(&path, out)?;
-        } else if let (true, Some(format)) = (file_type.is_file(), format_of(&path)) {
-            let bytes = entry.metadata().map_err(failed)?.len();
-            out.push(SourceFile { path, format, bytes });
+        } else if file_type.is_file() {
+            match source_file(path, entry.metadata().map_err(failed)?.len()) {
+                Ok(file) => out.files.push(file),
+                Err(path) => out.others.push(path),
+            }
+        } else {
+            out.others.push(path);
         }
     }
     Ok(())
 }
 
-fn format_of(path: &Path) -> Option<Format> {
-    match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
-        "json" => Some(Format::Json),
-        "ndjson" => Some(Format::Ndjson),
-        _ => None,
-    }
+/// The file by its extension; the path again if it has another one.
+fn source_file(path: PathBuf, bytes: u64) -> Result<SourceFile, PathBuf> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_ascii_lowercase();
+    let (name, gzip) = name.strip_suffix(".gz").map_or((name.as_str(), false), |name| (name, true));
+    let format = match name.rsplit_once('.') {
+        Some((_, "json")) => Format::Json,
+        Some((_, "ndjson")) => Format::Ndjson,
+        Some(_) | None => return Err(path),
+    };
+    Ok(SourceFile { path, format, gzip, bytes })
 }
 
 /// Reads a file and hands out its documents; what is wrong with it goes to
@@ -122,12 +151,22 @@ struct Reader<'a, 'n> {
 }
 
 impl Reader<'_, '_> {
+    /// The file's content. Whoever reads bounds it: a small file may become a large one.
+    fn open(&self) -> std::io::Result<Box<dyn Read>> {
+        let file = File::open(&self.file.path)?;
+        Ok(if self.file.gzip { Box::new(MultiGzDecoder::new(BufReader::new(file))) } else { Box::new(file) })
+    }
+
     fn json(self, take: &mut dyn FnMut(Document) -> bool) -> std::io::Result<()> {
         if self.file.bytes > FILE_BYTES_MAX {
             return Err(std::io::Error::other(TOO_LARGE));
         }
         let mut bytes = Vec::with_capacity(usize::try_from(self.file.bytes).unwrap_or(0));
-        File::open(&self.file.path)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+        // One more than allowed: what is compressed says too late how much it is.
+        self.open()?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > FILE_BYTES_MAX {
+            return Err(std::io::Error::other(TOO_LARGE));
+        }
         match split(&Bytes::from(bytes), self.home) {
             Ok(Split { content: Content::NotFhir, .. }) => self.skipped(),
             Ok(found) => {
@@ -139,7 +178,7 @@ impl Reader<'_, '_> {
     }
 
     fn ndjson(mut self, take: &mut dyn FnMut(Document) -> bool) -> std::io::Result<()> {
-        let mut input = BufReader::with_capacity(BUFFER_BYTES, File::open(&self.file.path)?);
+        let mut input = BufReader::with_capacity(BUFFER_BYTES, self.open()?);
         let mut any_resource = false;
         let mut strangers = Vec::new();
         for number in 1.. {
