@@ -2,7 +2,7 @@
 //! continue from, and a summary.
 
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use consilium_proto::ids::PatientPseudonym;
@@ -14,9 +14,10 @@ use super::record::tell_recipients;
 use super::text::counted;
 use super::{CliError, Context, Output};
 use consilium_client::ClientError;
+use consilium_client::fhir::{BundleKind, PassedOver};
 use consilium_client::records::RecordWriter;
 use consilium_client::records::import::{
-    EXTENSIONS, Event, Found, ImportOptions, ImportSummary, Journal, find, import,
+    BundlePolicy, EXTENSIONS, Event, Found, ImportOptions, ImportSummary, Journal, find, import,
 };
 
 /// Import FHIR R4 files (.json, .ndjson, and both as .gz) and folders, each resource as a record
@@ -28,9 +29,33 @@ pub(crate) struct ImportArgs {
     /// Note here what is certified; a second run continues after the first
     #[arg(long, value_name = "FILE")]
     pub(crate) journal: Option<PathBuf>,
+    /// What becomes of a Bundle of which some resources cannot be taken
+    #[arg(long, value_name = "HOW", value_enum, default_value = "by-type", env = "CONSILIUM_IMPORT_BUNDLES")]
+    pub(crate) bundles: Bundles,
     /// Transactions on their way at once
     #[arg(long, value_name = "N", default_value = "8")]
     pub(crate) in_flight: NonZero<usize>,
+}
+
+/// See [`BundlePolicy`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Bundles {
+    /// Nothing of it is taken
+    Whole,
+    /// All else is taken
+    Each,
+    /// Nothing of a transaction, a document, a message; all else of a batch, a search, a history, a collection
+    ByType,
+}
+
+impl From<Bundles> for BundlePolicy {
+    fn from(how: Bundles) -> Self {
+        match how {
+            Bundles::Whole => Self::Whole,
+            Bundles::Each => Self::Each,
+            Bundles::ByType => Self::ByType,
+        }
+    }
 }
 
 /// Imports.
@@ -58,7 +83,8 @@ pub(crate) async fn run(args: ImportArgs, ctx: &Context) -> Result<(), CliError>
     let watcher = Watcher { bar: bar.clone(), text: ctx.output == Output::Text, told: Arc::default() };
     let told = Arc::clone(&watcher.told);
     let notify = Box::new(move |event| watcher.tell(event));
-    let result = import(client, &writer, ImportOptions { files, journal, in_flight: args.in_flight, notify }).await;
+    let (bundles, in_flight) = (args.bundles.into(), args.in_flight);
+    let result = import(client, &writer, ImportOptions { files, journal, bundles, in_flight, notify }).await;
     bar.finish_and_clear();
     let summary = result?;
     let told = told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -116,8 +142,17 @@ fn conclude(summary: &ImportSummary, resumable: bool) -> Result<(), CliError> {
         };
         return Err(CliError::failed(format!("the import was stopped: {cause}")).hint(hint));
     }
+    let mut refused = Vec::new();
     if summary.refused > 0 {
-        return Err(CliError::failed(format!("{} documents were refused; all others are certified", summary.refused)));
+        refused.push(counted(summary.refused, "document", "documents"));
+    }
+    if summary.resources_refused > 0 {
+        let of = counted(summary.bundles_in_part, "Bundle", "Bundles");
+        refused.push(format!("{} of {of}", counted(summary.resources_refused, "resource", "resources")));
+    }
+    if !refused.is_empty() {
+        let were = if summary.refused + summary.resources_refused == 1 { "was" } else { "were" };
+        return Err(CliError::failed(format!("{} {were} refused; all others are certified", refused.join(" and "))));
     }
     if summary.is_of_nothing() {
         return Err(CliError::failed("nothing was imported: the files hold no FHIR resource"));
@@ -130,6 +165,8 @@ fn conclude(summary: &ImportSummary, resumable: bool) -> Result<(), CliError> {
 struct Told {
     skipped: Vec<serde_json::Value>,
     refused: Vec<serde_json::Value>,
+    bundles: Vec<serde_json::Value>,
+    deletions: Vec<serde_json::Value>,
 }
 
 struct Watcher {
@@ -149,7 +186,7 @@ impl Watcher {
                 self.line(&format!("skipped {}: {reason}", path.display()));
                 told.skipped.push(json!({ "file": path.display().to_string(), "reason": reason }));
             }
-            Event::Refused { path, error } => {
+            Event::Refused { path, error } | Event::EntryRefused { path, error } => {
                 self.line(&format!("refused {}: {error}", path.display()));
                 told.refused.push(json!({
                     "file": path.display().to_string(),
@@ -158,6 +195,21 @@ impl Watcher {
                     "problem": error.problem.to_string(),
                 }));
             }
+            Event::BundleRefused { path, kind, refused, others } => {
+                let others = counted(others as u64, "other resource", "other resources");
+                self.line(&format!(
+                    "refused {}: {refused} of the {} cannot be taken, so its {others} were not either (--bundles)",
+                    path.display(),
+                    kind.as_str()
+                ));
+                told.bundles.push(bundle(&path, kind, refused, 0));
+            }
+            Event::BundleInPart { path, kind, refused, taken } => {
+                let counts = counted(taken as u64, "resource is taken", "resources are taken");
+                self.line(&format!("in part {}: of the {} {counts}, {refused} refused", path.display(), kind.as_str()));
+                told.bundles.push(bundle(&path, kind, refused, taken));
+            }
+            Event::PassedOver { path, entries } => self.passed_over(&mut told, &path, &entries),
             Event::Unreadable { path, cause } => {
                 self.line(&format!("refused {}: {cause}", path.display()));
                 told.refused.push(json!({ "file": path.display().to_string(), "problem": cause }));
@@ -168,6 +220,21 @@ impl Watcher {
         }
     }
 
+    /// What Bundles hold beside resources. Nobody's records change by it.
+    fn passed_over(&self, told: &mut Told, path: &Path, entries: &PassedOver) {
+        for deletion in &entries.deletions {
+            let resource = deletion.resource().map(|(kind, id)| format!("{kind}/{id}"));
+            let shown = resource.as_deref().unwrap_or("what a search finds");
+            self.line(&format!("not retracted {}: {shown} is deleted there", path.display()));
+            told.deletions.push(json!({ "file": path.display().to_string(), "resource": resource }));
+        }
+        let others = entries.outcomes + entries.without_resource;
+        if others > 0 {
+            let others = counted(others as u64, "entry holds", "entries hold");
+            self.line(&format!("passed over {}: {others} no resource, or the outcome of a search", path.display()));
+        }
+    }
+
     /// One line on stderr, above the bar.
     fn line(&self, text: &str) {
         if self.text {
@@ -175,6 +242,10 @@ impl Watcher {
             self.bar.suspend(|| eprintln!("{text}"));
         }
     }
+}
+
+fn bundle(path: &Path, kind: BundleKind, refused: usize, taken: usize) -> serde_json::Value {
+    json!({ "file": path.display().to_string(), "type": kind.as_str(), "refused": refused, "taken": taken })
 }
 
 fn per_second(count: u64, summary: &ImportSummary) -> f64 {
@@ -194,10 +265,14 @@ fn to_json(summary: &ImportSummary, told: &Told) -> serde_json::Value {
         "records_known": summary.records_known,
         "bundles": summary.bundles,
         "bundles_divided": summary.bundles_divided,
+        "bundles_in_part": summary.bundles_in_part,
+        "resources_refused": summary.resources_refused,
+        "deletions": told.deletions,
         "files_skipped": summary.files_skipped,
         "refused": summary.refused,
         "skipped_files": told.skipped,
         "refused_documents": told.refused,
+        "refused_bundles": told.bundles,
         "elapsed_ms": u64::try_from(summary.elapsed.as_millis()).unwrap_or(u64::MAX),
         "transactions_per_second": per_second(summary.transactions, summary),
         "records_per_second": per_second(summary.records(), summary),
@@ -230,6 +305,8 @@ fn to_text(summary: &ImportSummary) -> String {
     note(summary.bundles_divided, "Bundles needed more than one transaction");
     note(summary.files_skipped, "files hold no FHIR resources and were skipped");
     note(summary.refused, "documents were refused");
+    note(summary.resources_refused, "resources of Bundles were refused, the others of these are certified");
+    note(summary.deletions, "resources are deleted by Bundles; their records were left as they are");
     for (one, other) in &summary.under_two {
         lines.push(format!(
             "one patient has two pseudonyms: {one} and {other}; `consilium patient link` says that they are one"

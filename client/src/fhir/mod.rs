@@ -61,6 +61,7 @@
 //! | `identifier` | `system\|value` of `identifier` |
 
 pub mod audit;
+mod bundle;
 pub mod check;
 mod compartment;
 pub mod consent;
@@ -70,11 +71,12 @@ mod resource_types;
 mod split;
 mod strict;
 
+pub use bundle::{BundleKind, Deletion, PassedOver};
 pub use compartment::needs_patient;
 pub use extract::restricts;
 pub use reference::{BaseUrl, BaseUrlError, Home, PatientName, Reference};
 pub use resource_types::is_resource_type;
-pub use split::{Content, Split, split, split_line};
+pub use split::{Content, FAULTS_MAX, Split, examine, examine_line, split};
 
 use bytes::Bytes;
 use consilium_proto::envelope::{PAYLOAD_OVERHEAD, padded_len};

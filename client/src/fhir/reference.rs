@@ -41,6 +41,19 @@ impl<'a> Reference<'a> {
         PatientName::new(self.canonical(home), former::canonical(self.0, home.member()), home)
     }
 
+    /// Type and id of the resource that the reference names by them, wherever it is.
+    #[must_use]
+    pub fn instance(self, home: &Home) -> Option<(&'static str, String)> {
+        match Target::parse(self.0, home) {
+            Target::Own { kind, id } | Target::Elsewhere { kind, id, .. } => Some((kind, id)),
+            Target::Fragment(_)
+            | Target::Urn(_)
+            | Target::Identifier { .. }
+            | Target::Conditional { .. }
+            | Target::Other(_) => None,
+        }
+    }
+
     /// The resource type that the reference names, if it says so.
     #[must_use]
     pub fn kind(self, home: &Home) -> Option<&'static str> {

@@ -11,6 +11,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::bundle::{BundleKind, Deletion, PassedOver};
 use super::extract::{self, Found, Reading};
 use super::reference::{Place, Scope};
 use super::resource_types::resource_type;
@@ -22,7 +23,7 @@ pub enum Content {
     /// One resource.
     Resource,
     /// A Bundle.
-    Bundle,
+    Bundle(BundleKind),
     /// Well-formed JSON, but not a FHIR resource: a scalar, a list, or an
     /// object without `resourceType`.
     NotFhir,
@@ -35,9 +36,29 @@ pub struct Split {
     pub content: Content,
     /// In the order of the document.
     pub resources: Vec<Resource>,
-    /// Entries of Bundles that hold no record: deletions, responses, and
-    /// outcomes of searches.
-    pub entries_passed_over: usize,
+    /// Entries of a Bundle whose resources cannot be taken, one fault each; at most [`FAULTS_MAX`].
+    pub faults: Vec<FhirError>,
+    /// How many such entries there are.
+    pub entries_refused: usize,
+    /// Entries that hold no record.
+    pub passed_over: PassedOver,
+}
+
+/// Faults of one Bundle that are told, at most: whoever has made a hundred has made them by rule.
+pub const FAULTS_MAX: usize = 100;
+
+impl Split {
+    fn new(content: Content) -> Self {
+        let (resources, faults, passed_over) = (Vec::new(), Vec::new(), PassedOver::default());
+        Self { content, resources, faults, entries_refused: 0, passed_over }
+    }
+
+    fn refuse(&mut self, fault: FhirError) {
+        self.entries_refused += 1;
+        if self.faults.len() < FAULTS_MAX {
+            self.faults.push(fault);
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -48,6 +69,8 @@ struct Envelope<'a> {
 
 #[derive(Deserialize)]
 struct Bundle<'a> {
+    #[serde(rename = "type")]
+    kind: Option<Value>,
     #[serde(borrow, default)]
     entry: Vec<Entry<'a>>,
 }
@@ -59,6 +82,7 @@ struct Entry<'a> {
     #[serde(borrow)]
     resource: Option<&'a RawValue>,
     search: Option<Search>,
+    request: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -66,33 +90,40 @@ struct Search {
     mode: Option<String>,
 }
 
-/// Takes a whole file apart. `home` owns ids that say nothing of it: see
+/// Takes a whole file apart, all of it. `home` owns ids that say nothing of it: see
 /// [`super::Reference::canonical`].
 ///
 /// # Errors
-/// The first fault; a document is taken whole or not at all.
+/// The first fault.
 pub fn split(file: &Bytes, home: &Home) -> Result<Split, FhirError> {
-    split_at(file, home, 1, true)
+    let mut split = examine(file, home)?;
+    if split.faults.is_empty() { Ok(split) } else { Err(split.faults.swap_remove(0)) }
+}
+
+/// Takes a whole file apart. Of a Bundle what cannot be taken is told by entry, beside all else.
+///
+/// # Errors
+/// What is wrong with a single resource, or with a Bundle as a whole.
+pub fn examine(file: &Bytes, home: &Home) -> Result<Split, FhirError> {
+    examine_at(file, home, 1, true)
 }
 
 /// Takes one line of an NDJSON file apart; `line` is its number, from 1.
 ///
 /// # Errors
-/// As [`split`].
-pub fn split_line(text: &Bytes, home: &Home, line: usize) -> Result<Split, FhirError> {
-    split_at(text, home, line, false)
+/// As [`examine`].
+pub fn examine_line(text: &Bytes, home: &Home, line: usize) -> Result<Split, FhirError> {
+    examine_at(text, home, line, false)
 }
 
-fn split_at(bytes: &Bytes, home: &Home, line: usize, whole_file: bool) -> Result<Split, FhirError> {
+fn examine_at(bytes: &Bytes, home: &Home, line: usize, whole_file: bool) -> Result<Split, FhirError> {
     let text = text_of(bytes, line)?;
-    let mut out = Split { content: Content::NotFhir, resources: Vec::new(), entries_passed_over: 0 };
-    let Some(kind) = peek_type(text, line)? else { return Ok(out) };
+    let Some(kind) = peek_type(text, line)? else { return Ok(Split::new(Content::NotFhir)) };
     let splitter = Splitter { file: bytes, text, line_ends: line_ends(text), first_line: line, home };
+    let mut out = Split::new(Content::Resource);
     if kind == "Bundle" {
-        out.content = Content::Bundle;
-        splitter.bundle(text, 1, &mut out)?;
+        out.content = Content::Bundle(splitter.bundle(text, (1, "Bundle"), &mut out)?);
     } else {
-        out.content = Content::Resource;
         let value = splitter.parse(text.trim_ascii(), Some(&kind))?;
         let raw = if whole_file { bytes.clone() } else { bytes.slice_ref(text.trim_ascii().as_bytes()) };
         let place = splitter.place(None, &kind, &value, &raw);
@@ -133,47 +164,76 @@ struct Splitter<'a> {
     home: &'a Home,
 }
 
+/// An entry's resource, read.
+enum Read {
+    Bundle,
+    Resource(Value, Place),
+}
+
 impl Splitter<'_> {
-    fn bundle(&self, text: &str, depth: usize, out: &mut Split) -> Result<(), FhirError> {
+    /// Takes a Bundle apart that stands at `path`. What is wrong with an entry goes to `out`.
+    fn bundle(&self, text: &str, (depth, path): (usize, &str), out: &mut Split) -> Result<BundleKind, FhirError> {
         let line = self.line_of(text);
         if depth > BUNDLE_DEPTH_MAX {
-            return Err(FhirError { line, path: "Bundle".into(), problem: FhirProblem::BundlesTooDeep });
+            return Err(FhirError { line, path: path.into(), problem: FhirProblem::BundlesTooDeep });
         }
         let bundle: Bundle<'_> = serde_json::from_str(text).map_err(|e| strict::malformed(&e, line))?;
         let mut scope = Scope::default();
-        let mut parsed = Vec::with_capacity(bundle.entry.len());
-        for entry in &bundle.entry {
-            let outcome = entry.search.as_ref().and_then(|s| s.mode.as_deref()) == Some("outcome");
-            let Some(raw) = entry.resource.filter(|_| !outcome) else {
-                out.entries_passed_over += 1;
-                continue;
-            };
-            let raw = raw.get();
-            let kind = peek_type(raw, self.line_of(raw))?;
-            let raw_bytes = self.file.slice_ref(raw.as_bytes());
-            let read = match kind.as_deref() {
-                Some("Bundle") => None,
-                kind => {
-                    let value = self.parse(raw, kind)?;
-                    let url = entry.full_url.as_deref();
-                    let place = self.place(url, kind.unwrap_or_default(), &value, &raw_bytes);
-                    if let Some(kind) = kind.and_then(resource_type) {
-                        scope.add(url, kind, &value, &place, self.home);
-                    }
-                    Some((value, place))
-                }
-            };
-            parsed.push((raw, raw_bytes, read));
-        }
-        for (raw, raw_bytes, read) in parsed {
-            match read {
-                None => self.bundle(raw, depth + 1, out)?,
-                Some((value, place)) => {
-                    out.resources.push(self.resource(raw, raw_bytes, &value, (&scope, &place))?);
-                }
+        let mut read = Vec::with_capacity(bundle.entry.len());
+        for (index, entry) in bundle.entry.iter().enumerate() {
+            let Some(raw) = self.record_of(entry, out) else { continue };
+            let path = format!("{path}.entry[{index}]");
+            match self.read(entry, raw, &mut scope) {
+                Ok(found) => read.push((path, raw, found)),
+                Err(fault) => out.refuse(below(&path, fault)),
             }
         }
-        Ok(())
+        for (path, raw, found) in read {
+            let taken = match found {
+                Read::Bundle => self.bundle(raw, (depth + 1, &format!("{path}.Bundle")), out).map(|_| ()),
+                Read::Resource(value, place) => {
+                    let bytes = self.file.slice_ref(raw.as_bytes());
+                    let resource = self.resource(raw, bytes, &value, (&scope, &place));
+                    resource.map(|resource| out.resources.push(resource)).map_err(|fault| below(&path, fault))
+                }
+            };
+            if let Err(fault) = taken {
+                out.refuse(fault);
+            }
+        }
+        Ok(BundleKind::of(bundle.kind.as_ref()))
+    }
+
+    /// The resource of an entry that is to become a record.
+    fn record_of<'a>(&self, entry: &Entry<'a>, out: &mut Split) -> Option<&'a str> {
+        if let Some(deletion) = Deletion::of(entry.request.as_ref(), entry.full_url.as_deref(), self.home) {
+            out.passed_over.deletions.push(deletion);
+            return None;
+        }
+        if entry.search.as_ref().and_then(|search| search.mode.as_deref()) == Some("outcome") {
+            out.passed_over.outcomes += 1;
+            return None;
+        }
+        if entry.resource.is_none() {
+            out.passed_over.without_resource += 1;
+        }
+        entry.resource.map(RawValue::get)
+    }
+
+    /// Reads an entry's resource, and notes for the whole Bundle what leads to it.
+    fn read(&self, entry: &Entry<'_>, raw: &str, scope: &mut Scope) -> Result<Read, FhirError> {
+        let kind = peek_type(raw, self.line_of(raw))?;
+        if kind.as_deref() == Some("Bundle") {
+            return Ok(Read::Bundle);
+        }
+        let value = self.parse(raw, kind.as_deref())?;
+        let url = entry.full_url.as_deref();
+        let bytes = self.file.slice_ref(raw.as_bytes());
+        let place = self.place(url, kind.as_deref().unwrap_or_default(), &value, &bytes);
+        if let Some(kind) = kind.as_deref().and_then(resource_type) {
+            scope.add(url, kind, &value, &place, self.home);
+        }
+        Ok(Read::Resource(value, place))
     }
 
     fn parse(&self, raw: &str, kind: Option<&str>) -> Result<Value, FhirError> {
@@ -231,6 +291,11 @@ impl Splitter<'_> {
 /// quadratic.
 fn line_ends(text: &str) -> Vec<usize> {
     text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i).collect()
+}
+
+/// The fault of an entry, with the entry.
+fn below(path: &str, fault: FhirError) -> FhirError {
+    FhirError { path: join(path, &fault.path), ..fault }
 }
 
 fn join(kind: &str, path: &str) -> String {

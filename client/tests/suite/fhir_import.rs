@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::PathBuf;
 
-use consilium_client::fhir::{FILE_BYTES_MAX, Home, Resource};
-use consilium_client::records::import::{Event, NOT_FHIR, SourceFile, find, read_documents};
+use consilium_client::fhir::{BundleKind, FILE_BYTES_MAX, Home, Resource};
+use consilium_client::records::import::{BundlePolicy, Event, NOT_FHIR, SourceFile, find, read_documents};
 use consilium_client::records::{
     PackLimits, Recipient, RecordDraft, TAGS_MAX, new_pseudonym, new_record_id, pack, seal, size_of,
 };
@@ -42,10 +42,14 @@ struct Read {
 }
 
 fn read_all(folder: &PathBuf) -> Vec<Read> {
+    read_by(folder, BundlePolicy::default())
+}
+
+fn read_by(folder: &PathBuf, policy: BundlePolicy) -> Vec<Read> {
     let files = find(std::slice::from_ref(folder)).unwrap().files;
     let read = |file: SourceFile| {
         let (mut documents, mut events) = (Vec::new(), Vec::new());
-        read_documents(&file, &home(), &mut |e| events.push(e), &mut |d| {
+        read_documents(&file, (&home(), policy), &mut |e| events.push(e), &mut |d| {
             documents.push((d.is_bundle, d.resources));
             true
         });
@@ -248,4 +252,43 @@ fn what_is_too_large_once_it_is_not_compressed_is_refused() {
         assert_eq!(cause == "larger than a document may be", at < 2, "{cause}");
         assert!(read.documents.is_empty());
     }
+}
+
+/// A Bundle of 54 patients and an observation of nobody.
+fn of_55(kind: &str) -> String {
+    let patient = |n| format!("{{\"resource\":{{\"resourceType\":\"Patient\",\"id\":\"p{n}\"}}}}");
+    let mut entries: Vec<String> = (0..54).map(patient).collect();
+    let nobody = "{\"resourceType\":\"Observation\",\"status\":\"final\",\"code\":{\"text\":\"x\"}}";
+    entries.insert(17, format!("{{\"resource\":{nobody}}}"));
+    entries.push("{\"request\":{\"method\":\"DELETE\",\"url\":\"Observation/9\"}}".into());
+    format!("{{\"resourceType\":\"Bundle\",\"type\":\"{kind}\",\"entry\":[{}]}}", entries.join(","))
+}
+
+#[test]
+fn a_bundle_is_taken_whole_or_in_part_as_the_policy_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = |policy: BundlePolicy, kind: &str| {
+        std::fs::write(folder.path().join("b.json"), of_55(kind)).unwrap();
+        let read = read_by(&folder.path().to_owned(), policy).pop().unwrap();
+        let [Event::PassedOver { entries, .. }, Event::EntryRefused { error, .. }, last] = &read.events[..] else {
+            panic!("{:?}", read.events)
+        };
+        assert_eq!(entries.deletions[0].resource(), Some(("Observation", "9")));
+        assert!(error.to_string().starts_with("line 1, Bundle.entry[17].Observation: names no patient"), "{error}");
+        let taken: usize = read.documents.iter().map(|(_, resources)| resources.len()).sum();
+        match last {
+            Event::BundleRefused { refused: 1, others: 54, .. } => assert_eq!(taken, 0),
+            Event::BundleInPart { refused: 1, taken: 54, .. } => assert_eq!(taken, 54),
+            other => panic!("{other:?}"),
+        }
+        taken == 0
+    };
+    for kind in ["transaction", "document", "message", "nonsense"] {
+        assert!(whole(BundlePolicy::ByType, kind), "{kind}");
+    }
+    for kind in ["batch", "collection", "searchset", "history", "batch-response", "transaction-response"] {
+        assert!(!whole(BundlePolicy::ByType, kind), "{kind}");
+    }
+    assert!(whole(BundlePolicy::Whole, "searchset") && !whole(BundlePolicy::Each, "transaction"));
+    assert!(BundlePolicy::default().takes_all_or_none(BundleKind::Document));
 }

@@ -2,7 +2,12 @@ use super::*;
 
 #[test]
 fn scripts_get_the_summary() {
-    let told = Told { skipped: vec![json!({ "file": "a.txt", "reason": "not FHIR" })], refused: vec![] };
+    let told = Told {
+        skipped: vec![json!({ "file": "a.txt", "reason": "not FHIR" })],
+        refused: vec![],
+        bundles: vec![bundle(Path::new("b.json"), BundleKind::Searchset, 1, 54)],
+        deletions: vec![json!({ "file": "b.json", "resource": "Observation/7" })],
+    };
     let summary = ImportSummary {
         kinds: Default::default(),
         transactions: 0,
@@ -12,6 +17,9 @@ fn scripts_get_the_summary() {
         records_known: 4,
         files_skipped: 1,
         refused: 0,
+        bundles_in_part: 1,
+        resources_refused: 1,
+        deletions: 1,
         under_two: [(PatientPseudonym([1; 16]), PatientPseudonym([2; 16]))].into(),
         elapsed: std::time::Duration::ZERO,
         stopped_by: None,
@@ -41,4 +49,15 @@ fn what_was_imported_before_is_not_nothing() {
     assert!(conclude(&ImportSummary::default(), true).unwrap_err().to_string().contains("no FHIR resource"));
     assert!(conclude(&ImportSummary { records_known: 3, ..ImportSummary::default() }, true).is_ok());
     assert!(conclude(&ImportSummary { transactions: 1, ..ImportSummary::default() }, false).is_ok());
+}
+
+#[test]
+fn refusals_are_counted_by_what_they_are() {
+    let told = |refused, bundles_in_part, resources_refused| {
+        let summary = ImportSummary { refused, bundles_in_part, resources_refused, ..ImportSummary::default() };
+        conclude(&summary, true).unwrap_err().to_string()
+    };
+    assert_eq!(told(1, 0, 0), "1 document was refused; all others are certified");
+    assert_eq!(told(0, 1, 1), "1 resource of 1 Bundle was refused; all others are certified");
+    assert_eq!(told(2, 2, 3), "2 documents and 3 resources of 2 Bundles were refused; all others are certified");
 }

@@ -30,7 +30,7 @@ fn a_single_resource_keeps_the_whole_file() {
     assert_eq!(split.content, Content::Resource);
     assert_eq!(split.resources[0].raw, text.as_bytes());
     assert_eq!(split.resources[0].subject, patient("a.example/Patient/p1"));
-    let line = split_line(&Bytes::from_static(b"  {\"resourceType\":\"Patient\"}\r"), &home(), 9).unwrap();
+    let line = examine_line(&Bytes::from_static(b"  {\"resourceType\":\"Patient\"}\r"), &home(), 9).unwrap();
     assert_eq!(line.resources[0].raw, &b"{\"resourceType\":\"Patient\"}"[..]);
     assert_eq!(line.resources[0].line, 9);
 }
@@ -53,13 +53,50 @@ fn bundle_entries_are_cut_out_exactly() {
          {{\"request\":{{\"method\":\"DELETE\"}}}},{{\"resource\":\n{second}}},{{\"resource\":{third}}}]}}"
     );
     let split = of(&text);
-    assert_eq!((split.content, split.entries_passed_over), (Content::Bundle, 1));
+    assert_eq!(split.content, Content::Bundle(BundleKind::Batch));
+    assert_eq!(split.passed_over.deletions.len(), 1);
     let raws: Vec<&[u8]> = split.resources.iter().map(|r| r.raw.as_ref()).collect();
     assert_eq!(raws, [first.as_bytes(), second.as_bytes(), third.as_bytes()]);
     assert!(split.resources.iter().all(|r| r.subject == patient("a.example/Patient/p")));
     assert_eq!(split.resources.iter().map(|r| r.line).collect::<Vec<_>>(), [2, 3, 4]);
     let code = Tag { name: "code", value: "l|1".into() };
     assert_eq!(split.resources[1].tags, [code]);
+}
+
+#[test]
+fn all_faults_of_a_bundle_are_told_by_entry() {
+    let good = "{\"resourceType\":\"Patient\",\"id\":\"p\"}";
+    let text = format!(
+        "{{\"resourceType\":\"Bundle\",\"type\":\"searchset\",\"entry\":[{{\"resource\":{good}}},\n\
+         {{\"resource\":{{\"resourceType\":\"Observation\",\"status\":\"final\",\"code\":{{\"text\":\"x\"}}}}}},\n\
+         {{\"resource\":{{\"resourceType\":\"Patient\",\"id\":\"\"}}}},{{}},\n\
+         {{\"search\":{{\"mode\":\"outcome\"}},\"resource\":{{\"resourceType\":\"OperationOutcome\"}}}},\n\
+         {{\"resource\":{{\"resourceType\":\"Bundle\",\"entry\":[{{\"resource\":{good}}},{{\"resource\":7}}]}}}}]}}"
+    );
+    let found = examine(&Bytes::from(text.clone()), &home()).unwrap();
+    assert_eq!(found.content, Content::Bundle(BundleKind::Searchset));
+    assert_eq!((found.resources.len(), found.entries_refused), (2, 3));
+    assert_eq!((found.passed_over.outcomes, found.passed_over.without_resource), (1, 1));
+    let mut faults: Vec<_> = found.faults.iter().map(ToString::to_string).collect();
+    faults.sort();
+    assert_eq!(
+        faults,
+        [
+            "line 2, Bundle.entry[1].Observation: names no patient, which every clinical record must \
+             (looked for in subject, performer)",
+            "line 3, Bundle.entry[2].Patient.id: is empty",
+            "line 5, Bundle.entry[5].Bundle.entry[1].resource: must be an object",
+        ]
+    );
+    assert!(faults.contains(&error(&text).to_string()), "a whole document has a first fault");
+}
+
+#[test]
+fn faults_are_counted_beyond_those_that_are_told() {
+    let entries = vec!["{\"resource\":{\"resourceType\":\"Observation\"}}"; FAULTS_MAX + 7].join(",");
+    let text = format!("{{\"resourceType\":\"Bundle\",\"type\":\"batch\",\"entry\":[{entries}]}}");
+    let found = examine(&Bytes::from(text), &home()).unwrap();
+    assert_eq!((found.faults.len(), found.entries_refused), (FAULTS_MAX, FAULTS_MAX + 7));
 }
 
 #[test]
@@ -120,7 +157,7 @@ fn confidentiality_is_the_highest_label() {
 fn errors_name_place_and_never_the_value() {
     let text = "{\"resourceType\":\"Bundle\",\"entry\":[\n{\"resource\":\n{\"resourceType\":\"Patient\",\"id\":\"Bob Smith\"}}]}";
     let e = error(text);
-    assert_eq!(e.to_string(), "line 3, Patient.id: is not an id of FHIR");
+    assert_eq!(e.to_string(), "line 3, Bundle.entry[0].Patient.id: is not an id of FHIR");
     assert_eq!(
         error("{\"resourceType\":\"Bob\"}").to_string(),
         "line 1, resourceType: is not a resource type of FHIR R4"

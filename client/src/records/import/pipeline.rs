@@ -5,7 +5,7 @@
 //! The first transaction that fails or is refused stops the import: the cause
 //! (no role, not enrolled, no quorum) would be the same for all others.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,16 +13,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use consilium_proto::envelope::SearchKey;
-use consilium_proto::ids::{Height, PatientPseudonym, TransactionId};
+use consilium_proto::ids::{Height, TransactionId};
 use consilium_proto::pb;
 use futures::StreamExt;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::Event;
 use super::journal::{Journal, JournalError, PendingEntry, item};
 use super::source::{Document, SourceFile, read_documents};
+use super::summary::ImportSummary;
+use super::{BundlePolicy, Event};
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::fhir::Resource;
@@ -41,6 +42,8 @@ pub struct ImportOptions {
     pub files: Vec<SourceFile>,
     /// An open journal and its path, to continue after an interruption.
     pub journal: Option<(PathBuf, Journal)>,
+    /// What becomes of a Bundle of which some cannot be taken.
+    pub bundles: BundlePolicy,
     /// Transactions on their way at once.
     pub in_flight: NonZero<usize>,
     /// Told what happens, from several threads.
@@ -50,71 +53,6 @@ pub struct ImportOptions {
 impl std::fmt::Debug for ImportOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "ImportOptions({} files, {} in flight)", self.files.len(), self.in_flight)
-    }
-}
-
-/// Records of one kind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct KindSummary {
-    /// Records.
-    pub records: u64,
-    /// Bytes of their documents.
-    pub bytes: u64,
-}
-
-/// What an import did.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct ImportSummary {
-    /// Certified in this run, by kind.
-    pub kinds: BTreeMap<String, KindSummary>,
-    /// Transactions certified in this run.
-    pub transactions: u64,
-    /// Of them, sent by an earlier run that did not learn their fate.
-    pub transactions_recovered: u64,
-    /// Bundles read.
-    pub bundles: u64,
-    /// Bundles that needed more than one transaction.
-    pub bundles_divided: u64,
-    /// Resources that an earlier run had certified.
-    pub records_known: u64,
-    /// Files passed over, as they hold no FHIR resources.
-    pub files_skipped: u64,
-    /// Documents refused, and files that could not be read.
-    pub refused: u64,
-    /// From the first byte read to the last certificate.
-    pub elapsed: Duration,
-    /// Patients of this import who have two pseudonyms: [`Patients::under_two`].
-    pub under_two: BTreeSet<(PatientPseudonym, PatientPseudonym)>,
-    /// What stopped the import, if it did not come to its end.
-    pub stopped_by: Option<ClientError>,
-}
-
-impl ImportSummary {
-    /// Records certified in this run.
-    #[must_use]
-    pub fn records(&self) -> u64 {
-        self.kinds.values().map(|k| k.records).sum()
-    }
-
-    /// Bytes of documents certified in this run.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.kinds.values().map(|k| k.bytes).sum()
-    }
-
-    /// Whether there was no resource at all: none was written, refused, or imported before.
-    #[must_use]
-    pub fn is_of_nothing(&self) -> bool {
-        self.transactions == 0 && self.records_known == 0 && self.refused == 0 && self.stopped_by.is_none()
-    }
-
-    fn add(&mut self, done: Done) {
-        self.transactions += 1;
-        for (kind, bytes) in done.records {
-            let entry = self.kinds.entry(kind).or_default();
-            entry.records += 1;
-            entry.bytes += bytes;
-        }
     }
 }
 
@@ -179,18 +117,23 @@ pub async fn import(
     let started = Instant::now();
     let mut summary = ImportSummary::default();
     settle_open(&shared, &mut summary).await?;
-    run(&shared, options.files, options.in_flight, &mut summary).await;
+    run(&shared, (options.files, options.bundles), options.in_flight, &mut summary).await;
     summary.under_two = shared.patients.under_two();
     summary.elapsed = started.elapsed();
     Ok(summary)
 }
 
-async fn run(shared: &Arc<Shared>, files: Vec<SourceFile>, in_flight: NonZero<usize>, summary: &mut ImportSummary) {
+async fn run(
+    shared: &Arc<Shared>,
+    (files, bundles): (Vec<SourceFile>, BundlePolicy),
+    in_flight: NonZero<usize>,
+    summary: &mut ImportSummary,
+) {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let (sender, receiver) = mpsc::channel::<Batch>(cores);
     let producer = tokio::task::spawn_blocking({
         let (shared, runtime) = (Arc::clone(shared), Handle::current());
-        move || produce(&shared, &files, &sender, runtime)
+        move || produce(&shared, (&files, bundles), &sender, runtime)
     });
     let mut done = ReceiverStream::new(receiver)
         .map(|batch| seal(Arc::clone(shared), batch))
@@ -199,7 +142,7 @@ async fn run(shared: &Arc<Shared>, files: Vec<SourceFile>, in_flight: NonZero<us
         .buffer_unordered(in_flight.get());
     while let Some(result) = done.next().await {
         match result {
-            Ok(Some(done)) => summary.add(done),
+            Ok(Some(done)) => summary.add(done.records),
             Ok(None) => {}
             Err(error) => {
                 shared.stop.store(true, Ordering::Relaxed);
@@ -214,6 +157,9 @@ async fn run(shared: &Arc<Shared>, files: Vec<SourceFile>, in_flight: NonZero<us
             summary.records_known = read.records_known;
             summary.files_skipped = read.files_skipped;
             summary.refused = read.refused;
+            summary.bundles_in_part = read.bundles_in_part;
+            summary.resources_refused = read.resources_refused;
+            summary.deletions = read.deletions;
             if let Some(error) = read.failed {
                 summary.stopped_by.get_or_insert(error);
             }
@@ -232,32 +178,56 @@ struct ReadCounts {
     records_known: u64,
     files_skipped: u64,
     refused: u64,
+    bundles_in_part: u64,
+    resources_refused: u64,
+    deletions: u64,
     /// Why it ended early.
     failed: Option<ClientError>,
 }
 
-fn produce(shared: &Shared, files: &[SourceFile], sender: &mpsc::Sender<Batch>, runtime: Handle) -> ReadCounts {
+impl ReadCounts {
+    fn note(&mut self, event: &Event) {
+        match event {
+            Event::Skipped { .. } => self.files_skipped += 1,
+            Event::Refused { .. } | Event::Unreadable { .. } | Event::BundleRefused { .. } => self.refused += 1,
+            Event::BundleInPart { refused, .. } => {
+                self.bundles_in_part += 1;
+                self.resources_refused += *refused as u64;
+            }
+            Event::PassedOver { entries, .. } => self.deletions += entries.deletions.len() as u64,
+            // The Bundle is told of, too.
+            Event::EntryRefused { .. } => {}
+            Event::Found { .. } | Event::BundleDivided { .. } | Event::Read { .. } | Event::Certified { .. } => {}
+        }
+    }
+}
+
+fn produce(
+    shared: &Shared,
+    (files, bundles): (&[SourceFile], BundlePolicy),
+    sender: &mpsc::Sender<Batch>,
+    runtime: Handle,
+) -> ReadCounts {
     let total = files.iter().map(|f| f.bytes).sum();
     (shared.notify)(Event::Found { files: files.len(), bytes: total });
     let known = lock(&shared.journal).as_ref().map(|j| j.certified().clone()).unwrap_or_default();
     let mut packer = Packer { shared, sender, known, open: Vec::new(), counts: ReadCounts::default(), runtime };
-    let (mut skipped, mut refused) = (0, 0);
+    let mut read = ReadCounts::default();
     for file in files {
         let mut notify = |event: Event| {
-            match &event {
-                Event::Skipped { .. } => skipped += 1,
-                Event::Refused { .. } | Event::Unreadable { .. } => refused += 1,
-                Event::Found { .. } | Event::BundleDivided { .. } | Event::Read { .. } | Event::Certified { .. } => {}
-            }
+            read.note(&event);
             (shared.notify)(event);
         };
-        read_documents(file, shared.client.home(), &mut notify, &mut |document| packer.take(&file.path, document));
+        read_documents(file, (shared.client.home(), bundles), &mut notify, &mut |document| {
+            packer.take(&file.path, document)
+        });
         if shared.stop.load(Ordering::Relaxed) || packer.counts.failed.is_some() {
             break;
         }
     }
     packer.flush();
-    ReadCounts { files_skipped: skipped, refused, ..packer.counts }
+    let ReadCounts { bundles, bundles_divided, records_known, failed, .. } = packer.counts;
+    ReadCounts { bundles, bundles_divided, records_known, failed, ..read }
 }
 
 /// Collects loose resources into full transactions; keeps Bundles together.

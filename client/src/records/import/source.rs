@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 
-use super::Event;
-use crate::fhir::{Content, FILE_BYTES_MAX, FhirError, FhirProblem, Home, Resource, Split, split, split_line};
+use super::{BundlePolicy, Event};
+use crate::fhir::{Content, FILE_BYTES_MAX, FhirError, FhirProblem, Home, Resource, Split, examine, examine_line};
 
 /// Why a file with other JSON is passed over.
 pub const NOT_FHIR: &str = "not a FHIR resource";
@@ -129,11 +129,11 @@ fn source_file(path: PathBuf, bytes: u64) -> Result<SourceFile, PathBuf> {
 /// `notify`. Returns early when `take` wants no more.
 pub fn read_documents(
     file: &SourceFile,
-    home: &Home,
+    (home, policy): (&Home, BundlePolicy),
     notify: &mut dyn FnMut(Event),
     take: &mut dyn FnMut(Document) -> bool,
 ) {
-    let reader = Reader { file, home, notify };
+    let mut reader = Reader { file, home, policy, notify };
     let result = match file.format {
         Format::Json => reader.json(take),
         Format::Ndjson => reader.ndjson(take),
@@ -147,6 +147,7 @@ pub fn read_documents(
 struct Reader<'a, 'n> {
     file: &'a SourceFile,
     home: &'a Home,
+    policy: BundlePolicy,
     notify: &'n mut dyn FnMut(Event),
 }
 
@@ -157,7 +158,7 @@ impl Reader<'_, '_> {
         Ok(if self.file.gzip { Box::new(MultiGzDecoder::new(BufReader::new(file))) } else { Box::new(file) })
     }
 
-    fn json(self, take: &mut dyn FnMut(Document) -> bool) -> std::io::Result<()> {
+    fn json(&mut self, take: &mut dyn FnMut(Document) -> bool) -> std::io::Result<()> {
         if self.file.bytes > FILE_BYTES_MAX {
             return Err(std::io::Error::other(TOO_LARGE));
         }
@@ -167,17 +168,17 @@ impl Reader<'_, '_> {
         if bytes.len() as u64 > FILE_BYTES_MAX {
             return Err(std::io::Error::other(TOO_LARGE));
         }
-        match split(&Bytes::from(bytes), self.home) {
+        match examine(&Bytes::from(bytes), self.home) {
             Ok(Split { content: Content::NotFhir, .. }) => self.skipped(),
             Ok(found) => {
-                take(document(found));
+                self.hand_out(found, take);
             }
             Err(error) => self.refused(error),
         }
         Ok(())
     }
 
-    fn ndjson(mut self, take: &mut dyn FnMut(Document) -> bool) -> std::io::Result<()> {
+    fn ndjson(&mut self, take: &mut dyn FnMut(Document) -> bool) -> std::io::Result<()> {
         let mut input = BufReader::with_capacity(BUFFER_BYTES, self.open()?);
         let mut any_resource = false;
         let mut strangers = Vec::new();
@@ -193,17 +194,17 @@ impl Reader<'_, '_> {
             if text.trim_ascii().is_empty() {
                 continue;
             }
-            match split_line(&text, self.home, number) {
+            match examine_line(&text, self.home, number) {
                 Ok(Split { content: Content::NotFhir, .. }) => strangers.push(number),
                 Ok(found) => {
                     any_resource = true;
-                    if !take(document(found)) {
+                    if !self.hand_out(found, take) {
                         return Ok(());
                     }
                 }
                 Err(error) => {
                     any_resource = true;
-                    (self.notify)(Event::Refused { path: self.file.path.clone(), error });
+                    self.refused(error);
                 }
             }
         }
@@ -214,24 +215,37 @@ impl Reader<'_, '_> {
         // Among resources, a line that is none is a damaged line.
         for line in strangers {
             let problem = FhirProblem::Type { expected: "a FHIR resource" };
-            self.notify_refused(FhirError { line, path: String::new(), problem });
+            self.refused(FhirError { line, path: String::new(), problem });
         }
         Ok(())
     }
 
-    fn skipped(self) {
+    /// Hands a document out, or what of it may be taken. Returns whether more is wanted.
+    fn hand_out(&mut self, found: Split, take: &mut dyn FnMut(Document) -> bool) -> bool {
+        let Split { content, resources, faults, entries_refused: refused, passed_over } = found;
+        let path = &self.file.path;
+        if !passed_over.is_empty() {
+            (self.notify)(Event::PassedOver { path: path.clone(), entries: passed_over });
+        }
+        for error in faults {
+            (self.notify)(Event::EntryRefused { path: path.clone(), error });
+        }
+        if let (Content::Bundle(kind), 1..) = (content, refused) {
+            let (path, taken) = (path.clone(), resources.len());
+            if self.policy.takes_all_or_none(kind) {
+                (self.notify)(Event::BundleRefused { path, kind, refused, others: taken });
+                return true;
+            }
+            (self.notify)(Event::BundleInPart { path, kind, refused, taken });
+        }
+        take(Document { is_bundle: matches!(content, Content::Bundle(_)), resources })
+    }
+
+    fn skipped(&mut self) {
         (self.notify)(Event::Skipped { path: self.file.path.clone(), reason: NOT_FHIR });
     }
 
-    fn refused(mut self, error: FhirError) {
-        self.notify_refused(error);
-    }
-
-    fn notify_refused(&mut self, error: FhirError) {
+    fn refused(&mut self, error: FhirError) {
         (self.notify)(Event::Refused { path: self.file.path.clone(), error });
     }
-}
-
-fn document(found: Split) -> Document {
-    Document { is_bundle: found.content == Content::Bundle, resources: found.resources }
 }
