@@ -136,3 +136,80 @@ fn one_document_through_the_command_line() {
         Ok(())
     });
 }
+
+/// Eight spellings of one reference, and one of another hospital's patient.
+const SPELLINGS: [&str; 8] = [
+    "Patient/p1",
+    "/Patient/p1",
+    "Patient/p1/",
+    "Patient/p1/_history/3",
+    "Patient/%701",
+    "https://ehr.st-mary.example/fhir/Patient/p1",
+    "HTTP://EHR.st-mary.example:80/fhir/Patient/p1/_history/1",
+    "https://ehr.st-mary.example:443/fhir/Patient/p1",
+];
+
+fn observation_of(patient: &str) -> String {
+    format!(
+        "{{\"resourceType\":\"Observation\",\"status\":\"final\",\"code\":{{\"text\":\"x\"}},\
+         \"subject\":{{\"reference\":\"{patient}\"}}}}"
+    )
+}
+
+#[test]
+fn one_patient_in_eight_spellings_has_one_pseudonym() {
+    Network::of(1).run(async |network| {
+        network.custodian(0).await?;
+        let user = network.enrolled(0, Role::Service, "ehr").await?;
+        let input = network.folder().join("input");
+        std::fs::create_dir(&input)?;
+        for (number, spelling) in SPELLINGS.iter().chain(&["https://lab.example/fhir/Patient/p1"]).enumerate() {
+            std::fs::write(input.join(format!("{number}.json")), observation_of(spelling))?;
+        }
+        let base = ["--fhir-base", "https://ehr.st-mary.example/fhir"];
+        let folder = input.display().to_string();
+        let summary = result(&ok(cli(&user, network, &[&["import", &folder], &base[..]].concat())?)?)?;
+        assert_eq!(summary["records"], 9, "{summary}");
+        let whose = network.folder().join("patient.txt");
+        std::fs::write(&whose, "Patient/p1\n")?;
+        let found = ok(cli(&user, network, &["record", "query", "--patient-file", &whose.display().to_string()])?)?;
+        assert_eq!(result(&found)?.as_array().context("a list")?.len(), SPELLINGS.len());
+        Ok(())
+    });
+}
+
+#[test]
+fn an_import_says_what_it_could_not_take() {
+    Network::of(1).run(async |network| {
+        network.custodian(0).await?;
+        let user = network.enrolled(0, Role::Service, "ehr").await?;
+        let input = network.folder().join("input");
+        std::fs::create_dir(&input)?;
+        std::fs::write(input.join("notes.txt"), "x")?;
+        let folder = input.display().to_string();
+        let nothing = cli(&user, network, &["import", &folder])?;
+        assert_eq!(nothing.code, Some(1), "{}", nothing.output);
+        assert!(nothing.output.contains("1 other file: notes.txt"), "{}", nothing.output);
+
+        let nobody = "{\"resourceType\":\"Observation\",\"status\":\"final\",\"code\":{\"text\":\"y\"}}";
+        let entries = [observation_of("Patient/p1"), nobody.to_owned(), observation_of("Patient/p2")]
+            .map(|resource| format!("{{\"resource\":{resource}}}"));
+        let bundle =
+            format!("{{\"resourceType\":\"Bundle\",\"type\":\"searchset\",\"entry\":[{}]}}", entries.join(","));
+        std::fs::write(input.join("bundle.json"), bundle)?;
+        let journal = network.folder().join("journal").display().to_string();
+        let import = |how: &str| {
+            let exit = cli(&user, network, &["import", &folder, "--journal", &journal, "--bundles", how])?;
+            assert_eq!(exit.code, Some(1), "{}", exit.output);
+            result(&exit.output)
+        };
+        let whole = import("whole")?;
+        assert_eq!((&whole["records"], &whole["refused"]), (&0.into(), &1.into()), "{whole}");
+        let in_part = import("by-type")?;
+        assert_eq!((&in_part["records"], &in_part["resources_refused"]), (&2.into(), &1.into()), "{in_part}");
+        assert_eq!(in_part["refused_documents"][0]["path"], "Bundle.entry[1].Observation", "{in_part}");
+        let again = import("each")?;
+        assert_eq!((&again["records"], &again["records_known"]), (&0.into(), &2.into()), "{again}");
+        Ok(())
+    });
+}
