@@ -198,7 +198,7 @@ impl Watcher {
             Event::BundleRefused { path, kind, refused, others } => {
                 let others = counted(others as u64, "other resource", "other resources");
                 self.line(&format!(
-                    "refused {}: {refused} of the {} cannot be taken, so its {others} were not either (--bundles)",
+                    "refused {}: {refused} of the {} cannot be taken, so {others} of it not either (--bundles)",
                     path.display(),
                     kind.as_str()
                 ));

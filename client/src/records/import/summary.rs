@@ -62,11 +62,11 @@ impl ImportSummary {
         self.kinds.values().map(|k| k.bytes).sum()
     }
 
-    /// Whether there was no resource at all: none was written, refused, or imported before.
+    /// Whether there was no resource at all: none was written, refused, deleted, or imported before.
     #[must_use]
     pub fn is_of_nothing(&self) -> bool {
-        let refused = self.refused + self.resources_refused;
-        self.transactions == 0 && self.records_known == 0 && refused == 0 && self.stopped_by.is_none()
+        let told = self.refused + self.resources_refused + self.deletions;
+        self.transactions == 0 && self.records_known == 0 && told == 0 && self.stopped_by.is_none()
     }
 
     /// Counts a certified transaction: kind and bytes of each of its records.
