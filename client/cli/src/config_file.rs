@@ -85,7 +85,7 @@ pub(crate) fn nodes_of(members: &[String]) -> Result<Option<NodesOf>, ClientErro
 
 /// Base URLs of the member's own FHIR servers.
 fn fhir_base(texts: &[String]) -> Result<Vec<BaseUrl>, ClientError> {
-    let base = |text: &String| text.parse().map_err(|e| ClientError::Usage(format!("fhir_base: {e}")));
+    let base = |text: &String| text.parse::<BaseUrl>().map_err(|e| ClientError::Usage(format!("fhir_base: {e}")));
     texts.iter().map(base).collect()
 }
 

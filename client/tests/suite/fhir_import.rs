@@ -243,7 +243,7 @@ fn what_is_too_large_once_it_is_not_compressed_is_refused() {
     assert!((bomb.len() as u64) < FILE_BYTES_MAX / 50);
     let cut_off = &gzip(b"{\"resourceType\":\"Patient\"}")[..20];
     for (name, content) in
-        [("a.json.gz", &bomb[..]), ("b.ndjson.gz", &bomb[..]), ("c.json.gz", cut_off), ("d.json.gz", b"{}")]
+        [("a.json.gz", &bomb[..]), ("b.ndjson.gz", &bomb[..]), ("c.json.gz", cut_off), ("d.json.gz", &b"{}"[..])]
     {
         std::fs::write(folder.path().join(name), content).unwrap();
     }
