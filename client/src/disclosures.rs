@@ -16,6 +16,7 @@ use crate::access_log::{LogFault, service};
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::false_answer::Answered;
+use crate::paging::{Pages, whole};
 use crate::submit::Submitted;
 
 /// Disclosures that a node is asked for at once.
@@ -88,21 +89,23 @@ impl Client {
     /// # Errors
     /// As [`Client::read`]; an answer that proves nothing.
     pub async fn disclosures(&self, waiting: bool) -> Result<(Vec<KnownDisclosure>, TimeMs), ClientError> {
-        let (mut known, mut token) = (Vec::new(), Bytes::new());
+        whole(|| self.all_disclosures(waiting)).await
+    }
+
+    async fn all_disclosures(&self, waiting: bool) -> Result<(Vec<KnownDisclosure>, TimeMs), ClientError> {
+        let (mut known, mut pages) = (Vec::new(), Pages::default());
         loop {
-            let page_token = token.clone();
+            let page_token = pages.token();
             let request = pb::ListDisclosuresRequest { waiting, page_token, page_size: PAGE_SIZE, read: None };
             let (answered, header) = self.recent(|| self.fetch_disclosures(request.clone())).await?;
-            let next = answered.answer.next_page_token.clone();
-            let page = match next.is_empty() || next > token {
-                true => self.check_disclosures(waiting, &answered.answer, &header),
-                false => Err(ClientError::contradiction("the node answers the same page for ever")),
-            };
-            known.extend(self.judged(&answered, page)?);
-            if next.is_empty() {
+            let answer = &answered.answer;
+            let more = pages.follow(&answer.next_page_token, answer.disclosures.len());
+            let page = more.and_then(|more| Ok((self.check_disclosures(waiting, answer, &header)?, more)));
+            let (page, more) = self.judged(&answered, page)?;
+            known.extend(page);
+            if !more {
                 return Ok((known, header.time));
             }
-            token = next;
         }
     }
 

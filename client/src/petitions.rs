@@ -22,7 +22,7 @@ use crate::custodian::kept;
 use crate::documents::DocumentHash;
 use crate::error::ClientError;
 use crate::false_answer;
-use crate::paging::Pages;
+use crate::paging::{Pages, whole};
 use crate::records::{Recipient, RecordReader, custodian, recipient};
 use crate::submit::Submitted;
 
@@ -244,6 +244,13 @@ impl Client {
     /// # Errors
     /// As [`Self::read`]; an answer that proves nothing.
     pub async fn petitions(
+        &self,
+        patient: Option<PatientPseudonym>,
+    ) -> Result<(Vec<KnownPetition>, TimeMs), ClientError> {
+        whole(|| self.all_petitions(patient)).await
+    }
+
+    async fn all_petitions(
         &self,
         patient: Option<PatientPseudonym>,
     ) -> Result<(Vec<KnownPetition>, TimeMs), ClientError> {

@@ -26,7 +26,7 @@ use crate::answer::Proven;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::false_answer::Answered;
-use crate::paging::Pages;
+use crate::paging::{Pages, whole};
 
 /// How long a reader waits for its custodian's wrap unless told otherwise.
 pub const KEY_PATIENCE: Duration = Duration::from_secs(10);
@@ -164,7 +164,15 @@ impl RecordReader {
         let request = self.access().request(patient, AccessKind::History);
         let records = vec![pb::VersionRef::from(&VersionRef { record, version: 0 })];
         let request = pb::RequestAccess { records, ..request };
-        let mut request = pb::ReadRecordsRequest { transaction: Some(self.sign(request)?), ..Default::default() };
+        let request = pb::ReadRecordsRequest { transaction: Some(self.sign(request)?), ..Default::default() };
+        whole(|| self.all_of_history((patient, record), request.clone())).await
+    }
+
+    async fn all_of_history(
+        &self,
+        (patient, record): (PatientPseudonym, RecordId),
+        mut request: pb::ReadRecordsRequest,
+    ) -> Result<Proven<History>, ClientError> {
         let (mut pages, mut history) = (Pages::default(), None);
         loop {
             let (answered, header) = self.client().recent(|| self.ask_access(&request)).await?;

@@ -14,7 +14,7 @@ use consilium_proto::transaction::VersionRef;
 use super::reader::{Opened, RecordReader};
 use crate::error::ClientError;
 use crate::false_answer::Answered;
-use crate::paging::Pages;
+use crate::paging::{Pages, whole};
 
 /// Longest wait for another node's answer.
 const ELSEWHERE: Duration = Duration::from_secs(10);
@@ -56,6 +56,15 @@ impl RecordReader {
         request: &pb::ReadRecordsRequest,
     ) -> Result<Gathered, ClientError> {
         let until = Instant::now() + self.patience();
+        whole(|| self.gather_until((patient, records), request, until)).await
+    }
+
+    async fn gather_until(
+        &self,
+        (patient, records): (PatientPseudonym, &[VersionRef]),
+        request: &pb::ReadRecordsRequest,
+        until: Instant,
+    ) -> Result<Gathered, ClientError> {
         let (mut pages, mut left, mut opened) = (Pages::default(), records.iter(), Vec::new());
         loop {
             let request = pb::ReadRecordsRequest { page_token: pages.token(), ..request.clone() };

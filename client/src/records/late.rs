@@ -12,7 +12,7 @@ use super::reader::{Opened, RecordReader};
 use crate::client::Client;
 use crate::clock::now_ms;
 use crate::error::ClientError;
-use crate::paging::Pages;
+use crate::paging::{Pages, whole};
 use crate::submit::Submitted;
 
 /// How long a request is valid that is answered without a quorum: the network may be away for so
@@ -106,6 +106,10 @@ impl RecordReader {
     /// # Errors
     /// As [`Self::read`]; PERMISSION_DENIED at a node of another member.
     pub async fn read_without_quorum(&self, late: &LateRequest) -> Result<Vec<Opened>, ClientError> {
+        whole(|| self.all_without_quorum(late)).await
+    }
+
+    async fn all_without_quorum(&self, late: &LateRequest) -> Result<Vec<Opened>, ClientError> {
         let transaction = Some(late.signed.clone());
         let mut request = pb::ReadRecordsRequest { transaction, without_quorum: true, ..Default::default() };
         let LateRequest { request: RequestAccess { patient, records, .. }, .. } = late;

@@ -39,7 +39,7 @@ use crate::client::Client;
 use crate::error::{ClientError, Unverified};
 use crate::false_answer::Answered;
 use crate::governance::at_least;
-use crate::paging::Pages;
+use crate::paging::{Pages, whole};
 
 /// Records asked for at once.
 const PAGE_SIZE: u32 = 500;
@@ -408,6 +408,10 @@ impl RecordReader {
     }
 
     async fn shown(&self, record_id: RecordId) -> Result<(Header, History), ClientError> {
+        whole(|| self.all_shown(record_id)).await
+    }
+
+    async fn all_shown(&self, record_id: RecordId) -> Result<(Header, History), ClientError> {
         let (mut pages, mut history) = (Pages::default(), None);
         loop {
             let (answered, header) = self.client.recent(|| self.fetch_history(record_id, pages.token())).await?;

@@ -10,7 +10,7 @@ use consilium_proto::state::{WrapName, keys};
 use super::RecordReader;
 use crate::access_log::row_message;
 use crate::error::ClientError;
-use crate::paging::Pages;
+use crate::paging::{Pages, whole};
 
 /// A wrap that a custodian has added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,10 @@ impl RecordReader {
     /// # Errors
     /// As [`Self::history`].
     pub async fn added_wraps(&self, record: RecordId) -> Result<Vec<AddedWrap>, ClientError> {
+        whole(|| self.all_added_wraps(record)).await
+    }
+
+    async fn all_added_wraps(&self, record: RecordId) -> Result<Vec<AddedWrap>, ClientError> {
         let (mut pages, mut wraps) = (Pages::default(), Vec::new());
         loop {
             let (answered, header) = self.client().recent(|| self.fetch_history(record, pages.token())).await?;

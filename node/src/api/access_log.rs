@@ -29,6 +29,7 @@ use super::Api;
 use super::decision::decision;
 use super::errors::Reason;
 use super::notices::{self, Watching};
+use super::pages::Filled;
 use super::record_lists;
 use crate::access::{self, Accepted, Patient, What, decide};
 use crate::contained;
@@ -259,9 +260,12 @@ fn read_log(
     let row: Option<LogState> = ledger.state(key)?;
     let count = row.map_or(0, |row| row.count);
     let end = count.min(from.saturating_add(page as u64));
-    let (mut events, mut sealed) = (Vec::new(), Vec::new());
+    let (mut events, mut sealed, mut filled) = (Vec::new(), Vec::new(), Filled::default());
     for place in from..end {
         let entry = entry(ledger, key, place)?;
+        if !filled.takes(entry.len()) {
+            break;
+        }
         let event = AccessEvent::decode(entry.clone()).map_err(|e| StorageError::corrupt("log", e))?;
         match kept_from(ledger, reader, &event) {
             Some(until_ms) => {

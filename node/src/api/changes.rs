@@ -16,6 +16,7 @@ use tonic::{Request, Response};
 use super::Api;
 use super::access_log::{Answer, page_size, prove, speaks_to};
 use super::errors::Reason;
+use super::pages::Filled;
 use crate::access::{self, What, decide};
 use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
@@ -24,6 +25,8 @@ const PAGE_DEFAULT: u32 = 64;
 const PAGE_MAX: u32 = 256;
 /// Changes that are looked at for an answer, whether they are for the caller or not.
 const EXAMINED_MAX: usize = 4_096;
+/// What the row of a change and its proof take, and more.
+const PROOF_BYTES: usize = 4_096;
 /// Readers that are told of one record.
 const READERS_MAX: usize = 4_096;
 
@@ -84,7 +87,7 @@ fn changes_for(
     (after, last): (Place, Height),
     page: usize,
 ) -> Result<Found, StorageError> {
-    let mut records = Vec::new();
+    let (mut records, mut filled) = (Vec::new(), Filled::default());
     let mut upto = after;
     let entries = ledger.scan(Table::Index, &keys::index_changes(), &after.next_key());
     for (examined, row) in entries.enumerate() {
@@ -96,8 +99,11 @@ fn changes_for(
         if examined >= EXAMINED_MAX || records.len() >= page {
             return Ok(Found { records, upto, more: true });
         }
-        upto = Place { height, record: Some(record) };
         let reads = outdated(ledger, reader, &record, height)?;
+        if !reads.is_empty() && !filled.takes(PROOF_BYTES + reads.iter().map(Message::encoded_len).sum::<usize>()) {
+            return Ok(Found { records, upto, more: true });
+        }
+        upto = Place { height, record: Some(record) };
         records.extend((!reads.is_empty()).then_some((record, reads)));
     }
     Ok(Found { records, upto: Place::after(last.max(after.height)), more: false })

@@ -29,20 +29,23 @@ impl Api {
     ) -> Result<pb::ListDisclosuresResponse, Status> {
         let caller = Self::caller(&request)?;
         let within = self.time_left(&request);
-        let request = request.into_inner();
+        let mut request = request.into_inner();
+        let token = std::mem::take(&mut request.page_token);
+        let asked = pb::ListDisclosuresRequest { page_size: 0, read: None, ..request.clone() };
+        let (pages, place) = self.shared.pages.open(("ListDisclosures", &caller.id), &asked, &token)?;
         let page = page_size(request.page_size, PAGE_DEFAULT, PAGE_MAX)?;
-        let token = request.page_token;
-        if !token.is_empty() {
-            fixed::<TOKEN_LEN>("page_token", &token).map_err(|e| Reason::InvalidArgument.field(&e))?;
+        if !place.is_empty() {
+            fixed::<TOKEN_LEN>("page_token", &place).map_err(|e| Reason::InvalidArgument.field(&e))?;
         }
         self.freshen(request.read.as_ref(), within).await?;
         let read = move |ledger: &LedgerSnapshot<'_>| {
-            let answer = list(ledger, &caller.id, (request.waiting, &token), page)?;
+            let answer = list(ledger, &caller.id, (request.waiting, &place), page)?;
             Ok((answer, ledger.tip_header().clone()))
         };
         let (answer, header) = self.read(read).await?;
         let header = Some((&self.prove_header(header, within).await?).into());
-        Ok(pb::ListDisclosuresResponse { header, ..answer })
+        let next_page_token = pages.next(&answer.next_page_token)?;
+        Ok(pb::ListDisclosuresResponse { header, next_page_token, ..answer })
     }
 }
 

@@ -21,6 +21,8 @@ const DOMAIN: &str = "consilium.v1";
 pub enum Reason {
     /// A field of the request is wrong.
     InvalidArgument,
+    /// A page is asked for by a token of another list, or of another node.
+    PageTokenRefused,
     /// A message is longer than one of its kind may be.
     TooLarge,
     /// There is no such call.
@@ -75,6 +77,7 @@ impl Reason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::InvalidArgument => "INVALID_ARGUMENT",
+            Self::PageTokenRefused => "PAGE_TOKEN_REFUSED",
             Self::TooLarge => "TOO_LARGE",
             Self::UnknownMethod => "UNKNOWN_METHOD",
             Self::CompressionRefused => "COMPRESSION_REFUSED",
@@ -103,7 +106,11 @@ impl Reason {
 
     const fn code(self) -> Code {
         match self {
-            Self::InvalidArgument | Self::TooLarge | Self::InvalidTransaction | Self::BadSignature => {
+            Self::InvalidArgument
+            | Self::PageTokenRefused
+            | Self::TooLarge
+            | Self::InvalidTransaction
+            | Self::BadSignature => {
                 Code::InvalidArgument
             }
             Self::UnknownMethod | Self::CompressionRefused => Code::Unimplemented,
@@ -131,6 +138,7 @@ impl Reason {
             }
             Self::Quarantined => Some(Duration::from_secs(5)),
             Self::InvalidArgument
+            | Self::PageTokenRefused
             | Self::TooLarge
             | Self::UnknownMethod
             | Self::CompressionRefused

@@ -4,10 +4,12 @@
 use consilium_grpc::governance_service_server::GovernanceService;
 use consilium_ledger::{StoreFault, keys, lookup, preview};
 use consilium_proto::pb::{self, ProposalState, ProposalStatus, RosterState};
+use prost::Message;
 use tonic::{Request, Response, Status};
 
 use super::Api;
 use super::errors::Reason;
+use super::pages::Filled;
 use crate::identity::rules::X509Rules;
 use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
@@ -90,7 +92,7 @@ fn proposals(
     let last = roster.last_proposal;
     let first = if request.before == 0 { last } else { request.before.saturating_sub(1).min(last) };
     let page_size = if request.page_size == 0 { PAGE } else { request.page_size.min(PAGE_MAX) } as usize;
-    let mut proposals = Vec::new();
+    let (mut proposals, mut filled) = (Vec::new(), Filled::default());
     for number in (1..=first).rev() {
         if proposals.len() == page_size {
             return Ok(pb::ListProposalsResponse { proposals, next_before: number + 1 });
@@ -98,7 +100,11 @@ fn proposals(
         if request.open_only && !roster.open_proposals.contains(&number) {
             continue;
         }
-        proposals.extend(proposal(ledger, number)?.filter(|answer| !request.open_only || is_open(answer)));
+        let answer = proposal(ledger, number)?.filter(|answer| !request.open_only || is_open(answer));
+        if answer.as_ref().is_some_and(|answer| !filled.takes(answer.encoded_len())) {
+            return Ok(pb::ListProposalsResponse { proposals, next_before: number + 1 });
+        }
+        proposals.extend(answer);
     }
     Ok(pb::ListProposalsResponse { proposals, next_before: 0 })
 }

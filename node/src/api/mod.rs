@@ -14,6 +14,8 @@ pub(crate) mod late;
 mod ledger;
 mod notices;
 mod operator;
+mod page_token;
+mod pages;
 mod patients;
 mod petitions;
 mod query;
@@ -56,6 +58,7 @@ use crate::transport::connections::PeerInfo;
 use crate::transport::{Outbox, PeerClients};
 use errors::Reason;
 use notices::OpenReviews;
+use page_token::PageTokens;
 pub(crate) use reading::READS_AT_ONCE;
 pub use reading::Reads;
 use receipts::ReceiptDesk;
@@ -106,6 +109,7 @@ pub(crate) struct Shared {
     reviews: OpenReviews,
     turns: Turns,
     receipts: ReceiptDesk,
+    pages: PageTokens,
     /// Places at the journal of what was answered without a quorum.
     journal: Arc<Semaphore>,
 }
@@ -116,6 +120,7 @@ impl Shared {
             reviews: OpenReviews::default(),
             turns: Turns::new(limits),
             receipts: ReceiptDesk::default(),
+            pages: PageTokens::default(),
             journal: Arc::new(Semaphore::new(late::JOURNAL_AT_ONCE)),
         }
     }

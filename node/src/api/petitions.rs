@@ -9,11 +9,13 @@ use consilium_proto::ids::{PatientPseudonym, PetitionId};
 use consilium_proto::names::{Role, SpiffeId};
 use consilium_proto::pb::{self, PatientState, PetitionKind as Kind, PetitionState, PetitionTexts};
 use consilium_proto::transaction::Slot;
+use prost::Message;
 use tonic::{Request, Status};
 
 use super::Api;
 use super::access_log::{page_size, parse_patient, prove, speaks_for};
 use super::errors::Reason;
+use super::pages::Filled;
 use crate::access::{self, Accepted, Petition, What, decide};
 use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
@@ -30,14 +32,15 @@ impl Api {
     ) -> Result<pb::ListPetitionsResponse, Status> {
         let caller = Self::caller(&request)?;
         let within = self.time_left(&request);
-        let request = request.into_inner();
+        let mut request = request.into_inner();
+        let token = std::mem::take(&mut request.page_token);
+        let asked = pb::ListPetitionsRequest { page_size: 0, read: None, ..request.clone() };
+        let (pages, place) = self.shared.pages.open(("ListPetitions", &caller.id), &asked, &token)?;
         let patient = (!request.patient.is_empty()).then(|| parse_patient(&request.patient)).transpose()?;
         let page = page_size(request.page_size, PAGE_DEFAULT, PAGE_MAX)?;
-        let from = match request.page_token.is_empty() {
+        let from = match place.is_empty() {
             true => 0,
-            false => u64::from_be_bytes(
-                fixed("page_token", &request.page_token).map_err(|e| Reason::InvalidArgument.field(&e))?,
-            ),
+            false => u64::from_be_bytes(fixed("page_token", &place).map_err(|e| Reason::InvalidArgument.field(&e))?),
         };
         self.freshen(request.read.as_ref(), within).await?;
         let read = move |ledger: &LedgerSnapshot<'_>| {
@@ -54,7 +57,8 @@ impl Api {
         };
         let (answer, header) = self.read(read).await?;
         let header = Some((&self.prove_header(header, within).await?).into());
-        Ok(pb::ListPetitionsResponse { header, ..answer })
+        let next_page_token = pages.next(&answer.next_page_token)?;
+        Ok(pb::ListPetitionsResponse { header, next_page_token, ..answer })
     }
 }
 
@@ -89,7 +93,7 @@ fn list(
         rows.map(|row| row.map(|(place, id)| (place.get(prefix.len()..).unwrap_or_default().to_vec(), id)))
     });
     let mut entries: Vec<_> = entries.map(Iterator::peekable).collect();
-    let mut answer = pb::ListPetitionsResponse::default();
+    let (mut answer, mut filled) = (pb::ListPetitionsResponse::default(), Filled::default());
     for looked_at in 0.. {
         // What cannot be read comes first: it ends the answer.
         let next = entries.iter_mut().filter_map(|rows| {
@@ -114,11 +118,17 @@ fn list(
             answer.next_page_token = place;
             break;
         }
-        answer.petitions.push(prove(ledger, keys::petition(&id))?);
-        answer.texts.push(PetitionTexts {
+        let row = prove(ledger, keys::petition(&id))?;
+        let texts = PetitionTexts {
             text: text(ledger, &Slot::PetitionText { petition: id })?,
             answer: text(ledger, &Slot::PetitionAnswer { petition: id })?,
-        });
+        };
+        if !filled.takes(row.encoded_len() + texts.encoded_len()) {
+            answer.next_page_token = place;
+            break;
+        }
+        answer.petitions.push(row);
+        answer.texts.push(texts);
     }
     Ok(answer)
 }

@@ -92,11 +92,10 @@ impl Query {
             if !self.matches(&state, &version) || !self.is_tagged(&records, id, &version)? {
                 continue;
             }
-            if released.records.len() >= self.page || released.is_full() {
+            if released.records.len() >= self.page || !released.takes(records.show(id, vec![version])?) {
                 released.next_page_token = Bytes::copy_from_slice(&u64::to_be_bytes(last));
                 return Ok(released);
             }
-            released.extend(records.show(id, vec![version])?);
             last = *sequence;
         }
         Ok(released)

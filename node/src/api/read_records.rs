@@ -43,10 +43,18 @@ impl Api {
         let arrived = Instant::now();
         let caller = Self::caller(&request)?;
         let within = self.time_left(&request);
-        let request = request.into_inner();
+        let mut request = request.into_inner();
         let transaction = self.parse(request.transaction.as_ref())?;
+        // The request says all of what is asked for: of a query, it holds the hash.
+        let (list, asked) = (("ReadRecords", &caller.id), transaction.id.to_bytes());
+        let (pages, place) = self.shared.pages.open_bytes(list, &asked, &request.page_token)?;
+        request.page_token = place;
         let (by, urgency) = (caller.id.clone(), transaction.urgency());
-        in_lane(&by, urgency, self.answer_read((caller, request), transaction, (arrived, within))).await
+        let answer = self.answer_read((caller, request), transaction, (arrived, within));
+        let mut response = in_lane(&by, urgency, answer).await?;
+        let next = pages.next(&response.get_ref().next_page_token)?;
+        response.get_mut().next_page_token = next;
+        Ok(response)
     }
 
     async fn answer_read(

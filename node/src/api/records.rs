@@ -14,10 +14,12 @@ use consilium_proto::pb;
 use consilium_proto::record::Descriptor;
 use consilium_proto::state::{StateKey, WrapName};
 use consilium_proto::state_tree::KeyHash;
+use prost::Message;
 use tonic::{Request, Response, Status};
 
 use super::Api;
 use super::errors::Reason;
+use super::pages::Filled;
 use super::query::check_conditions;
 use super::record_reader::{RecordReader, Said};
 use super::release::SHOWN_MAX;
@@ -34,6 +36,8 @@ const PAGE_MAX: u32 = 1_000;
 const SCAN_MAX: usize = 10_000;
 const SEARCH_BY_REQUEST: &str =
     "only systems and auditors look for records so; others ask for those of a patient (ReadRecords, a query)";
+/// What the proof of a record takes, and more.
+const PROOF_BYTES: usize = 4_096;
 /// Wraps that are shown of a record.
 const WRAPS_MAX: usize = 4_096;
 
@@ -70,7 +74,11 @@ impl RecordsService for Api {
     async fn query_records(&self, request: Request<pb::QueryRecordsRequest>) -> Answer<pb::QueryRecordsResponse> {
         let caller = Self::caller(&request)?;
         let within = self.time_left(&request);
-        let request = request.into_inner();
+        let mut request = request.into_inner();
+        let token = std::mem::take(&mut request.page_token);
+        let asked = pb::QueryRecordsRequest { page_size: 0, read: None, ..request.clone() };
+        let (pages, place) = self.shared.pages.open(("QueryRecords", &caller.id), &asked, &token)?;
+        request.page_token = place;
         let query = Query::parse(&request).map_err(|e| Reason::InvalidArgument.field(&e))?;
         if !decide(&access::Request { reader: &caller.id, what: What::Search }).allows() {
             return Err(Reason::PermissionDenied.status(SEARCH_BY_REQUEST));
@@ -88,7 +96,8 @@ impl RecordsService for Api {
             let proofs = proofs.collect::<Result<_, StorageError>>()?;
             Ok((records, descriptors, proofs, next, ledger.tip_header().clone()))
         };
-        let (records, descriptors, proofs, next_page_token, header) = self.read(read).await?;
+        let (records, descriptors, proofs, next, header) = self.read(read).await?;
+        let next_page_token = pages.next(&next)?;
         let header = Some((&self.prove_header(header, within).await?).into());
         Ok(Response::new(pb::QueryRecordsResponse { records, next_page_token, proofs, header, descriptors }))
     }
@@ -99,25 +108,29 @@ impl RecordsService for Api {
     ) -> Answer<pb::GetRecordHistoryResponse> {
         let caller = Self::caller(&request)?;
         let within = self.time_left(&request);
-        let request = request.into_inner();
+        let mut request = request.into_inner();
         let id = record_id(&request.record_id)?;
-        let first = first_version(&request.page_token).map_err(|e| Reason::InvalidArgument.field(&e))?;
-        self.freshen(request.read.as_ref(), within).await?;
+        let (token, read) = (std::mem::take(&mut request.page_token), request.read.take());
+        let (pages, place) = self.shared.pages.open(("GetRecordHistory", &caller.id), &request, &token)?;
+        let first = first_version(&place).map_err(|e| Reason::InvalidArgument.field(&e))?;
+        self.freshen(read.as_ref(), within).await?;
         let read = move |ledger: &LedgerSnapshot<'_>| {
             let mut records = RecordReader::new(ledger, &caller.id);
-            let (versions, next) = records.history(&id, (first, SHOWN_MAX as u32))?;
+            let (mut versions, mut next) = records.history(&id, (first, SHOWN_MAX as u32))?;
             if versions.is_empty() {
                 return Ok(None);
             }
+            let mut wraps = added_wraps(ledger, &caller.id, &id, first..next.unwrap_or(u32::MAX))?;
+            next = cut_to_page(&mut versions, &mut wraps).or(next);
             let proof = Some((&records.prove(&id, &versions)?).into());
-            let wraps = added_wraps(ledger, &caller.id, &id, first..next.unwrap_or(u32::MAX))?;
             let next_page_token = next.map(|next| Bytes::copy_from_slice(&next.to_be_bytes())).unwrap_or_default();
             let answer = pb::GetRecordHistoryResponse { versions, proof, header: None, wraps, next_page_token };
             Ok(Some((answer, ledger.tip_header().clone())))
         };
         let (answer, header) = self.read(read).await?.ok_or_else(not_found)?;
         let header = Some((&self.prove_header(header, within).await?).into());
-        Ok(Response::new(pb::GetRecordHistoryResponse { header, ..answer }))
+        let next_page_token = pages.next(&answer.next_page_token)?;
+        Ok(Response::new(pb::GetRecordHistoryResponse { header, next_page_token, ..answer }))
     }
 }
 
@@ -127,6 +140,28 @@ fn first_version(token: &[u8]) -> Result<u32, FieldError> {
         true => Ok(1),
         false => Ok(u32::from_be_bytes(fixed("page_token", token)?).max(1)),
     }
+}
+
+/// Leaves on a page what fits there, of each version all; at which version the next page begins, if
+/// something did not fit. Both are in the order of versions.
+fn cut_to_page(versions: &mut Vec<pb::RecordVersion>, wraps: &mut Vec<pb::ShownWrap>) -> Option<u32> {
+    let (mut filled, mut rest) = (Filled::default(), wraps.iter().peekable());
+    let mut next = None;
+    for version in &*versions {
+        let mut bytes = version.encoded_len();
+        while let Some(wrap) = rest.next_if(|wrap| wrap.version <= version.version) {
+            bytes = bytes.saturating_add(wrap.encoded_len());
+        }
+        if !filled.takes(bytes) {
+            next = Some(version.version);
+            break;
+        }
+    }
+    if let Some(next) = next {
+        versions.retain(|version| version.version < next);
+        wraps.retain(|wrap| wrap.version < next);
+    }
+    next
 }
 
 /// For which keys versions of a record were wrapped since, as far as the reader may ask for such
@@ -262,7 +297,7 @@ impl Query {
         reader: &SpiffeId,
     ) -> Result<(Vec<(pb::RecordVersion, Bytes)>, Bytes), StorageError> {
         let mut records = RecordReader::new(ledger, reader);
-        let mut found = Vec::new();
+        let (mut found, mut filled) = (Vec::new(), Filled::default());
         for (looked_at, entry) in self.among.entries(ledger, reader, self.from)?.enumerate() {
             let (sequence, id) = entry?;
             let next = Bytes::copy_from_slice(&sequence.to_be_bytes());
@@ -272,7 +307,10 @@ impl Query {
             let newest = records.newest(&id, |state, version| self.matches(state, version))?;
             let shown = newest.map(|version| self.described(&records, &id, version)).transpose()?.flatten();
             // There is a further page only where there is something to show on it.
-            if shown.is_some() && found.len() >= self.page {
+            let fits = |(version, descriptor): &(pb::RecordVersion, Bytes)| {
+                filled.takes(version.encoded_len() + descriptor.len() + PROOF_BYTES)
+            };
+            if shown.is_some() && (found.len() >= self.page || !shown.as_ref().is_some_and(fits)) {
                 return Ok((found, next));
             }
             found.extend(shown);
@@ -301,5 +339,31 @@ impl Query {
             && (q.author_member.is_empty() || q.author_member == state.member)
             && (q.from_ms == 0 || version.time_ms >= q.from_ms)
             && (q.to_ms == 0 || version.time_ms < q.to_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::pages::PAGE_BYTES;
+
+    #[test]
+    fn a_page_of_a_history_holds_whole_versions_and_no_more_than_fits() {
+        let version = |version: u32| pb::RecordVersion { version, ..Default::default() };
+        let wrap = |version: u32, bytes: usize| pb::ShownWrap {
+            version,
+            state_proof: vec![0; bytes].into(),
+            ..pb::ShownWrap::default()
+        };
+        let cut = |wraps: &[(u32, usize)]| {
+            let mut versions: Vec<_> = (4..=7).map(version).collect();
+            let mut wraps: Vec<_> = wraps.iter().map(|(number, bytes)| wrap(*number, *bytes)).collect();
+            let next = cut_to_page(&mut versions, &mut wraps);
+            (versions.iter().map(|version| version.version).collect::<Vec<_>>(), wraps.len(), next)
+        };
+        assert_eq!(cut(&[(4, 10), (7, 10)]), (vec![4, 5, 6, 7], 2, None));
+        let half = PAGE_BYTES / 2;
+        assert_eq!(cut(&[(4, 10), (5, half), (6, half), (6, 10)]), (vec![4, 5], 2, Some(6)));
+        assert_eq!(cut(&[(4, half), (4, 2 * half), (5, 10)]), (vec![4], 2, Some(5)), "one version always");
     }
 }

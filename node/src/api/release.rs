@@ -9,20 +9,21 @@ use consilium_ledger::rights::{Claim, Decider, Opened, Reading, Withheld, open, 
 use consilium_policy::Engine;
 use consilium_proto::error::{FieldError, fixed};
 use consilium_proto::ids::{Height, RecordId};
+use consilium_proto::limits::DESCRIPTOR_BYTES_MAX;
 use consilium_proto::pb::{self, AccessKind, ReleasedRecord};
 use consilium_proto::transaction::{RequestAccess, VersionRef};
 use prost::Message;
 
+use super::pages::Filled;
 use super::query::Query;
 use super::record_reader::RecordReader;
 use crate::storage::StorageError;
 use crate::storage::snapshot::LedgerSnapshot;
 
-/// Bytes of records in an answer, and what more there is of the last one: a reader can receive it,
-/// and a node can hold many.
-const ANSWER_BYTES: usize = 4 * 1024 * 1024;
 /// Versions of histories in an answer.
 pub(super) const SHOWN_MAX: usize = 1_000;
+/// What the descriptor of a version takes, and more.
+const DESCRIBED_BYTES: usize = 2 * DESCRIPTOR_BYTES_MAX;
 /// Versions that are decided for one answer, beside those that the event names: it is given before
 /// the caller gives up.
 pub(super) const DECIDED_MAX: usize = 10_000;
@@ -72,21 +73,18 @@ pub struct Released {
     pub(super) awaits_wrap: bool,
     /// Versions that were looked at, whether they are in the answer or not.
     pub(super) looked_at: usize,
-    bytes: usize,
+    filled: Filled,
 }
 
 impl Released {
-    /// Adds records.
-    pub(super) fn extend(&mut self, records: impl IntoIterator<Item = ReleasedRecord>) {
-        for record in records {
-            self.bytes = self.bytes.saturating_add(record.encoded_len());
-            self.records.push(record);
+    /// Adds records if all of them fit on the page; whether they did.
+    pub(super) fn takes(&mut self, records: Vec<ReleasedRecord>) -> bool {
+        let bytes = records.iter().map(Message::encoded_len).sum();
+        if !records.is_empty() && !self.filled.takes(bytes) {
+            return false;
         }
-    }
-
-    /// Whether nothing more is to be added.
-    pub(super) fn is_full(&self) -> bool {
-        self.bytes >= ANSWER_BYTES
+        self.records.extend(records);
+        true
     }
 }
 
@@ -175,19 +173,23 @@ impl Release<'_> {
     ) -> Result<Released, StorageError> {
         let mut released = Released::default();
         for (index, asked) in (0_u32..).zip(&self.asked.records).skip(from.index as usize) {
-            if released.is_full() {
-                released.next_page_token = Place { index, version: 0 }.token();
-                break;
-            }
+            let (mut found, mut missed, mut awaits) = (Vec::new(), None, false);
             for version in wanted(asked, permitted) {
                 let record = records.version(&version.record, version.version)?;
                 let height = Height(record.height);
-                released.awaits_wrap |= records.awaits_wrap(&version.record, &record)?;
+                awaits |= records.awaits_wrap(&version.record, &record)?;
                 let (record, missing) = records.release(&version.record, record)?;
-                released.missing = released.missing.or(missing.then_some(height));
-                released.looked_at += 1;
-                released.extend([record]);
+                missed = missed.or(missing.then_some(height));
+                found.push(record);
             }
+            let looked_at = found.len();
+            if !released.takes(found) {
+                released.next_page_token = Place { index, version: 0 }.token();
+                break;
+            }
+            released.looked_at += looked_at;
+            released.missing = released.missing.or(missed);
+            released.awaits_wrap |= awaits;
         }
         Ok(released)
     }
@@ -205,15 +207,21 @@ impl Release<'_> {
             let first = if index == from.index { from.version.max(1) } else { 1 };
             let mut shown = Vec::new();
             for number in first..=newest {
-                let full = released.is_full() || released.records.len() + shown.len() >= SHOWN_MAX;
+                let full = released.records.len() + shown.len() >= SHOWN_MAX;
                 if full || released.looked_at >= DECIDED_MAX {
                     released.next_page_token = Place { index, version: number }.token();
                     break;
                 }
                 released.looked_at += 1;
-                shown.extend(decide(self.ledger, &mut decider, &version.record, number)?);
+                let Some(shows) = decide(self.ledger, &mut decider, &version.record, number)? else { continue };
+                // Before the proof is made, which is of all that are shown of a record.
+                if !released.filled.takes(shows.encoded_len() + DESCRIBED_BYTES) {
+                    released.next_page_token = Place { index, version: number }.token();
+                    break;
+                }
+                shown.push(shows);
             }
-            released.extend(records.show(&version.record, shown)?);
+            released.records.extend(records.show(&version.record, shown)?);
             if !released.next_page_token.is_empty() {
                 break;
             }

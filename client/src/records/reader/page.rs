@@ -37,7 +37,10 @@ pub(super) struct Page {
     /// Whether there is a page that was not loaded.
     more: bool,
     left: std::vec::IntoIter<Proven<pb::RecordVersion>>,
+    /// On the pages since the first.
     seen: BTreeSet<RecordId>,
+    /// On pages before the list was begun again.
+    passed: BTreeSet<RecordId>,
 }
 
 impl Page {
@@ -48,21 +51,36 @@ impl Page {
     ) -> Self {
         let left = Vec::new().into_iter();
         let (reader, pages) = (reader.clone(), Pages::default());
-        Self { reader, filter, access, pages, more: true, left, seen: BTreeSet::new() }
+        Self { reader, filter, access, pages, more: true, left, seen: BTreeSet::new(), passed: BTreeSet::new() }
     }
 
     async fn load(&mut self) -> Result<(), ClientError> {
         // What fails is not asked for again.
         self.more = false;
-        let (records, more) = match self.access.clone() {
-            Some((patient, request)) => {
-                let request = pb::ReadRecordsRequest { page_token: self.pages.token(), ..request };
-                self.load_permitted(patient, request).await?
+        let loaded = match self.load_next().await {
+            Err(error) if self.pages.begin_anew(&error) => {
+                // What was handed out is passed over now.
+                self.passed.append(&mut self.seen);
+                self.load_next().await
             }
-            None => self.load_own().await?,
+            loaded => loaded,
         };
+        let (mut records, more) = loaded?;
+        records.retain(|record| {
+            RecordId::parse("record_id", &record.record_id).map_or(true, |id| !self.passed.contains(&id))
+        });
         (self.left, self.more) = (records.into_iter(), more);
         Ok(())
+    }
+
+    async fn load_next(&mut self) -> Result<(Vec<Proven<pb::RecordVersion>>, bool), ClientError> {
+        match self.access.clone() {
+            Some((patient, request)) => {
+                let request = pb::ReadRecordsRequest { page_token: self.pages.token(), ..request };
+                self.load_permitted(patient, request).await
+            }
+            None => self.load_own().await,
+        }
     }
 
     async fn load_own(&mut self) -> Result<(Vec<Proven<pb::RecordVersion>>, bool), ClientError> {
