@@ -42,7 +42,8 @@ pub(super) fn begin(dir: &DataDir) -> Result<Begun, Fault> {
     let mut others = Vec::new();
     for entry in fs::read_dir(at).map_err(StorageError::file(at))? {
         let path = entry.map_err(StorageError::file(at))?.path();
-        if !is_of_the_file_system(&path) && !(broken_off && own.contains(&path)) {
+        let in_the_way = !(is_of_the_file_system(&path) || broken_off && own.contains(&path));
+        if in_the_way {
             others.push(path.file_name().unwrap_or_default().to_string_lossy().into_owned());
         }
     }
