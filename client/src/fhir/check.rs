@@ -2,8 +2,8 @@
 //! elements of the types below are there, one choice of each `[x]`, and the
 //! invariants that matter for reading a record rightly.
 //!
-//! It is not a profile validator: codes, cardinalities of inner elements and
-//! unknown elements are for the system that wrote the document.
+//! This is what holds whatever the setting of [`super::validate`], which looks
+//! at everything that R4 defines.
 
 use serde_json::{Map, Value};
 

@@ -70,6 +70,7 @@ mod reference;
 mod resource_types;
 mod split;
 mod strict;
+pub mod validate;
 
 pub use bundle::{BundleKind, Deletion, PassedOver};
 pub use compartment::needs_patient;
@@ -283,6 +284,12 @@ pub enum FhirProblem {
         /// What it says.
         meaning: &'static str,
     },
+    /// The definitions of R4 do not allow it; what was found is told beside this.
+    #[error("is not valid FHIR R4 ({findings} findings)")]
+    NotValid {
+        /// How many.
+        findings: usize,
+    },
     /// Larger than a record may be.
     #[error("has {bytes} bytes, allowed are {bytes_max}")]
     TooLarge {
@@ -291,4 +298,30 @@ pub enum FhirProblem {
         /// See [`RESOURCE_BYTES_MAX`].
         bytes_max: usize,
     },
+}
+
+impl FhirProblem {
+    /// Whether the document cannot be read rightly, so that there is nothing to judge in it.
+    fn is_unreadable(&self) -> bool {
+        match self {
+            Self::Malformed { .. }
+            | Self::NotUtf8
+            | Self::TooDeep
+            | Self::BundlesTooDeep
+            | Self::DuplicateKey
+            | Self::Empty
+            | Self::Null
+            | Self::TooLarge { .. } => true,
+            Self::Type { .. }
+            | Self::Missing
+            | Self::SeveralChoices
+            | Self::UnknownType
+            | Self::Id
+            | Self::Confidentiality
+            | Self::NoPatient
+            | Self::SeveralPatients
+            | Self::Invariant { .. }
+            | Self::NotValid { .. } => false,
+        }
+    }
 }
