@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::age::HeadAge;
 use crate::fhir::BaseUrl;
+use crate::fhir::validate::{Validation, Validator};
 use crate::nodes_of::NodesOf;
 
 /// Everything that [`crate::Client::connect`] needs.
@@ -42,4 +43,19 @@ pub struct Profile {
     /// Base URLs of the member's own FHIR servers: what they call a patient, `Patient/123`
     /// means as well ([`crate::fhir::Home`]).
     pub fhir_base: Vec<BaseUrl>,
+    /// What becomes of a document that is not valid FHIR R4. Absent: it is refused.
+    pub fhir_validation: Option<Validation>,
+    /// URLs of modifier extensions that the readers of the records understand.
+    pub fhir_modifier_extensions: Vec<String>,
+}
+
+impl Profile {
+    /// Judges the documents that records are made from.
+    #[must_use]
+    pub fn validator(&self) -> Validator {
+        Validator {
+            level: self.fhir_validation.unwrap_or_default(),
+            modifier_extensions: self.fhir_modifier_extensions.iter().cloned().collect(),
+        }
+    }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use consilium_client::endpoint::Endpoint;
 use consilium_client::fhir::BaseUrl;
+use consilium_client::fhir::validate::Validation;
 use consilium_client::{ClientError, HeadAge, NodesOf, Profile, files};
 use serde::Deserialize;
 
@@ -29,6 +30,8 @@ struct Section {
     encryption_key: Option<PathBuf>,
     search_key: Option<PathBuf>,
     fhir_base: Option<Vec<String>>,
+    fhir_validation: Option<String>,
+    fhir_modifier_extensions: Option<Vec<String>>,
     #[serde(default)]
     profile: BTreeMap<String, Section>,
 }
@@ -61,6 +64,11 @@ pub(crate) fn overridden(under: Profile, over: Profile) -> Profile {
         encryption_key: over.encryption_key.or(under.encryption_key),
         search_key: over.search_key.or(under.search_key),
         fhir_base: if over.fhir_base.is_empty() { under.fhir_base } else { over.fhir_base },
+        fhir_validation: over.fhir_validation.or(under.fhir_validation),
+        fhir_modifier_extensions: match over.fhir_modifier_extensions.is_empty() {
+            true => under.fhir_modifier_extensions,
+            false => over.fhir_modifier_extensions,
+        },
     }
 }
 
@@ -89,6 +97,10 @@ fn fhir_base(texts: &[String]) -> Result<Vec<BaseUrl>, ClientError> {
     texts.iter().map(base).collect()
 }
 
+fn validation(text: &str) -> Result<Validation, ClientError> {
+    text.parse().map_err(|e| ClientError::Usage(format!("fhir_validation: {e}")))
+}
+
 pub(crate) fn head_age(seconds: u32) -> HeadAge {
     HeadAge::Within(Duration::from_secs(seconds.into()))
 }
@@ -110,6 +122,8 @@ impl Section {
             encryption_key: at(self.encryption_key),
             search_key: at(self.search_key),
             fhir_base: fhir_base(self.fhir_base.as_deref().unwrap_or_default())?,
+            fhir_validation: self.fhir_validation.as_deref().map(validation).transpose()?,
+            fhir_modifier_extensions: self.fhir_modifier_extensions.unwrap_or_default(),
         })
     }
 }

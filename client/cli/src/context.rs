@@ -15,6 +15,7 @@ use crate::json::Document;
 
 use consilium_client::endpoint::Endpoint;
 use consilium_client::fhir::BaseUrl;
+use consilium_client::fhir::validate::Validation;
 use consilium_client::{Claimed, Client, ClientError, FalseAnswer, HeadAge, NodesOf, Profile};
 
 /// How results are printed.
@@ -77,6 +78,9 @@ pub(crate) struct ConnectionArgs {
         hide_short_help = true
     )]
     pub(crate) fhir_base: Vec<BaseUrl>,
+    /// What becomes of a document that is not valid FHIR R4: strict, warn or off [default: strict]
+    #[arg(long, global = true, value_name = "LEVEL", env = "CONSILIUM_FHIR_VALIDATION", hide_short_help = true)]
+    pub(crate) fhir_validation: Option<Validation>,
 }
 
 /// What every command gets.
@@ -123,6 +127,8 @@ impl Context {
             encryption_key: args.encryption_key.clone(),
             search_key: args.search_key.clone(),
             fhir_base: args.fhir_base.clone(),
+            fhir_validation: args.fhir_validation,
+            fhir_modifier_extensions: Vec::new(),
         };
         Ok(config_file::overridden(base, flags))
     }

@@ -67,6 +67,7 @@ pub(crate) async fn run(args: ImportArgs, ctx: &Context) -> Result<(), CliError>
     tell_passed_over(&found);
     let files = found.files;
     let client = ctx.client().await?;
+    let validator = ctx.profile()?.validator();
     let writer = RecordWriter::new(client.clone()).await?;
     tell_recipients(writer.recipients());
     eprintln!("and for each patient's own keys, where there are any");
@@ -84,7 +85,8 @@ pub(crate) async fn run(args: ImportArgs, ctx: &Context) -> Result<(), CliError>
     let told = Arc::clone(&watcher.told);
     let notify = Box::new(move |event| watcher.tell(event));
     let (bundles, in_flight) = (args.bundles.into(), args.in_flight);
-    let result = import(client, &writer, ImportOptions { files, journal, bundles, in_flight, notify }).await;
+    let options = ImportOptions { files, journal, bundles, validator, in_flight, notify };
+    let result = import(client, &writer, options).await;
     bar.finish_and_clear();
     let summary = result?;
     let told = told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -167,6 +169,7 @@ struct Told {
     refused: Vec<serde_json::Value>,
     bundles: Vec<serde_json::Value>,
     deletions: Vec<serde_json::Value>,
+    findings: Vec<serde_json::Value>,
 }
 
 struct Watcher {
@@ -210,6 +213,20 @@ impl Watcher {
                 told.bundles.push(bundle(&path, kind, refused, taken));
             }
             Event::PassedOver { path, entries } => self.passed_over(&mut told, &path, &entries),
+            Event::NotValid { path, report } => {
+                for finding in &report.findings {
+                    self.line(&format!("{}: {finding}", path.display()));
+                    told.findings.push(json!({
+                        "file": path.display().to_string(),
+                        "line": finding.line,
+                        "path": finding.path,
+                        "problem": finding.problem.to_string(),
+                    }));
+                }
+                if report.more > 0 {
+                    self.line(&format!("{}: and {} findings more", path.display(), report.more));
+                }
+            }
             Event::Unreadable { path, cause } => {
                 self.line(&format!("refused {}: {cause}", path.display()));
                 told.refused.push(json!({ "file": path.display().to_string(), "problem": cause }));
@@ -273,6 +290,8 @@ fn to_json(summary: &ImportSummary, told: &Told) -> serde_json::Value {
         "skipped_files": told.skipped,
         "refused_documents": told.refused,
         "refused_bundles": told.bundles,
+        "findings": summary.findings,
+        "fhir_findings": told.findings,
         "elapsed_ms": u64::try_from(summary.elapsed.as_millis()).unwrap_or(u64::MAX),
         "transactions_per_second": per_second(summary.transactions, summary),
         "records_per_second": per_second(summary.records(), summary),
@@ -304,6 +323,7 @@ fn to_text(summary: &ImportSummary) -> String {
     note(summary.records_known, "resources were certified by an earlier run");
     note(summary.bundles_divided, "Bundles needed more than one transaction");
     note(summary.files_skipped, "files hold no FHIR resources and were skipped");
+    note(summary.findings, "findings against FHIR R4");
     note(summary.refused, "documents were refused");
     note(summary.resources_refused, "resources of Bundles were refused, the others of these are certified");
     note(summary.deletions, "resources are deleted by Bundles; their records were left as they are");

@@ -20,6 +20,7 @@ use super::private;
 use super::{CliError, Context};
 use consilium_client::ClientError;
 use consilium_client::fhir;
+use consilium_client::fhir::validate::Validator;
 use consilium_client::files;
 use consilium_client::patients::Patients;
 use consilium_client::records::{
@@ -166,7 +167,7 @@ async fn submit(client: &Client, args: SubmitArgs, ctx: &Context) -> Result<(), 
     // Nobody is registered for what cannot be written.
     let labels = args.write.labels.read()?;
     let writer = RecordWriter::new(client.clone()).await?;
-    let drafts = drafts_of(client, &args).await?;
+    let drafts = drafts_of(client, &args, ctx).await?;
     let drafts: Vec<_> = drafts.into_iter().map(|draft| labels.put_on(draft)).collect();
     tell_recipients(writer.recipients());
     tell_recipients(writer.keys_of(&drafts).await?.recipients());
@@ -185,7 +186,7 @@ pub(crate) fn tell_recipients<'a>(recipients: impl IntoIterator<Item = &'a Recip
     }
 }
 
-async fn drafts_of(client: &Client, args: &SubmitArgs) -> Result<Vec<RecordDraft>, CliError> {
+async fn drafts_of(client: &Client, args: &SubmitArgs, ctx: &Context) -> Result<Vec<RecordDraft>, CliError> {
     let (key, patients) = (search_key(client)?, Patients::new(client.clone())?);
     let bytes = document(&args.file)?;
     if let (Some(kind), Some(patient)) = (&args.kind, &args.patient_file) {
@@ -196,7 +197,7 @@ async fn drafts_of(client: &Client, args: &SubmitArgs) -> Result<Vec<RecordDraft
     let not_fhir = |cause: String| {
         CliError::from(ClientError::file(&args.file, cause)).hint("another document needs --kind and --patient-file")
     };
-    let split = fhir::split(&bytes, client.home()).map_err(|e| not_fhir(e.to_string()))?;
+    let split = judged(&ctx.profile()?.validator(), &bytes, client).map_err(|e| not_fhir(e.to_string()))?;
     if split.content == fhir::Content::NotFhir {
         return Err(not_fhir("is not a FHIR resource".into()));
     }
@@ -214,7 +215,7 @@ async fn amend(client: &Client, args: AmendArgs, ctx: &Context) -> Result<(), Cl
     let labels = args.write.labels.read()?;
     let draft = match args.raw {
         true => raw_amendment(client, &args).await?,
-        false => fhir_amendment(client, &args).await?,
+        false => fhir_amendment(client, &args, ctx).await?,
     };
     let draft = labels.put_on(draft);
     let before = if args.drop_labels { LabelsBefore::Dropped } else { LabelsBefore::Kept };
@@ -225,8 +226,9 @@ async fn amend(client: &Client, args: AmendArgs, ctx: &Context) -> Result<(), Cl
     print_written(ctx, &submitted, &[args.id], version)
 }
 
-async fn fhir_amendment(client: &Client, args: &AmendArgs) -> Result<RecordDraft, CliError> {
-    let split = fhir::split(&document(&args.file)?, client.home()).map_err(|e| ClientError::file(&args.file, e))?;
+async fn fhir_amendment(client: &Client, args: &AmendArgs, ctx: &Context) -> Result<RecordDraft, CliError> {
+    let split = judged(&ctx.profile()?.validator(), &document(&args.file)?, client);
+    let split = split.map_err(|e| ClientError::file(&args.file, e))?;
     let (fhir::Content::Resource, [resource]) = (split.content, split.resources.as_slice()) else {
         return Err(CliError::from(ClientError::file(&args.file, "is not a single FHIR resource"))
             .hint("give --raw to amend a document that is not FHIR"));
@@ -240,6 +242,18 @@ async fn fhir_amendment(client: &Client, args: &AmendArgs) -> Result<RecordDraft
         }
     };
     Ok(RecordDraft::from_resource(resource, patient, search_key(client)?))
+}
+
+/// A document taken apart and held against FHIR R4; what is found is told on stderr.
+fn judged(validator: &Validator, bytes: &Bytes, client: &Client) -> Result<fhir::Split, fhir::FhirError> {
+    let (split, report) = validator.judge(bytes, 1, fhir::split(bytes, client.home()));
+    for finding in &report.findings {
+        eprintln!("{}", escaped(&finding.to_string()));
+    }
+    if report.more > 0 {
+        eprintln!("and {} findings more", report.more);
+    }
+    split
 }
 
 fn unknown_patient() -> CliError {

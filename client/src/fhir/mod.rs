@@ -318,8 +318,9 @@ impl FhirProblem {
             | Self::UnknownType
             | Self::Id
             | Self::Confidentiality
-            | Self::NoPatient
-            | Self::SeveralPatients
+            | Self::NoPatient { .. }
+            | Self::SeveralPatients { .. }
+            | Self::OtherType { .. }
             | Self::Invariant { .. }
             | Self::NotValid { .. } => false,
         }

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::PathBuf;
 
+use consilium_client::fhir::validate::Validator;
 use consilium_client::fhir::{BundleKind, FILE_BYTES_MAX, Home, Resource};
-use consilium_client::records::import::{BundlePolicy, Event, NOT_FHIR, SourceFile, find, read_documents};
+use consilium_client::records::import::{BundlePolicy, Event, NOT_FHIR, Rules, SourceFile, find, read_documents};
 use consilium_client::records::{
     PackLimits, Recipient, RecordDraft, TAGS_MAX, new_pseudonym, new_record_id, pack, seal, size_of,
 };
@@ -49,7 +50,8 @@ fn read_by(folder: &PathBuf, policy: BundlePolicy) -> Vec<Read> {
     let files = find(std::slice::from_ref(folder)).unwrap().files;
     let read = |file: SourceFile| {
         let (mut documents, mut events) = (Vec::new(), Vec::new());
-        read_documents(&file, (&home(), policy), &mut |e| events.push(e), &mut |d| {
+        let rules = Rules { home: &home(), policy, validator: &Validator::default() };
+        read_documents(&file, rules, &mut |e| events.push(e), &mut |d| {
             documents.push((d.is_bundle, d.resources));
             true
         });

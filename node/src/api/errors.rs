@@ -110,9 +110,7 @@ impl Reason {
             | Self::PageTokenRefused
             | Self::TooLarge
             | Self::InvalidTransaction
-            | Self::BadSignature => {
-                Code::InvalidArgument
-            }
+            | Self::BadSignature => Code::InvalidArgument,
             Self::UnknownMethod | Self::CompressionRefused => Code::Unimplemented,
             Self::UnknownAuthor
             | Self::TransactionExpired

@@ -63,6 +63,8 @@ impl User {
             encryption_key: Some(file("encryption.key")),
             search_key: Some(network.folder().join("search.key")).filter(|key| key.exists()),
             fhir_base: Vec::new(),
+            fhir_validation: None,
+            fhir_modifier_extensions: Vec::new(),
         };
         Self::load(profile, files.issued.certificate.serial().clone(), position).await
     }

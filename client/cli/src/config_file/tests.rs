@@ -56,6 +56,18 @@ fn base_urls_of_own_servers_are_a_setting() {
 }
 
 #[test]
+fn how_fhir_is_judged_is_a_setting() {
+    let url = "https://a.example/negated";
+    let text = format!("fhir_modifier_extensions = [{url:?}]\n[profile.old]\nfhir_validation = \"warn\"\n");
+    let profile = |name| parse(&text, Path::new(""), name).unwrap();
+    assert_eq!(profile(None).validator().level, Validation::Strict);
+    assert_eq!(profile(Some("old")).validator().level, Validation::Warn);
+    assert_eq!(profile(Some("old")).fhir_modifier_extensions, [url]);
+    let error = parse("fhir_validation = \"lax\"", Path::new(""), None).unwrap_err();
+    assert!(error.contains("strict, warn, off"), "{error}");
+}
+
+#[test]
 fn flags_win() {
     let over = Profile { endpoints: vec!["[::1]:1".into()], ..Profile::default() };
     let profile = overridden(parse(TEXT, Path::new(""), None).unwrap(), over);

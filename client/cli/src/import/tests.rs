@@ -6,6 +6,7 @@ fn scripts_get_the_summary() {
         skipped: vec![json!({ "file": "a.txt", "reason": "not FHIR" })],
         refused: vec![],
         bundles: vec![bundle(Path::new("b.json"), BundleKind::Searchset, 1, 54)],
+        findings: vec![],
         deletions: vec![json!({ "file": "b.json", "resource": "Observation/7" })],
     };
     let summary = ImportSummary {
@@ -21,6 +22,7 @@ fn scripts_get_the_summary() {
         resources_refused: 1,
         deletions: 1,
         under_two: [(PatientPseudonym([1; 16]), PatientPseudonym([2; 16]))].into(),
+        findings: 0,
         elapsed: std::time::Duration::ZERO,
         stopped_by: None,
     };

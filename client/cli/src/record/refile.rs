@@ -12,7 +12,7 @@ use consilium_proto::ids::{PatientPseudonym, RecordId};
 
 use super::access::AccessArgs;
 use super::labels::LabelArgs;
-use super::{Wait, document, print_written, search_key, tell_recipients};
+use super::{Wait, document, judged, print_written, search_key, tell_recipients};
 use crate::{CliError, Context};
 
 /// Arguments of `record move`.
@@ -39,7 +39,7 @@ pub(crate) struct MoveArgs {
 
 pub(super) async fn run(client: &Client, args: MoveArgs, ctx: &Context) -> Result<(), CliError> {
     let labels = args.labels.read()?;
-    let draft = labels.put_on(draft(client, &args).await?);
+    let draft = labels.put_on(draft(client, &args, ctx).await?);
     let writer = RecordWriter::new(client.clone()).await?;
     tell_recipients(writer.recipients());
     tell_recipients(writer.keys_of([&draft]).await?.recipients());
@@ -48,7 +48,7 @@ pub(super) async fn run(client: &Client, args: MoveArgs, ctx: &Context) -> Resul
 }
 
 /// The document as it is, or its correction, under the other patient.
-async fn draft(client: &Client, args: &MoveArgs) -> Result<RecordDraft, CliError> {
+async fn draft(client: &Client, args: &MoveArgs, ctx: &Context) -> Result<RecordDraft, CliError> {
     let reader = args.access.reader(client)?;
     let Described { version, tags } = reader.described(args.id).await?.into_value();
     let plaintext: Bytes = match &args.document {
@@ -59,7 +59,9 @@ async fn draft(client: &Client, args: &MoveArgs) -> Result<RecordDraft, CliError
             opened.to_vec().into()
         }
     };
-    if let Ok(split) = fhir::split(&plaintext, client.home())
+    // It is on the ledger already: what is found in it is told, and moves with it.
+    let validator = ctx.profile()?.validator().lenient();
+    if let Ok(split) = judged(&validator, &plaintext, client)
         && let (fhir::Content::Resource, [resource]) = (split.content, split.resources.as_slice())
     {
         ensure_of(client, resource, args.to).await?;

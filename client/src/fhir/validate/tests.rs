@@ -277,7 +277,9 @@ fn findings_are_counted_placed_and_silent_of_values() {
 #[test]
 fn the_level_decides() {
     let bad = bytes::Bytes::from_static(b"{\"resourceType\":\"Patient\",\"gender\":\"x\"}");
-    let judge = |level| Validator::new(level).judge(&bad, 1, super::super::split(&bad, "a.example"));
+    let judge = |level| {
+        Validator::new(level).judge(&bad, 1, super::super::split(&bad, &crate::fhir::Home::new("a.example", [])))
+    };
     let (strict, report) = judge(Validation::Strict);
     assert_eq!(strict.unwrap_err().problem, FhirProblem::NotValid { findings: 1 });
     assert_eq!(report.count(), 1);
@@ -286,7 +288,8 @@ fn the_level_decides() {
     let (off, report) = judge(Validation::Off);
     assert_eq!((off.unwrap().resources.len(), report.count()), (1, 0));
     let twice = bytes::Bytes::from_static(b"{\"resourceType\":\"Patient\",\"gender\":\"x\",\"gender\":\"x\"}");
-    let (split, report) = Validator::default().judge(&twice, 1, super::super::split(&twice, "a.example"));
+    let (split, report) =
+        Validator::default().judge(&twice, 1, super::super::split(&twice, &crate::fhir::Home::new("a.example", [])));
     assert_eq!((split.unwrap_err().problem, report.count()), (FhirProblem::DuplicateKey, 0));
     assert_eq!(Validator::default().lenient().level, Validation::Warn);
     assert_eq!(Validator::new(Validation::Off).lenient().level, Validation::Off);

@@ -18,11 +18,12 @@ mod summary;
 
 pub use journal::{Journal, JournalError};
 pub use pipeline::{ImportOptions, import};
-pub use source::{Document, EXTENSIONS, Format, Found, NOT_FHIR, SourceFile, find, read_documents};
+pub use source::{Document, EXTENSIONS, Format, Found, NOT_FHIR, Rules, SourceFile, find, read_documents};
 pub use summary::{ImportSummary, KindSummary};
 
 use std::path::PathBuf;
 
+use crate::fhir::validate::Report;
 use crate::fhir::{BundleKind, FhirError, PassedOver};
 
 /// What becomes of a Bundle of which some resources cannot be taken.
@@ -108,6 +109,13 @@ pub enum Event {
         path: PathBuf,
         /// Which.
         entries: PassedOver,
+    },
+    /// What is not valid FHIR R4 in a document. If that is why it is refused, the refusal follows.
+    NotValid {
+        /// The file.
+        path: PathBuf,
+        /// Places and rules; at least one finding.
+        report: Report,
     },
     /// A file could not be read.
     Unreadable {

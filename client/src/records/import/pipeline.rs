@@ -21,12 +21,13 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::journal::{Journal, JournalError, PendingEntry, item};
-use super::source::{Document, SourceFile, read_documents};
+use super::source::{Document, Rules, SourceFile, read_documents};
 use super::summary::ImportSummary;
 use super::{BundlePolicy, Event};
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::fhir::Resource;
+use crate::fhir::validate::Validator;
 use crate::patients::Patients;
 use crate::receipts::TransactionFate;
 use crate::records::{self, Draft, PatientKeys, Prepared, RecordDraft, RecordWriter, Sealer, Size, pack};
@@ -44,6 +45,8 @@ pub struct ImportOptions {
     pub journal: Option<(PathBuf, Journal)>,
     /// What becomes of a Bundle of which some cannot be taken.
     pub bundles: BundlePolicy,
+    /// Judges the documents.
+    pub validator: Validator,
     /// Transactions on their way at once.
     pub in_flight: NonZero<usize>,
     /// Told what happens, from several threads.
@@ -87,6 +90,7 @@ struct Shared {
     patients: Patients,
     journal: Mutex<Option<Journal>>,
     journal_path: PathBuf,
+    validator: Validator,
     notify: Box<dyn Fn(Event) + Send + Sync>,
     stop: AtomicBool,
 }
@@ -111,6 +115,7 @@ pub async fn import(
         search_key,
         journal: Mutex::new(journal),
         journal_path,
+        validator: options.validator,
         notify: options.notify,
         stop: AtomicBool::new(false),
     });
@@ -160,6 +165,7 @@ async fn run(
             summary.bundles_in_part = read.bundles_in_part;
             summary.resources_refused = read.resources_refused;
             summary.deletions = read.deletions;
+            summary.findings = read.findings;
             if let Some(error) = read.failed {
                 summary.stopped_by.get_or_insert(error);
             }
@@ -181,6 +187,7 @@ struct ReadCounts {
     bundles_in_part: u64,
     resources_refused: u64,
     deletions: u64,
+    findings: u64,
     /// Why it ended early.
     failed: Option<ClientError>,
 }
@@ -194,6 +201,7 @@ impl ReadCounts {
                 self.bundles_in_part += 1;
                 self.resources_refused += *refused as u64;
             }
+            Event::NotValid { report, .. } => self.findings += report.count() as u64,
             Event::PassedOver { entries, .. } => self.deletions += entries.deletions.len() as u64,
             // The Bundle is told of, too.
             Event::EntryRefused { .. } => {}
@@ -218,9 +226,8 @@ fn produce(
             read.note(&event);
             (shared.notify)(event);
         };
-        read_documents(file, (shared.client.home(), bundles), &mut notify, &mut |document| {
-            packer.take(&file.path, document)
-        });
+        let rules = Rules { home: shared.client.home(), policy: bundles, validator: &shared.validator };
+        read_documents(file, rules, &mut notify, &mut |document| packer.take(&file.path, document));
         if shared.stop.load(Ordering::Relaxed) || packer.counts.failed.is_some() {
             break;
         }

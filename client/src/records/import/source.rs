@@ -11,6 +11,7 @@ use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 
 use super::{BundlePolicy, Event};
+use crate::fhir::validate::Validator;
 use crate::fhir::{Content, FILE_BYTES_MAX, FhirError, FhirProblem, Home, Resource, Split, examine, examine_line};
 
 /// Why a file with other JSON is passed over.
@@ -129,11 +130,11 @@ fn source_file(path: PathBuf, bytes: u64) -> Result<SourceFile, PathBuf> {
 /// `notify`. Returns early when `take` wants no more.
 pub fn read_documents(
     file: &SourceFile,
-    (home, policy): (&Home, BundlePolicy),
+    rules: Rules<'_>,
     notify: &mut dyn FnMut(Event),
     take: &mut dyn FnMut(Document) -> bool,
 ) {
-    let mut reader = Reader { file, home, policy, notify };
+    let mut reader = Reader { file, rules, notify };
     let result = match file.format {
         Format::Json => reader.json(take),
         Format::Ndjson => reader.ndjson(take),
@@ -144,10 +145,20 @@ pub fn read_documents(
     notify(Event::Read { bytes: file.bytes });
 }
 
+/// By what documents are judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    /// Whose documents they are.
+    pub home: &'a Home,
+    /// What becomes of a Bundle of which some resources cannot be taken.
+    pub policy: BundlePolicy,
+    /// Whether they are valid FHIR.
+    pub validator: &'a Validator,
+}
+
 struct Reader<'a, 'n> {
     file: &'a SourceFile,
-    home: &'a Home,
-    policy: BundlePolicy,
+    rules: Rules<'a>,
     notify: &'n mut dyn FnMut(Event),
 }
 
@@ -168,7 +179,8 @@ impl Reader<'_, '_> {
         if bytes.len() as u64 > FILE_BYTES_MAX {
             return Err(std::io::Error::other(TOO_LARGE));
         }
-        match examine(&Bytes::from(bytes), self.home) {
+        let bytes = Bytes::from(bytes);
+        match self.judged(&bytes, 1, examine(&bytes, self.rules.home)) {
             Ok(Split { content: Content::NotFhir, .. }) => self.skipped(),
             Ok(found) => {
                 self.hand_out(found, take);
@@ -194,7 +206,7 @@ impl Reader<'_, '_> {
             if text.trim_ascii().is_empty() {
                 continue;
             }
-            match examine_line(&text, self.home, number) {
+            match self.judged(&text, number, examine_line(&text, self.rules.home, number)) {
                 Ok(Split { content: Content::NotFhir, .. }) => strangers.push(number),
                 Ok(found) => {
                     any_resource = true;
@@ -232,13 +244,22 @@ impl Reader<'_, '_> {
         }
         if let (Content::Bundle(kind), 1..) = (content, refused) {
             let (path, taken) = (path.clone(), resources.len());
-            if self.policy.takes_all_or_none(kind) {
+            if self.rules.policy.takes_all_or_none(kind) {
                 (self.notify)(Event::BundleRefused { path, kind, refused, others: taken });
                 return true;
             }
             (self.notify)(Event::BundleInPart { path, kind, refused, taken });
         }
         take(Document { is_bundle: matches!(content, Content::Bundle(_)), resources })
+    }
+
+    /// Tells what is not valid FHIR, and refuses it if it shall be refused.
+    fn judged(&mut self, bytes: &[u8], line: usize, split: Result<Split, FhirError>) -> Result<Split, FhirError> {
+        let (judged, report) = self.rules.validator.judge(bytes, line, split);
+        if report.count() > 0 {
+            (self.notify)(Event::NotValid { path: self.file.path.clone(), report });
+        }
+        judged
     }
 
     fn skipped(&mut self) {

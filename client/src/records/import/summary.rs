@@ -35,6 +35,8 @@ pub struct ImportSummary {
     pub files_skipped: u64,
     /// Documents refused, and files that could not be read.
     pub refused: u64,
+    /// What was not valid FHIR R4 in the documents, refused or not.
+    pub findings: u64,
     /// Bundles taken but for some of their resources.
     pub bundles_in_part: u64,
     /// Those resources.
