@@ -181,7 +181,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
 async fn perform(command: Command, ctx: &Context) -> Result<(), CliError> {
     match command {
         Command::Record(args) => record::run(args, ctx).await,
-        Command::Patient(args) => patient::run(args, ctx).await,
+        Command::Patient(args) => Box::pin(patient::run(args, ctx)).await,
         Command::Consent(args) => consent::run(args, ctx).await,
         Command::Emergency(args) => emergency::run(args, ctx).await,
         Command::Access(args) => access::run(args, ctx).await,
