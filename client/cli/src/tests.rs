@@ -152,6 +152,6 @@ fn an_endpoint_that_cannot_be_is_wrong_usage() {
     for bad in ["https://127.0.0.1:7401", "127.0.0.1", "::1", "a:1,b"] {
         let refused = Cli::try_parse_from(["consilium", "--endpoints", bad, "status"]).unwrap_err();
         assert_eq!(refused.exit_code(), 2);
-        assert!(refused.to_string().contains("port"), "{refused}");
+        assert!(refused.to_string().contains("for '--endpoints <HOST:PORT>'"), "{refused}");
     }
 }

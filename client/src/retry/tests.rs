@@ -80,8 +80,12 @@ async fn a_wait_that_the_node_asks_for_is_kept() {
 
 /// Reasons of docs/errors.md, and what is done about each: `later`, at any node; `elsewhere` or
 /// not at all.
-const VERDICTS: [(&str, Code, &str); 20] = [
+const VERDICTS: [(&str, Code, &str); 25] = [
     ("INVALID_ARGUMENT", Code::InvalidArgument, "final"),
+    ("PAGE_TOKEN_REFUSED", Code::InvalidArgument, "final"),
+    ("TOO_LARGE", Code::InvalidArgument, "final"),
+    ("UNKNOWN_METHOD", Code::Unimplemented, "final"),
+    ("COMPRESSION_REFUSED", Code::Unimplemented, "final"),
     ("INVALID_TRANSACTION", Code::InvalidArgument, "final"),
     ("BAD_SIGNATURE", Code::InvalidArgument, "final"),
     ("UNKNOWN_AUTHOR", Code::FailedPrecondition, "elsewhere"),
@@ -96,6 +100,7 @@ const VERDICTS: [(&str, Code, &str); 20] = [
     ("OVERLOADED", Code::ResourceExhausted, "later"),
     ("NO_LEADER", Code::Unavailable, "later"),
     ("OUTCOME_UNKNOWN", Code::DeadlineExceeded, "later"),
+    ("DEADLINE", Code::DeadlineExceeded, "later"),
     ("NOT_CERTIFIED", Code::Unavailable, "later"),
     ("BEHIND", Code::Unavailable, "later"),
     ("QUARANTINED", Code::Unavailable, "elsewhere"),

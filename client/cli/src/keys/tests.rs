@@ -33,9 +33,9 @@ fn a_secret_that_others_can_read_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("k");
     search(&path).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
     let error = load_search_key(&path).unwrap_err();
-    assert!(error.to_string().contains("mode 0640"), "{error}");
+    assert!(error.to_string().contains("mode 0644"), "{error}");
 }
 
 #[test]
