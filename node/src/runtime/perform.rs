@@ -127,11 +127,13 @@ impl Performer {
             return Ok(());
         }
         let fallen = changed.iter().filter(|m| m.status != MemberStatus::Active as i32 && self.trust.is_active(&m.id));
-        let fallen: Vec<MemberId> = fallen.filter_map(|member| member.id.parse().ok()).collect();
+        let fallen = fallen.filter_map(|member| member.id.parse::<MemberId>().ok());
+        // By name, here and now: nothing that others keep busy stands between a block and the cut.
+        let fallen: Vec<_> = fallen.map(|member| (self.connections.cut_member(&member), member)).collect();
         self.trust.reload(&self.ledger, height)?;
-        for member in fallen {
-            // By name, here and now: nothing that others keep busy stands between a block and the cut.
-            let closed = self.connections.cut_member(&member);
+        for (closed, member) in fallen {
+            // Those whose handshake was under way meanwhile.
+            let closed = closed + self.connections.cut_member(&member);
             self.cuts.cut(member.as_str(), (height, executed), closed);
         }
         Ok(())

@@ -260,8 +260,8 @@ impl Connections {
     }
 
     /// Cuts every connection of a member's identities, by name alone: that takes no signature check and
-    /// next to no time. The member must have lost its standing in the trust source before, so that a
-    /// handshake that is under way meanwhile is not kept. Returns how many.
+    /// next to no time. Those whose handshake is under way are judged by the trust source: it must know
+    /// of the end before this is called for the last time. Returns how many.
     pub fn cut_member(&self, member: &MemberId) -> usize {
         let open = self.open();
         let of_member = open.connections.values().filter(|c| c.identity.spiffe_id().member() == member);
