@@ -173,7 +173,9 @@ impl Waiters {
         // Of those that are not here some were answered just now, the others are on their way.
         self.gone.append(&mut gone);
         let oldest = RequestId(self.newest.0.saturating_sub(GONE_KEPT));
-        self.gone = self.gone.split_off(&oldest);
+        while self.gone.first().is_some_and(|request| *request < oldest) {
+            self.gone.pop_first();
+        }
     }
 
     /// Takes out the waiters that `which` names.
