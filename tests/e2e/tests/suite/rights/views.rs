@@ -98,7 +98,7 @@ async fn disclosed(network: &Network, scene: &Scene) -> anyhow::Result<()> {
 #[test]
 fn a_patients_list_is_exported_and_accounted_for_to_whom_it_may_be() {
     Network::of(3).run(async |network| {
-        let scene = scene(network).await?;
+        let scene = Box::pin(scene(network)).await?;
         let Scene { of, doctor, officers, nosy, .. } = &scene;
         assert!(is_not_found(read(&nosy.client, Access::of(PurposeOfUse::Hmarkt), of).await));
         disclosed(network, &scene).await?;
@@ -148,7 +148,7 @@ fn a_patients_list_is_exported_and_accounted_for_to_whom_it_may_be() {
 #[test]
 fn privacy_officers_see_what_their_people_did_and_who_holds_keys() {
     Network::of(3).run(async |network| {
-        let Scene { of, doctor, officers, nosy, .. } = scene(network).await?;
+        let Scene { of, doctor, officers, nosy, .. } = Box::pin(scene(network)).await?;
         let feed = told(network, &officers[1], "access feed --all")?;
         assert_eq!((&feed["member"], &feed["accesses"]), (&network.members[1].id.as_str().into(), &1.into()));
         let entry = &feed["entries"][0];
@@ -212,7 +212,7 @@ fn change_of(network: &Network, user: &User) -> anyhow::Result<Option<Value>> {
 #[test]
 fn former_readers_are_told_of_what_changed_and_nobody_else_is() {
     Network::of(4).run(async |network| {
-        let Scene { of, doctor, ehr, officers, nosy } = scene(network).await?;
+        let Scene { of, doctor, ehr, officers, nosy } = Box::pin(scene(network)).await?;
         // Another doctor of the same hospital who was denied, and one who has only declared.
         let other = network.enrolled(1, Role::Clinician, "other").await?;
         let denied = read(&other.client, Access::of(PurposeOfUse::Hmarkt), &of).await;
