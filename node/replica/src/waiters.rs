@@ -171,7 +171,7 @@ impl Waiters {
         self.take_out(is_gone, &mut left);
         left.iter().for_each(|waiter| self.make_room(waiter));
         // Of those that are not here some were answered just now, the others are on their way.
-        self.gone.append(&mut gone);
+        self.gone.extend(gone);
         let oldest = RequestId(self.newest.0.saturating_sub(GONE_KEPT));
         while self.gone.first().is_some_and(|request| *request < oldest) {
             self.gone.pop_first();
